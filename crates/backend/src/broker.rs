@@ -1,0 +1,122 @@
+//! The broker: carries hints that operations may be runnable.
+//!
+//! At least once, mostly in order, sometimes not at all: nothing rests on it
+//! but speed. What it must not do is claim to have a message that it has not.
+
+use std::num::NonZeroU16;
+
+use async_trait::async_trait;
+use drumline_protocol::message::{Message, Route};
+
+/// What can go wrong with a broker.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, or none that answers in time. Whether a message was
+    /// taken is open.
+    #[error("the broker is not available: {message}")]
+    Unavailable {
+        /// What was tried.
+        message: String,
+        /// What lies beneath.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// It takes no messages now: a memory or disk alarm.
+    #[error("the broker takes no messages now: {reason}")]
+    Blocked {
+        /// What it said.
+        reason: String,
+    },
+    /// It has no queue for the message.
+    #[error("the broker has no queue for {route:?}")]
+    Unroutable {
+        /// Where it was sent.
+        route: Route,
+    },
+    /// It refused the message.
+    #[error("the broker refused the message")]
+    Refused,
+    /// The message cannot be written down.
+    #[error("the message cannot be encoded")]
+    Encode(#[from] drumline_protocol::codec::Error),
+}
+
+/// The broker's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A message that was delivered and waits to be acknowledged.
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// Takes it off the queue for good. Dropped instead, the message stays
+    /// with the subscription until that is closed, and is then delivered again.
+    pub receipt: Box<dyn Receipt>,
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery")
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to acknowledge one delivery.
+#[async_trait]
+pub trait Receipt: Send + Sync {
+    /// Acknowledges. Failure needs no handling beyond a log line: the message
+    /// will come again, and the claim will sort it out.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    async fn acknowledge(self: Box<Self>) -> Result<()>;
+}
+
+/// A consumer of one queue.
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next delivery; `None` when the subscription has ended, for whatever
+    /// reason: subscribe again, after a pause. Cancel-safe.
+    async fn next(&mut self) -> Option<Delivery>;
+
+    /// Hands the queue over: what was delivered and not acknowledged goes back
+    /// to it, and another consumer may start.
+    async fn close(self: Box<Self>);
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages that no consumer has been given yet.
+    pub messages: u64,
+    /// Consumers.
+    pub consumers: u64,
+}
+
+/// The broker: see the module's text.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Publishes messages; queues are declared when first used. Answers in
+    /// order, each after the broker has taken responsibility for the message.
+    /// Bounded in time.
+    async fn publish(&self, messages: Vec<(Route, Message)>) -> Vec<Result<()>>;
+
+    /// Starts to consume a queue, with at most `prefetch` messages in hand.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    async fn subscribe(&self, route: &Route, prefetch: NonZeroU16)
+    -> Result<Box<dyn Subscription>>;
+
+    /// How full a queue is; `None` where it does not exist.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    async fn backlog(&self, route: &Route) -> Result<Option<Backlog>>;
+
+    /// Whether a message could be published now.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self) -> Result<()>;
+}

@@ -1,0 +1,103 @@
+//! Apply an event and commit it; where somebody was faster, decide anew.
+
+use drumline_protocol::transition::{At, Event, Refused, apply};
+use drumline_protocol::{Header, Operation, OperationId, Report};
+
+use crate::ids::Ids;
+use crate::store::{self, Commit, Committed, Done, Guard, Store};
+
+/// How often somebody may be faster. Every round somebody else has made
+/// progress, so this is not a matter of liveness, only of one caller's patience.
+const ROUNDS: usize = 32;
+
+/// What became of an event.
+#[derive(Debug)]
+pub enum Decided {
+    /// It happened: the header now, and what the store answered.
+    Done(Header, Box<Done>),
+    /// The table has no such arrow from where the operation stands.
+    Refused(Refused),
+    /// The operation is not the head of its chain; it is parked.
+    NotHead,
+    /// The lock that the guard names is gone.
+    Fenced,
+    /// No such operation.
+    Missing,
+}
+
+/// Makes `event` happen to an operation, starting from the header that the
+/// caller has seen. `report` is written along when it happens; the fault of
+/// the transition, if any, is put into it (or into `seen`'s).
+///
+/// Dropping the future leaves it open whether the commit was made.
+///
+/// # Errors
+/// When the store is away: it is open whether it happened.
+pub async fn decide(
+    store: &dyn Store,
+    ids: &Ids,
+    id: OperationId,
+    mut header: Header,
+    event: Event,
+    guard: Guard,
+    report: &Report,
+) -> store::Result<Decided> {
+    for _ in 0..ROUNDS {
+        let at = At {
+            now: store.now(),
+            commit: ids.commit(),
+        };
+        let transition = match apply(&header, event.clone(), at) {
+            Ok(transition) => transition,
+            Err(refused) => return Ok(Decided::Refused(refused)),
+        };
+        let mut commit = Commit::new(id, &header, &transition, guard);
+        let written = match transition.fault {
+            Some(fault) => Some(Report {
+                fault: Some(fault),
+                ..report.clone()
+            }),
+            // Only the holder may write a report; others would undo his.
+            None => matches!(guard, Guard::Holder(_)).then(|| report.clone()),
+        };
+        commit.report = written;
+        match one(store.commit(vec![commit]).await?) {
+            Committed::Done(done) => return Ok(Decided::Done(transition.header, done)),
+            Committed::NotHead => return Ok(Decided::NotHead),
+            Committed::Fenced => return Ok(Decided::Fenced),
+            Committed::Missing => return Ok(Decided::Missing),
+            Committed::Conflict(current) => header = *current,
+        }
+    }
+    Err(store::Error::Unavailable {
+        message: format!("{id} changed {ROUNDS} times while a change of it was tried"),
+        source: None,
+    })
+}
+
+/// [`decide`] for an operation that was just read, by somebody without a lock.
+///
+/// # Errors
+/// As [`decide`].
+pub async fn decide_open(
+    store: &dyn Store,
+    ids: &Ids,
+    operation: &Operation,
+    event: Event,
+) -> store::Result<Decided> {
+    decide(
+        store,
+        ids,
+        operation.id,
+        operation.header.clone(),
+        event,
+        Guard::Open,
+        &operation.report,
+    )
+    .await
+}
+
+/// The answer to the one commit that was asked.
+fn one(answers: Vec<Committed>) -> Committed {
+    answers.into_iter().next().unwrap_or(Committed::Missing)
+}

@@ -1,0 +1,169 @@
+//! Dispatch set → broker.
+//!
+//! ```text
+//! publish() ─┐                       ┌─ batch ─ Broker::publish ─ answers ─ Store::dispatched
+//! enqueue() ─┴─ bounded queue ─ task ┼─ batch ─ …
+//!                                    └─ at most IN_FLIGHT batches
+//! ```
+//!
+//! Nothing waits for company: a lone offer is published at once. While the
+//! broker works on some batches, the offers behind them gather into the next,
+//! so that a burst costs it few messages and few confirms.
+//!
+//! What fails stays in the dispatch set, and the relay of a queue manager
+//! publishes it later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drumline_protocol::OperationId;
+use drumline_protocol::message::{Message, Offer, Route};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::Backend;
+use crate::broker;
+use crate::store::{Promoted, Stamp};
+
+/// Offers that may wait for the task. Over it, publishers wait too.
+const WAITING: usize = 4096;
+/// Offers in one batch: what the broker confirms in about a millisecond.
+const BATCH: usize = 512;
+/// Offers in one message. One worker gets a whole message, so a large one
+/// would keep work from the others; a small one costs the broker more.
+const PER_MESSAGE: usize = 16;
+/// Batches that are with the broker at the same time: enough to keep it busy
+/// during a round trip, few enough that batches grow under load.
+const IN_FLIGHT: usize = 4;
+
+/// Why an offer could not be published. It is still in the dispatch set.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker did not take it.
+    #[error(transparent)]
+    Broker(Arc<broker::Error>),
+    /// The dispatcher was stopped.
+    #[error("the dispatcher has stopped")]
+    Stopped,
+}
+
+/// A handle to the task; cheap to clone. The task ends when all handles are
+/// gone, after it has published what it was given.
+#[derive(Clone, Debug)]
+pub struct Dispatcher {
+    requests: mpsc::Sender<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    offer: Offer,
+    stamp: Stamp,
+    answer: Option<oneshot::Sender<Result<(), Error>>>,
+}
+
+impl Dispatcher {
+    /// Starts the task on `tasks`.
+    #[must_use]
+    pub fn start(backend: Backend, tasks: &TaskTracker) -> Self {
+        let (requests, incoming) = mpsc::channel(WAITING);
+        tasks.spawn(run(backend, incoming, tasks.clone()));
+        Self { requests }
+    }
+
+    /// Publishes an offer and waits until the broker has confirmed it. When
+    /// the future is dropped the offer may still be published.
+    ///
+    /// # Errors
+    /// When the broker did not take it. It is in the dispatch set still.
+    pub async fn publish(&self, offer: Offer, stamp: Stamp) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request {
+            offer,
+            stamp,
+            answer: Some(answer),
+        };
+        if self.requests.send(request).await.is_err() {
+            return Err(Error::Stopped);
+        }
+        answered.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Publishes an operation soon, without waiting. If there is no room now,
+    /// the relay will do it.
+    pub fn enqueue(&self, promoted: &Promoted) {
+        let request = Request {
+            offer: Offer::of(&promoted.operation),
+            stamp: promoted.stamp,
+            answer: None,
+        };
+        if self.requests.try_send(request).is_err() {
+            tracing::debug!(id = %promoted.operation.id, "left to the relay");
+        }
+    }
+}
+
+async fn run(backend: Backend, mut incoming: mpsc::Receiver<Request>, tasks: TaskTracker) {
+    let places = Arc::new(Semaphore::new(IN_FLIGHT));
+    loop {
+        // The place first, the batch then: while we wait, the batch grows.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let mut batch = Vec::new();
+        if incoming.recv_many(&mut batch, BATCH).await == 0 {
+            return;
+        }
+        let backend = backend.clone();
+        tasks.spawn(async move {
+            publish(&backend, batch).await;
+            drop(place);
+        });
+    }
+}
+
+/// Publishes one batch, answers each request, and clears the dispatch set.
+async fn publish(backend: &Backend, batch: Vec<Request>) {
+    let mut by_route: BTreeMap<Route, Vec<Request>> = BTreeMap::new();
+    for request in batch {
+        by_route
+            .entry(request.offer.route())
+            .or_default()
+            .push(request);
+    }
+    let mut messages = Vec::new();
+    let mut waiting = Vec::new();
+    for (route, mut requests) in by_route {
+        while !requests.is_empty() {
+            let rest = requests.split_off(requests.len().min(PER_MESSAGE));
+            let offers = requests.iter().map(|r| r.offer.clone()).collect();
+            messages.push((route.clone(), Message::Offers(offers)));
+            waiting.push(std::mem::replace(&mut requests, rest));
+        }
+    }
+    let answers = backend.broker.publish(messages).await;
+    let mut confirmed: Vec<(OperationId, Stamp)> = Vec::new();
+    for (requests, answer) in waiting.into_iter().zip(answers) {
+        let answer = answer.map_err(|error| Error::Broker(Arc::new(error)));
+        for request in requests {
+            if answer.is_ok() {
+                confirmed.push((request.offer.id, request.stamp));
+            }
+            match request.answer {
+                // Whoever asked may have gone away; that is their right.
+                Some(back) => drop(back.send(answer.clone())),
+                None => {
+                    if let Err(error) = &answer {
+                        tracing::debug!(id = %request.offer.id, %error, "left to the relay");
+                    }
+                }
+            }
+        }
+    }
+    if confirmed.is_empty() {
+        return;
+    }
+    if let Err(error) = backend.store.dispatched(&confirmed).await {
+        // They will be published once more; the claim drops the duplicates.
+        tracing::debug!(%error, count = confirmed.len(), "confirms not noted");
+    }
+}

@@ -1,0 +1,138 @@
+//! Stored and sent bytes: a format version, then bincode.
+//!
+//! This module alone names bincode, so that it could be replaced. 2.0.1 is the
+//! last release that works (3.0.0 is a compile error) and is unmaintained
+//! (RUSTSEC-2025-0141), so we hold it at arm's length: every decode has a
+//! limit (without one a 9-byte message can demand all memory), trailing bytes
+//! are refused, and each kind has its version byte in front. Fixtures of every
+//! version ever written are committed under `fixtures/`.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::limits;
+use crate::message::Message;
+use crate::operation::{Body, Header, Report};
+
+/// Something with a format of its own.
+pub trait Format: Serialize + DeserializeOwned {
+    /// The word for error messages.
+    const WHAT: &'static str;
+    /// Written in front. High nibble: which kind; low nibble: which version,
+    /// so that one kind is never decoded as another.
+    const VERSION: u8;
+}
+
+impl Format for Header {
+    const WHAT: &'static str = "header";
+    const VERSION: u8 = 0x11;
+}
+
+impl Format for Body {
+    const WHAT: &'static str = "body";
+    const VERSION: u8 = 0x21;
+}
+
+impl Format for Report {
+    const WHAT: &'static str = "report";
+    const VERSION: u8 = 0x31;
+}
+
+impl Format for Message {
+    const WHAT: &'static str = "message";
+    const VERSION: u8 = 0x41;
+}
+
+/// The bytes were not written by this version of Drumline.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No bytes at all.
+    #[error("{what}: no bytes")]
+    Empty {
+        /// What was decoded.
+        what: &'static str,
+    },
+    /// Another kind, or a version that we do not know.
+    #[error("{what}: format {found:#04x}, this release reads {expected:#04x}")]
+    Version {
+        /// What was decoded.
+        what: &'static str,
+        /// The byte in front.
+        found: u8,
+        /// The one that we know.
+        expected: u8,
+    },
+    /// Not what bincode expects.
+    #[error("{what}: {source}")]
+    Decode {
+        /// What was decoded.
+        what: &'static str,
+        /// What bincode says.
+        source: bincode::error::DecodeError,
+    },
+    /// More bytes than the value has.
+    #[error("{what}: {count} bytes too many")]
+    Trailing {
+        /// What was decoded.
+        what: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// Could not be written; only a value over every limit comes here.
+    #[error("{what}: {source}")]
+    Encode {
+        /// What was encoded.
+        what: &'static str,
+        /// What bincode says.
+        source: bincode::error::EncodeError,
+    },
+}
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<{ limits::DECODE_BYTES }>()
+}
+
+/// The bytes of a value.
+///
+/// # Errors
+/// [`Error::Encode`] where bincode refuses the value.
+pub fn encode<T: Format>(value: &T) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![T::VERSION];
+    bincode::serde::encode_into_std_write(value, &mut bytes, config()).map_err(|source| {
+        Error::Encode {
+            what: T::WHAT,
+            source,
+        }
+    })?;
+    Ok(bytes)
+}
+
+/// The value in these bytes.
+///
+/// # Errors
+/// Whenever the bytes are not exactly what [`encode`] of this release gives.
+pub fn decode<T: Format>(bytes: &[u8]) -> Result<T, Error> {
+    let what = T::WHAT;
+    let Some((&found, content)) = bytes.split_first() else {
+        return Err(Error::Empty { what });
+    };
+    if found != T::VERSION {
+        return Err(Error::Version {
+            what,
+            found,
+            expected: T::VERSION,
+        });
+    }
+    let (value, used) = bincode::serde::decode_from_slice(content, config())
+        .map_err(|source| Error::Decode { what, source })?;
+    if used != content.len() {
+        return Err(Error::Trailing {
+            what,
+            count: content.len().saturating_sub(used),
+        });
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The numbers by which users recognise an error, as the Dynamics service
+//! gives them (its web service error codes), and Drumline's own where it has
+//! none.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A 32-bit error code, written as `0x8004A001`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ErrorCode(pub u32);
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $constant:ident = $code:literal, $name:literal;)*) => {
+        impl ErrorCode {
+            $($(#[$doc])* pub const $constant: Self = Self($code);)*
+
+            /// Every code that the service itself gives.
+            pub const ALL: &[Self] = &[$(Self::$constant),*];
+
+            /// The stable name; `None` for a code that a handler made up.
+            #[must_use]
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($code => Some($name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// Cancel was asked of an operation that cannot be cancelled (any more).
+    CANNOT_CANCEL = 0x8004_4F00, "CannotCancel";
+    /// Pause was asked of an operation that cannot be paused.
+    CANNOT_PAUSE = 0x8004_4F01, "CannotPause";
+    /// Delete was asked of an operation that is not Completed.
+    CANNOT_DELETE = 0x8004_416A, "CannotDeleteUnlessCompleted";
+    /// No such arrow in the table of transitions.
+    INVALID_STATE_CHANGE = 0x8004_4162, "InvalidStateChange";
+    /// Somebody else changed the operation in between.
+    STATE_CHANGED = 0x8004_4163, "StateChangedByAnotherProcess";
+    /// The request names no operation.
+    MISSING_ID = 0x8004_4164, "MissingId";
+    /// No arrow to Completed from here.
+    INVALID_COMPLETED = 0x8004_4165, "InvalidChangeToCompleted";
+    /// No arrow to Ready from here.
+    INVALID_READY = 0x8004_4166, "InvalidChangeToReady";
+    /// No arrow to Suspended from here.
+    INVALID_SUSPENDED = 0x8004_4167, "InvalidChangeToSuspended";
+    /// A recurrence attribute of an operation without recurrence.
+    CANNOT_UPDATE_NONRECURRING = 0x8004_4168, "CannotUpdateNonrecurring";
+    /// An attribute that a recurring operation does not let change.
+    CANNOT_UPDATE_RECURRING = 0x8004_4169, "CannotUpdateRecurring";
+    /// The operation type may not do this.
+    TYPE_NOT_RECOGNIZED = 0x8004_4303, "OperationTypeNotRecognized";
+    /// A network error on the handler's side: worth a retry.
+    NETWORK_ERROR = 0x8004_4306, "NetworkError";
+    /// A communication error on the handler's side: worth a retry.
+    COMMUNICATION_ERROR = 0x8004_4307, "CommunicationError";
+    /// Postponed because its handler fails too often.
+    THROTTLED = 0x8004_0328, "PostponedByThrottle";
+    /// All operations of this type are throttled.
+    TYPE_THROTTLED = 0x8006_0916, "TypeThrottled";
+    /// Operations that create operations, deeper than the limit.
+    INFINITE_LOOP = 0x8004_4182, "InfiniteLoop";
+    /// The service, or a store it needs, cannot take it now.
+    SERVER_BUSY = 0x8004_A001, "ServerBusy";
+    /// The handler's database failed: worth a retry.
+    DATABASE_ERROR = 0x8004_0216, "DatabaseError";
+    /// The organization is disabled for now: worth a retry.
+    ORGANIZATION_DISABLED = 0x8004_A104, "OrganizationDisabled";
+    /// No such operation.
+    NOT_FOUND = 0x8004_0217, "ObjectDoesNotExist";
+    /// The request breaks a rule.
+    INVALID_ARGUMENT = 0x8004_0203, "InvalidArgument";
+    /// The caller may not do this.
+    PRIVILEGE_DENIED = 0x8004_0220, "PrivilegeDenied";
+    /// Drumline: the worker was lost while it ran, and it may not start again.
+    WORKER_LOST = 0x8D00_0001, "WorkerLost";
+    /// Drumline: no worker has a handler for the message name.
+    NO_HANDLER = 0x8D00_0002, "NoHandler";
+    /// Drumline: the handler ran longer than its timeout.
+    HANDLER_TIMEOUT = 0x8D00_0003, "HandlerTimeout";
+    /// Drumline: the handler failed and gave no code of its own.
+    HANDLER_FAILED = 0x8D00_0004, "HandlerFailed";
+    /// Drumline: the body of the request is larger than the deployment allows.
+    TOO_LARGE = 0x8D00_0005, "RequestTooLarge";
+    /// Drumline: the body of the request is not JSON.
+    BAD_JSON = 0x8D00_0006, "MalformedJson";
+    /// Drumline: an idempotency key came again with other content.
+    KEY_REUSED = 0x8D00_0007, "IdempotencyKeyReused";
+    /// Drumline: the attribute may not be changed by a client.
+    READ_ONLY = 0x8D00_0008, "AttributeIsReadOnly";
+    /// Drumline: no such address, or not with this method.
+    NO_ROUTE = 0x8D00_0009, "NoSuchResource";
+    /// Drumline: a bug of ours; the log has more under the trace id.
+    INTERNAL = 0x8D00_000A, "InternalError";
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:08X}", self.0)
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{self} {name}"),
+            None => fmt::Display::fmt(self, f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_names_are_unique() {
+        let mut names: Vec<_> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn a_code_is_written_as_the_documents_write_it() {
+        assert_eq!(ErrorCode::SERVER_BUSY.to_string(), "0x8004A001");
+    }
+}

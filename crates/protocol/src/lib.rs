@@ -1,0 +1,39 @@
+//! Drumline's core: what an operation is, which transitions it may take, when
+//! it is retried, and how it is written down.
+//!
+//! Everything here is a plain function of its arguments.
+//!
+//! Invariants, checked in review and by the dependency list:
+//! - nothing here awaits;
+//! - nothing here reads a clock: `now` is an argument;
+//! - nothing here makes an id or a random number: they are arguments too.
+//!
+//! Start reading at [`transition::apply`]; [`operation`] has the nouns.
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    clippy::expect_used,
+    clippy::indexing_slicing
+)]
+
+pub mod codec;
+pub mod error_code;
+pub mod id;
+pub mod kind;
+pub mod limits;
+pub mod message;
+pub mod operation;
+pub mod retry;
+pub mod status;
+pub mod time;
+pub mod token;
+pub mod transition;
+
+pub use error_code::ErrorCode;
+pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
+pub use kind::OperationType;
+pub use operation::{Body, Fault, Header, Operation, Progress, Report, Rules, StopRequest};
+pub use retry::{Exhausted, Jitter, RetryPolicy};
+pub use status::{State, Status};
+pub use time::Timestamp;
+pub use token::{ChainKey, DependencyToken, Organization, QueueName};
+pub use transition::{Action, At, Effects, Event, Refused, Transition, apply};

@@ -1,0 +1,31 @@
+//! The lengths that the Dynamics service allows, in characters, and the sizes
+//! that keep one operation from hurting the others, in bytes.
+
+/// `name`.
+pub const NAME_CHARS: usize = 256;
+/// `messageName`.
+pub const MESSAGE_NAME_CHARS: usize = 160;
+/// `dependencyToken`.
+pub const TOKEN_CHARS: usize = 256;
+/// `recurrencePattern`.
+pub const RECURRENCE_CHARS: usize = 256;
+/// `primaryEntityType`.
+pub const ENTITY_TYPE_CHARS: usize = 256;
+/// `hostId`.
+pub const HOST_ID_CHARS: usize = 256;
+/// `message` and `friendlyMessage`: longer ones are cut.
+pub const MESSAGE_CHARS: usize = 100_000;
+/// The largest stored record or message that is decoded: what is larger was
+/// not written by us. 64 MiB, far over the largest body that is accepted.
+pub const DECODE_BYTES: usize = 64 << 20;
+/// How deep operations may create operations before it is taken for an
+/// infinite loop.
+pub const DEPTH: u32 = 8;
+
+/// The first `limit` characters.
+#[must_use]
+pub fn cut(text: &str, limit: usize) -> &str {
+    text.char_indices()
+        .nth(limit)
+        .map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
+}

@@ -1,0 +1,153 @@
+//! `StateCode` and `StatusCode`, with the numbers of the Dynamics service.
+
+use serde::{Deserialize, Serialize};
+
+/// Where an operation stands, in four words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Waits for a worker, or for its predecessors.
+    Ready,
+    /// Waits for a time or for a person.
+    Suspended,
+    /// A worker holds it.
+    Locked,
+    /// Over, one way or another.
+    Completed,
+}
+
+impl State {
+    /// All four, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Suspended, Self::Locked, Self::Completed];
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Ready => 0,
+            Self::Suspended => 1,
+            Self::Locked => 2,
+            Self::Completed => 3,
+        }
+    }
+
+    /// The state with this number.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.code() == code)
+    }
+
+    /// The word people use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Suspended => "Suspended",
+            Self::Locked => "Locked",
+            Self::Completed => "Completed",
+        }
+    }
+}
+
+/// Where an operation stands, exactly. The state follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum Status {
+    /// Ready. Entered by create, resume, due, an expired lease, a drained
+    /// worker; left by claim, pause, postpone, cancel.
+    WaitingForResources,
+    /// Suspended. Entered by pause, postpone, retry, suspend; left by resume,
+    /// its due time, cancel.
+    Waiting,
+    /// Locked: a handler runs. Entered by claim only.
+    InProgress,
+    /// Locked: the handler has been asked to stop and to let the operation wait.
+    Pausing,
+    /// Locked: the handler has been asked to stop for good.
+    Canceling,
+    /// Completed: the handler said so. Left by delete and retention only.
+    Succeeded,
+    /// Completed: the handler failed, or its retries are used up.
+    Failed,
+    /// Completed: a client cancelled it.
+    Canceled,
+}
+
+impl Status {
+    /// All eight, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::WaitingForResources,
+        Self::Waiting,
+        Self::InProgress,
+        Self::Pausing,
+        Self::Canceling,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Canceled,
+    ];
+
+    /// The state that this status belongs to.
+    #[must_use]
+    pub const fn state(self) -> State {
+        match self {
+            Self::WaitingForResources => State::Ready,
+            Self::Waiting => State::Suspended,
+            Self::InProgress | Self::Pausing | Self::Canceling => State::Locked,
+            Self::Succeeded | Self::Failed | Self::Canceled => State::Completed,
+        }
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::WaitingForResources => 0,
+            Self::Waiting => 10,
+            Self::InProgress => 20,
+            Self::Pausing => 21,
+            Self::Canceling => 22,
+            Self::Succeeded => 30,
+            Self::Failed => 31,
+            Self::Canceled => 32,
+        }
+    }
+
+    /// The status with this number.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.code() == code)
+    }
+
+    /// The word people use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WaitingForResources => "WaitingForResources",
+            Self::Waiting => "Waiting",
+            Self::InProgress => "InProgress",
+            Self::Pausing => "Pausing",
+            Self::Canceling => "Canceling",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Canceled => "Canceled",
+        }
+    }
+}
+
+impl From<Status> for u8 {
+    fn from(status: Status) -> Self {
+        status.code()
+    }
+}
+
+/// No status has this number.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a status code")]
+pub struct UnknownStatus(pub u8);
+
+impl TryFrom<u8> for Status {
+    type Error = UnknownStatus;
+
+    fn try_from(code: u8) -> Result<Self, UnknownStatus> {
+        Self::from_code(code).ok_or(UnknownStatus(code))
+    }
+}
