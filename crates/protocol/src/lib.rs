@@ -27,6 +27,7 @@ pub mod status;
 pub mod time;
 pub mod token;
 pub mod transition;
+pub mod view;
 
 pub use error_code::ErrorCode;
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
