@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Private servers for tests: start, kill, freeze, wipe; and a bad network.
+//!
+//! Every server has its own ports, its own temporary directory and (RabbitMQ)
+//! its own name service, so that tests disturb neither each other nor a server
+//! that happens to run on the machine. No containers.
+//!
+//! Nothing is left behind: dropping a server kills it and removes its files,
+//! and when the test process itself dies, by whatever signal, a [`sweeper`]
+//! that reads a pipe from it does the same.
+//!
+//! What it does not do: install the servers. Where the programs are missing,
+//! starting fails and says what installs them; a test is never skipped.
+
+mod home;
+mod port;
+mod process;
+mod proxy;
+mod rabbit;
+mod ready;
+mod redis;
+mod shared;
+mod sweeper;
+
+pub use proxy::{Direction, TcpProxy};
+pub use rabbit::{RabbitOptions, RabbitServer};
+pub use redis::{RedisOptions, RedisServer};
+pub use shared::{AMQP_URL, REDIS_URL, amqp_url, redis_url};

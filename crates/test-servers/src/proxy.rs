@@ -1,0 +1,233 @@
+//! A bad network: a TCP proxy that cuts, delays and swallows on demand.
+//!
+//! ```text
+//! client ── socket ── to-server pump ──► socket ── server
+//!                ◄── to-client pump ──
+//! ```
+//!
+//! Each connection has two pumps. All obey one [`Weather`], which the owner of
+//! the proxy changes. A connection that has lost bytes can never be sane
+//! again, so it is cut when the weather clears.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// What one read takes at most.
+const CHUNK: usize = 64 << 10;
+
+/// Chunks that are under way in a delayed direction; over it the reader waits.
+const UNDER_WAY: usize = 1024;
+
+/// One direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What the client sends.
+    ToServer,
+    /// What the server answers.
+    ToClient,
+}
+
+/// What the network does now.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weather {
+    /// Nothing of what the client sends arrives.
+    deaf_server: bool,
+    /// Nothing of what the server sends arrives.
+    deaf_client: bool,
+    /// New connections are closed at once.
+    refusing: bool,
+    /// Added to each chunk's way.
+    delay: Duration,
+    /// Connections of an earlier epoch are cut.
+    epoch: u64,
+}
+
+impl Weather {
+    fn swallows(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::ToServer => self.deaf_server,
+            Direction::ToClient => self.deaf_client,
+        }
+    }
+}
+
+/// A proxy in front of one address. Dropping it cuts everything.
+#[derive(Debug)]
+pub struct TcpProxy {
+    address: SocketAddr,
+    weather: watch::Sender<Weather>,
+    // Aborted on drop, and its connections with it.
+    _listener: JoinSet<()>,
+}
+
+impl TcpProxy {
+    /// Forwards a free local port to `target`, as `127.0.0.1:5672`.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start(target: &str) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no port")?;
+        let address = listener.local_addr()?;
+        let (weather, forecast) = watch::channel(Weather::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, target.to_owned(), forecast));
+        Ok(Self {
+            address,
+            weather,
+            _listener: tasks,
+        })
+    }
+
+    /// Where the proxy listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `url` with the server's address replaced by the proxy's.
+    #[must_use]
+    pub fn url(&self, url: &str, server: &str) -> String {
+        url.replace(server, &self.address.to_string())
+    }
+
+    /// Drops all connections; new ones are forwarded as before.
+    pub fn cut(&self) {
+        self.weather.send_modify(|weather| weather.epoch += 1);
+    }
+
+    /// Drops all connections, and new ones at once, until [`TcpProxy::heal`].
+    pub fn refuse(&self) {
+        self.weather.send_modify(|weather| {
+            weather.epoch += 1;
+            weather.refusing = true;
+        });
+    }
+
+    /// Keeps all connections, accepts new ones, and swallows what either side
+    /// sends, until [`TcpProxy::heal`].
+    pub fn blackhole(&self) {
+        self.weather.send_modify(|weather| {
+            weather.deaf_server = true;
+            weather.deaf_client = true;
+        });
+    }
+
+    /// As [`TcpProxy::blackhole`], one way only.
+    pub fn silence(&self, direction: Direction) {
+        self.weather.send_modify(|weather| match direction {
+            Direction::ToServer => weather.deaf_server = true,
+            Direction::ToClient => weather.deaf_client = true,
+        });
+    }
+
+    /// From now on everything takes so much longer, each way.
+    pub fn delay(&self, delay: Duration) {
+        self.weather.send_modify(|weather| weather.delay = delay);
+    }
+
+    /// Good weather. Connections that have lost bytes are cut.
+    pub fn heal(&self) {
+        self.weather.send_modify(|weather| {
+            *weather = Weather {
+                epoch: weather.epoch,
+                ..Weather::default()
+            };
+        });
+    }
+}
+
+async fn accept(listener: TcpListener, target: String, forecast: watch::Receiver<Weather>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else { return };
+                if forecast.borrow().refusing {
+                    continue;
+                }
+                connections.spawn(connection(client, target.clone(), forecast.clone()));
+            }
+            // Only to let go of what has ended.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Serves one connection until either side closes it or it is cut.
+async fn connection(client: TcpStream, target: String, forecast: watch::Receiver<Weather>) {
+    let epoch = forecast.borrow().epoch;
+    let mut cut = forecast.clone();
+    let serve = async {
+        let Ok(server) = TcpStream::connect(&target).await else {
+            return;
+        };
+        // A proxy must not add Nagle's delay to the one that was asked for.
+        drop(client.set_nodelay(true));
+        drop(server.set_nodelay(true));
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        tokio::select! {
+            () = pump(from_client, to_server, Direction::ToServer, forecast.clone()) => {}
+            () = pump(from_server, to_client, Direction::ToClient, forecast.clone()) => {}
+        }
+    };
+    tokio::select! {
+        () = serve => {}
+        // Also when the proxy is dropped.
+        _ = cut.wait_for(|weather| weather.epoch != epoch) => {}
+    }
+}
+
+/// Moves bytes one way; returns when that way has ended.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+    direction: Direction,
+    mut forecast: watch::Receiver<Weather>,
+) {
+    let (on_the_way, arriving) = mpsc::channel(UNDER_WAY);
+    let read = async {
+        let mut has_lost = false;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = tokio::select! {
+                read = from.read(&mut buffer) => match read {
+                    Ok(count) if count > 0 => count,
+                    Ok(_) | Err(_) => break,
+                },
+                _ = forecast.changed(), if has_lost => 0,
+            };
+            let weather = *forecast.borrow_and_update();
+            if weather.swallows(direction) {
+                has_lost |= count > 0;
+                continue;
+            }
+            if has_lost {
+                break;
+            }
+            let bytes = buffer.get(..count).unwrap_or_default().to_vec();
+            let due = Instant::now() + weather.delay;
+            if on_the_way.send((due, bytes)).await.is_err() {
+                break;
+            }
+        }
+        drop(on_the_way);
+    };
+    tokio::join!(read, write(to, arriving));
+}
+
+async fn write(mut to: impl AsyncWrite + Unpin, mut arriving: mpsc::Receiver<(Instant, Vec<u8>)>) {
+    while let Some((due, bytes)) = arriving.recv().await {
+        sleep_until(due).await;
+        if to.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}

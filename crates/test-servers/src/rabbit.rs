@@ -1,0 +1,221 @@
+//! A private RabbitMQ node, with a name service (epmd) of its own.
+//!
+//! The server's own start script is called directly: Debian's wrapper would
+//! force its user and its directories on us.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+
+use crate::home::Home;
+use crate::port;
+use crate::ready::Greeting;
+
+/// The protocol header of AMQP 0-9-1; a broker that is ready answers with a
+/// method frame (type 1) on channel 0.
+const GREETING: Greeting = Greeting {
+    sent: b"AMQP\x00\x00\x09\x01",
+    answer: b"\x01\x00\x00",
+};
+
+/// epmd's "names" request: length 1, then `n`. It answers with its own port,
+/// whose upper bytes are always zero.
+const NAMES: Greeting = Greeting {
+    sent: b"\x00\x01n",
+    answer: b"\x00\x00",
+};
+
+/// A node is up in 4–5 s on a quiet machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where Debian puts the scripts.
+const DEBIAN: &str = "/usr/lib/rabbitmq/bin";
+
+/// How a private RabbitMQ is set up.
+#[derive(Clone, Debug)]
+pub struct RabbitOptions {
+    /// Where `rabbitmq-server` and `rabbitmqctl` are. Default: where Debian
+    /// puts them. Set it to test against another release.
+    pub scripts: PathBuf,
+    /// Lines for `rabbitmq.conf`, as `"consumer_timeout = 10000"`. Default none.
+    pub configuration: Vec<String>,
+}
+
+impl Default for RabbitOptions {
+    fn default() -> Self {
+        Self {
+            scripts: PathBuf::from(DEBIAN),
+            configuration: Vec::new(),
+        }
+    }
+}
+
+/// A RabbitMQ node that lives as long as this value.
+#[derive(Debug)]
+pub struct RabbitServer {
+    home: Home,
+    options: RabbitOptions,
+    port: u16,
+    distribution_port: u16,
+    epmd_port: u16,
+}
+
+impl RabbitServer {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// When RabbitMQ is not installed or does not come up.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(RabbitOptions::default()).await
+    }
+
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// As [`RabbitServer::start`].
+    pub async fn start_with(options: RabbitOptions) -> anyhow::Result<Self> {
+        let server = Self {
+            home: Home::create("rabbitmq")?,
+            options,
+            port: port::free()?,
+            distribution_port: port::free()?,
+            epmd_port: port::free()?,
+        };
+        std::fs::write(server.home.path("plugins"), "[].\n")?;
+        let lines = server.options.configuration.join("\n");
+        std::fs::write(server.home.path("rabbitmq.conf"), lines)?;
+        let mut epmd = Command::new("epmd");
+        epmd.args(["-port", &server.epmd_port.to_string()])
+            .args(["-address", "127.0.0.1"]);
+        server
+            .home
+            .start_helper(&mut epmd, server.epmd_port, NAMES, PATIENCE)
+            .await
+            .context("epmd")?;
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// The URL for clients; the same over restarts.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("amqp://{}/%2f", self.address())
+    }
+
+    /// Where it listens, as `127.0.0.1:12345`: for a proxy.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it writes its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.home.log()
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone. Its data stay.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        self.home.kill()
+    }
+
+    /// Starts it again on its data and its port; kills it first if it runs.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn restart(&self) -> anyhow::Result<()> {
+        let mut command = self.script("rabbitmq-server");
+        self.home
+            .restart(&mut command, self.port, GREETING, PATIENCE)
+            .await
+            .context("rabbitmq-server")
+    }
+
+    /// Kills it and deletes its data; [`RabbitServer::restart`] starts it empty.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted.
+    pub fn wipe(&self) -> anyhow::Result<()> {
+        self.home.wipe()
+    }
+
+    /// SIGSTOP: connections stay, and nothing answers.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn stop_signal(&self) -> anyhow::Result<()> {
+        self.home.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: goes on after [`RabbitServer::stop_signal`].
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn cont(&self) -> anyhow::Result<()> {
+        self.home.signal(Signal::CONT)
+    }
+
+    /// Runs `rabbitmqctl` on this node: what it printed. Takes a second or
+    /// two; the caller's thread is not blocked.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = tokio::process::Command::from(self.script("rabbitmqctl"));
+        let output = command
+            .args(arguments)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("cannot start rabbitmqctl; `make test` installs it")?;
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = output;
+        anyhow::ensure!(
+            status.success(),
+            "rabbitmqctl {arguments:?}: {status}; {}",
+            String::from_utf8_lossy(&stderr)
+        );
+        Ok(String::from_utf8_lossy(&stdout).into_owned())
+    }
+
+    /// One of RabbitMQ's scripts with this node's environment.
+    fn script(&self, name: &str) -> Command {
+        let path: &Path = &self.options.scripts;
+        let mut command = Command::new(path.join(name));
+        let node = format!("drumline-{}@localhost", self.port);
+        command
+            // The home has the Erlang cookie: nobody else's node can join.
+            .env("HOME", self.home.path(""))
+            .env("RABBITMQ_NODENAME", node)
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", self.port.to_string())
+            .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("RABBITMQ_MNESIA_BASE", self.home.path("data"))
+            .env("RABBITMQ_LOG_BASE", self.home.path("logs"))
+            .env("RABBITMQ_LOGS", "-")
+            .env("RABBITMQ_PID_FILE", self.home.path("pid"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.home.path("plugins"))
+            // Nothing from /etc/rabbitmq.
+            .env("RABBITMQ_CONFIG_FILE", self.home.path("rabbitmq.conf"))
+            .env("RABBITMQ_CONF_ENV_FILE", self.home.path("no-such-file"))
+            .env(
+                "RABBITMQ_ADVANCED_CONFIG_FILE",
+                self.home.path("no-such-file"),
+            )
+            // The script then becomes the server instead of waiting for it as
+            // a child, so that the process that we kill is the server.
+            .env("RUNNING_UNDER_SYSTEMD", "true")
+            .env_remove("NOTIFY_SOCKET");
+        command
+    }
+}

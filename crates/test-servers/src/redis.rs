@@ -1,0 +1,156 @@
+//! A private Redis.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+
+use crate::home::Home;
+use crate::port;
+use crate::ready::Greeting;
+
+const GREETING: Greeting = Greeting {
+    sent: b"PING\r\n",
+    answer: b"+PONG",
+};
+
+/// Redis is up in some 20 ms; the rest is for a machine that is busy, or for
+/// a long append-only file.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a private Redis is set up.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// `appendonly`: whether data survive [`RedisServer::kill`]. Default true.
+    pub append_only: bool,
+    /// `appendfsync`: `always` (default), `everysec` or `no`.
+    pub append_fsync: String,
+    /// More arguments for `redis-server`, as `["--maxmemory", "100mb"]`.
+    /// Default none.
+    pub arguments: Vec<String>,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            append_only: true,
+            append_fsync: "always".to_owned(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
+/// A Redis server that lives as long as this value.
+#[derive(Debug)]
+pub struct RedisServer {
+    home: Home,
+    options: RedisOptions,
+    port: u16,
+}
+
+impl RedisServer {
+    /// Starts a server with append-only file and `appendfsync always`.
+    ///
+    /// # Errors
+    /// When Redis is not installed or does not come up.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(RedisOptions::default()).await
+    }
+
+    /// Starts a server.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start`].
+    pub async fn start_with(options: RedisOptions) -> anyhow::Result<Self> {
+        let server = Self {
+            home: Home::create("redis")?,
+            options,
+            port: port::free()?,
+        };
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// The URL for clients; the same over restarts.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// Where it listens, as `127.0.0.1:12345`: for a proxy.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it writes its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.home.log()
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone. Its data stay.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        self.home.kill()
+    }
+
+    /// Starts it again on its data and its port; kills it first if it runs.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn restart(&self) -> anyhow::Result<()> {
+        self.home
+            .restart(&mut self.command(), self.port, GREETING, PATIENCE)
+            .await
+            .context("redis-server")
+    }
+
+    /// Kills it and deletes its data; [`RedisServer::restart`] starts it empty.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted.
+    pub fn wipe(&self) -> anyhow::Result<()> {
+        self.home.wipe()
+    }
+
+    /// SIGSTOP: connections stay, and nothing answers.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn stop_signal(&self) -> anyhow::Result<()> {
+        self.home.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: goes on after [`RedisServer::stop_signal`].
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn cont(&self) -> anyhow::Result<()> {
+        self.home.signal(Signal::CONT)
+    }
+
+    fn command(&self) -> Command {
+        let append_only = if self.options.append_only {
+            "yes"
+        } else {
+            "no"
+        };
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .arg("--dir")
+            .arg(self.home.path("data"))
+            .args(["--appendonly", append_only])
+            .args(["--appendfsync", &self.options.append_fsync])
+            // Snapshots would only steal time from the test.
+            .args(["--save", ""])
+            .args(["--maxmemory-policy", "noeviction"])
+            .args(&self.options.arguments);
+        command
+    }
+}

@@ -1,0 +1,48 @@
+//! Servers for tests that need any server, not one of their own.
+//!
+//! `make test` starts one pair for the whole run and names it in the
+//! environment; namespaces keep the tests apart. A test that is run by itself
+//! gets a pair of its process's own, which the sweeper ends with the process.
+
+use tokio::sync::OnceCell;
+
+use crate::{RabbitServer, RedisServer};
+
+/// Names the Redis of the whole test run.
+pub const REDIS_URL: &str = "DRUMLINE_TEST_REDIS_URL";
+/// Names the RabbitMQ of the whole test run.
+pub const AMQP_URL: &str = "DRUMLINE_TEST_AMQP_URL";
+
+// One per process, so that the tests of one binary share them too.
+static REDIS: OnceCell<RedisServer> = OnceCell::const_new();
+static RABBIT: OnceCell<RabbitServer> = OnceCell::const_new();
+
+/// The URL of a Redis that other tests use too: do not stop or empty it.
+///
+/// # Errors
+/// When none is named in the environment and none can be started.
+pub async fn redis_url() -> anyhow::Result<String> {
+    match named(REDIS_URL) {
+        Some(url) => Ok(url),
+        None => Ok(REDIS.get_or_try_init(RedisServer::start).await?.url()),
+    }
+}
+
+/// The URL of a RabbitMQ that other tests use too: do not stop or block it.
+///
+/// # Errors
+/// When none is named in the environment and none can be started.
+pub async fn amqp_url() -> anyhow::Result<String> {
+    match named(AMQP_URL) {
+        Some(url) => Ok(url),
+        None => Ok(RABBIT.get_or_try_init(RabbitServer::start).await?.url()),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where tests read the environment"
+)]
+fn named(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|url| !url.is_empty())
+}
