@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Drumline's traces and logs: set up once per process by the binary, used
+//! everywhere through `tracing` and the three functions of [`context`].
+//!
+//! Libraries open `tracing` spans and never see OpenTelemetry. What crosses a
+//! process border is a [`TraceContext`] in a record, a message or a header:
+//! [`current_context`] takes it out of the current span, [`set_parent`] and
+//! [`add_link`] put it into another.
+//!
+//! Without an exporter no span is built, but the context is carried on all the
+//! same, and one is invented where none came in: an operation has its trace
+//! id from its creation on, whoever records it later.
+//!
+//! Deliberately absent: metrics (each service has its own registry), and any
+//! reading of the environment, except by the OpenTelemetry SDK of its own
+//! variables once it has been switched on.
+//!
+//! [`TraceContext`]: drumline_protocol::operation::TraceContext
+
+pub mod context;
+pub mod export;
+mod logging;
+mod setup;
+mod w3c;
+
+pub use context::{add_link, current_context, set_parent};
+pub use logging::LogFormat;
+pub use setup::{Error, Options, Result, Telemetry, init};
