@@ -1,1 +1,45 @@
-//! Placeholder.
+//! Drumline's ports in one process, with nothing to install: for a laptop, for
+//! tests, and as the reference that the other backends are compared with.
+//!
+//! [`state`] is the whole store as a plain value: no clock, no lock, no await,
+//! so that a model check can copy it and walk through everything that could
+//! happen to it. [`EmbeddedStore`] puts a mutex and a clock around that value.
+//! [`EmbeddedBroker`] keeps queues in memory.
+//!
+//! What it does not do: survive its process. Whoever starts it says so to the
+//! user.
+
+pub mod broker;
+pub mod clock;
+pub mod membership;
+mod roundtrip;
+pub mod state;
+pub mod store;
+
+use std::sync::Arc;
+
+use drumline_backend::Backend;
+use drumline_protocol::PartitionCount;
+
+pub use broker::EmbeddedBroker;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use membership::EmbeddedMembership;
+pub use state::State;
+pub use store::EmbeddedStore;
+
+/// A fresh, empty backend that goes by the system's clock. Clones of it share
+/// their content, as processes on the same servers would.
+#[must_use]
+pub fn backend(partitions: PartitionCount) -> Backend {
+    backend_with_clock(partitions, Arc::new(SystemClock))
+}
+
+/// A fresh, empty backend that goes by `clock`.
+#[must_use]
+pub fn backend_with_clock(partitions: PartitionCount, clock: Arc<dyn Clock>) -> Backend {
+    Backend {
+        store: Arc::new(EmbeddedStore::new(partitions, Arc::clone(&clock))),
+        broker: Arc::new(EmbeddedBroker::new()),
+        membership: Arc::new(EmbeddedMembership::new(clock)),
+    }
+}

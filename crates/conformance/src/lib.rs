@@ -1,1 +1,30 @@
-//! Placeholder.
+//! What every backend must do, as test cases over the ports.
+//!
+//! An adapter says how to connect to an empty store or broker (a [`harness`])
+//! and names it in one macro; each case becomes a test of its own:
+//!
+//! ```ignore
+//! async fn harness() -> MyHarness { … }
+//! drumline_conformance::store_suite!(harness);
+//! drumline_conformance::broker_suite!(harness);
+//! drumline_conformance::membership_suite!(harness);
+//! ```
+//!
+//! The cases name no product, and settle nothing with a blind sleep: what must
+//! come is waited for, with a deadline. They check behaviour that callers can
+//! see; how fast a backend is, and what becomes of it when its servers die, is
+//! tested elsewhere.
+#![expect(
+    clippy::panic,
+    reason = "this is a library of tests, and a test fails by panicking"
+)]
+
+pub mod broker;
+pub mod harness;
+pub mod membership;
+mod scene;
+pub mod store;
+mod suite;
+mod wait;
+
+pub use harness::{BrokerHarness, MembershipHarness, StoreHarness};

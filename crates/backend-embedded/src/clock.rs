@@ -1,0 +1,72 @@
+//! The store's clock: the system's, or one that a test moves by hand.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use drumline_protocol::Timestamp;
+
+/// Tells the store's time.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The system's wall clock. It may jump: due times follow it, leases do not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    fn now(&self) -> Timestamp {
+        // Before 1970 it is 1970: a clock that wrong is noticed elsewhere.
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_millis(0).saturating_add(since)
+    }
+}
+
+/// A clock that stands still until it is moved. Clones show the same time.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicI64>);
+
+impl ManualClock {
+    /// A clock that shows `start`.
+    #[must_use]
+    pub fn new(start: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(start.as_millis())))
+    }
+
+    /// Moves it forward, in whole milliseconds.
+    pub fn advance(&self, span: Duration) {
+        let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_only_by_hand_and_for_all_its_clones() {
+        let clock = ManualClock::new(Timestamp::from_millis(5));
+        let other = clock.clone();
+        assert_eq!(other.now(), Timestamp::from_millis(5));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(other.now(), Timestamp::from_millis(1_005));
+    }
+
+    #[test]
+    fn the_system_clock_is_past_2025() {
+        assert!(SystemClock.now() > Timestamp::from_millis(1_735_689_600_000));
+    }
+}

@@ -1,0 +1,165 @@
+//! The store as a plain value, and its verbs as plain functions.
+//!
+//! Time comes in as `now`; nothing awaits, locks or draws a random number, so
+//! equal calls on equal states give equal answers. That is what the model
+//! check stands on: it runs this code, not a copy of it.
+//!
+//! A verb touches one partition only, as it does on servers:
+//!
+//! ```text
+//! State ── partition ─┬─ records    id → header, body, report, sequence, last offer
+//!                     ├─ by_state   the ids in each state, for listings
+//!                     ├─ chains     key → its operations that are not Completed, in order
+//!                     ├─ locks      id → owner, fence, beat
+//!                     ├─ due        (time, id)
+//!                     └─ dispatch   id → stamp: ought to be in the broker
+//! ```
+//!
+//! It knows effects and no transitions: those are the caller's.
+
+mod chains;
+mod commit;
+mod create;
+mod dispatch;
+mod due;
+mod listing;
+mod locks;
+mod markers;
+mod record;
+mod reservations;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use drumline_backend::store::{Counts, Stamp};
+use drumline_protocol::{Header, Operation, OperationId, Partition, PartitionCount, Timestamp};
+
+use self::chains::Chains;
+use self::dispatch::Dispatch;
+use self::due::Due;
+use self::locks::Locks;
+use self::markers::Markers;
+use self::record::Record;
+use self::reservations::Reservations;
+
+pub use self::locks::Held;
+
+/// Everything that the embedded store knows.
+#[derive(Clone, Debug)]
+pub struct State {
+    count: PartitionCount,
+    /// Those that have been written to; the others are empty.
+    partitions: BTreeMap<Partition, Contents>,
+    reservations: Reservations,
+    markers: Markers,
+}
+
+/// What one partition holds.
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    /// The last stamp, fence or sequence number that was given out.
+    tick: u64,
+    /// Shared between copies: a model check makes millions of them.
+    records: BTreeMap<OperationId, Arc<Record>>,
+    by_state: [BTreeSet<OperationId>; 4],
+    chains: Chains,
+    locks: Locks,
+    due: Due,
+    dispatch: Dispatch,
+}
+
+impl State {
+    /// An empty store.
+    #[must_use]
+    pub fn new(count: PartitionCount) -> Self {
+        Self {
+            count,
+            partitions: BTreeMap::new(),
+            reservations: Reservations::default(),
+            markers: Markers::default(),
+        }
+    }
+
+    /// How many partitions it has.
+    #[must_use]
+    pub const fn partitions(&self) -> PartitionCount {
+        self.count
+    }
+
+    /// An operation, if it is there.
+    #[must_use]
+    pub fn get(&self, id: OperationId) -> Option<Operation> {
+        self.record(id).map(|record| record.operation(id))
+    }
+
+    /// The header of an operation, without a copy of the rest.
+    #[must_use]
+    pub fn header(&self, id: OperationId) -> Option<&Header> {
+        self.record(id).map(|record| &record.header)
+    }
+
+    /// A fresh stamp.
+    pub fn stamp(&mut self, partition: Partition, now: Timestamp) -> Stamp {
+        Stamp(self.contents_mut(partition).tick(now))
+    }
+
+    /// How many operations there are in each state.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for contents in self.partitions.values() {
+            let [ready, suspended, locked, completed] = &contents.by_state;
+            counts.ready += ready.len() as u64;
+            counts.suspended += suspended.len() as u64;
+            counts.locked += locked.len() as u64;
+            counts.completed += completed.len() as u64;
+            counts.undispatched += contents.dispatch.len() as u64;
+        }
+        counts
+    }
+
+    fn contents(&self, partition: Partition) -> Option<&Contents> {
+        self.partitions.get(&partition)
+    }
+
+    fn contents_mut(&mut self, partition: Partition) -> &mut Contents {
+        self.partitions.entry(partition).or_default()
+    }
+
+    fn record(&self, id: OperationId) -> Option<&Record> {
+        Some(self.contents(id.partition())?.records.get(&id)?.as_ref())
+    }
+}
+
+impl Contents {
+    /// The next number of the partition: the time in microseconds where that
+    /// has moved on, else the last + 1, so that it grows even when the clock
+    /// does not, and goes on growing after a loss of the last writes.
+    fn tick(&mut self, now: Timestamp) -> u64 {
+        let now_us = u64::try_from(now.as_millis())
+            .unwrap_or(0)
+            .saturating_mul(1_000);
+        self.tick = self.tick.saturating_add(1).max(now_us);
+        self.tick
+    }
+
+    /// Whether an operation may be in the broker at all: only heads travel,
+    /// and operations without a chain.
+    fn travels(&self, id: OperationId, header: &Header) -> bool {
+        header
+            .rules
+            .chain
+            .is_none_or(|key| self.chains.head(key) == Some(id))
+    }
+
+    /// Puts an operation into the dispatch set, as a new entry whose age counts
+    /// from `since`.
+    fn offer(&mut self, id: OperationId, since: Timestamp, now: Timestamp) -> Stamp {
+        let stamp = Stamp(self.tick(now));
+        self.dispatch.add(id, stamp, since);
+        if let Some(record) = self.records.get_mut(&id) {
+            Arc::make_mut(record).last_offer = stamp;
+        }
+        stamp
+    }
+}

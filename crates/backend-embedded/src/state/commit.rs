@@ -1,0 +1,223 @@
+//! Commit: "if this is still version 7, write this header and do these effects".
+//!
+//! First everything is checked, then everything is written: a commit that is
+//! answered with anything but `Done` has changed nothing, except that
+//! `NotHead` takes the operation out of the dispatch set (it is parked).
+
+use std::sync::Arc;
+
+use drumline_backend::store::{Commit, Committed, Done, Guard, Promoted, Stamp};
+use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEffect};
+use drumline_protocol::{Fence, OperationId, State as StateCode, Timestamp};
+
+use super::locks::Held;
+use super::{Contents, State};
+
+impl State {
+    /// Makes a commit, or says why not.
+    pub fn commit(&mut self, commit: Commit, now: Timestamp) -> Committed {
+        let contents = self.contents_mut(commit.id.partition());
+        match contents.check(&commit) {
+            Verdict::Make => Committed::Done(Box::new(contents.make(commit, now))),
+            Verdict::Made => Committed::Done(Box::new(contents.made(&commit))),
+            Verdict::NotHead => {
+                contents.dispatch.remove(commit.id);
+                Committed::NotHead
+            }
+            Verdict::Answer(answer) => answer,
+        }
+    }
+}
+
+/// What a look at the record says about a commit.
+enum Verdict {
+    Make,
+    /// It was made before: somebody repeats it after an unclear answer.
+    Made,
+    NotHead,
+    Answer(Committed),
+}
+
+impl Contents {
+    fn check(&self, commit: &Commit) -> Verdict {
+        let Some(record) = self.records.get(&commit.id) else {
+            return Verdict::Answer(Committed::Missing);
+        };
+        if record.header.commit == commit.header.commit {
+            return Verdict::Made;
+        }
+        if record.header.version != commit.expected {
+            return Verdict::Answer(Committed::Conflict(Box::new(record.header.clone())));
+        }
+        if !self.guarded(commit) {
+            return Verdict::Answer(Committed::Fenced);
+        }
+        if commit.effects.chain == ChainEffect::RequireHead
+            && !self.travels(commit.id, &record.header)
+        {
+            return Verdict::NotHead;
+        }
+        Verdict::Make
+    }
+
+    /// Whether the lock is as the guard says.
+    fn guarded(&self, commit: &Commit) -> bool {
+        let held = self.locks.get(commit.id);
+        match commit.guard {
+            // A lock needs somebody to take it.
+            Guard::Open => commit.effects.lock != LockEffect::Take,
+            Guard::Taking { .. } => held.is_none(),
+            Guard::Holder(fence) => held.is_some_and(|held| held.fence == fence),
+            Guard::Watched { fence, beat } => {
+                held.is_some_and(|held| held.fence == fence && held.beat == beat)
+            }
+        }
+    }
+
+    /// Writes. Cannot fail.
+    fn make(&mut self, commit: Commit, now: Timestamp) -> Done {
+        let id = commit.id;
+        let effects = commit.effects;
+        let Some(record) = self.records.get_mut(&id).map(Arc::make_mut) else {
+            // Checked a moment ago, under the same borrow.
+            return Done::default();
+        };
+        let from = std::mem::replace(&mut record.header, commit.header)
+            .status
+            .state();
+        let to = record.header.status.state();
+        let chain = record.header.rules.chain;
+        let sequence = record.sequence;
+        if let Some(report) = commit.report {
+            record.report = Arc::new(report);
+        }
+
+        self.index(from).remove(&id);
+        self.index(to).insert(id);
+        let fence = self.effect_on_lock(id, effects.lock, commit.guard, now);
+        match effects.due {
+            DueEffect::Keep => {}
+            DueEffect::Set(until) => self.due.set(id, until),
+            DueEffect::Clear => self.due.clear(id),
+        }
+        let offer = self.effect_on_offer(id, effects.offer, now);
+        let next_head = match (effects.chain, chain) {
+            (ChainEffect::Leave, Some(key)) => self.chains.leave(key, sequence, id),
+            (ChainEffect::Leave | ChainEffect::Keep | ChainEffect::RequireHead, _) => None,
+        };
+        let promoted = next_head.and_then(|head| self.promote(head, now));
+        let record = if commit.want_record {
+            self.records.get(&id).map(|record| record.parts())
+        } else {
+            None
+        };
+        if effects.remove {
+            self.remove(id);
+        }
+        Done {
+            fence,
+            record,
+            offer,
+            promoted,
+        }
+    }
+
+    /// The answer to a commit that was made before: what it did then, as far
+    /// as that still stands.
+    fn made(&self, commit: &Commit) -> Done {
+        let id = commit.id;
+        let record = self.records.get(&id);
+        let fence = match commit.effects.lock {
+            LockEffect::Take => self.locks.get(id).map(|held| held.fence),
+            LockEffect::Keep | LockEffect::Release | LockEffect::AskToStop => None,
+        };
+        let offer = match commit.effects.offer {
+            OfferEffect::Add => self.dispatch.stamp(id),
+            OfferEffect::Keep | OfferEffect::Withdraw => None,
+        };
+        let head = match commit.effects.chain {
+            ChainEffect::Leave => record
+                .and_then(|record| record.header.rules.chain)
+                .and_then(|key| self.chains.head(key)),
+            ChainEffect::Keep | ChainEffect::RequireHead => None,
+        };
+        let promoted = head.and_then(|head| self.promoted(head, self.dispatch.stamp(head)?));
+        Done {
+            fence,
+            record: if commit.want_record {
+                record.map(|record| record.parts())
+            } else {
+                None
+            },
+            offer,
+            promoted,
+        }
+    }
+
+    fn effect_on_lock(
+        &mut self,
+        id: OperationId,
+        effect: LockEffect,
+        guard: Guard,
+        now: Timestamp,
+    ) -> Option<Fence> {
+        match (effect, guard) {
+            (LockEffect::Take, Guard::Taking { owner, lease }) => {
+                let fence = Fence(self.tick(now));
+                self.locks.take(id, Held::new(owner, fence, lease));
+                Some(fence)
+            }
+            // `guarded` lets nobody take a lock without an owner; a holder or
+            // watcher has no business taking what is held.
+            (LockEffect::Take, Guard::Open | Guard::Holder(_) | Guard::Watched { .. })
+            | (LockEffect::Keep, _) => None,
+            (LockEffect::Release, _) => {
+                self.locks.release(id);
+                None
+            }
+            (LockEffect::AskToStop, _) => {
+                self.locks.ask_to_stop(id);
+                None
+            }
+        }
+    }
+
+    fn effect_on_offer(
+        &mut self,
+        id: OperationId,
+        effect: OfferEffect,
+        now: Timestamp,
+    ) -> Option<Stamp> {
+        match effect {
+            OfferEffect::Keep => None,
+            OfferEffect::Add => {
+                let header = &self.records.get(&id)?.header;
+                self.travels(id, header).then(|| self.offer(id, now, now))
+            }
+            OfferEffect::Withdraw => {
+                self.dispatch.remove(id);
+                None
+            }
+        }
+    }
+
+    /// Offers a chain's new head, if it is Ready and not offered already.
+    fn promote(&mut self, head: OperationId, now: Timestamp) -> Option<Promoted> {
+        let ready = self.index(StateCode::Ready).contains(&head);
+        if !ready || self.dispatch.stamp(head).is_some() {
+            return None;
+        }
+        let stamp = self.offer(head, now, now);
+        self.promoted(head, stamp)
+    }
+
+    fn remove(&mut self, id: OperationId) {
+        for index in &mut self.by_state {
+            index.remove(&id);
+        }
+        self.records.remove(&id);
+        self.locks.release(id);
+        self.due.clear(id);
+        self.dispatch.remove(id);
+    }
+}

@@ -1,0 +1,56 @@
+//! Create: record, place in the chain, index, due set, dispatch set, in one step.
+
+use std::sync::Arc;
+
+use drumline_backend::store::{Created, NewOperation, Stamp};
+use drumline_protocol::{Report, State as StateCode, Timestamp};
+
+use super::record::Record;
+use super::{Contents, State};
+
+impl State {
+    /// Stores an operation. A repetition (same id, same first commit) answers
+    /// what the first try did, as far as that still holds.
+    pub fn create(&mut self, new: NewOperation, now: Timestamp) -> Created {
+        let contents = self.contents_mut(new.id.partition());
+        let Some(earlier) = contents.records.get(&new.id) else {
+            return contents.insert(new, now);
+        };
+        if earlier.created_by != new.header.commit {
+            return Created::Exists(Box::new(earlier.operation(new.id)));
+        }
+        Created::New {
+            sequence: earlier.sequence,
+            offer: contents.dispatch.stamp(new.id),
+        }
+    }
+}
+
+impl Contents {
+    fn insert(&mut self, new: NewOperation, now: Timestamp) -> Created {
+        let NewOperation { id, header, body } = new;
+        let sequence = self.tick(now);
+        let state = header.status.state();
+        if let Some(key) = header.rules.chain {
+            self.chains.enter(key, sequence, id);
+        }
+        if let Some(until) = header.postpone_until {
+            self.due.set(id, until);
+        }
+        let offered = state == StateCode::Ready && self.travels(id, &header);
+        self.index(state).insert(id);
+        let record = Record {
+            created_by: header.commit,
+            header,
+            body: Arc::new(body),
+            report: Arc::new(Report::default()),
+            sequence,
+            last_offer: Stamp(0),
+        };
+        self.records.insert(id, Arc::new(record));
+        Created::New {
+            sequence,
+            offer: offered.then(|| self.offer(id, now, now)),
+        }
+    }
+}

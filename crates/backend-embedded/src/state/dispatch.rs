@@ -1,0 +1,149 @@
+//! The dispatch set: operations that ought to be in the broker and are not
+//! known to be.
+//!
+//! Every entry has a fresh stamp, and a confirm removes only the entry that it
+//! published: otherwise a late confirm would orphan an operation that was
+//! claimed, or promoted, in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::time::Duration;
+
+use drumline_backend::store::{Promoted, Stamp};
+use drumline_protocol::{OperationId, Partition, State as StateCode, Timestamp};
+
+use super::{Contents, State};
+
+/// The dispatch set of one partition, by operation and by age.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dispatch {
+    by_id: BTreeMap<OperationId, Entry>,
+    by_age: BTreeSet<(Entry, OperationId)>,
+}
+
+/// One entry. Its age counts from `since`, not from the stamp, so that a delay
+/// moves no stamp into the future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    since: Timestamp,
+    stamp: Stamp,
+}
+
+impl Dispatch {
+    pub(super) fn add(&mut self, id: OperationId, stamp: Stamp, since: Timestamp) {
+        self.remove(id);
+        let entry = Entry { since, stamp };
+        self.by_id.insert(id, entry);
+        self.by_age.insert((entry, id));
+    }
+
+    pub(super) fn remove(&mut self, id: OperationId) {
+        if let Some(entry) = self.by_id.remove(&id) {
+            self.by_age.remove(&(entry, id));
+        }
+    }
+
+    pub(super) fn stamp(&self, id: OperationId) -> Option<Stamp> {
+        self.by_id.get(&id).map(|entry| entry.stamp)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+impl State {
+    /// The stamp of an operation's entry in the dispatch set.
+    #[must_use]
+    pub fn dispatch_entry(&self, id: OperationId) -> Option<Stamp> {
+        self.contents(id.partition())?.dispatch.stamp(id)
+    }
+
+    /// The stamp of an operation's latest entry, whether it is still there or not.
+    #[must_use]
+    pub fn last_offer(&self, id: OperationId) -> Option<Stamp> {
+        self.record(id).map(|record| record.last_offer)
+    }
+
+    /// Removes an entry, if it still is that one.
+    pub fn dispatched(&mut self, id: OperationId, stamp: Stamp) {
+        let dispatch = &mut self.contents_mut(id.partition()).dispatch;
+        if dispatch.stamp(id) == Some(stamp) {
+            dispatch.remove(id);
+        }
+    }
+
+    /// Entries older than `age`, oldest first.
+    #[must_use]
+    pub fn undispatched(
+        &self,
+        partition: Partition,
+        age: Duration,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<Promoted> {
+        let Some(contents) = self.contents(partition) else {
+            return Vec::new();
+        };
+        let by_age = contents.dispatch.by_age.iter();
+        by_age
+            .take_while(|(entry, _)| entry.since.saturating_add(age) <= now)
+            .filter_map(|(entry, id)| contents.promoted(*id, entry.stamp))
+            .take(limit)
+            .collect()
+    }
+
+    /// Ready operations that ought to be in the broker, with the stamp of
+    /// their last offer; looks at `limit` Ready operations after `after`.
+    #[must_use]
+    pub fn offered(
+        &self,
+        partition: Partition,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> (Vec<(OperationId, Stamp)>, Option<OperationId>) {
+        let Some(contents) = self.contents(partition) else {
+            return (Vec::new(), None);
+        };
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let [ready, _, _, _] = &contents.by_state;
+        let mut looked_at = ready.range((start, Bound::Unbounded));
+        let mut found = Vec::new();
+        let mut last = None;
+        for &id in looked_at.by_ref().take(limit) {
+            last = Some(id);
+            let Some(record) = contents.records.get(&id) else {
+                continue;
+            };
+            let known = contents.dispatch.stamp(id).is_some();
+            if !known && contents.travels(id, &record.header) {
+                found.push((id, record.last_offer));
+            }
+        }
+        let next = looked_at.next().and(last);
+        (found, next)
+    }
+
+    /// Offers an operation again, if nobody has done so since `seen`.
+    pub fn reoffer(
+        &mut self,
+        id: OperationId,
+        seen: Stamp,
+        delay: Duration,
+        now: Timestamp,
+    ) -> Option<Stamp> {
+        let contents = self.contents_mut(id.partition());
+        let record = contents.records.get(&id)?;
+        let may = record.header.status.state() == StateCode::Ready
+            && record.last_offer == seen
+            && contents.travels(id, &record.header);
+        may.then(|| contents.offer(id, now.saturating_add(delay), now))
+    }
+}
+
+impl Contents {
+    pub(super) fn promoted(&self, id: OperationId, stamp: Stamp) -> Option<Promoted> {
+        let operation = self.records.get(&id)?.operation(id);
+        Some(Promoted { operation, stamp })
+    }
+}

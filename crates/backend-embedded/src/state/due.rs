@@ -1,0 +1,44 @@
+//! The due set: when Suspended operations wake.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drumline_protocol::{OperationId, Partition, Timestamp};
+
+use super::State;
+
+/// The due set of one partition, by operation and by time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Due {
+    by_id: BTreeMap<OperationId, Timestamp>,
+    by_time: BTreeSet<(Timestamp, OperationId)>,
+}
+
+impl Due {
+    pub(super) fn set(&mut self, id: OperationId, until: Timestamp) {
+        self.clear(id);
+        self.by_id.insert(id, until);
+        self.by_time.insert((until, id));
+    }
+
+    pub(super) fn clear(&mut self, id: OperationId) {
+        if let Some(until) = self.by_id.remove(&id) {
+            self.by_time.remove(&(until, id));
+        }
+    }
+}
+
+impl State {
+    /// Operations whose time has come, earliest first.
+    #[must_use]
+    pub fn due(&self, partition: Partition, limit: usize, now: Timestamp) -> Vec<OperationId> {
+        let Some(contents) = self.contents(partition) else {
+            return Vec::new();
+        };
+        let by_time = contents.due.by_time.iter();
+        by_time
+            .take_while(|(until, _)| *until <= now)
+            .take(limit)
+            .map(|(_, id)| *id)
+            .collect()
+    }
+}

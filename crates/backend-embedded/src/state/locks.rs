@@ -1,0 +1,123 @@
+//! Locks: who holds what, and whether he still moves.
+//!
+//! A lock lives apart from the header, so that a renewal changes no version.
+//! It has no time of its own: whoever takes over has watched fence and beat
+//! stand still, on his own clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::MemberId;
+use drumline_backend::store::{Lock, Renewal};
+use drumline_protocol::{Fence, OperationId, Partition, Report};
+
+use super::State;
+
+/// One lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// Who holds it.
+    pub owner: MemberId,
+    /// Which holding this is.
+    pub fence: Fence,
+    /// Moves with every renewal.
+    pub beat: u64,
+    /// How long the beat may stand still.
+    pub lease: Duration,
+    /// The next renewal tells the holder to look at the header.
+    pub asked_to_stop: bool,
+}
+
+impl Held {
+    pub(super) const fn new(owner: MemberId, fence: Fence, lease: Duration) -> Self {
+        Self {
+            owner,
+            fence,
+            beat: 0,
+            lease,
+            asked_to_stop: false,
+        }
+    }
+}
+
+/// The locks of one partition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Locks(BTreeMap<OperationId, Held>);
+
+impl Locks {
+    pub(super) fn get(&self, id: OperationId) -> Option<&Held> {
+        self.0.get(&id)
+    }
+
+    pub(super) fn take(&mut self, id: OperationId, held: Held) {
+        self.0.insert(id, held);
+    }
+
+    pub(super) fn release(&mut self, id: OperationId) {
+        self.0.remove(&id);
+    }
+
+    pub(super) fn ask_to_stop(&mut self, id: OperationId) {
+        if let Some(held) = self.0.get_mut(&id) {
+            held.asked_to_stop = true;
+        }
+    }
+}
+
+impl State {
+    /// The lock of an operation.
+    #[must_use]
+    pub fn lock(&self, id: OperationId) -> Option<&Held> {
+        self.contents(id.partition())?.locks.get(id)
+    }
+
+    /// All locks of a partition.
+    #[must_use]
+    pub fn locks(&self, partition: Partition) -> Vec<Lock> {
+        let Some(contents) = self.contents(partition) else {
+            return Vec::new();
+        };
+        let mut locks = Vec::new();
+        for (&id, held) in &contents.locks.0 {
+            locks.push(Lock {
+                id,
+                owner: held.owner,
+                fence: held.fence,
+                beat: held.beat,
+                lease: held.lease,
+            });
+        }
+        locks
+    }
+
+    /// Moves the beat of a lock.
+    pub fn renew(&mut self, id: OperationId, fence: Fence) -> Renewal {
+        let locks = &mut self.contents_mut(id.partition()).locks.0;
+        match locks.get_mut(&id) {
+            Some(held) if held.fence == fence => {
+                held.beat = held.beat.saturating_add(1);
+                Renewal::Held {
+                    asked_to_stop: held.asked_to_stop,
+                }
+            }
+            Some(_) | None => Renewal::Lost,
+        }
+    }
+
+    /// Writes the holder's report; `false` where the lock is not his.
+    pub fn report(&mut self, id: OperationId, fence: Fence, report: Report) -> bool {
+        let contents = self.contents_mut(id.partition());
+        let holds = contents
+            .locks
+            .get(id)
+            .is_some_and(|held| held.fence == fence);
+        match contents.records.get_mut(&id) {
+            Some(record) if holds => {
+                Arc::make_mut(record).report = Arc::new(report);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! One operation as the state holds it.
+
+use std::sync::Arc;
+
+use drumline_backend::store::{self, Stamp};
+use drumline_protocol::{Body, CommitId, Header, Operation, OperationId, Report};
+
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) header: Header,
+    /// Shared between versions: it never changes.
+    pub(super) body: Arc<Body>,
+    pub(super) report: Arc<Report>,
+    pub(super) sequence: u64,
+    /// The commit that created it, by which a repeated create is recognised.
+    pub(super) created_by: CommitId,
+    /// The stamp of its latest entry in the dispatch set; 0 before the first.
+    pub(super) last_offer: Stamp,
+}
+
+impl Record {
+    pub(super) fn operation(&self, id: OperationId) -> Operation {
+        Operation {
+            id,
+            header: self.header.clone(),
+            body: Body::clone(&self.body),
+            report: Report::clone(&self.report),
+            sequence: self.sequence,
+        }
+    }
+
+    /// The parts that a claim brings along.
+    pub(super) fn parts(&self) -> store::Record {
+        store::Record {
+            body: Body::clone(&self.body),
+            report: Report::clone(&self.report),
+            sequence: self.sequence,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The store port over a [`State`]: a mutex, a clock, and a broadcast of what
+//! is Completed.
+//!
+//! No verb waits for anything, so every future is done at its first poll and
+//! there is nothing that a cancellation could tear apart.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drumline_backend::Ids;
+use drumline_backend::store::{
+    Commit, Committed, Counts, Created, Filter, Lock, NewOperation, Page, Promoted, Renewal,
+    Reservation, Result, Stamp, Store,
+};
+use drumline_protocol::message::Marker;
+use drumline_protocol::{
+    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+};
+use tokio::sync::broadcast;
+
+use crate::clock::Clock;
+use crate::roundtrip::through_codec;
+use crate::state::State;
+
+/// Completions that a slow listener may be behind before it misses some.
+const COMPLETIONS: usize = 4096;
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    completions: broadcast::Sender<OperationId>,
+    incarnation: String,
+}
+
+impl EmbeddedStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new(partitions: PartitionCount, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            state: Mutex::new(State::new(partitions)),
+            completions: broadcast::Sender::new(COMPLETIONS),
+            incarnation: Ids::random().uuid().to_string(),
+        }
+    }
+
+    /// The verbs of [`State`] do not panic; if one did, the others would be no
+    /// better off for refusing to work.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    fn partitions(&self) -> PartitionCount {
+        self.state().partitions()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn completions(&self) -> broadcast::Receiver<OperationId> {
+        self.completions.subscribe()
+    }
+
+    async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
+        let mut answers = Vec::new();
+        for new in operations {
+            let new = NewOperation {
+                id: new.id,
+                header: through_codec(&new.header)?,
+                body: through_codec(&new.body)?,
+            };
+            answers.push(self.state().create(new, self.clock.now()));
+        }
+        Ok(answers)
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
+        let mut answers = Vec::new();
+        for commit in commits {
+            let (id, notify) = (commit.id, commit.effects.notify);
+            let commit = Commit {
+                header: through_codec(&commit.header)?,
+                report: commit.report.as_ref().map(through_codec).transpose()?,
+                ..commit
+            };
+            let answer = self.state().commit(commit, self.clock.now());
+            if notify && matches!(answer, Committed::Done(_)) {
+                // An error says that nobody listens.
+                drop(self.completions.send(id));
+            }
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
+        let state = self.state();
+        Ok(ids.iter().map(|id| state.get(*id)).collect())
+    }
+
+    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
+        let report = through_codec(report)?;
+        Ok(self.state().report(id, fence, report))
+    }
+
+    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+        let mut state = self.state();
+        let answers = locks.iter().map(|(id, fence)| state.renew(*id, *fence));
+        Ok(answers.collect())
+    }
+
+    async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {
+        Ok(self.state().locks(partition))
+    }
+
+    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+        let mut state = self.state();
+        for (id, stamp) in entries {
+            state.dispatched(*id, *stamp);
+        }
+        Ok(())
+    }
+
+    async fn undispatched(
+        &self,
+        partition: Partition,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<Promoted>> {
+        let now = self.clock.now();
+        Ok(self.state().undispatched(partition, age, limit, now))
+    }
+
+    async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
+        Ok(self.state().due(partition, limit, self.clock.now()))
+    }
+
+    async fn offered(
+        &self,
+        partition: Partition,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+        Ok(self.state().offered(partition, after, limit))
+    }
+
+    async fn reoffer(
+        &self,
+        id: OperationId,
+        seen: Stamp,
+        delay: Duration,
+    ) -> Result<Option<Stamp>> {
+        Ok(self.state().reoffer(id, seen, delay, self.clock.now()))
+    }
+
+    async fn stamp(&self, partition: Partition) -> Result<Stamp> {
+        Ok(self.state().stamp(partition, self.clock.now()))
+    }
+
+    async fn marker_returned(&self, marker: &Marker) -> Result<()> {
+        self.state().marker_returned(marker);
+        Ok(())
+    }
+
+    async fn markers(&self) -> Result<Vec<Marker>> {
+        Ok(self.state().markers())
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page> {
+        Ok(self.state().list(filter, before, limit))
+    }
+
+    async fn counts(&self) -> Result<Counts> {
+        Ok(self.state().counts())
+    }
+
+    async fn reserve(
+        &self,
+        key: [u8; 16],
+        reservation: Reservation,
+        keep: Duration,
+    ) -> Result<Reservation> {
+        let now = self.clock.now();
+        Ok(self.state().reserve(key, reservation, keep, now))
+    }
+
+    async fn incarnation(&self) -> Result<String> {
+        Ok(self.incarnation.clone())
+    }
+}

@@ -1,0 +1,231 @@
+//! What can happen next.
+
+use drumline_protocol::{OperationId, State as StateCode, Status};
+
+use crate::mutation::Mutation;
+use crate::props::{CHAIN, NOW, partition};
+use crate::world::{Worker, World};
+
+/// One thing that happens. Numbers are places in the lists of a [`World`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Create,
+    CreateUnclear,
+    Publish(usize),
+    Confirm(usize),
+    PublisherDies(usize),
+    Relay(OperationId),
+    Lose(usize),
+    Double(usize),
+    Deliver {
+        worker: usize,
+        message: usize,
+    },
+    Claim(usize),
+    ClaimUnclear(usize),
+    Finish(usize, Ending, Next),
+    FinishUnclear(usize),
+    Renew(usize),
+    WorkerDies(usize),
+    Client(OperationId, Request),
+    Due(OperationId),
+    /// A watcher notes how the lock of a living worker stands.
+    Suspect(OperationId),
+    /// It acts on that.
+    TakeOverSuspect,
+    /// It takes over from the dead.
+    TakeOver(OperationId),
+    /// Reconciliation repairs a loss.
+    Reconcile(OperationId),
+    /// It repairs what was not broken.
+    OfferNeedlessly(OperationId),
+}
+
+/// How a handler ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As it should: done, or stopped where it was asked to.
+    Well,
+    /// It wants to be called again.
+    Retry,
+    /// Its worker gives it back.
+    Release,
+}
+
+/// What a worker does with the head that its completion has promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Claims it at once.
+    GoesOn,
+    /// Publishes it.
+    Publishes,
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    Pause,
+    Resume,
+    Postpone,
+    Cancel,
+}
+
+impl World {
+    /// What must go on happening when nothing goes wrong any more.
+    pub fn progress(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.creation_unclear || self.created.len() < self.script.len() {
+            actions.push(Action::Create);
+        }
+        for (at, publication) in self.publications.iter().enumerate() {
+            actions.push(if publication.published {
+                Action::Confirm(at)
+            } else {
+                Action::Publish(at)
+            });
+        }
+        for (at, worker) in self.workers.iter().enumerate() {
+            self.worker_goes_on(at, worker, &mut actions);
+        }
+        for &id in &self.created {
+            self.maintenance(id, &mut actions);
+        }
+        if self.suspect.is_some() {
+            actions.push(Action::TakeOverSuspect);
+        }
+        actions
+    }
+
+    /// What may happen or not, as far as the budget goes.
+    pub fn mishaps(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let budget = self.budget;
+        if budget.crashes > 0 {
+            actions.extend((0..self.publications.len()).map(Action::PublisherDies));
+            let busy = |at: &usize| !matches!(self.workers[*at], Worker::Idle);
+            let busy = (0..self.workers.len()).filter(busy);
+            actions.extend(busy.map(Action::WorkerDies));
+        }
+        if budget.losses > 0 {
+            actions.extend((0..self.broker.len()).map(Action::Lose));
+        }
+        if budget.doubles > 0 {
+            actions.extend((0..self.broker.len()).map(Action::Double));
+        }
+        if budget.unclear > 0 && !self.creation_unclear && self.created.len() < self.script.len() {
+            actions.push(Action::CreateUnclear);
+        }
+        for (at, worker) in self.workers.iter().enumerate() {
+            self.worker_stumbles(at, worker, &mut actions);
+        }
+        if budget.needless_offers > 0 {
+            let (offered, _) = self.store.offered(partition(), None, usize::MAX);
+            let known = offered
+                .into_iter()
+                .filter(|(id, stamp)| self.on_its_way(*id, *stamp));
+            actions.extend(known.map(|(id, _)| Action::OfferNeedlessly(id)));
+        }
+        if budget.suspicions > 0 && self.suspect.is_none() {
+            let locks = self.store.locks(partition()).into_iter();
+            let alive = locks.filter(|lock| self.is_alive(lock.id, lock.fence));
+            actions.extend(alive.map(|lock| Action::Suspect(lock.id)));
+        }
+        if budget.clients > 0 {
+            for &id in &self.created {
+                let requests = requests(self.header(id).status);
+                actions.extend(requests.iter().map(|request| Action::Client(id, *request)));
+            }
+        }
+        actions
+    }
+
+    fn worker_goes_on(&self, at: usize, worker: &Worker, actions: &mut Vec<Action>) {
+        match worker {
+            Worker::Idle => {
+                let deliver = |message| Action::Deliver {
+                    worker: at,
+                    message,
+                };
+                actions.extend((0..self.broker.len()).map(deliver));
+            }
+            Worker::Offered { .. } | Worker::ClaimUnclear { .. } => {
+                actions.push(Action::Claim(at));
+            }
+            Worker::Running { .. } | Worker::FinishUnclear { .. } => {
+                actions.push(Action::Finish(at, Ending::Well, Next::GoesOn));
+                if self.store.chain(partition(), CHAIN).len() > 1 {
+                    actions.push(Action::Finish(at, Ending::Well, Next::Publishes));
+                }
+            }
+        }
+    }
+
+    fn worker_stumbles(&self, at: usize, worker: &Worker, actions: &mut Vec<Action>) {
+        match worker {
+            Worker::Offered { .. } if self.budget.unclear > 0 => {
+                actions.push(Action::ClaimUnclear(at));
+            }
+            Worker::Running { .. } => {
+                if self.budget.unclear > 0 {
+                    actions.push(Action::FinishUnclear(at));
+                }
+                if self.budget.renewals > 0 {
+                    actions.push(Action::Renew(at));
+                }
+                if self.budget.unsteady > 0 {
+                    for ending in [Ending::Retry, Ending::Release] {
+                        actions.push(Action::Finish(at, ending, Next::Publishes));
+                    }
+                }
+            }
+            Worker::Idle
+            | Worker::Offered { .. }
+            | Worker::ClaimUnclear { .. }
+            | Worker::FinishUnclear { .. } => {}
+        }
+    }
+
+    /// What managers do about one operation.
+    fn maintenance(&self, id: OperationId, actions: &mut Vec<Action>) {
+        if let Some(stamp) = self.store.dispatch_entry(id) {
+            // While somebody has it in hand it is too young for the relay.
+            let in_hand = self
+                .publications
+                .iter()
+                .any(|one| one.message.id == id && one.message.stamp == stamp);
+            if !in_hand && self.mutation != Mutation::RelaySleeps {
+                actions.push(Action::Relay(id));
+            }
+        }
+        if let Some(held) = self.store.lock(id) {
+            let dead = !self.is_alive(id, held.fence);
+            if dead && self.mutation != Mutation::NobodyWatches {
+                actions.push(Action::TakeOver(id));
+            }
+        }
+        let header = self.header(id);
+        if header.postpone_until.is_some_and(|until| until <= NOW) {
+            actions.push(Action::Due(id));
+        }
+        let ready = header.status.state() == StateCode::Ready;
+        let last = self.store.last_offer(id);
+        if ready && last.is_some_and(|stamp| self.lost.contains(&(id, stamp))) {
+            let (offered, _) = self.store.offered(partition(), None, usize::MAX);
+            if offered.iter().any(|(offered, _)| *offered == id) {
+                actions.push(Action::Reconcile(id));
+            }
+        }
+    }
+}
+
+/// What a client could sensibly ask for: the rest is refused and changes nothing.
+const fn requests(status: Status) -> &'static [Request] {
+    match status {
+        Status::WaitingForResources | Status::InProgress => {
+            &[Request::Pause, Request::Postpone, Request::Cancel]
+        }
+        Status::Waiting => &[Request::Resume, Request::Postpone, Request::Cancel],
+        Status::Pausing => &[Request::Cancel],
+        Status::Canceling | Status::Succeeded | Status::Failed | Status::Canceled => &[],
+    }
+}

@@ -1,0 +1,136 @@
+//! What must hold in every world, and what must be true of one at rest.
+
+use drumline_protocol::{OperationId, State as StateCode};
+
+use crate::props::{CHAIN, partition};
+use crate::step::Broken;
+use crate::world::{Worker, World};
+
+impl World {
+    /// Holds in every world.
+    pub fn check(&self) -> Result<(), Broken> {
+        self.order()?;
+        self.one_holder()?;
+        for &id in &self.created {
+            self.somebody_offers(id)?;
+        }
+        self.chain_is_what_is_not_completed()
+    }
+
+    /// Holds where nothing goes on by itself: everything is Completed, or waits
+    /// for a person (or behind something that does).
+    pub fn check_at_rest(&self) -> Result<(), Broken> {
+        for &id in &self.created {
+            let header = self.header(id);
+            let settled = match header.status.state() {
+                StateCode::Completed => true,
+                StateCode::Suspended => header.postpone_until.is_none(),
+                StateCode::Ready => self.predecessors(id).any(|before| {
+                    let before = self.header(before);
+                    before.status.state() == StateCode::Suspended && before.postpone_until.is_none()
+                }),
+                StateCode::Locked => false,
+            };
+            if !settled {
+                return Err(format!("{id} is {:?}, and all is at rest", header.status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody runs before all its predecessors are Completed.
+    fn order(&self) -> Result<(), Broken> {
+        for &id in &self.created {
+            if self.state(id) != StateCode::Locked {
+                continue;
+            }
+            for before in self.predecessors(id) {
+                if self.state(before) != StateCode::Completed {
+                    return Err(format!("{id} is Locked before {before} is Completed"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is Locked has a lock, nothing else has, and at most one worker has
+    /// its fence.
+    fn one_holder(&self) -> Result<(), Broken> {
+        for &id in &self.created {
+            let held = self.store.lock(id);
+            if held.is_some() != (self.state(id) == StateCode::Locked) {
+                return Err(format!("{id}: its lock does not fit its state"));
+            }
+            let holders = self.workers.iter().filter(|worker| match worker {
+                Worker::Running { id: own, fence } => {
+                    *own == id && held.is_some_and(|held| held.fence == *fence)
+                }
+                Worker::Idle
+                | Worker::Offered { .. }
+                | Worker::ClaimUnclear { .. }
+                | Worker::FinishUnclear { .. } => false,
+            });
+            if holders.count() > 1 {
+                return Err(format!("{id} has two valid holders"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A Ready operation is parked behind somebody, or it is in the dispatch
+    /// set, or the message of its last offer is on its way, or that message
+    /// was lost by the broker, which is what reconciliation is for.
+    fn somebody_offers(&self, id: OperationId) -> Result<(), Broken> {
+        let entry = self.store.dispatch_entry(id);
+        let parked = self
+            .predecessors(id)
+            .any(|before| self.state(before) != StateCode::Completed);
+        if self.state(id) != StateCode::Ready || parked {
+            return match entry {
+                Some(_) => Err(format!("{id} is in the dispatch set and must not travel")),
+                None => Ok(()),
+            };
+        }
+        let last = self.store.last_offer(id);
+        let covered = entry.is_some()
+            || last.is_some_and(|stamp| {
+                self.on_its_way(id, stamp) || self.lost.contains(&(id, stamp))
+            });
+        if covered {
+            Ok(())
+        } else {
+            Err(format!("{id} is Ready, and nothing will offer it again"))
+        }
+    }
+
+    fn chain_is_what_is_not_completed(&self) -> Result<(), Broken> {
+        let waiting = self
+            .in_chain()
+            .filter(|id| self.state(*id) != StateCode::Completed);
+        let waiting: Vec<_> = waiting.collect();
+        if self.store.chain(partition(), CHAIN) == waiting {
+            Ok(())
+        } else {
+            Err(format!("the chain is not {waiting:?}"))
+        }
+    }
+
+    fn state(&self, id: OperationId) -> StateCode {
+        self.header(id).status.state()
+    }
+
+    /// The operations of the chain, in the order of their creation.
+    fn in_chain(&self) -> impl Iterator<Item = OperationId> {
+        let created = self.created.iter().zip(self.script.iter());
+        created
+            .filter(|(_, in_chain)| **in_chain)
+            .map(|(id, _)| *id)
+    }
+
+    /// Those that must be Completed before this one may start.
+    fn predecessors(&self, id: OperationId) -> impl Iterator<Item = OperationId> {
+        let chained = self.in_chain().any(|other| other == id);
+        self.in_chain()
+            .take_while(move |other| chained && *other != id)
+    }
+}

@@ -1,0 +1,26 @@
+//! Rules that can be broken, one at a time, to see that the check notices.
+//!
+//! The code under test is untouched: the model's own actors break the rule on
+//! their way to it.
+
+/// Which rule is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// None.
+    None,
+    /// A confirm removes whatever entry there is, not just the one that was
+    /// published.
+    ConfirmIgnoresStamp,
+    /// A completion leaves the next head where it is.
+    NobodyIsPromoted,
+    /// A claim does not ask whether the operation is the head.
+    ClaimIgnoresOrder,
+    /// A holder's write does not ask whether it still is the holder.
+    WriteIgnoresFence,
+    /// A take-over does not ask whether the lock has moved since it was seen.
+    TakeOverIgnoresBeat,
+    /// Nobody publishes what was left in the dispatch set.
+    RelaySleeps,
+    /// Nobody takes over from the dead.
+    NobodyWatches,
+}

@@ -1,0 +1,68 @@
+//! The operations of a world, and its time.
+
+use std::time::Duration;
+
+use drumline_backend::MemberId;
+use drumline_backend::store::{Guard, NewOperation};
+use drumline_protocol::operation::{TraceContext, first_header};
+use drumline_protocol::{
+    Body, ChainKey, CommitId, OperationId, OperationType, Organization, Partition, QueueName,
+    RetryPolicy, Rules, Timestamp,
+};
+use uuid::Uuid;
+
+/// Time stands still: whatever waits for a time is due whenever due acts.
+pub const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+/// The one chain.
+pub const CHAIN: ChainKey = ChainKey::from_bytes([7; 16]);
+
+/// Where everything happens.
+pub fn partition() -> Partition {
+    Partition::new(0)
+}
+
+/// The operation with this number.
+pub fn operation(number: u8, in_chain: bool, commit: CommitId) -> NewOperation {
+    let rules = Rules {
+        operation_type: OperationType::DEFAULT,
+        chain: in_chain.then_some(CHAIN),
+        at_most_once: false,
+        // Never used up: the budget of a world ends things sooner.
+        retry: RetryPolicy {
+            max_retries: u32::MAX,
+            max_lost: u32::MAX,
+            ..RetryPolicy::default()
+        },
+    };
+    NewOperation {
+        id: OperationId::new(NOW, partition(), [number; 16]),
+        header: first_header(rules, None, commit, NOW),
+        body: Body {
+            name: String::new(),
+            message_name: "DoIt".to_owned(),
+            queue: QueueName::default(),
+            dependency_token: None,
+            data: None,
+            correlation_id: Uuid::nil(),
+            request_id: None,
+            parent_id: None,
+            depth: 0,
+            primary_entity_type: None,
+            regarding_object_id: None,
+            organization: Organization::default(),
+            owner: String::new(),
+            created_on: NOW,
+            retain_job_history: true,
+            trace: TraceContext::default(),
+        },
+    }
+}
+
+/// What a claim takes its lock with. Guards compare fences, never owners.
+pub fn taking() -> Guard {
+    Guard::Taking {
+        owner: MemberId(Uuid::nil()),
+        lease: Duration::from_secs(10),
+    }
+}

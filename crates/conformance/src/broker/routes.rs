@@ -1,0 +1,100 @@
+//! Routes: every pool has a work queue and lanes, and each is a queue of its own.
+
+use std::collections::BTreeSet;
+
+use drumline_backend::broker::Backlog;
+use drumline_protocol::QueueName;
+use drumline_protocol::message::{Route, Source};
+
+use super::props::{PLENTY, lane, publish, subscribe, take, take_all, work};
+use crate::BrokerHarness;
+use crate::wait::{eventually, never};
+
+/// What goes to one route comes from no other.
+pub async fn every_route_is_a_queue_of_its_own(harness: &dyn BrokerHarness) {
+    let broker = harness.connect().await;
+    let imports = |source| Route {
+        queue: "imports".parse::<QueueName>().expect("a queue name"),
+        source,
+    };
+    let routes = [
+        work(),
+        lane(0),
+        lane(1),
+        lane(63),
+        imports(Source::Work),
+        imports(lane(0).source),
+    ];
+    for (number, route) in (0..).zip(&routes) {
+        publish(&*broker, route, number..number + 1).await;
+    }
+    for (number, route) in (0_u64..).zip(&routes) {
+        let mut subscription = subscribe(&*broker, route, PLENTY).await;
+        assert_eq!(take_all(&mut *subscription, 1).await, [number]);
+        never("another route's message comes", subscription.next()).await;
+    }
+}
+
+/// All workers of a pool consume its work queue, each message one of them.
+pub async fn workers_share_the_work_queue(harness: &dyn BrokerHarness) {
+    let (one, other) = (harness.connect().await, harness.connect().await);
+    let mut first = subscribe(&*one, &work(), 1).await;
+    let mut second = subscribe(&*other, &work(), 1).await;
+    publish(&*one, &work(), 0..4).await;
+    // With one in hand each, neither can take it all.
+    let (a, receipt_a) = take(&mut *first).await;
+    let (b, receipt_b) = take(&mut *second).await;
+    receipt_a.acknowledge().await.expect("acknowledged");
+    let (c, receipt_c) = take(&mut *first).await;
+    receipt_b.acknowledge().await.expect("acknowledged");
+    let (d, receipt_d) = take(&mut *second).await;
+    receipt_c.acknowledge().await.expect("acknowledged");
+    receipt_d.acknowledge().await.expect("acknowledged");
+    assert_eq!(BTreeSet::from([a, b, c, d]), (0..4).collect());
+}
+
+/// A queue that was never used does not exist, and asking does not make it.
+pub async fn a_queue_that_nobody_used_has_no_backlog(harness: &dyn BrokerHarness) {
+    let broker = harness.connect().await;
+    for _ in 0..2 {
+        for route in [work(), lane(5)] {
+            assert_eq!(broker.backlog(&route).await.expect("backlog"), None);
+        }
+    }
+}
+
+/// The backlog is what no consumer has been given, whoever asks.
+pub async fn a_backlog_counts_what_waits_and_who_consumes(harness: &dyn BrokerHarness) {
+    let (one, other) = (harness.connect().await, harness.connect().await);
+    let becomes = async |messages, consumers| {
+        let expected = Backlog {
+            messages,
+            consumers,
+        };
+        // Brokers count with some delay.
+        eventually("the backlog is right", async || {
+            let backlog = other.backlog(&work()).await.expect("backlog");
+            (backlog == Some(expected)).then_some(())
+        })
+        .await;
+    };
+    publish(&*one, &work(), 0..5).await;
+    becomes(5, 0).await;
+    let mut subscription = subscribe(&*one, &work(), 2).await;
+    let (_, receipt) = take(&mut *subscription).await;
+    let (_, kept) = take(&mut *subscription).await;
+    becomes(3, 1).await;
+    receipt.acknowledge().await.expect("acknowledged");
+    take(&mut *subscription).await;
+    becomes(2, 1).await;
+    subscription.close().await;
+    drop(kept);
+    becomes(4, 0).await;
+}
+
+/// A broker that takes messages says so.
+pub async fn a_broker_that_is_up_says_so(harness: &dyn BrokerHarness) {
+    let broker = harness.connect().await;
+    publish(&*broker, &work(), 0..1).await;
+    broker.check().expect("it is up");
+}

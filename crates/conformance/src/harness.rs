@@ -1,0 +1,34 @@
+//! How a suite gets at an adapter.
+//!
+//! A harness is made once per case and stands for one set of data that is
+//! empty at first (a fresh namespace on a shared server will do). Each
+//! `connect` stands for one more process that works on that data.
+//!
+//! A case that cannot connect has failed, so `connect` panics rather than
+//! answering with an error.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use drumline_backend::{Broker, Membership, Store};
+
+/// A store of at least 4 partitions.
+#[async_trait]
+pub trait StoreHarness: Send + Sync {
+    /// One more process's store.
+    async fn connect(&self) -> Arc<dyn Store>;
+}
+
+/// A broker.
+#[async_trait]
+pub trait BrokerHarness: Send + Sync {
+    /// One more process's broker.
+    async fn connect(&self) -> Arc<dyn Broker>;
+}
+
+/// A membership.
+#[async_trait]
+pub trait MembershipHarness: Send + Sync {
+    /// One more process's membership.
+    async fn connect(&self) -> Arc<dyn Membership>;
+}

@@ -1,0 +1,84 @@
+//! Who has beaten is alive.
+
+use std::sync::Arc;
+
+use drumline_backend::{Ids, Member, Membership, Role};
+use drumline_protocol::QueueName;
+use tokio::task::JoinSet;
+
+use crate::MembershipHarness;
+
+/// A beat answers who is alive, in order of their ids, whoever they beat to.
+pub async fn whoever_beats_is_listed_by_all(harness: &dyn MembershipHarness) {
+    let (one, other) = (harness.connect().await, harness.connect().await);
+    assert!(one.members().await.expect("members").is_empty());
+    let mut all = vec![member(Role::Worker), member(Role::Manager)];
+    let first = one.beat(&all[0]).await.expect("beat");
+    assert_eq!(first.as_slice(), &all[..1]);
+    let both = other.beat(&all[1]).await.expect("beat");
+    all.sort_by_key(|one| one.id);
+    assert_eq!(both, all);
+    assert_eq!(one.members().await.expect("members"), all);
+}
+
+/// What a member says of itself is what it said last.
+pub async fn the_latest_beat_counts(harness: &dyn MembershipHarness) {
+    let membership = harness.connect().await;
+    let mut worker = member(Role::Worker);
+    membership.beat(&worker).await.expect("beat");
+    worker.running = 3;
+    worker.draining = true;
+    membership.beat(&worker).await.expect("beat");
+    assert_eq!(membership.members().await.expect("members"), [worker]);
+}
+
+/// Whoever leaves need not be waited for; leaving twice is no error.
+pub async fn whoever_leaves_is_gone(harness: &dyn MembershipHarness) {
+    let (one, other) = (harness.connect().await, harness.connect().await);
+    let (stays, goes) = (member(Role::Worker), member(Role::Worker));
+    one.beat(&stays).await.expect("beat");
+    one.beat(&goes).await.expect("beat");
+    for _ in 0..2 {
+        other.leave(goes.id).await.expect("leave");
+        let left = one.members().await.expect("members");
+        assert_eq!(left, std::slice::from_ref(&stays));
+    }
+    // Its next life is another member; but it may also have been a mistake.
+    let back = one.beat(&goes).await.expect("beat");
+    assert_eq!(back.len(), 2);
+}
+
+/// Beats of many at once do not get into each other's way.
+pub async fn many_members_beat_at_once(harness: &dyn MembershipHarness) {
+    const MEMBERS: usize = 20;
+    let membership: Arc<dyn Membership> = harness.connect().await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..MEMBERS {
+        let membership = Arc::clone(&membership);
+        tasks.spawn(async move {
+            let member = member(Role::Worker);
+            for _ in 0..5 {
+                let all = membership.beat(&member).await.expect("beat");
+                assert!(all.contains(&member));
+            }
+        });
+    }
+    tasks.join_all().await;
+    let all = membership.members().await.expect("members");
+    assert_eq!(all.len(), MEMBERS);
+    assert!(all.is_sorted_by(|a, b| a.id < b.id));
+}
+
+fn member(role: Role) -> Member {
+    Member {
+        id: Ids::random().member(),
+        role,
+        host: "host:4711".to_owned(),
+        queues: vec![QueueName::default()],
+        messages: vec!["*".to_owned()],
+        concurrency: 16,
+        running: 0,
+        draining: false,
+        started_on_ms: 1_795_000_000_123,
+    }
+}

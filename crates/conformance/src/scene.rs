@@ -1,0 +1,303 @@
+//! The props of the store's cases: drafts of operations, and the usual moves
+//! of producers, workers and clients, each through [`decide`] as the services
+//! do it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::decide::{Decided, decide};
+use drumline_backend::store::{Created, Done, Guard, NewOperation, Stamp};
+use drumline_backend::{Ids, MemberId, Store};
+use drumline_protocol::operation::{TraceContext, first_header};
+use drumline_protocol::{
+    Body, ChainKey, DependencyToken, ErrorCode, Event, Fault, Fence, Header, Operation,
+    OperationId, OperationType, Organization, Partition, QueueName, Report, RetryPolicy, Rules,
+};
+
+use crate::StoreHarness;
+
+/// A lease that no case waits for.
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+/// One process that works on the store.
+#[derive(Clone)]
+pub(crate) struct Scene {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) worker: MemberId,
+}
+
+/// An operation that was just created.
+#[derive(Clone, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) id: OperationId,
+    pub(crate) header: Header,
+    pub(crate) sequence: u64,
+    pub(crate) offer: Option<Stamp>,
+}
+
+/// What a case wants of a new operation; the rest is the same for all.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) name: String,
+    pub(crate) message_name: String,
+    pub(crate) queue: QueueName,
+    pub(crate) operation_type: OperationType,
+    pub(crate) organization: Organization,
+    pub(crate) token: Option<String>,
+    /// Where it goes without a token.
+    pub(crate) partition: Partition,
+    pub(crate) postponed_by: Option<Duration>,
+    pub(crate) at_most_once: bool,
+    pub(crate) correlation_id: Option<uuid::Uuid>,
+    pub(crate) data: Option<String>,
+}
+
+/// An operation without a token.
+pub(crate) fn independent() -> Draft {
+    Draft {
+        name: "a name".to_owned(),
+        message_name: "DoIt".to_owned(),
+        queue: QueueName::default(),
+        operation_type: OperationType::DEFAULT,
+        organization: Organization::default(),
+        token: None,
+        partition: Partition::new(0),
+        postponed_by: None,
+        at_most_once: false,
+        correlation_id: None,
+        data: None,
+    }
+}
+
+/// An operation with a token.
+pub(crate) fn of_token(token: &str) -> Draft {
+    Draft {
+        token: Some(token.to_owned()),
+        ..independent()
+    }
+}
+
+/// Something that went wrong in a handler.
+pub(crate) fn fault() -> Fault {
+    Fault::new(ErrorCode::NETWORK_ERROR, "the line is down", "ECONNREFUSED")
+}
+
+impl Scene {
+    /// The first process.
+    pub(crate) async fn new(harness: &dyn StoreHarness) -> Self {
+        let ids = Arc::new(Ids::random());
+        Self {
+            store: harness.connect().await,
+            worker: ids.member(),
+            ids,
+        }
+    }
+
+    /// One more process on the same data.
+    pub(crate) async fn another(&self, harness: &dyn StoreHarness) -> Self {
+        Self {
+            store: harness.connect().await,
+            ids: Arc::clone(&self.ids),
+            worker: self.ids.member(),
+        }
+    }
+
+    /// The partition of a token of the default organization.
+    pub(crate) fn partition_of(&self, token: &str) -> Partition {
+        chain_key(&Organization::default(), token).partition(self.store.partitions())
+    }
+
+    /// What a queue manager would make of a draft.
+    pub(crate) fn prepare(&self, draft: Draft) -> NewOperation {
+        let now = self.store.now();
+        let chain = draft
+            .token
+            .as_deref()
+            .map(|token| chain_key(&draft.organization, token));
+        let partition = chain.map_or(draft.partition, |key| {
+            key.partition(self.store.partitions())
+        });
+        let rules = Rules {
+            operation_type: draft.operation_type,
+            chain,
+            at_most_once: draft.at_most_once,
+            retry: RetryPolicy {
+                jitter_percent: 0,
+                ..RetryPolicy::default()
+            },
+        };
+        let until = draft.postponed_by.map(|span| now.saturating_add(span));
+        NewOperation {
+            id: self.ids.operation(now, partition),
+            header: first_header(rules, until, self.ids.commit(), now),
+            body: Body {
+                name: draft.name,
+                message_name: draft.message_name,
+                queue: draft.queue,
+                dependency_token: draft.token.map(token),
+                data: draft.data,
+                correlation_id: draft.correlation_id.unwrap_or_else(|| self.ids.uuid()),
+                request_id: None,
+                parent_id: None,
+                depth: 0,
+                primary_entity_type: None,
+                regarding_object_id: None,
+                organization: draft.organization,
+                owner: "somebody".to_owned(),
+                created_on: now,
+                retain_job_history: true,
+                trace: TraceContext::default(),
+            },
+        }
+    }
+
+    /// Stores what was prepared; it must be new.
+    pub(crate) async fn store_new(&self, new: NewOperation) -> Fresh {
+        let mut all = self.store_all(vec![new]).await;
+        all.remove(0)
+    }
+
+    /// Stores a batch; all must be new.
+    pub(crate) async fn store_all(&self, batch: Vec<NewOperation>) -> Vec<Fresh> {
+        let created = self.store.create(batch.clone()).await.expect("create");
+        assert_eq!(created.len(), batch.len(), "an answer for each");
+        let mut all = Vec::new();
+        for (new, created) in batch.into_iter().zip(created) {
+            let Created::New { sequence, offer } = created else {
+                panic!("{} exists already", new.id);
+            };
+            all.push(Fresh {
+                id: new.id,
+                header: new.header,
+                sequence,
+                offer,
+            });
+        }
+        all
+    }
+
+    /// Creates an operation.
+    pub(crate) async fn create(&self, draft: Draft) -> Fresh {
+        self.store_new(self.prepare(draft)).await
+    }
+
+    /// Reads an operation that must be there.
+    pub(crate) async fn read(&self, id: OperationId) -> Operation {
+        let mut found = self.store.get(&[id]).await.expect("get");
+        assert_eq!(found.len(), 1, "an answer for each");
+        found.remove(0).expect("the operation is there")
+    }
+
+    /// Makes an event happen, whatever comes of it.
+    pub(crate) async fn event(&self, id: OperationId, event: Event, guard: Guard) -> Decided {
+        let header = self.read(id).await.header;
+        let report = Report::default();
+        let store = &*self.store;
+        decide(store, &self.ids, id, header, event, guard, &report)
+            .await
+            .expect("the store answers")
+    }
+
+    /// Makes a client's (or the clock's) event happen; it must be legal.
+    pub(crate) async fn client(&self, id: OperationId, event: Event) -> (Header, Done) {
+        done(self.event(id, event, Guard::Open).await)
+    }
+
+    /// Tries to claim an operation.
+    pub(crate) async fn try_claim(&self, id: OperationId) -> Decided {
+        self.event(id, claim_event(), self.taking()).await
+    }
+
+    /// Claims an operation; it must be possible.
+    pub(crate) async fn claim(&self, id: OperationId) -> Fence {
+        let (_, done) = done(self.try_claim(id).await);
+        done.fence.expect("a claim takes a lock")
+    }
+
+    /// Makes the holder's event happen; it must be legal.
+    pub(crate) async fn holder(&self, id: OperationId, fence: Fence, event: Event) -> Done {
+        done(self.event(id, event, Guard::Holder(fence)).await).1
+    }
+
+    /// Claims an operation and completes it.
+    pub(crate) async fn run(&self, id: OperationId) -> Done {
+        let fence = self.claim(id).await;
+        self.holder(id, fence, Event::Succeed).await
+    }
+
+    /// What the lock of a claim is taken with.
+    pub(crate) const fn taking(&self) -> Guard {
+        Guard::Taking {
+            owner: self.worker,
+            lease: LEASE,
+        }
+    }
+
+    /// The broker has confirmed an operation.
+    pub(crate) async fn confirm(&self, id: OperationId, stamp: Stamp) {
+        self.store
+            .dispatched(&[(id, stamp)])
+            .await
+            .expect("dispatched");
+    }
+
+    /// The dispatch set of one partition, oldest first.
+    pub(crate) async fn undispatched(&self, partition: Partition) -> Vec<(OperationId, Stamp)> {
+        let entries = self
+            .store
+            .undispatched(partition, Duration::ZERO, 1_000)
+            .await
+            .expect("undispatched");
+        entries
+            .into_iter()
+            .map(|entry| (entry.operation.id, entry.stamp))
+            .collect()
+    }
+
+    /// The entry of one operation in the dispatch set.
+    pub(crate) async fn entry(&self, id: OperationId) -> Option<Stamp> {
+        let entries = self.undispatched(id.partition()).await;
+        entries
+            .into_iter()
+            .find(|(entry, _)| *entry == id)
+            .map(|(_, stamp)| stamp)
+    }
+
+    /// The Ready operations of one partition that ought to be in the broker.
+    pub(crate) async fn offered(&self, partition: Partition) -> Vec<(OperationId, Stamp)> {
+        let (found, next) = self
+            .store
+            .offered(partition, None, 1_000)
+            .await
+            .expect("offered");
+        assert_eq!(next, None, "fewer than were asked for");
+        found
+    }
+}
+
+/// The event of a claim.
+pub(crate) fn claim_event() -> Event {
+    Event::Claim {
+        host: "host:1".to_owned(),
+    }
+}
+
+/// What came of an event that had to happen.
+pub(crate) fn done(decided: Decided) -> (Header, Done) {
+    match decided {
+        Decided::Done(header, done) => (header, *done),
+        other @ (Decided::Refused(_) | Decided::NotHead | Decided::Fenced | Decided::Missing) => {
+            panic!("expected it to happen: {other:?}")
+        }
+    }
+}
+
+/// The chain of a token.
+pub(crate) fn chain_key(organization: &Organization, text: &str) -> ChainKey {
+    ChainKey::new(organization, &token(text.to_owned()))
+}
+
+fn token(text: String) -> DependencyToken {
+    text.try_into().expect("a short token")
+}

@@ -1,0 +1,320 @@
+//! Commits: compare and set, once, however often they are tried.
+
+use drumline_backend::decide::Decided;
+use drumline_backend::store::{Commit, Committed, Done, Guard};
+use drumline_protocol::transition::{At, Transition};
+use drumline_protocol::{Event, Header, OperationId, Progress, Report, State, Status, apply};
+use tokio::task::JoinSet;
+
+use crate::StoreHarness;
+use crate::scene::{Fresh, Scene, claim_event, independent, of_token};
+
+/// The header of a commit is what is read afterwards.
+pub async fn a_commit_writes_its_header(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let (header, _) = scene.client(fresh.id, Event::Pause).await;
+    assert_eq!(header.status, Status::Waiting);
+    let found = scene.another(harness).await.read(fresh.id).await;
+    assert_eq!(found.header, header);
+    assert_eq!(found.sequence, fresh.sequence);
+}
+
+/// A commit made on an old version writes nothing and is told the header.
+pub async fn a_commit_on_an_old_version_is_told_the_current_header(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let stale = commit(
+        &scene,
+        fresh.id,
+        &fresh.header,
+        claim_event(),
+        scene.taking(),
+    );
+    let (current, _) = scene.client(fresh.id, Event::Pause).await;
+    let answer = commit_one(&scene, stale).await;
+    let Committed::Conflict(header) = answer else {
+        panic!("expected a conflict: {answer:?}");
+    };
+    assert_eq!(*header, current);
+    assert_eq!(scene.read(fresh.id).await.header, current);
+}
+
+/// A commit on nothing says so.
+pub async fn a_commit_of_an_unknown_operation_is_missing(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let new = scene.prepare(independent());
+    let claim = commit(&scene, new.id, &new.header, claim_event(), scene.taking());
+    assert!(matches!(
+        commit_one(&scene, claim).await,
+        Committed::Missing
+    ));
+}
+
+/// A batch of commits is answered in order, each for itself.
+pub async fn commits_of_a_batch_are_answered_in_order(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let good = scene.create(independent()).await;
+    let gone = scene.prepare(independent());
+    let parked = {
+        scene.create(of_token("a")).await;
+        scene.create(of_token("a")).await
+    };
+    let claim = |id, header: &Header| commit(&scene, id, header, claim_event(), scene.taking());
+    let batch = vec![
+        claim(gone.id, &gone.header),
+        claim(parked.id, &parked.header),
+        claim(good.id, &good.header),
+    ];
+    let answers = scene.store.commit(batch).await.expect("commit");
+    assert!(
+        matches!(
+            answers.as_slice(),
+            [Committed::Missing, Committed::NotHead, Committed::Done(_)]
+        ),
+        "{answers:?}"
+    );
+}
+
+/// The claim that is repeated after an unclear answer gets its first lock.
+pub async fn a_repeated_claim_is_answered_like_the_first(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(of_token("a")).await;
+    let mut claim = commit(
+        &scene,
+        fresh.id,
+        &fresh.header,
+        claim_event(),
+        scene.taking(),
+    );
+    claim.want_record = true;
+    let first = commit_done(&scene, claim.clone()).await;
+    let again = commit_done(&scene.another(harness).await, claim).await;
+    assert!(first.fence.is_some());
+    assert_eq!(again.fence, first.fence);
+    let body = |done: &Done| done.record.as_ref().map(|record| record.body.clone());
+    assert!(body(&first).is_some());
+    assert_eq!(body(&again), body(&first));
+    assert_eq!(scene.read(fresh.id).await.header.starts, 1);
+    let locks = scene.store.locks(fresh.id.partition()).await;
+    assert_eq!(locks.expect("locks").len(), 1);
+}
+
+/// The completion that is repeated names the same new head, once promoted.
+pub async fn a_repeated_completion_is_answered_like_the_first(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let first = scene.create(of_token("a")).await;
+    let second = scene.create(of_token("a")).await;
+    let third = scene.create(of_token("a")).await;
+    let fence = scene.claim(first.id).await;
+    let header = scene.read(first.id).await.header;
+    let succeed = commit(
+        &scene,
+        first.id,
+        &header,
+        Event::Succeed,
+        Guard::Holder(fence),
+    );
+    let once = commit_done(&scene, succeed.clone()).await;
+    let twice = commit_done(&scene, succeed).await;
+    let promoted = |done: Done| done.promoted.map(|head| (head.operation.id, head.stamp));
+    let (once, twice) = (promoted(once), promoted(twice));
+    assert_eq!(once.map(|(id, _)| id), Some(second.id));
+    assert_eq!(once, twice);
+    assert_eq!(scene.entry(third.id).await, None, "one step, not two");
+}
+
+/// The resume that is repeated names the same entry of the dispatch set.
+pub async fn a_repeated_resume_is_answered_like_the_first(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let (header, _) = scene.client(fresh.id, Event::Pause).await;
+    let resume = commit(&scene, fresh.id, &header, Event::Resume, Guard::Open);
+    let first = commit_done(&scene, resume.clone()).await;
+    let again = commit_done(&scene, resume).await;
+    assert!(first.offer.is_some());
+    assert_eq!(again.offer, first.offer);
+}
+
+/// A repetition is recognised only while nothing has followed it.
+pub async fn a_repetition_that_comes_too_late_is_a_conflict(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let pause = commit(&scene, fresh.id, &fresh.header, Event::Pause, Guard::Open);
+    commit_done(&scene, pause.clone()).await;
+    let (current, _) = scene.client(fresh.id, Event::Resume).await;
+    let answer = commit_one(&scene, pause).await;
+    let Committed::Conflict(header) = answer else {
+        panic!("expected a conflict: {answer:?}");
+    };
+    assert_eq!(*header, current);
+}
+
+/// Body, report and sequence come along with a commit that wants them.
+pub async fn the_record_comes_along_when_it_is_wanted(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    for want_record in [true, false] {
+        let new = scene.prepare(independent());
+        let fresh = scene.store_new(new.clone()).await;
+        let mut claim = commit(
+            &scene,
+            fresh.id,
+            &fresh.header,
+            claim_event(),
+            scene.taking(),
+        );
+        claim.want_record = want_record;
+        let done = commit_done(&scene, claim).await;
+        assert_eq!(done.record.is_some(), want_record);
+        if let Some(record) = done.record {
+            assert_eq!(record.body, new.body);
+            assert_eq!(record.report, Report::default());
+            assert_eq!(record.sequence, fresh.sequence);
+        }
+    }
+}
+
+/// A report that comes with a commit is written in the same step; without
+/// one, the report stays.
+pub async fn a_report_is_written_with_its_commit(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let fence = scene.claim(fresh.id).await;
+    let report = Report {
+        progress: Some(Progress {
+            percent: 100,
+            text: "done".to_owned(),
+        }),
+        result: Some(r#"{"rows":7}"#.to_owned()),
+        ..Report::default()
+    };
+    let header = scene.read(fresh.id).await.header;
+    let mut release = commit(
+        &scene,
+        fresh.id,
+        &header,
+        Event::Release,
+        Guard::Holder(fence),
+    );
+    release.report = Some(report.clone());
+    commit_done(&scene, release).await;
+    assert_eq!(scene.read(fresh.id).await.report, report);
+    scene.client(fresh.id, Event::Pause).await;
+    assert_eq!(scene.read(fresh.id).await.report, report);
+}
+
+/// Many workers want one operation: one gets it.
+pub async fn of_racing_claims_one_wins(harness: &dyn StoreHarness) {
+    const WORKERS: usize = 12;
+    let scene = Scene::new(harness).await;
+    let processes = [scene.another(harness).await, scene.another(harness).await];
+    for draft in [independent(), of_token("a")] {
+        let fresh = scene.create(draft).await;
+        let mut tasks = JoinSet::new();
+        for process in processes.iter().cycle().take(WORKERS) {
+            let mut worker = process.clone();
+            worker.worker = worker.ids.member();
+            let id = fresh.id;
+            tasks.spawn(async move { (worker.worker, worker.try_claim(id).await) });
+        }
+        let mut winners = Vec::new();
+        for (worker, decided) in tasks.join_all().await {
+            match decided {
+                Decided::Done(_, done) => winners.push((worker, done.fence)),
+                Decided::Refused(refused) => assert_eq!(refused.status, Status::InProgress),
+                other @ (Decided::NotHead | Decided::Fenced | Decided::Missing) => {
+                    panic!("a loser finds it taken: {other:?}")
+                }
+            }
+        }
+        let locks = scene.store.locks(fresh.id.partition()).await;
+        let locks = locks.expect("locks").into_iter();
+        let held: Vec<_> = locks
+            .filter(|lock| lock.id == fresh.id)
+            .map(|lock| (lock.owner, Some(lock.fence)))
+            .collect();
+        assert_eq!(winners, held);
+        assert_eq!(winners.len(), 1);
+        assert_eq!(scene.read(fresh.id).await.header.starts, 1);
+    }
+}
+
+/// Many clients change one operation at once: each change is made on the one
+/// before, and none is lost.
+pub async fn racing_changes_are_made_one_after_the_other(harness: &dyn StoreHarness) {
+    const CLIENTS: usize = 8;
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..CLIENTS {
+        let client = scene.another(harness).await;
+        let id = fresh.id;
+        tasks.spawn(async move {
+            let event = if number % 2 == 0 {
+                Event::Pause
+            } else {
+                Event::Resume
+            };
+            matches!(
+                client.event(id, event, Guard::Open).await,
+                Decided::Done(..)
+            )
+        });
+    }
+    let made = tasks.join_all().await.into_iter().filter(|made| *made);
+    let made = made.count() as u64;
+    let header = scene.read(fresh.id).await.header;
+    assert!(made > 0);
+    assert_eq!(header.version, fresh.header.version + made);
+    let ready = header.status.state() == State::Ready;
+    assert_eq!(scene.entry(fresh.id).await.is_some(), ready);
+}
+
+/// The commit of an event on a header that was seen.
+pub(crate) fn commit(
+    scene: &Scene,
+    id: OperationId,
+    seen: &Header,
+    event: Event,
+    guard: Guard,
+) -> Commit {
+    Commit::new(id, seen, &transition(scene, seen, event), guard)
+}
+
+fn transition(scene: &Scene, seen: &Header, event: Event) -> Transition {
+    let at = At {
+        now: scene.store.now(),
+        commit: scene.ids.commit(),
+    };
+    apply(seen, event, at).expect("a legal event")
+}
+
+/// The answer to one commit.
+pub(crate) async fn commit_one(scene: &Scene, commit: Commit) -> Committed {
+    let mut answers = scene.store.commit(vec![commit]).await.expect("commit");
+    assert_eq!(answers.len(), 1, "an answer for each");
+    answers.remove(0)
+}
+
+/// The answer to one commit that has to be made.
+pub(crate) async fn commit_done(scene: &Scene, commit: Commit) -> Done {
+    match commit_one(scene, commit).await {
+        Committed::Done(done) => *done,
+        other @ (Committed::NotHead
+        | Committed::Conflict(_)
+        | Committed::Fenced
+        | Committed::Missing) => panic!("expected it to be made: {other:?}"),
+    }
+}
+
+/// Claims what was just created, by the header that it was created with.
+pub(crate) async fn claim_fresh(scene: &Scene, fresh: &Fresh) -> Committed {
+    let claim = commit(
+        scene,
+        fresh.id,
+        &fresh.header,
+        claim_event(),
+        scene.taking(),
+    );
+    commit_one(scene, claim).await
+}

@@ -1,0 +1,284 @@
+//! The dispatch set: what ought to be in the broker, what is known to be, and
+//! what has to be offered again.
+
+use std::time::Duration;
+
+use drumline_backend::store::Stamp;
+use drumline_protocol::{Event, Partition};
+use tokio::task::JoinSet;
+
+use crate::StoreHarness;
+use crate::scene::{Scene, fault, independent, of_token};
+use crate::wait::eventually;
+
+/// An hour: later than any case looks.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A confirm removes the entry that it published, and can be repeated.
+pub async fn a_confirm_removes_the_entry_that_it_published(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let other = scene.create(independent()).await;
+    let stamp = fresh.offer.expect("offered");
+    for _ in 0..2 {
+        scene.confirm(fresh.id, stamp).await;
+        assert_eq!(scene.entry(fresh.id).await, None);
+        assert_eq!(scene.entry(other.id).await, other.offer);
+    }
+}
+
+/// A confirm that comes late leaves the newer entry, which it did not publish.
+pub async fn a_late_confirm_leaves_the_newer_entry(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let old = fresh.offer.expect("offered");
+    scene.client(fresh.id, Event::Pause).await;
+    let (_, done) = scene.client(fresh.id, Event::Resume).await;
+    let new = done.offer.expect("offered again");
+    assert!(new > old);
+    scene.confirm(fresh.id, old).await;
+    assert_eq!(scene.entry(fresh.id).await, Some(new));
+    scene.confirm(fresh.id, new).await;
+    assert_eq!(scene.entry(fresh.id).await, None);
+}
+
+/// A promotion gets a stamp of its own, though it changes no version.
+pub async fn a_late_confirm_leaves_the_entry_of_a_promotion(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let first = scene.create(of_token("a")).await;
+    let second = scene.create(of_token("a")).await;
+    let promoted = scene.run(first.id).await.promoted.expect("promoted");
+    assert!(promoted.stamp > first.offer.expect("offered"));
+    scene
+        .confirm(second.id, first.offer.expect("offered"))
+        .await;
+    assert_eq!(scene.entry(second.id).await, Some(promoted.stamp));
+}
+
+/// What is claimed, paused, postponed or over is not to be published.
+pub async fn whoever_leaves_ready_leaves_the_dispatch_set(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let until = scene.store.now().saturating_add(HOUR);
+    for event in [Event::Pause, Event::Postpone(until), Event::Cancel] {
+        let fresh = scene.create(independent()).await;
+        scene.client(fresh.id, event).await;
+        assert_eq!(scene.entry(fresh.id).await, None);
+    }
+    let fresh = scene.create(independent()).await;
+    scene.claim(fresh.id).await;
+    assert_eq!(scene.entry(fresh.id).await, None);
+}
+
+/// The relay gets the oldest entries first, with their operations.
+pub async fn entries_are_given_out_oldest_first(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut created = Vec::new();
+    for _ in 0..5 {
+        created.push(scene.create(independent()).await.id);
+    }
+    let entries = scene
+        .store
+        .undispatched(Partition::new(0), Duration::ZERO, 3)
+        .await
+        .expect("undispatched");
+    let ids: Vec<_> = entries.iter().map(|entry| entry.operation.id).collect();
+    assert_eq!(Some(ids.as_slice()), created.get(..3));
+    let whole = scene.read(created[0]).await;
+    assert_eq!(entries.first().map(|entry| &entry.operation), Some(&whole));
+    let other = scene.undispatched(Partition::new(1)).await;
+    assert!(other.is_empty(), "each partition has its own");
+}
+
+/// What was offered a moment ago is its creator's to publish, not the relay's.
+pub async fn young_entries_are_not_given_out(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let partition = fresh.id.partition();
+    let old = scene.store.undispatched(partition, HOUR, 10).await;
+    assert!(old.expect("undispatched").is_empty());
+    let age = Duration::from_millis(100);
+    eventually("the entry is old enough", async || {
+        let entries = scene.store.undispatched(partition, age, 10).await;
+        entries.expect("undispatched").pop()
+    })
+    .await;
+}
+
+/// Ready operations that the broker should know: heads and independents whose
+/// entry was confirmed.
+pub async fn what_ought_to_be_in_the_broker_is_told(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let partition = scene.partition_of("a");
+    let in_partition = || {
+        let mut draft = independent();
+        draft.partition = partition;
+        draft
+    };
+    let head = scene.create(of_token("a")).await;
+    let parked = scene.create(of_token("a")).await;
+    let known = scene.create(in_partition()).await;
+    let unknown = scene.create(in_partition()).await;
+    let running = scene.create(in_partition()).await;
+    let waiting = scene.create(in_partition()).await;
+    for one in [&head, &known, &running, &waiting] {
+        scene.confirm(one.id, one.offer.expect("offered")).await;
+    }
+    let fence = scene.claim(running.id).await;
+    scene.client(waiting.id, Event::Pause).await;
+    let mut expected = vec![
+        (head.id, head.offer.expect("offered")),
+        (known.id, known.offer.expect("offered")),
+    ];
+    expected.sort_unstable();
+    assert_eq!(scene.offered(partition).await, expected);
+
+    // Given back, it is offered anew and not yet known.
+    let given_back = scene.holder(running.id, fence, Event::Release).await;
+    assert_eq!(scene.offered(partition).await, expected);
+    let stamp = given_back.offer.expect("offered");
+    scene.confirm(running.id, stamp).await;
+    assert!(
+        scene
+            .offered(partition)
+            .await
+            .contains(&(running.id, stamp))
+    );
+    // Promoted and confirmed, the parked one belongs to it.
+    let promoted = scene.run(head.id).await.promoted.expect("promoted");
+    scene.confirm(parked.id, promoted.stamp).await;
+    let offered = scene.offered(partition).await;
+    assert!(offered.contains(&(parked.id, promoted.stamp)));
+    assert!(
+        !offered
+            .iter()
+            .any(|(id, _)| *id == head.id || *id == unknown.id)
+    );
+}
+
+/// A long list comes in pieces; whoever follows the cursor sees all of it once.
+pub async fn what_ought_to_be_in_the_broker_is_told_in_pieces(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut expected = Vec::new();
+    for number in 0..23 {
+        let fresh = scene.create(independent()).await;
+        // Every third is not known to the broker yet, so that pieces are short.
+        if number % 3 != 0 {
+            let stamp = fresh.offer.expect("offered");
+            scene.confirm(fresh.id, stamp).await;
+            expected.push((fresh.id, stamp));
+        }
+    }
+    expected.sort_unstable();
+    let mut found = Vec::new();
+    let mut after = None;
+    for _ in 0..23 {
+        let piece = scene.store.offered(Partition::new(0), after, 5).await;
+        let (piece, next) = piece.expect("offered");
+        found.extend(piece);
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(after, None);
+    assert_eq!(found, expected);
+}
+
+/// Two managers find the same loss: one of them offers it again.
+pub async fn a_reoffer_is_a_compare_and_set(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    for draft in [independent(), of_token("a")] {
+        let fresh = scene.create(draft).await;
+        let seen = fresh.offer.expect("offered");
+        scene.confirm(fresh.id, seen).await;
+        let mut tasks = JoinSet::new();
+        for _ in 0..6 {
+            let manager = scene.another(harness).await;
+            let id = fresh.id;
+            tasks.spawn(async move {
+                let stamp = manager.store.reoffer(id, seen, Duration::ZERO).await;
+                stamp.expect("reoffer")
+            });
+        }
+        let won: Vec<Stamp> = tasks.join_all().await.into_iter().flatten().collect();
+        assert_eq!(won.len(), 1);
+        let stamp = won[0];
+        assert!(stamp > seen);
+        assert_eq!(scene.entry(fresh.id).await, Some(stamp));
+        scene.confirm(fresh.id, stamp).await;
+        let offered = scene.offered(fresh.id.partition()).await;
+        assert!(offered.contains(&(fresh.id, stamp)));
+    }
+}
+
+/// Whoever is not Ready any more, was offered since, or is parked is not
+/// offered again.
+pub async fn a_reoffer_of_what_has_moved_on_does_nothing(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let reoffer = async |id, seen| {
+        let stamp = scene.store.reoffer(id, seen, Duration::ZERO).await;
+        stamp.expect("reoffer")
+    };
+    let fresh = scene.create(independent()).await;
+    let seen = fresh.offer.expect("offered");
+    let fence = scene.claim(fresh.id).await;
+    assert_eq!(reoffer(fresh.id, seen).await, None, "running");
+    scene.holder(fresh.id, fence, Event::Suspend(fault())).await;
+    assert_eq!(reoffer(fresh.id, seen).await, None, "suspended");
+    scene.client(fresh.id, Event::Resume).await;
+    assert_eq!(reoffer(fresh.id, seen).await, None, "offered since");
+    assert_eq!(reoffer(scene.prepare(independent()).id, seen).await, None);
+
+    scene.create(of_token("a")).await;
+    let parked = scene.create(of_token("a")).await;
+    let last = Stamp(0);
+    assert_eq!(reoffer(parked.id, last).await, None, "parked");
+    assert_eq!(scene.entry(parked.id).await, None);
+}
+
+/// A delayed entry is kept from the relay for its delay, and holds up no other.
+pub async fn a_delayed_reoffer_is_kept_from_the_relay(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let reoffer = async |id, seen, delay| {
+        let stamp = scene.store.reoffer(id, seen, delay).await;
+        stamp.expect("reoffer").expect("nobody was faster")
+    };
+    let late = scene.create(independent()).await;
+    reoffer(late.id, late.offer.expect("offered"), HOUR).await;
+    assert_eq!(scene.entry(late.id).await, None);
+    let other = scene.create(independent()).await;
+    assert_eq!(scene.entry(other.id).await, other.offer);
+
+    let soon = scene.create(independent()).await;
+    let delay = Duration::from_millis(150);
+    let stamp = reoffer(soon.id, soon.offer.expect("offered"), delay).await;
+    let entry = eventually("the delay is over", async || scene.entry(soon.id).await).await;
+    assert_eq!(entry, stamp);
+    assert_eq!(scene.entry(late.id).await, None);
+    assert!(
+        !scene
+            .offered(late.id.partition())
+            .await
+            .iter()
+            .any(|(id, _)| *id == late.id),
+        "it is not in the broker, and is not believed to be"
+    );
+    // It can be claimed all the same.
+    scene.run(late.id).await;
+}
+
+/// Stamps only grow, whoever asks, and order offers and markers.
+pub async fn stamps_only_grow(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let other = scene.another(harness).await;
+    let partition = Partition::new(0);
+    let before = scene.create(independent()).await.offer.expect("offered");
+    let mut last = before;
+    for process in [&scene, &other].into_iter().cycle().take(20) {
+        let stamp = process.store.stamp(partition).await.expect("stamp");
+        assert!(stamp > last, "{stamp:?} after {last:?}");
+        last = stamp;
+    }
+    let after = other.create(independent()).await.offer.expect("offered");
+    assert!(after > last);
+}

@@ -1,0 +1,246 @@
+//! The whole grid of statuses × events, performed against the store.
+//!
+//! The pure function says what each event makes of each status; here the store
+//! performs it, and afterwards everything that hangs on the status (index,
+//! lock, due set, dispatch set, chain) must fit the header that it holds.
+
+use std::time::Duration;
+
+use drumline_backend::decide::Decided;
+use drumline_backend::store::{Filter, Guard};
+use drumline_protocol::transition::At;
+use drumline_protocol::{Event, Fence, Header, OperationId, State, Status, Timestamp, apply};
+
+use super::locks::lock_of;
+use crate::StoreHarness;
+use crate::scene::{Scene, claim_event, fault, independent, of_token};
+
+/// Independent operations.
+pub async fn every_event_on_every_status_without_a_token(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    for status in Status::ALL {
+        for event in events(&scene) {
+            let id = scene.create(independent()).await.id;
+            check(&scene, id, status, event, None).await;
+        }
+    }
+}
+
+/// Heads of chains, each with a successor.
+pub async fn every_event_on_every_status_of_a_head(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    for status in Status::ALL {
+        for event in events(&scene) {
+            let token = scene.ids.uuid().to_string();
+            let id = scene.create(of_token(&token)).await.id;
+            let next = scene.create(of_token(&token)).await.id;
+            check(&scene, id, status, event, Some(next)).await;
+        }
+    }
+}
+
+/// Operations behind their head: none of it can start them, or free others.
+pub async fn every_event_on_every_status_behind_a_head(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    for status in [
+        Status::WaitingForResources,
+        Status::Waiting,
+        Status::Canceled,
+    ] {
+        for event in events(&scene) {
+            let token = scene.ids.uuid().to_string();
+            let head = scene.create(of_token(&token)).await;
+            let id = scene.create(of_token(&token)).await.id;
+            let next = scene.create(of_token(&token)).await.id;
+            bring(&scene, id, status).await;
+            let what = format!("{} × {status:?}", event.name());
+            let before = scene.read(id).await.header;
+            let guard = guard_of(&scene, id, &event).await;
+            let claims = matches!(event, Event::Claim { .. });
+            let expected = apply(&before, event.clone(), at(&scene));
+            match scene.event(id, event, guard).await {
+                Decided::NotHead => assert!(claims && expected.is_ok(), "{what}"),
+                Decided::Refused(refused) => assert_eq!(Some(refused), expected.err(), "{what}"),
+                Decided::Done(_, done) => {
+                    assert!(!claims, "{what}");
+                    assert!(done.offer.is_none() && done.promoted.is_none(), "{what}");
+                }
+                other @ (Decided::Fenced | Decided::Missing) => panic!("{what}: {other:?}"),
+            }
+            assert_eq!(scene.entry(id).await, None, "{what}");
+            assert_eq!(scene.entry(next).await, None, "{what}");
+            assert_eq!(scene.entry(head.id).await, head.offer, "{what}");
+        }
+    }
+}
+
+/// Every event, with times that are legal for all.
+fn events(scene: &Scene) -> Vec<Event> {
+    vec![
+        claim_event(),
+        Event::Succeed,
+        Event::Fail(fault()),
+        Event::Retry {
+            fault: fault(),
+            after: Some(Duration::from_secs(3_600)),
+            jitter: scene.ids.jitter(),
+        },
+        Event::Suspend(fault()),
+        Event::Stopped,
+        Event::Release,
+        Event::LeaseExpired,
+        Event::Pause,
+        Event::Resume,
+        Event::Postpone(hence(scene)),
+        Event::Cancel,
+        Event::Due,
+        Event::Unhandled,
+        Event::Delete,
+    ]
+}
+
+/// One cell of the grid.
+async fn check(
+    scene: &Scene,
+    id: OperationId,
+    status: Status,
+    event: Event,
+    next: Option<OperationId>,
+) {
+    let what = format!("{} × {status:?}", event.name());
+    bring(scene, id, status).await;
+    let before = scene.read(id).await.header;
+    assert_eq!(before.status, status, "{what}");
+    fits(scene, id, &before, next, &what).await;
+
+    let guard = guard_of(scene, id, &event).await;
+    let removed = matches!(event, Event::Delete);
+    let expected = apply(&before, event.clone(), at(scene));
+    match (scene.event(id, event, guard).await, expected) {
+        (Decided::Done(after, done), Ok(expected)) => {
+            assert_eq!(after.status, expected.header.status, "{what}");
+            assert_eq!(after.version, before.version + 1, "{what}");
+            if removed {
+                assert_eq!(scene.store.get(&[id]).await.expect("get"), [None], "{what}");
+                return;
+            }
+            assert_eq!(scene.read(id).await.header, after, "{what}");
+            fits(scene, id, &after, next, &what).await;
+            let ended = after.status.state() == State::Completed;
+            let promoted = done.promoted.map(|head| head.operation.id);
+            assert_eq!(promoted, next.filter(|_| ended), "{what}");
+        }
+        (Decided::Refused(refused), Err(expected)) => {
+            assert_eq!(refused, expected, "{what}");
+            assert_eq!(scene.read(id).await.header, before, "{what}");
+            fits(scene, id, &before, next, &what).await;
+        }
+        (decided, expected) => panic!("{what}: {decided:?}, expected {expected:?}"),
+    }
+}
+
+/// Whether everything that hangs on a header is as the header says.
+async fn fits(
+    scene: &Scene,
+    id: OperationId,
+    header: &Header,
+    next: Option<OperationId>,
+    what: &str,
+) {
+    let state = header.status.state();
+    for listed in State::ALL {
+        let found = newest_from(scene, id, listed).await == Some(id);
+        assert_eq!(found, listed == state, "{what}: listed as {listed:?}");
+    }
+    let locked = lock_of(scene, id).await.is_some();
+    assert_eq!(locked, state == State::Locked, "{what}: lock");
+    let offered = scene.entry(id).await.is_some();
+    assert_eq!(offered, state == State::Ready, "{what}: dispatch set");
+    let due = scene.store.due(id.partition(), 10_000).await.expect("due");
+    let past = header
+        .postpone_until
+        .is_some_and(|until| until <= scene.store.now());
+    assert_eq!(due.contains(&id), past, "{what}: due set");
+    if let Some(next) = next {
+        let offered = scene.entry(next).await.is_some();
+        assert_eq!(offered, state == State::Completed, "{what}: successor");
+    }
+}
+
+/// Brings a Ready operation to a status, by legal moves.
+async fn bring(scene: &Scene, id: OperationId, status: Status) {
+    match status {
+        Status::WaitingForResources => {}
+        Status::Waiting => {
+            // Already past, so that it is due as well.
+            let past = Event::Postpone(Timestamp::from_millis(1));
+            scene.client(id, past).await;
+        }
+        Status::InProgress => drop(scene.claim(id).await),
+        Status::Pausing => {
+            scene.claim(id).await;
+            scene.client(id, Event::Pause).await;
+        }
+        Status::Canceling => {
+            scene.claim(id).await;
+            scene.client(id, Event::Cancel).await;
+        }
+        Status::Succeeded => drop(scene.run(id).await),
+        Status::Failed => {
+            let fence = scene.claim(id).await;
+            scene.holder(id, fence, Event::Fail(fault())).await;
+        }
+        Status::Canceled => drop(scene.client(id, Event::Cancel).await),
+    }
+}
+
+/// The guard that the one who makes this event happen goes by.
+async fn guard_of(scene: &Scene, id: OperationId, event: &Event) -> Guard {
+    let lock = lock_of(scene, id).await;
+    match event {
+        Event::Claim { .. } => scene.taking(),
+        Event::Succeed
+        | Event::Fail(_)
+        | Event::Retry { .. }
+        | Event::Suspend(_)
+        | Event::Stopped
+        | Event::Release => Guard::Holder(lock.map_or(Fence(0), |lock| lock.fence)),
+        Event::LeaseExpired => lock.map_or(Guard::Open, |lock| super::locks::watched(&lock)),
+        Event::Pause
+        | Event::Resume
+        | Event::Postpone(_)
+        | Event::Cancel
+        | Event::Due
+        | Event::Unhandled
+        | Event::Delete => Guard::Open,
+    }
+}
+
+fn at(scene: &Scene) -> At {
+    At {
+        now: scene.store.now(),
+        commit: scene.ids.commit(),
+    }
+}
+
+/// In an hour.
+fn hence(scene: &Scene) -> Timestamp {
+    scene.store.now().saturating_add(Duration::from_secs(3_600))
+}
+
+/// The newest operation in a state, from this id on (inclusive) backwards.
+async fn newest_from(scene: &Scene, id: OperationId, state: State) -> Option<OperationId> {
+    let filter = Filter {
+        state: Some(state),
+        ..Filter::default()
+    };
+    let above = u128::from_be_bytes(*id.as_bytes()) + 1;
+    let mut before = OperationId::from_bytes(above.to_be_bytes());
+    loop {
+        let page = scene.store.list(&filter, before, 1).await.expect("list");
+        if let Some(found) = page.operations.first() {
+            return Some(found.id);
+        }
+        before = Some(page.next?);
+    }
+}

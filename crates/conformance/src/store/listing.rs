@@ -1,0 +1,231 @@
+//! Listings: filters, order, and cursors over several partitions.
+
+use std::collections::BTreeSet;
+
+use drumline_backend::store::{Filter, Page};
+use drumline_protocol::{
+    Event, OperationId, OperationType, Organization, Partition, State, Status, Timestamp,
+};
+
+use crate::StoreHarness;
+use crate::scene::{Draft, Scene, chain_key, independent, of_token};
+
+/// Newest first over all partitions, in pages, each operation once.
+pub async fn pages_cover_everything_once_newest_first(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut expected = BTreeSet::new();
+    for number in 0..60 {
+        expected.insert(scene.create(spread(&scene, number)).await.id);
+    }
+    // Some of them in other states.
+    for (number, id) in expected.iter().enumerate() {
+        match number % 4 {
+            0 => drop(scene.client(*id, Event::Pause).await),
+            1 => drop(scene.client(*id, Event::Cancel).await),
+            2 => drop(scene.claim(*id).await),
+            _ => {}
+        }
+    }
+    let newest_first: Vec<_> = expected.into_iter().rev().collect();
+    for limit in [1, 7, 60, 500] {
+        let found = all_pages(&scene, &Filter::default(), limit).await;
+        assert_eq!(found, newest_first, "in pages of {limit}");
+    }
+}
+
+/// An empty store has an empty list.
+pub async fn nothing_lists_as_nothing(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    assert!(all_pages(&scene, &Filter::default(), 10).await.is_empty());
+}
+
+/// What is created while somebody turns the pages is newer than all of them.
+pub async fn a_cursor_is_stable_while_others_create(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut expected = BTreeSet::new();
+    for number in 0..20 {
+        expected.insert(scene.create(spread(&scene, number)).await.id);
+    }
+    let filter = Filter::default();
+    let mut page = list(&scene, &filter, None, 6).await;
+    let mut found: Vec<_> = page.operations.iter().map(|one| one.id).collect();
+    let oldest_created = found.last().copied().expect("a page").created();
+    while let Some(before) = page.next {
+        // Ids of one millisecond are in no order: wait for a newer one.
+        while scene.store.now() <= oldest_created {
+            tokio::task::yield_now().await;
+        }
+        scene.create(spread(&scene, 1)).await;
+        page = list(&scene, &filter, Some(before), 6).await;
+        found.extend(page.operations.iter().map(|one| one.id));
+    }
+    let newest_first: Vec<_> = expected.into_iter().rev().collect();
+    assert_eq!(found, newest_first);
+}
+
+/// Each condition selects, and several must all hold.
+pub async fn filters_select(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let correlation_id = scene.ids.uuid();
+    let old = scene.create(of_token("a")).await.id;
+    let wanted = {
+        let mut draft = of_token("a");
+        draft.name = "Löhne".to_owned();
+        draft.message_name = "PayOut".to_owned();
+        draft.operation_type = OperationType(203);
+        draft.correlation_id = Some(correlation_id);
+        scene.create(draft).await.id
+    };
+    let mut other = independent();
+    other.name = "löhne".to_owned();
+    let other = scene.create(other).await.id;
+    scene.client(wanted, Event::Pause).await;
+    scene.client(other, Event::Cancel).await;
+
+    let none = Filter::default();
+    let by = |change: &dyn Fn(&mut Filter)| {
+        let mut filter = none.clone();
+        change(&mut filter);
+        filter
+    };
+    let chain = chain_key(&Organization::default(), "a");
+    let created = scene.read(old).await.body.created_on;
+    let before = Timestamp::from_millis(created.as_millis() - 1);
+    let long_after = Timestamp::from_millis(created.as_millis() + 3_600_000);
+    let cases = [
+        (by(&|f| f.name = Some("Löhne".to_owned())), vec![wanted]),
+        (by(&|f| f.name = Some("Löhn".to_owned())), vec![]),
+        (
+            by(&|f| f.message_name = Some("PayOut".to_owned())),
+            vec![wanted],
+        ),
+        (
+            by(&|f| f.operation_type = Some(OperationType(203))),
+            vec![wanted],
+        ),
+        (
+            by(&|f| f.correlation_id = Some(correlation_id)),
+            vec![wanted],
+        ),
+        (by(&|f| f.chain = Some(chain)), vec![wanted, old]),
+        (by(&|f| f.state = Some(State::Ready)), vec![old]),
+        (by(&|f| f.state = Some(State::Suspended)), vec![wanted]),
+        (by(&|f| f.state = Some(State::Locked)), vec![]),
+        (by(&|f| f.status = Some(Status::Canceled)), vec![other]),
+        (by(&|f| f.status = Some(Status::Failed)), vec![]),
+        (
+            by(&|f| f.created_after = Some(before)),
+            vec![other, wanted, old],
+        ),
+        (by(&|f| f.created_after = Some(long_after)), vec![]),
+        (
+            by(&|f| {
+                f.chain = Some(chain);
+                f.state = Some(State::Ready);
+            }),
+            vec![old],
+        ),
+        (
+            by(&|f| {
+                f.state = Some(State::Ready);
+                f.status = Some(Status::Canceled);
+            }),
+            vec![],
+        ),
+    ];
+    for (filter, mut expected) in cases {
+        expected.sort_unstable_by(|a, b| b.cmp(a));
+        let found = all_pages(&scene, &filter, 2).await;
+        assert_eq!(found, expected, "{filter:?}");
+    }
+}
+
+/// A search for something rare gets there, however many short pages it takes.
+pub async fn a_rare_one_is_found_behind_many_others(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let rare = {
+        let mut draft = independent();
+        draft.name = "rare".to_owned();
+        scene.create(draft).await.id
+    };
+    while scene.store.now() <= rare.created() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..8 {
+        let batch = (0..50).map(|number| scene.prepare(spread(&scene, number)));
+        scene.store_all(batch.collect()).await;
+    }
+    let filter = Filter {
+        name: Some("rare".to_owned()),
+        ..Filter::default()
+    };
+    assert_eq!(all_pages(&scene, &filter, 1).await, [rare]);
+}
+
+/// A listing shows operations as they are now, whole.
+pub async fn a_listing_shows_whole_operations(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let id = scene.create(of_token("a")).await.id;
+    scene.run(id).await;
+    let filter = Filter {
+        state: Some(State::Completed),
+        ..Filter::default()
+    };
+    let page = list(&scene, &filter, None, 10).await;
+    assert_eq!(page.operations, [scene.read(id).await]);
+}
+
+/// Every state is counted, over all partitions.
+pub async fn every_state_is_counted(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        ids.push(scene.create(spread(&scene, number)).await.id);
+    }
+    for id in ids.iter().take(4) {
+        scene.run(*id).await;
+    }
+    for id in ids.iter().skip(4).take(3) {
+        scene.client(*id, Event::Pause).await;
+    }
+    for id in ids.iter().skip(7).take(1) {
+        scene.claim(*id).await;
+    }
+    let counts = scene.store.counts().await.expect("counts");
+    assert_eq!(counts.completed, 4);
+    assert_eq!(counts.suspended, 3);
+    assert_eq!(counts.locked, 1);
+    assert_eq!(counts.ready, 2);
+    assert_eq!(counts.undispatched, 2);
+}
+
+/// An independent operation, each in another partition.
+fn spread(scene: &Scene, number: u16) -> Draft {
+    Draft {
+        partition: Partition::new(number % scene.store.partitions().get()),
+        ..independent()
+    }
+}
+
+async fn list(scene: &Scene, filter: &Filter, before: Option<OperationId>, limit: usize) -> Page {
+    let page = scene.store.list(filter, before, limit).await.expect("list");
+    assert!(page.operations.len() <= limit);
+    page
+}
+
+/// Turns all pages.
+pub(crate) async fn all_pages(scene: &Scene, filter: &Filter, limit: usize) -> Vec<OperationId> {
+    let mut found = Vec::new();
+    let mut before = None;
+    loop {
+        let page = list(scene, filter, before, limit).await;
+        found.extend(page.operations.iter().map(|one| one.id));
+        if let (Some(before), Some(next)) = (before, page.next) {
+            assert!(next < before, "the cursor moves on");
+        }
+        before = page.next;
+        if before.is_none() {
+            return found;
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The macros that turn the cases into tests.
+//!
+//! Each takes the name of an `async fn() -> impl Harness` that is in scope, and
+//! makes one `#[tokio::test]` per case, in one module per story. The calling
+//! crate needs `tokio` among its dev-dependencies.
+
+/// The store's cases, for the harness that the named function makes.
+#[macro_export]
+macro_rules! store_suite {
+    ($harness:ident) => {
+        $crate::cases! { $harness, store,
+            create {
+                an_operation_is_read_back_as_it_was_given,
+                an_unknown_operation_is_not_found,
+                an_independent_operation_is_offered_at_once,
+                of_a_chain_only_the_head_is_offered,
+                a_postponed_operation_is_not_offered_and_holds_its_place,
+                a_repeated_create_is_answered_like_the_first,
+                another_create_of_the_same_id_gets_the_first_operation,
+                a_batch_keeps_its_order,
+                concurrent_creates_of_one_token_make_one_chain,
+            }
+            commit {
+                a_commit_writes_its_header,
+                a_commit_on_an_old_version_is_told_the_current_header,
+                a_commit_of_an_unknown_operation_is_missing,
+                commits_of_a_batch_are_answered_in_order,
+                a_repeated_claim_is_answered_like_the_first,
+                a_repeated_completion_is_answered_like_the_first,
+                a_repeated_resume_is_answered_like_the_first,
+                a_repetition_that_comes_too_late_is_a_conflict,
+                the_record_comes_along_when_it_is_wanted,
+                a_report_is_written_with_its_commit,
+                of_racing_claims_one_wins,
+                racing_changes_are_made_one_after_the_other,
+            }
+            chains {
+                only_the_head_can_be_claimed,
+                every_completion_promotes_the_next_head,
+                a_parked_operation_is_promoted_as_head,
+                a_cancel_in_the_middle_promotes_nothing,
+                a_suspended_new_head_is_offered_when_it_is_resumed,
+                a_resumed_operation_behind_its_head_stays_parked,
+                a_head_keeps_its_place_while_it_waits,
+                a_waiting_head_holds_back_its_own_token_only,
+                a_chain_spans_queues,
+                organizations_have_chains_of_their_own,
+            }
+            dispatch {
+                a_confirm_removes_the_entry_that_it_published,
+                a_late_confirm_leaves_the_newer_entry,
+                a_late_confirm_leaves_the_entry_of_a_promotion,
+                whoever_leaves_ready_leaves_the_dispatch_set,
+                entries_are_given_out_oldest_first,
+                young_entries_are_not_given_out,
+                what_ought_to_be_in_the_broker_is_told,
+                what_ought_to_be_in_the_broker_is_told_in_pieces,
+                a_reoffer_is_a_compare_and_set,
+                a_reoffer_of_what_has_moved_on_does_nothing,
+                a_delayed_reoffer_is_kept_from_the_relay,
+                stamps_only_grow,
+            }
+            locks {
+                a_claim_takes_a_lock,
+                the_end_of_a_holding_gives_up_the_lock,
+                a_renewal_moves_the_beat,
+                a_request_to_stop_comes_with_the_renewal,
+                a_lock_that_moves_is_not_taken_over,
+                of_two_watchers_one_takes_over,
+                a_stale_fence_writes_nothing,
+                an_old_version_is_told_before_a_stale_fence,
+                a_report_is_the_holders_to_write,
+                a_lost_at_most_once_operation_fails_and_frees_its_chain,
+            }
+            due {
+                an_operation_is_due_when_its_time_has_come,
+                the_earliest_comes_first,
+                a_retry_comes_due,
+                a_time_can_be_moved,
+                a_time_can_be_cleared,
+                of_two_managers_one_wakes_it,
+            }
+            listing {
+                pages_cover_everything_once_newest_first,
+                nothing_lists_as_nothing,
+                a_cursor_is_stable_while_others_create,
+                filters_select,
+                a_rare_one_is_found_behind_many_others,
+                a_listing_shows_whole_operations,
+                every_state_is_counted,
+            }
+            removal {
+                delete_removes_every_trace,
+                delete_does_not_disturb_the_chain,
+                only_completed_operations_can_be_deleted,
+            }
+            idempotency {
+                racing_reservations_agree,
+                a_key_stays_reserved,
+                a_reservation_ends,
+            }
+            markers {
+                the_latest_marker_of_each_route_counts,
+                one_life_has_one_name,
+                processes_agree_about_the_time,
+            }
+            hearing {
+                a_completion_is_heard,
+                only_completions_are_heard,
+            }
+            grid {
+                every_event_on_every_status_without_a_token,
+                every_event_on_every_status_of_a_head,
+                every_event_on_every_status_behind_a_head,
+            }
+            volume {
+                ten_thousand_operations,
+                racing_workers_keep_every_chain_in_order,
+            }
+        }
+    };
+}
+
+/// The broker's cases, for the harness that the named function makes.
+#[macro_export]
+macro_rules! broker_suite {
+    ($harness:ident) => {
+        $crate::cases! { $harness, broker,
+            delivery {
+                a_message_is_delivered_as_it_was_published,
+                a_marker_is_delivered_as_it_was_published,
+                messages_wait_for_their_first_consumer,
+                answers_come_in_order_one_for_each,
+                an_acknowledged_message_does_not_come_again,
+                unacknowledged_messages_come_back_on_close,
+                unacknowledged_messages_come_back_on_drop,
+                a_dropped_receipt_keeps_its_message_in_hand,
+                a_late_acknowledgement_takes_nothing_from_others,
+                no_more_than_the_prefetch_is_in_hand,
+                waiting_for_the_next_can_be_given_up,
+                a_burst_arrives_whole,
+            }
+            lanes {
+                a_lane_has_one_consumer_at_a_time,
+                a_lane_is_handed_over_with_what_was_in_hand,
+                a_lane_is_handed_over_when_its_consumer_is_dropped,
+                a_lane_keeps_its_order,
+                a_lane_takes_from_several_publishers,
+            }
+            routes {
+                every_route_is_a_queue_of_its_own,
+                workers_share_the_work_queue,
+                a_queue_that_nobody_used_has_no_backlog,
+                a_backlog_counts_what_waits_and_who_consumes,
+                a_broker_that_is_up_says_so,
+            }
+        }
+    };
+}
+
+/// The membership's cases, for the harness that the named function makes.
+#[macro_export]
+macro_rules! membership_suite {
+    ($harness:ident) => {
+        $crate::cases! { $harness, membership,
+            beats {
+                whoever_beats_is_listed_by_all,
+                the_latest_beat_counts,
+                whoever_leaves_is_gone,
+                many_members_beat_at_once,
+            }
+        }
+    };
+}
+
+/// One test per case.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! cases {
+    ($harness:ident, $suite:ident, $( $story:ident { $( $case:ident ),* $(,)? } )*) => {
+        $(
+            mod $story {
+                $(
+                    #[tokio::test(flavor = "multi_thread")]
+                    async fn $case() {
+                        let harness = super::$harness().await;
+                        $crate::$suite::$story::$case(&harness).await;
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// A case that no macro names is run by nobody.
+    #[test]
+    fn every_case_is_in_a_suite() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let listed = include_str!("suite.rs");
+        let mut seen = 0;
+        for suite in ["store", "broker", "membership"] {
+            for file in std::fs::read_dir(source.join(suite)).unwrap() {
+                let path = file.unwrap().path();
+                let text = std::fs::read_to_string(&path).unwrap();
+                for case in text
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("pub async fn "))
+                {
+                    let name = case.split('(').next().unwrap();
+                    assert!(
+                        listed.contains(&format!(" {name},\n")),
+                        "{name} of {} is in no suite",
+                        path.display()
+                    );
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 80, "only {seen} cases found");
+    }
+}
