@@ -1,0 +1,134 @@
+//! The server's time, without asking for it each time.
+//!
+//! What the server said last, and the monotonic time that has passed since: a
+//! step of this machine's wall clock is not noticed, a step of the server's is
+//! followed within about a second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use drumline_backend::store::Result;
+use drumline_protocol::Timestamp;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::link::Link;
+use crate::reply::{self, Parts};
+
+/// How often the server is asked. Quartz drifts by some 20 µs in a second.
+const RESYNC: Duration = Duration::from_secs(1);
+/// An answer that took longer says too little: it may be off by half of this.
+const SLOWEST: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(crate) struct Clock {
+    epoch: Instant,
+    /// What to add to the time since the epoch, in microseconds.
+    offset_us: AtomicI64,
+}
+
+impl Clock {
+    /// A clock that is right from the start.
+    pub(crate) async fn start(link: &Link) -> Result<Self> {
+        let clock = Self {
+            epoch: Instant::now(),
+            offset_us: AtomicI64::new(0),
+        };
+        let (server_us, took) = ask(link).await?;
+        clock.set(server_us, took);
+        Ok(clock)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let now_us = self
+            .elapsed_us()
+            .saturating_add(self.offset_us.load(Ordering::Relaxed));
+        Timestamp::from_millis(now_us.div_euclid(1_000))
+    }
+
+    /// The server has just shown this time, so it is not earlier than that.
+    pub(crate) fn at_least(&self, server_us: u64) {
+        let offset = signed(server_us).saturating_sub(self.elapsed_us());
+        self.offset_us.fetch_max(offset, Ordering::Relaxed);
+    }
+
+    /// The server showed this time somewhere within the last `took`.
+    fn set(&self, server_us: u64, took: Duration) {
+        let half_us = signed(u64::try_from(took.as_micros() / 2).unwrap_or(0));
+        let offset = signed(server_us)
+            .saturating_add(half_us)
+            .saturating_sub(self.elapsed_us());
+        self.offset_us.store(offset, Ordering::Relaxed);
+    }
+
+    fn elapsed_us(&self) -> i64 {
+        i64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Keeps a clock right, for as long as it is polled.
+pub(crate) async fn keep(clock: Arc<Clock>, link: Link) {
+    let mut ticks = interval(RESYNC);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match ask(&link).await {
+            Ok((server_us, took)) if took <= SLOWEST => clock.set(server_us, took),
+            // It goes on by itself meanwhile.
+            Ok(_) => tracing::debug!("the server's time came too late to be of use"),
+            Err(error) => tracing::debug!(%error, "the server's time is not known"),
+        }
+    }
+}
+
+/// The server's time in microseconds, and how long the answer took.
+async fn ask(link: &Link) -> Result<(u64, Duration)> {
+    let asked = Instant::now();
+    let mut answer = Parts::of(link.run_one("time", redis::cmd("TIME")).await?)?;
+    let took = asked.elapsed();
+    let mut number = || -> Result<u64> {
+        let text = reply::text(answer.value()?)?;
+        text.parse()
+            .map_err(|_error: std::num::ParseIntError| reply::unexpected())
+    };
+    let (seconds, micros) = (number()?, number()?);
+    Ok((
+        seconds.saturating_mul(1_000_000).saturating_add(micros),
+        took,
+    ))
+}
+
+fn signed(us: u64) -> i64 {
+    i64::try_from(us).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock() -> Clock {
+        Clock {
+            epoch: Instant::now(),
+            offset_us: AtomicI64::new(0),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_on_between_two_answers() {
+        let clock = clock();
+        clock.set(5_000_000, Duration::from_millis(2));
+        assert_eq!(clock.now(), Timestamp::from_millis(5_001));
+        tokio::time::advance(Duration::from_millis(700)).await;
+        assert_eq!(clock.now(), Timestamp::from_millis(5_701));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_never_behind_a_time_that_was_shown() {
+        let clock = clock();
+        clock.set(5_000_000, Duration::ZERO);
+        clock.at_least(5_002_000);
+        assert_eq!(clock.now(), Timestamp::from_millis(5_002));
+        clock.at_least(4_000_000);
+        assert_eq!(clock.now(), Timestamp::from_millis(5_002));
+    }
+}

@@ -1,0 +1,170 @@
+//! Who has ended: heard over a connection of its own, and from ourselves.
+//!
+//! Best effort. What is published while the connection is down is missed, and
+//! whoever waits looks for himself from time to time. The connection is made
+//! when somebody first wants to hear: a fleet of workers that nobody waits in
+//! would only cost the server a copy of each message.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use drumline_protocol::OperationId;
+use futures_util::StreamExt as _;
+use redis::RedisResult;
+use tokio::sync::broadcast;
+use tokio::time::{interval, sleep, timeout};
+
+use crate::link::Link;
+use crate::record::read_ids;
+
+/// Ids that a slow listener may be behind before it misses some.
+const BEHIND: usize = 4096;
+/// Before a lost connection is built again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often an idle connection is tried: it would not notice its death.
+const PING: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct Completions {
+    ends: broadcast::Sender<OperationId>,
+    wanted: AtomicBool,
+    // Held for a moment, never across an await.
+    told: Mutex<Told>,
+}
+
+/// What was told last. An operation ends once; we may hear of it twice.
+#[derive(Debug, Default)]
+struct Told {
+    ids: HashSet<OperationId>,
+    in_order: VecDeque<OperationId>,
+}
+
+impl Completions {
+    pub(crate) fn new() -> Self {
+        Self {
+            ends: broadcast::Sender::new(BEHIND),
+            wanted: AtomicBool::new(false),
+            told: Mutex::default(),
+        }
+    }
+
+    /// A receiver, and whether it is the first: then somebody is to [`listen`].
+    pub(crate) fn subscribe(&self) -> (broadcast::Receiver<OperationId>, bool) {
+        let receiver = self.ends.subscribe();
+        let first = !self.wanted.swap(true, Ordering::Relaxed);
+        (receiver, first)
+    }
+
+    /// Tells our listeners of an end: one that the server has published, or
+    /// one that we have brought about, whichever comes first.
+    pub(crate) fn tell(&self, id: OperationId) {
+        if !self.wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        let news = self
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(id);
+        if news {
+            // Nobody listening any more is nothing to worry about.
+            drop(self.ends.send(id));
+        }
+    }
+}
+
+impl Told {
+    /// Whether it was not told yet.
+    fn note(&mut self, id: OperationId) -> bool {
+        if !self.ids.insert(id) {
+            return false;
+        }
+        self.in_order.push_back(id);
+        if self.in_order.len() > BEHIND
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// Passes on what the server publishes, for as long as it is polled.
+pub(crate) async fn listen(link: Link, channel: String, completions: Arc<Completions>) {
+    loop {
+        if let Err(error) = hear(&link, &channel, &completions).await {
+            tracing::debug!(%error, "not listening for ends");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Listens on one connection until it breaks.
+async fn hear(link: &Link, channel: &str, completions: &Completions) -> RedisResult<()> {
+    let patience = link.connect_timeout();
+    let connecting = async {
+        let mut connection = link.client().get_async_pubsub().await?;
+        connection.subscribe(channel).await?;
+        RedisResult::Ok(connection)
+    };
+    let (mut sink, mut messages) = timeout(patience, connecting)
+        .await
+        .map_err(timed_out)??
+        .split();
+    let mut pings = interval(PING);
+    loop {
+        tokio::select! {
+            message = messages.next() => {
+                let Some(message) = message else { return Ok(()) };
+                for id in read_ids(message.get_payload_bytes()) {
+                    completions.tell(id);
+                }
+            }
+            _ = pings.tick() => {
+                timeout(patience, sink.ping::<redis::Value>()).await.map_err(timed_out)??;
+            }
+        }
+    }
+}
+
+fn timed_out(_elapsed: tokio::time::error::Elapsed) -> std::io::Error {
+    std::io::ErrorKind::TimedOut.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use drumline_protocol::{Partition, Timestamp};
+
+    use super::*;
+
+    fn id(number: u16) -> OperationId {
+        let ms = i64::from(number);
+        OperationId::new(Timestamp::from_millis(ms), Partition::new(0), [0; 16])
+    }
+
+    #[test]
+    fn an_end_is_told_once() {
+        let completions = Completions::new();
+        completions.tell(id(1));
+        let (mut heard, first) = completions.subscribe();
+        assert!(first && !completions.subscribe().1);
+        for number in [2, 2, 3, 2] {
+            completions.tell(id(number));
+        }
+        assert_eq!(heard.try_recv(), Ok(id(2)));
+        assert_eq!(heard.try_recv(), Ok(id(3)));
+        assert!(heard.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_was_told_long_ago_is_forgotten() {
+        let mut told = Told::default();
+        for number in 0..=u16::try_from(BEHIND).unwrap() {
+            assert!(told.note(id(number)));
+        }
+        assert_eq!(told.ids.len(), BEHIND);
+        assert!(told.note(id(0)) && !told.note(id(9)));
+    }
+}

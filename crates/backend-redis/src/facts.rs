@@ -1,0 +1,243 @@
+//! What a Redis says of itself, and what of that is against using it.
+
+use drumline_backend::store::{Error, Result};
+
+use crate::link::Link;
+use crate::options::Options;
+use crate::reply::{self, Parts};
+
+/// The oldest release that has every command that the scripts use.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// What a Redis says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// `redis_version`.
+    pub version: String,
+    /// `run_id`: another one after each start.
+    pub run_id: String,
+    /// `redis_mode`: `standalone`, `sentinel` or `cluster`.
+    pub mode: String,
+    /// `role`: `master` or `slave`.
+    pub role: String,
+    /// `used_memory`, in bytes.
+    pub used_memory: u64,
+    /// `maxmemory`, in bytes; 0 = no limit of its own.
+    pub max_memory: u64,
+    /// `maxmemory_policy`: anything but `noeviction` throws records away.
+    pub max_memory_policy: String,
+    /// Whether the append-only file is on.
+    pub append_only: bool,
+    /// `appendfsync`: `always`, `everysec` or `no`; `None` where the server
+    /// does not tell (hosted ones often do not).
+    pub append_fsync: Option<String>,
+}
+
+/// Asks a Redis about itself, without judging or changing it: for
+/// `drumline doctor`. [`RedisStore::connect`](crate::RedisStore::connect)
+/// judges.
+///
+/// # Errors
+/// When it is away or refuses the credentials.
+pub async fn inspect(options: &Options) -> Result<Facts> {
+    read(&Link::new(options)?).await
+}
+
+/// As [`inspect`], over a link that exists.
+pub(crate) async fn read(link: &Link) -> Result<Facts> {
+    let info = reply::text(link.run_one("info", redis::cmd("INFO")).await?)?;
+    let mut facts = from_info(&info);
+    let mut config = redis::cmd("CONFIG");
+    config.arg("GET").arg("appendfsync");
+    // Hosted servers know no CONFIG; that is a fact, too.
+    if let Ok(answer) = link.run_one("config", config).await {
+        let mut parts = Parts::of(answer)?;
+        if parts.len() == 2 {
+            parts.value()?;
+            facts.append_fsync = Some(reply::text(parts.value()?)?);
+        }
+    }
+    Ok(facts)
+}
+
+/// The run id alone.
+pub(crate) async fn run_id(link: &Link) -> Result<String> {
+    let mut info = redis::cmd("INFO");
+    info.arg("server");
+    let info = reply::text(link.run_one("info", info).await?)?;
+    Ok(field(&info, "run_id").to_owned())
+}
+
+impl Facts {
+    /// Why this server must not be used, each with what to change. Empty: it may.
+    #[must_use]
+    pub fn objections(&self) -> Vec<String> {
+        let mut objections = Vec::new();
+        if !self.is_recent() {
+            objections.push(format!(
+                "Redis {} is too old: {}.{} or later is needed",
+                self.version, OLDEST.0, OLDEST.1
+            ));
+        }
+        if self.max_memory_policy != "noeviction" {
+            objections.push(format!(
+                "maxmemory-policy is {}, which throws operations away when memory is short: \
+                 set it to noeviction",
+                self.max_memory_policy
+            ));
+        }
+        if self.mode == "cluster" {
+            objections.push(
+                "it is a node of a Redis Cluster, which this release cannot use: \
+                 point it to a single server"
+                    .to_owned(),
+            );
+        }
+        if self.role != "master" {
+            objections.push("it is a replica: point Drumline to its primary".to_owned());
+        }
+        objections
+    }
+
+    /// What this server may lose, each with what to change. Empty: a power cut
+    /// loses nothing that was answered.
+    #[must_use]
+    pub fn risks(&self) -> Vec<String> {
+        if !self.append_only {
+            return vec![
+                "appendonly is no: a restart loses every operation since the last snapshot; \
+                 set appendonly yes and appendfsync always"
+                    .to_owned(),
+            ];
+        }
+        match self.append_fsync.as_deref() {
+            Some("always") => Vec::new(),
+            Some("everysec") => vec![
+                "appendfsync is everysec: a power cut loses the last second and more on a slow \
+                 disk; set it to always"
+                    .to_owned(),
+            ],
+            Some(other) => vec![format!(
+                "appendfsync is {other}: a power cut loses what the system has not written yet; \
+                 set it to always"
+            )],
+            None => vec![
+                "the server does not tell its appendfsync: only with always does a power cut \
+                 lose nothing"
+                    .to_owned(),
+            ],
+        }
+    }
+
+    /// Fails where there are objections.
+    pub(crate) fn judge(&self) -> Result<()> {
+        let objections = self.objections();
+        if objections.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Unfit(objections.join("; ")))
+        }
+    }
+
+    fn is_recent(&self) -> bool {
+        let mut numbers = self
+            .version
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        version >= OLDEST
+    }
+}
+
+fn from_info(info: &str) -> Facts {
+    let text = |name| field(info, name).to_owned();
+    let number = |name| field(info, name).parse().unwrap_or(0);
+    Facts {
+        version: text("redis_version"),
+        run_id: text("run_id"),
+        mode: text("redis_mode"),
+        role: text("role"),
+        used_memory: number("used_memory"),
+        max_memory: number("maxmemory"),
+        max_memory_policy: text("maxmemory_policy"),
+        append_only: field(info, "aof_enabled") == "1",
+        append_fsync: None,
+    }
+}
+
+/// The value of one line of INFO; empty where there is none.
+fn field<'a>(info: &'a str, name: &str) -> &'a str {
+    info.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(found, _)| *found == name)
+        .map_or("", |(_, value)| value.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &str = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:abc\r\n\
+        # Memory\r\nused_memory:1000\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n\
+        # Persistence\r\naof_enabled:1\r\n# Replication\r\nrole:master\r\n";
+
+    fn facts() -> Facts {
+        Facts {
+            append_fsync: Some("always".to_owned()),
+            ..from_info(INFO)
+        }
+    }
+
+    #[test]
+    fn a_server_as_it_should_be_is_neither_refused_nor_a_risk() {
+        assert_eq!(facts().objections(), Vec::<String>::new());
+        assert_eq!(facts().risks(), Vec::<String>::new());
+        assert_eq!(facts().used_memory, 1000);
+        assert_eq!(facts().run_id, "abc");
+    }
+
+    #[test]
+    fn what_loses_operations_is_refused() {
+        let refused = |info: &str| from_info(info).objections().len();
+        assert_eq!(refused(&INFO.replace("noeviction", "allkeys-lru")), 1);
+        assert_eq!(refused(&INFO.replace("7.0.15", "6.0.16")), 1);
+        assert_eq!(refused(&INFO.replace("7.0.15", "5.9")), 1);
+        assert_eq!(refused(&INFO.replace("7.0.15", "8.2.1")), 0);
+        assert_eq!(refused(&INFO.replace("standalone", "cluster")), 1);
+        assert_eq!(refused(&INFO.replace("master", "slave")), 1);
+    }
+
+    #[test]
+    fn each_weaker_durability_is_a_risk() {
+        for weak in ["everysec", "no"] {
+            let append_fsync = Some(weak.to_owned());
+            assert_eq!(
+                Facts {
+                    append_fsync,
+                    ..facts()
+                }
+                .risks()
+                .len(),
+                1
+            );
+        }
+        assert_eq!(
+            Facts {
+                append_fsync: None,
+                ..facts()
+            }
+            .risks()
+            .len(),
+            1
+        );
+        assert_eq!(
+            Facts {
+                append_only: false,
+                ..facts()
+            }
+            .risks()
+            .len(),
+            1
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! The names of everything in Redis: one small function per structure.
+//!
+//! The number of the partition is the hash tag, so that all keys of a
+//! partition are in one slot. No string of a user's is part of a key; ids and
+//! hashes are, as bytes.
+//!
+//! The keys of the partitions are made once, when the store connects: a script
+//! is called with most of them, some ten thousand times a second.
+
+use drumline_protocol::{OperationId, Partition, PartitionCount, State};
+
+use crate::record;
+
+/// The keys of one namespace.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    namespace: String,
+    partitions: Vec<PartitionKeys>,
+}
+
+/// The keys of one partition. What ends in `_prefix` is followed by bytes.
+#[derive(Debug)]
+pub(crate) struct PartitionKeys {
+    record_prefix: String,
+    chain_prefix: String,
+    index_prefix: String,
+    grave_prefix: String,
+    due: String,
+    dispatch: String,
+    locks: String,
+    tick: String,
+}
+
+impl Keys {
+    pub(crate) fn new(namespace: &str, count: PartitionCount) -> Self {
+        let partitions = count
+            .all()
+            .map(|partition| PartitionKeys::new(namespace, partition))
+            .collect();
+        Self {
+            namespace: namespace.to_owned(),
+            partitions,
+        }
+    }
+
+    /// `None` for a partition that the store does not have: nothing is there.
+    pub(crate) fn partition(&self, partition: Partition) -> Option<&PartitionKeys> {
+        self.partitions.get(usize::from(partition.get()))
+    }
+
+    /// Hash: route → the latest stamp of a marker that has come back.
+    pub(crate) fn markers(&self) -> String {
+        format!("{}:{{meta}}:markers", self.namespace)
+    }
+
+    /// String: what an idempotency key is reserved for; expires.
+    pub(crate) fn reservation(&self, key: &[u8; 16]) -> String {
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}:{{{hex}}}:reservation", self.namespace)
+    }
+
+    /// Channel: ids that are Completed, 16 bytes each, one or several.
+    pub(crate) fn completions(&self) -> String {
+        completions(&self.namespace)
+    }
+
+    /// Hash: member id → what it says of itself.
+    pub(crate) fn members(&self) -> String {
+        format!("{}:{{m}}:members", self.namespace)
+    }
+
+    /// Sorted set: milliseconds of the last beat → member id.
+    pub(crate) fn beats(&self) -> String {
+        format!("{}:{{m}}:beats", self.namespace)
+    }
+}
+
+/// String: the format and the partition count; written once.
+pub(crate) fn meta(namespace: &str) -> String {
+    format!("{namespace}:{{meta}}")
+}
+
+/// See [`Keys::completions`].
+pub(crate) fn completions(namespace: &str) -> String {
+    format!("{namespace}:completions")
+}
+
+impl PartitionKeys {
+    fn new(namespace: &str, partition: Partition) -> Self {
+        let key = |name: &str| format!("{namespace}:{{{partition}}}:{name}");
+        Self {
+            record_prefix: key("op:"),
+            chain_prefix: key("chain:"),
+            index_prefix: key("index:"),
+            grave_prefix: key("gone:"),
+            due: key("due"),
+            dispatch: key("dispatch"),
+            locks: key("locks"),
+            tick: key("tick"),
+        }
+    }
+
+    /// The keys that `prelude.lua` expects, in its order.
+    pub(crate) fn all(&self) -> [&str; 8] {
+        [
+            &self.record_prefix,
+            &self.chain_prefix,
+            &self.index_prefix,
+            &self.due,
+            &self.dispatch,
+            &self.locks,
+            &self.tick,
+            &self.grave_prefix,
+        ]
+    }
+
+    /// Followed by an id, the key of a record.
+    pub(crate) fn record_prefix(&self) -> &str {
+        &self.record_prefix
+    }
+
+    /// Hash: one operation.
+    pub(crate) fn record(&self, id: OperationId) -> Vec<u8> {
+        [self.record_prefix.as_bytes(), id.as_bytes()].concat()
+    }
+
+    /// Sorted set: 0 → id, hence ids in order: the operations in one state
+    /// other than Locked, which are in [`Self::locks`].
+    pub(crate) fn index(&self, state: State) -> String {
+        format!("{}{}", self.index_prefix, char::from(record::index(state)))
+    }
+
+    /// Sorted set: milliseconds → id of a Suspended operation that wakes then.
+    pub(crate) fn due(&self) -> &str {
+        &self.due
+    }
+
+    /// Sorted set: stamp → id of an operation that ought to be in the broker.
+    pub(crate) fn dispatch(&self) -> &str {
+        &self.dispatch
+    }
+
+    /// Hash: id → lock.
+    pub(crate) fn locks(&self) -> &str {
+        &self.locks
+    }
+
+    /// Number: the last sequence, stamp or fence that was given out.
+    pub(crate) fn tick(&self) -> &str {
+        &self.tick
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drumline_protocol::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_partition_share_one_hash_tag() {
+        let keys = Keys::new("drumline", PartitionCount::new(18).unwrap());
+        let partition = Partition::new(17);
+        let of = keys.partition(partition).unwrap();
+        let braces = *b"{}{}{}{}{}{}{}{}";
+        let id = OperationId::new(Timestamp::from_millis(1), partition, braces);
+        let mut found: Vec<Vec<u8>> = of.all().iter().map(|key| key.as_bytes().to_vec()).collect();
+        found.push(of.record(id));
+        found.push(of.index(State::Completed).into_bytes());
+        for key in found {
+            assert!(key.starts_with(b"drumline:{17}:"), "{key:?}");
+        }
+        assert!(keys.partition(Partition::new(18)).is_none());
+    }
+}

@@ -1,0 +1,286 @@
+//! One connection to Redis that rebuilds itself, and repeats what was left open.
+//!
+//! ```text
+//! run() ─┐                  ┌─ a live connection: many requests at a time,
+//! run() ─┼─ slot: a shared ─┤  answered in order
+//! run() ─┘  future          └─ or the one attempt to connect that all wait for
+//! ```
+//!
+//! A timeout is not a failure: the server may have done what was asked. Since
+//! every script is harmless to repeat, requests are repeated here until they are
+//! answered or the patience is used up; [`remedy`] says what helps against what.
+//! A connection on which nothing at all was heard while a request timed out is
+//! taken for dead; one that is merely slow is kept.
+
+mod remedy;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use drumline_backend::store::{Error, Result};
+use futures_util::future::{BoxFuture, FutureExt as _, Shared};
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, Pipeline, RedisError, RedisResult,
+    Value,
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use self::remedy::{Remedy, remedy};
+use crate::options::Options;
+use crate::scripts::SCRIPTS;
+
+/// Requests that may wait for the connection's task; over it, callers wait.
+/// Enough that a burst is written to the socket in few pieces.
+const WAITING: usize = 512;
+/// Between two attempts to connect. A server that is starting takes some tens
+/// of milliseconds; one that is gone is not to be hammered.
+const RECONNECT: Duration = Duration::from_millis(50);
+/// Before the first repetition; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Before any repetition, at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Without traffic, the kernel asks after the other side this often, and
+/// after three unanswered questions the connection is gone.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Sent bytes that are not acknowledged for so long end the connection.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A handle to the connection; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    config: AsyncConnectionConfig,
+    connect_timeout: Duration,
+    patience: Duration,
+    /// `heard` is counted from here.
+    epoch: Instant,
+    // Held for a moment, never across an await.
+    slot: Mutex<Slot>,
+}
+
+struct Slot {
+    /// Tells a caller with a dead connection whether it was replaced already.
+    generation: u64,
+    connection: Shared<BoxFuture<'static, RedisResult<Live>>>,
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    /// When it last answered, in microseconds since the epoch of the link.
+    heard: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// A link that connects when it is first used.
+    ///
+    /// # Errors
+    /// When the URL is not one.
+    pub(crate) fn new(options: &Options) -> Result<Self> {
+        let client = client(&options.url)
+            .map_err(|error| Error::Unfit(format!("the Redis URL cannot be used: {error}")))?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(options.connect_timeout))
+            .set_response_timeout(Some(options.response_timeout))
+            .set_pipeline_buffer_size(WAITING);
+        let connection = connect(client.clone(), config.clone(), Duration::ZERO);
+        Ok(Self(Arc::new(Inner {
+            client,
+            config,
+            connect_timeout: options.connect_timeout,
+            patience: options.patience,
+            epoch: Instant::now(),
+            slot: Mutex::new(Slot {
+                generation: 0,
+                connection,
+            }),
+        })))
+    }
+
+    /// What a connection of another kind is made with.
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// How long a connection may take.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.0.connect_timeout
+    }
+
+    /// Runs one command. See [`Self::run`].
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) async fn run_one(&self, what: &'static str, command: Cmd) -> Result<Value> {
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(command);
+        let answers = self.run(what, &commands).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    /// Runs commands in one round trip, and again until all are answered. They
+    /// must be harmless to repeat. `what` is a word for error messages.
+    ///
+    /// Dropping the future leaves it open whether they were executed.
+    ///
+    /// # Errors
+    /// When they are not answered within the patience, or the server says
+    /// something that waiting does not change.
+    pub(crate) async fn run(&self, what: &'static str, commands: &Pipeline) -> Result<Vec<Value>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let deadline = Instant::now() + self.0.patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match timeout_at(deadline, self.attempt(commands)).await {
+                Ok(Ok(answers)) => return Ok(answers),
+                Ok(Err(error)) => error,
+                Err(_elapsed) => return Err(self.out_of_patience(what, None)),
+            };
+            match remedy(&error) {
+                Remedy::Repeat => {}
+                Remedy::LoadScripts => continue,
+                Remedy::GiveUp => return Err(unavailable(what, error)),
+                Remedy::Refuse => return Err(Error::Unfit(format!("{what}: {error}"))),
+            }
+            tracing::debug!(what, %error, "to be repeated");
+            if Instant::now() + pause >= deadline {
+                return Err(self.out_of_patience(what, Some(error)));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Tries once, and sees to it that the next try finds better conditions.
+    async fn attempt(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        let (generation, connecting) = self.current();
+        let live = match connecting.await {
+            Ok(live) => live,
+            Err(error) => {
+                self.replace(generation, RECONNECT);
+                return Err(error);
+            }
+        };
+        let error = match self.ask(&live, commands).await {
+            Ok(answers) => return Ok(answers),
+            Err(error) => error,
+        };
+        if matches!(remedy(&error), Remedy::LoadScripts) {
+            self.ask(&live, &SCRIPTS.load()).await?;
+        } else if remedy::wants_another_connection(&error) {
+            self.replace(generation, Duration::ZERO);
+        }
+        Err(error)
+    }
+
+    async fn ask(&self, live: &Live, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        let asked = self.micros();
+        let mut connection = live.connection.clone();
+        let answered = connection
+            .send_packed_commands(commands, 0, commands.len())
+            .await;
+        match &answered {
+            Ok(_) => live.heard.store(self.micros(), Ordering::Relaxed),
+            Err(error) if error.is_timeout() && live.heard.load(Ordering::Relaxed) <= asked => {
+                return Err(remedy::silent());
+            }
+            Err(_) => {}
+        }
+        let answers = answered?;
+        for answer in &answers {
+            if let Value::ServerError(error) = answer {
+                return Err(error.clone().into());
+            }
+        }
+        Ok(answers)
+    }
+
+    fn current(&self) -> (u64, Shared<BoxFuture<'static, RedisResult<Live>>>) {
+        let slot = self.slot();
+        (slot.generation, slot.connection.clone())
+    }
+
+    /// Puts a new attempt into the slot, unless somebody has done so.
+    fn replace(&self, generation: u64, pause: Duration) {
+        let mut slot = self.slot();
+        if slot.generation == generation {
+            slot.generation = generation.wrapping_add(1);
+            slot.connection = connect(self.0.client.clone(), self.0.config.clone(), pause);
+        }
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
+        self.0.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.0.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn out_of_patience(&self, what: &str, last: Option<RedisError>) -> Error {
+        let patience = self.0.patience;
+        match last {
+            Some(error) => unavailable(&format!("{what}: no answer within {patience:?}"), error),
+            None => Error::Unavailable {
+                message: format!("{what}: no answer within {patience:?}"),
+                source: None,
+            },
+        }
+    }
+}
+
+fn unavailable(what: &str, error: RedisError) -> Error {
+    Error::Unavailable {
+        message: format!("{what}: {error}"),
+        source: Some(Box::new(error)),
+    }
+}
+
+fn client(url: &str) -> RedisResult<Client> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE)
+        .with_retries(3);
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(keepalive)
+        .set_user_timeout(USER_TIMEOUT);
+    Client::open(url.into_connection_info()?.set_tcp_settings(tcp))
+}
+
+/// One attempt to connect, for all who wait for it. The scripts are loaded
+/// before anybody uses the connection: the server may be a fresh one.
+fn connect(
+    client: Client,
+    config: AsyncConnectionConfig,
+    pause: Duration,
+) -> Shared<BoxFuture<'static, RedisResult<Live>>> {
+    let attempt = async move {
+        sleep(pause).await;
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        SCRIPTS.load().exec_async(&mut connection).await?;
+        tracing::debug!("connected to Redis");
+        Ok(Live {
+            connection,
+            heard: Arc::default(),
+        })
+    };
+    attempt.boxed().shared()
+}

@@ -1,0 +1,131 @@
+//! What helps against an error of Redis: one function decides.
+
+use redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// It may pass, or it is open what happened: ask again after a pause.
+    Repeat,
+    /// The server has none of our scripts: they are loaded; ask again at once.
+    LoadScripts,
+    /// Waiting does not help, an operator may: say so now.
+    GiveUp,
+    /// It does not want us, and will not.
+    Refuse,
+}
+
+/// The remedy for an error.
+pub(super) fn remedy(error: &RedisError) -> Remedy {
+    match error.kind() {
+        ErrorKind::Server(kind) => by_kind(kind),
+        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => Remedy::Refuse,
+        // The client knows no name for these.
+        ErrorKind::Extension => match error.code() {
+            // A script of somebody's is taking long.
+            Some("BUSY") => Remedy::Repeat,
+            Some("NOAUTH" | "WRONGPASS") => Remedy::Refuse,
+            // MISCONF and OOM among them: disk or memory is full.
+            Some(_) | None => Remedy::GiveUp,
+        },
+        // The connection: broken, silent, or talking nonsense.
+        _ => Remedy::Repeat,
+    }
+}
+
+fn by_kind(kind: ServerErrorKind) -> Remedy {
+    match kind {
+        ServerErrorKind::NoScript => Remedy::LoadScripts,
+        // A start, a fail-over, a slot under way.
+        ServerErrorKind::BusyLoading
+        | ServerErrorKind::TryAgain
+        | ServerErrorKind::ClusterDown
+        | ServerErrorKind::MasterDown
+        | ServerErrorKind::ReadOnly => Remedy::Repeat,
+        ServerErrorKind::NoPerm => Remedy::Refuse,
+        _ => Remedy::GiveUp,
+    }
+}
+
+/// Whether the connection is to be rebuilt before the next try.
+pub(super) fn wants_another_connection(error: &RedisError) -> bool {
+    match error.retry_method() {
+        RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections => true,
+        // What was the primary is a replica now; the address may lead elsewhere.
+        _ => error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly),
+    }
+}
+
+/// The error of a connection that has said nothing while a request timed out.
+pub(super) fn silent() -> RedisError {
+    // A kind that `wants_another_connection` takes for a broken one.
+    std::io::Error::new(
+        std::io::ErrorKind::ConnectionAborted,
+        "Redis does not answer",
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(answer: &[u8]) -> RedisError {
+        redis::parse_redis_value(answer)
+            .unwrap()
+            .extract_error()
+            .unwrap_err()
+    }
+
+    #[test]
+    fn each_answer_has_its_remedy() {
+        let cases: [(&[u8], Remedy); 12] = [
+            (
+                b"-LOADING Redis is loading the dataset in memory\r\n",
+                Remedy::Repeat,
+            ),
+            (
+                b"-TRYAGAIN Multiple keys request during rehashing\r\n",
+                Remedy::Repeat,
+            ),
+            (b"-CLUSTERDOWN The cluster is down\r\n", Remedy::Repeat),
+            (b"-MASTERDOWN Link with MASTER is down\r\n", Remedy::Repeat),
+            (
+                b"-READONLY You can't write against a read only replica.\r\n",
+                Remedy::Repeat,
+            ),
+            (b"-BUSY Redis is busy running a script\r\n", Remedy::Repeat),
+            (b"-NOSCRIPT No matching script.\r\n", Remedy::LoadScripts),
+            (
+                b"-MISCONF Errors writing to the AOF file\r\n",
+                Remedy::GiveUp,
+            ),
+            (
+                b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+                Remedy::GiveUp,
+            ),
+            (b"-ERR unknown command\r\n", Remedy::GiveUp),
+            (b"-NOAUTH Authentication required.\r\n", Remedy::Refuse),
+            (b"-NOPERM this user has no permissions\r\n", Remedy::Refuse),
+        ];
+        for (answer, expected) in cases {
+            assert_eq!(
+                remedy(&said(answer)),
+                expected,
+                "{}",
+                String::from_utf8_lossy(answer)
+            );
+        }
+    }
+
+    #[test]
+    fn a_dead_or_demoted_server_wants_another_connection() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let timeout = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        assert!(wants_another_connection(&silent()));
+        assert!(wants_another_connection(&refused.into()));
+        assert!(wants_another_connection(&said(b"-READONLY replica\r\n")));
+        assert!(!wants_another_connection(&timeout.into()));
+        assert!(!wants_another_connection(&said(b"-LOADING wait\r\n")));
+    }
+}

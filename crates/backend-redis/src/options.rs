@@ -1,0 +1,121 @@
+//! How to reach Redis, and how long to wait for it.
+
+use std::fmt;
+use std::time::Duration;
+
+use drumline_backend::store::{Error, Result};
+use drumline_protocol::PartitionCount;
+
+/// Settings of a [`RedisStore`](crate::RedisStore).
+#[derive(Clone)]
+pub struct Options {
+    /// Where Redis is: `redis://[user:password@]host[:port][/db]`, or
+    /// `unix:///path`. Default `redis://127.0.0.1:6379`.
+    pub url: String,
+    /// The prefix of all keys, so that installations can share a server: 1 to
+    /// 64 of `A-Za-z0-9._-`. Default `drumline`.
+    pub namespace: String,
+    /// How many partitions a new store gets. A store that exists keeps what it
+    /// was made with, whatever is said here. More of them spread load over
+    /// more lanes and cost the broker a queue each. Default 64.
+    pub partitions: PartitionCount,
+    /// How long a connection may take, handshake included. Default 2 s.
+    pub connect_timeout: Duration,
+    /// How long one answer may take before the request is repeated, and before
+    /// a connection that has said nothing else meanwhile is given up. Shorter
+    /// notices a dead server sooner; shorter than a slow fsync of the server
+    /// repeats for nothing. Default 1 s.
+    pub response_timeout: Duration,
+    /// How long a verb goes on repeating before it says that the store is
+    /// away. Longer rides out a restart, and holds callers as long. Default 5 s.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".to_owned(),
+            namespace: "drumline".to_owned(),
+            partitions: PartitionCount::DEFAULT,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(1),
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+// By hand: the URL may hold a password.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("url", &without_password(&self.url))
+            .field("namespace", &self.namespace)
+            .field("partitions", &self.partitions)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .field("patience", &self.patience)
+            .finish()
+    }
+}
+
+impl Options {
+    /// The namespace, if it may be one: a brace in it would move the hash tag.
+    pub(crate) fn checked_namespace(&self) -> Result<&str> {
+        let fits = matches!(self.namespace.len(), 1..=64)
+            && self.namespace.bytes().all(
+                |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-'),
+            );
+        if fits {
+            Ok(&self.namespace)
+        } else {
+            Err(Error::Unfit(format!(
+                "{:?} is not a namespace: expected 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'",
+                self.namespace
+            )))
+        }
+    }
+}
+
+/// The URL as it may be shown.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        (Some(_) | None, _) => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let options = Options {
+            url: "redis://me:hush@host:1/2".to_owned(),
+            ..Options::default()
+        };
+        let shown = format!("{options:?}");
+        assert!(
+            !shown.contains("hush") && shown.contains("host:1/2"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_namespace_cannot_move_the_hash_tag() {
+        let check = |namespace: &str| {
+            let namespace = namespace.to_owned();
+            let options = Options {
+                namespace,
+                ..Options::default()
+            };
+            options.checked_namespace().is_ok()
+        };
+        for good in ["drumline", "a", "Test-1.x_y"] {
+            assert!(check(good), "{good}");
+        }
+        for bad in ["", "{a}", "a:b", "ä", &"x".repeat(65)] {
+            assert!(!check(bad), "{bad}");
+        }
+    }
+}

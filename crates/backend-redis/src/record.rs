@@ -1,0 +1,140 @@
+//! A record and a lock as bytes: what the scripts compare, at fixed places.
+//!
+//! A record is a hash of `h` (the [`Stored`] fields, then the header), `b` (the
+//! body) and `r` (the report; absent while it is empty). The places are also
+//! written down in `scripts/prelude.lua`; a test holds the two together.
+
+use std::time::Duration;
+
+use drumline_backend::MemberId;
+use drumline_backend::store::{Lock, Result, Stamp};
+use drumline_protocol::{
+    Body, ChainKey, CommitId, Fence, Header, Operation, OperationId, Report, State, codec,
+};
+use uuid::Uuid;
+
+/// The fields in front of a header that scripts read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) sequence: u64,
+    pub(crate) last_offer: Stamp,
+}
+
+/// Where the header starts in `h`: after version, last commit, first commit,
+/// sequence, last offer (8 bytes each), index (1) and chain (16).
+const HEADER_AT: usize = 57;
+
+/// The first 24 bytes of a new record's `h`.
+pub(crate) fn start(header: &Header) -> Vec<u8> {
+    let commit = header.commit.0.to_be_bytes();
+    [header.version.to_be_bytes(), commit, commit].concat()
+}
+
+/// `h` from the index on.
+pub(crate) fn rest(header: &Header) -> Result<Vec<u8>> {
+    let mut bytes = vec![index(header.status.state())];
+    bytes.extend(chain_bytes(header.rules.chain));
+    bytes.extend(codec::encode(header)?);
+    Ok(bytes)
+}
+
+/// A version and the commit that wrote it.
+pub(crate) fn name(version: u64, commit: CommitId) -> Vec<u8> {
+    [version.to_be_bytes(), commit.0.to_be_bytes()].concat()
+}
+
+/// The index of the operations in a state. Those that are Locked need none:
+/// they are the ones that have a lock, and two writes less for each run.
+pub(crate) const fn index(state: State) -> u8 {
+    match state {
+        State::Ready => b'0',
+        State::Suspended => b'1',
+        State::Locked => b'-',
+        State::Completed => b'3',
+    }
+}
+
+/// Zeros stand for "no chain": no hash is all zeros.
+fn chain_bytes(chain: Option<ChainKey>) -> [u8; 16] {
+    chain.map_or([0; 16], |key| *key.as_bytes())
+}
+
+/// The header in `h`, and what stands in front of it.
+pub(crate) fn read_h(h: &[u8]) -> Result<(Header, Stored)> {
+    let too_short = codec::Error::Empty { what: "record" };
+    let Some((front, header)) = h.split_at_checked(HEADER_AT) else {
+        return Err(too_short.into());
+    };
+    let (Some(sequence), Some(last_offer)) = (number_at(front, 24), number_at(front, 32)) else {
+        return Err(too_short.into());
+    };
+    let stored = Stored {
+        sequence,
+        last_offer: Stamp(last_offer),
+    };
+    Ok((codec::decode(header)?, stored))
+}
+
+/// The report in `r`; no bytes are the empty report.
+pub(crate) fn read_report(r: &[u8]) -> Result<Report> {
+    if r.is_empty() {
+        return Ok(Report::default());
+    }
+    Ok(codec::decode(r)?)
+}
+
+/// The operation of a record.
+pub(crate) fn operation(id: OperationId, h: &[u8], b: &[u8], r: &[u8]) -> Result<Operation> {
+    let (header, stored) = read_h(h)?;
+    let body: Body = codec::decode(b)?;
+    Ok(Operation {
+        id,
+        header,
+        body,
+        report: read_report(r)?,
+        sequence: stored.sequence,
+    })
+}
+
+/// The part of a new lock that its taker decides; fence and beat come between
+/// owner and lease.
+pub(crate) fn taker(owner: MemberId, lease: Duration) -> Vec<u8> {
+    let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+    [owner.0.as_bytes().as_slice(), &lease_ms.to_be_bytes()].concat()
+}
+
+/// The lock in these bytes.
+pub(crate) fn read_lock(id: OperationId, bytes: &[u8]) -> Result<Lock> {
+    let parts = (
+        bytes.first_chunk::<16>(),
+        number_at(bytes, 16),
+        number_at(bytes, 24),
+        number_at(bytes, 32),
+    );
+    let (Some(owner), Some(fence), Some(beat), Some(lease_ms)) = parts else {
+        return Err(codec::Error::Empty { what: "lock" }.into());
+    };
+    Ok(Lock {
+        id,
+        owner: MemberId(Uuid::from_bytes(*owner)),
+        fence: Fence(fence),
+        beat,
+        lease: Duration::from_millis(lease_ms),
+    })
+}
+
+/// The ids in a row of them.
+pub(crate) fn read_ids(bytes: &[u8]) -> Vec<OperationId> {
+    let (ids, _) = bytes.as_chunks::<16>();
+    ids.iter()
+        .filter_map(|id| OperationId::from_bytes(*id))
+        .collect()
+}
+
+fn number_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let number = bytes.get(at..)?.first_chunk::<8>()?;
+    Some(u64::from_be_bytes(*number))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+-- beat: a member says that it is alive; those that have been silent for too
+-- long are forgotten.
+--
+-- KEYS  [1] the members: hash id -> what it says of itself
+--       [2] their last beats: zset ms -> id
+-- ARGV  1 after how many ms of silence a member is forgotten
+--       2 id, or '' to read only
+--       3 what it says of itself, or ''
+-- Returns what the living say of themselves
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local silent_since = now - tonumber(ARGV[1])
+if ARGV[2] ~= '' then
+  redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+  redis.call('ZADD', KEYS[2], now, ARGV[2])
+  local silent = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', silent_since, 'LIMIT', 0, 100)
+  if #silent > 0 then
+    redis.call('ZREM', KEYS[2], unpack(silent))
+    redis.call('HDEL', KEYS[1], unpack(silent))
+  end
+end
+local alive = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. silent_since, '+inf', 'LIMIT', 0, 1000)
+if #alive == 0 then return {} end
+return redis.call('HMGET', KEYS[1], unpack(alive))

@@ -1,0 +1,51 @@
+-- create: stores operations of one partition, in the order given. Each by
+-- itself recognises its own earlier try.
+--
+-- KEYS  prelude.lua
+-- ARGV  per operation, 6:
+--       1 id (16)
+--       2 `h` up to and with the first commit (24)
+--       3 `h` from the index on
+--       4 body
+--       5 when it is due, ms, or ''
+--       6 'a': offer it, if it is a head or has no chain; else '-'
+-- Returns, per operation: {sequence, stamp of its offer or 0}
+--                     or: {h, body, report or ''}: another create used the id
+local ITEM = 6
+local most = #ARGV / ITEM
+
+local function create(at)
+  local id, start, rest, body, due, offer =
+    ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+  local key = RECORD .. id
+  local h = redis.call('HGET', key, 'h')
+  if h then
+    if h:sub(17, 24) ~= start:sub(17, 24) then
+      return { h, redis.call('HGET', key, 'b'), redis.call('HGET', key, 'r') or '' }
+    end
+    return { number(h:sub(25, 32)), tonumber(redis.call('ZSCORE', DISPATCH, id) or 0) }
+  end
+
+  local sequence = tick(most)
+  local chain = rest:sub(2, 17)
+  local head = true
+  if chain ~= NO_CHAIN then
+    redis.call('ZADD', CHAIN .. chain, sequence, id)
+    head = redis.call('ZCARD', CHAIN .. chain) == 1
+  end
+  if due ~= '' then redis.call('ZADD', DUE, due, id) end
+  local index = rest:sub(1, 1)
+  if index ~= NOWHERE then redis.call('ZADD', INDEX .. index, 0, id) end
+  -- Its place in the order serves as its first stamp too: one number less.
+  local stamp = 0
+  if offer == 'a' and head then
+    stamp = sequence
+    redis.call('ZADD', DISPATCH, stamp, id)
+  end
+  redis.call('HSET', key, 'h', start .. pack(sequence) .. pack(stamp) .. rest, 'b', body)
+  return { sequence, stamp }
+end
+
+local answers = {}
+for at = 1, #ARGV, ITEM do answers[#answers + 1] = create(at) end
+return answers

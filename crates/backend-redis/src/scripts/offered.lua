@@ -1,0 +1,22 @@
+-- offered: operations that ought to be in the broker: Ready, a head or without
+-- a chain, and not in the dispatch set. Reads only.
+--
+-- KEYS  prelude.lua
+-- ARGV  1 the id after which to start: '(' + id, or '-' for the first
+--       2 how many to look at
+-- Returns {ids and their last stamps (16 + 8 bytes each), the last id that was
+--          looked at, or '' where that was all}
+local most = tonumber(ARGV[2])
+local ids = redis.call('ZRANGEBYLEX', INDEX .. OFFERED, ARGV[1], '+', 'LIMIT', 0, most + 1)
+local found = {}
+for at = 1, math.min(#ids, most) do
+  local id = ids[at]
+  local h = redis.call('HGET', RECORD .. id, 'h')
+  if h and not redis.call('ZSCORE', DISPATCH, id) then
+    local chain = h:sub(42, 57)
+    if chain == NO_CHAIN or redis.call('ZRANGE', CHAIN .. chain, 0, 0)[1] == id then
+      found[#found + 1] = id .. h:sub(33, 40)
+    end
+  end
+end
+return { table.concat(found), #ids > most and ids[most] or '' }

@@ -1,0 +1,67 @@
+-- What create.lua, commit.lua, offered.lua and reoffer.lua have in common; it
+-- is put in front of them.
+--
+-- KEYS  [1] prefix of the records     + id (16 bytes)  -> hash
+--       [2] prefix of the chains      + key (16 bytes) -> zset sequence -> id
+--       [3] prefix of the indexes     + letter         -> zset 0 -> id
+--       [4] the due set               zset: ms         -> id
+--       [5] the dispatch set          zset: stamp      -> id
+--       [6] the locks                 hash: id         -> lock
+--       [7] the tick                  number
+--       [8] prefix of the gravestones + id             -> commit that removed it
+--       All of one partition, hence of one slot.
+--
+-- A record is a hash: b = body, r = report (absent: empty), h = these fields of
+-- fixed width, numbers big-endian, then the header. record.rs says the same.
+--        1 version (8)    9 last commit (8)   17 first commit (8)
+--       25 sequence (8)  33 last offer (8)    41 index, a letter
+--       42 chain (16), zeros where it has none         58 the header
+-- An operation is in one index or, where the letter is '-', in none: those that
+-- are locked are found among the locks.
+--
+-- A lock: 1 owner (16)   17 fence (8)   25 beat (8)   33 lease in ms (8)
+--        41 '1' where its holder is asked to stop, else '0'
+--
+-- Every number that Lua computes with is below 2^53 (microseconds since 1970
+-- are below 2^51); what may be larger is compared as bytes.
+
+local RECORD, CHAIN, INDEX, DUE, DISPATCH, LOCKS, TICK, GRAVE = unpack(KEYS)
+
+-- The one index whose operations may be offered.
+local OFFERED = '0'
+local NOWHERE = '-'
+local NO_CHAIN = ('\0'):rep(16)
+
+local function pack(number) return struct.pack('>I8', number) end
+local function number(bytes) return (struct.unpack('>I8', bytes)) end
+
+-- Hands out numbers that only grow: the time in microseconds where that has
+-- moved on, else the last one + 1. One script takes at most `most`; those that
+-- it leaves over are lost, which nobody minds.
+local last
+local function tick(most)
+  if not last then
+    local time = redis.call('TIME')
+    last = time[1] * 1000000 + time[2] - 1
+    local before = tonumber(redis.call('GET', TICK) or 0)
+    if before > last then last = before end
+    redis.call('SET', TICK, last + most)
+  end
+  last = last + 1
+  return last
+end
+
+-- A stamp for an operation whose last one was `before` (8 bytes). A delayed
+-- offer has a stamp that lies ahead of the tick; the next one must follow it.
+local function stamp_after(before, most)
+  local stamp = tick(most)
+  local least = number(before) + 1
+  if stamp < least then stamp = least end
+  return stamp
+end
+
+-- Puts an operation with this `h` into the dispatch set and returns the new `h`.
+local function put_on_offer(id, h, stamp)
+  redis.call('ZADD', DISPATCH, stamp, id)
+  return h:sub(1, 32) .. pack(stamp) .. h:sub(41)
+end

@@ -1,0 +1,226 @@
+//! The store on Redis: each verb is a file in here.
+
+mod batches;
+mod commit;
+mod create;
+mod dispatch;
+mod due;
+mod listing;
+mod locks;
+mod markers;
+mod plan;
+mod read;
+mod reservations;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drumline_backend::Store;
+use drumline_backend::store::{
+    Commit, Committed, Counts, Created, Filter, Lock, NewOperation, Page, Promoted, Renewal,
+    Reservation, Result, Stamp,
+};
+use drumline_protocol::message::Marker;
+use drumline_protocol::{
+    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+};
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+
+use crate::clock::{self, Clock};
+use crate::completions::{self, Completions};
+use crate::facts;
+use crate::keys::Keys;
+use crate::link::Link;
+use crate::meta;
+use crate::options::Options;
+
+/// A store on Redis, with one connection of its own (and a second one for
+/// [`Store::completions`], made when that is first called).
+///
+/// [`RedisStore::connect`] may be called any number of times with the same
+/// options: each store has a connection of its own, on which nobody else's
+/// requests stand in line. Renew leases through one that does nothing else.
+///
+/// Its tasks run on the runtime that it was connected on, and end when it is
+/// dropped. Use it on that runtime.
+#[derive(Debug)]
+pub struct RedisStore {
+    link: Link,
+    keys: Keys,
+    partitions: PartitionCount,
+    clock: Arc<Clock>,
+    completions: Arc<Completions>,
+    runtime: Handle,
+    // Aborted on drop. Held for a moment, never across an await.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl RedisStore {
+    /// Connects; makes the store if there is none in this namespace.
+    ///
+    /// Dropping the future may leave a made, empty store behind.
+    ///
+    /// # Errors
+    /// [`Unavailable`](drumline_backend::store::Error::Unavailable) when Redis
+    /// does not answer within the patience;
+    /// [`Unfit`](drumline_backend::store::Error::Unfit) when it must not be
+    /// used: it would evict records, is a replica or a cluster node, refuses
+    /// the credentials, or holds a store of another format.
+    pub async fn connect(options: &Options) -> Result<Self> {
+        let namespace = options.checked_namespace()?;
+        let link = Link::new(options)?;
+        facts::read(&link).await?.judge()?;
+        let partitions = meta::settle(&link, namespace, options.partitions).await?;
+        let clock = Arc::new(Clock::start(&link).await?);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(clock::keep(Arc::clone(&clock), link.clone()));
+        Ok(Self {
+            keys: Keys::new(namespace, partitions),
+            link,
+            partitions,
+            clock,
+            completions: Arc::new(Completions::new()),
+            runtime: Handle::current(),
+            tasks: Mutex::new(tasks),
+        })
+    }
+
+    /// What the server says of itself now.
+    ///
+    /// # Errors
+    /// When it is away.
+    pub async fn inspect(&self) -> Result<facts::Facts> {
+        facts::read(&self.link).await
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    fn partitions(&self) -> PartitionCount {
+        self.partitions
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn completions(&self) -> broadcast::Receiver<OperationId> {
+        let (receiver, first) = self.completions.subscribe();
+        if first {
+            let channel = self.keys.completions();
+            let heard = Arc::clone(&self.completions);
+            let listening = completions::listen(self.link.clone(), channel, heard);
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.spawn_on(listening, &self.runtime);
+        }
+        receiver
+    }
+
+    async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
+        self.create_all(&operations).await
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
+        self.commit_all(&commits).await
+    }
+
+    async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
+        self.get_all(ids).await
+    }
+
+    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
+        self.write_report(id, fence, report).await
+    }
+
+    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+        self.renew_all(locks).await
+    }
+
+    async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {
+        self.locks_of(partition).await
+    }
+
+    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+        self.take_out(entries).await
+    }
+
+    async fn undispatched(
+        &self,
+        partition: Partition,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<Promoted>> {
+        self.older_entries(partition, age, limit).await
+    }
+
+    async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
+        self.due_now(partition, limit).await
+    }
+
+    async fn offered(
+        &self,
+        partition: Partition,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+        self.offered_after(partition, after, limit).await
+    }
+
+    async fn reoffer(
+        &self,
+        id: OperationId,
+        seen: Stamp,
+        delay: Duration,
+    ) -> Result<Option<Stamp>> {
+        self.offer_again(id, seen, delay).await
+    }
+
+    async fn stamp(&self, partition: Partition) -> Result<Stamp> {
+        self.fresh_stamp(partition).await
+    }
+
+    async fn marker_returned(&self, marker: &Marker) -> Result<()> {
+        self.note_marker(marker).await
+    }
+
+    async fn markers(&self) -> Result<Vec<Marker>> {
+        self.latest_markers().await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page> {
+        self.page(filter, before, limit).await
+    }
+
+    async fn counts(&self) -> Result<Counts> {
+        self.count_all().await
+    }
+
+    async fn reserve(
+        &self,
+        key: [u8; 16],
+        reservation: Reservation,
+        keep: Duration,
+    ) -> Result<Reservation> {
+        self.reserve_key(key, reservation, keep).await
+    }
+
+    async fn incarnation(&self) -> Result<String> {
+        facts::run_id(&self.link).await
+    }
+}

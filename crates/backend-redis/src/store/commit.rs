@@ -1,0 +1,125 @@
+//! Commit: one script per partition, all in one round trip.
+
+use drumline_backend::store::{Commit, Committed, Done, Promoted, Record, Result, Stamp};
+use drumline_protocol::transition::DueEffect;
+use drumline_protocol::{Fence, OperationId, codec};
+use redis::{Cmd, Value};
+
+use super::RedisStore;
+use super::batches::batches;
+use super::plan;
+use crate::keys::PartitionKeys;
+use crate::record;
+use crate::reply::{self, Parts};
+use crate::scripts::SCRIPTS;
+
+/// Commits in one script: it holds the server for about a millisecond.
+const MOST: usize = 64;
+
+impl RedisStore {
+    pub(super) async fn commit_all(&self, commits: &[Commit]) -> Result<Vec<Committed>> {
+        let batches = batches(&self.keys, commits.iter().map(|commit| commit.id), MOST);
+        let channel = self.keys.completions();
+        let mut commands = redis::pipe();
+        for batch in &batches {
+            let items = batch.items.iter().filter_map(|&at| commits.get(at));
+            commands.add_command(call(batch.keys, &channel, items)?);
+        }
+        let answers = self.link.run("commit", &commands).await?;
+
+        // What is in no batch is nowhere.
+        let mut committed = vec![Committed::Missing; commits.len()];
+        for (batch, answer) in batches.iter().zip(answers) {
+            let mut parts = Parts::of(answer)?;
+            for &at in &batch.items {
+                let answer = read(parts.value()?)?;
+                let (Some(place), Some(commit)) = (committed.get_mut(at), commits.get(at)) else {
+                    continue;
+                };
+                if commit.effects.notify && matches!(answer, Committed::Done(_)) {
+                    self.completions.tell(commit.id);
+                }
+                *place = answer;
+            }
+        }
+        Ok(committed)
+    }
+}
+
+fn call<'a>(
+    keys: &PartitionKeys,
+    channel: &str,
+    items: impl Iterator<Item = &'a Commit>,
+) -> Result<Cmd> {
+    let mut command = SCRIPTS.commit.call(&keys.all());
+    command.arg(channel);
+    for commit in items {
+        let header = &commit.header;
+        command
+            .arg(commit.id.as_bytes().as_slice())
+            .arg(plan::letters(commit).as_slice())
+            .arg(commit.expected.to_be_bytes().as_slice())
+            .arg(record::name(header.version, header.commit))
+            .arg(codec::encode(header)?)
+            .arg(plan::guard(commit.guard));
+        match commit.effects.due {
+            DueEffect::Set(until) => command.arg(until.as_millis()),
+            DueEffect::Keep | DueEffect::Clear => command.arg(""),
+        };
+        match &commit.report {
+            Some(report) => command.arg(codec::encode(report)?),
+            None => command.arg(""),
+        };
+    }
+    Ok(command)
+}
+
+fn read(answer: Value) -> Result<Committed> {
+    let mut parts = Parts::of(answer)?;
+    match parts.bytes()?.as_slice() {
+        b"D" => Ok(Committed::Done(Box::new(done(parts)?))),
+        b"N" => Ok(Committed::NotHead),
+        b"C" => {
+            let (header, _) = record::read_h(&parts.bytes()?)?;
+            Ok(Committed::Conflict(Box::new(header)))
+        }
+        b"F" => Ok(Committed::Fenced),
+        b"M" => Ok(Committed::Missing),
+        _ => Err(reply::unexpected()),
+    }
+}
+
+fn done(mut parts: Parts) -> Result<Done> {
+    let (fence, offer) = (parts.number()?, parts.number()?);
+    Ok(Done {
+        fence: (fence != 0).then_some(Fence(fence)),
+        offer: (offer != 0).then_some(Stamp(offer)),
+        record: wanted(parts.parts()?)?,
+        promoted: promoted(parts.parts()?)?,
+    })
+}
+
+fn wanted(mut parts: Parts) -> Result<Option<Record>> {
+    if parts.len() == 0 {
+        return Ok(None);
+    }
+    let sequence = parts.number()?;
+    Ok(Some(Record {
+        body: codec::decode(&parts.bytes()?)?,
+        report: record::read_report(&parts.bytes()?)?,
+        sequence,
+    }))
+}
+
+/// Reads `{}` or `{id, stamp, h, body, report}`.
+pub(super) fn promoted(mut parts: Parts) -> Result<Option<Promoted>> {
+    if parts.len() == 0 {
+        return Ok(None);
+    }
+    let id = reply::sixteen(&parts.bytes()?)?;
+    let id = OperationId::from_bytes(id).ok_or_else(reply::unexpected)?;
+    let stamp = Stamp(parts.number()?);
+    let (h, b, r) = (parts.bytes()?, parts.bytes()?, parts.bytes()?);
+    let operation = record::operation(id, &h, &b, &r)?;
+    Ok(Some(Promoted { operation, stamp }))
+}

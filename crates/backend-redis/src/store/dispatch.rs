@@ -1,0 +1,118 @@
+//! The dispatch set: what ought to be in the broker, and what should be again.
+
+use std::time::Duration;
+
+use drumline_backend::store::{Promoted, Result, Stamp};
+use drumline_protocol::{OperationId, Partition};
+
+use super::RedisStore;
+use super::batches::batches;
+use super::commit::promoted;
+use crate::reply::{self, Parts};
+use crate::scripts::SCRIPTS;
+
+/// Entries in one script.
+const MOST: usize = 500;
+
+impl RedisStore {
+    pub(super) async fn take_out(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+        let mut commands = redis::pipe();
+        for batch in batches(&self.keys, entries.iter().map(|(id, _)| *id), MOST) {
+            let mut command = SCRIPTS.dispatched.call(&[batch.keys.dispatch()]);
+            for (id, stamp) in batch.items.iter().filter_map(|&at| entries.get(at)) {
+                command.arg(id.as_bytes().as_slice()).arg(stamp.0);
+            }
+            commands.add_command(command);
+        }
+        self.link.run("dispatched", &commands).await?;
+        Ok(())
+    }
+
+    pub(super) async fn older_entries(
+        &self,
+        partition: Partition,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<Promoted>> {
+        let Some(keys) = self.keys.partition(partition) else {
+            return Ok(Vec::new());
+        };
+        let mut command = SCRIPTS
+            .undispatched
+            .call(&[keys.dispatch(), keys.record_prefix()]);
+        command.arg(micros(age)).arg(limit);
+        let mut entries = Vec::new();
+        for entry in reply::array(self.link.run_one("undispatched", command).await?)? {
+            entries.extend(promoted(Parts::of(entry)?)?);
+        }
+        Ok(entries)
+    }
+
+    pub(super) async fn offered_after(
+        &self,
+        partition: Partition,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+        let Some(keys) = self.keys.partition(partition) else {
+            return Ok((Vec::new(), None));
+        };
+        let mut command = SCRIPTS.offered.call(&keys.all());
+        match after {
+            Some(id) => command.arg([b"(".as_slice(), id.as_bytes()].concat()),
+            None => command.arg("-"),
+        };
+        command.arg(limit);
+        let mut answer = Parts::of(self.link.run_one("offered", command).await?)?;
+        let entries = answer.bytes()?;
+        let (entries, _) = entries.as_chunks::<24>();
+        let found = entries.iter().filter_map(entry).collect();
+        let next = match answer.bytes()?.as_slice() {
+            [] => None,
+            id => OperationId::from_bytes(reply::sixteen(id)?),
+        };
+        Ok((found, next))
+    }
+
+    pub(super) async fn offer_again(
+        &self,
+        id: OperationId,
+        seen: Stamp,
+        delay: Duration,
+    ) -> Result<Option<Stamp>> {
+        let Some(keys) = self.keys.partition(id.partition()) else {
+            return Ok(None);
+        };
+        let mut command = SCRIPTS.reoffer.call(&keys.all());
+        command
+            .arg(id.as_bytes().as_slice())
+            .arg(seen.0.to_be_bytes().as_slice())
+            .arg(micros(delay));
+        let stamp = reply::number(self.link.run_one("reoffer", command).await?)?;
+        Ok((stamp != 0).then_some(Stamp(stamp)))
+    }
+
+    pub(super) async fn fresh_stamp(&self, partition: Partition) -> Result<Stamp> {
+        let keys = self
+            .keys
+            .partition(partition)
+            .ok_or_else(reply::unexpected)?;
+        let command = SCRIPTS.stamp.call(&[keys.tick()]);
+        Ok(Stamp(reply::number(
+            self.link.run_one("stamp", command).await?,
+        )?))
+    }
+}
+
+/// An id and a stamp.
+fn entry(bytes: &[u8; 24]) -> Option<(OperationId, Stamp)> {
+    let (id, stamp) = (bytes.first_chunk::<16>()?, bytes.last_chunk::<8>()?);
+    Some((
+        OperationId::from_bytes(*id)?,
+        Stamp(u64::from_be_bytes(*stamp)),
+    ))
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,89 @@
+//! Locks: renewed in batches, watched by partition, and the report that only
+//! a holder may write.
+
+use drumline_backend::store::{Lock, Renewal, Result};
+use drumline_protocol::{Fence, OperationId, Partition, Report, codec};
+
+use super::RedisStore;
+use super::batches::batches;
+use crate::record;
+use crate::reply::{self, Parts};
+use crate::scripts::SCRIPTS;
+
+/// Locks in one script.
+const MOST: usize = 500;
+
+impl RedisStore {
+    pub(super) async fn renew_all(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+        let batches = batches(&self.keys, locks.iter().map(|(id, _)| *id), MOST);
+        let mut commands = redis::pipe();
+        for batch in &batches {
+            let mut command = SCRIPTS.renew.call(&[batch.keys.locks()]);
+            for (id, fence) in batch.items.iter().filter_map(|&at| locks.get(at)) {
+                command
+                    .arg(id.as_bytes().as_slice())
+                    .arg(fence.0.to_be_bytes().as_slice());
+            }
+            commands.add_command(command);
+        }
+        let answers = self.link.run("renew", &commands).await?;
+
+        let mut renewals = vec![Renewal::Lost; locks.len()];
+        for (batch, answer) in batches.iter().zip(answers) {
+            for (&at, letter) in batch.items.iter().zip(reply::bytes(answer)?) {
+                if let Some(place) = renewals.get_mut(at) {
+                    *place = renewal(letter)?;
+                }
+            }
+        }
+        Ok(renewals)
+    }
+
+    pub(super) async fn locks_of(&self, partition: Partition) -> Result<Vec<Lock>> {
+        let Some(keys) = self.keys.partition(partition) else {
+            return Ok(Vec::new());
+        };
+        let mut command = redis::cmd("HGETALL");
+        command.arg(keys.locks());
+        let mut parts = Parts::of(self.link.run_one("locks", command).await?)?;
+        let mut locks = Vec::new();
+        while parts.len() > 0 {
+            let id = reply::sixteen(&parts.bytes()?)?;
+            let id = OperationId::from_bytes(id).ok_or_else(reply::unexpected)?;
+            locks.push(record::read_lock(id, &parts.bytes()?)?);
+        }
+        Ok(locks)
+    }
+
+    pub(super) async fn write_report(
+        &self,
+        id: OperationId,
+        fence: Fence,
+        report: &Report,
+    ) -> Result<bool> {
+        let Some(keys) = self.keys.partition(id.partition()) else {
+            return Ok(false);
+        };
+        let mut command = SCRIPTS
+            .report
+            .call(&[keys.locks().as_bytes(), &keys.record(id)]);
+        command
+            .arg(id.as_bytes().as_slice())
+            .arg(fence.0.to_be_bytes().as_slice())
+            .arg(codec::encode(report)?);
+        Ok(reply::number(self.link.run_one("report", command).await?)? == 1)
+    }
+}
+
+fn renewal(letter: u8) -> Result<Renewal> {
+    match letter {
+        b'h' => Ok(Renewal::Held {
+            asked_to_stop: false,
+        }),
+        b's' => Ok(Renewal::Held {
+            asked_to_stop: true,
+        }),
+        b'l' => Ok(Renewal::Lost),
+        _ => Err(reply::unexpected()),
+    }
+}

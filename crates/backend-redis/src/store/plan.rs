@@ -1,0 +1,61 @@
+//! A commit's guard and effects as the ten letters that `commit.lua` reads.
+
+use drumline_backend::store::{Commit, Guard};
+use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEffect};
+
+use crate::record;
+
+/// What the script is to check and to do.
+pub(super) fn letters(commit: &Commit) -> [u8; 10] {
+    let effects = &commit.effects;
+    let guard = match commit.guard {
+        Guard::Open => b'-',
+        Guard::Taking { .. } => b't',
+        Guard::Holder(_) => b'h',
+        Guard::Watched { .. } => b'w',
+    };
+    let lock = match effects.lock {
+        LockEffect::Keep => b'-',
+        LockEffect::Take => b't',
+        LockEffect::Release => b'r',
+        LockEffect::AskToStop => b'a',
+    };
+    let chain = match effects.chain {
+        ChainEffect::Keep => b'-',
+        ChainEffect::RequireHead => b'h',
+        ChainEffect::Leave => b'l',
+    };
+    let due = match effects.due {
+        DueEffect::Keep => b'-',
+        DueEffect::Set(_) => b's',
+        DueEffect::Clear => b'c',
+    };
+    let offer = match effects.offer {
+        OfferEffect::Keep => b'-',
+        OfferEffect::Add => b'a',
+        OfferEffect::Withdraw => b'w',
+    };
+    let flag = |set: bool, letter: u8| if set { letter } else { b'-' };
+    [
+        guard,
+        lock,
+        chain,
+        due,
+        offer,
+        flag(effects.notify, b'n'),
+        flag(effects.remove, b'r'),
+        flag(commit.want_record, b'w'),
+        flag(commit.report.is_some(), b'w'),
+        record::index(commit.header.status.state()),
+    ]
+}
+
+/// What the guard compares with, or what a new lock is made of.
+pub(super) fn guard(guard: Guard) -> Vec<u8> {
+    match guard {
+        Guard::Open => Vec::new(),
+        Guard::Taking { owner, lease } => record::taker(owner, lease),
+        Guard::Holder(fence) => fence.0.to_be_bytes().to_vec(),
+        Guard::Watched { fence, beat } => [fence.0.to_be_bytes(), beat.to_be_bytes()].concat(),
+    }
+}

@@ -1,0 +1,83 @@
+//! Plain reads: operations by id, and how many there are.
+
+use drumline_backend::store::{Counts, Result};
+use drumline_protocol::{Operation, OperationId, State};
+use redis::Value;
+
+use super::RedisStore;
+use crate::record;
+use crate::reply::{self, Parts};
+
+impl RedisStore {
+    pub(super) async fn get_all(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
+        let mut commands = redis::pipe();
+        let known = |id: &&OperationId| self.keys.partition(id.partition()).is_some();
+        for id in ids.iter().filter(known) {
+            if let Some(keys) = self.keys.partition(id.partition()) {
+                commands
+                    .cmd("HMGET")
+                    .arg(keys.record(*id))
+                    .arg(b"h")
+                    .arg(b"b")
+                    .arg(b"r");
+            }
+        }
+        let mut answers = self.link.run("get", &commands).await?.into_iter();
+        let mut operations = Vec::with_capacity(ids.len());
+        for id in ids {
+            operations.push(if known(&id) {
+                read(*id, answers.next().ok_or_else(reply::unexpected)?)?
+            } else {
+                None
+            });
+        }
+        Ok(operations)
+    }
+
+    pub(super) async fn count_all(&self) -> Result<Counts> {
+        let mut commands = redis::pipe();
+        for keys in self
+            .partitions
+            .all()
+            .filter_map(|it| self.keys.partition(it))
+        {
+            for state in State::ALL {
+                match state {
+                    State::Locked => commands.cmd("HLEN").arg(keys.locks()),
+                    State::Ready | State::Suspended | State::Completed => {
+                        commands.cmd("ZCARD").arg(keys.index(state))
+                    }
+                };
+            }
+            commands.cmd("ZCARD").arg(keys.dispatch());
+        }
+        let mut counts = Counts::default();
+        let mut answers = self.link.run("counts", &commands).await?.into_iter();
+        let mut next = || answers.next().map_or(Ok(0), reply::number);
+        for _ in self.partitions.all() {
+            for state in State::ALL {
+                *place(&mut counts, state) += next()?;
+            }
+            counts.undispatched += next()?;
+        }
+        Ok(counts)
+    }
+}
+
+fn place(counts: &mut Counts, state: State) -> &mut u64 {
+    match state {
+        State::Ready => &mut counts.ready,
+        State::Suspended => &mut counts.suspended,
+        State::Locked => &mut counts.locked,
+        State::Completed => &mut counts.completed,
+    }
+}
+
+fn read(id: OperationId, answer: Value) -> Result<Option<Operation>> {
+    let mut parts = Parts::of(answer)?;
+    let (Some(h), Some(b)) = (parts.maybe_bytes()?, parts.maybe_bytes()?) else {
+        return Ok(None);
+    };
+    let r = parts.maybe_bytes()?.unwrap_or_default();
+    Ok(Some(record::operation(id, &h, &b, &r)?))
+}

@@ -1,0 +1,4 @@
+//! The Redis store and membership against real servers.
+
+mod common;
+mod conformance;
