@@ -1,1 +1,44 @@
-//! Placeholder.
+//! Drumline's broker on RabbitMQ.
+//!
+//! ```text
+//! RabbitBroker ── publisher (task) ── confirm channels ─┐ publishing
+//!      │                                                ├─ connection ── link (task)
+//!      │          declarations ── throw-away channels ──┘
+//!      ├───────── subscription ── its channel ── acker (task) ──┐ consuming
+//!      └───────── backlog ─────── throw-away channel ───────────┴─ connection ── link (task)
+//! ```
+//!
+//! RabbitMQ only delivers hints here: the store decides. So a message may be
+//! doubled, late or lost and nothing breaks, and whenever this crate is in
+//! doubt it throws the connection away, connects again and repeats. What it
+//! must get right is the other direction: it never claims that the broker has
+//! a message which it has not.
+//!
+//! It never sends a message back (`basic.nack`): that would put it behind all
+//! others, or count against a limit of deliveries. It never lets one wait
+//! unacknowledged for longer than its user does. It uses none of lapin's own
+//! recovery, and no exchange but the default one.
+//!
+//! Only this crate names lapin. lapin logs with the target `lapin`, and prints
+//! whole messages when the broker returns one: leave that target off.
+
+mod acker;
+mod backoff;
+mod broker;
+mod confirm;
+mod dial;
+mod error;
+mod greeting;
+mod ledger;
+mod link;
+mod live;
+mod options;
+mod publisher;
+mod quarantine;
+mod subscription;
+mod topology;
+
+pub use broker::RabbitBroker;
+pub use error::{Error, Result};
+pub use greeting::{Greeting, Warning};
+pub use options::{AmqpUrl, Namespace, Options};

@@ -1,0 +1,191 @@
+//! The port, on RabbitMQ.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use drumline_backend::Broker;
+use drumline_backend::broker::{Backlog, Error, Result, Subscription};
+use drumline_protocol::codec;
+use drumline_protocol::message::{Message, Route};
+use lapin::ErrorKind;
+use lapin::types::FieldTable;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::confirm::Outgoing;
+use crate::error::{failed, silent};
+use crate::greeting::{self, Greeting};
+use crate::link::Link;
+use crate::live::{self, Live};
+use crate::options::Options;
+use crate::publisher::Publisher;
+use crate::quarantine::Quarantine;
+use crate::subscription::Subscriber;
+use crate::topology::{self, Target};
+
+/// AMQP's number for "no such queue".
+const NOT_FOUND: u16 = 404;
+
+/// A broker on RabbitMQ. Dropping it closes its connections in the background;
+/// [`RabbitBroker::stop`] does so and waits.
+///
+/// It has two connections, because an alarm stops everything on a connection
+/// that publishes, acknowledgements too.
+#[derive(Debug)]
+pub struct RabbitBroker {
+    options: Arc<Options>,
+    publisher: Publisher,
+    consuming: Link,
+    quarantine: Quarantine,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl RabbitBroker {
+    /// Starts to connect, and returns at once: a broker that comes up later is
+    /// found, and [`Broker::check`] says whether it was. To be called in a
+    /// Tokio runtime, which has to stay.
+    #[must_use]
+    pub fn start(options: Options) -> Self {
+        let options = Arc::new(options);
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let link = |purpose| Link::start(Arc::clone(&options), purpose, &tasks, stop.clone());
+        let (publishing, consuming) = (link("publishing"), link("consuming"));
+        let publisher = Publisher::start(&options, &publishing, &tasks);
+        let quarantine = Quarantine::new(publisher.clone(), tasks.clone());
+        Self {
+            options,
+            publisher,
+            consuming,
+            quarantine,
+            tasks,
+            stop,
+        }
+    }
+
+    /// Waits until both connections are up. Cancel-safe.
+    ///
+    /// # Errors
+    /// When they are not within the patience of the options: why.
+    pub async fn connected(&self) -> Result<()> {
+        let deadline = Instant::now() + self.options.patience;
+        self.publisher.link().live(deadline).await?;
+        self.consuming.live(deadline).await?;
+        Ok(())
+    }
+
+    /// What the broker says of itself. Opens a connection of its own and does
+    /// not log in.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn inspect(&self) -> Result<Greeting> {
+        greeting::ask(&self.options).await
+    }
+
+    /// Closes the connections and waits until everything has ended; what is
+    /// unacknowledged goes back to its queue. Subscriptions end, and publishing
+    /// answers that we have stopped. Safe to call again.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(self.options.patience, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("RabbitMQ's connections have not closed in time");
+        }
+    }
+
+    async fn count(&self, live: &Live, target: &Target) -> Result<Option<Backlog>> {
+        // Of its own, for "no such queue" closes the channel.
+        let channel = live.channel().await?;
+        let name = target.name(&self.options.namespace);
+        let asked = channel
+            .queue_declare(name, topology::question(), FieldTable::default())
+            .await;
+        match asked {
+            Ok(queue) => {
+                live::close(&channel).await;
+                Ok(Some(Backlog {
+                    messages: u64::from(queue.message_count()),
+                    consumers: u64::from(queue.consumer_count()),
+                }))
+            }
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(failed("asking for a queue's length", error)),
+        }
+    }
+}
+
+impl Drop for RabbitBroker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitBroker {
+    async fn publish(&self, messages: Vec<(Route, Message)>) -> Vec<Result<()>> {
+        // What cannot be encoded is answered here; the rest goes on, and its
+        // answers are put into the places between.
+        let mut outgoing = Vec::with_capacity(messages.len());
+        let mut places: Vec<Result<()>> = Vec::with_capacity(messages.len());
+        for (route, message) in messages {
+            places.push(match codec::encode(&message) {
+                Ok(payload) => {
+                    outgoing.push(Outgoing {
+                        target: Target::Route(route),
+                        payload,
+                        headers: None,
+                    });
+                    Ok(())
+                }
+                Err(error) => Err(Error::Encode(error)),
+            });
+        }
+        let mut answers = self.publisher.publish(outgoing).await.into_iter();
+        places
+            .into_iter()
+            .map(|place| place.and_then(|()| answers.next().unwrap_or(Err(Error::Refused))))
+            .collect()
+    }
+
+    async fn subscribe(
+        &self,
+        route: &Route,
+        prefetch: NonZeroU16,
+    ) -> Result<Box<dyn Subscription>> {
+        let subscriber = Subscriber {
+            options: &self.options,
+            link: &self.consuming,
+            quarantine: &self.quarantine,
+            tasks: &self.tasks,
+        };
+        let target = Target::Route(route.clone());
+        Ok(Box::new(subscriber.subscribe(&target, prefetch).await?))
+    }
+
+    async fn backlog(&self, route: &Route) -> Result<Option<Backlog>> {
+        let patience = self.options.patience;
+        let deadline = Instant::now() + patience;
+        let live = self.consuming.live(deadline).await?;
+        let target = Target::Route(route.clone());
+        let counted = timeout_at(deadline, self.count(&live, &target)).await;
+        let counted =
+            counted.unwrap_or_else(|_elapsed| Err(silent("asking for a queue's length", patience)));
+        counted.inspect_err(|error| live.doubt_after(error))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.publisher.link().check()
+    }
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND)
+}

@@ -1,0 +1,122 @@
+//! Makes one connection, in bounded time, and can always get rid of it.
+//!
+//! lapin gives every connection a thread of its own, and a thread that waits
+//! for a silent broker's handshake waits for ever, timeout or not. So we open
+//! the socket ourselves and keep a second handle to it: shutting it down ends
+//! the thread.
+
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use drumline_backend::broker;
+use lapin::tcp::OwnedTLSConfig;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
+use tokio::time::timeout;
+
+use crate::error::{failed, silent};
+use crate::options::Options;
+
+/// A connection, and the means to end it at once.
+#[derive(Debug)]
+pub(crate) struct Dialed {
+    pub(crate) connection: Connection,
+    pub(crate) socket: Socket,
+}
+
+/// Connects. `purpose` is added to the connection's name.
+pub(crate) async fn dial(options: &Options, purpose: &str) -> broker::Result<Dialed> {
+    let socket = Socket::default();
+    let attempt = AbortOnDrop(socket.clone());
+    let doing = format!("connecting to {}", options.url);
+    match timeout(options.connect_timeout, open(options, purpose, &socket)).await {
+        Ok(Ok(connection)) => {
+            attempt.succeeded();
+            Ok(Dialed { connection, socket })
+        }
+        Ok(Err(error)) => Err(failed(&doing, error)),
+        Err(_elapsed) => Err(silent(&doing, options.connect_timeout)),
+    }
+}
+
+async fn open(options: &Options, purpose: &str, socket: &Socket) -> lapin::Result<Connection> {
+    let mut uri = options.url.uri().clone();
+    if uri.query.heartbeat.is_none() {
+        uri.query.heartbeat = Some(options.heartbeat_seconds.get());
+    }
+    let name = format!("{} {purpose}", options.connection_name);
+    // No auto-recovery: after a channel that the broker has closed, its
+    // consumers hang for ever. No retries either: the link above has its own.
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let runtime = lapin::runtime::default_runtime()?;
+    let (slot, reactor) = (socket.clone(), runtime.clone());
+    let connect = async move |uri: AMQPUri, _| {
+        let host = uri.authority.host.clone();
+        let addresses = reactor.to_socket_addrs((host, uri.authority.port));
+        let plain = AsyncTcpStream::connect(&reactor, addresses).await?;
+        if let AsyncTcpStream::Plain(stream) = &plain {
+            slot.keep(stream.get_ref().as_fd().try_clone_to_owned()?.into())?;
+        }
+        match uri.scheme {
+            AMQPScheme::AMQP => Ok(plain),
+            AMQPScheme::AMQPS => {
+                let tls = OwnedTLSConfig::default();
+                Ok(plain.into_tls(&uri.authority.host, tls.as_ref()).await?)
+            }
+        }
+    };
+    Connection::connector(uri, runtime, connect, properties).await
+}
+
+/// An attempt that fails, takes too long or is given up leaves nothing behind.
+struct AbortOnDrop(Socket);
+
+impl AbortOnDrop {
+    fn succeeded(mut self) {
+        self.0 = Socket::default();
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A second handle to the connection's socket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Socket(Arc<Mutex<Slot>>);
+
+#[derive(Debug, Default)]
+enum Slot {
+    /// Not connected yet.
+    #[default]
+    Empty,
+    /// Connected.
+    Open(TcpStream),
+    /// Whoever connects from now on is to stop.
+    Aborted,
+}
+
+impl Socket {
+    /// Ends the connection, whatever it is doing. Nothing more is sent.
+    pub(crate) fn abort(&self) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *slot, Slot::Aborted) {
+            // That it is not connected any more is all we want.
+            Slot::Open(stream) => drop(stream.shutdown(Shutdown::Both)),
+            Slot::Empty | Slot::Aborted => {}
+        }
+    }
+
+    fn keep(&self, stream: TcpStream) -> io::Result<()> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*slot, Slot::Aborted) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        *slot = Slot::Open(stream);
+        Ok(())
+    }
+}

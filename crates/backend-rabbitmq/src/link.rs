@@ -1,0 +1,257 @@
+//! Keeps one connection to the broker up.
+//!
+//! ```text
+//!            ┌────────── connect ───────────┐
+//!            ▼                              │ pause: backoff, jitter
+//! Down ──► Up(live) ──► lost or doubted ──► Down
+//!            ▲  │ connection.blocked
+//!  unblocked │  ▼
+//!           Blocked
+//! ```
+//!
+//! One task per link. It is the only listener of the connection's events (two
+//! would share them between themselves). Everybody else looks at the state,
+//! uses the [`Live`] connection in it, and says so when he doubts it: a doubted
+//! connection is thrown away, for lapin's channels do not tell a slow broker
+//! from one that is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::broker::{Error, Result};
+use futures_util::{Stream, StreamExt as _};
+use lapin::Event;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backoff::Backoff;
+use crate::dial::dial;
+use crate::error::stopped;
+use crate::live::Live;
+use crate::options::Options;
+
+/// How often the connection's own state is looked at, besides its events: some
+/// ends of a connection have none.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long closing politely may take. Politeness only saves the broker a line
+/// in its log.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the link has to offer now.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// No connection, and why.
+    Down(String),
+    /// Connected.
+    Up(Arc<Live>),
+    /// Connected, but the broker takes no messages: a memory or disk alarm.
+    Blocked(Arc<Live>, String),
+}
+
+/// A handle; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    state: watch::Receiver<State>,
+}
+
+impl Link {
+    /// Starts to connect, and keeps at it until `stop`.
+    pub(crate) fn start(
+        options: Arc<Options>,
+        purpose: &'static str,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let first = State::Down("it was not tried yet".to_owned());
+        let (sender, state) = watch::channel(first);
+        let keeper = Keeper {
+            options,
+            purpose,
+            state: sender,
+            tasks: tasks.clone(),
+            stop,
+        };
+        tasks.spawn(keeper.run());
+        Self { state }
+    }
+
+    /// The state as it changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Whether messages could be published now.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &*self.state.borrow() {
+            State::Up(_) => Ok(()),
+            State::Down(why) => Err(Error::Unavailable {
+                message: why.clone(),
+                source: None,
+            }),
+            State::Blocked(_, reason) => Err(Error::Blocked {
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    /// The connection, as soon as there is one, blocked or not.
+    ///
+    /// # Errors
+    /// When there is none until `deadline`.
+    pub(crate) async fn live(&self, deadline: Instant) -> Result<Arc<Live>> {
+        let mut state = self.state.clone();
+        let connected = state.wait_for(|state| !matches!(state, State::Down(_)));
+        let live = match timeout_at(deadline, connected).await {
+            Ok(Ok(state)) => match &*state {
+                State::Up(live) | State::Blocked(live, _) => Some(Arc::clone(live)),
+                State::Down(_) => None,
+            },
+            Ok(Err(_gone)) => return Err(stopped()),
+            Err(_elapsed) => None,
+        };
+        match live {
+            Some(live) => Ok(live),
+            None => Err(self.check().err().unwrap_or_else(stopped)),
+        }
+    }
+}
+
+/// The task.
+struct Keeper {
+    options: Arc<Options>,
+    purpose: &'static str,
+    state: watch::Sender<State>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Keeper {
+    async fn run(self) {
+        let mut backoff = Backoff::new(self.options.reconnect_min, self.options.reconnect_max);
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(async {
+            loop {
+                let started = Instant::now();
+                self.connect_and_hold().await;
+                if started.elapsed() > self.options.reconnect_max {
+                    backoff.reset();
+                }
+                sleep(backoff.pause(fastrand::f64())).await;
+            }
+        })
+        .await;
+        let live = match &*self.state.borrow() {
+            State::Up(live) | State::Blocked(live, _) => Some(Arc::clone(live)),
+            State::Down(_) => None,
+        };
+        self.down("this process has closed its connections");
+        if let Some(live) = live {
+            farewell(live).await;
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn connect_and_hold(&self) {
+        let purpose = self.purpose;
+        let dialed = match dial(&self.options, purpose).await {
+            Ok(dialed) => dialed,
+            Err(error) => {
+                let why = describe(&error);
+                if self.down(&why) {
+                    tracing::warn!(purpose, %why, "no connection to RabbitMQ");
+                }
+                return;
+            }
+        };
+        // Before anything is sent that could have an event as its answer.
+        let events = dialed.connection.events_listener();
+        let live = Arc::new(Live::new(dialed, Arc::clone(&self.options)));
+        tracing::info!(purpose, url = %self.options.url, "connected to RabbitMQ");
+        self.state.send_replace(State::Up(Arc::clone(&live)));
+        let why = self.hold(&live, events).await;
+        tracing::warn!(purpose, %why, "lost the connection to RabbitMQ");
+        self.down(&why);
+        self.tasks.spawn(farewell(live));
+    }
+
+    /// Returns when the connection has ended: why.
+    async fn hold(
+        &self,
+        live: &Arc<Live>,
+        events: impl Stream<Item = Event> + Send + 'static,
+    ) -> String {
+        let mut events = Box::pin(events);
+        let mut looks = interval(LOOK);
+        loop {
+            tokio::select! {
+                () = live.doubted() => return "it does not answer".to_owned(),
+                _ = looks.tick() => {
+                    if !live.is_connected() {
+                        return "it is closed".to_owned();
+                    }
+                }
+                event = events.next() => match event {
+                    None => return "it has ended".to_owned(),
+                    Some(event) => {
+                        if let Some(why) = self.on_event(live, event) {
+                            return why;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// What an event means; `Some` when it is the end.
+    fn on_event(&self, live: &Arc<Live>, event: Event) -> Option<String> {
+        match event {
+            Event::ConnectionBlocked(reason) => {
+                tracing::warn!(purpose = self.purpose, %reason, "RabbitMQ takes no messages");
+                let blocked = State::Blocked(Arc::clone(live), reason);
+                self.state.send_replace(blocked);
+            }
+            Event::ConnectionUnblocked => {
+                tracing::info!(purpose = self.purpose, "RabbitMQ takes messages again");
+                self.state.send_replace(State::Up(Arc::clone(live)));
+            }
+            // The end of a channel is told as an error, too; its users notice.
+            Event::Error(error) if !live.is_connected() => return Some(error.to_string()),
+            // Connected, channel.flow, and what later releases may add.
+            _ => {}
+        }
+        None
+    }
+
+    /// Whether that is news.
+    fn down(&self, why: &str) -> bool {
+        self.state.send_if_modified(|state| {
+            let known = matches!(state, State::Down(known) if known == why);
+            *state = State::Down(why.to_owned());
+            !known
+        })
+    }
+}
+
+/// Closes politely, and then for good.
+async fn farewell(live: Arc<Live>) {
+    if !live.is_doubted() {
+        // Whatever it answers, that was it.
+        drop(timeout(FAREWELL, live.close()).await);
+    }
+    live.end();
+}
+
+/// The error with its causes, in one line.
+fn describe(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

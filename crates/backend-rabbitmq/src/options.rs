@@ -1,0 +1,173 @@
+//! How an installation reaches its broker.
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::str::FromStr;
+use std::time::Duration;
+
+use lapin::uri::{AMQPScheme, AMQPUri};
+
+use crate::{Error, Result};
+
+/// What [`RabbitBroker`](crate::RabbitBroker) needs to know. Only the URL has
+/// no default.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the broker is, and as whom we speak to it.
+    pub url: AmqpUrl,
+    /// Begins the name of every queue, so that installations can share a
+    /// broker. Default `drumline`.
+    pub namespace: Namespace,
+    /// Shown for our connections in RabbitMQ's management page. Default
+    /// `drumline`; a process would add its role, host and process id.
+    pub connection_name: String,
+    /// The longest that a call waits for the broker, reconnections and
+    /// repetitions included, before it answers
+    /// [`Unavailable`](drumline_backend::broker::Error::Unavailable). Default
+    /// 5 s. Less than a broker's restart takes (4–5 s) shows every restart to
+    /// the callers; more lets them wait on a broker that is gone.
+    pub patience: Duration,
+    /// The longest that connecting may take: name, TCP, TLS and handshake.
+    /// Default 5 s. A broker that has been stopped accepts and says nothing.
+    pub connect_timeout: Duration,
+    /// Seconds between heartbeats. A connection over which nothing has come
+    /// for two of them is taken for dead. Default 10; the server's own default
+    /// of 60 would leave a lane with a dead worker for two minutes. A
+    /// `heartbeat` in the URL wins.
+    pub heartbeat_seconds: NonZeroU16,
+    /// The first pause before connecting again; it doubles, with jitter, up to
+    /// `reconnect_max`. Default 100 ms.
+    pub reconnect_min: Duration,
+    /// The longest pause before connecting again. Default 3 s: under the
+    /// patience of a caller, so that he profits from a broker that is back.
+    pub reconnect_max: Duration,
+}
+
+impl Options {
+    /// The defaults, for a broker at `url`.
+    #[must_use]
+    pub fn new(url: AmqpUrl) -> Self {
+        Self {
+            url,
+            namespace: Namespace::default(),
+            connection_name: "drumline".to_owned(),
+            patience: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            heartbeat_seconds: NonZeroU16::MIN.saturating_add(9),
+            reconnect_min: Duration::from_millis(100),
+            reconnect_max: Duration::from_secs(3),
+        }
+    }
+}
+
+/// An `amqp://` or `amqps://` URL. Its password is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AmqpUrl(AMQPUri);
+
+impl AmqpUrl {
+    pub(crate) fn uri(&self) -> &AMQPUri {
+        &self.0
+    }
+}
+
+impl FromStr for AmqpUrl {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.parse()
+            .map(Self)
+            .map_err(|reason| Error::Url { reason })
+    }
+}
+
+impl fmt::Display for AmqpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AMQPUri {
+            scheme,
+            authority,
+            vhost,
+            query: _,
+        } = &self.0;
+        let scheme = match scheme {
+            AMQPScheme::AMQP => "amqp",
+            AMQPScheme::AMQPS => "amqps",
+        };
+        let user = &authority.userinfo.username;
+        let (host, port) = (&authority.host, authority.port);
+        write!(f, "{scheme}://{user}@{host}:{port}/{vhost}")
+    }
+}
+
+impl fmt::Debug for AmqpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The beginning of every queue's name: 1 to 64 of `a-z`, `A-Z`, `0-9`, `-`,
+/// `_`, `.` and `:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace(String);
+
+impl Namespace {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self("drumline".to_owned())
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let fits = matches!(text.len(), 1..=64)
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::Namespace {
+                text: text.to_owned(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        let url: AmqpUrl = "amqps://ada:secret@rabbit:5671/%2f".parse().unwrap();
+        assert_eq!(url.to_string(), "amqps://ada@rabbit:5671//");
+        assert!(!format!("{:?}", Options::new(url)).contains("secret"));
+    }
+
+    #[test]
+    fn what_is_not_a_url_is_refused() {
+        for text in ["", "rabbit:5672", "http://rabbit"] {
+            assert!(AmqpUrl::from_str(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_short_and_plain() {
+        assert!(Namespace::from_str("team-a.Drumline_1:x").is_ok());
+        for text in ["", "a b", "ä", "a/b", &"x".repeat(65)] {
+            assert!(Namespace::from_str(text).is_err(), "{text}");
+        }
+    }
+}

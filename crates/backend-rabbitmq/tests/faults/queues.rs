@@ -1,0 +1,137 @@
+//! Queues that somebody has deleted or declared otherwise, and messages that
+//! somebody else has put into them.
+
+use drumline_backend::Broker;
+use drumline_backend::broker::Error;
+use drumline_test_servers::amqp_url;
+use lapin::BasicProperties;
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+
+use crate::props::{
+    back_door, connect, is_unavailable, lane, message, next, number, options, publish, soon,
+    subscribe, within, work,
+};
+
+#[tokio::test]
+async fn a_queue_deleted_under_its_consumer_ends_the_subscription() -> anyhow::Result<()> {
+    let url = amqp_url().await?;
+    let options = options(&url);
+    let broker = connect(&options).await;
+    let mut subscription = subscribe(&broker, &lane(0)).await;
+    let (_connection, channel) = back_door(&url).await?;
+    let queue = format!("{}.lane.default.0", namespace(&options));
+    channel
+        .queue_delete(queue.into(), QueueDeleteOptions::default())
+        .await?;
+    assert!(within(subscription.next()).await.is_none());
+    assert!(within(subscription.next()).await.is_none(), "and stays so");
+
+    let mut again = subscribe(&broker, &lane(0)).await;
+    soon(async || Ok(publish(&broker, &lane(0), 7).await?)).await;
+    assert_eq!(number(&next(&mut *again).await), 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_routed_is_told_of_the_right_messages() -> anyhow::Result<()> {
+    let url = amqp_url().await?;
+    let options = options(&url);
+    let broker = connect(&options).await;
+    publish(&broker, &lane(0), 0).await?;
+    publish(&broker, &lane(1), 0).await?;
+    let (_connection, channel) = back_door(&url).await?;
+    for round in 0..20 {
+        let queue = format!("{}.lane.default.0", namespace(&options));
+        channel
+            .queue_delete(queue.into(), QueueDeleteOptions::default())
+            .await?;
+        // Mixed, for the returns come in between the confirms.
+        let routes = (0..200).map(|n| lane(u16::from(n % 3 != 0)));
+        let messages = routes.clone().map(|route| message(&route, round));
+        let answers = broker.publish(messages.collect()).await;
+        for (route, answer) in routes.zip(answers) {
+            match answer {
+                Ok(()) => assert_eq!(route, lane(1)),
+                Err(Error::Unroutable { route: told }) => {
+                    assert_eq!((&told, &route), (&lane(0), &lane(0)));
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        publish(&broker, &lane(0), round).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_can_read_is_put_aside() -> anyhow::Result<()> {
+    let url = amqp_url().await?;
+    let options = options(&url);
+    let broker = connect(&options).await;
+    let mut subscription = subscribe(&broker, &work()).await;
+    let (_connection, channel) = back_door(&url).await?;
+    let queue = format!("{}.work.default", namespace(&options));
+    channel
+        .basic_publish(
+            "".into(),
+            queue.clone().into(),
+            BasicPublishOptions::default(),
+            b"not one of ours",
+            BasicProperties::default(),
+        )
+        .await?
+        .await?;
+    publish(&broker, &work(), 5).await?;
+    let delivery = next(&mut *subscription).await;
+    assert_eq!(number(&delivery), 5);
+    delivery.receipt.acknowledge().await?;
+
+    let quarantine = format!("{}.quarantine", namespace(&options));
+    let found = soon(async || {
+        let (_connection, channel) = back_door(&url).await?;
+        let no_ack = BasicGetOptions { no_ack: true };
+        let message = channel.basic_get(quarantine.clone().into(), no_ack).await?;
+        message.ok_or_else(|| anyhow::anyhow!("it is not there"))
+    })
+    .await;
+    assert_eq!(found.delivery.data, b"not one of ours");
+    let headers = found.delivery.properties.headers().clone();
+    let from = headers
+        .as_ref()
+        .and_then(|headers| headers.inner().get("drumline-queue"));
+    let expected = AMQPValue::LongString(queue.into());
+    assert_eq!(from, Some(&expected));
+
+    subscription.close().await;
+    let left = broker.backlog(&work()).await?;
+    assert_eq!(left.map(|backlog| backlog.messages), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_queue_that_is_declared_otherwise_hurts_its_own_messages_only() -> anyhow::Result<()> {
+    let url = amqp_url().await?;
+    let options = options(&url);
+    let (_connection, channel) = back_door(&url).await?;
+    let queue = format!("{}.lane.default.0", namespace(&options));
+    let classic = QueueDeclareOptions::durable();
+    channel
+        .queue_declare(queue.into(), classic, FieldTable::default())
+        .await?;
+    let broker = connect(&options).await;
+    let bad = async || {
+        let answer = publish(&broker, &lane(0), 1).await;
+        assert!(is_unavailable(&answer), "{answer:?}");
+    };
+    let good = async || publish(&broker, &lane(1), 1).await.expect("it is taken");
+    tokio::join!(bad(), good(), good(), bad(), good(), bad());
+    broker.check()?;
+    Ok(())
+}
+
+fn namespace(options: &drumline_backend_rabbitmq::Options) -> String {
+    options.namespace.to_string()
+}
