@@ -1,7 +1,9 @@
 //! Apply an event and commit it; where somebody was faster, decide anew.
 
+use std::future::Future;
+
 use drumline_protocol::transition::{At, Event, Refused, apply};
-use drumline_protocol::{Header, Operation, OperationId, Report};
+use drumline_protocol::{Header, Operation, OperationId, Report, Timestamp};
 
 use crate::ids::Ids;
 use crate::store::{self, Commit, Committed, Done, Guard, Store};
@@ -9,6 +11,29 @@ use crate::store::{self, Commit, Committed, Done, Guard, Store};
 /// How often somebody may be faster. Every round somebody else has made
 /// progress, so this is not a matter of liveness, only of one caller's patience.
 const ROUNDS: usize = 32;
+
+/// Where single commits go: a store, or something before it that gathers the
+/// commits of many callers into batches.
+pub trait Commits: Sync {
+    /// The store's time.
+    fn now(&self) -> Timestamp;
+
+    /// Makes one commit.
+    ///
+    /// # Errors
+    /// When the store is away: it is open whether it was made.
+    fn commit_one(&self, commit: Commit) -> impl Future<Output = store::Result<Committed>> + Send;
+}
+
+impl Commits for dyn Store + '_ {
+    fn now(&self) -> Timestamp {
+        Store::now(self)
+    }
+
+    async fn commit_one(&self, commit: Commit) -> store::Result<Committed> {
+        Ok(one(self.commit(vec![commit]).await?))
+    }
+}
 
 /// What became of an event.
 #[derive(Debug)]
@@ -37,6 +62,22 @@ pub async fn decide(
     store: &dyn Store,
     ids: &Ids,
     id: OperationId,
+    header: Header,
+    event: Event,
+    guard: Guard,
+    report: &Report,
+) -> store::Result<Decided> {
+    decide_through(store, ids, id, header, event, guard, report).await
+}
+
+/// [`decide`] through something that gathers commits.
+///
+/// # Errors
+/// As [`decide`].
+pub async fn decide_through<C: Commits + ?Sized>(
+    commits: &C,
+    ids: &Ids,
+    id: OperationId,
     mut header: Header,
     event: Event,
     guard: Guard,
@@ -44,7 +85,7 @@ pub async fn decide(
 ) -> store::Result<Decided> {
     for _ in 0..ROUNDS {
         let at = At {
-            now: store.now(),
+            now: commits.now(),
             commit: ids.commit(),
         };
         let transition = match apply(&header, event.clone(), at) {
@@ -61,7 +102,7 @@ pub async fn decide(
             None => matches!(guard, Guard::Holder(_)).then(|| report.clone()),
         };
         commit.report = written;
-        match one(store.commit(vec![commit]).await?) {
+        match commits.commit_one(commit).await? {
             Committed::Done(done) => return Ok(Decided::Done(transition.header, done)),
             Committed::NotHead => return Ok(Decided::NotHead),
             Committed::Fenced => return Ok(Decided::Fenced),

@@ -1,6 +1,6 @@
 //! The export of spans over OTLP/HTTP.
 //!
-//! The SDK reads its own variables: `OTEL_EXPORTER_OTLP_ENDPOINT` and _HEADERS,
+//! The SDK reads its own variables: `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_HEADERS`,
 //! `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`, … . What it does
 //! not read is whether to be on at all; [`is_wanted`] does.
 

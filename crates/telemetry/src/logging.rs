@@ -1,6 +1,6 @@
 //! The log on stderr, and which spans exist at all.
 
-use std::io::stderr;
+use std::io::{IsTerminal, stderr};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
@@ -30,7 +30,11 @@ pub(crate) fn layer(format: LogFormat, directives: &str) -> Result<BoxedLayer, f
         lapin || !metadata.target().starts_with("lapin")
     }));
     Ok(match format {
-        LogFormat::Text => fmt::layer().with_writer(stderr).with_filter(filter).boxed(),
+        LogFormat::Text => fmt::layer()
+            .with_writer(stderr)
+            .with_ansi(stderr().is_terminal())
+            .with_filter(filter)
+            .boxed(),
         LogFormat::Json => fmt::layer()
             .json()
             .flatten_event(true)

@@ -1,0 +1,45 @@
+//! What is asked for in the address: the id in its path, and what follows the
+//! `?`. Refused as problems, where axum's own extractors would answer with text.
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use drumline_protocol::OperationId;
+
+use super::problem::Problem;
+use crate::error::{Error, Invalid, Wrong};
+
+/// The operation that the path names. A text that is not an id of ours names
+/// none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Id(pub(crate) OperationId);
+
+/// What follows the `?`, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let text = text.map_or_else(|_not_text| "of this address".to_owned(), |Path(text)| text);
+        match text.parse() {
+            Ok(id) => Ok(Self(id)),
+            Err(_invalid) => Err(Error::NotFound { id: text }.into()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(pairs)) => Ok(Self(pairs)),
+            Err(error) => {
+                let wrong = Wrong::new("address", format!("is not valid: {error}"));
+                Err(Invalid::arguments(vec![wrong]).into())
+            }
+        }
+    }
+}

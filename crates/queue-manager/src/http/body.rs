@@ -1,0 +1,70 @@
+//! The body of a request: its type, its size, its bytes.
+
+use axum::body::{Body, to_bytes};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use drumline_protocol::ErrorCode;
+
+use super::problem::{Answer, Problem};
+use crate::manager::QueueManager;
+
+/// Reads a body that must be JSON.
+pub(crate) async fn json(
+    manager: &QueueManager,
+    headers: &HeaderMap,
+    body: Body,
+) -> Answer<axum::body::Bytes> {
+    let media = headers.get(CONTENT_TYPE);
+    let media = media.and_then(|value| value.to_str().ok()).unwrap_or("");
+    if is_json(media) {
+        return bytes(manager, headers, body).await;
+    }
+    let detail = format!("the body must be application/json, this is {media:?}");
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Err(Problem::new(status, ErrorCode::BAD_JSON, detail).into())
+}
+
+/// Reads a body that may be missing, and is JSON where it is not.
+pub(crate) async fn json_or_nothing(
+    manager: &QueueManager,
+    headers: &HeaderMap,
+    body: Body,
+) -> Answer<axum::body::Bytes> {
+    if headers.contains_key(CONTENT_TYPE) {
+        json(manager, headers, body).await
+    } else {
+        bytes(manager, headers, body).await
+    }
+}
+
+async fn bytes(
+    manager: &QueueManager,
+    headers: &HeaderMap,
+    body: Body,
+) -> Answer<axum::body::Bytes> {
+    let limit = manager.options().limits.body_bytes;
+    // Who says that it will be too much is told before it is sent.
+    let announced = headers.get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    to_bytes(body, limit).await.map_err(|error| {
+        // Over the limit, or the client has gone; the latter reads no answer.
+        tracing::debug!(%error, "a body was not read");
+        too_large(limit)
+    })
+}
+
+fn too_large(limit: usize) -> Box<Problem> {
+    let detail = format!("the body has more than {limit} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail).into()
+}
+
+/// `application/json` or `application/…+json`, with any parameters.
+fn is_json(media: &str) -> bool {
+    let essence = media.split(';').next().unwrap_or("").trim();
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}

@@ -1,0 +1,96 @@
+//! The document agrees with what is sent, what is read, and its copy.
+
+use std::collections::BTreeSet;
+
+use drumline_protocol::operation::{Report, TraceContext, first_header};
+use drumline_protocol::view::{OperationView, RetryPolicyView};
+use drumline_protocol::{
+    Body, CommitId, OperationId, OperationType, Organization, Partition, QueueName, RetryPolicy,
+    Rules, Timestamp,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::*;
+use crate::request::CreateRequest;
+
+fn document() -> Value {
+    serde_json::from_str(&openapi_json()).unwrap()
+}
+
+fn properties(schema: &str) -> BTreeSet<String> {
+    let document = document();
+    let schema = &document["components"]["schemas"][schema];
+    let properties = schema["properties"].as_object().unwrap();
+    properties.keys().cloned().collect()
+}
+
+fn members(value: &impl Serialize) -> BTreeSet<String> {
+    let value = serde_json::to_value(value).unwrap();
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+fn operation() -> drumline_protocol::Operation {
+    let now = Timestamp::from_millis(1_795_000_000_000);
+    let rules = Rules {
+        operation_type: OperationType::DEFAULT,
+        chain: None,
+        at_most_once: false,
+        retry: RetryPolicy::default(),
+    };
+    drumline_protocol::Operation {
+        id: OperationId::new(now, Partition::new(0), [0; 16]),
+        header: first_header(rules, None, CommitId(1), now),
+        body: Body {
+            name: String::new(),
+            message_name: "a".to_owned(),
+            queue: QueueName::default(),
+            dependency_token: None,
+            data: None,
+            correlation_id: Uuid::nil(),
+            request_id: None,
+            parent_id: None,
+            depth: 0,
+            primary_entity_type: None,
+            regarding_object_id: None,
+            organization: Organization::default(),
+            owner: String::new(),
+            created_on: now,
+            retain_job_history: true,
+            trace: TraceContext::default(),
+        },
+        report: Report::default(),
+        sequence: 1,
+    }
+}
+
+#[test]
+fn an_operation_is_described_as_it_is_sent() {
+    let view = OperationView::from(&operation());
+    assert_eq!(properties("Operation"), members(&view));
+    assert_eq!(
+        properties("RetryPolicy"),
+        members(&RetryPolicyView::default())
+    );
+}
+
+#[test]
+fn every_attribute_that_is_described_is_read() {
+    for name in properties("NewOperation") {
+        // A value that is wrong for every attribute but `data`: the complaint
+        // is about the value, and not that the name is unknown.
+        let body = format!(r#"{{"{name}": [1]}}"#);
+        let refused = CreateRequest::from_json(body.as_bytes()).unwrap_err();
+        assert!(!refused.to_string().contains("unknown"), "{refused}");
+    }
+}
+
+#[test]
+fn the_committed_copy_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == openapi_json(),
+        "docs/openapi.json is not what the code says: run `make openapi` and commit it"
+    );
+}

@@ -1,0 +1,291 @@
+//! `/v1/operations`: create, read, change.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{HeaderMap, LOCATION};
+use axum::response::{IntoResponse, Response};
+use drumline_protocol::OperationId;
+use drumline_protocol::view::OperationView;
+use serde::Serialize;
+
+use super::address::{Id, Parameters};
+use super::problem::Answer;
+use super::{body, openapi, query};
+use crate::error::{Invalid, Wrong};
+use crate::manager::{Caller, Creation, QueueManager};
+use crate::request::{Act, Changes, CreateRequest};
+
+/// The header that makes a create repeatable.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// One page of a listing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListAnswer {
+    operations: Vec<OperationView>,
+    next_cursor: Option<String>,
+}
+
+/// Create an operation
+///
+/// Answers when the operation is stored. With an `Idempotency-Key`, repeating
+/// the request is safe: it answers 200 with the operation of the first one.
+#[utoipa::path(
+    post, path = "/v1/operations", tag = "operations",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text up to 255 bytes, kept for a day; a UUID does well")),
+    request_body = openapi::NewOperation,
+    responses(
+        (status = 201, description = "It is created", body = openapi::Operation, headers(("Location" = String, description = "Its address"))),
+        (status = 200, description = "The key was used before: the first operation", body = openapi::Operation),
+        openapi::NotJson,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn create(
+    State(manager): State<QueueManager>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let body = body::json(&manager, &headers, body).await?;
+    let request = CreateRequest::from_json(&body)?;
+    let key = idempotency_key(&headers)?;
+    let Creation { operation, is_new } = manager.create(&Caller::default(), request, key).await?;
+    let view = OperationView::from(&operation);
+    let location = format!("/v1/operations/{}", view.id);
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, [(LOCATION, location)], Json(view)).into_response())
+}
+
+/// Get an operation
+///
+/// With `wait` it answers when the operation is Completed, or after that time
+/// with the operation as it is then.
+#[utoipa::path(
+    get, path = "/v1/operations/{id}", tag = "operations",
+    params(
+        ("id" = String, Path),
+        ("wait" = Option<String>, Query, description = "A time span, as 30s; at most a minute", example = "30s"),
+    ),
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotFound,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn get(
+    State(manager): State<QueueManager>,
+    Id(id): Id,
+    Parameters(pairs): Parameters,
+) -> Answer<Json<OperationView>> {
+    let wait = query::wait(pairs)?;
+    let operation = match wait {
+        Some(wait) => manager.wait(id, wait).await?,
+        None => manager.get(id).await?,
+    };
+    Ok(Json(OperationView::from(&operation)))
+}
+
+/// List operations
+///
+/// Newest first. The cursor is stable: operations that are created meanwhile
+/// do not shift the pages. A page may be short, even empty, and have a next.
+#[utoipa::path(
+    get, path = "/v1/operations", tag = "operations",
+    params(
+        ("name" = Option<String>, Query, description = "Exactly this name"),
+        ("state" = Option<String>, Query, description = "A state code or its name", example = "Ready"),
+        ("status" = Option<String>, Query, description = "A status code or its name", example = "InProgress"),
+        ("messageName" = Option<String>, Query),
+        ("operationType" = Option<u32>, Query),
+        ("dependencyToken" = Option<String>, Query),
+        ("createdAfter" = Option<String>, Query, description = "RFC 3339"),
+        ("correlationId" = Option<String>, Query),
+        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when missing"),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = openapi::OperationList),
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn list(
+    State(manager): State<QueueManager>,
+    Parameters(pairs): Parameters,
+) -> Answer<Response> {
+    let longest = manager.options().limits.page;
+    let query = query::list(pairs, &Caller::default(), longest)?;
+    let listing = manager.list(&query).await?;
+    let answer = ListAnswer {
+        operations: listing.operations.iter().map(OperationView::from).collect(),
+        next_cursor: listing.next.map(|place| place.to_string()),
+    };
+    Ok(Json(answer).into_response())
+}
+
+/// Change an operation
+///
+/// `stateCode` 0 resumes, 1 pauses, 3 cancels; `postponeUntil` postpones.
+/// Everything else is read-only.
+#[utoipa::path(
+    patch, path = "/v1/operations/{id}", tag = "operations",
+    params(("id" = String, Path)),
+    request_body = openapi::OperationChanges,
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn update(
+    State(manager): State<QueueManager>,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    let body = body::json(&manager, &headers, body).await?;
+    let changes = Changes::from_json(&body)?;
+    let operation = manager.update(id, changes).await?;
+    Ok(Json(OperationView::from(&operation)))
+}
+
+/// Cancel an operation
+///
+/// A running one is asked to stop: it is Canceling until its worker has done so.
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/cancel", tag = "actions",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn cancel(
+    State(manager): State<QueueManager>,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    act(&manager, id, &headers, body, Act::Cancel).await
+}
+
+/// Pause an operation
+///
+/// A running one is asked to stop: it is Pausing until its worker has done so.
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/pause", tag = "actions",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn pause(
+    State(manager): State<QueueManager>,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    act(&manager, id, &headers, body, Act::Pause).await
+}
+
+/// Resume an operation
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/resume", tag = "actions",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn resume(
+    State(manager): State<QueueManager>,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    act(&manager, id, &headers, body, Act::Resume).await
+}
+
+/// Postpone an operation
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/postpone", tag = "actions",
+    params(("id" = String, Path)),
+    request_body = openapi::Postponement,
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn postpone(
+    State(manager): State<QueueManager>,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    let body = body::json(&manager, &headers, body).await?;
+    let act = Changes::postpone_from_json(&body)?;
+    let operation = manager.act(id, act).await?;
+    Ok(Json(OperationView::from(&operation)))
+}
+
+/// Delete an operation
+///
+/// Completed ones only.
+#[utoipa::path(
+    delete, path = "/v1/operations/{id}", tag = "operations",
+    params(("id" = String, Path)),
+    responses(
+        (status = 204, description = "It is gone"),
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn delete(State(manager): State<QueueManager>, Id(id): Id) -> Answer<StatusCode> {
+    manager.delete(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn act(
+    manager: &QueueManager,
+    id: OperationId,
+    headers: &HeaderMap,
+    body: Body,
+    act: Act,
+) -> Answer<Json<OperationView>> {
+    let body = body::json_or_nothing(manager, headers, body).await?;
+    Changes::nothing_from_json(&body)?;
+    let operation = manager.act(id, act).await?;
+    Ok(Json(OperationView::from(&operation)))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    value.to_str().map(Some).map_err(|_not_text| {
+        let why = "must be visible ASCII";
+        Invalid::arguments(vec![Wrong::new("Idempotency-Key", why)]).into()
+    })
+}

@@ -1,0 +1,232 @@
+//! Errors as problem documents (RFC 9457): the one place where an error meets
+//! an HTTP status.
+
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use drumline_backend::{broker, store};
+use drumline_protocol::ErrorCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::{Error, Invalid, Wrong};
+
+/// When a client may try again what failed because something is away. Stores
+/// and brokers come back within seconds or after minutes; two seconds cost a
+/// client little in the first case and us little in the second.
+const RETRY_AFTER_SECONDS: u16 = 2;
+
+/// An error, as `application/problem+json`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// The page about this kind of error, relative to this server.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs/errors/CannotPause.md")]
+    pub(crate) kind: String,
+    /// The kind of error, for people.
+    pub(crate) title: String,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// What went wrong this time, for people.
+    pub(crate) detail: String,
+    /// The kind of error, for programs: the number of the Dynamics service
+    /// where it has one.
+    #[schema(example = "0x80044F01")]
+    pub(crate) code: String,
+    /// The kind of error, as a word.
+    #[schema(example = "CannotPause")]
+    pub(crate) name: &'static str,
+    /// The address that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instance: Option<String>,
+    /// The attributes that break a rule, where it is about attributes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) attributes: Vec<WrongAttribute>,
+    /// What could be asked of the operation instead, where it is about an
+    /// action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) legal_actions: Option<Vec<&'static str>>,
+    /// Seconds; also in the header.
+    #[serde(skip)]
+    pub(crate) retry_after: Option<u16>,
+}
+
+/// One attribute that breaks a rule.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct WrongAttribute {
+    /// Its name.
+    pub(crate) name: String,
+    /// The rule.
+    pub(crate) detail: String,
+}
+
+/// What handlers answer. Boxed, because it is rare and large.
+pub(crate) type Answer<T> = Result<T, Box<Problem>>;
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
+        let name = code.name().unwrap_or("Unknown");
+        Self {
+            kind: format!("/docs/errors/{name}.md"),
+            title: title(name),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code: code.to_string(),
+            name,
+            instance: None,
+            attributes: Vec::new(),
+            legal_actions: None,
+            retry_after: None,
+        }
+    }
+
+    fn busy(detail: String) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::SERVER_BUSY,
+                detail,
+            )
+        }
+    }
+
+    fn internal(detail: &str) -> Self {
+        tracing::error!(detail, "internal error");
+        // The client cannot do anything with the particulars.
+        let detail = "something went wrong on our side; the log of the queue manager has more";
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::INTERNAL,
+            detail,
+        )
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::Syntax { .. } => Self::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_JSON, detail),
+            Error::Invalid(invalid) => Self::from(invalid),
+            Error::NotFound { .. } => {
+                Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail)
+            }
+            Error::Refused(refused) => Self {
+                legal_actions: Some(refused.legal.iter().map(|action| action.name()).collect()),
+                ..Self::new(StatusCode::CONFLICT, refused.code, detail)
+            },
+            Error::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorCode::KEY_REUSED,
+                detail,
+            ),
+            Error::TooDeep { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorCode::INFINITE_LOOP,
+                detail,
+            ),
+            Error::Store(store::Error::Unavailable { .. }) | Error::Stopping => Self::busy(detail),
+            Error::Store(store::Error::Corrupt(_) | store::Error::Unfit(_)) => {
+                Self::internal(&detail)
+            }
+            Error::Broker(
+                broker::Error::Unavailable { .. }
+                | broker::Error::Blocked { .. }
+                | broker::Error::Unroutable { .. }
+                | broker::Error::Refused,
+            ) => Self::busy(detail),
+            Error::Broker(broker::Error::Encode(_)) | Error::Internal(_) => Self::internal(&detail),
+        }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let detail = invalid.to_string();
+        let attributes = invalid.attributes.into_iter();
+        Self {
+            attributes: attributes
+                .map(|Wrong { name, why }| WrongAttribute { name, detail: why })
+                .collect(),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, invalid.code, detail)
+        }
+    }
+}
+
+impl From<Error> for Box<Problem> {
+    fn from(error: Error) -> Self {
+        Self::new(Problem::from(error))
+    }
+}
+
+impl From<Invalid> for Box<Problem> {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(Problem::from(invalid))
+    }
+}
+
+impl IntoResponse for Box<Problem> {
+    fn into_response(self) -> Response {
+        (*self).into_response()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // Its text is written by `with_instance`, which knows the address.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Writes the text of a problem, with the address that was asked.
+pub(crate) async fn with_instance(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
+    };
+    problem.instance = Some(path);
+    let text = serde_json::to_vec(&problem).unwrap_or_default();
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    *response.body_mut() = text.into();
+    response
+}
+
+pub(crate) async fn no_such_address(uri: Uri) -> Problem {
+    let detail = format!("there is nothing at {}", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, ErrorCode::NO_ROUTE, detail)
+}
+
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not possible at {}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NO_ROUTE, detail)
+}
+
+/// `CannotPause` → `Cannot pause`.
+fn title(name: &str) -> String {
+    let mut title = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !title.is_empty() {
+            title.push(' ');
+            title.extend(letter.to_lowercase());
+        } else {
+            title.push(letter);
+        }
+    }
+    title
+}

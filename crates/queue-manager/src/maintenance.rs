@@ -1,0 +1,121 @@
+//! Maintenance: what would stand still without somebody looking.
+//!
+//! ```text
+//! members ── which partitions are mine ──┬─ relay      dispatch set → broker
+//!                                        ├─ due        Suspended → Ready
+//!                                        ├─ leases     lost workers' operations
+//!                                        └─ reconcile  what the broker has lost
+//! ```
+//!
+//! Any number of managers do it side by side. Each partition falls to one of
+//! them by rendezvous hashing over the live ones; where two disagree for a
+//! moment both look after it, which costs a look and nothing else, because
+//! every step is a compare-and-set.
+//!
+//! A chore looks at its partitions concurrently, in bounded batches, then
+//! rests. When the store is away it waits longer each time.
+
+mod chore;
+mod due;
+mod leases;
+mod members;
+mod reconcile;
+mod relay;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::manager::QueueManager;
+
+/// When maintenance looks at what. Shorter is quicker and busier: each look
+/// is one round trip per partition, the partitions of a look at once.
+#[derive(Clone, Debug)]
+pub struct Rhythm {
+    /// Between looks for operations whose time has come. Default 200 ms, which
+    /// is how late they are at most on an idle system.
+    pub due: Duration,
+    /// Between looks at the dispatch set. Default 500 ms.
+    pub relay: Duration,
+    /// How long an entry of the dispatch set is left to whoever made it.
+    /// Default 1 s, far longer than a publish takes; shorter ones publish twice.
+    pub relay_age: Duration,
+    /// Between looks at the locks. Default 500 ms, which a take-over is late
+    /// at most.
+    pub leases: Duration,
+    /// Between looks for operations that the broker has lost. Default 5 s.
+    pub reconcile: Duration,
+    /// How long an operation may wait in the broker before anybody wonders.
+    /// Default 10 s.
+    pub reconcile_grace: Duration,
+    /// How long after a marker has come back the deliveries before it may
+    /// still be in a worker's hands. Default 3 s; workers do not hold an
+    /// undecided delivery for longer than about two.
+    pub reconcile_settle: Duration,
+    /// After which time a marker that has not come back is looked for.
+    /// Default 15 s.
+    pub marker_patience: Duration,
+    /// Operations of one partition in one batch. Default 256.
+    pub batch: usize,
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Self {
+            due: Duration::from_millis(200),
+            relay: Duration::from_millis(500),
+            relay_age: Duration::from_secs(1),
+            leases: Duration::from_millis(500),
+            reconcile: Duration::from_secs(5),
+            reconcile_grace: Duration::from_secs(10),
+            reconcile_settle: Duration::from_secs(3),
+            marker_patience: Duration::from_secs(15),
+            batch: 256,
+        }
+    }
+}
+
+/// Running maintenance. Stop it; dropped, it stops too, but nobody waits.
+#[derive(Debug)]
+pub struct Maintenance {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Maintenance {
+    /// Starts all chores, and the beat that makes this manager known.
+    #[must_use]
+    pub fn start(manager: &QueueManager) -> Self {
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let (announce, share) = watch::channel(members::Share::default());
+        tasks.spawn(members::run(manager.clone(), announce, stop.clone()));
+        let chores = chore::Chores {
+            manager: manager.clone(),
+            share,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        };
+        chores.start(relay::Relay);
+        chores.start(due::Due);
+        chores.start(leases::Leases::default());
+        chores.start(reconcile::Reconcile::default());
+        Self { tasks, stop }
+    }
+
+    /// Stops all chores and tells the others, who take the partitions over.
+    /// What was begun is done or will be done by somebody else.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Maintenance {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

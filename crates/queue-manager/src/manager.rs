@@ -1,0 +1,178 @@
+//! The service: everything that clients can ask for, without a protocol.
+//!
+//! Cheap to clone; all clones are one manager. It owns the tasks that it
+//! starts, and [`QueueManager::close`] waits for them.
+//!
+//! One file per kind of request: [`create`](self), read, act. None of them
+//! keeps anything between requests but caches of what the store knows.
+
+mod act;
+mod create;
+mod idempotency;
+mod outlet;
+mod partitions;
+mod read;
+mod waiters;
+
+use std::sync::Arc;
+
+use drumline_backend::store::Store;
+use drumline_backend::{Backend, Ids, MemberId};
+use drumline_protocol::{Organization, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::Metrics;
+use crate::options::Options;
+
+pub use create::Creation;
+pub use read::{Listing, Query};
+
+use outlet::Outlet;
+use partitions::Partitions;
+use waiters::Waiters;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The tenant: tokens and idempotency keys of different ones never meet.
+    pub organization: Organization,
+    /// The identity, as `ownerId` shows it.
+    pub owner: String,
+}
+
+impl Default for Caller {
+    /// Whoever does not say who they are.
+    fn default() -> Self {
+        Self {
+            organization: Organization::default(),
+            owner: "anonymous".to_owned(),
+        }
+    }
+}
+
+/// A queue manager: see the module's text.
+#[derive(Clone, Debug)]
+pub struct QueueManager {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    backend: Backend,
+    ids: Ids,
+    options: Options,
+    member: MemberId,
+    started_on: Timestamp,
+    outlet: Outlet,
+    partitions: Partitions,
+    waiters: Waiters,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    /// Cancelled by [`QueueManager::close`].
+    closing: CancellationToken,
+    /// Cancelled by [`QueueManager::drain`].
+    draining: CancellationToken,
+}
+
+impl QueueManager {
+    /// A manager over a backend. Must be called on a tokio runtime, which runs
+    /// its tasks: the dispatcher and the one that wakes waiters.
+    #[must_use]
+    pub fn new(backend: Backend, ids: Ids, options: Options) -> Self {
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let partitions = Partitions::new(backend.store.partitions(), ids.jitter());
+        let waiters = Waiters::default();
+        tasks.spawn(
+            waiters
+                .clone()
+                .run(backend.store.completions(), closing.clone()),
+        );
+        let shared = Shared {
+            outlet: Outlet::start(&backend, &tasks),
+            member: ids.member(),
+            started_on: backend.store.now(),
+            metrics: Metrics::default(),
+            draining: CancellationToken::new(),
+            backend,
+            ids,
+            options,
+            partitions,
+            waiters,
+            tasks,
+            closing,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// What it stands on.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.shared.backend
+    }
+
+    /// Its options.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// Its name among the members.
+    #[must_use]
+    pub fn member(&self) -> MemberId {
+        self.shared.member
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// From now on it says that it takes nothing new ([`Self::is_draining`],
+    /// `/readyz`), so that a load balancer looks elsewhere. Requests that come
+    /// all the same are served; waits end at once.
+    pub fn drain(&self) {
+        self.shared.draining.cancel();
+    }
+
+    /// Whether [`Self::drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.is_cancelled()
+    }
+
+    /// Ends its tasks, after the dispatcher has published what it was given.
+    /// Creates that come later are stored and left to the other managers.
+    pub async fn close(&self) {
+        self.drain();
+        self.shared.closing.cancel();
+        self.shared.outlet.close();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Resolves when [`Self::drain`] is called. Cancel-safe.
+    pub(crate) async fn drained(&self) {
+        self.shared.draining.cancelled().await;
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.shared.backend.store.as_ref()
+    }
+
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.shared.ids
+    }
+
+    pub(crate) fn outlet(&self) -> &Outlet {
+        &self.shared.outlet
+    }
+
+    pub(crate) fn started_on(&self) -> Timestamp {
+        self.shared.started_on
+    }
+}

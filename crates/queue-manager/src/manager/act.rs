@@ -1,0 +1,106 @@
+//! Changing operations: cancel, pause, resume, postpone, delete.
+//!
+//! Each is one event of the state machine, decided on the newest header; what
+//! the machine refuses is refused here with the same words.
+
+use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::store::Done;
+use drumline_protocol::transition::legal_actions;
+use drumline_protocol::{ErrorCode, Event, Operation, OperationId, Refused, State, Status};
+
+use super::QueueManager;
+use super::read::not_found;
+use crate::error::{Error, Result};
+use crate::request::{Act, Changes};
+
+impl QueueManager {
+    /// Asks an operation to do something; answers with it as it is then. One
+    /// that is running is *asked* to stop: it is Pausing or Canceling until its
+    /// worker has stopped it.
+    ///
+    /// Dropping the future leaves it open whether it was done.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what would be legal, when it cannot be done
+    /// from where the operation stands; when there is none with this id; when
+    /// the store is away.
+    pub async fn act(&self, id: OperationId, act: Act) -> Result<Operation> {
+        let operation = self.get(id).await?;
+        let event = match act {
+            Act::Cancel => Event::Cancel,
+            Act::Pause => Event::Pause,
+            Act::Resume => Event::Resume,
+            Act::Postpone(until) => Event::Postpone(until),
+        };
+        let (operation, done) = self.happen(operation, event).await?;
+        self.outlet().enqueue_all(&operation, &done);
+        Ok(operation)
+    }
+
+    /// Changes an operation's attributes, which is an action in other words.
+    ///
+    /// # Errors
+    /// As [`Self::act`].
+    pub async fn update(&self, id: OperationId, changes: Changes) -> Result<Operation> {
+        match changes {
+            Changes::Act(act) => self.act(id, act).await,
+            Changes::Unreachable(wanted) => {
+                let operation = self.get(id).await?;
+                Err(unreachable_by_clients(&operation, wanted).into())
+            }
+        }
+    }
+
+    /// Removes a Completed operation for good.
+    ///
+    /// # Errors
+    /// As [`Self::act`].
+    pub async fn delete(&self, id: OperationId) -> Result<()> {
+        let operation = self.get(id).await?;
+        self.happen(operation, Event::Delete).await?;
+        Ok(())
+    }
+
+    async fn happen(&self, operation: Operation, event: Event) -> Result<(Operation, Box<Done>)> {
+        let name = event.name();
+        let id = operation.id;
+        let decided = decide_open(self.store(), self.ids(), &operation, event).await?;
+        self.metrics()
+            .acted(name, matches!(decided, Decided::Done(..)));
+        match decided {
+            Decided::Done(header, done) => {
+                tracing::debug!(%id, action = name, status = header.status.name(), "done");
+                Ok((
+                    Operation {
+                        header,
+                        ..operation
+                    },
+                    done,
+                ))
+            }
+            Decided::Refused(refused) => Err(refused.into()),
+            Decided::Missing => Err(not_found(id)),
+            // No client's action asks for the head or names a lock.
+            Decided::NotHead | Decided::Fenced => {
+                Err(Error::Internal(format!("{name} of {id} met a guard")))
+            }
+        }
+    }
+}
+
+/// The refusal of a state that only workers bring about.
+fn unreachable_by_clients(operation: &Operation, wanted: Status) -> Refused {
+    let (event, code) = match wanted.state() {
+        State::Completed => ("a change to this status", ErrorCode::INVALID_COMPLETED),
+        State::Ready | State::Suspended | State::Locked => {
+            ("a change to this state", ErrorCode::INVALID_STATE_CHANGE)
+        }
+    };
+    Refused {
+        event,
+        status: operation.header.status,
+        code,
+        why: Some("only a worker brings about Locked, Succeeded and Failed"),
+        legal: legal_actions(&operation.header),
+    }
+}

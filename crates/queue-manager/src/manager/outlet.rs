@@ -1,0 +1,79 @@
+//! The way to the broker, which can be closed.
+//!
+//! The dispatcher's task ends when its last handle is gone, and clones of a
+//! manager may live on in servers and requests; so its handle is kept here,
+//! where closing takes it away.
+
+use std::sync::{PoisonError, RwLock};
+
+use drumline_backend::Backend;
+use drumline_backend::dispatch::{Dispatcher, Error};
+use drumline_backend::store::{Done, Promoted, Stamp};
+use drumline_protocol::Operation;
+use drumline_protocol::message::Offer;
+use tokio_util::task::TaskTracker;
+
+/// The way to the broker.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    dispatcher: RwLock<Option<Dispatcher>>,
+}
+
+impl Outlet {
+    /// Starts the dispatcher on `tasks`.
+    pub(crate) fn start(backend: &Backend, tasks: &TaskTracker) -> Self {
+        Self {
+            dispatcher: RwLock::new(Some(Dispatcher::start(backend.clone(), tasks))),
+        }
+    }
+
+    fn dispatcher(&self) -> Option<Dispatcher> {
+        self.dispatcher
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Publishes an operation and waits for the broker.
+    ///
+    /// # Errors
+    /// When the broker did not take it: it stays in the dispatch set, and the
+    /// relay of some manager will publish it.
+    pub(crate) async fn publish(&self, operation: &Operation, stamp: Stamp) -> Result<(), Error> {
+        match self.dispatcher() {
+            Some(dispatcher) => dispatcher.publish(Offer::of(operation), stamp).await,
+            None => Err(Error::Stopped),
+        }
+    }
+
+    /// Publishes an operation soon; if that fails, the relay will.
+    pub(crate) fn enqueue(&self, promoted: &Promoted) {
+        if let Some(dispatcher) = self.dispatcher() {
+            dispatcher.enqueue(promoted);
+        }
+    }
+
+    /// Publishes what a commit put into the dispatch set: the operation itself
+    /// as it is after the commit, and the new head of its chain.
+    pub(crate) fn enqueue_all(&self, operation: &Operation, done: &Done) {
+        if let Some(stamp) = done.offer {
+            self.enqueue(&Promoted {
+                operation: operation.clone(),
+                stamp,
+            });
+        }
+        if let Some(promoted) = &done.promoted {
+            self.enqueue(promoted);
+        }
+    }
+
+    /// Lets the dispatcher end after what it has been given.
+    pub(crate) fn close(&self) {
+        drop(
+            self.dispatcher
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+}

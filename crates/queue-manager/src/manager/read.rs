@@ -1,0 +1,130 @@
+//! Reading operations: one, one when it is done, many.
+
+use std::time::Duration;
+
+use drumline_backend::store::Filter;
+use drumline_protocol::{Operation, OperationId, State};
+use tokio::time::{Instant, sleep_until};
+
+use super::QueueManager;
+use crate::error::{Error, Result};
+
+/// How often a waiter looks for itself, in case the word of a completion did
+/// not reach this process. It bounds the delay of rare losses; ordinary
+/// completions are heard of at once.
+const LOOK: Duration = Duration::from_secs(2);
+/// Operations that are read at once for a page: with the largest payloads they
+/// are some 64 MiB.
+const CHUNK: usize = 64;
+/// How long a page may be searched for before it is answered as it is, with
+/// the place to go on at.
+const SEARCH: Duration = Duration::from_millis(500);
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Which operations.
+    pub filter: Filter,
+    /// Older than this one: [`Listing::next`] of the page before.
+    pub cursor: Option<OperationId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// One page of a listing, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The operations. A page may be short, even empty, though there are more.
+    pub operations: Vec<Operation>,
+    /// Where the next page starts; `None`: that was all.
+    pub next: Option<OperationId>,
+}
+
+impl QueueManager {
+    /// One operation.
+    ///
+    /// # Errors
+    /// When there is none with this id, or the store is away.
+    pub async fn get(&self, id: OperationId) -> Result<Operation> {
+        self.look(id).await?.ok_or_else(|| not_found(id))
+    }
+
+    /// One operation, when it is Completed, or after `wait` as it is then.
+    /// Answers early when this manager is drained.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn wait(&self, id: OperationId, wait: Duration) -> Result<Operation> {
+        let end = Instant::now() + wait.min(self.options().longest_wait);
+        let waiter = self.shared.waiters.register(id);
+        loop {
+            let woken = waiter.woken();
+            tokio::pin!(woken);
+            // Before we look, or a completion in between would not be heard.
+            woken.as_mut().enable();
+            let operation = self.get(id).await?;
+            let now = Instant::now();
+            let is_over = operation.header.status.state() == State::Completed;
+            if is_over || now >= end || self.is_draining() {
+                return Ok(operation);
+            }
+            // Woken or not, look again.
+            tokio::select! {
+                () = woken => {}
+                () = self.drained() => {}
+                () = sleep_until(end.min(now + LOOK)) => {}
+            }
+        }
+    }
+
+    /// One page of operations, newest first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn list(&self, query: &Query) -> Result<Listing> {
+        let limits = self.options().limits;
+        let limit = query.limit.min(limits.page);
+        let end = Instant::now() + SEARCH;
+        let mut listing = Listing {
+            operations: Vec::new(),
+            next: query.cursor,
+        };
+        let mut bytes = 0_usize;
+        loop {
+            let wanted = CHUNK.min(limit - listing.operations.len());
+            let page = self
+                .store()
+                .list(&query.filter, listing.next, wanted)
+                .await?;
+            bytes += page.operations.iter().map(weight).sum::<usize>();
+            listing.operations.extend(page.operations);
+            listing.next = page.next;
+            let is_full = listing.operations.len() >= limit || bytes >= limits.page_bytes;
+            if is_full || listing.next.is_none() || Instant::now() >= end {
+                return Ok(listing);
+            }
+        }
+    }
+
+    /// One operation, if there is one.
+    pub(super) async fn look(&self, id: OperationId) -> Result<Option<Operation>> {
+        let found = self.store().get(&[id]).await?;
+        Ok(found.into_iter().next().flatten())
+    }
+}
+
+pub(super) fn not_found(id: OperationId) -> Error {
+    Error::NotFound { id: id.to_string() }
+}
+
+/// Bytes of an operation, roughly: what can be large in it.
+fn weight(operation: &Operation) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let Operation { body, report, .. } = operation;
+    let fault = report.fault.as_ref();
+    512 + length(&body.data)
+        + length(&report.result)
+        + fault.map_or(0, |fault| {
+            fault.message.len() + fault.friendly_message.len()
+        })
+}

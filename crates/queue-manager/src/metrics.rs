@@ -1,0 +1,223 @@
+//! What a queue manager counts, each name once, with unit and meaning.
+//!
+//! Counters live here and are read by `/metrics`; what is a state of the store
+//! (operations by state, members) is asked for when somebody looks.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry};
+
+/// Upper bounds in seconds: from a store that answers at once to the longest
+/// wait.
+const SECONDS: [f64; 11] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0,
+];
+
+/// The metrics of one queue manager.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    pub(crate) created: Counter,
+    pub(crate) creates_repeated: Counter,
+    pub(crate) left_to_relay: Counter,
+    actions: Family<Action, Counter>,
+    requests: Family<Request, Counter>,
+    request_seconds: Family<Route, Histogram, fn() -> Histogram>,
+    pub(crate) relayed: Counter,
+    pub(crate) woken: Counter,
+    pub(crate) taken_over: Counter,
+    pub(crate) markers: Counter,
+    pub(crate) reoffered: Counter,
+    failures: Family<Chore, Counter>,
+    operations: Family<InState, Gauge>,
+    undispatched: Gauge,
+    members: Family<InRole, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Action {
+    action: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Chore {
+    chore: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InState {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InRole {
+    role: &'static str,
+}
+
+/// Registers metrics under one prefix and hands them back.
+struct Names<'a>(&'a mut Registry);
+
+impl Names<'_> {
+    fn add<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("drumline");
+        let mut names = Names(&mut registry);
+        Self {
+            created: names.add(
+                "operations_created",
+                "operations created here",
+                Counter::default(),
+            ),
+            creates_repeated: names.add(
+                "creates_repeated",
+                "creates answered with the operation of an earlier one, by their key",
+                Counter::default(),
+            ),
+            left_to_relay: names.add(
+                "creates_left_to_relay",
+                "creates whose first publish failed",
+                Counter::default(),
+            ),
+            actions: names.add("actions", "actions asked of operations", Family::default()),
+            requests: names.add("http_requests", "requests answered", Family::default()),
+            request_seconds: names.add(
+                "http_request_duration_seconds",
+                "time to the answer",
+                Family::new_with_constructor(seconds as fn() -> Histogram),
+            ),
+            relayed: names.add(
+                "relay_published",
+                "offers that the relay published in place of another",
+                Counter::default(),
+            ),
+            woken: names.add(
+                "due_woken",
+                "operations made Ready because their time had come",
+                Counter::default(),
+            ),
+            taken_over: names.add(
+                "leases_expired",
+                "operations taken from workers that were lost",
+                Counter::default(),
+            ),
+            markers: names.add("reconcile_markers", "markers sent", Counter::default()),
+            reoffered: names.add(
+                "reconcile_reoffered",
+                "operations offered again because the broker had lost them",
+                Counter::default(),
+            ),
+            failures: names.add(
+                "maintenance_failures",
+                "rounds of maintenance that met the store or the broker away",
+                Family::default(),
+            ),
+            operations: names.add(
+                "operations",
+                "operations in the store by state, when last looked",
+                Family::default(),
+            ),
+            undispatched: names.add(
+                "undispatched_operations",
+                "operations that wait to be published, when last looked",
+                Gauge::default(),
+            ),
+            members: names.add(
+                "members",
+                "live processes by role, when last looked",
+                Family::default(),
+            ),
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    /// An action was asked for.
+    pub(crate) fn acted(&self, action: &'static str, done: bool) {
+        let outcome = if done { "done" } else { "refused" };
+        self.actions
+            .get_or_create(&Action { action, outcome })
+            .inc();
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, method: &str, route: &str, status: u16, seconds: f64) {
+        let request = Request {
+            method: method.to_owned(),
+            route: route.to_owned(),
+            status,
+        };
+        self.requests.get_or_create(&request).inc();
+        let route = Route {
+            route: route.to_owned(),
+        };
+        self.request_seconds.get_or_create(&route).observe(seconds);
+    }
+
+    /// A round of maintenance met the store or the broker away.
+    pub(crate) fn failed(&self, chore: &'static str) {
+        self.failures.get_or_create(&Chore { chore }).inc();
+    }
+
+    /// What the store says of its operations.
+    pub(crate) fn counted(&self, counts: &drumline_backend::store::Counts) {
+        let states = [
+            ("Ready", counts.ready),
+            ("Suspended", counts.suspended),
+            ("Locked", counts.locked),
+            ("Completed", counts.completed),
+        ];
+        for (state, count) in states {
+            let gauge = self.operations.get_or_create_owned(&InState { state });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.undispatched
+            .set(i64::try_from(counts.undispatched).unwrap_or(i64::MAX));
+    }
+
+    /// How many members there are.
+    pub(crate) fn present(&self, workers: usize, managers: usize) {
+        for (role, count) in [("worker", workers), ("manager", managers)] {
+            let gauge = self.members.get_or_create_owned(&InRole { role });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Everything, in the text format that Prometheus reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            // Writing to a string does not fail.
+            text.clear();
+        }
+        text
+    }
+}

@@ -1,0 +1,73 @@
+//! What a request must look like: JSON in, values that cannot be wrong out,
+//! or a list of everything that is wrong with it.
+//!
+//! One client mistake should cost one round, so every attribute is looked at
+//! before anything is refused, and each refusal names its attribute.
+//!
+//! `Attributes` walks through an object; [`CreateRequest`] and [`Changes`]
+//! say which attributes there are.
+
+mod attributes;
+mod changes;
+mod create;
+mod payload;
+mod retry;
+
+pub use changes::{Act, Changes};
+pub use create::CreateRequest;
+
+/// Attributes that exist and that the service sets: giving or changing one is
+/// a misunderstanding worth another answer than a typing error.
+pub(crate) const READ_ONLY: &[&str] = &[
+    "id",
+    "asyncOperationId",
+    "stateCode",
+    "statusCode",
+    "state",
+    "status",
+    "operationTypeName",
+    "depth",
+    "ownerId",
+    "createdBy",
+    "modifiedBy",
+    "organization",
+    "hostId",
+    "friendlyMessage",
+    "message",
+    "errorCode",
+    "retryCount",
+    "sequence",
+    "createdOn",
+    "modifiedOn",
+    "startedOn",
+    "completedOn",
+    "executionTimeSpan",
+    "progress",
+    "result",
+    "startCount",
+    "lostCount",
+    "attempt",
+    "version",
+    "legalActions",
+];
+
+/// Attributes that are given at creation or never.
+pub(crate) const CREATE_ONLY: &[&str] = &[
+    "name",
+    "operationType",
+    "messageName",
+    "dependencyToken",
+    "data",
+    "correlationId",
+    "requestId",
+    "parentId",
+    "primaryEntityType",
+    "regardingObjectId",
+    "retainJobHistory",
+    "retryPolicy",
+    "queue",
+    "atMostOnce",
+];
+
+/// Attributes of operations that recur.
+pub(crate) const RECURRENCE: &[&str] = &["recurrencePattern", "recurrenceStartTime"];

@@ -1,0 +1,215 @@
+//! The attributes of a JSON object, taken one by one.
+//!
+//! Each `take` reads one attribute or notes what is wrong with it; what nobody
+//! has taken is unknown. `null` is the same as missing.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use drumline_protocol::{Timestamp, limits};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::error::{Error, Invalid, Wrong};
+
+/// Attributes of one kind that are complained about at most: a program's
+/// mistake, not a file that was sent by mistake.
+const NAMED: usize = 50;
+/// Characters of a name that are shown in a complaint.
+const NAME_CHARS: usize = 100;
+
+/// The attributes of an object that are not taken yet, and what was wrong with
+/// those that are.
+#[derive(Debug)]
+pub(crate) struct Attributes<'a> {
+    /// In front of every name: `retryPolicy.`, say.
+    prefix: &'static str,
+    rest: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// In the order in which it was found.
+    pub(crate) wrong: Vec<Wrong>,
+}
+
+impl<'a> Attributes<'a> {
+    /// The attributes of the object in a request's body.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`] when it is not JSON, [`Error::Invalid`] when it is
+    /// not an object.
+    pub(crate) fn of_body(body: &'a [u8]) -> Result<Self, Error> {
+        let value: &RawValue = serde_json::from_slice(body).map_err(|error| Error::Syntax {
+            message: error.to_string(),
+        })?;
+        Self::of(value, "").ok_or_else(|| {
+            let wrong = Wrong::new("body", "must be a JSON object");
+            Error::Invalid(Invalid::arguments(vec![wrong]))
+        })
+    }
+
+    /// The attributes of a value; `None` where it is not an object.
+    pub(crate) fn of(value: &'a RawValue, prefix: &'static str) -> Option<Self> {
+        let Entries(rest) = serde_json::from_str(value.get()).ok()?;
+        let mut attributes = Self {
+            prefix,
+            rest,
+            wrong: Vec::new(),
+        };
+        attributes.refuse_doubles();
+        Some(attributes)
+    }
+
+    /// Which of two values is meant? Parsers differ, so nobody may ask.
+    fn refuse_doubles(&mut self) {
+        let mut names = HashSet::new();
+        let mut doubles = Vec::new();
+        self.rest.retain(|(name, _)| {
+            let is_first = names.insert(name.clone());
+            if !is_first && doubles.len() < NAMED {
+                doubles.push(name.clone());
+            }
+            is_first
+        });
+        for name in doubles {
+            self.note(&name, "is given twice");
+        }
+    }
+
+    /// Notes that an attribute breaks a rule.
+    pub(crate) fn note(&mut self, name: &str, why: impl Into<String>) {
+        let name = format!("{}{}", self.prefix, limits::cut(name, NAME_CHARS));
+        self.wrong.push(Wrong::new(name, why));
+    }
+
+    /// Takes an attribute as it is; `None` where it is missing or null.
+    pub(crate) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        let place = self.rest.iter().position(|(other, _)| other == name)?;
+        let (_, value) = self.rest.remove(place);
+        Some(value).filter(|value| value.get() != "null")
+    }
+
+    /// Takes a text of at most `limit` characters.
+    pub(crate) fn text(&mut self, name: &str, limit: usize) -> Option<String> {
+        let text: String = self.value(name, "must be a string")?;
+        let length = text.chars().count();
+        if length > limit {
+            let why = format!("has {length} characters, {limit} are allowed");
+            self.note(name, why);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Takes a whole number that fits `T`.
+    pub(crate) fn number<T: DeserializeOwned>(&mut self, name: &str, range: &str) -> Option<T> {
+        self.value(name, &format!("must be a number {range}"))
+    }
+
+    /// Takes a number that stands for something.
+    pub(crate) fn coded(&mut self, name: &str, why: &str) -> Option<u8> {
+        self.value(name, why)
+    }
+
+    /// Whether an attribute is there, if only as `null`.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.rest.iter().any(|(other, _)| other == name)
+    }
+
+    /// Takes `true` or `false`.
+    pub(crate) fn boolean(&mut self, name: &str) -> Option<bool> {
+        self.value(name, "must be true or false")
+    }
+
+    /// Takes a UUID.
+    pub(crate) fn uuid(&mut self, name: &str) -> Option<Uuid> {
+        self.value(name, "must be a UUID")
+    }
+
+    /// Takes a point in time.
+    pub(crate) fn time(&mut self, name: &str) -> Option<Timestamp> {
+        const WHY: &str = "must be a time, as 2026-11-20T15:42:00Z";
+        let text: String = self.value(name, WHY)?;
+        let time = Timestamp::parse_rfc3339(&text).ok();
+        if time.is_none() {
+            self.note(name, WHY);
+        }
+        time
+    }
+
+    /// Takes a text that means something.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(String) -> Result<T, String>,
+    ) -> Option<T> {
+        let text: String = self.value(name, "must be a string")?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.note(name, why);
+                None
+            }
+        }
+    }
+
+    fn value<T: DeserializeOwned>(&mut self, name: &str, why: &str) -> Option<T> {
+        let value = serde_json::from_str(self.take(name)?.get()).ok();
+        if value.is_none() {
+            self.note(name, why);
+        }
+        value
+    }
+
+    /// Notes of all that is left why it should not be there.
+    pub(crate) fn refuse_rest(&mut self, why: impl Fn(&str) -> &'static str) {
+        let rest = std::mem::take(&mut self.rest);
+        for (name, _) in rest.iter().take(NAMED) {
+            self.note(name, why(name));
+        }
+    }
+
+    /// The names of all that is left.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = &str> {
+        self.rest.iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// Whether everything was as it should be.
+    pub(crate) fn finish(self) -> Result<(), Invalid> {
+        if self.wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Invalid::arguments(self.wrong))
+        }
+    }
+}
+
+/// The members of an object in their order, duplicates too.
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(Name(name)) = map.next_key()? {
+                    entries.push((name, map.next_value()?));
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

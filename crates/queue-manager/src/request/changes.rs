@@ -1,0 +1,195 @@
+//! The request to change an operation: two attributes that stand for actions.
+//!
+//! `stateCode`, `statusCode` and `postponeUntil` are how users of the Dynamics
+//! service pause, resume, cancel and postpone. Everything else about an
+//! operation is fixed.
+
+use drumline_protocol::{ErrorCode, State, Status, Timestamp};
+
+use super::attributes::Attributes;
+use super::{CREATE_ONLY, READ_ONLY, RECURRENCE};
+use crate::error::{Error, Invalid};
+
+/// What a client asks an operation to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// End as Canceled.
+    Cancel,
+    /// Wait for a person.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Wait for a time.
+    Postpone(Timestamp),
+}
+
+/// A change that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// It is an action.
+    Act(Act),
+    /// It names a state that clients cannot bring about (Locked, Succeeded,
+    /// Failed): refused whatever the operation's state is.
+    Unreachable(Status),
+}
+
+impl Changes {
+    /// Reads a change from JSON.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`] when it is not JSON; [`Error::Invalid`] with all
+    /// attributes that are read-only, unknown, or contradict each other.
+    pub fn from_json(body: &[u8]) -> Result<Self, Error> {
+        let mut given = Attributes::of_body(body)?;
+        let asks_for_time = given.is_given("postponeUntil");
+        let state = read_state(&mut given);
+        let status = read_status(&mut given);
+        let until = given.time("postponeUntil");
+        let code = refusal(given.rest());
+        given.refuse_rest(why_not);
+        if given.wrong.is_empty() {
+            match combine(state, status, until) {
+                Ok(Some(changes)) => return Ok(changes),
+                Ok(None) if asks_for_time => given.note(
+                    "postponeUntil",
+                    "must be a time; to end a postponement, set stateCode to 0",
+                ),
+                Ok(None) => given.note("stateCode", "or postponeUntil is required"),
+                Err((name, why)) => given.note(name, why),
+            }
+        }
+        let attributes = given.wrong;
+        Err(Invalid { code, attributes }.into())
+    }
+
+    /// Reads the time to postpone to: `{"postponeUntil": …}`.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn postpone_from_json(body: &[u8]) -> Result<Act, Error> {
+        let mut given = Attributes::of_body(body)?;
+        let until = given.time("postponeUntil");
+        given.refuse_rest(|_name| "is unknown");
+        if until.is_none() && given.wrong.is_empty() {
+            given.note("postponeUntil", "is required");
+        }
+        match until {
+            Some(until) if given.wrong.is_empty() => Ok(Act::Postpone(until)),
+            Some(_) | None => Err(Invalid::arguments(given.wrong).into()),
+        }
+    }
+
+    /// Checks the body of an action without arguments: none, or `{}`.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn nothing_from_json(body: &[u8]) -> Result<(), Error> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        let mut given = Attributes::of_body(body)?;
+        given.refuse_rest(|_name| "is unknown");
+        Ok(given.finish()?)
+    }
+}
+
+/// The code for a change that names these attributes.
+fn refusal<'a>(names: impl Iterator<Item = &'a str>) -> ErrorCode {
+    let mut code = ErrorCode::INVALID_ARGUMENT;
+    for name in names {
+        if is_read_only(name) {
+            return ErrorCode::READ_ONLY;
+        }
+        if RECURRENCE.contains(&name) {
+            code = ErrorCode::CANNOT_UPDATE_NONRECURRING;
+        }
+    }
+    code
+}
+
+fn why_not(name: &str) -> &'static str {
+    if is_read_only(name) {
+        "is read-only"
+    } else if RECURRENCE.contains(&name) {
+        "can be changed on recurring operations only"
+    } else {
+        "is unknown"
+    }
+}
+
+fn is_read_only(name: &str) -> bool {
+    READ_ONLY.contains(&name) || CREATE_ONLY.contains(&name)
+}
+
+fn read_state(given: &mut Attributes<'_>) -> Option<State> {
+    const WHY: &str = "must be 0, 1, 2 or 3";
+    let code = given.coded("stateCode", WHY)?;
+    let state = State::from_code(code);
+    if state.is_none() {
+        given.note("stateCode", WHY);
+    }
+    state
+}
+
+fn read_status(given: &mut Attributes<'_>) -> Option<Status> {
+    const WHY: &str = "must be 0, 10, 20, 21, 22, 30, 31 or 32";
+    let code = given.coded("statusCode", WHY)?;
+    let status = Status::from_code(code);
+    if status.is_none() {
+        given.note("statusCode", WHY);
+    }
+    status
+}
+
+/// What the attributes mean together; `None` where they ask for nothing.
+fn combine(
+    state: Option<State>,
+    status: Option<Status>,
+    until: Option<Timestamp>,
+) -> Result<Option<Changes>, (&'static str, &'static str)> {
+    if let (Some(state), Some(status)) = (state, status)
+        && status.state() != state
+    {
+        return Err(("statusCode", "does not belong to the stateCode"));
+    }
+    let status = status.or_else(|| state.map(wanted));
+    Ok(match (status, until) {
+        (None, None) => None,
+        (None | Some(Status::Waiting), Some(until)) => Some(Changes::Act(Act::Postpone(until))),
+        (Some(Status::Waiting), None) => Some(Changes::Act(Act::Pause)),
+        (
+            Some(
+                Status::WaitingForResources
+                | Status::InProgress
+                | Status::Pausing
+                | Status::Canceling
+                | Status::Succeeded
+                | Status::Failed
+                | Status::Canceled,
+            ),
+            Some(_),
+        ) => return Err(("postponeUntil", "goes with stateCode 1 only")),
+        (Some(Status::WaitingForResources), None) => Some(Changes::Act(Act::Resume)),
+        (Some(Status::Canceled), None) => Some(Changes::Act(Act::Cancel)),
+        (
+            Some(
+                status @ (Status::InProgress
+                | Status::Pausing
+                | Status::Canceling
+                | Status::Succeeded
+                | Status::Failed),
+            ),
+            None,
+        ) => Some(Changes::Unreachable(status)),
+    })
+}
+
+/// The status that a client means who names a state alone.
+const fn wanted(state: State) -> Status {
+    match state {
+        State::Ready => Status::WaitingForResources,
+        State::Suspended => Status::Waiting,
+        State::Locked => Status::InProgress,
+        State::Completed => Status::Canceled,
+    }
+}

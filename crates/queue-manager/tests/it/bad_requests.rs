@@ -1,0 +1,466 @@
+//! Every way to ask wrongly, and what is answered.
+//!
+//! Cases are data; [`check`] holds what is true of every error: a problem
+//! document whose members agree with the status and with its page.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::client::{Answer, Client};
+use crate::support::{backend, manager};
+
+/// A request and the error that it gets.
+struct Case<'a> {
+    ask: (&'a str, &'a str),
+    body: Body<'a>,
+    status: u16,
+    name: &'a str,
+    /// The attributes that are named, exactly these.
+    attributes: &'a [&'a str],
+}
+
+/// What is sent along.
+enum Body<'a> {
+    None,
+    Json(Value),
+    Text(&'a str),
+    Typed(&'a str, &'a str),
+}
+
+async fn check(client: &Client, case: Case<'_>) -> Answer {
+    let (method, path) = case.ask;
+    let json = ("content-type", "application/json");
+    let answer = match &case.body {
+        Body::None => client.send(method, path, &[], "").await,
+        Body::Json(value) => client.send(method, path, &[json], value.to_string()).await,
+        Body::Text(text) => client.send(method, path, &[json], (*text).to_owned()).await,
+        Body::Typed(media, text) => {
+            let media = ("content-type", *media);
+            client
+                .send(method, path, &[media], (*text).to_owned())
+                .await
+        }
+    };
+    let about = format!("{method} {path}: {answer:?}");
+    assert_eq!(answer.status.as_u16(), case.status, "{about}");
+    assert_eq!(
+        answer.header("content-type"),
+        "application/problem+json",
+        "{about}"
+    );
+    let member = |name: &str| answer.json.get(name).cloned().unwrap_or_default();
+    assert_eq!(member("status"), json!(case.status), "{about}");
+    assert_eq!(member("name"), json!(case.name), "{about}");
+    assert_eq!(member("instance"), json!(path.split('?').next()), "{about}");
+    assert_eq!(
+        member("type"),
+        json!(format!("/docs/errors/{}.md", case.name)),
+        "{about}"
+    );
+    for name in ["title", "detail", "code"] {
+        assert!(
+            member(name).as_str().is_some_and(|text| !text.is_empty()),
+            "{name}: {about}"
+        );
+    }
+    let page = client.get(&format!("/docs/errors/{}.md", case.name)).await;
+    assert!(
+        page.text.contains(member("code").as_str().unwrap_or("?")),
+        "{about}"
+    );
+    let mut named: Vec<String> = member("attributes")
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|attribute| Some(attribute.get("name")?.as_str()?.to_owned()))
+        .collect();
+    let mut expected: Vec<String> = case.attributes.iter().map(ToString::to_string).collect();
+    named.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(named, expected, "{about}");
+    answer
+}
+
+const CREATE: (&str, &str) = ("POST", "/v1/operations");
+
+fn refused(body: Value, attributes: &'static [&'static str]) -> Case<'static> {
+    Case {
+        ask: CREATE,
+        body: Body::Json(body),
+        status: 422,
+        name: "InvalidArgument",
+        attributes,
+    }
+}
+
+async fn check_all(cases: Vec<Case<'_>>) {
+    let manager = manager(&backend());
+    let client = Client::of(&manager);
+    for case in cases {
+        check(&client, case).await;
+    }
+    let left = client.get("/v1/operations").await;
+    assert_eq!(left.json, json!({"operations": [], "nextCursor": null}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_are_not_json_objects() {
+    let bad = |body, status, name| Case {
+        ask: CREATE,
+        body,
+        status,
+        name,
+        attributes: &[],
+    };
+    let whole = |text| Case {
+        attributes: &["body"],
+        ..bad(Body::Text(text), 422, "InvalidArgument")
+    };
+    let good = r#"{"messageName":"a"}"#;
+    check_all(vec![
+        bad(Body::Text(""), 400, "MalformedJson"),
+        bad(Body::Text("{"), 400, "MalformedJson"),
+        bad(Body::Text("{'messageName':'a'}"), 400, "MalformedJson"),
+        bad(
+            Body::Text(r#"{"messageName":"a"} {}"#),
+            400,
+            "MalformedJson",
+        ),
+        bad(Body::Text(r#"{"messageName":"a",}"#), 400, "MalformedJson"),
+        whole("[]"),
+        whole("null"),
+        whole("\"text\""),
+        bad(Body::None, 415, "MalformedJson"),
+        bad(Body::Typed("text/plain", good), 415, "MalformedJson"),
+        bad(
+            Body::Typed("application/x-www-form-urlencoded", good),
+            415,
+            "MalformedJson",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_over_the_limit() {
+    let large = json!({"messageName": "a", "data": "x".repeat(1 << 20)});
+    check_all(vec![Case {
+        ask: CREATE,
+        body: Body::Json(large),
+        status: 413,
+        name: "RequestTooLarge",
+        attributes: &[],
+    }])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn attributes_of_a_create() {
+    let with = |name: &str, value: Value| {
+        let mut body = json!({"messageName": "a"});
+        body[name] = value;
+        body
+    };
+    let long = |length: usize| json!("ü".repeat(length));
+    check_all(vec![
+        refused(json!({}), &["messageName"]),
+        refused(json!({"messageName": null}), &["messageName"]),
+        refused(json!({"messageName": ""}), &["messageName"]),
+        refused(json!({"messageName": 7}), &["messageName"]),
+        refused(json!({"messageName": "ü".repeat(161)}), &["messageName"]),
+        refused(with("name", long(257)), &["name"]),
+        refused(with("name", json!(["a"])), &["name"]),
+        refused(with("dependencyToken", long(257)), &["dependencyToken"]),
+        refused(with("dependencyToken", json!(1)), &["dependencyToken"]),
+        refused(with("primaryEntityType", long(257)), &["primaryEntityType"]),
+        refused(with("operationType", json!("54")), &["operationType"]),
+        refused(with("operationType", json!(-1)), &["operationType"]),
+        refused(with("operationType", json!(1.5)), &["operationType"]),
+        refused(with("operationType", json!(4_294_967_296_u64)), &["operationType"]),
+        refused(with("queue", json!("Upper")), &["queue"]),
+        refused(with("queue", json!("")), &["queue"]),
+        refused(with("queue", json!("a".repeat(65))), &["queue"]),
+        refused(with("postponeUntil", json!("tomorrow")), &["postponeUntil"]),
+        refused(with("postponeUntil", json!(1_795_000_000)), &["postponeUntil"]),
+        refused(with("correlationId", json!("4711")), &["correlationId"]),
+        refused(with("requestId", json!({})), &["requestId"]),
+        refused(with("parentId", json!("x")), &["parentId"]),
+        refused(with("regardingObjectId", json!(true)), &["regardingObjectId"]),
+        refused(with("retainJobHistory", json!("yes")), &["retainJobHistory"]),
+        refused(with("atMostOnce", json!(1)), &["atMostOnce"]),
+        refused(with("recurrencePattern", json!("FREQ=DAILY;")), &["recurrencePattern"]),
+        refused(with("recurrenceStartTime", json!("2027-01-01T00:00:00Z")), &["recurrenceStartTime"]),
+        refused(with("retryPolicy", json!(3)), &["retryPolicy"]),
+        refused(
+            with("retryPolicy", json!({"maxRetries": -1, "jitterPercent": 101, "exhausted": "explode", "colour": 1})),
+            &["retryPolicy.maxRetries", "retryPolicy.jitterPercent", "retryPolicy.exhausted", "retryPolicy.colour"],
+        ),
+        refused(with("colour", json!("red")), &["colour"]),
+        refused(with("MessageName", json!("red")), &["MessageName"]),
+        refused(with("stateCode", json!(3)), &["stateCode"]),
+        refused(with("id", json!("x")), &["id"]),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_is_wrong_is_named_at_once() {
+    check_all(vec![
+        refused(
+            json!({"name": 1, "operationType": "x", "queue": "Ü", "data": null, "depth": 2, "colour": 1}),
+            &["messageName", "name", "operationType", "queue", "depth", "colour"],
+        ),
+        Case {
+            body: Body::Text(r#"{"messageName":"a","name":"b","name":"c"}"#),
+            ..refused(json!({}), &["name"])
+        },
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_unknown_attributes_are_refused_briefly() {
+    let members: Vec<String> = (0..100_000).map(|n| format!(r#""{n}":0"#)).collect();
+    let body = format!("{{{}}}", members.join(","));
+    let manager = manager(&backend());
+    let json = [("content-type", "application/json")];
+    let client = Client::of(&manager);
+    let answer = client.send("POST", "/v1/operations", &json, body).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.text.len() < 10_000, "{}", answer.text.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bulk_operations_with_a_token() {
+    let bulk =
+        |kind: u32| json!({"messageName": "a", "operationType": kind, "dependencyToken": "t"});
+    let cases = [2, 3, 4, 5, 13, 17, 23].map(|kind| refused(bulk(kind), &["dependencyToken"]));
+    check_all(cases.into()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn payloads_that_others_could_not_read() {
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let deep = format!(r#"{{"messageName":"a","data":{deep}}}"#);
+    let payload = |text| Case {
+        body: Body::Text(text),
+        ..refused(json!({}), &["data"])
+    };
+    check_all(vec![
+        payload(&deep),
+        payload(r#"{"messageName":"a","data":"\ud800"}"#),
+        payload(r#"{"messageName":"a","data":1e999}"#),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_none() {
+    let manager = manager(&backend());
+    let client = Client::of(&manager);
+    let long = "k".repeat(256);
+    for key in ["", long.as_str()] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
+        let body = r#"{"messageName":"a"}"#;
+        let answer = client.send("POST", "/v1/operations", &headers, body).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{answer:?}"
+        );
+        assert_eq!(
+            answer.json["attributes"][0]["name"],
+            json!("Idempotency-Key")
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_that_are_not_there() {
+    let mut cases = Vec::new();
+    for id in [
+        "nonsense",
+        "67e55044-10b1-426f-9247-bb680e5fe0c8",
+        "01a1ee56-5e7b-8003-8707-070707070707",
+        "%F0%9F%92%A5",
+        "%FF",
+    ] {
+        for (method, action) in [
+            ("GET", ""),
+            ("GET", "?wait=1s"),
+            ("DELETE", ""),
+            ("POST", "/cancel"),
+            ("POST", "/pause"),
+            ("POST", "/resume"),
+        ] {
+            cases.push((method, format!("/v1/operations/{id}{action}"), Body::None));
+        }
+        let until = json!({"postponeUntil": "2027-01-01T00:00:00Z"});
+        cases.push((
+            "POST",
+            format!("/v1/operations/{id}/postpone"),
+            Body::Json(until),
+        ));
+        let state = Body::Json(json!({"stateCode": 3}));
+        cases.push(("PATCH", format!("/v1/operations/{id}"), state));
+        let state = Body::Json(json!({"stateCode": 2}));
+        cases.push(("PATCH", format!("/v1/operations/{id}"), state));
+    }
+    let manager = manager(&backend());
+    let client = Client::of(&manager);
+    for (method, path, body) in cases {
+        let case = Case {
+            ask: (method, &path),
+            body,
+            status: 404,
+            name: "ObjectDoesNotExist",
+            attributes: &[],
+        };
+        check(&client, case).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_and_methods_that_are_not_there() {
+    let bad = |method, path, status| Case {
+        ask: (method, path),
+        body: Body::None,
+        status,
+        name: "NoSuchResource",
+        attributes: &[],
+    };
+    check_all(vec![
+        bad("GET", "/", 404),
+        bad("GET", "/v1", 404),
+        bad("GET", "/v2/operations", 404),
+        bad("POST", "/v1/operations/x/explode", 404),
+        bad("GET", "/docs/errors/Nothing.md", 404),
+        bad("PUT", "/v1/operations", 405),
+        bad("DELETE", "/v1/operations", 405),
+        bad("GET", "/v1/operations/x/cancel", 405),
+        bad("POST", "/healthz", 405),
+    ])
+    .await;
+    let manager = manager(&backend());
+    let answer = Client::of(&manager)
+        .send("PUT", "/v1/operations", &[], "")
+        .await;
+    assert_eq!(answer.header("allow"), "GET,HEAD,POST");
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_of_addresses() {
+    let bad = |path, attributes| Case {
+        ask: ("GET", path),
+        body: Body::None,
+        status: 422,
+        name: "InvalidArgument",
+        attributes,
+    };
+    check_all(vec![
+        bad(
+            "/v1/operations/01a1ee56-5e7b-8003-8707-070707070707?wait=long",
+            &["wait"],
+        ),
+        bad(
+            "/v1/operations/01a1ee56-5e7b-8003-8707-070707070707?wait=1s&colour=red",
+            &["colour"],
+        ),
+        bad("/v1/operations?colour=red&limit=0", &["colour", "limit"]),
+        bad("/v1/operations?limit=501", &["limit"]),
+        bad("/v1/operations?limit=-1", &["limit"]),
+        bad("/v1/operations?state=4", &["state"]),
+        bad("/v1/operations?status=Done", &["status"]),
+        bad("/v1/operations?operationType=x", &["operationType"]),
+        bad("/v1/operations?createdAfter=yesterday", &["createdAfter"]),
+        bad("/v1/operations?correlationId=x", &["correlationId"]),
+        bad("/v1/operations?cursor=x", &["cursor"]),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_are_none() {
+    let manager = manager(&backend());
+    let client = Client::of(&manager);
+    let id = client.create(&json!({"messageName": "a"})).await;
+    let path = format!("/v1/operations/{id}");
+    let cases: Vec<(Value, &str, &[&str])> = vec![
+        (json!({}), "InvalidArgument", &["stateCode"]),
+        (json!({"stateCode": 7}), "InvalidArgument", &["stateCode"]),
+        (
+            json!({"stateCode": "Ready"}),
+            "InvalidArgument",
+            &["stateCode"],
+        ),
+        (
+            json!({"statusCode": 11}),
+            "InvalidArgument",
+            &["statusCode"],
+        ),
+        (
+            json!({"postponeUntil": "soon"}),
+            "InvalidArgument",
+            &["postponeUntil"],
+        ),
+        (
+            json!({"postponeUntil": null}),
+            "InvalidArgument",
+            &["postponeUntil"],
+        ),
+        (
+            json!({"stateCode": 3, "statusCode": 10}),
+            "InvalidArgument",
+            &["statusCode"],
+        ),
+        (
+            json!({"stateCode": 3, "postponeUntil": "2027-01-01T00:00:00Z"}),
+            "InvalidArgument",
+            &["postponeUntil"],
+        ),
+        (
+            json!({"stateCode": 3, "colour": 1}),
+            "InvalidArgument",
+            &["colour"],
+        ),
+        (json!({"name": "other"}), "AttributeIsReadOnly", &["name"]),
+        (
+            json!({"stateCode": 3, "data": {}, "retryCount": 0, "dependencyToken": null}),
+            "AttributeIsReadOnly",
+            &["data", "retryCount", "dependencyToken"],
+        ),
+        (
+            json!({"recurrencePattern": "FREQ=DAILY;"}),
+            "CannotUpdateNonrecurring",
+            &["recurrencePattern"],
+        ),
+    ];
+    for (body, name, attributes) in cases {
+        let case = Case {
+            ask: ("PATCH", &path),
+            body: Body::Json(body),
+            status: 422,
+            name,
+            attributes,
+        };
+        check(&client, case).await;
+    }
+    for (action, body, attribute) in [
+        ("postpone", json!({}), "postponeUntil"),
+        ("postpone", json!({"until": 1}), "until"),
+        ("cancel", json!({"why": "x"}), "why"),
+    ] {
+        let case = Case {
+            ask: ("POST", &format!("{path}/{action}")),
+            body: Body::Json(body),
+            status: 422,
+            name: "InvalidArgument",
+            attributes: &[attribute],
+        };
+        check(&client, case).await;
+    }
+    assert_eq!(client.status(id).await, "WaitingForResources");
+}

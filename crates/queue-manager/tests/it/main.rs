@@ -1,0 +1,15 @@
+//! The queue manager over the embedded backend, through its public faces.
+//!
+//! Time is paused and moves when everybody waits, the store's clock with it:
+//! minutes pass in milliseconds, and nothing depends on how fast the machine is.
+
+mod actions;
+mod away;
+mod bad_requests;
+mod creating;
+mod listing;
+mod maintenance;
+mod metrics;
+mod serving;
+mod support;
+mod waiting;

@@ -1,0 +1,246 @@
+//! A backend that fails on demand.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drumline_backend::broker::{self, Backlog, Broker, Subscription};
+use drumline_backend::store::{
+    self, Commit, Committed, Counts, Created, Filter, Lock, NewOperation, Page, Promoted, Renewal,
+    Reservation, Stamp, Store,
+};
+use drumline_backend::{Backend, Member, MemberId, Membership};
+use drumline_protocol::message::{Marker, Message, Route};
+use drumline_protocol::{
+    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+};
+use tokio::sync::broadcast;
+
+/// What fails now.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// The store, and with it the membership, does not answer.
+    pub(crate) store_is_away: AtomicBool,
+    /// The broker says that it takes nothing.
+    pub(crate) broker_is_blocked: AtomicBool,
+    /// The broker says that it takes everything, and takes nothing.
+    pub(crate) publishes_fail: AtomicBool,
+    /// The broker confirms everything, and keeps nothing.
+    pub(crate) broker_forgets: AtomicBool,
+}
+
+impl Faults {
+    pub(crate) fn set(fault: &AtomicBool, on: bool) {
+        fault.store(on, Ordering::Relaxed);
+    }
+}
+
+/// A backend around another, and the switches.
+pub(crate) fn faulty(inner: &Backend) -> (Backend, Arc<Faults>) {
+    let faults = Arc::new(Faults::default());
+    let wrapped = Arc::new(Faulty {
+        inner: inner.clone(),
+        faults: Arc::clone(&faults),
+    });
+    let backend = Backend {
+        store: Arc::clone(&wrapped) as Arc<dyn Store>,
+        broker: Arc::clone(&wrapped) as Arc<dyn Broker>,
+        membership: wrapped,
+    };
+    (backend, faults)
+}
+
+struct Faulty {
+    inner: Backend,
+    faults: Arc<Faults>,
+}
+
+impl Faulty {
+    /// The store, if it is there. As on a network, others get a turn before it
+    /// answers.
+    async fn store(&self) -> store::Result<&dyn Store> {
+        self.there()?;
+        tokio::task::yield_now().await;
+        Ok(self.inner.store.as_ref())
+    }
+
+    fn there(&self) -> store::Result<()> {
+        if self.faults.store_is_away.load(Ordering::Relaxed) {
+            return Err(store::Error::Unavailable {
+                message: "switched off by the test".to_owned(),
+                source: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Broker for Faulty {
+    async fn publish(&self, messages: Vec<(Route, Message)>) -> Vec<broker::Result<()>> {
+        if self.faults.publishes_fail.load(Ordering::Relaxed) {
+            let refuse = |_message| Err(broker::Error::Refused);
+            return messages.into_iter().map(refuse).collect();
+        }
+        if self.faults.broker_forgets.load(Ordering::Relaxed) {
+            return messages.into_iter().map(|_message| Ok(())).collect();
+        }
+        self.inner.broker.publish(messages).await
+    }
+
+    async fn subscribe(
+        &self,
+        route: &Route,
+        prefetch: NonZeroU16,
+    ) -> broker::Result<Box<dyn Subscription>> {
+        self.inner.broker.subscribe(route, prefetch).await
+    }
+
+    async fn backlog(&self, route: &Route) -> broker::Result<Option<Backlog>> {
+        self.inner.broker.backlog(route).await
+    }
+
+    fn check(&self) -> broker::Result<()> {
+        if self.faults.broker_is_blocked.load(Ordering::Relaxed) {
+            return Err(broker::Error::Blocked {
+                reason: "switched off by the test".to_owned(),
+            });
+        }
+        self.inner.broker.check()
+    }
+}
+
+#[async_trait]
+impl Membership for Faulty {
+    async fn beat(&self, member: &Member) -> store::Result<Vec<Member>> {
+        self.there()?;
+        self.inner.membership.beat(member).await
+    }
+
+    async fn leave(&self, id: MemberId) -> store::Result<()> {
+        self.there()?;
+        self.inner.membership.leave(id).await
+    }
+
+    async fn members(&self) -> store::Result<Vec<Member>> {
+        self.there()?;
+        self.inner.membership.members().await
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    fn partitions(&self) -> PartitionCount {
+        self.inner.store.partitions()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.store.now()
+    }
+
+    fn completions(&self) -> broadcast::Receiver<OperationId> {
+        self.inner.store.completions()
+    }
+
+    async fn create(&self, operations: Vec<NewOperation>) -> store::Result<Vec<Created>> {
+        self.store().await?.create(operations).await
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> store::Result<Vec<Committed>> {
+        self.store().await?.commit(commits).await
+    }
+
+    async fn get(&self, ids: &[OperationId]) -> store::Result<Vec<Option<Operation>>> {
+        self.store().await?.get(ids).await
+    }
+
+    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> store::Result<bool> {
+        self.store().await?.report(id, fence, report).await
+    }
+
+    async fn renew(&self, locks: &[(OperationId, Fence)]) -> store::Result<Vec<Renewal>> {
+        self.store().await?.renew(locks).await
+    }
+
+    async fn locks(&self, partition: Partition) -> store::Result<Vec<Lock>> {
+        self.store().await?.locks(partition).await
+    }
+
+    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> store::Result<()> {
+        self.store().await?.dispatched(entries).await
+    }
+
+    async fn undispatched(
+        &self,
+        partition: Partition,
+        age: Duration,
+        limit: usize,
+    ) -> store::Result<Vec<Promoted>> {
+        self.store()
+            .await?
+            .undispatched(partition, age, limit)
+            .await
+    }
+
+    async fn due(&self, partition: Partition, limit: usize) -> store::Result<Vec<OperationId>> {
+        self.store().await?.due(partition, limit).await
+    }
+
+    async fn offered(
+        &self,
+        partition: Partition,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> store::Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+        self.store().await?.offered(partition, after, limit).await
+    }
+
+    async fn reoffer(
+        &self,
+        id: OperationId,
+        seen: Stamp,
+        delay: Duration,
+    ) -> store::Result<Option<Stamp>> {
+        self.store().await?.reoffer(id, seen, delay).await
+    }
+
+    async fn stamp(&self, partition: Partition) -> store::Result<Stamp> {
+        self.store().await?.stamp(partition).await
+    }
+
+    async fn marker_returned(&self, marker: &Marker) -> store::Result<()> {
+        self.store().await?.marker_returned(marker).await
+    }
+
+    async fn markers(&self) -> store::Result<Vec<Marker>> {
+        self.store().await?.markers().await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> store::Result<Page> {
+        self.store().await?.list(filter, before, limit).await
+    }
+
+    async fn counts(&self) -> store::Result<Counts> {
+        self.store().await?.counts().await
+    }
+
+    async fn reserve(
+        &self,
+        key: [u8; 16],
+        reservation: Reservation,
+        keep: Duration,
+    ) -> store::Result<Reservation> {
+        self.store().await?.reserve(key, reservation, keep).await
+    }
+
+    async fn incarnation(&self) -> store::Result<String> {
+        self.store().await?.incarnation().await
+    }
+}

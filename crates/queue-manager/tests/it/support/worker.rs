@@ -1,0 +1,120 @@
+//! Somebody who does to operations what a worker does.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use drumline_backend::broker::{Delivery, Subscription};
+use drumline_backend::decide::{Decided, decide};
+use drumline_backend::store::Guard;
+use drumline_backend::{Backend, Ids, MemberId};
+use drumline_protocol::message::{Message, Route, Source};
+use drumline_protocol::{Event, Fence, OperationId, QueueName};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::stored;
+
+/// The lease of the locks that it takes.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
+/// A worker by hand.
+pub(crate) struct Worker {
+    backend: Backend,
+    ids: Ids,
+    member: MemberId,
+}
+
+impl Worker {
+    pub(crate) fn new(backend: &Backend) -> Self {
+        Self {
+            backend: backend.clone(),
+            ids: Ids::random(),
+            member: MemberId(Uuid::from_u128(7)),
+        }
+    }
+
+    /// Claims an operation; the fence of its lock.
+    pub(crate) async fn claim(&self, id: OperationId) -> Fence {
+        let event = Event::Claim {
+            host: "test".to_owned(),
+        };
+        let guard = Guard::Taking {
+            owner: self.member,
+            lease: LEASE,
+        };
+        match self.happen(id, event, guard).await {
+            Decided::Done(_, done) => done.fence.expect("a claim gives a fence"),
+            other => unreachable!("not claimed: {other:?}"),
+        }
+    }
+
+    /// Says something about an operation that it holds.
+    pub(crate) async fn say(&self, id: OperationId, fence: Fence, event: Event) -> Decided {
+        self.happen(id, event, Guard::Holder(fence)).await
+    }
+
+    /// Claims an operation and succeeds at once.
+    pub(crate) async fn run(&self, id: OperationId) {
+        let fence = self.claim(id).await;
+        let said = self.say(id, fence, Event::Succeed).await;
+        assert!(matches!(said, Decided::Done(..)), "{said:?}");
+    }
+
+    async fn happen(&self, id: OperationId, event: Event, guard: Guard) -> Decided {
+        let operation = stored(&self.backend, id).await;
+        let decided = decide(
+            self.backend.store.as_ref(),
+            &self.ids,
+            id,
+            operation.header,
+            event,
+            guard,
+            &operation.report,
+        );
+        decided.await.expect("the store is there")
+    }
+}
+
+/// A consumer of one route of the default queue.
+pub(crate) struct Listener {
+    backend: Backend,
+    subscription: Box<dyn Subscription>,
+}
+
+impl Listener {
+    pub(crate) async fn of_work(backend: &Backend) -> Self {
+        Self::of(backend, Source::Work).await
+    }
+
+    pub(crate) async fn of(backend: &Backend, source: Source) -> Self {
+        let route = Route {
+            queue: QueueName::default(),
+            source,
+        };
+        let prefetch = NonZeroU16::new(1000).expect("not zero");
+        let subscription = backend.broker.subscribe(&route, prefetch).await;
+        Self {
+            backend: backend.clone(),
+            subscription: subscription.expect("the broker is there"),
+        }
+    }
+
+    /// The operations of the next delivery; empty when none comes for `wait`.
+    /// Markers are given back to the store and not shown.
+    pub(crate) async fn hear(&mut self, wait: Duration) -> Vec<OperationId> {
+        loop {
+            let Ok(delivery) = timeout(wait, self.subscription.next()).await else {
+                return Vec::new();
+            };
+            let Delivery { message, receipt } = delivery.expect("the subscription lives");
+            receipt.acknowledge().await.expect("the broker is there");
+            match message {
+                Message::Offers(offers) => return offers.into_iter().map(|o| o.id).collect(),
+                Message::Marker(marker) => {
+                    let returned = self.backend.store.marker_returned(&marker).await;
+                    returned.expect("the store is there");
+                }
+            }
+        }
+    }
+}
