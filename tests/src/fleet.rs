@@ -1,0 +1,269 @@
+//! A fleet of whole processes on private servers.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use drumline_test_servers::{RabbitServer, RedisServer};
+use rustix::process::{Pid, Signal};
+use tokio::process::{Child, Command};
+
+use crate::api::Api;
+use crate::check::Hurt;
+use crate::journal::now_ns;
+
+/// How large a fleet is, and how it is set up.
+#[derive(Clone, Debug)]
+pub struct Size {
+    /// Queue managers.
+    pub managers: usize,
+    /// Workers.
+    pub workers: usize,
+    /// Operations that a worker runs at once.
+    pub concurrency: usize,
+    /// The lease of the workers' locks.
+    pub lease: Duration,
+    /// The partitions of the store, and so the lanes.
+    pub partitions: u16,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self {
+            managers: 2,
+            workers: 4,
+            concurrency: 16,
+            lease: Duration::from_secs(3),
+            partitions: 64,
+        }
+    }
+}
+
+/// A process that was started here and ends with its value.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    pid: u32,
+}
+
+impl Process {
+    /// Starts a command that logs into a file.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {command:?} (`cargo build --workspace` makes it)"))?;
+        let pid = child.id().context("it has ended already")?;
+        Ok(Self { child, pid })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends it a signal; when.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn signal(&self, signal: Signal) -> Result<Hurt> {
+        let at_ns = now_ns();
+        let pid = Pid::from_raw(i32::try_from(self.pid)?).context("not a process id")?;
+        rustix::process::kill_process(pid, signal).context("signal a process")?;
+        Ok(Hurt { pid: self.pid, at_ns })
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When it has not after `limit`.
+    pub async fn ended(&mut self, limit: Duration) -> Result<std::process::ExitStatus> {
+        Ok(tokio::time::timeout(limit, self.child.wait())
+            .await
+            .context("the process has not ended in time")??)
+    }
+}
+
+/// Servers, managers and workers.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The private Redis.
+    pub redis: RedisServer,
+    /// The private RabbitMQ.
+    pub rabbit: RabbitServer,
+    /// The managers.
+    pub managers: Vec<Process>,
+    /// The workers.
+    pub workers: Vec<Process>,
+    size: Size,
+    bases: Vec<String>,
+    folder: PathBuf,
+}
+
+impl Fleet {
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// When something does not start in time; the logs are in the folder that
+    /// the error names.
+    pub async fn start(name: &str, size: Size) -> Result<Self> {
+        let folder = build_folder().join("fleets").join(format!("{name}-{}", std::process::id()));
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        let (redis, rabbit) = tokio::try_join!(RedisServer::start(), RabbitServer::start())?;
+        let mut fleet = Self {
+            redis,
+            rabbit,
+            managers: Vec::new(),
+            workers: Vec::new(),
+            size: size.clone(),
+            bases: Vec::new(),
+            folder,
+        };
+        for _ in 0..size.managers {
+            fleet.add_manager()?;
+        }
+        for base in fleet.bases.clone() {
+            fleet.ready(&base).await?;
+        }
+        for _ in 0..size.workers {
+            fleet.add_worker()?;
+        }
+        fleet.workers_alive(size.workers).await?;
+        Ok(fleet)
+    }
+
+    /// The journal that the handlers of the workers write.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.folder.join("journal.jsonl")
+    }
+
+    /// Where logs and the journal are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A client of one of the managers.
+    #[must_use]
+    pub fn api(&self, number: usize) -> Api {
+        let base = self.bases.get(number % self.bases.len().max(1));
+        Api::new(base.map_or("", String::as_str))
+    }
+
+    /// A client of each manager.
+    #[must_use]
+    pub fn apis(&self) -> Vec<Api> {
+        self.bases.iter().map(|base| Api::new(base)).collect()
+    }
+
+    /// Starts one more manager.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn add_manager(&mut self) -> Result<()> {
+        let port = free_port()?;
+        let mut command = self.command("drumline");
+        command.args(["queue-manager", "--listen", &format!("127.0.0.1:{port}")]);
+        let process = Process::start(&mut command, &self.folder.join(format!("manager-{port}.log")))?;
+        self.managers.push(process);
+        self.bases.push(format!("http://127.0.0.1:{port}"));
+        Ok(())
+    }
+
+    /// Starts one more worker.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn add_worker(&mut self) -> Result<()> {
+        let mut command = self.command("chaos-worker");
+        command
+            .env("CHAOS_JOURNAL", self.journal())
+            .env("CHAOS_CONCURRENCY", self.size.concurrency.to_string())
+            .env("CHAOS_LEASE_MS", self.size.lease.as_millis().to_string());
+        let log = self.folder.join(format!("worker-{}.log", self.workers.len()));
+        self.workers.push(Process::start(&mut command, &log)?);
+        Ok(())
+    }
+
+    /// Waits until so many workers say that they are alive.
+    ///
+    /// # Errors
+    /// When they do not in time.
+    pub async fn workers_alive(&self, count: usize) -> Result<()> {
+        let api = self.api(0);
+        self.eventually("workers alive", async || {
+            let workers = api.read("/v1/workers").await?;
+            let alive = workers["workers"].as_array().map_or(0, Vec::len);
+            if alive < count {
+                bail!("{alive} of {count} workers are alive");
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn ready(&self, base: &str) -> Result<()> {
+        let api = Api::new(base);
+        self.eventually("manager ready", async || api.read("/readyz").await.map(drop)).await
+    }
+
+    /// Tries until it works, for half a minute.
+    async fn eventually(&self, what: &str, mut attempt: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            match attempt().await {
+                Ok(()) => return Ok(()),
+                Err(error) if tokio::time::Instant::now() > deadline => {
+                    return Err(error.context(format!("{what}; logs are in {}", self.folder.display())));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// A program of this build, set up for this fleet's servers.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(build_folder().join(program));
+        command
+            .env("DRUMLINE_REDIS_URL", self.redis.url())
+            .env("DRUMLINE_AMQP_URL", self.rabbit.url())
+            .env("DRUMLINE_PARTITIONS", self.size.partitions.to_string())
+            .env_remove("DRUMLINE_CONFIG")
+            .current_dir(&self.folder);
+        command
+    }
+}
+
+/// Where cargo puts the programs: beside the folder of this very test.
+fn build_folder() -> PathBuf {
+    let mut folder = std::env::current_exe().expect("a test has a path");
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    folder
+}
+
+/// A port that was free a moment ago.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

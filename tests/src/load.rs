@@ -1,0 +1,201 @@
+//! Load for a fleet, and the end of every test: let all come to rest, then
+//! check the promises.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::api::Api;
+use crate::check::{Final, Hurt, violations};
+use crate::fleet::Fleet;
+use crate::journal;
+
+/// What to create: so many tokens, so many operations each.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// How many tokens.
+    pub tokens: usize,
+    /// How many operations each.
+    pub per_token: usize,
+    /// The longest that a handler runs, in milliseconds.
+    pub ms_max: u64,
+    /// Whether operations are paused, postponed and cancelled, and handlers
+    /// ask for retries, at random.
+    pub disturbed: bool,
+}
+
+/// How often each operation was paused or postponed, by id.
+pub type Disturbed = HashMap<String, u64>;
+
+/// Creates all operations, each token's in order, through all the managers.
+///
+/// # Errors
+/// When the service refuses one, or cannot take it for a minute.
+pub async fn create(apis: Vec<Api>, load: Load) -> Result<Disturbed> {
+    let mut tokens = JoinSet::new();
+    for token in 0..load.tokens {
+        tokens.spawn(one_token(apis.clone(), token, load));
+    }
+    let mut disturbed = Disturbed::new();
+    while let Some(done) = tokens.join_next().await {
+        disturbed.extend(done??);
+    }
+    Ok(disturbed)
+}
+
+async fn one_token(apis: Vec<Api>, token: usize, load: Load) -> Result<Disturbed> {
+    let mut random = fastrand::Rng::with_seed(token as u64);
+    let mut disturbed = Disturbed::new();
+    let mut ids = Vec::new();
+    for index in 0..load.per_token {
+        let api = random.choice(&apis).context("a manager")?;
+        let retries = if load.disturbed && random.u8(0..20) == 0 { random.u64(1..3) } else { 0 };
+        let request = json!({
+            "messageName": "Step",
+            "name": format!("step {token}/{index}"),
+            "dependencyToken": format!("token {token}"),
+            "data": {"token": token, "index": index, "ms": random.u64(0..=load.ms_max), "retries": retries},
+            "retryPolicy": {"maxRetries": 20, "initialMs": 50, "maxMs": 300, "maxLost": 50},
+        });
+        let operation = api.create(&format!("{token}/{index}"), &request).await?;
+        ids.push(operation["id"].as_str().context("an id")?.to_owned());
+        if load.disturbed && random.u8(0..25) == 0 {
+            let id = random.choice(&ids).context("an operation")?.clone();
+            let times = disturb(api, &mut random, &id).await?;
+            *disturbed.entry(id).or_default() += times;
+        }
+    }
+    Ok(disturbed)
+}
+
+/// Pauses, postpones or cancels an operation; how many extra starts that may
+/// have caused.
+async fn disturb(api: &Api, random: &mut fastrand::Rng, id: &str) -> Result<u64> {
+    match random.u8(0..4) {
+        0 => {
+            act(api, id, "cancel", &Value::Null).await?;
+            Ok(0)
+        }
+        1 => {
+            let until = soon(api, id).await?;
+            act(api, id, "postpone", &json!({ "postponeUntil": until })).await
+        }
+        _ => {
+            let paused = act(api, id, "pause", &Value::Null).await?;
+            sleep(Duration::from_millis(random.u64(0..400))).await;
+            act(api, id, "resume", &Value::Null).await?;
+            Ok(paused)
+        }
+    }
+}
+
+/// Asks for an action: 1 if it was done, 0 if it was refused because of the
+/// state of the operation, which is fine: it may be over.
+async fn act(api: &Api, id: &str, action: &str, body: &Value) -> Result<u64> {
+    match api.act(id, action, body).await? {
+        (200..300, _) => Ok(1),
+        (409, _) => Ok(0),
+        (code, answer) => bail!("{action}: {code} {answer}"),
+    }
+}
+
+/// A time half a second after an operation was changed last.
+async fn soon(api: &Api, id: &str) -> Result<String> {
+    let operation = api.read(&format!("/v1/operations/{id}")).await?;
+    let modified = operation["modifiedOn"].as_str().context("modifiedOn")?;
+    let time = drumline_protocol::Timestamp::parse_rfc3339(modified)?;
+    Ok(time.saturating_add(Duration::from_millis(500)).to_string())
+}
+
+/// Waits until everything is Completed, resuming what waits for a person.
+///
+/// # Errors
+/// When something is not after `limit`.
+pub async fn rest(fleet: &Fleet, limit: Duration) -> Result<Vec<Value>> {
+    let api = fleet.api(0);
+    let deadline = Instant::now() + limit;
+    loop {
+        match left(&api).await {
+            Ok(0) => return api.list("").await,
+            Ok(left) => ensure!(
+                Instant::now() < deadline,
+                "{left} operations are not Completed; logs are in {}",
+                fleet.folder().display()
+            ),
+            Err(error) => ensure!(Instant::now() < deadline, "{error:#}"),
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn left(api: &Api) -> Result<u64> {
+    for waiting in api.list("state=1").await? {
+        // Paused while it ran: its resume came too early and was refused.
+        if waiting["postponeUntil"].is_null() {
+            let id = waiting["id"].as_str().context("an id")?;
+            api.act(id, "resume", &Value::Null).await?;
+        }
+    }
+    let mut left = 0;
+    for state in [0, 1, 2] {
+        left += api.list(&format!("state={state}")).await?.len() as u64;
+    }
+    Ok(left)
+}
+
+/// Lets everything come to rest, and checks the promises.
+///
+/// # Errors
+/// When something does not come to rest, is lost, or breaks a promise.
+pub async fn settle(fleet: &Fleet, load: Load, disturbed: &Disturbed, hurts: &[Hurt]) -> Result<()> {
+    let operations = rest(fleet, Duration::from_secs(150)).await?;
+    let finals: Vec<Final> = operations.iter().map(|o| last_word(o, disturbed)).collect();
+    let count = |status| finals.iter().filter(|f| f.status == status).count();
+    let journal = journal::read(&fleet.journal())?;
+    let summary = format!(
+        "{} operations: {} succeeded, {} failed, {} canceled; {} journal lines; {} hurts",
+        finals.len(),
+        count(30),
+        count(31),
+        count(32),
+        journal.len(),
+        hurts.len()
+    );
+    ensure!(finals.len() == load.tokens * load.per_token, "lost or doubled: {summary}");
+    ensure!(count(31) == 0, "failed: {summary}");
+    ensure!(
+        !load.disturbed || (count(32) > 0 && disturbed.values().sum::<u64>() > 0),
+        "nothing was disturbed: {summary}"
+    );
+    let found = violations(&journal, hurts, &finals);
+    ensure!(
+        found.is_empty(),
+        "{summary}; {} violations in {}:\n{}",
+        found.len(),
+        fleet.folder().display(),
+        found.join("\n")
+    );
+    // For whoever runs the test with its output shown.
+    std::fs::write(fleet.folder().join("summary.txt"), &summary)?;
+    Ok(())
+}
+
+fn last_word(operation: &Value, disturbed: &Disturbed) -> Final {
+    let number = |name: &str| operation[name].as_u64().unwrap_or(0);
+    let id = operation["id"].as_str().unwrap_or_default().to_owned();
+    let starts = number("startCount");
+    let released = starts.saturating_sub(number("attempt"));
+    Final {
+        status: u8::try_from(number("statusCode")).unwrap_or(0),
+        starts,
+        reasons: number("retryCount")
+            + released
+            + number("lostCount")
+            + disturbed.get(&id).copied().unwrap_or(0),
+        id,
+    }
+}

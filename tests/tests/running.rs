@@ -1,0 +1,137 @@
+//! What is promised of operations while they wait and while they run: heads
+//! hold back their own token only; long ones live as long as they need; pause
+//! and cancel reach them in under a second.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use drumline_tests::api::Api;
+use drumline_tests::fleet::{Fleet, Size};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+const SMALL: Size = Size {
+    managers: 1,
+    workers: 2,
+    concurrency: 8,
+    lease: Duration::from_secs(2),
+    partitions: 64,
+};
+
+fn step(token: &str, ms: u64) -> Value {
+    json!({
+        "messageName": "Step",
+        "dependencyToken": token,
+        "data": {"token": 0, "index": 0, "ms": ms, "retries": 0},
+    })
+}
+
+async fn create(api: &Api, request: &Value) -> Result<String> {
+    let key = format!("{:032x}", fastrand::u128(..));
+    let operation = api.create(&key, request).await?;
+    Ok(operation["id"].as_str().context("an id")?.to_owned())
+}
+
+async fn until_status(api: &Api, id: &str, status: u64) -> Result<Value> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let operation = api.read(&format!("/v1/operations/{id}")).await?;
+        if operation["statusCode"] == status {
+            return Ok(operation);
+        }
+        ensure!(Instant::now() < deadline, "not {status}: {operation}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_waits_holds_back_its_own_token_only() -> Result<()> {
+    // One partition: every token is in the same lane.
+    let size = Size { partitions: 1, ..SMALL };
+    let fleet = Fleet::start("heads", size).await?;
+    let api = fleet.api(0);
+    let mut held = Vec::new();
+
+    let mut postponed = step("postponed", 0);
+    postponed["postponeUntil"] = json!("2099-01-01T00:00:00Z");
+    let head = create(&api, &postponed).await?;
+    held.push(create(&api, &step("postponed", 0)).await?);
+
+    let mut retrying = step("retrying", 0);
+    retrying["data"]["retries"] = json!(1000);
+    retrying["retryPolicy"] = json!({"initialMs": 600_000, "maxMs": 600_000});
+    let retrying = create(&api, &retrying).await?;
+    held.push(create(&api, &step("retrying", 0)).await?);
+
+    let paused = create(&api, &step("paused", 60_000)).await?;
+    until_status(&api, &paused, 20).await?;
+    api.act(&paused, "pause", &Value::Null).await?;
+    held.push(create(&api, &step("paused", 0)).await?);
+
+    // A thousand others in the same lane all come through.
+    let mut others = JoinSet::new();
+    for number in 0..1000 {
+        let (api, token) = (api.clone(), format!("other {number}"));
+        others.spawn(async move { create(&api, &step(&token, 0)).await });
+    }
+    for id in others.join_all().await {
+        let done = api.wait(&id?, Duration::from_secs(60)).await?;
+        ensure!(done["statusCode"] == 30, "{done}");
+    }
+    until_status(&api, &retrying, 10).await?;
+    until_status(&api, &paused, 10).await?;
+    for id in &held {
+        let waiting = api.read(&format!("/v1/operations/{id}")).await?;
+        ensure!(waiting["statusCode"] == 0 && waiting["startCount"] == 0, "{waiting}");
+    }
+
+    // And each goes on when its head does.
+    for head in [&head, &retrying, &paused] {
+        let (status, answer) = api.act(head, "cancel", &Value::Null).await?;
+        ensure!(status == 200, "{status} {answer}");
+    }
+    for id in &held {
+        api.wait(id, Duration::from_secs(20)).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_operation_outlives_thirty_leases_with_one_start() -> Result<()> {
+    long_operation(Duration::from_secs(60), SMALL).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes five minutes: `make soak` runs it"]
+async fn a_five_minute_operation_with_a_lease_of_ten_seconds_has_one_start() -> Result<()> {
+    let lease = Duration::from_secs(10);
+    long_operation(Duration::from_secs(300), Size { lease, ..SMALL }).await
+}
+
+async fn long_operation(length: Duration, size: Size) -> Result<()> {
+    let fleet = Fleet::start("long", size).await?;
+    let api = fleet.api(0);
+    let ms = u64::try_from(length.as_millis())?;
+    let id = create(&api, &step("long", ms)).await?;
+    let done = api.wait(&id, length + Duration::from_secs(20)).await?;
+    ensure!(done["statusCode"] == 30 && done["startCount"] == 1, "{done}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pause_and_cancel_reach_a_running_handler_in_under_a_second() -> Result<()> {
+    let fleet = Fleet::start("control", SMALL).await?;
+    let api = fleet.api(0);
+    for (action, status) in [("pause", 10), ("cancel", 32)] {
+        let id = create(&api, &step(action, 120_000)).await?;
+        until_status(&api, &id, 20).await?;
+        let asked = Instant::now();
+        let (code, answer) = api.act(&id, action, &Value::Null).await?;
+        ensure!(code == 200 || code == 202, "{code} {answer}");
+        until_status(&api, &id, status).await?;
+        let took = asked.elapsed();
+        ensure!(took < Duration::from_secs(1), "{action} took {took:?}");
+    }
+    Ok(())
+}

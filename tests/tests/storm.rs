@@ -1,0 +1,73 @@
+//! The storm: 200 tokens × 50 operations with random durations, retries,
+//! postponements, pauses and cancels, on four workers and two managers; once
+//! in peace, once while workers are killed, stopped past their lease, and
+//! drained.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use drumline_tests::check::Hurt;
+use drumline_tests::fleet::{Fleet, Size};
+use drumline_tests::load::{Load, create, settle};
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+const STORM: Load = Load {
+    tokens: 200,
+    per_token: 50,
+    ms_max: 25,
+    disturbed: true,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_and_single_execution_hold_in_peace() -> Result<()> {
+    let fleet = Fleet::start("peace", Size::default()).await?;
+    let disturbed = create(fleet.apis(), STORM).await?;
+    settle(&fleet, STORM, &disturbed, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_and_single_execution_hold_while_workers_die() -> Result<()> {
+    let mut fleet = Fleet::start("war", Size::default()).await?;
+    let mut random = fastrand::Rng::with_seed(4711);
+    let mut hurts = Vec::new();
+    let creating = tokio::spawn(create(fleet.apis(), STORM));
+    // At least twelve of each hundred workers' lives end badly, and it goes on
+    // for as long as there is anything to create.
+    while hurts.len() < 12 || !creating.is_finished() {
+        hurt_one(&mut fleet, &mut random, &mut hurts).await?;
+    }
+    let disturbed = creating.await??;
+    settle(&fleet, STORM, &disturbed, &hurts).await
+}
+
+/// Kills, stops or drains one worker, and makes good for it.
+async fn hurt_one(
+    fleet: &mut Fleet,
+    random: &mut fastrand::Rng,
+    hurts: &mut Vec<Hurt>,
+) -> Result<()> {
+    sleep(Duration::from_millis(random.u64(300..1500))).await;
+    let at = random.usize(0..fleet.workers.len());
+    match random.u8(0..3) {
+        0 => {
+            let worker = fleet.workers.swap_remove(at);
+            hurts.push(worker.signal(Signal::KILL)?);
+            fleet.add_worker()?;
+        }
+        1 => {
+            let worker = fleet.workers.get(at).context("a worker")?;
+            hurts.push(worker.signal(Signal::STOP)?);
+            // Longer than the lease (3 s), so that the others take over.
+            sleep(Duration::from_secs(5)).await;
+            worker.signal(Signal::CONT)?;
+        }
+        _ => {
+            let mut worker = fleet.workers.swap_remove(at);
+            hurts.push(worker.signal(Signal::TERM)?);
+            fleet.add_worker()?;
+            worker.ended(Duration::from_secs(40)).await?;
+        }
+    }
+    Ok(())
+}
