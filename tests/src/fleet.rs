@@ -1,5 +1,6 @@
 //! A fleet of whole processes on private servers.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub struct Size {
     pub lease: Duration,
     /// The partitions of the store, and so the lanes.
     pub partitions: u16,
+    /// The handlers of the workers: a file in `examples/`. `None`: the workers
+    /// are those that write the journal.
+    pub handlers: Option<&'static str>,
 }
 
 impl Default for Size {
@@ -38,6 +42,7 @@ impl Default for Size {
             concurrency: 16,
             lease: Duration::from_secs(3),
             partitions: 64,
+            handlers: None,
         }
     }
 }
@@ -50,7 +55,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command that logs into a file.
+    /// Starts a command that logs into a file (appending).
     ///
     /// # Errors
     /// When it cannot be started.
@@ -190,11 +195,21 @@ impl Fleet {
     /// # Errors
     /// When it cannot be started.
     pub fn add_worker(&mut self) -> Result<()> {
-        let mut command = self.command("chaos-worker");
+        let mut command = match self.size.handlers {
+            None => self.command("chaos-worker"),
+            Some(file) => {
+                let mut command = self.command("drumline");
+                command.arg("worker").arg("--handlers").arg(examples().join(file));
+                command
+            }
+        };
+        let lease_ms = self.size.lease.as_millis();
         command
             .env("CHAOS_JOURNAL", self.journal())
             .env("CHAOS_CONCURRENCY", self.size.concurrency.to_string())
-            .env("CHAOS_LEASE_MS", self.size.lease.as_millis().to_string());
+            .env("CHAOS_LEASE_MS", lease_ms.to_string())
+            .env("DRUMLINE_CONCURRENCY", self.size.concurrency.to_string())
+            .env("DRUMLINE_LEASE", format!("{lease_ms}ms"));
         let log = self.folder.join(format!("worker-{}.log", self.workers.len()));
         self.workers.push(Process::start(&mut command, &log)?);
         Ok(())
@@ -239,11 +254,13 @@ impl Fleet {
     /// A program of this build, set up for this fleet's servers.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(build_folder().join(program));
+        let mut command = Command::new(program);
         command
             .env("DRUMLINE_REDIS_URL", self.redis.url())
             .env("DRUMLINE_AMQP_URL", self.rabbit.url())
             .env("DRUMLINE_PARTITIONS", self.size.partitions.to_string())
+            .env("DRUMLINE_SERVER", self.bases.first().map_or("", String::as_str))
+            .env("PATH", search_path())
             .env_remove("DRUMLINE_CONFIG")
             .current_dir(&self.folder);
         command
@@ -258,6 +275,21 @@ fn build_folder() -> PathBuf {
         folder.pop();
     }
     folder
+}
+
+/// The programs of this build first, then the machine's.
+#[expect(clippy::disallowed_methods, reason = "extends the path of a child process")]
+fn search_path() -> OsString {
+    let mut path = build_folder().into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    path
+}
+
+/// The folder of the examples.
+#[must_use]
+pub fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 
 /// A port that was free a moment ago.
