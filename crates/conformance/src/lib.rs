@@ -3,7 +3,7 @@
 //! An adapter says how to connect to an empty store or broker (a [`harness`])
 //! and names it in one macro; each case becomes a test of its own:
 //!
-//! ```ignore
+//! ```text
 //! async fn harness() -> MyHarness { … }
 //! drumline_conformance::store_suite!(harness);
 //! drumline_conformance::broker_suite!(harness);

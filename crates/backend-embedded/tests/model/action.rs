@@ -8,7 +8,7 @@ use crate::world::{Worker, World};
 
 /// One thing that happens. Numbers are places in the lists of a [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     Create,
     CreateUnclear,
     Publish(usize),
@@ -17,6 +17,7 @@ pub enum Action {
     Relay(OperationId),
     Lose(usize),
     Double(usize),
+    Forge(OperationId),
     Deliver {
         worker: usize,
         message: usize,
@@ -43,7 +44,7 @@ pub enum Action {
 
 /// How a handler ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// As it should: done, or stopped where it was asked to.
     Well,
     /// It wants to be called again.
@@ -54,7 +55,7 @@ pub enum Ending {
 
 /// What a worker does with the head that its completion has promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Claims it at once.
     GoesOn,
     /// Publishes it.
@@ -63,7 +64,7 @@ pub enum Next {
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     Pause,
     Resume,
     Postpone,
@@ -72,7 +73,7 @@ pub enum Request {
 
 impl World {
     /// What must go on happening when nothing goes wrong any more.
-    pub fn progress(&self) -> Vec<Action> {
+    pub(crate) fn progress(&self) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.creation_unclear || self.created.len() < self.script.len() {
             actions.push(Action::Create);
@@ -97,7 +98,7 @@ impl World {
     }
 
     /// What may happen or not, as far as the budget goes.
-    pub fn mishaps(&self) -> Vec<Action> {
+    pub(crate) fn mishaps(&self) -> Vec<Action> {
         let mut actions = Vec::new();
         let budget = self.budget;
         if budget.crashes > 0 {
@@ -111,6 +112,10 @@ impl World {
         }
         if budget.doubles > 0 {
             actions.extend((0..self.broker.len()).map(Action::Double));
+        }
+        if budget.forgeries > 0 {
+            let parked = self.created.iter().filter(|id| self.is_parked(**id));
+            actions.extend(parked.map(|id| Action::Forge(*id)));
         }
         if budget.unclear > 0 && !self.creation_unclear && self.created.len() < self.script.len() {
             actions.push(Action::CreateUnclear);
@@ -209,7 +214,8 @@ impl World {
         }
         let ready = header.status.state() == StateCode::Ready;
         let last = self.store.last_offer(id);
-        if ready && last.is_some_and(|stamp| self.lost.contains(&(id, stamp))) {
+        let is_lost = |stamp| self.lost.contains(&(id, stamp)) && !self.on_its_way(id, stamp);
+        if ready && last.is_some_and(is_lost) {
             let (offered, _) = self.store.offered(partition(), None, usize::MAX);
             if offered.iter().any(|(offered, _)| *offered == id) {
                 actions.push(Action::Reconcile(id));

@@ -15,30 +15,30 @@ use crate::world::{Budget, Message, Publication, Suspect, Worker, World};
 /// What stands for a world. 64 bits: with a million worlds, the chance that
 /// two are mistaken for each other is one in forty million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint(u64);
+pub(crate) struct Fingerprint(u64);
 
 impl World {
     /// Equal for worlds in which the same can happen.
-    pub fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         let mut bytes = Vec::with_capacity(128);
         for &id in &self.created {
             self.write_operation(id, &mut bytes);
         }
         bytes.extend([u8::MAX, u8::from(self.creation_unclear)]);
-        let budget = self.budget;
         let Budget {
             crashes,
             unclear,
             losses,
             doubles,
+            forgeries,
             needless_offers,
             suspicions,
             renewals,
             unsteady,
             clients,
-        } = budget;
-        bytes.extend([crashes, unclear, losses, doubles, needless_offers]);
-        bytes.extend([suspicions, renewals, unsteady, clients]);
+        } = self.budget;
+        bytes.extend([crashes, unclear, losses, doubles, forgeries]);
+        bytes.extend([needless_offers, suspicions, renewals, unsteady, clients]);
         let publications = self.publications.iter().map(|one| self.publication(one));
         write_sorted(publications.collect(), &mut bytes);
         let broker = self.broker.iter().map(|one| self.message(one));

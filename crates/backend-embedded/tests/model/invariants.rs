@@ -8,7 +8,7 @@ use crate::world::{Worker, World};
 
 impl World {
     /// Holds in every world.
-    pub fn check(&self) -> Result<(), Broken> {
+    pub(crate) fn check(&self) -> Result<(), Broken> {
         self.order()?;
         self.one_holder()?;
         for &id in &self.created {
@@ -19,7 +19,7 @@ impl World {
 
     /// Holds where nothing goes on by itself: everything is Completed, or waits
     /// for a person (or behind something that does).
-    pub fn check_at_rest(&self) -> Result<(), Broken> {
+    pub(crate) fn check_at_rest(&self) -> Result<(), Broken> {
         for &id in &self.created {
             let header = self.header(id);
             let settled = match header.status.state() {
@@ -82,10 +82,7 @@ impl World {
     /// was lost by the broker, which is what reconciliation is for.
     fn somebody_offers(&self, id: OperationId) -> Result<(), Broken> {
         let entry = self.store.dispatch_entry(id);
-        let parked = self
-            .predecessors(id)
-            .any(|before| self.state(before) != StateCode::Completed);
-        if self.state(id) != StateCode::Ready || parked {
+        if self.state(id) != StateCode::Ready || self.is_parked(id) {
             return match entry {
                 Some(_) => Err(format!("{id} is in the dispatch set and must not travel")),
                 None => Ok(()),
@@ -113,6 +110,12 @@ impl World {
         } else {
             Err(format!("the chain is not {waiting:?}"))
         }
+    }
+
+    /// Whether it is Ready behind somebody who is not Completed.
+    pub(crate) fn is_parked(&self, id: OperationId) -> bool {
+        let waits = |before| self.state(before) != StateCode::Completed;
+        self.state(id) == StateCode::Ready && self.predecessors(id).any(waits)
     }
 
     fn state(&self, id: OperationId) -> StateCode {

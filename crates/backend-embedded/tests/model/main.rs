@@ -9,28 +9,30 @@
 //! ```
 //!
 //! [`search`] walks breadth first through all worlds that can be reached from
-//! an empty one. [`action`] says what can happen next, [`step`] makes it
-//! happen, [`invariants`] is what must hold in every world, and [`canonical`]
-//! says when two worlds are the same. [`mutation`] breaks one rule at a time,
-//! to show that the check would notice.
+//! an empty one. [`action`] says what can happen next; [`step`], [`workers`]
+//! and [`managers`] make it happen; [`invariants`] is what must hold in every
+//! world, and [`canonical`] says when two worlds are the same. [`mutation`]
+//! breaks one rule at a time, to show that the check would notice.
 //!
-//! What it leaves out: time (whatever may be due is, lease ends whenever it
-//! hurts), the contents of operations, and everything that is atomic by a
-//! compare-and-set that is simply tried again: reading a header and committing
-//! on it is one step, except where a claim trusts the header in its message,
-//! and where an answer is lost.
+//! What it leaves out: time (whatever waits may be due, and a lease ends
+//! whenever it hurts), the contents of operations, and what a compare-and-set
+//! makes atomic anyway: reading a header and committing on it is one step,
+//! except where a claim trusts the header in its message, where a watcher acts
+//! on a lock that he saw earlier, and where an answer is lost.
 
 mod action;
 mod canonical;
 mod invariants;
+mod managers;
 mod mutation;
 mod props;
 mod search;
 mod step;
+mod workers;
 mod world;
 
 use crate::mutation::Mutation;
-use crate::search::explore;
+use crate::search::{Found, explore};
 use crate::world::{Budget, World};
 
 /// Nothing goes wrong but the order of things.
@@ -39,6 +41,7 @@ const CALM: Budget = Budget {
     unclear: 0,
     losses: 0,
     doubles: 0,
+    forgeries: 0,
     needless_offers: 0,
     suspicions: 0,
     renewals: 0,
@@ -46,94 +49,121 @@ const CALM: Budget = Budget {
     clients: 0,
 };
 
-/// Three operations of one token and one without, in whatever order messages
-/// and confirms arrive.
+/// Three operations of one token and one without.
+const LONG: &[bool] = &[true, true, true, false];
+/// Two operations of one token and one without.
+const SHORT: &[bool] = &[true, true, false];
+/// Two operations of one token.
+const PAIR: &[bool] = &[true, true];
+
+/// Messages and confirms come late, twice, in any order, or not at all.
 #[test]
 fn order_holds_whatever_the_broker_does() {
     let budget = Budget {
+        crashes: 1,
         losses: 1,
         doubles: 1,
-        crashes: 1,
+        forgeries: 1,
         needless_offers: 1,
         ..CALM
     };
-    holds("broker", World::new(&[true, true, false], budget));
+    println!("broker: {:?}", holds(SHORT, budget));
 }
 
 /// Clients stop, move and end operations at any moment.
 #[test]
 fn order_holds_whatever_clients_do() {
     let budget = Budget { clients: 3, ..CALM };
-    holds("clients", World::new(&[true, true, false], budget));
+    println!("clients: {:?}", holds(LONG, budget));
 }
 
-/// Workers die, stall, come back, give back and put off; answers get lost.
+/// Workers die, stall, come back, and repeat what was not answered.
 #[test]
 fn order_holds_whatever_workers_do() {
     let budget = Budget {
         crashes: 1,
+        unclear: 1,
         suspicions: 1,
         renewals: 1,
-        unclear: 1,
-        unsteady: 1,
         ..CALM
     };
-    holds("workers", World::new(&[true, true, false], budget));
+    println!("workers: {:?}", holds(SHORT, budget));
 }
 
-/// A little of everything at once, on one chain.
+/// A little of everything at once.
 #[test]
 fn order_holds_when_everything_goes_wrong_at_once() {
     let budget = Budget {
         crashes: 1,
         unclear: 1,
         losses: 1,
-        doubles: 1,
-        needless_offers: 0,
         suspicions: 1,
-        renewals: 0,
         unsteady: 1,
         clients: 1,
+        ..CALM
     };
-    holds("everything", World::new(&[true, true], budget));
+    println!("everything: {:?}", holds(PAIR, budget));
 }
 
 /// The check can fail: with one rule broken at a time, it does.
 #[test]
 fn a_broken_rule_is_noticed() {
-    let everything = Budget {
-        crashes: 1,
-        unclear: 0,
-        losses: 0,
-        doubles: 1,
-        needless_offers: 0,
-        suspicions: 1,
-        renewals: 1,
-        unsteady: 1,
-        clients: 2,
-    };
-    for (mutation, complaint) in [
-        (Mutation::ConfirmIgnoresStamp, "nothing will offer"),
-        (Mutation::NobodyIsPromoted, "nothing will offer"),
-        (Mutation::ClaimIgnoresOrder, "before"),
-        (Mutation::WriteIgnoresFence, "stale"),
-        (Mutation::TakeOverIgnoresBeat, "moved"),
-        (Mutation::RelaySleeps, "at rest"),
-        (Mutation::NobodyWatches, "at rest"),
+    for (mutation, budget, complaint) in [
+        (
+            Mutation::ConfirmIgnoresStamp,
+            Budget {
+                crashes: 1,
+                clients: 2,
+                ..CALM
+            },
+            "nothing will offer",
+        ),
+        (Mutation::NobodyIsPromoted, CALM, "nothing will offer"),
+        (
+            Mutation::ClaimIgnoresOrder,
+            Budget {
+                forgeries: 1,
+                ..CALM
+            },
+            "before",
+        ),
+        (
+            Mutation::WriteIgnoresFence,
+            Budget {
+                suspicions: 1,
+                ..CALM
+            },
+            "stale",
+        ),
+        (
+            Mutation::TakeOverIgnoresBeat,
+            Budget {
+                suspicions: 1,
+                renewals: 1,
+                ..CALM
+            },
+            "moved",
+        ),
+        (
+            Mutation::RelaySleeps,
+            Budget { crashes: 1, ..CALM },
+            "at rest",
+        ),
+        (
+            Mutation::NobodyWatches,
+            Budget { crashes: 1, ..CALM },
+            "at rest",
+        ),
     ] {
-        let world = World::new(&[true, true], everything).broken_by(mutation);
+        let world = World::new(PAIR, budget).broken_by(mutation);
         let violation = explore(world).expect_err("a broken rule must be noticed");
         println!("{mutation:?}: {violation}");
-        assert!(
-            violation.what.contains(complaint),
-            "{mutation:?}: {violation}"
-        );
+        let what = &violation.what;
+        assert!(what.contains(complaint), "{mutation:?}: {violation}");
     }
 }
 
-fn holds(name: &str, world: World) {
-    match explore(world) {
-        Ok(found) => println!("{name}: {found:?}"),
-        Err(violation) => panic!("{name}: {violation}"),
-    }
+fn holds(script: &[bool], budget: Budget) -> Found {
+    let found = explore(World::new(script, budget));
+    found.unwrap_or_else(|violation| unreachable!("{violation}"))
 }

@@ -5,7 +5,7 @@
 
 /// Which rule is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
+pub(crate) enum Mutation {
     /// None.
     None,
     /// A confirm removes whatever entry there is, not just the one that was

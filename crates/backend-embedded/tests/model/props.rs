@@ -12,18 +12,18 @@ use drumline_protocol::{
 use uuid::Uuid;
 
 /// Time stands still: whatever waits for a time is due whenever due acts.
-pub const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
 /// The one chain.
-pub const CHAIN: ChainKey = ChainKey::from_bytes([7; 16]);
+pub(crate) const CHAIN: ChainKey = ChainKey::from_bytes([7; 16]);
 
 /// Where everything happens.
-pub fn partition() -> Partition {
+pub(crate) fn partition() -> Partition {
     Partition::new(0)
 }
 
 /// The operation with this number.
-pub fn operation(number: u8, in_chain: bool, commit: CommitId) -> NewOperation {
+pub(crate) fn operation(number: u8, in_chain: bool, commit: CommitId) -> NewOperation {
     let rules = Rules {
         operation_type: OperationType::DEFAULT,
         chain: in_chain.then_some(CHAIN),
@@ -60,7 +60,7 @@ pub fn operation(number: u8, in_chain: bool, commit: CommitId) -> NewOperation {
 }
 
 /// What a claim takes its lock with. Guards compare fences, never owners.
-pub fn taking() -> Guard {
+pub(crate) fn taking() -> Guard {
     Guard::Taking {
         owner: MemberId(Uuid::nil()),
         lease: Duration::from_secs(10),

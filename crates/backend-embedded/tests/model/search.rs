@@ -10,24 +10,25 @@ use crate::world::World;
 
 /// What was found where nothing was wrong.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Found {
+#[expect(dead_code, reason = "it is printed, for people")]
+pub(crate) struct Found {
     /// Different worlds.
-    pub worlds: usize,
+    worlds: usize,
     /// Ways from one to another.
-    pub steps: usize,
-    /// Worlds at rest.
-    pub at_rest: usize,
+    steps: usize,
+    /// Worlds at rest. Every world can come to one without a further mishap.
+    at_rest: usize,
     /// Steps to the farthest world.
-    pub depth: usize,
+    depth: usize,
 }
 
 /// A rule was broken.
 #[derive(Clone, Debug)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// Which, and by which operation.
-    pub what: String,
+    pub(crate) what: String,
     /// How it came to that.
-    pub trace: Vec<Action>,
+    trace: Vec<Action>,
 }
 
 impl fmt::Display for Violation {
@@ -40,57 +41,113 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Where each known world was reached from.
-type Origins = HashMap<Fingerprint, Option<(Fingerprint, Action)>>;
-
 /// Walks through all worlds that can be reached.
-pub fn explore(start: World) -> Result<Found, Violation> {
-    let mut found = Found::default();
-    let mut origins = Origins::new();
+pub(crate) fn explore(start: World) -> Result<Found, Violation> {
+    let mut atlas = Atlas::default();
     let mut ahead = VecDeque::new();
-    origins.insert(start.fingerprint(), None);
-    ahead.push_back((start, 0));
-    while let Some((world, depth)) = ahead.pop_front() {
-        let here = world.fingerprint();
-        let story = |what, last: Option<Action>| Violation {
-            what,
-            trace: trace(&origins, here, last),
-        };
-        found.worlds += 1;
-        found.depth = depth;
-        let mut actions = world.progress();
-        if actions.is_empty() {
-            found.at_rest += 1;
-            world.check_at_rest().map_err(|what| story(what, None))?;
+    let mut resting = Vec::new();
+    let mut steps = 0;
+    ahead.extend(atlas.enter(start.fingerprint(), None).map(|at| (at, start)));
+    while let Some((here, world)) = ahead.pop_front() {
+        let progress = world.progress();
+        if progress.is_empty() {
+            resting.push(here);
+            let settled = world.check_at_rest();
+            settled.map_err(|what| atlas.story(here, None, what))?;
         }
-        actions.extend(world.mishaps());
-        let mut new = Vec::new();
-        for action in actions {
-            found.steps += 1;
+        let mishaps = world.mishaps();
+        let going_on = progress.into_iter().map(|action| (action, true));
+        for (action, goes_on) in going_on.chain(mishaps.into_iter().map(|one| (one, false))) {
+            steps += 1;
             let next = world.after(action);
-            let next = next.map_err(|what| story(what, Some(action)))?;
-            next.check().map_err(|what| story(what, Some(action)))?;
-            new.push((action, next));
-        }
-        for (action, next) in new {
-            let there = next.fingerprint();
-            if !origins.contains_key(&there) {
-                origins.insert(there, Some((here, action)));
-                ahead.push_back((next, depth + 1));
+            let next = next.map_err(|what| atlas.story(here, Some(action), what))?;
+            let print = next.fingerprint();
+            if goes_on {
+                atlas.note_progress(here, print);
+            }
+            if let Some(there) = atlas.enter(print, Some((here, action))) {
+                let right = next.check();
+                right.map_err(|what| atlas.story(here, Some(action), what))?;
+                ahead.push_back((there, next));
             }
         }
     }
-    Ok(found)
+    atlas.check_all_can_rest(&resting)?;
+    Ok(Found {
+        worlds: atlas.places.len(),
+        steps,
+        at_rest: resting.len(),
+        depth: atlas.depth(),
+    })
 }
 
-/// The actions from the start to a world, and one more.
-fn trace(origins: &Origins, to: Fingerprint, last: Option<Action>) -> Vec<Action> {
-    let mut trace: Vec<Action> = last.into_iter().collect();
-    let mut at = to;
-    while let Some(Some((from, action))) = origins.get(&at) {
-        trace.push(*action);
-        at = *from;
+/// All known worlds, by number, and the ways between them.
+#[derive(Default)]
+struct Atlas {
+    numbers: HashMap<Fingerprint, usize>,
+    /// How each was first reached.
+    places: Vec<Option<(usize, Action)>>,
+    /// From where each is reached when nothing goes wrong.
+    before: HashMap<Fingerprint, Vec<usize>>,
+}
+
+impl Atlas {
+    /// The number of a world that is new.
+    fn enter(&mut self, print: Fingerprint, from: Option<(usize, Action)>) -> Option<usize> {
+        if self.numbers.contains_key(&print) {
+            return None;
+        }
+        let number = self.places.len();
+        self.numbers.insert(print, number);
+        self.places.push(from);
+        Some(number)
     }
-    trace.reverse();
-    trace
+
+    fn note_progress(&mut self, from: usize, to: Fingerprint) {
+        self.before.entry(to).or_default().push(from);
+    }
+
+    /// Whether from every world one at rest can be reached, with no help from
+    /// mishaps: if not, something goes round in circles for ever.
+    fn check_all_can_rest(&self, resting: &[usize]) -> Result<(), Violation> {
+        let mut prints = vec![None; self.places.len()];
+        for (print, number) in &self.numbers {
+            prints[*number] = Some(*print);
+        }
+        let mut can = vec![false; self.places.len()];
+        let mut ahead = resting.to_vec();
+        while let Some(number) = ahead.pop() {
+            if !std::mem::replace(&mut can[number], true) {
+                let before = prints[number].and_then(|print| self.before.get(&print));
+                ahead.extend(before.into_iter().flatten());
+            }
+        }
+        match can.iter().position(|can| !can) {
+            None => Ok(()),
+            Some(stuck) => Err(self.story(stuck, None, "it never comes to rest".to_owned())),
+        }
+    }
+
+    /// The actions from the start to a world, and one more.
+    fn story(&self, to: usize, last: Option<Action>, what: String) -> Violation {
+        let mut trace: Vec<Action> = last.into_iter().collect();
+        trace.extend(self.back_from(to));
+        trace.reverse();
+        Violation { what, trace }
+    }
+
+    fn depth(&self) -> usize {
+        // Numbers are given breadth first: the last is among the farthest.
+        self.back_from(self.places.len().saturating_sub(1)).count()
+    }
+
+    /// The actions from a world back to the start.
+    fn back_from(&self, to: usize) -> impl Iterator<Item = Action> {
+        let mut at = to;
+        std::iter::from_fn(move || {
+            let (from, action) = self.places[at]?;
+            at = from;
+            Some(action)
+        })
+    }
 }

@@ -1,27 +1,24 @@
 //! Makes an action happen, with the real transitions and the real store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use drumline_backend::store::{Commit, Committed, Created, Done, Guard, Renewal, Stamp};
+use drumline_backend::store::{Commit, Created, Guard, Stamp};
 use drumline_backend_embedded::State;
-use drumline_protocol::transition::{At, ChainEffect, Refused};
-use drumline_protocol::{
-    ErrorCode, Event, Fault, Fence, Header, Jitter, OperationId, Status, apply,
-};
+use drumline_protocol::transition::{At, Refused};
+use drumline_protocol::{CommitId, Event, Header, OperationId, apply};
 
-use crate::action::{Action, Ending, Next, Request};
+use crate::action::{Action, Request};
 use crate::mutation::Mutation;
-use crate::props::{NOW, operation, taking};
-use crate::world::{Message, Publication, Suspect, Worker, World};
+use crate::props::{NOW, operation};
+use crate::world::{Message, Suspect, Worker, World};
 
 /// A rule that was broken in the very step, where no later world would show it.
-pub type Broken = String;
+pub(crate) type Broken = String;
 
 impl World {
     /// The world after an action that [`World::progress`] or
     /// [`World::mishaps`] has offered.
-    pub fn after(&self, action: Action) -> Result<Self, Broken> {
+    pub(crate) fn after(&self, action: Action) -> Result<Self, Broken> {
         let mut world = self.clone();
         match action {
             Action::Create => world.create(false),
@@ -32,6 +29,8 @@ impl World {
             Action::Publish(at) => {
                 world.publications[at].published = true;
                 let message = world.publications[at].message.clone();
+                let offer = (message.id, message.stamp);
+                world.lost.retain(|lost| *lost != offer);
                 world.broker.push(message);
             }
             Action::Confirm(at) => world.confirm(at),
@@ -46,7 +45,7 @@ impl World {
             Action::Lose(at) => {
                 world.budget.losses -= 1;
                 let message = world.broker.swap_remove(at);
-                if !world.on_its_way(message.id, message.stamp) {
+                if !world.in_broker(message.id, message.stamp) {
                     world.lost.push((message.id, message.stamp));
                 }
             }
@@ -54,6 +53,12 @@ impl World {
                 world.budget.doubles -= 1;
                 let message = world.broker[at].clone();
                 world.broker.push(message);
+            }
+            Action::Forge(id) => {
+                world.budget.forgeries -= 1;
+                let header = Arc::new(world.header(id).clone());
+                let stamp = Stamp(0);
+                world.broker.push(Message { id, header, stamp });
             }
             Action::Deliver { worker, message } => {
                 let message = world.broker.swap_remove(message);
@@ -109,10 +114,51 @@ impl World {
                 world.reoffer(id);
             }
         }
+        world.forget_what_came_too_late();
         Ok(world)
     }
 
-    fn store(&mut self) -> &mut State {
+    /// Drops what can make no difference any more, now or later: offers of what
+    /// is Completed, and confirms of entries that are gone. Fewer worlds, and
+    /// none that behaves differently is lost. Each is shown to make no
+    /// difference before it is dropped.
+    fn forget_what_came_too_late(&mut self) {
+        if self.mutation != Mutation::None {
+            return;
+        }
+        let header = |id| self.store.header(id).expect("it was created");
+        let over = |message: &Message| {
+            let claim = Event::Claim {
+                host: String::new(),
+            };
+            let at = At {
+                now: NOW,
+                commit: CommitId(0),
+            };
+            let header = header(message.id);
+            header.completed_on.is_some() && apply(header, claim, at).is_err()
+        };
+        self.publications.retain(|publication| {
+            let Message { id, stamp, .. } = publication.message;
+            let entry = self.store.dispatch_entry(id);
+            if publication.published && entry != Some(stamp) {
+                let mut store = State::clone(&self.store);
+                store.dispatched(id, stamp);
+                return store.dispatch_entry(id) != entry;
+            }
+            publication.published || !over(&publication.message)
+        });
+        self.broker.retain(|message| !over(message));
+        for worker in &mut self.workers {
+            if let Worker::Offered { message, .. } = worker
+                && over(message)
+            {
+                *worker = Worker::Idle;
+            }
+        }
+    }
+
+    pub(crate) fn store(&mut self) -> &mut State {
         Arc::make_mut(&mut self.store)
     }
 
@@ -121,8 +167,9 @@ impl World {
         let again = std::mem::replace(&mut self.creation_unclear, unclear);
         let number = self.created.len() - usize::from(again);
         // Its name follows from its number, so that a repetition is one.
-        let name = drumline_protocol::CommitId(u64::MAX - number as u64);
-        let new = operation(number as u8, self.script[number], name);
+        let small = u8::try_from(number).expect("there are few");
+        let name = CommitId(u64::MAX - u64::from(small));
+        let new = operation(small, self.script[number], name);
         let id = new.id;
         if !again {
             self.created.push(id);
@@ -137,251 +184,15 @@ impl World {
 
     fn confirm(&mut self, at: usize) {
         let Message { id, stamp, .. } = self.publications.swap_remove(at).message;
-        let stamp = match self.mutation {
-            Mutation::ConfirmIgnoresStamp => self.store.dispatch_entry(id).unwrap_or(stamp),
-            _ => stamp,
+        let stamp = if self.mutation == Mutation::ConfirmIgnoresStamp {
+            self.store.dispatch_entry(id).unwrap_or(stamp)
+        } else {
+            stamp
         };
         self.store().dispatched(id, stamp);
     }
 
-    /// Claims what a worker has in hand, or repeats its claim.
-    fn claim(&mut self, at: usize, unclear: bool) {
-        let worker = std::mem::replace(&mut self.workers[at], Worker::Idle);
-        let (message, from_broker, first) = match worker {
-            Worker::Offered {
-                message,
-                from_broker,
-            } => {
-                let claim = self.claim_commit(message.id, &message.header);
-                (message, from_broker, claim)
-            }
-            Worker::ClaimUnclear {
-                message,
-                from_broker,
-                commit,
-            } => (message, from_broker, Some(Commit::clone(&commit))),
-            Worker::Idle | Worker::Running { .. } | Worker::FinishUnclear { .. } => {
-                unreachable!("it has nothing to claim")
-            }
-        };
-        let id = message.id;
-        let mut next = first;
-        while let Some(commit) = next {
-            let sent = commit.clone();
-            let answer = self.store().commit(commit, NOW);
-            if unclear {
-                self.workers[at] = Worker::ClaimUnclear {
-                    message,
-                    from_broker,
-                    commit: Arc::new(sent),
-                };
-                return;
-            }
-            next = match answer {
-                Committed::Done(done) => {
-                    let fence = done.fence.expect("a claim takes a lock");
-                    self.workers[at] = Worker::Running { id, fence };
-                    None
-                }
-                // Parked, or it is not the caller's: the message is done with.
-                Committed::NotHead | Committed::Fenced | Committed::Missing => None,
-                Committed::Conflict(header) => self.claim_commit(id, &header),
-            };
-        }
-    }
-
-    /// The commit of a claim; `None` where the header says that it is too late.
-    fn claim_commit(&mut self, id: OperationId, seen: &Header) -> Option<Commit> {
-        let event = Event::Claim {
-            host: String::new(),
-        };
-        let mut commit = self.decided(id, seen, event, taking()).ok()?;
-        if self.mutation == Mutation::ClaimIgnoresOrder {
-            commit.effects.chain = ChainEffect::Keep;
-        }
-        Some(commit)
-    }
-
-    /// A handler ends, and its worker writes that down.
-    fn finish(&mut self, at: usize, ending: Ending, next: Next) -> Result<(), Broken> {
-        let worker = std::mem::replace(&mut self.workers[at], Worker::Idle);
-        let (id, fence, commit) = match worker {
-            Worker::Running { id, fence } => {
-                if ending != Ending::Well {
-                    self.budget.unsteady -= 1;
-                }
-                (id, fence, self.ending_commit(id, fence, ending))
-            }
-            Worker::FinishUnclear { fence, commit } => {
-                (commit.id, fence, Some(Commit::clone(&commit)))
-            }
-            Worker::Idle | Worker::Offered { .. } | Worker::ClaimUnclear { .. } => {
-                unreachable!("it runs nothing")
-            }
-        };
-        let Some(commit) = commit else {
-            return Ok(());
-        };
-        let again = self.header(id).commit == commit.header.commit;
-        let answer = match self.holder_commit(commit, fence, again)? {
-            // Somebody asked it to stop meanwhile, or took it away.
-            Committed::Conflict(_) => match self.ending_commit(id, fence, Ending::Well) {
-                Some(commit) => self.holder_commit(commit, fence, false)?,
-                None => return Ok(()),
-            },
-            answer @ (Committed::Done(_)
-            | Committed::NotHead
-            | Committed::Fenced
-            | Committed::Missing) => answer,
-        };
-        let Committed::Done(done) = answer else {
-            return Ok(());
-        };
-        let promoted = done.promoted.as_ref().map(|head| Message {
-            id: head.operation.id,
-            header: Arc::new(head.operation.header.clone()),
-            stamp: head.stamp,
-        });
-        match (promoted, next) {
-            (Some(message), Next::GoesOn) if self.mutation != Mutation::NobodyIsPromoted => {
-                self.workers[at] = Worker::Offered {
-                    message,
-                    from_broker: false,
-                };
-            }
-            _ => self.follow_up(id, &done),
-        }
-        Ok(())
-    }
-
-    fn finish_unclear(&mut self, at: usize) -> Result<(), Broken> {
-        let Worker::Running { id, fence } = self.workers[at] else {
-            unreachable!("it runs nothing");
-        };
-        let Some(commit) = self.ending_commit(id, fence, Ending::Well) else {
-            self.workers[at] = Worker::Idle;
-            return Ok(());
-        };
-        let sent = Arc::new(commit.clone());
-        self.holder_commit(commit, fence, false)?;
-        self.workers[at] = Worker::FinishUnclear {
-            fence,
-            commit: sent,
-        };
-        Ok(())
-    }
-
-    /// The commit of a handler's end; `None` where the header says that it is
-    /// not its to end any more.
-    fn ending_commit(&mut self, id: OperationId, fence: Fence, ending: Ending) -> Option<Commit> {
-        let seen = self.header(id).clone();
-        let event = match (ending, seen.status) {
-            (Ending::Release, _) => Event::Release,
-            (_, Status::Pausing | Status::Canceling) => Event::Stopped,
-            (Ending::Retry, _) => Event::Retry {
-                fault: Fault::new(ErrorCode::NETWORK_ERROR, "", ""),
-                after: Some(Duration::ZERO),
-                jitter: Jitter(0),
-            },
-            (Ending::Well, _) => Event::Succeed,
-        };
-        self.decided(id, &seen, event, Guard::Holder(fence)).ok()
-    }
-
-    /// A write of a holder. It must not be made for anybody else.
-    fn holder_commit(
-        &mut self,
-        mut commit: Commit,
-        fence: Fence,
-        again: bool,
-    ) -> Result<Committed, Broken> {
-        let id = commit.id;
-        let current = self.store.lock(id).map(|held| held.fence);
-        if let (Mutation::WriteIgnoresFence, Some(current)) = (self.mutation, current) {
-            commit.guard = Guard::Holder(current);
-        }
-        let answer = self.store().commit(commit, NOW);
-        if matches!(answer, Committed::Done(_)) && !again && current != Some(fence) {
-            return Err(format!("{id}: a stale holder has written"));
-        }
-        Ok(answer)
-    }
-
-    fn renew(&mut self, at: usize) {
-        self.budget.renewals -= 1;
-        let Worker::Running { id, fence } = self.workers[at] else {
-            unreachable!("it holds nothing");
-        };
-        match self.store().renew(id, fence) {
-            Renewal::Held { .. } => {}
-            Renewal::Lost => self.workers[at] = Worker::Idle,
-        }
-    }
-
-    fn worker_dies(&mut self, at: usize) {
-        self.budget.crashes -= 1;
-        match std::mem::replace(&mut self.workers[at], Worker::Idle) {
-            Worker::Offered {
-                message,
-                from_broker: true,
-            }
-            | Worker::ClaimUnclear {
-                message,
-                from_broker: true,
-                ..
-            } => self.broker.push(message),
-            Worker::Idle
-            | Worker::Offered { .. }
-            | Worker::ClaimUnclear { .. }
-            | Worker::Running { .. }
-            | Worker::FinishUnclear { .. } => {}
-        }
-    }
-
-    fn take_over_suspect(&mut self) -> Result<(), Broken> {
-        let Some(suspect) = self.suspect.take() else {
-            return Ok(());
-        };
-        let Some(held) = self.store.lock(suspect.id).copied() else {
-            return Ok(());
-        };
-        let moved = (held.fence, held.beat) != (suspect.fence, suspect.beat);
-        let guard = match self.mutation {
-            Mutation::TakeOverIgnoresBeat => Guard::Holder(held.fence),
-            _ => Guard::Watched {
-                fence: suspect.fence,
-                beat: suspect.beat,
-            },
-        };
-        let before = self.header(suspect.id).version;
-        self.manage(suspect.id, Event::LeaseExpired, guard);
-        if moved && self.header(suspect.id).version != before {
-            return Err(format!(
-                "{}: taken over though its lock has moved",
-                suspect.id
-            ));
-        }
-        Ok(())
-    }
-
-    fn reoffer(&mut self, id: OperationId) {
-        let seen = self.store.last_offer(id).unwrap_or(Stamp(0));
-        let stamp = self.store().reoffer(id, seen, Duration::ZERO, NOW);
-        self.offer(id, stamp);
-    }
-
-    /// A manager makes something happen to an operation, from what it reads.
-    fn manage(&mut self, id: OperationId, event: Event, guard: Guard) {
-        let seen = self.header(id).clone();
-        let Ok(commit) = self.decided(id, &seen, event, guard) else {
-            return;
-        };
-        if let Committed::Done(done) = self.store().commit(commit, NOW) {
-            self.follow_up(id, &done);
-        }
-    }
-
-    fn decided(
+    pub(crate) fn decided(
         &mut self,
         id: OperationId,
         seen: &Header,
@@ -393,33 +204,5 @@ impl World {
             commit: self.commit_id(),
         };
         Ok(Commit::new(id, seen, &apply(seen, event, at)?, guard))
-    }
-
-    /// Whoever made a commit publishes what it put into the dispatch set.
-    fn follow_up(&mut self, id: OperationId, done: &Done) {
-        self.offer(id, done.offer);
-        let Some(head) = &done.promoted else {
-            return;
-        };
-        if self.mutation == Mutation::NobodyIsPromoted {
-            self.store().dispatched(head.operation.id, head.stamp);
-        } else {
-            self.offer(head.operation.id, Some(head.stamp));
-        }
-    }
-
-    fn offer(&mut self, id: OperationId, stamp: Option<Stamp>) {
-        let Some(stamp) = stamp else {
-            return;
-        };
-        let message = Message {
-            id,
-            header: Arc::new(self.header(id).clone()),
-            stamp,
-        };
-        self.publications.push(Publication {
-            message,
-            published: false,
-        });
     }
 }

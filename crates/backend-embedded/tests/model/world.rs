@@ -9,53 +9,53 @@ use drumline_protocol::{CommitId, Fence, Header, OperationId, PartitionCount};
 use crate::mutation::Mutation;
 
 /// Workers of a world; each runs one operation at a time.
-pub const WORKERS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
 
 /// Everything that decides about what can happen next.
 #[derive(Clone)]
-pub struct World {
-    pub store: Arc<State>,
+pub(crate) struct World {
+    pub(crate) store: Arc<State>,
     /// The operations of the scenario, in the order of their creation: whether
     /// each belongs to the one chain.
-    pub script: Arc<[bool]>,
+    pub(crate) script: Arc<[bool]>,
     /// Those that were created.
-    pub created: Vec<OperationId>,
+    pub(crate) created: Vec<OperationId>,
     /// The last one's creation was not answered: it is going to be repeated.
-    pub creation_unclear: bool,
-    pub publications: Vec<Publication>,
+    pub(crate) creation_unclear: bool,
+    pub(crate) publications: Vec<Publication>,
     /// Messages in the broker, in no order.
-    pub broker: Vec<Message>,
-    pub workers: [Worker; WORKERS],
+    pub(crate) broker: Vec<Message>,
+    pub(crate) workers: [Worker; WORKERS],
     /// A lock that a watcher believes to stand still.
-    pub suspect: Option<Suspect>,
+    pub(crate) suspect: Option<Suspect>,
     /// Offers whose message was lost: reconciliation is to repair them.
-    pub lost: Vec<(OperationId, Stamp)>,
-    pub budget: Budget,
+    pub(crate) lost: Vec<(OperationId, Stamp)>,
+    pub(crate) budget: Budget,
     /// The last commit's name.
-    pub commits: u64,
-    pub mutation: Mutation,
+    pub(crate) commits: u64,
+    pub(crate) mutation: Mutation,
 }
 
 /// An offer on its way to the broker.
 #[derive(Clone)]
-pub struct Publication {
-    pub message: Message,
+pub(crate) struct Publication {
+    pub(crate) message: Message,
     /// The broker has it; the confirm is on its way back.
-    pub published: bool,
+    pub(crate) published: bool,
 }
 
 /// A message, or the promotion that a worker goes on with.
 #[derive(Clone)]
-pub struct Message {
-    pub id: OperationId,
-    pub header: Arc<Header>,
+pub(crate) struct Message {
+    pub(crate) id: OperationId,
+    pub(crate) header: Arc<Header>,
     /// Which offer it is. Real messages do not say; only the invariants ask.
-    pub stamp: Stamp,
+    pub(crate) stamp: Stamp,
 }
 
 /// What a worker is at.
 #[derive(Clone)]
-pub enum Worker {
+pub(crate) enum Worker {
     Idle,
     /// It has an offer in hand and has not claimed it.
     Offered {
@@ -83,38 +83,40 @@ pub enum Worker {
 
 /// A lock as a watcher saw it.
 #[derive(Clone, Copy)]
-pub struct Suspect {
-    pub id: OperationId,
-    pub fence: Fence,
-    pub beat: u64,
+pub(crate) struct Suspect {
+    pub(crate) id: OperationId,
+    pub(crate) fence: Fence,
+    pub(crate) beat: u64,
 }
 
 /// How often each thing that need not happen may happen.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// A worker or a publisher dies.
-    pub crashes: u8,
+    pub(crate) crashes: u8,
     /// The answer to a create, a claim or a completion is lost.
-    pub unclear: u8,
+    pub(crate) unclear: u8,
     /// The broker loses a message.
-    pub losses: u8,
+    pub(crate) losses: u8,
     /// The broker doubles a message.
-    pub doubles: u8,
+    pub(crate) doubles: u8,
+    /// Somebody sends a message about an operation that is parked.
+    pub(crate) forgeries: u8,
     /// Reconciliation offers again what the broker still has.
-    pub needless_offers: u8,
+    pub(crate) needless_offers: u8,
     /// A watcher believes a living worker dead.
-    pub suspicions: u8,
+    pub(crate) suspicions: u8,
     /// A worker renews its lock.
-    pub renewals: u8,
+    pub(crate) renewals: u8,
     /// A handler asks for a retry, or a worker gives an operation back.
-    pub unsteady: u8,
+    pub(crate) unsteady: u8,
     /// A client pauses, resumes, postpones or cancels.
-    pub clients: u8,
+    pub(crate) clients: u8,
 }
 
 impl World {
     /// An empty world in which these operations are going to be created.
-    pub fn new(script: &[bool], budget: Budget) -> Self {
+    pub(crate) fn new(script: &[bool], budget: Budget) -> Self {
         Self {
             store: Arc::new(State::new(PartitionCount::DEFAULT)),
             script: script.into(),
@@ -132,29 +134,50 @@ impl World {
     }
 
     /// The same world with a rule broken.
-    pub fn broken_by(self, mutation: Mutation) -> Self {
+    pub(crate) fn broken_by(self, mutation: Mutation) -> Self {
         Self { mutation, ..self }
     }
 
     /// The header of an operation that was created.
-    pub fn header(&self, id: OperationId) -> &Header {
+    pub(crate) fn header(&self, id: OperationId) -> &Header {
         self.store.header(id).expect("nothing is ever deleted here")
     }
 
     /// Whether a message about this offer, or a copy of it, is still somewhere.
-    pub fn on_its_way(&self, id: OperationId, stamp: Stamp) -> bool {
+    pub(crate) fn on_its_way(&self, id: OperationId, stamp: Stamp) -> bool {
         let is = |message: &Message| message.id == id && message.stamp == stamp;
         let in_hand = |worker: &Worker| match worker {
             Worker::Offered { message, .. } | Worker::ClaimUnclear { message, .. } => is(message),
             Worker::Idle | Worker::Running { .. } | Worker::FinishUnclear { .. } => false,
         };
         self.broker.iter().any(is)
-            || self.publications.iter().any(|one| is(&one.message))
+            || self
+                .publications
+                .iter()
+                .any(|one| !one.published && is(&one.message))
             || self.workers.iter().any(in_hand)
     }
 
+    /// Whether the broker has, or would get back, a copy of this offer.
+    pub(crate) fn in_broker(&self, id: OperationId, stamp: Stamp) -> bool {
+        let is = |message: &Message| message.id == id && message.stamp == stamp;
+        let unacknowledged = |worker: &Worker| match worker {
+            Worker::Offered {
+                message,
+                from_broker,
+            }
+            | Worker::ClaimUnclear {
+                message,
+                from_broker,
+                ..
+            } => *from_broker && is(message),
+            Worker::Idle | Worker::Running { .. } | Worker::FinishUnclear { .. } => false,
+        };
+        self.broker.iter().any(is) || self.workers.iter().any(unacknowledged)
+    }
+
     /// Whether anybody alive holds, or may turn out to hold, this lock.
-    pub fn is_alive(&self, id: OperationId, fence: Fence) -> bool {
+    pub(crate) fn is_alive(&self, id: OperationId, fence: Fence) -> bool {
         let committed = |commit: &Commit| self.header(id).commit == commit.header.commit;
         self.workers.iter().any(|worker| match worker {
             Worker::Idle | Worker::Offered { .. } => false,
@@ -166,7 +189,7 @@ impl World {
     }
 
     /// A fresh name for a commit.
-    pub fn commit_id(&mut self) -> CommitId {
+    pub(crate) fn commit_id(&mut self) -> CommitId {
         self.commits += 1;
         CommitId(self.commits)
     }

@@ -66,7 +66,7 @@ pub async fn a_lane_keeps_its_order(harness: &dyn BrokerHarness) {
 /// keep their order.
 pub async fn a_lane_takes_from_several_publishers(harness: &dyn BrokerHarness) {
     const PUBLISHERS: u64 = 4;
-    const EACH: u64 = 50;
+    const EACH: u64 = 25;
     let mut tasks = JoinSet::new();
     for publisher in 0..PUBLISHERS {
         let broker = harness.connect().await;

@@ -1,0 +1,86 @@
+//! What managers do: take over, offer again, serve clients, publish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::store::{Committed, Done, Guard, Stamp};
+use drumline_protocol::{Event, OperationId};
+
+use crate::mutation::Mutation;
+use crate::props::NOW;
+use crate::step::Broken;
+use crate::world::{Message, Publication, World};
+
+impl World {
+    pub(crate) fn take_over_suspect(&mut self) -> Result<(), Broken> {
+        let Some(suspect) = self.suspect.take() else {
+            return Ok(());
+        };
+        let Some(held) = self.store.lock(suspect.id).copied() else {
+            return Ok(());
+        };
+        let moved = (held.fence, held.beat) != (suspect.fence, suspect.beat);
+        let guard = if self.mutation == Mutation::TakeOverIgnoresBeat {
+            Guard::Holder(held.fence)
+        } else {
+            Guard::Watched {
+                fence: suspect.fence,
+                beat: suspect.beat,
+            }
+        };
+        let before = self.header(suspect.id).version;
+        self.manage(suspect.id, Event::LeaseExpired, guard);
+        if moved && self.header(suspect.id).version != before {
+            return Err(format!(
+                "{}: taken over though its lock has moved",
+                suspect.id
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn reoffer(&mut self, id: OperationId) {
+        let seen = self.store.last_offer(id).unwrap_or(Stamp(0));
+        let stamp = self.store().reoffer(id, seen, Duration::ZERO, NOW);
+        self.offer(id, stamp);
+    }
+
+    /// A manager makes something happen to an operation, from what it reads.
+    pub(crate) fn manage(&mut self, id: OperationId, event: Event, guard: Guard) {
+        let seen = self.header(id).clone();
+        let Ok(commit) = self.decided(id, &seen, event, guard) else {
+            return;
+        };
+        if let Committed::Done(done) = self.store().commit(commit, NOW) {
+            self.follow_up(id, &done);
+        }
+    }
+
+    /// Whoever made a commit publishes what it put into the dispatch set.
+    pub(crate) fn follow_up(&mut self, id: OperationId, done: &Done) {
+        self.offer(id, done.offer);
+        let Some(head) = &done.promoted else {
+            return;
+        };
+        if self.mutation == Mutation::NobodyIsPromoted {
+            self.store().dispatched(head.operation.id, head.stamp);
+        } else {
+            self.offer(head.operation.id, Some(head.stamp));
+        }
+    }
+
+    pub(crate) fn offer(&mut self, id: OperationId, stamp: Option<Stamp>) {
+        let Some(stamp) = stamp else {
+            return;
+        };
+        let message = Message {
+            id,
+            header: Arc::new(self.header(id).clone()),
+            stamp,
+        };
+        self.publications.push(Publication {
+            message,
+            published: false,
+        });
+    }
+}

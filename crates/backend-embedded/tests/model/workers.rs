@@ -1,0 +1,215 @@
+//! What workers do: claim, finish, renew, die.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::store::{Commit, Committed, Guard, Renewal};
+use drumline_protocol::transition::ChainEffect;
+use drumline_protocol::{ErrorCode, Event, Fault, Fence, Header, Jitter, OperationId, Status};
+
+use crate::action::{Ending, Next};
+use crate::mutation::Mutation;
+use crate::props::{NOW, taking};
+use crate::step::Broken;
+use crate::world::{Message, Worker, World};
+
+impl World {
+    /// Claims what a worker has in hand, or repeats its claim.
+    pub(crate) fn claim(&mut self, at: usize, unclear: bool) {
+        let worker = std::mem::replace(&mut self.workers[at], Worker::Idle);
+        let (message, from_broker, first) = match worker {
+            Worker::Offered {
+                message,
+                from_broker,
+            } => {
+                let claim = self.claim_commit(message.id, &message.header);
+                (message, from_broker, claim)
+            }
+            Worker::ClaimUnclear {
+                message,
+                from_broker,
+                commit,
+            } => (message, from_broker, Some(Commit::clone(&commit))),
+            Worker::Idle | Worker::Running { .. } | Worker::FinishUnclear { .. } => {
+                unreachable!("it has nothing to claim")
+            }
+        };
+        let id = message.id;
+        let mut next = first;
+        while let Some(commit) = next {
+            let sent = commit.clone();
+            let answer = self.store().commit(commit, NOW);
+            if unclear {
+                self.workers[at] = Worker::ClaimUnclear {
+                    message,
+                    from_broker,
+                    commit: Arc::new(sent),
+                };
+                return;
+            }
+            next = match answer {
+                Committed::Done(done) => {
+                    let fence = done.fence.expect("a claim takes a lock");
+                    self.workers[at] = Worker::Running { id, fence };
+                    None
+                }
+                // Parked, or it is not the caller's: the message is done with.
+                Committed::NotHead | Committed::Fenced | Committed::Missing => None,
+                Committed::Conflict(header) => self.claim_commit(id, &header),
+            };
+        }
+    }
+
+    /// The commit of a claim; `None` where the header says that it is too late.
+    pub(crate) fn claim_commit(&mut self, id: OperationId, seen: &Header) -> Option<Commit> {
+        let event = Event::Claim {
+            host: String::new(),
+        };
+        let mut commit = self.decided(id, seen, event, taking()).ok()?;
+        if self.mutation == Mutation::ClaimIgnoresOrder {
+            commit.effects.chain = ChainEffect::Keep;
+        }
+        Some(commit)
+    }
+
+    /// A handler ends, and its worker writes that down.
+    pub(crate) fn finish(&mut self, at: usize, ending: Ending, next: Next) -> Result<(), Broken> {
+        let worker = std::mem::replace(&mut self.workers[at], Worker::Idle);
+        let (id, fence, commit) = match worker {
+            Worker::Running { id, fence } => {
+                if ending != Ending::Well {
+                    self.budget.unsteady -= 1;
+                }
+                (id, fence, self.ending_commit(id, fence, ending))
+            }
+            Worker::FinishUnclear { fence, commit } => {
+                (commit.id, fence, Some(Commit::clone(&commit)))
+            }
+            Worker::Idle | Worker::Offered { .. } | Worker::ClaimUnclear { .. } => {
+                unreachable!("it runs nothing")
+            }
+        };
+        let Some(commit) = commit else {
+            return Ok(());
+        };
+        let again = self.header(id).commit == commit.header.commit;
+        let answer = match self.holder_commit(commit, fence, again)? {
+            // Somebody asked it to stop meanwhile, or took it away.
+            Committed::Conflict(_) => match self.ending_commit(id, fence, Ending::Well) {
+                Some(commit) => self.holder_commit(commit, fence, false)?,
+                None => return Ok(()),
+            },
+            answer @ (Committed::Done(_)
+            | Committed::NotHead
+            | Committed::Fenced
+            | Committed::Missing) => answer,
+        };
+        let Committed::Done(done) = answer else {
+            return Ok(());
+        };
+        let promoted = done.promoted.as_ref().map(|head| Message {
+            id: head.operation.id,
+            header: Arc::new(head.operation.header.clone()),
+            stamp: head.stamp,
+        });
+        let goes_on = next == Next::GoesOn && self.mutation != Mutation::NobodyIsPromoted;
+        if let Some(message) = promoted.filter(|_| goes_on) {
+            self.workers[at] = Worker::Offered {
+                message,
+                from_broker: false,
+            };
+        } else {
+            self.follow_up(id, &done);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish_unclear(&mut self, at: usize) -> Result<(), Broken> {
+        let Worker::Running { id, fence } = self.workers[at] else {
+            unreachable!("it runs nothing");
+        };
+        let Some(commit) = self.ending_commit(id, fence, Ending::Well) else {
+            self.workers[at] = Worker::Idle;
+            return Ok(());
+        };
+        let sent = Arc::new(commit.clone());
+        self.holder_commit(commit, fence, false)?;
+        self.workers[at] = Worker::FinishUnclear {
+            fence,
+            commit: sent,
+        };
+        Ok(())
+    }
+
+    /// The commit of a handler's end; `None` where the header says that it is
+    /// not its to end any more.
+    pub(crate) fn ending_commit(
+        &mut self,
+        id: OperationId,
+        fence: Fence,
+        ending: Ending,
+    ) -> Option<Commit> {
+        let seen = self.header(id).clone();
+        let event = match (ending, seen.status) {
+            (Ending::Release, _) => Event::Release,
+            (_, Status::Pausing | Status::Canceling) => Event::Stopped,
+            (Ending::Retry, _) => Event::Retry {
+                fault: Fault::new(ErrorCode::NETWORK_ERROR, "", ""),
+                after: Some(Duration::ZERO),
+                jitter: Jitter(0),
+            },
+            (Ending::Well, _) => Event::Succeed,
+        };
+        self.decided(id, &seen, event, Guard::Holder(fence)).ok()
+    }
+
+    /// A write of a holder. It must not be made for anybody else.
+    pub(crate) fn holder_commit(
+        &mut self,
+        mut commit: Commit,
+        fence: Fence,
+        again: bool,
+    ) -> Result<Committed, Broken> {
+        let id = commit.id;
+        let current = self.store.lock(id).map(|held| held.fence);
+        if let (Mutation::WriteIgnoresFence, Some(current)) = (self.mutation, current) {
+            commit.guard = Guard::Holder(current);
+        }
+        let answer = self.store().commit(commit, NOW);
+        if matches!(answer, Committed::Done(_)) && !again && current != Some(fence) {
+            return Err(format!("{id}: a stale holder has written"));
+        }
+        Ok(answer)
+    }
+
+    pub(crate) fn renew(&mut self, at: usize) {
+        self.budget.renewals -= 1;
+        let Worker::Running { id, fence } = self.workers[at] else {
+            unreachable!("it holds nothing");
+        };
+        match self.store().renew(id, fence) {
+            Renewal::Held { .. } => {}
+            Renewal::Lost => self.workers[at] = Worker::Idle,
+        }
+    }
+
+    pub(crate) fn worker_dies(&mut self, at: usize) {
+        self.budget.crashes -= 1;
+        match std::mem::replace(&mut self.workers[at], Worker::Idle) {
+            Worker::Offered {
+                message,
+                from_broker: true,
+            }
+            | Worker::ClaimUnclear {
+                message,
+                from_broker: true,
+                ..
+            } => self.broker.push(message),
+            Worker::Idle
+            | Worker::Offered { .. }
+            | Worker::ClaimUnclear { .. }
+            | Worker::Running { .. }
+            | Worker::FinishUnclear { .. } => {}
+        }
+    }
+}
