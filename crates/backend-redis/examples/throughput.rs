@@ -42,6 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ids: Arc::new(Ids::random()),
     };
     println!("{OPERATIONS} operations per line; calls at the same time × operations per call\n");
+    floor(&bench.url).await?;
     for token in [false, true] {
         for (callers, batch) in [(1, 1), (64, 1), (8, 64)] {
             bench.line(token, callers, batch).await?;
@@ -161,6 +162,39 @@ impl Bench {
             },
         }
     }
+}
+
+/// What the machine takes for a script that writes one value, from 64 callers:
+/// the other lines are to be read against it.
+async fn floor(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+    const CALLERS: usize = 64;
+    let connection = redis::Client::open(url)?
+        .get_multiplexed_async_connection()
+        .await?;
+    let script = redis::Script::new("redis.call('SET', KEYS[1], ARGV[1]) return 1");
+    let cpu = cpu(url).await?;
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for caller in 0..CALLERS {
+        let (mut connection, script) = (connection.clone(), script.clone());
+        tasks.spawn(async move {
+            for _ in 0..OPERATIONS / CALLERS {
+                let mut call = script.key(format!("bench-floor:{caller}"));
+                let _: i64 = call.arg("value").invoke_async(&mut connection).await?;
+            }
+            redis::RedisResult::Ok(())
+        });
+    }
+    for done in tasks.join_all().await {
+        done?;
+    }
+    let count = OPERATIONS / CALLERS * CALLERS;
+    let rate = count as f64 / started.elapsed().as_secs_f64();
+    let cost = self::cpu(url).await?.saturating_sub(cpu) / u32::try_from(count)?;
+    println!(
+        "one write, {CALLERS} × 1\n    floor      {rate:>8.0}/s   {cost:>8.1?} of the server each"
+    );
+    Ok(())
 }
 
 /// Runs `step` over all items and prints what it took.

@@ -86,14 +86,12 @@ impl Facts {
                 self.max_memory_policy
             ));
         }
-        if self.mode == "cluster" {
-            objections.push(
-                "it is a node of a Redis Cluster, which this release cannot use: \
-                 point it to a single server"
-                    .to_owned(),
-            );
-        }
-        if self.role != "master" {
+        if self.mode != "standalone" {
+            objections.push(format!(
+                "it runs as {}, which this release cannot use: point Drumline to a single server",
+                self.mode
+            ));
+        } else if self.role != "master" {
             objections.push("it is a replica: point Drumline to its primary".to_owned());
         }
         objections

@@ -8,7 +8,7 @@
 //!
 //! A timeout is not a failure: the server may have done what was asked. Since
 //! every script is harmless to repeat, requests are repeated here until they are
-//! answered or the patience is used up; [`remedy`] says what helps against what.
+//! answered or the patience is used up; [`remedy()`] says what helps against what.
 //! A connection on which nothing at all was heard while a request timed out is
 //! taken for dead; one that is merely slow is kept.
 
@@ -201,13 +201,7 @@ impl Link {
             }
             Err(_) => {}
         }
-        let answers = answered?;
-        for answer in &answers {
-            if let Value::ServerError(error) = answer {
-                return Err(error.clone().into());
-            }
-        }
-        Ok(answers)
+        first_error(answered?)
     }
 
     fn current(&self) -> (u64, Shared<BoxFuture<'static, RedisResult<Live>>>) {
@@ -244,6 +238,16 @@ impl Link {
     }
 }
 
+/// The answers, or the first error among them: requests are repeated together.
+fn first_error(answers: Vec<Value>) -> RedisResult<Vec<Value>> {
+    for answer in &answers {
+        if let Value::ServerError(error) = answer {
+            return Err(error.clone().into());
+        }
+    }
+    Ok(answers)
+}
+
 fn unavailable(what: &str, error: RedisError) -> Error {
     Error::Unavailable {
         message: format!("{what}: {error}"),
@@ -275,7 +279,12 @@ fn connect(
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        SCRIPTS.load().exec_async(&mut connection).await?;
+        let load = SCRIPTS.load();
+        first_error(
+            connection
+                .send_packed_commands(&load, 0, load.len())
+                .await?,
+        )?;
         tracing::debug!("connected to Redis");
         Ok(Live {
             connection,

@@ -27,7 +27,8 @@ pub struct Options {
     /// repeats for nothing. Default 1 s.
     pub response_timeout: Duration,
     /// How long a verb goes on repeating before it says that the store is
-    /// away. Longer rides out a restart, and holds callers as long. Default 5 s.
+    /// away. Longer rides out a restart, and holds callers as long; a store
+    /// that only renews leases wants a fraction of the lease. Default 5 s.
     pub patience: Duration,
 }
 

@@ -45,7 +45,7 @@ local NOTIFY, REMOVE, YES = ('nrw'):byte(1, 3)
 local ended = {}
 
 local function parts(id)
-  return unpack(redis.call('HMGET', RECORD .. id, 'h', 'b', 'r'))
+  return unpack(call('HMGET', RECORD .. id, 'h', 'b', 'r'))
 end
 
 -- The answer to a commit that was made before: what it did then, as far as
@@ -53,17 +53,17 @@ end
 local function made(id, h, lock, chain, offer, wanted)
   local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
   if lock == TAKE then
-    local held = redis.call('HGET', LOCKS, id)
+    local held = call('HGET', LOCKS, id)
     if held then fence = number(held:sub(17, 24)) end
   end
-  if offer == ADD then stamp = tonumber(redis.call('ZSCORE', DISPATCH, id) or 0) end
+  if offer == ADD then stamp = tonumber(call('ZSCORE', DISPATCH, id) or 0) end
   if wanted == YES then
     local _, body, report = parts(id)
     record = { number(h:sub(25, 32)), body, report or '' }
   end
   if chain == LEAVE then
-    local head = redis.call('ZRANGE', CHAIN .. h:sub(42, 57), 0, 0)[1]
-    local entry = head and redis.call('ZSCORE', DISPATCH, head)
+    local head = call('ZRANGE', CHAIN .. h:sub(42, 57), 0, 0)[1]
+    local entry = head and call('ZSCORE', DISPATCH, head)
     if entry then
       local next_h, body, report = parts(head)
       promoted = { head, tonumber(entry), next_h, body, report or '' }
@@ -80,9 +80,9 @@ local function commit(at)
 
   -- Check.
   local h, body, report
-  if wanted == YES then h, body, report = parts(id) else h = redis.call('HGET', key, 'h') end
+  if wanted == YES then h, body, report = parts(id) else h = call('HGET', key, 'h') end
   if not h then
-    if remove == REMOVE and redis.call('GET', GRAVE .. id) == name:sub(9) then
+    if remove == REMOVE and call('GET', GRAVE .. id) == name:sub(9) then
       return { 'D', 0, 0, NOTHING, NOTHING }
     end
     return { 'M' }
@@ -91,7 +91,7 @@ local function commit(at)
   if h:sub(1, 8) ~= expected then return { 'C', h } end
 
   local held
-  if guard == HOLDER or guard == WATCHED or lock == ASK then held = redis.call('HGET', LOCKS, id) end
+  if guard == HOLDER or guard == WATCHED or lock == ASK then held = call('HGET', LOCKS, id) end
   if guard == HOLDER then
     if not held or held:sub(17, 24) ~= ARGV[at + 5] then return { 'F' } end
   elseif guard == WATCHED then
@@ -105,17 +105,17 @@ local function commit(at)
   if chained ~= NO_CHAIN then
     key_of_chain = CHAIN .. chained
     if chain == REQUIRE_HEAD or chain == LEAVE or offer == ADD then
-      head, second = unpack(redis.call('ZRANGE', key_of_chain, 0, 1))
+      head, second = unpack(call('ZRANGE', key_of_chain, 0, 1))
     end
   end
   if chain == REQUIRE_HEAD and key_of_chain and head ~= id then
-    redis.call('ZREM', DISPATCH, id)
+    call('ZREM', DISPATCH, id)
     return { 'N' }
   end
   local next_h, next_body, next_report
   if chain == LEAVE and second and head == id then
     next_h, next_body, next_report = parts(second)
-    if not next_h or next_h:sub(41, 41) ~= OFFERED or redis.call('ZSCORE', DISPATCH, second) then
+    if not next_h or next_h:sub(41, 41) ~= OFFERED or call('ZSCORE', DISPATCH, second) then
       next_h = nil
     end
   end
@@ -125,34 +125,34 @@ local function commit(at)
   if lock == TAKE then
     fence = tick(most)
     local taker = ARGV[at + 5]
-    redis.call('HSET', LOCKS, id, taker:sub(1, 16) .. pack(fence) .. pack(0) .. taker:sub(17) .. '0')
+    call('HSET', LOCKS, id, taker:sub(1, 16) .. pack(fence) .. pack(0) .. taker:sub(17) .. '0')
   elseif lock == RELEASE then
-    redis.call('HDEL', LOCKS, id)
+    call('HDEL', LOCKS, id)
   elseif lock == ASK and held then
-    redis.call('HSET', LOCKS, id, held:sub(1, 40) .. '1')
+    call('HSET', LOCKS, id, held:sub(1, 40) .. '1')
   end
 
   if due == SET then
-    redis.call('ZADD', DUE, ARGV[at + 6], id)
+    call('ZADD', DUE, ARGV[at + 6], id)
   elseif due == CLEAR then
-    redis.call('ZREM', DUE, id)
+    call('ZREM', DUE, id)
   end
 
   local offer_bytes = h:sub(33, 40)
   if offer == ADD and (not key_of_chain or head == id) then
     stamp = stamp_after(offer_bytes, most)
     offer_bytes = pack(stamp)
-    redis.call('ZADD', DISPATCH, stamp, id)
+    call('ZADD', DISPATCH, decimal(stamp), id)
   elseif offer == WITHDRAW then
-    redis.call('ZREM', DISPATCH, id)
+    call('ZREM', DISPATCH, id)
   end
 
   if chain == LEAVE and key_of_chain then
-    redis.call('ZREM', key_of_chain, id)
+    call('ZREM', key_of_chain, id)
     if next_h then
       local next_stamp = stamp_after(next_h:sub(33, 40), most)
       next_h = put_on_offer(second, next_h, next_stamp)
-      redis.call('HSET', RECORD .. second, 'h', next_h)
+      call('HSET', RECORD .. second, 'h', next_h)
       promoted = { second, next_stamp, next_h, next_body, next_report or '' }
     end
   end
@@ -161,23 +161,23 @@ local function commit(at)
 
   local was, is = h:sub(41, 41), plan:sub(10, 10)
   if remove == REMOVE then
-    redis.call('DEL', key)
-    if was ~= NOWHERE then redis.call('ZREM', INDEX .. was, id) end
-    redis.call('ZREM', DUE, id)
-    redis.call('ZREM', DISPATCH, id)
-    redis.call('HDEL', LOCKS, id)
-    redis.call('SET', GRAVE .. id, name:sub(9), 'EX', GRAVE_SECONDS)
+    call('DEL', key)
+    if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
+    call('ZREM', DUE, id)
+    call('ZREM', DISPATCH, id)
+    call('HDEL', LOCKS, id)
+    call('SET', GRAVE .. id, name:sub(9), 'EX', GRAVE_SECONDS)
   else
     if was ~= is then
-      if was ~= NOWHERE then redis.call('ZREM', INDEX .. was, id) end
-      if is ~= NOWHERE then redis.call('ZADD', INDEX .. is, 0, id) end
+      if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
+      if is ~= NOWHERE then call('ZADD', INDEX .. is, '0', id) end
     end
     local new_h = name .. h:sub(17, 32) .. offer_bytes .. is .. chained .. header
     if reported == YES then
       report = ARGV[at + 7]
-      redis.call('HSET', key, 'h', new_h, 'r', report)
+      call('HSET', key, 'h', new_h, 'r', report)
     else
-      redis.call('HSET', key, 'h', new_h)
+      call('HSET', key, 'h', new_h)
     end
   end
   if wanted == YES then record = { number(h:sub(25, 32)), body, report or '' } end
@@ -186,5 +186,5 @@ end
 
 local answers = {}
 for at = 2, #ARGV, ITEM do answers[#answers + 1] = commit(at) end
-if #ended > 0 then redis.call('PUBLISH', ARGV[1], table.concat(ended)) end
+if #ended > 0 then call('PUBLISH', ARGV[1], table.concat(ended)) end
 return answers

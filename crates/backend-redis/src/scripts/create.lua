@@ -18,31 +18,32 @@ local function create(at)
   local id, start, rest, body, due, offer =
     ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   local key = RECORD .. id
-  local h = redis.call('HGET', key, 'h')
+  local h = call('HGET', key, 'h')
   if h then
     if h:sub(17, 24) ~= start:sub(17, 24) then
-      return { h, redis.call('HGET', key, 'b'), redis.call('HGET', key, 'r') or '' }
+      return { h, call('HGET', key, 'b'), call('HGET', key, 'r') or '' }
     end
-    return { number(h:sub(25, 32)), tonumber(redis.call('ZSCORE', DISPATCH, id) or 0) }
+    return { number(h:sub(25, 32)), tonumber(call('ZSCORE', DISPATCH, id) or 0) }
   end
 
   local sequence = tick(most)
+  local place = decimal(sequence)
   local chain = rest:sub(2, 17)
   local head = true
   if chain ~= NO_CHAIN then
-    redis.call('ZADD', CHAIN .. chain, sequence, id)
-    head = redis.call('ZCARD', CHAIN .. chain) == 1
+    call('ZADD', CHAIN .. chain, place, id)
+    head = call('ZCARD', CHAIN .. chain) == 1
   end
-  if due ~= '' then redis.call('ZADD', DUE, due, id) end
+  if due ~= '' then call('ZADD', DUE, due, id) end
   local index = rest:sub(1, 1)
-  if index ~= NOWHERE then redis.call('ZADD', INDEX .. index, 0, id) end
+  if index ~= NOWHERE then call('ZADD', INDEX .. index, '0', id) end
   -- Its place in the order serves as its first stamp too: one number less.
   local stamp = 0
   if offer == 'a' and head then
     stamp = sequence
-    redis.call('ZADD', DISPATCH, stamp, id)
+    call('ZADD', DISPATCH, place, id)
   end
-  redis.call('HSET', key, 'h', start .. pack(sequence) .. pack(stamp) .. rest, 'b', body)
+  call('HSET', key, 'h', start .. pack(sequence) .. pack(stamp) .. rest, 'b', body)
   return { sequence, stamp }
 end
 

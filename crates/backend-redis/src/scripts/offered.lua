@@ -7,14 +7,14 @@
 -- Returns {ids and their last stamps (16 + 8 bytes each), the last id that was
 --          looked at, or '' where that was all}
 local most = tonumber(ARGV[2])
-local ids = redis.call('ZRANGEBYLEX', INDEX .. OFFERED, ARGV[1], '+', 'LIMIT', 0, most + 1)
+local ids = call('ZRANGEBYLEX', INDEX .. OFFERED, ARGV[1], '+', 'LIMIT', 0, most + 1)
 local found = {}
 for at = 1, math.min(#ids, most) do
   local id = ids[at]
-  local h = redis.call('HGET', RECORD .. id, 'h')
-  if h and not redis.call('ZSCORE', DISPATCH, id) then
+  local h = call('HGET', RECORD .. id, 'h')
+  if h and not call('ZSCORE', DISPATCH, id) then
     local chain = h:sub(42, 57)
-    if chain == NO_CHAIN or redis.call('ZRANGE', CHAIN .. chain, 0, 0)[1] == id then
+    if chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, 0, 0)[1] == id then
       found[#found + 1] = id .. h:sub(33, 40)
     end
   end

@@ -1,7 +1,19 @@
-//! What the tests share: a namespace of one's own.
+//! What the tests share: namespaces of their own, and operations to store.
 
-use drumline_backend::Ids;
+use std::time::Duration;
+
+use drumline_backend::store::{Commit, Committed, Created, Done, Guard, NewOperation, Stamp};
+use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
+use drumline_protocol::operation::{TraceContext, first_header};
+use drumline_protocol::transition::At;
+use drumline_protocol::{
+    Body, ChainKey, DependencyToken, Event, Header, OperationId, OperationType, Organization,
+    Partition, QueueName, RetryPolicy, Rules, apply,
+};
+
+/// A lease that no test waits for.
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
 /// A fresh namespace on this server.
 pub(crate) fn options_on(url: &str) -> Options {
@@ -17,9 +29,101 @@ pub(crate) async fn options() -> Options {
     options_on(&drumline_test_servers::redis_url().await.expect("a Redis"))
 }
 
-/// A store in a fresh namespace on the server of the whole test run.
-pub(crate) async fn store() -> RedisStore {
-    RedisStore::connect(&options().await)
-        .await
-        .expect("connect")
+/// A store that must be fit.
+pub(crate) async fn connect(options: &Options) -> RedisStore {
+    RedisStore::connect(options).await.expect("connect")
+}
+
+/// An operation to be created, in the chain of a token or in partition 0.
+pub(crate) fn draft(store: &dyn Store, ids: &Ids, token: Option<&str>) -> NewOperation {
+    let now = store.now();
+    let organization = Organization::default();
+    let token: Option<DependencyToken> =
+        token.map(|text| text.to_owned().try_into().expect("a short token"));
+    let chain = token
+        .as_ref()
+        .map(|token| ChainKey::new(&organization, token));
+    let partition = chain.map_or(Partition::new(0), |key| key.partition(store.partitions()));
+    let rules = Rules {
+        operation_type: OperationType::DEFAULT,
+        chain,
+        at_most_once: false,
+        retry: RetryPolicy::default(),
+    };
+    NewOperation {
+        id: ids.operation(now, partition),
+        header: first_header(rules, None, ids.commit(), now),
+        body: Body {
+            name: "a name".to_owned(),
+            message_name: "DoIt".to_owned(),
+            queue: QueueName::default(),
+            dependency_token: token,
+            data: Some("{\"some\":\"data\"}".to_owned()),
+            correlation_id: ids.uuid(),
+            request_id: None,
+            parent_id: None,
+            depth: 0,
+            primary_entity_type: None,
+            regarding_object_id: None,
+            organization,
+            owner: "somebody".to_owned(),
+            created_on: now,
+            retain_job_history: true,
+            trace: TraceContext::default(),
+        },
+    }
+}
+
+/// Creates one operation, which must be new; its offer.
+pub(crate) async fn create(store: &dyn Store, new: &NewOperation) -> Option<Stamp> {
+    let created = store.create(vec![new.clone()]).await.expect("create");
+    match created.as_slice() {
+        [Created::New { offer, .. }] => *offer,
+        other => panic!("expected a new operation: {other:?}"),
+    }
+}
+
+/// The commit of an event.
+pub(crate) fn commit(
+    store: &dyn Store,
+    ids: &Ids,
+    id: OperationId,
+    header: &Header,
+    event: Event,
+    guard: Guard,
+) -> Commit {
+    let at = At {
+        now: store.now(),
+        commit: ids.commit(),
+    };
+    let transition = apply(header, event, at).expect("a legal event");
+    Commit::new(id, header, &transition, guard)
+}
+
+/// The commit of a claim.
+pub(crate) fn claim(store: &dyn Store, ids: &Ids, id: OperationId, header: &Header) -> Commit {
+    let guard = Guard::Taking {
+        owner: ids.member(),
+        lease: LEASE,
+    };
+    let event = Event::Claim {
+        host: "host:1".to_owned(),
+    };
+    commit(store, ids, id, header, event, guard)
+}
+
+/// Makes one commit, which must be possible.
+pub(crate) async fn make(store: &dyn Store, commit: Commit) -> Done {
+    let mut answers = store.commit(vec![commit]).await.expect("commit");
+    match answers.pop() {
+        Some(Committed::Done(done)) => *done,
+        other => panic!("expected it to be made: {other:?}"),
+    }
+}
+
+/// A connection past the store, to look at what it did or to disturb it.
+pub(crate) async fn raw(url: &str) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(url).expect("a URL");
+    let connecting = client.get_multiplexed_async_connection();
+    connecting.await.expect("connect")
 }

@@ -1,0 +1,69 @@
+//! One process hears of what another has completed.
+
+use std::time::Duration;
+
+use drumline_backend::store::Guard;
+use drumline_backend::{Ids, Store};
+use drumline_backend_redis::RedisStore;
+use drumline_protocol::{Event, OperationId};
+use drumline_test_servers::RedisServer;
+use tokio::sync::broadcast::Receiver;
+use tokio::time::timeout;
+
+use crate::common::{self, commit, create, draft, make};
+
+/// A lost connection is built again within a second, on a machine that is idle.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Completes one operation after the other on `there`, until one is heard of:
+/// the subscription may not be there yet.
+async fn heard(there: &RedisStore, receiver: &mut Receiver<OperationId>) {
+    let hearing = until_heard(there, receiver);
+    timeout(DEADLINE, hearing)
+        .await
+        .expect("an end is heard of");
+}
+
+async fn until_heard(there: &RedisStore, receiver: &mut Receiver<OperationId>) {
+    let ids = Ids::random();
+    let mut ended = Vec::new();
+    loop {
+        let new = draft(there, &ids, None);
+        create(there, &new).await;
+        make(
+            there,
+            commit(there, &ids, new.id, &new.header, Event::Cancel, Guard::Open),
+        )
+        .await;
+        ended.push(new.id);
+        if let Ok(id) = receiver.try_recv() {
+            assert!(ended.contains(&id));
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_hears_of_an_end() {
+    let options = common::options().await;
+    let (here, there) = (
+        common::connect(&options).await,
+        common::connect(&options).await,
+    );
+    heard(&there, &mut here.completions()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_heard_again_after_a_restart() {
+    let server = RedisServer::start().await.expect("a Redis");
+    let options = common::options_on(&server.url());
+    let (here, there) = (
+        common::connect(&options).await,
+        common::connect(&options).await,
+    );
+    let mut receiver = here.completions();
+    heard(&there, &mut receiver).await;
+    server.restart().await.expect("restart");
+    while receiver.try_recv().is_ok() {}
+    heard(&there, &mut receiver).await;
+}

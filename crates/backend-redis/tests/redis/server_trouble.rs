@@ -1,0 +1,168 @@
+//! Servers that forget their scripts, restart, freeze, fill up or go away.
+
+use std::time::Duration;
+
+use drumline_backend::store::Error;
+use drumline_backend::{Ids, Store};
+use drumline_backend_redis::{Options, RedisStore};
+use drumline_protocol::Partition;
+use drumline_test_servers::RedisServer;
+use tokio::time::Instant;
+
+use crate::common::{self, claim, create, draft, make};
+
+/// Less than the usual patience, and more than a busy machine needs.
+const PROMPT: Duration = Duration::from_secs(4);
+
+async fn server() -> RedisServer {
+    RedisServer::start().await.expect("a Redis")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_are_loaded_again_when_the_server_forgets_them() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let ids = Ids::random();
+    let mut raw = common::raw(&server.url()).await;
+    let flush = redis::cmd("SCRIPT").arg("FLUSH").to_owned();
+
+    let new = draft(&store, &ids, Some("a token"));
+    flush.exec_async(&mut raw).await.expect("flush");
+    assert!(create(&store, &new).await.is_some());
+    flush.exec_async(&mut raw).await.expect("flush");
+    assert!(
+        make(&store, claim(&store, &ids, new.id, &new.header))
+            .await
+            .fence
+            .is_some()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_loses_nothing_and_is_a_new_life() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let ids = Ids::random();
+    let new = draft(&store, &ids, Some("a token"));
+    let stamp = create(&store, &new).await;
+    let life = store.incarnation().await.expect("incarnation");
+
+    server.restart().await.expect("restart");
+    assert_ne!(store.incarnation().await.expect("incarnation"), life);
+    let found = store.get(&[new.id]).await.expect("get");
+    let header = found[0].as_ref().map(|operation| operation.header.clone());
+    assert_eq!(header, Some(new.header.clone()));
+    let waiting = store
+        .undispatched(new.id.partition(), Duration::ZERO, 9)
+        .await;
+    let waiting = waiting.expect("undispatched");
+    assert_eq!(
+        waiting
+            .iter()
+            .map(|entry| Some(entry.stamp))
+            .collect::<Vec<_>>(),
+        [stamp]
+    );
+    assert!(
+        make(&store, claim(&store, &ids, new.id, &new.header))
+            .await
+            .fence
+            .is_some()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stamps_go_on_growing_when_the_data_is_lost() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let before = store.stamp(Partition::new(0)).await.expect("stamp");
+    server.wipe().expect("wipe");
+    server.restart().await.expect("restart");
+    assert!(store.stamp(Partition::new(0)).await.expect("stamp") > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_freezes_for_a_while_is_waited_for() {
+    let server = server().await;
+    let options = Options {
+        response_timeout: Duration::from_millis(100),
+        ..common::options_on(&server.url())
+    };
+    let store = common::connect(&options).await;
+    let ids = Ids::random();
+    let new = draft(&store, &ids, None);
+    server.stop_signal().expect("stop");
+    let thaw = async {
+        // Gives up after several tries have timed out; ours goes on.
+        let impatient = Options {
+            patience: Duration::from_millis(500),
+            ..options.clone()
+        };
+        assert!(RedisStore::connect(&impatient).await.is_err());
+        server.cont().expect("continue");
+    };
+    let (offer, ()) = tokio::join!(create(&store, &new), thaw);
+    assert!(offer.is_some());
+    assert_eq!(store.counts().await.expect("counts").ready, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_is_unavailable_after_the_patience() {
+    let server = server().await;
+    let patience = Duration::from_millis(400);
+    let options = Options {
+        patience,
+        ..common::options_on(&server.url())
+    };
+    let store = common::connect(&options).await;
+    server.kill().expect("kill");
+    let asked = Instant::now();
+    let answer = store.counts().await;
+    assert!(
+        matches!(answer, Err(Error::Unavailable { .. })),
+        "{answer:?}"
+    );
+    assert!(asked.elapsed() < PROMPT, "{:?}", asked.elapsed());
+    let again = RedisStore::connect(&options).await;
+    assert!(matches!(again, Err(Error::Unavailable { .. })), "{again:?}");
+
+    server.restart().await.expect("restart");
+    assert_eq!(store.counts().await.expect("counts").ready, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_says_so_at_once_and_has_stored_nothing() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let ids = Ids::random();
+    let new = draft(&store, &ids, Some("a token"));
+    let mut raw = common::raw(&server.url()).await;
+    let mut limit = async |bytes: &str| {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("maxmemory").arg(bytes);
+        set.exec_async(&mut raw).await.expect("config");
+    };
+    limit("1").await;
+    let asked = Instant::now();
+    let answer = store.create(vec![new.clone()]).await;
+    let Err(Error::Unavailable { message, .. }) = answer else {
+        panic!("expected a refusal: {answer:?}");
+    };
+    assert!(message.contains("OOM"), "{message}");
+    assert!(asked.elapsed() < PROMPT, "{:?}", asked.elapsed());
+    limit("0").await;
+    assert_eq!(store.counts().await.expect("counts"), Default::default());
+    assert!(create(&store, &new).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_goes_on_while_the_server_is_away() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    server.kill().expect("kill");
+    let before = store.now();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let passed = store.now().since(before);
+    assert!(passed >= Duration::from_millis(49), "{passed:?}");
+    assert!(passed < Duration::from_secs(10), "{passed:?}");
+}
