@@ -1,1 +1,92 @@
-//! Placeholder.
+//! Drumline's worker as a library: runs handlers for the operations of its
+//! queues, one holder at a time, in order per dependency token.
+//!
+//! ```
+//! use drumline_worker::{Context, HandlerError, Worker};
+//! # use drumline_protocol::PartitionCount;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Solution {
+//!     file: String,
+//! }
+//!
+//! async fn import_solution(input: Solution, context: Context) -> Result<String, HandlerError> {
+//!     context.progress(10, "unpacking");
+//!     // …
+//!     Ok(format!("imported {}", input.file))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), drumline_worker::Error> {
+//! # let backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
+//! # let leases = backend.store.clone();
+//! let worker = Worker::builder()
+//!     .handler("ImportSolution", import_solution)
+//!     .concurrency(8)
+//!     .start(backend, leases)
+//!     .await?;
+//! // … until the process is told to end:
+//! worker.drain().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! ```text
+//! broker ─→ sources ─→ intake ─→ slot: claim ─→ execute ─→ settle ─→ next of the chain
+//!              ↑         │              │          ↑          │
+//!          presence   unhandled         └──── committer ──────┘ ─→ store
+//!        (own lanes)  (for others)                 │
+//!                                            lease thread ─→ store, by itself
+//! ```
+//!
+//! A message says "this operation may be runnable"; the claim in the store
+//! decides. It is acknowledged as soon as that is decided, never after a run.
+//! While a handler runs, a thread of its own renews the lease and hears whether
+//! somebody wants to pause or cancel. The end is one commit, guarded by the
+//! fence of this very run.
+//!
+//! Invariants: nothing here names a store or a broker; no handler runs whose
+//! lease is not renewed; every task has an owner that can wait for it.
+
+mod backoff;
+mod builder;
+mod claim;
+pub mod command;
+mod committer;
+mod context;
+mod engine;
+mod execute;
+mod forward;
+mod handler;
+pub mod handlers_file;
+pub mod http;
+mod intake;
+mod lanes;
+mod leases;
+mod options;
+mod outcome;
+mod parcel;
+mod presence;
+mod report;
+mod running;
+mod scope;
+mod settle;
+mod slot;
+mod sources;
+mod stop;
+pub mod supervise;
+mod trace;
+mod unhandled;
+
+pub use builder::{Builder, Error, Worker};
+pub use context::Context;
+pub use drumline_protocol::{ErrorCode, Fault};
+pub use handler::{ALL_OTHERS, Handler, HandlerFuture, Limits};
+pub use leases::LeaseStore;
+pub use options::{LEASE_MIN, Options};
+pub use outcome::{Disposition, HandlerError, IntoOutcome, Outcome};
+pub use report::{CheckpointError, REPORT_BYTES};
+pub use running::{Drained, RunningWorker};
+pub use stop::StopReason;

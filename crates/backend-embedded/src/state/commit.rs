@@ -46,7 +46,7 @@ impl Contents {
         if record.header.commit == commit.header.commit {
             return Verdict::Made;
         }
-        if record.header.version != commit.expected {
+        if (record.header.version, record.header.commit) != (commit.expected, commit.after) {
             return Verdict::Answer(Committed::Conflict(Box::new(record.header.clone())));
         }
         if !self.guarded(commit) {

@@ -1,0 +1,300 @@
+//! Putting a worker together and starting it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::dispatch::Dispatcher;
+use drumline_backend::store;
+use drumline_backend::{Backend, Ids};
+use drumline_protocol::{QueueName, limits};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::committer::Committer;
+use crate::context::Context;
+use crate::engine::{Engine, Parts};
+use crate::handler::{Handler, Limits, Registered, Registry, Typed};
+use crate::intake::Intake;
+use crate::leases::{self, Held, LeaseStore, LeaseThread};
+use crate::options::{LEASE_MIN, Options};
+use crate::outcome::IntoOutcome;
+use crate::running::RunningWorker;
+use crate::scope::Scope;
+use crate::sources::Sources;
+use crate::unhandled::Unhandled;
+use crate::{parcel, presence};
+
+/// Deliveries between the subscriptions and the intake. Small: what waits here
+/// nobody looks at.
+const DELIVERIES: usize = 32;
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Two handlers for one message name.
+    #[error("there are two handlers for {0:?}")]
+    TwoHandlers(String),
+    /// No handler at all.
+    #[error("a worker needs a handler")]
+    NoHandler,
+    /// No slot.
+    #[error("the concurrency must be 1 or more")]
+    NoConcurrency,
+    /// A lease that a moment's pause of the store would end.
+    #[error("a lease of {given:?} is too short, {LEASE_MIN:?} is the least")]
+    ShortLease {
+        /// What was asked for.
+        given: Duration,
+    },
+    /// The thread that renews leases cannot be started.
+    #[error("the lease thread cannot be started")]
+    Thread(#[source] std::io::Error),
+    /// The store that leases are renewed through is away or unfit.
+    #[error("the store for leases cannot be used")]
+    Store(#[from] store::Error),
+}
+
+/// The worker: see [`Worker::builder`].
+#[derive(Debug)]
+pub struct Worker(());
+
+impl Worker {
+    /// A worker without handlers, with the default [`Options`].
+    pub fn builder() -> Builder {
+        Builder {
+            options: Options::default(),
+            handlers: Registry::default(),
+            twice: None,
+        }
+    }
+}
+
+/// Collects what a worker is to do.
+#[derive(Debug)]
+#[must_use = "a worker does nothing before it is started"]
+pub struct Builder {
+    options: Options,
+    handlers: Registry,
+    twice: Option<String>,
+}
+
+impl Builder {
+    /// Handles a message name with a function of the payload and a
+    /// [`Context`]. The payload is read as `I`; one that is not an `I` makes
+    /// the operation fail.
+    pub fn handler<F, I, R>(self, message_name: impl Into<String>, function: F) -> Self
+    where
+        F: Fn(I, Context) -> R + Send + Sync + 'static,
+        I: DeserializeOwned + 'static,
+        R: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.handler_with(message_name, Limits::new(), function)
+    }
+
+    /// As [`Self::handler`], with a timeout or a grace of its own.
+    pub fn handler_with<F, I, R>(
+        self,
+        message_name: impl Into<String>,
+        limits: Limits,
+        function: F,
+    ) -> Self
+    where
+        F: Fn(I, Context) -> R + Send + Sync + 'static,
+        I: DeserializeOwned + 'static,
+        R: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.handler_dyn(message_name, limits, Arc::new(Typed::new(function)))
+    }
+
+    /// Handles a message name with any [`Handler`]. The name `*` stands for
+    /// all that no other handler takes.
+    pub fn handler_dyn(
+        mut self,
+        message_name: impl Into<String>,
+        limits: Limits,
+        handler: Arc<dyn Handler>,
+    ) -> Self {
+        let name = message_name.into();
+        if !self
+            .handlers
+            .add(name.clone(), Registered { handler, limits })
+        {
+            self.twice = Some(name);
+        }
+        self
+    }
+
+    /// Serves a queue; may be given several times. Without it, `default`.
+    pub fn queue(mut self, queue: QueueName) -> Self {
+        if !self.options.queues.contains(&queue) {
+            self.options.queues.push(queue);
+        }
+        self
+    }
+
+    /// How many operations run at once: see [`Options::concurrency`].
+    pub const fn concurrency(mut self, operations: usize) -> Self {
+        self.options.concurrency = operations;
+        self
+    }
+
+    /// How long a lock may stand still: see [`Options::lease`].
+    pub const fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = lease;
+        self
+    }
+
+    /// `hostId`, for people: see [`Options::host`].
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.options.host = host.into();
+        self
+    }
+
+    /// How long a handler may take to stop: see [`Options::grace`].
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.options.grace = grace;
+        self
+    }
+
+    /// How long handlers may go on while draining: see
+    /// [`Options::drain_timeout`].
+    pub const fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.drain_timeout = timeout;
+        self
+    }
+
+    /// How long a message name may go without a handler: see
+    /// [`Options::unhandled_after`].
+    pub const fn unhandled_after(mut self, after: Duration) -> Self {
+        self.options.unhandled_after = after;
+        self
+    }
+
+    /// Takes all settings at once; handlers stay.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Starts the worker on the current runtime, and waits until its lease
+    /// thread is connected. Subscriptions are made in the background: see
+    /// [`RunningWorker::ready`].
+    ///
+    /// `leases` should be a connection of its own: see [`LeaseStore`].
+    ///
+    /// # Errors
+    /// When the settings cannot be used, or the lease thread cannot start.
+    /// Dropping the future starts nothing.
+    pub async fn start(
+        self,
+        backend: Backend,
+        leases: impl Into<LeaseStore>,
+    ) -> Result<RunningWorker, Error> {
+        let Self {
+            mut options,
+            handlers,
+            twice,
+        } = self;
+        if let Some(name) = twice {
+            return Err(Error::TwoHandlers(name));
+        }
+        if handlers.is_empty() {
+            return Err(Error::NoHandler);
+        }
+        if options.concurrency == 0 {
+            return Err(Error::NoConcurrency);
+        }
+        if options.lease < LEASE_MIN {
+            return Err(Error::ShortLease {
+                given: options.lease,
+            });
+        }
+        if options.queues.is_empty() {
+            options.queues.push(QueueName::default());
+        }
+        options.host = limits::cut(&options.host, limits::HOST_ID_CHARS).to_owned();
+        let held = Arc::new(Held::default());
+        let thread = LeaseThread::start(leases.into(), Arc::clone(&held), options.lease)
+            .await
+            .map_err(|error| match error {
+                leases::StartError::Thread(error) => Error::Thread(error),
+                leases::StartError::Store(error) => Error::Store(error),
+            })?;
+        let ids = Ids::random();
+        let services = Scope::default();
+        let dispatching = TaskTracker::new();
+        let engine = Arc::new(Engine::new(Parts {
+            committer: Committer::start(Arc::clone(&backend.store), &services),
+            dispatcher: Dispatcher::start(backend.clone(), &dispatching),
+            member: ids.member(),
+            backend,
+            ids,
+            options,
+            handlers,
+            held,
+        }));
+        Ok(run(engine, services, dispatching, thread))
+    }
+}
+
+/// Starts the tasks, and ties them together.
+fn run(
+    engine: Arc<Engine>,
+    services: Scope,
+    dispatching: TaskTracker,
+    leases: LeaseThread,
+) -> RunningWorker {
+    let feeds = Scope::default();
+    let (members, known_members) = watch::channel(Arc::from([]));
+    let (deliveries, delivered) = mpsc::channel(DELIVERIES);
+    let (receipts, to_acknowledge) = mpsc::unbounded_channel();
+    let (unhandled, offers) = mpsc::unbounded_channel();
+    let (saturated, is_saturated) = watch::channel(false);
+    let (ready, is_ready) = watch::channel(false);
+
+    let presence = Scope::default();
+    presence.spawn(presence::beat(Arc::clone(&engine), members));
+    services.spawn(parcel::acknowledger(to_acknowledge));
+    let sources = Sources {
+        engine: Arc::clone(&engine),
+        scope: feeds.clone(),
+        members: known_members.clone(),
+        deliveries,
+        saturated: is_saturated,
+        ready,
+    };
+    feeds.spawn(sources.run());
+    let intake = Intake {
+        engine: Arc::clone(&engine),
+        scope: feeds.clone(),
+        deliveries: delivered,
+        receipts,
+        unhandled,
+        saturated,
+        pending: VecDeque::new(),
+        last_slot: Instant::now(),
+    };
+    let taking = Scope::default();
+    taking.spawn(intake.run());
+    let unhandled = Unhandled {
+        engine: Arc::clone(&engine),
+        offers,
+        members: known_members,
+        kept: std::collections::BTreeMap::new(),
+    };
+    feeds.spawn(unhandled.run());
+    RunningWorker {
+        engine,
+        taking,
+        presence,
+        feeds,
+        services,
+        dispatching,
+        leases: Some(leases),
+        ready: is_ready,
+    }
+}

@@ -1,0 +1,56 @@
+//! What a command finds in its environment.
+//!
+//! It inherits the worker's, except the worker's own settings (they hold
+//! passwords), and gets the facts of this run.
+
+use std::ffi::OsStr;
+
+use crate::context::Context;
+
+/// The prefix of the worker's own settings, and of what a command gets.
+const PREFIX: &str = "DRUMLINE_";
+/// Passed on all the same: by it a command finds the service, to create
+/// operations of its own.
+const PASSED_ON: &str = "DRUMLINE_SERVER";
+/// The largest checkpoint that fits into an environment: the system allows
+/// 128 KiB for one variable.
+pub(super) const CHECKPOINT_BYTES: usize = 96 << 10;
+
+/// Sets the environment of a run.
+pub(super) fn set(command: &mut tokio::process::Command, context: &Context) {
+    for (name, _value) in std::env::vars_os() {
+        if is_own(&name) {
+            command.env_remove(name);
+        }
+    }
+    let operation = context.operation();
+    let token = operation.body.dependency_token.as_ref();
+    let trace = context.trace();
+    let mut set = |name: &str, value: &str| {
+        // A token may be any string; a variable may not hold a NUL.
+        command.env(name, value.replace('\0', "\u{fffd}"));
+    };
+    set("DRUMLINE_OPERATION_ID", &operation.id.to_string());
+    set("DRUMLINE_FENCE", &context.fence().to_string());
+    set("DRUMLINE_ATTEMPT", &context.attempt().to_string());
+    set(
+        "DRUMLINE_DEPENDENCY_TOKEN",
+        token.map_or("", |token| token.as_str()),
+    );
+    set(
+        "DRUMLINE_CHECKPOINT",
+        context
+            .raw_checkpoint()
+            .filter(|json| json.len() <= CHECKPOINT_BYTES)
+            .unwrap_or(""),
+    );
+    set("TRACEPARENT", &trace.traceparent);
+    if !trace.tracestate.is_empty() {
+        set("TRACESTATE", &trace.tracestate);
+    }
+}
+
+fn is_own(name: &OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|name| name.starts_with(PREFIX) && name != PASSED_ON)
+}

@@ -1,0 +1,146 @@
+//! The worker's commits, gathered: one round trip to the store carries
+//! whatever has come together during the one before.
+//!
+//! ```text
+//! claims ──────┐                     ┌─ batch ─ Store::commit ─ answers
+//! completions ─┴─ bounded queue ─────┼─ batch ─ …
+//!                                    └─ at most IN_FLIGHT batches
+//! ```
+//!
+//! A store that is away is asked again until it answers (every commit may be
+//! repeated), so an answer always comes, if late. Whoever cannot wait any
+//! longer drops the future, and the commit is not tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::decide::Commits;
+use drumline_backend::store::{self, Commit, Committed, Store};
+use drumline_protocol::Timestamp;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::backoff::Backoff;
+use crate::scope::Scope;
+
+/// Requests that may wait. Over it, callers wait too.
+const WAITING: usize = 1024;
+/// Requests in one batch.
+const BATCH: usize = 256;
+/// Batches that are with the store at the same time. Two keep it busy while an
+/// answer travels; more would make the batches small.
+const IN_FLIGHT: usize = 2;
+
+/// A handle to the task; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Committer {
+    store: Arc<dyn Store>,
+    requests: mpsc::Sender<Request>,
+}
+
+struct Request {
+    commits: Vec<Commit>,
+    answer: oneshot::Sender<store::Result<Vec<Committed>>>,
+}
+
+impl Committer {
+    /// Starts the task.
+    pub(crate) fn start(store: Arc<dyn Store>, scope: &Scope) -> Self {
+        let (requests, incoming) = mpsc::channel(WAITING);
+        scope.spawn(run(Arc::clone(&store), incoming, scope.clone()));
+        Self { store, requests }
+    }
+
+    /// Makes commits, each by itself atomic; answered in order.
+    ///
+    /// # Errors
+    /// When a record cannot be read, the store must not be used, or the worker
+    /// has been stopped.
+    pub(crate) async fn commit(&self, commits: Vec<Commit>) -> store::Result<Vec<Committed>> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.requests.send(Request { commits, answer }).await;
+        if sent.is_err() {
+            return Err(stopped());
+        }
+        answered.await.unwrap_or_else(|_gone| Err(stopped()))
+    }
+}
+
+impl Commits for Committer {
+    fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
+    async fn commit_one(&self, commit: Commit) -> store::Result<Committed> {
+        let answers = self.commit(vec![commit]).await?;
+        Ok(answers.into_iter().next().unwrap_or(Committed::Missing))
+    }
+}
+
+fn stopped() -> store::Error {
+    store::Error::Unavailable {
+        message: "the worker has been stopped".to_owned(),
+        source: None,
+    }
+}
+
+async fn run(store: Arc<dyn Store>, mut incoming: mpsc::Receiver<Request>, scope: Scope) {
+    let places = Arc::new(Semaphore::new(IN_FLIGHT));
+    loop {
+        // The place first, the batch then: while we wait, the batch grows.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let mut batch = Vec::new();
+        if incoming.recv_many(&mut batch, BATCH).await == 0 {
+            return;
+        }
+        let store = Arc::clone(&store);
+        scope.spawn(async move {
+            perform(&*store, batch).await;
+            drop(place);
+        });
+    }
+}
+
+/// Makes the commits of a batch, and answers each request.
+async fn perform(store: &dyn Store, mut batch: Vec<Request>) {
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    loop {
+        batch.retain(|request| !request.answer.is_closed());
+        if batch.is_empty() {
+            return;
+        }
+        let commits = batch
+            .iter()
+            .flat_map(|request| request.commits.iter().cloned())
+            .collect();
+        match store.commit(commits).await {
+            Ok(answers) => return answer(batch, answers),
+            Err(error @ store::Error::Unavailable { .. }) => {
+                tracing::debug!(%error, "commits are tried again");
+                backoff.sleep().await;
+            }
+            // One record that cannot be read must not hold back the others.
+            Err(store::Error::Corrupt(_) | store::Error::Unfit(_)) if batch.len() > 1 => {
+                let rest = batch.split_off(batch.len() / 2);
+                Box::pin(perform(store, batch)).await;
+                batch = rest;
+            }
+            Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
+                if let Some(request) = batch.pop() {
+                    drop(request.answer.send(Err(error)));
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn answer(batch: Vec<Request>, answers: Vec<Committed>) {
+    let mut answers = answers.into_iter();
+    for request in batch {
+        let own = answers.by_ref().take(request.commits.len()).collect();
+        // Whoever asked may have gone away; that is their right.
+        drop(request.answer.send(Ok(own)));
+    }
+}

@@ -1,0 +1,241 @@
+//! What a handler knows about its operation, and how it talks back.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use drumline_protocol::operation::TraceContext;
+use drumline_protocol::{Fence, Operation};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::report::{CheckpointError, Reporter};
+use crate::stop::{Stop, StopReason};
+
+/// One operation that this worker holds.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    pub(crate) operation: Operation,
+    pub(crate) fence: Fence,
+    pub(crate) stop: Stop,
+    /// When it is dropped if it has not stopped; known once it is asked to.
+    pub(crate) stop_by: OnceLock<Instant>,
+    pub(crate) reporter: Reporter,
+    pub(crate) span: Span,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) lease: HeldLease,
+    /// The end is being written: that the lock is gone is then no surprise.
+    pub(crate) settling: AtomicBool,
+}
+
+/// How long ago the lease was renewed. Shared with the thread that renews it.
+#[derive(Debug)]
+pub(crate) struct HeldLease {
+    length: Duration,
+    claimed: Instant,
+    /// When the last successful renewal was sent, in µs after `claimed`.
+    renewed_us: AtomicU64,
+}
+
+impl HeldLease {
+    /// A lease that was taken by a request sent at `claimed`.
+    pub(crate) const fn new(length: Duration, claimed: Instant) -> Self {
+        Self {
+            length,
+            claimed,
+            renewed_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes a successful renewal. What counts is when it was *sent*: the
+    /// store cannot have seen it any earlier.
+    pub(crate) fn renewed(&self, sent: Instant) {
+        let after = sent.saturating_duration_since(self.claimed).as_micros();
+        let after = u64::try_from(after).unwrap_or(u64::MAX);
+        self.renewed_us.fetch_max(after, Ordering::AcqRel);
+    }
+
+    /// How much longer we may act without another renewal: three quarters of
+    /// the lease. The last quarter is for stopping what runs.
+    pub(crate) fn left(&self, now: Instant) -> Duration {
+        let renewed = self.claimed + Duration::from_micros(self.renewed_us.load(Ordering::Acquire));
+        (self.length * 3 / 4).saturating_sub(now.saturating_duration_since(renewed))
+    }
+}
+
+/// A handler's view of the operation that it runs. Cheap to clone; clones are
+/// the same.
+#[derive(Clone, Debug)]
+pub struct Context {
+    execution: Arc<Execution>,
+}
+
+impl Context {
+    pub(crate) const fn new(execution: Arc<Execution>) -> Self {
+        Self { execution }
+    }
+
+    /// The operation as it was when this run was started: id, name, token,
+    /// header, and the report of earlier runs.
+    #[must_use]
+    pub fn operation(&self) -> &Operation {
+        &self.execution.operation
+    }
+
+    /// The payload: JSON text, as it came.
+    #[must_use]
+    pub fn data(&self) -> Option<&str> {
+        self.execution.operation.body.data.as_deref()
+    }
+
+    /// Which attempt this is: 1 for the first. Runs that were given back by a
+    /// drained worker do not count.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.execution.operation.header.attempt()
+    }
+
+    /// The fencing token of this run. It is larger than that of every earlier
+    /// run of the operation: hand it to systems that can refuse a smaller one.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.execution.fence
+    }
+
+    /// When this run's timeout ends, if it has one.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.execution.deadline
+    }
+
+    /// The span of this run. It is the current one while the handler runs;
+    /// tasks that the handler spawns are put under it with `Instrument`.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        &self.execution.span
+    }
+
+    /// The trace context to pass on to other systems: this run's span, or the
+    /// creating one where nobody records spans here.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        let created = &self.execution.operation.body.trace;
+        if self.execution.span.is_disabled() && !created.traceparent.is_empty() {
+            return created.clone();
+        }
+        self.execution
+            .span
+            .in_scope(drumline_telemetry::current_context)
+    }
+
+    /// Why the handler has been asked to stop, if it has.
+    #[must_use]
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.execution.stop.reason()
+    }
+
+    /// Waits until the handler is asked to stop, and tells why; at once if it
+    /// has been already. Cancel-safe.
+    ///
+    /// A handler that heeds it saves a checkpoint, undoes what is half done,
+    /// and returns [`HandlerError::stopped`](crate::HandlerError::stopped)
+    /// within the grace. One that does not is dropped when the grace ends. One
+    /// that comes to its end meanwhile may succeed all the same.
+    ///
+    /// ```no_run
+    /// use drumline_worker::{Context, HandlerError};
+    /// # async fn copy(page: u32) -> std::io::Result<()> { Ok(()) }
+    ///
+    /// async fn copy_all(pages: u32, context: Context) -> Result<u32, HandlerError> {
+    ///     let first = context.saved_checkpoint()?.unwrap_or(0);
+    ///     for page in first..pages {
+    ///         context.checkpoint(&page)?;
+    ///         tokio::select! {
+    ///             copied = copy(page) => copied?,
+    ///             _why = context.stop_requested() => return Err(HandlerError::stopped()),
+    ///         }
+    ///         context.progress(u8::try_from(page * 100 / pages).unwrap_or(100), "copying");
+    ///     }
+    ///     Ok(pages)
+    /// }
+    /// ```
+    pub async fn stop_requested(&self) -> StopReason {
+        self.execution.stop.requested().await
+    }
+
+    /// When the handler is dropped if it has not stopped by then; `None` until
+    /// it has been asked to stop.
+    #[must_use]
+    pub fn stop_by(&self) -> Option<Instant> {
+        self.execution.stop_by.get().copied()
+    }
+
+    /// Says how far the handler is: 0 to 100, and a text for people. Never
+    /// waits; the latest wins, and is in the store within about a second.
+    pub fn progress(&self, percent: u8, text: &str) {
+        self.execution.reporter.progress(percent, text);
+    }
+
+    /// Saves where to go on after a pause, a retry or a crash. Never waits;
+    /// the latest wins. [`Self::flushed`] waits until it is safe.
+    ///
+    /// # Errors
+    /// When the value is not JSON, or too large.
+    pub fn checkpoint<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), CheckpointError> {
+        self.execution.reporter.checkpoint(value)
+    }
+
+    /// The checkpoint that the latest earlier run has saved, if any.
+    ///
+    /// # Errors
+    /// When it is not what `T` expects.
+    pub fn saved_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        self.raw_checkpoint().map(serde_json::from_str).transpose()
+    }
+
+    /// The checkpoint of the latest earlier run, as JSON text.
+    #[must_use]
+    pub fn raw_checkpoint(&self) -> Option<&str> {
+        self.execution.operation.report.checkpoint.as_deref()
+    }
+
+    /// Waits until everything that was reported so far is in the store.
+    /// Cancel-safe. It does not return while the store is away: a handler that
+    /// waits here is stopped when its lease ends.
+    pub async fn flushed(&self) {
+        self.execution.reporter.flushed().await;
+    }
+
+    /// How much longer this run may act if the store is not heard from again.
+    /// It is refilled with every renewal, three times per lease or more often.
+    #[must_use]
+    pub fn lease_left(&self) -> Duration {
+        self.execution.lease.left(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_used_to_three_quarters_since_the_last_renewal_was_sent() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let left = |lease: &HeldLease, seconds| lease.left(at(seconds)).as_secs();
+        let lease = HeldLease::new(Duration::from_secs(40), start);
+        assert_eq!(
+            [left(&lease, 0), left(&lease, 29), left(&lease, 31)],
+            [30, 1, 0]
+        );
+        lease.renewed(at(20));
+        // An answer that was overtaken by a later one changes nothing.
+        lease.renewed(at(10));
+        assert_eq!(
+            [left(&lease, 20), left(&lease, 49), left(&lease, 51)],
+            [30, 1, 0]
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! What all parts of a running worker share.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use drumline_backend::dispatch::Dispatcher;
+use drumline_backend::store::Promoted;
+use drumline_backend::{Backend, Ids, MemberId};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::committer::Committer;
+use crate::handler::Registry;
+use crate::leases::Held;
+use crate::options::Options;
+use crate::scope::Scope;
+
+/// See the module's text.
+pub(crate) struct Engine {
+    pub(crate) backend: Backend,
+    pub(crate) ids: Ids,
+    pub(crate) member: MemberId,
+    pub(crate) options: Options,
+    pub(crate) handlers: Registry,
+    pub(crate) committer: Committer,
+    pub(crate) held: Arc<Held>,
+    /// One permit per operation that may run.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Offers that wait for a slot.
+    pub(crate) waiting: AtomicUsize,
+    /// Claims and runs.
+    pub(crate) runs: Scope,
+    /// No new operation is taken.
+    pub(crate) draining: CancellationToken,
+    /// When the last handler of a draining worker is dropped.
+    pub(crate) drained_by: OnceLock<Instant>,
+    dispatcher: Mutex<Option<Dispatcher>>,
+}
+
+/// The parts that an [`Engine`] is made of.
+pub(crate) struct Parts {
+    pub(crate) backend: Backend,
+    pub(crate) member: MemberId,
+    pub(crate) ids: Ids,
+    pub(crate) options: Options,
+    pub(crate) handlers: Registry,
+    pub(crate) committer: Committer,
+    pub(crate) held: Arc<Held>,
+    pub(crate) dispatcher: Dispatcher,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(parts.options.concurrency)),
+            backend: parts.backend,
+            ids: parts.ids,
+            member: parts.member,
+            options: parts.options,
+            handlers: parts.handlers,
+            committer: parts.committer,
+            held: parts.held,
+            waiting: AtomicUsize::new(0),
+            runs: Scope::default(),
+            draining: CancellationToken::new(),
+            drained_by: OnceLock::new(),
+            dispatcher: Mutex::new(Some(parts.dispatcher)),
+        }
+    }
+
+    /// How many operations run now.
+    pub(crate) fn running(&self) -> usize {
+        self.options
+            .concurrency
+            .saturating_sub(self.slots.available_permits())
+    }
+
+    /// Publishes a promoted operation that this worker does not go on with. It
+    /// is in the dispatch set, so nothing is lost if this comes to nothing.
+    pub(crate) fn hand_on(&self, promoted: &Promoted) {
+        let dispatcher = self
+            .dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(dispatcher) = &*dispatcher {
+            dispatcher.enqueue(promoted);
+        }
+    }
+
+    /// Lets the dispatcher end once it has published what it has.
+    pub(crate) fn close_dispatcher(&self) {
+        drop(
+            self.dispatcher
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+}

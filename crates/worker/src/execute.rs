@@ -1,0 +1,243 @@
+//! One run of one operation: handler, stop signals, reports, and how it ends.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use drumline_backend::store::Promoted;
+use drumline_protocol::transition::Event;
+use drumline_protocol::{ErrorCode, Fault, Report};
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
+
+use crate::backoff::Backoff;
+use crate::claim::Claimed;
+use crate::context::{Context, Execution, HeldLease};
+use crate::engine::Engine;
+use crate::handler::{Limits, Registered};
+use crate::outcome::Outcome;
+use crate::report::{REPORT_BYTES, Reporter};
+use crate::settle::settle;
+use crate::stop::{Stop, StopReason};
+use crate::trace;
+
+/// The least time between two writes of a handler's report: four a second are
+/// as many as people can follow.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// How a run has ended.
+enum Ending {
+    /// The handler has come to its end, or panicked.
+    Returned(Result<Outcome, Box<dyn Any + Send>>),
+    /// It has not stopped in time and was dropped.
+    Dropped,
+    /// The operation is not ours any more; the handler was dropped.
+    Lost,
+}
+
+/// Runs a claimed operation to its end. Gives the next one of its chain, where
+/// it has become runnable by that.
+pub(crate) async fn execute(
+    engine: &Arc<Engine>,
+    registered: &Registered,
+    claimed: Claimed,
+) -> Option<Promoted> {
+    let Claimed {
+        operation,
+        fence,
+        sent,
+    } = claimed;
+    let execution = Arc::new(Execution {
+        span: trace::process_span(&operation, fence),
+        reporter: Reporter::new(operation.report.clone()),
+        operation,
+        fence,
+        stop: Stop::default(),
+        stop_by: OnceLock::new(),
+        deadline: registered
+            .limits
+            .timeout
+            .map(|timeout| Instant::now() + timeout),
+        lease: HeldLease::new(engine.options.lease, sent),
+        settling: AtomicBool::new(false),
+    });
+    // Dropped with this future, whatever ends it: a lease that nobody stands
+    // behind must not be renewed.
+    let _held = Holding::new(engine, &execution);
+    let ending = run(engine, registered, &execution).await;
+    let (event, report) = conclude(engine, &execution, registered.limits, ending)?;
+    settle(engine, &execution, event, &report).await
+}
+
+/// Has the lease of an execution renewed while it lives.
+struct Holding<'a> {
+    engine: &'a Engine,
+    execution: &'a Execution,
+}
+
+impl<'a> Holding<'a> {
+    fn new(engine: &'a Engine, execution: &'a Arc<Execution>) -> Self {
+        engine.held.hold(execution);
+        Self { engine, execution }
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.engine.held.release(self.execution);
+    }
+}
+
+async fn run(engine: &Engine, registered: &Registered, execution: &Arc<Execution>) -> Ending {
+    let handler = Arc::clone(&registered.handler);
+    let context = Context::new(Arc::clone(execution));
+    let handler = AssertUnwindSafe(async move { handler.run(context).await })
+        .catch_unwind()
+        .instrument(execution.span.clone());
+    let grace = registered.limits.grace.unwrap_or(engine.options.grace);
+    tokio::select! {
+        // The handler first: most are done before anything else matters.
+        biased;
+        outcome = handler => Ending::Returned(outcome),
+        ending = end_by_request(engine, execution, grace) => ending,
+        () = write_reports(engine, execution) => Ending::Lost,
+    }
+}
+
+/// Waits until the handler must be dropped.
+async fn end_by_request(engine: &Engine, execution: &Execution, grace: Duration) -> Ending {
+    let stop = &execution.stop;
+    match execution.deadline {
+        None => drop(stop.requested().await),
+        Some(deadline) => tokio::select! {
+            _reason = stop.requested() => {}
+            () = sleep_until(deadline) => stop.request(StopReason::Timeout),
+        },
+    }
+    let mut stop_by = Instant::now() + grace;
+    if let Some(drained_by) = engine.drained_by.get() {
+        stop_by = stop_by.min(*drained_by);
+    }
+    let stop_by = *execution.stop_by.get_or_init(|| stop_by);
+    tokio::select! {
+        () = stop.lost() => Ending::Lost,
+        () = sleep_until(stop_by) => Ending::Dropped,
+    }
+}
+
+/// Writes what the handler reports, now and then. Ends when the store says
+/// that the operation is not ours.
+async fn write_reports(engine: &Engine, execution: &Execution) {
+    let id = execution.operation.id;
+    let mut backoff = Backoff::new(REPORT_EVERY, Duration::from_secs(2));
+    loop {
+        execution.reporter.unwritten().await;
+        let (report, edition) = execution.reporter.edition();
+        match engine
+            .backend
+            .store
+            .report(id, execution.fence, &report)
+            .await
+        {
+            Ok(true) => {
+                execution.reporter.wrote(edition);
+                backoff.reset();
+                tokio::time::sleep(REPORT_EVERY).await;
+            }
+            Ok(false) => {
+                execution.stop.request(StopReason::LeaseLost);
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%id, %error, "a report is written later");
+                backoff.sleep().await;
+            }
+        }
+    }
+}
+
+/// What is to become of the operation; `None` where it is not ours to say.
+fn conclude(
+    engine: &Engine,
+    execution: &Execution,
+    limits: Limits,
+    ending: Ending,
+) -> Option<(Event, Report)> {
+    let mut report = execution.reporter.latest();
+    let retry = |fault, after| Event::Retry {
+        fault,
+        after,
+        jitter: engine.ids.jitter(),
+    };
+    let event = match ending {
+        Ending::Returned(Ok(Outcome::Done(Some(result)))) if result.len() > REPORT_BYTES => {
+            Event::Fail(Fault::new(
+                ErrorCode::TOO_LARGE,
+                "The result is too large to be stored.",
+                &format!("{} bytes, {REPORT_BYTES} are allowed", result.len()),
+            ))
+        }
+        Ending::Returned(Ok(Outcome::Done(result))) => {
+            report.result = result;
+            // What went wrong earlier, and where to go on, is over.
+            report.fault = None;
+            report.checkpoint = None;
+            Event::Succeed
+        }
+        Ending::Returned(Ok(Outcome::Retry { fault, after })) => retry(fault, after),
+        Ending::Returned(Ok(Outcome::Fail(fault))) => Event::Fail(fault),
+        Ending::Returned(Ok(Outcome::Suspend(fault))) => Event::Suspend(fault),
+        Ending::Returned(Err(panic)) => Event::Fail(panicked(&*panic)),
+        Ending::Returned(Ok(Outcome::Stopped)) | Ending::Dropped => match execution.stop.reason() {
+            Some(StopReason::Pause | StopReason::Cancel) => Event::Stopped,
+            Some(StopReason::Drain) => Event::Release,
+            Some(StopReason::Timeout) if limits.retry_on_timeout => retry(timed_out(limits), None),
+            Some(StopReason::Timeout) => Event::Fail(timed_out(limits)),
+            Some(StopReason::LeaseLost) => return lost(execution),
+            None => Event::Fail(Fault::new(
+                ErrorCode::HANDLER_FAILED,
+                "The operation has failed.",
+                "the handler has stopped without being asked to",
+            )),
+        },
+        Ending::Lost => return lost(execution),
+    };
+    if execution.stop.is_lost() {
+        return lost(execution);
+    }
+    Some((event, report))
+}
+
+fn lost<T>(execution: &Execution) -> Option<T> {
+    tracing::warn!(
+        id = %execution.operation.id, fence = %execution.fence,
+        "the lease was lost; the handler was stopped and nothing is written"
+    );
+    trace::record_outcome(&execution.span, "lost", Some("the lease was lost"));
+    None
+}
+
+fn timed_out(limits: Limits) -> Fault {
+    let timeout = humantime::format_duration(limits.timeout.unwrap_or_default());
+    Fault::new(
+        ErrorCode::HANDLER_TIMEOUT,
+        "The operation took too long and was stopped.",
+        &format!("the handler has not ended within {timeout}"),
+    )
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Fault::new(
+        ErrorCode::HANDLER_FAILED,
+        "The operation has failed because of a defect in its handler.",
+        &format!("the handler panicked: {text}"),
+    )
+}

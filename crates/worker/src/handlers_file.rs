@@ -1,0 +1,320 @@
+//! Handlers from a file: `command` and `http` without a line of Rust.
+//!
+//! ```toml
+//! [[handler]]
+//! message = "ImportSolution"          # exact name, or "*" for all others
+//! command = ["./import.sh", "--strict"]
+//! timeout = "30m"                     # default: none
+//! grace = "10s"                       # from SIGTERM to SIGKILL; default 10s
+//! directory = "."                     # default: where this file is
+//! env = { LANG = "C.UTF-8" }          # added to the environment
+//! retry_codes = [1]                   # exit codes besides 75
+//! suspend_codes = [2]                 # exit codes besides 77
+//! retry_on_timeout = true             # default: a timeout is a failure
+//!
+//! [[handler]]
+//! message = "*"
+//! http = "https://hooks.example.com/drumline"
+//! headers = { Authorization = "Bearer …" }
+//! timeout = "30s"
+//! ```
+//!
+//! Every mistake is reported, at once, with its line.
+
+mod table;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_protocol::limits::MESSAGE_NAME_CHARS;
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use toml::de::{DeTable, DeValue};
+
+use self::table::{Mistakes, Table};
+use crate::builder::Builder;
+use crate::command::{Command, CommandHandler, KILL_MARGIN};
+use crate::handler::{Handler, Limits};
+use crate::http::{Endpoint, HttpHandler};
+use crate::supervise::Supervisor;
+
+/// From SIGTERM to SIGKILL, unless the file says otherwise.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The handlers of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlersFile {
+    /// In the order of the file; message names are unique.
+    pub handlers: Vec<FileHandler>,
+}
+
+/// One `[[handler]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileHandler {
+    /// The message name, or `*`.
+    pub message: String,
+    /// How long it may take.
+    pub limits: Limits,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a handler from a file does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Runs a command.
+    Command(Command),
+    /// Posts to a web service.
+    Http(Endpoint),
+}
+
+/// Why a file of handlers cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It has mistakes: all of them.
+    #[error("{}", lines(mistakes))]
+    Mistakes {
+        /// In the order of the file.
+        mistakes: Vec<Mistake>,
+    },
+    /// The web client cannot be set up.
+    #[error("http handlers cannot be used")]
+    Http(#[from] reqwest::Error),
+}
+
+/// One mistake in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.what)
+    }
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    let lines: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+    lines.join("\n")
+}
+
+impl HandlersFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it is not there, or has mistakes.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let path = std::path::absolute(path).map_err(failed)?;
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        Self::parse(&text, directory)
+    }
+
+    /// Reads the text of a file that lies in `directory`.
+    ///
+    /// # Errors
+    /// When it has mistakes.
+    pub fn parse(text: &str, directory: &Path) -> Result<Self, Error> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let mut mistakes = Mistakes::new(text);
+        for error in errors {
+            let at = error.span().unwrap_or_default().start;
+            mistakes.add(at, error.message());
+        }
+        let mut root = Table::new(root.get_ref(), 0, &mut mistakes);
+        let mut handlers = Vec::new();
+        let mut names = HashMap::new();
+        for (at, table) in root.tables("handler") {
+            let mut table = Table::new(table, at, root.mistakes());
+            let handler = handler(&mut table, directory);
+            table.finish();
+            let Some(handler) = handler else { continue };
+            if names.insert(handler.message.clone(), at).is_some() {
+                let name = &handler.message;
+                root.mistakes()
+                    .add(at, format!("there are two handlers for {name:?}"));
+            }
+            handlers.push(handler);
+        }
+        root.finish();
+        if handlers.is_empty() && mistakes.is_empty() {
+            mistakes.add(0, "there is no [[handler]]");
+        }
+        match mistakes.into_list() {
+            list if list.is_empty() => Ok(Self { handlers }),
+            mistakes => Err(Error::Mistakes { mistakes }),
+        }
+    }
+
+    /// Registers the handlers; commands run under `supervisor`.
+    ///
+    /// # Errors
+    /// When the web client cannot be set up.
+    pub fn register(self, mut builder: Builder, supervisor: &Supervisor) -> Result<Builder, Error> {
+        for FileHandler {
+            message,
+            limits,
+            action,
+        } in self.handlers
+        {
+            let handler: Arc<dyn Handler> = match action {
+                Action::Command(command) => {
+                    Arc::new(CommandHandler::new(command, supervisor.clone()))
+                }
+                Action::Http(endpoint) => Arc::new(HttpHandler::new(endpoint)?),
+            };
+            builder = builder.handler_dyn(message, limits, handler);
+        }
+        Ok(builder)
+    }
+}
+
+/// The keys of one of the two kinds of handlers.
+const OF_EITHER: &[&str] = &[
+    "command",
+    "directory",
+    "env",
+    "headers",
+    "http",
+    "retry_codes",
+    "suspend_codes",
+];
+
+/// One handler; `None` where a mistake keeps it from being one.
+fn handler(table: &mut Table<'_, '_>, directory: &Path) -> Option<FileHandler> {
+    let message = message(table);
+    let timeout = table.duration("timeout");
+    let grace = table.duration("grace");
+    let retry_on_timeout = table.boolean("retry_on_timeout").unwrap_or(false);
+    let mut limits = Limits::new();
+    limits.timeout = timeout;
+    limits.retry_on_timeout = retry_on_timeout;
+    let action = match (table.has("command"), table.has("http")) {
+        (true, false) => {
+            let grace = grace.unwrap_or(GRACE);
+            limits = limits.grace(grace + KILL_MARGIN);
+            command(table, directory, grace).map(Action::Command)
+        }
+        (false, true) => {
+            limits.grace = grace;
+            endpoint(table).map(Action::Http)
+        }
+        (true, true) => {
+            table.mistake("a handler has a command or http, not both");
+            table.skip(OF_EITHER);
+            None
+        }
+        (false, false) => {
+            table.mistake("a handler needs a command or http");
+            table.skip(OF_EITHER);
+            None
+        }
+    };
+    Some(FileHandler {
+        message: message?,
+        limits,
+        action: action?,
+    })
+}
+
+fn message(table: &mut Table<'_, '_>) -> Option<String> {
+    let Some((at, name)) = table.string("message") else {
+        if !table.has("message") {
+            table.mistake("a handler needs a message: a message name, or \"*\"");
+        }
+        return None;
+    };
+    let length = name.chars().count();
+    if length == 0 || length > MESSAGE_NAME_CHARS {
+        let what = format!("message: a name has 1 to {MESSAGE_NAME_CHARS} characters");
+        table.mistake_at(at, what);
+        return None;
+    }
+    Some(name)
+}
+
+fn command(table: &mut Table<'_, '_>, directory: &Path, grace: Duration) -> Option<Command> {
+    let command = table.strings("command");
+    let own = table.string("directory");
+    let environment = table.pairs("env");
+    let retry_codes = table.codes("retry_codes");
+    let suspend_codes = table.codes("suspend_codes");
+    let (at, command) = command?;
+    if command.first().is_none_or(String::is_empty) {
+        table.mistake_at(at, "command: the first element is the program");
+        return None;
+    }
+    for (at, name, value) in &environment {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            table.mistake_at(*at, format!("env: {name:?} cannot be set"));
+        }
+    }
+    Some(Command {
+        command,
+        directory: directory.join(own.map_or_else(String::new, |(_at, own)| own)),
+        environment: environment
+            .into_iter()
+            .map(|(_at, name, value)| (name, value))
+            .collect(),
+        retry_codes,
+        suspend_codes,
+        grace,
+    })
+}
+
+fn endpoint(table: &mut Table<'_, '_>) -> Option<Endpoint> {
+    let url = table.string("http");
+    let mut headers = HeaderMap::new();
+    for (at, name, value) in table.pairs("headers") {
+        let header = HeaderName::try_from(&name)
+            .ok()
+            .zip(HeaderValue::try_from(&value).ok());
+        match header {
+            Some((name, mut value)) => {
+                // Headers carry passwords; a debug print must not show them.
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+            None => table.mistake_at(at, format!("headers: {name:?} is not a header")),
+        }
+    }
+    let (at, url) = url?;
+    match Url::parse(&url) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Some(Endpoint { url, headers }),
+        Ok(_) => {
+            table.mistake_at(at, "http: expected an address with http:// or https://");
+            None
+        }
+        Err(error) => {
+            table.mistake_at(at, format!("http: {error}"));
+            None
+        }
+    }
+}
+
+/// What a value is, for error messages.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    value.type_str()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! What a file may say, and what is said about its mistakes.
+
+use super::*;
+
+fn parse(text: &str) -> Result<HandlersFile, Error> {
+    HandlersFile::parse(text, Path::new("/etc/drumline"))
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    match parse(text) {
+        Err(Error::Mistakes { mistakes }) => mistakes.iter().map(Mistake::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_command_and_a_web_service_are_read() {
+    let file = parse(
+        r#"
+        [[handler]]
+        message = "ImportSolution"
+        command = ["./import.sh", "--strict"]
+        timeout = "30m"
+        grace = "5s"
+        directory = "jobs"
+        env = { LANG = "C" }
+        retry_codes = [1, 2]
+        suspend_codes = [3]
+        retry_on_timeout = true
+
+        [[handler]]
+        message = "*"
+        http = "https://example.com/hook"
+        headers = { Authorization = "Bearer x" }
+        "#,
+    )
+    .unwrap();
+    let [import, others] = &file.handlers[..] else {
+        panic!("{file:?}");
+    };
+    assert_eq!(import.message, "ImportSolution");
+    assert_eq!(import.limits.timeout, Some(Duration::from_secs(1800)));
+    assert_eq!(import.limits.grace, Some(Duration::from_secs(7)));
+    assert!(import.limits.retry_on_timeout);
+    let expected = Command {
+        command: vec!["./import.sh".to_owned(), "--strict".to_owned()],
+        directory: PathBuf::from("/etc/drumline/jobs"),
+        environment: vec![("LANG".to_owned(), "C".to_owned())],
+        retry_codes: vec![1, 2],
+        suspend_codes: vec![3],
+        grace: Duration::from_secs(5),
+    };
+    assert_eq!(import.action, Action::Command(expected));
+    assert_eq!(others.message, "*");
+    let Action::Http(endpoint) = &others.action else {
+        panic!("{others:?}");
+    };
+    assert_eq!(endpoint.url.as_str(), "https://example.com/hook");
+    assert!(!format!("{endpoint:?}").contains("Bearer"));
+}
+
+#[test]
+fn every_mistake_is_reported_with_its_line() {
+    let text = r#"retries = 3
+[[handler]]
+message = "A"
+comand = ["x"]
+
+[[handler]]
+message = ""
+command = "x"
+timeout = "soon"
+env = { "A=B" = "x", C = 1 }
+
+[[handler]]
+command = []
+http = "ftp://example.com"
+retry_codes = [0, "a", 300]
+
+[[handler]]
+message = "B"
+http = "ftp://example.com"
+grace = 5
+retry_codes = [1]
+
+[[handler]]
+message = "B"
+http = "nowhere"
+headers = { "a b" = "x" }
+"#;
+    let expected = [
+        r#"line 1: "retries" is not known here"#,
+        r#"line 2: a handler needs a command or http"#,
+        r#"line 4: "comand" is not known here"#,
+        r#"line 7: message: a name has 1 to 160 characters"#,
+        r#"line 8: command: expected an array, found string"#,
+        r#"line 9: timeout: expected number at 0, for example "30m""#,
+        r#"line 10: env: expected strings, found integer"#,
+        r#"line 12: a handler needs a message: a message name, or "*""#,
+        r#"line 12: a handler has a command or http, not both"#,
+        r#"line 19: http: expected an address with http:// or https://"#,
+        r#"line 20: grace: expected a string, found integer"#,
+        r#"line 21: "retry_codes" is not known here"#,
+        r#"line 25: http: relative URL without a base"#,
+        r#"line 26: headers: "a b" is not a header"#,
+    ];
+    assert_eq!(mistakes(text), expected);
+}
+
+#[test]
+fn exit_codes_are_numbers_of_one_byte() {
+    let text = "[[handler]]\nmessage = 'A'\ncommand = ['x']\nretry_codes = [1, 0, 256, 'a']";
+    let expected = "line 4: retry_codes: an exit code is a number from 1 to 255";
+    assert_eq!(mistakes(text), [expected; 3]);
+}
+
+#[test]
+fn a_message_name_has_one_handler() {
+    let text = "[[handler]]\nmessage = 'A'\ncommand = ['x']\n\
+        [[handler]]\nmessage = 'A'\ncommand = ['y']";
+    assert_eq!(mistakes(text), ["line 4: there are two handlers for \"A\""]);
+}
+
+#[test]
+fn a_file_without_handlers_is_a_mistake() {
+    assert_eq!(mistakes(""), ["line 1: there is no [[handler]]"]);
+}
+
+#[test]
+fn broken_toml_is_reported_with_its_line() {
+    let mistakes = mistakes("[[handler]]\nmessage = \n");
+    assert!(
+        mistakes.iter().any(|m| m.starts_with("line 2: ")),
+        "{mistakes:?}"
+    );
+}

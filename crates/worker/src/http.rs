@@ -1,0 +1,216 @@
+//! The ready-made handler that posts the operation to a web service.
+//!
+//! The body is the operation as JSON, as the API shows it; the headers carry
+//! the trace and what the service needs to recognise a repetition.
+//!
+//! | answer | what becomes of the operation |
+//! |---|---|
+//! | 2xx | Succeeded, with the body as the result where it is JSON |
+//! | 429, 5xx | tried again, after `Retry-After` or by the retry policy |
+//! | 401, 403 | suspended for a person |
+//! | none: no connection, or it broke | tried again by the retry policy |
+//! | anything else, redirects too | Failed; the body is the message |
+//!
+//! Asked to stop, the handler drops the request. What the service does about
+//! it is the service's business; it can compare fences.
+
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset};
+use drumline_protocol::view::OperationView;
+use drumline_protocol::{ErrorCode, Fault};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url};
+use serde::de::IgnoredAny;
+
+use crate::context::Context;
+use crate::handler::{Handler, HandlerFuture};
+use crate::outcome::Outcome;
+use crate::report::REPORT_BYTES;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How much of a body is kept as a message.
+const MESSAGE_BYTES: usize = 16 << 10;
+/// The longest `Retry-After` that is believed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A web service to call. See the module's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where to post.
+    pub url: Url,
+    /// Added to the headers of each request.
+    pub headers: HeaderMap,
+}
+
+/// An [`Endpoint`] as a handler.
+#[derive(Clone, Debug)]
+pub struct HttpHandler {
+    endpoint: Endpoint,
+    client: Client,
+}
+
+impl HttpHandler {
+    /// Calls the endpoint.
+    ///
+    /// # Errors
+    /// When the system's certificates cannot be used.
+    pub fn new(endpoint: Endpoint) -> Result<Self, reqwest::Error> {
+        // Whoever was first has chosen for the whole process; that is fine.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            // A redirected POST becomes a GET: not what was asked for.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("drumline/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { endpoint, client })
+    }
+}
+
+impl Handler for HttpHandler {
+    fn run(&self, context: Context) -> HandlerFuture {
+        let Self { endpoint, client } = self.clone();
+        Box::pin(async move {
+            tokio::select! {
+                outcome = call(&client, &endpoint, &context) => outcome,
+                _reason = context.stop_requested() => Outcome::Stopped,
+            }
+        })
+    }
+}
+
+async fn call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcome {
+    let trace = context.trace();
+    let operation = context.operation();
+    let mut request = client
+        .post(endpoint.url.clone())
+        .headers(endpoint.headers.clone())
+        .header("traceparent", trace.traceparent)
+        .header("Drumline-Operation-Id", operation.id.to_string())
+        .header("Drumline-Fence", context.fence().to_string())
+        .header("Drumline-Attempt", context.attempt().to_string());
+    if !trace.tracestate.is_empty() {
+        request = request.header("tracestate", trace.tracestate);
+    }
+    let answered = request.json(&OperationView::from(operation)).send().await;
+    match answered {
+        Ok(response) => match outcome(response).await {
+            Ok(outcome) => outcome,
+            Err(error) => unreachable_service(&error),
+        },
+        Err(error) => unreachable_service(&error),
+    }
+}
+
+fn unreachable_service(error: &reqwest::Error) -> Outcome {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        message.push_str(": ");
+        message.push_str(&error.to_string());
+        cause = error.source();
+    }
+    Outcome::Retry {
+        fault: Fault::new(
+            ErrorCode::NETWORK_ERROR,
+            "The web service could not be reached. It will be tried again.",
+            &message,
+        ),
+        after: None,
+    }
+}
+
+async fn outcome(response: Response) -> Result<Outcome, reqwest::Error> {
+    let status = response.status();
+    let after = retry_after(response.headers());
+    if status.is_success() {
+        let is_json = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .is_none_or(|kind| kind.contains("json"));
+        let body = read(response, REPORT_BYTES + 1).await?;
+        if body.len() > REPORT_BYTES {
+            return Ok(Outcome::Fail(Fault::new(
+                ErrorCode::TOO_LARGE,
+                "The web service's answer is too large to be stored.",
+                &format!("more than {REPORT_BYTES} bytes"),
+            )));
+        }
+        let result = String::from_utf8(body)
+            .ok()
+            .filter(|body| is_json && serde_json::from_str::<IgnoredAny>(body).is_ok())
+            .filter(|body| body.trim() != "null");
+        return Ok(Outcome::Done(result));
+    }
+    let body = read(response, MESSAGE_BYTES).await?;
+    let body = String::from_utf8_lossy(&body);
+    let message = format!("HTTP {status}: {}", body.trim());
+    let fault = |code, friendly: &str| Fault::new(code, friendly, &message);
+    Ok(match status {
+        StatusCode::TOO_MANY_REQUESTS => Outcome::Retry {
+            fault: fault(ErrorCode::SERVER_BUSY, "The web service is busy."),
+            after,
+        },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Outcome::Suspend(fault(
+            ErrorCode::PRIVILEGE_DENIED,
+            "The web service does not let us in. Somebody has to look at it.",
+        )),
+        status if status.is_server_error() => Outcome::Retry {
+            fault: fault(ErrorCode::SERVER_BUSY, "The web service has a problem."),
+            after,
+        },
+        _ => Outcome::Fail(fault(
+            ErrorCode::HANDLER_FAILED,
+            "The web service has refused the operation.",
+        )),
+    })
+}
+
+/// The first `limit` bytes of the body.
+async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = limit - body.len();
+        body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+        if body.len() == limit {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// `Retry-After`: seconds, or a date. A date is measured against the answer's
+/// own `Date`, so that nobody's clock has to be right.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let date = |text| -> Option<DateTime<FixedOffset>> { DateTime::parse_from_rfc2822(text).ok() };
+    let after = text(RETRY_AFTER)?;
+    let delay = match after.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_not_seconds) => (date(after)? - date(text(DATE)?)?).to_std().ok()?,
+    };
+    Some(delay.min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let after = |after: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, after.parse().unwrap());
+            headers.insert(DATE, "Wed, 21 Oct 2026 07:28:00 GMT".parse().unwrap());
+            retry_after(&headers).map(|delay| delay.as_secs())
+        };
+        assert_eq!(after("120"), Some(120));
+        assert_eq!(after("Wed, 21 Oct 2026 07:30:00 GMT"), Some(120));
+        assert_eq!(after("Wed, 21 Oct 2026 07:00:00 GMT"), None);
+        assert_eq!(after("99999999999"), Some(24 * 60 * 60));
+        assert_eq!(after("soon"), None);
+    }
+}

@@ -1,0 +1,169 @@
+//! From deliveries to slots.
+//!
+//! ```text
+//! subscriptions ─→ deliveries ─→ pending ─ a slot is free ──→ slot: claim, run
+//!                                  │  └──── none for a while ─→ work queue, for others
+//!                                  └─ no handler ─→ unhandled
+//! ```
+//!
+//! A worker must not sit on offers that it has no room for: a message that is
+//! held is a message that nobody else can have. When no slot has come free for
+//! a while, the offers in hand go to the work queue of their pool, which every
+//! worker consumes; that is safe even for heads of chains, because the claim
+//! keeps the order. Until a slot is free again the worker takes nothing from
+//! the work queue, and passes on at once what its lanes deliver.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use drumline_backend::broker::{Delivery, Receipt};
+use drumline_protocol::message::{Marker, Message, Offer};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::engine::Engine;
+use crate::forward::forward;
+use crate::parcel::{Pending, Receipts, acknowledge};
+use crate::scope::Scope;
+use crate::slot::occupy;
+
+/// No slot for so long, and others are asked. Long enough not to shuffle
+/// messages around whenever it gets busy, short against any real work.
+const SATURATED_AFTER: Duration = Duration::from_secs(1);
+/// No offer is kept longer, even if slots do come free now and then.
+const HELD_MAX: Duration = Duration::from_secs(5);
+/// How often the two above are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// See the module's text.
+pub(crate) struct Intake {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) scope: Scope,
+    pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    pub(crate) receipts: Receipts,
+    pub(crate) unhandled: mpsc::UnboundedSender<Offer>,
+    pub(crate) saturated: watch::Sender<bool>,
+    pub(crate) pending: VecDeque<Pending>,
+    /// When a slot was last to be had.
+    pub(crate) last_slot: Instant,
+}
+
+impl Intake {
+    /// Works until the worker is drained. What is pending then is delivered to
+    /// others once the subscriptions are closed.
+    pub(crate) async fn run(mut self) {
+        let draining = self.engine.draining.clone();
+        draining.run_until_cancelled(self.work()).await;
+    }
+
+    async fn work(&mut self) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.fill_slots();
+            self.engine
+                .waiting
+                .store(self.pending.len(), Ordering::Relaxed);
+            let is_saturated = *self.saturated.borrow();
+            let wants_slot = is_saturated || !self.pending.is_empty();
+            let slots = Arc::clone(&self.engine.slots);
+            tokio::select! {
+                delivery = self.deliveries.recv() => match delivery {
+                    Some(delivery) => self.accept(delivery),
+                    None => return,
+                },
+                slot = slots.acquire_owned(), if wants_slot => match slot {
+                    Ok(slot) => self.slot_came_free(slot),
+                    Err(_closed) => return,
+                },
+                _now = looks.tick(), if !self.pending.is_empty() => self.look(),
+            }
+        }
+    }
+
+    fn accept(&mut self, delivery: Delivery) {
+        match delivery.message {
+            Message::Offers(offers) if offers.is_empty() => {
+                acknowledge(&self.receipts, delivery.receipt);
+            }
+            Message::Offers(offers) => {
+                for pending in Pending::of(offers, delivery.receipt, &self.receipts) {
+                    let name = &pending.offer.message_name;
+                    if self.engine.handlers.find(name).is_some() {
+                        self.pending.push_back(pending);
+                    } else {
+                        drop(self.unhandled.send(pending.decided()));
+                    }
+                }
+                self.fill_slots();
+                if *self.saturated.borrow() {
+                    self.pass_on(self.pending.len());
+                }
+            }
+            Message::Marker(marker) => self.return_marker(marker, delivery.receipt),
+        }
+    }
+
+    /// Starts as many of the pending as there are free slots.
+    fn fill_slots(&mut self) {
+        while !self.pending.is_empty() {
+            match Arc::clone(&self.engine.slots).try_acquire_owned() {
+                Ok(slot) => self.slot_came_free(slot),
+                Err(_none_or_closed) => return,
+            }
+        }
+    }
+
+    fn slot_came_free(&mut self, slot: OwnedSemaphorePermit) {
+        self.last_slot = Instant::now();
+        self.saturated.send_if_modified(|saturated| {
+            let before = std::mem::replace(saturated, false);
+            before != *saturated
+        });
+        if let Some(pending) = self.pending.pop_front() {
+            let engine = Arc::clone(&self.engine);
+            self.engine.runs.spawn(occupy(engine, pending, slot));
+        }
+    }
+
+    /// Passes on what has waited too long.
+    fn look(&mut self) {
+        let waited = |pending: &Pending| pending.since.elapsed();
+        let longest = self.pending.front().map(waited).unwrap_or_default();
+        if longest >= SATURATED_AFTER && self.last_slot.elapsed() >= SATURATED_AFTER {
+            tracing::debug!(pending = self.pending.len(), "saturated");
+            self.saturated.send_replace(true);
+            self.pass_on(self.pending.len());
+            return;
+        }
+        // The oldest are in front.
+        let overdue = self
+            .pending
+            .iter()
+            .take_while(|pending| waited(pending) >= HELD_MAX);
+        let overdue = overdue.count();
+        self.pass_on(overdue);
+    }
+
+    fn pass_on(&mut self, count: usize) {
+        if count > 0 {
+            let pending: Vec<_> = self.pending.drain(..count).collect();
+            let engine = Arc::clone(&self.engine);
+            self.scope.spawn(forward(engine, pending));
+        }
+    }
+
+    fn return_marker(&self, marker: Marker, receipt: Box<dyn Receipt>) {
+        let engine = Arc::clone(&self.engine);
+        let receipts = self.receipts.clone();
+        self.scope.spawn(async move {
+            // If it is not noted, the manager will send another one.
+            if let Err(error) = engine.backend.store.marker_returned(&marker).await {
+                tracing::debug!(%error, "a marker was not noted");
+            }
+            acknowledge(&receipts, receipt);
+        });
+    }
+}

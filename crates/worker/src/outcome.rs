@@ -1,0 +1,348 @@
+//! What a handler says at its end, and what becomes of an error.
+//!
+//! A handler returns a `Result`; `?` works on any error. Whether an error
+//! means "fail", "try again later" or "ask a person" is decided here and
+//! nowhere else: by its [`ErrorCode`], unless the handler has said it itself.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use drumline_protocol::{ErrorCode, Fault, OperationType};
+use serde::Serialize;
+
+/// What becomes of an operation when its handler has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Succeeded, with a result as JSON text.
+    Done(Option<String>),
+    /// Put off: by `after`, or by the retry policy where it is `None`.
+    Retry {
+        /// What went wrong.
+        fault: Fault,
+        /// The delay that the handler wants.
+        after: Option<Duration>,
+    },
+    /// Failed for good.
+    Fail(Fault),
+    /// Waits for a person.
+    Suspend(Fault),
+    /// Stopped early because the worker asked for it: see
+    /// [`Context::stop_requested`](crate::Context::stop_requested).
+    Stopped,
+}
+
+impl Outcome {
+    /// Succeeded, with this result. A result that cannot be written as JSON
+    /// is a failure.
+    #[must_use]
+    pub fn done<T: Serialize>(result: &T) -> Self {
+        match serde_json::to_string(result) {
+            Ok(json) if json == "null" => Self::Done(None),
+            Ok(json) => Self::Done(Some(json)),
+            Err(error) => Self::Fail(Fault::new(
+                ErrorCode::HANDLER_FAILED,
+                "The handler gave a result that cannot be stored.",
+                &error.to_string(),
+            )),
+        }
+    }
+}
+
+/// What a handler function may return.
+pub trait IntoOutcome {
+    /// The outcome that it stands for. `operation_type` because one error
+    /// means different things to different types.
+    fn into_outcome(self, operation_type: OperationType) -> Outcome;
+}
+
+impl IntoOutcome for Outcome {
+    fn into_outcome(self, _operation_type: OperationType) -> Outcome {
+        self
+    }
+}
+
+impl<T: Serialize, E: Into<HandlerError>> IntoOutcome for Result<T, E> {
+    fn into_outcome(self, operation_type: OperationType) -> Outcome {
+        match self {
+            Ok(result) => Outcome::done(&result),
+            Err(error) => error.into().into_outcome(operation_type),
+        }
+    }
+}
+
+/// Why a handler did not succeed.
+///
+/// Any error turns into one, so `?` works in handlers. By itself an error is
+/// classified by its code (see [`Disposition`]); [`HandlerError::retry`],
+/// [`HandlerError::fail`] and [`HandlerError::suspend`] say it outright.
+///
+/// ```
+/// use drumline_worker::{ErrorCode, HandlerError};
+/// use std::time::Duration;
+///
+/// fn reserve(seats: u32) -> Result<u32, HandlerError> {
+///     match seats {
+///         0 => Err(HandlerError::fail("no seats were asked for")),
+///         1..=9 => Ok(seats),
+///         10..=99 => Err(HandlerError::retry("the hall is being cleaned")
+///             .after(Duration::from_secs(60))),
+///         _ => Err(HandlerError::new(ErrorCode::PRIVILEGE_DENIED, "more than 99 seats")
+///             .friendly("Ask the manager to approve this booking.")),
+///     }
+/// }
+/// # assert!(reserve(3).is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandlerError {
+    code: ErrorCode,
+    friendly: Option<String>,
+    message: String,
+    /// `None`: by the code.
+    disposition: Option<Disposition>,
+    after: Option<Duration>,
+    stopped: bool,
+}
+
+/// What becomes of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Completed, Failed.
+    Fail,
+    /// Suspended, and tried again by the retry policy.
+    Retry,
+    /// Suspended until a person resumes it.
+    Suspend,
+}
+
+impl Disposition {
+    /// What becomes of an error with this code: the documents' table.
+    /// Whatever the table does not name fails.
+    #[must_use]
+    pub fn of(code: ErrorCode, operation_type: OperationType) -> Self {
+        /// The type whose handler may wait for a record to appear.
+        const WORKFLOW: OperationType = OperationType(10);
+        match code {
+            ErrorCode::SERVER_BUSY
+            | ErrorCode::DATABASE_ERROR
+            | ErrorCode::NETWORK_ERROR
+            | ErrorCode::COMMUNICATION_ERROR
+            | ErrorCode::ORGANIZATION_DISABLED
+            | ErrorCode::THROTTLED
+            | ErrorCode::TYPE_THROTTLED => Self::Retry,
+            ErrorCode::PRIVILEGE_DENIED => Self::Suspend,
+            ErrorCode::NOT_FOUND if operation_type == WORKFLOW => Self::Suspend,
+            _ => Self::Fail,
+        }
+    }
+}
+
+impl HandlerError {
+    /// An error with a code, which decides what becomes of it.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            friendly: None,
+            message: message.into(),
+            disposition: None,
+            after: None,
+            stopped: false,
+        }
+    }
+
+    fn decided(disposition: Disposition, message: impl Into<String>) -> Self {
+        Self {
+            disposition: Some(disposition),
+            ..Self::new(ErrorCode::HANDLER_FAILED, message)
+        }
+    }
+
+    /// The operation has failed for good.
+    #[must_use]
+    pub fn fail(message: impl Into<String>) -> Self {
+        Self::decided(Disposition::Fail, message)
+    }
+
+    /// The operation is to be tried again, by its retry policy.
+    #[must_use]
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self::decided(Disposition::Retry, message)
+    }
+
+    /// The operation waits until a person resumes it.
+    #[must_use]
+    pub fn suspend(message: impl Into<String>) -> Self {
+        Self::decided(Disposition::Suspend, message)
+    }
+
+    /// The handler has stopped early, because it was asked to. What becomes of
+    /// the operation is up to whoever asked.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self {
+            stopped: true,
+            ..Self::fail("stopped")
+        }
+    }
+
+    /// With a delay instead of the retry policy's; only of use for a retry.
+    #[must_use]
+    pub const fn after(mut self, delay: Duration) -> Self {
+        self.after = Some(delay);
+        self
+    }
+
+    /// With a text for people (`friendlyMessage`).
+    #[must_use]
+    pub fn friendly(mut self, text: impl Into<String>) -> Self {
+        self.friendly = Some(text.into());
+        self
+    }
+
+    /// With a code for programs; what was decided outright stays decided.
+    #[must_use]
+    pub const fn code(mut self, code: ErrorCode) -> Self {
+        self.code = code;
+        self
+    }
+}
+
+impl IntoOutcome for HandlerError {
+    fn into_outcome(self, operation_type: OperationType) -> Outcome {
+        if self.stopped {
+            return Outcome::Stopped;
+        }
+        let disposition = self
+            .disposition
+            .unwrap_or_else(|| Disposition::of(self.code, operation_type));
+        let friendly = self.friendly.as_deref().unwrap_or(match disposition {
+            Disposition::Fail => "The operation has failed.",
+            Disposition::Retry => "The operation could not be done now. It will be tried again.",
+            Disposition::Suspend => "The operation needs somebody's help before it can go on.",
+        });
+        let fault = Fault::new(self.code, friendly, &self.message);
+        match disposition {
+            Disposition::Fail => Outcome::Fail(fault),
+            Disposition::Retry => Outcome::Retry {
+                fault,
+                after: self.after,
+            },
+            Disposition::Suspend => Outcome::Suspend(fault),
+        }
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+/// Like `anyhow`'s error, this one is no `std::error::Error` itself: that is
+/// what makes this conversion, and with it `?`, possible.
+impl<E: std::error::Error + 'static> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut network = false;
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(current) = cause {
+            network |= current
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| is_network(error.kind()));
+            cause = current.source();
+            if let Some(next) = cause {
+                message.push_str(": ");
+                message.push_str(&next.to_string());
+            }
+        }
+        let code = if network {
+            ErrorCode::NETWORK_ERROR
+        } else {
+            ErrorCode::HANDLER_FAILED
+        };
+        Self::new(code, message)
+    }
+}
+
+/// Whether the other side of a connection is to blame, which may pass.
+const fn is_network(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::TimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(error: HandlerError) -> Outcome {
+        error.into_outcome(OperationType::DEFAULT)
+    }
+
+    #[test]
+    fn a_code_decides_what_becomes_of_an_error() {
+        use Disposition::{Fail, Retry, Suspend};
+        for (code, expected) in [
+            (ErrorCode::SERVER_BUSY, Retry),
+            (ErrorCode::DATABASE_ERROR, Retry),
+            (ErrorCode::NETWORK_ERROR, Retry),
+            (ErrorCode::ORGANIZATION_DISABLED, Retry),
+            (ErrorCode::INFINITE_LOOP, Fail),
+            (ErrorCode::INVALID_ARGUMENT, Fail),
+            (ErrorCode::NOT_FOUND, Fail),
+            (ErrorCode(4711), Fail),
+            (ErrorCode::PRIVILEGE_DENIED, Suspend),
+        ] {
+            assert_eq!(Disposition::of(code, OperationType::DEFAULT), expected);
+        }
+        let workflow = OperationType(10);
+        assert_eq!(Disposition::of(ErrorCode::NOT_FOUND, workflow), Suspend);
+    }
+
+    #[test]
+    fn what_the_handler_says_outright_stands_above_the_code() {
+        let error = HandlerError::fail("x").code(ErrorCode::SERVER_BUSY);
+        assert!(
+            matches!(outcome(error), Outcome::Fail(fault) if fault.code == ErrorCode::SERVER_BUSY)
+        );
+    }
+
+    #[test]
+    fn a_network_error_anywhere_in_the_chain_is_retried() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot reach the mail server")]
+        struct Mail(#[source] io::Error);
+
+        let error = Mail(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let Outcome::Retry { fault, after: None } = outcome(error.into()) else {
+            panic!("not a retry");
+        };
+        assert_eq!(fault.code, ErrorCode::NETWORK_ERROR);
+        assert_eq!(
+            fault.message,
+            "cannot reach the mail server: connection refused"
+        );
+    }
+
+    #[test]
+    fn any_other_error_fails() {
+        let error = "x".parse::<u32>().unwrap_err();
+        assert!(matches!(outcome(error.into()), Outcome::Fail(_)));
+    }
+
+    #[test]
+    fn nothing_is_not_stored_as_a_result() {
+        assert_eq!(Outcome::done(&()), Outcome::Done(None));
+        assert_eq!(Outcome::done(&7), Outcome::Done(Some("7".to_owned())));
+    }
+}

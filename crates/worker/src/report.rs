@@ -1,0 +1,172 @@
+//! What a handler reports while it runs: kept in memory, written now and then.
+//!
+//! Reporting never waits: the latest report wins, and the run's control loop
+//! writes it when some time has passed since the last write. So a handler may
+//! report a thousand times a second and the store sees four of them. The last
+//! one is written together with the end of the operation, and cannot be lost.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use drumline_protocol::{Progress, Report, limits};
+use serde::Serialize;
+use tokio::sync::Notify;
+
+/// The largest result or checkpoint, in bytes of JSON. They travel with every
+/// read of the operation; what is larger belongs into a file of the handler's.
+pub const REPORT_BYTES: usize = 1 << 20;
+
+/// Why a checkpoint could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// It cannot be written as JSON.
+    #[error("the checkpoint cannot be written as JSON")]
+    NotJson(#[from] serde_json::Error),
+    /// It is too large.
+    #[error("the checkpoint has {bytes} bytes, {REPORT_BYTES} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+/// The report of one run.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    draft: Mutex<Draft>,
+    changed: Notify,
+    written: Notify,
+}
+
+#[derive(Debug)]
+struct Draft {
+    report: Report,
+    /// Counts the changes.
+    edition: u64,
+    /// The latest edition that is in the store.
+    written: u64,
+}
+
+impl Reporter {
+    /// Starts from the report of earlier runs.
+    pub(crate) fn new(report: Report) -> Self {
+        Self {
+            draft: Mutex::new(Draft {
+                report,
+                edition: 0,
+                written: 0,
+            }),
+            changed: Notify::new(),
+            written: Notify::new(),
+        }
+    }
+
+    fn draft(&self) -> MutexGuard<'_, Draft> {
+        // A panic of a handler while it reports must not take others along.
+        self.draft.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Report)) {
+        let mut draft = self.draft();
+        change(&mut draft.report);
+        draft.edition += 1;
+        drop(draft);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn progress(&self, percent: u8, text: &str) {
+        let progress = Progress {
+            percent: percent.min(100),
+            text: limits::cut(text, limits::MESSAGE_CHARS).to_owned(),
+        };
+        self.change(|report| report.progress = Some(progress));
+    }
+
+    pub(crate) fn checkpoint<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+    ) -> Result<(), CheckpointError> {
+        let json = serde_json::to_string(value)?;
+        if json.len() > REPORT_BYTES {
+            return Err(CheckpointError::TooLarge { bytes: json.len() });
+        }
+        self.change(|report| report.checkpoint = Some(json));
+        Ok(())
+    }
+
+    /// The report as it is now.
+    pub(crate) fn latest(&self) -> Report {
+        self.draft().report.clone()
+    }
+
+    /// Waits for something to write. Cancel-safe.
+    pub(crate) async fn unwritten(&self) {
+        loop {
+            {
+                let draft = self.draft();
+                if draft.edition > draft.written {
+                    return;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// What is to be written, and its edition for [`Self::wrote`].
+    pub(crate) fn edition(&self) -> (Report, u64) {
+        let draft = self.draft();
+        (draft.report.clone(), draft.edition)
+    }
+
+    /// Notes that an edition is in the store.
+    pub(crate) fn wrote(&self, edition: u64) {
+        let mut draft = self.draft();
+        draft.written = draft.written.max(edition);
+        drop(draft);
+        self.written.notify_waiters();
+    }
+
+    /// Waits until everything reported so far is in the store. Cancel-safe.
+    pub(crate) async fn flushed(&self) {
+        let wanted = self.draft().edition;
+        loop {
+            let written = self.written.notified();
+            if self.draft().written >= wanted {
+                return;
+            }
+            written.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_latest_report_is_written() {
+        let reporter = Reporter::new(Report::default());
+        for percent in 0..=100 {
+            reporter.progress(percent, "x");
+        }
+        reporter.unwritten().await;
+        let (report, edition) = reporter.edition();
+        assert_eq!(report.progress.unwrap().percent, 100);
+        reporter.wrote(edition);
+        reporter.flushed().await;
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_and_changes_nothing() {
+        let reporter = Reporter::new(Report::default());
+        let large = "x".repeat(REPORT_BYTES);
+        assert!(reporter.checkpoint(&large).is_err());
+        assert_eq!(reporter.latest(), Report::default());
+    }
+
+    #[test]
+    fn progress_ends_at_a_hundred() {
+        let reporter = Reporter::new(Report::default());
+        reporter.progress(255, "");
+        assert_eq!(reporter.latest().progress.unwrap().percent, 100);
+    }
+}

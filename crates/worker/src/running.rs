@@ -1,0 +1,157 @@
+//! A worker that runs, and how it is stopped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::MemberId;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::engine::Engine;
+use crate::leases::LeaseThread;
+use crate::scope::Scope;
+use crate::stop::StopReason;
+
+/// After handlers were to be dropped at the latest, what writing down their
+/// ends may take.
+const SETTLING: Duration = Duration::from_secs(3);
+/// What it may take to close subscriptions and to publish what is left.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// A worker that runs. Dropped, it stops as [`Self::stop_now`] does, without
+/// waiting.
+pub struct RunningWorker {
+    pub(crate) engine: Arc<Engine>,
+    /// Starts runs; ends by itself when the worker drains.
+    pub(crate) taking: Scope,
+    /// Says that the worker is alive.
+    pub(crate) presence: Scope,
+    /// Bring work in; end by themselves when the worker drains.
+    pub(crate) feeds: Scope,
+    /// Needed to the very end.
+    pub(crate) services: Scope,
+    pub(crate) dispatching: TaskTracker,
+    pub(crate) leases: Option<LeaseThread>,
+    pub(crate) ready: watch::Receiver<bool>,
+}
+
+/// How a worker was drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Handlers that could not be stopped in time. Their operations are taken
+    /// over by others when the leases end, and the attempt counts as lost.
+    pub left_behind: usize,
+}
+
+impl RunningWorker {
+    /// Which member of the fleet this is.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.engine.member
+    }
+
+    /// How many operations run now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.engine.running()
+    }
+
+    /// Whether it takes work: at least one subscription stands.
+    #[must_use]
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    /// Stops gracefully: takes nothing new, lets handlers come to their end,
+    /// and gives back what has not ended in time; such attempts do not count.
+    ///
+    /// Handlers may run until [`Options::drain_timeout`](crate::Options); they
+    /// are asked to stop one grace before. Dropping the future stops the
+    /// worker at once.
+    pub async fn drain(mut self) -> Drained {
+        let engine = Arc::clone(&self.engine);
+        let (grace, limit) = (engine.options.grace, engine.options.drain_timeout);
+        tracing::info!(running = engine.running(), "draining");
+        let drained_by = *engine.drained_by.get_or_init(|| Instant::now() + limit);
+        engine.draining.cancel();
+        // After this no run is started any more, so waiting for runs is waiting
+        // for all of them.
+        self.taking.done().await;
+        if timeout(limit.saturating_sub(grace), engine.runs.done())
+            .await
+            .is_err()
+        {
+            engine.held.stop_all(StopReason::Drain);
+            let end = drained_by + SETTLING;
+            if tokio::time::timeout_at(end, engine.runs.done())
+                .await
+                .is_err()
+            {
+                tracing::warn!("some handlers do not stop");
+            }
+        }
+        let left_behind = engine.runs.len();
+        engine.runs.end();
+        engine.close_dispatcher();
+        self.dispatching.close();
+        let closing = async {
+            self.feeds.done().await;
+            self.dispatching.wait().await;
+            // No sign of life may follow the goodbye.
+            self.presence.end();
+            self.presence.done().await;
+            engine.backend.membership.leave(engine.member).await
+        };
+        match timeout(CLOSING, closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "did not say goodbye"),
+            Err(_elapsed) => tracing::debug!("did not close in time"),
+        }
+        self.end().await;
+        tracing::info!(left_behind, "drained");
+        Drained { left_behind }
+    }
+
+    /// Stops as a crash would: handlers are dropped where they stand, nothing
+    /// is written, nothing is given back. For tests.
+    pub async fn stop_now(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        self.cut();
+        self.services.done().await;
+        self.feeds.done().await;
+        if let Some(leases) = self.leases.take() {
+            leases.done().await;
+        }
+    }
+
+    fn cut(&self) {
+        self.engine.runs.end();
+        self.taking.end();
+        self.feeds.end();
+        self.presence.end();
+        self.services.end();
+        self.engine.close_dispatcher();
+        if let Some(leases) = &self.leases {
+            leases.end();
+        }
+    }
+}
+
+impl Drop for RunningWorker {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+impl std::fmt::Debug for RunningWorker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningWorker")
+            .field("id", &self.id())
+            .field("running", &self.running())
+            .finish_non_exhaustive()
+    }
+}

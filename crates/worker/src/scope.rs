@@ -1,0 +1,39 @@
+//! Tasks that somebody owns: they can be waited for, and ended at once.
+
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// An owner of tasks; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    tasks: TaskTracker,
+    end: CancellationToken,
+}
+
+impl Scope {
+    /// Starts a task that is dropped when the scope is ended.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            end.run_until_cancelled(task).await;
+        });
+    }
+
+    /// Drops all tasks where they stand.
+    pub(crate) fn end(&self) {
+        self.end.cancel();
+    }
+
+    /// Waits until no task is left; none may be started any more. Cancel-safe.
+    pub(crate) async fn done(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// How many tasks there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+}

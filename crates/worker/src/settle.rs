@@ -1,0 +1,143 @@
+//! Writing down how a run has ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use drumline_backend::decide::{Decided, decide_through};
+use drumline_backend::store::{self, Guard, Promoted};
+use drumline_protocol::transition::Event;
+use drumline_protocol::{Fault, Operation, Report, Status};
+
+use crate::context::Execution;
+use crate::engine::Engine;
+use crate::trace;
+
+/// Commits the end of a run, and gives the chain's next operation where that
+/// has made it runnable. Tries until the lease is over.
+pub(crate) async fn settle(
+    engine: &Arc<Engine>,
+    execution: &Execution,
+    event: Event,
+    report: &Report,
+) -> Option<Promoted> {
+    execution.settling.store(true, Ordering::Release);
+    let name = event.name();
+    let error = fault_of(&event).map(|fault| fault.message.clone());
+    let id = execution.operation.id;
+    let decided = tokio::select! {
+        biased;
+        decided = commit(engine, execution, event, report) => decided,
+        () = execution.stop.lost() => {
+            tracing::warn!(%id, outcome = name, "the lease ended before the outcome was written");
+            trace::record_outcome(&execution.span, "lost", Some("the lease was lost"));
+            return None;
+        }
+    };
+    match decided {
+        Ok(Decided::Done(header, done)) => {
+            tracing::debug!(
+                %id, outcome = name, status = header.status.name(),
+                attempt = header.attempt(), "run ended"
+            );
+            trace::record_outcome(
+                &execution.span,
+                outcome_name(header.status),
+                error.as_deref(),
+            );
+            if let Some(stamp) = done.offer {
+                // Given back: others need not wait for the relay.
+                let operation = Operation {
+                    header,
+                    report: report.clone(),
+                    ..execution.operation.clone()
+                };
+                engine.hand_on(&Promoted { operation, stamp });
+            }
+            done.promoted
+        }
+        Ok(Decided::Fenced | Decided::Missing | Decided::NotHead) => {
+            tracing::warn!(%id, outcome = name, "the operation was taken over meanwhile");
+            trace::record_outcome(
+                &execution.span,
+                "lost",
+                Some("the operation was taken over"),
+            );
+            None
+        }
+        Ok(Decided::Refused(refused)) => {
+            tracing::error!(%id, outcome = name, %refused, "the outcome fits nowhere");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%id, outcome = name, %error, "the outcome could not be written");
+            None
+        }
+    }
+}
+
+/// Commits the event. Where it does not fit because a client has asked for a
+/// pause or a cancel (a retry, say), the handler has simply stopped; and where
+/// that does not fit either, the operation is given back.
+async fn commit(
+    engine: &Engine,
+    execution: &Execution,
+    event: Event,
+    report: &Report,
+) -> store::Result<Decided> {
+    let mut decided = decide(engine, execution, event, report).await?;
+    for instead in [Event::Stopped, Event::Release] {
+        if !matches!(decided, Decided::Refused(_)) {
+            break;
+        }
+        decided = decide(engine, execution, instead, report).await?;
+    }
+    Ok(decided)
+}
+
+async fn decide(
+    engine: &Engine,
+    execution: &Execution,
+    event: Event,
+    report: &Report,
+) -> store::Result<Decided> {
+    decide_through(
+        &engine.committer,
+        &engine.ids,
+        execution.operation.id,
+        execution.operation.header.clone(),
+        event,
+        Guard::Holder(execution.fence),
+        report,
+    )
+    .await
+}
+
+const fn fault_of(event: &Event) -> Option<&Fault> {
+    match event {
+        Event::Fail(fault) | Event::Suspend(fault) | Event::Retry { fault, .. } => Some(fault),
+        Event::Claim { .. }
+        | Event::Succeed
+        | Event::Stopped
+        | Event::Release
+        | Event::LeaseExpired
+        | Event::Pause
+        | Event::Resume
+        | Event::Postpone(_)
+        | Event::Cancel
+        | Event::Due
+        | Event::Unhandled
+        | Event::Delete => None,
+    }
+}
+
+const fn outcome_name(status: Status) -> &'static str {
+    match status {
+        Status::Succeeded => "succeeded",
+        Status::Failed => "failed",
+        Status::Canceled => "canceled",
+        Status::Waiting => "suspended",
+        Status::WaitingForResources => "released",
+        // No event ends a run and leaves it locked.
+        Status::InProgress | Status::Pausing | Status::Canceling => "locked",
+    }
+}

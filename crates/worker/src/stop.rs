@@ -1,0 +1,141 @@
+//! How a running handler learns that it is to stop, and why.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+
+/// Why a handler is to stop. A later reason may replace an earlier one, but
+/// only by one further down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StopReason {
+    /// The worker is going away and gives the operation back to others; this
+    /// attempt will not be counted.
+    Drain,
+    /// It has run longer than its timeout.
+    Timeout,
+    /// A client lets the operation wait (pause, or postpone). A checkpoint
+    /// that is saved now will be there when it goes on.
+    Pause,
+    /// A client has cancelled the operation.
+    Cancel,
+    /// The operation is not this worker's any more; another may run it
+    /// already. Nothing that is reported now will be kept.
+    LeaseLost,
+}
+
+impl StopReason {
+    const ALL: [Self; 5] = [
+        Self::Drain,
+        Self::Timeout,
+        Self::Pause,
+        Self::Cancel,
+        Self::LeaseLost,
+    ];
+
+    /// The word in logs, spans and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Timeout => "timeout",
+            Self::Pause => "pause",
+            Self::Cancel => "cancel",
+            Self::LeaseLost => "lease lost",
+        }
+    }
+
+    /// Its place in the list, from 1; 0 is "not asked".
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Drain => 1,
+            Self::Timeout => 2,
+            Self::Pause => 3,
+            Self::Cancel => 4,
+            Self::LeaseLost => 5,
+        }
+    }
+}
+
+/// One handler's stop signal. It only ever gets more serious.
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    rank: AtomicU8,
+    changed: Notify,
+}
+
+impl Stop {
+    /// Asks the handler to stop, unless it was asked for a graver reason.
+    pub(crate) fn request(&self, reason: StopReason) {
+        if self.rank.fetch_max(reason.rank(), Ordering::AcqRel) < reason.rank() {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Why it is to stop, if it is.
+    pub(crate) fn reason(&self) -> Option<StopReason> {
+        let rank = self.rank.load(Ordering::Acquire);
+        StopReason::ALL
+            .into_iter()
+            .find(|reason| reason.rank() == rank)
+    }
+
+    /// Whether the operation is not ours any more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.reason() == Some(StopReason::LeaseLost)
+    }
+
+    /// Waits until it is to stop, at once if it is. Cancel-safe.
+    pub(crate) async fn requested(&self) -> StopReason {
+        self.at_least(StopReason::Drain).await
+    }
+
+    /// Waits until the operation is not ours any more. Cancel-safe.
+    pub(crate) async fn lost(&self) {
+        self.at_least(StopReason::LeaseLost).await;
+    }
+
+    async fn at_least(&self, wanted: StopReason) -> StopReason {
+        loop {
+            // Listen first, look then: a change in between is not missed.
+            let changed = self.changed.notified();
+            if let Some(reason) = self.reason().filter(|reason| *reason >= wanted) {
+                return reason;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_ranked_as_they_are_listed() {
+        let mut sorted = StopReason::ALL;
+        sorted.sort_by_key(|reason| reason.rank());
+        assert_eq!(sorted, StopReason::ALL);
+        assert!(StopReason::ALL.is_sorted());
+    }
+
+    #[test]
+    fn a_graver_reason_replaces_a_lighter_one_only() {
+        let stop = Stop::default();
+        assert_eq!(stop.reason(), None);
+        stop.request(StopReason::Pause);
+        stop.request(StopReason::Drain);
+        assert_eq!(stop.reason(), Some(StopReason::Pause));
+        stop.request(StopReason::Cancel);
+        assert_eq!(stop.reason(), Some(StopReason::Cancel));
+        assert!(!stop.is_lost());
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_request() {
+        let stop = Stop::default();
+        let (reason, ()) = tokio::join!(stop.requested(), async {
+            stop.request(StopReason::Cancel);
+        });
+        assert_eq!(reason, StopReason::Cancel);
+    }
+}

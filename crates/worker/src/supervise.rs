@@ -1,0 +1,290 @@
+//! The supervisor: a small process between the worker and a command.
+//!
+//! ```text
+//! worker ── stdin: start, beat, term, kill ──→ supervisor ── stdin ──→ command
+//!   ↑                                          (own group)           (own group)
+//!   └────────────────── stdout, stderr ─────────────────────────────────┘
+//! ```
+//!
+//! A command must not outlive the worker's hold on the operation, whatever
+//! happens to the worker: killed, it closes the pipe; stopped, it sends no
+//! beat. Either way the supervisor kills the command's whole process group.
+//! It runs as the same program started a second time, under a hidden
+//! subcommand, so that there is nothing more to install.
+//!
+//! The pipe carries lines: `start BYTES MS` and then the command's standard
+//! input; `beat MS`, which lets the command live for so many milliseconds
+//! more; `term` and `kill`, which signal the group. Standard output and error
+//! are inherited and not touched.
+//!
+//! What it cannot do: find children that have left the group, or survive a
+//! `kill -9` of its own.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Stdin};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+/// The hidden subcommand.
+pub const SUBCOMMAND: &str = "__supervise";
+/// The exit code when the worker has not been heard of in time: `EX_TEMPFAIL`,
+/// should the worker be alive after all and look.
+const UNHEARD: u8 = 75;
+/// The exit codes of shells for commands that cannot be started.
+const NOT_FOUND: u8 = 127;
+const NOT_STARTED: u8 = 126;
+
+/// How the worker starts supervisors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supervisor {
+    program: PathBuf,
+}
+
+impl Supervisor {
+    /// The running program, whose `main` calls [`run_if_asked`] before
+    /// anything else.
+    ///
+    /// # Errors
+    /// When the system does not tell which program that is.
+    pub fn this_program() -> io::Result<Self> {
+        // The running program even after its file was replaced by an upgrade.
+        let running = Path::new("/proc/self/exe");
+        let program = if running.exists() {
+            running.to_owned()
+        } else {
+            std::env::current_exe()?
+        };
+        Ok(Self { program })
+    }
+
+    /// Another program that calls [`run_if_asked`]: `drumline-supervise`, say.
+    #[must_use]
+    pub fn at(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+        }
+    }
+
+    /// The command that runs `command` under supervision.
+    pub(crate) fn command(&self, command: &[String]) -> tokio::process::Command {
+        let mut supervised = tokio::process::Command::new(&self.program);
+        supervised
+            .arg(SUBCOMMAND)
+            .args(command)
+            // Signals from a terminal are for the worker alone.
+            .process_group(0);
+        supervised
+    }
+}
+
+/// Acts as a supervisor if the program was started as one, and gives the code
+/// to exit with. `arguments` are the program's, its name first.
+///
+/// ```no_run
+/// # use std::process::ExitCode;
+/// fn main() -> ExitCode {
+///     if let Some(code) = drumline_worker::supervise::run_if_asked(std::env::args_os()) {
+///         return code;
+///     }
+///     // …
+///     ExitCode::SUCCESS
+/// }
+/// ```
+#[must_use]
+pub fn run_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut arguments = arguments.into_iter().skip(1);
+    if arguments.next()? != SUBCOMMAND {
+        return None;
+    }
+    let command: Vec<_> = arguments.collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let code = match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(supervise(&command));
+            // A thread may be reading from the pipe; do not wait for it.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => complain("cannot supervise", &error, NOT_STARTED),
+    };
+    Some(ExitCode::from(code))
+}
+
+/// What the worker says.
+enum Word {
+    Beat(Duration),
+    Term,
+    Kill,
+}
+
+async fn supervise(command: &[OsString]) -> u8 {
+    let mut pipe = BufReader::new(tokio::io::stdin());
+    let started = async {
+        ignore_signals()?;
+        start(&mut pipe).await
+    };
+    let (input, lease) = match started.await {
+        Ok(started) => started,
+        Err(error) => return complain("nothing to supervise", &error, NOT_STARTED),
+    };
+    let [program, arguments @ ..] = command else {
+        return complain("nothing to supervise", &"no command", NOT_STARTED);
+    };
+    let spawned = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            let what = format!("cannot start {}", program.display());
+            let code = match error.kind() {
+                io::ErrorKind::NotFound => NOT_FOUND,
+                _ => NOT_STARTED,
+            };
+            return complain(&what, &error, code);
+        }
+    };
+    feed(&mut child, input);
+    watch(child, pipe, lease).await
+}
+
+/// The supervisor ends with its command, and not before: a service manager
+/// that signals every process of a service must not take it away.
+fn ignore_signals() -> io::Result<()> {
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ] {
+        // Once installed, the handler stays; the command starts without it.
+        drop(signal(kind)?);
+    }
+    Ok(())
+}
+
+/// Reads `start BYTES MS` and the bytes.
+async fn start(pipe: &mut BufReader<Stdin>) -> io::Result<(Vec<u8>, Duration)> {
+    let unexpected = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut line = String::new();
+    pipe.read_line(&mut line).await?;
+    let mut words = line.split_whitespace();
+    let (Some("start"), Some(bytes), Some(lease)) = (words.next(), words.next(), words.next())
+    else {
+        return Err(unexpected());
+    };
+    let bytes = bytes.parse().map_err(|_not_a_number| unexpected())?;
+    let lease = lease.parse().map_err(|_not_a_number| unexpected())?;
+    let mut input = vec![0; bytes];
+    pipe.read_exact(&mut input).await?;
+    Ok((input, Duration::from_millis(lease)))
+}
+
+/// Writes the command's input, on a thread: the command may not read it.
+fn feed(child: &mut Child, input: Vec<u8>) {
+    if let Some(mut stdin) = child.stdin.take() {
+        drop(tokio::task::spawn_blocking(move || {
+            // A command need not read its input.
+            drop(stdin.write_all(&input));
+        }));
+    }
+}
+
+/// Waits for the end of the command, or brings it about.
+async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) -> u8 {
+    let group = Pid::from_child(&child);
+    let mut ended = tokio::task::spawn_blocking(move || ended(group));
+    let mut lives_until = Instant::now() + lease;
+    let mut unheard = false;
+    let mut killed = false;
+    loop {
+        tokio::select! {
+            _ended = &mut ended => break,
+            word = next_word(&mut pipe), if !killed => match word {
+                Some(Word::Beat(more)) => lives_until = Instant::now() + more,
+                Some(Word::Term) => signal_group(group, Signal::TERM),
+                Some(Word::Kill) | None => killed = true,
+            },
+            () = sleep_until(lives_until), if !killed => {
+                unheard = true;
+                killed = true;
+            },
+        }
+        if killed {
+            signal_group(group, Signal::KILL);
+        }
+    }
+    // Not reaped yet, so the group's number cannot have been given to others.
+    signal_group(group, Signal::KILL);
+    let status = child.wait();
+    if unheard {
+        return complain("the command was killed", &"the worker is silent", UNHEARD);
+    }
+    match status {
+        Ok(status) => code_of(status),
+        Err(error) => complain("the command's end is unknown", &error, NOT_STARTED),
+    }
+}
+
+/// Waits until the command has ended, without reaping it.
+fn ended(pid: Pid) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+}
+
+/// The next word; `None` when the worker has gone. Lines are short, and what is
+/// lost with a dropped future is at worst one beat.
+async fn next_word(pipe: &mut BufReader<Stdin>) -> Option<Word> {
+    loop {
+        let mut line = String::new();
+        if pipe.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("beat"), Some(ms)) => {
+                if let Ok(ms) = ms.parse() {
+                    return Some(Word::Beat(Duration::from_millis(ms)));
+                }
+            }
+            (Some("term"), _) => return Some(Word::Term),
+            (Some("kill"), _) => return Some(Word::Kill),
+            _ => {}
+        }
+    }
+}
+
+/// Signals every process of the group; that there is none left is fine.
+fn signal_group(group: Pid, signal: Signal) {
+    if let Err(error) = kill_process_group(group, signal)
+        && error != rustix::io::Errno::SRCH
+    {
+        complain("the command was not signalled", &error, 0);
+    }
+}
+
+/// As shells tell it: the exit code, or 128 and the signal.
+fn code_of(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(u8::MAX)
+}
+
+/// Standard error is the command's, and the worker makes it the operation's
+/// message.
+fn complain(what: &str, why: &dyn std::fmt::Display, code: u8) -> u8 {
+    drop(writeln!(io::stderr(), "{what}: {why}"));
+    code
+}

@@ -1,0 +1,53 @@
+//! The span of one run, by the OpenTelemetry messaging conventions.
+//!
+//! It is a child of the creating span, so that the whole life of an operation
+//! is one trace, and linked to it as well, which is how the conventions tie a
+//! consumer to its producer. All runs of an operation, retries included, stand
+//! side by side in that trace.
+
+use drumline_protocol::{Fence, Operation};
+use tracing::Span;
+use tracing::field::Empty;
+
+/// The span of a run; disabled where nobody listens, and then free.
+pub(crate) fn process_span(operation: &Operation, fence: Fence) -> Span {
+    let body = &operation.body;
+    let span = tracing::info_span!(
+        target: "drumline::worker",
+        parent: None,
+        "process",
+        otel.name = %format_args!("process {}", body.queue),
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        otel.status_message = Empty,
+        messaging.system = "drumline",
+        messaging.operation.name = "process",
+        messaging.operation.r#type = "process",
+        messaging.destination.name = body.queue.as_str(),
+        messaging.message.id = %operation.id,
+        messaging.message.conversation_id = %body.correlation_id,
+        drumline.message_name = body.message_name,
+        drumline.organization = body.organization.0,
+        drumline.attempt = operation.header.attempt(),
+        drumline.starts = operation.header.starts,
+        drumline.fence = fence.0,
+        drumline.outcome = Empty,
+    );
+    if !span.is_disabled() {
+        drumline_telemetry::set_parent(&span, &body.trace);
+        drumline_telemetry::add_link(&span, &body.trace);
+    }
+    span
+}
+
+/// Notes what became of the run.
+pub(crate) fn record_outcome(span: &Span, outcome: &str, error: Option<&str>) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("drumline.outcome", outcome);
+    if let Some(error) = error {
+        span.record("otel.status_code", "ERROR");
+        span.record("otel.status_message", error);
+    }
+}

@@ -1,0 +1,172 @@
+//! Operations that this worker has no handler for.
+//!
+//! Their messages are acknowledged at once: held back in the broker they would
+//! keep the lane from everybody else. The worker keeps the offers in memory
+//! instead. When another live worker knows the message name, they go to the
+//! work queue for it, after a moment (it may reach us again first). When nobody
+//! does, they wait; and when nobody has for long enough, the operation is
+//! suspended for a person. Offers that are lost with the worker are found
+//! again by reconciliation, like all lost messages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::store;
+use drumline_protocol::OperationId;
+use drumline_protocol::message::Offer;
+use drumline_protocol::transition::Event;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::engine::Engine;
+use crate::forward::to_work_queue;
+use crate::presence::Members;
+
+/// How long an offer rests before it goes round again, on average.
+const REST: Duration = Duration::from_millis(500);
+/// How often the offers are looked through.
+const LOOK: Duration = Duration::from_millis(250);
+/// Offers kept. What is over it is left to reconciliation.
+const KEPT: usize = 10_000;
+/// Offers dealt with at one look: the next look finds the rest.
+const AT_ONCE: usize = 256;
+
+/// See the module's text.
+pub(crate) struct Unhandled {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) offers: mpsc::UnboundedReceiver<Offer>,
+    pub(crate) members: Members,
+    pub(crate) kept: BTreeMap<OperationId, Kept>,
+}
+
+/// One offer, kept once however often it was delivered.
+pub(crate) struct Kept {
+    offer: Offer,
+    since: Instant,
+    rests_until: Instant,
+}
+
+impl Unhandled {
+    /// Works until the worker is drained; then all offers go to others.
+    pub(crate) async fn run(mut self) {
+        let draining = self.engine.draining.clone();
+        draining.run_until_cancelled(self.work()).await;
+        self.offers.close();
+        while let Some(offer) = self.offers.recv().await {
+            self.keep(offer);
+        }
+        let all = self.kept.keys().copied().collect();
+        self.send_round(all).await;
+    }
+
+    async fn work(&mut self) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                offer = self.offers.recv() => match offer {
+                    Some(offer) => self.keep(offer),
+                    None => return,
+                },
+                _now = looks.tick(), if !self.kept.is_empty() => self.look().await,
+            }
+        }
+    }
+
+    fn keep(&mut self, offer: Offer) {
+        if self.kept.len() >= KEPT && !self.kept.contains_key(&offer.id) {
+            tracing::warn!(id = %offer.id, "too many operations without a handler");
+            return;
+        }
+        let now = Instant::now();
+        let kept = self.kept.entry(offer.id).or_insert_with(|| Kept {
+            offer: offer.clone(),
+            since: now,
+            rests_until: now + rest(),
+        });
+        // The latest header is the one that a claim can commit against.
+        if kept.offer.header.version < offer.header.version {
+            kept.offer = offer;
+            kept.since = now;
+        }
+    }
+
+    async fn look(&mut self) {
+        let now = Instant::now();
+        let members = Arc::clone(&self.members.borrow());
+        let me = self.engine.member;
+        let served = |offer: &Offer| {
+            members
+                .iter()
+                .any(|other| other.id != me && other.serves(&offer.queue, &offer.message_name))
+        };
+        let mut to_others = Vec::new();
+        let mut to_people = Vec::new();
+        for (id, kept) in &self.kept {
+            if kept.rests_until > now {
+                continue;
+            }
+            if served(&kept.offer) {
+                to_others.push(*id);
+            } else if now.duration_since(kept.since) >= self.engine.options.unhandled_after {
+                to_people.push(*id);
+            }
+            if to_others.len() + to_people.len() >= AT_ONCE {
+                break;
+            }
+        }
+        self.send_round(to_others).await;
+        if let Err(error) = self.suspend(&to_people).await {
+            tracing::debug!(%error, "operations without a handler are suspended later");
+        }
+    }
+
+    /// Publishes offers to the work queue; what is not taken rests again.
+    async fn send_round(&mut self, ids: Vec<OperationId>) {
+        let offers: Vec<_> = ids
+            .iter()
+            .filter_map(|id| self.kept.get(id).map(|kept| kept.offer.clone()))
+            .collect();
+        if offers.is_empty() {
+            return;
+        }
+        let answers = to_work_queue(&self.engine, offers).await;
+        for (id, answer) in ids.iter().zip(answers) {
+            match answer {
+                Ok(()) => drop(self.kept.remove(id)),
+                Err(error) => {
+                    tracing::debug!(%id, %error, "passed on later");
+                    if let Some(kept) = self.kept.get_mut(id) {
+                        kept.rests_until = Instant::now() + rest();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn suspend(&mut self, ids: &[OperationId]) -> store::Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let store = &*self.engine.backend.store;
+        for (id, operation) in ids.iter().zip(store.get(ids).await?) {
+            if let Some(operation) = operation {
+                let decided =
+                    decide_open(store, &self.engine.ids, &operation, Event::Unhandled).await?;
+                if let Decided::Done(..) = decided {
+                    let message_name = operation.body.message_name;
+                    tracing::warn!(%id, message_name, "suspended: nobody has a handler");
+                }
+            }
+            self.kept.remove(id);
+        }
+        Ok(())
+    }
+}
+
+/// With jitter, so that two workers do not swap the same offers in step.
+fn rest() -> Duration {
+    REST.mul_f64(0.5 + fastrand::f64())
+}

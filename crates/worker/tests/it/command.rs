@@ -1,0 +1,302 @@
+//! Commands as handlers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use drumline_protocol::{Event, Operation, RetryPolicy, Status};
+use drumline_worker::Builder;
+use drumline_worker::handlers_file::HandlersFile;
+use drumline_worker::supervise::Supervisor;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::yard::{Draft, Yard, draft, in_time};
+
+pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_drumline-supervise");
+
+/// A worker whose only handler runs a script in a shell.
+fn shell(script: &str, more: &str) -> Builder {
+    let script = serde_json::to_string(script).expect("JSON strings are TOML strings");
+    let text = format!("[[handler]]\nmessage = '*'\ncommand = ['sh', '-c', {script}]\n{more}");
+    HandlersFile::parse(&text, Path::new("/"))
+        .expect("a good file")
+        .register(Yard::builder(), &Supervisor::at(SUPERVISOR))
+        .expect("registered")
+}
+
+async fn run(builder: Builder, draft: Draft) -> Operation {
+    let yard = Yard::new();
+    let worker = yard.start(builder).await;
+    let id = yard.submit(draft).await;
+    let operation = yard
+        .until(id, |operation| {
+            let header = &operation.header;
+            match header.status {
+                Status::Waiting => header.postpone_until.is_none(),
+                status => matches!(
+                    status,
+                    Status::Succeeded | Status::Failed | Status::Canceled
+                ),
+            }
+        })
+        .await;
+    worker.drain().await;
+    operation
+}
+
+fn message(operation: &Operation) -> &str {
+    let fault = operation.report.fault.as_ref();
+    &fault.expect("a fault").message
+}
+
+fn result(operation: &Operation) -> Value {
+    let result = operation.report.result.as_deref();
+    serde_json::from_str(result.expect("a result")).expect("JSON")
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
+}
+
+/// The number that a script has printed as its progress text.
+pub(crate) async fn told_pid(yard: &Yard, id: drumline_protocol::OperationId) -> u32 {
+    let operation = yard
+        .until(id, |operation| operation.report.progress.is_some())
+        .await;
+    let progress = operation.report.progress.expect("there");
+    progress.text.parse().expect("a process id")
+}
+
+pub(crate) async fn is_gone(pid: u32) {
+    in_time("the end of a process", async {
+        while is_alive(pid) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_gets_the_operation_and_gives_a_result() {
+    let script = r#"
+        echo "starting up"
+        echo '{"progress": 40, "text": "half way"}'
+        echo '{"ignored": "an earlier result"}'
+        cat
+        echo
+        echo 'not { json'
+    "#;
+    let operation = run(
+        shell(script, ""),
+        draft("ImportSolution")
+            .token("contoso")
+            .data(&json!({"file": "a.zip"})),
+    )
+    .await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    let progress = operation.report.progress.clone().expect("reported");
+    assert_eq!((progress.percent, &*progress.text), (40, "half way"));
+    // What it read on its standard input is what the API shows.
+    let shown = result(&operation);
+    assert_eq!(shown["id"], operation.id.to_string());
+    assert_eq!(shown["messageName"], "ImportSolution");
+    assert_eq!(shown["status"], "InProgress");
+    assert_eq!(shown["data"], json!({"file": "a.zip"}));
+}
+
+#[tokio::test]
+async fn a_command_finds_the_facts_of_its_run_in_the_environment() {
+    let script = r#"
+        printf '{"id": "%s", "fence": %s, "attempt": %s, "token": "%s", "saved": "%s",
+            "trace": "%s", "extra": "%s"}' "$DRUMLINE_OPERATION_ID" "$DRUMLINE_FENCE" \
+            "$DRUMLINE_ATTEMPT" "$DRUMLINE_DEPENDENCY_TOKEN" "$DRUMLINE_CHECKPOINT" \
+            "$TRACEPARENT" "$EXTRA" | tr -d '\n'
+    "#;
+    let operation = run(
+        shell(script, "env = { EXTRA = 'more' }"),
+        draft("X").token("a b").data(&json!(1)),
+    )
+    .await;
+    assert_eq!(operation.header.status, Status::Succeeded, "{operation:?}");
+    let found = result(&operation);
+    assert_eq!(found["id"], operation.id.to_string());
+    assert!(found["fence"].as_u64() > Some(0));
+    assert_eq!(found["attempt"], 1);
+    assert_eq!(found["token"], "a b");
+    assert_eq!(found["saved"], "");
+    assert_eq!(found["extra"], "more");
+    // Nobody records spans here, so the creating one is the nearest there is.
+    assert_eq!(found["trace"], operation.body.trace.traceparent);
+}
+
+#[tokio::test]
+async fn exit_codes_say_what_becomes_of_the_operation() {
+    let more = "retry_codes = [3]\nsuspend_codes = [4]";
+    for (script, status, starts, expected) in [
+        ("exit 0", Status::Succeeded, 1, ""),
+        ("echo oops >&2; exit 1", Status::Failed, 1, "oops"),
+        ("exit 75", Status::Failed, 2, "ended with exit code 75"),
+        ("exit 3", Status::Failed, 2, "ended with exit code 3"),
+        ("echo who >&2; exit 77", Status::Waiting, 1, "who"),
+        ("exit 4", Status::Waiting, 1, "ended with exit code 4"),
+        ("kill -9 $$", Status::Failed, 1, "ended with exit code 137"),
+    ] {
+        let retry = RetryPolicy {
+            max_retries: 1,
+            initial_ms: 1,
+            ..RetryPolicy::default()
+        };
+        let draft = Draft {
+            retry,
+            ..draft("X")
+        };
+        let operation = run(shell(script, more), draft).await;
+        assert_eq!(operation.header.status, status, "{script}");
+        assert_eq!(operation.header.starts, starts, "{script}");
+        if !expected.is_empty() {
+            let message = message(&operation);
+            assert!(message.contains(expected), "{script}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_started_fails_and_says_why() {
+    let text = "[[handler]]\nmessage = '*'\ncommand = ['./no-such-program']";
+    let builder = HandlersFile::parse(text, Path::new("/"))
+        .expect("a good file")
+        .register(Yard::builder(), &Supervisor::at(SUPERVISOR))
+        .expect("registered");
+    let operation = run(builder, draft("X")).await;
+    assert_eq!(operation.header.status, Status::Failed);
+    let message = message(&operation);
+    assert!(message.contains("./no-such-program"), "{message}");
+}
+
+#[tokio::test]
+async fn a_command_goes_on_from_its_checkpoint() {
+    let script = r#"
+        if [ -n "$DRUMLINE_CHECKPOINT" ]; then echo "$DRUMLINE_CHECKPOINT"; exit 0; fi
+        echo '{"checkpoint": {"page":7}}'
+        exit 75
+    "#;
+    let operation = run(shell(script, ""), draft("X")).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    assert_eq!(operation.header.starts, 2);
+    assert_eq!(result(&operation), json!({"page": 7}));
+}
+
+#[tokio::test]
+async fn a_cancelled_command_gets_sigterm_within_a_second_and_may_clean_up() {
+    let yard = Yard::new();
+    let script = r#"
+        trap 'echo "{\"progress\": 99, \"text\": \"cleaned up\"}"; exit 1' TERM
+        echo "{\"progress\": 1, \"text\": \"$$\"}"
+        while true; do sleep 0.01; done
+    "#;
+    let worker = yard.start(shell(script, "")).await;
+    let id = yard.submit(draft("X")).await;
+    let pid = told_pid(&yard, id).await;
+    let asked = Instant::now();
+    yard.ask(id, Event::Cancel).await;
+    is_gone(pid).await;
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.header.status, Status::Canceled);
+    let progress = operation.report.progress.expect("reported");
+    assert_eq!(progress.text, "cleaned up");
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_sigterm_is_killed_with_its_whole_group() {
+    let yard = Yard::new();
+    let script = r#"
+        trap '' TERM
+        sh -c 'trap "" TERM; while true; do sleep 1; done' &
+        echo "{\"progress\": 1, \"text\": \"$!\"}"
+        wait
+    "#;
+    let worker = yard.start(shell(script, "grace = '100ms'")).await;
+    let id = yard.submit(draft("X")).await;
+    let grandchild = told_pid(&yard, id).await;
+    yard.ask(id, Event::Cancel).await;
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.header.status, Status::Canceled);
+    is_gone(grandchild).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_running_is_killed_when_it_ends() {
+    let script = r#"
+        sleep 1000 &
+        echo "$!"
+    "#;
+    let operation = run(shell(script, ""), draft("X")).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    let pid = result(&operation).as_u64().expect("a process id");
+    is_gone(u32::try_from(pid).expect("a process id")).await;
+}
+
+#[tokio::test]
+async fn a_command_that_takes_too_long_is_stopped_and_fails() {
+    let operation = run(shell("sleep 1000", "timeout = '100ms'"), draft("X")).await;
+    assert_eq!(operation.header.status, Status::Failed);
+    assert!(message(&operation).contains("100ms"));
+}
+
+#[tokio::test]
+async fn a_command_ends_with_its_worker() {
+    let yard = Yard::new();
+    let script = r#"
+        trap '' TERM
+        echo "{\"progress\": 1, \"text\": \"$$\"}"
+        while true; do sleep 1; done
+    "#;
+    let worker = yard.start(shell(script, "")).await;
+    let id = yard.submit(draft("X")).await;
+    let pid = told_pid(&yard, id).await;
+    worker.stop_now().await;
+    is_gone(pid).await;
+    assert_eq!(yard.get(id).await.header.status, Status::InProgress);
+}
+
+#[tokio::test]
+async fn a_drained_command_is_given_back_without_counting() {
+    let yard = Yard::new();
+    let script = r#"
+        echo "{\"progress\": 1, \"text\": \"$$\"}"
+        while true; do sleep 0.01; done
+    "#;
+    let builder = shell(script, "grace = '1s'")
+        .grace(Duration::from_secs(5))
+        .drain_timeout(Duration::from_millis(5_100));
+    let worker = yard.start(builder).await;
+    let id = yard.submit(draft("X")).await;
+    let pid = told_pid(&yard, id).await;
+    let drained = in_time("drain", worker.drain()).await;
+    assert_eq!(drained.left_behind, 0);
+    assert!(!is_alive(pid));
+    let operation = yard.get(id).await;
+    assert_eq!(operation.header.status, Status::WaitingForResources);
+    assert_eq!(operation.header.attempt(), 0);
+}
+
+#[tokio::test]
+async fn a_command_that_prints_without_end_does_not_hurt_the_worker() {
+    let script = r#"
+        head -c 50000000 /dev/zero | tr '\0' x
+        echo
+        head -c 5000000 /dev/zero | tr '\0' y >&2
+        echo '"done"'
+        echo >&2
+        echo end >&2
+        exit 1
+    "#;
+    let operation = run(shell(script, ""), draft("X")).await;
+    assert_eq!(operation.header.status, Status::Failed);
+    assert_eq!(message(&operation), "end");
+}

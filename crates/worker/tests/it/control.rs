@@ -1,0 +1,278 @@
+//! Pause, cancel and drain of handlers that run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_protocol::{Event, Status};
+use drumline_worker::{Context, HandlerError, HandlerFuture, Outcome, StopReason};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::yard::{Draft, Yard, draft, in_time};
+
+/// A handler that says when it has started, and stops when it is asked to,
+/// saying why.
+fn obedient() -> (
+    impl Fn(Value, Context) -> HandlerFuture,
+    mpsc::UnboundedReceiver<Option<StopReason>>,
+) {
+    let (tell, hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        let run: HandlerFuture = Box::pin(async move {
+            tell.send(None).expect("heard");
+            let reason = context.stop_requested().await;
+            tell.send(Some(reason)).expect("heard");
+            Outcome::Stopped
+        });
+        run
+    };
+    (handler, hear)
+}
+
+#[tokio::test]
+async fn a_running_handler_hears_of_a_cancel_within_a_second() {
+    let yard = Yard::new();
+    let (handler, mut hear) = obedient();
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    assert_eq!(in_time("start", hear.recv()).await, Some(None));
+    let asked = Instant::now();
+    yard.ask(id, Event::Cancel).await;
+    let heard = in_time("stop", hear.recv()).await;
+    assert_eq!(heard, Some(Some(StopReason::Cancel)));
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_paused_handler_goes_on_from_its_checkpoint() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            if let Some(page) = context.saved_checkpoint::<u32>()? {
+                return Ok(page);
+            }
+            context.checkpoint(&6)?;
+            tell.send(()).expect("heard");
+            assert_eq!(context.stop_requested().await, StopReason::Pause);
+            context.checkpoint(&7)?;
+            Err(HandlerError::stopped())
+        }
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", hear.recv()).await;
+    yard.ask(id, Event::Pause).await;
+    let paused = yard.reaches(id, Status::Waiting).await;
+    // Saved while it was stopping: written with the end of the run.
+    assert_eq!(paused.report.checkpoint.as_deref(), Some("7"));
+    yard.ask(id, Event::Resume).await;
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.report.result.as_deref(), Some("7"));
+    assert_eq!(operation.header.starts, 2);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_does_not_listen_is_dropped_when_its_grace_ends() {
+    let yard = Yard::new();
+    let started = Arc::new(Notify::new());
+    let handler = {
+        let started = Arc::clone(&started);
+        move |_: Value, _: Context| {
+            started.notify_one();
+            std::future::pending::<Outcome>()
+        }
+    };
+    let builder = Yard::builder().grace(Duration::from_millis(50));
+    let worker = yard.start(builder.handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", started.notified()).await;
+    yard.ask(id, Event::Cancel).await;
+    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    in_time("slot", async {
+        while worker.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_comes_to_its_end_meanwhile_succeeds() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            tell.send(()).expect("heard");
+            context.stop_requested().await;
+            Outcome::Done(None)
+        }
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", hear.recv()).await;
+    yard.ask(id, Event::Cancel).await;
+    assert_eq!(yard.completed(id).await.header.status, Status::Succeeded);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_crosses_a_cancel_is_cancelled() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            tell.send(()).expect("heard");
+            context.stop_requested().await;
+            Err::<(), _>(HandlerError::retry("interrupted"))
+        }
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", hear.recv()).await;
+    yard.ask(id, Event::Cancel).await;
+    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_cancel_after_a_pause_reaches_the_handler_too() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            tell.send(None).expect("heard");
+            context.stop_requested().await;
+            loop {
+                let reason = context.stop_reason();
+                tell.send(reason).expect("heard");
+                if reason == Some(StopReason::Cancel) {
+                    return Outcome::Stopped;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", hear.recv()).await;
+    yard.ask(id, Event::Pause).await;
+    let paused = in_time("pause", hear.recv()).await;
+    assert_eq!(paused, Some(Some(StopReason::Pause)));
+    yard.ask(id, Event::Cancel).await;
+    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn draining_gives_back_without_counting_the_attempt() {
+    let yard = Yard::new();
+    let (handler, mut hear) = obedient();
+    let builder = Yard::builder()
+        .grace(Duration::from_secs(5))
+        .drain_timeout(Duration::from_millis(5_050));
+    let worker = yard.start(builder.handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", hear.recv()).await;
+    let drained = in_time("drain", worker.drain()).await;
+    assert_eq!(drained.left_behind, 0);
+    assert_eq!(hear.recv().await, Some(Some(StopReason::Drain)));
+    let operation = yard.get(id).await;
+    assert_eq!(operation.header.status, Status::WaitingForResources);
+    assert_eq!(
+        (operation.header.starts, operation.header.attempt()),
+        (1, 0)
+    );
+    // It is on its way to others already: nobody looks after the dispatch set
+    // here.
+    let nothing = async |_: Value, _: Context| Outcome::Done(None);
+    let other = yard.start(Yard::builder().handler("X", nothing)).await;
+    let header = yard.completed(id).await.header;
+    assert_eq!((header.starts, header.attempt()), (2, 1));
+    other.drain().await;
+}
+
+#[tokio::test]
+async fn draining_drops_handlers_that_do_not_stop_and_gives_back_all_the_same() {
+    let yard = Yard::new();
+    let started = Arc::new(Notify::new());
+    let handler = {
+        let started = Arc::clone(&started);
+        move |_: Value, _: Context| {
+            started.notify_one();
+            std::future::pending::<Outcome>()
+        }
+    };
+    let builder = Yard::builder()
+        .grace(Duration::from_millis(50))
+        .drain_timeout(Duration::from_millis(100));
+    let worker = yard.start(builder.handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", started.notified()).await;
+    let drained = in_time("drain", worker.drain()).await;
+    assert_eq!(drained.left_behind, 0);
+    let operation = yard.get(id).await;
+    assert_eq!(operation.header.status, Status::WaitingForResources);
+    assert_eq!(operation.header.attempt(), 0);
+}
+
+#[tokio::test]
+async fn draining_lets_handlers_come_to_their_end() {
+    let yard = Yard::new();
+    let (go, started) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (go, started) = (Arc::clone(&go), Arc::clone(&started));
+        move |_: Value, context: Context| {
+            let (go, started) = (Arc::clone(&go), Arc::clone(&started));
+            async move {
+                started.notify_one();
+                go.notified().await;
+                assert_eq!(context.stop_reason(), None);
+                Outcome::Done(None)
+            }
+        }
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", started.notified()).await;
+    let drain = worker.drain();
+    let (drained, ()) = in_time("drain", async {
+        tokio::join!(drain, async {
+            // A second one is left to others, and does not start here.
+            yard.submit(draft("X")).await;
+            go.notify_one();
+        })
+    })
+    .await;
+    assert_eq!(drained.left_behind, 0);
+    assert_eq!(yard.get(id).await.header.status, Status::Succeeded);
+}
+
+#[tokio::test]
+async fn an_at_most_once_operation_does_not_start_twice() {
+    let yard = Yard::new();
+    let (handler, mut hear) = obedient();
+    let builder = Yard::builder()
+        .grace(Duration::from_secs(5))
+        .drain_timeout(Duration::from_millis(5_050));
+    let worker = yard.start(builder.handler("X", handler)).await;
+    let id = yard
+        .submit(Draft {
+            at_most_once: true,
+            ..draft("X")
+        })
+        .await;
+    in_time("start", hear.recv()).await;
+    worker.drain().await;
+    assert_eq!(yard.get(id).await.header.status, Status::Failed);
+}

@@ -1,0 +1,175 @@
+//! A store that is away when a test says so, in three ways.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drumline_backend::Store;
+use drumline_backend::store::{
+    Commit, Committed, Counts, Created, Error, Filter, Lock, NewOperation, Page, Promoted, Renewal,
+    Reservation, Result, Stamp,
+};
+use drumline_protocol::message::Marker;
+use drumline_protocol::{
+    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+};
+use tokio::sync::broadcast;
+
+/// Passes everything on, except what it is told not to.
+pub(crate) struct Faulty {
+    store: Arc<dyn Store>,
+    /// Renewals are never answered.
+    pub(crate) mute: AtomicBool,
+    /// No commit is made.
+    pub(crate) down: AtomicBool,
+    /// So many commits are made, and their answers lost.
+    pub(crate) lost_answers: AtomicU32,
+    /// How many commits were refused because it was down.
+    pub(crate) refused: AtomicU32,
+}
+
+impl Faulty {
+    pub(crate) fn over(store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            mute: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+            lost_answers: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+        })
+    }
+}
+
+fn away() -> Error {
+    Error::Unavailable {
+        message: "told so".to_owned(),
+        source: None,
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    fn partitions(&self) -> PartitionCount {
+        self.store.partitions()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
+    fn completions(&self) -> broadcast::Receiver<OperationId> {
+        self.store.completions()
+    }
+
+    async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
+        self.store.create(operations).await
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
+        if self.down.load(Ordering::Acquire) {
+            self.refused.fetch_add(1, Ordering::AcqRel);
+            return Err(away());
+        }
+        let answers = self.store.commit(commits).await?;
+        let lost = self
+            .lost_answers
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+        match lost {
+            Ok(_before) => Err(away()),
+            Err(_none) => Ok(answers),
+        }
+    }
+
+    async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
+        self.store.get(ids).await
+    }
+
+    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
+        self.store.report(id, fence, report).await
+    }
+
+    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+        if self.mute.load(Ordering::Acquire) {
+            std::future::pending::<()>().await;
+        }
+        self.store.renew(locks).await
+    }
+
+    async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {
+        self.store.locks(partition).await
+    }
+
+    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+        self.store.dispatched(entries).await
+    }
+
+    async fn undispatched(
+        &self,
+        partition: Partition,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<Promoted>> {
+        self.store.undispatched(partition, age, limit).await
+    }
+
+    async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
+        self.store.due(partition, limit).await
+    }
+
+    async fn offered(
+        &self,
+        partition: Partition,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+        self.store.offered(partition, after, limit).await
+    }
+
+    async fn reoffer(
+        &self,
+        id: OperationId,
+        seen: Stamp,
+        delay: Duration,
+    ) -> Result<Option<Stamp>> {
+        self.store.reoffer(id, seen, delay).await
+    }
+
+    async fn stamp(&self, partition: Partition) -> Result<Stamp> {
+        self.store.stamp(partition).await
+    }
+
+    async fn marker_returned(&self, marker: &Marker) -> Result<()> {
+        self.store.marker_returned(marker).await
+    }
+
+    async fn markers(&self) -> Result<Vec<Marker>> {
+        self.store.markers().await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page> {
+        self.store.list(filter, before, limit).await
+    }
+
+    async fn counts(&self) -> Result<Counts> {
+        self.store.counts().await
+    }
+
+    async fn reserve(
+        &self,
+        key: [u8; 16],
+        reservation: Reservation,
+        keep: Duration,
+    ) -> Result<Reservation> {
+        self.store.reserve(key, reservation, keep).await
+    }
+
+    async fn incarnation(&self) -> Result<String> {
+        self.store.incarnation().await
+    }
+}

@@ -1,0 +1,216 @@
+//! Web services as handlers.
+
+use std::path::Path;
+
+use drumline_protocol::{Event, Operation, RetryPolicy, Status};
+use drumline_worker::handlers_file::HandlersFile;
+use drumline_worker::supervise::Supervisor;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use crate::yard::{Draft, Yard, draft, in_time};
+
+/// What the service was sent.
+#[derive(Debug)]
+struct Request {
+    headers: Vec<(String, String)>,
+    body: Value,
+}
+
+impl Request {
+    fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(found, _)| found == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+/// A web service that gives the same answer to all, or none.
+async fn service(
+    answer: Option<&'static str>,
+) -> (
+    Yard,
+    drumline_worker::RunningWorker,
+    mpsc::UnboundedReceiver<Request>,
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (tell, hear) = mpsc::unbounded_channel();
+    tokio_util::task::TaskTracker::new().spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let request = serve(stream, answer).await;
+            if tell.send(request).is_err() {
+                return;
+            }
+        }
+    });
+    let text = format!(
+        "[[handler]]\nmessage = '*'\nhttp = 'http://{address}/hook'\nheaders = {{ X-Key = 'k' }}"
+    );
+    let builder = HandlersFile::parse(&text, Path::new("/"))
+        .expect("a good file")
+        .register(Yard::builder(), &Supervisor::at("none"))
+        .expect("registered");
+    let yard = Yard::new();
+    let worker = yard.start(builder).await;
+    (yard, worker, hear)
+}
+
+async fn serve(stream: TcpStream, answer: Option<&str>) -> Request {
+    let mut stream = BufReader::new(stream);
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.expect("a line");
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(": ") {
+            headers.push((name.to_lowercase(), value.to_owned()));
+        }
+    }
+    let mut request = Request {
+        headers,
+        body: Value::Null,
+    };
+    let length = request.header("content-length").parse().expect("a length");
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.expect("the body");
+    request.body = serde_json::from_slice(&body).expect("JSON");
+    match answer {
+        Some(answer) => stream.write_all(answer.as_bytes()).await.expect("sent"),
+        // Until the client has gone.
+        None => drop(stream.read_u8().await),
+    }
+    request
+}
+
+async fn called(answer: &'static str) -> (Operation, Request) {
+    let (yard, worker, mut hear) = service(Some(answer)).await;
+    let retry = RetryPolicy {
+        max_retries: 1,
+        initial_ms: 1,
+        ..RetryPolicy::default()
+    };
+    let id = yard
+        .submit(Draft {
+            retry,
+            ..draft("X").token("t").data(&json!({"n": 1}))
+        })
+        .await;
+    let request = in_time("request", hear.recv()).await.expect("called");
+    let operation = yard
+        .until(id, |operation| {
+            operation.header.status != Status::InProgress
+        })
+        .await;
+    worker.drain().await;
+    (operation, request)
+}
+
+fn message(operation: &Operation) -> &str {
+    let fault = operation.report.fault.as_ref();
+    &fault.expect("a fault").message
+}
+
+#[tokio::test]
+async fn the_service_gets_the_operation_and_gives_the_result() {
+    let (operation, request) = called(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"rows\": 3}",
+    )
+    .await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    assert_eq!(operation.report.result.as_deref(), Some("{\"rows\": 3}"));
+    assert_eq!(request.body["id"], operation.id.to_string());
+    assert_eq!(request.body["data"], json!({"n": 1}));
+    let id = operation.id.to_string();
+    assert_eq!(request.header("drumline-operation-id"), id);
+    assert_eq!(request.header("drumline-attempt"), "1");
+    assert!(request.header("drumline-fence").parse::<u64>().is_ok());
+    assert_eq!(request.header("traceparent").len(), 55);
+    assert_eq!(request.header("x-key"), "k");
+}
+
+#[tokio::test]
+async fn an_answer_without_json_is_a_success_without_result() {
+    let (operation, _) =
+        called("HTTP/1.1 202 Accepted\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\n42")
+            .await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    assert_eq!(operation.report.result, None);
+    let (operation, _) = called("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+}
+
+#[tokio::test]
+async fn a_busy_service_is_called_again_when_it_says() {
+    let (operation, _) =
+        called("HTTP/1.1 429 Slow Down\r\nretry-after: 3600\r\ncontent-length: 4\r\n\r\nfull")
+            .await;
+    assert_eq!(operation.header.status, Status::Waiting);
+    let until = operation.header.postpone_until.expect("a time");
+    assert_eq!(until.since(operation.header.modified_on).as_secs(), 3600);
+    assert!(message(&operation).ends_with("full"));
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_let_us_in_needs_a_person() {
+    for answer in [
+        "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n",
+    ] {
+        let (operation, _) = called(answer).await;
+        assert_eq!(operation.header.status, Status::Waiting);
+        assert_eq!(operation.header.postpone_until, None);
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_refuses_has_failed() {
+    for answer in [
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\ngone",
+        "HTTP/1.1 302 Found\r\nlocation: /else\r\ncontent-length: 4\r\n\r\ngone",
+    ] {
+        let (operation, _) = called(answer).await;
+        assert_eq!(operation.header.status, Status::Failed);
+        assert!(message(&operation).contains("gone"));
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_fails_or_cannot_be_reached_is_called_again() {
+    let (yard, worker, mut hear) =
+        service(Some("HTTP/1.1 503 Down\r\ncontent-length: 0\r\n\r\n")).await;
+    let retry = RetryPolicy {
+        max_retries: 2,
+        initial_ms: 1,
+        ..RetryPolicy::default()
+    };
+    let id = yard
+        .submit(Draft {
+            retry,
+            ..draft("X")
+        })
+        .await;
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.header.status, Status::Failed);
+    assert_eq!(operation.header.starts, 3);
+    for _ in 0..3 {
+        assert!(in_time("call", hear.recv()).await.is_some());
+    }
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_call_is_dropped() {
+    let (yard, worker, mut hear) = service(None).await;
+    let id = yard.submit(draft("X")).await;
+    yard.reaches(id, Status::InProgress).await;
+    yard.ask(id, Event::Cancel).await;
+    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    // The service has seen the connection end.
+    in_time("end", hear.recv()).await;
+    worker.drain().await;
+}

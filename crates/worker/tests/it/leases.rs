@@ -1,0 +1,182 @@
+//! Leases: kept while a handler runs, and nothing is written once lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::decide::{Decided, decide};
+use drumline_backend::store::Guard;
+use drumline_backend::{Ids, Store};
+use drumline_protocol::{Event, OperationId, Status};
+use drumline_worker::{Context, Outcome};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::yard::{Yard, draft, in_time};
+
+/// Dropped with the handler that it lives in.
+struct Alive(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.send("stopped").expect("heard");
+    }
+}
+
+/// Takes the operation over, as a manager does that has watched a lock stand
+/// still; gives `false` if it has moved meanwhile.
+async fn take_over(yard: &Yard, id: OperationId) -> bool {
+    let store: &Arc<dyn Store> = &yard.backend.store;
+    let locks = store.locks(id.partition()).await.expect("read");
+    let lock = locks.into_iter().find(|lock| lock.id == id).expect("held");
+    let operation = yard.get(id).await;
+    let ids = Ids::random();
+    let decided = decide(
+        &**store,
+        &ids,
+        id,
+        operation.header,
+        Event::LeaseExpired,
+        Guard::Watched {
+            fence: lock.fence,
+            beat: lock.beat,
+        },
+        &operation.report,
+    );
+    matches!(decided.await.expect("decided"), Decided::Done(..))
+}
+
+#[tokio::test]
+async fn a_handler_whose_operation_was_taken_over_is_stopped_and_writes_nothing() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let alive = Alive(tell.clone());
+        async move {
+            context.progress(1, "never seen");
+            alive.0.send("started").expect("heard");
+            std::future::pending::<()>().await;
+            drop(alive);
+            Outcome::Done(Some("1".to_owned()))
+        }
+    };
+    let worker = yard
+        .start(Yard::builder().concurrency(1).handler("X", handler))
+        .await;
+    let id = yard.submit(draft("X")).await;
+    assert_eq!(in_time("start", hear.recv()).await, Some("started"));
+    in_time("take over", async {
+        while !take_over(&yard, id).await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(in_time("stop", hear.recv()).await, Some("stopped"));
+    let operation = yard.get(id).await;
+    assert_eq!(operation.header.status, Status::WaitingForResources);
+    assert_eq!(operation.header.lost, 1);
+    assert_eq!(operation.report.result, None);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_lock_moves_while_its_handler_runs() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            tell.send(context.lease_left()).expect("heard");
+            context.stop_requested().await;
+            tell.send(context.lease_left()).expect("heard");
+            Outcome::Stopped
+        }
+    };
+    let builder = Yard::builder().lease(Duration::from_millis(900));
+    let worker = yard.start(builder.handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    let left = in_time("start", hear.recv()).await.expect("told");
+    assert!(left <= Duration::from_millis(675), "{left:?}");
+    let beat = async || {
+        let locks = yard.backend.store.locks(id.partition()).await;
+        locks.expect("read").first().expect("held").beat
+    };
+    let first = beat().await;
+    in_time("beats", async {
+        while beat().await < first + 4 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    yard.ask(id, Event::Cancel).await;
+    let left = in_time("stop", hear.recv()).await.expect("told");
+    assert!(left > Duration::ZERO);
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.header.starts, 1);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn reports_are_in_the_store_when_they_are_flushed() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            for percent in 0..=77 {
+                context.progress(percent, "counting");
+            }
+            context.checkpoint(&"here").expect("small");
+            context.flushed().await;
+            tell.send(()).expect("heard");
+            context.stop_requested().await;
+            Outcome::Stopped
+        }
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("flush", hear.recv()).await;
+    let report = yard.get(id).await.report;
+    assert_eq!(report.progress.map(|p| p.percent), Some(77));
+    assert_eq!(report.checkpoint.as_deref(), Some("\"here\""));
+    worker.stop_now().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_leaves_its_operation_locked() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, _: Context| {
+        let alive = Alive(tell.clone());
+        async move {
+            alive.0.send("started").expect("heard");
+            std::future::pending::<()>().await;
+            drop(alive);
+            Outcome::Stopped
+        }
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    in_time("start", hear.recv()).await;
+    worker.stop_now().await;
+    assert_eq!(hear.recv().await, Some("stopped"));
+    assert_eq!(yard.get(id).await.header.status, Status::InProgress);
+    assert!(take_over(&yard, id).await);
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_its_thread_keeps_its_lease() {
+    let yard = Yard::new();
+    let lease = Duration::from_millis(500);
+    let handler = move |_: Value, _: Context| {
+        // The only thread of the runtime: nothing else can run here.
+        #[expect(clippy::disallowed_methods, reason = "blocking is what is tested")]
+        std::thread::sleep(3 * lease);
+        std::future::ready(Outcome::Done(None))
+    };
+    let builder = Yard::builder().lease(lease);
+    let worker = yard.start(builder.handler("X", handler)).await;
+    let id = yard.submit(draft("X")).await;
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    worker.drain().await;
+}

@@ -1,0 +1,120 @@
+//! A store that is away, or whose answers are lost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use drumline_backend::{Backend, Store};
+use drumline_protocol::{PartitionCount, Status};
+use drumline_worker::{Context, LeaseStore, Outcome};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::faulty::Faulty;
+use crate::yard::{Yard, draft, in_time};
+
+/// A yard, and a backend for workers over the same, faulty store.
+fn faulty() -> (Yard, Arc<Faulty>, Backend) {
+    let backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
+    let faulty = Faulty::over(Arc::clone(&backend.store));
+    let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
+    let workers = Backend {
+        store,
+        ..backend.clone()
+    };
+    (Yard::over(backend), faulty, workers)
+}
+
+#[tokio::test]
+async fn a_handler_whose_lease_cannot_be_renewed_is_stopped_before_it_ends() {
+    let (yard, faulty, backend) = faulty();
+    let lease = Duration::from_millis(1200);
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            tell.send(Instant::now()).expect("heard");
+            context.stop_requested().await;
+            tell.send(Instant::now()).expect("heard");
+            // It will not be asked again; it is dropped here.
+            std::future::pending::<()>().await;
+            Outcome::Done(Some("1".to_owned()))
+        }
+    };
+    faulty.mute.store(true, Ordering::Release);
+    let leases = LeaseStore::from(Arc::clone(&backend.store));
+    let builder = Yard::builder().lease(lease).handler("X", handler);
+    let worker = builder.start(backend, leases).await.expect("it starts");
+    let id = yard.submit(draft("X")).await;
+    let started = in_time("start", hear.recv()).await.expect("told");
+    let stopped = in_time("stop", hear.recv()).await.expect("told");
+    let ran = stopped - started;
+    assert!(ran < lease, "{ran:?}");
+    assert!(ran > lease / 2, "{ran:?}");
+    in_time("slot", async {
+        while worker.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let operation = yard.get(id).await;
+    assert_eq!(operation.header.status, Status::InProgress);
+    assert_eq!(operation.report.result, None);
+    worker.stop_now().await;
+}
+
+#[tokio::test]
+async fn an_outcome_is_written_when_the_store_is_back() {
+    let (yard, faulty, backend) = faulty();
+    let (go, started) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (go, started) = (Arc::clone(&go), Arc::clone(&started));
+        move |_: Value, _: Context| {
+            let (go, started) = (Arc::clone(&go), Arc::clone(&started));
+            async move {
+                started.notify_one();
+                go.notified().await;
+                Outcome::Done(Some("7".to_owned()))
+            }
+        }
+    };
+    let leases = LeaseStore::from(Arc::clone(&backend.store));
+    let builder = Yard::builder().handler("X", handler);
+    let worker = builder.start(backend, leases).await.expect("it starts");
+    let id = yard.submit(draft("X")).await;
+    in_time("start", started.notified()).await;
+    faulty.down.store(true, Ordering::Release);
+    go.notify_one();
+    in_time("tries", async {
+        while faulty.refused.load(Ordering::Acquire) < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(yard.get(id).await.header.status, Status::InProgress);
+    faulty.down.store(false, Ordering::Release);
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.report.result.as_deref(), Some("7"));
+    assert_eq!(operation.header.starts, 1);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn lost_answers_to_claims_and_outcomes_change_nothing() {
+    let (yard, faulty, backend) = faulty();
+    let handler = async |_: Value, _: Context| Outcome::Done(None);
+    faulty.lost_answers.store(6, Ordering::Release);
+    let leases = LeaseStore::from(Arc::clone(&backend.store));
+    let builder = Yard::builder().handler("X", handler);
+    let worker = builder.start(backend, leases).await.expect("it starts");
+    for number in 0..6 {
+        let token = (number % 2).to_string();
+        let id = yard.submit(draft("X").token(&token)).await;
+        let operation = yard.completed(id).await;
+        assert_eq!(operation.header.status, Status::Succeeded);
+        assert_eq!(operation.header.starts, 1);
+    }
+    assert_eq!(faulty.lost_answers.load(Ordering::Acquire), 0);
+    worker.drain().await;
+}

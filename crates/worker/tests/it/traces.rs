@@ -1,0 +1,125 @@
+//! One trace per operation, from the producer's call to the handler.
+
+use std::path::Path;
+
+use drumline_protocol::Status;
+use drumline_worker::handlers_file::HandlersFile;
+use drumline_worker::supervise::Supervisor;
+use drumline_worker::{Context, HandlerError};
+use opentelemetry::trace::{SpanKind, Status as SpanStatus, TracerProvider};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use serde_json::Value;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::command::SUPERVISOR;
+use crate::yard::{Yard, draft};
+
+/// The trace and the span that every draft says it was created in.
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CREATING: &str = "b7ad6b7169203331";
+
+struct Recording {
+    exporter: InMemorySpanExporter,
+    provider: SdkTracerProvider,
+    /// For this thread, which is the only one of the test's runtime.
+    _guard: DefaultGuard,
+}
+
+impl Recording {
+    fn start() -> Self {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(exporter.clone())
+            .build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        Self {
+            exporter,
+            provider,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    fn runs(&self) -> Vec<SpanData> {
+        self.provider.force_flush().expect("exported");
+        let mut spans = self.exporter.get_finished_spans().expect("exported");
+        spans.retain(|span| span.name.starts_with("process "));
+        spans
+    }
+}
+
+fn attribute(span: &SpanData, name: &str) -> String {
+    let found = span.attributes.iter().find(|a| a.key.as_str() == name);
+    found.map_or_else(String::new, |found| found.value.to_string())
+}
+
+#[tokio::test]
+async fn every_run_is_a_span_of_the_creating_trace_and_linked_to_its_creation() {
+    let recording = Recording::start();
+    let yard = Yard::new();
+    let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
+        if context.attempt() == 1 {
+            return Err(HandlerError::retry("not yet"));
+        }
+        tracing::info_span!("inside").in_scope(|| ());
+        Ok(())
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let id = yard.submit(draft("X").token("t")).await;
+    yard.completed(id).await;
+    worker.drain().await;
+
+    let runs = recording.runs();
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    for (run, (attempt, outcome)) in runs.iter().zip([("1", "suspended"), ("2", "succeeded")]) {
+        assert_eq!(run.name, "process default");
+        assert_eq!(run.span_kind, SpanKind::Consumer);
+        assert_eq!(run.span_context.trace_id().to_string(), TRACE);
+        assert_eq!(run.parent_span_id.to_string(), CREATING);
+        let links: Vec<_> = run.links.iter().collect();
+        assert_eq!(links.len(), 1);
+        assert_eq!(links[0].span_context.span_id().to_string(), CREATING);
+        for (name, expected) in [
+            ("messaging.system", "drumline"),
+            ("messaging.operation.name", "process"),
+            ("messaging.operation.type", "process"),
+            ("messaging.destination.name", "default"),
+            ("messaging.message.id", &id.to_string()),
+            ("drumline.message_name", "X"),
+            ("drumline.attempt", attempt),
+            ("drumline.outcome", outcome),
+        ] {
+            assert_eq!(attribute(run, name), expected, "{name}");
+        }
+    }
+    assert!(matches!(runs[0].status, SpanStatus::Error { .. }));
+    // What the handler does is under its run.
+    let spans = recording.exporter.get_finished_spans().expect("exported");
+    let inside = spans.iter().find(|span| span.name == "inside");
+    let parent = inside.expect("recorded").parent_span_id;
+    assert_eq!(parent, runs[1].span_context.span_id());
+}
+
+#[tokio::test]
+async fn a_command_goes_on_with_the_trace_of_its_run() {
+    let recording = Recording::start();
+    let yard = Yard::new();
+    let text = r#"[[handler]]
+        message = "*"
+        command = ["sh", "-c", 'echo "\"$TRACEPARENT\""']"#;
+    let builder = HandlersFile::parse(text, Path::new("/"))
+        .expect("a good file")
+        .register(Yard::builder(), &Supervisor::at(SUPERVISOR))
+        .expect("registered");
+    let worker = yard.start(builder).await;
+    let id = yard.submit(draft("X")).await;
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    worker.drain().await;
+
+    let run = recording.runs().pop().expect("recorded");
+    let span = run.span_context.span_id();
+    let expected = format!("\"00-{TRACE}-{span}-01\"");
+    assert_eq!(operation.report.result, Some(expected));
+}

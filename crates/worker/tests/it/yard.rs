@@ -1,0 +1,250 @@
+//! A yard to work in: an embedded backend, and what producers, clients and
+//! managers do to it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::dispatch::Dispatcher;
+use drumline_backend::store::{Created, NewOperation};
+use drumline_backend::{Backend, Ids};
+use drumline_protocol::message::Offer;
+use drumline_protocol::operation::{TraceContext, first_header};
+use drumline_protocol::{
+    Body, ChainKey, DependencyToken, Event, Operation, OperationId, OperationType, Organization,
+    Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status,
+};
+use drumline_worker::{Builder, RunningWorker, Worker};
+use tokio_util::task::TaskTracker;
+
+/// Long enough for a busy machine; nothing waits for it when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Clone)]
+pub(crate) struct Yard {
+    pub(crate) backend: Backend,
+    ids: Arc<Ids>,
+    dispatcher: Dispatcher,
+}
+
+/// What is to be submitted.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) message_name: String,
+    pub(crate) token: Option<String>,
+    pub(crate) data: Option<String>,
+    pub(crate) queue: QueueName,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) at_most_once: bool,
+}
+
+pub(crate) fn draft(message_name: &str) -> Draft {
+    Draft {
+        message_name: message_name.to_owned(),
+        token: None,
+        data: None,
+        queue: QueueName::default(),
+        retry: RetryPolicy {
+            initial_ms: 1,
+            ..RetryPolicy::default()
+        },
+        at_most_once: false,
+    }
+}
+
+impl Draft {
+    pub(crate) fn token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
+    pub(crate) fn data(mut self, data: &serde_json::Value) -> Self {
+        self.data = Some(data.to_string());
+        self
+    }
+}
+
+impl Yard {
+    pub(crate) fn new() -> Self {
+        Self::over(drumline_backend_embedded::backend(PartitionCount::DEFAULT))
+    }
+
+    pub(crate) fn over(backend: Backend) -> Self {
+        let dispatcher = Dispatcher::start(backend.clone(), &TaskTracker::new());
+        Self {
+            backend,
+            ids: Arc::new(Ids::random()),
+            dispatcher,
+        }
+    }
+
+    /// A worker's settings that suit a test.
+    pub(crate) fn builder() -> Builder {
+        Worker::builder()
+            .lease(Duration::from_secs(10))
+            .grace(Duration::from_secs(5))
+    }
+
+    pub(crate) async fn start(&self, builder: Builder) -> RunningWorker {
+        let leases = Arc::clone(&self.backend.store);
+        let worker = builder.start(self.backend.clone(), leases).await;
+        let worker = worker.expect("the worker starts");
+        let mut ready = worker.ready();
+        in_time("ready", ready.wait_for(|ready| *ready))
+            .await
+            .expect("the worker lives");
+        worker
+    }
+
+    /// Stores and publishes an operation, as a manager does.
+    pub(crate) async fn submit(&self, draft: Draft) -> OperationId {
+        let now = self.backend.store.now();
+        let organization = Organization::default();
+        let token = draft
+            .token
+            .map(|token| DependencyToken::try_from(token).expect("a token"));
+        let chain = token
+            .as_ref()
+            .map(|token| ChainKey::new(&organization, token));
+        let partition = chain.map_or(Partition::new(0), |chain| {
+            chain.partition(self.backend.store.partitions())
+        });
+        let rules = Rules {
+            operation_type: OperationType::DEFAULT,
+            chain,
+            at_most_once: draft.at_most_once,
+            retry: draft.retry,
+        };
+        let new = NewOperation {
+            id: self.ids.operation(now, partition),
+            header: first_header(rules, None, self.ids.commit(), now),
+            body: Body {
+                name: String::new(),
+                message_name: draft.message_name,
+                queue: draft.queue,
+                dependency_token: token,
+                data: draft.data,
+                correlation_id: self.ids.uuid(),
+                request_id: None,
+                parent_id: None,
+                depth: 0,
+                primary_entity_type: None,
+                regarding_object_id: None,
+                organization,
+                owner: "anna".to_owned(),
+                created_on: now,
+                retain_job_history: true,
+                trace: TraceContext {
+                    traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+                        .to_owned(),
+                    tracestate: String::new(),
+                },
+            },
+        };
+        let created = self.backend.store.create(vec![new.clone()]).await;
+        let created = created.expect("stored").pop().expect("one answer");
+        if let Created::New {
+            sequence,
+            offer: Some(stamp),
+        } = created
+        {
+            let offer = Offer::of(&Operation {
+                id: new.id,
+                header: new.header,
+                body: new.body,
+                report: Report::default(),
+                sequence,
+            });
+            self.dispatcher
+                .publish(offer, stamp)
+                .await
+                .expect("published");
+        }
+        new.id
+    }
+
+    pub(crate) async fn get(&self, id: OperationId) -> Operation {
+        let mut found = self.backend.store.get(&[id]).await.expect("read");
+        found.pop().flatten().expect("it is there")
+    }
+
+    /// A client's action.
+    pub(crate) async fn ask(&self, id: OperationId, event: Event) {
+        let operation = self.get(id).await;
+        let decided = decide_open(&*self.backend.store, &self.ids, &operation, event).await;
+        let decided = decided.expect("the store is there");
+        let done = match decided {
+            Decided::Done(header, done) => Ok((header, done)),
+            other => Err(other),
+        };
+        let (header, done) = done.expect("a legal action");
+        if let Some(stamp) = done.offer {
+            let operation = Operation {
+                header,
+                ..operation
+            };
+            let published = self.dispatcher.publish(Offer::of(&operation), stamp);
+            published.await.expect("published");
+        }
+        if let Some(promoted) = done.promoted {
+            self.dispatcher.enqueue(&promoted);
+        }
+    }
+
+    /// Wakes what is due, as a manager does, until the operation is Completed.
+    pub(crate) async fn completed(&self, id: OperationId) -> Operation {
+        self.until(id, |operation| {
+            matches!(
+                operation.header.status,
+                Status::Succeeded | Status::Failed | Status::Canceled
+            )
+        })
+        .await
+    }
+
+    /// Waits for a status.
+    pub(crate) async fn reaches(&self, id: OperationId, status: Status) -> Operation {
+        self.until(id, |operation| operation.header.status == status)
+            .await
+    }
+
+    /// Waits until the operation is as wanted, waking what is due meanwhile.
+    pub(crate) async fn until(
+        &self,
+        id: OperationId,
+        wanted: impl Fn(&Operation) -> bool,
+    ) -> Operation {
+        let looking = async {
+            loop {
+                let operation = self.get(id).await;
+                if wanted(&operation) {
+                    return operation;
+                }
+                self.wake_due(id.partition()).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if let Ok(operation) = tokio::time::timeout(PATIENCE, looking).await {
+            return operation;
+        }
+        let operation = self.get(id).await;
+        assert!(wanted(&operation), "it stays {operation:?}");
+        operation
+    }
+
+    pub(crate) async fn wake_due(&self, partition: Partition) {
+        let due = self.backend.store.due(partition, 100).await;
+        for id in due.expect("read") {
+            let operation = self.get(id).await;
+            if operation.header.status == Status::Waiting {
+                self.ask(id, Event::Due).await;
+            }
+        }
+    }
+}
+
+/// Waits, but not for ever.
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect(what)
+}
