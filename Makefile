@@ -1,0 +1,138 @@
+# Everything that is done with Drumline from a checkout. `make help` lists it.
+#
+# Needs Rust (rust-toolchain.toml says which) and make; `make deps` installs the
+# rest. Nothing here touches a server that it did not start itself.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# One thing at a time: cargo uses all cores by itself, and wants its lock.
+.NOTPARALLEL:
+
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+# Logs, sample data and process ids of demo and fleet.
+RUN := $(CURDIR)/.run
+# For fleet-demo: the repositories to replay beside the sample ones. Only one
+# with its whole history at hand is worth it.
+REPOS ?= $(CURDIR)
+# For dev and fleet: where the HTTP API is.
+PORT ?= 8080
+# For bench: further arguments of `drumline bench`.
+ARGS ?=
+
+# What demo, dev, fleet and the tests run.
+export PATH := $(TARGET)/debug:$(PATH)
+RELEASE := $(TARGET)/release
+
+.PHONY: help
+help: ## Print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+##—— Try it ——
+
+.PHONY: demo
+demo: ## Build, import solutions on a Drumline in one process, check, stop (no servers needed)
+	cargo build --locked --package drumline --package drumline-example-solutions
+	examples/demo.sh $(RUN)/demo
+
+.PHONY: dev
+dev: ## A whole Drumline in one process, with the examples' handlers; stays up (PORT=8080)
+	cargo build --locked --package drumline \
+		--package drumline-example-solutions --package drumline-example-git-replay
+	mkdir -p $(RUN)
+	cat examples/*/handlers.toml > $(RUN)/handlers.toml
+	exec drumline dev --listen 127.0.0.1:$(PORT) --handlers $(RUN)/handlers.toml
+
+.PHONY: fleet
+fleet: deps build ## Private RabbitMQ and Redis, 2 queue managers, 4 workers; stays up (PORT=8080)
+	FLEET_PORT=$(PORT) exec deploy/fleet.sh $(RUN)/fleet
+
+.PHONY: fleet-demo
+fleet-demo: deps build ## Both examples on a fleet whose workers are killed now and then (REPOS=…)
+	FLEET_PORT=0 deploy/fleet.sh $(RUN)/fleet-demo examples/fleet-demo.sh $(REPOS)
+
+.PHONY: bench
+bench: deps ## Measure this machine: Drumline against the bare libraries (ARGS=…)
+	cargo build --locked --release --package drumline --package drumline-test-servers
+	$(RELEASE)/drumline-test-servers -- $(RELEASE)/drumline bench $(ARGS)
+
+##—— Check it ——
+
+.PHONY: test
+test: deps fmt-check architecture links lint doc check-crates deny tests doc-tests ## Everything that a change must pass, private servers included
+	examples/demo.sh $(RUN)/demo
+
+# Tests ask some dependencies for more features than the programs do. What is
+# compiled with --all-targets has them throughout, so that tests, the programs
+# that they start, and the demo share one build of each dependency.
+.PHONY: tests
+tests: ## All tests but those in the documentation, with private servers around them
+	cargo build --locked --workspace --all-targets
+	drumline-test-servers -- cargo nextest run --locked --workspace
+
+.PHONY: doc-tests
+doc-tests: ## The examples in the documentation of the code
+	cargo test --locked --quiet --workspace --doc
+
+.PHONY: lint
+lint: ## Clippy, where a warning is an error
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: fmt-check
+fmt-check:
+	cargo fmt --all --check
+
+.PHONY: doc
+doc: ## The documentation of the code, where a warning is an error
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+.PHONY: architecture
+architecture: ## The arrows between the crates are those of docs/architecture.md
+	.ci/architecture
+
+.PHONY: links
+links: ## Links between the documents lead somewhere
+	.ci/links
+
+.PHONY: check-crates
+check-crates: ## Each crate compiles alone, without features borrowed from others
+	.ci/check-crates
+
+.PHONY: deny
+deny: ## Licences, advisories and sources of the dependencies, where cargo-deny is installed
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny --locked --log-level warn check; \
+	else \
+		echo "cargo-deny is not installed: licences and advisories are NOT checked (cargo install cargo-deny --locked)"; \
+	fi
+
+##—— Work on it ——
+
+.PHONY: build
+build: ## All programs
+	cargo build --locked --workspace
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+# Beside its place first: a failure must not leave an empty file behind.
+.PHONY: openapi
+openapi: ## Write docs/openapi.json anew from the code (a test says when it is needed)
+	mkdir -p $(RUN)
+	cargo run --locked --quiet --package drumline-queue-manager --example openapi > $(RUN)/openapi.json
+	mv $(RUN)/openapi.json docs/openapi.json
+
+.PHONY: sample
+sample: ## Write deploy/drumline.toml anew from the code (a test says when it is needed)
+	mkdir -p $(RUN)
+	cargo run --locked --quiet --package drumline -- config --sample > $(RUN)/drumline.toml
+	mv $(RUN)/drumline.toml deploy/drumline.toml
+
+.PHONY: deps
+deps: ## Install what building and testing need, where it is missing (Debian's packages, cargo-nextest)
+	@.ci/deps
+
+.PHONY: clean-run
+clean-run: ## Remove the logs and data of demo and fleet
+	rm -rf $(RUN)
