@@ -1,2 +1,177 @@
-//! Placeholder.
-fn main() {}
+//! `drumline`: the one binary, and the only place that names concrete backends.
+//!
+//! ```text
+//! settings ─ cli ─┬─ run       dev, queue-manager, worker: processes that stay
+//!                 ├─ commands  submit, get, list, …: over HTTP, by `client`
+//!                 ├─ doctor    are the servers fit?
+//!                 └─ bench     how fast are they?
+//! ```
+//!
+//! What a command answers goes to standard output, everything else to standard
+//! error; the exit code says how it ended ([`exit`]).
+
+mod bench;
+mod cli;
+mod client;
+mod commands;
+mod doctor;
+mod exit;
+mod output;
+mod run;
+mod settings;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use drumline_protocol::Action;
+
+use crate::cli::client::{Control, Remote};
+use crate::cli::{Cli, Command, Global};
+use crate::commands::{Caller, Session};
+use crate::exit::{Exit, Failure, Result};
+use crate::output::Output;
+use crate::output::time::Now;
+use crate::settings::{Settings, Stop};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Handlers' commands run under a second process of this program.
+    if let Some(exit) = drumline_worker::supervise::run_if_asked(arguments.clone()) {
+        return exit;
+    }
+    let settings = match settings::load(&arguments) {
+        Ok(settings) => settings,
+        Err(stop) => return tell(stop).into(),
+    };
+    match obey(settings) {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, error }) => {
+            if exit != Exit::Ok {
+                output::hint(&format!("error: {}", output::reasons(&error)));
+            }
+            exit.into()
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where a command learns the time"
+)]
+fn now() -> Now {
+    Now(std::time::SystemTime::now().into())
+}
+
+/// Says why there is nothing to obey.
+fn tell(stop: Stop) -> Exit {
+    match stop {
+        Stop::CommandLine(error) => {
+            // Nobody is left to tell that the terminal is gone.
+            let _nobody = error.print();
+            if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            }
+        }
+        Stop::File(mistakes) => {
+            for mistake in &mistakes {
+                output::hint(&format!("error: {mistake}"));
+            }
+            Exit::Usage
+        }
+    }
+}
+
+fn obey(settings: Settings) -> Result<Exit> {
+    let Settings { cli, file } = settings;
+    let Cli { global, command } = cli;
+    let caller = Caller {
+        now: now(),
+        traceparent: settings::variable("TRACEPARENT"),
+        parent: settings::variable("DRUMLINE_OPERATION_ID").and_then(|id| id.parse().ok()),
+    };
+    // Whoever talks TLS needs it: reqwest, lapin, the exporter. A second call
+    // would say that there is one, which is as good.
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
+    match command {
+        Command::Config(config) => {
+            let out = Output::new(config.output.output, caller.now);
+            commands::config::run(out, &config, &file)
+        }
+        Command::Submit(submit) => with_session(&submit.remote, &caller, async |session| {
+            commands::submit::run(session, &submit).await
+        }),
+        Command::Get(get) => with_session(&get.remote, &caller, async |session| {
+            commands::get::run(session, &get).await
+        }),
+        Command::List(list) => with_session(&list.remote, &caller, async |session| {
+            commands::list::run(session, &list).await
+        }),
+        Command::Wait(wait) => with_session(&wait.remote, &caller, async |session| {
+            commands::wait::run(session, &wait).await
+        }),
+        Command::Cancel(control) => act(&control, Action::Cancel, &caller),
+        Command::Pause(control) => act(&control, Action::Pause, &caller),
+        Command::Resume(control) => act(&control, Action::Resume, &caller),
+        Command::Delete(control) => act(&control, Action::Delete, &caller),
+        Command::Postpone(postpone) => with_session(&postpone.remote, &caller, async |session| {
+            commands::postpone::run(session, &postpone).await
+        }),
+        Command::Dev(dev) => {
+            run::listen::check(&dev.http)?;
+            run::process(&global, "drumline-dev", async || run::dev::run(&dev).await)
+        }
+        Command::QueueManager(manager) => {
+            run::listen::check(&manager.http)?;
+            run::process(&global, "drumline-queue-manager", async || {
+                run::queue_manager::run(&manager).await
+            })
+        }
+        Command::Worker(worker) => run::process(&global, "drumline-worker", async || {
+            run::worker::run(&worker).await
+        }),
+        Command::Bench(bench) => {
+            // What the services log on the way is of no interest here.
+            let global = Global {
+                log: "warn".to_owned(),
+                ..global
+            };
+            run::process(&global, "drumline-bench", async || {
+                bench::run(&bench, caller.now).await
+            })
+        }
+        Command::BenchWorker(worker) => run::process(&global, "drumline-bench", async || {
+            bench::work(&worker).await
+        }),
+        Command::Doctor(doctor) => alone(async || doctor::run(&doctor, caller.now).await),
+    }
+}
+
+fn act(control: &Control, action: Action, caller: &Caller) -> Result<Exit> {
+    with_session(&control.remote, caller, async |session| {
+        commands::control::run(session, &control.ids, action, None).await
+    })
+}
+
+/// Runs a client command.
+fn with_session(
+    remote: &Remote,
+    caller: &Caller,
+    command: impl AsyncFnOnce(&Session) -> Result<Exit>,
+) -> Result<Exit> {
+    alone(async || {
+        let session = Session::open(remote, caller)?;
+        command(&session).await
+    })
+}
+
+/// Runs something that waits for answers and computes nothing: a small runtime
+/// will do.
+fn alone(command: impl AsyncFnOnce() -> Result<Exit>) -> Result<Exit> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::caused(Exit::Internal, error))?
+        .block_on(command())
+}

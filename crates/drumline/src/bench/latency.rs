@@ -1,0 +1,87 @@
+//! From submit to start, at a gentle rate: what a lone operation waits for when
+//! nothing is in its way.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use drumline_queue_manager::request::CreateRequest;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::crew::MESSAGE;
+use super::report::Figure;
+use super::rig::Rig;
+
+/// 200 per second.
+const EVERY: Duration = Duration::from_millis(5);
+/// How long the last may take to start.
+const TAIL: Duration = Duration::from_secs(10);
+
+/// The spans of one round, in milliseconds, sorted.
+pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64>> {
+    let first = usize::try_from(rig.starts.noted.load(Ordering::Acquire))?;
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let end = Instant::now() + length;
+    let mut submitted = Vec::new();
+    let mut creating = JoinSet::new();
+    while Instant::now() < end {
+        ticks.tick().await;
+        let mut request = CreateRequest::new(MESSAGE);
+        request.data = Some((first + submitted.len()).to_string());
+        let (manager, caller) = (rig.manager.clone(), rig.caller.clone());
+        submitted.push(rig.starts.now());
+        creating.spawn(async move { manager.create(&caller, request, None).await });
+    }
+    while let Some(created) = creating.join_next().await {
+        created??;
+    }
+    let all = u64::try_from(first + submitted.len())?;
+    let end = Instant::now() + TAIL;
+    while rig.starts.noted.load(Ordering::Acquire) < all {
+        ensure!(Instant::now() < end, "not all operations were started");
+        sleep(EVERY).await;
+    }
+    let mut spans = Vec::with_capacity(submitted.len());
+    for (number, submitted) in submitted.into_iter().enumerate() {
+        let started = rig.starts.of(first + number).context("never started")?;
+        let micros = u32::try_from(started.saturating_sub(submitted))?;
+        spans.push(f64::from(micros) / 1000.0);
+    }
+    spans.sort_by(f64::total_cmp);
+    Ok(spans)
+}
+
+/// The median and the slowest hundredth.
+pub(super) fn figures(rounds: &[Vec<f64>]) -> Vec<Figure> {
+    [(50, "p50"), (99, "p99")]
+        .map(|(percent, name)| {
+            let values = rounds
+                .iter()
+                .map(|spans| percentile(spans, percent))
+                .collect();
+            Figure::new(format!("submit to start at 200/s, {name}"), "ms", values)
+        })
+        .into()
+}
+
+/// The value that so many percent do not exceed, of sorted ones.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+    sorted.get(rank).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_not_exceeded_by_its_share() {
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(percentile(&hundred, 50), 50.0);
+        assert_eq!(percentile(&hundred, 99), 99.0);
+        assert_eq!(percentile(&[7.0], 99), 7.0);
+        assert_eq!(percentile(&[], 99), 0.0);
+    }
+}

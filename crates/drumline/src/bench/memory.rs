@@ -1,0 +1,33 @@
+//! Bytes of Redis per waiting operation.
+
+use drumline_queue_manager::request::CreateRequest;
+
+use super::crew::MESSAGE;
+use super::mean;
+use super::rig::Rig;
+use super::site::Site;
+
+/// Enough that what Redis uses for itself does not count.
+const OPERATIONS: u64 = 20_000;
+const BATCH: u64 = 200;
+/// The payload: a small one, as bytes of payload are the caller's own.
+const DATA: &str = r#"{"file":"solution_1_0_0_0.zip","publish":true}"#;
+
+/// Creates operations that wait, and looks at what they cost.
+pub(super) async fn round(rig: &Rig, site: &Site) -> anyhow::Result<f64> {
+    let before = site.redis_bytes().await?;
+    for _ in 0..OPERATIONS / BATCH {
+        let requests = (0..BATCH)
+            .map(|_| {
+                let mut request = CreateRequest::new(MESSAGE);
+                request.data = Some(DATA.to_owned());
+                request
+            })
+            .collect();
+        for created in rig.manager.create_many(&rig.caller, requests).await {
+            created?;
+        }
+    }
+    let after = site.redis_bytes().await?;
+    Ok(mean(after.saturating_sub(before), OPERATIONS))
+}

@@ -1,0 +1,165 @@
+//! The grammar: every command, flag and environment variable.
+//!
+//! A flag with an environment variable is a *setting*: it has a place in
+//! `drumline.toml` too, under its own name (see [`crate::settings`]). A flag
+//! without one is an argument of a single call. Nothing here does anything.
+
+pub(crate) mod client;
+pub(crate) mod service;
+pub(crate) mod tools;
+pub(crate) mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const ABOUT: &str = "Asynchronous operations, one at a time per token, in order";
+
+const LONG_ABOUT: &str = "\
+Drumline takes operations (import this solution, send these mails), answers at once with an id, and has \
+a fleet of workers execute them later: exactly one worker at a time per operation, strictly in order per \
+dependency token, observable and controllable the whole way.";
+
+const AFTER_HELP: &str = "\
+Try it, nothing to install:
+  drumline dev                                    a whole Drumline in one process, on 127.0.0.1:8080
+  drumline submit Echo --data '{\"hello\": 1}' --wait
+  drumline list
+
+On RabbitMQ and Redis:
+  drumline doctor                                 are the servers fit?
+  drumline queue-manager --redis-url redis://redis --amqp-url amqp://rabbit
+  drumline worker --redis-url redis://redis --amqp-url amqp://rabbit --handlers handlers.toml
+
+Settings come from the flag, else the environment (DRUMLINE_REDIS_URL for --redis-url), else drumline.toml, \
+else the default. `drumline config` shows what is in force and where it comes from.";
+
+/// The exit codes, for `--help`; docs/cli.md has the same table and a test
+/// compares them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0   done; for wait and submit --wait: Succeeded
+  1   failed; for wait: Failed; for doctor: something must be changed
+  2   wait: Canceled
+  3   wait: not Completed within --timeout
+  4   no such operation
+  5   refused: not possible where the operation stands
+  64  wrong usage: flags, environment, drumline.toml, or a request that breaks a rule
+  65  wrong input: a line of submit --file, a handlers file
+  69  the queue manager, Redis or RabbitMQ is away
+  70  a bug of ours
+  75  not now: the service is busy, try again later
+  130 interrupted";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "drumline",
+    bin_name = "drumline",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_help = AFTER_HELP,
+    after_long_help = format!("{AFTER_HELP}\n\n{EXIT_CODES}"),
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "For every command")]
+pub(crate) struct Global {
+    // Read before everything else, and from the environment by hand: see
+    // `settings::load`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "Read settings from this file instead of ./drumline.toml [env: DRUMLINE_CONFIG]"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// What is logged on stderr: error, warn, info, debug, trace, or a filter per module
+    #[arg(
+        long,
+        global = true,
+        env = "DRUMLINE_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub(crate) log: String,
+    /// How it is logged
+    #[arg(
+        long,
+        global = true,
+        env = "DRUMLINE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The two shapes of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process: nothing to install, data is gone at exit
+    #[command(after_help = service::DEV_HELP)]
+    Dev(service::Dev),
+    /// Take requests over HTTP and look after the operations
+    #[command(after_help = service::QUEUE_MANAGER_HELP)]
+    QueueManager(service::QueueManager),
+    /// Execute operations
+    #[command(after_help = service::WORKER_HELP)]
+    Worker(service::Worker),
+    /// Create one operation, or one per line of a file
+    #[command(after_help = client::SUBMIT_HELP)]
+    Submit(Box<client::Submit>),
+    /// Show operations
+    #[command(after_help = client::GET_HELP)]
+    Get(client::Get),
+    /// List operations, newest first
+    #[command(after_help = client::LIST_HELP)]
+    List(client::List),
+    /// Wait until operations are Completed
+    #[command(after_help = client::WAIT_HELP)]
+    Wait(client::Wait),
+    /// End operations: also running ones, which are stopped
+    Cancel(client::Control),
+    /// Let operations wait until somebody resumes them
+    Pause(client::Control),
+    /// Let Suspended operations go on
+    Resume(client::Control),
+    /// Let operations wait until a time
+    #[command(after_help = client::POSTPONE_HELP)]
+    Postpone(client::Postpone),
+    /// Remove Completed operations
+    Delete(client::Control),
+    /// Check Redis, RabbitMQ and the queue manager, and say what to change
+    #[command(after_help = tools::DOCTOR_HELP)]
+    Doctor(tools::Doctor),
+    /// Measure how fast this machine and these servers are
+    #[command(after_help = tools::BENCH_HELP)]
+    Bench(tools::Bench),
+    /// Show the settings in force and where they come from, or a sample drumline.toml
+    #[command(after_help = tools::CONFIG_HELP)]
+    Config(tools::Config),
+    /// A worker process of `bench`
+    #[command(name = "__bench-worker", hide = true)]
+    BenchWorker(tools::BenchWorker),
+}

@@ -1,0 +1,264 @@
+//! Flags of the processes that stay: `dev`, `queue-manager`, `worker`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use drumline_protocol::QueueName;
+
+use super::values;
+
+pub(crate) const DEV_HELP: &str = "\
+Prints `ready http://…` on stdout when it takes requests; the log is on stderr.
+
+Besides the handlers of --handlers it knows three of its own:
+  Echo    answers with its data at once
+  Sleep   takes {\"seconds\": 5} of time, with progress; can be paused and goes on where it was
+  Fail    fails; {\"retry\": true} for a failure that may pass, {\"suspend\": true} to ask for a person
+
+Examples:
+  drumline dev
+  drumline dev --handlers handlers.toml --concurrency 8
+  drumline dev --listen 127.0.0.1:0        # any free port; read it from the `ready` line";
+
+pub(crate) const QUEUE_MANAGER_HELP: &str = "\
+Prints `ready http://…` on stdout when it takes requests; the log is on stderr. Any number of queue managers may run \
+side by side. SIGTERM or SIGINT drains: no new requests, running ones are answered; a second one forces.
+
+Examples:
+  drumline queue-manager --redis-url redis://redis:6379 --amqp-url amqp://user:password@rabbit:5672
+  drumline queue-manager --listen 0.0.0.0:8080 --allow-unauthenticated    # behind something that authenticates";
+
+pub(crate) const WORKER_HELP: &str = "\
+Prints `ready` on stdout when it takes work; the log is on stderr. SIGTERM or SIGINT drains: nothing new is \
+started, what runs may end within --drain-timeout and is then given back, which does not count as an attempt; a second \
+one forces.
+
+A handlers file:
+  [[handler]]
+  message = \"ImportSolution\"          # exact name, or \"*\" for all others
+  command = [\"./import.sh\", \"--strict\"]
+  timeout = \"30m\"
+
+Examples:
+  drumline worker --handlers handlers.toml
+  drumline worker --handlers handlers.toml --queue imports --queue default --concurrency 8";
+
+/// Where Redis and RabbitMQ are.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Servers")]
+pub(crate) struct Servers {
+    /// Redis: it decides
+    #[arg(
+        long,
+        env = "DRUMLINE_REDIS_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "redis://127.0.0.1:6379",
+        value_parser = values::redis_url
+    )]
+    pub(crate) redis_url: String,
+    /// RabbitMQ: it delivers
+    #[arg(
+        long,
+        env = "DRUMLINE_AMQP_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "amqp://127.0.0.1:5672",
+        value_parser = values::amqp_url
+    )]
+    pub(crate) amqp_url: String,
+    /// Prefix of keys, queues and exchanges, so that installations can share servers
+    #[arg(
+        long,
+        env = "DRUMLINE_NAMESPACE",
+        value_name = "NAME",
+        default_value = "drumline",
+        value_parser = values::namespace
+    )]
+    pub(crate) namespace: String,
+}
+
+/// How a service meets its servers.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Servers")]
+pub(crate) struct Meeting {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Partitions (and lanes per queue), when the namespace is first used; fixed from then on
+    #[arg(
+        long,
+        env = "DRUMLINE_PARTITIONS",
+        value_name = "NUMBER",
+        default_value = "64",
+        value_parser = clap::value_parser!(u16).range(1..=4096)
+    )]
+    pub(crate) partitions: u16,
+    /// How long to wait at start for servers that are away, before giving up with exit code 69
+    #[arg(
+        long,
+        env = "DRUMLINE_START_PATIENCE",
+        value_name = "SPAN",
+        default_value = "5m",
+        value_parser = values::duration
+    )]
+    pub(crate) start_patience: Duration,
+}
+
+/// Where HTTP is served.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "HTTP")]
+pub(crate) struct Http {
+    /// Address and port of the HTTP API; port 0 takes a free one
+    #[arg(
+        long,
+        env = "DRUMLINE_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub(crate) listen: SocketAddr,
+    /// Serve other machines although nobody has to say who they are
+    // Not a plain switch: what the file or the environment turned on, the
+    // command line must be able to turn off.
+    #[arg(
+        long,
+        env = "DRUMLINE_ALLOW_UNAUTHENTICATED",
+        value_name = "BOOL",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub(crate) allow_unauthenticated: bool,
+    /// Largest body of a request, in bytes; larger ones are answered with 413
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_BODY",
+        value_name = "BYTES",
+        default_value = "1048576",
+        value_parser = clap::value_parser!(u32).range(1024..=33_554_432)
+    )]
+    pub(crate) max_body: u32,
+}
+
+/// How operations are executed.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Execution")]
+pub(crate) struct Execution {
+    /// TOML file that says which command or address handles which message
+    #[arg(long, env = "DRUMLINE_HANDLERS", value_name = "FILE")]
+    pub(crate) handlers: Option<PathBuf>,
+    /// Queue to serve; repeat it for several
+    #[arg(
+        long,
+        env = "DRUMLINE_QUEUE",
+        value_name = "QUEUE",
+        default_value = "default",
+        value_delimiter = ','
+    )]
+    pub(crate) queue: Vec<QueueName>,
+    /// How many operations may run at the same time
+    #[arg(
+        long,
+        env = "DRUMLINE_CONCURRENCY",
+        value_name = "NUMBER",
+        default_value = "16"
+    )]
+    pub(crate) concurrency: NonZeroU16,
+    /// How long a worker may be silent before its operations go to others
+    #[arg(
+        long,
+        env = "DRUMLINE_LEASE",
+        value_name = "SPAN",
+        default_value = "30s",
+        value_parser = lease
+    )]
+    pub(crate) lease: Duration,
+    /// How long a handler may take to stop once asked; then it is dropped, a command killed
+    #[arg(
+        long,
+        env = "DRUMLINE_STOP_GRACE",
+        value_name = "SPAN",
+        default_value = "10s",
+        value_parser = values::duration
+    )]
+    pub(crate) stop_grace: Duration,
+    /// How long running operations may go on when the process is asked to stop, --stop-grace included
+    #[arg(
+        long,
+        env = "DRUMLINE_DRAIN_TIMEOUT",
+        value_name = "SPAN",
+        default_value = "25s",
+        value_parser = values::duration
+    )]
+    pub(crate) drain_timeout: Duration,
+}
+
+/// A lease: long enough that a slow disk is not taken for a death, short enough
+/// that a death is noticed the same hour.
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = values::duration(text)?;
+    if (drumline_worker::LEASE_MIN..=Duration::from_secs(3600)).contains(&lease) {
+        Ok(lease)
+    } else {
+        let shortest = humantime::format_duration(drumline_worker::LEASE_MIN);
+        Err(format!("expected {shortest} to 1h"))
+    }
+}
+
+/// `drumline dev`.
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    #[command(flatten)]
+    pub(crate) http: Http,
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+}
+
+/// `drumline queue-manager`.
+#[derive(Debug, Args)]
+pub(crate) struct QueueManager {
+    #[command(flatten)]
+    pub(crate) http: Http,
+    #[command(flatten)]
+    pub(crate) meeting: Meeting,
+}
+
+/// `drumline worker`.
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+    #[command(flatten)]
+    pub(crate) meeting: Meeting,
+    /// Serve /healthz and /readyz here, for an orchestrator
+    #[arg(
+        long,
+        env = "DRUMLINE_HEALTH_LISTEN",
+        value_name = "ADDRESS",
+        help_heading = "HTTP"
+    )]
+    pub(crate) health_listen: Option<SocketAddr>,
+    /// Name of this worker for people (hostId) [default: host name and process id]
+    #[arg(
+        long,
+        env = "DRUMLINE_HOST_ID",
+        value_name = "NAME",
+        help_heading = "Execution"
+    )]
+    pub(crate) host_id: Option<String>,
+    /// How long an operation may wait for a worker that knows its message before it is suspended
+    #[arg(
+        long,
+        env = "DRUMLINE_UNHANDLED_AFTER",
+        value_name = "SPAN",
+        default_value = "60s",
+        value_parser = values::positive_duration,
+        help_heading = "Execution"
+    )]
+    pub(crate) unhandled_after: Duration,
+}

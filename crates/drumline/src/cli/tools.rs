@@ -1,0 +1,144 @@
+//! Flags of the commands for operators: `doctor`, `bench`, `config`.
+
+use std::ffi::OsString;
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use clap::{Args, ValueEnum};
+use reqwest::Url;
+
+use super::client::Output;
+use super::service::{Meeting, Servers};
+use super::values;
+
+pub(crate) const DOCTOR_HELP: &str = "\
+Changes nothing but for one throw-away queue in RabbitMQ, which it removes. Exit code 1 if anything must be changed.
+
+Examples:
+  drumline doctor --redis-url redis://redis --amqp-url amqp://rabbit --server http://127.0.0.1:8080
+  drumline doctor --output json | jq 'select(.level != \"ok\")'";
+
+pub(crate) const BENCH_HELP: &str = "\
+Works in a namespace of its own on the servers and removes it afterwards. The floor is what this machine does with \
+the bare libraries: per operation one message of 512 bytes published, confirmed, consumed and acknowledged on a quorum \
+queue, and three small Redis scripts.
+
+Examples:
+  drumline bench --embedded --seconds 2
+  drumline bench --redis-url redis://127.0.0.1:6379 --amqp-url amqp://127.0.0.1:5672
+  drumline bench --only floor,single,batch --seconds 20 --rounds 5 --output json";
+
+pub(crate) const CONFIG_HELP: &str = "\
+Examples:
+  drumline config                                  the settings of all commands
+  drumline config worker --concurrency 8           what `drumline worker --concurrency 8` would run with
+  drumline config --sample > drumline.toml         a commented file to start from";
+
+/// `drumline doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Also ask this queue manager whether it is ready
+    // Without the default of the client commands: no server, no question.
+    #[arg(
+        long,
+        env = "DRUMLINE_SERVER",
+        value_name = "URL",
+        value_parser = values::base_url
+    )]
+    pub(crate) server: Option<Url>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `drumline bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Measure the embedded backend instead of Redis and RabbitMQ
+    #[arg(long)]
+    pub(crate) embedded: bool,
+    /// Only these measurements
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) only: Vec<Measurement>,
+    /// How long each round of a measurement takes, in seconds
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value = "10",
+        value_parser = clap::value_parser!(u32).range(1..=3600)
+    )]
+    pub(crate) seconds: u32,
+    /// Rounds of each measurement; the median counts
+    #[arg(long, value_name = "NUMBER", default_value = "3")]
+    pub(crate) rounds: NonZeroUsize,
+    /// Callers that create at the same time
+    #[arg(long, value_name = "NUMBER", default_value = "256")]
+    pub(crate) callers: NonZeroUsize,
+    /// Operations per batch where batches are measured
+    #[arg(long, value_name = "NUMBER", default_value = "100")]
+    pub(crate) batch: NonZeroUsize,
+    /// Operations that the worker runs at the same time
+    #[arg(long, value_name = "NUMBER", default_value = "256")]
+    pub(crate) concurrency: NonZeroU32,
+    /// Different tokens where order is measured
+    #[arg(long, value_name = "NUMBER", default_value = "1000")]
+    pub(crate) tokens: NonZeroUsize,
+    /// Worker processes of their own beside this one; 0 = worker and manager in this process
+    #[arg(long, value_name = "NUMBER", default_value = "0")]
+    pub(crate) processes: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `drumline __bench-worker`: a worker of `bench` in a process of its own.
+#[derive(Debug, Args)]
+pub(crate) struct BenchWorker {
+    #[command(flatten)]
+    pub(crate) meeting: Meeting,
+    /// Operations that it runs at the same time
+    #[arg(long)]
+    pub(crate) concurrency: NonZeroU32,
+}
+
+/// What `bench` can measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Measurement {
+    /// The bare libraries on the same servers
+    Floor,
+    /// Creates per second, nobody executes
+    Create,
+    /// Creates per second in batches
+    CreateBatch,
+    /// Operations per second from create to Completed, created one by one
+    Single,
+    /// Operations per second from create to Completed, created in batches
+    Batch,
+    /// Operations per second in order per token
+    Ordered,
+    /// From submit to start, at 200 per second
+    Latency,
+    /// Bytes of Redis per waiting operation
+    Memory,
+}
+
+/// `drumline config`.
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// Print a sample drumline.toml with every setting, its meaning and its default
+    #[arg(long, conflicts_with_all = ["command", "reference"])]
+    pub(crate) sample: bool,
+    /// Print the table of settings for docs/configuration.md
+    #[arg(long, hide = true, conflicts_with = "command")]
+    pub(crate) reference: bool,
+    /// A command, with flags if you like
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}

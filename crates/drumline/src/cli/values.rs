@@ -1,0 +1,179 @@
+//! Readers for the values of flags: each turns text into a type that cannot
+//! be wrong, or says what was expected.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::ValueEnum;
+use drumline_protocol::{State, Status};
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs: one JSON value per line
+    Json,
+}
+
+/// A span such as `90s`, `10m` or `1h 30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; expected a span such as 90s, 10m or 1h 30m"))
+}
+
+/// A span that is longer than nothing.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than 0s".to_owned()),
+        span => Ok(span),
+    }
+}
+
+/// A point in time, as RFC 3339.
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.with_timezone(&Utc))
+        .map_err(|_error| {
+            "expected an RFC 3339 time such as 2026-11-20T15:42:00Z; for a span from now use --in"
+                .to_owned()
+        })
+}
+
+/// A point in time as RFC 3339, or a span that lies so far back, such as `2h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// A point in time.
+    Time(DateTime<Utc>),
+    /// So long ago.
+    Ago(Duration),
+}
+
+/// Reads a [`Since`].
+pub(crate) fn since(text: &str) -> Result<Since, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(Since::Time(time.with_timezone(&Utc)));
+    }
+    humantime::parse_duration(text)
+        .map(Since::Ago)
+        .map_err(|_error| {
+            "expected an RFC 3339 time such as 2026-11-20T15:42:00Z, or how long ago, such as 2h"
+                .to_owned()
+        })
+}
+
+/// A state by its name, in any case, or by its number.
+pub(crate) fn state(text: &str) -> Result<State, String> {
+    State::ALL
+        .into_iter()
+        .find(|state| state.name().eq_ignore_ascii_case(text) || state.code().to_string() == text)
+        .ok_or_else(|| {
+            let known = State::ALL.map(|state| format!("{} ({})", state.name(), state.code()));
+            format!("expected one of {}", known.join(", "))
+        })
+}
+
+/// A status by its name, in any case, or by its number.
+pub(crate) fn status(text: &str) -> Result<Status, String> {
+    Status::ALL
+        .into_iter()
+        .find(|status| {
+            status.name().eq_ignore_ascii_case(text) || status.code().to_string() == text
+        })
+        .ok_or_else(|| {
+            let known = Status::ALL.map(|status| format!("{} ({})", status.name(), status.code()));
+            format!("expected one of {}", known.join(", "))
+        })
+}
+
+/// Where a queue manager is.
+pub(crate) fn base_url(text: &str) -> Result<reqwest::Url, String> {
+    let url: reqwest::Url = text
+        .parse()
+        .map_err(|error| format!("{error}; expected for example http://127.0.0.1:8080"))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err("expected http://… or https://…".to_owned()),
+    }
+}
+
+/// A URL of one of the given kinds. It stays text: only its adapter reads it.
+fn url_of(text: &str, schemes: &[&str]) -> Result<String, String> {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| schemes.contains(&scheme)) {
+        Ok(text.to_owned())
+    } else {
+        let known: Vec<_> = schemes
+            .iter()
+            .map(|scheme| format!("{scheme}://…"))
+            .collect();
+        Err(format!("expected {}", known.join(" or ")))
+    }
+}
+
+/// `--redis-url`.
+pub(crate) fn redis_url(text: &str) -> Result<String, String> {
+    url_of(text, &["redis", "rediss", "redis+unix", "unix"])
+}
+
+/// `--amqp-url`.
+pub(crate) fn amqp_url(text: &str) -> Result<String, String> {
+    url_of(text, &["amqp", "amqps"])
+}
+
+/// A prefix of keys, queues and exchanges: what neither Redis Cluster's hash
+/// tags nor a person at a prompt could misread.
+pub(crate) fn namespace(text: &str) -> Result<String, String> {
+    let fits = matches!(text.len(), 1..=64)
+        && text.bytes().all(
+            |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.'),
+        );
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 64 of A-Z, a-z, 0-9, -, _ and .".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_found_by_name_and_by_number() {
+        assert_eq!(state("ready"), Ok(State::Ready));
+        assert_eq!(state("3"), Ok(State::Completed));
+        assert_eq!(status("succeeded"), Ok(Status::Succeeded));
+        assert_eq!(status("22"), Ok(Status::Canceling));
+        assert!(state("4").is_err());
+        assert!(status("Done").is_err());
+    }
+
+    #[test]
+    fn urls_are_of_the_kind_that_the_flag_needs() {
+        assert!(redis_url("redis://u:p@host:6379/0").is_ok());
+        assert!(redis_url("amqp://host").is_err());
+        assert!(amqp_url("amqps://host/%2f").is_ok());
+        assert!(amqp_url("host:5672").is_err());
+        assert!(base_url("http://127.0.0.1:8080").is_ok());
+        assert!(base_url("127.0.0.1:8080").is_err());
+        assert!(base_url("ftp://x").is_err());
+    }
+
+    #[test]
+    fn spans_and_times_are_told_apart() {
+        assert_eq!(since("2h"), Ok(Since::Ago(Duration::from_secs(7200))));
+        assert!(matches!(since("2026-11-20T15:42:00Z"), Ok(Since::Time(_))));
+        assert!(since("yesterday").is_err());
+        assert!(time("10m").is_err());
+        assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn a_namespace_keeps_out_what_keys_give_a_meaning() {
+        assert!(namespace("Team-a.test_2").is_ok());
+        for bad in ["", "a:b", "{a}", "a b", "ü"] {
+            assert!(namespace(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `drumline get`: operations, with everything that is known of them.
+
+use super::Session;
+use crate::cli::client::Get;
+use crate::exit::{Exit, Result};
+
+/// Shows each operation; ends with the first error.
+pub(crate) async fn run(session: &Session, get: &Get) -> Result<Exit> {
+    for (index, id) in get.ids.iter().enumerate() {
+        let operation = session.client.get(id, None).await?;
+        if index > 0 && !session.out.is_json() {
+            session.out.line("")?;
+        }
+        session.out.operation(&operation)?;
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,48 @@
+//! `drumline submit`: one operation from flags, or many from a file.
+
+mod data;
+mod file;
+mod lines;
+mod request;
+
+use super::{Session, wait};
+use crate::cli::client::Submit;
+use crate::client::retry::patiently;
+use crate::exit::{Exit, Failure, Result};
+
+/// Submits.
+pub(crate) async fn run(session: &Session, submit: &Submit) -> Result<Exit> {
+    match (&submit.file, &submit.message) {
+        (Some(path), _) => file::run(session, submit, path).await,
+        (None, Some(message)) => one(session, submit, message).await,
+        (None, None) => Err(Failure::new(Exit::Usage, "a MESSAGE or --file is needed")),
+    }
+}
+
+async fn one(session: &Session, submit: &Submit, message: &str) -> Result<Exit> {
+    let data = submit
+        .attributes
+        .data
+        .as_deref()
+        .map(data::read)
+        .transpose()?;
+    let request = request::of(
+        message,
+        &submit.attributes,
+        data,
+        session.parent,
+        session.out.now(),
+    )?;
+    let created = match submit.idempotency_key.as_deref() {
+        Some(key) => patiently(async || session.client.create(&request, Some(key)).await).await?,
+        // Without a key a repetition might create it twice: the caller decides.
+        None => session.client.create(&request, None).await?,
+    };
+    if submit.wait {
+        crate::output::hint(&format!("submitted {}", created.operation.id));
+        let ids = [created.operation.id];
+        return wait::until_completed(session, &ids, submit.timeout).await;
+    }
+    session.out.outcome(&created.operation)?;
+    Ok(Exit::Ok)
+}

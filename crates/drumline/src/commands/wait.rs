@@ -1,0 +1,117 @@
+//! `drumline wait`: until every operation is Completed.
+//!
+//! Long polls, one per operation; each answers at once when it is over. What
+//! the handlers report is shown on the way.
+
+use std::time::Duration;
+
+use drumline_protocol::Status;
+use drumline_protocol::view::OperationView;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout_at};
+
+use super::Session;
+use crate::cli::client::Wait;
+use crate::client::retry::patiently;
+use crate::exit::{Exit, Result};
+use crate::output::progress::Activity;
+use crate::output::{hint, operation, watched};
+
+/// How long one request waits. Short while somebody watches, because progress
+/// is seen only when a request is answered.
+const POLL_WATCHED: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_secs(20);
+
+/// Waits for the operations that the flags name.
+pub(crate) async fn run(session: &Session, wait: &Wait) -> Result<Exit> {
+    until_completed(session, &wait.ids, wait.timeout).await
+}
+
+/// Waits for operations and prints each when it is Completed.
+pub(crate) async fn until_completed(
+    session: &Session,
+    ids: &[String],
+    timeout: Option<Duration>,
+) -> Result<Exit> {
+    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let activity = watched().then(Activity::new);
+    let mut waiting: FuturesUnordered<_> = ids
+        .iter()
+        .map(|id| one(session, id, end, activity.as_ref()))
+        .collect();
+    let mut worst = Exit::Ok;
+    while let Some(operation) = waiting.next().await {
+        let operation = operation?;
+        let exit = exit_of(&operation);
+        if exit == Exit::TimedOut {
+            hint(&format!(
+                "{}: not Completed in time, {} still",
+                operation.id, operation.status
+            ));
+        }
+        session.out.outcome(&operation)?;
+        worst = worse(worst, exit);
+    }
+    Ok(worst)
+}
+
+/// One operation: when it is Completed, or at the end of the time.
+async fn one(
+    session: &Session,
+    id: &str,
+    end: Option<Instant>,
+    activity: Option<&Activity>,
+) -> Result<OperationView> {
+    let mut seen = patiently(async || session.client.get(id, None).await).await?;
+    while seen.state_code != 3 {
+        if let Some(activity) = activity {
+            activity.tell(&operation::one_line(&seen, session.out.now()));
+        }
+        let poll = if activity.is_some() {
+            POLL_WATCHED
+        } else {
+            POLL
+        };
+        let left = end.map_or(poll, |end| end.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            break;
+        }
+        let next = patiently(async || session.client.get(id, Some(poll.min(left))).await);
+        seen = match end {
+            // The margin is for the answer to arrive.
+            Some(end) => match timeout_at(end + Duration::from_secs(1), next).await {
+                Ok(answer) => answer?,
+                Err(_elapsed) => break,
+            },
+            None => next.await?,
+        };
+    }
+    Ok(seen)
+}
+
+/// How the command ends for an operation.
+fn exit_of(operation: &OperationView) -> Exit {
+    match Status::from_code(operation.status_code) {
+        Some(Status::Succeeded) => Exit::Ok,
+        Some(Status::Failed) => Exit::Failed,
+        Some(Status::Canceled) => Exit::Canceled,
+        Some(
+            Status::WaitingForResources
+            | Status::Waiting
+            | Status::InProgress
+            | Status::Pausing
+            | Status::Canceling,
+        )
+        | None => Exit::TimedOut,
+    }
+}
+
+/// What a script wants to hear of several: a failure first, then a cancel, then
+/// that the time was too short.
+fn worse(a: Exit, b: Exit) -> Exit {
+    [Exit::Failed, Exit::Canceled, Exit::TimedOut]
+        .into_iter()
+        .find(|exit| *exit == a || *exit == b)
+        .unwrap_or(Exit::Ok)
+}

@@ -1,0 +1,109 @@
+//! `drumline doctor`: is everything fit, and what should be changed?
+//!
+//! Each check gives findings; none stops the others, except that nobody can
+//! look into a server that is away. Nothing is changed, but for one throw-away
+//! queue in RabbitMQ.
+
+mod fleet;
+mod manager;
+mod rabbit;
+mod redis;
+
+use serde::Serialize;
+
+use crate::cli::tools::Doctor;
+use crate::exit::{Exit, Result};
+use crate::output::Output;
+use crate::output::progress::Activity;
+use crate::output::time::Now;
+
+/// How good a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, but something may be lost or may stand still.
+    Warn,
+    /// It does not work, or must not be used.
+    Bad,
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    /// How good it is.
+    level: Level,
+    /// What was looked at.
+    subject: &'static str,
+    /// What was found, and what to change.
+    text: String,
+}
+
+impl Finding {
+    fn ok(subject: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Level::Ok, subject, text)
+    }
+
+    fn warn(subject: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Level::Warn, subject, text)
+    }
+
+    fn bad(subject: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Level::Bad, subject, text)
+    }
+
+    fn new(level: Level, subject: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            level,
+            subject,
+            text: text.into(),
+        }
+    }
+}
+
+/// Looks at everything; fails where something is bad.
+pub(crate) async fn run(doctor: &Doctor, now: Now) -> Result<Exit> {
+    let out = Output::new(doctor.output.output, now);
+    let findings = {
+        let activity = Activity::quiet_without_terminal();
+        activity.tell("looking at Redis");
+        let mut findings = redis::check(&doctor.servers).await;
+        let redis_is_there = findings.iter().all(|finding| finding.level != Level::Bad);
+        activity.tell("looking at RabbitMQ");
+        findings.extend(rabbit::check(&doctor.servers).await);
+        if redis_is_there {
+            activity.tell("looking at the namespace");
+            findings.extend(fleet::check(&doctor.servers).await);
+        }
+        if let Some(server) = &doctor.server {
+            activity.tell("asking the queue manager");
+            findings.push(manager::check(server).await);
+        }
+        findings
+    };
+    for finding in &findings {
+        print(out, finding)?;
+    }
+    let worst = findings.iter().map(|finding| finding.level).max();
+    Ok(match worst {
+        Some(Level::Bad) => Exit::Failed,
+        Some(Level::Ok | Level::Warn) | None => Exit::Ok,
+    })
+}
+
+fn print(out: Output, finding: &Finding) -> std::io::Result<()> {
+    if out.is_json() {
+        return out.json(finding);
+    }
+    let level = match finding.level {
+        Level::Ok => "ok  ",
+        Level::Warn => "WARN",
+        Level::Bad => "BAD ",
+    };
+    out.line(&format!(
+        "{level}  {:<13}  {}",
+        finding.subject, finding.text
+    ))
+}

@@ -1,0 +1,153 @@
+//! The namespace: is there a store, who is alive, does anything stand still?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use drumline_backend::store::{self, Counts, Filter};
+use drumline_backend::{Member, Membership as _, Role, Store as _};
+use drumline_backend_redis::{RedisMembership, RedisStore};
+use drumline_protocol::State;
+
+use super::Finding;
+use crate::cli::service::Servers;
+use crate::output::reasons;
+use crate::run::servers::redis_options;
+
+const SUBJECT: &str = "namespace";
+const WORKERS: &str = "workers";
+const MANAGERS: &str = "managers";
+/// Ready operations that are looked at for queues that nobody serves.
+const SAMPLE: usize = 500;
+/// Entries of the dispatch set that are older should have been relayed.
+const STALE: Duration = Duration::from_secs(10);
+
+pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
+    match examine(servers).await {
+        Ok(findings) => findings,
+        Err(error) => vec![Finding::bad(SUBJECT, reasons(&error))],
+    }
+}
+
+async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
+    let namespace = &servers.namespace;
+    if !is_used(servers).await? {
+        let text = format!("{namespace} is unused: the first process makes the store");
+        return Ok(vec![Finding::ok(SUBJECT, text)]);
+    }
+    let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
+    let store = RedisStore::connect(&options).await?;
+    let counts = store.counts().await?;
+    let members = RedisMembership::new(&store).members().await?;
+    let mut findings = vec![Finding::ok(
+        SUBJECT,
+        format!(
+            "{namespace}: {} partitions; {} Ready, {} Suspended, {} Locked, {} Completed",
+            store.partitions().get(),
+            counts.ready,
+            counts.suspended,
+            counts.locked,
+            counts.completed
+        ),
+    )];
+    findings.push(dispatch(&store, &counts).await?);
+    findings.push(managers(&members, &counts));
+    findings.extend(workers(&store, &members).await?);
+    Ok(findings)
+}
+
+/// Whether there is a store already. Asked of Redis itself, because connecting
+/// the store would make one.
+async fn is_used(servers: &Servers) -> anyhow::Result<bool> {
+    let client = redis::Client::open(servers.redis_url.as_str())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let meta = format!("{}:{{meta}}", servers.namespace);
+    Ok(redis::cmd("EXISTS")
+        .arg(meta)
+        .query_async(&mut connection)
+        .await?)
+}
+
+/// Does the relay keep up?
+async fn dispatch(store: &RedisStore, counts: &Counts) -> store::Result<Finding> {
+    let mut stale = 0;
+    for partition in store.partitions().all() {
+        stale += store.undispatched(partition, STALE, SAMPLE).await?.len();
+    }
+    Ok(if stale == 0 {
+        let text = format!(
+            "{} on their way to the broker, none is late",
+            counts.undispatched
+        );
+        Finding::ok(SUBJECT, text)
+    } else {
+        Finding::warn(
+            SUBJECT,
+            format!(
+                "{stale} operations should have reached the broker {STALE:?} ago: is a queue manager alive, does RabbitMQ take messages?"
+            ),
+        )
+    })
+}
+
+fn managers(members: &[Member], counts: &Counts) -> Finding {
+    let alive = members
+        .iter()
+        .filter(|member| member.role == Role::Manager)
+        .count();
+    let open = counts.ready + counts.suspended + counts.locked;
+    match (alive, open) {
+        (0, 0) => Finding::warn(MANAGERS, "none is alive: start `drumline queue-manager`"),
+        (0, _) => Finding::bad(
+            MANAGERS,
+            format!(
+                "none is alive: {open} operations will not wake, be relayed or be taken over; start `drumline queue-manager`"
+            ),
+        ),
+        _ => Finding::ok(MANAGERS, format!("{alive} alive")),
+    }
+}
+
+async fn workers(store: &RedisStore, members: &[Member]) -> store::Result<Vec<Finding>> {
+    let workers: Vec<&Member> = members
+        .iter()
+        .filter(|member| member.role == Role::Worker)
+        .collect();
+    let running: u32 = workers.iter().map(|worker| worker.running).sum();
+    let places: u32 = workers.iter().map(|worker| worker.concurrency).sum();
+    let queues: BTreeSet<&str> = workers
+        .iter()
+        .flat_map(|worker| worker.queues.iter().map(|queue| queue.as_str()))
+        .collect();
+    let mut findings = vec![if workers.is_empty() {
+        Finding::warn(WORKERS, "none is alive: start `drumline worker`")
+    } else {
+        let queues = queues.into_iter().collect::<Vec<_>>().join(", ");
+        let count = workers.len();
+        Finding::ok(
+            WORKERS,
+            format!("{count} alive, {running} of {places} places taken, on {queues}"),
+        )
+    }];
+    let filter = Filter {
+        state: Some(State::Ready),
+        ..Filter::default()
+    };
+    let mut unserved: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for operation in store.list(&filter, None, SAMPLE).await?.operations {
+        let body = operation.body;
+        let served = workers
+            .iter()
+            .any(|worker| worker.serves(&body.queue, &body.message_name));
+        if !served {
+            let key = (body.queue.to_string(), body.message_name);
+            *unserved.entry(key).or_default() += 1;
+        }
+    }
+    findings.extend(unserved.into_iter().map(|((queue, message), count)| {
+        Finding::warn(
+            WORKERS,
+            format!("nobody does {message:?} on queue {queue:?}, {count} wait: start a worker with such a handler and --queue {queue}"),
+        )
+    }));
+    Ok(findings)
+}

@@ -1,0 +1,114 @@
+//! RabbitMQ: which release, whether it takes messages, whether it has quorum
+//! queues.
+//!
+//! This names lapin, because no port declares a queue that is thrown away again.
+
+use std::time::Duration;
+
+use drumline_backend::Broker as _;
+use drumline_backend_rabbitmq::RabbitBroker;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Connection, ConnectionProperties};
+use tokio::time::timeout;
+
+use super::Finding;
+use crate::cli::service::Servers;
+use crate::output::reasons;
+use crate::run::servers::rabbit_options;
+use crate::settings::report::masked;
+
+const SUBJECT: &str = "RabbitMQ";
+/// How long declaring a queue may take: an election of its leader included.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
+    let options = match rabbit_options(servers, "doctor") {
+        Ok(options) => options,
+        Err(failure) => return vec![Finding::bad(SUBJECT, reasons(&failure.error))],
+    };
+    let broker = RabbitBroker::start(options);
+    let findings = examine(&broker, servers).await;
+    broker.stop().await;
+    findings
+}
+
+async fn examine(broker: &RabbitBroker, servers: &Servers) -> Vec<Finding> {
+    let url = masked(&servers.amqp_url);
+    let greeting = match broker.inspect().await {
+        Ok(greeting) => greeting,
+        Err(error) => {
+            let error = reasons(&error.into());
+            let text = format!("not usable at {url}: {error}; start it, or correct --amqp-url");
+            return vec![Finding::bad(SUBJECT, text)];
+        }
+    };
+    let mut findings = vec![Finding::ok(
+        SUBJECT,
+        format!("{} {} at {url}", greeting.product, greeting.version),
+    )];
+    findings.extend(greeting.warnings.iter().map(|warning| {
+        let text = format!("{}: {warning}", greeting.version);
+        if warning.is_fatal() {
+            Finding::bad(SUBJECT, text)
+        } else {
+            Finding::warn(SUBJECT, text)
+        }
+    }));
+    if let Err(error) = broker.connected().await {
+        let error = reasons(&error.into());
+        let text = format!("no connection: {error}; are user, password and virtual host right?");
+        findings.push(Finding::bad(SUBJECT, text));
+        return findings;
+    }
+    findings.push(match broker.check() {
+        Ok(()) => Finding::ok(SUBJECT, "takes messages: no memory or disk alarm"),
+        Err(error) => Finding::bad(
+            SUBJECT,
+            format!(
+                "{error}; free memory or disk of the broker, `rabbitmqctl status` shows the alarm"
+            ),
+        ),
+    });
+    findings.push(quorum_queue(servers).await);
+    findings
+}
+
+/// Declares a quorum queue and deletes it again.
+async fn quorum_queue(servers: &Servers) -> Finding {
+    let queue = format!("{}.doctor.{:08x}", servers.namespace, fastrand::u32(..));
+    match timeout(PATIENCE, declare_and_delete(&servers.amqp_url, &queue)).await {
+        Ok(Ok(())) => Finding::ok(SUBJECT, "quorum queues can be declared"),
+        Ok(Err(error)) => Finding::bad(
+            SUBJECT,
+            format!(
+                "quorum queues cannot be declared: {error}; the user needs to configure, write and read {}.*",
+                servers.namespace
+            ),
+        ),
+        Err(_elapsed) => Finding::bad(
+            SUBJECT,
+            format!(
+                "a quorum queue was not declared within {PATIENCE:?}: has the cluster lost its majority?"
+            ),
+        ),
+    }
+}
+
+async fn declare_and_delete(url: &str, queue: &str) -> lapin::Result<()> {
+    let queue = ShortString::from(queue);
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
+    channel
+        .queue_declare(queue.clone(), QueueDeclareOptions::durable(), arguments)
+        .await?;
+    channel
+        .queue_delete(queue, QueueDeleteOptions::default())
+        .await?;
+    connection.close(200, "done".into()).await
+}

@@ -1,0 +1,125 @@
+//! Redis: which release, what it may throw away, what it may forget.
+
+use drumline_backend_redis::Facts;
+
+use super::Finding;
+use crate::cli::service::Servers;
+use crate::output::reasons;
+use crate::run::servers::redis_options;
+use crate::settings::report::masked;
+
+const SUBJECT: &str = "Redis";
+/// The share of its memory that may be used before somebody should look.
+const FULL_PERCENT: u64 = 80;
+
+pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
+    let options = match redis_options(servers, 1) {
+        Ok(options) => options,
+        Err(failure) => return vec![Finding::bad(SUBJECT, reasons(&failure.error))],
+    };
+    match drumline_backend_redis::inspect(&options).await {
+        Ok(facts) => judge(&facts, &masked(&servers.redis_url)),
+        Err(error) => vec![Finding::bad(
+            SUBJECT,
+            format!(
+                "not usable at {}: {}; start it, or correct --redis-url",
+                masked(&servers.redis_url),
+                reasons(&error.into())
+            ),
+        )],
+    }
+}
+
+fn judge(facts: &Facts, url: &str) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok(
+        SUBJECT,
+        format!(
+            "{} ({}, {}) at {url}",
+            facts.version, facts.mode, facts.role
+        ),
+    )];
+    findings.extend(
+        facts
+            .objections()
+            .into_iter()
+            .map(|objection| Finding::bad(SUBJECT, objection)),
+    );
+    let risks = facts.risks();
+    if risks.is_empty() {
+        findings.push(Finding::ok(
+            SUBJECT,
+            "appendfsync always: what was answered survives a power cut",
+        ));
+    }
+    findings.extend(risks.into_iter().map(|risk| Finding::warn(SUBJECT, risk)));
+    findings.push(memory(facts));
+    findings
+}
+
+fn memory(facts: &Facts) -> Finding {
+    let used = facts.used_memory >> 20;
+    if facts.max_memory == 0 {
+        return Finding::ok(
+            SUBJECT,
+            format!("{used} MiB used, no maxmemory: the machine's memory is the limit"),
+        );
+    }
+    let most = facts.max_memory >> 20;
+    let percent = facts.used_memory.saturating_mul(100) / facts.max_memory;
+    let text = format!("{used} of {most} MiB used ({percent} %)");
+    if percent < FULL_PERCENT {
+        Finding::ok(SUBJECT, text)
+    } else {
+        Finding::warn(
+            SUBJECT,
+            format!(
+                "{text}: when it is full, creates are refused; raise maxmemory or delete Completed operations"
+            ),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            version: "7.0.15".to_owned(),
+            run_id: "x".to_owned(),
+            mode: "standalone".to_owned(),
+            role: "master".to_owned(),
+            used_memory: 100 << 20,
+            max_memory: 1000 << 20,
+            max_memory_policy: "noeviction".to_owned(),
+            append_only: true,
+            append_fsync: Some("always".to_owned()),
+        }
+    }
+
+    fn worst(facts: &Facts) -> Level {
+        let findings = judge(facts, "redis://host");
+        findings.iter().map(|finding| finding.level).max().unwrap()
+    }
+
+    #[test]
+    fn each_setting_has_its_verdict() {
+        assert_eq!(worst(&facts()), Level::Ok);
+        let nearly_full = Facts {
+            used_memory: 900 << 20,
+            ..facts()
+        };
+        assert_eq!(worst(&nearly_full), Level::Warn);
+        let forgetful = Facts {
+            append_fsync: Some("everysec".to_owned()),
+            ..facts()
+        };
+        assert_eq!(worst(&forgetful), Level::Warn);
+        let evicting = Facts {
+            max_memory_policy: "allkeys-lru".to_owned(),
+            ..facts()
+        };
+        assert_eq!(worst(&evicting), Level::Bad);
+    }
+}

@@ -1,0 +1,132 @@
+//! Exit codes, and the failures that lead to them.
+//!
+//! Scripts branch on these, so they are part of the interface: docs/cli.md has
+//! the table. 64 to 75 are the numbers of sysexits.h.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use crate::client;
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done; for `wait`: Succeeded.
+    Ok = 0,
+    /// Failed; for `wait`: Failed.
+    Failed = 1,
+    /// For `wait`: Canceled.
+    Canceled = 2,
+    /// For `wait`: not Completed in time.
+    TimedOut = 3,
+    /// No such operation.
+    NotFound = 4,
+    /// Not possible where the operation stands.
+    Refused = 5,
+    /// Wrong flags, environment, file, or a request that breaks a rule.
+    Usage = 64,
+    /// Wrong input data.
+    Data = 65,
+    /// A service that is needed is away.
+    Unavailable = 69,
+    /// A bug of ours.
+    Internal = 70,
+    /// The service is busy: try again later.
+    Temporary = 75,
+    /// Stopped by the user before the end.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command could not do what it was asked: an exit code, and the error
+/// for people.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// How the process ends.
+    pub(crate) exit: Exit,
+    /// What to tell; its causes are told too.
+    pub(crate) error: anyhow::Error,
+}
+
+/// The result of a command.
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    /// A failure with this text.
+    pub(crate) fn new(
+        exit: Exit,
+        text: impl fmt::Display + fmt::Debug + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            exit,
+            error: anyhow::Error::msg(text),
+        }
+    }
+
+    /// A failure with this cause.
+    pub(crate) fn caused(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit,
+            error: error.into(),
+        }
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        Self {
+            exit: error.exit(),
+            error: error.into(),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Output that nobody reads any more (`drumline list | head`) is no
+    /// failure.
+    fn from(error: io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::BrokenPipe => Exit::Ok,
+            _ => Exit::Failed,
+        };
+        Self::caused(exit, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_codes_are_the_ones_that_there_are() {
+        let page = include_str!("../../../docs/cli.md");
+        for exit in [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::Canceled,
+            Exit::TimedOut,
+            Exit::NotFound,
+            Exit::Refused,
+            Exit::Usage,
+            Exit::Data,
+            Exit::Unavailable,
+            Exit::Internal,
+            Exit::Temporary,
+            Exit::Interrupted,
+        ] {
+            let code = exit as u8;
+            let row = format!("| {code} |");
+            assert!(page.contains(&row), "docs/cli.md has no row for {exit:?}");
+            let help = crate::cli::EXIT_CODES;
+            let line = format!("\n  {code:<4}");
+            assert!(help.contains(&line), "--help has no line for {exit:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What commands print on standard output: text for people, or JSON, one value
+//! per line, for programs.
+//!
+//! The only place that writes there. What is not the answer itself (progress,
+//! hints, the log) goes to standard error, so that pipes stay clean.
+
+pub(crate) mod operation;
+pub(crate) mod progress;
+pub(crate) mod table;
+pub(crate) mod time;
+
+use std::io::{self, IsTerminal, Write};
+
+use drumline_protocol::view::OperationView;
+use serde::Serialize;
+
+use crate::cli::values::Format;
+use time::Now;
+
+/// Standard output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+    now: Now,
+}
+
+impl Output {
+    /// Standard output in this format; times are told as seen from `now`.
+    pub(crate) const fn new(format: Format, now: Now) -> Self {
+        Self { format, now }
+    }
+
+    /// Whether a program reads it.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Since when times are told.
+    pub(crate) const fn now(self) -> Now {
+        self.now
+    }
+
+    /// A value as one line of JSON.
+    pub(crate) fn json(self, value: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec(value)?;
+        text.push(b'\n');
+        write(&text)
+    }
+
+    /// A line of text.
+    pub(crate) fn line(self, text: &str) -> io::Result<()> {
+        line(text)
+    }
+
+    /// One operation, with everything that is known of it.
+    pub(crate) fn operation(self, operation: &OperationView) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.json(operation),
+            Format::Text => line(&operation::details(operation, self.now)),
+        }
+    }
+
+    /// What became of an operation, in one line.
+    pub(crate) fn outcome(self, operation: &OperationView) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.json(operation),
+            Format::Text => line(&operation::one_line(operation, self.now)),
+        }
+    }
+}
+
+/// A line on standard output, at once.
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// A line on standard error: a hint, or progress where there is no terminal.
+pub(crate) fn hint(text: &str) {
+    // Nobody is left to tell that standard error is gone.
+    let _nobody = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// An error and its causes in one text. Many errors repeat their cause; nobody
+/// needs to read it twice.
+pub(crate) fn reasons(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Whether a person looks at standard error.
+pub(crate) fn watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}

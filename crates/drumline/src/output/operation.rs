@@ -1,0 +1,186 @@
+//! Operations for people.
+
+use drumline_protocol::view::OperationView;
+use serde_json::value::RawValue;
+
+use super::table::{self, table};
+use super::time::{self, Now};
+
+/// Longest piece of JSON or text in a single line.
+const EXCERPT: usize = 400;
+
+/// Everything that is known of an operation.
+pub(crate) fn details(operation: &OperationView, now: Now) -> String {
+    let mut rows = table(&[]);
+    let mut add = |what: &str, text: Option<String>| {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            rows.add_row([what, &text]);
+        }
+    };
+    let time = |text: &Option<String>| text.as_deref().map(|text| now.tell(text));
+    add("id", Some(operation.id.clone()));
+    add("message", Some(operation.message_name.clone()));
+    add("name", Some(operation.name.clone()));
+    add(
+        "state",
+        Some(format!(
+            "{}, {} ({}/{})",
+            operation.state, operation.status, operation.state_code, operation.status_code
+        )),
+    );
+    add("progress", progress(operation));
+    add("token", operation.dependency_token.clone());
+    add("queue", Some(operation.queue.clone()));
+    add(
+        "type",
+        Some(match &operation.operation_type_name {
+            Some(name) => format!("{} {name}", operation.operation_type),
+            None => operation.operation_type.to_string(),
+        }),
+    );
+    add("created", Some(now.tell(&operation.created_on)));
+    add("postponed until", time(&operation.postpone_until));
+    add("recurrence", operation.recurrence_pattern.clone());
+    add("started", time(&operation.started_on));
+    add("completed", time(&operation.completed_on));
+    add("worker", operation.host_id.clone());
+    add("attempts", attempts(operation));
+    add("error", error(operation));
+    add(
+        "message of the error",
+        operation.message.as_deref().map(excerpt),
+    );
+    add("data", operation.data.as_deref().map(json));
+    add("result", operation.result.as_deref().map(json));
+    add("correlation id", Some(operation.correlation_id.to_string()));
+    add("possible now", Some(operation.legal_actions.join(", ")));
+    table::text(rows)
+}
+
+/// What became of an operation.
+pub(crate) fn one_line(operation: &OperationView, now: Now) -> String {
+    let mut line = format!(
+        "{}  {}, {}",
+        operation.id, operation.state, operation.status
+    );
+    match (operation.state_code, &operation.postpone_until) {
+        (1, Some(until)) => line.push_str(&format!(", until {}", now.tell(until))),
+        (1, None) => line.push_str(", until somebody resumes it"),
+        _ => {}
+    }
+    if let Some(progress) = progress(operation).filter(|_| operation.state_code == 2) {
+        line.push_str(&format!(", {progress}"));
+    }
+    if let Some(error) = brief_error(operation) {
+        line.push_str(&format!(": {error}"));
+    }
+    line
+}
+
+/// The headings that [`row`] fills.
+pub(crate) const HEADINGS: [&str; 7] = [
+    "ID", "MESSAGE", "NAME", "TOKEN", "STATUS", "CREATED", "NOTE",
+];
+
+/// One row of a listing.
+pub(crate) fn row(operation: &OperationView, now: Now) -> [String; 7] {
+    let note = match operation.state_code {
+        1 => operation
+            .postpone_until
+            .as_deref()
+            .and_then(time::parse)
+            .map(|until| now.distance(until)),
+        2 => progress(operation),
+        _ => None,
+    };
+    [
+        operation.id.clone(),
+        operation.message_name.clone(),
+        operation.name.clone(),
+        operation.dependency_token.clone().unwrap_or_default(),
+        operation.status.clone().into_owned(),
+        time::parse(&operation.created_on).map_or_else(
+            || operation.created_on.clone(),
+            |created| now.distance(created),
+        ),
+        note.or_else(|| brief_error(operation)).unwrap_or_default(),
+    ]
+}
+
+fn progress(operation: &OperationView) -> Option<String> {
+    let progress = operation.progress.as_ref()?;
+    Some(
+        format!("{} % {}", progress.percent, progress.text)
+            .trim_end()
+            .to_owned(),
+    )
+}
+
+fn attempts(operation: &OperationView) -> Option<String> {
+    let mut text = match operation.start_count {
+        0 => return None,
+        1 => "started once".to_owned(),
+        count => format!("started {count} times"),
+    };
+    if operation.retry_count > 0 {
+        text.push_str(&format!(", put off {} times", operation.retry_count));
+    }
+    if operation.lost_count > 0 {
+        text.push_str(&format!(", {} workers lost", operation.lost_count));
+    }
+    if operation.execution_time_span > 0.0 {
+        text.push_str(&format!(
+            ", {} s in handlers",
+            operation.execution_time_span
+        ));
+    }
+    Some(text)
+}
+
+fn error(operation: &OperationView) -> Option<String> {
+    let text = operation
+        .friendly_message
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .or(operation.message.as_deref())?;
+    let text = excerpt(text);
+    Some(match &operation.error_code {
+        Some(code) => format!("{text} ({code})"),
+        None => text,
+    })
+}
+
+/// In a listing there is room for one text, and the technical one says more.
+fn brief_error(operation: &OperationView) -> Option<String> {
+    let text = operation
+        .message
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .or(operation.friendly_message.as_deref())?;
+    Some(text.lines().next().map(excerpt).unwrap_or_default())
+}
+
+fn json(value: &RawValue) -> String {
+    excerpt(value.get())
+}
+
+/// The start of a text in one line, without what would move the cursor.
+fn excerpt(text: &str) -> String {
+    let line: String = text
+        .trim()
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .take(EXCERPT)
+        .collect();
+    if line.chars().count() < text.trim().chars().count() {
+        format!("{line}…")
+    } else {
+        line
+    }
+}

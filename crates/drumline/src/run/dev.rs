@@ -1,0 +1,61 @@
+//! `drumline dev`: manager, maintenance and worker in one process, on the
+//! embedded backend.
+
+use drumline_backend::Ids;
+use drumline_protocol::PartitionCount;
+use drumline_queue_manager::{Maintenance, QueueManager, Server};
+use drumline_worker::{RunningWorker, Worker};
+
+use super::signals::Signals;
+use super::{REQUEST_GRACE, builtin, host_id, listen, queue_manager, worker};
+use crate::cli::service::Dev;
+use crate::exit::{Exit, Result};
+use crate::output;
+
+/// Runs until a signal.
+pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
+    let mut signals = Signals::catch()?;
+    let handlers = worker::read_handlers(&dev.execution)?;
+    let backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
+    let options = queue_manager::options(&dev.http);
+    let manager = QueueManager::new(backend.clone(), Ids::random(), options);
+    let maintenance = Maintenance::start(&manager);
+    let mut builder = Worker::builder().options(worker::options(&dev.execution, host_id()));
+    let own = handlers.iter().flat_map(|file| &file.handlers);
+    let own: Vec<String> = own.map(|handler| handler.message.clone()).collect();
+    builder = builtin::add(builder, |name| own.iter().any(|taken| taken == name));
+    if let Some(handlers) = handlers {
+        builder = worker::with(builder, handlers)?;
+    }
+    let leases = backend.store.clone();
+    let worker = builder
+        .start(backend, leases)
+        .await
+        .map_err(worker::cannot_start)?;
+    let server = Server::start(dev.http.listen, manager.clone())
+        .await
+        .map_err(|error| listen::cannot_listen(dev.http.listen, error))?;
+    worker::until_ready(&worker).await;
+    output::hint(
+        "drumline dev: everything is in this process; all operations are gone when it ends",
+    );
+    output::line(&format!("ready http://{}", server.address()))?;
+
+    let signal = signals.next().await;
+    let exit = signals
+        .drain(signal, drain(server, worker, maintenance, &manager))
+        .await;
+    Ok(exit)
+}
+
+async fn drain(
+    server: Server,
+    worker: RunningWorker,
+    maintenance: Maintenance,
+    manager: &QueueManager,
+) {
+    queue_manager::stop_serving(server, REQUEST_GRACE).await;
+    worker.drain().await;
+    maintenance.stop().await;
+    manager.close().await;
+}

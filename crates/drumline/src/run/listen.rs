@@ -1,0 +1,59 @@
+//! Where HTTP may be served.
+
+use crate::cli::service::Http;
+use crate::exit::{Exit, Failure, Result};
+
+/// Refuses to serve other machines unless somebody has said that it is meant:
+/// nobody is asked who they are, so whoever reaches the port may do everything.
+pub(crate) fn check(http: &Http) -> Result<()> {
+    if http.listen.ip().is_loopback() || http.allow_unauthenticated {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Usage,
+        format!(
+            "--listen {} is open to other machines, and nobody would have to say who they are\n  \
+             what to do: listen on 127.0.0.1, or put something in front that authenticates and say \
+             --allow-unauthenticated",
+            http.listen
+        ),
+    ))
+}
+
+/// An address that somebody else has, most of the time.
+pub(crate) fn cannot_listen(address: std::net::SocketAddr, error: std::io::Error) -> Failure {
+    let advice = if error.kind() == std::io::ErrorKind::AddrInUse {
+        "another process listens there: end it, or take another port with --listen; port 0 takes a free one"
+    } else {
+        "take another address with --listen"
+    };
+    Failure::new(
+        Exit::Failed,
+        format!("cannot listen on {address}: {error}\n  what to do: {advice}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(listen: &str, allow_unauthenticated: bool) -> Http {
+        Http {
+            listen: listen.parse().unwrap(),
+            allow_unauthenticated,
+            max_body: 1024,
+        }
+    }
+
+    #[test]
+    fn other_machines_are_served_only_where_that_is_meant() {
+        for loopback in ["127.0.0.1:8080", "127.3.2.1:0", "[::1]:8080"] {
+            assert!(check(&http(loopback, false)).is_ok(), "{loopback}");
+        }
+        for open in ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:8080"] {
+            let refused = check(&http(open, false)).unwrap_err();
+            assert_eq!(refused.exit, Exit::Usage, "{open}");
+            assert!(check(&http(open, true)).is_ok(), "{open}");
+        }
+    }
+}

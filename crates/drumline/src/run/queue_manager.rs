@@ -1,0 +1,60 @@
+//! `drumline queue-manager`: the service on Redis and RabbitMQ, and
+//! maintenance.
+
+use std::time::Duration;
+
+use drumline_backend::Ids;
+use drumline_queue_manager::options::Limits;
+use drumline_queue_manager::{Maintenance, Options, QueueManager, Server};
+
+use super::signals::Signals;
+use super::{REQUEST_GRACE, host_id, listen, servers};
+use crate::cli::service::{self, Http};
+use crate::exit::{Exit, Result};
+use crate::output;
+
+/// Runs until a signal.
+pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
+    let mut signals = Signals::catch()?;
+    let met = tokio::select! {
+        met = servers::meet(&settings.meeting, "queue-manager") => met?,
+        signal = signals.next() => {
+            tracing::info!(signal, "ended before it began");
+            return Ok(Exit::Ok);
+        }
+    };
+    let manager = QueueManager::new(met.backend.clone(), Ids::random(), options(&settings.http));
+    let maintenance = Maintenance::start(&manager);
+    let server = Server::start(settings.http.listen, manager.clone())
+        .await
+        .map_err(|error| listen::cannot_listen(settings.http.listen, error))?;
+    output::line(&format!("ready http://{}", server.address()))?;
+
+    let signal = signals.next().await;
+    let drained = async {
+        stop_serving(server, REQUEST_GRACE).await;
+        maintenance.stop().await;
+        manager.close().await;
+        met.part().await;
+    };
+    Ok(signals.drain(signal, drained).await)
+}
+
+/// The options of a manager.
+pub(crate) fn options(http: &Http) -> Options {
+    Options {
+        host: host_id(),
+        limits: Limits {
+            body_bytes: usize::try_from(http.max_body).unwrap_or(usize::MAX),
+            ..Limits::default()
+        },
+        ..Options::default()
+    }
+}
+
+/// Ends a server, and notes what went wrong with that.
+pub(crate) async fn stop_serving(server: Server, grace: Duration) {
+    if let Err(error) = server.shutdown(grace).await {
+        tracing::warn!(%error, "the server did not end in order");
+    }
+}

@@ -1,0 +1,188 @@
+//! Meeting Redis and RabbitMQ: with patience for servers that are not up yet,
+//! and with none for servers that must not be used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::{Backend, Broker, Store, broker, store};
+use drumline_backend_rabbitmq::RabbitBroker;
+use drumline_backend_redis::{RedisMembership, RedisStore};
+use drumline_protocol::PartitionCount;
+use drumline_worker::LeaseStore;
+use tokio::time::{Instant, sleep};
+
+use crate::cli::service::{Meeting, Servers};
+use crate::exit::{Exit, Failure, Result};
+use crate::output::reasons;
+use crate::settings::report::masked;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two lines that say that we are waiting.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Servers that are up and fit.
+#[derive(Debug)]
+pub(crate) struct Met {
+    /// The ports on them.
+    pub(crate) backend: Backend,
+    broker: Arc<RabbitBroker>,
+}
+
+impl Met {
+    /// Says goodbye: what is unacknowledged goes back to its queue at once.
+    pub(crate) async fn part(&self) {
+        self.broker.stop().await;
+    }
+}
+
+/// Waits until both servers are up. Cancel-safe.
+///
+/// # Errors
+/// When one stays away, or must not be used.
+pub(crate) async fn meet(meeting: &Meeting, purpose: &str) -> Result<Met> {
+    let Meeting {
+        servers,
+        partitions,
+        start_patience,
+    } = meeting;
+    let redis = redis_options(servers, *partitions)?;
+    let store = patiently("Redis", &servers.redis_url, *start_patience, async || {
+        let store = RedisStore::connect(&redis).await?;
+        for risk in store.inspect().await?.risks() {
+            tracing::warn!(risk, "Redis may lose operations");
+        }
+        Ok(store)
+    })
+    .await?;
+    let broker = Arc::new(RabbitBroker::start(rabbit_options(servers, purpose)?));
+    patiently("RabbitMQ", &servers.amqp_url, *start_patience, async || {
+        let greeting = broker.inspect().await?;
+        if let Some(fatal) = greeting.warnings.iter().find(|warning| warning.is_fatal()) {
+            let version = &greeting.version;
+            return Err(Trouble::Unfit(anyhow::anyhow!(
+                "RabbitMQ {version}: {fatal}"
+            )));
+        }
+        broker.connected().await?;
+        Ok(())
+    })
+    .await?;
+    let membership = RedisMembership::new(&store);
+    Ok(Met {
+        backend: Backend {
+            store: Arc::new(store),
+            broker: Arc::clone(&broker) as Arc<dyn Broker>,
+            membership: Arc::new(membership),
+        },
+        broker,
+    })
+}
+
+/// The store once more, on a connection that is made on the lease thread.
+pub(crate) fn lease_store(meeting: &Meeting) -> Result<LeaseStore> {
+    let redis = redis_options(&meeting.servers, meeting.partitions)?;
+    Ok(LeaseStore::connect(async move || {
+        let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&redis).await?);
+        Ok(store)
+    }))
+}
+
+/// The settings as the store wants them.
+pub(crate) fn redis_options(
+    servers: &Servers,
+    partitions: u16,
+) -> Result<drumline_backend_redis::Options> {
+    let partitions = PartitionCount::new(partitions)
+        .ok_or_else(|| Failure::new(Exit::Usage, "--partitions: expected 1 to 4096"))?;
+    Ok(drumline_backend_redis::Options {
+        url: servers.redis_url.clone(),
+        namespace: servers.namespace.clone(),
+        partitions,
+        ..Default::default()
+    })
+}
+
+/// The settings as the broker wants them.
+pub(crate) fn rabbit_options(
+    servers: &Servers,
+    purpose: &str,
+) -> Result<drumline_backend_rabbitmq::Options> {
+    let usage = |error: drumline_backend_rabbitmq::Error| Failure::caused(Exit::Usage, error);
+    let mut options =
+        drumline_backend_rabbitmq::Options::new(servers.amqp_url.parse().map_err(usage)?);
+    options.namespace = servers.namespace.parse().map_err(usage)?;
+    options.connection_name = format!("drumline {purpose} {}", super::host_id());
+    Ok(options)
+}
+
+/// Why a server cannot be used now.
+enum Trouble {
+    /// It may come up.
+    Away(anyhow::Error),
+    /// It is up, and must not be used as it is.
+    Unfit(anyhow::Error),
+}
+
+impl From<store::Error> for Trouble {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable { .. } => Self::Away(error.into()),
+            store::Error::Unfit(_) | store::Error::Corrupt(_) => Self::Unfit(error.into()),
+        }
+    }
+}
+
+impl From<broker::Error> for Trouble {
+    fn from(error: broker::Error) -> Self {
+        match error {
+            // A full disk passes; the broker is there.
+            broker::Error::Unavailable { .. } | broker::Error::Blocked { .. } => {
+                Self::Away(error.into())
+            }
+            broker::Error::Unroutable { .. }
+            | broker::Error::Refused
+            | broker::Error::Encode(_) => Self::Unfit(error.into()),
+        }
+    }
+}
+
+/// Connects, again and again while the server is away.
+async fn patiently<T>(
+    what: &str,
+    url: &str,
+    patience: Duration,
+    mut connect: impl AsyncFnMut() -> Result<T, Trouble>,
+) -> Result<T> {
+    let start = Instant::now();
+    let mut said: Option<Instant> = None;
+    loop {
+        let error = match connect().await {
+            Ok(connected) => {
+                if said.is_some() {
+                    tracing::info!("{what} is there");
+                }
+                return Ok(connected);
+            }
+            Err(Trouble::Unfit(error)) => {
+                let error = error.context(format!("{what} at {} cannot be used", masked(url)));
+                return Err(Failure::caused(Exit::Usage, error));
+            }
+            Err(Trouble::Away(error)) => error,
+        };
+        if start.elapsed() + PAUSE > patience {
+            let error = error.context(format!(
+                "{what} at {} was away for {}",
+                masked(url),
+                humantime::format_duration(patience)
+            ));
+            return Err(Failure::caused(Exit::Unavailable, error));
+        }
+        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            said = Some(Instant::now());
+            let url = masked(url);
+            tracing::warn!(%url, error = %reasons(&error), "waiting for {what}");
+        }
+        sleep(PAUSE).await;
+    }
+}

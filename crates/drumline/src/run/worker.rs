@@ -1,0 +1,136 @@
+//! `drumline worker`: handlers from a file, on Redis and RabbitMQ.
+
+use drumline_worker::handlers_file::{self, HandlersFile};
+use drumline_worker::supervise::Supervisor;
+use drumline_worker::{Builder, Error, Options, RunningWorker, Worker};
+
+use super::servers::Met;
+use super::signals::Signals;
+use super::{health, host_id, servers};
+use crate::cli::service::{self, Execution};
+use crate::exit::{Exit, Failure, Result};
+use crate::output;
+
+/// Runs until a signal.
+pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
+    let mut signals = Signals::catch()?;
+    let builder = Worker::builder().options(Options {
+        unhandled_after: settings.unhandled_after,
+        ..options(
+            &settings.execution,
+            settings.host_id.clone().unwrap_or_else(host_id),
+        )
+    });
+    let Some(handlers) = read_handlers(&settings.execution)? else {
+        return Err(Failure::new(
+            Exit::Usage,
+            "a worker needs --handlers FILE: what should it do?\n  what to do: `drumline worker --help` shows such a file",
+        ));
+    };
+    let builder = with(builder, handlers)?;
+    let health = health::Listener::bind(settings.health_listen).await?;
+    let met = tokio::select! {
+        met = servers::meet(&settings.meeting, "worker") => met?,
+        signal = signals.next() => {
+            tracing::info!(signal, "ended before it began");
+            return Ok(Exit::Ok);
+        }
+    };
+    let leases = servers::lease_store(&settings.meeting)?;
+    let worker = builder
+        .start(met.backend.clone(), leases)
+        .await
+        .map_err(cannot_start)?;
+    let health = health.serve(worker.ready());
+    tokio::select! {
+        () = until_ready(&worker) => output::line("ready")?,
+        signal = signals.next() => return Ok(drain(&mut signals, signal, worker, &met, &health).await),
+    }
+
+    let signal = signals.next().await;
+    Ok(drain(&mut signals, signal, worker, &met, &health).await)
+}
+
+async fn drain(
+    signals: &mut Signals,
+    signal: &str,
+    worker: RunningWorker,
+    met: &Met,
+    health: &health::Health,
+) -> Exit {
+    health.draining();
+    let drained = async {
+        let left = worker.drain().await.left_behind;
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "handlers did not stop; others take their operations over"
+            );
+        }
+        met.part().await;
+    };
+    signals.drain(signal, drained).await
+}
+
+/// The options of a worker.
+pub(crate) fn options(execution: &Execution, host: String) -> Options {
+    Options {
+        queues: execution.queue.clone(),
+        concurrency: usize::from(execution.concurrency.get()),
+        lease: execution.lease,
+        host,
+        grace: execution.stop_grace,
+        drain_timeout: execution.drain_timeout,
+        ..Options::default()
+    }
+}
+
+/// The handlers of the file that the flags name, if they name one.
+///
+/// # Errors
+/// Every mistake in the file, with its line.
+pub(crate) fn read_handlers(execution: &Execution) -> Result<Option<HandlersFile>> {
+    let Some(path) = &execution.handlers else {
+        return Ok(None);
+    };
+    match HandlersFile::read(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error @ handlers_file::Error::Read { .. }) => Err(Failure::caused(Exit::Data, error)),
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            Err(Failure::caused(
+                Exit::Data,
+                error.context(format!("mistakes in {}", path.display())),
+            ))
+        }
+    }
+}
+
+/// A worker with the handlers of a file.
+pub(crate) fn with(builder: Builder, handlers: HandlersFile) -> Result<Builder> {
+    let supervisor =
+        Supervisor::this_program().map_err(|error| Failure::caused(Exit::Internal, error))?;
+    handlers
+        .register(builder, &supervisor)
+        .map_err(|error| Failure::caused(Exit::Failed, error))
+}
+
+/// Why a worker does not start.
+pub(crate) fn cannot_start(error: Error) -> Failure {
+    let exit = match &error {
+        Error::TwoHandlers(_)
+        | Error::NoHandler
+        | Error::NoConcurrency
+        | Error::ShortLease { .. } => Exit::Usage,
+        Error::Thread(_) => Exit::Internal,
+        Error::Store(_) => Exit::Unavailable,
+    };
+    Failure::caused(exit, error)
+}
+
+/// Waits until the worker takes work. Cancel-safe.
+pub(crate) async fn until_ready(worker: &RunningWorker) {
+    // An error says that the worker has ended; then it is not worth waiting.
+    let mut ready = worker.ready();
+    let _ended = ready.wait_for(|ready| *ready).await;
+}

@@ -1,0 +1,118 @@
+//! Settings: the flag, else the environment, else `drumline.toml`, else the
+//! default.
+//!
+//! The file is read first, and what it says becomes the defaults of the
+//! grammar; clap then does the rest of the precedence. So there is one
+//! definition of each setting, its flag, and file, help text, sample and
+//! `drumline config` follow from it.
+//!
+//! Reading stops before anything else has happened: all mistakes of the file
+//! are told at once, and the process ends with 64 without having bound a port.
+//! This is the only place that reads the environment.
+
+pub(crate) mod catalogue;
+pub(crate) mod file;
+pub(crate) mod report;
+pub(crate) mod sample;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use crate::cli::Cli;
+use file::{File, Mistake};
+
+/// The file that is read when it is there and no other is named.
+pub(crate) const DEFAULT_FILE: &str = "drumline.toml";
+const CONFIG_ENV: &str = "DRUMLINE_CONFIG";
+
+/// A command line that can be obeyed.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// What to do, with every setting resolved.
+    pub(crate) cli: Cli,
+    /// The file that was read, if any.
+    pub(crate) file: File,
+}
+
+/// Why there is nothing to obey.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The command line or the environment; also `--help` and `--version`.
+    CommandLine(Box<clap::Error>),
+    /// The file.
+    File(Vec<Mistake>),
+}
+
+/// Resolves the settings of a command line, program name included.
+///
+/// # Errors
+/// When there is nothing to obey.
+pub(crate) fn load(arguments: &[OsString]) -> Result<Settings, Stop> {
+    let path = file_to_read(arguments, environment(CONFIG_ENV).as_deref());
+    let file = match path {
+        Some(path) => File::read(&path, &Cli::command()).map_err(Stop::File)?,
+        None => File::default(),
+    };
+    let matches = resolve(arguments, &file).map_err(|error| Stop::CommandLine(Box::new(error)))?;
+    let cli = Cli::from_arg_matches(&matches)
+        .map_err(|error| Stop::CommandLine(Box::new(error.format(&mut Cli::command()))))?;
+    Ok(Settings { cli, file })
+}
+
+/// The resolved values of a command line.
+pub(crate) fn resolve(arguments: &[OsString], file: &File) -> Result<ArgMatches, clap::Error> {
+    file.as_defaults_of(Cli::command())
+        .try_get_matches_from(arguments)
+}
+
+/// The file that was named, else the default one if it is there. A file that
+/// was named and is not there is a mistake, which reading it will tell.
+fn file_to_read(arguments: &[OsString], from_environment: Option<&OsStr>) -> Option<PathBuf> {
+    named_in(arguments)
+        .or_else(|| {
+            from_environment
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from)
+        })
+        .or_else(|| {
+            let default = Path::new(DEFAULT_FILE);
+            default.exists().then(|| default.to_owned())
+        })
+}
+
+/// The value of `--config`. Found by hand, because the grammar cannot be
+/// applied before the file has been read.
+fn named_in(arguments: &[OsString]) -> Option<PathBuf> {
+    let mut rest = arguments.iter().take_while(|argument| *argument != "--");
+    while let Some(argument) = rest.next() {
+        if argument == "--config" {
+            return rest.next().map(PathBuf::from);
+        }
+        if let Some(path) = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix("--config="))
+        {
+            return Some(PathBuf::from(path));
+        }
+    }
+    None
+}
+
+/// A variable that is no setting, as text: those of OpenTelemetry, and what a
+/// command handler finds about its operation.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    environment(name)?.into_string().ok()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the configuration loader"
+)]
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! The program as users meet it: the built binary, its answers, its exit codes.
+//!
+//! Client commands talk to a `drumline dev` that each test starts for itself,
+//! on a port of its own. Only `servers` needs Redis and RabbitMQ.
+
+#[path = "cli/bulk.rs"]
+mod bulk;
+#[path = "cli/control.rs"]
+mod control;
+#[path = "cli/dev.rs"]
+mod dev;
+#[path = "cli/processes.rs"]
+mod processes;
+#[path = "cli/run.rs"]
+mod run;
+#[path = "cli/servers.rs"]
+mod servers;
+#[path = "cli/settings.rs"]
+mod settings;
+#[path = "cli/submit.rs"]
+mod submit;

@@ -1,0 +1,151 @@
+//! Running the program, and a `drumline dev` to talk to.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The program with no settings from outside, in an empty folder.
+pub(crate) fn drumline() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_drumline"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("DRUMLINE_") || name.starts_with("OTEL_") || name == "TRACEPARENT" {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder());
+    command
+}
+
+/// A new, empty folder.
+pub(crate) fn folder() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!(
+        "cli-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&path).expect("a folder for tests");
+    path
+}
+
+/// A file with this content in a folder of its own.
+pub(crate) fn file(name: &str, content: &str) -> PathBuf {
+    let path = folder().join(name);
+    fs::write(&path, content).expect("a file for tests");
+    path
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code.
+    pub(crate) code: i32,
+    /// Standard output.
+    pub(crate) out: String,
+    /// Standard error.
+    pub(crate) err: String,
+}
+
+impl Ended {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("it was not killed"),
+            out: String::from_utf8(output.stdout).expect("text"),
+            err: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    /// The lines of standard output as JSON.
+    pub(crate) fn json(&self) -> Vec<Value> {
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .collect()
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn end(command: &mut Command) -> Ended {
+    Ended::of(
+        command
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program starts"),
+    )
+}
+
+/// Runs a command to its end, with this on standard input.
+pub(crate) fn end_with_input(command: &mut Command, input: &str) -> Ended {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("standard input");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    drop(stdin);
+    Ended::of(child.wait_with_output().expect("it ends"))
+}
+
+/// A process that stays; killed when it is dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// What it said when it was ready.
+    ready: String,
+}
+
+impl Process {
+    /// Starts a command, and waits until it is ready.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let out = child.stdout.take().expect("standard output");
+        let mut ready = String::new();
+        BufReader::new(out)
+            .read_line(&mut ready)
+            .expect("it says something");
+        assert!(ready.starts_with("ready"), "{ready:?}");
+        Self { child, ready }
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        let url = self.ready.trim().strip_prefix("ready ");
+        url.expect("it listens somewhere").to_owned()
+    }
+
+    /// Asks it to end, and gives its exit code.
+    pub(crate) fn terminate(mut self) -> i32 {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("it is there");
+        let status = self.child.wait().expect("it ends");
+        status.code().expect("it was not killed")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // That it has ended already is all we want.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A text member of a JSON object.
+pub(crate) fn text(value: &Value, name: &str) -> String {
+    let text = value[name].as_str();
+    assert!(text.is_some(), "{name} is no text in {value}");
+    text.unwrap_or_default().to_owned()
+}

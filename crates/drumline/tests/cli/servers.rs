@@ -1,0 +1,134 @@
+//! `queue-manager`, `worker` and `doctor` on Redis and RabbitMQ, as processes.
+//!
+//! The servers are those of the whole test run; each test has a namespace of
+//! its own on them.
+
+use std::process::Command;
+
+use drumline_test_servers::{RedisOptions, RedisServer};
+
+use crate::run::{Process, drumline, end, file};
+
+/// The servers of this run, and a namespace on them.
+struct Place {
+    redis: String,
+    amqp: String,
+    namespace: String,
+}
+
+impl Place {
+    async fn new(test: &str) -> Self {
+        Self {
+            redis: drumline_test_servers::redis_url().await.expect("a Redis"),
+            amqp: drumline_test_servers::amqp_url().await.expect("a RabbitMQ"),
+            namespace: format!("cli-{test}-{}", std::process::id()),
+        }
+    }
+
+    /// A command on these servers.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = drumline();
+        command
+            .args(arguments)
+            .env("DRUMLINE_REDIS_URL", &self.redis)
+            .env("DRUMLINE_AMQP_URL", &self.amqp)
+            .env("DRUMLINE_NAMESPACE", &self.namespace);
+        command
+    }
+}
+
+#[tokio::test]
+async fn a_manager_and_a_worker_execute_what_is_submitted() {
+    let place = Place::new("whole").await;
+    let handlers = file(
+        "handlers.toml",
+        "[[handler]]\nmessage = \"Greet\"\ncommand = [\"sh\", \"-c\", \"cat >/dev/null; echo '{\\\"hello\\\": \\\"you\\\"}'\"]\n",
+    );
+    let handlers = handlers.display().to_string();
+    let manager = Process::start(&mut place.command(&["queue-manager", "--listen=127.0.0.1:0"]));
+    let url = manager.url();
+    let worker = Process::start(&mut place.command(&["worker", "--handlers", &handlers]));
+    let client = |arguments: &[&str]| end(place.command(arguments).env("DRUMLINE_SERVER", &url));
+    let submitted = client(&["submit", "Greet", "--token", "t", "--wait", "-o", "json"]);
+    assert_eq!(submitted.code, 0, "{submitted:?}");
+    assert_eq!(submitted.json()[0]["result"]["hello"], "you");
+    let doctor = client(&["doctor", "-o", "json"]);
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+    let found = |subject: &str, text: &str| {
+        doctor.json().iter().any(|finding| {
+            finding["subject"] == subject
+                && finding["text"]
+                    .as_str()
+                    .is_some_and(|found| found.contains(text))
+        })
+    };
+    assert!(found("namespace", "1 Completed"), "{doctor:?}");
+    assert!(found("managers", "1 alive"), "{doctor:?}");
+    assert!(found("workers", "1 alive"), "{doctor:?}");
+    assert!(found("queue manager", "ready"), "{doctor:?}");
+    assert!(
+        found("RabbitMQ", "quorum queues can be declared"),
+        "{doctor:?}"
+    );
+    assert_eq!(worker.terminate(), 0);
+    assert_eq!(manager.terminate(), 0);
+}
+
+#[tokio::test]
+async fn doctor_looks_into_a_namespace_without_making_one() {
+    let place = Place::new("unused").await;
+    for _ in 0..2 {
+        let doctor = end(&mut place.command(&["doctor"]));
+        assert_eq!(doctor.code, 0, "{doctor:?}");
+        assert!(doctor.out.contains("is unused"), "{doctor:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_throws_records_away_is_refused_by_all() {
+    let redis = RedisServer::start_with(RedisOptions {
+        arguments: ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]
+            .map(str::to_owned)
+            .into(),
+        ..RedisOptions::default()
+    })
+    .await
+    .expect("a Redis");
+    let place = Place {
+        redis: redis.url(),
+        ..Place::new("evicting").await
+    };
+    let manager = end(&mut place.command(&["queue-manager", "--listen=127.0.0.1:0"]));
+    assert_eq!(manager.code, 64, "{manager:?}");
+    assert!(manager.err.contains("noeviction"), "{manager:?}");
+    let doctor = end(&mut place.command(&["doctor"]));
+    assert_eq!(doctor.code, 1, "{doctor:?}");
+    assert!(doctor.out.contains("BAD   Redis"), "{doctor:?}");
+}
+
+#[tokio::test]
+async fn bench_measures_and_leaves_nothing_behind() {
+    let place = Place::new("bench").await;
+    let bench = end(&mut place.command(&[
+        "bench",
+        "--rounds=1",
+        "--seconds=1",
+        "--only=floor,single,ordered",
+        "-o",
+        "json",
+    ]));
+    assert_eq!(bench.code, 0, "{bench:?}");
+    let report = &bench.json()[0];
+    let figures = report["figures"].as_array().unwrap();
+    assert_eq!(figures.len(), 3, "{report}");
+    for figure in figures {
+        assert!(figure["value"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    assert!(figures[1]["ofFloor"].as_f64().unwrap() > 0.0, "{report}");
+    let left = Command::new("redis-cli")
+        .args(["-u", &place.redis, "--scan", "--pattern"])
+        .arg(format!("{}-bench-*", place.namespace))
+        .output()
+        .expect("redis-cli comes with Redis");
+    assert_eq!(String::from_utf8(left.stdout).unwrap(), "");
+}
