@@ -21,6 +21,7 @@ mod problem;
 mod query;
 mod server;
 mod trace;
+mod waiting;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

@@ -54,8 +54,9 @@ pub struct Rhythm {
     /// still be in a worker's hands. Default 3 s; workers do not hold an
     /// undecided delivery for longer than about two.
     pub reconcile_settle: Duration,
-    /// After which time a marker that has not come back is looked for.
-    /// Default 15 s.
+    /// After which time a marker that has not come back is looked for, and
+    /// sent once more where it may be lost; the time doubles with each. Default
+    /// 15 s.
     pub marker_patience: Duration,
     /// Operations of one partition in one batch. Default 256.
     pub batch: usize,

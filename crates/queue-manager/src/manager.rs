@@ -8,6 +8,7 @@
 
 mod act;
 mod create;
+mod explain;
 mod idempotency;
 mod outlet;
 mod partitions;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 
 pub use create::Creation;
+pub use explain::WaitingFor;
 pub use read::{Listing, Query};
 
 use outlet::Outlet;

@@ -32,6 +32,7 @@ pub struct Metrics {
     pub(crate) taken_over: Counter,
     pub(crate) markers: Counter,
     pub(crate) reoffered: Counter,
+    pub(crate) unreadable: Counter,
     failures: Family<Chore, Counter>,
     operations: Family<InState, Gauge>,
     undispatched: Gauge,
@@ -131,6 +132,11 @@ impl Default for Metrics {
             reoffered: names.add(
                 "reconcile_reoffered",
                 "operations offered again because the broker had lost them",
+                Counter::default(),
+            ),
+            unreadable: names.add(
+                "maintenance_unreadable",
+                "looks at records that this release cannot read; none of them is looked after",
                 Counter::default(),
             ),
             failures: names.add(

@@ -19,22 +19,26 @@ pub(crate) async fn json(
     if is_json(media) {
         return bytes(manager, headers, body).await;
     }
-    let detail = format!("the body must be application/json, this is {media:?}");
+    let detail = match media {
+        "" => "the body must be JSON, and the header Content-Type: application/json".to_owned(),
+        other => format!("the body must be application/json, this is {other:?}"),
+    };
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     Err(Problem::new(status, ErrorCode::BAD_JSON, detail).into())
 }
 
-/// Reads a body that may be missing, and is JSON where it is not.
+/// Reads a body that may be missing, and is JSON where it is not. What is
+/// missing may be called anything: many clients name a type all the same.
 pub(crate) async fn json_or_nothing(
     manager: &QueueManager,
     headers: &HeaderMap,
     body: Body,
 ) -> Answer<axum::body::Bytes> {
-    if headers.contains_key(CONTENT_TYPE) {
-        json(manager, headers, body).await
-    } else {
-        bytes(manager, headers, body).await
+    let body = bytes(manager, headers, body).await?;
+    if body.is_empty() || !headers.contains_key(CONTENT_TYPE) {
+        return Ok(body);
     }
+    json(manager, headers, body.into()).await
 }
 
 async fn bytes(

@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
 use super::problem::Problem;
+use super::waiting::WaitingView;
 use super::{events, fleet, health, operations};
 
 /// The document.
@@ -221,6 +222,17 @@ pub(crate) struct Progress {
     percent: u8,
     /// For people.
     text: String,
+}
+
+/// An operation, and why it does not run or does not end.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExplainedOperation {
+    #[serde(flatten)]
+    operation: Operation,
+    /// With `explain` only: what it waits for; `null` where it runs or is
+    /// Completed.
+    waiting_for: Option<WaitingView>,
 }
 
 /// An operation. Times are RFC 3339 in UTC.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::address::{Id, Parameters};
 use super::problem::Answer;
+use super::waiting::{Explained, WaitingView};
 use super::{body, openapi, query};
 use crate::error::{Invalid, Wrong};
 use crate::manager::{Caller, Creation, QueueManager};
@@ -68,16 +69,19 @@ pub(crate) async fn create(
 /// Get an operation
 ///
 /// With `wait` it answers when the operation is Completed, or after that time
-/// with the operation as it is then.
+/// with the operation as it is then. With `explain` it says why the operation
+/// does not run or does not end; that is for people, and too dear for polling.
 #[utoipa::path(
     get, path = "/v1/operations/{id}", tag = "operations",
     params(
         ("id" = String, Path),
         ("wait" = Option<String>, Query, description = "A time span, as 30s; at most a minute", example = "30s"),
+        ("explain" = Option<bool>, Query, description = "Whether to add `waitingFor`"),
     ),
     responses(
-        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        (status = 200, description = "The operation as it is now", body = openapi::ExplainedOperation),
         openapi::NotFound,
+        openapi::Invalid,
         openapi::Busy,
     )
 )]
@@ -85,13 +89,22 @@ pub(crate) async fn get(
     State(manager): State<QueueManager>,
     Id(id): Id,
     Parameters(pairs): Parameters,
-) -> Answer<Json<OperationView>> {
-    let wait = query::wait(pairs)?;
-    let operation = match wait {
+) -> Answer<Response> {
+    let look = query::look(pairs)?;
+    let operation = match look.wait {
         Some(wait) => manager.wait(id, wait).await?,
         None => manager.get(id).await?,
     };
-    Ok(Json(OperationView::from(&operation)))
+    let view = OperationView::from(&operation);
+    if !look.explain {
+        return Ok(Json(view).into_response());
+    }
+    let waiting_for = manager.explain(&operation).await?;
+    Ok(Json(Explained {
+        operation: view,
+        waiting_for: waiting_for.map(WaitingView::from),
+    })
+    .into_response())
 }
 
 /// List operations
@@ -142,8 +155,11 @@ pub(crate) async fn list(
     request_body = openapi::OperationChanges,
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
         openapi::NotFound,
         openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
         openapi::Invalid,
         openapi::Busy,
     )
@@ -168,8 +184,12 @@ pub(crate) async fn update(
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
         openapi::NotFound,
         openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
         openapi::Busy,
     )
 )]
@@ -190,8 +210,12 @@ pub(crate) async fn cancel(
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
         openapi::NotFound,
         openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
         openapi::Busy,
     )
 )]
@@ -210,8 +234,12 @@ pub(crate) async fn pause(
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
         openapi::NotFound,
         openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
         openapi::Busy,
     )
 )]
@@ -231,8 +259,11 @@ pub(crate) async fn resume(
     request_body = openapi::Postponement,
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
         openapi::NotFound,
         openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
         openapi::Invalid,
         openapi::Busy,
     )

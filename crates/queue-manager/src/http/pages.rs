@@ -4,6 +4,7 @@
 //! reads is about the release that they run.
 
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -57,7 +58,9 @@ pages! {
 }
 
 /// One page.
-pub(crate) async fn page(Path(page): Path<String>, uri: Uri) -> Answer<Response> {
+pub(crate) async fn page(page: Result<Path<String>, PathRejection>, uri: Uri) -> Answer<Response> {
+    // What is not UTF-8 is no name of ours.
+    let page = page.map_or_else(|_not_text| String::new(), |Path(page)| page);
     let name = page.strip_suffix(".md").unwrap_or(&page);
     let found = PAGES.iter().find(|(other, _)| *other == name);
     let Some((_, text)) = found else {

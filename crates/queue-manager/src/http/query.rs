@@ -13,25 +13,39 @@ use crate::manager::{Caller, Query};
 /// Operations on a page whose size nobody has said.
 const USUAL_PAGE: usize = 50;
 
-/// How long to wait; `None`: not at all.
-pub(crate) fn wait(pairs: Vec<(String, String)>) -> Result<Option<Duration>, Invalid> {
-    let mut wait = None;
+/// How to show one operation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Look {
+    /// How long to wait until it is Completed; `None`: not at all.
+    pub(crate) wait: Option<Duration>,
+    /// Whether to say what it waits for.
+    pub(crate) explain: bool,
+}
+
+/// How to show one operation.
+pub(crate) fn look(pairs: Vec<(String, String)>) -> Result<Look, Invalid> {
+    let mut look = Look::default();
     let mut wrong = Vec::new();
     for (name, value) in pairs {
-        if name != "wait" {
-            wrong.push(Wrong::new(name, "is an unknown parameter"));
-            continue;
+        match name.as_str() {
+            "wait" => {
+                // Bare numbers are seconds, as in Retry-After.
+                let parsed = value.parse().ok().map(Duration::from_secs);
+                look.wait = parsed.or_else(|| humantime::parse_duration(&value).ok());
+                if look.wait.is_none() {
+                    wrong.push(Wrong::new(name, "must be a time span, as 30s or 1m"));
+                }
+            }
+            "explain" => match value.as_str() {
+                "" | "true" => look.explain = true,
+                "false" => look.explain = false,
+                _ => wrong.push(Wrong::new(name, "must be true or false")),
+            },
+            _ => wrong.push(Wrong::new(name, "is an unknown parameter")),
         }
-        // Bare numbers are seconds, as in Retry-After.
-        let parsed = value.parse().ok().map(Duration::from_secs);
-        let parsed = parsed.or_else(|| humantime::parse_duration(&value).ok());
-        if parsed.is_none() {
-            wrong.push(Wrong::new(name, "must be a time span, as 30s or 1m"));
-        }
-        wait = parsed;
     }
     if wrong.is_empty() {
-        Ok(wait)
+        Ok(look)
     } else {
         Err(Invalid::arguments(wrong))
     }
@@ -106,8 +120,8 @@ fn set(
             *chain = Some(ChainKey::new(&caller.organization, &token));
         }
         "createdAfter" => {
-            let time = Timestamp::parse_rfc3339(&value).map_err(|error| error.to_string())?;
-            *created_after = Some(time);
+            let time = Timestamp::parse_rfc3339(&value);
+            *created_after = Some(time.map_err(|error| format!("is {error}"))?);
         }
         "correlationId" => {
             *correlation_id = Some(value.parse().map_err(|_not| "must be a UUID")?);

@@ -41,7 +41,7 @@ async fn wake(manager: &QueueManager, partition: Partition) -> store::Result<Loo
     if due.is_empty() {
         return Ok(Look::Clear);
     }
-    let found = store.get(&due).await?;
+    let found = manager.readable(&due).await?;
     let mut waking: Vec<Operation> = Vec::new();
     let mut commits = Vec::new();
     for operation in found.into_iter().flatten() {

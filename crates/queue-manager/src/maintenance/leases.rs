@@ -109,7 +109,7 @@ impl Leases {
 
 async fn take_over(manager: &QueueManager, locks: &[Lock]) -> store::Result<()> {
     let ids: Vec<OperationId> = locks.iter().map(|lock| lock.id).collect();
-    let operations = manager.store().get(&ids).await?;
+    let operations = manager.readable(&ids).await?;
     let expiries = locks
         .iter()
         .zip(operations)

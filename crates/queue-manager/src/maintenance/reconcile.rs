@@ -10,14 +10,19 @@
 //!          … the marker comes back: what was before it has been delivered …
 //!          … a moment for the workers that hold it …
 //! (a lane: the same through the work queue, where busy workers put lane work)
+//! (a work queue that is not empty then: the same once more)
 //!          … and what still waits, as it was: lost. Offer it again.
 //! ```
 //!
 //! A marker is sent after its candidates were seen in the broker's hands, so
-//! none of them can be behind it. A queue that nobody consumes gives no marker
-//! back, and nothing is done: there is nobody to deliver to. Should we be
-//! wrong all the same, it costs a duplicate, which the claim drops; and an
-//! operation that was offered again gets twice the time before the next.
+//! none of them can be behind it, but for those that a busy worker has put
+//! there since; hence the further rounds through a work queue that is not
+//! empty. A queue that nobody consumes gives no marker back, and nothing is
+//! done: there is nobody to deliver to. A queue that *is* consumed and gives
+//! none back for long may have lost the marker itself, and gets another; each
+//! time we wait twice as long. Should we be wrong all the same, it costs a
+//! duplicate, which the claim drops; and an operation that was offered again
+//! gets twice the time before the next.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -35,6 +40,11 @@ use crate::manager::QueueManager;
 
 /// Looks at markers between two sweeps.
 const LOOKS_PER_SWEEP: u32 = 5;
+/// How often a work queue is asked at most while it is not empty. Each time
+/// some of what was in it is passed on to its end by workers that have no free
+/// slot: with a fifth, three operations in two thousand are still there after
+/// the last.
+const ROUNDS: u32 = 4;
 /// How many operations' histories are remembered. Forgetting one costs a
 /// duplicate.
 const REMEMBERED: usize = 100_000;
@@ -56,10 +66,14 @@ pub(super) struct Reconcile {
 #[derive(Debug)]
 struct Probe {
     candidates: Vec<(OperationId, Stamp)>,
-    /// The marker that we wait for now.
+    /// The marker that we wait for now; a later one will do as well.
     marker: Marker,
     sent: Instant,
+    /// How long after `sent` we look where it is.
+    patience: Duration,
     returned: Option<Instant>,
+    /// How often the work queue was asked before this time.
+    rounds: u32,
 }
 
 /// What to do with a probe.
@@ -68,7 +82,10 @@ enum Verdict {
     Wait,
     /// Ask again: the marker is lost itself.
     Resend,
-    /// The lane is through; now the work queue.
+    /// Ask a second time: the marker may be lost, or far behind.
+    Urge,
+    /// The lane is through, or the work queue but for what was put to its end;
+    /// now the work queue.
     AskWorkQueue,
     /// What still waits is lost.
     Lost,
@@ -113,8 +130,14 @@ impl Reconcile {
             let Some(mut probe) = self.probes.remove(&route) else {
                 continue;
             };
-            let ask = match judge(manager, &mut probe, &returned).await {
+            let (ask, rounds) = match judge(manager, &mut probe, &returned).await {
                 Verdict::Wait => {
+                    self.probes.insert(route, probe);
+                    continue;
+                }
+                Verdict::Urge => {
+                    // Should it fail, or be lost too: there will be another.
+                    send_marker(manager, &probe.marker.route, &probe.candidates).await?;
                     self.probes.insert(route, probe);
                     continue;
                 }
@@ -122,14 +145,18 @@ impl Reconcile {
                     self.offer_again(manager, &probe.candidates).await?;
                     continue;
                 }
-                Verdict::Resend => probe.marker.route.clone(),
-                Verdict::AskWorkQueue => Route {
-                    queue: route.queue.clone(),
-                    source: Source::Work,
-                },
+                Verdict::Resend => (probe.marker.route.clone(), probe.rounds),
+                Verdict::AskWorkQueue => {
+                    let work = Route {
+                        queue: route.queue.clone(),
+                        source: Source::Work,
+                    };
+                    let again = u32::from(probe.marker.route == work);
+                    (work, probe.rounds + again)
+                }
             };
-            if let Some(probe) = send(manager, ask, probe.candidates).await? {
-                self.probes.insert(route, probe);
+            if let Some(sent) = send(manager, ask, probe.candidates).await? {
+                self.probes.insert(route, Probe { rounds, ..sent });
             }
         }
         Ok(())
@@ -197,7 +224,7 @@ impl Reconcile {
         let mut by_route: HashMap<Route, Vec<_>> = HashMap::new();
         for some in suspects.chunks(manager.options().rhythm.batch) {
             let ids: Vec<OperationId> = some.iter().map(|(id, _)| *id).collect();
-            let operations = manager.store().get(&ids).await?;
+            let operations = manager.readable(&ids).await?;
             for (suspect, operation) in some.iter().zip(operations) {
                 let Some(operation) = operation else {
                     continue;
@@ -255,27 +282,59 @@ async fn judge(
         return match probe.marker.route.source {
             _ if since.elapsed() < rhythm.reconcile_settle => Verdict::Wait,
             Source::Lane(_) => Verdict::AskWorkQueue,
+            Source::Work if probe.rounds + 1 < ROUNDS && !is_empty(manager, probe).await => {
+                Verdict::AskWorkQueue
+            }
             Source::Work => Verdict::Lost,
         };
     }
-    if probe.sent.elapsed() < rhythm.marker_patience {
+    if probe.sent.elapsed() < probe.patience {
         return Verdict::Wait;
     }
-    // A queue that holds messages may hold the marker among them.
     probe.sent = Instant::now();
     match manager.backend().broker.backlog(&probe.marker.route).await {
         Ok(None | Some(Backlog { messages: 0, .. })) => Verdict::Resend,
-        Ok(Some(Backlog { .. })) | Err(_) => Verdict::Wait,
+        // Nobody will give back another one either.
+        Ok(Some(Backlog { consumers: 0, .. })) | Err(_) => Verdict::Wait,
+        Ok(Some(Backlog { .. })) => {
+            probe.patience = probe.patience.saturating_mul(2);
+            Verdict::Urge
+        }
     }
 }
 
-/// Sends a marker through a route. `None` where the broker did not take it: a
-/// later sweep will find the candidates again.
+/// Whether the queue that was asked holds nothing. One that cannot say so is
+/// not known to.
+async fn is_empty(manager: &QueueManager, probe: &Probe) -> bool {
+    let backlog = manager.backend().broker.backlog(&probe.marker.route).await;
+    matches!(backlog, Ok(None | Some(Backlog { messages: 0, .. })))
+}
+
+/// Asks a route after operations. `None` where the broker did not take the
+/// marker: a later sweep will find the candidates again.
 async fn send(
     manager: &QueueManager,
     route: Route,
     candidates: Vec<(OperationId, Stamp)>,
 ) -> store::Result<Option<Probe>> {
+    let sent = send_marker(manager, &route, &candidates).await?;
+    Ok(sent.map(|marker| Probe {
+        candidates,
+        marker,
+        sent: Instant::now(),
+        patience: manager.options().rhythm.marker_patience,
+        returned: None,
+        rounds: 0,
+    }))
+}
+
+/// Sends a marker through a route, behind these operations. `None` where the
+/// broker did not take it, or where there are none.
+async fn send_marker(
+    manager: &QueueManager,
+    route: &Route,
+    candidates: &[(OperationId, Stamp)],
+) -> store::Result<Option<Marker>> {
     let Some((first, _)) = candidates.first() else {
         return Ok(None);
     };
@@ -288,16 +347,11 @@ async fn send(
     let answers = manager
         .backend()
         .broker
-        .publish(vec![(route, message)])
+        .publish(vec![(route.clone(), message)])
         .await;
     if !answers.iter().all(Result::is_ok) {
         return Ok(None);
     }
     manager.metrics().markers.inc();
-    Ok(Some(Probe {
-        candidates,
-        marker,
-        sent: Instant::now(),
-        returned: None,
-    }))
+    Ok(Some(marker))
 }

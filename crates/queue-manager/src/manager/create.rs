@@ -91,8 +91,8 @@ impl QueueManager {
     /// Creates operations in the order of the list, so that those with one
     /// token run in that order; the answers are in that order too.
     ///
-    /// Each stands for itself, up to the first that meets the store away:
-    /// those behind it are not tried, or they would overtake it.
+    /// Each stands for itself, up to the first that meets the store or the
+    /// broker away: those behind it are not tried, or they would overtake it.
     ///
     /// Dropping the future leaves it open which of them were created.
     pub async fn create_many(
@@ -110,26 +110,35 @@ impl QueueManager {
             }
             let mut planned = Vec::new();
             let mut places = Vec::new();
+            let mut away: Option<String> = None;
             for request in chunk {
+                if let Some(message) = &away {
+                    answers.push(Err(Error::Store(unavailable(message))));
+                    continue;
+                }
                 match self.plan_one(caller, request).await {
                     Ok(new) => {
                         places.push(answers.len());
                         planned.push(new);
                         answers.push(Err(no_answer()));
                     }
-                    Err(error) => answers.push(Err(error)),
+                    Err(error) => {
+                        if matches!(error, Error::Store(_) | Error::Broker(_)) {
+                            away = Some(error.to_string());
+                        }
+                        answers.push(Err(error));
+                    }
                 }
             }
             let stored = match self.store().create(planned.clone()).await {
                 Ok(stored) => stored,
                 Err(error) => {
                     let message = error.to_string();
-                    let away = || Err(Error::Store(unavailable(&message)));
-                    for place in places {
-                        answers[place] = away();
+                    for place in places.drain(..) {
+                        answers[place] = Err(Error::Store(unavailable(&message)));
                     }
-                    answers.extend(requests.by_ref().map(|_untried| away()));
-                    break;
+                    away = Some(message);
+                    Vec::new()
                 }
             };
             for ((place, new), created) in places.into_iter().zip(planned).zip(stored) {
@@ -143,6 +152,11 @@ impl QueueManager {
                         Err(Error::Internal(format!("the id {} came twice", new.id)))
                     }
                 };
+            }
+            if let Some(message) = away {
+                let untried = || Err(Error::Store(unavailable(&message)));
+                answers.extend(requests.by_ref().map(|_untried| untried()));
+                break;
             }
         }
         join_all(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::Filter;
+use drumline_backend::store::{self, Filter};
 use drumline_protocol::{Operation, OperationId, State};
 use tokio::time::{Instant, sleep_until};
 
@@ -104,6 +104,32 @@ impl QueueManager {
                 return Ok(listing);
             }
         }
+    }
+
+    /// Operations, for maintenance: a record that this release cannot read is
+    /// passed over, as if it were not there. It must not keep the others from
+    /// being looked after; a release that can read it will look after it.
+    pub(crate) async fn readable(
+        &self,
+        ids: &[OperationId],
+    ) -> store::Result<Vec<Option<Operation>>> {
+        match self.store().get(ids).await {
+            Err(store::Error::Corrupt(_)) => {}
+            answered => return answered,
+        }
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.store().get(&[*id]).await {
+                Ok(one) => found.push(one.into_iter().next().flatten()),
+                Err(error @ store::Error::Corrupt(_)) => {
+                    self.metrics().unreadable.inc();
+                    tracing::debug!(%id, %error, "not looked after");
+                    found.push(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// One operation, if there is one.

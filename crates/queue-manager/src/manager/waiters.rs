@@ -5,6 +5,7 @@
 //! does not hear of, waiters find by looking themselves now and then.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drumline_protocol::OperationId;
@@ -14,7 +15,15 @@ use tokio_util::sync::CancellationToken;
 /// The waiters of one manager; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiters {
-    by_id: Arc<Mutex<HashMap<OperationId, Arc<Notify>>>>,
+    by_id: Arc<Mutex<HashMap<OperationId, Waited>>>,
+}
+
+/// An operation that somebody waits for. Gone with the last of them.
+#[derive(Debug, Default)]
+struct Waited {
+    notify: Arc<Notify>,
+    /// Counted under the lock: the handles of `notify` are dropped outside.
+    waiters: usize,
 }
 
 /// One who waits. Gone when dropped.
@@ -29,7 +38,11 @@ impl Waiters {
     /// From now on completions of `id` are heard. Look at the operation after
     /// this, and what completes in between is not missed.
     pub(crate) fn register(&self, id: OperationId) -> Waiter {
-        let notify = Arc::clone(self.lock().entry(id).or_default());
+        let mut by_id = self.lock();
+        let waited = by_id.entry(id).or_default();
+        waited.waiters += 1;
+        let notify = Arc::clone(&waited.notify);
+        drop(by_id);
         Waiter {
             waiters: self.clone(),
             id,
@@ -39,8 +52,8 @@ impl Waiters {
 
     /// Lets everybody look for themselves.
     pub(crate) fn wake_all(&self) {
-        for notify in self.lock().values() {
-            notify.notify_waiters();
+        for waited in self.lock().values() {
+            waited.notify.notify_waiters();
         }
     }
 
@@ -57,8 +70,8 @@ impl Waiters {
             };
             match heard {
                 Ok(id) => {
-                    if let Some(notify) = self.lock().get(&id) {
-                        notify.notify_waiters();
+                    if let Some(waited) = self.lock().get(&id) {
+                        waited.notify.notify_waiters();
                     }
                 }
                 // We do not know which we have missed.
@@ -68,7 +81,7 @@ impl Waiters {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OperationId, Arc<Notify>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OperationId, Waited>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,9 +97,41 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut by_id = self.waiters.lock();
-        // The map's handle and ours: nobody else waits.
-        if Arc::strong_count(&self.notify) == 2 {
-            by_id.remove(&self.id);
+        if let Entry::Occupied(mut entry) = by_id.entry(self.id) {
+            entry.get_mut().waiters -= 1;
+            if entry.get().waiters == 0 {
+                entry.remove();
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use drumline_protocol::{Partition, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn waiters_that_leave_together_leave_nothing_behind() {
+        const AT_ONCE: usize = 4;
+        let waiters = Waiters::default();
+        let together = Barrier::new(AT_ONCE);
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    for round in 0..20_000 {
+                        let now = Timestamp::from_millis(round);
+                        let id = OperationId::new(now, Partition::new(0), [0; 16]);
+                        let waiter = waiters.register(id);
+                        together.wait();
+                        drop(waiter);
+                    }
+                });
+            }
+        });
+        assert_eq!(waiters.lock().len(), 0);
     }
 }

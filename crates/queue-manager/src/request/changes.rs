@@ -79,12 +79,13 @@ impl Changes {
         }
     }
 
-    /// Checks the body of an action without arguments: none, or `{}`.
+    /// Checks the body of an action without arguments: none, `{}`, or the
+    /// `null` that clients send for nothing.
     ///
     /// # Errors
     /// As [`Self::from_json`].
     pub fn nothing_from_json(body: &[u8]) -> Result<(), Error> {
-        if body.is_empty() {
+        if body.is_empty() || body.trim_ascii() == b"null" {
             return Ok(());
         }
         let mut given = Attributes::of_body(body)?;

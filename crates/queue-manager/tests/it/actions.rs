@@ -269,6 +269,23 @@ async fn what_was_deleted_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_action_takes_nothing_in_whatever_clients_wrap_it() {
+    let bench = Bench::new();
+    for (content_type, body) in [
+        ("application/json", ""),
+        ("application/json", "{}"),
+        ("application/json", " null\n"),
+        ("application/x-www-form-urlencoded", ""),
+    ] {
+        let id = bench.operation(From::Ready).await;
+        let path = format!("/v1/operations/{id}/pause");
+        let headers = [("content-type", content_type)];
+        let answer = bench.client.send("POST", &path, &headers, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{content_type} {body:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_head_makes_way_for_the_next() {
     let bench = Bench::new();
     let body = json!({"messageName": "a", "dependencyToken": "t"});

@@ -338,6 +338,7 @@ async fn addresses_and_methods_that_are_not_there() {
         bad("GET", "/v2/operations", 404),
         bad("POST", "/v1/operations/x/explode", 404),
         bad("GET", "/docs/errors/Nothing.md", 404),
+        bad("GET", "/docs/errors/%FF", 404),
         bad("PUT", "/v1/operations", 405),
         bad("DELETE", "/v1/operations", 405),
         bad("GET", "/v1/operations/x/cancel", 405),

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Client};
-use crate::support::faulty::faulty;
+use crate::support::faulty::{Faults, faulty};
 use crate::support::worker::{Listener, Worker};
 use crate::support::{backend, manager, stored};
 
@@ -187,6 +187,30 @@ async fn in_a_batch_each_stands_for_itself() {
         created.as_slice(),
         [Ok(_), Err(Error::Invalid(_)), Ok(_)]
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_batch_nobody_overtakes_one_that_met_the_store_away() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    let parent = Client::of(&manager)
+        .create(&json!({"messageName": "a"}))
+        .await;
+    let first = CreateRequest::new("a");
+    // To know how deep it is, its parent has to be read.
+    let second = CreateRequest {
+        parent_id: Some(parent.to_string().parse().expect("a UUID")),
+        ..CreateRequest::new("a")
+    };
+    Faults::set(&faults.reads_fail, true);
+    let mut requests = vec![first.clone(), second, first.clone()];
+    requests.resize(1000, first);
+    let created = manager.create_many(&Caller::default(), requests).await;
+    assert_eq!(created.len(), 1000);
+    assert!(created[0].is_ok());
+    for untried in &created[1..] {
+        assert!(matches!(untried, Err(Error::Store(_))), "{untried:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,6 +148,35 @@ async fn leases_start_again_when_the_store_was_away() {
     maintenance.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_does_not_keep_others_from_being_looked_after() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let worker = Worker::new(&backend);
+    let time = backend.store.now().saturating_add(Duration::from_secs(60));
+    let mut running = Vec::new();
+    let mut waiting = Vec::new();
+    for _ in 0..10 {
+        let id = client.create(&json!({"messageName": "a"})).await;
+        worker.claim(id).await;
+        running.push(id);
+        let body = json!({"messageName": "a", "postponeUntil": time.to_string()});
+        waiting.push(client.create(&body).await);
+    }
+    let maintenance = Maintenance::start(&manager);
+    faults.unreadable.set(running[0]).expect("set once");
+    until("the others are taken over, and wake", || async {
+        let mut ready = true;
+        for id in running.iter().skip(1).chain(&waiting) {
+            ready &= client.status(*id).await == "WaitingForResources";
+        }
+        ready
+    })
+    .await;
+    maintenance.stop().await;
+}
+
 /// The same backend after its broker has lost everything.
 fn with_fresh_broker(backend: &Backend) -> Backend {
     Backend {

@@ -1,8 +1,8 @@
 //! A backend that fails on demand.
 
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +29,10 @@ pub(crate) struct Faults {
     pub(crate) publishes_fail: AtomicBool,
     /// The broker confirms everything, and keeps nothing.
     pub(crate) broker_forgets: AtomicBool,
+    /// The store takes operations, and shows none.
+    pub(crate) reads_fail: AtomicBool,
+    /// The record of this operation was written by a later release.
+    pub(crate) unreadable: OnceLock<OperationId>,
 }
 
 impl Faults {
@@ -52,6 +56,13 @@ pub(crate) fn faulty(inner: &Backend) -> (Backend, Arc<Faults>) {
     (backend, faults)
 }
 
+fn away() -> store::Error {
+    store::Error::Unavailable {
+        message: "switched off by the test".to_owned(),
+        source: None,
+    }
+}
+
 struct Faulty {
     inner: Backend,
     faults: Arc<Faults>,
@@ -68,10 +79,7 @@ impl Faulty {
 
     fn there(&self) -> store::Result<()> {
         if self.faults.store_is_away.load(Ordering::Relaxed) {
-            return Err(store::Error::Unavailable {
-                message: "switched off by the test".to_owned(),
-                source: None,
-            });
+            return Err(away());
         }
         Ok(())
     }
@@ -153,6 +161,22 @@ impl Store for Faulty {
     }
 
     async fn get(&self, ids: &[OperationId]) -> store::Result<Vec<Option<Operation>>> {
+        if self.faults.reads_fail.load(Ordering::Relaxed) {
+            return Err(away());
+        }
+        if self
+            .faults
+            .unreadable
+            .get()
+            .is_some_and(|id| ids.contains(id))
+        {
+            let later = drumline_protocol::codec::Error::Version {
+                what: "header",
+                found: 0xff,
+                expected: 1,
+            };
+            return Err(store::Error::Corrupt(later));
+        }
         self.store().await?.get(ids).await
     }
 

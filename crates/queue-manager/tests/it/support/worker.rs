@@ -87,11 +87,16 @@ impl Listener {
     }
 
     pub(crate) async fn of(backend: &Backend, source: Source) -> Self {
+        Self::with_prefetch(backend, source, 1000).await
+    }
+
+    /// One that leaves in the queue what it has not asked for.
+    pub(crate) async fn with_prefetch(backend: &Backend, source: Source, prefetch: u16) -> Self {
         let route = Route {
             queue: QueueName::default(),
             source,
         };
-        let prefetch = NonZeroU16::new(1000).expect("not zero");
+        let prefetch = NonZeroU16::new(prefetch).expect("not zero");
         let subscription = backend.broker.subscribe(&route, prefetch).await;
         Self {
             backend: backend.clone(),

@@ -1,0 +1,88 @@
+//! What an operation waits for, as the API shows it.
+
+use drumline_protocol::view::OperationView;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::manager::WaitingFor;
+
+/// One operation, and why it does not run or does not end.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explained {
+    #[serde(flatten)]
+    pub(crate) operation: OperationView,
+    pub(crate) waiting_for: Option<WaitingView>,
+}
+
+/// Why an operation does not run, or does not end, as of this moment.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitingView {
+    /// `time`, `person`, `stop`, `predecessor`, `worker`, `handler`, `broker`,
+    /// `slot` or `delivery`.
+    #[schema(example = "predecessor")]
+    reason: &'static str,
+    /// The same for people, with what can be done about it.
+    detail: String,
+    /// The operation that is in its way: an earlier one with its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uuid")]
+    operation_id: Option<String>,
+}
+
+impl From<WaitingFor> for WaitingView {
+    fn from(waiting: WaitingFor) -> Self {
+        let operation_id = match &waiting {
+            WaitingFor::Predecessor { id, .. } => Some(id.to_string()),
+            WaitingFor::Time(_)
+            | WaitingFor::Person
+            | WaitingFor::Stop
+            | WaitingFor::Worker { .. }
+            | WaitingFor::Handler { .. }
+            | WaitingFor::Broker { .. }
+            | WaitingFor::Slot { .. }
+            | WaitingFor::Delivery => None,
+        };
+        let (reason, detail) = match waiting {
+            WaitingFor::Time(until) => (
+                "time",
+                format!("it was put off until {until}; resume lets it go on now"),
+            ),
+            WaitingFor::Person => (
+                "person",
+                "it was paused, or its handler asked for a person (see `message`); it goes on when it is resumed".to_owned(),
+            ),
+            WaitingFor::Stop => (
+                "stop",
+                "its handler was asked to stop, and has not yet; if its worker is lost, another ends it after a lease".to_owned(),
+            ),
+            WaitingFor::Predecessor { id, status } => (
+                "predecessor",
+                format!("{id}, earlier and with the same dependency token, is {} ({}); look at that one", status.state().name(), status.name()),
+            ),
+            WaitingFor::Worker { queue } => (
+                "worker",
+                format!("no live worker serves the queue {queue}; start one"),
+            ),
+            WaitingFor::Handler { queue, message_name } => (
+                "handler",
+                format!("no live worker of the queue {queue} has a handler for {message_name:?}; start one"),
+            ),
+            WaitingFor::Broker { why } => ("broker", format!("the broker takes no messages: {why}")),
+            WaitingFor::Slot { slots } => (
+                "slot",
+                format!("all workers that have a handler for it are busy; they run {slots} operations at once"),
+            ),
+            WaitingFor::Delivery => (
+                "delivery",
+                "workers that have a handler for it have room; it is on its way to one, and offered again if it was lost".to_owned(),
+            ),
+        };
+        Self {
+            reason,
+            detail,
+            operation_id,
+        }
+    }
+}

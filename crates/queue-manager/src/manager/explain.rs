@@ -1,0 +1,170 @@
+//! Why an operation does not run, or does not end: what people ask at night.
+//!
+//! The answer is put together, when somebody asks, from what the store, the
+//! broker and the members say at this moment. It is for people: nothing is
+//! decided by it, and it may be out of date when it is read. It costs some
+//! round trips, and a look through the chain where there is one, so those who
+//! merely poll should not ask for it.
+
+use std::time::Duration;
+
+use drumline_backend::Role;
+use drumline_backend::store::Filter;
+use drumline_protocol::{Operation, OperationId, QueueName, State, Status, Timestamp};
+use tokio::time::Instant;
+
+use super::QueueManager;
+use super::read::Query;
+use crate::error::Result;
+
+/// How long a chain may be searched for its head. After that the earliest that
+/// was found is named: it is in the way too.
+const SEARCH: Duration = Duration::from_secs(2);
+/// How much newer than an operation the ids of those before it may look:
+/// managers make them, each by its own idea of the store's time.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// What keeps an operation from running, or from ending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// A time.
+    Time(Timestamp),
+    /// Somebody who resumes it.
+    Person,
+    /// The end of its handler, which was asked to stop.
+    Stop,
+    /// An earlier operation of its token.
+    Predecessor {
+        /// Which.
+        id: OperationId,
+        /// Where that one stands.
+        status: Status,
+    },
+    /// A worker that serves its queue: there is none.
+    Worker {
+        /// Which queue.
+        queue: QueueName,
+    },
+    /// A worker with a handler for it: none of those that serve its queue has one.
+    Handler {
+        /// Which queue.
+        queue: QueueName,
+        /// What for.
+        message_name: String,
+    },
+    /// The broker, which takes no messages.
+    Broker {
+        /// What it says.
+        why: String,
+    },
+    /// A free place: all workers that could run it are busy.
+    Slot {
+        /// How many places they have, all together.
+        slots: u64,
+    },
+    /// Its turn: there are workers with free places.
+    Delivery,
+}
+
+impl QueueManager {
+    /// What an operation waits for; `None` where it runs or is Completed.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn explain(&self, operation: &Operation) -> Result<Option<WaitingFor>> {
+        Ok(match operation.header.status {
+            Status::WaitingForResources => Some(self.why_not_claimed(operation).await?),
+            Status::Waiting => Some(
+                operation
+                    .header
+                    .postpone_until
+                    .map_or(WaitingFor::Person, WaitingFor::Time),
+            ),
+            Status::Pausing | Status::Canceling => Some(WaitingFor::Stop),
+            Status::InProgress | Status::Succeeded | Status::Failed | Status::Canceled => None,
+        })
+    }
+
+    async fn why_not_claimed(&self, operation: &Operation) -> Result<WaitingFor> {
+        if let Some(head) = self.predecessor(operation).await? {
+            return Ok(WaitingFor::Predecessor {
+                id: head.id,
+                status: head.header.status,
+            });
+        }
+        let queue = &operation.body.queue;
+        let message_name = &operation.body.message_name;
+        let members = self.backend().membership.members().await?;
+        let serves_queue = members.iter().any(|member| {
+            member.role == Role::Worker && !member.draining && member.queues.contains(queue)
+        });
+        if !serves_queue {
+            let queue = queue.clone();
+            return Ok(WaitingFor::Worker { queue });
+        }
+        let able: Vec<_> = members
+            .iter()
+            .filter(|member| member.serves(queue, message_name))
+            .collect();
+        if able.is_empty() {
+            return Ok(WaitingFor::Handler {
+                queue: queue.clone(),
+                message_name: message_name.clone(),
+            });
+        }
+        if let Err(error) = self.backend().broker.check() {
+            let why = error.to_string();
+            return Ok(WaitingFor::Broker { why });
+        }
+        if able
+            .iter()
+            .all(|worker| worker.running >= worker.concurrency)
+        {
+            let slots = able
+                .iter()
+                .map(|worker| u64::from(worker.concurrency))
+                .sum();
+            return Ok(WaitingFor::Slot { slots });
+        }
+        Ok(WaitingFor::Delivery)
+    }
+
+    /// The head of the chain, where the operation is not that itself.
+    async fn predecessor(&self, operation: &Operation) -> Result<Option<Operation>> {
+        let Some(chain) = operation.header.rules.chain else {
+            return Ok(None);
+        };
+        let end = Instant::now() + SEARCH;
+        // Of one millisecond, the ids are in no order.
+        let newest = operation.body.created_on.saturating_add(SLACK);
+        let newest = OperationId::new(newest, operation.id.partition(), [0xff; 16]);
+        let mut earliest: Option<Operation> = None;
+        // Only heads are Locked; and those are few, while Ready may be many.
+        for state in [State::Locked, State::Suspended, State::Ready] {
+            let mut query = Query {
+                filter: Filter {
+                    chain: Some(chain),
+                    state: Some(state),
+                    ..Filter::default()
+                },
+                cursor: Some(newest),
+                limit: self.options().limits.page,
+            };
+            loop {
+                let page = self.list(&query).await?;
+                let before = page.operations.into_iter().chain(earliest.take());
+                earliest = before
+                    .filter(|other| other.sequence < operation.sequence)
+                    .min_by_key(|other| other.sequence);
+                query.cursor = page.next;
+                if query.cursor.is_none() || Instant::now() >= end {
+                    break;
+                }
+            }
+            if state == State::Locked && earliest.is_some() {
+                break;
+            }
+        }
+        Ok(earliest)
+    }
+}
