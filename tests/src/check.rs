@@ -60,7 +60,9 @@ pub fn violations(journal: &[Entry], hurts: &[Hurt], finals: &[Final]) -> Vec<St
                 found.push(format!("token {token}: {second:?} after {first:?}"));
             }
             if second.fence <= first.fence {
-                found.push(format!("token {token}: the fence fell from {first:?} to {second:?}"));
+                found.push(format!(
+                    "token {token}: the fence fell from {first:?} to {second:?}"
+                ));
             }
         }
     }
@@ -69,7 +71,12 @@ pub fn violations(journal: &[Entry], hurts: &[Hurt], finals: &[Final]) -> Vec<St
         *seen.entry(&holding.id).or_default() += 1;
     }
     for operation in finals {
-        let Final { id, status, starts, reasons } = operation;
+        let Final {
+            id,
+            status,
+            starts,
+            reasons,
+        } = operation;
         if !matches!(status, 30..=32) {
             found.push(format!("{id} ended with status {status}"));
         }
@@ -78,7 +85,9 @@ pub fn violations(journal: &[Entry], hurts: &[Hurt], finals: &[Final]) -> Vec<St
             found.push(format!("{id} started {seen} times, counted {starts}"));
         }
         if *starts > 1 + reasons {
-            found.push(format!("{id} started {starts} times, but has {reasons} reasons"));
+            found.push(format!(
+                "{id} started {starts} times, but has {reasons} reasons"
+            ));
         }
         if *status == 30 && seen == 0 {
             found.push(format!("{id} succeeded without a start"));
@@ -110,13 +119,17 @@ fn holdings(journal: &[Entry], hurts: &[Hurt], found: &mut Vec<String>) -> Vec<(
             .map(|hurt| hurt.at_ns)
             .min();
         let written = ends.get(&(entry.id.as_str(), entry.fence)).copied();
-        let superseded = last_fence.get(entry.id.as_str()).is_some_and(|&last| last > entry.fence);
+        let superseded = last_fence
+            .get(entry.id.as_str())
+            .is_some_and(|&last| last > entry.fence);
         let end = match (written, hurt) {
             (Some(end), Some(hurt)) if superseded => end.min(hurt),
             (Some(end), _) => end,
             (None, Some(hurt)) => hurt,
             (None, None) => {
-                found.push(format!("{entry:?} has no end, and its process was not hurt"));
+                found.push(format!(
+                    "{entry:?} has no end, and its process was not hurt"
+                ));
                 continue;
             }
         };
@@ -137,21 +150,40 @@ mod tests {
     use super::*;
 
     fn line(event: Event, id: &str, index: usize, fence: u64, at_ns: u64) -> Entry {
-        Entry { event, id: id.to_owned(), token: 0, index, pid: 1, fence, at_ns }
+        Entry {
+            event,
+            id: id.to_owned(),
+            token: 0,
+            index,
+            pid: 1,
+            fence,
+            at_ns,
+        }
     }
 
     fn run(id: &str, index: usize, fence: u64, from: u64, to: u64) -> [Entry; 2] {
-        [line(Event::Start, id, index, fence, from), line(Event::End, id, index, fence, to)]
+        [
+            line(Event::Start, id, index, fence, from),
+            line(Event::End, id, index, fence, to),
+        ]
     }
 
     fn ended(id: &str, starts: u64, reasons: u64) -> Final {
-        Final { id: id.to_owned(), status: 30, starts, reasons }
+        Final {
+            id: id.to_owned(),
+            status: 30,
+            starts,
+            reasons,
+        }
     }
 
     #[test]
     fn a_clean_run_is_clean() {
         let journal = [run("a", 0, 1, 0, 5), run("b", 1, 2, 5, 9)].concat();
-        assert_eq!(violations(&journal, &[], &[ended("a", 1, 0), ended("b", 1, 0)]), [""; 0]);
+        assert_eq!(
+            violations(&journal, &[], &[ended("a", 1, 0), ended("b", 1, 0)]),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -168,16 +200,27 @@ mod tests {
         assert!(violations(&twice, &[], &[ended("a", 1, 0)])[0].contains("counted"));
         assert!(violations(&twice, &[], &[ended("a", 2, 0)])[0].contains("reasons"));
         assert!(violations(&[], &[], &[ended("a", 0, 0)])[0].contains("without a start"));
-        let stuck = Final { status: 0, ..ended("a", 0, 0) };
+        let stuck = Final {
+            status: 0,
+            ..ended("a", 0, 0)
+        };
         assert!(violations(&[], &[], &[stuck])[0].contains("status 0"));
     }
 
     #[test]
     fn a_killed_process_ends_its_holdings_when_it_was_killed() {
         let kill = Hurt { pid: 1, at_ns: 5 };
-        let after = [vec![line(Event::Start, "a", 0, 1, 0)], run("a", 0, 2, 6, 9).to_vec()].concat();
+        let after = [
+            vec![line(Event::Start, "a", 0, 1, 0)],
+            run("a", 0, 2, 6, 9).to_vec(),
+        ]
+        .concat();
         assert_eq!(violations(&after, &[kill], &[ended("a", 2, 1)]), [""; 0]);
-        let before = [vec![line(Event::Start, "a", 0, 1, 0)], run("a", 0, 2, 4, 9).to_vec()].concat();
+        let before = [
+            vec![line(Event::Start, "a", 0, 1, 0)],
+            run("a", 0, 2, 4, 9).to_vec(),
+        ]
+        .concat();
         assert!(violations(&before, &[kill], &[])[0].contains("overlaps"));
     }
 }

@@ -86,7 +86,10 @@ impl Process {
         let at_ns = now_ns();
         let pid = Pid::from_raw(i32::try_from(self.pid)?).context("not a process id")?;
         rustix::process::kill_process(pid, signal).context("signal a process")?;
-        Ok(Hurt { pid: self.pid, at_ns })
+        Ok(Hurt {
+            pid: self.pid,
+            at_ns,
+        })
     }
 
     /// Waits until it has ended.
@@ -123,7 +126,9 @@ impl Fleet {
     /// When something does not start in time; the logs are in the folder that
     /// the error names.
     pub async fn start(name: &str, size: Size) -> Result<Self> {
-        let folder = build_folder().join("fleets").join(format!("{name}-{}", std::process::id()));
+        let folder = build_folder()
+            .join("fleets")
+            .join(format!("{name}-{}", std::process::id()));
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
@@ -184,7 +189,10 @@ impl Fleet {
         let port = free_port()?;
         let mut command = self.command("drumline");
         command.args(["queue-manager", "--listen", &format!("127.0.0.1:{port}")]);
-        let process = Process::start(&mut command, &self.folder.join(format!("manager-{port}.log")))?;
+        let process = Process::start(
+            &mut command,
+            &self.folder.join(format!("manager-{port}.log")),
+        )?;
         self.managers.push(process);
         self.bases.push(format!("http://127.0.0.1:{port}"));
         Ok(())
@@ -199,7 +207,10 @@ impl Fleet {
             None => self.command("chaos-worker"),
             Some(file) => {
                 let mut command = self.command("drumline");
-                command.arg("worker").arg("--handlers").arg(examples().join(file));
+                command
+                    .arg("worker")
+                    .arg("--handlers")
+                    .arg(examples().join(file));
                 command
             }
         };
@@ -210,7 +221,9 @@ impl Fleet {
             .env("CHAOS_LEASE_MS", lease_ms.to_string())
             .env("DRUMLINE_CONCURRENCY", self.size.concurrency.to_string())
             .env("DRUMLINE_LEASE", format!("{lease_ms}ms"));
-        let log = self.folder.join(format!("worker-{}.log", self.workers.len()));
+        let log = self
+            .folder
+            .join(format!("worker-{}.log", self.workers.len()));
         self.workers.push(Process::start(&mut command, &log)?);
         Ok(())
     }
@@ -234,17 +247,26 @@ impl Fleet {
 
     async fn ready(&self, base: &str) -> Result<()> {
         let api = Api::new(base);
-        self.eventually("manager ready", async || api.read("/readyz").await.map(drop)).await
+        self.eventually("manager ready", async || {
+            api.read("/readyz").await.map(drop)
+        })
+        .await
     }
 
     /// Tries until it works, for half a minute.
-    async fn eventually(&self, what: &str, mut attempt: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    async fn eventually(
+        &self,
+        what: &str,
+        mut attempt: impl AsyncFnMut() -> Result<()>,
+    ) -> Result<()> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         loop {
             match attempt().await {
                 Ok(()) => return Ok(()),
                 Err(error) if tokio::time::Instant::now() > deadline => {
-                    return Err(error.context(format!("{what}; logs are in {}", self.folder.display())));
+                    return Err(
+                        error.context(format!("{what}; logs are in {}", self.folder.display()))
+                    );
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -259,7 +281,10 @@ impl Fleet {
             .env("DRUMLINE_REDIS_URL", self.redis.url())
             .env("DRUMLINE_AMQP_URL", self.rabbit.url())
             .env("DRUMLINE_PARTITIONS", self.size.partitions.to_string())
-            .env("DRUMLINE_SERVER", self.bases.first().map_or("", String::as_str))
+            .env(
+                "DRUMLINE_SERVER",
+                self.bases.first().map_or("", String::as_str),
+            )
             .env("PATH", search_path())
             .env_remove("DRUMLINE_CONFIG")
             .current_dir(&self.folder);
@@ -278,7 +303,10 @@ fn build_folder() -> PathBuf {
 }
 
 /// The programs of this build first, then the machine's.
-#[expect(clippy::disallowed_methods, reason = "extends the path of a child process")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "extends the path of a child process"
+)]
 fn search_path() -> OsString {
     let mut path = build_folder().into_os_string();
     path.push(":");

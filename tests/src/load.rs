@@ -53,7 +53,11 @@ async fn one_token(apis: Vec<Api>, token: usize, load: Load) -> Result<Disturbed
     let mut ids = Vec::new();
     for index in 0..load.per_token {
         let api = random.choice(&apis).context("a manager")?;
-        let retries = if load.disturbed && random.u8(0..20) == 0 { random.u64(1..3) } else { 0 };
+        let retries = if load.disturbed && random.u8(0..20) == 0 {
+            random.u64(1..3)
+        } else {
+            0
+        };
         let request = json!({
             "messageName": "Step",
             "name": format!("step {token}/{index}"),
@@ -151,7 +155,12 @@ async fn left(api: &Api) -> Result<u64> {
 ///
 /// # Errors
 /// When something does not come to rest, is lost, or breaks a promise.
-pub async fn settle(fleet: &Fleet, load: Load, disturbed: &Disturbed, hurts: &[Hurt]) -> Result<()> {
+pub async fn settle(
+    fleet: &Fleet,
+    load: Load,
+    disturbed: &Disturbed,
+    hurts: &[Hurt],
+) -> Result<()> {
     let operations = rest(fleet, Duration::from_secs(150)).await?;
     let finals: Vec<Final> = operations.iter().map(|o| last_word(o, disturbed)).collect();
     let count = |status| finals.iter().filter(|f| f.status == status).count();
@@ -165,7 +174,10 @@ pub async fn settle(fleet: &Fleet, load: Load, disturbed: &Disturbed, hurts: &[H
         journal.len(),
         hurts.len()
     );
-    ensure!(finals.len() == load.tokens * load.per_token, "lost or doubled: {summary}");
+    ensure!(
+        finals.len() == load.tokens * load.per_token,
+        "lost or doubled: {summary}"
+    );
     ensure!(count(31) == 0, "failed: {summary}");
     ensure!(
         !load.disturbed || (count(32) > 0 && disturbed.values().sum::<u64>() > 0),

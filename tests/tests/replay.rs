@@ -23,13 +23,18 @@ async fn replayed_histories_end_with_equal_trees_while_workers_are_killed() -> R
     command
         .arg(examples().join("git-replay/run.sh"))
         .arg(fleet.folder().join("replay"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        // Enough for a dozen kills; `make fleet-demo` replays more.
+        .env("COMMITS", "100");
     let mut replay = Process::start(&mut command, &log)?;
     let mut random = fastrand::Rng::with_seed(42);
     let deadline = Instant::now() + Duration::from_secs(240);
     let mut kills = 0;
     let status = loop {
-        if let Ok(status) = replay.ended(Duration::from_millis(random.u64(500..3000))).await {
+        if let Ok(status) = replay
+            .ended(Duration::from_millis(random.u64(1500..4000)))
+            .await
+        {
             break status;
         }
         ensure!(Instant::now() < deadline, "not done; see {}", log.display());

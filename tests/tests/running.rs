@@ -49,7 +49,10 @@ async fn until_status(api: &Api, id: &str, status: u64) -> Result<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_waits_holds_back_its_own_token_only() -> Result<()> {
     // One partition: every token is in the same lane.
-    let size = Size { partitions: 1, ..SMALL };
+    let size = Size {
+        partitions: 1,
+        ..SMALL
+    };
     let fleet = Fleet::start("heads", size).await?;
     let api = fleet.api(0);
     let mut held = Vec::new();
@@ -84,7 +87,10 @@ async fn a_head_that_waits_holds_back_its_own_token_only() -> Result<()> {
     until_status(&api, &paused, 10).await?;
     for id in &held {
         let waiting = api.read(&format!("/v1/operations/{id}")).await?;
-        ensure!(waiting["statusCode"] == 0 && waiting["startCount"] == 0, "{waiting}");
+        ensure!(
+            waiting["statusCode"] == 0 && waiting["startCount"] == 0,
+            "{waiting}"
+        );
     }
 
     // And each goes on when its head does.
@@ -116,7 +122,10 @@ async fn long_operation(length: Duration, size: Size) -> Result<()> {
     let ms = u64::try_from(length.as_millis())?;
     let id = create(&api, &step("long", ms)).await?;
     let done = api.wait(&id, length + Duration::from_secs(20)).await?;
-    ensure!(done["statusCode"] == 30 && done["startCount"] == 1, "{done}");
+    ensure!(
+        done["statusCode"] == 30 && done["startCount"] == 1,
+        "{done}"
+    );
     Ok(())
 }
 

@@ -59,12 +59,18 @@ async fn step(step: Step, context: Context, path: PathBuf) -> Result<(), Handler
         _why = context.stop_requested() => return Err(HandlerError::stopped()),
     }
     if context.operation().header.retry_count < step.retries {
-        return Err(HandlerError::new(ErrorCode::SERVER_BUSY, "as it was told to"));
+        return Err(HandlerError::new(
+            ErrorCode::SERVER_BUSY,
+            "as it was told to",
+        ));
     }
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test program is set up by its environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test program is set up by its environment"
+)]
 fn setting(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set"))
 }
@@ -85,7 +91,9 @@ async fn main() -> Result<()> {
     let backend = Backend {
         membership: Arc::new(RedisMembership::new(&store)),
         store,
-        broker: Arc::new(RabbitBroker::start(drumline_backend_rabbitmq::Options::new(url))),
+        broker: Arc::new(RabbitBroker::start(
+            drumline_backend_rabbitmq::Options::new(url),
+        )),
     };
     let url = setting("DRUMLINE_REDIS_URL")?;
     let leases = LeaseStore::connect(move || async move {
@@ -98,7 +106,9 @@ async fn main() -> Result<()> {
     });
     let path = PathBuf::from(setting("CHAOS_JOURNAL")?);
     let worker = Worker::builder()
-        .handler("Step", move |input, context| step(input, context, path.clone()))
+        .handler("Step", move |input, context| {
+            step(input, context, path.clone())
+        })
         .host(format!("chaos-{}", std::process::id()))
         .concurrency(setting("CHAOS_CONCURRENCY")?.parse()?)
         .lease(Duration::from_millis(setting("CHAOS_LEASE_MS")?.parse()?))
