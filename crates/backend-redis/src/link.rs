@@ -12,11 +12,12 @@
 //! A connection on which nothing at all was heard while a request timed out is
 //! taken for dead; one that is merely slow is kept.
 
+mod pledge;
 mod remedy;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use drumline_backend::store::{Error, Result};
@@ -30,6 +31,7 @@ use redis::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub(crate) use self::pledge::Pledge;
 use self::remedy::{Remedy, remedy};
 use crate::options::Options;
 use crate::scripts::SCRIPTS;
@@ -59,6 +61,7 @@ struct Inner {
     config: AsyncConnectionConfig,
     connect_timeout: Duration,
     patience: Duration,
+    pledge: Arc<OnceLock<Pledge>>,
     /// `heard` is counted from here.
     epoch: Instant,
     // Held for a moment, never across an await.
@@ -96,18 +99,31 @@ impl Link {
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout))
             .set_pipeline_buffer_size(WAITING);
-        let connection = connect(client.clone(), config.clone(), Duration::ZERO);
+        let pledge = Arc::default();
+        let connection = connect(
+            client.clone(),
+            config.clone(),
+            Arc::clone(&pledge),
+            Duration::ZERO,
+        );
         Ok(Self(Arc::new(Inner {
             client,
             config,
             connect_timeout: options.connect_timeout,
             patience: options.patience,
+            pledge,
             epoch: Instant::now(),
             slot: Mutex::new(Slot {
                 generation: 0,
                 connection,
             }),
         })))
+    }
+
+    /// What every server must hold that is connected to from now on. The first
+    /// pledge counts.
+    pub(crate) fn hold_to(&self, pledge: Pledge) {
+        self.0.pledge.get_or_init(|| pledge);
     }
 
     /// What a connection of another kind is made with.
@@ -214,7 +230,13 @@ impl Link {
         let mut slot = self.slot();
         if slot.generation == generation {
             slot.generation = generation.wrapping_add(1);
-            slot.connection = connect(self.0.client.clone(), self.0.config.clone(), pause);
+            let Inner {
+                client,
+                config,
+                pledge,
+                ..
+            } = &*self.0;
+            slot.connection = connect(client.clone(), config.clone(), Arc::clone(pledge), pause);
         }
     }
 
@@ -267,11 +289,13 @@ fn client(url: &str) -> RedisResult<Client> {
     Client::open(url.into_connection_info()?.set_tcp_settings(tcp))
 }
 
-/// One attempt to connect, for all who wait for it. The scripts are loaded
-/// before anybody uses the connection: the server may be a fresh one.
+/// One attempt to connect, for all who wait for it. The scripts are loaded and
+/// the pledge is redeemed before anybody uses the connection: the server may be
+/// a fresh one.
 fn connect(
     client: Client,
     config: AsyncConnectionConfig,
+    pledge: Arc<OnceLock<Pledge>>,
     pause: Duration,
 ) -> Shared<BoxFuture<'static, RedisResult<Live>>> {
     let attempt = async move {
@@ -285,6 +309,9 @@ fn connect(
                 .send_packed_commands(&load, 0, load.len())
                 .await?,
         )?;
+        if let Some(pledge) = pledge.get() {
+            pledge.redeem(&mut connection).await?;
+        }
         tracing::debug!("connected to Redis");
         Ok(Live {
             connection,

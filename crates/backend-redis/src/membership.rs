@@ -1,8 +1,8 @@
 //! Membership: a hash of what members say of themselves, and their last beats.
 //!
 //! Silence is judged by the server's clock, in the script. Nothing unsafe
-//! hangs on it, so a step of that clock may well show everybody as gone until
-//! their next beat.
+//! hangs on it, so a step of that clock, forward or back, may well show
+//! everybody as gone until their next beat.
 
 use async_trait::async_trait;
 use drumline_backend::membership::SILENCE;

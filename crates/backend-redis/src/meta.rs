@@ -1,10 +1,13 @@
 //! What a store is made with, once: its format and its partition count.
+//!
+//! The link holds every later server to it: two processes with different counts
+//! would put one token into two partitions, and its order would be lost.
 
 use drumline_backend::store::{Error, Result};
 use drumline_protocol::PartitionCount;
 
 use crate::keys;
-use crate::link::Link;
+use crate::link::{Link, Pledge};
 use crate::reply;
 
 /// The layout of keys, records and locks that this release reads and writes.
@@ -22,7 +25,8 @@ pub(crate) async fn settle(
     commands.cmd("GET").arg(&key);
     let answers = link.run("meta", &commands).await?;
     let found = answers.into_iter().nth(1).ok_or_else(reply::unexpected)?;
-    let count = read(&reply::text(found)?)?;
+    let value = reply::text(found)?;
+    let count = read(&value)?;
     if count != wanted {
         tracing::info!(
             stored = count.get(),
@@ -30,6 +34,7 @@ pub(crate) async fn settle(
             "the store keeps the partition count that it was made with"
         );
     }
+    link.hold_to(Pledge { key, value });
     Ok(count)
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_protocol::transition::{Effects, Transition};
 use drumline_protocol::{
-    Body, ChainKey, Fence, Header, Operation, OperationId, OperationType, Partition,
+    Body, ChainKey, CommitId, Fence, Header, Operation, OperationId, OperationType, Partition,
     PartitionCount, Report, State, Status, Timestamp,
 };
 use tokio::sync::broadcast;
@@ -108,6 +108,10 @@ pub struct Commit {
     pub id: OperationId,
     /// The version that the decision was made on.
     pub expected: u64,
+    /// The commit that wrote that version. A store that has lost its last
+    /// writes gives out version numbers twice, and a message may still carry a
+    /// header of the lost past.
+    pub after: CommitId,
     /// The state at that version.
     pub from: State,
     /// The header to write. Its `commit` is what a repetition recognises.
@@ -129,6 +133,7 @@ impl Commit {
         Self {
             id,
             expected: before.version,
+            after: before.commit,
             from: before.status.state(),
             header: transition.header.clone(),
             effects: transition.effects,
@@ -364,7 +369,8 @@ pub trait Store: Send + Sync + 'static {
     async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()>;
 
     /// Entries of the dispatch set of a partition that are older than `age`,
-    /// oldest first, with their operations.
+    /// oldest first, with their operations; fewer than `limit` where they are
+    /// large.
     ///
     /// # Errors
     /// When the store is away.

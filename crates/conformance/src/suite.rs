@@ -23,6 +23,7 @@ macro_rules! store_suite {
             commit {
                 a_commit_writes_its_header,
                 a_commit_on_an_old_version_is_told_the_current_header,
+                a_header_of_a_lost_past_is_told_the_current_one,
                 a_commit_of_an_unknown_operation_is_missing,
                 commits_of_a_batch_are_answered_in_order,
                 a_repeated_claim_is_answered_like_the_first,
@@ -58,6 +59,7 @@ macro_rules! store_suite {
                 a_reoffer_is_a_compare_and_set,
                 a_reoffer_of_what_has_moved_on_does_nothing,
                 a_delayed_reoffer_is_kept_from_the_relay,
+                a_delay_may_be_as_long_as_a_duration,
                 stamps_only_grow,
             }
             locks {
@@ -84,6 +86,7 @@ macro_rules! store_suite {
                 pages_cover_everything_once_newest_first,
                 nothing_lists_as_nothing,
                 a_cursor_is_stable_while_others_create,
+                a_listing_shows_each_once_while_they_change,
                 filters_select,
                 a_rare_one_is_found_behind_many_others,
                 a_listing_shows_whole_operations,

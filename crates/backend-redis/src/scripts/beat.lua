@@ -19,6 +19,8 @@ if ARGV[2] ~= '' then
     redis.call('HDEL', KEYS[1], unpack(silent))
   end
 end
-local alive = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. silent_since, '+inf', 'LIMIT', 0, 1000)
+-- A beat from the future is one from before the clock was set back.
+local latest = now + tonumber(ARGV[1])
+local alive = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. silent_since, latest, 'LIMIT', 0, 1000)
 if #alive == 0 then return {} end
 return redis.call('HMGET', KEYS[1], unpack(alive))

@@ -15,7 +15,8 @@
 --         8 record    w: the answer is to bring it
 --         9 report    w: write it
 --        10 the index to be in: a letter, or '-' for none
---       3 the version that is expected (8)
+--       3 the version that is expected (8) and the commit that wrote it (8):
+--         after a loss of the last writes, versions are given out twice
 --       4 the new version (8) and this commit (8)
 --       5 the header
 --       6 guard t: owner (16) and lease in ms (8) of the new lock
@@ -82,13 +83,12 @@ local function commit(at)
   local h, body, report
   if wanted == YES then h, body, report = parts(id) else h = call('HGET', key, 'h') end
   if not h then
-    if remove == REMOVE and call('GET', GRAVE .. id) == name:sub(9) then
-      return { 'D', 0, 0, NOTHING, NOTHING }
-    end
+    local grave = remove == REMOVE and call('GET', GRAVE .. id)
+    if grave and grave:sub(1, 8) == name:sub(9) then return { 'D', 0, 0, NOTHING, NOTHING } end
     return { 'M' }
   end
   if h:sub(9, 16) == name:sub(9) then return made(id, h, lock, chain, offer, wanted) end
-  if h:sub(1, 8) ~= expected then return { 'C', h } end
+  if h:sub(1, 16) ~= expected then return { 'C', h } end
 
   local held
   if guard == HOLDER or guard == WATCHED or lock == ASK then held = call('HGET', LOCKS, id) end
@@ -166,7 +166,7 @@ local function commit(at)
     call('ZREM', DUE, id)
     call('ZREM', DISPATCH, id)
     call('HDEL', LOCKS, id)
-    call('SET', GRAVE .. id, name:sub(9), 'EX', GRAVE_SECONDS)
+    call('SET', GRAVE .. id, name:sub(9) .. h:sub(17, 32), 'EX', GRAVE_SECONDS)
   else
     if was ~= is then
       if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
@@ -186,5 +186,7 @@ end
 
 local answers = {}
 for at = 2, #ARGV, ITEM do answers[#answers + 1] = commit(at) end
-if #ended > 0 then call('PUBLISH', ARGV[1], table.concat(ended)) end
+-- Best effort, and after the writes: a user without the right to publish must
+-- not be told that nothing was made.
+if #ended > 0 then redis.pcall('PUBLISH', ARGV[1], table.concat(ended)) end
 return answers

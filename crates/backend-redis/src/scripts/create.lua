@@ -25,6 +25,11 @@ local function create(at)
     end
     return { number(h:sub(25, 32)), tonumber(call('ZSCORE', DISPATCH, id) or 0) }
   end
+  -- Its first try may be so long ago that it has run and was removed since.
+  local grave = call('GET', GRAVE .. id)
+  if grave and grave:sub(9, 16) == start:sub(17, 24) then
+    return { number(grave:sub(17, 24)), 0 }
+  end
 
   local sequence = tick(most)
   local place = decimal(sequence)

@@ -8,7 +8,7 @@
 --       [5] the dispatch set          zset: stamp      -> id
 --       [6] the locks                 hash: id         -> lock
 --       [7] the tick                  number
---       [8] prefix of the gravestones + id             -> commit that removed it
+--       [8] prefix of the gravestones + id             -> gravestone
 --       All of one partition, hence of one slot.
 --
 -- A record is a hash: b = body, r = report (absent: empty), h = these fields of
@@ -21,6 +21,9 @@
 --
 -- A lock: 1 owner (16)   17 fence (8)   25 beat (8)   33 lease in ms (8)
 --        41 '1' where its holder is asked to stop, else '0'
+--
+-- A gravestone: 1 commit that removed it (8)   9 first commit (8)
+--              17 sequence (8). It expires; a repetition does not come later.
 --
 -- Every number that Lua computes with is below 2^53 (microseconds since 1970
 -- are below 2^51); what may be larger is compared as bytes.

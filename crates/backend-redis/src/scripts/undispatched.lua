@@ -3,17 +3,29 @@
 --
 -- KEYS  [1] the dispatch set: zset stamp -> id
 --       [2] prefix of the records
+--       [3] the tick
 -- ARGV  1 how old they are at least, in microseconds
---       2 how many at most
+--       2 how many at most; fewer where they are large: an answer that takes
+--         longer than the response timeout would never arrive
 -- Returns a list of {id, stamp, h, body, report or ''}
+local MOST_BYTES = 8 * 1024 * 1024
 local time = redis.call('TIME')
-local newest = time[1] * 1000000 + time[2] - tonumber(ARGV[1])
+local now = time[1] * 1000000 + time[2]
+local newest = now - tonumber(ARGV[1])
+-- A tick in the future shows that the clock was set back. Stamps tell no age
+-- then; rather all of them too early than any of them not for hours.
+local tick = tonumber(redis.call('GET', KEYS[3]) or 0)
+if tick > now + 1000000 then newest = '+inf' end
 local entries =
   redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', newest, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
-local found = {}
+local found, bytes = {}, 0
 for at = 1, #entries, 2 do
   local id = entries[at]
   local h, body, report = unpack(redis.call('HMGET', KEYS[2] .. id, 'h', 'b', 'r'))
-  if h then found[#found + 1] = { id, tonumber(entries[at + 1]), h, body, report or '' } end
+  if h then
+    found[#found + 1] = { id, tonumber(entries[at + 1]), h, body, report or '' }
+    bytes = bytes + #h + #body + #(report or '')
+    if bytes > MOST_BYTES then break end
+  end
 end
 return found

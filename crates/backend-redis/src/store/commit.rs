@@ -58,7 +58,7 @@ fn call<'a>(
         command
             .arg(commit.id.as_bytes().as_slice())
             .arg(plan::letters(commit).as_slice())
-            .arg(commit.expected.to_be_bytes().as_slice())
+            .arg(record::name(commit.expected, commit.after))
             .arg(record::name(header.version, header.commit))
             .arg(codec::encode(header)?)
             .arg(plan::guard(commit.guard));

@@ -13,6 +13,8 @@ use crate::scripts::SCRIPTS;
 
 /// Entries in one script.
 const MOST: usize = 500;
+/// A hundred years: with the time added, Lua can still count in it.
+const MOST_US: u64 = 100 * 365 * 24 * 3_600 * 1_000_000;
 
 impl RedisStore {
     pub(super) async fn take_out(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
@@ -37,9 +39,10 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(partition) else {
             return Ok(Vec::new());
         };
-        let mut command = SCRIPTS
-            .undispatched
-            .call(&[keys.dispatch(), keys.record_prefix()]);
+        let mut command =
+            SCRIPTS
+                .undispatched
+                .call(&[keys.dispatch(), keys.record_prefix(), keys.tick()]);
         command.arg(micros(age)).arg(limit);
         let mut entries = Vec::new();
         for entry in reply::array(self.link.run_one("undispatched", command).await?)? {
@@ -114,5 +117,5 @@ fn entry(bytes: &[u8; 24]) -> Option<(OperationId, Stamp)> {
 }
 
 fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(span.as_micros()).map_or(MOST_US, |us| us.min(MOST_US))
 }

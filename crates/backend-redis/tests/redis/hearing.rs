@@ -67,3 +67,29 @@ async fn it_is_heard_again_after_a_restart() {
     while receiver.try_recv().is_ok() {}
     heard(&there, &mut receiver).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_not_publish_can_complete_all_the_same() {
+    let server = RedisServer::start().await.expect("a Redis");
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER").arg("mute").arg("on").arg(">hush");
+    user.arg("~*").arg("+@all").arg("resetchannels");
+    let mut raw = common::raw(&server.url()).await;
+    user.exec_async(&mut raw).await.expect("a user");
+    let url = format!("redis://mute:hush@{}", server.address());
+    let store = common::connect(&common::options_on(&url)).await;
+    let ids = Ids::random();
+    let new = draft(&store, &ids, None);
+    create(&store, &new).await;
+    let mut receiver = store.completions();
+    let cancel = commit(
+        &store,
+        &ids,
+        new.id,
+        &new.header,
+        Event::Cancel,
+        Guard::Open,
+    );
+    make(&store, cancel).await;
+    assert_eq!(receiver.try_recv(), Ok(new.id));
+}

@@ -111,6 +111,40 @@ async fn a_create_is_answered_as_if_nothing_had_happened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_create_does_not_bring_back_what_was_run_and_deleted_meanwhile() {
+    let line = Line::new().await;
+    let new = draft(&line.near, &line.ids, Some("a token"));
+    let (id, first) = (new.id, new.header.clone());
+    let ask = |far: Arc<RedisStore>| async move { far.create(vec![new]).await };
+    let ids = Ids::random();
+    let done = async |near: &RedisStore| {
+        if near.get(&[id]).await.expect("get") == [None] {
+            return false;
+        }
+        let cancel = commit(near, &ids, id, &first, Event::Cancel, Guard::Open);
+        let cancelled = cancel.header.clone();
+        make(near, cancel).await;
+        let delete = commit(near, &ids, id, &cancelled, Event::Delete, Guard::Open);
+        make(near, delete).await;
+        true
+    };
+    let created = line.with_lost_answer(ask, done).await.expect("create");
+    assert!(
+        matches!(
+            created.as_slice(),
+            [Created::New {
+                sequence: 1..,
+                offer: None
+            }]
+        ),
+        "{created:?}"
+    );
+    assert_eq!(line.near.get(&[id]).await.expect("get"), [None]);
+    let counts = line.near.counts().await.expect("counts");
+    assert_eq!(counts, Default::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_whole_run_is_answered_as_if_nothing_had_happened() {
     let line = Line::new().await;
     let news: Vec<_> = (0..2)

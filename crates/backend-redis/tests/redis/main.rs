@@ -1,10 +1,12 @@
 //! The Redis store and membership against real servers.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+mod clock_set_back;
 mod common;
 mod conformance;
 mod fitness;
 mod hearing;
+mod large;
 mod lost_answers;
 mod memory;
 mod server_trouble;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drumline_backend::store::Error;
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
-use drumline_protocol::Partition;
+use drumline_protocol::{Partition, PartitionCount};
 use drumline_test_servers::RedisServer;
 use tokio::time::Instant;
 
@@ -79,6 +79,47 @@ async fn stamps_go_on_growing_when_the_data_is_lost() {
     server.wipe().expect("wipe");
     server.restart().await.expect("restart");
     assert!(store.stamp(Partition::new(0)).await.expect("stamp") > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_server_takes_the_partition_count_of_those_who_use_it() {
+    let server = server().await;
+    let few = Options {
+        partitions: PartitionCount::new(7).expect("between 1 and 4096"),
+        ..common::options_on(&server.url())
+    };
+    let many = Options {
+        partitions: PartitionCount::DEFAULT,
+        ..few.clone()
+    };
+    let store = common::connect(&few).await;
+    server.wipe().expect("wipe");
+    server.restart().await.expect("restart");
+    store.counts().await.expect("counts");
+    // Else one token would be in two partitions, and in no order.
+    let later = common::connect(&many).await;
+    assert_eq!(later.partitions(), few.partitions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_others_have_settled_otherwise_meanwhile_is_refused() {
+    let server = server().await;
+    let options = common::options_on(&server.url());
+    let store = common::connect(&options).await;
+    let mut raw = common::raw(&server.url()).await;
+    let mut set = redis::cmd("SET");
+    set.arg(format!("{}:{{meta}}", options.namespace))
+        .arg("format=1 partitions=7");
+    set.exec_async(&mut raw).await.expect("set");
+    // As a server that was replaced does.
+    let mut kill = redis::cmd("CLIENT");
+    kill.arg("KILL").arg("TYPE").arg("normal");
+    kill.exec_async(&mut raw).await.expect("kill");
+    let answer = store.counts().await;
+    let Err(Error::Unfit(why)) = answer else {
+        panic!("expected a refusal: {answer:?}");
+    };
+    assert!(why.contains("partitions"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -267,6 +267,17 @@ pub async fn a_delayed_reoffer_is_kept_from_the_relay(harness: &dyn StoreHarness
     scene.run(late.id).await;
 }
 
+/// The longest delay there is neither fails nor turns into none at all.
+pub async fn a_delay_may_be_as_long_as_a_duration(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let seen = fresh.offer.expect("offered");
+    let stamp = scene.store.reoffer(fresh.id, seen, Duration::MAX).await;
+    assert!(stamp.expect("reoffer").expect("nobody was faster") > seen);
+    assert_eq!(scene.entry(fresh.id).await, None);
+    scene.run(fresh.id).await;
+}
+
 /// Stamps only grow, whoever asks, and order offers and markers.
 pub async fn stamps_only_grow(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;

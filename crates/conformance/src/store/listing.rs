@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use drumline_backend::store::{Filter, Page};
+use drumline_backend::store::{Filter, Guard, Page};
 use drumline_protocol::{
     Event, OperationId, OperationType, Organization, Partition, State, Status, Timestamp,
 };
@@ -60,6 +60,40 @@ pub async fn a_cursor_is_stable_while_others_create(harness: &dyn StoreHarness) 
         found.extend(page.operations.iter().map(|one| one.id));
     }
     let newest_first: Vec<_> = expected.into_iter().rev().collect();
+    assert_eq!(found, newest_first);
+}
+
+/// What changes its state while somebody turns the pages is in the same index
+/// no more; it is listed all the same, once, and hides no other.
+pub async fn a_listing_shows_each_once_while_they_change(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut expected = BTreeSet::new();
+    for _ in 0..80 {
+        // All in one partition: its indexes are longer than what one look takes.
+        expected.insert(scene.create(independent()).await.id);
+    }
+    let newest_first: Vec<_> = expected.into_iter().rev().collect();
+    let mut found: Vec<OperationId> = Vec::new();
+    let mut before = None;
+    loop {
+        let page = list(&scene, &Filter::default(), before, 5).await;
+        found.extend(page.operations.iter().map(|one| one.id));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+        // On both sides of the cursor, a few more each time.
+        let turn = found.len() / 5;
+        for (number, id) in newest_first.iter().enumerate() {
+            match (number + turn) % 16 {
+                0 => drop(scene.event(*id, Event::Pause, Guard::Open).await),
+                1 => drop(scene.event(*id, Event::Cancel, Guard::Open).await),
+                2 => drop(scene.event(*id, Event::Resume, Guard::Open).await),
+                3 => drop(scene.try_claim(*id).await),
+                _ => {}
+            }
+        }
+    }
     assert_eq!(found, newest_first);
 }
 

@@ -1,0 +1,45 @@
+//! What a server must hold to be the one that we know, and is given if it is
+//! empty.
+//!
+//! A server may come back as another one: without its data, or moved to. The
+//! processes that go on using it must not find themselves on a store of another
+//! shape, nor let one be made behind their backs.
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisResult};
+
+/// One key and its value.
+#[derive(Debug)]
+pub(crate) struct Pledge {
+    /// The key.
+    pub(crate) key: String,
+    /// What it must hold.
+    pub(crate) value: String,
+}
+
+impl Pledge {
+    /// Looks at a server, and writes only what is not there: a full one must
+    /// still be of use.
+    pub(super) async fn redeem(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let mut get = redis::cmd("GET");
+        get.arg(&self.key);
+        let mut found: Option<String> = get.query_async(connection).await?;
+        if found.is_none() {
+            let mut set = redis::cmd("SET");
+            set.arg(&self.key).arg(&self.value).arg("NX");
+            set.exec_async(connection).await?;
+            found = get.query_async(connection).await?;
+        }
+        if found.as_deref() == Some(self.value.as_str()) {
+            return Ok(());
+        }
+        let found = found.unwrap_or_default();
+        // A kind that `remedy` takes for final.
+        Err((
+            ErrorKind::InvalidClientConfig,
+            "the store was made anew, and otherwise",
+            format!("{found:?} instead of {:?}", self.value),
+        )
+            .into())
+    }
+}

@@ -1,0 +1,76 @@
+//! Servers whose clock was set back: by a fail-over to another machine, or by a
+//! machine that started with a wrong one. What they wrote before lies in the
+//! future then, and nothing may have to wait until that has come.
+
+use std::time::Duration;
+
+use drumline_backend::{Ids, Member, Membership, Role, Store};
+use drumline_backend_redis::{RedisMembership, RedisStore};
+use drumline_protocol::{Partition, QueueName};
+
+use crate::common::{self, create, draft};
+
+/// By how much it was set back.
+const HOUR_MS: i64 = 3_600_000;
+
+/// The store's time in an hour.
+fn in_an_hour_ms(store: &RedisStore) -> i64 {
+    store.now().as_millis() + HOUR_MS
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_broker_has_confirmed_is_given_out_at_once() {
+    let options = common::options().await;
+    let store = common::connect(&options).await;
+    let partition = Partition::new(0);
+    let mut set = redis::cmd("SET");
+    set.arg(format!("{}:{{{partition}}}:tick", options.namespace))
+        .arg(in_an_hour_ms(&store) * 1_000);
+    let mut raw = common::raw(&options.url).await;
+    set.exec_async(&mut raw).await.expect("set");
+
+    let new = draft(&store, &Ids::random(), None);
+    let stamp = create(&store, &new).await;
+    let entries = store
+        .undispatched(partition, Duration::from_secs(5), 9)
+        .await;
+    let entries = entries.expect("undispatched").into_iter();
+    assert_eq!(
+        entries.map(|entry| Some(entry.stamp)).collect::<Vec<_>>(),
+        [stamp]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_has_not_beaten_since_is_not_alive() {
+    let options = common::options().await;
+    let store = common::connect(&options).await;
+    let membership = RedisMembership::new(&store);
+    let (dead, alive) = (member(), member());
+    membership.beat(&dead).await.expect("beat");
+    let mut set = redis::cmd("ZADD");
+    set.arg(format!("{}:{{m}}:beats", options.namespace))
+        .arg(in_an_hour_ms(&store))
+        .arg(dead.id.0.as_bytes().as_slice());
+    let mut raw = common::raw(&options.url).await;
+    set.exec_async(&mut raw).await.expect("zadd");
+    let living = membership.beat(&alive).await.expect("beat");
+    assert_eq!(living, [alive]);
+    // It was not dead after all.
+    let living = membership.beat(&dead).await.expect("beat");
+    assert_eq!(living.len(), 2);
+}
+
+fn member() -> Member {
+    Member {
+        id: Ids::random().member(),
+        role: Role::Worker,
+        host: "host:4711".to_owned(),
+        queues: vec![QueueName::default()],
+        messages: vec!["*".to_owned()],
+        concurrency: 16,
+        running: 0,
+        draining: false,
+        started_on_ms: 0,
+    }
+}

@@ -1,0 +1,60 @@
+//! Operations with large payloads: no answer may be so long that it does not
+//! arrive within the response timeout, or nobody would ever get it.
+
+use std::time::Duration;
+
+use drumline_backend::store::Created;
+use drumline_backend::{Ids, Store};
+use drumline_protocol::Partition;
+
+use crate::common::{self, draft};
+
+/// Too many for one answer.
+const BACKLOG: usize = 64;
+/// As many as a queue manager asks for at once.
+const AT_ONCE: usize = 256;
+const PAYLOAD_BYTES: usize = 1 << 20;
+/// What a line of 1 Gbit/s carries in a quarter of the response timeout.
+const MOST_BYTES: usize = 32 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_large_operations_is_given_out_in_pieces() {
+    let store = common::connect(&common::options().await).await;
+    let ids = Ids::random();
+    let mut stamps = Vec::new();
+    for _ in 0..BACKLOG / 16 {
+        let drafts: Vec<_> = (0..16)
+            .map(|_| {
+                let mut new = draft(&store, &ids, None);
+                new.body.data = Some("x".repeat(PAYLOAD_BYTES));
+                new
+            })
+            .collect();
+        for created in store.create(drafts).await.expect("create") {
+            let Created::New { offer, .. } = created else {
+                panic!("expected a new operation: {created:?}");
+            };
+            stamps.extend(offer);
+        }
+    }
+    let mut given = Vec::new();
+    while given.len() < stamps.len() {
+        let entries = store
+            .undispatched(Partition::new(0), Duration::ZERO, AT_ONCE)
+            .await
+            .expect("undispatched");
+        assert!(!entries.is_empty(), "there are more");
+        assert!(
+            entries.len() * PAYLOAD_BYTES <= MOST_BYTES,
+            "{}",
+            entries.len()
+        );
+        let confirmed: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.operation.id, entry.stamp))
+            .collect();
+        store.dispatched(&confirmed).await.expect("dispatched");
+        given.extend(entries.iter().map(|entry| entry.stamp));
+    }
+    assert_eq!(given, stamps);
+}
