@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use drumline_tests::fleet::{Fleet, Size};
 use drumline_tests::load::{Load, create, settle};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 const LOAD: Load = Load {
@@ -18,14 +19,15 @@ const LOAD: Load = Load {
 /// Creates the load, lets `fault` happen in the middle of it, and settles.
 async fn under_load(name: &str, fault: impl AsyncFnOnce(&mut Fleet) -> Result<()>) -> Result<()> {
     let mut fleet = Fleet::start(name, Size::default()).await?;
-    let creating = tokio::spawn(create(fleet.apis(), LOAD));
+    let mut creator = JoinSet::new();
+    creator.spawn(create(fleet.apis(), LOAD));
     // In the middle: operations are waiting, running, and being created.
     let api = fleet.api(0);
     while api.list("status=30").await?.len() < 100 {
         sleep(Duration::from_millis(50)).await;
     }
     fault(&mut fleet).await?;
-    let disturbed = creating.await??;
+    let disturbed = creator.join_next().await.context("a creator")???;
     settle(&fleet, LOAD, &disturbed, &[]).await
 }
 

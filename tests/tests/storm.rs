@@ -10,6 +10,7 @@ use drumline_tests::check::Hurt;
 use drumline_tests::fleet::{Fleet, Size};
 use drumline_tests::load::{Load, create, settle};
 use rustix::process::Signal;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 const STORM: Load = Load {
@@ -31,13 +32,14 @@ async fn order_and_single_execution_hold_while_workers_die() -> Result<()> {
     let mut fleet = Fleet::start("war", Size::default()).await?;
     let mut random = fastrand::Rng::with_seed(4711);
     let mut hurts = Vec::new();
-    let creating = tokio::spawn(create(fleet.apis(), STORM));
+    let mut creator = JoinSet::new();
+    let creating = creator.spawn(create(fleet.apis(), STORM));
     // At least twelve of each hundred workers' lives end badly, and it goes on
     // for as long as there is anything to create.
     while hurts.len() < 12 || !creating.is_finished() {
         hurt_one(&mut fleet, &mut random, &mut hurts).await?;
     }
-    let disturbed = creating.await??;
+    let disturbed = creator.join_next().await.context("a creator")???;
     settle(&fleet, STORM, &disturbed, &hurts).await
 }
 

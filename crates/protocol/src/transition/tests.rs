@@ -38,7 +38,7 @@ fn header(status: Status) -> Header {
         Status::WaitingForResources => {}
         Status::Waiting => header.postpone_until = Some(NOW),
         Status::InProgress | Status::Canceling => {
-            header.started_on = Some(Timestamp::from_millis(990_000))
+            header.started_on = Some(Timestamp::from_millis(990_000));
         }
         Status::Pausing => {
             header.started_on = Some(Timestamp::from_millis(990_000));
