@@ -13,9 +13,16 @@ folder=${1:?which folder may be filled?}
 shift
 mkdir -p "$folder"
 
+# Copies: somebody may commit to a repository while it is being replayed.
+repositories=()
+for repository in "$@"; do
+	original=$folder/originals/${#repositories[@]}/$(basename "$(realpath "$repository")")
+	git clone --quiet --bare "$repository" "$original"
+	repositories+=("$original")
+done
 mapfile -t samples < <(drumline-example-git-replay make-repositories --commits "${COMMITS:-200}" \
 	"$folder/samples")
-repositories=("$@" "${samples[@]}")
+repositories+=("${samples[@]}")
 drumline-example-git-replay operations --to "$folder/replicas" "${repositories[@]}" \
 	>"$folder/operations.jsonl"
 drumline submit --file "$folder/operations.jsonl" --wait --timeout 30m >"$folder/submitted"

@@ -5,7 +5,7 @@
 //! that happens to run on the machine. No containers.
 //!
 //! Nothing is left behind: dropping a server kills it and removes its files,
-//! and when the test process itself dies, by whatever signal, a [`sweeper`]
+//! and when the test process itself dies, by whatever signal, a `sweeper`
 //! that reads a pipe from it does the same.
 //!
 //! What it does not do: install the servers. Where the programs are missing,

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures_util::future::try_join_all;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{
@@ -28,7 +29,9 @@ use lapin::options::{
     ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm,
+};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -227,32 +230,33 @@ impl Feeder {
     }
 
     async fn publish(&self, ids: &[u64]) -> anyhow::Result<()> {
-        let mut confirms = Vec::with_capacity(ids.len());
-        for id in ids {
-            let mut payload = [0; MESSAGE];
-            payload[..8].copy_from_slice(&id.to_be_bytes());
-            let options = BasicPublishOptions {
-                mandatory: true,
-                immediate: false,
-            };
-            let properties = BasicProperties::default().with_delivery_mode(DELIVERY_MODE);
-            confirms.push(
-                self.channel
-                    .basic_publish(
-                        ShortString::default(),
-                        self.queue.clone(),
-                        options,
-                        &payload,
-                        properties,
-                    )
-                    .await?,
-            );
-        }
-        for confirm in confirms {
+        // All at once: to wait for each frame to be written would cost two
+        // changes of thread per message.
+        let published = try_join_all(ids.iter().map(|id| self.publish_one(*id))).await?;
+        for confirm in published {
             let confirmation = confirm.await?;
             ensure!(confirmation.is_ack(), "RabbitMQ refused a message");
         }
         Ok(())
+    }
+
+    async fn publish_one(&self, id: u64) -> lapin::Result<PublisherConfirm> {
+        let mut payload = [0; MESSAGE];
+        payload[..8].copy_from_slice(&id.to_be_bytes());
+        let options = BasicPublishOptions {
+            mandatory: true,
+            immediate: false,
+        };
+        let properties = BasicProperties::default().with_delivery_mode(DELIVERY_MODE);
+        self.channel
+            .basic_publish(
+                ShortString::default(),
+                self.queue.clone(),
+                options,
+                &payload,
+                properties,
+            )
+            .await
     }
 }
 
@@ -272,8 +276,9 @@ async fn work(
         }
         let ids = batch.iter().map(id).collect::<anyhow::Result<Vec<_>>>()?;
         scripts.claim(&mut redis, &ids).await?;
-        for delivery in &batch {
-            delivery.ack(BasicAckOptions::default()).await?;
+        // They came one after the other on this channel: one frame for all.
+        if let Some(last) = batch.last() {
+            last.ack(BasicAckOptions { multiple: true }).await?;
         }
         scripts.complete(&mut redis, &ids).await?;
         round.room.add_permits(batch.len());
