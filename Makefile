@@ -65,10 +65,14 @@ test: deps fmt-check architecture links lint doc check-crates deny tests doc-tes
 # Tests ask some dependencies for more features than the programs do. What is
 # compiled with --all-targets has them throughout, so that tests, the programs
 # that they start, and the demo share one build of each dependency.
+#
+# The settings of a fleet are taken out of the environment again: tests of the
+# settings would find them.
 .PHONY: tests
 tests: ## All tests but those in the documentation, with private servers around them
 	cargo build --locked --workspace --all-targets
-	drumline-test-servers -- cargo nextest run --locked --workspace
+	drumline-test-servers -- env -u DRUMLINE_REDIS_URL -u DRUMLINE_AMQP_URL \
+		cargo nextest run --locked --workspace
 
 .PHONY: doc-tests
 doc-tests: ## The examples in the documentation of the code

@@ -80,7 +80,7 @@ fn every_attribute_is_shown() {
         "createdOn": "2026-11-18T11:06:40.123Z", "modifiedOn": "2026-11-18T11:06:40.123Z",
         "startedOn": null, "completedOn": null, "executionTimeSpan": 0.0,
         "progress": {"percent": 40, "text": "half way"}, "result": [1, 2],
-        "retainJobHistory": true, "startCount": 0, "attempt": 0, "atMostOnce": false,
+        "retainJobHistory": true, "startCount": 0, "lostCount": 0, "attempt": 0, "atMostOnce": false,
         "retryPolicy": {
             "maxRetries": 10, "initialMs": 5000, "factor": 2, "maxMs": 3600000,
             "jitterPercent": 20, "exhausted": "fail", "maxLost": 5
