@@ -175,10 +175,13 @@ impl Broker for RabbitBroker {
         let deadline = Instant::now() + patience;
         let live = self.consuming.live(deadline).await?;
         let target = Target::Route(route.clone());
-        let counted = timeout_at(deadline, self.count(&live, &target)).await;
-        let counted =
-            counted.unwrap_or_else(|_elapsed| Err(silent("asking for a queue's length", patience)));
-        counted.inspect_err(|error| live.doubt_after(error))
+        match timeout_at(deadline, self.count(&live, &target)).await {
+            Ok(counted) => counted.inspect_err(|error| live.doubt_after(error)),
+            Err(_elapsed) => {
+                self.tasks.spawn(async move { live.answers().await });
+                Err(silent("asking for a queue's length", patience))
+            }
+        }
     }
 
     fn check(&self) -> Result<()> {

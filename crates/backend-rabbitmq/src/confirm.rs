@@ -1,25 +1,31 @@
-//! One batch on one confirm channel: publish all, then wait for all.
+//! One batch on one confirm channel: publish all, then wait for their confirms.
 //!
 //! Two habits of lapin are met here. Confirms are counted when a publish is
 //! first polled, so that two tasks that publish on one channel can swap them:
 //! a channel belongs to one batch at a time, and one task polls it. And a
 //! message that the broker returns is handed to whichever confirm resolves
 //! next, not to its own: so messages are numbered, returns are matched by the
-//! number, and no confirm counts until the batch is complete.
+//! number, and no confirm counts before the batch has come to rest.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use tokio::time::{Instant, timeout};
 
 use crate::topology::Target;
 
 /// AMQP's number for messages that are written to disk.
 const PERSISTENT: u8 = 2;
+
+/// How often it is looked for confirms behind one that does not come.
+const STEPS: u32 = 4;
 
 /// One message on its way.
 #[derive(Clone, Debug)]
@@ -41,57 +47,127 @@ pub(crate) enum Verdict {
     Unroutable,
 }
 
-/// Publishes a batch, each message to the queue of that name: the verdicts in
-/// order. The future must be awaited to its end before the channel is used
-/// again; where it is dropped, the channel is to be dropped too.
-///
-/// # Errors
-/// When the channel or the connection breaks; what became of the messages is
-/// open then.
-pub(crate) async fn publish(
-    channel: &Channel,
-    batch: &[(ShortString, &Outgoing)],
-) -> lapin::Result<Vec<Verdict>> {
-    let mut publishing = Vec::with_capacity(batch.len());
-    for (number, (queue, message)) in batch.iter().enumerate() {
-        let mut publish = Box::pin(channel.basic_publish(
-            ShortString::default(),
-            queue.clone(),
-            options(),
-            &message.payload,
-            properties(number, message.headers.as_ref()),
-        ));
-        // The first poll counts the confirm and queues the frames; all that is
-        // left then is to wait until they are written. Not waiting here is
-        // what puts the whole batch into few writes.
-        let first = poll_fn(|context| Poll::Ready(publish.as_mut().poll(context))).await;
-        publishing.push((first, publish));
+/// A batch that is published, and the confirms that are still out.
+pub(crate) struct Pending {
+    confirms: Vec<Option<PublisherConfirm>>,
+    verdicts: Vec<Option<Verdict>>,
+    returned: HashSet<usize>,
+}
+
+impl Pending {
+    /// Publishes a batch, each message to the queue of that name, and waits
+    /// until it is written. The channel must have no other batch under way,
+    /// and where the future is dropped, it is to be dropped too.
+    ///
+    /// # Errors
+    /// When the channel or the connection breaks; what became of the messages
+    /// is open then.
+    pub(crate) async fn publish(
+        channel: &Channel,
+        batch: &[(ShortString, &Outgoing)],
+    ) -> lapin::Result<Self> {
+        let mut publishing = Vec::with_capacity(batch.len());
+        for (number, (queue, message)) in batch.iter().enumerate() {
+            let mut publish = Box::pin(channel.basic_publish(
+                ShortString::default(),
+                queue.clone(),
+                options(),
+                &message.payload,
+                properties(number, message.headers.as_ref()),
+            ));
+            // The first poll counts the confirm and queues the frames; all that
+            // is left then is to wait until they are written. Not waiting here
+            // is what puts the whole batch into few writes.
+            let first = poll_fn(|context| Poll::Ready(publish.as_mut().poll(context))).await;
+            publishing.push((first, publish));
+        }
+        let mut confirms = Vec::with_capacity(batch.len());
+        for (first, publish) in publishing {
+            confirms.push(Some(match first {
+                Poll::Ready(published) => published?,
+                Poll::Pending => publish.await?,
+            }));
+        }
+        Ok(Self {
+            verdicts: vec![None; confirms.len()],
+            confirms,
+            returned: HashSet::new(),
+        })
     }
-    let mut confirms = Vec::with_capacity(batch.len());
-    for (first, publish) in publishing {
-        confirms.push(match first {
-            Poll::Ready(published) => published?,
-            Poll::Pending => publish.await?,
-        });
+
+    /// Waits for confirms: `true` when all have come, `false` when none has
+    /// come for `quiet`. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the channel or the connection breaks.
+    pub(crate) async fn settle(&mut self, quiet: Duration) -> lapin::Result<bool> {
+        let mut number = 0;
+        let mut heard = Instant::now();
+        while let Some(confirm) = self.confirms.get_mut(number) {
+            let Some(confirm) = confirm else {
+                number = number.saturating_add(1);
+                continue;
+            };
+            // In steps, to see when those behind it come.
+            match timeout(quiet / STEPS, confirm).await {
+                Ok(confirmation) => {
+                    self.note(number, confirmation?);
+                    heard = Instant::now();
+                }
+                Err(_elapsed) if self.sweep().await? => heard = Instant::now(),
+                Err(_elapsed) if heard.elapsed() >= quiet => return Ok(false),
+                Err(_elapsed) => {}
+            }
+        }
+        Ok(true)
     }
-    let mut verdicts = Vec::with_capacity(batch.len());
-    let mut returned = HashSet::new();
-    for confirm in confirms {
-        let (verdict, message) = match confirm.await? {
+
+    /// The verdicts, in order; `None` for those that are still out.
+    ///
+    /// They count when the batch is complete, or quiet: a message that the
+    /// broker returns is confirmed at once, so that by then no return can be
+    /// on its way.
+    pub(crate) fn verdicts(&self) -> Vec<Option<Verdict>> {
+        let verdicts = self.verdicts.iter().enumerate();
+        verdicts
+            .map(|(number, verdict)| match verdict {
+                Some(_) if self.returned.contains(&number) => Some(Verdict::Unroutable),
+                verdict => *verdict,
+            })
+            .collect()
+    }
+
+    /// Takes what has come: whether anything has.
+    async fn sweep(&mut self) -> lapin::Result<bool> {
+        let mut any = false;
+        for number in 0..self.confirms.len() {
+            let Some(Some(confirm)) = self.confirms.get_mut(number) else {
+                continue;
+            };
+            let polled = poll_fn(|context| Poll::Ready(confirm.poll_unpin(context))).await;
+            if let Poll::Ready(confirmation) = polled {
+                self.note(number, confirmation?);
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    fn note(&mut self, number: usize, confirmation: Confirmation) {
+        let (verdict, message) = match confirmation {
             Confirmation::Ack(message) => (Verdict::Taken, message),
             Confirmation::Nack(message) => (Verdict::Refused, message),
             // Cannot be: the channel confirms.
             Confirmation::NotRequested => (Verdict::Refused, None),
         };
-        verdicts.push(verdict);
-        returned.extend(message.as_ref().and_then(number_of));
-    }
-    for (number, verdict) in verdicts.iter_mut().enumerate() {
-        if returned.contains(&number) {
-            *verdict = Verdict::Unroutable;
+        self.returned.extend(message.as_ref().and_then(number_of));
+        if let Some(confirm) = self.confirms.get_mut(number) {
+            *confirm = None;
+        }
+        if let Some(noted) = self.verdicts.get_mut(number) {
+            *noted = Some(verdict);
         }
     }
-    Ok(verdicts)
 }
 
 /// Mandatory: the broker confirms what it cannot route, too, unless it must

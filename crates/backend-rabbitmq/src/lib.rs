@@ -23,11 +23,13 @@
 //! whole messages when the broker returns one: leave that target off.
 
 mod acker;
+mod answers;
 mod backoff;
 mod broker;
 mod confirm;
 mod dial;
 mod error;
+mod flight;
 mod greeting;
 mod ledger;
 mod link;
@@ -36,6 +38,7 @@ mod options;
 mod publisher;
 mod quarantine;
 mod subscription;
+mod suspects;
 mod topology;
 
 pub use broker::RabbitBroker;

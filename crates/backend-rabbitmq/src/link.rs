@@ -32,9 +32,9 @@ use crate::error::stopped;
 use crate::live::Live;
 use crate::options::Options;
 
-/// How often the connection's own state is looked at, besides its events: some
-/// ends of a connection have none.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the connection is looked at, besides its events: some ends of a
+/// connection have none, and new queues want their decoy soon.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long closing politely may take. Politeness only saves the broker a line
 /// in its log.
@@ -81,6 +81,11 @@ impl Link {
     /// The state as it changes.
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
         self.state.clone()
+    }
+
+    /// The state now.
+    pub(crate) fn state(&self) -> State {
+        self.state.borrow().clone()
     }
 
     /// Whether messages could be published now.
@@ -192,6 +197,9 @@ impl Keeper {
                     if !live.is_connected() {
                         return "it is closed".to_owned();
                     }
+                    if live.take_news() {
+                        self.tasks.spawn(decoy(Arc::clone(live)));
+                    }
                 }
                 event = events.next() => match event {
                     None => return "it has ended".to_owned(),
@@ -235,6 +243,13 @@ impl Keeper {
     }
 }
 
+/// See [`Live::decoy`].
+async fn decoy(live: Arc<Live>) {
+    if let Err(error) = live.decoy().await {
+        tracing::debug!(%error, "no decoy was made");
+    }
+}
+
 /// Closes politely, and then for good.
 async fn farewell(live: Arc<Live>) {
     if !live.is_doubted() {
@@ -244,13 +259,23 @@ async fn farewell(live: Arc<Live>) {
     live.end();
 }
 
-/// The error with its causes, in one line.
+/// What was tried and what came of it, with the causes, in one line.
 fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
+    let mut text = match error {
+        // Without the words that the port puts before it.
+        Error::Unavailable { message, .. } => message.clone(),
+        Error::Blocked { .. } | Error::Unroutable { .. } | Error::Refused | Error::Encode(_) => {
+            error.to_string()
+        }
+    };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        // Some errors say what their cause says.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text

@@ -5,18 +5,25 @@
 //! without its data is told again.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use drumline_backend::broker::{Error, Result};
 use futures_util::future::try_join_all;
 use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::dial::{Dialed, Socket};
 use crate::error::{failed, is_refusal};
 use crate::options::Options;
+use crate::suspects::Suspects;
 use crate::topology::{self, Target};
+
+/// How long a broker that is alive may take to open a channel, even a busy one.
+const PROOF: Duration = Duration::from_secs(2);
 
 /// See the module's text.
 #[derive(Debug)]
@@ -25,6 +32,9 @@ pub(crate) struct Live {
     socket: Socket,
     options: Arc<Options>,
     declared: Mutex<HashSet<Target>>,
+    news: AtomicBool,
+    /// Queues that do not answer.
+    pub(crate) suspects: Suspects,
     doubted: CancellationToken,
     ended: CancellationToken,
 }
@@ -36,6 +46,8 @@ impl Live {
             socket: dialed.socket,
             options,
             declared: Mutex::default(),
+            news: AtomicBool::new(false),
+            suspects: Suspects::default(),
             doubted: CancellationToken::new(),
             ended: CancellationToken::new(),
         }
@@ -57,44 +69,97 @@ impl Live {
         Ok(channel)
     }
 
-    /// Declares those queues that this connection has not declared yet.
+    /// Those that this connection has not declared yet.
+    pub(crate) fn undeclared<'a>(
+        &self,
+        targets: impl Iterator<Item = &'a Target>,
+    ) -> HashSet<Target> {
+        let declared = self.declared();
+        targets
+            .filter(|target| !declared.contains(target))
+            .cloned()
+            .collect()
+    }
+
+    /// Declares queues.
     ///
     /// # Errors
     /// When the broker refuses one: it exists with other arguments, or we may
     /// not. Others may be declared.
-    pub(crate) async fn declare(&self, targets: impl Iterator<Item = &Target>) -> Result<()> {
-        let unknown: HashSet<Target> = {
-            let declared = self.declared();
-            targets
-                .filter(|target| !declared.contains(target))
-                .cloned()
-                .collect()
-        };
-        if unknown.is_empty() {
+    pub(crate) async fn declare(&self, targets: &HashSet<Target>) -> Result<()> {
+        if targets.is_empty() {
             return Ok(());
         }
         // A refusal closes the channel, so that it must not be one with
         // anything else on it.
         let channel = self.channel().await?;
         try_join_all(
-            unknown
+            targets
                 .iter()
                 .map(|target| self.declare_on(&channel, target)),
         )
         .await?;
-        self.declared().extend(unknown);
+        self.declared().extend(targets.iter().cloned());
         close(&channel).await;
         Ok(())
     }
 
-    /// Declares a queue on a channel, known or not.
-    pub(crate) async fn declare_on(&self, channel: &Channel, target: &Target) -> Result<()> {
+    async fn declare_on(&self, channel: &Channel, target: &Target) -> Result<()> {
         let name = target.name(&self.options.namespace);
-        channel
+        let queue = channel
             .queue_declare(name.clone(), topology::declaration(), target.arguments())
             .await
             .map_err(|error| failed(&format!("declaring the queue {name}"), error))?;
+        if queue.message_count() == 0 && queue.consumer_count() == 0 {
+            self.news.store(true, Ordering::Relaxed);
+        }
         Ok(())
+    }
+
+    /// Whether queues were declared that may be new; asked once.
+    pub(crate) fn take_news(&self) -> bool {
+        self.news.swap(false, Ordering::Relaxed)
+    }
+
+    /// Creates a queue and deletes it.
+    ///
+    /// RabbitMQ keeps the name under which it files the log of the quorum queue
+    /// that was created last in memory for three seconds, or until the next is
+    /// created. If it is killed before, that queue is lost, for good and with
+    /// all that it has confirmed. Better that it is this one.
+    ///
+    /// # Errors
+    /// When the broker does not want it; nothing is worse than before then.
+    pub(crate) async fn decoy(&self) -> Result<()> {
+        let channel = self.channel().await?;
+        let (name, arguments) = topology::decoy(&self.options.namespace, fastrand::u8(..));
+        let made = async {
+            let options = topology::declaration();
+            channel
+                .queue_declare(name.clone(), options, arguments)
+                .await?;
+            channel.queue_delete(name, topology::deletion()).await
+        };
+        made.await
+            .map_err(|error| failed("making a decoy", error))?;
+        close(&channel).await;
+        Ok(())
+    }
+
+    /// Deletes a queue with all that is in it, and declares it anew.
+    ///
+    /// # Errors
+    /// When the broker does not want it.
+    pub(crate) async fn replace(&self, target: &Target) -> Result<()> {
+        let channel = self.channel().await?;
+        let name = target.name(&self.options.namespace);
+        self.forget(target);
+        channel
+            .queue_delete(name.clone(), topology::deletion())
+            .await
+            .map_err(|error| failed(&format!("deleting the queue {name}"), error))?;
+        close(&channel).await;
+        self.declare(&HashSet::from([target.clone()])).await
     }
 
     /// The broker says that there is no such queue: somebody has deleted it.
@@ -112,6 +177,21 @@ impl Live {
     pub(crate) fn doubt_after(&self, error: &Error) {
         if !is_refusal(error) {
             self.doubt();
+        }
+    }
+
+    /// Something was not answered: whether anything is. If not, the connection
+    /// is doubted; if so, it was the queue that has not answered.
+    pub(crate) async fn answers(&self) -> bool {
+        match timeout(PROOF, self.channel()).await {
+            Ok(Ok(channel)) => {
+                close(&channel).await;
+                true
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.doubt();
+                false
+            }
         }
     }
 

@@ -41,6 +41,11 @@ pub struct Options {
     /// The longest pause before connecting again. Default 3 s: under the
     /// patience of a caller, so that he profits from a broker that is back.
     pub reconnect_max: Duration,
+    /// When a queue that confirms nothing, while others do, is deleted and
+    /// declared anew. Nothing but hints is lost with it; the store offers those
+    /// again. Default 30 s. Less might take a slow queue for a lost one; more
+    /// leaves the tokens of a lost lane waiting.
+    pub replace_queue_after: Duration,
 }
 
 impl Options {
@@ -56,6 +61,7 @@ impl Options {
             heartbeat_seconds: NonZeroU16::MIN.saturating_add(9),
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(3),
+            replace_queue_after: Duration::from_secs(30),
         }
     }
 }

@@ -8,17 +8,19 @@
 //!                         └──────── connection lost: once more ────────┘
 //! ```
 //!
-//! A flight is one batch on one channel ([`confirm`]); there are a few at a
-//! time. While they are under way the requests behind them gather into the
-//! next batch, so that nothing waits for company and a burst is still sent in
-//! few writes.
+//! A [`Flight`] is one batch on one channel; there are a few at a time. While
+//! they are under way the requests behind them gather into the next batch, so
+//! that nothing waits for company and a burst is still sent in few writes.
 //!
-//! A flight that ends without an answer is flown again on the next connection,
+//! A flight that is lost with its connection is flown again on the next one,
 //! as long as somebody waits for it: a message may be published twice, which
-//! the claim sorts out. Whoever has waited too long gets his answer from
-//! [`Publisher::publish`] itself.
+//! the claim sorts out. A flight of which a part is not confirmed is answered
+//! for what it is, and the queues that are silent become
+//! [`suspects`](crate::suspects).
+//!
+//! Whoever has waited too long gets his answer from [`Publisher::publish`].
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +29,18 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use lapin::Channel;
-use lapin::types::ShortString;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::confirm::{self, Outgoing, Verdict};
-use crate::error::{failed, is_refusal, silent, stopped};
+use crate::answers::{answer, answer_each, for_each, no_answer, with_verdicts};
+use crate::confirm::{Outgoing, Verdict};
+use crate::error::{silent, stopped};
+use crate::flight::{Flight, Landed, Outcome, Request, messages};
 use crate::link::{Link, State};
 use crate::live::Live;
 use crate::options::{Namespace, Options};
+use crate::suspects::Overdue;
 use crate::topology::Target;
 
 /// Requests that may wait for the task. Over it, publishers wait in line.
@@ -50,21 +54,20 @@ const BATCH: usize = 1024;
 /// answer travels; with many, batches stay small and cost more.
 const FLIGHTS: usize = 4;
 
+/// How often a refused message is published again. A queue that somebody else
+/// is just creating refuses what comes before it has a leader.
+const REFUSALS: u8 = 5;
+
+/// The first pause before that; it doubles. Five of them are 1.5 s: an election
+/// takes milliseconds, or on a busy machine some hundreds of them.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
+
 /// A handle to the task; cheap to clone. The task ends when all are gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Publisher {
     requests: mpsc::Sender<Request>,
     link: Link,
     patience: Duration,
-}
-
-#[derive(Debug)]
-struct Request {
-    messages: Vec<Outgoing>,
-    answer: oneshot::Sender<Vec<Result<()>>>,
-    /// It shared a batch that was refused as a whole; now it flies alone, so
-    /// that we see whose fault that was.
-    alone: bool,
 }
 
 impl Publisher {
@@ -76,8 +79,10 @@ impl Publisher {
             flights: FuturesUnordered::new(),
             idle: Vec::new(),
             state: link.watch(),
+            tasks: tasks.clone(),
             namespace: options.namespace.clone(),
             patience: options.patience,
+            lost_after: options.replace_queue_after,
         };
         tasks.spawn(task.run());
         Self {
@@ -94,9 +99,47 @@ impl Publisher {
         if count == 0 {
             return Vec::new();
         }
-        // Whoever comes during an alarm need not queue for the answer.
-        if let Err(blocked @ Error::Blocked { .. }) = self.link.check() {
-            return for_each(count, blocked);
+        // Whoever comes during an alarm need not queue for the answer, nor
+        // whoever writes to a queue that is known to be silent.
+        match self.link.state() {
+            State::Down(_) => {}
+            State::Blocked(_, reason) => return for_each(count, Error::Blocked { reason }),
+            State::Up(live) if live.suspects.is_empty() => {}
+            State::Up(live) => {
+                let is_suspect = |message: &Outgoing| live.suspects.contains(&message.target);
+                if messages.iter().any(is_suspect) {
+                    return self.publish_some(messages, is_suspect).await;
+                }
+            }
+        }
+        self.publish_all(messages).await
+    }
+
+    /// Publishes all but those that `refused` picks.
+    async fn publish_some(
+        &self,
+        messages: Vec<Outgoing>,
+        refused: impl Fn(&Outgoing) -> bool,
+    ) -> Vec<Result<()>> {
+        let places: Vec<Option<Error>> = messages
+            .iter()
+            .map(|message| refused(message).then(|| no_answer(&message.target)))
+            .collect();
+        let rest = messages.into_iter().filter(|message| !refused(message));
+        let mut answers = self.publish_all(rest.collect()).await.into_iter();
+        places
+            .into_iter()
+            .map(|place| match place {
+                Some(error) => Err(error),
+                None => answers.next().unwrap_or(Err(Error::Refused)),
+            })
+            .collect()
+    }
+
+    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<()>> {
+        let count = messages.len();
+        if count == 0 {
+            return Vec::new();
         }
         let deadline = Instant::now() + self.patience;
         let (answer, answered) = oneshot::channel();
@@ -104,6 +147,7 @@ impl Publisher {
             messages,
             answer,
             alone: false,
+            refused: 0,
         };
         let asked = async {
             self.requests.send(request).await.ok()?;
@@ -128,25 +172,7 @@ impl Publisher {
     }
 }
 
-/// One error for each of so many messages.
-fn for_each(count: usize, error: Error) -> Vec<Result<()>> {
-    let again = |error: &Error| match error {
-        Error::Blocked { reason } => Error::Blocked {
-            reason: reason.clone(),
-        },
-        other @ (Error::Unavailable { .. }
-        | Error::Unroutable { .. }
-        | Error::Refused
-        | Error::Encode(_)) => Error::Unavailable {
-            message: other.to_string(),
-            source: None,
-        },
-    };
-    let mut answers: Vec<Result<()>> = (1..count).map(|_| Err(again(&error))).collect();
-    answers.push(Err(error));
-    answers
-}
-
+/// The task.
 struct Task {
     incoming: mpsc::Receiver<Request>,
     /// What flies next, in this order.
@@ -155,26 +181,10 @@ struct Task {
     /// Channels that wait for a batch, and the connections that they are of.
     idle: Vec<(Arc<Live>, Channel)>,
     state: watch::Receiver<State>,
+    tasks: TaskTracker,
     namespace: Namespace,
     patience: Duration,
-}
-
-/// A flight that has ended.
-struct Landed {
-    live: Arc<Live>,
-    requests: Vec<Request>,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    /// The broker has answered, and the channel can be used again.
-    Answered(Channel, Vec<Verdict>),
-    /// The connection is gone, or blocked.
-    Interrupted,
-    /// The broker does not want some of it, and has closed a channel.
-    Refused(Error),
-    /// The connection broke, or there was no answer in time.
-    Lost,
+    lost_after: Duration,
 }
 
 impl Task {
@@ -266,17 +276,46 @@ impl Task {
             outcome,
         } = landed;
         match outcome {
-            Outcome::Answered(channel, verdicts) => {
-                self.idle.push((Arc::clone(&live), channel));
-                let mut verdicts = verdicts.into_iter();
-                for request in requests {
-                    let answers = request
-                        .messages
-                        .iter()
-                        .map(|message| result(&live, message, verdicts.next()))
-                        .collect();
-                    answer(request, answers);
+            Outcome::Confirmed(channel, verdicts) => {
+                let requests = self.keep_refused(&live, requests, verdicts);
+                for (request, verdicts) in requests {
+                    answer_each(&live, request, verdicts);
                 }
+                self.idle.push((live, channel));
+            }
+            Outcome::Partly(channel, pending) => {
+                let verdicts = pending.verdicts();
+                let silent = verdicts.iter().zip(messages(&requests));
+                let silent = silent.filter(|(verdict, _)| verdict.is_none());
+                let silent: HashSet<Target> =
+                    silent.map(|(_, message)| message.target.clone()).collect();
+                let overdue = Overdue {
+                    live: Arc::clone(&live),
+                    channel,
+                    pending,
+                    targets: silent.into_iter().collect(),
+                    lost_after: self.lost_after,
+                };
+                // Before anybody is answered: he may come again at once.
+                overdue.watch(&self.tasks);
+                for (request, verdicts) in with_verdicts(requests, verdicts) {
+                    answer_each(&live, request, verdicts);
+                }
+            }
+            Outcome::Undeclared(silent) => {
+                let concerned = |request: &Request| {
+                    let mut messages = request.messages.iter();
+                    messages.any(|message| silent.contains(&message.target))
+                };
+                let (hit, spared): (Vec<Request>, Vec<Request>) =
+                    requests.into_iter().partition(concerned);
+                for request in hit {
+                    let target = request.messages.first().map(|message| &message.target);
+                    let error = target.map_or_else(stopped, no_answer);
+                    let count = request.messages.len();
+                    answer(request, for_each(count, error));
+                }
+                self.once_more(spared);
             }
             Outcome::Interrupted => self.once_more(requests),
             Outcome::Lost => {
@@ -300,102 +339,43 @@ impl Task {
         }
     }
 
+    /// Lets requests of which some was refused fly again, after a pause; gives
+    /// back the others.
+    fn keep_refused(
+        &mut self,
+        live: &Arc<Live>,
+        requests: Vec<Request>,
+        verdicts: Vec<Option<Verdict>>,
+    ) -> Vec<(Request, Vec<Option<Verdict>>)> {
+        let again = |(request, verdicts): &(Request, Vec<Option<Verdict>>)| {
+            request.refused < REFUSALS && verdicts.contains(&Some(Verdict::Refused))
+        };
+        let requests = with_verdicts(requests, verdicts).into_iter();
+        let (again, done): (Vec<_>, Vec<_>) = requests.partition(again);
+        let tried = again.iter().map(|(request, _)| request.refused).max();
+        if let Some(tried) = tried {
+            let requests = again.into_iter().map(|(request, _)| Request {
+                refused: request.refused.saturating_add(1),
+                ..request
+            });
+            let landed = Landed {
+                live: Arc::clone(live),
+                requests: requests.collect(),
+                outcome: Outcome::Interrupted,
+            };
+            let pause = REFUSAL_PAUSE.saturating_mul(1 << tried.min(REFUSALS));
+            self.flights.push(Box::pin(async move {
+                sleep(pause).await;
+                landed
+            }));
+        }
+        done
+    }
+
     /// Before everything else that waits, in the same order.
     fn once_more(&mut self, requests: Vec<Request>) {
         for request in requests.into_iter().rev() {
             self.waiting.push_front(request);
         }
     }
-}
-
-struct Flight {
-    live: Arc<Live>,
-    channel: Option<Channel>,
-    requests: Vec<Request>,
-    state: watch::Receiver<State>,
-    namespace: Namespace,
-    patience: Duration,
-}
-
-impl Flight {
-    async fn fly(self) -> Landed {
-        let Self {
-            live,
-            channel,
-            requests,
-            mut state,
-            namespace,
-            patience,
-        } = self;
-        let ours = Arc::clone(&live);
-        let other =
-            state.wait_for(|state| !matches!(state, State::Up(live) if Arc::ptr_eq(live, &ours)));
-        let batch = batch(&requests, &namespace);
-        let outcome = tokio::select! {
-            _ = other => Outcome::Interrupted,
-            answered = timeout(patience, send(&live, channel, &batch)) => match answered {
-                Ok(Ok((channel, verdicts))) => Outcome::Answered(channel, verdicts),
-                Ok(Err(error)) if is_refusal(&error) => Outcome::Refused(error),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "a batch is lost, and published again");
-                    Outcome::Lost
-                }
-                Err(_elapsed) => Outcome::Lost,
-            },
-        };
-        Landed {
-            live,
-            requests,
-            outcome,
-        }
-    }
-}
-
-/// The messages of all requests, in order, each with the name of its queue.
-fn batch<'a>(requests: &'a [Request], namespace: &Namespace) -> Vec<(ShortString, &'a Outgoing)> {
-    requests
-        .iter()
-        .flat_map(|request| &request.messages)
-        .map(|message| (message.target.name(namespace), message))
-        .collect()
-}
-
-async fn send(
-    live: &Live,
-    channel: Option<Channel>,
-    batch: &[(ShortString, &Outgoing)],
-) -> Result<(Channel, Vec<Verdict>)> {
-    live.declare(batch.iter().map(|(_, message)| &message.target))
-        .await?;
-    let channel = match channel {
-        Some(channel) if channel.status().connected() => channel,
-        Some(_) | None => live.confirm_channel().await?,
-    };
-    let verdicts = confirm::publish(&channel, batch)
-        .await
-        .map_err(|error| failed("publishing", error))?;
-    Ok((channel, verdicts))
-}
-
-/// What a verdict means to whoever published.
-fn result(live: &Live, message: &Outgoing, verdict: Option<Verdict>) -> Result<()> {
-    match (verdict, &message.target) {
-        (Some(Verdict::Taken), _) => Ok(()),
-        (Some(Verdict::Unroutable), target) => {
-            // The next publish declares it.
-            live.forget(target);
-            match target {
-                Target::Route(route) => Err(Error::Unroutable {
-                    route: route.clone(),
-                }),
-                Target::Quarantine => Err(Error::Refused),
-            }
-        }
-        (Some(Verdict::Refused) | None, _) => Err(Error::Refused),
-    }
-}
-
-/// Whoever asked may have gone away; that is their right.
-fn answer(request: Request, answers: Vec<Result<()>>) {
-    drop(request.answer.send(answers));
 }

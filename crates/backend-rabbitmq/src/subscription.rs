@@ -46,9 +46,14 @@ impl Subscriber<'_> {
         let patience = self.options.patience;
         let deadline = Instant::now() + patience;
         let live = self.link.live(deadline).await?;
-        let started = timeout_at(deadline, self.start(&live, target, prefetch)).await;
-        let started = started.unwrap_or_else(|_elapsed| Err(silent("subscribing", patience)));
-        started.inspect_err(|error| live.doubt_after(error))
+        match timeout_at(deadline, self.start(&live, target, prefetch)).await {
+            Ok(started) => started.inspect_err(|error| live.doubt_after(error)),
+            Err(_elapsed) => {
+                // One silent queue must not cost the other lanes their consumers.
+                self.tasks.spawn(async move { live.answers().await });
+                Err(silent("subscribing", patience))
+            }
+        }
     }
 
     async fn start(
@@ -58,9 +63,10 @@ impl Subscriber<'_> {
         prefetch: NonZeroU16,
     ) -> Result<Subscription> {
         let queue = target.name(&self.options.namespace);
+        live.declare(&live.undeclared(std::iter::once(target)))
+            .await?;
         // Of its own: closing it is what hands the queue over.
         let channel = live.channel().await?;
-        live.declare_on(&channel, target).await?;
         // Always: without it the broker sends the whole queue. Per consumer,
         // which is all that quorum queues know.
         let qos = BasicQosOptions { global: false };
@@ -77,6 +83,8 @@ impl Subscriber<'_> {
                 FieldTable::default(),
             )
             .await
+            // It may have been deleted since.
+            .inspect_err(|_| live.forget(target))
             .map_err(|error| failed(&format!("consuming {queue}"), error))?;
         let (settled, tags) = mpsc::unbounded_channel();
         let (close, closing) = oneshot::channel();

@@ -4,13 +4,14 @@
 //! {namespace}.work.{queue}               operations without a token
 //! {namespace}.lane.{queue}.{partition}   heads of the chains of a partition
 //! {namespace}.quarantine                 messages that nobody can read
+//! {namespace}.decoy.{0..255}             for a moment, when queues were created
 //! ```
 //!
 //! Everything goes through the default exchange, whose routing key is the name
 //! of a queue: no exchange of ours, and no binding that could be missing.
 
 use drumline_protocol::message::{Route, Source};
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::options::Namespace;
@@ -18,6 +19,9 @@ use crate::options::Namespace;
 /// What the quarantine keeps, newest first. Somebody who publishes garbage
 /// must not be able to fill the disk, and a few are enough to see what it is.
 const QUARANTINE_LENGTH: i64 = 10_000;
+
+/// When a decoy that was left behind is deleted.
+const DECOY_EXPIRES_MS: i64 = 60_000;
 
 /// One queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +93,29 @@ pub(crate) fn declaration() -> QueueDeclareOptions {
         auto_delete: false,
         nowait: false,
     }
+}
+
+/// Whatever is in it, and whoever consumes it.
+pub(crate) fn deletion() -> QueueDeleteOptions {
+    QueueDeleteOptions {
+        if_unused: false,
+        if_empty: false,
+        nowait: false,
+    }
+}
+
+/// A queue that is deleted again at once, and its arguments. Should it be left
+/// behind, it goes by itself. The names are few: RabbitMQ never forgets one.
+pub(crate) fn decoy(namespace: &Namespace, number: u8) -> (ShortString, FieldTable) {
+    let mut arguments = FieldTable::default();
+    set(&mut arguments, "x-queue-type", text("quorum"));
+    set(
+        &mut arguments,
+        "x-expires",
+        AMQPValue::LongLongInt(DECOY_EXPIRES_MS),
+    );
+    let namespace = namespace.as_str();
+    (format!("{namespace}.decoy.{number}").into(), arguments)
 }
 
 /// Only asks whether the queue is there.

@@ -200,6 +200,9 @@ impl RabbitServer {
             .env("RABBITMQ_NODE_PORT", self.port.to_string())
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            // Ours is there. A node would start another, at its start and every
+            // minute, which outlives us when it comes just as we end.
+            .env("ERL_AFLAGS", "-start_epmd false")
             .env("RABBITMQ_MNESIA_BASE", self.home.path("data"))
             .env("RABBITMQ_LOG_BASE", self.home.path("logs"))
             .env("RABBITMQ_LOGS", "-")

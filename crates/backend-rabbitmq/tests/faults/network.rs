@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use drumline_backend::Broker;
 use drumline_backend_rabbitmq::{AmqpUrl, Options, RabbitBroker, Warning};
 use drumline_test_servers::{Direction, TcpProxy, amqp_url};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::props::{
     connect, is_unavailable, message, next, number, options, publish, soon, subscribe, within, work,
@@ -29,6 +29,10 @@ async fn proxied() -> anyhow::Result<(TcpProxy, Options)> {
 #[tokio::test]
 async fn silence_is_noticed_by_publishers() -> anyhow::Result<()> {
     let (proxy, options) = proxied().await?;
+    let options = Options {
+        patience: Duration::from_secs(1),
+        ..options
+    };
     let broker = connect(&options).await;
     publish(&broker, &work(), 1).await?;
     for direction in [None, Some(Direction::ToClient), Some(Direction::ToServer)] {
@@ -76,7 +80,7 @@ async fn silence_ends_subscriptions_after_two_heartbeats() -> anyhow::Result<()>
 
 #[tokio::test]
 async fn cuts_cost_neither_messages_nor_failures() -> anyhow::Result<()> {
-    const EACH: u64 = 400;
+    const CUTS: usize = 5;
     let (proxy, options) = proxied().await?;
     let options = Options {
         patience: Duration::from_secs(20),
@@ -84,33 +88,44 @@ async fn cuts_cost_neither_messages_nor_failures() -> anyhow::Result<()> {
     };
     let broker = connect(&options).await;
     let done = AtomicBool::new(false);
+    let published = AtomicU64::new(0);
     let publishing = async {
-        for start in (0..EACH).step_by(5) {
+        while !done.load(Ordering::Relaxed) {
+            let start = published.load(Ordering::Relaxed);
             let messages = (start..start + 5).map(|n| message(&work(), n)).collect();
             for answer in broker.publish(messages).await {
                 answer.expect("it is published again on the next connection");
             }
+            published.fetch_add(5, Ordering::Relaxed);
+        }
+        // Something comes after the last cut, for the consumer to see the end.
+        let last = published.fetch_add(1, Ordering::Relaxed);
+        publish(&broker, &work(), last).await.expect("it is taken");
+    };
+    let cutting = async {
+        for _ in 0..CUTS {
+            let before = published.load(Ordering::Relaxed);
+            soon(async || {
+                let now = published.load(Ordering::Relaxed);
+                anyhow::ensure!(now > before + 20, "publishing goes on");
+                Ok(())
+            })
+            .await;
+            proxy.cut();
         }
         done.store(true, Ordering::Relaxed);
     };
-    let cutting = async {
-        while !done.load(Ordering::Relaxed) {
-            sleep(Duration::from_millis(40)).await;
-            proxy.cut();
-        }
-    };
     let consuming = async {
         let mut found = BTreeSet::new();
-        while found.len() < usize::try_from(EACH).expect("it fits") {
+        loop {
             let mut subscription = subscribe(&broker, &work()).await;
-            while let Ok(Some(delivery)) =
-                timeout(Duration::from_secs(5), subscription.next()).await
-            {
+            while let Some(delivery) = subscription.next().await {
                 found.insert(number(&delivery));
                 // A lost acknowledgement brings it again.
                 drop(delivery.receipt.acknowledge().await);
-                if found.len() == usize::try_from(EACH).expect("it fits") {
-                    break;
+                let all = published.load(Ordering::Relaxed);
+                if done.load(Ordering::Relaxed) && (0..all).all(|n| found.contains(&n)) {
+                    return;
                 }
             }
         }
@@ -123,8 +138,7 @@ async fn cuts_cost_neither_messages_nor_failures() -> anyhow::Result<()> {
 async fn a_broker_that_says_nothing_is_given_up_and_found_later() -> anyhow::Result<()> {
     let (proxy, options) = proxied().await?;
     let options = Options {
-        patience: Duration::from_secs(4),
-        connect_timeout: Duration::from_millis(200),
+        connect_timeout: Duration::from_millis(100),
         ..options
     };
     proxy.blackhole();
@@ -132,7 +146,7 @@ async fn a_broker_that_says_nothing_is_given_up_and_found_later() -> anyhow::Res
     assert!(broker.connected().await.is_err());
     assert!(broker.check().is_err());
     assert!(broker.backlog(&work()).await.is_err());
-    // Some twenty attempts later there is not a thread for each of them.
+    // Many attempts later there is not a thread for each of them.
     let threads = lapin_threads()?;
     assert!(threads <= 6, "{threads} threads");
     proxy.heal();

@@ -50,6 +50,11 @@ pub(crate) fn number(delivery: &Delivery) -> u64 {
 
 /// Defaults for a test: a fresh namespace, and less patience.
 pub(crate) fn options(url: &str) -> Options {
+    // What is told on the way is shown when the test fails.
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter("drumline=debug,warn,lapin=off")
+        .with_test_writer();
+    drop(logs.try_init());
     let namespace = format!("test-{:016x}", fastrand::u64(..));
     Options {
         namespace: namespace.parse().expect("a namespace"),

@@ -4,6 +4,7 @@
 use drumline_backend::Broker;
 use drumline_backend::broker::Error;
 use drumline_test_servers::amqp_url;
+use futures_util::future::join_all;
 use lapin::BasicProperties;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -129,6 +130,28 @@ async fn a_queue_that_is_declared_otherwise_hurts_its_own_messages_only() -> any
     let good = async || publish(&broker, &lane(1), 1).await.expect("it is taken");
     tokio::join!(bad(), good(), good(), bad(), good(), bad());
     broker.check()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishing_to_queues_that_others_just_create_succeeds() -> anyhow::Result<()> {
+    const BROKERS: usize = 4;
+    let options = options(&amqp_url().await?);
+    let mut brokers = Vec::new();
+    for _ in 0..BROKERS {
+        brokers.push(connect(&options).await);
+    }
+    for partition in 0..8 {
+        let publishing = brokers.iter().map(|broker| async move {
+            for number in 0..5 {
+                publish(broker, &lane(partition), number).await?;
+            }
+            anyhow::Ok(())
+        });
+        for published in join_all(publishing).await {
+            published?;
+        }
+    }
     Ok(())
 }
 

@@ -1,24 +1,48 @@
 //! RabbitMQ itself: killed, emptied, stopped, out of memory.
+//!
+//! A server takes some seconds to start, so that several stories share one,
+//! each under a namespace of its own.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use drumline_backend::Broker;
 use drumline_backend::broker::Error;
+use drumline_backend_rabbitmq::Options;
+use drumline_protocol::message::Route;
 use drumline_test_servers::RabbitServer;
-use tokio::time::{Instant, timeout};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::props::{
-    connect, is_unavailable, lane, message, next, number, options, publish, soon, subscribe,
-    within, work,
+    back_door, connect, is_unavailable, lane, message, next, number, options, publish, soon,
+    subscribe, within, work,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_confirmed_is_lost_when_the_server_is_killed() -> anyhow::Result<()> {
-    const PUBLISHERS: u64 = 4;
+async fn crashes_lose_nothing_that_was_confirmed() -> anyhow::Result<()> {
     let server = RabbitServer::start().await?;
+    nothing_confirmed_is_lost_when_the_server_is_killed(&server).await?;
+    a_crash_soon_after_queues_were_created_leaves_them_usable(&server).await?;
+    a_server_that_has_lost_everything_is_used_as_a_new_one(&server).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alarms_and_silence_are_told_in_bounded_time() -> anyhow::Result<()> {
+    let server = RabbitServer::start().await?;
+    a_memory_alarm_is_told_at_once_and_stops_publishing_only(&server).await?;
+    a_silent_queue_holds_up_nobody_else(&server).await?;
+    a_server_that_stands_still_is_told_in_bounded_time(&server).await
+}
+
+async fn nothing_confirmed_is_lost_when_the_server_is_killed(
+    server: &RabbitServer,
+) -> anyhow::Result<()> {
+    const PUBLISHERS: u64 = 4;
     let broker = connect(&options(&server.url())).await;
     let counter = AtomicU64::new(0);
     let confirmed = Mutex::new(BTreeSet::new());
@@ -34,24 +58,24 @@ async fn nothing_confirmed_is_lost_when_the_server_is_killed() -> anyhow::Result
             let answers = broker.publish(messages).await;
             for (n, answer) in numbers.zip(answers) {
                 match answer {
-                    Ok(()) => drop(confirmed.lock().unwrap().insert(n)),
+                    Ok(()) => drop(confirmed.lock().expect("not poisoned").insert(n)),
                     Err(_) => tokio::task::yield_now().await,
                 }
             }
         }
     };
-    let so_far = || confirmed.lock().unwrap().len();
+    let so_far = || confirmed.lock().expect("not poisoned").len();
     let killing = async {
-        for _ in 0..2 {
-            let before = so_far();
-            soon(async || {
-                anyhow::ensure!(so_far() > before + 500, "publishing goes on");
-                Ok(())
-            })
-            .await;
-            server.kill()?;
-            server.restart().await?;
-        }
+        // The queues have been there for longer than RabbitMQ takes to note it.
+        sleep(Duration::from_secs(1)).await;
+        let before = so_far();
+        soon(async || {
+            anyhow::ensure!(so_far() > before + 500, "publishing goes on");
+            Ok(())
+        })
+        .await;
+        server.kill()?;
+        server.restart().await?;
         let before = so_far();
         soon(async || {
             anyhow::ensure!(so_far() > before + 500, "publishing goes on");
@@ -70,22 +94,26 @@ async fn nothing_confirmed_is_lost_when_the_server_is_killed() -> anyhow::Result
     );
     killed?;
 
-    let mut missing = confirmed.into_inner()?;
-    for route in [work(), lane(1), lane(2)] {
+    let drain = async |route: Route| {
+        let mut found = BTreeSet::new();
         let mut subscription = subscribe(&broker, &route).await;
         // The rest of its queue, until nothing more comes.
         while let Ok(Some(delivery)) = timeout(Duration::from_secs(2), subscription.next()).await {
-            missing.remove(&number(&delivery));
-            delivery.receipt.acknowledge().await?;
+            found.insert(number(&delivery));
+            delivery.receipt.acknowledge().await.expect("it goes on");
         }
-    }
+        found
+    };
+    let (a, b, c) = tokio::join!(drain(work()), drain(lane(1)), drain(lane(2)));
+    let mut missing = confirmed.into_inner()?;
+    missing.retain(|n| ![&a, &b, &c].iter().any(|found| found.contains(n)));
     assert!(missing.is_empty(), "{} are lost", missing.len());
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_has_lost_everything_is_used_as_a_new_one() -> anyhow::Result<()> {
-    let server = RabbitServer::start().await?;
+async fn a_server_that_has_lost_everything_is_used_as_a_new_one(
+    server: &RabbitServer,
+) -> anyhow::Result<()> {
     let broker = connect(&options(&server.url())).await;
     publish(&broker, &work(), 1).await?;
     let mut subscription = subscribe(&broker, &work()).await;
@@ -109,9 +137,9 @@ async fn a_server_that_has_lost_everything_is_used_as_a_new_one() -> anyhow::Res
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_memory_alarm_is_told_at_once_and_stops_publishing_only() -> anyhow::Result<()> {
-    let server = RabbitServer::start().await?;
+async fn a_memory_alarm_is_told_at_once_and_stops_publishing_only(
+    server: &RabbitServer,
+) -> anyhow::Result<()> {
     let broker = connect(&options(&server.url())).await;
     publish(&broker, &work(), 1).await?;
     let watermark = async |fraction: &str| {
@@ -155,9 +183,9 @@ async fn a_memory_alarm_is_told_at_once_and_stops_publishing_only() -> anyhow::R
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stands_still_is_told_in_bounded_time() -> anyhow::Result<()> {
-    let server = RabbitServer::start().await?;
+async fn a_server_that_stands_still_is_told_in_bounded_time(
+    server: &RabbitServer,
+) -> anyhow::Result<()> {
     let options = options(&server.url());
     let broker = connect(&options).await;
     publish(&broker, &work(), 1).await?;
@@ -172,5 +200,80 @@ async fn a_server_that_stands_still_is_told_in_bounded_time() -> anyhow::Result<
     assert!(started.elapsed() < limit);
     server.cont()?;
     soon(async || Ok(publish(&broker, &work(), 3).await?)).await;
+    Ok(())
+}
+
+async fn a_silent_queue_holds_up_nobody_else(server: &RabbitServer) -> anyhow::Result<()> {
+    let options = options(&server.url());
+    let broker = connect(&options).await;
+    publish(&broker, &lane(0), 1).await?;
+    publish(&broker, &lane(1), 1).await?;
+    let queue = format!("%2F_{}.lane.default.0", options.namespace);
+    let process = async |what: &str| {
+        let call = format!("sys:{what}(whereis('{queue}')).");
+        server.rabbitmqctl(&["eval", &call]).await
+    };
+    process("suspend").await?;
+    let both = async || {
+        let messages = vec![message(&lane(0), 2), message(&lane(1), 2)];
+        let started = Instant::now();
+        let answers = broker.publish(messages).await;
+        assert!(is_unavailable(&answers[0]), "{answers:?}");
+        assert!(answers[1].is_ok(), "{answers:?}");
+        started.elapsed()
+    };
+    // The first waits to see; from then on it is known.
+    both().await;
+    for _ in 0..10 {
+        assert!(both().await < Duration::from_millis(500));
+    }
+    let started = Instant::now();
+    let prefetch = NonZeroU16::MIN;
+    assert!(broker.subscribe(&lane(0), prefetch).await.is_err());
+    assert!(started.elapsed() < options.patience + Duration::from_secs(3));
+    let mut other = subscribe(&broker, &lane(1)).await;
+    assert_eq!(number(&next(&mut *other).await), 1);
+    broker.check()?;
+
+    process("resume").await?;
+    soon(async || Ok(publish(&broker, &lane(0), 3).await?)).await;
+    Ok(())
+}
+
+async fn a_crash_soon_after_queues_were_created_leaves_them_usable(
+    server: &RabbitServer,
+) -> anyhow::Result<()> {
+    let ours = connect(&options(&server.url())).await;
+    publish(&ours, &work(), 1).await?;
+    // Time for the decoy that is made after it; RabbitMQ's own takes 3 s.
+    sleep(Duration::from_millis(700)).await;
+    let mut confirmed = subscribe(&ours, &work()).await;
+
+    // Without a decoy: RabbitMQ will not find the log of this one again, and
+    // nobody will be its leader.
+    let options = Options {
+        replace_queue_after: Duration::from_secs(2),
+        ..options(&server.url())
+    };
+    let (_connection, channel) = back_door(&server.url()).await?;
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString("quorum".into());
+    arguments.insert("x-queue-type".into(), quorum);
+    let name = format!("{}.work.default", options.namespace);
+    let durable = QueueDeclareOptions::durable();
+    channel
+        .queue_declare(name.into(), durable, arguments)
+        .await?;
+    server.kill()?;
+    server.restart().await?;
+
+    while confirmed.next().await.is_some() {}
+    let mut confirmed = subscribe(&ours, &work()).await;
+    assert_eq!(number(&next(&mut *confirmed).await), 1);
+
+    let broker = connect(&options).await;
+    soon(async || Ok(publish(&broker, &work(), 2).await?)).await;
+    let mut subscription = subscribe(&broker, &work()).await;
+    assert_eq!(number(&next(&mut *subscription).await), 2);
     Ok(())
 }
