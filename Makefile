@@ -74,6 +74,11 @@ tests: ## All tests but those in the documentation, with private servers around 
 	drumline-test-servers -- env -u DRUMLINE_REDIS_URL -u DRUMLINE_AMQP_URL \
 		cargo nextest run --locked --workspace
 
+.PHONY: soak
+soak: deps ## The tests that take minutes: an operation of five minutes with a lease of ten seconds
+	cargo build --locked --workspace --all-targets
+	cargo nextest run --locked --package drumline-tests --run-ignored only
+
 .PHONY: doc-tests
 doc-tests: ## The examples in the documentation of the code
 	cargo test --locked --quiet --workspace --doc
