@@ -34,8 +34,8 @@ async fn order_and_single_execution_hold_while_workers_die() -> Result<()> {
     let mut hurts = Vec::new();
     let mut creator = JoinSet::new();
     let creating = creator.spawn(create(fleet.apis(), STORM));
-    // At least twelve of each hundred workers' lives end badly, and it goes on
-    // for as long as there is anything to create.
+    // At least a dozen are hurt, and it goes on for as long as there is
+    // anything to create.
     while hurts.len() < 12 || !creating.is_finished() {
         hurt_one(&mut fleet, &mut random, &mut hurts).await?;
     }

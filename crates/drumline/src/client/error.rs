@@ -144,7 +144,7 @@ impl Problem {
         }
         let text = match self.status {
             404 => {
-                "look for it with `drumline list`; Completed operations are removed after a while"
+                "look for it with `drumline list`; a Completed operation that was deleted is gone"
             }
             413 => {
                 "put the large part elsewhere and send a reference, or raise --max-body of the queue manager"
