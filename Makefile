@@ -75,7 +75,7 @@ tests: ## All tests but those in the documentation, with private servers around 
 		cargo nextest run --locked --workspace
 
 .PHONY: soak
-soak: deps ## The tests that take minutes, and those of known defects
+soak: deps ## The tests that take minutes
 	cargo build --locked --workspace --all-targets
 	cargo nextest run --locked --package drumline-tests --run-ignored only
 

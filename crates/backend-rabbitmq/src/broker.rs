@@ -161,10 +161,10 @@ impl Broker for RabbitBroker {
         prefetch: NonZeroU16,
     ) -> Result<Box<dyn Subscription>> {
         let subscriber = Subscriber {
-            options: &self.options,
-            link: &self.consuming,
-            quarantine: &self.quarantine,
-            tasks: &self.tasks,
+            options: Arc::clone(&self.options),
+            link: self.consuming.clone(),
+            quarantine: self.quarantine.clone(),
+            tasks: self.tasks.clone(),
         };
         let target = Target::Route(route.clone());
         Ok(Box::new(subscriber.subscribe(&target, prefetch).await?))

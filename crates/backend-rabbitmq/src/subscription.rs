@@ -28,16 +28,16 @@ use crate::quarantine::Quarantine;
 use crate::topology::Target;
 
 /// What a subscription is made with.
-#[derive(Debug)]
-pub(crate) struct Subscriber<'a> {
-    pub(crate) options: &'a Options,
-    pub(crate) link: &'a Link,
-    pub(crate) quarantine: &'a Quarantine,
-    pub(crate) tasks: &'a TaskTracker,
+#[derive(Clone, Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) options: Arc<Options>,
+    pub(crate) link: Link,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) tasks: TaskTracker,
 }
 
-impl Subscriber<'_> {
-    /// Starts to consume.
+impl Subscriber {
+    /// Starts to consume. Dropping the future leaves no consumer behind.
     pub(crate) async fn subscribe(
         &self,
         target: &Target,
@@ -46,14 +46,40 @@ impl Subscriber<'_> {
         let patience = self.options.patience;
         let deadline = Instant::now() + patience;
         let live = self.link.live(deadline).await?;
-        match timeout_at(deadline, self.start(&live, target, prefetch)).await {
-            Ok(started) => started.inspect_err(|error| live.doubt_after(error)),
+        let started = self.start_in_background(&live, target, prefetch);
+        match timeout_at(deadline, started).await {
+            Ok(Ok(started)) => started.inspect_err(|error| live.doubt_after(error)),
+            Ok(Err(_ended)) => Err(silent("subscribing", patience)),
             Err(_elapsed) => {
                 // One silent queue must not cost the other lanes their consumers.
                 self.tasks.spawn(async move { live.answers().await });
                 Err(silent("subscribing", patience))
             }
         }
+    }
+
+    /// A task of its own, for a caller may go away while the broker is about
+    /// to answer: lapin keeps a consumer that nobody has waited for, and its
+    /// channel, for as long as the connection lives. It would be the active
+    /// consumer of its lane, take as many messages as its prefetch allows, and
+    /// give none to anybody. In a task somebody is there for every answer: one
+    /// that comes too late is a subscription that is dropped, hence closed.
+    fn start_in_background(
+        &self,
+        live: &Arc<Live>,
+        target: &Target,
+        prefetch: NonZeroU16,
+    ) -> oneshot::Receiver<Result<Subscription>> {
+        let (answer, answered) = oneshot::channel();
+        let (subscriber, live, target) = (self.clone(), Arc::clone(live), target.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                // With the connection go its channels and their consumers.
+                () = live.ended() => {}
+                started = subscriber.start(&live, &target, prefetch) => drop(answer.send(started)),
+            }
+        });
+        answered
     }
 
     async fn start(

@@ -1,6 +1,12 @@
 //! Queues that somebody has deleted or declared otherwise, and messages that
 //! somebody else has put into them.
 
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::num::NonZeroU16;
+use std::pin::pin;
+use std::task::Poll;
+
 use drumline_backend::Broker;
 use drumline_backend::broker::Error;
 use drumline_test_servers::amqp_url;
@@ -33,6 +39,32 @@ async fn a_queue_deleted_under_its_consumer_ends_the_subscription() -> anyhow::R
     let mut again = subscribe(&broker, &lane(0)).await;
     soon(async || Ok(publish(&broker, &lane(0), 7).await?)).await;
     assert_eq!(number(&next(&mut *again).await), 7);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_goes_away_early_leaves_no_consumer_behind() -> anyhow::Result<()> {
+    let options = options(&amqp_url().await?);
+    let broker = connect(&options).await;
+    let prefetch = NonZeroU16::new(4).expect("4 is not 0");
+    let route = lane(0);
+    // Declared once; from here on each subscribing waits at the same places.
+    subscribe(&broker, &route).await.close().await;
+    // Each time it is left at a later one of them.
+    let mut polls = 0;
+    while given_up_after(polls, broker.subscribe(&route, prefetch)).await {
+        polls += 1;
+    }
+    let mut subscription = subscribe(&broker, &route).await;
+    for sent in 0..20 {
+        publish(&broker, &route, sent).await?;
+    }
+    let mut missing: BTreeSet<_> = (0..20).collect();
+    while !missing.is_empty() {
+        let delivery = next(&mut *subscription).await;
+        missing.remove(&number(&delivery));
+        delivery.receipt.acknowledge().await?;
+    }
     Ok(())
 }
 
@@ -153,6 +185,22 @@ async fn publishing_to_queues_that_others_just_create_succeeds() -> anyhow::Resu
         }
     }
     Ok(())
+}
+
+/// Polls a future so many times and drops it: whether it was not done by then.
+async fn given_up_after(polls: usize, future: impl Future) -> bool {
+    let mut future = pin!(future);
+    let mut polled = 0;
+    poll_fn(|context| {
+        polled += 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(false),
+            // At once, while the broker's answer is still on its way.
+            Poll::Pending if polled > polls => Poll::Ready(true),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 fn namespace(options: &drumline_backend_rabbitmq::Options) -> String {
