@@ -11,6 +11,7 @@
 
 pub mod broker;
 pub mod clock;
+pub mod limiter;
 pub mod membership;
 mod roundtrip;
 pub mod state;
@@ -23,6 +24,7 @@ use drumline_protocol::PartitionCount;
 
 pub use broker::EmbeddedBroker;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use limiter::EmbeddedLimiter;
 pub use membership::EmbeddedMembership;
 pub use state::State;
 pub use store::EmbeddedStore;
@@ -40,6 +42,7 @@ pub fn backend_with_clock(partitions: PartitionCount, clock: Arc<dyn Clock>) -> 
     Backend {
         store: Arc::new(EmbeddedStore::new(partitions, Arc::clone(&clock))),
         broker: Arc::new(EmbeddedBroker::new()),
-        membership: Arc::new(EmbeddedMembership::new(clock)),
+        membership: Arc::new(EmbeddedMembership::new(Arc::clone(&clock))),
+        limiter: Arc::new(EmbeddedLimiter::new(clock)),
     }
 }

@@ -4,14 +4,18 @@
 //! equal calls on equal states give equal answers. That is what the model
 //! check stands on: it runs this code, not a copy of it.
 //!
-//! A verb touches one partition only, as it does on servers:
+//! A verb touches one partition only, as it does on servers, except for a
+//! transaction and for listings:
 //!
 //! ```text
 //! State ── partition ─┬─ records    id → header, body, report, sequence, last offer
 //!                     ├─ by_state   the ids in each state, for listings
-//!                     ├─ chains     key → its operations that are not Completed, in order
+//!                     ├─ chains     key → its operations that are not Completed, in order,
+//!                     │             and those that hold it
 //!                     ├─ locks      id → owner, fence, beat
 //!                     ├─ due        (time, id)
+//!                     ├─ ends       class → (stamp, id): what has ended, in that order
+//!                     ├─ notices    (time, id): whose end is to be told to somebody outside
 //!                     └─ dispatch   id → stamp: ought to be in the broker
 //! ```
 //!
@@ -22,11 +26,14 @@ mod commit;
 mod create;
 mod dispatch;
 mod due;
+mod ends;
 mod listing;
 mod locks;
 mod markers;
+mod notices;
 mod record;
 mod reservations;
+mod transact;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,8 +44,10 @@ use drumline_protocol::{Header, Operation, OperationId, Partition, PartitionCoun
 use self::chains::Chains;
 use self::dispatch::Dispatch;
 use self::due::Due;
+use self::ends::Ends;
 use self::locks::Locks;
 use self::markers::Markers;
+use self::notices::Notices;
 use self::record::Record;
 use self::reservations::Reservations;
 
@@ -52,6 +61,9 @@ pub struct State {
     partitions: BTreeMap<Partition, Contents>,
     reservations: Reservations,
     markers: Markers,
+    /// No partition will give out a smaller number: how far the order of the
+    /// ends was read.
+    floor: u64,
 }
 
 /// What one partition holds.
@@ -65,6 +77,8 @@ struct Contents {
     chains: Chains,
     locks: Locks,
     due: Due,
+    ends: Ends,
+    notices: Notices,
     dispatch: Dispatch,
 }
 
@@ -77,6 +91,7 @@ impl State {
             partitions: BTreeMap::new(),
             reservations: Reservations::default(),
             markers: Markers::default(),
+            floor: 0,
         }
     }
 
@@ -123,7 +138,12 @@ impl State {
     }
 
     fn contents_mut(&mut self, partition: Partition) -> &mut Contents {
-        self.partitions.entry(partition).or_default()
+        self.partitions
+            .entry(partition)
+            .or_insert_with(|| Contents {
+                tick: self.floor,
+                ..Contents::default()
+            })
     }
 
     fn record(&self, id: OperationId) -> Option<&Record> {

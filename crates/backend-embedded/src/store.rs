@@ -10,10 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::Ids;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Filter, Lock, NewOperation, Page, Promoted, Renewal,
-    Reservation, Result, Stamp, Store,
+    Commit, Committed, Counts, Created, Ended, Filter, Lock, NewOperation, Notice, Page, Promoted,
+    Renewal, Reservation, Result, Stamp, Store, Transacted, check_distinct,
 };
 use drumline_protocol::message::Marker;
+use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
 };
@@ -52,6 +53,29 @@ impl EmbeddedStore {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn tell(&self, id: OperationId) {
+        // An error says that nobody listens.
+        drop(self.completions.send(id));
+    }
+}
+
+/// An operation as it would come back from a server.
+fn written(new: NewOperation) -> Result<NewOperation> {
+    Ok(NewOperation {
+        id: new.id,
+        header: through_codec(&new.header)?,
+        body: through_codec(&new.body)?,
+    })
+}
+
+/// A commit with what it writes as it would come back from a server.
+fn written_commit(commit: Commit) -> Result<Commit> {
+    Ok(Commit {
+        header: through_codec(&commit.header)?,
+        report: commit.report.as_ref().map(through_codec).transpose()?,
+        ..commit
+    })
 }
 
 #[async_trait]
@@ -71,11 +95,7 @@ impl Store for EmbeddedStore {
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
         let mut answers = Vec::new();
         for new in operations {
-            let new = NewOperation {
-                id: new.id,
-                header: through_codec(&new.header)?,
-                body: through_codec(&new.body)?,
-            };
+            let new = written(new)?;
             answers.push(self.state().create(new, self.clock.now()));
         }
         Ok(answers)
@@ -84,20 +104,37 @@ impl Store for EmbeddedStore {
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
         let mut answers = Vec::new();
         for commit in commits {
-            let (id, notify) = (commit.id, commit.effects.notify);
-            let commit = Commit {
-                header: through_codec(&commit.header)?,
-                report: commit.report.as_ref().map(through_codec).transpose()?,
-                ..commit
-            };
+            let (id, ends) = (commit.id, commit.effects.end.is_some());
+            let commit = written_commit(commit)?;
             let answer = self.state().commit(commit, self.clock.now());
-            if notify && matches!(answer, Committed::Done(_)) {
-                // An error says that nobody listens.
-                drop(self.completions.send(id));
+            if ends && matches!(answer, Committed::Done(_)) {
+                self.tell(id);
             }
             answers.push(answer);
         }
         Ok(answers)
+    }
+
+    async fn transact(
+        &self,
+        creates: Vec<NewOperation>,
+        commits: Vec<Commit>,
+    ) -> Result<Transacted> {
+        check_distinct(&creates, &commits)?;
+        let creates = creates.into_iter().map(written).collect::<Result<_>>()?;
+        let ends = commits.iter().filter(|commit| commit.effects.end.is_some());
+        let ending: Vec<OperationId> = ends.map(|commit| commit.id).collect();
+        let commits = commits
+            .into_iter()
+            .map(written_commit)
+            .collect::<Result<_>>()?;
+        let answer = self.state().transact(creates, commits, self.clock.now());
+        if matches!(answer, Transacted::Done { .. }) {
+            for id in ending {
+                self.tell(id);
+            }
+        }
+        Ok(answer)
     }
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
@@ -140,6 +177,34 @@ impl Store for EmbeddedStore {
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
         Ok(self.state().due(partition, limit, self.clock.now()))
+    }
+
+    async fn ended(
+        &self,
+        partition: Partition,
+        class: EndClass,
+        until: Stamp,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Stamp)>> {
+        Ok(self.state().ended(partition, class, until, limit))
+    }
+
+    async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended> {
+        Ok(self.state().ended_since(after, limit))
+    }
+
+    async fn notices(&self, partition: Partition, limit: usize) -> Result<Vec<Notice>> {
+        Ok(self.state().notices(partition, limit, self.clock.now()))
+    }
+
+    async fn notice_done(&self, id: OperationId) -> Result<()> {
+        self.state().notice_done(id);
+        Ok(())
+    }
+
+    async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()> {
+        self.state().notice_later(id, delay, self.clock.now());
+        Ok(())
     }
 
     async fn offered(

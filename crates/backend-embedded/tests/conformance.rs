@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drumline_backend::{Backend, Broker, Membership, Store};
-use drumline_conformance::{BrokerHarness, MembershipHarness, StoreHarness};
+use drumline_backend::{Backend, Broker, Limiter, Membership, Store};
+use drumline_conformance::{BrokerHarness, LimiterHarness, MembershipHarness, StoreHarness};
 use drumline_protocol::PartitionCount;
 
 drumline_conformance::store_suite!(harness);
 drumline_conformance::broker_suite!(harness);
 drumline_conformance::membership_suite!(harness);
+drumline_conformance::limiter_suite!(harness);
 
 struct Embedded(Backend);
 
@@ -36,5 +37,12 @@ impl BrokerHarness for Embedded {
 impl MembershipHarness for Embedded {
     async fn connect(&self) -> Arc<dyn Membership> {
         Arc::clone(&self.0.membership)
+    }
+}
+
+#[async_trait]
+impl LimiterHarness for Embedded {
+    async fn connect(&self) -> Arc<dyn Limiter> {
+        Arc::clone(&self.0.limiter)
     }
 }

@@ -18,7 +18,7 @@ use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::transition::At;
 use drumline_protocol::{
     Body, ChainKey, DependencyToken, Event, Fence, Header, OperationId, OperationType,
-    Organization, Partition, QueueName, RetryPolicy, Rules, apply,
+    Organization, Partition, QueueName, RetryPolicy, Rules, TokenPolicy, apply,
 };
 use drumline_test_servers::RedisServer;
 use tokio::task::JoinSet;
@@ -136,6 +136,9 @@ impl Bench {
         let rules = Rules {
             operation_type: OperationType::DEFAULT,
             chain,
+            token_policy: TokenPolicy::Continue,
+            transient: false,
+            webhook: false,
             at_most_once: false,
             retry: RetryPolicy::default(),
         };
@@ -158,6 +161,7 @@ impl Bench {
                 owner: "bench".to_owned(),
                 created_on: now,
                 retain_job_history: true,
+                webhook_url: None,
                 trace: TraceContext::default(),
             },
         }

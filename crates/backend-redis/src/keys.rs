@@ -7,6 +7,7 @@
 //! The keys of the partitions are made once, when the store connects: a script
 //! is called with most of them, some ten thousand times a second.
 
+use drumline_protocol::transition::EndClass;
 use drumline_protocol::{OperationId, Partition, PartitionCount, State};
 
 use crate::record;
@@ -25,10 +26,12 @@ pub(crate) struct PartitionKeys {
     chain_prefix: String,
     index_prefix: String,
     grave_prefix: String,
+    ends_prefix: String,
     due: String,
     dispatch: String,
     locks: String,
     tick: String,
+    notices: String,
 }
 
 impl Keys {
@@ -55,8 +58,17 @@ impl Keys {
 
     /// String: what an idempotency key is reserved for; expires.
     pub(crate) fn reservation(&self, key: &[u8; 16]) -> String {
-        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}:{{{hex}}}:reservation", self.namespace)
+        format!("{}:{{{}}}:reservation", self.namespace, hex(key))
+    }
+
+    /// The prefix of everything.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What the keys of a limited subject begin with; all of them expire.
+    pub(crate) fn limited(namespace: &str, subject: &[u8; 16]) -> String {
+        format!("{namespace}:{{l:{}}}", hex(subject))
     }
 
     /// Channel: ids that are Completed, 16 bytes each, one or several.
@@ -73,6 +85,10 @@ impl Keys {
     pub(crate) fn beats(&self) -> String {
         format!("{}:{{m}}:beats", self.namespace)
     }
+}
+
+fn hex(bytes: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 
 /// String: the format and the partition count; written once.
@@ -93,15 +109,17 @@ impl PartitionKeys {
             chain_prefix: key("chain:"),
             index_prefix: key("index:"),
             grave_prefix: key("gone:"),
+            ends_prefix: key("ended:"),
             due: key("due"),
             dispatch: key("dispatch"),
             locks: key("locks"),
             tick: key("tick"),
+            notices: key("notices"),
         }
     }
 
     /// The keys that `prelude.lua` expects, in its order.
-    pub(crate) fn all(&self) -> [&str; 8] {
+    pub(crate) fn all(&self) -> [&str; 10] {
         [
             &self.record_prefix,
             &self.chain_prefix,
@@ -111,6 +129,8 @@ impl PartitionKeys {
             &self.locks,
             &self.tick,
             &self.grave_prefix,
+            &self.ends_prefix,
+            &self.notices,
         ]
     }
 
@@ -128,6 +148,22 @@ impl PartitionKeys {
     /// other than Locked, which are in [`Self::locks`].
     pub(crate) fn index(&self, state: State) -> String {
         format!("{}{}", self.index_prefix, char::from(record::index(state)))
+    }
+
+    /// Followed by the letter of a class, the key of its ends.
+    pub(crate) fn ends_prefix(&self) -> &str {
+        &self.ends_prefix
+    }
+
+    /// Sorted set: stamp of the end → id of a Completed operation.
+    pub(crate) fn ends(&self, class: EndClass) -> String {
+        format!("{}{}", self.ends_prefix, char::from(record::end(class)))
+    }
+
+    /// Sorted set: 256 × milliseconds + number of tries → id of an operation
+    /// whose end is to be told to somebody outside, next at that time.
+    pub(crate) fn notices(&self) -> &str {
+        &self.notices
     }
 
     /// Sorted set: milliseconds → id of a Suspended operation that wakes then.
@@ -167,6 +203,7 @@ mod tests {
         let mut found: Vec<Vec<u8>> = of.all().iter().map(|key| key.as_bytes().to_vec()).collect();
         found.push(of.record(id));
         found.push(of.index(State::Completed).into_bytes());
+        found.push(of.ends(EndClass::Succeeded).into_bytes());
         for key in found {
             assert!(key.starts_with(b"drumline:{17}:"), "{key:?}");
         }

@@ -1,4 +1,4 @@
-//! Drumline's store and membership on Redis.
+//! Drumline's store, membership and limiter on Redis.
 //!
 //! Redis decides: every change of an operation is one script on one partition,
 //! and a script knows effects (put into the dispatch set, leave the chain), not
@@ -13,13 +13,15 @@
 //! ```
 //!
 //! Every verb is harmless to repeat, and the link repeats it: a timeout is not
-//! a failure. What it does not do: speak to a Redis Cluster (the keys are ready
-//! for one, each script touches one slot; the client is not), or encrypt.
+//! a failure. What it does not do: encrypt, or speak to a Redis Cluster. The keys
+//! are nearly ready for one: each script touches one slot, except a transaction
+//! and the order of all ends, which would need all their partitions in one.
 
 mod clock;
 mod completions;
 mod facts;
 mod keys;
+mod limiter;
 mod link;
 mod membership;
 mod meta;
@@ -30,6 +32,7 @@ mod scripts;
 mod store;
 
 pub use facts::{Facts, inspect};
+pub use limiter::RedisLimiter;
 pub use membership::RedisMembership;
 pub use options::Options;
 pub use store::RedisStore;

@@ -11,7 +11,7 @@ use crate::link::{Link, Pledge};
 use crate::reply;
 
 /// The layout of keys, records and locks that this release reads and writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Writes down `wanted` in a store that is new; the count that holds.
 pub(crate) async fn settle(
@@ -76,9 +76,9 @@ mod tests {
         assert_eq!(read(&write(count)).unwrap(), count);
         for other in [
             "",
-            "format=2 partitions=7",
+            "format=1 partitions=7",
             "partitions=7",
-            "format=1 partitions=0",
+            "format=2 partitions=0",
         ] {
             assert!(matches!(read(other), Err(Error::Unfit(_))), "{other}");
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use drumline_backend::MemberId;
 use drumline_backend::store::{Lock, Result, Stamp};
+use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Body, ChainKey, CommitId, Fence, Header, Operation, OperationId, Report, State, codec,
 };
@@ -51,6 +52,15 @@ pub(crate) const fn index(state: State) -> u8 {
         State::Suspended => b'1',
         State::Locked => b'-',
         State::Completed => b'3',
+    }
+}
+
+/// The letter of the ends of a class.
+pub(crate) const fn end(class: EndClass) -> u8 {
+    match class {
+        EndClass::Succeeded => b's',
+        EndClass::Unsuccessful => b'u',
+        EndClass::Transient => b't',
     }
 }
 
@@ -128,6 +138,18 @@ pub(crate) fn read_ids(bytes: &[u8]) -> Vec<OperationId> {
     let (ids, _) = bytes.as_chunks::<16>();
     ids.iter()
         .filter_map(|id| OperationId::from_bytes(*id))
+        .collect()
+}
+
+/// The stamps and ids in a row of them, 24 bytes each.
+pub(crate) fn read_stamped_ids(bytes: &[u8]) -> Vec<(Stamp, OperationId)> {
+    let (entries, _) = bytes.as_chunks::<24>();
+    entries
+        .iter()
+        .filter_map(|entry| {
+            let id = OperationId::from_bytes(*entry.last_chunk::<16>()?)?;
+            Some((Stamp(number_at(entry, 0)?), id))
+        })
         .collect()
 }
 

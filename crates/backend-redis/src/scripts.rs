@@ -15,14 +15,21 @@ pub(crate) struct Scripts {
     pub(crate) create: Script,
     pub(crate) dispatched: Script,
     pub(crate) due: Script,
+    pub(crate) ended_since: Script,
+    pub(crate) enter: Script,
+    pub(crate) leave: Script,
     pub(crate) marker_returned: Script,
     pub(crate) newest: Script,
+    pub(crate) notice_later: Script,
+    pub(crate) notices: Script,
     pub(crate) offered: Script,
     pub(crate) renew: Script,
     pub(crate) reoffer: Script,
     pub(crate) report: Script,
     pub(crate) reserve: Script,
     pub(crate) stamp: Script,
+    pub(crate) transact: Script,
+    pub(crate) stay: Script,
     pub(crate) undispatched: Script,
 }
 
@@ -30,25 +37,36 @@ pub(crate) struct Scripts {
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(Scripts::new);
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const CREATING: &str = include_str!("scripts/creating.lua");
+const COMMITTING: &str = include_str!("scripts/committing.lua");
+const WINDOW: &str = include_str!("scripts/window.lua");
 
 impl Scripts {
     fn new() -> Self {
         let alone = |body: &str| Script::new(body);
-        let with_prelude = |body: &str| Script::new(&format!("{PRELUDE}\n{body}"));
+        let with_prelude = |parts: &[&str]| Script::new(&[&[PRELUDE], parts].concat().join("\n"));
+        let with_window = |body: &str| Script::new(&format!("{WINDOW}\n{body}"));
         Self {
             beat: alone(include_str!("scripts/beat.lua")),
-            commit: with_prelude(include_str!("scripts/commit.lua")),
-            create: with_prelude(include_str!("scripts/create.lua")),
+            commit: with_prelude(&[COMMITTING, include_str!("scripts/commit.lua")]),
+            create: with_prelude(&[CREATING, include_str!("scripts/create.lua")]),
             dispatched: alone(include_str!("scripts/dispatched.lua")),
             due: alone(include_str!("scripts/due.lua")),
+            ended_since: alone(include_str!("scripts/ended_since.lua")),
+            enter: with_window(include_str!("scripts/enter.lua")),
+            leave: with_window(include_str!("scripts/leave.lua")),
             marker_returned: alone(include_str!("scripts/marker_returned.lua")),
             newest: alone(include_str!("scripts/newest.lua")),
-            offered: with_prelude(include_str!("scripts/offered.lua")),
+            notice_later: alone(include_str!("scripts/notice_later.lua")),
+            notices: alone(include_str!("scripts/notices.lua")),
+            offered: with_prelude(&[include_str!("scripts/offered.lua")]),
             renew: alone(include_str!("scripts/renew.lua")),
-            reoffer: with_prelude(include_str!("scripts/reoffer.lua")),
+            reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),
             report: alone(include_str!("scripts/report.lua")),
             reserve: alone(include_str!("scripts/reserve.lua")),
             stamp: alone(include_str!("scripts/stamp.lua")),
+            transact: with_prelude(&[CREATING, COMMITTING, include_str!("scripts/transact.lua")]),
+            stay: with_window(include_str!("scripts/stay.lua")),
             undispatched: alone(include_str!("scripts/undispatched.lua")),
         }
     }
@@ -61,14 +79,21 @@ impl Scripts {
             create,
             dispatched,
             due,
+            ended_since,
+            enter,
+            leave,
             marker_returned,
             newest,
+            notice_later,
+            notices,
             offered,
             renew,
             reoffer,
             report,
             reserve,
             stamp,
+            transact,
+            stay,
             undispatched,
         } = self;
         let all = [
@@ -77,14 +102,21 @@ impl Scripts {
             create,
             dispatched,
             due,
+            ended_since,
+            enter,
+            leave,
             marker_returned,
             newest,
+            notice_later,
+            notices,
             offered,
             renew,
             reoffer,
             report,
             reserve,
             stamp,
+            transact,
+            stay,
             undispatched,
         ];
         let mut commands = redis::pipe();

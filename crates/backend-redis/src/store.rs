@@ -5,12 +5,15 @@ mod commit;
 mod create;
 mod dispatch;
 mod due;
+mod ends;
 mod listing;
 mod locks;
 mod markers;
+mod notices;
 mod plan;
 mod read;
 mod reservations;
+mod transact;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,10 +21,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Filter, Lock, NewOperation, Page, Promoted, Renewal,
-    Reservation, Result, Stamp,
+    Commit, Committed, Counts, Created, Ended, Filter, Lock, NewOperation, Notice, Page, Promoted,
+    Renewal, Reservation, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
+use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
 };
@@ -135,6 +139,14 @@ impl Store for RedisStore {
         self.commit_all(&commits).await
     }
 
+    async fn transact(
+        &self,
+        creates: Vec<NewOperation>,
+        commits: Vec<Commit>,
+    ) -> Result<Transacted> {
+        self.transact_all(&creates, &commits).await
+    }
+
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
         self.get_all(ids).await
     }
@@ -166,6 +178,32 @@ impl Store for RedisStore {
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
         self.due_now(partition, limit).await
+    }
+
+    async fn ended(
+        &self,
+        partition: Partition,
+        class: EndClass,
+        until: Stamp,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Stamp)>> {
+        self.ended_until(partition, class, until, limit).await
+    }
+
+    async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended> {
+        self.ended_after(after, limit).await
+    }
+
+    async fn notices(&self, partition: Partition, limit: usize) -> Result<Vec<Notice>> {
+        self.notices_now(partition, limit).await
+    }
+
+    async fn notice_done(&self, id: OperationId) -> Result<()> {
+        self.forget_notice(id).await
+    }
+
+    async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()> {
+        self.put_notice_off(id, delay).await
     }
 
     async fn offered(

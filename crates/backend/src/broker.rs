@@ -4,9 +4,20 @@
 //! but speed. What it must not do is claim to have a message that it has not.
 
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_protocol::message::{Message, Route};
+
+/// How long a consumer may keep a delivery before what it offers is claimed,
+/// dropped, or on its way through the broker once more. Workers keep to it
+/// while store and broker answer; a queue manager that wonders whether a
+/// message is lost waits for longer than this once all deliveries before a
+/// marker were made.
+///
+/// Longer, and lost messages are found later. Shorter, and a busy worker passes
+/// on what it would have had a slot for in a moment.
+pub const UNDECIDED_MAX: Duration = Duration::from_millis(2500);
 
 /// What can go wrong with a broker.
 #[derive(Debug, thiserror::Error)]

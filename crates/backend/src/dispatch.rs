@@ -88,6 +88,30 @@ impl Dispatcher {
         answered.await.unwrap_or(Err(Error::Stopped))
     }
 
+    /// [`Self::publish`] for many: all are on their way before the first answer
+    /// is waited for. The answers are in the order of the offers.
+    pub async fn publish_all(&self, offers: Vec<(Offer, Stamp)>) -> Vec<Result<(), Error>> {
+        let mut waiting = Vec::with_capacity(offers.len());
+        for (offer, stamp) in offers {
+            let (answer, answered) = oneshot::channel();
+            let request = Request {
+                offer,
+                stamp,
+                answer: Some(answer),
+            };
+            // When the task is gone, so is `answer`, and waiting for it fails.
+            if self.requests.send(request).await.is_err() {
+                tracing::debug!("an offer came after the end of the dispatcher");
+            }
+            waiting.push(answered);
+        }
+        let mut answers = Vec::with_capacity(waiting.len());
+        for answered in waiting {
+            answers.push(answered.await.unwrap_or(Err(Error::Stopped)));
+        }
+        answers
+    }
+
     /// Publishes an operation soon, without waiting. If there is no room now,
     /// the relay will do it.
     pub fn enqueue(&self, promoted: &Promoted) {

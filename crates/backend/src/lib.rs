@@ -1,5 +1,7 @@
 //! What Drumline needs from the world, as ports: a [`Store`] that decides, a
-//! [`Broker`] that delivers, a [`Membership`] that says who is alive.
+//! [`Broker`] that delivers, a [`Membership`] that says who is alive, a
+//! [`Limiter`] that says who asks for too much; and, where
+//! the broker's product can, an [`Intake`] for requests that come as messages.
 //!
 //! Services name these traits and never a product; adapters implement them and
 //! never name a service. What can be built on the ports alone stands here too,
@@ -11,6 +13,8 @@ pub mod broker;
 pub mod decide;
 pub mod dispatch;
 pub mod ids;
+pub mod intake;
+pub mod limiter;
 pub mod membership;
 pub mod rendezvous;
 pub mod store;
@@ -19,6 +23,8 @@ use std::sync::Arc;
 
 pub use broker::Broker;
 pub use ids::Ids;
+pub use intake::Intake;
+pub use limiter::Limiter;
 pub use membership::{Member, MemberId, Membership, Role};
 pub use store::Store;
 
@@ -31,6 +37,8 @@ pub struct Backend {
     pub broker: Arc<dyn Broker>,
     /// Knows who is alive.
     pub membership: Arc<dyn Membership>,
+    /// Counts who asks for how much.
+    pub limiter: Arc<dyn Limiter>,
 }
 
 impl std::fmt::Debug for Backend {

@@ -9,13 +9,14 @@
 //! All futures are cancel-safe in the sense that matters here: dropping one
 //! leaves it open whether the write was made, and repeating it is harmless.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_protocol::transition::{Effects, Transition};
+use drumline_protocol::transition::{Effects, EndClass, Transition};
 use drumline_protocol::{
-    Body, ChainKey, CommitId, Fence, Header, Operation, OperationId, OperationType, Partition,
-    PartitionCount, Report, State, Status, Timestamp,
+    Body, ChainKey, CommitId, Fence, Header, Operation, OperationId, OperationType, Organization,
+    Partition, PartitionCount, Report, State, Status, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -149,9 +150,10 @@ impl Commit {
 pub enum Committed {
     /// It is made (now, or by an earlier try of the same commit).
     Done(Box<Done>),
-    /// It required the head of the chain, and the operation is not: nothing is
-    /// written, but the operation is parked: its entry in the dispatch set is
-    /// withdrawn, and it will be offered when it becomes the head.
+    /// It required the head of the chain (a claim, or an end that is to hold
+    /// the chain), and the operation is not: nothing is written, but the
+    /// operation is parked: its entry in the dispatch set is withdrawn, and it
+    /// will be offered when it becomes the head.
     NotHead,
     /// Somebody was faster: this is the header now. Decide anew.
     Conflict(Box<Header>),
@@ -172,6 +174,68 @@ pub struct Done {
     pub offer: Option<Stamp>,
     /// The chain's new head, where this commit put it into the dispatch set.
     pub promoted: Option<Promoted>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Debug)]
+pub enum Transacted {
+    /// All of it is made (now, or by an earlier try of the same).
+    Done {
+        /// The creates, in the order given. [`Created::Exists`] refuses
+        /// nothing: another create has used the id, and this one wrote nothing.
+        created: Vec<Created>,
+        /// The commits, in the order given.
+        committed: Vec<Done>,
+    },
+    /// Nothing is written.
+    Refused {
+        /// Which commit stands against it: its place, from 0. The first, where
+        /// there are several.
+        commit: usize,
+        /// Why: anything but [`Committed::Done`].
+        answer: Committed,
+    },
+}
+
+/// Checks what every store asks of a transaction: that no operation is in it
+/// twice, because a commit is decided on what was there before.
+///
+/// # Errors
+/// [`Error::Unfit`] with the first operation that is.
+pub fn check_distinct(creates: &[NewOperation], commits: &[Commit]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    let creates = creates.iter().map(|new| new.id);
+    for id in creates.chain(commits.iter().map(|commit| commit.id)) {
+        if !seen.insert(id) {
+            return Err(Error::Unfit(format!("{id} is in one transaction twice")));
+        }
+    }
+    Ok(())
+}
+
+/// A stretch of the order in which operations have ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Those that ended within it, earliest first. What has been removed since
+    /// is not among them.
+    pub entries: Vec<(Stamp, OperationId)>,
+    /// Where it ends (inclusive): the next stretch starts after it.
+    pub until: Stamp,
+}
+
+/// A notice of an operation's end that is owed to somebody outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The operation that has ended.
+    pub id: OperationId,
+    /// How often it was tried before: 0 for the first try. Stops counting at
+    /// [`Self::MOST_ATTEMPTS`].
+    pub attempt: u32,
+}
+
+impl Notice {
+    /// Where the count of attempts stops.
+    pub const MOST_ATTEMPTS: u32 = 255;
 }
 
 /// The parts of an operation that a claim brings along.
@@ -239,8 +303,16 @@ pub struct Filter {
     pub chain: Option<ChainKey>,
     /// Created after this time.
     pub created_after: Option<Timestamp>,
+    /// Created before this time.
+    pub created_before: Option<Timestamp>,
+    /// Completed before this time.
+    pub completed_before: Option<Timestamp>,
     /// With this correlation id.
     pub correlation_id: Option<uuid::Uuid>,
+    /// Whether it holds its chain.
+    pub holding: Option<bool>,
+    /// Of this tenant.
+    pub organization: Option<Organization>,
 }
 
 impl Filter {
@@ -260,7 +332,23 @@ impl Filter {
                 .chain
                 .is_none_or(|chain| header.rules.chain == Some(chain))
             && self.created_after.is_none_or(|time| body.created_on > time)
+            && self
+                .created_before
+                .is_none_or(|time| body.created_on < time)
+            && self
+                .completed_before
+                .is_none_or(|time| header.completed_on.is_some_and(|end| end < time))
             && holds(self.correlation_id.as_ref(), &body.correlation_id)
+            && holds(self.holding.as_ref(), &header.holding)
+            && holds(self.organization.as_ref(), &body.organization)
+    }
+
+    /// The time before which a selected operation was created, where the filter
+    /// tells: what ended before a time was created before it, too.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        let both = [self.created_before, self.completed_before];
+        both.into_iter().flatten().min()
     }
 
     /// The states that a selected operation can be in.
@@ -271,6 +359,8 @@ impl Filter {
             .into_iter()
             .filter(|state| self.state.is_none_or(|wanted| wanted == *state))
             .filter(|state| by_status.is_none_or(|wanted| wanted == *state))
+            .filter(|state| self.holding != Some(true) || *state == State::Completed)
+            .filter(|state| self.completed_before.is_none() || *state == State::Completed)
             .collect()
     }
 }
@@ -336,6 +426,24 @@ pub trait Store: Send + Sync + 'static {
     /// When the store is away. Some may have been made; repeat the same commits.
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>>;
 
+    /// Creates operations and makes commits, of any partitions, all or nothing:
+    /// first everything is checked, on what was there before, then everything
+    /// is written, creates first. Each operation may be in it once.
+    ///
+    /// A repetition recognises its own first write as those of [`Self::create`]
+    /// and [`Self::commit`] do: as long as nobody has changed the operations
+    /// since. After that it is refused with the conflict, and its creates show
+    /// whether it was made.
+    ///
+    /// # Errors
+    /// When the store is away: it is open whether it was made; repeat the same.
+    /// [`Error::Unfit`] where an operation is in it twice.
+    async fn transact(
+        &self,
+        creates: Vec<NewOperation>,
+        commits: Vec<Commit>,
+    ) -> Result<Transacted>;
+
     /// Reads operations; `None` for those that are not there.
     ///
     /// # Errors
@@ -386,6 +494,50 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store is away.
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>>;
+
+    /// Completed operations of a class that ended at or before `until`, with
+    /// the stamps of their ends, earliest first: what retention removes.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn ended(
+        &self,
+        partition: Partition,
+        class: EndClass,
+        until: Stamp,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Stamp)>>;
+
+    /// What ended after `after`, of all partitions and classes, in the order
+    /// of the ends. Everything that ended up to [`Ended::until`] is in it (or
+    /// was removed since), and no end will be put before it later: whoever
+    /// goes on from there misses nothing. About `limit` at most; those with
+    /// equal stamps come together.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended>;
+
+    /// Notices of a partition whose time has come, by the store's clock,
+    /// earliest first. They stay until they are done.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn notices(&self, partition: Partition, limit: usize) -> Result<Vec<Notice>>;
+
+    /// A notice has arrived, or is given up: it is owed no more.
+    ///
+    /// # Errors
+    /// When the store is away: it will be sent again.
+    async fn notice_done(&self, id: OperationId) -> Result<()>;
+
+    /// A notice did not arrive: it is tried again after `delay`, and its
+    /// attempt counts. Does nothing where none is owed. A repetition after an
+    /// unclear answer may count it twice.
+    ///
+    /// # Errors
+    /// When the store is away: it will be tried again soon.
+    async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()>;
 
     /// Ready operations of a partition that ought to be in the broker (not in
     /// the dispatch set, and a head or without a chain), with the stamp of

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drumline_backend::{Broker, Membership, Store};
+use drumline_backend::{Broker, Limiter, Membership, Store};
 
 /// A store of at least 4 partitions.
 #[async_trait]
@@ -24,6 +24,13 @@ pub trait StoreHarness: Send + Sync {
 pub trait BrokerHarness: Send + Sync {
     /// One more process's broker.
     async fn connect(&self) -> Arc<dyn Broker>;
+}
+
+/// A limiter.
+#[async_trait]
+pub trait LimiterHarness: Send + Sync {
+    /// One more process's limiter.
+    async fn connect(&self) -> Arc<dyn Limiter>;
 }
 
 /// A membership.

@@ -8,6 +8,7 @@
 //! drumline_conformance::store_suite!(harness);
 //! drumline_conformance::broker_suite!(harness);
 //! drumline_conformance::membership_suite!(harness);
+//! drumline_conformance::limiter_suite!(harness);
 //! ```
 //!
 //! The cases name no product, and settle nothing with a blind sleep: what must
@@ -21,10 +22,11 @@
 
 pub mod broker;
 pub mod harness;
+pub mod limiter;
 pub mod membership;
 mod scene;
 pub mod store;
 mod suite;
 mod wait;
 
-pub use harness::{BrokerHarness, MembershipHarness, StoreHarness};
+pub use harness::{BrokerHarness, LimiterHarness, MembershipHarness, StoreHarness};

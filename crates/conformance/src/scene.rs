@@ -8,10 +8,11 @@ use std::time::Duration;
 use drumline_backend::decide::{Decided, decide};
 use drumline_backend::store::{Created, Done, Guard, NewOperation, Stamp};
 use drumline_backend::{Ids, MemberId, Store};
-use drumline_protocol::operation::{TraceContext, first_header};
+use drumline_protocol::operation::{TraceContext, first_header, series_header};
 use drumline_protocol::{
     Body, ChainKey, DependencyToken, ErrorCode, Event, Fault, Fence, Header, Operation,
-    OperationId, OperationType, Organization, Partition, QueueName, Report, RetryPolicy, Rules,
+    OperationId, OperationType, Organization, Partition, QueueName, Recurrence, Report,
+    RetryPolicy, Rules, Timestamp, TokenPolicy,
 };
 
 use crate::StoreHarness;
@@ -49,6 +50,9 @@ pub(crate) struct Draft {
     pub(crate) partition: Partition,
     pub(crate) postponed_by: Option<Duration>,
     pub(crate) at_most_once: bool,
+    pub(crate) token_policy: TokenPolicy,
+    pub(crate) transient: bool,
+    pub(crate) webhook: bool,
     pub(crate) correlation_id: Option<uuid::Uuid>,
     pub(crate) data: Option<String>,
 }
@@ -65,6 +69,9 @@ pub(crate) fn independent() -> Draft {
         partition: Partition::new(0),
         postponed_by: None,
         at_most_once: false,
+        token_policy: TokenPolicy::Continue,
+        transient: false,
+        webhook: false,
         correlation_id: None,
         data: None,
     }
@@ -75,6 +82,14 @@ pub(crate) fn of_token(token: &str) -> Draft {
     Draft {
         token: Some(token.to_owned()),
         ..independent()
+    }
+}
+
+/// An operation with a token whose chain stops where it fails or is cancelled.
+pub(crate) fn holding(token: &str) -> Draft {
+    Draft {
+        token_policy: TokenPolicy::Hold,
+        ..of_token(token)
     }
 }
 
@@ -121,6 +136,9 @@ impl Scene {
         let rules = Rules {
             operation_type: draft.operation_type,
             chain,
+            token_policy: draft.token_policy,
+            transient: draft.transient,
+            webhook: draft.webhook,
             at_most_once: draft.at_most_once,
             retry: RetryPolicy {
                 jitter_percent: 0,
@@ -146,10 +164,28 @@ impl Scene {
                 organization: draft.organization,
                 owner: "somebody".to_owned(),
                 created_on: now,
-                retain_job_history: true,
+                retain_job_history: !draft.transient,
+                webhook_url: draft.webhook.then(|| "https://example.com".to_owned()),
                 trace: TraceContext::default(),
             },
         }
+    }
+
+    /// What a queue manager would make of a draft that recurs.
+    pub(crate) fn prepare_series(&self, draft: Draft, first: Option<Timestamp>) -> NewOperation {
+        let mut new = self.prepare(draft);
+        let now = self.store.now();
+        let rules = Rules {
+            chain: None,
+            ..new.header.rules
+        };
+        let recurrence = Recurrence {
+            pattern: "FREQ=DAILY".to_owned(),
+            start: now,
+            last: None,
+        };
+        new.header = series_header(rules, recurrence, first, self.ids.commit(), now);
+        new
     }
 
     /// Stores what was prepared; it must be new.

@@ -47,6 +47,38 @@ macro_rules! store_suite {
                 a_chain_spans_queues,
                 organizations_have_chains_of_their_own,
             }
+            hold {
+                a_failed_head_stops_its_chain_until_it_is_resumed,
+                a_cancelled_head_stops_its_chain_until_it_is_resumed,
+                what_comes_behind_a_stopped_chain_is_parked,
+                a_chain_goes_on_after_a_success,
+                a_cancel_behind_the_head_is_discarded,
+                of_racing_resumes_one_releases_the_chain,
+                a_repeated_resume_of_a_chain_is_answered_like_the_first,
+                stopped_chains_are_found,
+            }
+            transact {
+                a_transaction_makes_all_of_it,
+                a_refused_transaction_writes_nothing,
+                a_refusal_names_its_commit,
+                a_repeated_transaction_is_answered_like_the_first,
+                a_repetition_after_a_change_is_a_conflict,
+                creates_of_one_token_keep_their_order,
+                a_transaction_hands_a_chain_on,
+                neighbours_of_a_chain_may_end_together,
+                of_racing_transactions_one_is_made,
+                an_operation_is_in_a_transaction_once,
+                an_id_that_is_taken_refuses_nothing,
+                a_transaction_of_a_thousand,
+                the_ends_of_a_transaction_are_heard,
+            }
+            series {
+                a_series_is_due_and_in_no_chain,
+                a_time_of_a_series_makes_an_occurrence,
+                of_racing_managers_one_makes_the_occurrence,
+                a_series_is_paused_and_goes_on,
+                a_series_ends_with_its_last_time,
+            }
             dispatch {
                 a_confirm_removes_the_entry_that_it_published,
                 a_late_confirm_leaves_the_newer_entry,
@@ -81,6 +113,21 @@ macro_rules! store_suite {
                 a_time_can_be_moved,
                 a_time_can_be_cleared,
                 of_two_managers_one_wakes_it,
+                a_throttled_operation_is_put_off,
+            }
+            ends {
+                ends_are_told_by_class_in_their_order,
+                what_has_not_ended_or_was_removed_is_not_told,
+                the_order_of_ends_goes_over_all_partitions,
+                the_order_of_ends_is_read_in_pieces,
+                no_end_is_missed_while_others_write,
+            }
+            notices {
+                an_end_is_noted_where_somebody_is_to_be_told,
+                a_notice_is_put_off_and_counted,
+                a_notice_is_done_once,
+                the_earliest_notice_comes_first,
+                a_notice_goes_with_its_operation,
             }
             listing {
                 pages_cover_everything_once_newest_first,
@@ -115,6 +162,9 @@ macro_rules! store_suite {
                 every_event_on_every_status_without_a_token,
                 every_event_on_every_status_of_a_head,
                 every_event_on_every_status_behind_a_head,
+                every_event_on_every_status_of_a_head_that_holds,
+                every_event_on_every_status_behind_a_head_that_holds,
+                every_event_on_every_status_of_a_series,
             }
             volume {
                 ten_thousand_operations,
@@ -176,6 +226,33 @@ macro_rules! membership_suite {
     };
 }
 
+/// The limiter's cases, for the harness that the named function makes.
+#[macro_export]
+macro_rules! limiter_suite {
+    ($harness:ident) => {
+        $crate::cases! { $harness, limiter,
+            places {
+                no_more_are_inside_than_there_are_places,
+                entering_and_leaving_may_be_repeated,
+                of_racing_visitors_as_many_enter_as_there_are_places,
+                a_place_is_freed_when_its_lease_ends,
+                who_has_left_is_not_renewed,
+                who_passes_holds_no_place,
+                subjects_have_places_of_their_own,
+                zero_places_are_any_number,
+            }
+            window {
+                no_more_enter_than_may_within_the_window,
+                no_more_enter_when_the_time_is_used_up,
+                a_repeated_entry_is_counted_once,
+                of_racing_visitors_as_many_enter_as_may,
+                there_is_room_when_it_was_said_to_be,
+                each_limit_stands_for_itself,
+            }
+        }
+    };
+}
+
 /// One test per case.
 #[doc(hidden)]
 #[macro_export]
@@ -205,7 +282,7 @@ mod tests {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let listed = include_str!("suite.rs");
         let mut seen = 0;
-        for suite in ["store", "broker", "membership"] {
+        for suite in ["store", "broker", "membership", "limiter"] {
             for file in std::fs::read_dir(source.join(suite)).unwrap() {
                 let path = file.unwrap().path();
                 let text = std::fs::read_to_string(&path).unwrap();

@@ -25,12 +25,12 @@ pub trait Format: Serialize + DeserializeOwned {
 
 impl Format for Header {
     const WHAT: &'static str = "header";
-    const VERSION: u8 = 0x11;
+    const VERSION: u8 = 0x12;
 }
 
 impl Format for Body {
     const WHAT: &'static str = "body";
-    const VERSION: u8 = 0x21;
+    const VERSION: u8 = 0x22;
 }
 
 impl Format for Report {
@@ -40,7 +40,7 @@ impl Format for Report {
 
 impl Format for Message {
     const WHAT: &'static str = "message";
-    const VERSION: u8 = 0x41;
+    const VERSION: u8 = 0x42;
 }
 
 /// The bytes were not written by this version of Drumline.

@@ -67,6 +67,12 @@ error_codes! {
     INFINITE_LOOP = 0x8004_4182, "InfiniteLoop";
     /// The service, or a store it needs, cannot take it now.
     SERVER_BUSY = 0x8004_A001, "ServerBusy";
+    /// The caller has used up its share of requests in the window.
+    TOO_MANY_REQUESTS = 0x8007_2322, "TooManyRequests";
+    /// The caller has used up its share of execution time in the window.
+    TOO_MUCH_TIME = 0x8007_2321, "TooMuchExecutionTime";
+    /// The caller has too many requests under way at the same time.
+    TOO_MANY_AT_ONCE = 0x8007_2326, "TooManyConcurrentRequests";
     /// The handler's database failed: worth a retry.
     DATABASE_ERROR = 0x8004_0216, "DatabaseError";
     /// The organization is disabled for now: worth a retry.

@@ -31,13 +31,16 @@ pub mod time;
 pub mod token;
 pub mod transition;
 pub mod view;
+pub mod wire;
 
 pub use error_code::ErrorCode;
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
 pub use kind::OperationType;
-pub use operation::{Body, Fault, Header, Operation, Progress, Report, Rules, StopRequest};
+pub use operation::{
+    Body, Fault, Header, Operation, Progress, Recurrence, Report, Rules, StopRequest, TokenPolicy,
+};
 pub use retry::{Exhausted, Jitter, RetryPolicy};
 pub use status::{State, Status};
 pub use time::Timestamp;
 pub use token::{ChainKey, DependencyToken, Organization, QueueName};
-pub use transition::{Action, At, Effects, Event, Refused, Transition, apply};
+pub use transition::{Action, At, Effects, EndClass, Event, Refused, Transition, apply};

@@ -46,7 +46,13 @@ pub struct Header {
     pub status: Status,
     /// The parts of the body that transitions depend on.
     pub rules: Rules,
-    /// When a Suspended operation wakes; `None` waits for a person.
+    /// Of a series: by which rule it recurs.
+    pub recurrence: Option<Recurrence>,
+    /// It has Failed or was Canceled, and its chain stands still behind it
+    /// until a person resumes it: see [`TokenPolicy::Hold`].
+    pub holding: bool,
+    /// When a Suspended operation wakes, and a series has its next occurrence;
+    /// `None` waits for a person.
     pub postpone_until: Option<Timestamp>,
     /// What follows when the handler of a Pausing operation has stopped.
     pub stop: Option<StopRequest>,
@@ -77,6 +83,28 @@ impl Header {
     pub const fn attempt(&self) -> u32 {
         self.starts.saturating_sub(self.released)
     }
+
+    /// Whether it is a series: it never runs itself, its occurrences do.
+    #[must_use]
+    pub const fn is_series(&self) -> bool {
+        self.recurrence.is_some()
+    }
+}
+
+/// By which rule a series recurs, and how far it is.
+///
+/// A series stays Suspended until its next time. Each time creates an
+/// occurrence: an operation of its own. A series with a dependency token is
+/// not in that token's chain, but lives in the chain's partition; its
+/// occurrences are in the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Recurrence {
+    /// `recurrencePattern`: an RFC 5545 rule, as it was given.
+    pub pattern: String,
+    /// `recurrenceStartTime`: where the rule starts to count.
+    pub start: Timestamp,
+    /// The occurrence that was created last.
+    pub last: Option<OperationId>,
 }
 
 /// The rules of one operation, fixed at its creation.
@@ -86,10 +114,46 @@ pub struct Rules {
     pub operation_type: OperationType,
     /// Its chain, where it has a dependency token.
     pub chain: Option<ChainKey>,
+    /// What becomes of its chain when it fails or is cancelled.
+    pub token_policy: TokenPolicy,
+    /// Once it has Succeeded nobody wants its history: `retainJobHistory` is false.
+    pub transient: bool,
+    /// Somebody outside is to be told of its end: [`Body::webhook_url`].
+    pub webhook: bool,
     /// Fails instead of starting a second time.
     pub at_most_once: bool,
     /// When it is tried again.
     pub retry: RetryPolicy,
+}
+
+/// What becomes of a chain whose head fails or is cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TokenPolicy {
+    /// The next one goes on, as the Dynamics service does it.
+    #[default]
+    Continue,
+    /// It stands still until a person resumes the one that ended so.
+    Hold,
+}
+
+impl TokenPolicy {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Continue, Self::Hold];
+
+    /// The word in requests and answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Hold => "hold",
+        }
+    }
+
+    /// The policy with this word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
 }
 
 /// Why a running operation was asked to stop, short of cancelling it.
@@ -110,7 +174,8 @@ pub struct Body {
     pub message_name: String,
     /// The pool of workers.
     pub queue: QueueName,
-    /// The token behind [`Rules::chain`].
+    /// The token behind [`Rules::chain`]; of a series, the one behind the
+    /// chain of its occurrences.
     pub dependency_token: Option<DependencyToken>,
     /// The payload: JSON text, handed to the handler as it came.
     pub data: Option<String>,
@@ -134,6 +199,8 @@ pub struct Body {
     pub created_on: Timestamp,
     /// Whether a Succeeded one is kept for the whole retention time.
     pub retain_job_history: bool,
+    /// Who is to be told of its end: an address that a notice is posted to.
+    pub webhook_url: Option<String>,
     /// The W3C trace context of the creating span.
     pub trace: TraceContext,
 }
@@ -212,6 +279,8 @@ pub fn first_header(
             Status::WaitingForResources
         },
         rules,
+        recurrence: None,
+        holding: false,
         postpone_until,
         stop: None,
         starts: 0,
@@ -223,6 +292,24 @@ pub fn first_header(
         completed_on: None,
         execution_ms: 0,
         modified_on: now,
+    }
+}
+
+/// The header of a new series: Suspended until its first time, which may have
+/// come already; `None` waits for a person.
+#[must_use]
+pub fn series_header(
+    rules: Rules,
+    recurrence: Recurrence,
+    first: Option<Timestamp>,
+    commit: CommitId,
+    now: Timestamp,
+) -> Header {
+    Header {
+        status: Status::Waiting,
+        recurrence: Some(recurrence),
+        postpone_until: first,
+        ..first_header(rules, None, commit, now)
     }
 }
 

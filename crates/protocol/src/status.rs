@@ -53,10 +53,11 @@ impl State {
 #[serde(try_from = "u8", into = "u8")]
 pub enum Status {
     /// Ready. Entered by create, resume, due, an expired lease, a drained
-    /// worker; left by claim, pause, postpone, cancel.
+    /// worker; left by claim, pause, postpone, throttle, cancel.
     WaitingForResources,
-    /// Suspended. Entered by pause, postpone, retry, suspend; left by resume,
-    /// its due time, cancel.
+    /// Suspended. Entered by pause, postpone, throttle, retry, suspend; left by
+    /// resume, its due time, cancel. A series stays here from its creation to
+    /// its end.
     Waiting,
     /// Locked: a handler runs. Entered by claim only.
     InProgress,
@@ -64,11 +65,13 @@ pub enum Status {
     Pausing,
     /// Locked: the handler has been asked to stop for good.
     Canceling,
-    /// Completed: the handler said so. Left by delete and retention only.
+    /// Completed: the handler said so, or a series has had its last time. Left by
+    /// delete and retention only.
     Succeeded,
-    /// Completed: the handler failed, or its retries are used up.
+    /// Completed: the handler failed, or its retries are used up. It may hold its
+    /// chain until it is resumed; before that it cannot be deleted.
     Failed,
-    /// Completed: a client cancelled it.
+    /// Completed: a client cancelled it. It may hold its chain, as above.
     Canceled,
 }
 

@@ -77,6 +77,9 @@ impl Default for Organization {
 
 /// Which chain an operation belongs to: 128 bits of SHA-256 over organization
 /// and token. A collision would only put two tokens into one order.
+///
+/// Besides the tokens' chains there is one per organization for its
+/// asynchronous requests, which run one at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChainKey([u8; 16]);
 
@@ -89,6 +92,21 @@ impl ChainKey {
         hash.update((organization.0.len() as u64).to_be_bytes());
         hash.update(organization.0.as_bytes());
         hash.update(token.0.as_bytes());
+        Self::of_digest(hash)
+    }
+
+    /// The chain of an organization's asynchronous requests: no token's.
+    #[must_use]
+    pub fn of_requests(organization: &Organization) -> Self {
+        let mut hash = Sha256::new();
+        // Where a token's chain has the length of the organization's name; no
+        // name is that long.
+        hash.update(u64::MAX.to_be_bytes());
+        hash.update(organization.0.as_bytes());
+        Self::of_digest(hash)
+    }
+
+    fn of_digest(hash: Sha256) -> Self {
         let mut key = [0; 16];
         for (to, from) in key.iter_mut().zip(hash.finalize()) {
             *to = from;
@@ -202,6 +220,17 @@ mod tests {
         assert_eq!(key("a", "x"), key("a", "x"));
         assert_ne!(key("a", "x"), key("b", "x"));
         assert_ne!(key("ab", "c"), key("a", "bc"));
+    }
+
+    #[test]
+    fn the_requests_of_an_organization_are_in_no_tokens_chain() {
+        let organization = |name: &str| Organization(name.to_owned());
+        let requests = ChainKey::of_requests(&organization("a"));
+        assert_eq!(requests, ChainKey::of_requests(&organization("a")));
+        assert_ne!(requests, ChainKey::of_requests(&organization("b")));
+        for (name, text) in [("a", ""), ("", "a"), ("a", "a"), ("", "")] {
+            assert_ne!(requests, ChainKey::new(&organization(name), &token(text)));
+        }
     }
 
     #[test]

@@ -43,12 +43,21 @@ pub struct OperationView {
     pub status: Cow<'static, str>,
     /// Equal token = strict order.
     pub dependency_token: Option<String>,
-    /// When a Suspended operation wakes.
+    /// What becomes of the chain when it fails or is cancelled: `continue` or
+    /// `hold`.
+    pub token_policy: Cow<'static, str>,
+    /// Its chain stands still behind it until somebody resumes it.
+    pub holds_token: bool,
+    /// When a Suspended operation wakes, and a series has its next occurrence.
     pub postpone_until: Option<String>,
     /// The recurrence rule; `null` for operations that do not recur.
     pub recurrence_pattern: Option<String>,
     /// When the recurrence starts.
     pub recurrence_start_time: Option<String>,
+    /// The times of the next occurrences. Only where one series is asked for;
+    /// a view that is made of a stored operation has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_occurrences: Option<Vec<String>>,
     /// The payload, exactly as it was given.
     pub data: Option<Box<RawValue>>,
     /// Equal for operations that belong together.
@@ -101,6 +110,8 @@ pub struct OperationView {
     pub result: Option<Box<RawValue>>,
     /// Whether a Succeeded one is kept for the whole retention time.
     pub retain_job_history: bool,
+    /// Who is told of its end.
+    pub webhook_url: Option<String>,
     /// How often a handler was started, whatever became of it.
     pub start_count: u32,
     /// How many of the starts ended with the loss of the worker.
@@ -218,6 +229,7 @@ impl From<&Operation> for OperationView {
             sequence,
         } = operation;
         let fault = report.fault.as_ref();
+        let recurrence = header.recurrence.as_ref();
         let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
         Self {
             id: id.to_string(),
@@ -233,9 +245,12 @@ impl From<&Operation> for OperationView {
                 .dependency_token
                 .as_ref()
                 .map(|token| token.as_str().to_owned()),
+            token_policy: Cow::Borrowed(header.rules.token_policy.name()),
+            holds_token: header.holding,
             postpone_until: time(header.postpone_until),
-            recurrence_pattern: None,
-            recurrence_start_time: None,
+            recurrence_pattern: recurrence.map(|recurrence| recurrence.pattern.clone()),
+            recurrence_start_time: time(recurrence.map(|recurrence| recurrence.start)),
+            next_occurrences: None,
             data: body.data.as_deref().map(json),
             correlation_id: body.correlation_id,
             request_id: body.request_id,
@@ -262,6 +277,7 @@ impl From<&Operation> for OperationView {
             progress: report.progress.as_ref().map(ProgressView::from),
             result: report.result.as_deref().map(json),
             retain_job_history: body.retain_job_history,
+            webhook_url: body.webhook_url.clone(),
             start_count: header.starts,
             lost_count: header.lost,
             attempt: header.attempt(),

@@ -1,5 +1,5 @@
 //! Chains: the operations of one token that are not Completed, in the order of
-//! their creation.
+//! their creation. A Completed one that holds its chain is in it still.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -21,7 +21,7 @@ impl State {
             Verdict::Make => Committed::Done(Box::new(contents.make(commit, now))),
             Verdict::Made => Committed::Done(Box::new(contents.made(&commit))),
             Verdict::NotHead => {
-                contents.dispatch.remove(commit.id);
+                contents.park(commit.id);
                 Committed::NotHead
             }
             Verdict::Answer(answer) => answer,
@@ -30,7 +30,7 @@ impl State {
 }
 
 /// What a look at the record says about a commit.
-enum Verdict {
+pub(super) enum Verdict {
     Make,
     /// It was made before: somebody repeats it after an unclear answer.
     Made,
@@ -39,7 +39,7 @@ enum Verdict {
 }
 
 impl Contents {
-    fn check(&self, commit: &Commit) -> Verdict {
+    pub(super) fn check(&self, commit: &Commit) -> Verdict {
         let Some(record) = self.records.get(&commit.id) else {
             return Verdict::Answer(Committed::Missing);
         };
@@ -52,12 +52,21 @@ impl Contents {
         if !self.guarded(commit) {
             return Verdict::Answer(Committed::Fenced);
         }
-        if commit.effects.chain == ChainEffect::RequireHead
-            && !self.travels(commit.id, &record.header)
-        {
-            return Verdict::NotHead;
+        match commit.effects.chain {
+            ChainEffect::RequireHead | ChainEffect::Hold => {
+                if self.travels(commit.id, &record.header) {
+                    Verdict::Make
+                } else {
+                    Verdict::NotHead
+                }
+            }
+            ChainEffect::Keep | ChainEffect::Leave => Verdict::Make,
         }
-        Verdict::Make
+    }
+
+    /// Keeps an operation that is not the head from being published.
+    pub(super) fn park(&mut self, id: OperationId) {
+        self.dispatch.remove(id);
     }
 
     /// Whether the lock is as the guard says.
@@ -103,8 +112,21 @@ impl Contents {
         let offer = self.effect_on_offer(id, effects.offer, now);
         let next_head = match (effects.chain, chain) {
             (ChainEffect::Leave, Some(key)) => self.chains.leave(key, sequence, id),
-            (ChainEffect::Leave | ChainEffect::Keep | ChainEffect::RequireHead, _) => None,
+            (
+                ChainEffect::Leave
+                | ChainEffect::Keep
+                | ChainEffect::RequireHead
+                | ChainEffect::Hold,
+                _,
+            ) => None,
         };
+        if let Some(class) = effects.end {
+            let stamp = Stamp(self.tick(now));
+            self.ends.add(id, class, stamp);
+        }
+        if effects.tell {
+            self.notices.add(id, now);
+        }
         let promoted = next_head.and_then(|head| self.promote(head, now));
         let record = if commit.want_record {
             self.records.get(&id).map(|record| record.parts())
@@ -139,7 +161,7 @@ impl Contents {
             ChainEffect::Leave => record
                 .and_then(|record| record.header.rules.chain)
                 .and_then(|key| self.chains.head(key)),
-            ChainEffect::Keep | ChainEffect::RequireHead => None,
+            ChainEffect::Keep | ChainEffect::RequireHead | ChainEffect::Hold => None,
         };
         let promoted = head.and_then(|head| self.promoted(head, self.dispatch.stamp(head)?));
         Done {
@@ -219,5 +241,7 @@ impl Contents {
         self.locks.release(id);
         self.due.clear(id);
         self.dispatch.remove(id);
+        self.ends.remove(id);
+        self.notices.remove(id);
     }
 }

@@ -1,6 +1,6 @@
 //! What can happen next.
 
-use drumline_protocol::{OperationId, State as StateCode, Status};
+use drumline_protocol::{Header, OperationId, State as StateCode, Status, TokenPolicy};
 
 use crate::mutation::Mutation;
 use crate::props::{CHAIN, NOW, partition};
@@ -69,6 +69,8 @@ pub(crate) enum Request {
     Resume,
     Postpone,
     Cancel,
+    /// Cancel, of one that may be behind others of a chain that stops.
+    Discard,
 }
 
 impl World {
@@ -137,7 +139,7 @@ impl World {
         }
         if budget.clients > 0 {
             for &id in &self.created {
-                let requests = requests(self.header(id).status);
+                let requests = requests(self.header(id), self.policy);
                 actions.extend(requests.iter().map(|request| Action::Client(id, *request)));
             }
         }
@@ -225,8 +227,14 @@ impl World {
 }
 
 /// What a client could sensibly ask for: the rest is refused and changes nothing.
-const fn requests(status: Status) -> &'static [Request] {
-    match status {
+const fn requests(header: &Header, policy: TokenPolicy) -> &'static [Request] {
+    let holds = matches!(policy, TokenPolicy::Hold);
+    match header.status {
+        Status::WaitingForResources if holds => {
+            &[Request::Pause, Request::Cancel, Request::Discard]
+        }
+        Status::Waiting if holds => &[Request::Resume, Request::Cancel, Request::Discard],
+        Status::Failed | Status::Canceled if header.holding => &[Request::Resume],
         Status::WaitingForResources | Status::InProgress => {
             &[Request::Pause, Request::Postpone, Request::Cancel]
         }

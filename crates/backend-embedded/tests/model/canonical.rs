@@ -66,7 +66,8 @@ impl World {
             self.store.lock(id).is_some(),
             last.is_some_and(|stamp| self.lost.contains(&(id, stamp))),
         ];
-        bytes.extend([header.status.code(), stop, bits(flags)]);
+        let holding = u8::from(header.holding);
+        bytes.extend([header.status.code(), stop, bits(flags), holding]);
     }
 
     fn message(&self, message: &Message) -> u32 {

@@ -14,11 +14,11 @@ impl World {
         for &id in &self.created {
             self.somebody_offers(id)?;
         }
-        self.chain_is_what_is_not_completed()
+        self.chain_is_what_is_not_over()
     }
 
     /// Holds where nothing goes on by itself: everything is Completed, or waits
-    /// for a person (or behind something that does).
+    /// for a person (or behind something that does, or that holds the chain).
     pub(crate) fn check_at_rest(&self) -> Result<(), Broken> {
         for &id in &self.created {
             let header = self.header(id);
@@ -27,7 +27,9 @@ impl World {
                 StateCode::Suspended => header.postpone_until.is_none(),
                 StateCode::Ready => self.predecessors(id).any(|before| {
                     let before = self.header(before);
-                    before.status.state() == StateCode::Suspended && before.postpone_until.is_none()
+                    let state = before.status.state();
+                    let waits = state == StateCode::Suspended && before.postpone_until.is_none();
+                    waits || before.holding
                 }),
                 StateCode::Locked => false,
             };
@@ -38,15 +40,16 @@ impl World {
         Ok(())
     }
 
-    /// Nobody runs before all its predecessors are Completed.
+    /// Nobody runs before all its predecessors are Completed, and none of them
+    /// holds the chain.
     fn order(&self) -> Result<(), Broken> {
         for &id in &self.created {
             if self.state(id) != StateCode::Locked {
                 continue;
             }
             for before in self.predecessors(id) {
-                if self.state(before) != StateCode::Completed {
-                    return Err(format!("{id} is Locked before {before} is Completed"));
+                if !self.is_over(before) {
+                    return Err(format!("{id} is Locked before {before} is over"));
                 }
             }
         }
@@ -100,10 +103,8 @@ impl World {
         }
     }
 
-    fn chain_is_what_is_not_completed(&self) -> Result<(), Broken> {
-        let waiting = self
-            .in_chain()
-            .filter(|id| self.state(*id) != StateCode::Completed);
+    fn chain_is_what_is_not_over(&self) -> Result<(), Broken> {
+        let waiting = self.in_chain().filter(|id| !self.is_over(*id));
         let waiting: Vec<_> = waiting.collect();
         if self.store.chain(partition(), CHAIN) == waiting {
             Ok(())
@@ -112,9 +113,14 @@ impl World {
         }
     }
 
-    /// Whether it is Ready behind somebody who is not Completed.
+    /// Whether it is Completed, and its successors may go on.
+    fn is_over(&self, id: OperationId) -> bool {
+        self.state(id) == StateCode::Completed && !self.header(id).holding
+    }
+
+    /// Whether it is Ready behind somebody who is not over.
     pub(crate) fn is_parked(&self, id: OperationId) -> bool {
-        let waits = |before| self.state(before) != StateCode::Completed;
+        let waits = |before| !self.is_over(before);
         self.state(id) == StateCode::Ready && self.predecessors(id).any(waits)
     }
 
@@ -130,7 +136,7 @@ impl World {
             .map(|(id, _)| *id)
     }
 
-    /// Those that must be Completed before this one may start.
+    /// Those that must be over before this one may start.
     fn predecessors(&self, id: OperationId) -> impl Iterator<Item = OperationId> {
         let chained = self.in_chain().any(|other| other == id);
         self.in_chain()

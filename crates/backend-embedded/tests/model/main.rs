@@ -77,6 +77,23 @@ fn order_holds_whatever_clients_do() {
     println!("clients: {:?}", holds(LONG, budget));
 }
 
+/// So does a chain that stops, wherever in it something is cancelled.
+#[test]
+fn order_holds_where_a_cancel_stops_the_chain() {
+    let budget = Budget { clients: 3, ..CALM };
+    let world = World::new(SHORT, budget).holding();
+    println!("chains that stop: {:?}", walks(world));
+    let budget = Budget {
+        crashes: 1,
+        unclear: 1,
+        suspicions: 1,
+        clients: 2,
+        ..CALM
+    };
+    let world = World::new(PAIR, budget).holding();
+    println!("chains that stop, and mishaps: {:?}", walks(world));
+}
+
 /// Workers die, stall, come back, and repeat what was not answered.
 #[test]
 fn order_holds_whatever_workers_do() {
@@ -145,6 +162,11 @@ fn a_broken_rule_is_noticed() {
             "moved",
         ),
         (
+            Mutation::HoldLetsGo,
+            Budget { clients: 1, ..CALM },
+            "the chain is not",
+        ),
+        (
             Mutation::RelaySleeps,
             Budget { crashes: 1, ..CALM },
             "at rest",
@@ -155,7 +177,19 @@ fn a_broken_rule_is_noticed() {
             "at rest",
         ),
     ] {
-        let world = World::new(PAIR, budget).broken_by(mutation);
+        let world = World::new(PAIR, budget);
+        let world = match mutation {
+            Mutation::HoldLetsGo => world.holding(),
+            Mutation::None
+            | Mutation::ConfirmIgnoresStamp
+            | Mutation::NobodyIsPromoted
+            | Mutation::ClaimIgnoresOrder
+            | Mutation::WriteIgnoresFence
+            | Mutation::TakeOverIgnoresBeat
+            | Mutation::RelaySleeps
+            | Mutation::NobodyWatches => world,
+        };
+        let world = world.broken_by(mutation);
         let violation = explore(world).expect_err("a broken rule must be noticed");
         println!("{mutation:?}: {violation}");
         let what = &violation.what;
@@ -164,6 +198,10 @@ fn a_broken_rule_is_noticed() {
 }
 
 fn holds(script: &[bool], budget: Budget) -> Found {
-    let found = explore(World::new(script, budget));
+    walks(World::new(script, budget))
+}
+
+fn walks(world: World) -> Found {
+    let found = explore(world);
     found.unwrap_or_else(|violation| unreachable!("{violation}"))
 }

@@ -19,6 +19,8 @@ pub(crate) enum Mutation {
     WriteIgnoresFence,
     /// A take-over does not ask whether the lock has moved since it was seen.
     TakeOverIgnoresBeat,
+    /// An operation that is to hold its chain leaves it.
+    HoldLetsGo,
     /// Nobody publishes what was left in the dispatch set.
     RelaySleeps,
     /// Nobody takes over from the dead.

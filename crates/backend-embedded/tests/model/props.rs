@@ -7,7 +7,7 @@ use drumline_backend::store::{Guard, NewOperation};
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
     Body, ChainKey, CommitId, OperationId, OperationType, Organization, Partition, QueueName,
-    RetryPolicy, Rules, Timestamp,
+    RetryPolicy, Rules, Timestamp, TokenPolicy,
 };
 use uuid::Uuid;
 
@@ -23,10 +23,18 @@ pub(crate) fn partition() -> Partition {
 }
 
 /// The operation with this number.
-pub(crate) fn operation(number: u8, in_chain: bool, commit: CommitId) -> NewOperation {
+pub(crate) fn operation(
+    number: u8,
+    in_chain: bool,
+    token_policy: TokenPolicy,
+    commit: CommitId,
+) -> NewOperation {
     let rules = Rules {
         operation_type: OperationType::DEFAULT,
         chain: in_chain.then_some(CHAIN),
+        token_policy,
+        transient: false,
+        webhook: false,
         at_most_once: false,
         // Never used up: the budget of a world ends things sooner.
         retry: RetryPolicy {
@@ -54,6 +62,7 @@ pub(crate) fn operation(number: u8, in_chain: bool, commit: CommitId) -> NewOper
             owner: String::new(),
             created_on: NOW,
             retain_job_history: true,
+            webhook_url: None,
             trace: TraceContext::default(),
         },
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drumline_backend::store::{Commit, Created, Guard, Stamp};
 use drumline_backend_embedded::State;
-use drumline_protocol::transition::{At, Refused};
+use drumline_protocol::transition::{At, ChainEffect, Refused};
 use drumline_protocol::{CommitId, Event, Header, OperationId, apply};
 
 use crate::action::{Action, Request};
@@ -86,6 +86,7 @@ impl World {
                     Request::Resume => Event::Resume,
                     Request::Postpone => Event::Postpone(NOW),
                     Request::Cancel => Event::Cancel,
+                    Request::Discard => Event::Discard,
                 };
                 world.manage(id, event, Guard::Open);
             }
@@ -169,7 +170,7 @@ impl World {
         // Its name follows from its number, so that a repetition is one.
         let small = u8::try_from(number).expect("there are few");
         let name = CommitId(u64::MAX - u64::from(small));
-        let new = operation(small, self.script[number], name);
+        let new = operation(small, self.script[number], self.policy, name);
         let id = new.id;
         if !again {
             self.created.push(id);
@@ -203,6 +204,11 @@ impl World {
             now: NOW,
             commit: self.commit_id(),
         };
-        Ok(Commit::new(id, seen, &apply(seen, event, at)?, guard))
+        let mut commit = Commit::new(id, seen, &apply(seen, event, at)?, guard);
+        let holds = commit.effects.chain == ChainEffect::Hold;
+        if holds && self.mutation == Mutation::HoldLetsGo {
+            commit.effects.chain = ChainEffect::Leave;
+        }
+        Ok(commit)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drumline_backend::store::{Commit, Stamp};
 use drumline_backend_embedded::State;
-use drumline_protocol::{CommitId, Fence, Header, OperationId, PartitionCount};
+use drumline_protocol::{CommitId, Fence, Header, OperationId, PartitionCount, TokenPolicy};
 
 use crate::mutation::Mutation;
 
@@ -18,6 +18,8 @@ pub(crate) struct World {
     /// The operations of the scenario, in the order of their creation: whether
     /// each belongs to the one chain.
     pub(crate) script: Arc<[bool]>,
+    /// What becomes of the chain when one of it is cancelled.
+    pub(crate) policy: TokenPolicy,
     /// Those that were created.
     pub(crate) created: Vec<OperationId>,
     /// The last one's creation was not answered: it is going to be repeated.
@@ -110,7 +112,7 @@ pub(crate) struct Budget {
     pub(crate) renewals: u8,
     /// A handler asks for a retry, or a worker gives an operation back.
     pub(crate) unsteady: u8,
-    /// A client pauses, resumes, postpones or cancels.
+    /// A client pauses, resumes, postpones, cancels or discards.
     pub(crate) clients: u8,
 }
 
@@ -120,6 +122,7 @@ impl World {
         Self {
             store: Arc::new(State::new(PartitionCount::DEFAULT)),
             script: script.into(),
+            policy: TokenPolicy::Continue,
             created: Vec::new(),
             creation_unclear: false,
             publications: Vec::new(),
@@ -130,6 +133,14 @@ impl World {
             budget,
             commits: 0,
             mutation: Mutation::None,
+        }
+    }
+
+    /// The same world with chains that stop.
+    pub(crate) fn holding(self) -> Self {
+        Self {
+            policy: TokenPolicy::Hold,
+            ..self
         }
     }
 

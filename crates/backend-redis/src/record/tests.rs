@@ -1,7 +1,7 @@
 //! What is packed is read again, and stands where the scripts look for it.
 
 use drumline_protocol::operation::first_header;
-use drumline_protocol::{OperationType, Partition, RetryPolicy, Rules, Timestamp};
+use drumline_protocol::{OperationType, Partition, RetryPolicy, Rules, Timestamp, TokenPolicy};
 
 use super::*;
 
@@ -9,6 +9,9 @@ fn header(chain: Option<ChainKey>) -> Header {
     let rules = Rules {
         operation_type: OperationType::default(),
         chain,
+        token_policy: TokenPolicy::Continue,
+        transient: false,
+        webhook: false,
         at_most_once: false,
         retry: RetryPolicy::default(),
     };

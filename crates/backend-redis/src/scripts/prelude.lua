@@ -1,5 +1,5 @@
--- What create.lua, commit.lua, offered.lua and reoffer.lua have in common; it
--- is put in front of them.
+-- What create.lua, commit.lua, transact.lua, offered.lua and reoffer.lua have
+-- in common; it is put in front of them.
 --
 -- KEYS  [1] prefix of the records     + id (16 bytes)  -> hash
 --       [2] prefix of the chains      + key (16 bytes) -> zset sequence -> id
@@ -9,7 +9,10 @@
 --       [6] the locks                 hash: id         -> lock
 --       [7] the tick                  number
 --       [8] prefix of the gravestones + id             -> gravestone
---       All of one partition, hence of one slot.
+--       [9] prefix of the ends        + letter         -> zset stamp -> id
+--      [10] the notices               zset: when       -> id
+--       All of one partition, hence of one slot. transact.lua has several such
+--       sets of ten.
 --
 -- A record is a hash: b = body, r = report (absent: empty), h = these fields of
 -- fixed width, numbers big-endian, then the header. record.rs says the same.
@@ -22,13 +25,17 @@
 -- A lock: 1 owner (16)   17 fence (8)   25 beat (8)   33 lease in ms (8)
 --        41 '1' where its holder is asked to stop, else '0'
 --
+-- The ends are in classes: s succeeded, u unsuccessful, t transient.
+--
+-- A notice is due at a time; the score is 256 * ms + how often it was tried.
+--
 -- A gravestone: 1 commit that removed it (8)   9 first commit (8)
 --              17 sequence (8). It expires; a repetition does not come later.
 --
 -- Every number that Lua computes with is below 2^53 (microseconds since 1970
 -- are below 2^51); what may be larger is compared as bytes.
 
-local RECORD, CHAIN, INDEX, DUE, DISPATCH, LOCKS, TICK, GRAVE = unpack(KEYS)
+local RECORD, CHAIN, INDEX, DUE, DISPATCH, LOCKS, TICK, GRAVE, ENDS, NOTICES = unpack(KEYS, 1, 10)
 
 -- The one index whose operations may be offered.
 local OFFERED = '0'
@@ -44,10 +51,12 @@ local function pack(number) return struct.pack('>I8', number) end
 local function number(bytes) return (struct.unpack('>I8', bytes)) end
 
 -- Hands out numbers that only grow: the time in microseconds where that has
--- moved on, else the last one + 1. One script takes at most `most`; those that
--- it leaves over are lost, which nobody minds.
+-- moved on, else the last one + 1. One script takes at most `most`, which it
+-- says before it takes the first; those that it leaves over are lost, which
+-- nobody minds.
+local most = 1
 local last
-local function tick(most)
+local function tick()
   if not last then
     local time = call('TIME')
     last = time[1] * 1000000 + time[2] - 1
@@ -61,8 +70,8 @@ end
 
 -- A stamp for an operation whose last one was `before` (8 bytes). A delayed
 -- offer has a stamp that lies ahead of the tick; the next one must follow it.
-local function stamp_after(before, most)
-  local stamp = tick(most)
+local function stamp_after(before)
+  local stamp = tick()
   local least = number(before) + 1
   if stamp < least then stamp = least end
   return stamp

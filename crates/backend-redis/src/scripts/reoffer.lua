@@ -13,6 +13,6 @@ if not h or h:sub(41, 41) ~= OFFERED or h:sub(33, 40) ~= ARGV[2] then return 0 e
 local chain = h:sub(42, 57)
 if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, 0, 0)[1] ~= id then return 0 end
 
-local stamp = stamp_after(ARGV[2], 1) + tonumber(ARGV[3])
+local stamp = stamp_after(ARGV[2]) + tonumber(ARGV[3])
 call('HSET', RECORD .. id, 'h', put_on_offer(id, h, stamp))
 return stamp

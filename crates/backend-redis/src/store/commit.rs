@@ -36,7 +36,7 @@ impl RedisStore {
                 let (Some(place), Some(commit)) = (committed.get_mut(at), commits.get(at)) else {
                     continue;
                 };
-                if commit.effects.notify && matches!(answer, Committed::Done(_)) {
+                if commit.effects.end.is_some() && matches!(answer, Committed::Done(_)) {
                     self.completions.tell(commit.id);
                 }
                 *place = answer;
@@ -54,27 +54,34 @@ fn call<'a>(
     let mut command = SCRIPTS.commit.call(&keys.all());
     command.arg(channel);
     for commit in items {
-        let header = &commit.header;
-        command
-            .arg(commit.id.as_bytes().as_slice())
-            .arg(plan::letters(commit).as_slice())
-            .arg(record::name(commit.expected, commit.after))
-            .arg(record::name(header.version, header.commit))
-            .arg(codec::encode(header)?)
-            .arg(plan::guard(commit.guard));
-        match commit.effects.due {
-            DueEffect::Set(until) => command.arg(until.as_millis()),
-            DueEffect::Keep | DueEffect::Clear => command.arg(""),
-        };
-        match &commit.report {
-            Some(report) => command.arg(codec::encode(report)?),
-            None => command.arg(""),
-        };
+        add(&mut command, commit)?;
     }
     Ok(command)
 }
 
-fn read(answer: Value) -> Result<Committed> {
+/// The arguments of one commit.
+pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
+    let header = &commit.header;
+    command
+        .arg(commit.id.as_bytes().as_slice())
+        .arg(plan::letters(commit).as_slice())
+        .arg(record::name(commit.expected, commit.after))
+        .arg(record::name(header.version, header.commit))
+        .arg(codec::encode(header)?)
+        .arg(plan::guard(commit.guard));
+    match commit.effects.due {
+        DueEffect::Set(until) => command.arg(until.as_millis()),
+        DueEffect::Keep | DueEffect::Clear => command.arg(""),
+    };
+    match &commit.report {
+        Some(report) => command.arg(codec::encode(report)?),
+        None => command.arg(""),
+    };
+    Ok(())
+}
+
+/// Reads the answer to one commit.
+pub(super) fn read(answer: Value) -> Result<Committed> {
     let mut parts = Parts::of(answer)?;
     match parts.bytes()?.as_slice() {
         b"D" => Ok(Committed::Done(Box::new(done(parts)?))),

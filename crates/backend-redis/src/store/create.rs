@@ -16,13 +16,7 @@ const MOST: usize = 64;
 
 impl RedisStore {
     pub(super) async fn create_all(&self, operations: &[NewOperation]) -> Result<Vec<Created>> {
-        if let Some(stray) = operations.iter().find(|new| self.is_stray(new.id)) {
-            return Err(Error::Unfit(format!(
-                "{} is of a partition that the store does not have: it has {}",
-                stray.id,
-                self.partitions.get()
-            )));
-        }
+        self.check_partitions(operations)?;
         let batches = batches(&self.keys, operations.iter().map(|new| new.id), MOST);
         let mut commands = redis::pipe();
         for batch in &batches {
@@ -45,34 +39,50 @@ impl RedisStore {
         all.ok_or_else(reply::unexpected)
     }
 
-    fn is_stray(&self, id: OperationId) -> bool {
-        self.keys.partition(id.partition()).is_none()
+    /// Fails where an operation is of a partition that there is not.
+    pub(super) fn check_partitions(&self, operations: &[NewOperation]) -> Result<()> {
+        let is_stray = |new: &&NewOperation| self.keys.partition(new.id.partition()).is_none();
+        match operations.iter().find(is_stray) {
+            None => Ok(()),
+            Some(stray) => Err(Error::Unfit(format!(
+                "{} is of a partition that the store does not have: it has {}",
+                stray.id,
+                self.partitions.get()
+            ))),
+        }
     }
 }
 
 fn call<'a>(keys: &PartitionKeys, items: impl Iterator<Item = &'a NewOperation>) -> Result<Cmd> {
     let mut command = SCRIPTS.create.call(&keys.all());
     for new in items {
-        let header = &new.header;
-        command
-            .arg(new.id.as_bytes().as_slice())
-            .arg(record::start(header))
-            .arg(record::rest(header)?)
-            .arg(codec::encode(&new.body)?);
-        match header.postpone_until {
-            Some(until) => command.arg(until.as_millis()),
-            None => command.arg(""),
-        };
-        let offer = match header.status.state() {
-            State::Ready => "a",
-            State::Suspended | State::Locked | State::Completed => "-",
-        };
-        command.arg(offer);
+        add(&mut command, new)?;
     }
     Ok(command)
 }
 
-fn read(id: OperationId, answer: Value) -> Result<Created> {
+/// The arguments of one create.
+pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
+    let header = &new.header;
+    command
+        .arg(new.id.as_bytes().as_slice())
+        .arg(record::start(header))
+        .arg(record::rest(header)?)
+        .arg(codec::encode(&new.body)?);
+    match header.postpone_until {
+        Some(until) => command.arg(until.as_millis()),
+        None => command.arg(""),
+    };
+    let offer = match header.status.state() {
+        State::Ready => "a",
+        State::Suspended | State::Locked | State::Completed => "-",
+    };
+    command.arg(offer);
+    Ok(())
+}
+
+/// Reads the answer to one create.
+pub(super) fn read(id: OperationId, answer: Value) -> Result<Created> {
     let mut parts = Parts::of(answer)?;
     if parts.len() == 2 {
         let (sequence, stamp) = (parts.number()?, parts.number()?);

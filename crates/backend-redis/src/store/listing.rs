@@ -87,9 +87,10 @@ impl RedisStore {
         start: Option<OperationId>,
         of_each: usize,
     ) -> Result<Round> {
-        let newest = match start {
-            Some(id) => [b"(".as_slice(), id.as_bytes()].concat(),
-            None => b"+".to_vec(),
+        let newest = match (start, filter.latest()) {
+            (Some(id), _) => [b"(".as_slice(), id.as_bytes()].concat(),
+            (None, Some(time)) => newest(time),
+            (None, None) => b"+".to_vec(),
         };
         let oldest = filter.created_after.map_or(b"-".to_vec(), oldest);
         let indexed = states.iter().filter(|state| **state != State::Locked);
@@ -148,4 +149,11 @@ fn oldest(time: Timestamp) -> Vec<u8> {
     let ms = time.as_millis().saturating_sub(slack_ms).max(0);
     let [_, _, bytes @ ..] = ms.to_be_bytes();
     [b"[".as_slice(), &bytes].concat()
+}
+
+/// The bound above which ids are too young to be created before `time`.
+fn newest(time: Timestamp) -> Vec<u8> {
+    let ms = time.saturating_add(SLACK).as_millis().max(0);
+    let [_, _, bytes @ ..] = ms.to_be_bytes();
+    [b"(".as_slice(), &bytes].concat()
 }

@@ -1,4 +1,5 @@
-//! A commit's guard and effects as the ten letters that `commit.lua` reads.
+//! A commit's guard and effects as the eleven letters that
+//! `committing.lua` reads.
 
 use drumline_backend::store::{Commit, Guard};
 use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEffect};
@@ -6,7 +7,7 @@ use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEff
 use crate::record;
 
 /// What the script is to check and to do.
-pub(super) fn letters(commit: &Commit) -> [u8; 10] {
+pub(super) fn letters(commit: &Commit) -> [u8; 11] {
     let effects = &commit.effects;
     let guard = match commit.guard {
         Guard::Open => b'-',
@@ -24,6 +25,7 @@ pub(super) fn letters(commit: &Commit) -> [u8; 10] {
         ChainEffect::Keep => b'-',
         ChainEffect::RequireHead => b'h',
         ChainEffect::Leave => b'l',
+        ChainEffect::Hold => b'k',
     };
     let due = match effects.due {
         DueEffect::Keep => b'-',
@@ -35,6 +37,10 @@ pub(super) fn letters(commit: &Commit) -> [u8; 10] {
         OfferEffect::Add => b'a',
         OfferEffect::Withdraw => b'w',
     };
+    let end = match effects.end {
+        None => b'-',
+        Some(class) => record::end(class),
+    };
     let flag = |set: bool, letter: u8| if set { letter } else { b'-' };
     [
         guard,
@@ -42,7 +48,8 @@ pub(super) fn letters(commit: &Commit) -> [u8; 10] {
         chain,
         due,
         offer,
-        flag(effects.notify, b'n'),
+        end,
+        flag(effects.tell, b'n'),
         flag(effects.remove, b'r'),
         flag(commit.want_record, b'w'),
         flag(commit.report.is_some(), b'w'),

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use drumline_backend::store::{Guard, Stamp};
 use drumline_backend::{Ids, Member, Membership, Role, Store};
-use drumline_backend_redis::{RedisMembership, RedisStore};
-use drumline_protocol::{Partition, QueueName};
+use drumline_backend_redis::{Options, RedisMembership, RedisStore};
+use drumline_protocol::{Event, Partition, QueueName};
 
-use crate::common::{self, create, draft};
+use crate::common::{self, commit, create, draft, make};
 
 /// By how much it was set back.
 const HOUR_MS: i64 = 3_600_000;
@@ -23,12 +24,7 @@ async fn what_no_broker_has_confirmed_is_given_out_at_once() {
     let options = common::options().await;
     let store = common::connect(&options).await;
     let partition = Partition::new(0);
-    let mut set = redis::cmd("SET");
-    set.arg(format!("{}:{{{partition}}}:tick", options.namespace))
-        .arg(in_an_hour_ms(&store) * 1_000);
-    let mut raw = common::raw(&options.url).await;
-    set.exec_async(&mut raw).await.expect("set");
-
+    set_back(&options, &store, partition).await;
     let new = draft(&store, &Ids::random(), None);
     let stamp = create(&store, &new).await;
     let entries = store
@@ -39,6 +35,46 @@ async fn what_no_broker_has_confirmed_is_given_out_at_once() {
         entries.map(|entry| Some(entry.stamp)).collect::<Vec<_>>(),
         [stamp]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_the_ends_neither_waits_nor_misses_one() {
+    let options = common::options().await;
+    let store = common::connect(&options).await;
+    let ids = Ids::random();
+    // A partition that was busy before, and one that was not.
+    set_back(&options, &store, Partition::new(0)).await;
+    let mut after = Stamp(0);
+    let mut token = (0..).map(|number| format!("token {number}"));
+    let mut elsewhere = token.find_map(|token| {
+        let new = draft(&store, &ids, Some(&token));
+        (new.id.partition() != Partition::new(0)).then_some(new)
+    });
+    for _ in 0..2 {
+        let mut ended = vec![draft(&store, &ids, None)];
+        ended.extend(elsewhere.take());
+        for new in ended {
+            create(&store, &new).await;
+            let (id, header) = (new.id, &new.header);
+            let cancel = commit(&store, &ids, id, header, Event::Cancel, Guard::Open);
+            make(&store, cancel).await;
+            let found = store.ended_since(after, 10).await.expect("ended since");
+            let [(stamp, told)] = found.entries.as_slice() else {
+                panic!("expected this end: {found:?}");
+            };
+            assert_eq!((*told, found.until), (id, *stamp));
+            after = found.until;
+        }
+    }
+}
+
+/// What a partition looks like that was written to before.
+async fn set_back(options: &Options, store: &RedisStore, partition: Partition) {
+    let mut set = redis::cmd("SET");
+    set.arg(format!("{}:{{{partition}}}:tick", options.namespace))
+        .arg(in_an_hour_ms(store) * 1_000);
+    let mut raw = common::raw(&options.url).await;
+    set.exec_async(&mut raw).await.expect("set");
 }
 
 #[tokio::test(flavor = "multi_thread")]

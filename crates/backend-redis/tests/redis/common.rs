@@ -9,7 +9,7 @@ use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::transition::At;
 use drumline_protocol::{
     Body, ChainKey, DependencyToken, Event, Header, OperationId, OperationType, Organization,
-    Partition, QueueName, RetryPolicy, Rules, apply,
+    Partition, QueueName, RetryPolicy, Rules, TokenPolicy, apply,
 };
 
 /// A lease that no test waits for.
@@ -47,6 +47,9 @@ pub(crate) fn draft(store: &dyn Store, ids: &Ids, token: Option<&str>) -> NewOpe
     let rules = Rules {
         operation_type: OperationType::DEFAULT,
         chain,
+        token_policy: TokenPolicy::Continue,
+        transient: false,
+        webhook: false,
         at_most_once: false,
         retry: RetryPolicy::default(),
     };
@@ -69,6 +72,7 @@ pub(crate) fn draft(store: &dyn Store, ids: &Ids, token: Option<&str>) -> NewOpe
             owner: "somebody".to_owned(),
             created_on: now,
             retain_job_history: true,
+            webhook_url: None,
             trace: TraceContext::default(),
         },
     }

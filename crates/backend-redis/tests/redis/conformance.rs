@@ -1,16 +1,17 @@
-//! The store and the membership on Redis do what every backend must do.
+//! Store, membership and limiter on Redis do what every backend must do.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drumline_backend::{Membership, Store};
-use drumline_backend_redis::{Options, RedisMembership, RedisStore};
-use drumline_conformance::{MembershipHarness, StoreHarness};
+use drumline_backend::{Limiter, Membership, Store};
+use drumline_backend_redis::{Options, RedisLimiter, RedisMembership, RedisStore};
+use drumline_conformance::{LimiterHarness, MembershipHarness, StoreHarness};
 
 use crate::common;
 
 drumline_conformance::store_suite!(harness);
 drumline_conformance::membership_suite!(harness);
+drumline_conformance::limiter_suite!(harness);
 
 /// A namespace; each `connect` is one more process that works in it.
 struct Namespace(Options);
@@ -31,5 +32,13 @@ impl MembershipHarness for Namespace {
     async fn connect(&self) -> Arc<dyn Membership> {
         let store = RedisStore::connect(&self.0).await.expect("connect");
         Arc::new(RedisMembership::new(&store))
+    }
+}
+
+#[async_trait]
+impl LimiterHarness for Namespace {
+    async fn connect(&self) -> Arc<dyn Limiter> {
+        let store = RedisStore::connect(&self.0).await.expect("connect");
+        Arc::new(RedisLimiter::new(&store))
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::store::{Commit, Committed, Created, Guard};
+use drumline_backend::store::{Commit, Committed, Created, Guard, Stamp, Transacted};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
 use drumline_protocol::{Event, OperationId};
@@ -198,6 +198,40 @@ async fn a_whole_run_is_answered_as_if_nothing_had_happened() {
     let answer = line.commit(first.id, delete).await;
     assert!(matches!(answer, Committed::Done(_)), "{answer:?}");
     assert_eq!(line.near.get(&[first.id]).await.expect("get"), [None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_made_once_and_answered_as_if_nothing_had_happened() {
+    let line = Line::new().await;
+    let (old, new) = (
+        draft(&line.near, &line.ids, Some("a token")),
+        draft(&line.near, &line.ids, Some("another token")),
+    );
+    create(&line.near, &old).await;
+    let cancel = commit(
+        &line.near,
+        &line.ids,
+        old.id,
+        &old.header,
+        Event::Cancel,
+        Guard::Open,
+    );
+    let id = new.id;
+    let ask = |far: Arc<RedisStore>| async move { far.transact(vec![new], vec![cancel]).await };
+    let done = async |near: &RedisStore| near.get(&[id]).await.expect("get") != [None];
+    let answer = line.with_lost_answer(ask, done).await.expect("transact");
+    let Transacted::Done { created, committed } = answer else {
+        panic!("expected it to be made: {answer:?}");
+    };
+    assert!(
+        matches!(created.as_slice(), [Created::New { offer: Some(_), .. }]),
+        "{created:?}"
+    );
+    assert_eq!(committed.len(), 1);
+    let counts = line.near.counts().await.expect("counts");
+    assert_eq!((counts.ready, counts.completed), (1, 1));
+    let ends = line.near.ended_since(Stamp(0), 10).await;
+    assert_eq!(ends.expect("ended since").entries.len(), 1, "it ended once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

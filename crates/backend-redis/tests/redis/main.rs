@@ -1,4 +1,4 @@
-//! The Redis store and membership against real servers.
+//! The Redis store, membership and limiter against real servers.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod clock_set_back;
@@ -7,6 +7,8 @@ mod conformance;
 mod fitness;
 mod hearing;
 mod large;
+mod limits;
 mod lost_answers;
 mod memory;
 mod server_trouble;
+mod traces;

@@ -9,7 +9,7 @@ use drumline_protocol::message::{Message, Offer, Route, Source};
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
     ChainKey, CommitId, OperationId, OperationType, Partition, QueueName, RetryPolicy, Rules,
-    Timestamp,
+    Timestamp, TokenPolicy,
 };
 
 use crate::wait::soon;
@@ -46,6 +46,9 @@ pub(crate) fn offer(number: u64) -> Offer {
     let rules = Rules {
         operation_type: OperationType(203),
         chain: Some(ChainKey::from_bytes([9; 16])),
+        token_policy: TokenPolicy::Continue,
+        transient: false,
+        webhook: false,
         at_most_once: true,
         retry: RetryPolicy::default(),
     };

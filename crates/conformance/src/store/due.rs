@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumline_backend::decide::Decided;
 use drumline_backend::store::Guard;
-use drumline_protocol::{Event, OperationId, Partition, State};
+use drumline_protocol::{ErrorCode, Event, OperationId, Partition, State};
 
 use crate::StoreHarness;
 use crate::scene::{Draft, Scene, fault, independent, of_token};
@@ -143,6 +143,23 @@ pub async fn of_two_managers_one_wakes_it(harness: &dyn StoreHarness) {
     let made = made.iter().filter(|one| matches!(one, Decided::Done(..)));
     assert_eq!(made.count(), 1);
     assert_eq!(scene.read(fresh.id).await.header.version, 2);
+}
+
+/// Put off by its throttled handler, it comes back by itself; the reason is told.
+pub async fn a_throttled_operation_is_put_off(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(of_token("a")).await;
+    let until = scene.store.now().saturating_add(SHORT);
+    let (header, _) = scene.client(fresh.id, Event::Throttle { until }).await;
+    assert_eq!((header.starts, header.retry_count), (0, 0));
+    assert_eq!(scene.entry(fresh.id).await, None);
+    let report = scene.read(fresh.id).await.report;
+    let code = report.fault.map(|fault| fault.code);
+    assert_eq!(code, Some(ErrorCode::THROTTLED));
+    let partition = fresh.id.partition();
+    eventually("it is due", async || due(&scene, partition).await.pop()).await;
+    assert!(wake(&scene, fresh.id).await.is_some());
+    scene.run(fresh.id).await;
 }
 
 fn postponed(draft: Draft, by: Duration) -> Draft {

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use drumline_backend::decide::Decided;
 use drumline_backend::store::{Filter, Guard};
-use drumline_protocol::transition::At;
-use drumline_protocol::{Event, Fence, Header, OperationId, State, Status, Timestamp, apply};
+use drumline_protocol::transition::{At, ChainEffect, EndClass};
+use drumline_protocol::{
+    Event, Fence, Header, OperationId, Recurrence, State, Status, Timestamp, apply,
+};
 
+use super::ends::ended;
 use super::locks::lock_of;
 use crate::StoreHarness;
-use crate::scene::{Scene, claim_event, fault, independent, of_token};
+use crate::scene::{Draft, Scene, claim_event, fault, holding, independent, of_token};
 
 /// Independent operations.
 pub async fn every_event_on_every_status_without_a_token(harness: &dyn StoreHarness) {
@@ -21,6 +24,7 @@ pub async fn every_event_on_every_status_without_a_token(harness: &dyn StoreHarn
     for status in Status::ALL {
         for event in events(&scene) {
             let id = scene.create(independent()).await.id;
+            bring(&scene, id, status).await;
             check(&scene, id, status, event, None).await;
         }
     }
@@ -28,19 +32,60 @@ pub async fn every_event_on_every_status_without_a_token(harness: &dyn StoreHarn
 
 /// Heads of chains, each with a successor.
 pub async fn every_event_on_every_status_of_a_head(harness: &dyn StoreHarness) {
+    of_a_head(harness, of_token).await;
+}
+
+/// Heads of chains that stop when they fail or are cancelled.
+pub async fn every_event_on_every_status_of_a_head_that_holds(harness: &dyn StoreHarness) {
+    of_a_head(harness, holding).await;
+}
+
+/// Operations behind their head: none of it can start them, or free others.
+pub async fn every_event_on_every_status_behind_a_head(harness: &dyn StoreHarness) {
+    behind_a_head(harness, of_token).await;
+}
+
+/// None of it can stop the chain, either.
+pub async fn every_event_on_every_status_behind_a_head_that_holds(harness: &dyn StoreHarness) {
+    behind_a_head(harness, holding).await;
+}
+
+/// Series, which no worker ever sees.
+pub async fn every_event_on_every_status_of_a_series(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    for status in [Status::Waiting, Status::Succeeded, Status::Canceled] {
+        for event in events(&scene) {
+            let due = Some(Timestamp::from_millis(1));
+            let series = scene.prepare_series(independent(), due);
+            let id = scene.store_new(series).await.id;
+            if status == Status::Succeeded {
+                let last = Event::Occur {
+                    last: None,
+                    next: None,
+                };
+                scene.client(id, last).await;
+            } else if status == Status::Canceled {
+                scene.client(id, Event::Cancel).await;
+            }
+            check(&scene, id, status, event, None).await;
+        }
+    }
+}
+
+async fn of_a_head(harness: &dyn StoreHarness, draft: fn(&str) -> Draft) {
     let scene = Scene::new(harness).await;
     for status in Status::ALL {
         for event in events(&scene) {
             let token = scene.ids.uuid().to_string();
-            let id = scene.create(of_token(&token)).await.id;
-            let next = scene.create(of_token(&token)).await.id;
+            let id = scene.create(draft(&token)).await.id;
+            let next = scene.create(draft(&token)).await.id;
+            bring(&scene, id, status).await;
             check(&scene, id, status, event, Some(next)).await;
         }
     }
 }
 
-/// Operations behind their head: none of it can start them, or free others.
-pub async fn every_event_on_every_status_behind_a_head(harness: &dyn StoreHarness) {
+async fn behind_a_head(harness: &dyn StoreHarness, draft: fn(&str) -> Draft) {
     let scene = Scene::new(harness).await;
     for status in [
         Status::WaitingForResources,
@@ -49,20 +94,30 @@ pub async fn every_event_on_every_status_behind_a_head(harness: &dyn StoreHarnes
     ] {
         for event in events(&scene) {
             let token = scene.ids.uuid().to_string();
-            let head = scene.create(of_token(&token)).await;
-            let id = scene.create(of_token(&token)).await.id;
-            let next = scene.create(of_token(&token)).await.id;
-            bring(&scene, id, status).await;
+            let head = scene.create(draft(&token)).await;
+            let id = scene.create(draft(&token)).await.id;
+            let next = scene.create(draft(&token)).await.id;
+            if status == Status::Canceled {
+                scene.client(id, Event::Discard).await;
+            } else {
+                bring(&scene, id, status).await;
+            }
             let what = format!("{} × {status:?}", event.name());
             let before = scene.read(id).await.header;
             let guard = guard_of(&scene, id, &event).await;
-            let claims = matches!(event, Event::Claim { .. });
             let expected = apply(&before, event.clone(), at(&scene));
+            let needs_head = expected.as_ref().is_ok_and(|transition| {
+                let chain = transition.effects.chain;
+                matches!(chain, ChainEffect::RequireHead | ChainEffect::Hold)
+            });
             match scene.event(id, event, guard).await {
-                Decided::NotHead => assert!(claims && expected.is_ok(), "{what}"),
+                Decided::NotHead => {
+                    assert!(needs_head, "{what}");
+                    assert_eq!(scene.read(id).await.header, before, "{what}");
+                }
                 Decided::Refused(refused) => assert_eq!(Some(refused), expected.err(), "{what}"),
                 Decided::Done(_, done) => {
-                    assert!(!claims, "{what}");
+                    assert!(!needs_head, "{what}");
                     assert!(done.offer.is_none() && done.promoted.is_none(), "{what}");
                 }
                 other @ (Decided::Fenced | Decided::Missing) => panic!("{what}: {other:?}"),
@@ -93,13 +148,33 @@ fn events(scene: &Scene) -> Vec<Event> {
         Event::Resume,
         Event::Postpone(hence(scene)),
         Event::Cancel,
+        Event::Discard,
         Event::Due,
+        Event::Occur {
+            last: Some(scene.prepare(independent()).id),
+            next: Some(hence(scene)),
+        },
+        Event::Occur {
+            last: None,
+            next: None,
+        },
+        Event::Reschedule {
+            recurrence: Recurrence {
+                pattern: "FREQ=WEEKLY".to_owned(),
+                start: hence(scene),
+                last: None,
+            },
+            next: Some(hence(scene)),
+        },
         Event::Unhandled,
+        Event::Throttle {
+            until: hence(scene),
+        },
         Event::Delete,
     ]
 }
 
-/// One cell of the grid.
+/// One cell of the grid: the event on an operation that stands there.
 async fn check(
     scene: &Scene,
     id: OperationId,
@@ -108,7 +183,6 @@ async fn check(
     next: Option<OperationId>,
 ) {
     let what = format!("{} × {status:?}", event.name());
-    bring(scene, id, status).await;
     let before = scene.read(id).await.header;
     assert_eq!(before.status, status, "{what}");
     fits(scene, id, &before, next, &what).await;
@@ -126,9 +200,10 @@ async fn check(
             }
             assert_eq!(scene.read(id).await.header, after, "{what}");
             fits(scene, id, &after, next, &what).await;
-            let ended = after.status.state() == State::Completed;
+            // It ends, or stops holding, and frees its successor.
+            let frees = goes_on(&after) && !goes_on(&before);
             let promoted = done.promoted.map(|head| head.operation.id);
-            assert_eq!(promoted, next.filter(|_| ended), "{what}");
+            assert_eq!(promoted, next.filter(|_| frees), "{what}");
         }
         (Decided::Refused(refused), Err(expected)) => {
             assert_eq!(refused, expected, "{what}");
@@ -163,8 +238,30 @@ async fn fits(
     assert_eq!(due.contains(&id), past, "{what}: due set");
     if let Some(next) = next {
         let offered = scene.entry(next).await.is_some();
-        assert_eq!(offered, state == State::Completed, "{what}: successor");
+        assert_eq!(offered, goes_on(header), "{what}: successor");
     }
+    let partition = id.partition();
+    let mut classes = Vec::new();
+    for class in EndClass::ALL {
+        if ended(scene, partition, class).await.contains(&id) {
+            classes.push(class);
+        }
+    }
+    let expected = match header.status {
+        Status::Succeeded => vec![EndClass::Succeeded],
+        Status::Failed | Status::Canceled => vec![EndClass::Unsuccessful],
+        Status::WaitingForResources
+        | Status::Waiting
+        | Status::InProgress
+        | Status::Pausing
+        | Status::Canceling => Vec::new(),
+    };
+    assert_eq!(classes, expected, "{what}: ends");
+}
+
+/// Whether whoever is behind it may start.
+fn goes_on(header: &Header) -> bool {
+    header.status.state() == State::Completed && !header.holding
 }
 
 /// Brings a Ready operation to a status, by legal moves.
@@ -210,8 +307,12 @@ async fn guard_of(scene: &Scene, id: OperationId, event: &Event) -> Guard {
         | Event::Resume
         | Event::Postpone(_)
         | Event::Cancel
+        | Event::Discard
         | Event::Due
+        | Event::Occur { .. }
+        | Event::Reschedule { .. }
         | Event::Unhandled
+        | Event::Throttle { .. }
         | Event::Delete => Guard::Open,
     }
 }

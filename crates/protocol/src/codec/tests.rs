@@ -9,7 +9,9 @@ use crate::error_code::ErrorCode;
 use crate::id::{CommitId, OperationId, Partition};
 use crate::kind::OperationType;
 use crate::message::Offer;
-use crate::operation::{Fault, Progress, Rules, TraceContext, first_header};
+use crate::operation::{
+    Fault, Progress, Recurrence, Rules, TokenPolicy, TraceContext, first_header,
+};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 use crate::token::{ChainKey, Organization, QueueName};
@@ -18,6 +20,9 @@ fn header() -> Header {
     let rules = Rules {
         operation_type: OperationType(203),
         chain: Some(ChainKey::from_bytes([9; 16])),
+        token_policy: TokenPolicy::Hold,
+        transient: true,
+        webhook: true,
         at_most_once: true,
         retry: RetryPolicy::default(),
     };
@@ -28,6 +33,16 @@ fn header() -> Header {
         Timestamp::from_millis(1_795_000_000_123),
     );
     header.host_id = Some("worker-1".to_owned());
+    header.holding = true;
+    header.recurrence = Some(Recurrence {
+        pattern: "FREQ=DAILY".to_owned(),
+        start: Timestamp::from_millis(1_795_000_000_000),
+        last: Some(OperationId::new(
+            Timestamp::from_millis(2),
+            Partition::new(3),
+            [4; 16],
+        )),
+    });
     header
 }
 
@@ -48,6 +63,7 @@ fn body() -> Body {
         owner: "anonymous".to_owned(),
         created_on: Timestamp::from_millis(1_795_000_000_000),
         retain_job_history: true,
+        webhook_url: Some("https://example.com/ended".to_owned()),
         trace: TraceContext {
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
             tracestate: String::new(),

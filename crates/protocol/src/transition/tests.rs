@@ -1,9 +1,12 @@
 //! The whole grid: every status × every event, written out as a table.
 
+use std::time::Duration;
+
 use super::*;
+use crate::id::{OperationId, Partition};
 use crate::kind::OperationType;
-use crate::operation::{Rules, first_header};
-use crate::retry::RetryPolicy;
+use crate::operation::{Recurrence, Rules, TokenPolicy, first_header};
+use crate::retry::{Exhausted, Jitter, RetryPolicy};
 use crate::status::State;
 use crate::token::ChainKey;
 
@@ -21,6 +24,9 @@ fn rules() -> Rules {
     Rules {
         operation_type: OperationType::DEFAULT,
         chain: Some(ChainKey::from_bytes([1; 16])),
+        token_policy: TokenPolicy::Continue,
+        transient: false,
+        webhook: false,
         at_most_once: false,
         retry: RetryPolicy {
             jitter_percent: 0,
@@ -77,10 +83,36 @@ fn events() -> Vec<Event> {
         Event::Resume,
         Event::Postpone(LATER),
         Event::Cancel,
+        Event::Discard,
         Event::Due,
+        Event::Occur {
+            last: Some(occurrence()),
+            next: Some(LATER),
+        },
+        Event::Occur {
+            last: Some(occurrence()),
+            next: None,
+        },
+        Event::Reschedule {
+            recurrence: recurrence(),
+            next: Some(LATER),
+        },
         Event::Unhandled,
+        Event::Throttle { until: LATER },
         Event::Delete,
     ]
+}
+
+fn occurrence() -> OperationId {
+    OperationId::new(NOW, Partition::new(1), [2; 16])
+}
+
+fn recurrence() -> Recurrence {
+    Recurrence {
+        pattern: "FREQ=DAILY".to_owned(),
+        start: NOW,
+        last: None,
+    }
 }
 
 /// Rows: the events above. Columns: the eight statuses. `-` is refused.
@@ -98,14 +130,113 @@ const GRID: &str = "
     resume        -   0   -   -   -   -   -   -
     postpone      10  10  21  -   -   -   -   -
     cancel        32  32  22  22  -   -   -   -
+    discard       32  32  22  22  -   -   -   -
     due           -   0   -   -   -   -   -   -
+    occur         -   -   -   -   -   -   -   -
+    occur         -   -   -   -   -   -   -   -
+    reschedule    -   -   -   -   -   -   -   -
     unhandled     10  -   -   -   -   -   -   -
+    throttle      10  -   -   -   -   -   -   -
     delete        -   -   -   -   -   30  31  32
+";
+
+/// A series is Waiting until it is Completed; no worker ever sees it. The
+/// second row of `occur` is the last time of its rule.
+const SERIES: &str = "
+    #             10  30  31  32
+    claim         -   -   -   -
+    succeed       -   -   -   -
+    fail          -   -   -   -
+    retry         -   -   -   -
+    suspend       -   -   -   -
+    stopped       -   -   -   -
+    release       -   -   -   -
+    lease_expired -   -   -   -
+    pause         10  -   -   -
+    resume        -   -   -   -
+    postpone      10  -   -   -
+    cancel        32  -   -   -
+    discard       32  -   -   -
+    due           -   -   -   -
+    occur         10  -   -   -
+    occur         30  -   -   -
+    reschedule    10  -   -   -
+    unhandled     -   -   -   -
+    throttle      -   -   -   -
+    delete        -   30  31  32
+";
+
+/// An operation that holds its chain: nothing but resume lets go of it.
+const HOLDING: &str = "
+    #             31  32
+    claim         -   -
+    succeed       -   -
+    fail          -   -
+    retry         -   -
+    suspend       -   -
+    stopped       -   -
+    release       -   -
+    lease_expired -   -
+    pause         -   -
+    resume        31  32
+    postpone      -   -
+    cancel        -   -
+    discard       -   -
+    due           -   -
+    occur         -   -
+    occur         -   -
+    reschedule    -   -
+    unhandled     -   -
+    throttle      -   -
+    delete        -   -
 ";
 
 #[test]
 fn the_whole_grid() {
-    let rows: Vec<Vec<&str>> = GRID
+    grid(GRID, header);
+}
+
+#[test]
+fn the_whole_grid_where_a_failure_holds_the_chain() {
+    grid(GRID, |status| {
+        let mut header = header(status);
+        header.rules.token_policy = TokenPolicy::Hold;
+        header
+    });
+}
+
+#[test]
+fn the_whole_grid_of_a_series() {
+    grid(SERIES, series);
+}
+
+#[test]
+fn the_whole_grid_of_an_operation_that_holds_its_chain() {
+    grid(HOLDING, |status| {
+        let mut header = header(status);
+        header.rules.token_policy = TokenPolicy::Hold;
+        header.holding = true;
+        header
+    });
+}
+
+fn series(status: Status) -> Header {
+    let mut header = header(status);
+    header.rules.chain = None;
+    header.recurrence = Some(recurrence());
+    header
+}
+
+/// Holds a table against [`apply`].
+fn grid(table: &str, header: impl Fn(Status) -> Header) {
+    let columns: Vec<Status> = table
+        .lines()
+        .find_map(|line| line.trim().strip_prefix('#'))
+        .unwrap()
+        .split_whitespace()
+        .map(|code| Status::from_code(code.parse().unwrap()).unwrap())
+        .collect();
+    let rows: Vec<Vec<&str>> = table
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
         .filter(|row| row.first().is_some_and(|word| *word != "#"))
@@ -113,7 +244,8 @@ fn the_whole_grid() {
     assert_eq!(rows.len(), events().len());
     for (row, event) in rows.iter().zip(events()) {
         assert_eq!(row[0].replace('_', " "), event.name());
-        for (status, expected) in Status::ALL.into_iter().zip(&row[1..]) {
+        assert_eq!(row.len(), columns.len() + 1, "{}", event.name());
+        for (&status, expected) in columns.iter().zip(&row[1..]) {
             let before = header(status);
             let got = apply(&before, event.clone(), at());
             let shown = got
@@ -153,13 +285,22 @@ fn consistent(before: &Header, transition: &Transition) {
         (true, false) => LockEffect::Release,
     };
     assert_eq!(effects.lock, lock);
+    let ends = from != State::Completed && to == State::Completed;
+    let held = header.rules.token_policy == TokenPolicy::Hold
+        && matches!(header.status, Status::Failed | Status::Canceled);
     let chain = match to {
+        _ if header.rules.chain.is_none() => ChainEffect::Keep,
+        // Resumed: its chain goes on.
+        State::Completed if !ends => ChainEffect::Leave,
+        State::Completed if header.holding => ChainEffect::Hold,
         State::Completed => ChainEffect::Leave,
         State::Locked if from == State::Ready => ChainEffect::RequireHead,
         State::Locked | State::Ready | State::Suspended => ChainEffect::Keep,
     };
     assert_eq!(effects.chain, chain);
-    assert_eq!(effects.notify, to == State::Completed);
+    assert!(held || !header.holding);
+    assert_eq!(effects.end.is_some(), ends);
+    assert_eq!(effects.tell, ends && header.rules.webhook);
     let offer = match (from, to) {
         (_, State::Ready) => OfferEffect::Add,
         (State::Ready, _) => OfferEffect::Withdraw,
@@ -176,26 +317,49 @@ fn consistent(before: &Header, transition: &Transition) {
 
 #[test]
 fn the_legal_actions_are_those_that_apply_accepts() {
-    for operation_type in [54, 9] {
-        for status in Status::ALL {
-            let mut header = header(status);
+    let mut headers: Vec<Header> = Status::ALL.into_iter().map(header).collect();
+    for status in [Status::Failed, Status::Canceled] {
+        let mut holding = header(status);
+        holding.holding = true;
+        headers.push(holding);
+    }
+    for status in [Status::Waiting, Status::Succeeded, Status::Canceled] {
+        headers.push(series(status));
+    }
+    let mut paused = series(Status::Waiting);
+    paused.postpone_until = None;
+    headers.push(paused);
+    for mut header in headers {
+        for operation_type in [54, 9] {
             header.rules.operation_type = OperationType(operation_type);
             for action in Action::ALL {
-                let event = match action {
-                    Action::Cancel => Event::Cancel,
-                    Action::Pause => Event::Pause,
-                    Action::Resume => Event::Resume,
-                    Action::Postpone => Event::Postpone(LATER),
-                    Action::Delete => Event::Delete,
-                };
-                let accepted = apply(&header, event, at()).is_ok();
                 let listed = legal_actions(&header).contains(&action);
-                assert_eq!(
-                    accepted, listed,
-                    "{action:?} × {status:?} × {operation_type}"
-                );
+                let accepted = apply(&header, asked(&header, action), at()).is_ok();
+                // Of a series that is not paused, the rule can be changed, but
+                // there is nothing to resume.
+                let waits = header.is_series() && header.postpone_until.is_some();
+                if waits && action == Action::Resume {
+                    assert!(accepted && !listed);
+                } else {
+                    assert_eq!(accepted, listed, "{action:?} × {header:?}");
+                }
             }
         }
+    }
+}
+
+/// The event that a client's wish stands for.
+fn asked(header: &Header, action: Action) -> Event {
+    match action {
+        Action::Cancel => Event::Cancel,
+        Action::Pause => Event::Pause,
+        Action::Resume if header.is_series() => Event::Reschedule {
+            recurrence: recurrence(),
+            next: Some(LATER),
+        },
+        Action::Resume => Event::Resume,
+        Action::Postpone => Event::Postpone(LATER),
+        Action::Delete => Event::Delete,
     }
 }
 
@@ -327,4 +491,140 @@ fn time_in_handlers_adds_up() {
     again.execution_ms = first.execution_ms;
     let done = apply(&again, Event::Succeed, at()).unwrap().header;
     assert_eq!(done.execution_ms, 20_000);
+}
+
+#[test]
+fn the_end_says_how_long_it_is_worth_keeping() {
+    let end = |event, transient| {
+        let mut header = header(Status::InProgress);
+        header.rules.transient = transient;
+        apply(&header, event, at()).unwrap().effects.end
+    };
+    assert_eq!(end(Event::Succeed, false), Some(EndClass::Succeeded));
+    assert_eq!(end(Event::Succeed, true), Some(EndClass::Transient));
+    for transient in [false, true] {
+        let failed = end(Event::Fail(fault()), transient);
+        assert_eq!(failed, Some(EndClass::Unsuccessful));
+    }
+}
+
+#[test]
+fn an_end_is_told_once_and_only_where_it_was_asked_for() {
+    let mut running = header(Status::InProgress);
+    running.rules.token_policy = TokenPolicy::Hold;
+    let fail = |header: &Header| apply(header, Event::Fail(fault()), at()).unwrap();
+    assert!(!fail(&running).effects.tell);
+    running.rules.webhook = true;
+    let failed = fail(&running);
+    assert!(failed.effects.tell);
+    // Neither a resume nor a removal is another end.
+    let resumed = apply(&failed.header, Event::Resume, at()).unwrap();
+    assert_eq!((resumed.effects.tell, resumed.effects.end), (false, None));
+    let removed = apply(&resumed.header, Event::Delete, at()).unwrap();
+    assert_eq!((removed.effects.tell, removed.effects.end), (false, None));
+}
+
+#[test]
+fn a_failed_or_cancelled_operation_holds_its_chain_until_it_is_resumed() {
+    let held = |status, event| {
+        let mut header = header(status);
+        header.rules.token_policy = TokenPolicy::Hold;
+        let ended = apply(&header, event, at()).unwrap();
+        assert_eq!(ended.effects.chain, ChainEffect::Hold);
+        assert!(ended.header.holding);
+        ended.header
+    };
+    held(Status::InProgress, Event::Fail(fault()));
+    held(Status::Canceling, Event::Stopped);
+    held(Status::Waiting, Event::Cancel);
+    let mut header = held(Status::WaitingForResources, Event::Cancel);
+    // Not even a type that is closed to clients stops its chain for ever.
+    header.rules.operation_type = OperationType(9);
+    let refused = apply(&header, Event::Delete, at()).unwrap_err();
+    assert_eq!(refused.legal, [Action::Resume]);
+    assert_eq!(refused.code, ErrorCode::CANNOT_DELETE);
+    assert!(refused.to_string().ends_with("resume it first"));
+    let resumed = apply(&header, Event::Resume, at()).unwrap();
+    assert_eq!(resumed.effects.chain, ChainEffect::Leave);
+    assert_eq!(resumed.header.status, Status::Canceled);
+    assert_eq!(resumed.header.completed_on, header.completed_on);
+    assert!(apply(&resumed.header, Event::Delete, at()).is_ok());
+}
+
+#[test]
+fn what_succeeds_or_has_no_token_or_is_discarded_holds_nothing() {
+    let mut running = header(Status::InProgress);
+    running.rules.token_policy = TokenPolicy::Hold;
+    let succeeded = apply(&running, Event::Succeed, at()).unwrap();
+    assert_eq!(succeeded.effects.chain, ChainEffect::Leave);
+    let mut waiting = header(Status::Waiting);
+    waiting.rules.token_policy = TokenPolicy::Hold;
+    let discarded = apply(&waiting, Event::Discard, at()).unwrap();
+    assert_eq!(discarded.effects.chain, ChainEffect::Leave);
+    running.rules.chain = None;
+    let failed = apply(&running, Event::Fail(fault()), at()).unwrap();
+    assert_eq!(failed.effects.chain, ChainEffect::Keep);
+    for header in [succeeded.header, discarded.header, failed.header] {
+        assert!(!header.holding);
+    }
+}
+
+#[test]
+fn a_series_goes_from_time_to_time_and_ends_with_its_rule() {
+    let series = series(Status::Waiting);
+    let occur = |header: &Header, last, next| {
+        let event = Event::Occur { last, next };
+        apply(header, event, at()).unwrap()
+    };
+    let first = occur(&series, Some(occurrence()), Some(LATER));
+    assert_eq!(first.effects.due, DueEffect::Set(LATER));
+    let last = |header: &Header| header.recurrence.as_ref().unwrap().last;
+    assert_eq!(last(&first.header), Some(occurrence()));
+    let early = Event::Occur {
+        last: None,
+        next: None,
+    };
+    assert!(apply(&first.header, early, at()).is_err(), "not yet due");
+
+    let mut again = first.header;
+    again.postpone_until = Some(NOW);
+    let skipped = occur(&again, None, Some(LATER));
+    assert_eq!(last(&skipped.header), Some(occurrence()), "it is the last");
+    let ended = occur(&again, None, None);
+    assert_eq!(ended.header.status, Status::Succeeded);
+    assert_eq!(ended.effects.end, Some(EndClass::Succeeded));
+    assert_eq!(ended.effects.due, DueEffect::Clear);
+}
+
+#[test]
+fn a_series_is_paused_changed_and_resumed() {
+    let series = series(Status::Waiting);
+    let paused = apply(&series, Event::Pause, at()).unwrap();
+    assert_eq!(paused.effects.due, DueEffect::Clear);
+    assert!(apply(&paused.header, Event::Pause, at()).is_err());
+    let reschedule = |next| Event::Reschedule {
+        recurrence: Recurrence {
+            pattern: "FREQ=WEEKLY".to_owned(),
+            ..recurrence()
+        },
+        next,
+    };
+    let changed = apply(&paused.header, reschedule(None), at()).unwrap();
+    assert_eq!(changed.header.recurrence.unwrap().pattern, "FREQ=WEEKLY");
+    assert_eq!(changed.header.postpone_until, None, "it is paused still");
+    let resumed = apply(&paused.header, reschedule(Some(LATER)), at()).unwrap();
+    assert_eq!(resumed.effects.due, DueEffect::Set(LATER));
+    let other = apply(&header(Status::Waiting), reschedule(None), at()).unwrap_err();
+    assert_eq!(other.code, ErrorCode::CANNOT_UPDATE_NONRECURRING);
+}
+
+#[test]
+fn a_throttled_operation_is_put_off_and_nothing_is_counted() {
+    let ready = header(Status::WaitingForResources);
+    let transition = apply(&ready, Event::Throttle { until: LATER }, at()).unwrap();
+    let after = &transition.header;
+    assert_eq!(after.postpone_until, Some(LATER));
+    assert_eq!((after.starts, after.retry_count), (0, 0));
+    assert_eq!(transition.effects.offer, OfferEffect::Withdraw);
+    assert_eq!(transition.fault.unwrap().code, ErrorCode::THROTTLED);
 }

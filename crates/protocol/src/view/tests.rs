@@ -7,7 +7,9 @@ use super::*;
 use crate::error_code::ErrorCode;
 use crate::id::{CommitId, OperationId, Partition};
 use crate::kind::OperationType;
-use crate::operation::{Body, Fault, Report, Rules, TraceContext, first_header};
+use crate::operation::{
+    Body, Fault, Recurrence, Report, Rules, TokenPolicy, TraceContext, first_header, series_header,
+};
 use crate::token::{ChainKey, DependencyToken, Organization, QueueName};
 
 fn operation(data: Option<&str>, report: Report) -> Operation {
@@ -17,6 +19,9 @@ fn operation(data: Option<&str>, report: Report) -> Operation {
     let rules = Rules {
         operation_type: OperationType(203),
         chain: Some(ChainKey::new(&organization, &token)),
+        token_policy: TokenPolicy::Hold,
+        transient: false,
+        webhook: true,
         at_most_once: false,
         retry: RetryPolicy::default(),
     };
@@ -39,6 +44,7 @@ fn operation(data: Option<&str>, report: Report) -> Operation {
             owner: "anna".to_owned(),
             created_on: now,
             retain_job_history: true,
+            webhook_url: Some("https://example.com/ended".to_owned()),
             trace: TraceContext::default(),
         },
         report,
@@ -67,7 +73,8 @@ fn every_attribute_is_shown() {
         "name": "import", "operationType": 203, "operationTypeName": "Import Solution",
         "messageName": "ImportSolution",
         "stateCode": 0, "statusCode": 0, "state": "Ready", "status": "WaitingForResources",
-        "dependencyToken": "contoso", "postponeUntil": null,
+        "dependencyToken": "contoso", "tokenPolicy": "hold", "holdsToken": false,
+        "postponeUntil": null,
         "recurrencePattern": null, "recurrenceStartTime": null,
         "data": {"file": "a.zip"},
         "correlationId": "00000000-0000-0000-0000-000000000000",
@@ -80,7 +87,7 @@ fn every_attribute_is_shown() {
         "createdOn": "2026-11-18T11:06:40.123Z", "modifiedOn": "2026-11-18T11:06:40.123Z",
         "startedOn": null, "completedOn": null, "executionTimeSpan": 0.0,
         "progress": {"percent": 40, "text": "half way"}, "result": [1, 2],
-        "retainJobHistory": true, "startCount": 0, "lostCount": 0, "attempt": 0, "atMostOnce": false,
+        "retainJobHistory": true, "webhookUrl": "https://example.com/ended", "startCount": 0, "lostCount": 0, "attempt": 0, "atMostOnce": false,
         "retryPolicy": {
             "maxRetries": 10, "initialMs": 5000, "factor": 2, "maxMs": 3600000,
             "jitterPercent": 20, "exhausted": "fail", "maxLost": 5
@@ -89,6 +96,27 @@ fn every_attribute_is_shown() {
     }"#;
     let expected: Value = serde_json::from_str(expected).unwrap();
     assert_eq!(value, expected);
+}
+
+#[test]
+fn a_series_shows_its_rule() {
+    let mut series = operation(None, Report::default());
+    let now = series.body.created_on;
+    let recurrence = Recurrence {
+        pattern: "FREQ=DAILY".to_owned(),
+        start: now,
+        last: None,
+    };
+    let rules = series.header.rules.clone();
+    series.header = series_header(rules, recurrence, Some(now), CommitId(1), now);
+    let value = shown(&series);
+    for (name, expected) in [
+        ("recurrencePattern", "FREQ=DAILY"),
+        ("recurrenceStartTime", "2026-11-18T11:06:40.123Z"),
+        ("postponeUntil", "2026-11-18T11:06:40.123Z"),
+    ] {
+        assert_eq!(value.get(name), Some(&Value::String(expected.to_owned())));
+    }
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! Ends: what is Completed, per class, in the order in which it ended.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use drumline_backend::store::{Ended, Stamp};
+use drumline_protocol::transition::EndClass;
+use drumline_protocol::{OperationId, Partition};
+
+use super::State;
+
+/// The ends of one partition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ends {
+    by_id: BTreeMap<OperationId, (EndClass, Stamp)>,
+    /// No stamp is given out twice.
+    in_order: BTreeMap<EndClass, BTreeMap<Stamp, OperationId>>,
+}
+
+impl Ends {
+    pub(super) fn add(&mut self, id: OperationId, class: EndClass, stamp: Stamp) {
+        self.by_id.insert(id, (class, stamp));
+        self.in_order.entry(class).or_default().insert(stamp, id);
+    }
+
+    pub(super) fn remove(&mut self, id: OperationId) {
+        if let Some((class, stamp)) = self.by_id.remove(&id)
+            && let Some(of_class) = self.in_order.get_mut(&class)
+        {
+            of_class.remove(&stamp);
+        }
+    }
+}
+
+impl State {
+    /// Operations of a class that ended at or before `until`, earliest first.
+    #[must_use]
+    pub fn ended(
+        &self,
+        partition: Partition,
+        class: EndClass,
+        until: Stamp,
+        limit: usize,
+    ) -> Vec<(OperationId, Stamp)> {
+        let of_class = self
+            .contents(partition)
+            .and_then(|contents| contents.ends.in_order.get(&class));
+        let in_order = of_class.into_iter().flatten();
+        in_order
+            .take_while(|(stamp, _)| **stamp <= until)
+            .take(limit)
+            .map(|(stamp, id)| (*id, *stamp))
+            .collect()
+    }
+
+    /// What ended after `after`, over all partitions, in the order of the ends;
+    /// about `limit` at most.
+    ///
+    /// It reaches up to the youngest tick of all. Partitions that are behind
+    /// that are moved up to it, so that none of them can put an end before it
+    /// later.
+    pub fn ended_since(&mut self, after: Stamp, limit: usize) -> Ended {
+        let ticks = self.partitions.values().map(|contents| contents.tick);
+        self.floor = ticks.max().unwrap_or(0).max(self.floor);
+        let limit = limit.max(1);
+        let mut found = Vec::new();
+        for contents in self.partitions.values_mut() {
+            contents.tick = self.floor;
+            for of_class in contents.ends.in_order.values() {
+                let later = of_class.range((Bound::Excluded(after), Bound::Unbounded));
+                // One more shows whether that was all.
+                let later = later.take(limit.saturating_add(1));
+                found.extend(later.map(|(stamp, id)| (*stamp, *id)));
+            }
+        }
+        found.sort_unstable();
+        let mut until = Stamp(self.floor).max(after);
+        if let Some(&(last, _)) = found.get(limit.saturating_sub(1)) {
+            // Those that ended with the last one come with it: no stretch
+            // starts in the middle of a stamp.
+            let kept = found.partition_point(|(stamp, _)| *stamp <= last);
+            if kept < found.len() {
+                found.truncate(kept);
+                until = last;
+            }
+        }
+        Ended {
+            entries: found,
+            until,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Notices: whose end is to be told to somebody outside, and when next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use drumline_backend::store::Notice;
+use drumline_protocol::{OperationId, Partition, Timestamp};
+
+use super::State;
+
+/// The notices of one partition, by operation and by time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notices {
+    by_id: BTreeMap<OperationId, Owed>,
+    by_time: BTreeSet<(Timestamp, OperationId)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    next: Timestamp,
+    attempt: u32,
+}
+
+impl Notices {
+    /// One more is owed, from `now` on.
+    pub(super) fn add(&mut self, id: OperationId, now: Timestamp) {
+        self.put(
+            id,
+            Owed {
+                next: now,
+                attempt: 0,
+            },
+        );
+    }
+
+    pub(super) fn remove(&mut self, id: OperationId) {
+        if let Some(owed) = self.by_id.remove(&id) {
+            self.by_time.remove(&(owed.next, id));
+        }
+    }
+
+    fn put(&mut self, id: OperationId, owed: Owed) {
+        self.remove(id);
+        self.by_id.insert(id, owed);
+        self.by_time.insert((owed.next, id));
+    }
+}
+
+impl State {
+    /// Notices whose time has come, earliest first.
+    #[must_use]
+    pub fn notices(&self, partition: Partition, limit: usize, now: Timestamp) -> Vec<Notice> {
+        let Some(contents) = self.contents(partition) else {
+            return Vec::new();
+        };
+        let notices = &contents.notices;
+        let due = notices.by_time.iter().take_while(|(next, _)| *next <= now);
+        due.take(limit)
+            .filter_map(|(_, id)| {
+                let attempt = notices.by_id.get(id)?.attempt;
+                Some(Notice { id: *id, attempt })
+            })
+            .collect()
+    }
+
+    /// A notice is owed no more.
+    pub fn notice_done(&mut self, id: OperationId) {
+        self.contents_mut(id.partition()).notices.remove(id);
+    }
+
+    /// A notice is tried again after `delay`, if it is still owed.
+    pub fn notice_later(&mut self, id: OperationId, delay: Duration, now: Timestamp) {
+        let notices = &mut self.contents_mut(id.partition()).notices;
+        let Some(owed) = notices.by_id.get(&id).copied() else {
+            return;
+        };
+        let owed = Owed {
+            next: now.saturating_add(delay),
+            attempt: owed.attempt.saturating_add(1).min(Notice::MOST_ATTEMPTS),
+        };
+        notices.put(id, owed);
+    }
+}

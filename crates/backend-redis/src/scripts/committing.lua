@@ -1,0 +1,209 @@
+-- What commit.lua and transact.lua have in common, behind the prelude: one
+-- commit in two steps. check() says what stands against it, write() makes it;
+-- nothing can fail after its first write.
+--
+-- The arguments of a commit are ARGV[at] and the seven behind it:
+--       1 id (16)
+--       2 the plan, 11 letters; '-' is "nothing":
+--         1 guard     '-' open, t taking, h holder, w watched
+--         2 lock      t take, r release, a ask its holder to stop
+--         3 chain     h be its head or fail, l leave, k be its head or fail
+--                     and keep it
+--         4 due       s set, c clear
+--         5 offer     a add, w withdraw
+--         6 end       s, u, t: note it in this class
+--         7 tell      n: a notice is owed
+--         8 remove    r
+--         9 record    w: the answer is to bring it
+--        10 report    w: write it
+--        11 the index to be in: a letter, or '-' for none
+--       3 the version that is expected (8) and the commit that wrote it (8):
+--         after a loss of the last writes, versions are given out twice
+--       4 the new version (8) and this commit (8)
+--       5 the header
+--       6 guard t: owner (16) and lease in ms (8) of the new lock
+--         guard h: fence (8); guard w: fence (8), beat (8); else ''
+--       7 when it is due, ms, or ''
+--       8 the report, or ''
+-- The answer to a commit:
+--       {'D', fence, offer, record, promoted}  it is made, now or earlier
+--           fence, offer: 0 where there is none
+--           record: {} or {sequence, body, report or ''}
+--           promoted: {} or {id, stamp, h, body, report or ''}
+--       {'N'} not the head: taken out of the dispatch set, nothing else
+--       {'C', h} another version: this one
+--       {'F'} the lock is not the one that the guard names
+--       {'M'} no such operation
+-- A commit takes at most this many numbers of the tick: for its own lock or
+-- offer, its end, and the offer of the next head.
+local TICKS_OF_COMMIT = 3
+local NOTHING = {}
+-- A repetition comes within the patience of whoever repeats: seconds.
+local GRAVE_SECONDS = 600
+
+local TAKE, HOLDER, WATCHED = ('thw'):byte(1, 3)
+local RELEASE, ASK, REQUIRE_HEAD, LEAVE, HOLD = ('rahlk'):byte(1, 5)
+local SET, CLEAR, ADD, WITHDRAW = ('scaw'):byte(1, 4)
+local TELL, REMOVE, YES, NO = ('nrw-'):byte(1, 4)
+
+local function parts(id)
+  return unpack(call('HMGET', RECORD .. id, 'h', 'b', 'r'))
+end
+
+-- The answer to a commit that was made before: what it did then, as far as
+-- that still stands.
+local function made(id, h, lock, chain, offer, wanted)
+  local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
+  if lock == TAKE then
+    local held = call('HGET', LOCKS, id)
+    if held then fence = number(held:sub(17, 24)) end
+  end
+  if offer == ADD then stamp = tonumber(call('ZSCORE', DISPATCH, id) or 0) end
+  if wanted == YES then
+    local _, body, report = parts(id)
+    record = { number(h:sub(25, 32)), body, report or '' }
+  end
+  if chain == LEAVE then
+    local head = call('ZRANGE', CHAIN .. h:sub(42, 57), 0, 0)[1]
+    local entry = head and call('ZSCORE', DISPATCH, head)
+    if entry then
+      local next_h, body, report = parts(head)
+      promoted = { head, tonumber(entry), next_h, body, report or '' }
+    end
+  end
+  return { 'D', fence, stamp, record, promoted }
+end
+
+-- Nothing and what was read, if the commit at `at` can be made; else its
+-- answer: it was made before, or something stands against it.
+local function check(at)
+  local id, plan, expected, name = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local guard, lock, chain, _, offer, _, _, remove, wanted = plan:byte(1, 9)
+
+  local h, body, report
+  if wanted == YES then h, body, report = parts(id) else h = call('HGET', RECORD .. id, 'h') end
+  if not h then
+    local grave = remove == REMOVE and call('GET', GRAVE .. id)
+    if grave and grave:sub(1, 8) == name:sub(9) then return { 'D', 0, 0, NOTHING, NOTHING } end
+    return { 'M' }
+  end
+  if h:sub(9, 16) == name:sub(9) then return made(id, h, lock, chain, offer, wanted) end
+  if h:sub(1, 16) ~= expected then return { 'C', h } end
+
+  local held
+  if guard == HOLDER or guard == WATCHED or lock == ASK then held = call('HGET', LOCKS, id) end
+  if guard == HOLDER then
+    if not held or held:sub(17, 24) ~= ARGV[at + 5] then return { 'F' } end
+  elseif guard == WATCHED then
+    if not held or held:sub(17, 32) ~= ARGV[at + 5] then return { 'F' } end
+  end
+  -- A lock needs somebody to take it.
+  if lock == TAKE and guard ~= TAKE then return { 'F' } end
+
+  if chain == REQUIRE_HEAD or chain == HOLD then
+    local chained = h:sub(42, 57)
+    if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, 0, 0)[1] ~= id then
+      call('ZREM', DISPATCH, id)
+      return { 'N' }
+    end
+  end
+  return nil, h, body, report, held
+end
+
+local ended = {}
+
+-- Makes the commit at `at`, with what check() has read.
+local function write(at, h, body, report, held)
+  local id, plan, name, header = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+  local _, lock, chain, due, offer, class, tell, remove, wanted, reported = plan:byte(1, 10)
+  local key = RECORD .. id
+
+  local key_of_chain, head, second
+  local chained = h:sub(42, 57)
+  if chained ~= NO_CHAIN and (chain == LEAVE or offer == ADD) then
+    key_of_chain = CHAIN .. chained
+    head, second = unpack(call('ZRANGE', key_of_chain, 0, 1))
+  end
+  local next_h, next_body, next_report
+  if chain == LEAVE and second and head == id then
+    next_h, next_body, next_report = parts(second)
+    if not next_h or next_h:sub(41, 41) ~= OFFERED or call('ZSCORE', DISPATCH, second) then
+      next_h = nil
+    end
+  end
+
+  local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
+  if lock == TAKE then
+    fence = tick()
+    local taker = ARGV[at + 5]
+    call('HSET', LOCKS, id, taker:sub(1, 16) .. pack(fence) .. pack(0) .. taker:sub(17) .. '0')
+  elseif lock == RELEASE then
+    call('HDEL', LOCKS, id)
+  elseif lock == ASK and held then
+    call('HSET', LOCKS, id, held:sub(1, 40) .. '1')
+  end
+
+  if due == SET then
+    call('ZADD', DUE, ARGV[at + 6], id)
+  elseif due == CLEAR then
+    call('ZREM', DUE, id)
+  end
+
+  local offer_bytes = h:sub(33, 40)
+  if offer == ADD and (not key_of_chain or head == id) then
+    stamp = stamp_after(offer_bytes)
+    offer_bytes = pack(stamp)
+    call('ZADD', DISPATCH, decimal(stamp), id)
+  elseif offer == WITHDRAW then
+    call('ZREM', DISPATCH, id)
+  end
+
+  if class ~= NO then
+    call('ZADD', ENDS .. plan:sub(6, 6), decimal(tick()), id)
+    ended[#ended + 1] = id
+  end
+  -- At once: before everything that was put off to a time.
+  if tell == TELL then call('ZADD', NOTICES, '0', id) end
+
+  if chain == LEAVE and key_of_chain then
+    call('ZREM', key_of_chain, id)
+    if next_h then
+      local next_stamp = stamp_after(next_h:sub(33, 40))
+      next_h = put_on_offer(second, next_h, next_stamp)
+      call('HSET', RECORD .. second, 'h', next_h)
+      promoted = { second, next_stamp, next_h, next_body, next_report or '' }
+    end
+  end
+
+  local was, is = h:sub(41, 41), plan:sub(11, 11)
+  if remove == REMOVE then
+    call('DEL', key)
+    if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
+    call('ZREM', DUE, id)
+    call('ZREM', DISPATCH, id)
+    call('HDEL', LOCKS, id)
+    for letter in ('sut'):gmatch('.') do call('ZREM', ENDS .. letter, id) end
+    call('ZREM', NOTICES, id)
+    call('SET', GRAVE .. id, name:sub(9) .. h:sub(17, 32), 'EX', GRAVE_SECONDS)
+  else
+    if was ~= is then
+      if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
+      if is ~= NOWHERE then call('ZADD', INDEX .. is, '0', id) end
+    end
+    local new_h = name .. h:sub(17, 32) .. offer_bytes .. is .. chained .. header
+    if reported == YES then
+      report = ARGV[at + 7]
+      call('HSET', key, 'h', new_h, 'r', report)
+    else
+      call('HSET', key, 'h', new_h)
+    end
+  end
+  if wanted == YES then record = { number(h:sub(25, 32)), body, report or '' } end
+  return { 'D', fence, stamp, record, promoted }
+end
+
+-- Tells those who wait. Best effort, and after the writes: a user without the
+-- right to publish must not be told that nothing was made.
+local function publish(channel)
+  if #ended > 0 then redis.pcall('PUBLISH', channel, table.concat(ended)) end
+end

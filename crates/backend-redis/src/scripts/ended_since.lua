@@ -1,0 +1,50 @@
+-- ended_since: what has ended after a stamp, over all partitions and classes,
+-- in the order of the ends.
+--
+-- The answer goes up to its last end, and every partition's tick is moved up to
+-- that: none of them can put an end before it later, whatever its clock does.
+-- Where nothing has ended, nothing is written.
+--
+-- The partitions are of several slots. A Redis Cluster would refuse that.
+--
+-- KEYS  per partition, 2: the tick; prefix of the ends
+-- ARGV  1 the stamp, decimal: ends after it
+--       2 how many at most; a few more where several have the same stamp
+-- Returns the stamps and ids (8 + 16 bytes each), earliest first
+local after, limit = '(' .. ARGV[1], tonumber(ARGV[2])
+-- Of each class of each partition so many: they share the ends about evenly,
+-- and a server must not sort hundreds of thousands of them.
+local of_each = math.max(8, math.ceil(limit / 8))
+
+local found = {}
+-- Beyond this stamp something may have been left out.
+local frontier = math.huge
+for at = 2, #KEYS, 2 do
+  for letter in ('sut'):gmatch('.') do
+    local ends = redis.call('ZRANGEBYSCORE', KEYS[at] .. letter, after, '+inf',
+      'WITHSCORES', 'LIMIT', 0, of_each)
+    for place = 1, #ends, 2 do
+      found[#found + 1] = { tonumber(ends[place + 1]), ends[place] }
+    end
+    if #ends == 2 * of_each then frontier = math.min(frontier, tonumber(ends[#ends])) end
+  end
+end
+if #found == 0 then return '' end
+table.sort(found, function(a, b)
+  if a[1] ~= b[1] then return a[1] < b[1] end
+  return a[2] < b[2]
+end)
+
+local answer, until_stamp = {}, 0
+for place, entry in ipairs(found) do
+  local stamp = entry[1]
+  -- Those that ended with the last one come with it.
+  if stamp > frontier or (place > limit and stamp ~= until_stamp) then break end
+  until_stamp = stamp
+  answer[place] = struct.pack('>I8', stamp) .. entry[2]
+end
+for at = 1, #KEYS, 2 do
+  local tick = tonumber(redis.call('GET', KEYS[at]) or 0)
+  if tick < until_stamp then redis.call('SET', KEYS[at], ('%d'):format(until_stamp)) end
+end
+return table.concat(answer)

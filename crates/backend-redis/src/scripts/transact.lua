@@ -1,0 +1,64 @@
+-- transact: creates and commits of any partitions, all or nothing. First every
+-- commit is checked, then everything is written, creates first.
+--
+-- What was checked is not spoilt by what is written before it: each operation
+-- is in it once, a create enters its chain behind all others, and a head stays
+-- the head until it leaves by itself.
+--
+-- The partitions are of several slots. A Redis Cluster would refuse that.
+--
+-- KEYS  prelude.lua, once per partition: ten each
+-- ARGV  1 the channel that hears of ends
+--       2 how many creates
+--       3 how many commits
+--       per create, 7: which partition of KEYS, from 0; the 6 of creating.lua
+--       per commit, 9: which partition of KEYS, from 0; the 8 of committing.lua
+-- Returns {'D', what create() returns per create, the answer per commit}
+--     or: {'R', which commit, from 0, its answer}: nothing is written
+local KEYS_OF_ONE = 10
+local CREATE, COMMIT = 7, 9
+local creates, commits = tonumber(ARGV[2]), tonumber(ARGV[3])
+local first_create = 4
+local first_commit = first_create + creates * CREATE
+most = creates + TICKS_OF_COMMIT * commits
+
+-- Turns to one of the partitions; each has a tick of its own.
+local lasts, now_at = {}, 0
+local function turn_to(partition)
+  if partition == now_at then return end
+  lasts[now_at] = last
+  now_at, last = partition, lasts[partition]
+  local first = partition * KEYS_OF_ONE + 1
+  RECORD, CHAIN, INDEX, DUE, DISPATCH, LOCKS, TICK, GRAVE, ENDS, NOTICES =
+    unpack(KEYS, first, first + KEYS_OF_ONE - 1)
+end
+
+local checked = {}
+for item = 1, commits do
+  local at = first_commit + (item - 1) * COMMIT
+  turn_to(tonumber(ARGV[at]))
+  local answer, _, body, report, held = check(at + 1)
+  if answer and answer[1] ~= 'D' then return { 'R', item - 1, answer } end
+  checked[item] = { answer = answer, body = body, report = report, held = held }
+end
+
+local created, committed = {}, {}
+for item = 1, creates do
+  local at = first_create + (item - 1) * CREATE
+  turn_to(tonumber(ARGV[at]))
+  created[item] = create(at + 1)
+end
+for item = 1, commits do
+  local at = first_commit + (item - 1) * COMMIT
+  local read = checked[item]
+  if read.answer then
+    committed[item] = read.answer
+  else
+    turn_to(tonumber(ARGV[at]))
+    -- Another of them may have put it on offer since.
+    local h = call('HGET', RECORD .. ARGV[at + 1], 'h')
+    committed[item] = write(at + 1, h, read.body, read.report, read.held)
+  end
+end
+publish(ARGV[1])
+return { 'D', created, committed }

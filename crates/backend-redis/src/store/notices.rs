@@ -1,0 +1,60 @@
+//! Notices: whose end is to be told to somebody outside, by the server's clock.
+
+use std::time::Duration;
+
+use drumline_backend::store::{Notice, Result};
+use drumline_protocol::{OperationId, Partition};
+
+use super::RedisStore;
+use crate::reply;
+use crate::scripts::SCRIPTS;
+
+/// A hundred years: with the time added, Lua can still count in it.
+const MOST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
+
+impl RedisStore {
+    pub(super) async fn notices_now(
+        &self,
+        partition: Partition,
+        limit: usize,
+    ) -> Result<Vec<Notice>> {
+        let Some(keys) = self.keys.partition(partition) else {
+            return Ok(Vec::new());
+        };
+        let mut command = SCRIPTS.notices.call(&[keys.notices()]);
+        command.arg(limit);
+        let answer = reply::bytes(self.link.run_one("notices", command).await?)?;
+        let (notices, _) = answer.as_chunks::<17>();
+        Ok(notices.iter().filter_map(read).collect())
+    }
+
+    pub(super) async fn forget_notice(&self, id: OperationId) -> Result<()> {
+        let Some(keys) = self.keys.partition(id.partition()) else {
+            return Ok(());
+        };
+        let mut command = redis::cmd("ZREM");
+        command.arg(keys.notices()).arg(id.as_bytes().as_slice());
+        self.link.run_one("notice done", command).await?;
+        Ok(())
+    }
+
+    pub(super) async fn put_notice_off(&self, id: OperationId, delay: Duration) -> Result<()> {
+        let Some(keys) = self.keys.partition(id.partition()) else {
+            return Ok(());
+        };
+        let delay_ms = u64::try_from(delay.as_millis()).map_or(MOST_MS, |ms| ms.min(MOST_MS));
+        let mut command = SCRIPTS.notice_later.call(&[keys.notices()]);
+        command.arg(id.as_bytes().as_slice()).arg(delay_ms);
+        self.link.run_one("notice later", command).await?;
+        Ok(())
+    }
+}
+
+/// An id, and how often it was tried.
+fn read(bytes: &[u8; 17]) -> Option<Notice> {
+    let (id, attempt) = (bytes.first_chunk::<16>()?, bytes.last()?);
+    Some(Notice {
+        id: OperationId::from_bytes(*id)?,
+        attempt: u32::from(*attempt),
+    })
+}

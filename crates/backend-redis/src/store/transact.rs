@@ -1,0 +1,112 @@
+//! Transact: creates and commits of any partitions in one script.
+//!
+//! It holds the server while it runs: some ten milliseconds for a thousand
+//! items. It names keys of several slots, which one server does not mind; a
+//! Redis Cluster would need all of them in one.
+
+use drumline_backend::store::{
+    Commit, Committed, Error, NewOperation, Result, Transacted, check_distinct,
+};
+use drumline_protocol::{OperationId, Partition};
+use redis::Cmd;
+
+use super::RedisStore;
+use super::{commit, create};
+use crate::reply::{self, Parts};
+use crate::scripts::SCRIPTS;
+
+impl RedisStore {
+    pub(super) async fn transact_all(
+        &self,
+        creates: &[NewOperation],
+        commits: &[Commit],
+    ) -> Result<Transacted> {
+        check_distinct(creates, commits)?;
+        self.check_partitions(creates)?;
+        let is_nowhere = |commit: &Commit| self.keys.partition(commit.id.partition()).is_none();
+        if let Some(place) = commits.iter().position(is_nowhere) {
+            return Ok(Transacted::Refused {
+                commit: place,
+                answer: Committed::Missing,
+            });
+        }
+        let command = self.call(creates, commits)?;
+        let mut answer = Parts::of(self.link.run_one("transact", command).await?)?;
+        match answer.bytes()?.as_slice() {
+            b"D" => {
+                let done = read_done(answer, creates)?;
+                for commit in commits.iter().filter(|commit| commit.effects.end.is_some()) {
+                    self.completions.tell(commit.id);
+                }
+                Ok(done)
+            }
+            b"R" => Ok(Transacted::Refused {
+                commit: usize::try_from(answer.number()?)
+                    .map_err(|_error: std::num::TryFromIntError| reply::unexpected())?,
+                answer: commit::read(answer.value()?)?,
+            }),
+            _ => Err(reply::unexpected()),
+        }
+    }
+
+    fn call(&self, creates: &[NewOperation], commits: &[Commit]) -> Result<Cmd> {
+        let mut partitions: Vec<Partition> = creates
+            .iter()
+            .map(|new| new.id)
+            .chain(commits.iter().map(|commit| commit.id))
+            .map(|id| id.partition())
+            .collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        let keys: Vec<&str> = partitions
+            .iter()
+            .filter_map(|partition| self.keys.partition(*partition))
+            .flat_map(|keys| keys.all())
+            .collect();
+        let place = |id: OperationId| -> Result<usize> {
+            let found = partitions.binary_search(&id.partition());
+            found.map_err(|_place: usize| Error::Unfit(format!("{id} is of no partition")))
+        };
+        let mut command = if keys.is_empty() {
+            // The prelude wants one set of keys, whether it is used or not.
+            let any = self.keys.partition(Partition::default());
+            SCRIPTS
+                .transact
+                .call(&any.ok_or_else(reply::unexpected)?.all())
+        } else {
+            SCRIPTS.transact.call(&keys)
+        };
+        command
+            .arg(self.keys.completions())
+            .arg(creates.len())
+            .arg(commits.len());
+        for new in creates {
+            command.arg(place(new.id)?);
+            create::add(&mut command, new)?;
+        }
+        for item in commits {
+            command.arg(place(item.id)?);
+            commit::add(&mut command, item)?;
+        }
+        Ok(command)
+    }
+}
+
+fn read_done(mut answer: Parts, creates: &[NewOperation]) -> Result<Transacted> {
+    let (mut creates_said, mut commits_said) = (answer.parts()?, answer.parts()?);
+    let mut created = Vec::new();
+    for new in creates {
+        created.push(create::read(new.id, creates_said.value()?)?);
+    }
+    let mut committed = Vec::new();
+    while commits_said.len() > 0 {
+        match commit::read(commits_said.value()?)? {
+            Committed::Done(done) => committed.push(*done),
+            Committed::NotHead
+            | Committed::Conflict(_)
+            | Committed::Fenced
+            | Committed::Missing => return Err(reply::unexpected()),
+        }
+    }
+    Ok(Transacted::Done { created, committed })
+}

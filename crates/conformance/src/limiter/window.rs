@@ -1,0 +1,178 @@
+//! So many, and so long, within a sliding window.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::limiter::{Entered, Limit, Limits};
+use tokio::task::JoinSet;
+
+use super::{HOUR, SECOND, enter, leave, pass, reached};
+use crate::LimiterHarness;
+use crate::wait::eventually;
+
+/// A window that no case sees the end of.
+const LIMITS: Limits = Limits {
+    concurrent: 0,
+    requests: 4,
+    execution: Duration::from_secs(10),
+    window: HOUR,
+    lease: HOUR,
+};
+
+/// As many enter as may, through whichever process; who is refused hears when
+/// there will be room, and is not counted.
+pub async fn no_more_enter_than_may_within_the_window(harness: &dyn LimiterHarness) {
+    let (one, other) = (harness.connect().await, harness.connect().await);
+    for (number, limiter) in [(1, &one), (2, &other), (3, &one)] {
+        assert_eq!(enter(&**limiter, number, &LIMITS).await, Entered::Admitted);
+        leave(&**limiter, number, &LIMITS, Duration::ZERO).await;
+    }
+    assert_eq!(pass(&*other, &LIMITS).await, Entered::Admitted);
+    for limiter in [&one, &other, &one, &other] {
+        let Entered::Refused { limit, retry_after } = enter(&**limiter, 9, &LIMITS).await else {
+            panic!("a fifth one");
+        };
+        assert_eq!(limit, Limit::Requests);
+        let longest = HOUR + HOUR / 30;
+        assert!(
+            retry_after > HOUR / 2 && retry_after <= longest,
+            "{retry_after:?}"
+        );
+    }
+    assert_eq!(reached(pass(&*one, &LIMITS).await), Some(Limit::Requests));
+    // Another limit counts the same requests.
+    let more = Limits {
+        requests: 5,
+        ..LIMITS
+    };
+    assert_eq!(enter(&*one, 9, &more).await, Entered::Admitted);
+    assert_eq!(
+        reached(enter(&*one, 10, &more).await),
+        Some(Limit::Requests)
+    );
+}
+
+/// The time that they were busy is added up; what is not told is not known.
+pub async fn no_more_enter_when_the_time_is_used_up(harness: &dyn LimiterHarness) {
+    let (one, other) = (harness.connect().await, harness.connect().await);
+    assert_eq!(enter(&*one, 1, &LIMITS).await, Entered::Admitted);
+    assert_eq!(enter(&*other, 2, &LIMITS).await, Entered::Admitted);
+    let almost = LIMITS.execution - Duration::from_micros(1);
+    // The second of these is the repetition of the first.
+    for _ in 0..2 {
+        leave(&*one, 1, &LIMITS, almost).await;
+    }
+    assert_eq!(enter(&*other, 3, &LIMITS).await, Entered::Admitted);
+    leave(&*other, 2, &LIMITS, Duration::from_micros(1)).await;
+    let Entered::Refused { limit, retry_after } = enter(&*one, 4, &LIMITS).await else {
+        panic!("the time is used up");
+    };
+    assert_eq!(limit, Limit::Execution);
+    assert!(retry_after > HOUR / 2, "{retry_after:?}");
+}
+
+/// Asking again after a lost answer is not a second request.
+pub async fn a_repeated_entry_is_counted_once(harness: &dyn LimiterHarness) {
+    let limiter = harness.connect().await;
+    for _ in 0..10 {
+        assert_eq!(enter(&*limiter, 1, &LIMITS).await, Entered::Admitted);
+    }
+    for number in 2..=4 {
+        assert_eq!(enter(&*limiter, number, &LIMITS).await, Entered::Admitted);
+    }
+    assert_eq!(
+        reached(enter(&*limiter, 5, &LIMITS).await),
+        Some(Limit::Requests)
+    );
+}
+
+/// Of many who come at once, as many enter as may.
+pub async fn of_racing_visitors_as_many_enter_as_may(harness: &dyn LimiterHarness) {
+    const MOST: u64 = 7;
+    let limiters = [harness.connect().await, harness.connect().await];
+    let mut racing = JoinSet::new();
+    for (number, limiter) in (0..40_u128).zip(limiters.iter().cycle()) {
+        let limiter = Arc::clone(limiter);
+        racing.spawn(async move {
+            let limits = Limits {
+                requests: MOST,
+                ..LIMITS
+            };
+            let entered = enter(&*limiter, number, &limits).await;
+            leave(&*limiter, number, &limits, Duration::ZERO).await;
+            u64::from(entered == Entered::Admitted)
+        });
+    }
+    let entered: u64 = racing.join_all().await.into_iter().sum();
+    assert_eq!(entered, MOST);
+}
+
+/// The window slides: whoever waits for as long as it was told gets in.
+pub async fn there_is_room_when_it_was_said_to_be(harness: &dyn LimiterHarness) {
+    let limiter = harness.connect().await;
+    let limits = Limits {
+        requests: 3,
+        execution: Duration::ZERO,
+        window: SECOND,
+        ..LIMITS
+    };
+    for _ in 0..2 {
+        let retry_after = eventually("a refusal", async || match pass(&*limiter, &limits).await {
+            Entered::Admitted => None,
+            Entered::Refused { limit, retry_after } => {
+                assert_eq!(limit, Limit::Requests);
+                Some(retry_after)
+            }
+        })
+        .await;
+        assert!(retry_after <= SECOND * 2, "{retry_after:?}");
+        // What is waited for is the time itself.
+        tokio::time::sleep(retry_after + Duration::from_millis(1)).await;
+        assert_eq!(pass(&*limiter, &limits).await, Entered::Admitted);
+    }
+}
+
+/// The first limit that is reached is named, in order; zero is no limit.
+pub async fn each_limit_stands_for_itself(harness: &dyn LimiterHarness) {
+    let limiter = harness.connect().await;
+    let all = Limits {
+        concurrent: 1,
+        requests: 1,
+        execution: Duration::from_secs(1),
+        ..LIMITS
+    };
+    assert_eq!(enter(&*limiter, 1, &all).await, Entered::Admitted);
+    assert_eq!(
+        enter(&*limiter, 2, &Limits::at_once(0, HOUR)).await,
+        Entered::Admitted
+    );
+    leave(&*limiter, 1, &all, Duration::from_secs(1)).await;
+    let cases = [
+        (all, Some(Limit::Requests)),
+        (Limits { requests: 0, ..all }, Some(Limit::Execution)),
+        (
+            Limits {
+                requests: 0,
+                execution: Duration::ZERO,
+                ..all
+            },
+            Some(Limit::Concurrent),
+        ),
+        (
+            Limits {
+                execution: Duration::ZERO,
+                concurrent: 0,
+                ..all
+            },
+            Some(Limit::Requests),
+        ),
+        (Limits::at_once(0, HOUR), None),
+    ];
+    for (limits, expected) in cases {
+        assert_eq!(
+            reached(pass(&*limiter, &limits).await),
+            expected,
+            "{limits:?}"
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! Ends: by class for retention, and in one order for whoever follows them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use drumline_backend::store::{Ended, Stamp};
+use drumline_protocol::transition::EndClass;
+use drumline_protocol::{Event, OperationId, Partition};
+use tokio::task::JoinSet;
+
+use crate::StoreHarness;
+use crate::scene::{Draft, Scene, fault, independent, of_token};
+use crate::wait::soon;
+
+/// Before all ends.
+const START: Stamp = Stamp(0);
+/// After all ends.
+const END: Stamp = Stamp(u64::MAX);
+
+/// Each class has its own, the earliest first, as many as are asked for, and
+/// none that ended after the time that was asked for.
+pub async fn ends_are_told_by_class_in_their_order(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let partition = Partition::new(0);
+    let mut succeeded = Vec::new();
+    let (mut unsuccessful, mut transient) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let fresh = scene.create(independent()).await;
+        scene.run(fresh.id).await;
+        succeeded.push(fresh.id);
+        let fresh = scene.create(independent()).await;
+        scene.client(fresh.id, Event::Cancel).await;
+        unsuccessful.push(fresh.id);
+        let draft = Draft {
+            transient: true,
+            ..independent()
+        };
+        let fresh = scene.create(draft).await;
+        scene.run(fresh.id).await;
+        transient.push(fresh.id);
+    }
+    assert_eq!(
+        ended(&scene, partition, EndClass::Succeeded).await,
+        succeeded
+    );
+    assert_eq!(
+        ended(&scene, partition, EndClass::Transient).await,
+        transient
+    );
+    let class = EndClass::Unsuccessful;
+    assert_eq!(ended(&scene, partition, class).await, unsuccessful);
+    assert!(ended(&scene, Partition::new(1), class).await.is_empty());
+
+    let told = async |until, limit| {
+        let told = scene.store.ended(partition, class, until, limit).await;
+        told.expect("ended")
+    };
+    let two = told(END, 2).await;
+    let ids: Vec<OperationId> = two.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, unsuccessful[..2]);
+    let [(_, first), (_, second)] = two.as_slice() else {
+        panic!("two were told");
+    };
+    assert!(first < second);
+    assert_eq!(told(*first, 10).await, two[..1], "the bound is inclusive");
+    assert!(told(Stamp(first.0 - 1), 10).await.is_empty());
+}
+
+/// Only what is Completed, for as long as it is there.
+pub async fn what_has_not_ended_or_was_removed_is_not_told(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let waits = scene.create(independent()).await;
+    scene.client(waits.id, Event::Pause).await;
+    let fails = scene.create(of_token("a")).await;
+    let fence = scene.claim(fails.id).await;
+    scene.holder(fails.id, fence, Event::Fail(fault())).await;
+    let entries = since(&scene, START, 10).await.entries;
+    assert_eq!(ids(&entries), [fails.id]);
+    let partition = fails.id.partition();
+    let class = EndClass::Unsuccessful;
+    assert_eq!(ended(&scene, partition, class).await, [fails.id]);
+    scene.client(fails.id, Event::Delete).await;
+    assert!(ended(&scene, partition, class).await.is_empty());
+    assert!(since(&scene, START, 10).await.entries.is_empty());
+}
+
+/// One after the other, wherever they live and however they end.
+pub async fn the_order_of_ends_goes_over_all_partitions(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut order = Vec::new();
+    for number in 0..12 {
+        let draft = Draft {
+            partition: Partition::new(3 - number % 4),
+            ..independent()
+        };
+        let fresh = scene.create(draft).await;
+        if number % 3 == 0 {
+            scene.client(fresh.id, Event::Cancel).await;
+        } else {
+            scene.run(fresh.id).await;
+        }
+        order.push(fresh.id);
+        // Each is seen as soon as it has ended, and stays where it was.
+        let all = since(&scene, START, 100).await;
+        let seen: BTreeSet<OperationId> = ids(&all.entries).into_iter().collect();
+        assert_eq!(seen, order.iter().copied().collect());
+        assert!(all.entries.is_sorted());
+    }
+    // Reading has put each end behind all that were seen before it.
+    assert_eq!(ids(&since(&scene, START, 100).await.entries), order);
+}
+
+/// However small the pieces are, together they are everything, once.
+pub async fn the_order_of_ends_is_read_in_pieces(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let nothing = since(&scene, START, 10).await;
+    assert!(nothing.entries.is_empty());
+    for number in 0..40 {
+        let draft = Draft {
+            partition: Partition::new(number % 4),
+            ..independent()
+        };
+        let fresh = scene.create(draft).await;
+        scene.client(fresh.id, Event::Cancel).await;
+    }
+    let whole = since(&scene, nothing.until, 1_000).await;
+    assert_eq!(whole.entries.len(), 40);
+    for limit in [1, 7, 39, 40] {
+        let mut read = Vec::new();
+        let mut after = nothing.until;
+        loop {
+            let piece = since(&scene, after, limit).await;
+            let Some((last, _)) = piece.entries.last() else {
+                break;
+            };
+            assert!(piece.until >= *last);
+            after = piece.until;
+            read.extend(piece.entries);
+        }
+        assert_eq!(read, whole.entries, "in pieces of {limit}");
+    }
+    let after = since(&scene, whole.until, 10).await;
+    assert!(after.entries.is_empty() && after.until >= whole.until);
+}
+
+/// Others end operations in all partitions while somebody follows: he sees
+/// each of them once, and none is put before where he stands.
+pub async fn no_end_is_missed_while_others_write(harness: &dyn StoreHarness) {
+    const WRITERS: u16 = 4;
+    const EACH: usize = 60;
+    let scene = Scene::new(harness).await;
+    let left = Arc::new(AtomicUsize::new(usize::from(WRITERS)));
+    let mut writers = JoinSet::new();
+    for number in 0..WRITERS {
+        let writer = scene.another(harness).await;
+        let left = Arc::clone(&left);
+        writers.spawn(async move {
+            let mut ended = Vec::new();
+            for turn in 0..EACH {
+                let turn = u16::try_from(turn).unwrap_or(0);
+                let draft = Draft {
+                    partition: Partition::new((number + turn) % 4),
+                    ..independent()
+                };
+                let fresh = writer.create(draft).await;
+                if turn % 2 == 0 {
+                    writer.client(fresh.id, Event::Cancel).await;
+                } else {
+                    writer.run(fresh.id).await;
+                }
+                ended.push(fresh.id);
+            }
+            left.fetch_sub(1, Ordering::AcqRel);
+            ended
+        });
+    }
+    let mut seen = Vec::new();
+    let mut after = START;
+    soon("they all end", async {
+        loop {
+            let was_last = left.load(Ordering::Acquire) == 0;
+            let piece = since(&scene, after, 5).await;
+            assert!(piece.entries.iter().all(|(stamp, _)| *stamp > after));
+            assert!(piece.until >= after);
+            after = piece.until;
+            let nothing = piece.entries.is_empty();
+            seen.extend(piece.entries);
+            if was_last && nothing {
+                break;
+            }
+        }
+    })
+    .await;
+    assert!(seen.is_sorted());
+    let expected: BTreeSet<OperationId> = writers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(seen.len(), expected.len(), "each once");
+    assert_eq!(ids(&seen).into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+/// The ends of one class, earliest first.
+pub(crate) async fn ended(
+    scene: &Scene,
+    partition: Partition,
+    class: EndClass,
+) -> Vec<OperationId> {
+    let ended = scene.store.ended(partition, class, END, 1_000).await;
+    let ended = ended.expect("ended");
+    ended.into_iter().map(|(id, _)| id).collect()
+}
+
+async fn since(scene: &Scene, after: Stamp, limit: usize) -> Ended {
+    let ended = scene.store.ended_since(after, limit).await;
+    ended.expect("ended since")
+}
+
+fn ids(entries: &[(Stamp, OperationId)]) -> Vec<OperationId> {
+    entries.iter().map(|(_, id)| *id).collect()
+}

@@ -1,0 +1,133 @@
+//! Notices: whose end is to be told to somebody outside, until it was.
+
+use std::time::Duration;
+
+use drumline_backend::store::Notice;
+use drumline_protocol::{Event, OperationId, Partition};
+
+use crate::StoreHarness;
+use crate::scene::{Draft, Scene, independent, of_token};
+use crate::wait::eventually;
+
+/// Later than any case looks.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// In the step that ends it, and for nothing else.
+pub async fn an_end_is_noted_where_somebody_is_to_be_told(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let told = scene.create(webhook(independent())).await;
+    let untold = scene.create(independent()).await;
+    scene.client(told.id, Event::Pause).await;
+    scene.client(told.id, Event::Resume).await;
+    assert!(notices(&scene, told.id.partition()).await.is_empty());
+    scene.run(untold.id).await;
+    scene.run(told.id).await;
+    let first_try = Notice {
+        id: told.id,
+        attempt: 0,
+    };
+    assert_eq!(notices(&scene, told.id.partition()).await, [first_try]);
+    // It stays until it is done.
+    assert_eq!(notices(&scene, told.id.partition()).await, [first_try]);
+    let cancelled = scene.create(webhook(of_token("a"))).await;
+    scene.client(cancelled.id, Event::Cancel).await;
+    let partition = cancelled.id.partition();
+    let found = notices(&scene, partition).await;
+    assert!(found.iter().any(|notice| notice.id == cancelled.id));
+}
+
+/// Put off, it comes back after the delay and says how often it was tried.
+pub async fn a_notice_is_put_off_and_counted(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let partition = Partition::new(0);
+    let id = owed(&scene).await;
+    for attempt in 1..4 {
+        later(&scene, id, Duration::from_millis(20)).await;
+        let found = eventually("it is due again", async || {
+            notices(&scene, partition).await.pop()
+        })
+        .await;
+        assert_eq!(found, Notice { id, attempt });
+    }
+    later(&scene, id, HOUR).await;
+    assert!(notices(&scene, partition).await.is_empty());
+    // Even one that is put off as long as can be said is not lost, or early.
+    let other = owed(&scene).await;
+    later(&scene, other, Duration::MAX).await;
+    assert!(notices(&scene, partition).await.is_empty());
+}
+
+/// Done, it does not come back, not even if it is put off afterwards.
+pub async fn a_notice_is_done_once(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let id = owed(&scene).await;
+    for _ in 0..2 {
+        scene.store.notice_done(id).await.expect("notice done");
+        assert!(notices(&scene, id.partition()).await.is_empty());
+        later(&scene, id, Duration::ZERO).await;
+        assert!(notices(&scene, id.partition()).await.is_empty());
+    }
+}
+
+/// Those that were never tried first, then by their time; as many as asked for.
+pub async fn the_earliest_notice_comes_first(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let (one, two, three) = (owed(&scene).await, owed(&scene).await, owed(&scene).await);
+    // Each a little later than the one before, by the store's clock.
+    for id in [two, one] {
+        tick(&scene).await;
+        later(&scene, id, Duration::ZERO).await;
+    }
+    let partition = one.partition();
+    let all = eventually("all are due", async || {
+        let all = notices(&scene, partition).await;
+        (all.len() == 3).then_some(all)
+    })
+    .await;
+    let order: Vec<OperationId> = all.iter().map(|notice| notice.id).collect();
+    assert_eq!(order, [three, two, one]);
+    let first = scene.store.notices(partition, 1).await.expect("notices");
+    assert_eq!(first, all[..1]);
+    assert!(notices(&scene, Partition::new(1)).await.is_empty());
+}
+
+/// Removed with its operation: there is nothing left to tell.
+pub async fn a_notice_goes_with_its_operation(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let id = owed(&scene).await;
+    scene.client(id, Event::Delete).await;
+    assert!(notices(&scene, id.partition()).await.is_empty());
+}
+
+fn webhook(draft: Draft) -> Draft {
+    Draft {
+        webhook: true,
+        ..draft
+    }
+}
+
+/// An operation of partition 0 that has ended and whose notice is owed.
+async fn owed(scene: &Scene) -> OperationId {
+    let fresh = scene.create(webhook(independent())).await;
+    scene.client(fresh.id, Event::Cancel).await;
+    fresh.id
+}
+
+async fn notices(scene: &Scene, partition: Partition) -> Vec<Notice> {
+    let found = scene.store.notices(partition, 100).await;
+    found.expect("notices")
+}
+
+async fn later(scene: &Scene, id: OperationId, delay: Duration) {
+    let put_off = scene.store.notice_later(id, delay).await;
+    put_off.expect("notice later");
+}
+
+/// Waits until the store's clock shows another millisecond.
+async fn tick(scene: &Scene) {
+    let before = scene.store.now();
+    eventually("the clock goes on", async || {
+        (scene.store.now().since(before) > Duration::from_millis(2)).then_some(())
+    })
+    .await;
+}

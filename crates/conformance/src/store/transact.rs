@@ -1,0 +1,417 @@
+//! Transactions: creates and commits of any partitions, all or nothing.
+
+use drumline_backend::store::{
+    Commit, Committed, Created, Done, Error, Guard, NewOperation, Transacted,
+};
+use drumline_protocol::{Event, Fence, OperationId, Partition, Status};
+
+use super::commit::commit;
+use crate::StoreHarness;
+use crate::scene::{Draft, Fresh, Scene, claim_event, holding, independent, of_token};
+use crate::wait::soon;
+
+/// Creates and commits of several partitions are made together.
+pub async fn a_transaction_makes_all_of_it(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let paused = scene.create(in_partition(1)).await;
+    let claimed = scene.create(in_partition(2)).await;
+    let cancelled = scene.create(of_token("a")).await;
+    let creates = vec![
+        scene.prepare(in_partition(3)),
+        scene.prepare(of_token("b")),
+        scene.prepare(in_partition(1)),
+    ];
+    let mut claim = commit(
+        &scene,
+        claimed.id,
+        &claimed.header,
+        claim_event(),
+        scene.taking(),
+    );
+    claim.want_record = true;
+    let commits = vec![
+        open(&scene, &paused, Event::Pause),
+        claim,
+        open(&scene, &cancelled, Event::Cancel),
+    ];
+    let (created, committed) = made(&scene, creates.clone(), commits).await;
+    assert_eq!(created.len(), 3);
+    for (new, created) in creates.iter().zip(created) {
+        let Created::New { offer, .. } = created else {
+            panic!("expected a new operation: {created:?}");
+        };
+        assert!(offer.is_some());
+        assert_eq!(scene.entry(new.id).await, offer);
+        assert_eq!(scene.read(new.id).await.body, new.body);
+    }
+    let [_, claim, _] = committed.as_slice() else {
+        panic!("three were committed");
+    };
+    assert!(claim.fence.is_some() && claim.record.is_some());
+    let status = async |id| scene.read(id).await.header.status;
+    assert_eq!(status(paused.id).await, Status::Waiting);
+    assert_eq!(status(claimed.id).await, Status::InProgress);
+    assert_eq!(status(cancelled.id).await, Status::Canceled);
+    let nothing = made(&scene, Vec::new(), Vec::new()).await;
+    assert!(nothing.0.is_empty() && nothing.1.is_empty());
+}
+
+/// One commit cannot be made: nothing is, neither before nor behind it.
+pub async fn a_refused_transaction_writes_nothing(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let first = scene.create(in_partition(1)).await;
+    let changed = scene.create(in_partition(2)).await;
+    let last = scene.create(in_partition(3)).await;
+    let commits = vec![
+        open(&scene, &first, Event::Pause),
+        open(&scene, &changed, Event::Pause),
+        open(&scene, &last, Event::Pause),
+    ];
+    let (current, _) = scene.client(changed.id, Event::Cancel).await;
+    let create = scene.prepare(in_partition(1));
+    let before = scene.store.counts().await.expect("counts");
+    let (place, answer) = refused(&scene, vec![create.clone()], commits).await;
+    let Committed::Conflict(header) = answer else {
+        panic!("expected a conflict: {answer:?}");
+    };
+    assert_eq!((place, *header), (1, current));
+    assert_eq!(scene.read(first.id).await.header, first.header);
+    assert_eq!(scene.read(last.id).await.header, last.header);
+    let found = scene.store.get(&[create.id]).await.expect("get");
+    assert_eq!(found, [None]);
+    assert_eq!(scene.store.counts().await.expect("counts"), before);
+}
+
+/// Whatever stands against it is told, and which commit it is.
+pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fine = scene.create(in_partition(1)).await;
+    let first = scene.create(holding("a")).await;
+    let second = scene.create(holding("a")).await;
+    let gone = scene.prepare(in_partition(2));
+    let claim = |fresh: &Fresh| {
+        commit(
+            &scene,
+            fresh.id,
+            &fresh.header,
+            claim_event(),
+            scene.taking(),
+        )
+    };
+    let stale = Commit {
+        guard: Guard::Holder(Fence(1)),
+        ..open(&scene, &first, Event::Pause)
+    };
+    let missing = commit(&scene, gone.id, &gone.header, Event::Cancel, Guard::Open);
+    let wrong = [
+        claim(&second),
+        open(&scene, &second, Event::Cancel),
+        stale,
+        missing,
+    ];
+    let mut answers = Vec::new();
+    for wrong in wrong {
+        let commits = vec![open(&scene, &fine, Event::Pause), wrong];
+        let (place, answer) = refused(&scene, Vec::new(), commits).await;
+        assert_eq!(place, 1);
+        answers.push(answer);
+    }
+    assert!(
+        matches!(
+            answers.as_slice(),
+            [
+                Committed::NotHead,
+                Committed::NotHead,
+                Committed::Fenced,
+                Committed::Missing
+            ]
+        ),
+        "{answers:?}"
+    );
+    assert_eq!(scene.read(fine.id).await.header, fine.header);
+}
+
+/// After an unclear answer the same is asked again, and nothing is made twice.
+pub async fn a_repeated_transaction_is_answered_like_the_first(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let head = scene.create(of_token("a")).await;
+    let next = scene.create(of_token("a")).await;
+    let claimed = scene.create(in_partition(2)).await;
+    let creates = vec![scene.prepare(in_partition(1)), scene.prepare(of_token("a"))];
+    let commits = vec![
+        open(&scene, &head, Event::Cancel),
+        commit(
+            &scene,
+            claimed.id,
+            &claimed.header,
+            claim_event(),
+            scene.taking(),
+        ),
+    ];
+    let (created, committed) = made(&scene, creates.clone(), commits.clone()).await;
+    let before = scene.store.counts().await.expect("counts");
+    let (again, also) = made(&scene.another(harness).await, creates, commits).await;
+    let of = |created: &[Created]| -> Vec<_> {
+        let each = created.iter().map(|created| match created {
+            Created::New { sequence, offer } => (*sequence, *offer),
+            Created::Exists(operation) => panic!("{} exists already", operation.id),
+        });
+        each.collect()
+    };
+    assert_eq!(of(&again), of(&created));
+    let of = |done: &[Done]| -> Vec<_> {
+        let each = done.iter().map(|done| {
+            let promoted = done.promoted.as_ref();
+            (
+                done.fence,
+                promoted.map(|head| (head.operation.id, head.stamp)),
+            )
+        });
+        each.collect()
+    };
+    assert_eq!(of(&also), of(&committed));
+    let [(_, promoted), (fence, _)] = of(&also)[..] else {
+        panic!("two were committed");
+    };
+    assert_eq!(promoted.map(|(id, _)| id), Some(next.id));
+    assert!(fence.is_some());
+    assert_eq!(scene.store.counts().await.expect("counts"), before);
+}
+
+/// Somebody has gone on since: the repetition is told so, and makes nothing.
+pub async fn a_repetition_after_a_change_is_a_conflict(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(in_partition(1)).await;
+    let creates = vec![scene.prepare(in_partition(2))];
+    let commits = vec![open(&scene, &fresh, Event::Pause)];
+    made(&scene, creates.clone(), commits.clone()).await;
+    let (current, _) = scene.client(fresh.id, Event::Resume).await;
+    let before = scene.store.counts().await.expect("counts");
+    let (place, answer) = refused(&scene, creates, commits).await;
+    assert_eq!(place, 0);
+    assert!(
+        matches!(&answer, Committed::Conflict(header) if **header == current),
+        "{answer:?}"
+    );
+    assert_eq!(scene.store.counts().await.expect("counts"), before);
+}
+
+/// The list's order is the token's order.
+pub async fn creates_of_one_token_keep_their_order(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut creates = Vec::new();
+    for _ in 0..5 {
+        creates.push(scene.prepare(of_token("a")));
+        creates.push(scene.prepare(in_partition(1)));
+    }
+    // Not the order of their ids.
+    creates.reverse();
+    let (created, _) = made(&scene, creates.clone(), Vec::new()).await;
+    let of_token: Vec<OperationId> = creates
+        .iter()
+        .filter(|new| new.header.rules.chain.is_some())
+        .map(|new| new.id)
+        .collect();
+    let offers = created.iter().filter(|created| {
+        let Created::New { offer, .. } = created else {
+            panic!("expected a new operation: {created:?}");
+        };
+        offer.is_some()
+    });
+    assert_eq!(offers.count(), 6, "five without a token, and the head");
+    let mut next = of_token.first().copied();
+    for id in of_token {
+        assert_eq!(next, Some(id));
+        next = scene.run(id).await.promoted.map(|head| head.operation.id);
+    }
+    assert_eq!(next, None);
+}
+
+/// A head ends and another of its token is created: that is the next.
+pub async fn a_transaction_hands_a_chain_on(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let head = scene.create(of_token("a")).await;
+    let new = scene.prepare(of_token("a"));
+    let cancel = open(&scene, &head, Event::Cancel);
+    let (_, committed) = made(&scene, vec![new.clone()], vec![cancel]).await;
+    let promoted = committed.into_iter().find_map(|done| done.promoted);
+    let promoted = promoted.expect("the chain goes on");
+    assert_eq!(promoted.operation.id, new.id);
+    assert_eq!(scene.entry(new.id).await, Some(promoted.stamp));
+    scene.run(new.id).await;
+}
+
+/// The head and the one behind it end together: the third is the next.
+pub async fn neighbours_of_a_chain_may_end_together(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    for order in [[0, 1], [1, 0]] {
+        let token = scene.ids.uuid().to_string();
+        let mut chain = Vec::new();
+        for _ in 0..3 {
+            chain.push(scene.create(of_token(&token)).await);
+        }
+        let cancel = |at: usize| open(&scene, &chain[at], Event::Cancel);
+        let commits = order.into_iter().map(cancel).collect();
+        made(&scene, Vec::new(), commits).await;
+        let [first, second, third] = chain.as_slice() else {
+            panic!("three were created");
+        };
+        for ended in [first, second] {
+            assert_eq!(scene.entry(ended.id).await, None, "{order:?}");
+            let status = scene.read(ended.id).await.header.status;
+            assert_eq!(status, Status::Canceled);
+        }
+        assert!(scene.entry(third.id).await.is_some(), "{order:?}");
+        scene.run(third.id).await;
+    }
+}
+
+/// Two change the same operations, in another order: one of them does.
+pub async fn of_racing_transactions_one_is_made(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let other = scene.another(harness).await;
+    for _ in 0..10 {
+        let (one, two) = (
+            scene.create(in_partition(1)).await,
+            scene.create(in_partition(2)).await,
+        );
+        let pause = vec![
+            open(&scene, &one, Event::Pause),
+            open(&scene, &two, Event::Pause),
+        ];
+        let cancel = vec![
+            open(&scene, &two, Event::Cancel),
+            open(&scene, &one, Event::Cancel),
+        ];
+        let (paused, cancelled) = tokio::join!(
+            scene.store.transact(Vec::new(), pause),
+            other.store.transact(Vec::new(), cancel),
+        );
+        let answers = [paused.expect("transact"), cancelled.expect("transact")];
+        let done = answers.map(|answer| matches!(answer, Transacted::Done { .. }));
+        let expected = match done {
+            [true, false] => Status::Waiting,
+            [false, true] => Status::Canceled,
+            [true, true] | [false, false] => panic!("expected one to be made: {done:?}"),
+        };
+        for id in [one.id, two.id] {
+            assert_eq!(scene.read(id).await.header.status, expected);
+        }
+    }
+}
+
+/// Twice the same operation is a mistake of the caller's, and is told so.
+pub async fn an_operation_is_in_a_transaction_once(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let new = scene.prepare(independent());
+    let pause = || open(&scene, &fresh, Event::Pause);
+    let of_new = commit(&scene, new.id, &new.header, Event::Cancel, Guard::Open);
+    for (creates, commits) in [
+        (Vec::new(), vec![pause(), pause()]),
+        (vec![new.clone(), new.clone()], Vec::new()),
+        (vec![new.clone()], vec![of_new]),
+    ] {
+        let answer = scene.store.transact(creates, commits).await;
+        assert!(matches!(answer, Err(Error::Unfit(_))), "{answer:?}");
+    }
+    assert_eq!(scene.read(fresh.id).await.header, fresh.header);
+}
+
+/// Another create has used the id: its operation is shown, the rest is made.
+pub async fn an_id_that_is_taken_refuses_nothing(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let first = scene.create(independent()).await;
+    let mut same = scene.prepare(independent());
+    same.id = first.id;
+    let new = scene.prepare(in_partition(1));
+    let (created, _) = made(&scene, vec![same, new.clone()], Vec::new()).await;
+    assert!(
+        matches!(
+            created.as_slice(),
+            [Created::Exists(found), Created::New { .. }] if found.header == first.header
+        ),
+        "{created:?}"
+    );
+    scene.run(new.id).await;
+}
+
+/// As many as a batch may have.
+pub async fn a_transaction_of_a_thousand(harness: &dyn StoreHarness) {
+    const CREATES: usize = 800;
+    const COMMITS: usize = 200;
+    let scene = Scene::new(harness).await;
+    let partitions = scene.store.partitions().get();
+    let draft = |number: usize| {
+        let number = u16::try_from(number).unwrap_or(0);
+        in_partition(number % partitions)
+    };
+    let old: Vec<NewOperation> = (0..COMMITS).map(|n| scene.prepare(draft(n))).collect();
+    let old = scene.store_all(old).await;
+    let creates = (0..CREATES).map(|n| scene.prepare(draft(n))).collect();
+    let commits = old.iter().map(|old| open(&scene, old, Event::Cancel));
+    let (created, committed) = made(&scene, creates, commits.collect()).await;
+    assert_eq!((created.len(), committed.len()), (CREATES, COMMITS));
+    let counts = scene.store.counts().await.expect("counts");
+    assert_eq!(
+        (counts.ready, counts.completed, counts.undispatched),
+        (CREATES as u64, COMMITS as u64, CREATES as u64)
+    );
+    // The clock is not ahead of itself: what is created next is not delayed.
+    let stamp = scene.store.stamp(Partition::new(0)).await.expect("stamp");
+    let now_us = u64::try_from(scene.store.now().as_millis()).unwrap_or(0) * 1_000;
+    assert!(stamp.0 < now_us + 1_000_000, "{stamp:?} at {now_us}");
+}
+
+/// Whoever waits for an end hears of it.
+pub async fn the_ends_of_a_transaction_are_heard(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut heard = scene.store.completions();
+    let (one, two) = (
+        scene.create(in_partition(1)).await,
+        scene.create(in_partition(2)).await,
+    );
+    let commits = vec![
+        open(&scene, &one, Event::Pause),
+        open(&scene, &two, Event::Cancel),
+    ];
+    made(&scene, Vec::new(), commits).await;
+    let first = soon("the end is heard", heard.recv()).await;
+    assert_eq!(first, Ok(two.id));
+}
+
+fn in_partition(number: u16) -> Draft {
+    Draft {
+        partition: Partition::new(number),
+        ..independent()
+    }
+}
+
+/// A client's commit on what was just created.
+fn open(scene: &Scene, fresh: &Fresh, event: Event) -> Commit {
+    commit(scene, fresh.id, &fresh.header, event, Guard::Open)
+}
+
+/// A transaction that has to be made.
+async fn made(
+    scene: &Scene,
+    creates: Vec<NewOperation>,
+    commits: Vec<Commit>,
+) -> (Vec<Created>, Vec<Done>) {
+    match scene.store.transact(creates, commits).await {
+        Ok(Transacted::Done { created, committed }) => (created, committed),
+        other => panic!("expected it to be made: {other:?}"),
+    }
+}
+
+/// A transaction that has to be refused: which commit, and its answer.
+async fn refused(
+    scene: &Scene,
+    creates: Vec<NewOperation>,
+    commits: Vec<Commit>,
+) -> (usize, Committed) {
+    match scene.store.transact(creates, commits).await {
+        Ok(Transacted::Refused { commit, answer }) => (commit, answer),
+        other => panic!("expected it to be refused: {other:?}"),
+    }
+}

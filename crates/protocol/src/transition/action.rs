@@ -1,0 +1,188 @@
+//! What clients can ask for, and why they cannot.
+
+use crate::error_code::ErrorCode;
+use crate::operation::Header;
+use crate::status::Status;
+
+use super::Event;
+
+/// What a client can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Completed/Canceled.
+    Cancel,
+    /// Suspended until a person resumes it.
+    Pause,
+    /// Ready again; for a series: due again at its next time; for one that
+    /// holds its chain: the chain goes on.
+    Resume,
+    /// Suspended until a time.
+    Postpone,
+    /// Gone.
+    Delete,
+}
+
+impl Action {
+    /// All five.
+    pub const ALL: [Self; 5] = [
+        Self::Cancel,
+        Self::Pause,
+        Self::Resume,
+        Self::Postpone,
+        Self::Delete,
+    ];
+
+    /// The word in addresses and commands.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Postpone => "postpone",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A transition that the table does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{event} is not possible: the operation is {} ({}){}", status.state().name(), status.name(), why.map(|why| format!(", and {why}")).unwrap_or_default())]
+pub struct Refused {
+    /// What was asked.
+    pub event: &'static str,
+    /// Where the operation stands.
+    pub status: Status,
+    /// The code that users know.
+    pub code: ErrorCode,
+    /// The rule, where it is not the status alone.
+    pub why: Option<&'static str>,
+    /// What a client could ask for instead.
+    pub legal: Vec<Action>,
+}
+
+impl Refused {
+    pub(super) fn new(header: &Header, event: &Event) -> Self {
+        let legal = if is_a_clients(event) {
+            legal_actions(header)
+        } else {
+            Vec::new()
+        };
+        Self {
+            event: event.name(),
+            status: header.status,
+            code: refusal_code(header, event),
+            why: why_not(header, event),
+            legal,
+        }
+    }
+}
+
+/// What a client could ask for now. The same facts as in
+/// [`apply`](super::apply), read from the status; a test holds the two together.
+#[must_use]
+pub fn legal_actions(header: &Header) -> Vec<Action> {
+    let series = header.recurrence.is_some();
+    let by_status: &[Action] = match header.status {
+        Status::WaitingForResources => &[Action::Cancel, Action::Pause, Action::Postpone],
+        // A series that is not paused waits for its time.
+        Status::Waiting if series && header.postpone_until.is_some() => {
+            &[Action::Cancel, Action::Pause, Action::Postpone]
+        }
+        Status::Waiting => &[Action::Cancel, Action::Resume, Action::Postpone],
+        Status::InProgress => &[Action::Cancel, Action::Pause, Action::Postpone],
+        Status::Pausing => &[Action::Cancel],
+        Status::Canceling => &[],
+        // It would be gone, and its successors would wait behind nothing.
+        Status::Failed | Status::Canceled if header.holding => return vec![Action::Resume],
+        Status::Succeeded | Status::Failed | Status::Canceled => &[Action::Delete],
+    };
+    let open = header.rules.operation_type.can_be_controlled();
+    by_status
+        .iter()
+        .copied()
+        .filter(|action| open || matches!(action, Action::Postpone | Action::Delete))
+        .collect()
+}
+
+const fn is_a_clients(event: &Event) -> bool {
+    match event {
+        Event::Cancel
+        | Event::Discard
+        | Event::Pause
+        | Event::Resume
+        | Event::Postpone(_)
+        | Event::Reschedule { .. }
+        | Event::Delete => true,
+        Event::Claim { .. }
+        | Event::Succeed
+        | Event::Fail(_)
+        | Event::Retry { .. }
+        | Event::Suspend(_)
+        | Event::Stopped
+        | Event::Release
+        | Event::LeaseExpired
+        | Event::Due
+        | Event::Occur { .. }
+        | Event::Unhandled
+        | Event::Throttle { .. } => false,
+    }
+}
+
+/// The rule that stands against it, where it is not the status alone.
+const fn why_not(header: &Header, event: &Event) -> Option<&'static str> {
+    let closed = !header.rules.operation_type.can_be_controlled();
+    match event {
+        Event::Delete if header.holding => Some("it holds its chain: resume it first"),
+        Event::Cancel | Event::Discard | Event::Pause | Event::Resume if closed => {
+            Some("operations of its type cannot be cancelled, paused or resumed")
+        }
+        Event::Resume | Event::Due if header.is_series() => {
+            Some("it recurs: its occurrences run, it does not")
+        }
+        Event::Occur { .. } | Event::Reschedule { .. } if !header.is_series() => {
+            Some("it does not recur")
+        }
+        Event::Claim { .. }
+        | Event::Succeed
+        | Event::Fail(_)
+        | Event::Retry { .. }
+        | Event::Suspend(_)
+        | Event::Stopped
+        | Event::Release
+        | Event::LeaseExpired
+        | Event::Pause
+        | Event::Resume
+        | Event::Postpone(_)
+        | Event::Cancel
+        | Event::Discard
+        | Event::Due
+        | Event::Occur { .. }
+        | Event::Reschedule { .. }
+        | Event::Unhandled
+        | Event::Throttle { .. }
+        | Event::Delete => None,
+    }
+}
+
+const fn refusal_code(header: &Header, event: &Event) -> ErrorCode {
+    match event {
+        Event::Cancel | Event::Discard => ErrorCode::CANNOT_CANCEL,
+        Event::Pause => ErrorCode::CANNOT_PAUSE,
+        Event::Delete => ErrorCode::CANNOT_DELETE,
+        Event::Resume | Event::Due => ErrorCode::INVALID_READY,
+        Event::Reschedule { .. } if !header.is_series() => ErrorCode::CANNOT_UPDATE_NONRECURRING,
+        Event::Postpone(_)
+        | Event::Reschedule { .. }
+        | Event::Unhandled
+        | Event::Throttle { .. } => ErrorCode::INVALID_SUSPENDED,
+        Event::Succeed | Event::Fail(_) => ErrorCode::INVALID_COMPLETED,
+        Event::Claim { .. }
+        | Event::Retry { .. }
+        | Event::Suspend(_)
+        | Event::Stopped
+        | Event::Release
+        | Event::LeaseExpired
+        | Event::Occur { .. } => ErrorCode::INVALID_STATE_CHANGE,
+    }
+}

@@ -1,0 +1,108 @@
+//! What can happen to an operation: the rows of the table in docs/states.md.
+
+use std::time::Duration;
+
+use crate::id::OperationId;
+use crate::operation::{Fault, Recurrence};
+use crate::retry::Jitter;
+use crate::time::Timestamp;
+
+/// What happens to an operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A worker takes it.
+    Claim {
+        /// `hostId`: the worker, for people.
+        host: String,
+    },
+    /// Its handler is done.
+    Succeed,
+    /// Its handler has failed for good.
+    Fail(Fault),
+    /// Its handler has failed in a way that may pass.
+    Retry {
+        /// What went wrong.
+        fault: Fault,
+        /// The delay that the handler asks for, instead of the policy's.
+        after: Option<Duration>,
+        /// For the policy's delay.
+        jitter: Jitter,
+    },
+    /// Its handler asks for a person.
+    Suspend(Fault),
+    /// Its handler has stopped, as it was asked to.
+    Stopped,
+    /// Its worker is drained and gives it back; the attempt does not count.
+    Release,
+    /// Its lock has stood still for a whole lease: the worker is lost.
+    LeaseExpired,
+    /// A client lets it wait.
+    Pause,
+    /// A client lets it go on; one that holds its chain lets the chain go on.
+    Resume,
+    /// A client lets it wait until a time.
+    Postpone(Timestamp),
+    /// A client ends it. With the token policy `hold` its chain stops there,
+    /// so it must be the head: whoever is told that it is not asks for a
+    /// [`Self::Discard`] instead.
+    Cancel,
+    /// A client ends it while it waits behind others of its chain. That never
+    /// stops the chain: what the token stands for has not been touched. One
+    /// that runs by now is cancelled as by [`Self::Cancel`].
+    Discard,
+    /// Its time has come. Not for a series: that has [`Self::Occur`].
+    Due,
+    /// A series is due: its time has passed into the next one.
+    Occur {
+        /// The occurrence that is created in the same transaction; `None`
+        /// where this time is skipped.
+        last: Option<OperationId>,
+        /// When it is due next; `None` ends the series.
+        next: Option<Timestamp>,
+    },
+    /// A client changes a series, or lets one that was paused go on.
+    Reschedule {
+        /// The rule from now on.
+        recurrence: Recurrence,
+        /// When it is due next; `None` waits for a person.
+        next: Option<Timestamp>,
+    },
+    /// No live worker has a handler for it.
+    Unhandled,
+    /// Its handler fails too often, so that it is put off instead of burnt. No
+    /// start is counted, and no retry.
+    Throttle {
+        /// When it is to be tried.
+        until: Timestamp,
+    },
+    /// A client, or retention, removes it.
+    Delete,
+}
+
+impl Event {
+    /// The word for error messages, logs and spans.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Claim { .. } => "claim",
+            Self::Succeed => "succeed",
+            Self::Fail(_) => "fail",
+            Self::Retry { .. } => "retry",
+            Self::Suspend(_) => "suspend",
+            Self::Stopped => "stopped",
+            Self::Release => "release",
+            Self::LeaseExpired => "lease expired",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Postpone(_) => "postpone",
+            Self::Cancel => "cancel",
+            Self::Discard => "discard",
+            Self::Due => "due",
+            Self::Occur { .. } => "occur",
+            Self::Reschedule { .. } => "reschedule",
+            Self::Unhandled => "unhandled",
+            Self::Throttle { .. } => "throttle",
+            Self::Delete => "delete",
+        }
+    }
+}
