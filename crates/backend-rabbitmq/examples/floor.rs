@@ -26,7 +26,7 @@ use drumline_protocol::message::{Message, Offer, Route, Source};
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
     CommitId, OperationId, OperationType, Partition, QueueName, RetryPolicy, Rules, Timestamp,
-    codec,
+    TokenPolicy, codec,
 };
 use drumline_test_servers::RabbitServer;
 use futures_util::future::join_all;
@@ -302,6 +302,9 @@ fn message() -> Message {
     let rules = Rules {
         operation_type: OperationType::DEFAULT,
         chain: None,
+        token_policy: TokenPolicy::Continue,
+        transient: false,
+        webhook: false,
         at_most_once: false,
         retry: RetryPolicy::default(),
     };

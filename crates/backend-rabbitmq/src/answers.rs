@@ -41,7 +41,9 @@ fn result(live: &Live, message: &Outgoing, verdict: Option<Verdict>) -> Result<(
                 Target::Route(route) => Err(Error::Unroutable {
                     route: route.clone(),
                 }),
-                Target::Quarantine => Err(Error::Refused),
+                Target::Quarantine | Target::Requests | Target::RefusedRequests => {
+                    Err(Error::Refused)
+                }
             }
         }
         (Some(Verdict::Refused), _) => Err(Error::Refused),

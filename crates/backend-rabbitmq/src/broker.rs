@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::confirm::Outgoing;
 use crate::error::{failed, silent};
 use crate::greeting::{self, Greeting};
+use crate::intake::RabbitIntake;
 use crate::link::Link;
 use crate::live::{self, Live};
 use crate::options::Options;
@@ -84,6 +85,22 @@ impl RabbitBroker {
     /// When it does not answer in time.
     pub async fn inspect(&self) -> Result<Greeting> {
         greeting::ask(&self.options).await
+    }
+
+    /// The intake of this installation, over a connection of its own: a
+    /// request that ends the connection it comes over must not end the others.
+    /// It lives as long as the broker does.
+    #[must_use]
+    pub fn intake(&self) -> RabbitIntake {
+        let (options, tasks) = (Arc::clone(&self.options), self.tasks.clone());
+        let link = Link::start(options, "requests", &self.tasks, self.stop.clone());
+        let subscriber = Subscriber {
+            options: Arc::clone(&self.options),
+            link,
+            quarantine: self.quarantine.clone(),
+            tasks,
+        };
+        RabbitIntake::new(subscriber, self.publisher.link().clone())
     }
 
     /// Closes the connections and waits until everything has ended; what is

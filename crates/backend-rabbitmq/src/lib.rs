@@ -6,6 +6,9 @@
 //!      │          declarations ── throw-away channels ──┘
 //!      ├───────── subscription ── its channel ── acker (task) ──┐ consuming
 //!      └───────── backlog ─────── throw-away channel ───────────┴─ connection ── link (task)
+//!
+//! RabbitIntake ── requests ────── its channel ── acker (task) ──── connection ── link (task)
+//!      └───────── post (task) ─── confirm channel ── (publishing)
 //! ```
 //!
 //! RabbitMQ only delivers hints here: the store decides. So a message may be
@@ -17,7 +20,10 @@
 //! It never sends a message back (`basic.nack`): that would put it behind all
 //! others, or count against a limit of deliveries. It never lets one wait
 //! unacknowledged for longer than its user does. It uses none of lapin's own
-//! recovery, and no exchange but the default one.
+//! recovery, and publishes to no exchange but the default one.
+//!
+//! Requests of producers are no hints: until one is acknowledged, the queue has
+//! all that there is of it. [`RabbitIntake`] says what follows from that.
 //!
 //! Only this crate names lapin. lapin logs with the target `lapin`, and prints
 //! whole messages when the broker returns one: leave that target off.
@@ -31,6 +37,7 @@ mod dial;
 mod error;
 mod flight;
 mod greeting;
+mod intake;
 mod ledger;
 mod link;
 mod live;
@@ -44,4 +51,5 @@ mod topology;
 pub use broker::RabbitBroker;
 pub use error::{Error, Result};
 pub use greeting::{Greeting, Warning};
+pub use intake::RabbitIntake;
 pub use options::{AmqpUrl, Namespace, Options};

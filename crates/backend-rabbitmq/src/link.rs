@@ -245,8 +245,12 @@ impl Keeper {
 
 /// See [`Live::decoy`].
 async fn decoy(live: Arc<Live>) {
-    if let Err(error) = live.decoy().await {
-        tracing::debug!(%error, "no decoy was made");
+    // On a connection that has broken, an answer may never come.
+    tokio::select! {
+        () = live.ended() => {}
+        made = live.decoy() => if let Err(error) = made {
+            tracing::debug!(%error, "no decoy was made");
+        },
     }
 }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use drumline_backend::broker::{Error, Result};
 use futures_util::future::try_join_all;
-use lapin::Channel;
-use lapin::options::ConfirmSelectOptions;
+use lapin::options::{ConfirmSelectOptions, QueueBindOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -106,10 +107,14 @@ impl Live {
 
     async fn declare_on(&self, channel: &Channel, target: &Target) -> Result<()> {
         let name = target.name(&self.options.namespace);
+        let arguments = target.arguments(&self.options.namespace);
         let queue = channel
-            .queue_declare(name.clone(), topology::declaration(), target.arguments())
+            .queue_declare(name.clone(), topology::declaration(), arguments)
             .await
             .map_err(|error| failed(&format!("declaring the queue {name}"), error))?;
+        if let Some(exchange) = target.exchange(&self.options.namespace) {
+            bind(channel, exchange, name).await?;
+        }
         if queue.message_count() == 0 && queue.consumer_count() == 0 {
             self.news.store(true, Ordering::Relaxed);
         }
@@ -227,6 +232,26 @@ impl Live {
     fn declared(&self) -> MutexGuard<'_, HashSet<Target>> {
         self.declared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Declares an exchange and binds a queue to it.
+async fn bind(channel: &Channel, exchange: ShortString, queue: ShortString) -> Result<()> {
+    let bound = async {
+        let kind = ExchangeKind::Topic;
+        let options = topology::exchange_declaration();
+        let none = FieldTable::default;
+        channel
+            .exchange_declare(exchange.clone(), kind, options, none())
+            .await?;
+        let key = topology::EVERY_KEY.into();
+        let options = QueueBindOptions { nowait: false };
+        channel
+            .queue_bind(queue, exchange.clone(), key, options, none())
+            .await
+    };
+    bound
+        .await
+        .map_err(|error| failed(&format!("declaring the exchange {exchange}"), error))
 }
 
 /// Closes a channel; one that is closed already is fine.

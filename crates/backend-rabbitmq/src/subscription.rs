@@ -168,31 +168,39 @@ impl Subscription {
         close.send(Close { consumer, closed }).ok()?;
         Some(done)
     }
+
+    /// The next delivery as it comes, and the right to acknowledge it.
+    /// Cancel-safe.
+    pub(crate) async fn next_delivery(&mut self) -> Option<(lapin::message::Delivery, TagReceipt)> {
+        // Nothing is awaited after this, so that dropping the future loses
+        // nothing.
+        let delivery = match self.open.as_mut()?.consumer.next().await {
+            Some(Ok(delivery)) => delivery,
+            Some(Err(error)) => {
+                tracing::debug!(queue = %self.queue, %error, "the subscription has ended");
+                self.end();
+                return None;
+            }
+            None => {
+                tracing::debug!(queue = %self.queue, "the subscription has ended");
+                self.end();
+                return None;
+            }
+        };
+        let receipt = TagReceipt {
+            tag: delivery.delivery_tag,
+            settled: self.settled.clone(),
+        };
+        Some((delivery, receipt))
+    }
 }
 
 #[async_trait]
 impl broker::Subscription for Subscription {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
-            // Nothing is awaited after this, so that dropping the future
-            // loses nothing.
-            let delivery = match self.open.as_mut()?.consumer.next().await {
-                Some(Ok(delivery)) => delivery,
-                Some(Err(error)) => {
-                    tracing::debug!(queue = %self.queue, %error, "the subscription has ended");
-                    self.end();
-                    return None;
-                }
-                None => {
-                    tracing::debug!(queue = %self.queue, "the subscription has ended");
-                    self.end();
-                    return None;
-                }
-            };
-            let receipt = TagReceipt {
-                tag: delivery.delivery_tag,
-                settled: self.settled.clone(),
-            };
+            // Nothing is awaited after this.
+            let (delivery, receipt) = self.next_delivery().await?;
             match codec::decode::<Message>(&delivery.data) {
                 Ok(message) => {
                     let receipt = Box::new(receipt);

@@ -4,14 +4,17 @@
 //! {namespace}.work.{queue}               operations without a token
 //! {namespace}.lane.{queue}.{partition}   heads of the chains of a partition
 //! {namespace}.quarantine                 messages that nobody can read
+//! {namespace}.requests.in                requests of producers
+//! {namespace}.requests.quarantine        requests that cannot be done
 //! {namespace}.decoy.{0..255}             for a moment, when queues were created
 //! ```
 //!
-//! Everything goes through the default exchange, whose routing key is the name
-//! of a queue: no exchange of ours, and no binding that could be missing.
+//! What we publish goes through the default exchange, whose routing key is the
+//! name of a queue: no binding that could be missing. Producers have an exchange,
+//! `{namespace}.requests`, so that what is behind it is ours to change.
 
 use drumline_protocol::message::{Route, Source};
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::options::Namespace;
@@ -19,6 +22,17 @@ use crate::options::Namespace;
 /// What the quarantine keeps, newest first. Somebody who publishes garbage
 /// must not be able to fill the disk, and a few are enough to see what it is.
 const QUARANTINE_LENGTH: i64 = 10_000;
+
+/// Bytes that the quarantine of requests keeps: they have payloads.
+const REFUSED_BYTES: i64 = 1 << 30;
+
+/// How often a request may be delivered without being acknowledged before
+/// RabbitMQ itself puts it into the quarantine. A request that ends every
+/// connection it comes over (its properties are no UTF-8, say), or every process,
+/// must not come for ever. More holds up those behind it for longer; fewer, and
+/// a request that only had bad luck is put aside. From 4.0 on it is RabbitMQ's
+/// own default.
+const DELIVERIES: i64 = 20;
 
 /// When a decoy that was left behind is deleted.
 const DECOY_EXPIRES_MS: i64 = 60_000;
@@ -30,6 +44,10 @@ pub(crate) enum Target {
     Route(Route),
     /// Where unreadable messages are kept for a person.
     Quarantine,
+    /// Where requests of producers wait.
+    Requests,
+    /// Where requests that cannot be done are kept for a person.
+    RefusedRequests,
 }
 
 impl Target {
@@ -43,18 +61,28 @@ impl Target {
                 Source::Lane(partition) => format!("{namespace}.lane.{queue}.{partition}").into(),
             },
             Self::Quarantine => format!("{namespace}.quarantine").into(),
+            Self::Requests => format!("{namespace}.requests.in").into(),
+            Self::RefusedRequests => format!("{namespace}.requests.quarantine").into(),
+        }
+    }
+
+    /// The exchange that it is bound to, where it is bound to one.
+    pub(crate) fn exchange(&self, namespace: &Namespace) -> Option<ShortString> {
+        match self {
+            Self::Requests => Some(format!("{}.requests", namespace.as_str()).into()),
+            Self::Route(_) | Self::Quarantine | Self::RefusedRequests => None,
         }
     }
 
     /// The arguments that it is declared with. They are part of its identity:
     /// RabbitMQ refuses a declaration with others, so that a change here needs
     /// a new name.
-    pub(crate) fn arguments(&self) -> FieldTable {
+    pub(crate) fn arguments(&self, namespace: &Namespace) -> FieldTable {
         let mut arguments = FieldTable::default();
         // Quorum queues confirm when the message is on disk on a majority of
         // nodes (classic ones confirm before fsync), and are the faster kind
-        // for us too. No delivery limit is set: releases that have one by
-        // default drop what they cannot deliver, and the store offers it again.
+        // for us too. No delivery limit is set for hints: releases that have one
+        // by default drop what they cannot deliver, and the store offers it again.
         set(&mut arguments, "x-queue-type", text("quorum"));
         match self {
             // Every worker of the pool takes from it.
@@ -78,9 +106,66 @@ impl Target {
                 "x-max-length",
                 AMQPValue::LongLongInt(QUARANTINE_LENGTH),
             ),
+            Self::Requests => {
+                // One process at a time, or those of one producer would be
+                // done in any order; another takes over when it goes away.
+                set(
+                    &mut arguments,
+                    "x-single-active-consumer",
+                    AMQPValue::Boolean(true),
+                );
+                set(
+                    &mut arguments,
+                    "x-delivery-limit",
+                    AMQPValue::LongLongInt(DELIVERIES),
+                );
+                let quarantine = Self::RefusedRequests.name(namespace);
+                set(&mut arguments, "x-dead-letter-exchange", text(""));
+                set(
+                    &mut arguments,
+                    "x-dead-letter-routing-key",
+                    AMQPValue::LongString(quarantine.as_str().into()),
+                );
+            }
+            Self::RefusedRequests => {
+                set(
+                    &mut arguments,
+                    "x-max-length",
+                    AMQPValue::LongLongInt(QUARANTINE_LENGTH),
+                );
+                set(
+                    &mut arguments,
+                    "x-max-length-bytes",
+                    AMQPValue::LongLongInt(REFUSED_BYTES),
+                );
+            }
         }
         arguments
     }
+}
+
+/// What binds a queue to its exchange: every routing key. A request of a kind
+/// that does not exist is answered then, instead of being lost in the exchange.
+pub(crate) const EVERY_KEY: &str = "#";
+
+/// Durable, as its queue is.
+pub(crate) fn exchange_declaration() -> ExchangeDeclareOptions {
+    ExchangeDeclareOptions {
+        passive: false,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        nowait: false,
+    }
+}
+
+/// Whether the name of a queue is one of those above. Producers may name any
+/// queue for their answers, but not have us write into these.
+pub(crate) fn is_ours(queue: &str, namespace: &Namespace) -> bool {
+    let rest = queue.strip_prefix(namespace.as_str());
+    let rest = rest.and_then(|rest| rest.strip_prefix('.')).unwrap_or("");
+    let ours = ["work.", "lane.", "decoy.", "requests."];
+    rest == "quarantine" || ours.iter().any(|ours| rest.starts_with(ours))
 }
 
 /// Durable: a restart of the broker keeps the queue. Not exclusive, not
@@ -157,6 +242,23 @@ mod tests {
         assert_eq!(name(&Target::Route(work)), "drumline.work.default");
         assert_eq!(name(&Target::Route(lane)), "drumline.lane.default.17");
         assert_eq!(name(&Target::Quarantine), "drumline.quarantine");
+    }
+
+    #[test]
+    fn answers_go_to_queues_of_others_only() {
+        let namespace = Namespace::default();
+        for ours in [
+            "drumline.work.default",
+            "drumline.lane.default.17",
+            "drumline.requests.in",
+            "drumline.requests.quarantine",
+            "drumline.quarantine",
+        ] {
+            assert!(is_ours(ours, &namespace), "{ours}");
+        }
+        for other in ["answers", "drumline.web.answers", "other.work.default", ""] {
+            assert!(!is_ours(other, &namespace), "{other}");
+        }
     }
 
     #[test]

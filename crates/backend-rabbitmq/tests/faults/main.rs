@@ -1,9 +1,10 @@
 //! What becomes of the broker when RabbitMQ, the network or an operator does
 //! something unkind.
 //!
-//! The cases of `network` and `queues` use any server, under a namespace of
-//! their own; those of `server` each have a private one, to kill.
+//! The cases of `intake`, `network` and `queues` use any server, under a
+//! namespace of their own; those of `server` each have a private one, to kill.
 
+mod intake;
 mod network;
 mod props;
 mod queues;

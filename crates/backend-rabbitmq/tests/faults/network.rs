@@ -16,7 +16,7 @@ use crate::props::{
 };
 
 /// A proxy before a server, and options that go through it.
-async fn proxied() -> anyhow::Result<(TcpProxy, Options)> {
+pub(crate) async fn proxied() -> anyhow::Result<(TcpProxy, Options)> {
     let url = amqp_url().await?;
     let rest = url.strip_prefix("amqp://").context("not amqp://")?;
     let (authority, _) = rest.split_once('/').context("no vhost")?;

@@ -1,0 +1,186 @@
+//! The intake, on RabbitMQ: an exchange for producers, a queue behind it, and
+//! a quarantine beside it.
+//!
+//! ```text
+//! producer ── {namespace}.requests ─ # ─► {namespace}.requests.in ──► requests ──► manager
+//!     ▲          (topic, durable)          │ 20 deliveries            │ acknowledged last
+//!     │                                    ▼                          │
+//!     │                          {namespace}.requests.quarantine ◄────┤ refused
+//!     └──────────────── reply_to (default exchange) ◄─── post ◄───────┘
+//! ```
+//!
+//! The queue is declared with the connection, as all are: a broker that has
+//! lost its data has the exchange again as soon as a manager is connected.
+
+mod envelope;
+mod post;
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drumline_backend::broker::{Error, Result, Subscription as _};
+use drumline_backend::intake::{Intake, Refused, Reply, Request, Requests};
+use lapin::Confirmation;
+use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::{failed, is_refusal, silent};
+use crate::link::Link;
+use crate::live::{self, Live};
+use crate::options::Namespace;
+use crate::subscription::{Subscriber, Subscription};
+use crate::topology::{Target, is_ours};
+
+use post::{Letter, Post};
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct RabbitIntake {
+    subscriber: Subscriber,
+    /// Where we publish. Not where requests come in: an alarm stops everything
+    /// on a connection that publishes, acknowledgements too.
+    publishing: Link,
+    post: Post,
+}
+
+impl RabbitIntake {
+    pub(crate) fn new(subscriber: Subscriber, publishing: Link) -> Self {
+        let patience = subscriber.options.patience;
+        let post = Post::start(publishing.clone(), patience, &subscriber.tasks);
+        Self {
+            subscriber,
+            publishing,
+            post,
+        }
+    }
+
+    fn namespace(&self) -> &Namespace {
+        &self.subscriber.options.namespace
+    }
+
+    fn patience(&self) -> Duration {
+        self.subscriber.options.patience
+    }
+
+    async fn put_aside(&self, live: &Live, refused: &Refused) -> Result<()> {
+        const DOING: &str = "putting a request into the quarantine";
+        let target = Target::RefusedRequests;
+        live.declare(&live.undeclared(std::iter::once(&target)))
+            .await?;
+        // Of its own, so that a returned message can only be this one.
+        let channel = live.confirm_channel().await?;
+        let options = BasicPublishOptions {
+            // The broker confirms what it cannot route, unless it must return it.
+            mandatory: true,
+            immediate: false,
+        };
+        let published = async {
+            let name = target.name(self.namespace());
+            let properties = envelope::of_refused(refused);
+            let confirm = channel
+                .basic_publish(
+                    ShortString::default(),
+                    name,
+                    options,
+                    &refused.payload,
+                    properties,
+                )
+                .await?;
+            confirm.await
+        };
+        let confirmation = published.await.map_err(|error| failed(DOING, error))?;
+        live::close(&channel).await;
+        match confirmation {
+            Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(Some(_returned)) => {
+                // Somebody has deleted it; the next try declares it.
+                live.forget(&target);
+                Err(Error::Refused)
+            }
+            Confirmation::Nack(_) | Confirmation::NotRequested => Err(Error::Refused),
+        }
+    }
+}
+
+#[async_trait]
+impl Intake for RabbitIntake {
+    async fn open(&self, prefetch: NonZeroU16) -> Result<Box<dyn Requests>> {
+        // First where RabbitMQ puts what it cannot deliver.
+        let deadline = Instant::now() + self.patience();
+        let live = self.subscriber.link.live(deadline).await?;
+        let quarantine = live.undeclared(std::iter::once(&Target::RefusedRequests));
+        match timeout_at(deadline, live.declare(&quarantine)).await {
+            Ok(declared) => declared.inspect_err(|error| live.doubt_after(error))?,
+            Err(_elapsed) => {
+                live.answers().await;
+                return Err(silent("declaring the quarantine", self.patience()));
+            }
+        }
+        let target = Target::Requests;
+        let subscription = self.subscriber.subscribe(&target, prefetch).await?;
+        let subscription = Box::new(subscription);
+        let namespace = self.namespace().clone();
+        Ok(Box::new(Open {
+            subscription,
+            namespace,
+        }))
+    }
+
+    async fn reply(&self, reply: Reply) -> Result<()> {
+        self.post
+            .send(Letter {
+                properties: envelope::of_reply(&reply)?,
+                queue: envelope::short(&reply.to)?,
+                payload: reply.payload,
+            })
+            .await
+    }
+
+    async fn quarantine(&self, refused: Refused) -> Result<()> {
+        // During an alarm a publish would wait for its end.
+        self.publishing.check()?;
+        let deadline = Instant::now() + self.patience();
+        let live = self.publishing.live(deadline).await?;
+        match timeout_at(deadline, self.put_aside(&live, &refused)).await {
+            Ok(Err(error)) if is_refusal(&error) => {
+                tracing::warn!(%error, "RabbitMQ does not let us use the quarantine");
+                Err(Error::Refused)
+            }
+            Ok(put) => put.inspect_err(|error| live.doubt_after(error)),
+            Err(_elapsed) => {
+                live.answers().await;
+                Err(silent("putting a request aside", self.patience()))
+            }
+        }
+    }
+}
+
+/// Requests as they come in.
+struct Open {
+    subscription: Box<Subscription>,
+    namespace: Namespace,
+}
+
+#[async_trait]
+impl Requests for Open {
+    async fn next(&mut self) -> Option<Request> {
+        let (mut delivery, receipt) = self.subscription.next_delivery().await?;
+        let payload = std::mem::take(&mut delivery.data);
+        let mut envelope = envelope::of_delivery(&delivery);
+        // Whoever is told so without an address is told by the quarantine.
+        envelope
+            .reply_to
+            .take_if(|queue| is_ours(queue, &self.namespace));
+        Some(Request {
+            envelope,
+            payload,
+            receipt: Box::new(receipt),
+        })
+    }
+
+    async fn close(self: Box<Self>) {
+        self.subscription.close().await;
+    }
+}

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""The handler of the example: greets whoever is named in the data."""
+
+import json
+import sys
+
+operation = json.load(sys.stdin)
+json.dump({"greeting": f"hello, {operation['data']['name']}"}, sys.stdout)
+print()
