@@ -25,6 +25,7 @@ use crate::outcome::IntoOutcome;
 use crate::running::RunningWorker;
 use crate::scope::Scope;
 use crate::sources::Sources;
+use crate::throttle::Throttle;
 use crate::unhandled::Unhandled;
 use crate::{parcel, presence};
 
@@ -171,6 +172,19 @@ impl Builder {
     /// [`Options::unhandled_after`].
     pub const fn unhandled_after(mut self, after: Duration) -> Self {
         self.options.unhandled_after = after;
+        self
+    }
+
+    /// How deep handlers may create operations: see [`Options::depth`].
+    pub const fn depth(mut self, depth: u32) -> Self {
+        self.options.depth = depth;
+        self
+    }
+
+    /// Puts off the operations of a message name whose handler fails too often:
+    /// see [`Options::throttle`].
+    pub const fn throttle(mut self, throttle: Throttle) -> Self {
+        self.options.throttle = Some(throttle);
         self
     }
 

@@ -12,6 +12,12 @@
 //! | 77 (`EX_NOPERM`), or listed as suspend | suspended for a person |
 //! | anything else, or a signal | Failed; the end of standard error is the message |
 //!
+//! A command that does not succeed may say more with its last line of JSON:
+//! `{"error": {"code": "0x80040216", "message": …, "friendlyMessage": …}}`. The
+//! texts are kept, and where the exit code is of the last kind, the error code
+//! decides what becomes of the operation, as it does for handlers in Rust (see
+//! [`Disposition`]).
+//!
 //! Asked to stop, it gets SIGTERM, and SIGKILL after the grace, each for its
 //! whole process group.
 
@@ -23,19 +29,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_protocol::{ErrorCode, Fault};
+use drumline_protocol::{ErrorCode, Fault, OperationType};
 
+use crate::complaint::Complaint;
 use crate::context::Context;
 use crate::handler::{Handler, HandlerFuture};
-use crate::outcome::Outcome;
+use crate::outcome::{Disposition, Outcome};
 use crate::supervise::Supervisor;
 
+pub(crate) use self::environment::SERVER;
 use self::process::{Ended, Process};
 
 /// `EX_TEMPFAIL`: retry later.
 const RETRY: i32 = 75;
 /// `EX_NOPERM`: suspend for a person.
 const SUSPEND: i32 = 77;
+/// Nobody is left who could say more.
+const SUPERVISOR_KILLED: &str = "its supervisor was killed";
 /// What the worker adds to the grace of a command before it drops the handler:
 /// SIGKILL works at once, but the end has to be seen.
 pub(crate) const KILL_MARGIN: Duration = Duration::from_secs(2);
@@ -55,6 +65,19 @@ pub struct Command {
     pub suspend_codes: Vec<i32>,
     /// How long it may take to end after SIGTERM.
     pub grace: Duration,
+}
+
+impl Command {
+    /// What an exit code says outright.
+    fn disposition(&self, code: i32) -> Option<Disposition> {
+        if code == RETRY || self.retry_codes.contains(&code) {
+            Some(Disposition::Retry)
+        } else if code == SUSPEND || self.suspend_codes.contains(&code) {
+            Some(Disposition::Suspend)
+        } else {
+            None
+        }
+    }
 }
 
 /// A [`Command`] as a handler.
@@ -84,7 +107,10 @@ impl Handler for CommandHandler {
         Box::pin(async move {
             match Process::start(&command, &supervisor, &context) {
                 Ok(process) => match process.run(&command, &context).await {
-                    Ok(ended) => outcome(&command, ended),
+                    Ok(ended) => {
+                        let rules = &context.operation().header.rules;
+                        outcome(&command, ended, rules.operation_type)
+                    }
                     Err(error) => not_run(&error),
                 },
                 Err(error) => not_run(&error),
@@ -95,17 +121,15 @@ impl Handler for CommandHandler {
 
 /// The supervisor itself could not be run: the machine is short of something.
 fn not_run(error: &std::io::Error) -> Outcome {
-    Outcome::Retry {
-        fault: Fault::new(
-            ErrorCode::HANDLER_FAILED,
-            "The operation could not be started. It will be tried again.",
-            &format!("the command cannot be run: {error}"),
-        ),
-        after: None,
-    }
+    let fault = Fault::new(
+        ErrorCode::HANDLER_FAILED,
+        "The operation could not be started. It will be tried again.",
+        &format!("the command cannot be run: {error}"),
+    );
+    Disposition::Retry.outcome(fault, None)
 }
 
-fn outcome(command: &Command, ended: Ended) -> Outcome {
+fn outcome(command: &Command, ended: Ended, operation_type: OperationType) -> Outcome {
     let Ended {
         code,
         asked_to_stop,
@@ -113,33 +137,33 @@ fn outcome(command: &Command, ended: Ended) -> Outcome {
         errors,
     } = ended;
     let Some(code) = code else {
-        let signal = "its supervisor was killed".to_owned();
-        return Outcome::Retry {
-            fault: fault(ErrorCode::HANDLER_FAILED, "was killed", signal),
-            after: None,
-        };
+        let fault = fault(ErrorCode::HANDLER_FAILED, "was killed", SUPERVISOR_KILLED);
+        return Disposition::Retry.outcome(fault, None);
     };
-    let ended = format!("ended with exit code {code}");
-    match code {
-        // It came to its end before it heard.
-        0 => Outcome::Done(result),
-        _ if asked_to_stop => Outcome::Stopped,
-        _ if code == RETRY || command.retry_codes.contains(&code) => Outcome::Retry {
-            fault: fault(ErrorCode::HANDLER_FAILED, &ended, errors),
-            after: None,
-        },
-        _ if code == SUSPEND || command.suspend_codes.contains(&code) => {
-            Outcome::Suspend(fault(ErrorCode::PRIVILEGE_DENIED, &ended, errors))
-        }
-        _ => Outcome::Fail(fault(ErrorCode::HANDLER_FAILED, &ended, errors)),
+    // It may have come to its end before it heard.
+    if code == 0 {
+        return Outcome::Done(result);
     }
+    if asked_to_stop {
+        return Outcome::Stopped;
+    }
+    let outright = command.disposition(code);
+    let by_exit = match outright {
+        Some(Disposition::Suspend) => ErrorCode::PRIVILEGE_DENIED,
+        Some(Disposition::Retry | Disposition::Fail) | None => ErrorCode::HANDLER_FAILED,
+    };
+    let complaint = result.as_deref().map(Complaint::of).unwrap_or_default();
+    let plain = fault(by_exit, &format!("ended with exit code {code}"), &errors);
+    let fault = complaint.fault(plain.code, &plain.friendly_message, &plain.message);
+    let disposition = outright.unwrap_or_else(|| Disposition::of(fault.code, operation_type));
+    disposition.outcome(fault, None)
 }
 
-fn fault(code: ErrorCode, ended: &str, errors: String) -> Fault {
-    let message = if errors.is_empty() {
-        format!("the command {ended} and wrote nothing to standard error")
-    } else {
-        errors
-    };
-    Fault::new(code, &format!("The command {ended}."), &message)
+fn fault(code: ErrorCode, ended: &str, errors: &str) -> Fault {
+    let friendly = format!("The command {ended}.");
+    if errors.is_empty() {
+        let message = format!("the command {ended} and wrote nothing to standard error");
+        return Fault::new(code, &friendly, &message);
+    }
+    Fault::new(code, &friendly, errors)
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use drumline_backend::decide::Commits;
 use drumline_backend::store::{self, Commit, Committed, Store};
-use drumline_protocol::Timestamp;
+use drumline_protocol::{OperationId, Report, Timestamp};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::backoff::Backoff;
@@ -73,6 +73,11 @@ impl Commits for Committer {
     async fn commit_one(&self, commit: Commit) -> store::Result<Committed> {
         let answers = self.commit(vec![commit]).await?;
         Ok(answers.into_iter().next().unwrap_or(Committed::Missing))
+    }
+
+    async fn report_of(&self, id: OperationId) -> store::Result<Option<Report>> {
+        let found = self.store.get(&[id]).await?.pop().flatten();
+        Ok(found.map(|operation| operation.report))
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use drumline_protocol::operation::TraceContext;
-use drumline_protocol::{Fence, Operation};
+use drumline_protocol::{Fence, Operation, OperationId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::Span;
 
+use crate::children::{Children, CreateError, NewChild};
 use crate::report::{CheckpointError, Reporter};
 use crate::stop::{Stop, StopReason};
 
@@ -28,6 +29,18 @@ pub(crate) struct Execution {
     pub(crate) lease: HeldLease,
     /// The end is being written: that the lock is gone is then no surprise.
     pub(crate) settling: AtomicBool,
+}
+
+impl Execution {
+    /// Whether this run may still do something in its operation's name. A
+    /// lease that has just run out is lost from then on, even if the thread
+    /// that watches it is late.
+    pub(crate) fn may_act(&self) -> bool {
+        if self.lease.left(Instant::now()).is_zero() {
+            self.stop.request(StopReason::LeaseLost);
+        }
+        !self.stop.is_lost() && !self.settling.load(Ordering::Acquire)
+    }
 }
 
 /// How long ago the lease was renewed. Shared with the thread that renews it.
@@ -70,11 +83,15 @@ impl HeldLease {
 #[derive(Clone, Debug)]
 pub struct Context {
     execution: Arc<Execution>,
+    children: Arc<Children>,
 }
 
 impl Context {
-    pub(crate) const fn new(execution: Arc<Execution>) -> Self {
-        Self { execution }
+    pub(crate) const fn new(execution: Arc<Execution>, children: Arc<Children>) -> Self {
+        Self {
+            execution,
+            children,
+        }
     }
 
     /// The operation as it was when this run was started: id, name, token,
@@ -206,6 +223,54 @@ impl Context {
     /// waits here is stopped when its lease ends.
     pub async fn flushed(&self) {
         self.execution.reporter.flushed().await;
+    }
+
+    /// Creates an operation: a child of this one, with its trace,
+    /// `correlationId`, organization and owner, and one level deeper.
+    ///
+    /// ```no_run
+    /// use drumline_worker::{Context, HandlerError, NewChild};
+    ///
+    /// async fn import_all(files: Vec<String>, context: Context) -> Result<(), HandlerError> {
+    ///     let imports = files.iter().map(|file| {
+    ///         NewChild::new("ImportSolution").data(file).token("crm")
+    ///     });
+    ///     context.create_all(imports).await?;
+    ///     context.create(NewChild::new("SendReport").key("report")).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// A later run of this operation that creates the same child gets the one
+    /// that is there: see [`NewChild::key`] for what "the same" is, and give a
+    /// key where a call is repeated within one run. (A child that was removed
+    /// more than some minutes ago is created again.)
+    ///
+    /// It waits for a store that is away, until the lease ends. Dropping the
+    /// future leaves it open whether the child was created.
+    ///
+    /// # Errors
+    /// When the child would be too deep or breaks a rule, when this run does
+    /// not hold its operation any more, or the store cannot be used.
+    pub async fn create(&self, child: NewChild) -> Result<OperationId, CreateError> {
+        let created = self.children.create(&self.execution, vec![child]).await?;
+        // One for each, by the contract of `Children::create`.
+        created.first().copied().ok_or(CreateError::NotHeld)
+    }
+
+    /// Creates many children with few round trips, in the order given, which is
+    /// the order of execution for those with one token. Their ids come back in
+    /// that order. As [`Self::create`] otherwise; if one breaks a rule, none is
+    /// created.
+    ///
+    /// # Errors
+    /// As [`Self::create`]. Those at the front may have been created.
+    pub async fn create_all(
+        &self,
+        children: impl IntoIterator<Item = NewChild>,
+    ) -> Result<Vec<OperationId>, CreateError> {
+        let children = children.into_iter().collect();
+        self.children.create(&self.execution, children).await
     }
 
     /// How much longer this run may act if the store is not heard from again.

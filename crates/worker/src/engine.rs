@@ -2,10 +2,12 @@
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use drumline_backend::dispatch::Dispatcher;
-use drumline_backend::store::Promoted;
+use drumline_backend::store::{Promoted, Stamp};
 use drumline_backend::{Backend, Ids, MemberId};
+use drumline_protocol::message::Offer;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,7 @@ use crate::handler::Registry;
 use crate::leases::Held;
 use crate::options::Options;
 use crate::scope::Scope;
+use crate::throttle::{Throttles, Ticket};
 
 /// See the module's text.
 pub(crate) struct Engine {
@@ -25,6 +28,7 @@ pub(crate) struct Engine {
     pub(crate) handlers: Registry,
     pub(crate) committer: Committer,
     pub(crate) held: Arc<Held>,
+    pub(crate) throttles: Throttles,
     /// One permit per operation that may run.
     pub(crate) slots: Arc<Semaphore>,
     /// Offers that wait for a slot.
@@ -61,12 +65,24 @@ impl Engine {
             handlers: parts.handlers,
             committer: parts.committer,
             held: parts.held,
+            throttles: Throttles::default(),
             waiting: AtomicUsize::new(0),
             runs: Scope::default(),
             draining: CancellationToken::new(),
             drained_by: OnceLock::new(),
             dispatcher: Mutex::new(Some(parts.dispatcher)),
         }
+    }
+
+    /// Whether an operation with this message name may run now.
+    ///
+    /// # Errors
+    /// For how long it is to be put off.
+    pub(crate) fn admit(&self, message_name: &str) -> Result<Ticket, Duration> {
+        let own = self.handlers.find(message_name);
+        let own = own.and_then(|registered| registered.limits.throttle);
+        self.throttles
+            .admit(message_name, own.or(self.options.throttle))
     }
 
     /// How many operations run now.
@@ -85,6 +101,25 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(dispatcher) = &*dispatcher {
             dispatcher.enqueue(promoted);
+        }
+    }
+
+    /// Publishes operations that were just stored, and waits for the broker.
+    /// Where that comes to nothing, a queue manager will do it.
+    pub(crate) async fn announce(&self, offers: Vec<(Offer, Stamp)>) {
+        let dispatcher = self
+            .dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(dispatcher) = dispatcher else {
+            return;
+        };
+        let count = offers.len();
+        let published = dispatcher.publish_all(offers).await;
+        let left = published.iter().filter(|answer| answer.is_err()).count();
+        if left > 0 {
+            tracing::debug!(left, count, "stored, and left to the relay");
         }
     }
 

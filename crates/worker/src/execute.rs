@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use crate::backoff::Backoff;
+use crate::children::Children;
 use crate::claim::Claimed;
 use crate::context::{Context, Execution, HeldLease};
 use crate::engine::Engine;
@@ -22,6 +23,7 @@ use crate::outcome::Outcome;
 use crate::report::{REPORT_BYTES, Reporter};
 use crate::settle::settle;
 use crate::stop::{Stop, StopReason};
+use crate::throttle::Ticket;
 use crate::trace;
 
 /// The least time between two writes of a handler's report: four a second are
@@ -44,6 +46,7 @@ pub(crate) async fn execute(
     engine: &Arc<Engine>,
     registered: &Registered,
     claimed: Claimed,
+    ticket: Ticket,
 ) -> Option<Promoted> {
     let Claimed {
         operation,
@@ -69,6 +72,7 @@ pub(crate) async fn execute(
     let _held = Holding::new(engine, &execution);
     let ending = run(engine, registered, &execution).await;
     let (event, report) = conclude(engine, &execution, registered.limits, ending)?;
+    ticket.ended(&event);
     settle(engine, &execution, event, &report).await
 }
 
@@ -91,9 +95,10 @@ impl Drop for Holding<'_> {
     }
 }
 
-async fn run(engine: &Engine, registered: &Registered, execution: &Arc<Execution>) -> Ending {
+async fn run(engine: &Arc<Engine>, registered: &Registered, execution: &Arc<Execution>) -> Ending {
     let handler = Arc::clone(&registered.handler);
-    let context = Context::new(Arc::clone(execution));
+    let children = Arc::new(Children::new(Arc::clone(engine)));
+    let context = Context::new(Arc::clone(execution), children);
     let handler = AssertUnwindSafe(async move { handler.run(context).await })
         .catch_unwind()
         .instrument(execution.span.clone());

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::outcome::{IntoOutcome, Outcome};
+use crate::throttle::Throttle;
 
 /// The message name of a handler for all that no other handler takes.
 pub const ALL_OTHERS: &str = "*";
@@ -72,12 +73,14 @@ where
     }
 }
 
-/// How long one handler may take. What is not set is the worker's.
+/// How long one handler may take, and how often it may fail. What is not set
+/// is the worker's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Option<Duration>,
     pub(crate) retry_on_timeout: bool,
+    pub(crate) throttle: Option<Throttle>,
 }
 
 impl Limits {
@@ -88,6 +91,7 @@ impl Limits {
             timeout: None,
             grace: None,
             retry_on_timeout: false,
+            throttle: None,
         }
     }
 
@@ -111,6 +115,13 @@ impl Limits {
     #[must_use]
     pub const fn retry_on_timeout(mut self) -> Self {
         self.retry_on_timeout = true;
+        self
+    }
+
+    /// How often it may fail before its operations are put off.
+    #[must_use]
+    pub const fn throttle(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(throttle);
         self
     }
 }

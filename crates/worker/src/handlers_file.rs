@@ -1,6 +1,9 @@
 //! Handlers from a file: `command` and `http` without a line of Rust.
 //!
 //! ```toml
+//! # For all handlers that have none of their own; default: none.
+//! throttle = { failures = 100, within = "1m", pause = "30s" }
+//!
 //! [[handler]]
 //! message = "ImportSolution"          # exact name, or "*" for all others
 //! command = ["./import.sh", "--strict"]
@@ -11,6 +14,7 @@
 //! retry_codes = [1]                   # exit codes besides 75
 //! suspend_codes = [2]                 # exit codes besides 77
 //! retry_on_timeout = true             # default: a timeout is a failure
+//! throttle = { failures = 20, within = "1m", pause = "30s" }
 //!
 //! [[handler]]
 //! message = "*"
@@ -36,10 +40,11 @@ use toml::de::{DeTable, DeValue};
 
 use self::table::{Mistakes, Table};
 use crate::builder::Builder;
-use crate::command::{Command, CommandHandler, KILL_MARGIN};
+use crate::command::{Command, CommandHandler, KILL_MARGIN, SERVER};
 use crate::handler::{Handler, Limits};
 use crate::http::{Endpoint, HttpHandler};
 use crate::supervise::Supervisor;
+use crate::throttle::Throttle;
 
 /// From SIGTERM to SIGKILL, unless the file says otherwise.
 const GRACE: Duration = Duration::from_secs(10);
@@ -141,13 +146,15 @@ impl HandlersFile {
             mistakes.add(at, error.message());
         }
         let mut root = Table::new(root.get_ref(), 0, &mut mistakes);
+        let of_all = throttle(&mut root);
         let mut handlers = Vec::new();
         let mut names = HashMap::new();
         for (at, table) in root.tables("handler") {
             let mut table = Table::new(table, at, root.mistakes());
             let handler = handler(&mut table, directory);
             table.finish();
-            let Some(handler) = handler else { continue };
+            let Some(mut handler) = handler else { continue };
+            handler.limits.throttle = handler.limits.throttle.or(of_all);
             if names.insert(handler.message.clone(), at).is_some() {
                 let name = &handler.message;
                 root.mistakes()
@@ -163,6 +170,20 @@ impl HandlersFile {
             list if list.is_empty() => Ok(Self { handlers }),
             mistakes => Err(Error::Mistakes { mistakes }),
         }
+    }
+
+    /// Tells commands where the service is, for operations that they create:
+    /// `DRUMLINE_SERVER` in their environment, whatever the worker's own says.
+    /// One whose `env` sets it keeps that.
+    #[must_use]
+    pub fn server(mut self, url: &str) -> Self {
+        for handler in &mut self.handlers {
+            if let Action::Command(command) = &mut handler.action {
+                let own = (SERVER.to_owned(), url.to_owned());
+                command.environment.insert(0, own);
+            }
+        }
+        self
     }
 
     /// Registers the handlers; commands run under `supervisor`.
@@ -208,6 +229,7 @@ fn handler(table: &mut Table<'_, '_>, directory: &Path) -> Option<FileHandler> {
     let mut limits = Limits::new();
     limits.timeout = timeout;
     limits.retry_on_timeout = retry_on_timeout;
+    limits.throttle = throttle(table);
     let action = match (table.has("command"), table.has("http")) {
         (true, false) => {
             let grace = grace.unwrap_or(GRACE);
@@ -233,6 +255,26 @@ fn handler(table: &mut Table<'_, '_>, directory: &Path) -> Option<FileHandler> {
         message: message?,
         limits,
         action: action?,
+    })
+}
+
+/// `throttle`, all of it: what is too often nobody else can know.
+fn throttle(table: &mut Table<'_, '_>) -> Option<Throttle> {
+    let (at, own) = table.table("throttle")?;
+    let mut own = Table::new(own, at, table.mistakes());
+    let failures = own.number("failures");
+    let within = own.duration("within");
+    let pause = own.duration("pause");
+    for key in ["failures", "within", "pause"] {
+        if !own.has(key) {
+            own.mistake(format!("throttle: {key} is missing"));
+        }
+    }
+    own.finish();
+    Some(Throttle {
+        failures: failures?,
+        within: within?,
+        pause: pause?,
     })
 }
 

@@ -9,7 +9,12 @@
 //! | 429, 5xx | tried again, after `Retry-After` or by the retry policy |
 //! | 401, 403 | suspended for a person |
 //! | none: no connection, or it broke | tried again by the retry policy |
+//! | 404 | Failed; a workflow (type 10) is suspended |
 //! | anything else, redirects too | Failed; the body is the message |
+//!
+//! An answer that is no success may say more: with `{"error": {"code":
+//! "0x8004A001", "message": …, "friendlyMessage": …}}` or a problem document as
+//! its body, the code decides instead of the status, and the texts are kept.
 //!
 //! Asked to stop, the handler drops the request. What the service does about
 //! it is the service's business; it can compare fences.
@@ -18,14 +23,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use drumline_protocol::view::OperationView;
-use drumline_protocol::{ErrorCode, Fault};
+use drumline_protocol::{ErrorCode, Fault, Operation};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::IgnoredAny;
 
+use crate::complaint::Complaint;
 use crate::context::Context;
 use crate::handler::{Handler, HandlerFuture};
-use crate::outcome::Outcome;
+use crate::outcome::{Disposition, Outcome};
 use crate::report::REPORT_BYTES;
 
 /// How long a connection may take to be made.
@@ -96,7 +102,7 @@ async fn call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcom
     }
     let answered = request.json(&OperationView::from(operation)).send().await;
     match answered {
-        Ok(response) => match outcome(response).await {
+        Ok(response) => match outcome(response, operation).await {
             Ok(outcome) => outcome,
             Err(error) => unreachable_service(&error),
         },
@@ -122,51 +128,66 @@ fn unreachable_service(error: &reqwest::Error) -> Outcome {
     }
 }
 
-async fn outcome(response: Response) -> Result<Outcome, reqwest::Error> {
+async fn outcome(response: Response, operation: &Operation) -> Result<Outcome, reqwest::Error> {
     let status = response.status();
-    let after = retry_after(response.headers());
     if status.is_success() {
-        let is_json = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok())
-            .is_none_or(|kind| kind.contains("json"));
-        let body = read(response, REPORT_BYTES + 1).await?;
-        if body.len() > REPORT_BYTES {
-            return Ok(Outcome::Fail(Fault::new(
-                ErrorCode::TOO_LARGE,
-                "The web service's answer is too large to be stored.",
-                &format!("more than {REPORT_BYTES} bytes"),
-            )));
-        }
-        let result = String::from_utf8(body)
-            .ok()
-            .filter(|body| is_json && serde_json::from_str::<IgnoredAny>(body).is_ok())
-            .filter(|body| body.trim() != "null");
-        return Ok(Outcome::Done(result));
+        return done(response).await;
     }
+    let after = retry_after(response.headers());
     let body = read(response, MESSAGE_BYTES).await?;
     let body = String::from_utf8_lossy(&body);
-    let message = format!("HTTP {status}: {}", body.trim());
-    let fault = |code, friendly: &str| Fault::new(code, friendly, &message);
-    Ok(match status {
-        StatusCode::TOO_MANY_REQUESTS => Outcome::Retry {
-            fault: fault(ErrorCode::SERVER_BUSY, "The web service is busy."),
-            after,
-        },
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Outcome::Suspend(fault(
-            ErrorCode::PRIVILEGE_DENIED,
-            "The web service does not let us in. Somebody has to look at it.",
-        )),
-        status if status.is_server_error() => Outcome::Retry {
-            fault: fault(ErrorCode::SERVER_BUSY, "The web service has a problem."),
-            after,
-        },
-        _ => Outcome::Fail(fault(
-            ErrorCode::HANDLER_FAILED,
-            "The web service has refused the operation.",
-        )),
-    })
+    let by_status = code_of_status(status);
+    let fault = Complaint::of(&body).fault(
+        by_status,
+        friendly(by_status),
+        &format!("HTTP {status}: {}", body.trim()),
+    );
+    let operation_type = operation.header.rules.operation_type;
+    Ok(Disposition::of(fault.code, operation_type).outcome(fault, after))
+}
+
+async fn done(response: Response) -> Result<Outcome, reqwest::Error> {
+    let is_json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .is_none_or(|kind| kind.contains("json"));
+    let body = read(response, REPORT_BYTES + 1).await?;
+    if body.len() > REPORT_BYTES {
+        return Ok(Outcome::Fail(Fault::new(
+            ErrorCode::TOO_LARGE,
+            "The web service's answer is too large to be stored.",
+            &format!("more than {REPORT_BYTES} bytes"),
+        )));
+    }
+    let result = String::from_utf8(body)
+        .ok()
+        .filter(|body| is_json && serde_json::from_str::<IgnoredAny>(body).is_ok())
+        .filter(|body| body.trim() != "null");
+    Ok(Outcome::Done(result))
+}
+
+/// The code of an answer that is no success; it decides what becomes of the
+/// operation.
+pub(crate) fn code_of_status(status: StatusCode) -> ErrorCode {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorCode::PRIVILEGE_DENIED,
+        StatusCode::NOT_FOUND => ErrorCode::NOT_FOUND,
+        StatusCode::TOO_MANY_REQUESTS => ErrorCode::SERVER_BUSY,
+        status if status.is_server_error() => ErrorCode::SERVER_BUSY,
+        _ => ErrorCode::HANDLER_FAILED,
+    }
+}
+
+/// What people are told where the service has no words for them.
+fn friendly(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::PRIVILEGE_DENIED => {
+            "The web service does not let us in. Somebody has to look at it."
+        }
+        ErrorCode::SERVER_BUSY => "The web service is busy, or has a problem.",
+        _ => "The web service has refused the operation.",
+    }
 }
 
 /// The first `limit` bytes of the body.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use drumline_backend::broker::{Delivery, Receipt};
+use drumline_backend::broker::{Delivery, Receipt, UNDECIDED_MAX};
 use drumline_protocol::message::{Marker, Message, Offer};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -32,8 +32,10 @@ use crate::slot::occupy;
 /// No slot for so long, and others are asked. Long enough not to shuffle
 /// messages around whenever it gets busy, short against any real work.
 const SATURATED_AFTER: Duration = Duration::from_secs(1);
-/// No offer is kept longer, even if slots do come free now and then.
-const HELD_MAX: Duration = Duration::from_secs(5);
+/// No offer is kept longer, even if slots do come free now and then. Half a
+/// second less than is promised: for the next look, and for the broker to take
+/// what is passed on.
+const HELD_MAX: Duration = UNDECIDED_MAX.saturating_sub(Duration::from_millis(500));
 /// How often the two above are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 

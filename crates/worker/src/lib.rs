@@ -35,9 +35,11 @@
 //!
 //! ```text
 //! broker ─→ sources ─→ intake ─→ slot: claim ─→ execute ─→ settle ─→ next of the chain
-//!              ↑         │              │          ↑          │
-//!          presence   unhandled         └──── committer ──────┘ ─→ store
-//!        (own lanes)  (for others)                 │
+//!              ↑         │         │    │          ↑ │        │
+//!          presence   unhandled    │    └──── committer ──────┘ ─→ store
+//!        (own lanes)  (for others) │                 │
+//!                               throttle         children ─→ store
+//!                              (put off)
 //!                                            lease thread ─→ store, by itself
 //! ```
 //!
@@ -52,9 +54,11 @@
 
 mod backoff;
 mod builder;
+mod children;
 mod claim;
 pub mod command;
 mod committer;
+mod complaint;
 mod context;
 mod engine;
 mod execute;
@@ -69,6 +73,7 @@ mod options;
 mod outcome;
 mod parcel;
 mod presence;
+mod put_off;
 mod report;
 mod running;
 mod scope;
@@ -77,10 +82,12 @@ mod slot;
 mod sources;
 mod stop;
 pub mod supervise;
+mod throttle;
 mod trace;
 mod unhandled;
 
 pub use builder::{Builder, Error, Worker};
+pub use children::{CreateError, DATA_BYTES, NewChild};
 pub use context::Context;
 pub use drumline_protocol::{ErrorCode, Fault};
 pub use handler::{ALL_OTHERS, Handler, HandlerFuture, Limits};
@@ -90,3 +97,4 @@ pub use outcome::{Disposition, HandlerError, IntoOutcome, Outcome};
 pub use report::{CheckpointError, REPORT_BYTES};
 pub use running::{Drained, RunningWorker};
 pub use stop::StopReason;
+pub use throttle::Throttle;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use drumline_protocol::QueueName;
+use drumline_protocol::{QueueName, limits};
+
+use crate::throttle::Throttle;
 
 /// The shortest lease. Below, a slow disk of the store looks like a death.
 pub const LEASE_MIN: Duration = Duration::from_millis(500);
@@ -32,6 +34,16 @@ pub struct Options {
     /// suspended for a person. Default 60 s: longer than a rolling
     /// deployment's gap.
     pub unhandled_after: Duration,
+    /// How deep handlers may create operations: see
+    /// [`Context::create`](crate::Context::create). Default 8, as for queue
+    /// managers. Less keeps honest work from being done; more lets a handler
+    /// that creates what it is called for go on for longer.
+    pub depth: u32,
+    /// How often handlers may fail before their operations are put off instead
+    /// of burnt, unless they have a throttle of their own. Default: none, as
+    /// often as they like. How many failures are too many depends on how many
+    /// operations there are, so there is no number that suits everybody.
+    pub throttle: Option<Throttle>,
 }
 
 impl Default for Options {
@@ -44,6 +56,8 @@ impl Default for Options {
             grace: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(25),
             unhandled_after: Duration::from_secs(60),
+            depth: limits::DEPTH,
+            throttle: None,
         }
     }
 }

@@ -11,6 +11,9 @@ use std::time::Duration;
 use drumline_protocol::{ErrorCode, Fault, OperationType};
 use serde::Serialize;
 
+use crate::children::CreateError;
+use crate::http::code_of_status;
+
 /// What becomes of an operation when its handler has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -77,6 +80,11 @@ impl<T: Serialize, E: Into<HandlerError>> IntoOutcome for Result<T, E> {
 /// classified by its code (see [`Disposition`]); [`HandlerError::retry`],
 /// [`HandlerError::fail`] and [`HandlerError::suspend`] say it outright.
 ///
+/// An error of another library has no code, but some are known: what the
+/// network does to an `io::Error` or a `reqwest::Error` (of the version that
+/// this crate uses) is a network error; an HTTP status means what it means to an
+/// [`http`](crate::http) handler; a [`CreateError`] brings its own code.
+///
 /// ```
 /// use drumline_worker::{ErrorCode, HandlerError};
 /// use std::time::Duration;
@@ -133,6 +141,16 @@ impl Disposition {
             ErrorCode::PRIVILEGE_DENIED => Self::Suspend,
             ErrorCode::NOT_FOUND if operation_type == WORKFLOW => Self::Suspend,
             _ => Self::Fail,
+        }
+    }
+
+    /// The outcome of an error that this becomes of; `after` is only of use
+    /// for a retry.
+    pub(crate) const fn outcome(self, fault: Fault, after: Option<Duration>) -> Outcome {
+        match self {
+            Self::Fail => Outcome::Fail(fault),
+            Self::Retry => Outcome::Retry { fault, after },
+            Self::Suspend => Outcome::Suspend(fault),
         }
     }
 }
@@ -222,14 +240,7 @@ impl IntoOutcome for HandlerError {
             Disposition::Suspend => "The operation needs somebody's help before it can go on.",
         });
         let fault = Fault::new(self.code, friendly, &self.message);
-        match disposition {
-            Disposition::Fail => Outcome::Fail(fault),
-            Disposition::Retry => Outcome::Retry {
-                fault,
-                after: self.after,
-            },
-            Disposition::Suspend => Outcome::Suspend(fault),
-        }
+        disposition.outcome(fault, self.after)
     }
 }
 
@@ -244,25 +255,44 @@ impl fmt::Display for HandlerError {
 impl<E: std::error::Error + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
-        let mut network = false;
+        let mut code = None;
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(current) = cause {
-            network |= current
-                .downcast_ref::<io::Error>()
-                .is_some_and(|error| is_network(error.kind()));
+            if let Some(CreateError::NotHeld) = current.downcast_ref() {
+                return Self::stopped();
+            }
+            // What is nearer to the handler knows better what it means.
+            code = code.or_else(|| known_code(current));
             cause = current.source();
             if let Some(next) = cause {
                 message.push_str(": ");
                 message.push_str(&next.to_string());
             }
         }
-        let code = if network {
-            ErrorCode::NETWORK_ERROR
-        } else {
-            ErrorCode::HANDLER_FAILED
-        };
-        Self::new(code, message)
+        Self::new(code.unwrap_or(ErrorCode::HANDLER_FAILED), message)
     }
+}
+
+/// The code of an error whose kind is known here.
+fn known_code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
+    if let Some(error) = error.downcast_ref::<CreateError>() {
+        return Some(error.code());
+    }
+    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+        return code_of_request(error);
+    }
+    let error = error.downcast_ref::<io::Error>()?;
+    is_network(error.kind()).then_some(ErrorCode::NETWORK_ERROR)
+}
+
+/// The code of a request that came to nothing, or of a bad answer that
+/// `error_for_status` has made an error of.
+fn code_of_request(error: &reqwest::Error) -> Option<ErrorCode> {
+    if let Some(status) = error.status() {
+        return Some(code_of_status(status));
+    }
+    let network = error.is_connect() || error.is_timeout() || error.is_body();
+    network.then_some(ErrorCode::NETWORK_ERROR)
 }
 
 /// Whether the other side of a connection is to blame, which may pass.
@@ -296,7 +326,9 @@ mod tests {
             (ErrorCode::SERVER_BUSY, Retry),
             (ErrorCode::DATABASE_ERROR, Retry),
             (ErrorCode::NETWORK_ERROR, Retry),
+            (ErrorCode::COMMUNICATION_ERROR, Retry),
             (ErrorCode::ORGANIZATION_DISABLED, Retry),
+            (ErrorCode::THROTTLED, Retry),
             (ErrorCode::INFINITE_LOOP, Fail),
             (ErrorCode::INVALID_ARGUMENT, Fail),
             (ErrorCode::NOT_FOUND, Fail),
@@ -332,6 +364,16 @@ mod tests {
             fault.message,
             "cannot reach the mail server: connection refused"
         );
+    }
+
+    #[test]
+    fn too_many_levels_of_children_are_an_infinite_loop() {
+        let error = CreateError::TooDeep { depth: 9, limit: 8 };
+        let Outcome::Fail(fault) = outcome(error.into()) else {
+            panic!("not a failure");
+        };
+        assert_eq!(fault.code, ErrorCode::INFINITE_LOOP);
+        assert_eq!(outcome(CreateError::NotHeld.into()), Outcome::Stopped);
     }
 
     #[test]

@@ -124,8 +124,12 @@ const fn fault_of(event: &Event) -> Option<&Fault> {
         | Event::Resume
         | Event::Postpone(_)
         | Event::Cancel
+        | Event::Discard
         | Event::Due
+        | Event::Occur { .. }
+        | Event::Reschedule { .. }
         | Event::Unhandled
+        | Event::Throttle { .. }
         | Event::Delete => None,
     }
 }

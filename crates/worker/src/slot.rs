@@ -1,42 +1,61 @@
 //! One slot at work: claim what was offered, run it, and go on along its
-//! chain.
+//! chain. What a [throttle](crate::throttle) does not let through is put off
+//! instead of claimed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use drumline_backend::decide::decide_through;
 use drumline_backend::store::{Guard, Promoted, Record};
+use drumline_protocol::message::Offer;
 use drumline_protocol::transition::Event;
+use drumline_protocol::{Header, OperationId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::claim::{Claim, Claimed, claim};
 use crate::engine::Engine;
 use crate::execute::execute;
 use crate::parcel::Pending;
+use crate::put_off::put_off;
+use crate::throttle::Ticket;
 
 /// How many operations of one chain a slot runs in a row while others wait for
 /// a slot: a long chain must not keep the slot from the rest.
 const IN_A_ROW: u32 = 16;
 
+/// What became of an offer.
+enum Taken {
+    /// It is ours to run, and the throttle hears how that ends.
+    Granted(Box<Claimed>, Ticket),
+    /// Nothing is to be done about it here.
+    Dropped,
+    /// It is open, because the worker has been stopped meanwhile.
+    Unknown,
+}
+
 /// Works on one offer, and on what becomes runnable by it.
 pub(crate) async fn occupy(engine: Arc<Engine>, pending: Pending, slot: OwnedSemaphorePermit) {
-    let header = pending.offer.header.clone();
-    let claimed = claim(&engine, pending.offer.id, header, None).await;
+    let Offer {
+        id,
+        header,
+        message_name,
+        ..
+    } = pending.offer.clone();
     // Held until we know; acknowledged before anything runs.
-    let mut next = match claimed {
-        Claim::Granted(claimed) => {
+    let mut next = match take(&engine, id, header, &message_name, None).await {
+        Taken::Granted(claimed, ticket) => {
             pending.decided();
-            Some(claimed)
+            Some((claimed, ticket))
         }
-        Claim::Dropped => {
+        Taken::Dropped => {
             pending.decided();
             None
         }
-        Claim::Unknown => None,
+        Taken::Unknown => None,
     };
     let mut in_a_row = 1;
-    while let Some(claimed) = next {
-        let promoted = work(&engine, *claimed).await;
+    while let Some((claimed, ticket)) = next {
+        let promoted = work(&engine, *claimed, ticket).await;
         next = match promoted {
             Some(promoted) => go_on(&engine, promoted, in_a_row).await,
             None => None,
@@ -46,10 +65,31 @@ pub(crate) async fn occupy(engine: Arc<Engine>, pending: Pending, slot: OwnedSem
     drop(slot);
 }
 
-async fn work(engine: &Arc<Engine>, claimed: Claimed) -> Option<Promoted> {
+/// Claims an operation, or puts it off where its handler fails too often.
+async fn take(
+    engine: &Arc<Engine>,
+    id: OperationId,
+    header: Header,
+    message_name: &str,
+    known: Option<Record>,
+) -> Taken {
+    match engine.admit(message_name) {
+        Ok(ticket) => match claim(engine, id, header, known).await {
+            Claim::Granted(claimed) => Taken::Granted(claimed, ticket),
+            Claim::Dropped => Taken::Dropped,
+            Claim::Unknown => Taken::Unknown,
+        },
+        Err(delay) => {
+            put_off(engine, id, delay).await;
+            Taken::Dropped
+        }
+    }
+}
+
+async fn work(engine: &Arc<Engine>, claimed: Claimed, ticket: Ticket) -> Option<Promoted> {
     let name = &claimed.operation.body.message_name;
     if let Some(registered) = engine.handlers.find(name) {
-        execute(engine, registered, claimed).await
+        execute(engine, registered, claimed, ticket).await
     } else {
         give_back(engine, claimed).await;
         None
@@ -57,7 +97,11 @@ async fn work(engine: &Arc<Engine>, claimed: Claimed) -> Option<Promoted> {
 }
 
 /// Claims the chain's next operation, if this worker should be the one.
-async fn go_on(engine: &Arc<Engine>, promoted: Promoted, in_a_row: u32) -> Option<Box<Claimed>> {
+async fn go_on(
+    engine: &Arc<Engine>,
+    promoted: Promoted,
+    in_a_row: u32,
+) -> Option<(Box<Claimed>, Ticket)> {
     let body = &promoted.operation.body;
     let ours = engine.options.queues.contains(&body.queue)
         && engine.handlers.find(&body.message_name).is_some();
@@ -68,15 +112,17 @@ async fn go_on(engine: &Arc<Engine>, promoted: Promoted, in_a_row: u32) -> Optio
         return None;
     }
     let operation = promoted.operation;
+    let message_name = operation.body.message_name.clone();
     let record = Record {
         body: operation.body,
         report: operation.report,
         sequence: operation.sequence,
     };
-    match claim(engine, operation.id, operation.header, Some(record)).await {
-        Claim::Granted(claimed) => Some(claimed),
+    let known = Some(record);
+    match take(engine, operation.id, operation.header, &message_name, known).await {
+        Taken::Granted(claimed, ticket) => Some((claimed, ticket)),
         // It stays in the dispatch set unless somebody else has it.
-        Claim::Dropped | Claim::Unknown => None,
+        Taken::Dropped | Taken::Unknown => None,
     }
 }
 

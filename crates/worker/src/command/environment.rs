@@ -11,7 +11,7 @@ use crate::context::Context;
 const PREFIX: &str = "DRUMLINE_";
 /// Passed on all the same: by it a command finds the service, to create
 /// operations of its own.
-const PASSED_ON: &str = "DRUMLINE_SERVER";
+pub(crate) const SERVER: &str = "DRUMLINE_SERVER";
 /// The largest checkpoint that fits into an environment: the system allows
 /// 128 KiB for one variable.
 pub(super) const CHECKPOINT_BYTES: usize = 96 << 10;
@@ -52,5 +52,17 @@ pub(super) fn set(command: &mut tokio::process::Command, context: &Context) {
 
 fn is_own(name: &OsStr) -> bool {
     name.to_str()
-        .is_some_and(|name| name.starts_with(PREFIX) && name != PASSED_ON)
+        .is_some_and(|name| name.starts_with(PREFIX) && name != SERVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_the_worker_stay_with_it_but_for_the_way_to_the_service() {
+        assert!(is_own(OsStr::new("DRUMLINE_REDIS_URL")));
+        assert!(!is_own(OsStr::new(SERVER)));
+        assert!(!is_own(OsStr::new("PATH")));
+    }
 }

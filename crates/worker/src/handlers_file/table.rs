@@ -134,6 +134,34 @@ impl<'a, 't> Table<'a, 't> {
         }
     }
 
+    /// A whole number from 0 to 4294967295.
+    pub(super) fn number(&mut self, key: &'static str) -> Option<u32> {
+        let (at, value) = self.value(key)?;
+        let DeValue::Integer(number) = value else {
+            self.wrong(at, key, "a whole number", value);
+            return None;
+        };
+        let number = (number.radix() == 10).then(|| number.as_str().parse());
+        if let Some(Ok(number)) = number {
+            return Some(number);
+        }
+        self.mistake_at(
+            at,
+            format!("{key}: expected a number from 0 to {}", u32::MAX),
+        );
+        None
+    }
+
+    /// A table within this one, and where it begins.
+    pub(super) fn table(&mut self, key: &'static str) -> Option<(usize, &'a DeTable<'a>)> {
+        let (at, value) = self.value(key)?;
+        if let DeValue::Table(table) = value {
+            return Some((at, table));
+        }
+        self.wrong(at, key, "a table", value);
+        None
+    }
+
     fn array(&mut self, key: &'static str) -> Option<(usize, &'a [Spanned<DeValue<'a>>])> {
         let (at, value) = self.value(key)?;
         if let DeValue::Array(array) = value {

@@ -108,6 +108,53 @@ headers = { "a b" = "x" }
 }
 
 #[test]
+fn a_throttle_is_for_one_handler_or_for_all_others() {
+    let file = parse(
+        r#"
+        throttle = { failures = 100, within = "1m", pause = "30s" }
+        [[handler]]
+        message = "A"
+        command = ["a"]
+        [[handler]]
+        message = "B"
+        command = ["b"]
+        [handler.throttle]
+        failures = 0
+        within = "1h"
+        pause = "5s"
+        "#,
+    )
+    .unwrap();
+    let throttle = |failures, within, pause| {
+        Some(Throttle {
+            failures,
+            within: Duration::from_secs(within),
+            pause: Duration::from_secs(pause),
+        })
+    };
+    let throttles: Vec<_> = file.handlers.iter().map(|h| h.limits.throttle).collect();
+    assert_eq!(throttles, [throttle(100, 60, 30), throttle(0, 3600, 5)]);
+}
+
+#[test]
+fn a_throttle_says_all_three_or_is_a_mistake() {
+    let text = r#"throttle = 7
+[[handler]]
+message = "A"
+command = ["a"]
+throttle = { failures = -1, pause = "0s", burst = 3 }
+"#;
+    let expected = [
+        "line 1: throttle: expected a table, found integer",
+        "line 5: failures: expected a number from 0 to 4294967295",
+        "line 5: pause: must be more than nothing",
+        "line 5: throttle: within is missing",
+        "line 5: \"burst\" is not known here",
+    ];
+    assert_eq!(mistakes(text), expected);
+}
+
+#[test]
 fn exit_codes_are_numbers_of_one_byte() {
     let text = "[[handler]]\nmessage = 'A'\ncommand = ['x']\nretry_codes = [1, 0, 256, 'a']";
     let expected = "line 4: retry_codes: an exit code is a number from 1 to 255";

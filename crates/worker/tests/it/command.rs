@@ -15,7 +15,7 @@ use crate::yard::{Draft, Yard, draft, in_time};
 pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_drumline-supervise");
 
 /// A worker whose only handler runs a script in a shell.
-fn shell(script: &str, more: &str) -> Builder {
+pub(crate) fn shell(script: &str, more: &str) -> Builder {
     let script = serde_json::to_string(script).expect("JSON strings are TOML strings");
     let text = format!("[[handler]]\nmessage = '*'\ncommand = ['sh', '-c', {script}]\n{more}");
     HandlersFile::parse(&text, Path::new("/"))
@@ -129,6 +129,27 @@ async fn a_command_finds_the_facts_of_its_run_in_the_environment() {
     assert_eq!(found["extra"], "more");
     // Nobody records spans here, so the creating one is the nearest there is.
     assert_eq!(found["trace"], operation.body.trace.traceparent);
+}
+
+#[tokio::test]
+async fn a_command_is_told_where_the_service_is() {
+    let text =
+        "[[handler]]\nmessage = '*'\ncommand = ['sh', '-c', 'echo \"\\\"$DRUMLINE_SERVER\\\"\"']";
+    for (env, expected) in [
+        ("", "http://127.0.0.1:4711"),
+        (
+            "env = { DRUMLINE_SERVER = 'http://elsewhere' }",
+            "http://elsewhere",
+        ),
+    ] {
+        let builder = HandlersFile::parse(&format!("{text}\n{env}"), Path::new("/"))
+            .expect("a good file")
+            .server("http://127.0.0.1:4711")
+            .register(Yard::builder(), &Supervisor::at(SUPERVISOR))
+            .expect("registered");
+        let operation = run(builder, draft("X")).await;
+        assert_eq!(result(&operation), json!(expected));
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumline_backend::Ids;
+use drumline_backend::decide::{Decided, decide_open};
 use drumline_protocol::message::{Marker, Message, Route, Source};
-use drumline_protocol::{ErrorCode, OperationId, Partition, QueueName, Status};
+use drumline_protocol::{ErrorCode, Event, OperationId, Partition, QueueName, Status};
 use drumline_worker::{Context, HandlerError, Outcome};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -274,4 +276,33 @@ async fn readiness_ends_with_the_subscriptions() {
     .await;
     assert_eq!(drained.left_behind, 0);
     yard.completed(id).await;
+}
+
+#[tokio::test]
+async fn a_stale_look_does_not_undo_a_newer_checkpoint() {
+    let yard = Yard::new();
+    let handler = async |_: Value, context: Context| -> Outcome {
+        context.checkpoint(&"page 7").expect("small enough");
+        context.stop_requested().await;
+        Outcome::Stopped
+    };
+    let id = yard.submit(draft("X")).await;
+    // Somebody finds that nobody has a handler, and takes some time over it.
+    let seen = yard.get(id).await;
+    let builder = Yard::builder()
+        .grace(Duration::from_secs(5))
+        .drain_timeout(Duration::from_millis(5_050));
+    let worker = yard.start(builder.handler("X", handler)).await;
+    yard.until(id, |operation| operation.report.checkpoint.is_some())
+        .await;
+    worker.drain().await;
+    let store = &*yard.backend.store;
+    let decided = decide_open(store, &Ids::random(), &seen, Event::Unhandled).await;
+    assert!(matches!(decided, Ok(Decided::Done(..))), "{decided:?}");
+    let report = yard.get(id).await.report;
+    assert_eq!(
+        report.fault.map(|fault| fault.code),
+        Some(ErrorCode::NO_HANDLER)
+    );
+    assert_eq!(report.checkpoint.as_deref(), Some("\"page 7\""));
 }

@@ -1,4 +1,4 @@
-//! A store that is away when a test says so, in three ways.
+//! A store that is away when a test says so, in four ways.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Error, Filter, Lock, NewOperation, Page, Promoted, Renewal,
-    Reservation, Result, Stamp,
+    Commit, Committed, Counts, Created, Ended, Error, Filter, Lock, NewOperation, Notice, Page,
+    Promoted, Renewal, Reservation, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
+use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Faulty {
     pub(crate) down: AtomicBool,
     /// So many commits are made, and their answers lost.
     pub(crate) lost_answers: AtomicU32,
+    /// So many creates are made, and their answers lost.
+    pub(crate) lost_creates: AtomicU32,
     /// How many commits were refused because it was down.
     pub(crate) refused: AtomicU32,
 }
@@ -36,9 +39,16 @@ impl Faulty {
             mute: AtomicBool::new(false),
             down: AtomicBool::new(false),
             lost_answers: AtomicU32::new(0),
+            lost_creates: AtomicU32::new(0),
             refused: AtomicU32::new(0),
         })
     }
+}
+
+/// Whether an answer arrives; one fewer is lost from then on if it does not.
+fn is_kept(lost: &AtomicU32) -> bool {
+    lost.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1))
+        .is_err()
 }
 
 fn away() -> Error {
@@ -63,7 +73,10 @@ impl Store for Faulty {
     }
 
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
-        self.store.create(operations).await
+        let answers = self.store.create(operations).await?;
+        is_kept(&self.lost_creates)
+            .then_some(answers)
+            .ok_or_else(away)
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
@@ -72,13 +85,17 @@ impl Store for Faulty {
             return Err(away());
         }
         let answers = self.store.commit(commits).await?;
-        let lost = self
-            .lost_answers
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
-        match lost {
-            Ok(_before) => Err(away()),
-            Err(_none) => Ok(answers),
-        }
+        is_kept(&self.lost_answers)
+            .then_some(answers)
+            .ok_or_else(away)
+    }
+
+    async fn transact(
+        &self,
+        creates: Vec<NewOperation>,
+        commits: Vec<Commit>,
+    ) -> Result<Transacted> {
+        self.store.transact(creates, commits).await
     }
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
@@ -115,6 +132,32 @@ impl Store for Faulty {
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
         self.store.due(partition, limit).await
+    }
+
+    async fn ended(
+        &self,
+        partition: Partition,
+        class: EndClass,
+        until: Stamp,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Stamp)>> {
+        self.store.ended(partition, class, until, limit).await
+    }
+
+    async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended> {
+        self.store.ended_since(after, limit).await
+    }
+
+    async fn notices(&self, partition: Partition, limit: usize) -> Result<Vec<Notice>> {
+        self.store.notices(partition, limit).await
+    }
+
+    async fn notice_done(&self, id: OperationId) -> Result<()> {
+        self.store.notice_done(id).await
+    }
+
+    async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()> {
+        self.store.notice_later(id, delay).await
     }
 
     async fn offered(

@@ -14,7 +14,7 @@ use crate::yard::{Draft, Yard, draft, in_time};
 
 /// What the service was sent.
 #[derive(Debug)]
-struct Request {
+pub(crate) struct Request {
     headers: Vec<(String, String)>,
     body: Value,
 }
@@ -28,7 +28,7 @@ impl Request {
 
 /// A web service that gives the same answer to all, or none.
 async fn service(
-    answer: Option<&'static str>,
+    answer: Option<&str>,
 ) -> (
     Yard,
     drumline_worker::RunningWorker,
@@ -37,9 +37,10 @@ async fn service(
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (tell, hear) = mpsc::unbounded_channel();
+    let answer = answer.map(str::to_owned);
     tokio_util::task::TaskTracker::new().spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let request = serve(stream, answer).await;
+            let request = serve(stream, answer.as_deref()).await;
             if tell.send(request).is_err() {
                 return;
             }
@@ -87,19 +88,20 @@ async fn serve(stream: TcpStream, answer: Option<&str>) -> Request {
     request
 }
 
-async fn called(answer: &'static str) -> (Operation, Request) {
-    let (yard, worker, mut hear) = service(Some(answer)).await;
+async fn called(answer: &str) -> (Operation, Request) {
     let retry = RetryPolicy {
         max_retries: 1,
         initial_ms: 1,
         ..RetryPolicy::default()
     };
-    let id = yard
-        .submit(Draft {
-            retry,
-            ..draft("X").token("t").data(&json!({"n": 1}))
-        })
-        .await;
+    let draft = draft("X").token("t").data(&json!({"n": 1}));
+    called_with(answer, Draft { retry, ..draft }).await
+}
+
+/// What becomes of an operation whose handler answers so.
+pub(crate) async fn called_with(answer: &str, draft: Draft) -> (Operation, Request) {
+    let (yard, worker, mut hear) = service(Some(answer)).await;
+    let id = yard.submit(draft).await;
     let request = in_time("request", hear.recv()).await.expect("called");
     let operation = yard
         .until(id, |operation| {

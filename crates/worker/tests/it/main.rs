@@ -2,15 +2,18 @@
 //! can see of it.
 
 mod chains;
+mod children;
 mod command;
 mod control;
 mod delivery;
+mod errors;
 mod faulty;
 mod http;
 mod leases;
 mod outages;
 mod outcomes;
 mod supervised;
+mod throttle;
 mod throughput;
 mod traces;
 mod yard;

@@ -5,7 +5,7 @@ use std::path::Path;
 use drumline_protocol::Status;
 use drumline_worker::handlers_file::HandlersFile;
 use drumline_worker::supervise::Supervisor;
-use drumline_worker::{Context, HandlerError};
+use drumline_worker::{Context, HandlerError, NewChild};
 use opentelemetry::trace::{SpanKind, Status as SpanStatus, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use serde_json::Value;
@@ -99,6 +99,36 @@ async fn every_run_is_a_span_of_the_creating_trace_and_linked_to_its_creation() 
     let inside = spans.iter().find(|span| span.name == "inside");
     let parent = inside.expect("recorded").parent_span_id;
     assert_eq!(parent, runs[1].span_context.span_id());
+}
+
+#[tokio::test]
+async fn a_child_is_created_in_a_span_of_its_own_under_the_run() {
+    let recording = Recording::start();
+    let yard = Yard::new();
+    let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
+        if context.operation().body.depth == 0 {
+            context.create(NewChild::new("X")).await?;
+        }
+        Ok(())
+    };
+    let worker = yard.start(Yard::builder().handler("X", handler)).await;
+    let parent = yard.submit(draft("X")).await;
+    yard.completed(parent).await;
+    let all = yard.all().await;
+    let child = all.into_iter().find(|each| each.body.depth == 1);
+    let child = child.expect("a child").id;
+    yard.completed(child).await;
+    worker.drain().await;
+
+    let runs = recording.runs();
+    let spans = recording.exporter.get_finished_spans().expect("exported");
+    let create = spans.iter().find(|span| span.name == "create default");
+    let create = create.expect("recorded");
+    assert_eq!(create.span_kind, SpanKind::Producer);
+    assert_eq!(create.span_context.trace_id().to_string(), TRACE);
+    assert_eq!(create.parent_span_id, runs[0].span_context.span_id());
+    assert_eq!(attribute(create, "messaging.message.id"), child.to_string());
+    assert_eq!(runs[1].parent_span_id, create.span_context.span_id());
 }
 
 #[tokio::test]

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use drumline_backend::decide::{Decided, decide_open};
 use drumline_backend::dispatch::Dispatcher;
-use drumline_backend::store::{Created, NewOperation};
+use drumline_backend::store::{Created, Filter, NewOperation};
 use drumline_backend::{Backend, Ids};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
     Body, ChainKey, DependencyToken, Event, Operation, OperationId, OperationType, Organization,
-    Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status,
+    Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status, TokenPolicy,
 };
 use drumline_worker::{Builder, RunningWorker, Worker};
 use tokio_util::task::TaskTracker;
@@ -37,6 +37,7 @@ pub(crate) struct Draft {
     pub(crate) queue: QueueName,
     pub(crate) retry: RetryPolicy,
     pub(crate) at_most_once: bool,
+    pub(crate) operation_type: OperationType,
 }
 
 pub(crate) fn draft(message_name: &str) -> Draft {
@@ -50,6 +51,7 @@ pub(crate) fn draft(message_name: &str) -> Draft {
             ..RetryPolicy::default()
         },
         at_most_once: false,
+        operation_type: OperationType::DEFAULT,
     }
 }
 
@@ -111,8 +113,11 @@ impl Yard {
             chain.partition(self.backend.store.partitions())
         });
         let rules = Rules {
-            operation_type: OperationType::DEFAULT,
+            operation_type: draft.operation_type,
             chain,
+            token_policy: TokenPolicy::Continue,
+            transient: false,
+            webhook: false,
             at_most_once: draft.at_most_once,
             retry: draft.retry,
         };
@@ -135,6 +140,7 @@ impl Yard {
                 owner: "anna".to_owned(),
                 created_on: now,
                 retain_job_history: true,
+                webhook_url: None,
                 trace: TraceContext {
                     traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
                         .to_owned(),
@@ -162,6 +168,15 @@ impl Yard {
                 .expect("published");
         }
         new.id
+    }
+
+    /// Every operation there is, in order of submission.
+    pub(crate) async fn all(&self) -> Vec<Operation> {
+        let everything = Filter::default();
+        let all = self.backend.store.list(&everything, None, 10_000).await;
+        let mut all = all.expect("read").operations;
+        all.sort_by_key(|operation| (operation.id.partition(), operation.sequence));
+        all
     }
 
     pub(crate) async fn get(&self, id: OperationId) -> Operation {

@@ -1,0 +1,239 @@
+//! Creating operations from within a handler.
+//!
+//! ```text
+//! check all ─ plan all ─ store, a chunk at a time ─ publish
+//!                           └── while this run holds its operation, no longer
+//! ```
+//!
+//! A child belongs to its parent: the same trace, `parentId`, `correlationId`,
+//! organization and owner, and one level deeper. Once it is stored it is in the
+//! dispatch set, and reaches the broker whatever becomes of this process.
+//!
+//! A handler may be started again after it has created children, so their
+//! `identity` follows from their parent and their key: what an
+//! earlier run has created is found, and not created a second time. The same
+//! makes it harmless that the store does not ask for the parent's fence: a
+//! child that a stale run has created at the last moment is the very child that
+//! the next run is about to create.
+
+mod error;
+mod identity;
+mod new_child;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use drumline_backend::store::{self, Created, NewOperation, Stamp};
+use drumline_protocol::message::Offer;
+use drumline_protocol::operation::{TraceContext, first_header};
+use drumline_protocol::{Body, ChainKey, Operation, OperationId, Report, Timestamp};
+use tracing::{Span, info_span};
+
+use self::identity::{Content, Identity};
+use self::new_child::Checked;
+use crate::backoff::Backoff;
+use crate::context::Execution;
+use crate::engine::Engine;
+
+pub use self::error::CreateError;
+pub use self::new_child::{DATA_BYTES, NewChild};
+
+/// Children that go to the store in one call. More would keep the worker's
+/// claims and renewals waiting behind them.
+const CHUNK: usize = 256;
+
+/// The children of one run.
+pub(crate) struct Children {
+    engine: Arc<Engine>,
+    /// How many children without a key this run has had, by their content.
+    without_key: Mutex<HashMap<Content, u32>>,
+}
+
+impl Children {
+    /// A run without children.
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            without_key: Mutex::default(),
+        }
+    }
+
+    /// Creates all, in order; nothing where one of them breaks a rule. Goes on
+    /// until the store has answered or the operation is not held any more.
+    pub(crate) async fn create(
+        &self,
+        execution: &Execution,
+        children: Vec<NewChild>,
+    ) -> Result<Vec<OperationId>, CreateError> {
+        let depth = execution.operation.body.depth.saturating_add(1);
+        let limit = self.engine.options.depth;
+        if depth > limit {
+            return Err(CreateError::TooDeep { depth, limit });
+        }
+        let checked: Vec<Checked> = children
+            .into_iter()
+            .map(|child| child.check(&execution.operation.body.queue))
+            .collect::<Result<_, _>>()?;
+        let planned: Vec<NewOperation> = checked
+            .into_iter()
+            .map(|child| self.plan(execution, child, depth))
+            .collect();
+        for chunk in planned.chunks(CHUNK) {
+            let created = self.store(execution, chunk).await?;
+            let offers = chunk.iter().zip(created);
+            let offers = offers.filter_map(|(new, created)| offer(new, &created));
+            self.engine.announce(offers.collect()).await;
+        }
+        Ok(planned.into_iter().map(|new| new.id).collect())
+    }
+
+    /// The operation to store.
+    fn plan(&self, execution: &Execution, child: Checked, depth: u32) -> NewOperation {
+        let parent = &execution.operation;
+        let store = &self.engine.backend.store;
+        let now = store.now();
+        let token = child.dependency_token.as_ref();
+        let chain = token.map(|token| ChainKey::new(&parent.body.organization, token));
+        let rules = child.rules(chain);
+        let identity = match &child.key {
+            Some(key) => Identity::of_key(parent.id, key),
+            None => {
+                let content = Content::of(&child);
+                Identity::of_content(parent.id, &content, self.count(content))
+            }
+        };
+        let id = identity.operation(parent.id, chain, store.partitions());
+        let commit = identity.commit(&rules);
+        let trace = create_trace(execution, id, child.queue.as_str());
+        NewOperation {
+            id,
+            header: first_header(rules, child.start.time(now), commit, now),
+            body: Body {
+                name: child.name,
+                message_name: child.message_name,
+                queue: child.queue,
+                dependency_token: child.dependency_token,
+                data: child.data,
+                correlation_id: parent.body.correlation_id,
+                request_id: None,
+                parent_id: Some(uuid::Uuid::from_bytes(*parent.id.as_bytes())),
+                depth,
+                primary_entity_type: child.primary_entity_type,
+                regarding_object_id: child.regarding_object_id,
+                organization: parent.body.organization.clone(),
+                owner: parent.body.owner.clone(),
+                created_on: now,
+                retain_job_history: child.retain_job_history,
+                webhook_url: None,
+                trace,
+            },
+        }
+    }
+
+    /// How many children of this content were there before this one.
+    fn count(&self, content: Content) -> u32 {
+        let mut counts = self
+            .without_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(content).or_default();
+        let before = *count;
+        *count = before.saturating_add(1);
+        before
+    }
+
+    /// Stores a chunk; asks again while the store is away.
+    async fn store(
+        &self,
+        execution: &Execution,
+        chunk: &[NewOperation],
+    ) -> Result<Vec<Created>, CreateError> {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        loop {
+            if !execution.may_act() {
+                return Err(CreateError::NotHeld);
+            }
+            let created = tokio::select! {
+                biased;
+                created = self.engine.backend.store.create(chunk.to_vec()) => created,
+                () = execution.stop.lost() => return Err(CreateError::NotHeld),
+            };
+            match created {
+                Ok(created) => return Ok(created),
+                Err(error @ store::Error::Unavailable { .. }) => {
+                    tracing::debug!(%error, "children are created later");
+                    backoff.sleep().await;
+                }
+                Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
+                    return Err(CreateError::Store(error));
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Children {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Children").finish_non_exhaustive()
+    }
+}
+
+/// What is to be published of a child that was stored: nothing where it is
+/// postponed, parked, or on its way since an earlier run.
+fn offer(new: &NewOperation, created: &Created) -> Option<(Offer, Stamp)> {
+    let (Created::New { sequence, offer }, None) = (created, new.header.postpone_until) else {
+        // An earlier run has created it. Even if that did not postpone it and
+        // this one does: its header is not the one that we know, so the relay
+        // has to publish it.
+        return None;
+    };
+    let operation = Operation {
+        id: new.id,
+        header: new.header.clone(),
+        body: new.body.clone(),
+        report: Report::default(),
+        sequence: *sequence,
+    };
+    Some((Offer::of(&operation), (*offer)?))
+}
+
+/// When a child may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    Now,
+    At(Timestamp),
+    In(Duration),
+}
+
+impl Start {
+    fn time(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Now => None,
+            Self::At(time) => Some(time),
+            Self::In(delay) => Some(now.saturating_add(delay)),
+        }
+    }
+}
+
+/// The trace context of the span that creates a child, under that of the run:
+/// what the child's own runs will be linked to.
+fn create_trace(execution: &Execution, id: OperationId, queue: &str) -> TraceContext {
+    let span: Span = info_span!(
+        target: "drumline::worker",
+        parent: &execution.span,
+        "create",
+        otel.name = %format_args!("create {queue}"),
+        otel.kind = "producer",
+        messaging.system = "drumline",
+        messaging.operation.name = "create",
+        messaging.operation.r#type = "create",
+        messaging.destination.name = queue,
+        messaging.message.id = %id,
+    );
+    let inherited = &execution.operation.body.trace;
+    if span.is_disabled() && !inherited.traceparent.is_empty() {
+        return inherited.clone();
+    }
+    span.in_scope(drumline_telemetry::current_context)
+}

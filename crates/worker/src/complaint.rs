@@ -1,0 +1,147 @@
+//! What a command or a web service says about its failure, beyond an exit code
+//! or a status: a JSON object with `error`.
+//!
+//! ```json
+//! {"error": {"code": "0x80040216", "message": "the mail database is away",
+//!            "friendlyMessage": "Mails cannot be sent at the moment."}}
+//! ```
+//!
+//! Every member may be missing. The code decides what becomes of the operation
+//! where nothing more explicit does. A problem document (RFC 9457), as
+//! Drumline's own API gives it, says the same in other words, and is read too.
+
+use drumline_protocol::{ErrorCode, Fault};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What was said. Nothing of it has to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    pub(crate) code: Option<ErrorCode>,
+    message: Option<String>,
+    friendly_message: Option<String>,
+}
+
+/// The members by which it is recognised. Values of another kind are somebody
+/// else's: `"code": 503` means nothing to us.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Words {
+    #[serde(default)]
+    error: Value,
+    #[serde(default)]
+    code: Value,
+    #[serde(default)]
+    message: Value,
+    #[serde(default)]
+    detail: Value,
+    #[serde(default)]
+    friendly_message: Value,
+}
+
+impl Complaint {
+    /// What a JSON text says; nothing where it is no object of the two kinds.
+    pub(crate) fn of(json: &str) -> Self {
+        // A struct may be written as an array, too, but not by anybody here.
+        if !json.trim_start().starts_with('{') {
+            return Self::default();
+        }
+        let Ok(mut words) = serde_json::from_str::<Words>(json) else {
+            return Self::default();
+        };
+        if words.error.is_object() {
+            let inner = serde_json::from_value::<Words>(words.error.take());
+            return inner.map(Self::from).unwrap_or_default();
+        }
+        // Without our kind of code it is a document of somebody else's kind.
+        let problem = Self::from(words);
+        if problem.code.is_some() {
+            problem
+        } else {
+            Self::default()
+        }
+    }
+
+    /// The fault, with these where nothing was said.
+    pub(crate) fn fault(self, code: ErrorCode, friendly_message: &str, message: &str) -> Fault {
+        Fault::new(
+            self.code.unwrap_or(code),
+            self.friendly_message.as_deref().unwrap_or(friendly_message),
+            self.message.as_deref().unwrap_or(message),
+        )
+    }
+}
+
+impl From<Words> for Complaint {
+    fn from(words: Words) -> Self {
+        let text = |value: Value| value.as_str().map(str::to_owned);
+        Self {
+            code: text(words.code).and_then(|text| parse(&text)),
+            message: text(words.message).or_else(|| text(words.detail)),
+            friendly_message: text(words.friendly_message),
+        }
+    }
+}
+
+/// A code as it is written: `0x` and eight hexadecimal digits.
+fn parse(text: &str) -> Option<ErrorCode> {
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))?;
+    let plain = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = plain.then(|| u32::from_str_radix(digits, 16).ok())?;
+    number.map(ErrorCode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(json: &str) -> (Option<ErrorCode>, Option<String>, Option<String>) {
+        let Complaint {
+            code,
+            message,
+            friendly_message,
+        } = Complaint::of(json);
+        (code, message, friendly_message)
+    }
+
+    #[test]
+    fn both_forms_are_read() {
+        let text = |text: &str| Some(text.to_owned());
+        let busy = Some(ErrorCode::SERVER_BUSY);
+        for (json, expected) in [
+            (
+                r#"{"error": {"code": "0x8004A001", "message": "m", "friendlyMessage": "f"}}"#,
+                (busy, text("m"), text("f")),
+            ),
+            (
+                r#"{"code": "0x8004a001", "name": "ServerBusy", "title": "t", "detail": "d"}"#,
+                (busy, text("d"), None),
+            ),
+            (r#"{"error": {}}"#, (None, None, None)),
+            (r#"{"error": {"message": "m"}}"#, (None, text("m"), None)),
+        ] {
+            assert_eq!(said(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_means_something_else_is_left_alone() {
+        for json in [
+            "",
+            "no json",
+            "7",
+            "[1]",
+            r#"{"error": "invalid_grant"}"#,
+            r#"{"error": {"code": 503}}"#,
+            r#"{"error": {"code": "ENOENT"}}"#,
+            r#"{"error": {"code": "0x8004"}}"#,
+            r#"{"error": {"code": "0x+004A001"}}"#,
+            r#"{"rows": 3}"#,
+            r#"{"error": "invalid_grant", "message": "m"}"#,
+        ] {
+            assert_eq!(said(json), (None, None, None), "{json}");
+        }
+    }
+}

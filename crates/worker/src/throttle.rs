@@ -1,0 +1,191 @@
+//! Handlers that fail too often are given a rest, and so are the operations
+//! that they would burn.
+//!
+//! Each message name that fails has a [`Breaker`] on this worker. While it is
+//! open, operations of the name are not claimed but put off. When the pause is
+//! over one of them is let through, and its end decides.
+//!
+//! Everything here is a matter of moments between two awaits: the breakers are
+//! behind one mutex, which handlers without a [`Throttle`] never touch.
+
+mod breaker;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use drumline_protocol::transition::Event;
+use tokio::time::Instant;
+
+use self::breaker::{Admission, Breaker, Change};
+
+/// How many failures are too many.
+///
+/// A handler that fails more than `failures` times `within` a time is paused:
+/// for `pause`, the operations of its message name are put off on this worker,
+/// with 0x80040328, and without being started. Then one is tried. If it
+/// succeeds, all are let through again; if it fails, there is another pause.
+///
+/// What counts are runs that have failed or are to be tried again, timeouts
+/// and panics among them; not those that were cancelled, paused, given back, or
+/// suspended for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// So many failures are borne. 0: the first is one too many.
+    pub failures: u32,
+    /// Older failures do not count. Short enough that failures which have
+    /// nothing to do with each other do not add up.
+    pub within: Duration,
+    /// How long the operations are put off. What the handler depends on has so
+    /// long to come back; longer only costs time.
+    pub pause: Duration,
+}
+
+/// The breakers of a worker, by message name. Only names that fail have one.
+#[derive(Debug, Default)]
+pub(crate) struct Throttles(Arc<Mutex<HashMap<String, Breaker>>>);
+
+/// Over so many names, those that have not failed lately are forgotten. Names
+/// are the producers' where one handler takes all.
+const NAMES: usize = 1000;
+
+/// The permission to run one operation. Whoever has it says how the run has
+/// ended; dropped without a word, the run has not shown anything.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// `None`: nobody wants to know.
+    counted: Option<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    breakers: Arc<Mutex<HashMap<String, Breaker>>>,
+    message_name: String,
+    throttle: Throttle,
+    is_probe: bool,
+}
+
+impl Throttles {
+    /// Whether an operation may run now.
+    ///
+    /// # Errors
+    /// For how long it is to be put off.
+    pub(crate) fn admit(
+        &self,
+        message_name: &str,
+        throttle: Option<Throttle>,
+    ) -> Result<Ticket, Duration> {
+        let Some(throttle) = throttle else {
+            return Ok(Ticket { counted: None });
+        };
+        let now = Instant::now();
+        let admission = lock(&self.0)
+            .get_mut(message_name)
+            .map_or(Admission::Pass, |breaker| breaker.admit(throttle, now));
+        let is_probe = match admission {
+            Admission::Pass => false,
+            Admission::Probe => true,
+            Admission::Wait(delay) => return Err(delay),
+        };
+        Ok(Ticket {
+            counted: Some(Counted {
+                breakers: Arc::clone(&self.0),
+                message_name: message_name.to_owned(),
+                throttle,
+                is_probe,
+            }),
+        })
+    }
+}
+
+impl Ticket {
+    /// The run has ended with this event.
+    pub(crate) fn ended(mut self, event: &Event) {
+        let Some(counted) = self.counted.take() else {
+            return;
+        };
+        match verdict(event) {
+            Some(succeeded) => counted.ended(succeeded),
+            // Dropping it gives a probe's place to the next.
+            None => self.counted = Some(counted),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(counted) = self.counted.take()
+            && counted.is_probe
+            && let Some(breaker) = lock(&counted.breakers).get_mut(&counted.message_name)
+        {
+            breaker.probe_was_lost(Instant::now());
+        }
+    }
+}
+
+impl Counted {
+    fn ended(self, succeeded: bool) {
+        let Self {
+            breakers,
+            message_name,
+            throttle,
+            is_probe,
+        } = self;
+        let now = Instant::now();
+        let mut breakers = lock(&breakers);
+        let change = if succeeded {
+            let Some(breaker) = breakers.get_mut(&message_name) else {
+                return;
+            };
+            breaker.succeeded(is_probe)
+        } else {
+            if breakers.len() >= NAMES {
+                breakers.retain(|_name, breaker| !breaker.is_idle(throttle, now));
+            }
+            let breaker = breakers.entry(message_name.clone()).or_default();
+            breaker.failed(throttle, is_probe, now)
+        };
+        drop(breakers);
+        match change {
+            Some(Change::Opened) => tracing::warn!(
+                message_name, failures = throttle.failures,
+                within = ?throttle.within, pause = ?throttle.pause,
+                "its handler fails too often; its operations are put off"
+            ),
+            Some(Change::Closed) => {
+                tracing::info!(message_name, "its handler succeeds again");
+            }
+            None => {}
+        }
+    }
+}
+
+/// Whether the handler has succeeded; `None` where the end says nothing about
+/// the handler.
+const fn verdict(event: &Event) -> Option<bool> {
+    match event {
+        Event::Succeed => Some(true),
+        Event::Fail(_) | Event::Retry { .. } => Some(false),
+        Event::Claim { .. }
+        | Event::Suspend(_)
+        | Event::Stopped
+        | Event::Release
+        | Event::LeaseExpired
+        | Event::Pause
+        | Event::Resume
+        | Event::Postpone(_)
+        | Event::Cancel
+        | Event::Discard
+        | Event::Due
+        | Event::Occur { .. }
+        | Event::Reschedule { .. }
+        | Event::Unhandled
+        | Event::Throttle { .. }
+        | Event::Delete => None,
+    }
+}
+
+fn lock(breakers: &Mutex<HashMap<String, Breaker>>) -> MutexGuard<'_, HashMap<String, Breaker>> {
+    // Each change is a single call that leaves the map whole.
+    breakers.lock().unwrap_or_else(PoisonError::into_inner)
+}

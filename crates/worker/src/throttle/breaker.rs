@@ -1,0 +1,285 @@
+//! The state of one message name: a circuit breaker, without a clock.
+//!
+//! ```text
+//!            more than N failures within M
+//!   closed ────────────────────────────────> open ── pause is over ──> probing
+//!     ^                                       ^                          │ │
+//!     │                                       └───── the probe fails ────┘ │
+//!     └───────────────────────── the probe succeeds ───────────────────────┘
+//! ```
+//!
+//! While it is open, ends of runs that were started before say nothing: that
+//! the handler fails is known, and a success may be as old as its start.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Throttle;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The latest failures, oldest first; one more than are borne at most.
+    Closed(VecDeque<Instant>),
+    Open {
+        until: Instant,
+    },
+    /// One is under way.
+    Probing,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Closed(VecDeque::new())
+    }
+}
+
+/// Whether an operation may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It may.
+    Pass,
+    /// It may, and its end will decide about the others.
+    Probe,
+    /// It may not, and need not ask before so much time has passed.
+    Wait(Duration),
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// From now on operations are put off.
+    Opened,
+    /// No longer.
+    Closed,
+}
+
+impl Breaker {
+    /// An operation wants to run.
+    pub(super) fn admit(&mut self, throttle: Throttle, now: Instant) -> Admission {
+        match self.state {
+            State::Closed(_) => Admission::Pass,
+            State::Open { until } if now < until => Admission::Wait(until - now),
+            State::Open { .. } => {
+                self.state = State::Probing;
+                Admission::Probe
+            }
+            // Nobody knows how long it takes; a pause is what it takes if it fails.
+            State::Probing => Admission::Wait(throttle.pause),
+        }
+    }
+
+    /// A run has failed.
+    pub(super) fn failed(
+        &mut self,
+        throttle: Throttle,
+        is_probe: bool,
+        now: Instant,
+    ) -> Option<Change> {
+        let open = State::Open {
+            until: now + throttle.pause,
+        };
+        match &mut self.state {
+            State::Closed(failures) => {
+                failures.push_back(now);
+                while let Some(oldest) = failures.front()
+                    && now.duration_since(*oldest) > throttle.within
+                {
+                    failures.pop_front();
+                }
+                if failures.len() <= usize::try_from(throttle.failures).unwrap_or(usize::MAX) {
+                    return None;
+                }
+                self.state = open;
+                Some(Change::Opened)
+            }
+            State::Probing if is_probe => {
+                self.state = open;
+                None
+            }
+            State::Probing | State::Open { .. } => None,
+        }
+    }
+
+    /// A run has succeeded.
+    pub(super) fn succeeded(&mut self, is_probe: bool) -> Option<Change> {
+        match self.state {
+            State::Probing if is_probe => {
+                self.state = State::default();
+                Some(Change::Closed)
+            }
+            State::Closed(_) | State::Probing | State::Open { .. } => None,
+        }
+    }
+
+    /// The probe has ended without a verdict: the next one takes its place.
+    pub(super) fn probe_was_lost(&mut self, now: Instant) {
+        match self.state {
+            State::Probing => self.state = State::Open { until: now },
+            State::Closed(_) | State::Open { .. } => {}
+        }
+    }
+
+    /// Whether forgetting it changes nothing.
+    pub(super) fn is_idle(&self, throttle: Throttle, now: Instant) -> bool {
+        match &self.state {
+            State::Closed(failures) => failures
+                .back()
+                .is_none_or(|latest| now.duration_since(*latest) > throttle.within),
+            State::Open { .. } | State::Probing => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THROTTLE: Throttle = Throttle {
+        failures: 2,
+        within: Duration::from_secs(60),
+        pause: Duration::from_secs(30),
+    };
+
+    /// A breaker and a clock of its own.
+    struct Bench {
+        breaker: Breaker,
+        start: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                breaker: Breaker::default(),
+                start: Instant::now(),
+            }
+        }
+
+        /// One that was opened at 0.
+        fn open() -> Self {
+            let mut bench = Self::new();
+            assert_eq!([bench.fail(0), bench.fail(0)], [None; 2]);
+            assert_eq!(bench.fail(0), Some(Change::Opened));
+            bench
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.start + Duration::from_secs(seconds)
+        }
+
+        fn admit(&mut self, seconds: u64) -> Admission {
+            let now = self.at(seconds);
+            self.breaker.admit(THROTTLE, now)
+        }
+
+        fn fail(&mut self, seconds: u64) -> Option<Change> {
+            let now = self.at(seconds);
+            self.breaker.failed(THROTTLE, false, now)
+        }
+
+        fn fail_probe(&mut self, seconds: u64) -> Option<Change> {
+            let now = self.at(seconds);
+            self.breaker.failed(THROTTLE, true, now)
+        }
+    }
+
+    const fn wait(seconds: u64) -> Admission {
+        Admission::Wait(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn it_opens_with_one_failure_more_than_is_borne() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.fail(0), None);
+        assert_eq!(bench.fail(30), None);
+        assert_eq!(bench.admit(30), Admission::Pass);
+        assert_eq!(bench.fail(60), Some(Change::Opened));
+        assert_eq!(bench.admit(60), wait(30));
+        assert_eq!(bench.admit(85), wait(5));
+    }
+
+    #[test]
+    fn old_failures_do_not_count() {
+        let mut bench = Bench::new();
+        for seconds in [0, 31, 62, 93, 124] {
+            assert_eq!(bench.fail(seconds), None, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn successes_do_not_hide_failures() {
+        let mut bench = Bench::new();
+        assert_eq!([bench.fail(0), bench.fail(1)], [None; 2]);
+        assert_eq!(bench.breaker.succeeded(false), None);
+        assert_eq!(bench.fail(2), Some(Change::Opened));
+    }
+
+    #[test]
+    fn after_the_pause_a_single_one_is_let_through() {
+        let mut bench = Bench::open();
+        assert_eq!(bench.admit(30), Admission::Probe);
+        assert_eq!(bench.admit(30), wait(30));
+        assert_eq!(bench.breaker.succeeded(true), Some(Change::Closed));
+        assert_eq!(bench.admit(31), Admission::Pass);
+        // The count starts anew.
+        assert_eq!([bench.fail(32), bench.fail(32)], [None; 2]);
+    }
+
+    #[test]
+    fn a_probe_that_fails_begins_another_pause_and_says_nothing_new() {
+        let mut bench = Bench::open();
+        assert_eq!(bench.admit(40), Admission::Probe);
+        assert_eq!(bench.fail_probe(45), None);
+        assert_eq!(bench.admit(45), wait(30));
+        assert_eq!(bench.admit(75), Admission::Probe);
+    }
+
+    #[test]
+    fn runs_that_were_started_before_decide_nothing() {
+        let mut bench = Bench::open();
+        assert_eq!(bench.breaker.succeeded(false), None);
+        assert_eq!(bench.fail(20), None);
+        assert_eq!(bench.admit(20), wait(10));
+        assert_eq!(bench.admit(30), Admission::Probe);
+        assert_eq!(bench.breaker.succeeded(false), None);
+        assert_eq!(bench.fail(31), None);
+        assert_eq!(bench.admit(31), wait(30));
+    }
+
+    #[test]
+    fn a_probe_without_a_verdict_leaves_its_place_to_the_next() {
+        let mut bench = Bench::open();
+        assert_eq!(bench.admit(30), Admission::Probe);
+        let now = bench.at(31);
+        bench.breaker.probe_was_lost(now);
+        assert_eq!(bench.admit(31), Admission::Probe);
+    }
+
+    #[test]
+    fn no_failure_is_borne_where_none_is_to_be() {
+        let strict = Throttle {
+            failures: 0,
+            ..THROTTLE
+        };
+        let bench = Bench::new();
+        let mut breaker = Breaker::default();
+        let opened = breaker.failed(strict, false, bench.at(0));
+        assert_eq!(opened, Some(Change::Opened));
+    }
+
+    #[test]
+    fn only_what_has_not_failed_lately_may_be_forgotten() {
+        let mut bench = Bench::new();
+        bench.fail(0);
+        assert!(!bench.breaker.is_idle(THROTTLE, bench.at(60)));
+        assert!(bench.breaker.is_idle(THROTTLE, bench.at(61)));
+        assert!(!Bench::open().breaker.is_idle(THROTTLE, bench.at(1000)));
+    }
+}
