@@ -1,0 +1,183 @@
+//! How a client is set up.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::client::Client;
+use crate::error::{Away, Error, Result};
+
+/// The tenant that requests belong to.
+const ORGANIZATION: HeaderName = HeaderName::from_static("drumline-organization");
+/// Who asks.
+const CALLER: HeaderName = HeaderName::from_static("drumline-caller");
+/// The trace that requests are part of (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Sets a [`Client`] up; see [`Client::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    url: String,
+    organization: Option<String>,
+    caller: Option<String>,
+    traceparent: Option<String>,
+    user_agent: String,
+    timeout: Duration,
+    patience: Duration,
+}
+
+impl Builder {
+    pub(crate) fn new(url: String) -> Self {
+        Self {
+            url,
+            organization: None,
+            caller: None,
+            traceparent: None,
+            user_agent: concat!("drumline-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            timeout: Duration::from_secs(30),
+            patience: Duration::from_secs(30),
+        }
+    }
+
+    /// The organization whose operations are meant: `default` unless said. Up
+    /// to 256 visible characters. A gateway in front may set it instead.
+    pub fn organization(mut self, organization: impl Into<String>) -> Self {
+        self.organization = Some(organization.into());
+        self
+    }
+
+    /// Who asks, for `ownerId` and `createdBy`, and for the limits per caller:
+    /// `anonymous` unless said. Up to 256 visible characters. A gateway in
+    /// front may set it instead.
+    pub fn caller(mut self, caller: impl Into<String>) -> Self {
+        self.caller = Some(caller.into());
+        self
+    }
+
+    /// The trace that all requests are part of: a `traceparent` as W3C Trace
+    /// Context writes it. Operations that are created belong to it too.
+    pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
+        self.traceparent = Some(traceparent.into());
+        self
+    }
+
+    /// What the client calls itself in logs.
+    pub fn user_agent(mut self, name: impl Into<String>) -> Self {
+        self.user_agent = name.into();
+        self
+    }
+
+    /// How long one request may take, 30 s unless said. A long poll may take
+    /// longer by the time that it waits, and a stream of events as long as it
+    /// likes.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// For how long a request that may be repeated is repeated, 30 s unless
+    /// said: a restart of a queue manager, or a fail-over behind it, takes
+    /// less. [`Duration::ZERO`]: every request is sent once.
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The client. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the address is none of HTTP, or a name cannot
+    /// be sent in a header; [`Error::Away`] when TLS cannot be set up.
+    pub fn build(self) -> Result<Client> {
+        let base = address(&self.url)?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (ORGANIZATION, &self.organization),
+            (CALLER, &self.caller),
+            (TRACEPARENT, &self.traceparent),
+        ] {
+            if let Some(value) = value {
+                let value = header(name.as_str(), value)?;
+                headers.insert(name, value);
+            }
+        }
+        provide_cryptography();
+        let http = reqwest::Client::builder()
+            .user_agent(header("user agent", &self.user_agent)?)
+            .default_headers(headers)
+            .connect_timeout(self.timeout)
+            // A redirected POST would become a GET: an address that redirects
+            // is a wrong address.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(Away::error)?;
+        Ok(Client::new(http, base, self.timeout, self.patience))
+    }
+}
+
+fn address(text: &str) -> Result<Url> {
+    let invalid = |why: String| Error::Invalid { what: "url", why };
+    let url: Url = text.parse().map_err(|error| {
+        invalid(format!(
+            "{error}; expected for example http://127.0.0.1:8080"
+        ))
+    })?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        other => Err(invalid(format!("{other}: is neither http nor https"))),
+    }
+}
+
+/// A header's value. HTTP has room for visible ASCII; whatever else there is
+/// would arrive as something different.
+fn header(what: &str, value: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(value)
+        .ok()
+        .filter(|value| value.to_str().is_ok())
+        .ok_or_else(|| Error::Invalid {
+            what: "header",
+            why: format!("{what}: {value:?} has characters that no header can carry"),
+        })
+}
+
+/// The HTTP library wants to know whose cryptography it is to use, even where
+/// there is none to do. Whoever has chosen one before is left alone.
+fn provide_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster, which is as good.
+        let _already_there = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_one_is_refused_at_once() {
+        for bad in ["", "127.0.0.1:8080", "ftp://x", "redis://host"] {
+            let built = Builder::new(bad.to_owned()).build();
+            assert!(
+                matches!(built, Err(Error::Invalid { what: "url", .. })),
+                "{bad}"
+            );
+        }
+        assert!(
+            Builder::new("https://drumline/base".to_owned())
+                .build()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn names_that_no_header_can_carry_are_refused() {
+        for bad in ["a\nb", "Ärger"] {
+            let built = Builder::new("http://x".to_owned())
+                .organization(bad)
+                .build();
+            assert!(matches!(built, Err(Error::Invalid { .. })), "{bad}");
+        }
+    }
+}

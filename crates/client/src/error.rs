@@ -1,0 +1,191 @@
+//! What can go wrong with a request, one variant for each thing that a caller
+//! would do differently about it.
+
+mod away;
+pub(crate) mod code;
+mod fault;
+mod problem;
+
+use std::time::Duration;
+
+use drumline_protocol::ErrorCode;
+use reqwest::{Response, StatusCode};
+
+pub use away::Away;
+pub use fault::Fault;
+pub use problem::{Problem, WrongAttribute};
+
+/// Characters of an answer that is not ours, in a message.
+const EXCERPT: usize = 200;
+
+/// Why a request was not answered with a success.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The service says no: correct the request, or come back later
+    /// ([`Self::is_transient`]).
+    #[error(transparent)]
+    Refused(Box<Problem>),
+    /// A request of many was not executed for longer than the client's patience:
+    /// the service is busy.
+    #[error("{0}")]
+    Busy(Box<Fault>),
+    /// The service cannot be reached, or did not answer in time. Whether it
+    /// did what it was asked may be open ([`Self::nothing_was_done`]).
+    #[error(transparent)]
+    Away(Box<Away>),
+    /// The answer is not one of Drumline's: another service, or a proxy on the
+    /// way.
+    #[error("{status}: not an answer of a Drumline queue manager: {text}")]
+    Odd {
+        /// The HTTP status.
+        status: u16,
+        /// The start of the body.
+        text: String,
+    },
+    /// The client was asked for something that cannot be sent.
+    #[error("{what}: {why}")]
+    Invalid {
+        /// Which part.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A value cannot be written as JSON: a map with keys that are no strings,
+    /// say.
+    #[error("cannot be written as JSON: {0}")]
+    Unwritable(#[from] serde_json::Error),
+}
+
+/// This crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The error in an answer that is not a success.
+    pub(crate) async fn of(response: Response) -> Self {
+        let status = response.status();
+        let retry_after = problem::retry_after(response.headers());
+        let text = match response.text().await {
+            Ok(text) => text,
+            Err(error) => return Away::error(error),
+        };
+        match Problem::read(&text, status.as_u16(), retry_after) {
+            Some(problem) => Self::Refused(Box::new(problem)),
+            None => Self::odd(status, &text),
+        }
+    }
+
+    pub(crate) fn odd(status: StatusCode, text: &str) -> Self {
+        let line = text.lines().next().unwrap_or_default();
+        Self::Odd {
+            status: status.as_u16(),
+            text: line.chars().take(EXCERPT).collect(),
+        }
+    }
+
+    /// A success that says something else than was expected.
+    pub(crate) fn odd_text(text: &str) -> Self {
+        Self::odd(StatusCode::OK, text)
+    }
+
+    /// The number that users know, where the service gave one.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused(problem) => Some(problem.code),
+            Self::Busy(fault) => Some(fault.error_code),
+            Self::Away(_) | Self::Odd { .. } | Self::Invalid { .. } | Self::Unwritable(_) => None,
+        }
+    }
+
+    /// The stable name of the code: `CannotPause`.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Refused(problem) => Some(&problem.name),
+            Self::Busy(fault) => Some(&fault.name),
+            Self::Away(_) | Self::Odd { .. } | Self::Invalid { .. } | Self::Unwritable(_) => None,
+        }
+    }
+
+    /// The whole refusal, where it is one.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused(problem) => Some(problem),
+            Self::Busy(_)
+            | Self::Away(_)
+            | Self::Odd { .. }
+            | Self::Invalid { .. }
+            | Self::Unwritable(_) => None,
+        }
+    }
+
+    /// The refusal of an organization request as it would stand in a batch.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Refused(problem) => Some(Fault::from(problem.as_ref())),
+            Self::Busy(fault) => Some(Fault::clone(fault)),
+            Self::Away(_) | Self::Odd { .. } | Self::Invalid { .. } | Self::Unwritable(_) => None,
+        }
+    }
+
+    /// The HTTP status of the answer, where there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(problem) => Some(problem.status),
+            Self::Odd { status, .. } => Some(*status),
+            Self::Busy(_) | Self::Away(_) | Self::Invalid { .. } | Self::Unwritable(_) => None,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(problem) => matches!(problem.status, 429 | 502..=504),
+            Self::Busy(_) | Self::Away(_) => true,
+            Self::Odd { status, .. } => matches!(status, 429 | 502..=504),
+            Self::Invalid { .. } | Self::Unwritable(_) => false,
+        }
+    }
+
+    /// Whether the service has certainly done nothing of what it was asked:
+    /// the request never reached it, or it refused. `false`: it is open.
+    #[must_use]
+    pub fn nothing_was_done(&self) -> bool {
+        match self {
+            Self::Busy(_) => false,
+            // A server error may follow a write.
+            Self::Refused(problem) => problem.status < 500,
+            Self::Away(away) => away.was_not_sent(),
+            Self::Odd { status, .. } => *status < 500,
+            Self::Invalid { .. } | Self::Unwritable(_) => true,
+        }
+    }
+
+    /// When the service wants the request again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(problem) => problem.retry_after,
+            Self::Busy(fault) => fault.retry_after(),
+            Self::Away(_) | Self::Odd { .. } | Self::Invalid { .. } | Self::Unwritable(_) => None,
+        }
+    }
+
+    /// What a person could do about it, where there is something to say.
+    #[must_use]
+    pub fn way_out(&self) -> Option<String> {
+        match self {
+            Self::Refused(problem) => problem.way_out(),
+            Self::Busy(_) => Some("try again later".to_owned()),
+            Self::Away(away) => Some(away.way_out().to_owned()),
+            Self::Odd { .. } => {
+                Some("look at what else answers at this address: a proxy, another service".into())
+            }
+            Self::Invalid { .. } | Self::Unwritable(_) => None,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A client of Drumline, the asynchronous operation service.
+//!
+//! One [`Client`] talks to one queue manager (or to a load balancer before
+//! several) over HTTP and JSON. It is cheap to clone and may be used from many
+//! tasks at once.
+//!
+//! ```no_run
+//! use drumline_client::{Client, NewOperation};
+//! use serde_json::json;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder("http://127.0.0.1:8080").build()?;
+//! let import = NewOperation::new("ImportSolution")
+//!     .token("crm") // strictly after everything else with this token
+//!     .data(&json!({"file": "crm_1_0.zip"}))?;
+//! let created = client.create(&import).await?;
+//! let ended = client.wait(&created.operation.id, None).await?;
+//! println!("{}: {:?}", ended.status, ended.result);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to | call |
+//! |---|---|
+//! | create one, or thousands | [`Client::create`], [`Client::create_all`] |
+//! | look | [`Client::get`], [`Client::get_explained`], [`Client::list`], [`Client::list_all`] |
+//! | wait for one, or hear of all that end | [`Client::wait`], [`Client::events`] |
+//! | control one | [`Client::cancel`], [`Client::pause`], [`Client::resume`], [`Client::postpone`], [`Client::update`], [`Client::delete`] |
+//! | control all that match | [`Client::bulk`] |
+//! | send organization requests, or thousands | [`Client::execute`], [`Client::execute_all`] |
+//! | see who works | [`Client::workers`], [`Client::queues`], [`Client::ready`] |
+//!
+//! # What is repeated
+//!
+//! Requests that may safely be sent twice are repeated for a while
+//! ([`Builder::patience`], 30 s unless said otherwise) when the service is
+//! away, or says that it is busy; never earlier than its `Retry-After` asks.
+//! Safe are all reads, and creates, because every create carries an
+//! idempotency key: yours ([`NewOperation::idempotency_key`]) or one that the
+//! client makes up. Anything else is repeated only where certainly nothing was
+//! done: the connection could not be made, or the answer was 429.
+//!
+//! # Errors
+//!
+//! [`Error`] tells apart what a caller would do differently: the service says
+//! no ([`Error::Refused`], with the numbers that users of the Dynamics service
+//! know), or it is away ([`Error::Away`]). [`Error::way_out`] says what could
+//! be done about it, for people.
+//!
+//! # TLS
+//!
+//! An `https://` address needs a `rustls` cryptography provider. The client
+//! installs *ring* for the process when it is built and none is there; install
+//! another one before that to have it used.
+
+mod batch;
+mod builder;
+mod bulk;
+mod client;
+mod create;
+mod error;
+mod events;
+mod execute;
+mod fleet;
+mod http;
+mod list;
+mod new_operation;
+mod operation;
+mod retry;
+mod update;
+
+pub use batch::{BATCH_ITEMS, Outcome};
+pub use builder::Builder;
+pub use bulk::{Bulk, BulkAction, BulkRefusal, BulkStep, BulkTotal};
+pub use client::Client;
+pub use create::Created;
+pub use error::{Away, Error, Fault, Problem, Result, WrongAttribute};
+pub use events::{Event, EventFilter};
+pub use execute::{
+    AsyncRequest, BatchSettings, ItemResponse, OrganizationRequest, OrganizationResponse, Retrieve,
+    RetrieveMultiple, Retrieved,
+};
+pub use fleet::{Counts, Fleet, Member, Queue, Queues, Readiness};
+pub use list::{Filter, Page, Paging};
+pub use new_operation::{NewOperation, RetryPolicy, TokenPolicy};
+pub use operation::{Explained, WaitingFor};
+pub use update::Update;
+
+// What operations and their attributes are made of, so that users need not
+// name the crate below.
+pub use drumline_protocol::view::{ExhaustedView, OperationView, ProgressView, RetryPolicyView};
+pub use drumline_protocol::{Action, ErrorCode, OperationType, State, Status, Timestamp};

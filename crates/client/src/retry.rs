@@ -1,0 +1,85 @@
+//! Requests that may be repeated are repeated, for a while.
+
+use std::time::Duration;
+
+use reqwest::RequestBuilder;
+use tokio::time::{Instant, sleep};
+
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::http::{self, Answer};
+
+/// Short, because most of what passes passes at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Long enough to let a service recover, short enough to notice that it has.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Whether a request may be sent twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Twice does no more than once.
+    Safe,
+    /// Twice may do more than once: only where certainly nothing was done.
+    Undone,
+}
+
+impl Repeat {
+    fn after(self, error: &Error) -> bool {
+        match self {
+            Self::Safe => error.is_transient(),
+            Self::Undone => error.is_transient() && error.nothing_was_done(),
+        }
+    }
+}
+
+/// The growing pauses between attempts.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    pub(crate) const fn new() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+
+    /// How long to wait after this error: no shorter than the service asks,
+    /// and a random share longer, so that those who were turned away together
+    /// do not come back together.
+    pub(crate) fn after(&mut self, error: &Error) -> Duration {
+        self.at_least(error.retry_after())
+    }
+
+    /// The same, where the service asks for so much.
+    pub(crate) fn at_least(&mut self, asked: Option<Duration>) -> Duration {
+        let wanted = asked.unwrap_or_default().max(self.next);
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        wanted.mul_f64(1.0 + 0.5 * fastrand::f64())
+    }
+}
+
+impl Client {
+    /// Sends a request until it is answered with something that will not pass,
+    /// or patience is over.
+    pub(crate) async fn exchange(&self, repeat: Repeat, request: RequestBuilder) -> Result<Answer> {
+        // No end: longer than the clock can tell.
+        let end = Instant::now().checked_add(self.patience());
+        let mut pauses = Pauses::new();
+        loop {
+            // Only streams cannot be cloned, and we send none.
+            let Some(attempt) = request.try_clone() else {
+                return http::exchange(request).await;
+            };
+            let error = match http::exchange(attempt).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let pause = pauses.after(&error);
+            let too_late = end.is_some_and(|end| Instant::now() + pause > end);
+            if too_late || !repeat.after(&error) {
+                return Err(error);
+            }
+            sleep(pause).await;
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The client against a service that does what a test wants: answers from a
+//! script, or none.
+
+#[path = "it/batches.rs"]
+mod batches;
+#[path = "it/pages.rs"]
+mod pages;
+#[path = "it/repeating.rs"]
+mod repeating;
+#[path = "it/service.rs"]
+mod service;
+#[path = "it/streaming.rs"]
+mod streaming;
