@@ -1,8 +1,12 @@
-//! Due: Suspended operations whose time has come become Ready.
+//! Due: what waits for a time goes on when it has come.
 //!
-//! Whether it has come is judged by the store's clock. A batch is one commit
-//! per operation in one round trip; where somebody was faster, the due set
-//! tells in the next look whether there is still something to do.
+//! Suspended operations become Ready, and series have an occurrence
+//! ([`series`]). Whether the time has come is judged by the store's clock. A
+//! batch is one commit per operation in one round trip; where somebody was
+//! faster, the due set tells in the next look whether there is still something
+//! to do.
+
+mod series;
 
 use std::time::Duration;
 
@@ -25,7 +29,7 @@ impl Chore for Due {
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
-        let looks = for_each(share, |partition| wake(manager, partition)).await?;
+        let looks = for_each(share, |partition| look(manager, partition)).await?;
         Ok(if looks.contains(&Look::More) {
             Look::More
         } else {
@@ -34,17 +38,31 @@ impl Chore for Due {
     }
 }
 
-async fn wake(manager: &QueueManager, partition: Partition) -> store::Result<Look> {
-    let store = manager.store();
+async fn look(manager: &QueueManager, partition: Partition) -> store::Result<Look> {
     let batch = manager.options().rhythm.batch;
-    let due = store.due(partition, batch).await?;
+    let due = manager.store().due(partition, batch).await?;
     if due.is_empty() {
         return Ok(Look::Clear);
     }
-    let found = manager.readable(&due).await?;
+    let found = manager.readable(&due).await?.into_iter().flatten();
+    let (recurring, waking): (Vec<Operation>, Vec<Operation>) =
+        found.partition(|operation| operation.header.is_series());
+    let woken = wake(manager, waking).await?;
+    let moved = series::occur(manager, recurring).await?;
+    // Without progress there is no hurry.
+    Ok(if due.len() >= batch && woken + moved > 0 {
+        Look::More
+    } else {
+        Look::Clear
+    })
+}
+
+/// Makes Ready what is due; how many it were.
+async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
+    let store = manager.store();
     let mut waking: Vec<Operation> = Vec::new();
     let mut commits = Vec::new();
-    for operation in found.into_iter().flatten() {
+    for operation in due {
         let at = At {
             now: store.now(),
             commit: manager.ids().commit(),
@@ -63,6 +81,9 @@ async fn wake(manager: &QueueManager, partition: Partition) -> store::Result<Loo
             });
         }
     }
+    if commits.is_empty() {
+        return Ok(0);
+    }
     let answers = store.commit(commits).await?;
     let mut woken = 0;
     for (operation, answer) in waking.iter().zip(answers) {
@@ -72,10 +93,5 @@ async fn wake(manager: &QueueManager, partition: Partition) -> store::Result<Loo
         }
     }
     manager.metrics().woken.inc_by(woken);
-    // Without progress there is no hurry.
-    Ok(if due.len() >= batch && woken > 0 {
-        Look::More
-    } else {
-        Look::Clear
-    })
+    Ok(woken)
 }

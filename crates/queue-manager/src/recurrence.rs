@@ -1,0 +1,108 @@
+//! When a recurring operation comes due: RFC 5545 rules, in UTC.
+//!
+//! ```text
+//! text ── the words of a rule, checked ──┬─ days     DAILY and slower: the library's
+//!                                        └─ minutes  HOURLY and MINUTELY: arithmetic
+//! ```
+//!
+//! Rules come from strangers, and are asked "what is next?" each time a series
+//! comes due, with a start that may lie years back. So nothing here walks
+//! through the past: both sources of times begin at the period that the
+//! question is about. The library is fast by the day and slow by the minute,
+//! which is why the two frequencies below a day are computed here; the tests
+//! hold them against the library's answers.
+//!
+//! COUNT is the exception: what has been before can only be counted. It is
+//! bounded by [`COUNT_MAX`].
+//!
+//! Times are whole seconds, as RFC 5545 has them. Nothing is later than the
+//! year 9999, which is where RFC 3339 ends.
+
+mod days;
+mod minutes;
+mod text;
+
+use drumline_protocol::Timestamp;
+use rrule::{Frequency, RRule, Unvalidated};
+
+/// The largest COUNT. A rule with one is counted through from its start each
+/// time that it is asked: this many take some milliseconds.
+pub const COUNT_MAX: u32 = 10_000;
+/// The last second of the year 9999.
+const LAST: i64 = 253_402_300_799;
+
+/// A rule that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Without COUNT and UNTIL.
+    parts: RRule<Unvalidated>,
+    /// So many times, from the start on.
+    count: Option<usize>,
+    /// No time is later; in seconds.
+    until: Option<i64>,
+}
+
+/// The text is not a rule that this release follows. Its message is a clause
+/// about the text: "has no FREQ".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidRule(String);
+
+impl Rule {
+    /// Reads a rule, as `FREQ=DAILY;INTERVAL=3;`, with or without `RRULE:` in
+    /// front.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, InvalidRule> {
+        text::read(text)
+    }
+
+    /// The first time after `after`; `None` where there is none.
+    #[must_use]
+    pub fn next(&self, start: Timestamp, after: Timestamp) -> Option<Timestamp> {
+        self.following(start, after, 1).into_iter().next()
+    }
+
+    /// The first `wanted` times after `after`, none of them before `start`.
+    #[must_use]
+    pub fn following(&self, start: Timestamp, after: Timestamp, wanted: usize) -> Vec<Timestamp> {
+        let start = whole_second(start).as_millis() / 1000;
+        let after = after.as_millis().div_euclid(1000);
+        let begin = if self.count.is_some() {
+            start
+        } else {
+            after.max(start)
+        };
+        self.times(start, begin)
+            .take(self.count.unwrap_or(usize::MAX))
+            .take_while(|&time| time <= self.until.unwrap_or(LAST).min(LAST))
+            .skip_while(|&time| time <= after)
+            .take(wanted)
+            .map(|time| Timestamp::from_millis(time.saturating_mul(1000)))
+            .collect()
+    }
+
+    /// The times from `start` on in order, in seconds; those before `begin` may
+    /// be left out.
+    fn times(&self, start: i64, begin: i64) -> Box<dyn Iterator<Item = i64> + '_> {
+        match self.parts.get_freq() {
+            Frequency::Yearly | Frequency::Monthly | Frequency::Weekly | Frequency::Daily => {
+                days::times(&self.parts, start, begin)
+            }
+            Frequency::Hourly | Frequency::Minutely | Frequency::Secondly => {
+                Box::new(minutes::Times::new(&self.parts, start, begin))
+            }
+        }
+    }
+}
+
+/// The first whole second that is not before a time.
+#[must_use]
+pub fn whole_second(time: Timestamp) -> Timestamp {
+    let seconds = time.as_millis().saturating_add(999).div_euclid(1000);
+    Timestamp::from_millis(seconds.saturating_mul(1000))
+}
+
+#[cfg(test)]
+mod tests;

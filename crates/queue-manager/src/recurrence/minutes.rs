@@ -1,0 +1,193 @@
+//! The times of rules by the hour and the minute.
+//!
+//! A period is an hour or a minute; the periods of a rule are INTERVAL of them
+//! apart, counted from its start. Each is looked at in turn, but a day or an
+//! hour that the rule leaves out is passed over in one step. What is left of a
+//! period are the times in it: BYMINUTE and BYSECOND, or what the start has
+//! there, and of these what BYSETPOS picks.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Datelike, NaiveDate, Weekday};
+use rrule::{Frequency, RRule, Unvalidated};
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3600;
+const DAY: i64 = 86_400;
+/// Steps from one time to the next, at most. The days of a rule come again
+/// after 400 years (146,097 days) and its minutes after 1,440 periods, so a
+/// rule that finds nothing in this many hardly ever does.
+const STEPS: u32 = 500_000;
+
+/// See the module's text. Ends where the rule does, or after [`STEPS`].
+pub(super) struct Times<'a> {
+    rule: &'a RRule<Unvalidated>,
+    start: i64,
+    /// Where the period of the start begins.
+    base: i64,
+    /// An hour or a minute.
+    period: i64,
+    /// From the beginning of one period to that of the next.
+    step: i64,
+    /// The next period to look at.
+    index: i64,
+    minutes: Vec<i64>,
+    seconds: Vec<i64>,
+    ready: VecDeque<i64>,
+}
+
+impl<'a> Times<'a> {
+    /// The times from `start` on, but for those in periods that end before
+    /// `begin`.
+    pub(super) fn new(rule: &'a RRule<Unvalidated>, start: i64, begin: i64) -> Self {
+        let period = if rule.get_freq() == Frequency::Hourly {
+            HOUR
+        } else {
+            MINUTE
+        };
+        let base = start - start.rem_euclid(period);
+        let step = period * i64::from(rule.get_interval().max(1));
+        let given = |list: &[u8], otherwise: i64| {
+            let mut list: Vec<i64> = list.iter().copied().map(i64::from).collect();
+            list.sort_unstable();
+            list.dedup();
+            if list.is_empty() {
+                list.push(otherwise);
+            }
+            list
+        };
+        Self {
+            rule,
+            start,
+            base,
+            period,
+            step,
+            index: ((begin - base) / step).max(0),
+            minutes: given(rule.get_by_minute(), start.rem_euclid(HOUR) / MINUTE),
+            seconds: given(rule.get_by_second(), start.rem_euclid(MINUTE)),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Goes on to the first period that does not begin before a time.
+    fn skip_to(&mut self, time: i64) {
+        let periods = (time - self.base + self.step - 1) / self.step;
+        self.index = periods.max(self.index + 1);
+    }
+
+    /// The times in the period that begins at `begin`.
+    fn times_in(&self, begin: i64) -> Vec<i64> {
+        let minutes = if self.period == HOUR {
+            self.minutes.as_slice()
+        } else {
+            &[0]
+        };
+        let times: Vec<i64> = minutes
+            .iter()
+            .flat_map(|minute| {
+                self.seconds
+                    .iter()
+                    .map(move |s| begin + minute * MINUTE + s)
+            })
+            .collect();
+        if self.rule.get_by_set_pos().is_empty() {
+            return times;
+        }
+        let mut picked: Vec<i64> = self
+            .rule
+            .get_by_set_pos()
+            .iter()
+            .filter_map(|&place| {
+                let place = isize::try_from(place).ok()?;
+                let back = times.len().checked_add_signed(place);
+                let index = if place < 0 {
+                    back?
+                } else {
+                    usize::try_from(place).ok()?.checked_sub(1)?
+                };
+                times.get(index).copied()
+            })
+            .collect();
+        picked.sort_unstable();
+        picked.dedup();
+        picked
+    }
+
+    /// Fills `ready` with the times of the next period that has any.
+    fn look_further(&mut self) -> Option<()> {
+        for _ in 0..STEPS {
+            let begin = self.base.checked_add(self.step.checked_mul(self.index)?)?;
+            let day = DateTime::from_timestamp(begin, 0)?.date_naive();
+            let midnight = begin - begin.rem_euclid(DAY);
+            if !has_day(self.rule, day) {
+                self.skip_to(midnight + DAY);
+                continue;
+            }
+            let in_day = begin - midnight;
+            if !allows(self.rule.get_by_hour(), in_day / HOUR) {
+                self.skip_to(midnight + in_day - in_day % HOUR + HOUR);
+                continue;
+            }
+            self.index += 1;
+            if self.period == MINUTE && !allows(self.rule.get_by_minute(), in_day % HOUR / MINUTE) {
+                continue;
+            }
+            let times = self.times_in(begin);
+            self.ready
+                .extend(times.into_iter().filter(|&time| time >= self.start));
+            if !self.ready.is_empty() {
+                return Some(());
+            }
+        }
+        None
+    }
+}
+
+impl Iterator for Times<'_> {
+    type Item = i64;
+
+    fn next(&mut self) -> Option<i64> {
+        if self.ready.is_empty() {
+            self.look_further()?;
+        }
+        self.ready.pop_front()
+    }
+}
+
+/// Whether a list names a number; an empty one names all.
+fn allows(list: &[u8], number: i64) -> bool {
+    list.is_empty() || list.iter().any(|&listed| i64::from(listed) == number)
+}
+
+/// Whether the rule has times on a day at all.
+fn has_day(rule: &RRule<Unvalidated>, day: NaiveDate) -> bool {
+    let year_days: u32 = if day.leap_year() { 366 } else { 365 };
+    let month_days = u32::from(day.num_days_in_month());
+    let weekdays = rule.get_by_weekday();
+    allows(rule.get_by_month(), i64::from(day.month()))
+        && names_place(rule.get_by_month_day(), day.day(), month_days)
+        && names_place(rule.get_by_year_day(), day.ordinal(), year_days)
+        && (weekdays.is_empty()
+            || weekdays
+                .iter()
+                .any(|named| weekday(*named) == day.weekday()))
+}
+
+/// Whether a list of places, from the front or (negative) from the back, names
+/// place `number` of `length`; an empty one names all.
+fn names_place<T: Copy + Into<i64>>(list: &[T], number: u32, length: u32) -> bool {
+    let from_front = i64::from(number);
+    let from_back = from_front - i64::from(length) - 1;
+    list.is_empty()
+        || list.iter().any(|&place| {
+            let place: i64 = place.into();
+            place == from_front || place == from_back
+        })
+}
+
+/// Numbers are refused where this is used.
+const fn weekday(named: rrule::NWeekday) -> Weekday {
+    match named {
+        rrule::NWeekday::Every(day) | rrule::NWeekday::Nth(_, day) => day,
+    }
+}
