@@ -1,0 +1,185 @@
+//! Flags that say how much organizations and callers may ask for at a time.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use drumline_queue_manager::manager::{Admission, Protection};
+
+use super::values;
+
+/// How much organizations and callers may ask for.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct Limits {
+    /// `ExecuteMultiple` requests of one organization that are executed at the same time, by all managers; 0 for any number
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_BATCHES",
+        value_name = "NUMBER",
+        default_value = "2"
+    )]
+    pub(crate) max_batches: u32,
+    /// Requests that one `ExecuteMultiple` or `ExecuteTransaction` may hold
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_BATCH_SIZE",
+        value_name = "NUMBER",
+        default_value = "1000"
+    )]
+    pub(crate) max_batch_size: NonZeroUsize,
+    /// Request that `ExecuteAsync` takes; may be given several times; `*` for any
+    #[arg(
+        long,
+        env = "DRUMLINE_ASYNC_REQUESTS",
+        value_name = "NAME",
+        default_value = "ImportSolution",
+        value_delimiter = ','
+    )]
+    pub(crate) async_requests: Vec<String>,
+    /// Requests of one named caller within --protect-window; more are answered with 429; 0 for any number
+    #[arg(
+        long,
+        env = "DRUMLINE_PROTECT_REQUESTS",
+        value_name = "NUMBER",
+        default_value = "6000"
+    )]
+    pub(crate) protect_requests: u64,
+    /// Execution time that requests of one named caller use within --protect-window; 0s for any
+    #[arg(
+        long,
+        env = "DRUMLINE_PROTECT_EXECUTION",
+        value_name = "SPAN",
+        default_value = "20m",
+        value_parser = values::duration
+    )]
+    pub(crate) protect_execution: Duration,
+    /// Requests of one named caller at the same time; 0 for any number
+    #[arg(
+        long,
+        env = "DRUMLINE_PROTECT_CONCURRENT",
+        value_name = "NUMBER",
+        default_value = "52"
+    )]
+    pub(crate) protect_concurrent: u32,
+    /// The sliding window of --protect-requests and --protect-execution
+    #[arg(
+        long,
+        env = "DRUMLINE_PROTECT_WINDOW",
+        value_name = "SPAN",
+        default_value = "5m",
+        value_parser = window
+    )]
+    pub(crate) protect_window: Duration,
+    /// Hold requests without a Drumline-Caller header to the limits of one caller, too
+    // Not a plain switch: what the file or the environment turned on, the
+    // command line must be able to turn off.
+    #[arg(
+        long,
+        env = "DRUMLINE_PROTECT_ANONYMOUS",
+        value_name = "BOOL",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub(crate) protect_anonymous: bool,
+}
+
+impl Limits {
+    /// The limits as a manager wants them.
+    pub(crate) fn admission(&self) -> Admission {
+        let Self {
+            max_batches,
+            max_batch_size: _,
+            async_requests: _,
+            protect_requests,
+            protect_execution,
+            protect_concurrent,
+            protect_window,
+            protect_anonymous,
+        } = self;
+        Admission {
+            batches: *max_batches,
+            protection: Protection {
+                requests: *protect_requests,
+                execution: *protect_execution,
+                concurrent: *protect_concurrent,
+                window: *protect_window,
+                anonymous: *protect_anonymous,
+            },
+            ..Admission::default()
+        }
+    }
+}
+
+/// A window: long enough to be told in whole seconds, short enough that whoever
+/// is refused comes back the same day.
+fn window(text: &str) -> Result<Duration, String> {
+    let window = values::duration(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&window) {
+        Ok(window)
+    } else {
+        Err("expected 1s to 1h".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+    use drumline_queue_manager::Options;
+
+    use crate::cli::{Cli, Command};
+
+    use super::*;
+
+    fn limits(line: &str) -> Result<Limits, clap::Error> {
+        let matches = Cli::command().try_get_matches_from(line.split(' '))?;
+        match Cli::from_arg_matches(&matches)?.command {
+            Command::QueueManager(manager) => Ok(manager.limits),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_flags_the_limits_are_the_managers_own() {
+        let limits = limits("drumline queue-manager").unwrap();
+        assert_eq!(limits.admission(), Admission::default());
+        let options = Options::default();
+        assert_eq!(limits.max_batch_size, options.max_batch_size);
+        assert_eq!(limits.async_requests, options.async_requests);
+    }
+
+    #[test]
+    fn every_limit_can_be_changed() {
+        let line = "drumline queue-manager --max-batches 0 --protect-requests 1 \
+                    --protect-execution 2s --protect-concurrent 3 --protect-window 4s \
+                    --protect-anonymous --max-batch-size 5 --async-requests A,B";
+        let expected = Admission {
+            batches: 0,
+            protection: Protection {
+                requests: 1,
+                execution: Duration::from_secs(2),
+                concurrent: 3,
+                window: Duration::from_secs(4),
+                anonymous: true,
+            },
+            ..Admission::default()
+        };
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let limits = limits(&line).unwrap();
+        assert_eq!(limits.admission(), expected);
+        assert_eq!(limits.max_batch_size.get(), 5);
+        assert_eq!(limits.async_requests, ["A", "B"]);
+    }
+
+    #[test]
+    fn a_window_has_a_second_to_an_hour() {
+        for window in ["0s", "999ms", "2h", "soon"] {
+            let line = format!("drumline queue-manager --protect-window {window}");
+            assert!(limits(&line).is_err(), "{window}");
+        }
+    }
+}

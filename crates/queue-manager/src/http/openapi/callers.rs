@@ -1,0 +1,74 @@
+//! What is true of every call under /v1: it may say who asks, and is refused
+//! when it says so wrongly, or asks for too much. Said once, here.
+
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::{OpenApi, RefOr};
+use utoipa::{IntoParams, IntoResponses, Modify};
+
+use super::{Invalid, TooMany};
+
+/// The call that nobody is refused because of: it never ends.
+const EVENTS: &str = "/v1/events";
+
+/// The headers that say who asks.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct Headers {
+    /// The tenant: operations of others do not exist for it. `default` when
+    /// missing. To be set by a gateway that authenticates; it is believed.
+    #[param(
+        rename = "Drumline-Organization",
+        required = false,
+        max_length = 256,
+        pattern = "^[!-~]([ -~]*[!-~])?$"
+    )]
+    organization: String,
+    /// Who asks: the owner of what is created, and whose requests are counted.
+    /// `anonymous` when missing.
+    #[param(
+        rename = "Drumline-Caller",
+        required = false,
+        max_length = 256,
+        pattern = "^[!-~]([ -~]*[!-~])?$"
+    )]
+    caller: String,
+}
+
+/// See the module's text.
+pub(super) struct Callers;
+
+impl Modify for Callers {
+    fn modify(&self, document: &mut OpenApi) {
+        for (address, item) in &mut document.paths.paths {
+            if !address.starts_with("/v1/") {
+                continue;
+            }
+            for operation in operations(item) {
+                let headers = Headers::into_params(|| Some(ParameterIn::Header));
+                let parameters = operation.parameters.get_or_insert_default();
+                parameters.extend(headers.into_iter().map(RefOr::T));
+                let mut refusals = Invalid::responses();
+                if address != EVENTS {
+                    refusals.extend(TooMany::responses());
+                }
+                for (status, response) in refusals {
+                    // What a call says of itself is more exact.
+                    let responses = &mut operation.responses.responses;
+                    responses.entry(status).or_insert(response);
+                }
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem {
+        get,
+        put,
+        post,
+        delete,
+        patch,
+        ..
+    } = item;
+    [get, put, post, delete, patch].into_iter().flatten()
+}
