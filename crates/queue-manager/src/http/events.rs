@@ -1,82 +1,174 @@
-//! `/v1/events`: operations as they complete, as server-sent events.
+//! `/v1/events`: operations as they end, as server-sent events.
 //!
-//! Best effort: what completes while nobody listens, or faster than somebody
-//! reads, is not told again. A list says what is; this says when to look.
+//! Each event's id is a place in the order of the ends, so that a client that
+//! comes back with it (browsers do so by themselves) goes on where it was,
+//! whichever queue manager it meets. What was removed in between is left out.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::header::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use drumline_protocol::OperationId;
+use drumline_backend::store::{self, Filter};
+use drumline_protocol::Operation;
 use drumline_protocol::view::OperationView;
 use futures_util::stream::{self, Stream, StreamExt};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::{Instant, sleep};
 
-use crate::manager::QueueManager;
+use super::address::Parameters;
+use super::caller::By;
+use super::problem::Answer;
+use super::{openapi, query};
+use crate::error::{Error, Invalid, Wrong};
+use crate::manager::{Ended, Place, QueueManager, Watcher};
 
-/// Operations that are read at once when they complete faster than one by one.
-const AT_ONCE: usize = 64;
+/// The header with which a client says how far it has read.
+const LAST_EVENT_ID: &str = "last-event-id";
+/// Operations that are read at once: with the largest payloads some 16 MiB,
+/// which is what one reader may hold of ours.
+const AT_ONCE: usize = 16;
+/// When a client shall come back after the connection broke.
+const RETRY: Duration = Duration::from_secs(2);
+/// How often a client that hears nothing is told how far we are, so that it
+/// does not come back with a place of last week.
+const SAY_PLACE: Duration = Duration::from_secs(15);
+/// The rest while the store is away.
+const REST: Duration = Duration::from_secs(1);
 
-/// Completions as they happen
+/// Ends as they happen
 ///
-/// Server-sent events: `completed` with the operation as `data`, `missed` when
-/// some were left out because they came faster than they were read.
+/// Server-sent events, in the order of the ends: `completed` with the
+/// operation as `data`. Begins with what ends from now on, or behind
+/// `Last-Event-ID`: nothing in between is left out or told twice, but for
+/// operations that have been removed since. `lastEventId=0` begins with the
+/// oldest that is still there.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "fleet",
-    responses((status = 200, description = "Events without end", content_type = "text/event-stream", body = String))
+    get, path = "/v1/events", tag = "operations",
+    params(
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read"),
+        ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot set headers; the header wins"),
+        ("name" = Option<String>, Query, description = "Exactly this name"),
+        ("status" = Option<String>, Query, description = "A status code or its name", example = "Failed"),
+        ("messageName" = Option<String>, Query),
+        ("dependencyToken" = Option<String>, Query),
+        ("correlationId" = Option<String>, Query),
+    ),
+    responses(
+        (status = 200, description = "Events without end", content_type = "text/event-stream", body = String),
+        openapi::Invalid,
+        openapi::Busy,
+    )
 )]
 pub(crate) async fn events(
     State(manager): State<QueueManager>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let completions = manager.store().completions();
-    let batches = stream::unfold((manager, completions), |(manager, mut completions)| async {
-        let events = tokio::select! {
-            events = next(&manager, &mut completions) => events?,
-            () = manager.drained() => return None,
-        };
-        Some((stream::iter(events), (manager, completions)))
+    By(caller): By,
+    Parameters(pairs): Parameters,
+    headers: HeaderMap,
+) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    let mut wanted = query::events(pairs, &caller)?;
+    if let Some(value) = headers.get(LAST_EVENT_ID) {
+        let place = value.to_str().ok().and_then(|text| text.parse().ok());
+        wanted.place = Some(place.ok_or_else(not_a_place)?);
+    }
+    let watcher = manager
+        .watch_ends(wanted.place)
+        .await
+        .map_err(Error::from)?;
+    // With the place: a client that is cut off before its first event goes on
+    // from here, and not from where things stand when it comes back.
+    let greeting = Event::default()
+        .retry(RETRY)
+        .id(watcher.place().to_string());
+    let reader = Reader {
+        said: watcher.place(),
+        said_at: Instant::now(),
+        watcher,
+        filter: wanted.filter,
+        manager,
+    };
+    let batches = stream::unfold(reader, |mut reader| async {
+        let events = reader.next().await?;
+        Some((stream::iter(events), reader))
     });
-    Sse::new(batches.flatten().map(Ok)).keep_alive(KeepAlive::default())
+    let events = stream::iter([greeting]).chain(batches.flatten());
+    Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
 }
 
-/// The next events, at least one; `None` at the end.
-async fn next(
-    manager: &QueueManager,
-    completions: &mut Receiver<OperationId>,
-) -> Option<Vec<Event>> {
-    let mut ids = Vec::new();
-    let mut events = Vec::new();
-    match completions.recv().await {
-        Ok(id) => ids.push(id),
-        Err(RecvError::Lagged(_)) => events.push(missed()),
-        Err(RecvError::Closed) => return None,
-    }
-    while ids.len() < AT_ONCE {
-        match completions.try_recv() {
-            Ok(id) => ids.push(id),
-            Err(TryRecvError::Lagged(_)) => events.push(missed()),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-        }
-    }
-    match manager.store().get(&ids).await {
-        Ok(found) => events.extend(found.iter().flatten().map(|operation| {
-            let view = OperationView::from(operation);
-            let id = view.id.clone();
-            Event::default()
-                .event("completed")
-                .id(id)
-                .json_data(view)
-                .unwrap_or_else(|_unwritable| missed())
-        })),
-        Err(error) => {
-            tracing::debug!(%error, "completions not shown");
-            events.push(missed());
-        }
-    }
-    Some(events)
+fn not_a_place() -> Invalid {
+    let why = "must be the id of an event of this service";
+    Invalid::arguments(vec![Wrong::new("Last-Event-ID", why)])
 }
 
-fn missed() -> Event {
-    Event::default().event("missed").data("")
+/// One client that reads.
+struct Reader {
+    manager: QueueManager,
+    watcher: Watcher,
+    filter: Filter,
+    /// The last place that the client was told.
+    said: Place,
+    said_at: Instant,
+}
+
+impl Reader {
+    /// The next events; `None` when this manager is drained. The client comes
+    /// back, and meets another.
+    async fn next(&mut self) -> Option<Vec<Event>> {
+        let manager = self.manager.clone();
+        let some = async {
+            loop {
+                match self.look().await {
+                    Ok(events) if !events.is_empty() => return events,
+                    Ok(_nothing) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "ends are not shown");
+                        sleep(REST).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            events = some => Some(events),
+            () = manager.drained() => None,
+        }
+    }
+
+    /// One look at what has ended.
+    async fn look(&mut self) -> store::Result<Vec<Event>> {
+        let Ended { entries, place } = self.watcher.next(AT_ONCE).await?;
+        let ids: Vec<_> = entries.iter().map(|(_, id)| *id).collect();
+        // What fails here leaves the place as it was.
+        let found = self.manager.readable(&ids).await?;
+        let mut events = Vec::new();
+        for (end, operation) in entries.into_iter().zip(found) {
+            let selected = operation.filter(|operation| self.filter.selects(operation));
+            if let Some(operation) = selected {
+                let place = Place::of(end);
+                events.push(completed(&operation, place));
+                self.has_said(place);
+            }
+        }
+        self.watcher.go_on(place);
+        if self.said_at.elapsed() >= SAY_PLACE && self.said != place {
+            // Without data it is no event to a client, but a place.
+            events.push(Event::default().id(place.to_string()));
+            self.has_said(place);
+        }
+        Ok(events)
+    }
+
+    fn has_said(&mut self, place: Place) {
+        self.said = place;
+        self.said_at = Instant::now();
+    }
+}
+
+fn completed(operation: &Operation, place: Place) -> Event {
+    let event = Event::default().event("completed").id(place.to_string());
+    let view = OperationView::from(operation);
+    match serde_json::to_string(&view) {
+        Ok(json) => event.data(json),
+        // A view is made of what can be written.
+        Err(error) => event.comment(error.to_string()),
+    }
 }

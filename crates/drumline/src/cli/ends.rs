@@ -1,0 +1,73 @@
+//! Flags about the ends of operations: what follows them, how long they are
+//! kept, and who is told by webhook.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+use super::submit::OnTrouble;
+use super::values;
+
+/// What happens after operations have ended.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "After the end")]
+pub(crate) struct Ends {
+    /// What happens to a dependency token when an operation with it fails or is cancelled, unless the operation says so itself
+    #[arg(
+        long,
+        env = "DRUMLINE_TOKEN_POLICY",
+        value_name = "POLICY",
+        default_value = "continue"
+    )]
+    pub(crate) token_policy: OnTrouble,
+    /// When Succeeded operations are removed; `never` keeps them
+    #[arg(
+        long,
+        env = "DRUMLINE_REMOVE_SUCCEEDED_AFTER",
+        value_name = "SPAN",
+        default_value = "30d",
+        value_parser = values::removal
+    )]
+    pub(crate) remove_succeeded_after: values::Removal,
+    /// When Failed and Canceled operations are removed; `never` keeps them
+    #[arg(
+        long,
+        env = "DRUMLINE_REMOVE_FAILED_AFTER",
+        value_name = "SPAN",
+        default_value = "90d",
+        value_parser = values::removal
+    )]
+    pub(crate) remove_failed_after: values::Removal,
+    /// When Succeeded ones with `retainJobHistory: false` are removed; 0s: at once [default: like other Succeeded ones]
+    #[arg(
+        long,
+        env = "DRUMLINE_REMOVE_TRANSIENT_AFTER",
+        value_name = "SPAN",
+        value_parser = values::duration
+    )]
+    pub(crate) remove_transient_after: Option<Duration>,
+    /// Secret that webhooks are signed with, whsec_…; several with commas, to change it; without one there are none
+    // Text that is read later: what is wrong with it must not be shown.
+    #[arg(
+        long,
+        env = "DRUMLINE_WEBHOOK_SECRET",
+        hide_env_values = true,
+        // What the file says is a default, too.
+        hide_default_value = true,
+        value_name = "SECRET"
+    )]
+    pub(crate) webhook_secret: Option<values::Hidden>,
+    /// Let webhooks go to loopback, private and link-local addresses
+    #[arg(
+        long,
+        env = "DRUMLINE_WEBHOOK_ALLOW_PRIVATE",
+        value_name = "BOOL",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub(crate) webhook_allow_private: bool,
+}

@@ -1,0 +1,51 @@
+//! The settings about the ends of operations, as the manager wants them.
+
+use drumline_protocol::TokenPolicy;
+use drumline_queue_manager::maintenance::Retention;
+use drumline_queue_manager::webhook::{BadSecret, Secret, Webhooks};
+
+use crate::cli::ends::Ends;
+use crate::cli::submit::OnTrouble;
+use crate::exit::{Exit, Failure, Result};
+
+/// What becomes of a chain whose head fails or is cancelled.
+pub(crate) const fn token_policy(ends: &Ends) -> TokenPolicy {
+    match ends.token_policy {
+        OnTrouble::Continue => TokenPolicy::Continue,
+        OnTrouble::Hold => TokenPolicy::Hold,
+    }
+}
+
+/// How long Completed operations are kept.
+pub(crate) fn retention(ends: &Ends) -> Retention {
+    let succeeded = ends.remove_succeeded_after.0;
+    Retention {
+        succeeded,
+        unsuccessful: ends.remove_failed_after.0,
+        transient: ends.remove_transient_after.or(succeeded),
+        ..Retention::default()
+    }
+}
+
+/// How ends are told by webhook.
+///
+/// # Errors
+/// When a secret is none. Which one is not said: it may be nearly right.
+pub(crate) fn webhooks(ends: &Ends) -> Result<Webhooks> {
+    let given = ends.webhook_secret.as_ref();
+    let given = given.map_or("", |given| given.0.as_str());
+    let texts = given.split(',').map(str::trim);
+    let secrets: std::result::Result<Vec<Secret>, BadSecret> = texts
+        .filter(|text| !text.is_empty())
+        .map(str::parse)
+        .collect();
+    let secrets = secrets.map_err(|error| {
+        let what = format!("--webhook-secret (DRUMLINE_WEBHOOK_SECRET): {error}");
+        Failure::new(Exit::Usage, what)
+    })?;
+    Ok(Webhooks {
+        secrets,
+        allow_private: ends.webhook_allow_private,
+        ..Webhooks::default()
+    })
+}

@@ -1,0 +1,175 @@
+//! Retention: Completed operations are removed when they are old enough.
+//!
+//! In small steps, oldest end first, with a pause behind each, so that a store
+//! with a million old operations answers everybody else as before. Each
+//! removal is an ordinary commit: one that still holds its chain, or is too
+//! new for what it was taken for, is refused and stays.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use drumline_backend::store::{self, Commit, Committed, Guard, Stamp};
+use drumline_protocol::transition::{At, EndClass};
+use drumline_protocol::{Event, Operation, OperationId, Partition, Timestamp, apply};
+use tokio::time::sleep;
+
+use super::Rhythm;
+use super::chore::{Chore, Look};
+use crate::manager::QueueManager;
+
+/// Operations of one partition and class that may stand in the way: they are
+/// read over in each look, and what is behind the last waits for them.
+const IN_THE_WAY: usize = 10_000;
+
+/// How long Completed operations are kept. `None` keeps them for ever; the
+/// store then grows with every operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Succeeded ones. Default 30 days.
+    pub succeeded: Option<Duration>,
+    /// Failed and Canceled ones. Default 90 days: somebody may still want to
+    /// know why.
+    pub unsuccessful: Option<Duration>,
+    /// Succeeded ones whose creator asked for no history
+    /// (`retainJobHistory: false`). Default as long as the other Succeeded
+    /// ones; zero removes them as soon as they have ended, and whoever wanted
+    /// to see the result must have been waiting.
+    pub transient: Option<Duration>,
+    /// Operations that are removed in one step. Default 32: a few milliseconds
+    /// of the store. They are read with their payloads.
+    pub step: usize,
+    /// The pause behind each step. Default 5 ms, so that others get their turn;
+    /// together with the step it bounds what one manager removes to some 5,000
+    /// in a second.
+    pub pause: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            succeeded: Some(30 * DAY),
+            unsuccessful: Some(90 * DAY),
+            transient: Some(30 * DAY),
+            step: 32,
+            pause: Duration::from_millis(5),
+        }
+    }
+}
+
+impl Retention {
+    const fn of(&self, class: EndClass) -> Option<Duration> {
+        match class {
+            EndClass::Succeeded => self.succeeded,
+            EndClass::Unsuccessful => self.unsuccessful,
+            EndClass::Transient => self.transient,
+        }
+    }
+}
+
+/// See the module's text.
+pub(super) struct Retain;
+
+impl Chore for Retain {
+    const NAME: &'static str = "retention";
+
+    fn rest(rhythm: &Rhythm) -> Duration {
+        rhythm.retention
+    }
+
+    async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
+        // One partition after the other: this is the one chore that is never
+        // in a hurry.
+        for partition in share {
+            for class in [
+                EndClass::Transient,
+                EndClass::Succeeded,
+                EndClass::Unsuccessful,
+            ] {
+                if let Some(keep) = manager.options().retention.of(class) {
+                    remove_old(manager, *partition, class, keep).await?;
+                }
+            }
+        }
+        Ok(Look::Clear)
+    }
+}
+
+/// Removes what ended longer ago than `keep`, step by step.
+async fn remove_old(
+    manager: &QueueManager,
+    partition: Partition,
+    class: EndClass,
+    keep: Duration,
+) -> store::Result<()> {
+    let Retention { step, pause, .. } = manager.options().retention;
+    let until = before(manager.store().now(), keep);
+    // Asked for again with each step, because they stay the oldest.
+    let mut in_the_way: HashSet<OperationId> = HashSet::new();
+    while in_the_way.len() < IN_THE_WAY {
+        let limit = step.saturating_add(in_the_way.len());
+        let mut old = manager
+            .store()
+            .ended(partition, class, until, limit)
+            .await?;
+        old.retain(|(id, _)| !in_the_way.contains(id));
+        if old.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = old.into_iter().map(|(id, _)| id).collect();
+        let removed = remove(manager, &ids).await?;
+        manager.metrics().removed(class, removed.len());
+        in_the_way.extend(ids.iter().filter(|id| !removed.contains(id)));
+        sleep(pause).await;
+    }
+    Ok(())
+}
+
+/// Removes operations, but for those that must stay; which have gone.
+async fn remove(
+    manager: &QueueManager,
+    ids: &[OperationId],
+) -> store::Result<HashSet<OperationId>> {
+    let found = manager.readable(ids).await?;
+    let mut commits = Vec::new();
+    for operation in found.into_iter().flatten() {
+        let at = At {
+            now: manager.store().now(),
+            commit: manager.ids().commit(),
+        };
+        if may_be_awaited(manager, &operation, at.now) {
+            continue;
+        }
+        if let Ok(transition) = apply(&operation.header, Event::Delete, at) {
+            manager.note_removal(&operation).await?;
+            let header = &operation.header;
+            commits.push(Commit::new(operation.id, header, &transition, Guard::Open));
+        }
+    }
+    let removing: Vec<_> = commits.iter().map(|commit| commit.id).collect();
+    let answers = manager.store().commit(commits).await?;
+    let gone = removing.into_iter().zip(answers);
+    Ok(gone
+        .filter(|(_, answer)| matches!(answer, Committed::Done(_) | Committed::Missing))
+        .map(|(id, _)| id)
+        .collect())
+}
+
+/// Whether its end may still have to be told: the notice is made from the
+/// operation.
+fn may_be_awaited(manager: &QueueManager, operation: &Operation, now: Timestamp) -> bool {
+    let webhooks = &manager.options().webhooks;
+    operation.header.rules.webhook
+        && operation
+            .header
+            .completed_on
+            .is_some_and(|end| now.since(end) < webhooks.longest())
+}
+
+/// The stamp of what ended so long before `now`.
+fn before(now: Timestamp, keep: Duration) -> Stamp {
+    let now = u128::try_from(now.as_millis()).unwrap_or(0) * 1000;
+    let until = now.saturating_sub(keep.as_micros());
+    Stamp(u64::try_from(until).unwrap_or(u64::MAX))
+}

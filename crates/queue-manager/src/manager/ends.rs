@@ -1,0 +1,433 @@
+//! The ends of operations, in their order, for those who watch.
+//!
+//! ```text
+//!  store ── ended_since ──▶ one task ──▶ ring of the latest ──▶ watcher, watcher, …
+//!    ▲                   (only while                               │
+//!    └──────────── ended_since, for who is behind the ring ────────┘
+//!                         somebody watches)
+//! ```
+//!
+//! A watcher holds a [`Place`] and asks what came behind it: nothing is sent
+//! to it, so one that reads slowly, or not at all, costs no memory and misses
+//! nothing. What the completions tell is only when to look; the store says
+//! what has ended.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use drumline_backend::store::{self, Stamp, Store};
+use drumline_protocol::{OperationId, Partition};
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Ends that are kept at hand: some seconds of a busy system, and 100 kB.
+const RING: usize = 4096;
+/// Ends that are read at once.
+const READ: usize = 1024;
+/// How often is looked without word of an end: bounds the delay where the
+/// word was lost, or the end was brought about by another process.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long further ends are waited for after the first: a burst costs one
+/// look at the store per so long.
+const GATHER: Duration = Duration::from_millis(25);
+/// The rest after the store was away.
+const REST: Duration = Duration::from_secs(1);
+/// What a fresh place lies back: clocks in milliseconds give the same stamp to
+/// everything within one.
+const MILLISECOND: u64 = 1000;
+
+/// A place in the order of the ends: what is behind it has not been told yet.
+/// As text it is `stamp-id`, or `stamp` alone behind all ends of that stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    stamp: Stamp,
+    id: Option<OperationId>,
+}
+
+/// A text that is not a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be the id of an event of this service")]
+pub struct InvalidPlace;
+
+impl Place {
+    const fn behind(stamp: Stamp) -> Self {
+        Self { stamp, id: None }
+    }
+
+    /// The place right behind one end.
+    #[must_use]
+    pub const fn of((stamp, id): (Stamp, OperationId)) -> Self {
+        Self {
+            stamp,
+            id: Some(id),
+        }
+    }
+
+    /// Whether an end lies behind it.
+    fn is_before(self, (stamp, id): (Stamp, OperationId)) -> bool {
+        stamp > self.stamp || (stamp == self.stamp && self.id.is_some_and(|told| id > told))
+    }
+
+    /// The stamp after which the store must be asked.
+    const fn asked_after(self) -> Stamp {
+        match self.id {
+            // Others may have ended in the same microsecond.
+            Some(_) => Stamp(self.stamp.0.saturating_sub(1)),
+            None => self.stamp,
+        }
+    }
+
+    /// The later of two places, of which this is the one that was told last.
+    fn moved_to(self, stamp: Stamp) -> Self {
+        if stamp > self.stamp {
+            Self::behind(stamp)
+        } else {
+            self
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(f, "{}-{id}", self.stamp.0),
+            None => write!(f, "{}", self.stamp.0),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = InvalidPlace;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (stamp, id) = match text.split_once('-') {
+            Some((stamp, id)) => (stamp, Some(id)),
+            None => (text, None),
+        };
+        // `+1` is a number to Rust, and no place that we gave.
+        if !stamp.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidPlace);
+        }
+        let stamp = stamp.parse().map_err(|_not| InvalidPlace)?;
+        let id = id.map(str::parse).transpose();
+        Ok(Self {
+            stamp: Stamp(stamp),
+            id: id.map_err(|_not| InvalidPlace)?,
+        })
+    }
+}
+
+/// Some ends in their order, and where to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) entries: Vec<(Stamp, OperationId)>,
+    pub(crate) place: Place,
+}
+
+/// The ends that one manager has seen; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ring: Mutex<Option<Ring>>,
+    watchers: AtomicUsize,
+    arrived: Notify,
+    /// Changes whenever the ring may have more.
+    looked: watch::Sender<()>,
+}
+
+/// All ends behind `from` up to `until`.
+#[derive(Debug)]
+struct Ring {
+    entries: VecDeque<(Stamp, OperationId)>,
+    from: Stamp,
+    until: Stamp,
+}
+
+/// One who watches. Gone when dropped.
+pub(crate) struct Watcher {
+    ends: Ends,
+    store: Arc<dyn Store>,
+    looked: watch::Receiver<()>,
+    place: Place,
+}
+
+impl Ends {
+    pub(crate) fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                ring: Mutex::default(),
+                watchers: AtomicUsize::new(0),
+                arrived: Notify::new(),
+                looked: watch::Sender::new(()),
+            }),
+        }
+    }
+
+    /// Watches from a place on; from now on where none is given.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub(crate) async fn watch(
+        &self,
+        store: Arc<dyn Store>,
+        place: Option<Place>,
+    ) -> store::Result<Watcher> {
+        let place = match place {
+            Some(place) => place,
+            None => Place::behind(now(store.as_ref()).await?),
+        };
+        self.shared.watchers.fetch_add(1, Ordering::Relaxed);
+        self.shared.arrived.notify_one();
+        Ok(Watcher {
+            ends: self.clone(),
+            looked: self.shared.looked.subscribe(),
+            store,
+            place,
+        })
+    }
+
+    /// Fills the ring while somebody watches, until `closing`.
+    pub(crate) async fn run(self, store: Arc<dyn Store>, closing: CancellationToken) {
+        closing.run_until_cancelled(self.fill(store.as_ref())).await;
+    }
+
+    async fn fill(&self, store: &dyn Store) {
+        let mut completions = store.completions();
+        loop {
+            if self.shared.watchers.load(Ordering::Relaxed) == 0 {
+                *self.lock() = None;
+                self.shared.arrived.notified().await;
+                completions = completions.resubscribe();
+                continue;
+            }
+            if let Err(error) = self.look(store).await {
+                tracing::debug!(%error, "ends are not seen");
+                *self.lock() = None;
+                sleep(REST).await;
+            }
+            self.shared.looked.send_replace(());
+            wait_for_word(&mut completions).await;
+        }
+    }
+
+    /// Reads what has ended since the last look.
+    async fn look(&self, store: &dyn Store) -> store::Result<()> {
+        let until = self.lock().as_ref().map(|ring| ring.until);
+        let Some(until) = until else {
+            let start = now(store).await?;
+            *self.lock() = Some(Ring {
+                entries: VecDeque::new(),
+                from: start,
+                until: start,
+            });
+            return Ok(());
+        };
+        let (entries, until) = read(store, until).await?;
+        if let Some(ring) = self.lock().as_mut() {
+            ring.extend(entries, until);
+        }
+        Ok(())
+    }
+
+    /// What the ring knows behind a place; `None`: it begins later.
+    fn at_hand(&self, place: Place, limit: usize) -> Option<Ended> {
+        self.lock().as_ref()?.after(place, limit)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Ring>> {
+        self.shared
+            .ring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ring {
+    fn extend(&mut self, entries: Vec<(Stamp, OperationId)>, until: Stamp) {
+        self.entries.extend(entries);
+        while self.entries.len() > RING {
+            // All ends of a stamp are kept, or none.
+            if let Some((stamp, _)) = self.entries.pop_front() {
+                self.from = stamp;
+            }
+        }
+        self.until = self.until.max(until);
+    }
+
+    fn after(&self, place: Place, limit: usize) -> Option<Ended> {
+        if place.asked_after() < self.from {
+            return None;
+        }
+        let start = self.entries.partition_point(|end| !place.is_before(*end));
+        let found: Vec<_> = self.entries.range(start..).copied().collect();
+        Some(cut(place, found, self.until, limit))
+    }
+}
+
+impl Watcher {
+    /// Where it is: everything before this place has been told.
+    pub(crate) const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The next ends, at most `limit`, in their order; none where nothing has
+    /// ended for about a second. They are given out again until
+    /// [`Self::go_on`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the store is away: ask again, after a rest.
+    pub(crate) async fn next(&mut self, limit: usize) -> store::Result<Ended> {
+        self.looked.mark_unchanged();
+        let ended = match self.ends.at_hand(self.place, limit) {
+            Some(ended) => ended,
+            None => {
+                let (entries, until) = read(self.store.as_ref(), self.place.asked_after()).await?;
+                let behind = entries.into_iter().filter(|end| self.place.is_before(*end));
+                cut(self.place, behind.collect(), until, limit)
+            }
+        };
+        if ended.entries.is_empty() {
+            // An error: the manager has gone, and nobody looks any more.
+            drop(timeout(LOOK, self.looked.changed()).await);
+        }
+        Ok(ended)
+    }
+
+    /// Everything up to this place has been told.
+    pub(crate) const fn go_on(&mut self, place: Place) {
+        self.place = place;
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.ends.shared.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The first of some ends, and the place behind them.
+fn cut(place: Place, mut entries: Vec<(Stamp, OperationId)>, until: Stamp, limit: usize) -> Ended {
+    let place = if entries.len() > limit {
+        entries.truncate(limit);
+        entries.last().copied().map_or(place, Place::of)
+    } else {
+        place.moved_to(until)
+    };
+    Ended { entries, place }
+}
+
+/// What ended behind a stamp, up to another; in order, also where the stamps
+/// are the same.
+async fn read(
+    store: &dyn Store,
+    after: Stamp,
+) -> store::Result<(Vec<(Stamp, OperationId)>, Stamp)> {
+    let store::Ended { mut entries, until } = store.ended_since(after, READ).await?;
+    entries.sort_unstable();
+    Ok((entries, until))
+}
+
+/// The place of now, by the store's own clock.
+async fn now(store: &dyn Store) -> store::Result<Stamp> {
+    let Stamp(now) = store.stamp(Partition::new(0)).await?;
+    Ok(Stamp(now.saturating_sub(MILLISECOND)))
+}
+
+/// Waits until something may have ended.
+async fn wait_for_word(completions: &mut broadcast::Receiver<OperationId>) {
+    match timeout(LOOK, completions.recv()).await {
+        // Which ones, the store will say.
+        Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => sleep(GATHER).await,
+        Ok(Err(broadcast::error::RecvError::Closed)) => sleep(LOOK).await,
+        Err(_elapsed) => {}
+    }
+    *completions = completions.resubscribe();
+}
+
+#[cfg(test)]
+mod tests {
+    use drumline_protocol::Timestamp;
+
+    use super::*;
+
+    fn end(stamp: u64, number: u8) -> (Stamp, OperationId) {
+        let id = OperationId::new(Timestamp::from_millis(1), Partition::new(0), [number; 16]);
+        (Stamp(stamp), id)
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        for place in [Place::behind(Stamp(17)), Place::of(end(18, 3))] {
+            assert_eq!(place.to_string().parse(), Ok(place));
+        }
+        let id = end(1, 1).1;
+        for bad in [
+            "",
+            "-",
+            "x",
+            "+1",
+            "-1",
+            "1-",
+            "1-2",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(bad.parse::<Place>(), Err(InvalidPlace), "{bad}");
+        }
+        assert!(format!("1-{id}-").parse::<Place>().is_err());
+    }
+
+    #[test]
+    fn ends_of_one_stamp_are_told_once_wherever_the_cut_falls() {
+        let all = [end(5, 1), end(5, 2), end(5, 3), end(6, 1)];
+        let mut ring = Ring {
+            entries: VecDeque::new(),
+            from: Stamp(4),
+            until: Stamp(4),
+        };
+        ring.extend(all.to_vec(), Stamp(9));
+        let mut place = Place::behind(Stamp(4));
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let ended = ring.after(place, 1).unwrap();
+            told.extend(ended.entries);
+            place = ended.place;
+        }
+        assert_eq!(told, all);
+        assert_eq!(ring.after(place, 1).unwrap().entries, []);
+        assert_eq!(place, Place::behind(Stamp(9)));
+    }
+
+    #[test]
+    fn who_is_behind_the_ring_is_sent_to_the_store() {
+        let mut ring = Ring {
+            entries: VecDeque::new(),
+            from: Stamp(0),
+            until: Stamp(0),
+        };
+        let many = (1..=RING as u64 + 10).map(|stamp| end(stamp, 1)).collect();
+        ring.extend(many, Stamp(RING as u64 + 10));
+        assert!(ring.after(Place::behind(Stamp(9)), 1).is_none());
+        let first = ring.after(Place::behind(Stamp(10)), 1).unwrap();
+        assert_eq!(first.entries, [end(11, 1)]);
+    }
+
+    #[test]
+    fn a_place_in_the_future_stays_there() {
+        let ring = Ring {
+            entries: VecDeque::new(),
+            from: Stamp(0),
+            until: Stamp(5),
+        };
+        let place = Place::behind(Stamp(100));
+        assert_eq!(ring.after(place, 1).unwrap().place, place);
+    }
+}

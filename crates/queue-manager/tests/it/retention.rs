@@ -1,0 +1,275 @@
+//! Completed operations are removed when they are old enough, in small steps.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use drumline_backend::store::{Commit, Committed, Created, Guard};
+use drumline_backend::{Backend, Ids, MemberId};
+use drumline_protocol::transition::At;
+use drumline_protocol::{ErrorCode, Event, Fault, OperationId, apply};
+use drumline_queue_manager::maintenance::Retention;
+use drumline_queue_manager::{Maintenance, Options, QueueManager};
+use serde_json::json;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::support::client::Client;
+use crate::support::faulty::faulty;
+use crate::support::worker::Worker;
+use crate::support::{backend, until};
+
+fn manager_with(backend: &Backend, retention: Retention) -> QueueManager {
+    let options = Options {
+        retention,
+        ..Options::default()
+    };
+    QueueManager::new(backend.clone(), Ids::random(), options)
+}
+
+fn seconds(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds))
+}
+
+async fn is_there(client: &Client, id: OperationId) -> bool {
+    let answer = client.get(&format!("/v1/operations/{id}")).await;
+    answer.status == StatusCode::OK
+}
+
+async fn fail(worker: &Worker, id: OperationId) {
+    let fence = worker.claim(id).await;
+    let fault = Fault::new(ErrorCode::HANDLER_FAILED, "", "");
+    worker.say(id, fence, Event::Fail(fault)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_end_has_its_time() {
+    let backend = backend();
+    let retention = Retention {
+        succeeded: seconds(30),
+        unsuccessful: seconds(90),
+        transient: Some(Duration::ZERO),
+        ..Retention::default()
+    };
+    let manager = manager_with(&backend, retention);
+    let maintenance = Maintenance::start(&manager);
+    let client = Client::of(&manager);
+    let worker = Worker::new(&backend);
+    let create = async |body| client.create(&body).await;
+    let succeeded = create(json!({"messageName": "a"})).await;
+    let failed = create(json!({"messageName": "a", "retainJobHistory": false})).await;
+    let canceled = create(json!({"messageName": "a"})).await;
+    let transient = create(json!({"messageName": "a", "retainJobHistory": false})).await;
+    let waiting = create(json!({"messageName": "a"})).await;
+    let began = Instant::now();
+    worker.run(succeeded).await;
+    worker.run(transient).await;
+    fail(&worker, failed).await;
+    client
+        .post(&format!("/v1/operations/{canceled}/cancel"), &json!({}))
+        .await;
+
+    let mut gone_after = BTreeMap::new();
+    for (name, id) in [
+        ("transient", transient),
+        ("succeeded", succeeded),
+        ("failed", failed),
+        ("canceled", canceled),
+    ] {
+        until("removed", async || !is_there(&client, id).await).await;
+        gone_after.insert(name, began.elapsed().as_secs());
+    }
+    assert!(gone_after["transient"] < 10, "{gone_after:?}");
+    assert!(
+        (30..40).contains(&gone_after["succeeded"]),
+        "{gone_after:?}"
+    );
+    assert!((90..100).contains(&gone_after["failed"]), "{gone_after:?}");
+    assert!(
+        (90..100).contains(&gone_after["canceled"]),
+        "{gone_after:?}"
+    );
+    assert!(is_there(&client, waiting).await, "it has not ended");
+
+    let text = manager.metrics().text();
+    for line in [
+        r#"drumline_retention_removed_total{class="transient"} 1"#,
+        r#"drumline_retention_removed_total{class="succeeded"} 1"#,
+        r#"drumline_retention_removed_total{class="unsuccessful"} 2"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    maintenance.stop().await;
+    manager.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn never_keeps() {
+    let backend = backend();
+    let retention = Retention {
+        succeeded: None,
+        unsuccessful: None,
+        transient: None,
+        ..Retention::default()
+    };
+    let manager = manager_with(&backend, retention);
+    let maintenance = Maintenance::start(&manager);
+    let client = Client::of(&manager);
+    let id = client.create(&json!({"messageName": "a"})).await;
+    Worker::new(&backend).run(id).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(is_there(&client, id).await);
+    maintenance.stop().await;
+    manager.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_stay_does_not_keep_the_others() {
+    let backend = backend();
+    let retention = Retention {
+        unsuccessful: seconds(60),
+        // Fewer than those that are in the way.
+        step: 2,
+        ..Retention::default()
+    };
+    let manager = manager_with(&backend, retention);
+    let client = Client::of(&manager);
+    let worker = Worker::new(&backend);
+    let mut holding = Vec::new();
+    let mut others = Vec::new();
+    // The holding ones are the older ones of every partition.
+    for number in 0..40 {
+        let token = format!("t{number}");
+        let body = json!({"messageName": "a", "dependencyToken": token, "tokenPolicy": "hold"});
+        let id = client.create(&body).await;
+        fail(&worker, id).await;
+        holding.push(id);
+    }
+    for number in 0..40 {
+        let token = format!("t{}", number + 100);
+        let body = json!({"messageName": "a", "dependencyToken": token});
+        let id = client.create(&body).await;
+        fail(&worker, id).await;
+        others.push(id);
+    }
+    let maintenance = Maintenance::start(&manager);
+    for id in others {
+        until("removed", async || !is_there(&client, id).await).await;
+    }
+    for id in &holding {
+        assert!(is_there(&client, *id).await, "its chain waits for a person");
+    }
+    // Once somebody has let the chain go on, they go too.
+    for id in &holding {
+        let path = format!("/v1/operations/{id}/resume");
+        let answer = client.post(&path, &json!({})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    }
+    for id in holding {
+        until("removed", async || !is_there(&client, id).await).await;
+    }
+    maintenance.stop().await;
+    manager.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_are_removed_in_small_steps_while_others_are_served() {
+    const MANY: usize = 10_000;
+    let (backend, faults) = faulty(&backend());
+    let retention = Retention {
+        succeeded: seconds(60),
+        ..Retention::default()
+    };
+    let manager = manager_with(&backend, retention.clone());
+    let client = Client::of(&manager);
+    let worker = Worker::new(&backend);
+    let template = client.create(&json!({"messageName": "a"})).await;
+    end_many(&backend, template, MANY).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+
+    faults.largest_commit.store(0, Ordering::Relaxed);
+    let maintenance = Maintenance::start(&manager);
+    let left = async || {
+        backend
+            .store
+            .counts()
+            .await
+            .expect("the store is there")
+            .completed
+    };
+    let mut served = 0;
+    let mut most_at_once = 0;
+    let mut before = left().await;
+    assert_eq!(before, MANY as u64);
+    while before > served {
+        let id = client.create(&json!({"messageName": "b"})).await;
+        worker.run(id).await;
+        served += 1;
+        // In paused time every await here lets retention take a step, no more.
+        tokio::time::sleep(retention.pause).await;
+        let now = left().await;
+        most_at_once = most_at_once.max((before + 1).saturating_sub(now));
+        before = now;
+        assert!(served < MANY as u64, "{now} are left");
+    }
+    assert!(served >= (MANY / retention.step) as u64, "{served}");
+    let largest = faults.largest_commit.load(Ordering::Relaxed);
+    assert!(largest <= retention.step, "{largest}");
+    assert!(most_at_once <= 2 * retention.step as u64, "{most_at_once}");
+    // Nothing is left of them but what was served meanwhile.
+    let page = client
+        .get("/v1/operations?messageName=a&state=Completed")
+        .await;
+    assert_eq!(page.names().len(), 0);
+    maintenance.stop().await;
+    manager.close().await;
+}
+
+/// Creates operations like another one and lets them succeed, without all the
+/// ways in between.
+async fn end_many(backend: &Backend, template: OperationId, count: usize) {
+    let ids = Ids::random();
+    let store = backend.store.as_ref();
+    let template = crate::support::stored(backend, template).await;
+    let partitions = store.partitions();
+    let mut left = count;
+    while left > 0 {
+        let chunk = left.min(500);
+        left -= chunk;
+        let new: Vec<_> = (0..chunk)
+            .map(|number| {
+                let partition = partitions.of_hash(number as u64);
+                drumline_backend::store::NewOperation {
+                    id: ids.operation(store.now(), partition),
+                    header: template.header.clone(),
+                    body: template.body.clone(),
+                }
+            })
+            .collect();
+        let created = store.create(new.clone()).await.expect("the store is there");
+        assert!(created.iter().all(|one| matches!(one, Created::New { .. })));
+        let mut headers: Vec<_> = new.into_iter().map(|new| (new.id, new.header)).collect();
+        let claim = Event::Claim {
+            host: "test".to_owned(),
+        };
+        let taking = Guard::Taking {
+            owner: MemberId(Uuid::from_u128(7)),
+            lease: Duration::from_secs(10),
+        };
+        for (event, guard) in [(claim, taking), (Event::Succeed, Guard::Open)] {
+            let mut commits = Vec::new();
+            for (id, header) in &mut headers {
+                let at = At {
+                    now: store.now(),
+                    commit: ids.commit(),
+                };
+                let transition = apply(header, event.clone(), at).expect("a legal step");
+                commits.push(Commit::new(*id, header, &transition, guard));
+                *header = transition.header;
+            }
+            let done = store.commit(commits).await.expect("the store is there");
+            assert!(done.iter().all(|one| matches!(one, Committed::Done(_))));
+        }
+    }
+}
