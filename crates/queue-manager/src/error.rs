@@ -1,8 +1,13 @@
 //! What can go wrong with a request, one variant for each thing that a caller
 //! would do differently about it. The translation to HTTP is in `http::problem`.
 
+use std::fmt;
+use std::time::Duration;
+
+use drumline_backend::limiter::{Limit, Limits};
 use drumline_backend::{broker, store};
 use drumline_protocol::{ErrorCode, Refused};
+use humantime::format_duration;
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,36 @@ pub enum Error {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for a request with other content")]
     KeyReused,
+    /// The operation of the idempotency key has been removed.
+    #[error(
+        "the operation of this idempotency key, {id}, has been removed; it is not created again"
+    )]
+    KeySpent {
+        /// Which one it was.
+        id: String,
+    },
+    /// More requests in one than the deployment allows; none was executed.
+    #[error("{found} requests in one, {max} are allowed")]
+    BatchTooLarge {
+        /// How many there are.
+        found: usize,
+        /// How many may be.
+        max: usize,
+    },
+    /// A request, or what it asks for, has too many bytes.
+    #[error("more than {limit} bytes")]
+    TooLarge {
+        /// How many may be.
+        limit: usize,
+    },
+    /// One request of a transaction failed, and with it the whole.
+    #[error("request {index} of the transaction: {source}; nothing was done")]
+    InTransaction {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// Operations create operations without end.
     #[error("the operation would be {depth} levels deep, {limit} are allowed")]
     TooDeep {
@@ -36,6 +71,9 @@ pub enum Error {
         /// What is allowed.
         limit: u32,
     },
+    /// It takes too long to look at everything that there is.
+    #[error("the search took too long; ask with RetrieveMultiple, page by page")]
+    SearchTooLong,
     /// The store cannot be reached, or cannot answer. What was asked for may
     /// have been done; asking again is safe, creating again with the same
     /// idempotency key is.
@@ -44,6 +82,16 @@ pub enum Error {
     /// The broker takes no messages: nothing was created.
     #[error(transparent)]
     Broker(#[from] broker::Error),
+    /// The organization has as many batches executed at the same time as it
+    /// may; none of this one's requests was executed.
+    #[error("the organization has {limit} batches executed now, which is all it may")]
+    Busy {
+        /// How many it may.
+        limit: u32,
+    },
+    /// The caller has used up what it may use: it is to come back later.
+    #[error(transparent)]
+    Protected(#[from] Protected),
     /// This process is about to end: ask another.
     #[error("this queue manager is shutting down")]
     Stopping,
@@ -52,8 +100,94 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// The number by which users know it.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(invalid) => invalid.code,
+            Self::Syntax { .. } => ErrorCode::BAD_JSON,
+            Self::NotFound { .. } => ErrorCode::NOT_FOUND,
+            Self::Refused(refused) => refused.code,
+            Self::KeyReused | Self::KeySpent { .. } => ErrorCode::KEY_REUSED,
+            Self::BatchTooLarge { .. } => ErrorCode::INVALID_ARGUMENT,
+            Self::TooLarge { .. } => ErrorCode::TOO_LARGE,
+            Self::InTransaction { source, .. } => source.code(),
+            Self::Protected(protected) => protected.code(),
+            Self::TooDeep { .. } => ErrorCode::INFINITE_LOOP,
+            Self::Store(store::Error::Unavailable { .. })
+            | Self::Broker(
+                broker::Error::Unavailable { .. }
+                | broker::Error::Blocked { .. }
+                | broker::Error::Unroutable { .. }
+                | broker::Error::Refused,
+            )
+            | Self::SearchTooLong
+            | Self::Busy { .. }
+            | Self::Stopping => ErrorCode::SERVER_BUSY,
+            Self::Store(store::Error::Corrupt(_) | store::Error::Unfit(_))
+            | Self::Broker(broker::Error::Encode(_))
+            | Self::Internal(_) => ErrorCode::INTERNAL,
+        }
+    }
+}
+
 /// This crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A request that is refused so that the service has time for others, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protected {
+    /// Which limit was reached.
+    pub limit: Limit,
+    /// The limits.
+    pub limits: Limits,
+    /// When there will be room again, as far as is known.
+    pub retry_after: Duration,
+}
+
+impl Protected {
+    /// The code that users know.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self.limit {
+            Limit::Requests => ErrorCode::TOO_MANY_REQUESTS,
+            Limit::Execution => ErrorCode::TOO_MUCH_TIME,
+            Limit::Concurrent => ErrorCode::TOO_MANY_AT_ONCE,
+        }
+    }
+}
+
+impl std::error::Error for Protected {}
+
+impl fmt::Display for Protected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limits {
+            concurrent,
+            requests,
+            execution,
+            window,
+            lease: _,
+        } = self.limits;
+        let window = format_duration(window);
+        match self.limit {
+            Limit::Requests => write!(f, "a caller may send {requests} requests within {window}"),
+            Limit::Execution => {
+                let execution = format_duration(execution);
+                write!(
+                    f,
+                    "a caller may use {execution} of execution within {window}"
+                )
+            }
+            Limit::Concurrent => {
+                write!(
+                    f,
+                    "a caller may have {concurrent} requests at the same time"
+                )
+            }
+        }
+    }
+}
 
 /// A request that breaks rules, with every attribute that does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,19 +5,22 @@
 //! addresses stand in one table, [`router`], and in `/openapi.json`, which is
 //! made from the handlers' own descriptions.
 //!
-//! Callers are not told apart yet: everybody is [`Caller::default`].
-//!
-//! [`Caller::default`]: crate::manager::Caller
+//! Callers say who they are, and are believed (`caller`); those who ask for too
+//! much are told when to come back (`protect`).
 
 mod address;
 mod body;
+mod bulk;
+mod caller;
 mod events;
+mod execute;
 mod fleet;
 mod health;
 mod openapi;
 mod operations;
 mod pages;
 mod problem;
+mod protect;
 mod query;
 mod server;
 mod trace;
@@ -30,7 +33,9 @@ use axum::routing::{get, post};
 
 use crate::manager::QueueManager;
 
+pub(crate) use execute::Repeatable;
 pub use openapi::openapi_json;
+pub(crate) use problem::Problem;
 pub use server::Server;
 
 /// Every address, over one manager.
@@ -46,13 +51,21 @@ pub fn router(manager: QueueManager) -> Router {
                 .patch(operations::update)
                 .delete(operations::delete),
         )
+        .route("/v1/operations/cancel", post(bulk::cancel))
+        .route("/v1/operations/pause", post(bulk::pause))
+        .route("/v1/operations/resume", post(bulk::resume))
+        .route("/v1/operations/postpone", post(bulk::postpone))
+        .route("/v1/operations/delete", post(bulk::delete))
         .route("/v1/operations/{id}/cancel", post(operations::cancel))
         .route("/v1/operations/{id}/pause", post(operations::pause))
         .route("/v1/operations/{id}/resume", post(operations::resume))
         .route("/v1/operations/{id}/postpone", post(operations::postpone))
-        .route("/v1/events", get(events::events))
+        .route("/v1/execute", post(execute::execute))
         .route("/v1/workers", get(fleet::workers))
         .route("/v1/queues", get(fleet::queues))
+        .layer(from_fn_with_state(manager.clone(), protect::protected))
+        // Not protected: it never ends, and is work for nobody meanwhile.
+        .route("/v1/events", get(events::events))
         .layer(from_fn_with_state(manager.clone(), trace::traced));
     Router::new()
         .merge(api)

@@ -6,7 +6,7 @@
 //!         ├── QueueManager ───────┤
 //!  (…) ───┘        ▲              └── dispatcher ── broker (delivers)
 //!                  │
-//!             Maintenance: relay · due · leases · reconcile
+//!             Maintenance: relay · due · leases · reconcile · notices · retention
 //! ```
 //!
 //! [`QueueManager`] is the service without any protocol: what a request must
@@ -19,6 +19,7 @@
 //! | span | kind | one per |
 //! |---|---|---|
 //! | `{method} {route}` | server | request, but for probes and metrics |
+//! | `process requests` | consumer | request that came over AMQP, above the one of HTTP |
 //! | `create {queue}` | producer | create; its context goes into the record |
 //! | `send {queue}` | client | publish of a new operation, under its create |
 //!
@@ -28,14 +29,18 @@
 
 pub mod error;
 pub mod http;
+pub mod intake;
 pub mod maintenance;
 pub mod manager;
 pub mod metrics;
 pub mod options;
+pub mod recurrence;
 pub mod request;
+pub mod webhook;
 
 pub use error::{Error, Result};
 pub use http::Server;
+pub use intake::Reception;
 pub use maintenance::Maintenance;
 pub use manager::{Caller, QueueManager};
 pub use options::Options;

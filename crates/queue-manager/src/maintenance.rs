@@ -4,7 +4,9 @@
 //! members ── which partitions are mine ──┬─ relay      dispatch set → broker
 //!                                        ├─ due        Suspended → Ready
 //!                                        ├─ leases     lost workers' operations
-//!                                        └─ reconcile  what the broker has lost
+//!                                        ├─ reconcile  what the broker has lost
+//!                                        ├─ notices    ends, told by webhook
+//!                                        └─ retention  what ended long ago
 //! ```
 //!
 //! Any number of managers do it side by side. Each partition falls to one of
@@ -19,16 +21,21 @@ mod chore;
 mod due;
 mod leases;
 mod members;
+mod notices;
 mod reconcile;
 mod relay;
+mod retention;
 
 use std::time::Duration;
 
+use drumline_backend::broker::UNDECIDED_MAX;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::manager::QueueManager;
+
+pub use retention::Retention;
 
 /// When maintenance looks at what. Shorter is quicker and busier: each look
 /// is one round trip per partition, the partitions of a look at once.
@@ -51,13 +58,19 @@ pub struct Rhythm {
     /// Default 10 s.
     pub reconcile_grace: Duration,
     /// How long after a marker has come back the deliveries before it may
-    /// still be in a worker's hands. Default 3 s; workers do not hold an
-    /// undecided delivery for longer than about two.
+    /// still be in a worker's hands. Default 3 s: half a second more than
+    /// workers keep an undecided delivery ([`UNDECIDED_MAX`]), for the claim
+    /// that a free slot has just begun. Shorter ones publish twice.
     pub reconcile_settle: Duration,
     /// After which time a marker that has not come back is looked for, and
     /// sent once more where it may be lost; the time doubles with each. Default
     /// 15 s.
     pub marker_patience: Duration,
+    /// Between looks for ends that are to be told by webhook. Default 500 ms,
+    /// which a webhook is late at most on an idle system.
+    pub notices: Duration,
+    /// Between looks for operations that ended long ago. Default 5 s.
+    pub retention: Duration,
     /// Operations of one partition in one batch. Default 256.
     pub batch: usize,
 }
@@ -71,8 +84,10 @@ impl Default for Rhythm {
             leases: Duration::from_millis(500),
             reconcile: Duration::from_secs(5),
             reconcile_grace: Duration::from_secs(10),
-            reconcile_settle: Duration::from_secs(3),
+            reconcile_settle: UNDECIDED_MAX + Duration::from_millis(500),
             marker_patience: Duration::from_secs(15),
+            notices: Duration::from_millis(500),
+            retention: Duration::from_secs(5),
             batch: 256,
         }
     }
@@ -103,6 +118,10 @@ impl Maintenance {
         chores.start(due::Due);
         chores.start(leases::Leases::default());
         chores.start(reconcile::Reconcile::default());
+        chores.start(retention::Retain);
+        if let Some(notices) = notices::Notices::new(&manager.options().webhooks) {
+            chores.start(notices);
+        }
         Self { tasks, stop }
     }
 

@@ -7,17 +7,22 @@
 //! keeps anything between requests but caches of what the store knows.
 
 mod act;
+mod admission;
+mod bulk;
 mod create;
+mod ends;
+mod execute;
 mod explain;
 mod idempotency;
 mod outlet;
 mod partitions;
 mod read;
+pub(crate) mod series;
 mod waiters;
 
 use std::sync::Arc;
 
-use drumline_backend::store::Store;
+use drumline_backend::store::{self, Store};
 use drumline_backend::{Backend, Ids, MemberId};
 use drumline_protocol::{Organization, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -26,13 +31,26 @@ use tokio_util::task::TaskTracker;
 use crate::metrics::Metrics;
 use crate::options::Options;
 
+pub use admission::{Admission, Pass, Protection, Stay};
+pub use bulk::{Bulk, BulkAct, BulkAnswer, BulkRefusal};
 pub use create::Creation;
+pub use ends::{InvalidPlace, Place};
+pub use execute::{Answer, Fault, ItemAnswer};
 pub use explain::WaitingFor;
 pub use read::{Listing, Query};
 
+pub(crate) use bulk::SHARE as BULK_SHARE;
+pub(crate) use create::stored_as;
+pub(crate) use ends::{Ended, Watcher};
+
+use admission::{Attendance, Patience};
+use ends::Ends;
 use outlet::Outlet;
 use partitions::Partitions;
 use waiters::Waiters;
+
+/// The owner of what belongs to nobody.
+const ANONYMOUS: &str = "anonymous";
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +66,16 @@ impl Default for Caller {
     fn default() -> Self {
         Self {
             organization: Organization::default(),
-            owner: "anonymous".to_owned(),
+            owner: ANONYMOUS.to_owned(),
         }
+    }
+}
+
+impl Caller {
+    /// Whether nobody has said who it is.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.owner == ANONYMOUS
     }
 }
 
@@ -69,6 +95,9 @@ struct Shared {
     outlet: Outlet,
     partitions: Partitions,
     waiters: Waiters,
+    ends: Ends,
+    attendance: Attendance,
+    patience: Patience,
     metrics: Metrics,
     tasks: TaskTracker,
     /// Cancelled by [`QueueManager::close`].
@@ -91,6 +120,13 @@ impl QueueManager {
                 .clone()
                 .run(backend.store.completions(), closing.clone()),
         );
+        let ends = Ends::new();
+        let store = Arc::clone(&backend.store);
+        tasks.spawn(ends.clone().run(store, closing.clone()));
+        let attendance = Attendance::default();
+        let limiter = Arc::clone(&backend.limiter);
+        let lease = options.admission.lease;
+        tasks.spawn(attendance.clone().run(limiter, lease, closing.clone()));
         let shared = Shared {
             outlet: Outlet::start(&backend, &tasks),
             member: ids.member(),
@@ -102,6 +138,9 @@ impl QueueManager {
             options,
             partitions,
             waiters,
+            ends,
+            attendance,
+            patience: Patience::new(),
             tasks,
             closing,
         };
@@ -155,6 +194,15 @@ impl QueueManager {
         self.shared.outlet.close();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+    }
+
+    /// Watches operations end, from a place on; from now on where none is given.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub(crate) async fn watch_ends(&self, place: Option<Place>) -> store::Result<Watcher> {
+        let store = Arc::clone(&self.shared.backend.store);
+        self.shared.ends.watch(store, place).await
     }
 
     /// Resolves when [`Self::drain`] is called. Cancel-safe.

@@ -3,6 +3,8 @@
 //! Counters live here and are read by `/metrics`; what is a state of the store
 //! (operations by state, members) is asked for when somebody looks.
 
+use drumline_backend::limiter::Limit;
+use drumline_protocol::transition::EndClass;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -29,10 +31,20 @@ pub struct Metrics {
     request_seconds: Family<Route, Histogram, fn() -> Histogram>,
     pub(crate) relayed: Counter,
     pub(crate) woken: Counter,
+    pub(crate) occurrences: Counter,
+    pub(crate) occurrences_skipped: Counter,
     pub(crate) taken_over: Counter,
     pub(crate) markers: Counter,
     pub(crate) reoffered: Counter,
     pub(crate) unreadable: Counter,
+    removed: Family<Ended, Counter>,
+    told: Family<Told, Counter>,
+    pub(crate) batches_refused: Counter,
+    pub(crate) unprotected: Counter,
+    pub(crate) intake_received: Counter,
+    intake_answered: Family<Status, Counter>,
+    intake_quarantined: Family<Code, Counter>,
+    protected: Family<Reached, Counter>,
     failures: Family<Chore, Counter>,
     operations: Family<InState, Gauge>,
     undispatched: Gauge,
@@ -58,8 +70,33 @@ struct Route {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reached {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Status {
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Chore {
     chore: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Told {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,6 +160,16 @@ impl Default for Metrics {
                 "operations made Ready because their time had come",
                 Counter::default(),
             ),
+            occurrences: names.add(
+                "occurrences_created",
+                "occurrences of series created because their time had come",
+                Counter::default(),
+            ),
+            occurrences_skipped: names.add(
+                "occurrences_skipped",
+                "times of series passed over because the occurrence before was not Completed",
+                Counter::default(),
+            ),
             taken_over: names.add(
                 "leases_expired",
                 "operations taken from workers that were lost",
@@ -138,6 +185,46 @@ impl Default for Metrics {
                 "maintenance_unreadable",
                 "looks at records that this release cannot read; none of them is looked after",
                 Counter::default(),
+            ),
+            removed: names.add(
+                "retention_removed",
+                "operations removed because they had ended long ago, by how",
+                Family::default(),
+            ),
+            told: names.add(
+                "webhook_tries",
+                "tries to tell an operation's end by webhook, by what became of them",
+                Family::default(),
+            ),
+            batches_refused: names.add(
+                "batches_refused",
+                "batches refused because their organization had as many executed as it may",
+                Counter::default(),
+            ),
+            unprotected: names.add(
+                "requests_unprotected",
+                "requests that came in uncounted because the limiter was away",
+                Counter::default(),
+            ),
+            protected: names.add(
+                "requests_refused",
+                "requests refused because their caller had reached a limit",
+                Family::default(),
+            ),
+            intake_received: names.add(
+                "intake_received",
+                "requests received over AMQP, those that came again too",
+                Counter::default(),
+            ),
+            intake_answered: names.add(
+                "intake_answered",
+                "answers sent to producers, by the status that HTTP would have had",
+                Family::default(),
+            ),
+            intake_quarantined: names.add(
+                "intake_quarantined",
+                "requests put into the quarantine, by the code of the reason",
+                Family::default(),
             ),
             failures: names.add(
                 "maintenance_failures",
@@ -185,6 +272,38 @@ impl Metrics {
             route: route.to_owned(),
         };
         self.request_seconds.get_or_create(&route).observe(seconds);
+    }
+
+    /// Retention has removed operations.
+    pub(crate) fn removed(&self, class: EndClass, count: usize) {
+        let class = class.name();
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.removed.get_or_create(&Ended { class }).inc_by(count);
+    }
+
+    /// A webhook was tried.
+    pub(crate) fn told(&self, outcome: &'static str) {
+        self.told.get_or_create(&Told { outcome }).inc();
+    }
+
+    /// A caller had reached a limit.
+    pub(crate) fn protected(&self, limit: Limit) {
+        let limit = match limit {
+            Limit::Requests => "requests",
+            Limit::Execution => "execution",
+            Limit::Concurrent => "concurrent",
+        };
+        self.protected.get_or_create(&Reached { limit }).inc();
+    }
+
+    /// A producer was answered.
+    pub(crate) fn intake_answered(&self, status: u16) {
+        self.intake_answered.get_or_create(&Status { status }).inc();
+    }
+
+    /// A request was put into the quarantine.
+    pub(crate) fn quarantined(&self, code: String) {
+        self.intake_quarantined.get_or_create(&Code { code }).inc();
     }
 
     /// A round of maintenance met the store or the broker away.

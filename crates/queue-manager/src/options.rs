@@ -1,11 +1,14 @@
 //! How a queue manager behaves. Every field has a default that suits one
 //! machine as well as a fleet.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use drumline_protocol::limits;
+use drumline_protocol::{TokenPolicy, limits};
 
-use crate::maintenance::Rhythm;
+use crate::maintenance::{Retention, Rhythm};
+use crate::manager::Admission;
+use crate::webhook::Webhooks;
 
 /// The options of a queue manager.
 #[derive(Clone, Debug)]
@@ -18,11 +21,37 @@ pub struct Options {
     /// the way tend to give up after a minute. Default 60 s.
     pub longest_wait: Duration,
     /// How long an idempotency key is remembered. Clients that retry for a day
-    /// are safe with the default of 26 h; longer costs the store some 60 bytes
+    /// are safe with the default of two; longer costs the store some 60 bytes
     /// per key and hour.
     pub remember_keys: Duration,
+    /// How many requests one `ExecuteMultiple` or `ExecuteTransaction` may
+    /// hold. Default 1000. Larger ones keep a connection, and a transaction
+    /// the store, for longer.
+    pub max_batch_size: NonZeroUsize,
+    /// Names of the requests that `ExecuteAsync` takes; `*`: any. Default
+    /// `ImportSolution`.
+    pub async_requests: Vec<String>,
+    /// How much organizations and callers may ask for at a time.
+    pub admission: Admission,
+    /// What becomes of a chain when its head fails or is cancelled, for
+    /// operations that do not say so themselves. Default: it goes on, as in the
+    /// Dynamics service. To hold it asks for a person each time.
+    pub token_policy: TokenPolicy,
     /// When maintenance looks at what.
     pub rhythm: Rhythm,
+    /// How long Completed operations are kept.
+    pub retention: Retention,
+    /// How ends are told by webhook.
+    pub webhooks: Webhooks,
+}
+
+impl Options {
+    /// Whether `ExecuteAsync` takes requests of this name.
+    #[must_use]
+    pub fn executes_later(&self, name: &str) -> bool {
+        let mut names = self.async_requests.iter();
+        names.any(|known| known == "*" || known == name)
+    }
 }
 
 impl Default for Options {
@@ -31,11 +60,20 @@ impl Default for Options {
             host: "queue-manager".to_owned(),
             limits: Limits::default(),
             longest_wait: Duration::from_secs(60),
-            remember_keys: Duration::from_secs(26 * 3600),
+            remember_keys: Duration::from_secs(48 * 3600),
+            max_batch_size: MAX_BATCH_SIZE,
+            async_requests: vec!["ImportSolution".to_owned()],
+            admission: Admission::default(),
+            token_policy: TokenPolicy::Continue,
             rhythm: Rhythm::default(),
+            retention: Retention::default(),
+            webhooks: Webhooks::default(),
         }
     }
 }
+
+/// The number that users of the Dynamics service know.
+const MAX_BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 /// What a request may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +81,9 @@ pub struct Limits {
     /// Bytes of a request's body, payload included. Default 1 MiB. Bodies are
     /// held in memory and in the store while the operation lives.
     pub body_bytes: usize,
+    /// Bytes of a request that holds requests; each of these is held to
+    /// [`Self::body_bytes`]. Default 16 MiB.
+    pub batch_bytes: usize,
     /// How deep operations may create operations. Default 8.
     pub depth: u32,
     /// How many operations one page of a listing may have. Default 500.
@@ -56,6 +97,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 1 << 20,
+            batch_bytes: 16 << 20,
             depth: limits::DEPTH,
             page: 500,
             page_bytes: 8 << 20,

@@ -10,11 +10,20 @@
 mod attributes;
 mod changes;
 mod create;
+mod execute;
 mod payload;
+mod recurrence;
 mod retry;
 
 pub use changes::{Act, Changes};
 pub use create::CreateRequest;
+pub use execute::OrganizationRequest;
+pub use recurrence::{NewRule, Recurring};
+
+pub(crate) use execute::{
+    Ask, Batch, Item, Look, Name, Search, Settings, Step, Transaction, Update, Which, Wish,
+};
+pub(crate) use recurrence::next_time;
 
 /// Attributes that exist and that the service sets: giving or changing one is
 /// a misunderstanding worth another answer than a typing error.
@@ -49,6 +58,8 @@ pub(crate) const READ_ONLY: &[&str] = &[
     "attempt",
     "version",
     "legalActions",
+    "holdsToken",
+    "nextOccurrences",
 ];
 
 /// Attributes that are given at creation or never.
@@ -67,7 +78,18 @@ pub(crate) const CREATE_ONLY: &[&str] = &[
     "retryPolicy",
     "queue",
     "atMostOnce",
+    "webhookUrl",
+    "tokenPolicy",
 ];
 
 /// Attributes of operations that recur.
 pub(crate) const RECURRENCE: &[&str] = &["recurrencePattern", "recurrenceStartTime"];
+
+/// The longest idempotency key, in bytes. A UUID has 36.
+const KEY_BYTES: usize = 255;
+
+/// The rule that an idempotency key breaks, if any, as a clause about it.
+pub(crate) fn objection_to_key(key: &str) -> Option<String> {
+    let fits = (1..=KEY_BYTES).contains(&key.len());
+    (!fits).then(|| format!("must have 1 to {KEY_BYTES} bytes"))
+}

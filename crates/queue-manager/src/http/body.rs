@@ -14,10 +14,19 @@ pub(crate) async fn json(
     headers: &HeaderMap,
     body: Body,
 ) -> Answer<axum::body::Bytes> {
+    json_up_to(manager.options().limits.body_bytes, headers, body).await
+}
+
+/// Reads a body that must be JSON, and of at most `limit` bytes.
+pub(crate) async fn json_up_to(
+    limit: usize,
+    headers: &HeaderMap,
+    body: Body,
+) -> Answer<axum::body::Bytes> {
     let media = headers.get(CONTENT_TYPE);
     let media = media.and_then(|value| value.to_str().ok()).unwrap_or("");
     if is_json(media) {
-        return bytes(manager, headers, body).await;
+        return bytes(limit, headers, body).await;
     }
     let detail = match media {
         "" => "the body must be JSON, and the header Content-Type: application/json".to_owned(),
@@ -34,35 +43,26 @@ pub(crate) async fn json_or_nothing(
     headers: &HeaderMap,
     body: Body,
 ) -> Answer<axum::body::Bytes> {
-    let body = bytes(manager, headers, body).await?;
+    let limit = manager.options().limits.body_bytes;
+    let body = bytes(limit, headers, body).await?;
     if body.is_empty() || !headers.contains_key(CONTENT_TYPE) {
         return Ok(body);
     }
     json(manager, headers, body.into()).await
 }
 
-async fn bytes(
-    manager: &QueueManager,
-    headers: &HeaderMap,
-    body: Body,
-) -> Answer<axum::body::Bytes> {
-    let limit = manager.options().limits.body_bytes;
+async fn bytes(limit: usize, headers: &HeaderMap, body: Body) -> Answer<axum::body::Bytes> {
     // Who says that it will be too much is told before it is sent.
     let announced = headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
+        return Err(Problem::too_large(limit));
     }
     to_bytes(body, limit).await.map_err(|error| {
         // Over the limit, or the client has gone; the latter reads no answer.
         tracing::debug!(%error, "a body was not read");
-        too_large(limit)
+        Problem::too_large(limit)
     })
-}
-
-fn too_large(limit: usize) -> Box<Problem> {
-    let detail = format!("the body has more than {limit} bytes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail).into()
 }
 
 /// `application/json` or `application/…+json`, with any parameters.

@@ -5,14 +5,18 @@
 //! the document against its committed copy, docs/openapi.json.
 #![expect(dead_code, reason = "the types here are read by the derive alone")]
 
+mod callers;
+pub(crate) mod execute;
+
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
+use self::callers::Callers;
 use super::problem::Problem;
 use super::waiting::WaitingView;
-use super::{events, fleet, health, operations};
+use super::{bulk, events, execute as requests, fleet, health, operations};
 
 /// The document.
 #[derive(OpenApi)]
@@ -33,6 +37,12 @@ use super::{events, fleet, health, operations};
         operations::pause,
         operations::resume,
         operations::postpone,
+        bulk::cancel,
+        bulk::pause,
+        bulk::resume,
+        bulk::postpone,
+        bulk::delete,
+        requests::execute,
         events::events,
         fleet::workers,
         fleet::queues,
@@ -41,9 +51,12 @@ use super::{events, fleet, health, operations};
         health::metrics,
     ),
     components(schemas(Problem)),
+    modifiers(&Callers),
     tags(
         (name = "operations", description = "Create and read operations"),
         (name = "actions", description = "Control operations"),
+        (name = "requests", description = "Organization requests, one or many in one"),
+        (name = "bulk", description = "Control many operations at once"),
         (name = "fleet", description = "Who works, and on what"),
         (name = "health", description = "For machines that watch machines"),
     ),
@@ -91,6 +104,8 @@ errors! {
     NotCalledJson = 415, "The content type does not say JSON";
     /// Broken rules.
     Invalid = 422, "Attributes are unknown or break a rule; `attributes` names them all";
+    /// A caller that has used up what it may use.
+    TooMany = 429, "The caller asks for too much; `Retry-After` says when to try again";
     /// Something is away.
     Busy = 503, "The store or the broker is away; `Retry-After` says when to try again";
 }
@@ -142,12 +157,30 @@ pub(crate) struct NewOperation {
     retry_policy: Option<RetryPolicy>,
     /// Fails instead of starting a second time.
     at_most_once: Option<bool>,
-    /// Not supported by this release.
-    #[schema(max_length = 256)]
+    /// Who is told when it has ended: a signed POST of the operation goes
+    /// there, again until it is answered with a 2xx.
+    #[schema(max_length = 2048, format = "uri")]
+    webhook_url: Option<String>,
+    /// What becomes of the chain when it fails or is cancelled; what the
+    /// deployment says when missing.
+    token_policy: Option<TokenPolicy>,
+    /// An RFC 5545 rule, in UTC: each time it comes due, an operation is
+    /// created from this one. Empty: it does not recur.
+    #[schema(max_length = 256, example = "FREQ=DAILY;INTERVAL=3;")]
     recurrence_pattern: Option<String>,
-    /// Not supported by this release.
+    /// Where the rule starts to count; now when missing.
     #[schema(format = DateTime)]
     recurrence_start_time: Option<String>,
+}
+
+/// What becomes of a chain whose head fails or is cancelled.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TokenPolicy {
+    /// The next one goes on.
+    Continue,
+    /// It stands still until somebody resumes the one that ended so.
+    Hold,
 }
 
 /// A retry policy. Every member may be missing.
@@ -193,6 +226,12 @@ pub(crate) struct OperationChanges {
     /// Postpones to this time.
     #[schema(format = DateTime)]
     postpone_until: Option<String>,
+    /// Of a series, and not together with the above: its rule from now on.
+    #[schema(max_length = 256)]
+    recurrence_pattern: Option<String>,
+    /// As `recurrencePattern`: where its rule starts to count.
+    #[schema(format = DateTime)]
+    recurrence_start_time: Option<String>,
 }
 
 /// Until when to postpone.
@@ -261,13 +300,25 @@ pub(crate) struct Operation {
     status: String,
     /// Equal token, strict order.
     dependency_token: Option<String>,
-    /// When a Suspended operation wakes; `null`: when somebody resumes it.
+    /// What becomes of the chain when it fails or is cancelled: `continue` or
+    /// `hold`.
+    #[schema(example = "continue")]
+    token_policy: String,
+    /// It has Failed or was Canceled, and its chain stands still until somebody
+    /// resumes it.
+    holds_token: bool,
+    /// When a Suspended operation wakes, and a series has its next occurrence;
+    /// `null`: when somebody resumes it.
     #[schema(format = DateTime)]
     postpone_until: Option<String>,
-    /// Always `null` in this release.
+    /// The recurrence rule (RFC 5545); `null` for operations that do not recur.
     recurrence_pattern: Option<String>,
-    /// Always `null` in this release.
+    /// When the recurrence starts.
+    #[schema(format = DateTime)]
     recurrence_start_time: Option<String>,
+    /// The times of the next five occurrences; only where one series is asked
+    /// for.
+    next_occurrences: Option<Vec<String>>,
     /// The payload, exactly as it was given.
     data: Option<serde_json::Value>,
     /// Equal for operations that belong together.
@@ -329,6 +380,8 @@ pub(crate) struct Operation {
     result: Option<serde_json::Value>,
     /// Whether a Succeeded one is kept for the whole retention time.
     retain_job_history: bool,
+    /// Who is told of its end.
+    webhook_url: Option<String>,
     /// How often a handler was started, whatever became of it.
     start_count: u32,
     /// How many of the starts ended with the loss of the worker.

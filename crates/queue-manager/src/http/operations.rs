@@ -11,6 +11,7 @@ use drumline_protocol::view::OperationView;
 use serde::Serialize;
 
 use super::address::{Id, Parameters};
+use super::caller::By;
 use super::problem::Answer;
 use super::waiting::{Explained, WaitingView};
 use super::{body, openapi, query};
@@ -35,7 +36,7 @@ struct ListAnswer {
 /// the request is safe: it answers 200 with the operation of the first one.
 #[utoipa::path(
     post, path = "/v1/operations", tag = "operations",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Any text up to 255 bytes, kept for a day; a UUID does well")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text up to 255 bytes, kept for two days; a UUID does well")),
     request_body = openapi::NewOperation,
     responses(
         (status = 201, description = "It is created", body = openapi::Operation, headers(("Location" = String, description = "Its address"))),
@@ -49,13 +50,14 @@ struct ListAnswer {
 )]
 pub(crate) async fn create(
     State(manager): State<QueueManager>,
+    By(caller): By,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
     let body = body::json(&manager, &headers, body).await?;
     let request = CreateRequest::from_json(&body)?;
     let key = idempotency_key(&headers)?;
-    let Creation { operation, is_new } = manager.create(&Caller::default(), request, key).await?;
+    let Creation { operation, is_new } = manager.create(&caller, request, key).await?;
     let view = OperationView::from(&operation);
     let location = format!("/v1/operations/{}", view.id);
     let status = if is_new {
@@ -87,15 +89,19 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn get(
     State(manager): State<QueueManager>,
+    By(caller): By,
     Id(id): Id,
     Parameters(pairs): Parameters,
 ) -> Answer<Response> {
     let look = query::look(pairs)?;
     let operation = match look.wait {
-        Some(wait) => manager.wait(id, wait).await?,
-        None => manager.get(id).await?,
+        Some(wait) => manager.wait(&caller, id, wait).await?,
+        None => manager.get(&caller, id).await?,
     };
-    let view = OperationView::from(&operation);
+    let mut view = OperationView::from(&operation);
+    view.next_occurrences = manager
+        .next_occurrences(&operation)
+        .map(|times| times.iter().map(ToString::to_string).collect());
     if !look.explain {
         return Ok(Json(view).into_response());
     }
@@ -121,6 +127,8 @@ pub(crate) async fn get(
         ("operationType" = Option<u32>, Query),
         ("dependencyToken" = Option<String>, Query),
         ("createdAfter" = Option<String>, Query, description = "RFC 3339"),
+        ("createdBefore" = Option<String>, Query, description = "RFC 3339"),
+        ("completedBefore" = Option<String>, Query, description = "RFC 3339; selects Completed ones only"),
         ("correlationId" = Option<String>, Query),
         ("limit" = Option<u32>, Query, description = "1 to 500; 50 when missing"),
         ("cursor" = Option<String>, Query, description = "The nextCursor of the page before"),
@@ -133,11 +141,12 @@ pub(crate) async fn get(
 )]
 pub(crate) async fn list(
     State(manager): State<QueueManager>,
+    By(caller): By,
     Parameters(pairs): Parameters,
 ) -> Answer<Response> {
     let longest = manager.options().limits.page;
-    let query = query::list(pairs, &Caller::default(), longest)?;
-    let listing = manager.list(&query).await?;
+    let query = query::list(pairs, &caller, longest)?;
+    let listing = manager.list(&caller, &query).await?;
     let answer = ListAnswer {
         operations: listing.operations.iter().map(OperationView::from).collect(),
         next_cursor: listing.next.map(|place| place.to_string()),
@@ -166,13 +175,14 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn update(
     State(manager): State<QueueManager>,
+    By(caller): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
     let body = body::json(&manager, &headers, body).await?;
     let changes = Changes::from_json(&body)?;
-    let operation = manager.update(id, changes).await?;
+    let operation = manager.update(&caller, id, changes).await?;
     Ok(Json(OperationView::from(&operation)))
 }
 
@@ -195,11 +205,12 @@ pub(crate) async fn update(
 )]
 pub(crate) async fn cancel(
     State(manager): State<QueueManager>,
+    By(caller): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, id, &headers, body, Act::Cancel).await
+    act(&manager, &caller, id, &headers, body, Act::Cancel).await
 }
 
 /// Pause an operation
@@ -221,11 +232,12 @@ pub(crate) async fn cancel(
 )]
 pub(crate) async fn pause(
     State(manager): State<QueueManager>,
+    By(caller): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, id, &headers, body, Act::Pause).await
+    act(&manager, &caller, id, &headers, body, Act::Pause).await
 }
 
 /// Resume an operation
@@ -245,11 +257,12 @@ pub(crate) async fn pause(
 )]
 pub(crate) async fn resume(
     State(manager): State<QueueManager>,
+    By(caller): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, id, &headers, body, Act::Resume).await
+    act(&manager, &caller, id, &headers, body, Act::Resume).await
 }
 
 /// Postpone an operation
@@ -270,13 +283,14 @@ pub(crate) async fn resume(
 )]
 pub(crate) async fn postpone(
     State(manager): State<QueueManager>,
+    By(caller): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
     let body = body::json(&manager, &headers, body).await?;
     let act = Changes::postpone_from_json(&body)?;
-    let operation = manager.act(id, act).await?;
+    let operation = manager.act(&caller, id, act).await?;
     Ok(Json(OperationView::from(&operation)))
 }
 
@@ -293,13 +307,18 @@ pub(crate) async fn postpone(
         openapi::Busy,
     )
 )]
-pub(crate) async fn delete(State(manager): State<QueueManager>, Id(id): Id) -> Answer<StatusCode> {
-    manager.delete(id).await?;
+pub(crate) async fn delete(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Id(id): Id,
+) -> Answer<StatusCode> {
+    manager.delete(&caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn act(
     manager: &QueueManager,
+    caller: &Caller,
     id: OperationId,
     headers: &HeaderMap,
     body: Body,
@@ -307,11 +326,11 @@ async fn act(
 ) -> Answer<Json<OperationView>> {
     let body = body::json_or_nothing(manager, headers, body).await?;
     Changes::nothing_from_json(&body)?;
-    let operation = manager.act(id, act).await?;
+    let operation = manager.act(caller, id, act).await?;
     Ok(Json(OperationView::from(&operation)))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };

@@ -53,6 +53,9 @@ pages! {
     "RequestTooLarge",
     "ServerBusy",
     "StateChangedByAnotherProcess",
+    "TooManyConcurrentRequests",
+    "TooManyRequests",
+    "TooMuchExecutionTime",
     "TypeThrottled",
     "WorkerLost",
 }

@@ -1,17 +1,21 @@
 //! Errors as problem documents (RFC 9457): the one place where an error meets
 //! an HTTP status.
 
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use drumline_backend::{broker, store};
-use drumline_protocol::ErrorCode;
+use drumline_protocol::{ErrorCode, Timestamp};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Invalid, Wrong};
+use crate::manager::Fault;
 
 /// When a client may try again what failed because something is away. Stores
 /// and brokers come back within seconds or after minutes; two seconds cost a
@@ -49,6 +53,24 @@ pub(crate) struct Problem {
     /// action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) legal_actions: Option<Vec<&'static str>>,
+    /// `code` once more, as faults of organization requests call it; this and
+    /// the members behind it are there on `/v1/execute` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error_code: Option<String>,
+    /// `detail` once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    /// What the kind of fault has to say besides: `MaxBatchSize`, say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) error_details: Option<Map<String, Value>>,
+    /// Which request of a transaction it was, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) faulted_request_index: Option<usize>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) timestamp: Option<String>,
     /// Seconds; also in the header.
     #[serde(skip)]
     pub(crate) retry_after: Option<u16>,
@@ -79,8 +101,46 @@ impl Problem {
             instance: None,
             attributes: Vec::new(),
             legal_actions: None,
+            error_code: None,
+            message: None,
+            error_details: None,
+            faulted_request_index: None,
+            timestamp: None,
             retry_after: None,
         }
+    }
+
+    /// The same with the members of a fault.
+    pub(crate) fn with_fault(self, fault: Fault) -> Self {
+        Self {
+            error_code: Some(fault.error_code),
+            message: Some(fault.message),
+            error_details: Some(fault.error_details),
+            faulted_request_index: fault.faulted_request_index,
+            timestamp: Some(fault.timestamp),
+            ..self
+        }
+    }
+
+    /// The same with the members of a fault that has no particulars.
+    pub(crate) fn into_fault(self, now: Timestamp) -> Self {
+        Self {
+            error_code: Some(self.code.clone()),
+            message: Some(self.detail.clone()),
+            error_details: Some(Map::new()),
+            timestamp: Some(now.to_string()),
+            ..self
+        }
+    }
+
+    const fn is_internal(&self) -> bool {
+        self.status == StatusCode::INTERNAL_SERVER_ERROR.as_u16()
+    }
+
+    /// More bytes than a request may have.
+    pub(crate) fn too_large(limit: usize) -> Box<Self> {
+        let detail = format!("the body has more than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail).into()
     }
 
     fn busy(detail: String) -> Self {
@@ -119,17 +179,41 @@ impl From<Error> for Problem {
                 legal_actions: Some(refused.legal.iter().map(|action| action.name()).collect()),
                 ..Self::new(StatusCode::CONFLICT, refused.code, detail)
             },
-            Error::KeyReused => Self::new(
+            Error::KeyReused | Error::KeySpent { .. } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 ErrorCode::KEY_REUSED,
                 detail,
             ),
+            Error::BatchTooLarge { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorCode::INVALID_ARGUMENT,
+                detail,
+            ),
+            Error::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail)
+            }
+            Error::InTransaction { source, .. } => {
+                let inner = Self::from(*source);
+                let detail = if inner.is_internal() {
+                    inner.detail
+                } else {
+                    detail
+                };
+                Self { detail, ..inner }
+            }
             Error::TooDeep { .. } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 ErrorCode::INFINITE_LOOP,
                 detail,
             ),
-            Error::Store(store::Error::Unavailable { .. }) | Error::Stopping => Self::busy(detail),
+            Error::Protected(protected) => Self {
+                retry_after: Some(whole_seconds(protected.retry_after)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, protected.code(), detail)
+            },
+            Error::Store(store::Error::Unavailable { .. })
+            | Error::Busy { .. }
+            | Error::Stopping
+            | Error::SearchTooLong => Self::busy(detail),
             Error::Store(store::Error::Corrupt(_) | store::Error::Unfit(_)) => {
                 Self::internal(&detail)
             }
@@ -188,6 +272,13 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// A span as `Retry-After` says it. Rounded up: who comes too early is refused
+/// again.
+fn whole_seconds(span: Duration) -> u16 {
+    let seconds = span.as_millis().div_ceil(1_000);
+    u16::try_from(seconds).unwrap_or(u16::MAX)
 }
 
 /// Writes the text of a problem, with the address that was asked.

@@ -1,5 +1,6 @@
 //! The parameters of an address: `?wait=30s`, and the filters of a list.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use drumline_backend::store::Filter;
@@ -8,7 +9,7 @@ use drumline_protocol::{
 };
 
 use crate::error::{Invalid, Wrong};
-use crate::manager::{Caller, Query};
+use crate::manager::{BULK_SHARE, Caller, InvalidPlace, Place, Query};
 
 /// Operations on a page whose size nobody has said.
 const USUAL_PAGE: usize = 50;
@@ -78,6 +79,103 @@ pub(crate) fn list(
     }
 }
 
+/// What to act on.
+#[derive(Clone, Debug)]
+pub(crate) struct BulkQuery {
+    /// Which operations: the caller's own organization's.
+    pub(crate) query: Query,
+    /// Only say what would be done.
+    pub(crate) is_rehearsal: bool,
+}
+
+/// What to act on. Stricter than [`list`]: what is missing here by mistake is
+/// not shown too much, it is done.
+pub(crate) fn bulk(pairs: Vec<(String, String)>, caller: &Caller) -> Result<BulkQuery, Invalid> {
+    let mut query = Query {
+        limit: BULK_SHARE,
+        ..Query::default()
+    };
+    let mut wrong = Vec::new();
+    let (mut is_rehearsal, mut is_all) = (false, false);
+    let mut names = HashSet::new();
+    for (name, value) in pairs {
+        let set = match name.as_str() {
+            _ if !names.insert(name.clone()) => Err("is given twice".to_owned()),
+            "dryRun" => read_truth(&value).map(|truth| is_rehearsal = truth),
+            "all" => read_truth(&value).map(|truth| is_all = truth),
+            // An empty variable in somebody's script must not select everything.
+            _ if value.is_empty() => Err("must not be empty".to_owned()),
+            _ => set(&mut query, &name, value, caller, BULK_SHARE),
+        };
+        if let Err(why) = set {
+            wrong.push(Wrong::new(name, why));
+        }
+    }
+    if wrong.is_empty() && !is_all && query.filter == Filter::default() {
+        let why = "is missing: name at least one, or say all=true";
+        wrong.push(Wrong::new("filter", why));
+    }
+    query.filter.organization = Some(caller.organization.clone());
+    if wrong.is_empty() {
+        Ok(BulkQuery {
+            query,
+            is_rehearsal,
+        })
+    } else {
+        Err(Invalid::arguments(wrong))
+    }
+}
+
+/// Whose ends to tell.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EventQuery {
+    /// Of which operations: the caller's own organization's.
+    pub(crate) filter: Filter,
+    /// From where on; `None`: from now on.
+    pub(crate) place: Option<Place>,
+}
+
+/// Whose ends to tell.
+pub(crate) fn events(pairs: Vec<(String, String)>, caller: &Caller) -> Result<EventQuery, Invalid> {
+    let mut query = Query::default();
+    let mut place = None;
+    let mut wrong = Vec::new();
+    for (name, value) in pairs {
+        let set = match name.as_str() {
+            // What an empty field of a form sends: no condition.
+            _ if value.is_empty() => Ok(()),
+            "lastEventId" => match value.parse() {
+                Ok(given) => {
+                    place = Some(given);
+                    Ok(())
+                }
+                Err(why) => Err(InvalidPlace::to_string(&why)),
+            },
+            "name" | "status" | "messageName" | "dependencyToken" | "correlationId" => {
+                set(&mut query, &name, value, caller, 1)
+            }
+            _ => Err("is an unknown parameter".to_owned()),
+        };
+        if let Err(why) = set {
+            wrong.push(Wrong::new(name, why));
+        }
+    }
+    query.filter.organization = Some(caller.organization.clone());
+    if wrong.is_empty() {
+        Ok(EventQuery {
+            filter: query.filter,
+            place,
+        })
+    } else {
+        Err(Invalid::arguments(wrong))
+    }
+}
+
+fn read_truth(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_not| "must be true or false".to_owned())
+}
+
 fn set(
     query: &mut Query,
     name: &str,
@@ -95,7 +193,12 @@ fn set(
                 operation_type,
                 chain,
                 created_after,
+                created_before,
+                completed_before,
                 correlation_id,
+                holding,
+                // Not the caller's to choose.
+                organization: _,
             },
         cursor,
         limit,
@@ -119,13 +222,13 @@ fn set(
             let token = DependencyToken::try_from(value).map_err(|error| error.to_string())?;
             *chain = Some(ChainKey::new(&caller.organization, &token));
         }
-        "createdAfter" => {
-            let time = Timestamp::parse_rfc3339(&value);
-            *created_after = Some(time.map_err(|error| format!("is {error}"))?);
-        }
+        "createdAfter" => *created_after = Some(read_time(&value)?),
+        "createdBefore" => *created_before = Some(read_time(&value)?),
+        "completedBefore" => *completed_before = Some(read_time(&value)?),
         "correlationId" => {
             *correlation_id = Some(value.parse().map_err(|_not| "must be a UUID")?);
         }
+        "holdsToken" => *holding = Some(read_truth(&value)?),
         "cursor" => {
             let place: Result<OperationId, _> = value.parse();
             *cursor = Some(place.map_err(|_not| "must be a nextCursor of an earlier answer")?);
@@ -138,6 +241,10 @@ fn set(
         _ => return Err("is an unknown parameter".to_owned()),
     }
     Ok(())
+}
+
+fn read_time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text).map_err(|error| format!("is {error}"))
 }
 
 fn read_state(text: &str) -> Option<State> {

@@ -1,5 +1,6 @@
 //! What an operation waits for, as the API shows it.
 
+use drumline_protocol::Status;
 use drumline_protocol::view::OperationView;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,8 +20,8 @@ pub(crate) struct Explained {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitingView {
-    /// `time`, `person`, `stop`, `predecessor`, `worker`, `handler`, `broker`,
-    /// `slot` or `delivery`.
+    /// `time`, `occurrence`, `person`, `stop`, `predecessor`, `holder`, `worker`,
+    /// `handler`, `broker`, `slot` or `delivery`.
     #[schema(example = "predecessor")]
     reason: &'static str,
     /// The same for people, with what can be done about it.
@@ -34,8 +35,11 @@ pub(crate) struct WaitingView {
 impl From<WaitingFor> for WaitingView {
     fn from(waiting: WaitingFor) -> Self {
         let operation_id = match &waiting {
-            WaitingFor::Predecessor { id, .. } => Some(id.to_string()),
+            WaitingFor::Predecessor { id, .. } | WaitingFor::Holder { id, .. } => {
+                Some(id.to_string())
+            }
             WaitingFor::Time(_)
+            | WaitingFor::Occurrence(_)
             | WaitingFor::Person
             | WaitingFor::Stop
             | WaitingFor::Worker { .. }
@@ -49,6 +53,10 @@ impl From<WaitingFor> for WaitingView {
                 "time",
                 format!("it was put off until {until}; resume lets it go on now"),
             ),
+            WaitingFor::Occurrence(next) => (
+                "occurrence",
+                format!("it recurs and never runs itself; it waits for its next time, {next}"),
+            ),
             WaitingFor::Person => (
                 "person",
                 "it was paused, or its handler asked for a person (see `message`); it goes on when it is resumed".to_owned(),
@@ -59,7 +67,23 @@ impl From<WaitingFor> for WaitingView {
             ),
             WaitingFor::Predecessor { id, status } => (
                 "predecessor",
-                format!("{id}, earlier and with the same dependency token, is {} ({}); look at that one", status.state().name(), status.name()),
+                format!("{id}, earlier and in the same order (of a token, or of asynchronous requests), is {} ({}); look at that one", status.state().name(), status.name()),
+            ),
+            WaitingFor::Holder { id, status } => (
+                "holder",
+                format!(
+                    "its token is held by {id}, which {}: resume {id} to skip it, or cancel the rest",
+                    match status {
+                        Status::Canceled => "was Canceled",
+                        Status::Failed
+                        | Status::Succeeded
+                        | Status::WaitingForResources
+                        | Status::Waiting
+                        | Status::InProgress
+                        | Status::Pausing
+                        | Status::Canceling => "Failed",
+                    }
+                ),
             ),
             WaitingFor::Worker { queue } => (
                 "worker",

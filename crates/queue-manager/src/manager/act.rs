@@ -8,8 +8,8 @@ use drumline_backend::store::Done;
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{ErrorCode, Event, Operation, OperationId, Refused, State, Status};
 
-use super::QueueManager;
 use super::read::not_found;
+use super::{Caller, QueueManager};
 use crate::error::{Error, Result};
 use crate::request::{Act, Changes};
 
@@ -24,15 +24,17 @@ impl QueueManager {
     /// [`Error::Refused`] with what would be legal, when it cannot be done
     /// from where the operation stands; when there is none with this id; when
     /// the store is away.
-    pub async fn act(&self, id: OperationId, act: Act) -> Result<Operation> {
-        let operation = self.get(id).await?;
-        let event = match act {
-            Act::Cancel => Event::Cancel,
-            Act::Pause => Event::Pause,
-            Act::Resume => Event::Resume,
-            Act::Postpone(until) => Event::Postpone(until),
-        };
-        let (operation, done) = self.happen(operation, event).await?;
+    pub async fn act(&self, caller: &Caller, id: OperationId, act: Act) -> Result<Operation> {
+        let operation = self.get(caller, id).await?;
+        self.act_on(operation, act).await
+    }
+
+    /// [`Self::act`] on an operation that was just read.
+    pub(super) async fn act_on(&self, operation: Operation, act: Act) -> Result<Operation> {
+        if act == Act::Resume && operation.header.is_series() {
+            return self.resume_series(operation).await;
+        }
+        let (operation, done) = self.happen(operation, event_of(act)).await?;
         self.outlet().enqueue_all(&operation, &done);
         Ok(operation)
     }
@@ -41,11 +43,20 @@ impl QueueManager {
     ///
     /// # Errors
     /// As [`Self::act`].
-    pub async fn update(&self, id: OperationId, changes: Changes) -> Result<Operation> {
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        id: OperationId,
+        changes: Changes,
+    ) -> Result<Operation> {
         match changes {
-            Changes::Act(act) => self.act(id, act).await,
+            Changes::Act(act) => self.act(caller, id, act).await,
+            Changes::Rule(rule) => {
+                let operation = self.get(caller, id).await?;
+                self.change_rule(operation, &rule).await
+            }
             Changes::Unreachable(wanted) => {
-                let operation = self.get(id).await?;
+                let operation = self.get(caller, id).await?;
                 Err(unreachable_by_clients(&operation, wanted).into())
             }
         }
@@ -55,8 +66,14 @@ impl QueueManager {
     ///
     /// # Errors
     /// As [`Self::act`].
-    pub async fn delete(&self, id: OperationId) -> Result<()> {
-        let operation = self.get(id).await?;
+    pub async fn delete(&self, caller: &Caller, id: OperationId) -> Result<()> {
+        let operation = self.get(caller, id).await?;
+        self.delete_this(operation).await
+    }
+
+    /// [`Self::delete`] of an operation that was just read.
+    pub(super) async fn delete_this(&self, operation: Operation) -> Result<()> {
+        self.note_removal(&operation).await?;
         self.happen(operation, Event::Delete).await?;
         Ok(())
     }
@@ -64,7 +81,12 @@ impl QueueManager {
     async fn happen(&self, operation: Operation, event: Event) -> Result<(Operation, Box<Done>)> {
         let name = event.name();
         let id = operation.id;
-        let decided = decide_open(self.store(), self.ids(), &operation, event).await?;
+        let is_cancel = event == Event::Cancel;
+        let mut decided = decide_open(self.store(), self.ids(), &operation, event).await?;
+        if is_cancel && matches!(decided, Decided::NotHead) {
+            // It waits behind others, so its end is not one that holds them.
+            decided = decide_open(self.store(), self.ids(), &operation, Event::Discard).await?;
+        }
         self.metrics()
             .acted(name, matches!(decided, Decided::Done(..)));
         match decided {
@@ -80,7 +102,7 @@ impl QueueManager {
             }
             Decided::Refused(refused) => Err(refused.into()),
             Decided::Missing => Err(not_found(id)),
-            // No client's action asks for the head or names a lock.
+            // Only a cancel asks for the head, and no action names a lock.
             Decided::NotHead | Decided::Fenced => {
                 Err(Error::Internal(format!("{name} of {id} met a guard")))
             }
@@ -88,8 +110,18 @@ impl QueueManager {
     }
 }
 
+/// What has to happen to an operation, so that it does what is asked.
+pub(super) const fn event_of(act: Act) -> Event {
+    match act {
+        Act::Cancel => Event::Cancel,
+        Act::Pause => Event::Pause,
+        Act::Resume => Event::Resume,
+        Act::Postpone(until) => Event::Postpone(until),
+    }
+}
+
 /// The refusal of a state that only workers bring about.
-fn unreachable_by_clients(operation: &Operation, wanted: Status) -> Refused {
+pub(super) fn unreachable_by_clients(operation: &Operation, wanted: Status) -> Refused {
     let (event, code) = match wanted.state() {
         State::Completed => ("a change to this status", ErrorCode::INVALID_COMPLETED),
         State::Ready | State::Suspended | State::Locked => {

@@ -1,7 +1,7 @@
 //! Creating operations.
 //!
 //! ```text
-//! check ─ depth ─ key reserved? ─ broker takes messages? ─ store ─ publish ─ answer
+//! check ─ place ─ key reserved? ─ broker takes messages? ─ store ─ publish ─ answer
 //! ```
 //!
 //! Once it is stored, an operation is in the dispatch set and will reach the
@@ -9,20 +9,22 @@
 //! is no failure of the create. A broker that says beforehand that it takes
 //! nothing is: better to push back than to fill the store.
 
-use drumline_backend::store::{self, Created, NewOperation};
-use drumline_protocol::operation::first_header;
+mod many;
+
+use drumline_backend::store::{self, Created, NewOperation, Stamp};
+use drumline_protocol::message::Offer;
+use drumline_protocol::operation::{first_header, series_header};
 use drumline_protocol::{Body, ChainKey, Operation, OperationId, Report, Rules};
 use drumline_telemetry::current_context;
-use futures_util::future::join_all;
 use tracing::{Instrument, Span, field, info_span};
+use uuid::Uuid;
 
+pub(in crate::manager) use many::{OnFault, Plan};
+
+use super::series::no_time;
 use super::{Caller, QueueManager};
-use crate::error::{Error, Result};
-use crate::request::CreateRequest;
-
-/// Operations of a batch that go to the store in one call. Larger ones keep
-/// other callers waiting.
-const CHUNK: usize = 256;
+use crate::error::{Error, Invalid, Result, Wrong};
+use crate::request::{CreateRequest, Recurring};
 
 /// What became of a create.
 #[derive(Clone, Debug)]
@@ -32,6 +34,34 @@ pub struct Creation {
     pub operation: Operation,
     /// Whether it was created by this call.
     pub is_new: bool,
+}
+
+/// Where an operation is among those that belong together.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// How many operations are above it.
+    depth: u32,
+    /// What they are known by, and it too unless it says something else.
+    correlation_id: Option<Uuid>,
+}
+
+impl Place {
+    /// No handler creates it.
+    const TOP: Self = Self {
+        depth: 0,
+        correlation_id: None,
+    };
+
+    /// Where an operation is, as a caller may know it: what belongs together is
+    /// one tenant's.
+    fn of(operation: &Operation, caller: &Caller) -> Self {
+        let body = &operation.body;
+        let is_ours = body.organization == caller.organization;
+        Self {
+            depth: body.depth,
+            correlation_id: is_ours.then_some(body.correlation_id),
+        }
+    }
 }
 
 impl QueueManager {
@@ -53,19 +83,22 @@ impl QueueManager {
     ) -> Result<Creation> {
         let span = create_span(&request);
         let created = async {
-            request.check()?;
-            let depth = self.depth(&request).await?;
+            self.accept(&request)?;
+            let place = self.place(caller, &request).await?;
             let mut id = self.fresh_id(caller, &request);
             if let Some(key) = key {
+                let fresh = id;
                 id = self.reserve(caller, key, &request, id).await?;
-                if let Some(operation) = self.look(id).await? {
-                    self.metrics().creates_repeated.inc();
-                    let is_new = false;
-                    return Ok(Creation { operation, is_new });
+                if id != fresh {
+                    if let Some(operation) = self.look(id).await? {
+                        return Ok(self.repeated(operation));
+                    }
+                    self.refuse_removed(id).await?;
                 }
             }
+            self.comes_due(&request)?;
             self.shared.backend.broker.check()?;
-            let new = self.plan(caller, request, id, depth);
+            let new = self.plan(caller, request, id, place);
             let stored = self.store().create(vec![new.clone()]).await?;
             match stored.into_iter().next() {
                 Some(Created::New { sequence, offer }) => {
@@ -75,12 +108,7 @@ impl QueueManager {
                     Ok(Creation { operation, is_new })
                 }
                 // Only the key can have led two of us to one id.
-                Some(Created::Exists(operation)) if key.is_some() => {
-                    self.metrics().creates_repeated.inc();
-                    let operation = *operation;
-                    let is_new = false;
-                    Ok(Creation { operation, is_new })
-                }
+                Some(Created::Exists(operation)) if key.is_some() => Ok(self.repeated(*operation)),
                 Some(Created::Exists(_)) => Err(Error::Internal(format!("the id {id} came twice"))),
                 None => Err(no_answer()),
             }
@@ -88,111 +116,56 @@ impl QueueManager {
         created.instrument(span).await
     }
 
-    /// Creates operations in the order of the list, so that those with one
-    /// token run in that order; the answers are in that order too.
-    ///
-    /// Each stands for itself, up to the first that meets the store or the
-    /// broker away: those behind it are not tried, or they would overtake it.
-    ///
-    /// Dropping the future leaves it open which of them were created.
-    pub async fn create_many(
-        &self,
-        caller: &Caller,
-        requests: Vec<CreateRequest>,
-    ) -> Vec<Result<Operation>> {
-        let mut answers = Vec::with_capacity(requests.len());
-        let mut requests = requests.into_iter();
-        let mut publishing = Vec::new();
-        loop {
-            let chunk: Vec<CreateRequest> = requests.by_ref().take(CHUNK).collect();
-            if chunk.is_empty() {
-                break;
-            }
-            let mut planned = Vec::new();
-            let mut places = Vec::new();
-            let mut away: Option<String> = None;
-            for request in chunk {
-                if let Some(message) = &away {
-                    answers.push(Err(Error::Store(unavailable(message))));
-                    continue;
-                }
-                match self.plan_one(caller, request).await {
-                    Ok(new) => {
-                        places.push(answers.len());
-                        planned.push(new);
-                        answers.push(Err(no_answer()));
-                    }
-                    Err(error) => {
-                        if matches!(error, Error::Store(_) | Error::Broker(_)) {
-                            away = Some(error.to_string());
-                        }
-                        answers.push(Err(error));
-                    }
-                }
-            }
-            let stored = match self.store().create(planned.clone()).await {
-                Ok(stored) => stored,
-                Err(error) => {
-                    let message = error.to_string();
-                    for place in places.drain(..) {
-                        answers[place] = Err(Error::Store(unavailable(&message)));
-                    }
-                    away = Some(message);
-                    Vec::new()
-                }
-            };
-            for ((place, new), created) in places.into_iter().zip(planned).zip(stored) {
-                answers[place] = match created {
-                    Created::New { sequence, offer } => {
-                        let operation = stored_as(new, sequence);
-                        publishing.push((operation.clone(), offer));
-                        Ok(operation)
-                    }
-                    Created::Exists(_) => {
-                        Err(Error::Internal(format!("the id {} came twice", new.id)))
-                    }
-                };
-            }
-            if let Some(message) = away {
-                let untried = || Err(Error::Store(unavailable(&message)));
-                answers.extend(requests.by_ref().map(|_untried| untried()));
-                break;
-            }
-        }
-        join_all(
-            publishing
-                .iter()
-                .map(|(operation, offer)| self.announce(operation, *offer)),
-        )
-        .await;
-        answers
+    /// The answer where the key was used before.
+    fn repeated(&self, operation: Operation) -> Creation {
+        self.metrics().creates_repeated.inc();
+        let is_new = false;
+        Creation { operation, is_new }
     }
 
-    /// Everything about one operation of a batch up to its storing.
-    async fn plan_one(&self, caller: &Caller, request: CreateRequest) -> Result<NewOperation> {
+    /// Whether the request keeps the rules, those of this deployment too.
+    fn accept(&self, request: &CreateRequest) -> Result<()> {
         request.check()?;
-        self.shared.backend.broker.check()?;
-        let depth = self.depth(&request).await?;
-        let id = self.fresh_id(caller, &request);
-        let span = create_span(&request);
-        Ok(span.in_scope(|| self.plan(caller, request, id, depth)))
+        let url = request.webhook_url.as_deref();
+        match url.and_then(|url| self.options().webhooks.objection(url)) {
+            Some(why) => Err(Invalid::arguments(vec![Wrong::new("webhookUrl", why)]).into()),
+            None => Ok(()),
+        }
     }
 
-    /// How deep the operation would be below the one whose handler creates it.
-    async fn depth(&self, request: &CreateRequest) -> Result<u32> {
-        let parent = request.parent_id.map(uuid::Uuid::into_bytes);
-        let Some(parent) = parent.and_then(OperationId::from_bytes) else {
-            return Ok(0);
+    /// Whether it is still to have a time, where it recurs. Not asked of what
+    /// was created before: a repetition may come when all is over.
+    fn comes_due(&self, request: &CreateRequest) -> Result<()> {
+        let first = |recurring: &Recurring| recurring.begin(self.store().now()).1;
+        match &request.recurrence {
+            Some(recurring) if first(recurring).is_none() => {
+                Err(no_time("recurrencePattern").into())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Where the operation would be, below the one whose handler creates it.
+    async fn place(&self, caller: &Caller, request: &CreateRequest) -> Result<Place> {
+        let Some(parent) = parent_of(request) else {
+            return Ok(Place::TOP);
         };
-        let Some(parent) = self.look(parent).await? else {
-            return Ok(0);
+        let parent = self.look(parent).await?;
+        self.place_below(parent.map(|parent| Place::of(&parent, caller)))
+    }
+
+    /// Where an operation is below one at this place; an operation without a
+    /// parent, or with one that is not ours, is at the top.
+    fn place_below(&self, parent: Option<Place>) -> Result<Place> {
+        let Some(parent) = parent else {
+            return Ok(Place::TOP);
         };
-        let depth = parent.body.depth.saturating_add(1);
+        let depth = parent.depth.saturating_add(1);
         let limit = self.options().limits.depth;
         if depth > limit {
             return Err(Error::TooDeep { depth, limit });
         }
-        Ok(depth)
+        Ok(Place { depth, ..parent })
     }
 
     fn fresh_id(&self, caller: &Caller, request: &CreateRequest) -> OperationId {
@@ -206,42 +179,59 @@ impl QueueManager {
         caller: &Caller,
         request: CreateRequest,
         id: OperationId,
-        depth: u32,
+        place: Place,
     ) -> NewOperation {
         Span::current().record("messaging.message.id", field::display(id));
         let now = self.store().now();
         let rules = Rules {
             operation_type: request.operation_type,
-            chain: chain(caller, &request),
+            // A series waits in no chain: its occurrences do.
+            chain: chain(caller, &request).filter(|_| request.recurrence.is_none()),
+            token_policy: request.token_policy.unwrap_or(self.options().token_policy),
+            transient: !request.retain_job_history,
+            webhook: request.webhook_url.is_some(),
             at_most_once: request.at_most_once,
             retry: request.retry,
         };
+        let commit = self.ids().commit();
+        let header = match request.recurrence.map(|recurring| recurring.begin(now)) {
+            None => first_header(rules, request.postpone_until, commit, now),
+            Some((recurrence, first)) => {
+                // It had a time to come a moment ago, when it was accepted.
+                let first = first.unwrap_or(now);
+                series_header(rules, recurrence, Some(first), commit, now)
+            }
+        };
         NewOperation {
             id,
-            header: first_header(rules, request.postpone_until, self.ids().commit(), now),
+            header,
             body: Body {
                 name: request.name,
                 message_name: request.message_name,
                 queue: request.queue,
                 dependency_token: request.dependency_token,
                 data: request.data,
-                correlation_id: request.correlation_id.unwrap_or_else(|| self.ids().uuid()),
+                correlation_id: request
+                    .correlation_id
+                    .or(place.correlation_id)
+                    .unwrap_or_else(|| self.ids().uuid()),
                 request_id: request.request_id,
                 parent_id: request.parent_id,
-                depth,
+                depth: place.depth,
                 primary_entity_type: request.primary_entity_type,
                 regarding_object_id: request.regarding_object_id,
                 organization: caller.organization.clone(),
                 owner: caller.owner.clone(),
                 created_on: now,
                 retain_job_history: request.retain_job_history,
+                webhook_url: request.webhook_url,
                 trace: current_context(),
             },
         }
     }
 
     /// Publishes a new operation, if it may run at all yet.
-    async fn announce(&self, operation: &Operation, offer: Option<store::Stamp>) {
+    async fn announce(&self, operation: &Operation, offer: Option<Stamp>) {
         self.metrics().created.inc();
         let Some(stamp) = offer else {
             return;
@@ -263,6 +253,26 @@ impl QueueManager {
             tracing::debug!(id = %operation.id, %error, "stored, and left to the relay");
         }
     }
+
+    /// Publishes new operations that may run, as many as there are.
+    async fn announce_all(&self, offers: Vec<(Offer, Stamp)>) {
+        let count = offers.len();
+        let span = info_span!(
+            "send",
+            otel.name = "send batch",
+            otel.kind = "client",
+            messaging.system = "drumline",
+            messaging.operation.type = "send",
+            messaging.operation.name = "send",
+            messaging.batch.message_count = count,
+        );
+        let published = self.outlet().publish_all(offers).instrument(span).await;
+        let left = published.iter().filter(|answer| answer.is_err()).count();
+        if left > 0 {
+            self.metrics().left_to_relay.inc_by(left as u64);
+            tracing::debug!(left, count, "stored, and left to the relay");
+        }
+    }
 }
 
 /// The span of one create: what the processing span will be linked to.
@@ -280,12 +290,20 @@ fn create_span(request: &CreateRequest) -> Span {
     )
 }
 
+/// The operation whose handler creates it, where that is one of ours.
+fn parent_of(request: &CreateRequest) -> Option<OperationId> {
+    OperationId::from_bytes(request.parent_id?.into_bytes())
+}
+
 fn chain(caller: &Caller, request: &CreateRequest) -> Option<ChainKey> {
+    if request.in_order_of_requests {
+        return Some(ChainKey::of_requests(&caller.organization));
+    }
     let token = request.dependency_token.as_ref()?;
     Some(ChainKey::new(&caller.organization, token))
 }
 
-fn stored_as(new: NewOperation, sequence: u64) -> Operation {
+pub(crate) fn stored_as(new: NewOperation, sequence: u64) -> Operation {
     Operation {
         id: new.id,
         header: new.header,

@@ -29,6 +29,8 @@ const SLACK: Duration = Duration::from_secs(1);
 pub enum WaitingFor {
     /// A time.
     Time(Timestamp),
+    /// The next time of a series.
+    Occurrence(Timestamp),
     /// Somebody who resumes it.
     Person,
     /// The end of its handler, which was asked to stop.
@@ -38,6 +40,14 @@ pub enum WaitingFor {
         /// Which.
         id: OperationId,
         /// Where that one stands.
+        status: Status,
+    },
+    /// An earlier operation of its token, which failed or was cancelled, and
+    /// holds the token until a person says how to go on.
+    Holder {
+        /// Which.
+        id: OperationId,
+        /// How it ended.
         status: Status,
     },
     /// A worker that serves its queue: there is none.
@@ -74,12 +84,11 @@ impl QueueManager {
     pub async fn explain(&self, operation: &Operation) -> Result<Option<WaitingFor>> {
         Ok(match operation.header.status {
             Status::WaitingForResources => Some(self.why_not_claimed(operation).await?),
-            Status::Waiting => Some(
-                operation
-                    .header
-                    .postpone_until
-                    .map_or(WaitingFor::Person, WaitingFor::Time),
-            ),
+            Status::Waiting => Some(match operation.header.postpone_until {
+                None => WaitingFor::Person,
+                Some(next) if operation.header.is_series() => WaitingFor::Occurrence(next),
+                Some(until) => WaitingFor::Time(until),
+            }),
             Status::Pausing | Status::Canceling => Some(WaitingFor::Stop),
             Status::InProgress | Status::Succeeded | Status::Failed | Status::Canceled => None,
         })
@@ -87,9 +96,11 @@ impl QueueManager {
 
     async fn why_not_claimed(&self, operation: &Operation) -> Result<WaitingFor> {
         if let Some(head) = self.predecessor(operation).await? {
-            return Ok(WaitingFor::Predecessor {
-                id: head.id,
-                status: head.header.status,
+            let (id, status) = (head.id, head.header.status);
+            return Ok(if head.header.holding {
+                WaitingFor::Holder { id, status }
+            } else {
+                WaitingFor::Predecessor { id, status }
             });
         }
         let queue = &operation.body.queue;
@@ -139,19 +150,26 @@ impl QueueManager {
         let newest = operation.body.created_on.saturating_add(SLACK);
         let newest = OperationId::new(newest, operation.id.partition(), [0xff; 16]);
         let mut earliest: Option<Operation> = None;
-        // Only heads are Locked; and those are few, while Ready may be many.
-        for state in [State::Locked, State::Suspended, State::Ready] {
+        // Only heads hold or are Locked; and those are few, while Ready may be
+        // many.
+        for state in [
+            State::Locked,
+            State::Completed,
+            State::Suspended,
+            State::Ready,
+        ] {
             let mut query = Query {
                 filter: Filter {
                     chain: Some(chain),
                     state: Some(state),
+                    holding: (state == State::Completed).then_some(true),
                     ..Filter::default()
                 },
                 cursor: Some(newest),
                 limit: self.options().limits.page,
             };
             loop {
-                let page = self.list(&query).await?;
+                let page = self.search(&query).await?;
                 let before = page.operations.into_iter().chain(earliest.take());
                 earliest = before
                     .filter(|other| other.sequence < operation.sequence)
@@ -161,7 +179,8 @@ impl QueueManager {
                     break;
                 }
             }
-            if state == State::Locked && earliest.is_some() {
+            let is_head = matches!(state, State::Locked | State::Completed);
+            if is_head && earliest.is_some() {
                 break;
             }
         }

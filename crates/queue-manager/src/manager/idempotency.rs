@@ -3,18 +3,26 @@
 //! A key reserves an *id*, and a create with an id that is taken changes
 //! nothing. So whoever comes second, however close, on whichever manager,
 //! works with the id of the first, and the store decides who creates it.
+//!
+//! An operation may be removed while its key is still remembered, by a person
+//! or by retention. Created again it would be executed again, so removal leaves
+//! a note behind for as long as a key could name the operation. A key without
+//! an operation and without a note is one whose first request did not get to
+//! the create: its repetition does.
 
-use drumline_backend::store::Reservation;
-use drumline_protocol::OperationId;
-use serde_json::Value;
+mod content;
+
+use std::time::Duration;
+
+use drumline_backend::store::{self, Reservation};
+use drumline_protocol::{Operation, OperationId};
 use sha2::{Digest, Sha256};
 
 use super::{Caller, QueueManager};
 use crate::error::{Error, Invalid, Result, Wrong};
-use crate::request::CreateRequest;
+use crate::request::{CreateRequest, objection_to_key};
 
-/// The longest key, in bytes. A UUID has 36.
-const KEY_BYTES: usize = 255;
+use content::fingerprint;
 
 impl QueueManager {
     /// The id that belongs to a key: `fresh`, or that of the first request.
@@ -25,8 +33,7 @@ impl QueueManager {
         request: &CreateRequest,
         fresh: OperationId,
     ) -> Result<OperationId> {
-        if key.is_empty() || key.len() > KEY_BYTES {
-            let why = format!("must have 1 to {KEY_BYTES} bytes");
+        if let Some(why) = objection_to_key(key) {
             return Err(Invalid::arguments(vec![Wrong::new("Idempotency-Key", why)]).into());
         }
         let reservation = Reservation {
@@ -46,6 +53,58 @@ impl QueueManager {
     }
 }
 
+/// What a note of a removal says, and what somebody leaves who looks for one.
+const REMOVED: [u8; 16] = [1; 16];
+const LOOKED_FOR: [u8; 16] = [0; 16];
+/// How long that stays: the store has no way to look and leave nothing. An
+/// operation that is looked for is not there, and would have to be created,
+/// executed and removed within this time for its note to be missed.
+const LOOK: Duration = Duration::from_millis(1);
+
+impl QueueManager {
+    /// Notes that an operation is about to be removed. Before it is: a crash in
+    /// between leaves a note about an operation that is there, which nobody
+    /// looks for.
+    pub(crate) async fn note_removal(&self, operation: &Operation) -> store::Result<()> {
+        let age = self.store().now().since(operation.body.created_on);
+        let keep = self.options().remember_keys.saturating_sub(age);
+        // Most are older than any key.
+        if keep > Duration::ZERO {
+            let note = Reservation {
+                id: operation.id,
+                content: REMOVED,
+            };
+            self.store()
+                .reserve(note_of(operation.id), note, keep)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses an id whose operation was there and is not any more.
+    pub(super) async fn refuse_removed(&self, id: OperationId) -> Result<()> {
+        let looked_for = Reservation {
+            id,
+            content: LOOKED_FOR,
+        };
+        let found = self.store().reserve(note_of(id), looked_for, LOOK).await?;
+        if found.content == REMOVED {
+            let id = id.to_string();
+            return Err(Error::KeySpent { id });
+        }
+        Ok(())
+    }
+}
+
+/// Where the removal of an operation is noted, among the keys.
+fn note_of(id: OperationId) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    // Where keys have the length of the organization; no name is that long.
+    hash.update(u64::MAX.to_be_bytes());
+    hash.update(id.as_bytes());
+    first_half(hash)
+}
+
 /// The key as the store knows it: tenants never meet.
 fn digest(organization: &str, key: &str) -> [u8; 16] {
     let mut hash = Sha256::new();
@@ -53,24 +112,6 @@ fn digest(organization: &str, key: &str) -> [u8; 16] {
     hash.update((organization.len() as u64).to_be_bytes());
     hash.update(organization);
     hash.update(key);
-    first_half(hash)
-}
-
-/// What tells one request from another. Spaces and the order of members in the
-/// payload do not: clients that repeat may well write it anew.
-fn fingerprint(request: &CreateRequest) -> [u8; 16] {
-    let data = request.data.as_deref();
-    let data = data.map(|text| {
-        serde_json::from_str::<Value>(text)
-            .map_or_else(|_unreadable| text.to_owned(), |value| value.to_string())
-    });
-    let request = CreateRequest {
-        data,
-        ..request.clone()
-    };
-    // The derived text names every field; new ones are covered by themselves.
-    let mut hash = Sha256::new();
-    hash.update(format!("{request:?}"));
     first_half(hash)
 }
 
@@ -85,21 +126,6 @@ fn first_half(hash: Sha256) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with_data(text: &str) -> CreateRequest {
-        CreateRequest {
-            data: Some(text.to_owned()),
-            ..CreateRequest::new("ImportSolution")
-        }
-    }
-
-    #[test]
-    fn what_means_the_same_has_the_same_fingerprint() {
-        let first = fingerprint(&with_data(r#"{"a":1,"b":[2]}"#));
-        assert_eq!(first, fingerprint(&with_data(r#"{ "b": [2], "a": 1 }"#)));
-        assert_ne!(first, fingerprint(&with_data(r#"{"a":1,"b":[3]}"#)));
-        assert_ne!(first, fingerprint(&CreateRequest::new("ImportSolution")));
-    }
 
     #[test]
     fn tenants_do_not_share_keys() {

@@ -46,6 +46,14 @@ impl Outlet {
         }
     }
 
+    /// Publishes offers and waits for the broker; the answers in their order.
+    pub(crate) async fn publish_all(&self, offers: Vec<(Offer, Stamp)>) -> Vec<Result<(), Error>> {
+        match self.dispatcher() {
+            Some(dispatcher) => dispatcher.publish_all(offers).await,
+            None => offers.iter().map(|_offer| Err(Error::Stopped)).collect(),
+        }
+    }
+
     /// Publishes an operation soon; if that fails, the relay will.
     pub(crate) fn enqueue(&self, promoted: &Promoted) {
         if let Some(dispatcher) = self.dispatcher() {

@@ -6,7 +6,7 @@ use drumline_backend::store::{self, Filter};
 use drumline_protocol::{Operation, OperationId, State};
 use tokio::time::{Instant, sleep_until};
 
-use super::QueueManager;
+use super::{Caller, QueueManager};
 use crate::error::{Error, Result};
 
 /// How often a waiter looks for itself, in case the word of a completion did
@@ -41,12 +41,16 @@ pub struct Listing {
 }
 
 impl QueueManager {
-    /// One operation.
+    /// One operation of the caller's organization. Those of others do not
+    /// exist for it: whoever guesses an id learns nothing.
     ///
     /// # Errors
     /// When there is none with this id, or the store is away.
-    pub async fn get(&self, id: OperationId) -> Result<Operation> {
-        self.look(id).await?.ok_or_else(|| not_found(id))
+    pub async fn get(&self, caller: &Caller, id: OperationId) -> Result<Operation> {
+        let found = self.look(id).await?;
+        found
+            .filter(|operation| operation.body.organization == caller.organization)
+            .ok_or_else(|| not_found(id))
     }
 
     /// One operation, when it is Completed, or after `wait` as it is then.
@@ -54,7 +58,12 @@ impl QueueManager {
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub async fn wait(&self, id: OperationId, wait: Duration) -> Result<Operation> {
+    pub async fn wait(
+        &self,
+        caller: &Caller,
+        id: OperationId,
+        wait: Duration,
+    ) -> Result<Operation> {
         let end = Instant::now() + wait.min(self.options().longest_wait);
         let waiter = self.shared.waiters.register(id);
         loop {
@@ -62,7 +71,7 @@ impl QueueManager {
             tokio::pin!(woken);
             // Before we look, or a completion in between would not be heard.
             woken.as_mut().enable();
-            let operation = self.get(id).await?;
+            let operation = self.get(caller, id).await?;
             let now = Instant::now();
             let is_over = operation.header.status.state() == State::Completed;
             if is_over || now >= end || self.is_draining() {
@@ -77,11 +86,19 @@ impl QueueManager {
         }
     }
 
-    /// One page of operations, newest first.
+    /// One page of the caller's organization's operations, newest first,
+    /// whatever organization the filter names.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn list(&self, query: &Query) -> Result<Listing> {
+    pub async fn list(&self, caller: &Caller, query: &Query) -> Result<Listing> {
+        let mut query = query.clone();
+        query.filter.organization = Some(caller.organization.clone());
+        self.search(&query).await
+    }
+
+    /// One page of operations, newest first, of whichever organization.
+    pub(super) async fn search(&self, query: &Query) -> Result<Listing> {
         let limits = self.options().limits;
         let limit = query.limit.min(limits.page);
         let end = Instant::now() + SEARCH;
@@ -144,7 +161,7 @@ pub(super) fn not_found(id: OperationId) -> Error {
 }
 
 /// Bytes of an operation, roughly: what can be large in it.
-fn weight(operation: &Operation) -> usize {
+pub(super) fn weight(operation: &Operation) -> usize {
     let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let Operation { body, report, .. } = operation;
     let fault = report.fault.as_ref();

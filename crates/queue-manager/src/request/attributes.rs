@@ -59,6 +59,15 @@ impl<'a> Attributes<'a> {
         Some(attributes)
     }
 
+    /// No attributes at all.
+    pub(crate) const fn empty(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            rest: Vec::new(),
+            wrong: Vec::new(),
+        }
+    }
+
     /// Which of two values is meant? Parsers differ, so nobody may ask.
     fn refuse_doubles(&mut self) {
         let mut names = HashSet::new();
@@ -108,6 +117,24 @@ impl<'a> Attributes<'a> {
     /// Takes a number that stands for something.
     pub(crate) fn coded(&mut self, name: &str, why: &str) -> Option<u8> {
         self.value(name, why)
+    }
+
+    /// Takes something that has both a number and a name: `find` gets the
+    /// number, where it is one, and the text.
+    pub(crate) fn named<T>(
+        &mut self,
+        name: &str,
+        why: &str,
+        find: impl FnOnce(Option<u8>, &str) -> Option<T>,
+    ) -> Option<T> {
+        let given = self.take(name)?.get();
+        let text = serde_json::from_str::<Cow<'_, str>>(given);
+        let text = text.as_deref().unwrap_or(given);
+        let found = find(text.parse().ok(), text);
+        if found.is_none() {
+            self.note(name, why);
+        }
+        found
     }
 
     /// Whether an attribute is there, if only as `null`.

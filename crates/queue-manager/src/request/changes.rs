@@ -7,7 +7,7 @@
 use drumline_protocol::{ErrorCode, State, Status, Timestamp};
 
 use super::attributes::Attributes;
-use super::{CREATE_ONLY, READ_ONLY, RECURRENCE};
+use super::{CREATE_ONLY, NewRule, READ_ONLY};
 use crate::error::{Error, Invalid};
 
 /// What a client asks an operation to do.
@@ -24,10 +24,12 @@ pub enum Act {
 }
 
 /// A change that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changes {
     /// It is an action.
     Act(Act),
+    /// It is another rule for a series.
+    Rule(NewRule),
     /// It names a state that clients cannot bring about (Locked, Succeeded,
     /// Failed): refused whatever the operation's state is.
     Unreachable(Status),
@@ -40,14 +42,31 @@ impl Changes {
     /// [`Error::Syntax`] when it is not JSON; [`Error::Invalid`] with all
     /// attributes that are read-only, unknown, or contradict each other.
     pub fn from_json(body: &[u8]) -> Result<Self, Error> {
-        let mut given = Attributes::of_body(body)?;
+        Ok(Self::of(Attributes::of_body(body)?)?)
+    }
+
+    /// Reads a change from the attributes that are left.
+    pub(super) fn of(mut given: Attributes<'_>) -> Result<Self, Invalid> {
         let asks_for_time = given.is_given("postponeUntil");
         let state = read_state(&mut given);
         let status = read_status(&mut given);
         let until = given.time("postponeUntil");
-        let code = refusal(given.rest());
+        let rule = NewRule::take(&mut given);
+        let mut code = refusal(given.rest());
         given.refuse_rest(why_not);
-        if given.wrong.is_empty() {
+        if let Some(rule) = rule {
+            if state.is_none() && status.is_none() && !asks_for_time {
+                if given.wrong.is_empty() {
+                    return Ok(Self::Rule(rule));
+                }
+            } else {
+                code = ErrorCode::CANNOT_UPDATE_RECURRING;
+                let why = "is changed alone, without stateCode, statusCode and postponeUntil";
+                for name in rule.names() {
+                    given.note(name, why);
+                }
+            }
+        } else if given.wrong.is_empty() {
             match combine(state, status, until) {
                 Ok(Some(changes)) => return Ok(changes),
                 Ok(None) if asks_for_time => given.note(
@@ -59,7 +78,7 @@ impl Changes {
             }
         }
         let attributes = given.wrong;
-        Err(Invalid { code, attributes }.into())
+        Err(Invalid { code, attributes })
     }
 
     /// Reads the time to postpone to: `{"postponeUntil": …}`.
@@ -96,23 +115,17 @@ impl Changes {
 
 /// The code for a change that names these attributes.
 fn refusal<'a>(names: impl Iterator<Item = &'a str>) -> ErrorCode {
-    let mut code = ErrorCode::INVALID_ARGUMENT;
-    for name in names {
-        if is_read_only(name) {
-            return ErrorCode::READ_ONLY;
-        }
-        if RECURRENCE.contains(&name) {
-            code = ErrorCode::CANNOT_UPDATE_NONRECURRING;
-        }
+    let mut names = names;
+    if names.any(is_read_only) {
+        ErrorCode::READ_ONLY
+    } else {
+        ErrorCode::INVALID_ARGUMENT
     }
-    code
 }
 
 fn why_not(name: &str) -> &'static str {
     if is_read_only(name) {
         "is read-only"
-    } else if RECURRENCE.contains(&name) {
-        "can be changed on recurring operations only"
     } else {
         "is unknown"
     }

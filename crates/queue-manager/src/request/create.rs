@@ -1,14 +1,15 @@
 //! The request to create an operation.
 
 use drumline_protocol::{
-    DependencyToken, OperationType, QueueName, RetryPolicy, Timestamp, limits,
+    DependencyToken, OperationType, QueueName, RetryPolicy, Timestamp, TokenPolicy, limits,
 };
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::attributes::Attributes;
-use super::{READ_ONLY, RECURRENCE, payload, retry};
+use super::{READ_ONLY, Recurring, payload, retry};
 use crate::error::{Error, Invalid, Wrong};
+use crate::webhook;
 
 /// An operation that is to be created. What a Rust program puts into it is
 /// checked when it is created, what comes as JSON while it is read.
@@ -22,10 +23,18 @@ pub struct CreateRequest {
     pub operation_type: OperationType,
     /// Equal token, strict order.
     pub dependency_token: Option<DependencyToken>,
+    /// What becomes of the chain when it fails or is cancelled; `None`: what
+    /// the deployment says.
+    pub token_policy: Option<TokenPolicy>,
+    /// In order of arrival with all asynchronous requests of the organization,
+    /// one at a time, instead of a token: what `ExecuteAsync` creates.
+    pub in_order_of_requests: bool,
     /// The pool of workers.
     pub queue: QueueName,
     /// Not before this time.
     pub postpone_until: Option<Timestamp>,
+    /// By which rule it recurs, if it does.
+    pub recurrence: Option<Recurring>,
     /// The payload: JSON text.
     pub data: Option<String>,
     /// Equal for operations that belong together; made up where missing.
@@ -44,6 +53,9 @@ pub struct CreateRequest {
     pub retry: RetryPolicy,
     /// Fails instead of starting a second time.
     pub at_most_once: bool,
+    /// Who is told when it has ended: an absolute http or https address of up
+    /// to 2048 bytes.
+    pub webhook_url: Option<String>,
 }
 
 impl CreateRequest {
@@ -55,8 +67,11 @@ impl CreateRequest {
             name: String::new(),
             operation_type: OperationType::DEFAULT,
             dependency_token: None,
+            token_policy: None,
+            in_order_of_requests: false,
             queue: QueueName::default(),
             postpone_until: None,
+            recurrence: None,
             data: None,
             correlation_id: None,
             request_id: None,
@@ -66,6 +81,7 @@ impl CreateRequest {
             retain_job_history: true,
             retry: RetryPolicy::default(),
             at_most_once: false,
+            webhook_url: None,
         }
     }
 
@@ -98,7 +114,11 @@ impl CreateRequest {
             QueueName::try_from(text).map_err(|error| format!("is not valid: {error}"))
         });
         request.queue = queue.unwrap_or_default();
+        request.token_policy = given.parsed("tokenPolicy", |text| {
+            TokenPolicy::from_name(&text).ok_or_else(|| "must be continue or hold".to_owned())
+        });
         request.postpone_until = given.time("postponeUntil");
+        request.recurrence = Recurring::take(&mut given);
         request.data = read_data(&mut given);
         request.correlation_id = given.uuid("correlationId");
         request.request_id = given.uuid("requestId");
@@ -107,10 +127,10 @@ impl CreateRequest {
         request.regarding_object_id = given.uuid("regardingObjectId");
         request.retain_job_history = given.boolean("retainJobHistory").unwrap_or(true);
         request.at_most_once = given.boolean("atMostOnce").unwrap_or(false);
+        request.webhook_url = given.parsed("webhookUrl", Ok);
         if let Some(policy) = given.take("retryPolicy") {
             request.retry = retry::policy(policy, &mut given.wrong);
         }
-        refuse_recurrence(&mut given);
         given.refuse_rest(why_not);
         for wrong in request.rules_broken() {
             if !is_noted(&given.wrong, &wrong.name) {
@@ -156,6 +176,25 @@ impl CreateRequest {
                 wrong.push(Wrong::new(name, why));
             }
         }
+        let webhook = self.webhook_url.as_deref().map(webhook::check);
+        if let Some(Err(why)) = webhook {
+            wrong.push(Wrong::new("webhookUrl", why));
+        }
+        if let Some(recurrence) = &self.recurrence {
+            wrong.extend(recurrence.objections());
+            if self.postpone_until.is_some() {
+                let why = "does not go with recurrencePattern: give recurrenceStartTime";
+                wrong.push(Wrong::new("postponeUntil", why));
+            }
+            if self.in_order_of_requests {
+                let why = "does not go with the order of asynchronous requests";
+                wrong.push(Wrong::new("recurrencePattern", why));
+            }
+        }
+        if self.dependency_token.is_some() && self.in_order_of_requests {
+            let why = "does not go with the order of asynchronous requests";
+            wrong.push(Wrong::new("dependencyToken", why));
+        }
         if self.dependency_token.is_some() && !self.operation_type.can_have_token() {
             let why = format!(
                 "is not allowed for operations of type {} ({})",
@@ -179,17 +218,6 @@ fn read_data(given: &mut Attributes<'_>) -> Option<String> {
         return None;
     }
     Some(value.get().to_owned())
-}
-
-/// Accepting a rule that nothing follows would be worse than refusing it.
-fn refuse_recurrence(given: &mut Attributes<'_>) {
-    for &name in RECURRENCE {
-        let value = given.take(name);
-        // The documents: an empty pattern is none.
-        if value.is_some_and(|value| value.get() != "\"\"") {
-            given.note(name, "is not supported by this release");
-        }
-    }
 }
 
 fn why_not(name: &str) -> &'static str {

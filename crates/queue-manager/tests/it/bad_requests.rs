@@ -188,7 +188,7 @@ async fn attributes_of_a_create() {
         refused(with("regardingObjectId", json!(true)), &["regardingObjectId"]),
         refused(with("retainJobHistory", json!("yes")), &["retainJobHistory"]),
         refused(with("atMostOnce", json!(1)), &["atMostOnce"]),
-        refused(with("recurrencePattern", json!("FREQ=DAILY;")), &["recurrencePattern"]),
+        refused(with("recurrencePattern", json!("FREQ=OFTEN;")), &["recurrencePattern"]),
         refused(with("recurrenceStartTime", json!("2027-01-01T00:00:00Z")), &["recurrenceStartTime"]),
         refused(with("retryPolicy", json!(3)), &["retryPolicy"]),
         refused(

@@ -139,6 +139,58 @@ async fn one_key_at_once_on_several_managers_creates_one_operation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_removed_is_not_created_again_while_its_key_is_remembered() {
+    let backend = backend();
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let body = json!({"messageName": "a"});
+    let asked = json!({
+        "requestName": "Create",
+        "parameters": {"target": {"messageName": "a"}, "idempotencyKey": "k"},
+    });
+    let settings = json!({"returnResponses": true});
+    let batch = json!({
+        "requestName": "ExecuteMultiple",
+        "parameters": {"requests": [asked], "settings": settings},
+    });
+    let first = keyed(&client, "k", &body).await;
+    Worker::new(&backend).run(first.id()).await;
+    let path = format!("/v1/operations/{}", first.id());
+    let gone = client.json("DELETE", &path, &json!({})).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    let check = async || {
+        let again = keyed(&client, "k", &body).await;
+        assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(again.json["name"], json!("IdempotencyKeyReused"));
+        let in_batch = client.post("/v1/execute", &batch).await;
+        let fault = &in_batch.json["results"]["responses"][0]["fault"];
+        assert_eq!(fault["name"], json!("IdempotencyKeyReused"));
+    };
+    check().await;
+    check().await;
+    tokio::time::sleep(Duration::from_secs(47 * 3600)).await;
+    check().await;
+    tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+    let forgotten = keyed(&client, "k", &body).await;
+    assert_eq!(forgotten.status, StatusCode::CREATED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_first_request_was_refused_creates_later() {
+    let (backend, faults) = faulty(&backend());
+    let client = Client::of(&manager(&backend));
+    let body = json!({"messageName": "a"});
+    Faults::set(&faults.broker_is_blocked, true);
+    for _ in 0..3 {
+        let refused = keyed(&client, "k", &body).await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    Faults::set(&faults.broker_is_blocked, false);
+    assert_eq!(keyed(&client, "k", &body).await.status, StatusCode::CREATED);
+    assert_eq!(keyed(&client, "k", &body).await.status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_keeps_the_order_of_each_token() {
     let backend = backend();
     let manager = manager(&backend);
@@ -214,14 +266,17 @@ async fn in_a_batch_nobody_overtakes_one_that_met_the_store_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn operations_that_create_operations_come_to_an_end() {
+async fn operations_that_create_operations_belong_together_and_come_to_an_end() {
     let manager = manager(&backend());
     let client = Client::of(&manager);
     let mut parent = client.create(&json!({"messageName": "a"})).await;
+    let top = client.get(&format!("/v1/operations/{parent}")).await;
     for depth in 1..=8 {
         let body = json!({"messageName": "a", "parentId": parent.to_string()});
         let answer = client.post("/v1/operations", &body).await;
         assert_eq!(answer.json["depth"], json!(depth));
+        let inherited = &answer.json["correlationId"];
+        assert_eq!(inherited, &top.json["correlationId"]);
         parent = answer.id();
     }
     let body = json!({"messageName": "a", "parentId": parent.to_string()});

@@ -3,6 +3,8 @@
 
 pub(crate) mod client;
 pub(crate) mod faulty;
+pub(crate) mod post;
+pub(crate) mod sse;
 pub(crate) mod worker;
 
 use std::sync::Arc;

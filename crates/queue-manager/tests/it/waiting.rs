@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use drumline_queue_manager::Caller;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -61,12 +62,16 @@ async fn a_wait_for_an_operation_that_is_deleted_ends() {
     let client = Client::of(&manager);
     let id = client.create(&json!({"messageName": "a"})).await;
     let path = format!("/v1/operations/{id}?wait=30s");
+    let anyone = Caller::default();
     let remove = async {
         manager
-            .act(id, drumline_queue_manager::request::Act::Cancel)
+            .act(&anyone, id, drumline_queue_manager::request::Act::Cancel)
             .await
             .expect("Ready can be cancelled");
-        manager.delete(id).await.expect("Completed can be deleted");
+        manager
+            .delete(&anyone, id)
+            .await
+            .expect("Completed can be deleted");
     };
     let (answer, ()) = tokio::join!(client.get(&path), remove);
     assert!(
@@ -107,10 +112,10 @@ async fn events_tell_of_completions_until_the_manager_drains() {
     };
     let (answer, ()) = tokio::join!(client.get("/v1/events"), complete);
     assert_eq!(answer.header("content-type"), "text/event-stream");
-    let told: Vec<_> = answer
-        .text
-        .lines()
-        .filter_map(|line| line.strip_prefix("id: "))
+    let ids = answer.text.lines();
+    let told: Vec<_> = ids
+        .filter_map(|line| line.strip_prefix("id: ")?.split_once('-'))
+        .map(|(_stamp, id)| id.to_owned())
         .collect();
     assert_eq!(told, [first.to_string(), second.to_string()]);
 }

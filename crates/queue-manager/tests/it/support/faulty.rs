@@ -1,18 +1,20 @@
 //! A backend that fails on demand.
 
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::broker::{self, Backlog, Broker, Subscription};
+use drumline_backend::limiter::{Departure, Entered, Limiter, Limits, Subject, Visitor};
 use drumline_backend::store::{
-    self, Commit, Committed, Counts, Created, Filter, Lock, NewOperation, Page, Promoted, Renewal,
-    Reservation, Stamp, Store,
+    self, Commit, Committed, Counts, Created, Ended, Filter, Lock, NewOperation, Notice, Page,
+    Promoted, Renewal, Reservation, Stamp, Store, Transacted,
 };
 use drumline_backend::{Backend, Member, MemberId, Membership};
 use drumline_protocol::message::{Marker, Message, Route};
+use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
 };
@@ -21,7 +23,7 @@ use tokio::sync::broadcast;
 /// What fails now.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    /// The store, and with it the membership, does not answer.
+    /// The store, and with it membership and limiter, does not answer.
     pub(crate) store_is_away: AtomicBool,
     /// The broker says that it takes nothing.
     pub(crate) broker_is_blocked: AtomicBool,
@@ -31,6 +33,8 @@ pub(crate) struct Faults {
     pub(crate) broker_forgets: AtomicBool,
     /// The store takes operations, and shows none.
     pub(crate) reads_fail: AtomicBool,
+    /// The most commits that came in one call, as it was last reset.
+    pub(crate) largest_commit: AtomicUsize,
     /// The record of this operation was written by a later release.
     pub(crate) unreadable: OnceLock<OperationId>,
 }
@@ -51,7 +55,8 @@ pub(crate) fn faulty(inner: &Backend) -> (Backend, Arc<Faults>) {
     let backend = Backend {
         store: Arc::clone(&wrapped) as Arc<dyn Store>,
         broker: Arc::clone(&wrapped) as Arc<dyn Broker>,
-        membership: wrapped,
+        membership: Arc::clone(&wrapped) as Arc<dyn Membership>,
+        limiter: wrapped,
     };
     (backend, faults)
 }
@@ -139,6 +144,33 @@ impl Membership for Faulty {
 }
 
 #[async_trait]
+impl Limiter for Faulty {
+    async fn enter(
+        &self,
+        subject: Subject,
+        visitor: Option<Visitor>,
+        limits: &Limits,
+    ) -> store::Result<Entered> {
+        self.there()?;
+        self.inner.limiter.enter(subject, visitor, limits).await
+    }
+
+    async fn renew(
+        &self,
+        inside: &[(Subject, Visitor)],
+        lease: Duration,
+    ) -> store::Result<Vec<bool>> {
+        self.there()?;
+        self.inner.limiter.renew(inside, lease).await
+    }
+
+    async fn leave(&self, departures: &[Departure]) -> store::Result<()> {
+        self.there()?;
+        self.inner.limiter.leave(departures).await
+    }
+}
+
+#[async_trait]
 impl Store for Faulty {
     fn partitions(&self) -> PartitionCount {
         self.inner.store.partitions()
@@ -157,7 +189,17 @@ impl Store for Faulty {
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> store::Result<Vec<Committed>> {
+        let largest = &self.faults.largest_commit;
+        largest.fetch_max(commits.len(), Ordering::Relaxed);
         self.store().await?.commit(commits).await
+    }
+
+    async fn transact(
+        &self,
+        creates: Vec<NewOperation>,
+        commits: Vec<Commit>,
+    ) -> store::Result<Transacted> {
+        self.store().await?.transact(creates, commits).await
     }
 
     async fn get(&self, ids: &[OperationId]) -> store::Result<Vec<Option<Operation>>> {
@@ -210,6 +252,33 @@ impl Store for Faulty {
 
     async fn due(&self, partition: Partition, limit: usize) -> store::Result<Vec<OperationId>> {
         self.store().await?.due(partition, limit).await
+    }
+
+    async fn ended(
+        &self,
+        partition: Partition,
+        class: EndClass,
+        until: Stamp,
+        limit: usize,
+    ) -> store::Result<Vec<(OperationId, Stamp)>> {
+        let store = self.store().await?;
+        store.ended(partition, class, until, limit).await
+    }
+
+    async fn ended_since(&self, after: Stamp, limit: usize) -> store::Result<Ended> {
+        self.store().await?.ended_since(after, limit).await
+    }
+
+    async fn notices(&self, partition: Partition, limit: usize) -> store::Result<Vec<Notice>> {
+        self.store().await?.notices(partition, limit).await
+    }
+
+    async fn notice_done(&self, id: OperationId) -> store::Result<()> {
+        self.store().await?.notice_done(id).await
+    }
+
+    async fn notice_later(&self, id: OperationId, delay: Duration) -> store::Result<()> {
+        self.store().await?.notice_later(id, delay).await
     }
 
     async fn offered(

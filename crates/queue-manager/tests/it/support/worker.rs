@@ -7,7 +7,7 @@ use drumline_backend::broker::{Delivery, Subscription};
 use drumline_backend::decide::{Decided, decide};
 use drumline_backend::store::Guard;
 use drumline_backend::{Backend, Ids, MemberId};
-use drumline_protocol::message::{Message, Route, Source};
+use drumline_protocol::message::{Message, Offer, Route, Source};
 use drumline_protocol::{Event, Fence, OperationId, QueueName};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -56,8 +56,22 @@ impl Worker {
     /// Claims an operation and succeeds at once.
     pub(crate) async fn run(&self, id: OperationId) {
         let fence = self.claim(id).await;
+        self.succeed(id, fence).await;
+    }
+
+    /// Succeeds, and tells the workers of the chain's next, as a worker would.
+    pub(crate) async fn succeed(&self, id: OperationId, fence: Fence) {
         let said = self.say(id, fence, Event::Succeed).await;
-        assert!(matches!(said, Decided::Done(..)), "{said:?}");
+        let Decided::Done(_, done) = said else {
+            unreachable!("not succeeded: {said:?}");
+        };
+        if let Some(next) = done.promoted {
+            let offer = Offer::of(&next.operation);
+            let message = (offer.route(), Message::Offers(vec![offer]));
+            for published in self.backend.broker.publish(vec![message]).await {
+                published.expect("the broker is there");
+            }
+        }
     }
 
     async fn happen(&self, id: OperationId, event: Event, guard: Guard) -> Decided {

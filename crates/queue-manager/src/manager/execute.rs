@@ -1,0 +1,164 @@
+//! Executing organization requests.
+//!
+//! A request here does what its address does elsewhere, through the same
+//! functions and rules; what is new is that many can come in one
+//! ([`batch`](self), transaction) or be executed later.
+//!
+//! | request | does |
+//! |---|---|
+//! | Create, Update, Delete | as the operations' own addresses |
+//! | Retrieve | one operation, by its id or as the newest with a name |
+//! | RetrieveMultiple | one page of a listing |
+//! | ExecuteAsync | creates the operation that executes the request |
+//! | ExecuteMultiple | executes a list, each for itself: `batch` |
+//! | ExecuteTransaction | all of a list or nothing: `transaction` |
+
+mod answer;
+mod batch;
+mod fault;
+mod transaction;
+
+use std::time::Duration;
+
+use drumline_backend::store::Filter;
+use drumline_protocol::view::OperationView;
+use drumline_protocol::{ChainKey, Operation};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::Instant;
+
+use super::read::weight;
+use super::{Caller, Query, QueueManager};
+use crate::error::{Error, Result};
+use crate::request::{Ask, Item, Look, Name, OrganizationRequest, Search, Update, Which, Wish};
+
+pub use answer::{Answer, ItemAnswer};
+pub use fault::Fault;
+
+use answer::Results;
+
+/// Operations on a page whose size nobody has said.
+const USUAL_PAGE: usize = 50;
+/// How long an operation is looked for by its name. Names are no index: in a
+/// large store the search for one that is not there sees every operation.
+const SEARCH: Duration = Duration::from_secs(20);
+
+impl QueueManager {
+    /// Executes one request and answers it.
+    ///
+    /// Dropping the future leaves it open what was done; of a batch, the items
+    /// behind the present one are not executed.
+    ///
+    /// # Errors
+    /// What is wrong with the request as a whole. Faults of the items of a
+    /// batch are in the answer.
+    pub async fn execute(&self, caller: &Caller, request: OrganizationRequest) -> Result<Answer> {
+        match request.ask {
+            Ask::One(item) => self.execute_one(caller, item).await,
+            Ask::Multiple(batch) => {
+                let results = self.execute_multiple(caller, batch).await?;
+                Ok(Answer::new(Name::ExecuteMultiple, results))
+            }
+        }
+    }
+
+    /// Executes what may also be an item of a batch.
+    async fn execute_one(&self, caller: &Caller, item: Item) -> Result<Answer> {
+        let name = item.name();
+        match item {
+            Item::Create(wish) | Item::ExecuteAsync(wish) => {
+                let Wish { request, key } = *wish;
+                let created = self.create(caller, request, key.as_deref()).await?;
+                Ok(Answer::new(
+                    name,
+                    Results::created(name, created.operation.id, !created.is_new),
+                ))
+            }
+            Item::Retrieve(look) => self.retrieve(caller, look).await,
+            Item::RetrieveMultiple(search) => self.retrieve_multiple(caller, *search).await,
+            Item::Update(Update { id, changes }) => {
+                self.update(caller, id, changes).await?;
+                Ok(Answer::new(name, Results::Nothing))
+            }
+            Item::Delete(id) => {
+                self.delete(caller, id).await?;
+                Ok(Answer::new(name, Results::Nothing))
+            }
+            Item::Transaction(transaction) => {
+                let responses = self.execute_transaction(caller, transaction).await?;
+                Ok(Answer::new(name, Results::Responses { responses }))
+            }
+        }
+    }
+
+    async fn retrieve(&self, caller: &Caller, look: Look) -> Result<Answer> {
+        let operation = match look.which {
+            Which::Id(id) => self.get(caller, id).await?,
+            Which::Name(name) => self.newest(caller, name).await?,
+        };
+        let bytes = weight(&operation);
+        let operation = shown(&operation, look.columns.as_deref())?;
+        let answer = Answer::new(Name::Retrieve, Results::Operation { operation });
+        Ok(answer.with_bytes(bytes))
+    }
+
+    /// The newest operation with a name.
+    async fn newest(&self, caller: &Caller, name: String) -> Result<Operation> {
+        let end = Instant::now() + SEARCH;
+        let mut query = Query {
+            filter: Filter {
+                name: Some(name.clone()),
+                ..Filter::default()
+            },
+            cursor: None,
+            limit: 1,
+        };
+        loop {
+            let page = self.list(caller, &query).await?;
+            if let Some(newest) = page.operations.into_iter().next() {
+                return Ok(newest);
+            }
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                let id = format!("with the name {name:?}");
+                return Err(Error::NotFound { id });
+            }
+            if Instant::now() >= end {
+                return Err(Error::SearchTooLong);
+            }
+        }
+    }
+
+    async fn retrieve_multiple(&self, caller: &Caller, search: Search) -> Result<Answer> {
+        let Search {
+            mut filter,
+            token,
+            limit,
+            cursor,
+        } = search;
+        let organization = &caller.organization;
+        filter.chain = token.map(|token| ChainKey::new(organization, &token));
+        let query = Query {
+            filter,
+            cursor,
+            limit: limit.unwrap_or(USUAL_PAGE),
+        };
+        let listing = self.list(caller, &query).await?;
+        let bytes = listing.operations.iter().map(weight).sum();
+        let results = Results::Operations {
+            operations: listing.operations.iter().map(OperationView::from).collect(),
+            next_cursor: listing.next.map(|place| place.to_string()),
+        };
+        Ok(Answer::new(Name::RetrieveMultiple, results).with_bytes(bytes))
+    }
+}
+
+/// An operation as JSON, or those of its attributes.
+fn shown(operation: &Operation, columns: Option<&[String]>) -> Result<Box<RawValue>> {
+    let view = OperationView::from(operation);
+    let whole = to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))?;
+    let Some(columns) = columns else {
+        return Ok(whole);
+    };
+    let part = answer::Columns::of(&whole, columns);
+    to_raw_value(&part).map_err(|error| Error::Internal(error.to_string()))
+}

@@ -1,0 +1,149 @@
+//! What requests are answered with, as it is sent.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use drumline_protocol::OperationId;
+use drumline_protocol::view::OperationView;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+use super::Fault;
+use crate::request::Name;
+
+/// The answer to one request: `{"responseName": …, "results": …}`.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    response_name: &'static str,
+    results: Results,
+    /// How large it is, roughly, where it can be large.
+    #[serde(skip)]
+    bytes: usize,
+}
+
+/// What came of it. Requests that by design answer nothing have none.
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub(super) enum Results {
+    /// `Create`.
+    Id {
+        id: String,
+        /// Left out where it is false: most have no key that was used before.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        existed: bool,
+    },
+    /// `ExecuteAsync`.
+    Job { async_job_id: String },
+    /// `Retrieve`.
+    Operation { operation: Box<RawValue> },
+    /// `RetrieveMultiple`.
+    Operations {
+        operations: Vec<OperationView>,
+        next_cursor: Option<String>,
+    },
+    /// `ExecuteMultiple`.
+    Items {
+        is_faulted: bool,
+        responses: Vec<ItemAnswer>,
+    },
+    /// `ExecuteTransaction`.
+    Responses { responses: Vec<Answer> },
+    /// `Update`, `Delete`.
+    Nothing,
+}
+
+/// What came of one item of a batch: an answer, a fault, or, where there was
+/// nothing to answer, neither.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemAnswer {
+    pub(super) request_index: usize,
+    pub(super) response: Option<Answer>,
+    pub(super) fault: Option<Fault>,
+}
+
+impl Answer {
+    pub(super) const fn new(name: Name, results: Results) -> Self {
+        Self {
+            response_name: name.as_str(),
+            results,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn with_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// How large it is, roughly, where it can be large.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// As an item's answer: `None` where there is nothing by design.
+    pub(super) fn unless_nothing(self) -> Option<Self> {
+        match self.results {
+            Results::Nothing => None,
+            Results::Id { .. }
+            | Results::Job { .. }
+            | Results::Operation { .. }
+            | Results::Operations { .. }
+            | Results::Items { .. }
+            | Results::Responses { .. } => Some(self),
+        }
+    }
+}
+
+impl Results {
+    /// The answer to a create, which has another word where it is a request
+    /// that is to be executed later. With its key, the operation may have
+    /// existed before.
+    pub(super) fn created(name: Name, id: OperationId, existed: bool) -> Self {
+        let id = id.to_string();
+        match name {
+            Name::ExecuteAsync => Self::Job { async_job_id: id },
+            Name::Create
+            | Name::Retrieve
+            | Name::RetrieveMultiple
+            | Name::Update
+            | Name::Delete
+            | Name::ExecuteMultiple
+            | Name::ExecuteTransaction => Self::Id { id, existed },
+        }
+    }
+}
+
+/// Some members of an object, as they are written there, in the order asked
+/// for, and the id always.
+pub(super) struct Columns<'a>(Vec<(&'a str, &'a RawValue)>);
+
+impl<'a> Columns<'a> {
+    /// These members of `whole`.
+    pub(super) fn of(whole: &'a RawValue, columns: &'a [String]) -> Self {
+        let members = serde_json::from_str::<BTreeMap<Cow<'a, str>, &'a RawValue>>(whole.get());
+        let members = members.unwrap_or_default();
+        let mut names: Vec<&str> = vec!["id"];
+        for column in columns {
+            if !names.contains(&column.as_str()) {
+                names.push(column);
+            }
+        }
+        let named = names.into_iter();
+        Self(
+            named
+                .filter_map(|name| Some((name, *members.get(name)?)))
+                .collect(),
+        )
+    }
+}
+
+impl Serialize for Columns<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}

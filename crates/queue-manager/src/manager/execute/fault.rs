@@ -1,0 +1,111 @@
+//! What went wrong with a request, as items of a batch show it and as a
+//! problem document repeats it.
+
+use drumline_protocol::{ErrorCode, Timestamp};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Wrong};
+
+/// Seconds after which it is worth another try.
+const RETRY_AFTER: &str = "Retry-After";
+/// When what failed because something is away may be tried again. Stores and
+/// brokers come back within seconds or after minutes.
+const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// A fault, in the words of the Dynamics service.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fault {
+    /// The number: `0x80040217`.
+    pub error_code: String,
+    /// The same as a word.
+    pub name: &'static str,
+    /// For people.
+    pub message: String,
+    /// For programs: what the kind of fault has to say besides.
+    pub error_details: Map<String, Value>,
+    /// Which request of a transaction it was, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faulted_request_index: Option<usize>,
+    /// When.
+    pub timestamp: String,
+}
+
+impl Fault {
+    /// The fault that an error is.
+    #[must_use]
+    pub fn of(error: &Error, now: Timestamp) -> Self {
+        let code = error.code();
+        let message = if code == ErrorCode::INTERNAL {
+            tracing::error!(%error, "internal error");
+            // The client cannot do anything with the particulars.
+            "something went wrong on our side; the log of the queue manager has more".to_owned()
+        } else {
+            error.to_string()
+        };
+        Self {
+            error_details: details(error),
+            faulted_request_index: place_of(error),
+            ..Self::plain(code, message, now)
+        }
+    }
+
+    /// A fault without particulars.
+    #[must_use]
+    pub fn plain(code: ErrorCode, message: String, now: Timestamp) -> Self {
+        Self {
+            error_code: code.to_string(),
+            name: code.name().unwrap_or("Unknown"),
+            message,
+            error_details: Map::new(),
+            faulted_request_index: None,
+            timestamp: now.to_string(),
+        }
+    }
+}
+
+const fn place_of(error: &Error) -> Option<usize> {
+    if let Error::InTransaction { index, .. } = error {
+        Some(*index)
+    } else {
+        None
+    }
+}
+
+/// `errorDetails`, with names as users of the Dynamics service know them.
+fn details(error: &Error) -> Map<String, Value> {
+    let pair = match error {
+        Error::BatchTooLarge { max, .. } => Some(("MaxBatchSize", json!(max))),
+        Error::TooLarge { limit } => Some(("MaxBytes", json!(limit))),
+        Error::TooDeep { limit, .. } => Some(("MaxDepth", json!(limit))),
+        Error::Invalid(invalid) => {
+            let wrong = invalid.attributes.iter();
+            let wrong = wrong.map(|Wrong { name, why }| json!({"name": name, "detail": why}));
+            Some(("Attributes", wrong.collect()))
+        }
+        Error::Refused(refused) => {
+            let legal = refused.legal.iter().map(|action| action.name());
+            Some(("LegalActions", legal.collect()))
+        }
+        Error::Protected(protected) => {
+            let seconds = protected.retry_after.as_millis().div_ceil(1_000);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            Some((RETRY_AFTER, json!(seconds)))
+        }
+        Error::InTransaction { source, .. } => return details(source),
+        Error::Busy { .. }
+        | Error::Store(_)
+        | Error::Broker(_)
+        | Error::Stopping
+        | Error::SearchTooLong => (error.code() == ErrorCode::SERVER_BUSY)
+            .then(|| (RETRY_AFTER, json!(RETRY_AFTER_SECONDS))),
+        Error::Syntax { .. }
+        | Error::NotFound { .. }
+        | Error::KeyReused
+        | Error::KeySpent { .. }
+        | Error::Internal(_) => None,
+    };
+    let pair = pair.map(|(name, value)| (name.to_owned(), value));
+    pair.into_iter().collect()
+}

@@ -1,0 +1,118 @@
+//! `ExecuteAsync`: answered at once, executed later, one at a time.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use drumline_backend::Ids;
+use drumline_protocol::message::Source;
+use drumline_queue_manager::{Options, QueueManager};
+use serde_json::{Value, json};
+
+use super::{executed, id, keyed, request};
+use crate::support::client::Client;
+use crate::support::worker::{Listener, Worker};
+use crate::support::{backend, manager, stored};
+
+fn import(file: &str) -> Value {
+    let later = json!({"requestName": "ImportSolution", "parameters": {"file": file}});
+    request("ExecuteAsync", json!({"request": later}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_request_becomes_an_operation() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let started = executed(&client, &import("a.zip")).await;
+    let shown = client
+        .get(&format!("/v1/operations/{}", id(&started)))
+        .await;
+    let expected = json!({
+        "messageName": "ImportSolution", "name": "ImportSolution", "operationType": 54,
+        "data": {"file": "a.zip"}, "dependencyToken": null, "statusCode": 0,
+    });
+    for (name, value) in expected.as_object().expect("an object") {
+        assert_eq!(&shown.json[name], value, "{name}");
+    }
+    Worker::new(&backend).run(id(&started)).await;
+    assert_eq!(client.status(id(&started)).await, "Succeeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_one_organization_run_one_at_a_time_in_order_of_arrival() {
+    let backend = backend();
+    // Two managers: the order is the store's.
+    let clients = [
+        Client::of(&manager(&backend)),
+        Client::of(&manager(&backend)),
+    ];
+    let first = id(&executed(&clients[0], &import("1")).await);
+    let items = json!([import("2"), import("3")]);
+    let settings = json!({"returnResponses": true});
+    let batch = json!({"requests": items, "settings": settings});
+    let batch = executed(&clients[1], &request("ExecuteMultiple", batch)).await;
+    let of_batch = |n: usize| id(&batch["responses"][n]["response"]["results"]);
+    let (second, third) = (of_batch(0), of_batch(1));
+    let fourth = id(&executed(&clients[0], &import("4")).await);
+    let all = [first, second, third, fourth];
+    assert!(all.iter().all(|id| id.partition() == first.partition()));
+
+    let mut lane = Listener::of(&backend, Source::Lane(first.partition())).await;
+    let worker = Worker::new(&backend);
+    for id in all {
+        assert_eq!(lane.hear(Duration::from_secs(5)).await, [id]);
+        let fence = worker.claim(id).await;
+        assert!(lane.hear(Duration::from_secs(5)).await.is_empty());
+        worker.succeed(id, fence).await;
+    }
+    for id in all {
+        assert_eq!(stored(&backend, id).await.header.starts, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn organizations_do_not_wait_for_each_other() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let worker = Worker::new(&backend);
+    executed(&client, &import("1")).await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("drumline-organization", "contoso"),
+    ];
+    let body = import("2").to_string();
+    let other = client.send("POST", "/v1/execute", &headers, body).await;
+    worker.run(id(&other.json["results"])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_requests_that_the_deployment_lists_are_taken() {
+    let asking = |name: &str| request("ExecuteAsync", json!({"request": {"requestName": name}}));
+    let client = Client::of(&manager(&backend()));
+    let refused = client.post("/v1/execute", &asking("PublishAll")).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(refused.json["errorCode"], json!("0x80040203"));
+    let attribute = &refused.json["attributes"][0];
+    assert_eq!(attribute["name"], json!("parameters.request.requestName"));
+    assert!(
+        attribute["detail"]
+            .as_str()
+            .is_some_and(|why| why.contains("ImportSolution"))
+    );
+
+    let options = Options {
+        async_requests: vec!["*".to_owned()],
+        ..Options::default()
+    };
+    let any = Client::of(&QueueManager::new(backend(), Ids::random(), options));
+    executed(&any, &asking("PublishAll")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_makes_it_repeatable() {
+    let client = Client::of(&manager(&backend()));
+    let first = keyed(&client, "k", &import("1")).await;
+    let again = keyed(&client, "k", &import("1")).await;
+    assert_eq!(first.json["results"], again.json["results"]);
+    let other = keyed(&client, "k", &import("2")).await;
+    assert_eq!(other.json["name"], json!("IdempotencyKeyReused"));
+}
