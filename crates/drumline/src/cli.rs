@@ -5,7 +5,11 @@
 //! without one is an argument of a single call. Nothing here does anything.
 
 pub(crate) mod client;
+pub(crate) mod control;
+pub(crate) mod ends;
+pub(crate) mod limits;
 pub(crate) mod service;
+pub(crate) mod submit;
 pub(crate) mod tools;
 pub(crate) mod values;
 
@@ -44,8 +48,9 @@ Exit codes:
   3   wait: not Completed within --timeout
   4   no such operation
   5   refused: not possible where the operation stands
+  6   execute: the request, or one of its items, faulted
   64  wrong usage: flags, environment, drumline.toml, or a request that breaks a rule
-  65  wrong input: a line of submit --file, a handlers file
+  65  wrong input: a line of submit --file, a request of execute --file, a handlers file
   69  the queue manager, Redis or RabbitMQ is away
   70  a bug of ours
   75  not now: the service is busy, try again later
@@ -128,28 +133,44 @@ pub(crate) enum Command {
     #[command(after_help = service::WORKER_HELP)]
     Worker(service::Worker),
     /// Create one operation, or one per line of a file
-    #[command(after_help = client::SUBMIT_HELP)]
-    Submit(Box<client::Submit>),
+    #[command(after_help = submit::SUBMIT_HELP)]
+    Submit(Box<submit::Submit>),
+    /// Execute an organization request, or a batch of them
+    #[command(after_help = client::EXECUTE_HELP)]
+    Execute(client::Execute),
     /// Show operations
     #[command(after_help = client::GET_HELP)]
     Get(client::Get),
     /// List operations, newest first
     #[command(after_help = client::LIST_HELP)]
-    List(client::List),
+    List(Box<client::List>),
     /// Wait until operations are Completed
     #[command(after_help = client::WAIT_HELP)]
     Wait(client::Wait),
+    /// Follow operations as they are Completed
+    #[command(after_help = client::EVENTS_HELP)]
+    Events(Box<client::Events>),
     /// End operations: also running ones, which are stopped
-    Cancel(client::Control),
+    #[command(after_help = control::CANCEL_HELP)]
+    Cancel(Box<control::Control>),
     /// Let operations wait until somebody resumes them
-    Pause(client::Control),
+    #[command(after_help = control::PAUSE_HELP)]
+    Pause(Box<control::Control>),
     /// Let Suspended operations go on
-    Resume(client::Control),
+    #[command(after_help = control::RESUME_HELP)]
+    Resume(Box<control::Control>),
     /// Let operations wait until a time
-    #[command(after_help = client::POSTPONE_HELP)]
-    Postpone(client::Postpone),
+    #[command(after_help = control::POSTPONE_HELP)]
+    Postpone(Box<control::Postpone>),
+    /// Change the attributes that may be changed
+    #[command(after_help = control::UPDATE_HELP)]
+    Update(Box<control::Update>),
     /// Remove Completed operations
-    Delete(client::Control),
+    #[command(after_help = control::DELETE_HELP)]
+    Delete(Box<control::Control>),
+    /// Remove operations that were Completed long ago
+    #[command(after_help = control::PURGE_HELP)]
+    Purge(Box<control::Purge>),
     /// Check Redis, RabbitMQ and the queue manager, and say what to change
     #[command(after_help = tools::DOCTOR_HELP)]
     Doctor(tools::Doctor),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::client;
+use crate::trouble::Trouble;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     NotFound = 4,
     /// Not possible where the operation stands.
     Refused = 5,
+    /// For `execute`: the request, or one of its items, faulted.
+    Faulted = 6,
     /// Wrong flags, environment, file, or a request that breaks a rule.
     Usage = 64,
     /// Wrong input data.
@@ -79,12 +81,10 @@ impl Failure {
     }
 }
 
-impl From<client::Error> for Failure {
-    fn from(error: client::Error) -> Self {
-        Self {
-            exit: error.exit(),
-            error: error.into(),
-        }
+impl From<drumline_client::Error> for Failure {
+    fn from(error: drumline_client::Error) -> Self {
+        let trouble = Trouble(error);
+        Self::caused(trouble.exit(), trouble)
     }
 }
 
@@ -114,6 +114,7 @@ mod tests {
             Exit::TimedOut,
             Exit::NotFound,
             Exit::Refused,
+            Exit::Faulted,
             Exit::Usage,
             Exit::Data,
             Exit::Unavailable,

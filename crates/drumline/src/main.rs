@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! settings ─ cli ─┬─ run       dev, queue-manager, worker: processes that stay
-//!                 ├─ commands  submit, get, list, …: over HTTP, by `client`
+//!                 ├─ commands  submit, get, list, …: over HTTP, by `drumline-client`
 //!                 ├─ doctor    are the servers fit?
 //!                 └─ bench     how fast are they?
 //! ```
@@ -12,20 +12,21 @@
 
 mod bench;
 mod cli;
-mod client;
 mod commands;
 mod doctor;
 mod exit;
 mod output;
 mod run;
 mod settings;
+mod trouble;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use drumline_protocol::Action;
+use drumline_client::BulkAction as Act;
 
-use crate::cli::client::{Control, Remote};
+use crate::cli::client::Remote;
+use crate::cli::control::Control;
 use crate::cli::{Cli, Command, Global};
 use crate::commands::{Caller, Session};
 use crate::exit::{Exit, Failure, Result};
@@ -102,6 +103,9 @@ fn obey(settings: Settings) -> Result<Exit> {
         Command::Submit(submit) => with_session(&submit.remote, &caller, async |session| {
             commands::submit::run(session, &submit).await
         }),
+        Command::Execute(execute) => with_session(&execute.remote, &caller, async |session| {
+            commands::execute::run(session, &execute).await
+        }),
         Command::Get(get) => with_session(&get.remote, &caller, async |session| {
             commands::get::run(session, &get).await
         }),
@@ -111,12 +115,21 @@ fn obey(settings: Settings) -> Result<Exit> {
         Command::Wait(wait) => with_session(&wait.remote, &caller, async |session| {
             commands::wait::run(session, &wait).await
         }),
-        Command::Cancel(control) => act(&control, Action::Cancel, &caller),
-        Command::Pause(control) => act(&control, Action::Pause, &caller),
-        Command::Resume(control) => act(&control, Action::Resume, &caller),
-        Command::Delete(control) => act(&control, Action::Delete, &caller),
+        Command::Events(events) => with_session(&events.remote, &caller, async |session| {
+            commands::events::run(session, &events).await
+        }),
+        Command::Cancel(control) => act(&control, Act::Cancel, &caller),
+        Command::Pause(control) => act(&control, Act::Pause, &caller),
+        Command::Resume(control) => act(&control, Act::Resume, &caller),
+        Command::Delete(control) => act(&control, Act::Delete, &caller),
         Command::Postpone(postpone) => with_session(&postpone.remote, &caller, async |session| {
             commands::postpone::run(session, &postpone).await
+        }),
+        Command::Update(update) => with_session(&update.remote, &caller, async |session| {
+            commands::update::run(session, &update).await
+        }),
+        Command::Purge(purge) => with_session(&purge.remote, &caller, async |session| {
+            commands::purge::run(session, &purge).await
         }),
         Command::Dev(dev) => {
             run::listen::check(&dev.http)?;
@@ -148,9 +161,9 @@ fn obey(settings: Settings) -> Result<Exit> {
     }
 }
 
-fn act(control: &Control, action: Action, caller: &Caller) -> Result<Exit> {
+fn act(control: &Control, act: Act, caller: &Caller) -> Result<Exit> {
     with_session(&control.remote, caller, async |session| {
-        commands::control::run(session, &control.ids, action, None).await
+        commands::control::run(session, &control.ids, &control.selection, act).await
     })
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod time;
 
 use std::io::{self, IsTerminal, Write};
 
-use drumline_protocol::view::OperationView;
+use drumline_client::{Explained, OperationView};
 use serde::Serialize;
 
 use crate::cli::values::Format;
@@ -57,6 +57,14 @@ impl Output {
         match self.format {
             Format::Json => self.json(operation),
             Format::Text => line(&operation::details(operation, self.now)),
+        }
+    }
+
+    /// The same, and why it does not run or does not end.
+    pub(crate) fn explained(self, explained: &Explained) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.json(explained),
+            Format::Text => line(&operation::explained(explained, self.now)),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod builtin;
 pub(crate) mod dev;
+pub(crate) mod ends;
 pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod queue_manager;

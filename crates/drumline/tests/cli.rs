@@ -1,18 +1,30 @@
 //! The program as users meet it: the built binary, its answers, its exit codes.
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
-//! on a port of its own. Only `servers` needs Redis and RabbitMQ.
+//! on a port of its own. Only `amqp`, `limits` and `servers` need Redis and RabbitMQ.
 
+#[path = "cli/amqp.rs"]
+mod amqp;
 #[path = "cli/bulk.rs"]
 mod bulk;
 #[path = "cli/control.rs"]
 mod control;
 #[path = "cli/dev.rs"]
 mod dev;
+#[path = "cli/events.rs"]
+mod events;
+#[path = "cli/execute.rs"]
+mod execute;
+#[path = "cli/library.rs"]
+mod library;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/processes.rs"]
 mod processes;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/selecting.rs"]
+mod selecting;
 #[path = "cli/servers.rs"]
 mod servers;
 #[path = "cli/settings.rs"]

@@ -1,37 +1,23 @@
-//! Flags of the commands that talk to a queue manager over HTTP.
+//! Flags of the commands that look at operations, and what all commands that
+//! talk to a queue manager have in common.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use clap::{Args, ValueEnum};
-use drumline_protocol::view::ExhaustedView;
-use drumline_protocol::{QueueName, State, Status};
+use clap::Args;
+use drumline_protocol::{State, Status};
 use reqwest::Url;
 use uuid::Uuid;
 
 use super::values::{self, Format, Since};
 
-pub(crate) const SUBMIT_HELP: &str = "\
-Examples:
-  drumline submit ImportSolution --data @request.json --token crm
-  echo '{\"to\": \"a@example.org\"}' | drumline submit SendMail --data - --in 10m
-  drumline submit Report --data '{\"year\": 2026}' --wait --output json | jq .result
-
-Many at once: one JSON request per line, as `POST /v1/operations` takes it.
-  {\"messageName\": \"ImportSolution\", \"dependencyToken\": \"crm\", \"data\": {\"file\": \"crm_1_0.zip\"}}
-  drumline submit --file operations.jsonl
-All lines are checked before the first is sent. Lines of one token are created in the order of the file. Each line \
-has an idempotency key made of the file's content and its number: after an interruption, run the same command again, \
-and nothing is created twice.
-
-With --wait the exit code is that of `drumline wait`.";
-
 pub(crate) const GET_HELP: &str = "\
 Examples:
   drumline get 019a9c1e-…
-  drumline get --output json 019a9c1e-… | jq .status";
+  drumline get --output json 019a9c1e-… | jq .status
+
+For an operation that is not Completed it says what it waits for (`waitingFor` in JSON), for a series when it comes \
+due next.";
 
 pub(crate) const LIST_HELP: &str = "\
 Examples:
@@ -46,10 +32,27 @@ Examples:
   id=$(drumline submit Report --output json | jq -r .id)
   drumline wait $id --timeout 10m || echo \"ended with $?\"";
 
-pub(crate) const POSTPONE_HELP: &str = "\
+pub(crate) const EXECUTE_HELP: &str = "\
 Examples:
-  drumline postpone 019a9c1e-… --in 2h
-  drumline postpone 019a9c1e-… --until 2026-12-24T18:00:00Z";
+  echo '{\"requestName\": \"ExecuteAsync\", \"parameters\": {\"request\": {\"requestName\": \"ImportSolution\"}}}' | drumline execute -f -
+  drumline execute --file batch.json --output json | jq .results
+
+batch.json, for example; a request more than the deployment allows is refused before the first one is executed:
+  {\"requestName\": \"ExecuteMultiple\", \"parameters\": {
+    \"settings\": {\"continueOnError\": true, \"returnResponses\": true},
+    \"requests\": [
+      {\"requestName\": \"Create\", \"parameters\": {\"target\": {\"messageName\": \"SendMail\"}}},
+      {\"requestName\": \"Delete\", \"parameters\": {\"id\": \"019a9c1e-…\"}}]}}
+
+Exit code: 0 executed, 6 the request or one of its items faulted.";
+
+pub(crate) const EVENTS_HELP: &str = "\
+Examples:
+  drumline events
+  drumline events --status Failed --output json | jq -r .operation.message
+  drumline events --message ImportSolution --limit 1       wait for the next one to end
+
+Every line of JSON has the event's id; go on behind one with --after ID. A broken connection is made again without loss.";
 
 /// How to reach the service, and how to answer.
 #[derive(Clone, Debug, Args)]
@@ -73,6 +76,12 @@ pub(crate) struct Remote {
         value_parser = values::positive_duration
     )]
     pub(crate) request_timeout: Duration,
+    /// The organization whose operations are meant [default: default]
+    #[arg(long, env = "DRUMLINE_ORGANIZATION", value_name = "NAME")]
+    pub(crate) organization: Option<String>,
+    /// Who asks: owner of what is created [default: anonymous]
+    #[arg(long, env = "DRUMLINE_CALLER", value_name = "NAME")]
+    pub(crate) caller: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -89,139 +98,6 @@ pub(crate) struct Output {
         default_value = "text"
     )]
     pub(crate) output: Format,
-}
-
-/// `drumline submit`.
-#[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
-pub(crate) struct Submit {
-    /// What to do: the message name that picks the handler
-    #[arg(value_name = "MESSAGE", required_unless_present = "file")]
-    pub(crate) message: Option<String>,
-    /// JSON Lines file with one request per line; - for standard input
-    #[arg(
-        long,
-        short = 'f',
-        value_name = "FILE",
-        conflicts_with_all = ["message", "Attributes", "idempotency_key"]
-    )]
-    pub(crate) file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) attributes: Attributes,
-    /// Repeating a submit with the same key (and the same request) creates nothing twice
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
-    /// With --file: go on from an earlier run of a file that was corrected since; the message of that run has the key
-    #[arg(long, value_name = "KEY", requires = "file")]
-    pub(crate) continue_as: Option<String>,
-    /// With --file: how many requests may be on their way at the same time
-    #[arg(
-        long,
-        env = "DRUMLINE_IN_FLIGHT",
-        value_name = "NUMBER",
-        default_value = "32"
-    )]
-    pub(crate) in_flight: NonZeroUsize,
-    /// Wait until it is Completed
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// With --wait: not longer than this
-    #[arg(
-        long,
-        value_name = "SPAN",
-        requires = "wait",
-        value_parser = values::positive_duration
-    )]
-    pub(crate) timeout: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) remote: Remote,
-}
-
-/// The attributes of one new operation.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Attributes")]
-#[group(id = "Attributes", multiple = true)]
-pub(crate) struct Attributes {
-    /// The payload: JSON text, @FILE, or - for standard input
-    #[arg(
-        long,
-        short = 'd',
-        value_name = "JSON|@FILE|-",
-        allow_hyphen_values = true
-    )]
-    pub(crate) data: Option<String>,
-    /// A name for people
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// Dependency token: operations with an equal one run strictly in order
-    #[arg(long, value_name = "TOKEN")]
-    pub(crate) token: Option<String>,
-    /// Operation type [default: 54, Execute Async Request]
-    #[arg(long = "type", value_name = "NUMBER")]
-    pub(crate) operation_type: Option<u32>,
-    /// Queue: which pool of workers does it
-    #[arg(long, value_name = "QUEUE")]
-    pub(crate) queue: Option<QueueName>,
-    /// Not before this time
-    #[arg(long, value_name = "TIME", value_parser = values::time, conflicts_with = "in_")]
-    pub(crate) postpone_until: Option<DateTime<Utc>>,
-    /// Not before this span has passed
-    #[arg(id = "in_", long = "in", value_name = "SPAN", value_parser = values::duration)]
-    pub(crate) in_: Option<Duration>,
-    /// Equal for operations that belong together
-    #[arg(long, value_name = "UUID")]
-    pub(crate) correlation_id: Option<Uuid>,
-    /// The request that it comes from
-    #[arg(long, value_name = "UUID")]
-    pub(crate) request_id: Option<Uuid>,
-    /// The operation whose handler creates it [default: in a handler's command, that operation]
-    #[arg(long, value_name = "UUID")]
-    pub(crate) parent_id: Option<Uuid>,
-    /// What kind of record it is about
-    #[arg(long, value_name = "TYPE")]
-    pub(crate) entity_type: Option<String>,
-    /// The record it is about
-    #[arg(long, value_name = "UUID")]
-    pub(crate) regarding: Option<Uuid>,
-    /// Do not keep it for the whole retention time when it has Succeeded
-    #[arg(long)]
-    pub(crate) forget: bool,
-    /// Fail instead of starting a second time
-    #[arg(long)]
-    pub(crate) at_most_once: bool,
-    /// How often it is tried again; 0 = the first failure is final
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) retry_max: Option<u32>,
-    /// The first delay before it is tried again
-    #[arg(long, value_name = "SPAN", value_parser = values::duration)]
-    pub(crate) retry_initial: Option<Duration>,
-    /// Each further delay is this many times the one before
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) retry_factor: Option<u32>,
-    /// No delay is longer
-    #[arg(long, value_name = "SPAN", value_parser = values::duration)]
-    pub(crate) retry_longest: Option<Duration>,
-    /// What follows the last retry
-    #[arg(long, value_name = "WHAT")]
-    pub(crate) retry_exhausted: Option<Exhausted>,
-}
-
-/// `--retry-exhausted`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Exhausted {
-    /// It fails
-    Fail,
-    /// It waits for a person
-    Suspend,
-}
-
-impl From<Exhausted> for ExhaustedView {
-    fn from(exhausted: Exhausted) -> Self {
-        match exhausted {
-            Exhausted::Fail => Self::Fail,
-            Exhausted::Suspend => Self::Suspend,
-        }
-    }
 }
 
 /// `drumline get`.
@@ -247,8 +123,8 @@ pub(crate) struct List {
     pub(crate) remote: Remote,
 }
 
-/// What to list; several conditions must all hold.
-#[derive(Debug, Default, Args)]
+/// Which operations; several conditions must all hold.
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Only those")]
 pub(crate) struct Filter {
     /// In this state: Ready, Suspended, Locked, Completed
@@ -263,13 +139,13 @@ pub(crate) struct Filter {
     )]
     pub(crate) status: Option<Status>,
     /// With this message name
-    #[arg(long, value_name = "MESSAGE")]
+    #[arg(long, alias = "message-name", value_name = "MESSAGE")]
     pub(crate) message: Option<String>,
     /// With this name
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// With this dependency token
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, alias = "dependency-token", value_name = "TOKEN")]
     pub(crate) token: Option<String>,
     /// Of this operation type
     #[arg(long = "type", value_name = "NUMBER")]
@@ -280,6 +156,12 @@ pub(crate) struct Filter {
     /// Created after this time, or in the last so long: 2026-11-20T15:42:00Z, 2h
     #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
     pub(crate) created_after: Option<Since>,
+    /// Created before this time, or longer ago than this
+    #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
+    pub(crate) created_before: Option<Since>,
+    /// Completed before this time, or longer ago than this
+    #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
+    pub(crate) completed_before: Option<Since>,
 }
 
 /// `drumline wait`.
@@ -296,31 +178,51 @@ pub(crate) struct Wait {
     pub(crate) remote: Remote,
 }
 
-/// `drumline cancel`, `pause`, `resume`, `delete`.
+/// `drumline execute`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
-pub(crate) struct Control {
-    /// Ids of operations
-    #[arg(value_name = "ID", required = true)]
-    pub(crate) ids: Vec<String>,
+pub(crate) struct Execute {
+    /// File with one organization request as JSON; - for standard input
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
 
-/// `drumline postpone`.
+/// `drumline events`.
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
-#[command(group(clap::ArgGroup::new("when").required(true)))]
-pub(crate) struct Postpone {
-    /// Ids of operations
-    #[arg(value_name = "ID", required = true)]
-    pub(crate) ids: Vec<String>,
-    /// Until this time
-    #[arg(long, value_name = "TIME", value_parser = values::time, group = "when")]
-    pub(crate) until: Option<DateTime<Utc>>,
-    /// For this span from now
-    #[arg(long = "in", value_name = "SPAN", value_parser = values::duration, group = "when")]
-    pub(crate) in_: Option<Duration>,
+pub(crate) struct Events {
+    /// With this message name
+    #[arg(
+        long,
+        alias = "message-name",
+        value_name = "MESSAGE",
+        help_heading = "Only those"
+    )]
+    pub(crate) message: Option<String>,
+    /// That end like this: Succeeded, Failed, Canceled
+    #[arg(long, value_name = "STATUS", value_parser = values::status, help_heading = "Only those")]
+    pub(crate) status: Option<Status>,
+    /// With this name
+    #[arg(long, value_name = "NAME", help_heading = "Only those")]
+    pub(crate) name: Option<String>,
+    /// With this dependency token
+    #[arg(
+        long,
+        alias = "dependency-token",
+        value_name = "TOKEN",
+        help_heading = "Only those"
+    )]
+    pub(crate) token: Option<String>,
+    /// With this correlation id
+    #[arg(long, value_name = "UUID", help_heading = "Only those")]
+    pub(crate) correlation_id: Option<Uuid>,
+    /// Go on behind this event instead of with what completes from now on
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) after: Option<String>,
+    /// End after so many; 0 = never
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value = "0")]
+    pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -9,6 +9,8 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use drumline_protocol::QueueName;
 
+use super::ends::Ends;
+use super::limits::Limits;
 use super::values;
 
 pub(crate) const DEV_HELP: &str = "\
@@ -216,6 +218,10 @@ pub(crate) struct Dev {
     #[command(flatten)]
     pub(crate) http: Http,
     #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) ends: Ends,
+    #[command(flatten)]
     pub(crate) execution: Execution,
 }
 
@@ -225,7 +231,22 @@ pub(crate) struct QueueManager {
     #[command(flatten)]
     pub(crate) http: Http,
     #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) ends: Ends,
+    #[command(flatten)]
     pub(crate) meeting: Meeting,
+    /// Whether requests are also taken over AMQP, from the exchange NAMESPACE.requests
+    #[arg(
+        long,
+        env = "DRUMLINE_INTAKE",
+        value_name = "BOOL",
+        default_value = "true",
+        value_parser = BoolishValueParser::new(),
+        action = clap::ArgAction::Set,
+        help_heading = "Servers"
+    )]
+    pub(crate) intake: bool,
 }
 
 /// `drumline worker`.

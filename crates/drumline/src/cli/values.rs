@@ -11,6 +11,7 @@ use drumline_protocol::{State, Status};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
+    #[value(alias = "table")]
     Text,
     /// For programs: one JSON value per line
     Json,
@@ -27,6 +28,40 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be longer than 0s".to_owned()),
         span => Ok(span),
+    }
+}
+
+/// After how long something is removed; `None`: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Removal(pub(crate) Option<Duration>);
+
+/// Reads a [`Removal`]. Zero is refused: to one it means at once, to the next
+/// that it is turned off.
+pub(crate) fn removal(text: &str) -> Result<Removal, String> {
+    if text.eq_ignore_ascii_case("never") {
+        return Ok(Removal(None));
+    }
+    match positive_duration(text) {
+        Ok(span) => Ok(Removal(Some(span))),
+        Err(why) => Err(format!("{why}, or never")),
+    }
+}
+
+/// A text that is not shown.
+#[derive(Clone)]
+pub(crate) struct Hidden(pub(crate) String);
+
+impl std::str::FromStr for Hidden {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
     }
 }
 
@@ -167,6 +202,16 @@ mod tests {
         assert!(since("yesterday").is_err());
         assert!(time("10m").is_err());
         assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn removal_is_a_span_or_never_and_not_ambiguous() {
+        assert_eq!(removal("never"), Ok(Removal(None)));
+        let month = Duration::from_secs(30 * 24 * 3600);
+        assert_eq!(removal("30d"), Ok(Removal(Some(month))));
+        for bad in ["0", "0s", "", "soon"] {
+            assert!(removal(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,25 +1,89 @@
-//! `drumline cancel`, `pause`, `resume`, `delete`: the same for each id.
+//! `drumline cancel`, `pause`, `resume`, `postpone`, `delete`: each id that was
+//! named, or all that match.
 
-use drumline_protocol::Action;
-use serde_json::{Value, json};
+use drumline_client::{BulkAction, Client, Error, OperationView};
+use serde_json::json;
 
-use super::Session;
-use crate::client::Error;
+use super::{Session, bulk, filter};
+use crate::cli::client::Filter;
+use crate::cli::control::Selection;
 use crate::exit::{Exit, Failure, Result};
-use crate::output::hint;
-use crate::output::reasons;
+use crate::output::{hint, reasons};
 
-/// Acts on every operation, also when some refuse; ends with the first refusal's
-/// code then.
+/// Acts on the ids, or on what is selected.
 pub(crate) async fn run(
     session: &Session,
     ids: &[String],
-    action: Action,
-    body: Option<&Value>,
+    selection: &Selection,
+    action: BulkAction,
+) -> Result<Exit> {
+    let Selection {
+        all,
+        consent,
+        filter,
+    } = selection;
+    let selects = *all || *filter != Filter::default();
+    match (ids.is_empty(), selects) {
+        (false, false) if consent.dry_run => Err(usage("--dry-run goes with conditions, or --all")),
+        (false, false) => each(session, ids, action).await,
+        (true, true) => {
+            let filter = filter::of(filter, session.out.now());
+            let mut bulk = session.reached().await?.bulk(action, filter);
+            if *all {
+                bulk = bulk.all();
+            }
+            bulk::run(session, bulk, action, *consent).await
+        }
+        (false, true) => Err(usage("name operations by id, or by conditions, not both")),
+        (true, false) => Err(usage(
+            "name operations by id, or by conditions such as --message; --all means every one",
+        )),
+    }
+}
+
+fn usage(text: &'static str) -> Failure {
+    Failure::new(Exit::Usage, text)
+}
+
+/// The word for what is done.
+pub(super) const fn name(action: BulkAction) -> &'static str {
+    match action {
+        BulkAction::Cancel => "cancel",
+        BulkAction::Pause => "pause",
+        BulkAction::Resume => "resume",
+        BulkAction::Postpone(_) => "postpone",
+        BulkAction::Delete => "delete",
+    }
+}
+
+/// Acts on every operation, also when some refuse; ends with the first refusal's
+/// code then.
+async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<Exit> {
+    let what = name(action);
+    for_each(ids, what, async |id| {
+        match act(&session.client, id, action).await {
+            Ok(Some(operation)) => session.out.outcome(&operation)?,
+            Ok(None) if session.out.is_json() => {
+                session.out.json(&json!({ "id": id, "deleted": true }))?;
+            }
+            Ok(None) => session.out.line(&format!("{id}  deleted"))?,
+            Err(error) => return Err(explain(error, what)),
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Does something with every operation, also when some refuse; ends with the
+/// first refusal's code then.
+pub(super) async fn for_each(
+    ids: &[String],
+    what: &str,
+    mut act: impl AsyncFnMut(&str) -> Result<()>,
 ) -> Result<Exit> {
     let mut first = None;
     for id in ids {
-        match act(session, id, action, body).await {
+        match act(id).await {
             Ok(()) => {}
             // The service is the same for the other ids.
             Err(failure) if failure.exit == Exit::Unavailable => return Err(failure),
@@ -36,41 +100,36 @@ pub(crate) async fn run(
         Some(failure) if ids.len() == 1 => Err(failure),
         Some(failure) => Err(Failure::new(
             failure.exit,
-            format!("not every operation could be told to {}", action.name()),
+            format!("not every operation could be told to {what}"),
         )),
     }
 }
 
-async fn act(session: &Session, id: &str, action: Action, body: Option<&Value>) -> Result<()> {
-    match action {
-        Action::Delete => {
-            session.client.delete(id).await?;
-            if session.out.is_json() {
-                session.out.json(&json!({ "id": id, "deleted": true }))?;
-            } else {
-                session.out.line(&format!("{id}  deleted"))?;
-            }
+async fn act(
+    client: &Client,
+    id: &str,
+    action: BulkAction,
+) -> drumline_client::Result<Option<OperationView>> {
+    let operation = match action {
+        BulkAction::Cancel => client.cancel(id).await?,
+        BulkAction::Pause => client.pause(id).await?,
+        BulkAction::Resume => client.resume(id).await?,
+        BulkAction::Postpone(until) => client.postpone(id, until).await?,
+        BulkAction::Delete => {
+            client.delete(id).await?;
+            return Ok(None);
         }
-        Action::Cancel | Action::Pause | Action::Resume | Action::Postpone => {
-            let operation = session
-                .client
-                .act(id, action.name(), body)
-                .await
-                .map_err(|error| explain(error, action))?;
-            session.out.outcome(&operation)?;
-        }
-    }
-    Ok(())
+    };
+    Ok(Some(operation))
 }
 
 /// A connection that broke after the request leaves open what was done.
-fn explain(error: Error, action: Action) -> Failure {
-    let open = matches!(&error, Error::Away(source) if !source.is_connect());
+pub(super) fn explain(error: Error, what: &str) -> Failure {
+    let open = matches!(&error, Error::Away(away) if !away.was_not_sent());
     let mut failure = Failure::from(error);
     if open {
         failure.error = failure.error.context(format!(
-            "it is open whether the operation was told to {}; `drumline get` says",
-            action.name()
+            "it is open whether the operation was told to {what}; `drumline get` says"
         ));
     }
     failure

@@ -7,11 +7,11 @@ use crate::exit::{Exit, Result};
 /// Shows each operation; ends with the first error.
 pub(crate) async fn run(session: &Session, get: &Get) -> Result<Exit> {
     for (index, id) in get.ids.iter().enumerate() {
-        let operation = session.client.get(id, None).await?;
+        let explained = session.client.get_explained(id).await?;
         if index > 0 && !session.out.is_json() {
             session.out.line("")?;
         }
-        session.out.operation(&operation)?;
+        session.out.explained(&explained)?;
     }
     Ok(Exit::Ok)
 }

@@ -6,8 +6,7 @@ mod lines;
 mod request;
 
 use super::{Session, wait};
-use crate::cli::client::Submit;
-use crate::client::retry::patiently;
+use crate::cli::submit::Submit;
 use crate::exit::{Exit, Failure, Result};
 
 /// Submits.
@@ -32,11 +31,17 @@ async fn one(session: &Session, submit: &Submit, message: &str) -> Result<Exit> 
         data,
         session.parent,
         session.out.now(),
-    )?;
+    );
     let created = match submit.idempotency_key.as_deref() {
-        Some(key) => patiently(async || session.client.create(&request, Some(key)).await).await?,
-        // Without a key a repetition might create it twice: the caller decides.
-        None => session.client.create(&request, None).await?,
+        Some(key) => {
+            session
+                .patient()
+                .create(&request.idempotency_key(key))
+                .await?
+        }
+        // Without a key the next run of the command might create it twice: the
+        // caller decides.
+        None => session.client.create(&request).await?,
     };
     if submit.wait {
         crate::output::hint(&format!("submitted {}", created.operation.id));

@@ -13,7 +13,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Session;
 use crate::cli::client::Wait;
-use crate::client::retry::patiently;
 use crate::exit::{Exit, Result};
 use crate::output::progress::Activity;
 use crate::output::{hint, operation, watched};
@@ -63,7 +62,8 @@ async fn one(
     end: Option<Instant>,
     activity: Option<&Activity>,
 ) -> Result<OperationView> {
-    let mut seen = patiently(async || session.client.get(id, None).await).await?;
+    let client = session.patient();
+    let mut seen = client.get(id).await?;
     while seen.state_code != 3 {
         if let Some(activity) = activity {
             activity.tell(&operation::one_line(&seen, session.out.now()));
@@ -77,7 +77,7 @@ async fn one(
         if left.is_zero() {
             break;
         }
-        let next = patiently(async || session.client.get(id, Some(poll.min(left))).await);
+        let next = client.poll(id, poll.min(left));
         seen = match end {
             // The margin is for the answer to arrive.
             Some(end) => match timeout_at(end + Duration::from_secs(1), next).await {

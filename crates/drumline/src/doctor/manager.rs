@@ -2,27 +2,31 @@
 
 use std::time::Duration;
 
+use drumline_client::Client;
 use reqwest::Url;
 
 use super::Finding;
-use crate::client::Client;
+use crate::trouble::Trouble;
 
 const SUBJECT: &str = "queue manager";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn check(server: &Url) -> Finding {
-    let client = match Client::new(server.clone(), PATIENCE, None) {
-        Ok(client) => client,
-        Err(error) => return Finding::bad(SUBJECT, error.to_string()),
+    let client = Client::builder(server.as_str()).timeout(PATIENCE).build();
+    let answer = match client {
+        Ok(client) => client.ready().await,
+        Err(error) => Err(error),
     };
-    match client.ready().await {
-        Ok((status, _)) if status.is_success() => {
-            Finding::ok(SUBJECT, format!("ready at {server}"))
-        }
-        Ok((status, text)) => Finding::bad(
+    match answer {
+        Ok(readiness) if readiness.ready => Finding::ok(SUBJECT, format!("ready at {server}")),
+        Ok(readiness) => Finding::bad(
             SUBJECT,
-            format!("not ready at {server}: {status} {}", text.trim()),
+            format!(
+                "not ready at {server}: {} {}",
+                readiness.status,
+                readiness.text.trim()
+            ),
         ),
-        Err(error) => Finding::bad(SUBJECT, error.to_string()),
+        Err(error) => Finding::bad(SUBJECT, Trouble(error).to_string()),
     }
 }

@@ -1,6 +1,7 @@
 //! Operations for people.
 
-use drumline_protocol::view::OperationView;
+use comfy_table::Table;
+use drumline_client::{Explained, OperationView};
 use serde_json::value::RawValue;
 
 use super::table::{self, table};
@@ -11,6 +12,19 @@ const EXCERPT: usize = 400;
 
 /// Everything that is known of an operation.
 pub(crate) fn details(operation: &OperationView, now: Now) -> String {
+    table::text(rows(operation, now))
+}
+
+/// The same, and why it does not run or does not end.
+pub(crate) fn explained(explained: &Explained, now: Now) -> String {
+    let mut rows = rows(&explained.operation, now);
+    if let Some(waiting_for) = &explained.waiting_for {
+        rows.add_row(["waits for", &waiting_for.detail]);
+    }
+    table::text(rows)
+}
+
+fn rows(operation: &OperationView, now: Now) -> Table {
     let mut rows = table(&[]);
     let mut add = |what: &str, text: Option<String>| {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
@@ -30,6 +44,7 @@ pub(crate) fn details(operation: &OperationView, now: Now) -> String {
     );
     add("progress", progress(operation));
     add("token", operation.dependency_token.clone());
+    add("token policy", policy(operation));
     add("queue", Some(operation.queue.clone()));
     add(
         "type",
@@ -41,6 +56,9 @@ pub(crate) fn details(operation: &OperationView, now: Now) -> String {
     add("created", Some(now.tell(&operation.created_on)));
     add("postponed until", time(&operation.postpone_until));
     add("recurrence", operation.recurrence_pattern.clone());
+    add("since", time(&operation.recurrence_start_time));
+    add("next times", next_times(operation, now));
+    add("webhook", operation.webhook_url.clone());
     add("started", time(&operation.started_on));
     add("completed", time(&operation.completed_on));
     add("worker", operation.host_id.clone());
@@ -54,7 +72,7 @@ pub(crate) fn details(operation: &OperationView, now: Now) -> String {
     add("result", operation.result.as_deref().map(json));
     add("correlation id", Some(operation.correlation_id.to_string()));
     add("possible now", Some(operation.legal_actions.join(", ")));
-    table::text(rows)
+    rows
 }
 
 /// What became of an operation.
@@ -70,6 +88,9 @@ pub(crate) fn one_line(operation: &OperationView, now: Now) -> String {
     }
     if let Some(progress) = progress(operation).filter(|_| operation.state_code == 2) {
         line.push_str(&format!(", {progress}"));
+    }
+    if operation.holds_token {
+        line.push_str(", holds its token");
     }
     if let Some(error) = brief_error(operation) {
         line.push_str(&format!(": {error}"));
@@ -91,6 +112,7 @@ pub(crate) fn row(operation: &OperationView, now: Now) -> [String; 7] {
             .and_then(time::parse)
             .map(|until| now.distance(until)),
         2 => progress(operation),
+        _ if operation.holds_token => Some("holds its token".to_owned()),
         _ => None,
     };
     [
@@ -105,6 +127,21 @@ pub(crate) fn row(operation: &OperationView, now: Now) -> [String; 7] {
         ),
         note.or_else(|| brief_error(operation)).unwrap_or_default(),
     ]
+}
+
+fn policy(operation: &OperationView) -> Option<String> {
+    let text = match (&*operation.token_policy, operation.holds_token) {
+        (_, true) => "hold: its token waits until it is resumed (skipped)",
+        ("hold", false) => "hold: its token waits if it fails or is cancelled",
+        (_, false) => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn next_times(operation: &OperationView, now: Now) -> Option<String> {
+    let times = operation.next_occurrences.as_ref()?;
+    let told: Vec<String> = times.iter().map(|time| now.tell(time)).collect();
+    Some(told.join("\n"))
 }
 
 fn progress(operation: &OperationView) -> Option<String> {

@@ -11,24 +11,32 @@ use super::{hint, watched};
 /// How often a plain line is written.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// A number that grows towards a total.
+/// A number that grows, towards a total where there is one.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     what: &'static str,
-    total: u64,
+    total: Option<u64>,
     done: u64,
     told: Instant,
 }
 
 impl Progress {
-    /// Progress of `what`, from nothing to `total`. Silent where `quiet`.
+    /// Progress of `what`, from nothing to `total`.
     pub(crate) fn new(what: &'static str, total: u64) -> Self {
+        let template = "{msg} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta}";
+        Self::with_bar(what, Some(total), template)
+    }
+
+    /// Progress of `what`, from nothing to wherever it ends.
+    pub(crate) fn open(what: &'static str) -> Self {
+        Self::with_bar(what, None, "{spinner} {msg} {human_pos}  {per_sec}")
+    }
+
+    fn with_bar(what: &'static str, total: Option<u64>, template: &str) -> Self {
         let bar = watched().then(|| {
-            let bar = ProgressBar::new(total);
-            let style = ProgressStyle::with_template(
-                "{msg} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta}",
-            );
+            let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+            let style = ProgressStyle::with_template(template);
             bar.set_style(style.unwrap_or_else(|_bad_template| ProgressStyle::default_bar()));
             bar.set_message(what);
             bar
@@ -42,24 +50,22 @@ impl Progress {
         }
     }
 
-    /// One more.
-    pub(crate) fn step(&mut self) {
-        self.done += 1;
+    /// So many more.
+    pub(crate) fn advance(&mut self, more: u64) {
+        self.done += more;
         match &self.bar {
-            Some(bar) => bar.inc(1),
+            Some(bar) => bar.inc(more),
             None if self.told.elapsed() >= EVERY => {
                 self.told = Instant::now();
-                hint(&format!("{} {} of {}", self.what, self.done, self.total));
+                let of = self.total.map(|total| format!(" of {total}"));
+                hint(&format!(
+                    "{} {}{}",
+                    self.what,
+                    self.done,
+                    of.unwrap_or_default()
+                ));
             }
             None => {}
-        }
-    }
-
-    /// A line above the bar.
-    pub(crate) fn note(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| hint(text)),
-            None => hint(text),
         }
     }
 

@@ -1,5 +1,5 @@
 //! `drumline dev`: manager, maintenance and worker in one process, on the
-//! embedded backend.
+//! embedded backend. Without RabbitMQ there are no requests over AMQP.
 
 use drumline_backend::Ids;
 use drumline_protocol::PartitionCount;
@@ -17,29 +17,31 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     let mut signals = Signals::catch()?;
     let handlers = worker::read_handlers(&dev.execution)?;
     let backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
-    let options = queue_manager::options(&dev.http);
+    let options = queue_manager::options(&dev.http, &dev.limits, &dev.ends)?;
     let manager = QueueManager::new(backend.clone(), Ids::random(), options);
     let maintenance = Maintenance::start(&manager);
+    // First of all: commands are told where it is.
+    let server = Server::start(dev.http.listen, manager.clone())
+        .await
+        .map_err(|error| listen::cannot_listen(dev.http.listen, error))?;
+    let url = format!("http://{}", server.address());
     let mut builder = Worker::builder().options(worker::options(&dev.execution, host_id()));
     let own = handlers.iter().flat_map(|file| &file.handlers);
     let own: Vec<String> = own.map(|handler| handler.message.clone()).collect();
     builder = builtin::add(builder, |name| own.iter().any(|taken| taken == name));
     if let Some(handlers) = handlers {
-        builder = worker::with(builder, handlers)?;
+        builder = worker::with(builder, handlers.server(&url))?;
     }
     let leases = backend.store.clone();
     let worker = builder
         .start(backend, leases)
         .await
         .map_err(worker::cannot_start)?;
-    let server = Server::start(dev.http.listen, manager.clone())
-        .await
-        .map_err(|error| listen::cannot_listen(dev.http.listen, error))?;
     worker::until_ready(&worker).await;
     output::hint(
         "drumline dev: everything is in this process; all operations are gone when it ends",
     );
-    output::line(&format!("ready http://{}", server.address()))?;
+    output::line(&format!("ready {url}"))?;
 
     let signal = signals.next().await;
     let exit = signals

@@ -1,14 +1,16 @@
-//! `drumline queue-manager`: the service on Redis and RabbitMQ, and
-//! maintenance.
+//! `drumline queue-manager`: the service on Redis and RabbitMQ, requests that
+//! come over AMQP, and maintenance.
 
 use std::time::Duration;
 
 use drumline_backend::Ids;
 use drumline_queue_manager::options::Limits;
-use drumline_queue_manager::{Maintenance, Options, QueueManager, Server};
+use drumline_queue_manager::{Maintenance, Options, QueueManager, Reception, Server};
 
 use super::signals::Signals;
-use super::{REQUEST_GRACE, host_id, listen, servers};
+use super::{REQUEST_GRACE, ends, host_id, listen, servers};
+use crate::cli::ends::Ends;
+use crate::cli::limits;
 use crate::cli::service::{self, Http};
 use crate::exit::{Exit, Result};
 use crate::output;
@@ -16,6 +18,7 @@ use crate::output;
 /// Runs until a signal.
 pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
     let mut signals = Signals::catch()?;
+    let options = options(&settings.http, &settings.limits, &settings.ends)?;
     let met = tokio::select! {
         met = servers::meet(&settings.meeting, "queue-manager") => met?,
         signal = signals.next() => {
@@ -23,16 +26,24 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
             return Ok(Exit::Ok);
         }
     };
-    let manager = QueueManager::new(met.backend.clone(), Ids::random(), options(&settings.http));
+    let manager = QueueManager::new(met.backend.clone(), Ids::random(), options);
     let maintenance = Maintenance::start(&manager);
     let server = Server::start(settings.http.listen, manager.clone())
         .await
         .map_err(|error| listen::cannot_listen(settings.http.listen, error))?;
+    let reception = settings
+        .intake
+        .then(|| Reception::start(&manager, met.intake()));
     output::line(&format!("ready http://{}", server.address()))?;
 
     let signal = signals.next().await;
     let drained = async {
-        stop_serving(server, REQUEST_GRACE).await;
+        let received = async {
+            if let Some(reception) = reception {
+                reception.stop().await;
+            }
+        };
+        tokio::join!(stop_serving(server, REQUEST_GRACE), received);
         maintenance.stop().await;
         manager.close().await;
         met.part().await;
@@ -41,15 +52,24 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
 }
 
 /// The options of a manager.
-pub(crate) fn options(http: &Http) -> Options {
-    Options {
+///
+/// # Errors
+/// When a setting cannot be obeyed.
+pub(crate) fn options(http: &Http, limits: &limits::Limits, after: &Ends) -> Result<Options> {
+    Ok(Options {
         host: host_id(),
         limits: Limits {
             body_bytes: usize::try_from(http.max_body).unwrap_or(usize::MAX),
             ..Limits::default()
         },
+        admission: limits.admission(),
+        max_batch_size: limits.max_batch_size,
+        async_requests: limits.async_requests.clone(),
+        token_policy: ends::token_policy(after),
+        retention: ends::retention(after),
+        webhooks: ends::webhooks(after)?,
         ..Options::default()
-    }
+    })
 }
 
 /// Ends a server, and notes what went wrong with that.

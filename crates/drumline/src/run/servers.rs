@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::{Backend, Broker, Store, broker, store};
+use drumline_backend::{Backend, Broker, Intake, Store, broker, store};
 use drumline_backend_rabbitmq::RabbitBroker;
-use drumline_backend_redis::{RedisMembership, RedisStore};
+use drumline_backend_redis::{RedisLimiter, RedisMembership, RedisStore};
 use drumline_protocol::PartitionCount;
 use drumline_worker::LeaseStore;
 use tokio::time::{Instant, sleep};
@@ -30,6 +30,11 @@ pub(crate) struct Met {
 }
 
 impl Met {
+    /// The intake beside the broker: where producers publish requests.
+    pub(crate) fn intake(&self) -> Arc<dyn Intake> {
+        Arc::new(self.broker.intake())
+    }
+
     /// Says goodbye: what is unacknowledged goes back to its queue at once.
     pub(crate) async fn part(&self) {
         self.broker.stop().await;
@@ -69,11 +74,13 @@ pub(crate) async fn meet(meeting: &Meeting, purpose: &str) -> Result<Met> {
     })
     .await?;
     let membership = RedisMembership::new(&store);
+    let limiter = RedisLimiter::new(&store);
     Ok(Met {
         backend: Backend {
             store: Arc::new(store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             membership: Arc::new(membership),
+            limiter: Arc::new(limiter),
         },
         broker,
     })

@@ -96,7 +96,7 @@ fn read(name: Option<&str>, command: &Command, matches: &ArgMatches, file: &File
                 .get_raw(arg.get_id().as_str())
                 .into_iter()
                 .flatten()
-                .map(|value| masked(&value.to_string_lossy()))
+                .map(|value| shown(arg, &value.to_string_lossy()))
                 .collect();
             InForce {
                 command: name.map(str::to_owned),
@@ -121,6 +121,15 @@ fn source(name: Option<&str>, arg: &Arg, matches: &ArgMatches, file: &File) -> S
             .place(name, key)
             .unwrap_or_else(|| "default".to_owned()),
     }
+}
+
+/// A value as anybody may see it.
+fn shown(arg: &Arg, value: &str) -> String {
+    let is_url = value.contains("://");
+    if arg.is_hide_env_values_set() && !is_url {
+        return "***".to_owned();
+    }
+    masked(value)
 }
 
 /// A URL without its password.

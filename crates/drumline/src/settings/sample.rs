@@ -115,6 +115,8 @@ fn example(key: &str) -> &'static str {
         "handlers" => "handlers.toml",
         "health-listen" => "127.0.0.1:8081",
         "host-id" => "imports-1",
+        "remove-transient-after" => "0s",
+        "webhook-secret" => "whsec_…",
         _ => "",
     }
 }

@@ -63,6 +63,26 @@ fn the_same_file_again_creates_nothing_twice() {
 }
 
 #[test]
+fn more_lines_than_a_batch_has_are_created_in_their_order() {
+    let dev = Dev::start();
+    let lines: String = (0..1_203)
+        .map(|number| format!("{{\"messageName\":\"Echo\",\"name\":\"{number}\",\"postponeUntil\":\"2099-01-01T00:00:00Z\"}}\n"))
+        .collect();
+    let path = file("operations.jsonl", &lines);
+    let path = path.display().to_string();
+    let ended = dev.run(&["submit", "--file", &path, "-o", "json"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let answers = ended.json();
+    assert_eq!(answers.len(), 1_203);
+    for (index, answer) in answers.iter().enumerate() {
+        assert_eq!(answer["line"], index + 1);
+        assert_eq!(answer["existed"], false);
+    }
+    let last = answers[1_202]["id"].as_str().unwrap();
+    assert_eq!(dev.json(&["get", last])["name"], "1202");
+}
+
+#[test]
 fn every_bad_line_is_told_and_nothing_is_sent() {
     let dev = Dev::start();
     let lines = "{\"messageName\":\"Echo\"}\nnot json\n{\"messageName\":\"Echo\",\"colour\":1}\n\n{\"name\":\"x\"}\n";
@@ -101,7 +121,7 @@ fn a_line_that_the_service_refuses_stops_the_run_and_says_how_to_go_on() {
     );
     let path = file("operations.jsonl", &lines);
     let path = path.display().to_string();
-    let ended = dev.run(&["submit", "--file", &path, "--in-flight", "1"]);
+    let ended = dev.run(&["submit", "--file", &path]);
     assert_eq!(ended.code, 64, "{ended:?}");
     assert!(ended.err.contains("line 2: "), "{ended:?}");
     let (_, rest) = ended.err.split_once("--continue-as ").unwrap();

@@ -60,3 +60,38 @@ fn one_refusal_does_not_keep_the_others_from_being_told() {
     assert_eq!(cancelled.code, 4, "{cancelled:?}");
     assert_eq!(dev.status(&id), "Canceled");
 }
+
+#[test]
+fn attributes_that_may_be_changed_are_updated() {
+    let dev = Dev::start();
+    let id = dev.submit(&["Echo", "--in", "1h"]);
+    let until = "2099-01-01T00:00:00.000Z";
+    let postponed = dev.json(&["update", &id, "--postpone-until", until]);
+    assert_eq!(postponed["postponeUntil"], until);
+    let refused = dev.run(&["update", &id, "--recurrence", "FREQ=DAILY"]);
+    assert!(refused.err.contains("0x80044168"), "{refused:?}");
+    assert_eq!(dev.run(&["update", &id, "--state", "Locked"]).code, 5);
+    let cancelled = dev.json(&[
+        "update",
+        &id,
+        "--state",
+        "Completed",
+        "--status",
+        "Canceled",
+    ]);
+    assert_eq!(cancelled["status"], "Canceled");
+    assert_eq!(dev.run(&["update", &id]).code, 64);
+}
+
+#[test]
+fn what_an_operation_waits_for_is_shown() {
+    let dev = Dev::start();
+    let head = dev.submit(&["Echo", "--in", "1h", "--token", "t"]);
+    let next = dev.submit(&["Echo", "--token", "t"]);
+    let shown = dev.json(&["get", &next]);
+    assert_eq!(shown["waitingFor"]["reason"], "predecessor");
+    assert_eq!(shown["waitingFor"]["operationId"], head.as_str());
+    let shown = dev.run(&["get", &next]);
+    let line = shown.out.lines().find(|line| line.starts_with("waits for"));
+    assert!(line.is_some_and(|line| line.contains(&head)), "{shown:?}");
+}

@@ -50,26 +50,23 @@ fn a_handlers_file_is_obeyed() {
 #[test]
 fn what_a_handler_submits_is_a_child_in_the_same_trace() {
     // Its only line of JSON, hence its result, is what `submit` answers: the
-    // child. Where to submit to is in its data, as the port is not known before.
+    // child. Where to submit to it finds in its environment.
     let program = env!("CARGO_BIN_EXE_drumline");
     let script = file(
         "handler.sh",
-        &format!(
-            "server=$(sed 's/.*\"server\":\"\\([^\"]*\\)\".*/\\1/')\n\
-             exec {program} submit Echo --server $server --output json\n"
-        ),
+        &format!("cat >/dev/null\nexec {program} submit Echo --output json\n"),
     );
     let handlers = file(
         "handlers.toml",
         &format!("[[handler]]\nmessage = \"Parent\"\ncommand = [\"sh\", {script:?}]\n"),
     );
     let dev = Dev::start_with(&["--handlers", &handlers.display().to_string()]);
-    let data = format!("{{\"server\":\"{}\"}}", dev.url);
-    let parent = dev.json(&["submit", "Parent", "--data", &data, "--wait"]);
+    let parent = dev.json(&["submit", "Parent", "--wait"]);
     assert_eq!(parent["status"], "Succeeded", "{parent}");
     let child = &parent["result"];
     assert_eq!(child["parentId"], parent["id"], "{parent}");
     assert_eq!(child["depth"], 1, "{parent}");
+    assert_eq!(child["correlationId"], parent["correlationId"]);
 }
 
 #[test]

@@ -10,14 +10,14 @@ use drumline_test_servers::{RedisOptions, RedisServer};
 use crate::run::{Process, drumline, end, file};
 
 /// The servers of this run, and a namespace on them.
-struct Place {
-    redis: String,
-    amqp: String,
-    namespace: String,
+pub(crate) struct Place {
+    pub(crate) redis: String,
+    pub(crate) amqp: String,
+    pub(crate) namespace: String,
 }
 
 impl Place {
-    async fn new(test: &str) -> Self {
+    pub(crate) async fn new(test: &str) -> Self {
         Self {
             redis: drumline_test_servers::redis_url().await.expect("a Redis"),
             amqp: drumline_test_servers::amqp_url().await.expect("a RabbitMQ"),
@@ -26,7 +26,7 @@ impl Place {
     }
 
     /// A command on these servers.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = drumline();
         command
             .args(arguments)

@@ -100,6 +100,33 @@ fn passwords_are_not_shown() {
 }
 
 #[test]
+fn the_secret_of_webhooks_is_not_shown_wherever_it_comes_from() {
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let path = file("drumline.toml", &format!("webhook-secret = \"{SECRET}\"\n"));
+    for arguments in [
+        ["config", "queue-manager"].as_slice(),
+        &["queue-manager", "--help"],
+    ] {
+        let by_file = end(drumline().args(arguments).arg("--config").arg(&path));
+        let by_environment = end(drumline()
+            .args(arguments)
+            .env("DRUMLINE_WEBHOOK_SECRET", SECRET));
+        for ended in [by_file, by_environment] {
+            assert!(ended.out.contains("webhook-secret"), "{ended:?}");
+            assert!(!ended.out.contains("MfKQ"), "{ended:?}");
+            assert!(!ended.err.contains("MfKQ"), "{ended:?}");
+        }
+    }
+    // One that is nearly right is not shown either.
+    let wrong = end(drumline()
+        .args(["dev", "--listen", "127.0.0.1:0"])
+        .env("DRUMLINE_WEBHOOK_SECRET", "whsec_MfKQ"));
+    assert_eq!(wrong.code, 64, "{wrong:?}");
+    assert!(wrong.err.contains("DRUMLINE_WEBHOOK_SECRET"), "{wrong:?}");
+    assert!(!wrong.err.contains("MfKQ"), "{wrong:?}");
+}
+
+#[test]
 fn the_sample_can_be_used_as_it_is() {
     let sample = end(drumline().args(["config", "--sample"]));
     assert_eq!(sample.code, 0, "{sample:?}");

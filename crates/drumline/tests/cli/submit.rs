@@ -61,6 +61,7 @@ fn every_attribute_reaches_the_operation() {
         "--parent-id=67e55044-10b1-426f-9247-bb680e5fe0ca",
         "--entity-type=account",
         "--regarding=67e55044-10b1-426f-9247-bb680e5fe0cb",
+        "--token-policy=hold",
         "--forget",
         "--at-most-once",
         "--retry-max=3",
@@ -86,6 +87,7 @@ fn every_attribute_reaches_the_operation() {
             "regardingObjectId",
             json!("67e55044-10b1-426f-9247-bb680e5fe0cb"),
         ),
+        ("tokenPolicy", json!("hold")),
         ("retainJobHistory", json!(false)),
         ("atMostOnce", json!(true)),
     ] {
@@ -101,6 +103,38 @@ fn every_attribute_reaches_the_operation() {
     ] {
         assert_eq!(policy[name], expected, "{name}");
     }
+}
+
+#[test]
+fn a_series_shows_when_it_comes_due_next_and_can_be_changed() {
+    let dev = Dev::start();
+    let start = "2099-01-01T00:00:00Z";
+    let rule = ["--recurrence", "FREQ=DAILY", "--recurrence-start", start];
+    let id = dev.submit(&[&["Echo"] as &[&str], &rule].concat());
+    let times = |id: &str| dev.json(&["get", id])["nextOccurrences"].clone();
+    let days = |days: [u8; 5]| json!(days.map(|day| format!("2099-01-{day:02}T00:00:00.000Z")));
+    assert_eq!(times(&id), days([1, 2, 3, 4, 5]));
+    let shown = dev.run(&["get", &id]);
+    assert!(shown.out.contains("2099-01-05 00:00:00"), "{shown:?}");
+    dev.json(&["update", &id, "--recurrence", "FREQ=DAILY;INTERVAL=2"]);
+    assert_eq!(times(&id), days([1, 3, 5, 7, 9]));
+    let alone = dev.run(&["submit", "Echo", "--recurrence-start", start]);
+    assert_eq!(alone.code, 64, "{alone:?}");
+}
+
+#[test]
+fn a_token_that_is_held_is_shown_and_goes_on_when_it_is_skipped() {
+    let dev = Dev::start();
+    let policy = ["--token", "t", "--token-policy", "hold"];
+    let failed = dev.submit(&[&["Fail"] as &[&str], &policy].concat());
+    let next = dev.submit(&["Echo", "--token", "t"]);
+    let waited = dev.run(&["wait", &failed]);
+    assert_eq!(waited.code, 1, "{waited:?}");
+    assert!(waited.out.contains("holds its token"), "{waited:?}");
+    assert_eq!(dev.json(&["get", &failed])["holdsToken"], true);
+    assert_eq!(dev.status(&next), "WaitingForResources");
+    dev.json(&["resume", &failed]);
+    assert_eq!(dev.run(&["wait", &next, "--timeout", "10s"]).code, 0);
 }
 
 #[test]
@@ -186,10 +220,14 @@ fn refusals_are_told_with_code_and_advice() {
 
 #[test]
 fn a_server_that_is_away_is_told_apart_from_one_that_says_no() {
-    let ended = end(drumline().args(["list", "--server", "http://127.0.0.1:1"]));
-    assert_eq!(ended.code, 69, "{ended:?}");
-    assert!(ended.err.contains("http://127.0.0.1:1"), "{ended:?}");
-    assert_eq!(ended.out, "");
+    for command in [&["list"] as &[&str], &["events"], &["cancel", "--all"]] {
+        let mut away = drumline();
+        away.args(command).args(["--server", "http://127.0.0.1:1"]);
+        let ended = end(&mut away);
+        assert_eq!(ended.code, 69, "{ended:?}");
+        assert!(ended.err.contains("http://127.0.0.1:1"), "{ended:?}");
+        assert_eq!(ended.out, "");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `drumline submit --file`: many operations, several on their way at a time,
-//! the lines of a token one after the other.
+//! `drumline submit --file`: many operations in batches, in the order of the
+//! file.
 //!
 //! Each line has an idempotency key, so that every request may be repeated, by
 //! this run after a broken connection or by the next run after an interruption.
@@ -8,14 +8,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use drumline_client::{Fault, OrganizationRequest, OrganizationResponse, Outcome};
+use futures_util::TryStreamExt as _;
 use serde_json::json;
 
-use super::lines::{self, BadLine, Line, Schedule};
-use crate::cli::client::Submit;
-use crate::client::retry::patiently;
-use crate::client::{self, Created};
+use super::lines::{self, BadLine, Line};
+use crate::cli::submit::Submit;
 use crate::commands::{Session, wait};
 use crate::exit::{Exit, Failure, Result};
 use crate::output::hint;
@@ -28,9 +26,7 @@ const TOLD: usize = 20;
 #[derive(Debug, Default)]
 struct Tally {
     ids: Vec<String>,
-    created: usize,
     existed: usize,
-    failed: Option<Failure>,
 }
 
 /// Submits the requests of a file.
@@ -42,9 +38,9 @@ pub(super) async fn run(session: &Session, submit: &Submit, path: &Path) -> Resu
         .clone()
         .unwrap_or_else(|| lines::fingerprint(&text));
     let total = lines.len();
-    let tally = send(session, lines, &key, submit.in_flight.get()).await?;
-    let done = tally.created + tally.existed;
-    if let Some(mut failure) = tally.failed {
+    let mut tally = Tally::default();
+    if let Err(mut failure) = send(session, lines, &key, &mut tally).await {
+        let done = tally.ids.len();
         failure.error = failure.error.context(format!(
             "{done} of {total} lines are created. Run the same command again to go on: nothing is created twice. \
              If you correct the file first, add --continue-as {key} and keep the numbers of the lines"
@@ -58,56 +54,67 @@ pub(super) async fn run(session: &Session, submit: &Submit, path: &Path) -> Resu
     Ok(Exit::Ok)
 }
 
-/// Sends every line; stops sending at the first that fails, and waits for those
-/// that are on their way.
-async fn send(session: &Session, lines: Vec<Line>, key: &str, in_flight: usize) -> Result<Tally> {
+/// Sends every line, up to the first that is refused: nothing behind it is
+/// executed, because a batch ends there.
+async fn send(session: &Session, lines: Vec<Line>, key: &str, tally: &mut Tally) -> Result<()> {
     let mut progress = Progress::new("submitted", lines.len() as u64);
-    let mut schedule = Schedule::new(lines);
-    let mut on_their_way = FuturesUnordered::new();
-    let mut tally = Tally::default();
-    loop {
-        while on_their_way.len() < in_flight && tally.failed.is_none() {
-            match schedule.next() {
-                Some(line) => on_their_way.push(create(session, line, key)),
-                None => break,
-            }
-        }
-        let Some((line, answer)) = on_their_way.next().await else {
-            break;
-        };
-        match answer {
-            Ok(created) => {
-                if session.out.is_json() {
-                    session.out.json(&json!({
-                        "line": line.number,
-                        "existed": created.existed,
-                        "operation": created.operation,
-                    }))?;
-                }
-                if created.existed {
-                    tally.existed += 1;
-                } else {
-                    tally.created += 1;
-                }
-                tally.ids.push(created.operation.id);
-                schedule.answered(&line);
-                progress.step();
-            }
-            Err(error) => {
-                progress.note(&format!("line {}: {error}", line.number));
-                let failure = Failure::from(error);
-                tally.failed.get_or_insert(failure);
-            }
-        }
-    }
+    let sent = send_with(session, lines, key, tally, &mut progress).await;
     progress.finish();
-    Ok(tally)
+    sent
 }
 
-async fn create(session: &Session, line: Line, key: &str) -> (Line, client::Result<Created>) {
-    let key = format!("{key}-{}", line.number);
-    let created = patiently(async || session.client.create(&line.text, Some(&key)).await).await;
-    (line, created)
+async fn send_with(
+    session: &Session,
+    lines: Vec<Line>,
+    key: &str,
+    tally: &mut Tally,
+    progress: &mut Progress,
+) -> Result<()> {
+    let numbers: Vec<usize> = lines.iter().map(|line| line.number).collect();
+    let requests = lines
+        .into_iter()
+        .map(|line| OrganizationRequest::CreateJson {
+            idempotency_key: Some(format!("{key}-{}", line.number)),
+            target: line.text,
+        });
+    let mut numbers = numbers.into_iter();
+    let mut batches = session.patient().execute_all(requests);
+    while let Some(outcomes) = batches.try_next().await? {
+        progress.advance(outcomes.len() as u64);
+        for (outcome, number) in outcomes.into_iter().zip(&mut numbers) {
+            note(session, tally, number, outcome)?;
+        }
+    }
+    Ok(())
+}
+
+/// What became of one line.
+fn note(session: &Session, tally: &mut Tally, number: usize, outcome: Outcome) -> Result<()> {
+    let (id, existed) = match outcome {
+        Ok(Some(OrganizationResponse::Create { id, existed })) => (id, existed),
+        Ok(_) => {
+            let text = format!("line {number}: the service did not answer with an id");
+            return Err(Failure::new(Exit::Unavailable, text));
+        }
+        Err(fault) => return Err(refused(number, &fault)),
+    };
+    if session.out.is_json() {
+        let line = json!({ "line": number, "existed": existed, "id": id });
+        session.out.json(&line)?;
+    }
+    tally.existed += usize::from(existed);
+    tally.ids.push(id);
+    Ok(())
+}
+
+/// The lines were checked by the rules that every service has; what is refused
+/// all the same breaks a limit of this one.
+fn refused(number: usize, fault: &Fault) -> Failure {
+    let Fault {
+        error_code, name, ..
+    } = fault;
+    let text = format!("line {number}: {fault}\n  code: {error_code} {name}");
+    Failure::new(Exit::Usage, text)
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -139,7 +146,8 @@ fn summary(session: &Session, tally: &Tally) -> Result<()> {
     if session.out.is_json() {
         return Ok(());
     }
-    let mut text = format!("{} operations created", tally.created);
+    let created = tally.ids.len() - tally.existed;
+    let mut text = format!("{created} operations created");
     if tally.existed > 0 {
         text.push_str(&format!(
             ", {} were there from an earlier run",
