@@ -138,13 +138,23 @@ async fn one(bench: &Bench, site: &Site, measurement: Measurement) -> anyhow::Re
             vec![Figure::new(title(measurement), PER_SECOND, rates?)]
         }
         Measurement::Latency => {
+            let mut figures = Vec::new();
+            if let Some((servers, namespace)) = site.servers() {
+                let floor = Floor::open(servers, namespace).await?;
+                let spans = rounds
+                    .run(site, async || floor.gentle_round(length).await)
+                    .await;
+                floor.close().await?;
+                figures = latency::figures("floor: submit to start", &spans?);
+            }
             // In this process always: two processes have no common clock.
             let rig = Rig::with_worker_here(site, bench).await?;
             let spans = rounds
                 .run(site, async || latency::round(&rig, length).await)
                 .await;
             rig.take_down().await;
-            latency::figures(&spans?)
+            figures.extend(latency::figures(title(measurement), &spans?));
+            figures
         }
         Measurement::Memory => {
             let rig = Rig::without_workers(site).await?;

@@ -24,7 +24,10 @@ pub(super) const MESSAGE: &str = "Bench";
 /// Workers, wherever they are.
 pub(super) enum Crew {
     /// In this process.
-    Here { worker: RunningWorker, way: Way },
+    Here {
+        worker: RunningWorker,
+        way: Box<Way>,
+    },
     /// In processes of their own, which end when this is dropped.
     Elsewhere(Vec<Child>),
 }
@@ -65,6 +68,7 @@ impl Crew {
             }
         };
         until_ready(&worker).await;
+        let way = Box::new(way);
         Ok(Self::Here { worker, way })
     }
 

@@ -14,6 +14,7 @@
 //! This file names lapin and redis, which is otherwise for the adapters alone:
 //! a floor measured through them would be a measure of themselves.
 
+mod gentle;
 mod scripts;
 
 use std::sync::Arc;
@@ -123,12 +124,8 @@ impl Floor {
         });
         let mut feeders = JoinSet::new();
         for _ in 0..FEEDERS {
-            let channel = self.publishing.create_channel().await?;
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await?;
             let feeder = Feeder {
-                channel,
+                channel: self.confirming().await?,
                 redis: self.redis.clone(),
                 scripts: Arc::clone(&self.scripts),
                 queue: self.queue.clone(),
@@ -138,20 +135,8 @@ impl Floor {
         }
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
-            let channel = self.consuming.create_channel().await?;
-            channel
-                .basic_qos(PREFETCH, BasicQosOptions::default())
-                .await?;
-            let consumer = channel
-                .basic_consume(
-                    self.queue.clone(),
-                    ShortString::default(),
-                    BasicConsumeOptions::default(),
-                    FieldTable::default(),
-                )
-                .await?;
             workers.spawn(work(
-                consumer,
+                self.consume().await?,
                 self.redis.clone(),
                 Arc::clone(&self.scripts),
                 Arc::clone(&round),
@@ -177,6 +162,31 @@ impl Floor {
         let took = start.elapsed();
         workers.shutdown().await;
         Ok(super::rate(fed, took))
+    }
+
+    /// A channel on which every message is confirmed.
+    async fn confirming(&self) -> anyhow::Result<Channel> {
+        let channel = self.publishing.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        Ok(channel)
+    }
+
+    async fn consume(&self) -> anyhow::Result<Consumer> {
+        let channel = self.consuming.create_channel().await?;
+        channel
+            .basic_qos(PREFETCH, BasicQosOptions::default())
+            .await?;
+        let consumer = channel
+            .basic_consume(
+                self.queue.clone(),
+                ShortString::default(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(consumer)
     }
 
     /// Removes queue and keys.
@@ -232,32 +242,40 @@ impl Feeder {
     async fn publish(&self, ids: &[u64]) -> anyhow::Result<()> {
         // All at once: to wait for each frame to be written would cost two
         // changes of thread per message.
-        let published = try_join_all(ids.iter().map(|id| self.publish_one(*id))).await?;
+        let published = ids
+            .iter()
+            .map(|id| publish(&self.channel, &self.queue, *id));
+        let published = try_join_all(published).await?;
         for confirm in published {
             let confirmation = confirm.await?;
             ensure!(confirmation.is_ack(), "RabbitMQ refused a message");
         }
         Ok(())
     }
+}
 
-    async fn publish_one(&self, id: u64) -> lapin::Result<PublisherConfirm> {
-        let mut payload = [0; MESSAGE];
-        payload[..8].copy_from_slice(&id.to_be_bytes());
-        let options = BasicPublishOptions {
-            mandatory: true,
-            immediate: false,
-        };
-        let properties = BasicProperties::default().with_delivery_mode(DELIVERY_MODE);
-        self.channel
-            .basic_publish(
-                ShortString::default(),
-                self.queue.clone(),
-                options,
-                &payload,
-                properties,
-            )
-            .await
-    }
+/// Publishes one message; the confirm is still to come.
+async fn publish(
+    channel: &Channel,
+    queue: &ShortString,
+    id: u64,
+) -> lapin::Result<PublisherConfirm> {
+    let mut payload = [0; MESSAGE];
+    payload[..8].copy_from_slice(&id.to_be_bytes());
+    let options = BasicPublishOptions {
+        mandatory: true,
+        immediate: false,
+    };
+    let properties = BasicProperties::default().with_delivery_mode(DELIVERY_MODE);
+    channel
+        .basic_publish(
+            ShortString::default(),
+            queue.clone(),
+            options,
+            &payload,
+            properties,
+        )
+        .await
 }
 
 /// Claims, acknowledges and completes what is delivered.

@@ -14,9 +14,9 @@ use super::report::Figure;
 use super::rig::Rig;
 
 /// 200 per second.
-const EVERY: Duration = Duration::from_millis(5);
+pub(super) const EVERY: Duration = Duration::from_millis(5);
 /// How long the last may take to start.
-const TAIL: Duration = Duration::from_secs(10);
+pub(super) const TAIL: Duration = Duration::from_secs(10);
 
 /// The spans of one round, in milliseconds, sorted.
 pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64>> {
@@ -53,15 +53,15 @@ pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64
     Ok(spans)
 }
 
-/// The median and the slowest hundredth.
-pub(super) fn figures(rounds: &[Vec<f64>]) -> Vec<Figure> {
+/// The median and the slowest hundredth, of `whose` messages.
+pub(super) fn figures(whose: &str, rounds: &[Vec<f64>]) -> Vec<Figure> {
     [(50, "p50"), (99, "p99")]
         .map(|(percent, name)| {
             let values = rounds
                 .iter()
                 .map(|spans| percentile(spans, percent))
                 .collect();
-            Figure::new(format!("submit to start at 200/s, {name}"), "ms", values)
+            Figure::new(format!("{whose} at 200/s, {name}"), "ms", values)
         })
         .into()
 }
