@@ -51,6 +51,10 @@ fleet: deps build ## Private RabbitMQ and Redis, 2 queue managers, 4 workers; st
 fleet-demo: deps build ## Both examples on a fleet whose workers are killed now and then (REPOS=…)
 	FLEET_PORT=0 deploy/fleet.sh $(RUN)/fleet-demo examples/fleet-demo.sh $(REPOS)
 
+.PHONY: producer-example
+producer-example: deps build ## A producer in Python publishes over AMQP to a private fleet (pip fetches pika)
+	drumline-test-servers -- examples/producer-python/run.sh $(RUN)/producer
+
 .PHONY: bench
 bench: deps ## Measure this machine: Drumline against the bare libraries (ARGS=…)
 	cargo build --locked --release --package drumline --package drumline-test-servers
@@ -61,6 +65,7 @@ bench: deps ## Measure this machine: Drumline against the bare libraries (ARGS=�
 .PHONY: test
 test: deps fmt-check architecture links lint doc check-crates deny tests doc-tests ## Everything that a change must pass, private servers included
 	examples/demo.sh $(RUN)/demo
+	drumline-test-servers -- examples/producer-python/run.sh $(RUN)/producer
 
 # Tests ask some dependencies for more features than the programs do. What is
 # compiled with --all-targets has them throughout, so that tests, the programs
@@ -78,6 +83,11 @@ tests: ## All tests but those in the documentation, with private servers around 
 soak: deps ## The tests that take minutes
 	cargo build --locked --workspace --all-targets
 	cargo nextest run --locked --package drumline-tests --run-ignored only
+
+.PHONY: fuzz-api
+fuzz-api: ## The HTTP API against its own description, for two minutes (pip fetches schemathesis)
+	cargo build --locked --package drumline
+	tests/openapi/run.sh $(RUN)/fuzz-api
 
 .PHONY: doc-tests
 doc-tests: ## The examples in the documentation of the code

@@ -1,26 +1,35 @@
-//! A small client of the HTTP API, for tests: what a script would do.
+//! The HTTP API for tests: the client crate, and beside it the bare JSON, as a
+//! script would see it.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use drumline_client::{Client, State};
 use serde_json::Value;
 
 /// A client of one queue manager.
 #[derive(Clone, Debug)]
 pub struct Api {
     base: String,
+    client: Client,
     http: reqwest::Client,
 }
 
 impl Api {
     /// A client of the manager at `base` (`http://127.0.0.1:1234`).
+    ///
+    /// # Panics
+    /// When that is no address.
     #[must_use]
     pub fn new(base: &str) -> Self {
-        // The HTTP library wants to know whose cryptography it is to use, even
-        // where there is none. A second call says that there is one already.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = Client::builder(base)
+            .timeout(Duration::from_secs(20))
+            .patience(Duration::from_secs(60))
+            .build()
+            .expect("an address");
         Self {
             base: base.to_owned(),
+            client,
             http: reqwest::Client::new(),
         }
     }
@@ -31,27 +40,8 @@ impl Api {
     /// # Errors
     /// When the service refuses it, or cannot for a minute.
     pub async fn create(&self, key: &str, request: &Value) -> Result<Value> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        loop {
-            let sent = self
-                .http
-                .post(format!("{}/v1/operations", self.base))
-                .header("Idempotency-Key", key)
-                .timeout(Duration::from_secs(20))
-                .json(request)
-                .send()
-                .await;
-            let why = match sent {
-                Ok(answer) if answer.status().is_success() => return Ok(answer.json().await?),
-                Ok(answer) if answer.status().is_server_error() => answer.text().await?,
-                Ok(answer) => bail!("create: {} {}", answer.status(), answer.text().await?),
-                Err(error) => error.to_string(),
-            };
-            if tokio::time::Instant::now() > deadline {
-                bail!("create: no success for a minute: {why}");
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        let created = self.client.create_json(request.to_string(), Some(key));
+        Ok(serde_json::to_value(created.await?.operation)?)
     }
 
     /// Asks for an action, with a body unless it is null; the status code and
@@ -115,15 +105,10 @@ impl Api {
     /// # Errors
     /// When it is not after `limit`.
     pub async fn wait(&self, id: &str, limit: Duration) -> Result<Value> {
-        let deadline = tokio::time::Instant::now() + limit;
-        loop {
-            let operation = self.read(&format!("/v1/operations/{id}?wait=5s")).await?;
-            if operation["stateCode"] == 3 {
-                return Ok(operation);
-            }
-            if tokio::time::Instant::now() > deadline {
-                bail!("not Completed after {limit:?}: {operation}");
-            }
-        }
+        let operation = self.client.wait(id, Some(limit)).await?;
+        let is_over = operation.state_code == State::Completed.code();
+        let operation = serde_json::to_value(operation)?;
+        ensure!(is_over, "not Completed after {limit:?}: {operation}");
+        Ok(operation)
     }
 }

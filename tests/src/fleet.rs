@@ -168,6 +168,13 @@ impl Fleet {
         &self.folder
     }
 
+    /// The address of one of the managers: `http://127.0.0.1:1234`.
+    #[must_use]
+    pub fn base(&self, number: usize) -> &str {
+        let base = self.bases.get(number % self.bases.len().max(1));
+        base.map_or("", String::as_str)
+    }
+
     /// A client of one of the managers.
     #[must_use]
     pub fn api(&self, number: usize) -> Api {
@@ -196,6 +203,21 @@ impl Fleet {
         self.managers.push(process);
         self.bases.push(format!("http://127.0.0.1:{port}"));
         Ok(())
+    }
+
+    /// Kills a manager, as a crash does; it is not among the managers then.
+    ///
+    /// # Errors
+    /// When there is no such manager.
+    pub fn kill_manager(&mut self, number: usize) -> Result<Hurt> {
+        let Self {
+            managers, bases, ..
+        } = self;
+        if number >= managers.len().min(bases.len()) {
+            bail!("there is no manager {number}");
+        }
+        bases.remove(number);
+        managers.remove(number).signal(Signal::KILL)
     }
 
     /// Starts one more worker.

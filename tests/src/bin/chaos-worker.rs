@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use drumline_backend::{Backend, Store};
 use drumline_backend_rabbitmq::RabbitBroker;
-use drumline_backend_redis::{RedisMembership, RedisStore};
+use drumline_backend_redis::{RedisLimiter, RedisMembership, RedisStore};
 use drumline_tests::journal::{self, Entry, Event};
 use drumline_worker::{Context, ErrorCode, HandlerError, LeaseStore, Worker};
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,11 +85,18 @@ async fn connect() -> Result<Arc<RedisStore>> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    let _telemetry = drumline_telemetry::init(&drumline_telemetry::Options {
+        service_name: "chaos-worker".to_owned(),
+        // What a person needs who finds a stuck fleet in the morning.
+        directives: "info,drumline_worker=debug,drumline_backend_rabbitmq=debug".to_owned(),
+        ..drumline_telemetry::Options::default()
+    })?;
     let mut terminate = signal(SignalKind::terminate())?;
     let store = connect().await?;
     let url = setting("DRUMLINE_AMQP_URL")?.parse()?;
     let backend = Backend {
         membership: Arc::new(RedisMembership::new(&store)),
+        limiter: Arc::new(RedisLimiter::new(&store)),
         store,
         broker: Arc::new(RabbitBroker::start(
             drumline_backend_rabbitmq::Options::new(url),
