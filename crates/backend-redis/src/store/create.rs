@@ -11,13 +11,14 @@ use crate::record;
 use crate::reply::{self, Parts};
 use crate::scripts::SCRIPTS;
 
-/// Operations in one script: it holds the server for about a millisecond.
-const MOST: usize = 64;
-
 impl RedisStore {
     pub(super) async fn create_all(&self, operations: &[NewOperation]) -> Result<Vec<Created>> {
         self.check_partitions(operations)?;
-        let batches = batches(&self.keys, operations.iter().map(|new| new.id), MOST);
+        // All of a partition in one script. The server goes on behind a script
+        // that it has refused (there is no room for its arguments, say), and
+        // the rest of a chain must not be stored where its beginning was not.
+        let ids = operations.iter().map(|new| new.id);
+        let batches = batches(&self.keys, ids, operations.len().max(1));
         let mut commands = redis::pipe();
         for batch in &batches {
             let items = batch.items.iter().filter_map(|&at| operations.get(at));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::Error;
+use drumline_backend::store::{Created, Error, NewOperation};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
 use drumline_protocol::{Partition, PartitionCount};
@@ -194,6 +194,54 @@ async fn a_full_server_says_so_at_once_and_has_stored_nothing() {
     limit("0").await;
     assert_eq!(store.counts().await.expect("counts"), Default::default());
     assert!(create(&store, &new).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_little_room_does_not_store_the_end_of_a_chain_alone() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let ids = Ids::random();
+    let payload = "x".repeat(100_000);
+    // The first hundred kilobytes times sixty-four do not fit, the rest would.
+    let chain: Vec<NewOperation> = (0..100)
+        .map(|_| {
+            let mut new = draft(&store, &ids, Some("a token"));
+            new.body.data = Some(format!("{payload:?}"));
+            new
+        })
+        .collect();
+    let mut raw = common::raw(&server.url()).await;
+    let info: String = redis::cmd("INFO")
+        .arg("memory")
+        .query_async(&mut raw)
+        .await
+        .expect("info");
+    let used = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
+    let used: u64 = used.expect("used_memory").trim().parse().expect("a number");
+    let mut limit = async |bytes: u64| {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("maxmemory").arg(bytes);
+        set.exec_async(&mut raw).await.expect("config");
+    };
+    limit(used + 5_000_000).await;
+    let refused = store.create(chain.clone()).await;
+    assert!(
+        matches!(refused, Err(Error::Unavailable { .. })),
+        "{refused:?}"
+    );
+    limit(0).await;
+    assert_eq!(store.counts().await.expect("counts"), Default::default());
+    let created = store.create(chain).await.expect("create");
+    let sequences: Vec<u64> = created
+        .into_iter()
+        .map(|created| match created {
+            Created::New { sequence, .. } => sequence,
+            Created::Exists(found) => panic!("{} was there", found.id),
+        })
+        .collect();
+    assert!(sequences.is_sorted(), "{sequences:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

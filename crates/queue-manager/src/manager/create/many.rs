@@ -102,7 +102,9 @@ impl QueueManager {
         while answers.len() < count {
             let chunk: Vec<Wish> = wishes.by_ref().take(CHUNK).collect();
             let plans = self.plan_chunk(caller, chunk, on_fault).await;
-            let stored = self.store_chunk(plans, &mut publishing).await;
+            let mut stored = self.store_chunk(plans, &mut publishing).await;
+            // Once more: the store may have been away for all that was new.
+            cut(&mut stored, on_fault);
             answers.extend(stored);
             match answers.last() {
                 Some(Err(error)) if on_fault == OnFault::GoOn && is_away(error) => {

@@ -153,6 +153,32 @@ async fn with_the_broker_away_nothing_is_stored_and_repeated_creates_are_answere
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_follows_a_chunk_that_could_not_be_stored_does_not_overtake_it() {
+    let (backend, faults) = faulty(&backend());
+    let client = Client::of(&manager(&backend));
+    let mut known = with_token(255, "t");
+    known["parameters"]["idempotencyKey"] = json!("k");
+    executed(&client, &known).await;
+    // The last of the first chunk that goes to the store is there already: it
+    // is no fault, though all before it in the chunk are.
+    let mut items: Vec<Value> = (0..300).map(|n| with_token(n, "t")).collect();
+    items[255] = known;
+    Faults::set(&faults.next_create_fails, true);
+    let results = executed(&client, &batch(&items, true, true)).await;
+    let responses = results["responses"].as_array().expect("a list");
+    assert_eq!(responses.len(), 300);
+    for n in [0, 254, 256, 299] {
+        assert_ne!(responses[n]["fault"], Value::Null, "{n}");
+    }
+    assert_eq!(names(&client).await, ["255"]);
+
+    Faults::set(&faults.next_create_fails, true);
+    let results = executed(&client, &batch(&items, false, true)).await;
+    let responses = results["responses"].as_array().expect("a list");
+    assert_eq!(responses.len(), 1, "it ends with the first fault");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_stored_is_no_fault_though_it_could_not_be_published() {
     let (backend, faults) = faulty(&backend());
     let client = Client::of(&manager(&backend));

@@ -25,6 +25,8 @@ use tokio::sync::broadcast;
 pub(crate) struct Faults {
     /// The store, and with it membership and limiter, does not answer.
     pub(crate) store_is_away: AtomicBool,
+    /// The next create is not made.
+    pub(crate) next_create_fails: AtomicBool,
     /// The broker says that it takes nothing.
     pub(crate) broker_is_blocked: AtomicBool,
     /// The broker says that it takes everything, and takes nothing.
@@ -185,6 +187,9 @@ impl Store for Faulty {
     }
 
     async fn create(&self, operations: Vec<NewOperation>) -> store::Result<Vec<Created>> {
+        if self.faults.next_create_fails.swap(false, Ordering::Relaxed) {
+            return Err(away());
+        }
         self.store().await?.create(operations).await
     }
 
