@@ -204,6 +204,11 @@ impl QueueManager {
                 }
                 Transacted::Refused { commit, answer } => (commit, answer),
             };
+            // Before anything else: a repetition below us may have met its own
+            // first write, changed by somebody since.
+            if self.is_made(&new).await? {
+                return Ok(());
+            }
             let Some(change) = changes.get_mut(commit) else {
                 let what = format!("the store refused commit {commit}, which is not there");
                 return Err(Error::Internal(what));
@@ -223,11 +228,6 @@ impl QueueManager {
                     let what = format!("{} met a guard", change.operation.id);
                     return Err(Error::Internal(what));
                 }
-            }
-            // A repetition below us may have met its own first write, changed
-            // by somebody since.
-            if self.is_made(&new).await? {
-                return Ok(());
             }
         }
         Err(Error::Store(store::Error::Unavailable {
