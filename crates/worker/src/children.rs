@@ -42,6 +42,9 @@ pub use self::new_child::{DATA_BYTES, NewChild};
 /// Children that go to the store in one call. More would keep the worker's
 /// claims and renewals waiting behind them.
 const CHUNK: usize = 256;
+/// Bytes of payload from which on a call takes no more children, for the same
+/// reason.
+const CHUNK_BYTES: usize = 8 << 20;
 
 /// The children of one run.
 pub(crate) struct Children {
@@ -79,7 +82,7 @@ impl Children {
             .into_iter()
             .map(|child| self.plan(execution, child, depth))
             .collect();
-        for chunk in planned.chunks(CHUNK) {
+        for chunk in chunks(&planned) {
             let created = self.store(execution, chunk).await?;
             let offers = chunk.iter().zip(created);
             let offers = offers.filter_map(|(new, created)| offer(new, &created));
@@ -104,7 +107,7 @@ impl Children {
             }
         };
         let id = identity.operation(parent.id, chain, store.partitions());
-        let commit = identity.commit(&rules);
+        let commit = identity.commit(&rules, &child.message_name, &child.queue);
         let trace = create_trace(execution, id, child.queue.as_str());
         NewOperation {
             id,
@@ -236,4 +239,21 @@ fn create_trace(execution: &Execution, id: OperationId, queue: &str) -> TraceCon
         return inherited.clone();
     }
     span.in_scope(drumline_telemetry::current_context)
+}
+
+/// The children in pieces that fit one call; each has at least one.
+fn chunks(planned: &[NewOperation]) -> impl Iterator<Item = &[NewOperation]> {
+    let mut rest = planned;
+    std::iter::from_fn(move || {
+        let mut bytes = 0_usize;
+        let fits = |new: &&NewOperation| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(1 + new.body.data.as_ref().map_or(0, String::len));
+            is_first || bytes <= CHUNK_BYTES
+        };
+        let count = rest.iter().take(CHUNK).take_while(fits).count();
+        let (chunk, behind) = rest.split_at(count);
+        rest = behind;
+        (!chunk.is_empty()).then_some(chunk)
+    })
 }

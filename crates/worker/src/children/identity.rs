@@ -16,7 +16,7 @@
 //! for a while even when the child is gone already, and never takes one header
 //! for another.
 
-use drumline_protocol::{ChainKey, CommitId, OperationId, PartitionCount, Rules};
+use drumline_protocol::{ChainKey, CommitId, OperationId, PartitionCount, QueueName, Rules};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -62,9 +62,14 @@ impl Identity {
         OperationId::new(parent.created(), partition, random)
     }
 
-    /// The name of the commit that creates the child with these rules.
-    pub(super) fn commit(&self, rules: &Rules) -> CommitId {
+    /// The name of the commit that creates the child with these rules, to be
+    /// offered under this name in this queue. With other ones it is another
+    /// commit: the store then answers with the child that it has, which is not
+    /// offered to a pool that it is not for.
+    pub(super) fn commit(&self, rules: &Rules, message: &str, queue: &QueueName) -> CommitId {
         let mut hash = Hash::new("create", &self.0);
+        hash.field(message.as_bytes());
+        hash.field(queue.as_str().as_bytes());
         // Rules are numbers, words and a hash: JSON can write them all.
         let rules = serde_json::to_vec(rules).unwrap_or_default();
         hash.field(&rules);
@@ -243,18 +248,29 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_known_again_while_the_rules_are_the_same() {
+    fn a_commit_is_known_again_while_what_it_offers_is_the_same() {
         let identity = Identity::of_key(parent(1), "a");
-        let rules = |child| checked(child).rules(None);
-        let plain = rules(NewChild::new("A"));
-        let other = rules(NewChild::new("A").retry(RetryPolicy {
+        let commit = |identity: &Identity, child| {
+            let child = checked(child);
+            identity.commit(&child.rules(None), &child.message_name, &child.queue)
+        };
+        let plain = || NewChild::new("A");
+        let first = commit(&identity, plain());
+        assert_eq!(commit(&identity, plain()), first);
+        let retry = RetryPolicy {
             max_retries: 1,
             ..RetryPolicy::default()
-        }));
-        assert_eq!(identity.commit(&plain), identity.commit(&plain));
-        assert_ne!(identity.commit(&plain), identity.commit(&other));
+        };
+        let queue = "other".parse().unwrap();
+        for other in [
+            plain().retry(retry),
+            plain().queue(queue),
+            NewChild::new("B"),
+        ] {
+            assert_ne!(commit(&identity, other), first);
+        }
         let another = Identity::of_key(parent(1), "b");
-        assert_ne!(identity.commit(&plain), another.commit(&plain));
+        assert_ne!(commit(&another, plain()), first);
     }
 
     #[test]

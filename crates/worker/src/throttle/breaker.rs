@@ -127,13 +127,15 @@ impl Breaker {
         }
     }
 
-    /// Whether forgetting it changes nothing.
+    /// Whether forgetting it changes nothing, or nothing that matters.
     pub(super) fn is_idle(&self, throttle: Throttle, now: Instant) -> bool {
         match &self.state {
             State::Closed(failures) => failures
                 .back()
                 .is_none_or(|latest| now.duration_since(*latest) > throttle.within),
-            State::Open { .. } | State::Probing => false,
+            // Nobody has come for the probe: the name may never be seen again.
+            State::Open { until } => now.saturating_duration_since(*until) > throttle.within,
+            State::Probing => false,
         }
     }
 }
@@ -280,6 +282,8 @@ mod tests {
         bench.fail(0);
         assert!(!bench.breaker.is_idle(THROTTLE, bench.at(60)));
         assert!(bench.breaker.is_idle(THROTTLE, bench.at(61)));
-        assert!(!Bench::open().breaker.is_idle(THROTTLE, bench.at(1000)));
+        let open = Bench::open();
+        assert!(!open.breaker.is_idle(THROTTLE, open.at(60)));
+        assert!(open.breaker.is_idle(THROTTLE, open.at(1000)));
     }
 }
