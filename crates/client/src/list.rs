@@ -36,6 +36,7 @@ pub struct Filter {
     created_after: Option<Timestamp>,
     created_before: Option<Timestamp>,
     completed_before: Option<Timestamp>,
+    holds_token: bool,
 }
 
 /// Which part of a listing.
@@ -124,6 +125,14 @@ impl Filter {
         self
     }
 
+    /// That hold their token: they ended Failed or Canceled, and what comes
+    /// after them waits until somebody resumes them. Not known to
+    /// [`RetrieveMultiple`](crate::RetrieveMultiple).
+    pub const fn holds_token(mut self) -> Self {
+        self.holds_token = true;
+        self
+    }
+
     /// Whether every operation matches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -143,6 +152,7 @@ impl Filter {
             created_after,
             created_before,
             completed_before,
+            holds_token,
         } = self;
         let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
         [
@@ -159,6 +169,7 @@ impl Filter {
             ("createdAfter", time(*created_after)),
             ("createdBefore", time(*created_before)),
             ("completedBefore", time(*completed_before)),
+            ("holdsToken", holds_token.then(|| true.to_string())),
         ]
         .into_iter()
         .filter_map(|(key, value)| value.map(|value| (key, value)))
@@ -266,7 +277,8 @@ mod tests {
             .correlation_id(Uuid::nil())
             .created_after(Timestamp::from_millis(0))
             .created_before(Timestamp::from_millis(1))
-            .completed_before(Timestamp::from_millis(2));
+            .completed_before(Timestamp::from_millis(2))
+            .holds_token();
         let pairs = filter.pairs();
         let pairs: Vec<_> = pairs.iter().map(|(k, v)| (*k, v.as_str())).collect();
         assert_eq!(
@@ -282,6 +294,7 @@ mod tests {
                 ("createdAfter", "1970-01-01T00:00:00.000Z"),
                 ("createdBefore", "1970-01-01T00:00:00.001Z"),
                 ("completedBefore", "1970-01-01T00:00:00.002Z"),
+                ("holdsToken", "true"),
             ]
         );
         assert!(Filter::new().pairs().is_empty() && Filter::new().is_empty());

@@ -10,6 +10,7 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod postpone;
 pub(crate) mod purge;
+mod settle;
 pub(crate) mod submit;
 pub(crate) mod update;
 pub(crate) mod wait;

@@ -23,6 +23,7 @@ pub(crate) const LIST_HELP: &str = "\
 Examples:
   drumline list --state Suspended
   drumline list --message ImportSolution --token crm --limit 500
+  drumline list --holds-token                      what waits behind them waits for you
   drumline list --status Failed --created-after 24h --output json | jq -r .id | xargs drumline delete";
 
 pub(crate) const WAIT_HELP: &str = "\
@@ -162,6 +163,9 @@ pub(crate) struct Filter {
     /// Completed before this time, or longer ago than this
     #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
     pub(crate) completed_before: Option<Since>,
+    /// That failed or were cancelled, and hold their token until somebody resumes (skips) them
+    #[arg(long)]
+    pub(crate) holds_token: bool,
 }
 
 /// `drumline wait`.
@@ -201,7 +205,7 @@ pub(crate) struct Events {
     )]
     pub(crate) message: Option<String>,
     /// That end like this: Succeeded, Failed, Canceled
-    #[arg(long, value_name = "STATUS", value_parser = values::status, help_heading = "Only those")]
+    #[arg(long, value_name = "STATUS", value_parser = values::end_status, help_heading = "Only those")]
     pub(crate) status: Option<Status>,
     /// With this name
     #[arg(long, value_name = "NAME", help_heading = "Only those")]

@@ -17,6 +17,8 @@ Examples:
   drumline cancel --all                            shows how many, and asks";
 
 pub(crate) const PAUSE_HELP: &str = "\
+A running operation is asked to stop; the command waits up to ten seconds until it has.
+
 Examples:
   drumline pause 019a9c1e-…
   drumline pause --message SendMail --state Ready";
@@ -35,6 +37,8 @@ Examples:
 To tidy up by age, see `drumline purge`.";
 
 pub(crate) const POSTPONE_HELP: &str = "\
+A running operation is asked to stop; the command waits up to ten seconds until it has.
+
 Examples:
   drumline postpone 019a9c1e-… --in 2h
   drumline postpone 019a9c1e-… --until 2026-12-24T18:00:00Z
@@ -148,7 +152,7 @@ pub(crate) struct Purge {
     #[arg(long, value_name = "SPAN", value_parser = values::duration)]
     pub(crate) older_than: Duration,
     /// That ended like this: Succeeded, Failed, Canceled
-    #[arg(long, value_name = "STATUS", value_parser = values::status, help_heading = "Only those")]
+    #[arg(long, value_name = "STATUS", value_parser = values::end_status, help_heading = "Only those")]
     pub(crate) status: Option<Status>,
     /// With this message name
     #[arg(

@@ -46,13 +46,13 @@ pub(crate) struct Submit {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) attributes: Attributes,
-    /// Repeating a submit with the same key (and the same request) creates nothing twice
+    /// Repeating a submit with the same key (and the same request) creates nothing twice; not with --in
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
     /// With --file: go on from an earlier run of a file that was corrected since; the message of that run has the key
     #[arg(long, value_name = "KEY", requires = "file")]
     pub(crate) continue_as: Option<String>,
-    /// Wait until it is Completed
+    /// Wait until it is Completed; not with --recurrence
     #[arg(long)]
     pub(crate) wait: bool,
     /// With --wait: not longer than this

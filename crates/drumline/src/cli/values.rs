@@ -121,6 +121,19 @@ pub(crate) fn status(text: &str) -> Result<Status, String> {
         })
 }
 
+/// The status of an operation that has ended. Any other would select nothing,
+/// and say so to nobody.
+pub(crate) fn end_status(text: &str) -> Result<Status, String> {
+    const ENDS: [Status; 3] = [Status::Succeeded, Status::Failed, Status::Canceled];
+    status(text)
+        .ok()
+        .filter(|status| ENDS.contains(status))
+        .ok_or_else(|| {
+            let known = ENDS.map(|status| format!("{} ({})", status.name(), status.code()));
+            format!("expected one of {}", known.join(", "))
+        })
+}
+
 /// Where a queue manager is.
 pub(crate) fn base_url(text: &str) -> Result<reqwest::Url, String> {
     let url: reqwest::Url = text
@@ -182,6 +195,16 @@ mod tests {
         assert_eq!(status("22"), Ok(Status::Canceling));
         assert!(state("4").is_err());
         assert!(status("Done").is_err());
+    }
+
+    #[test]
+    fn what_has_ended_has_one_of_three_statuses() {
+        assert_eq!(end_status("failed"), Ok(Status::Failed));
+        assert_eq!(end_status("32"), Ok(Status::Canceled));
+        for bad in ["InProgress", "20", "Waiting", "Done"] {
+            let why = end_status(bad).unwrap_err();
+            assert!(why.contains("Succeeded (30)"), "{bad}: {why}");
+        }
     }
 
     #[test]

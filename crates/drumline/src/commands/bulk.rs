@@ -48,8 +48,8 @@ pub(super) async fn run(
     Ok(end_of(&total))
 }
 
-/// Refused in part is what conditions are for: those that are Completed
-/// already cannot be cancelled. Refused altogether is a mistake.
+/// Refused in part is what conditions are for: those that wait already cannot
+/// be paused. Refused altogether is a mistake.
 const fn end_of(total: &BulkTotal) -> Exit {
     if total.done == 0 && total.refused_count > 0 {
         Exit::Refused

@@ -4,6 +4,7 @@
 use drumline_client::{BulkAction, Client, Error, OperationView};
 use serde_json::json;
 
+use super::settle::{Settling, is_stopping};
 use super::{Session, bulk, filter};
 use crate::cli::client::Filter;
 use crate::cli::control::Selection;
@@ -60,8 +61,11 @@ pub(super) const fn name(action: BulkAction) -> &'static str {
 /// code then.
 async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<Exit> {
     let what = name(action);
-    for_each(ids, what, async |id| {
+    // Told all of them first: they stop at the same time.
+    let mut stopping = Vec::new();
+    let told = for_each(ids, what, async |id| {
         match act(&session.client, id, action).await {
+            Ok(Some(operation)) if is_stopping(&operation) => stopping.push(operation),
             Ok(Some(operation)) => session.out.outcome(&operation)?,
             Ok(None) if session.out.is_json() => {
                 session.out.json(&json!({ "id": id, "deleted": true }))?;
@@ -71,7 +75,12 @@ async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<E
         }
         Ok(())
     })
-    .await
+    .await;
+    let settling = Settling::new(session);
+    for operation in stopping {
+        session.out.outcome(&settling.settle(operation).await)?;
+    }
+    told
 }
 
 /// Does something with every operation, also when some refuse; ends with the

@@ -1,19 +1,23 @@
 //! `drumline events`: one line for each operation that is Completed.
 
-use drumline_client::{Event, EventFilter, OperationView};
+use drumline_client::{Error, Event, EventFilter, OperationView};
 use futures_util::TryStreamExt as _;
 use serde_json::json;
 
 use super::Session;
 use crate::cli::client::Events;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::output::operation::one_line;
 
 /// Follows, until somebody interrupts it or as many are told as were asked for.
 pub(crate) async fn run(session: &Session, events: &Events) -> Result<Exit> {
     let mut told = 0;
     let mut stream = session.reached().await?.events(filter(events));
-    while let Some(event) = stream.try_next().await? {
+    while let Some(event) = stream
+        .try_next()
+        .await
+        .map_err(|error| in_our_words(error, events))?
+    {
         let Event { id, operation } = event;
         if session.out.is_json() {
             session
@@ -28,6 +32,24 @@ pub(crate) async fn run(session: &Session, events: &Events) -> Result<Exit> {
         }
     }
     Ok(Exit::Ok)
+}
+
+/// A place that there is not, by the name of the flag that it came with.
+fn in_our_words(error: Error, events: &Events) -> Failure {
+    let about_place = error.problem().and_then(|problem| {
+        let mut wrong = problem.attributes.iter();
+        wrong.find(|attribute| attribute.name == "Last-Event-ID")
+    });
+    match (&events.after, about_place) {
+        (Some(after), Some(wrong)) => Failure::new(
+            Exit::Usage,
+            format!(
+                "--after {after}: {}, as `drumline events --output json` tells it; 0 is the oldest",
+                wrong.detail
+            ),
+        ),
+        (Some(_), None) | (None, _) => error.into(),
+    }
 }
 
 fn line(session: &Session, operation: &OperationView) -> String {

@@ -5,12 +5,14 @@ use std::io;
 use std::path::Path;
 
 use drumline_client::{Error, Fault, ItemResponse, OrganizationResponse};
-use serde_json::json;
+use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::Session;
 use crate::cli::client::Execute;
 use crate::exit::{Exit, Failure, Result};
+use crate::output::hint;
 use crate::output::table::{self, table};
 
 /// Executes, and prints the answer.
@@ -24,7 +26,7 @@ pub(crate) async fn run(session: &Session, execute: &Execute) -> Result<Exit> {
     if session.out.is_json() {
         session.out.json(&answer)?;
     } else {
-        show(session, &response)?;
+        show(session, &response, &names(&request))?;
     }
     Ok(exit_of(&response))
 }
@@ -53,13 +55,35 @@ fn faulted(session: &Session, error: Error) -> Result<Exit> {
     if session.out.is_json() {
         session.out.json(&json!({ "fault": fault }))?;
     }
+    // The message of a transaction's fault says which request is to blame.
     let mut failure = Failure::from(error);
     failure.exit = Exit::Faulted;
-    if let Some(index) = fault.faulted_request_index {
-        let text = format!("the request with index {index} faulted; nothing was done");
-        failure.error = failure.error.context(text);
-    }
     Err(failure)
+}
+
+/// The names of the requests in a batch, for those that answer without one: a
+/// fault, an update. Empty where the file has none that can be read.
+fn names(request: &RawValue) -> Vec<String> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Batch {
+        parameters: Parameters,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Parameters {
+        requests: Vec<Value>,
+    }
+    let batch: Batch = serde_json::from_str(request.get()).unwrap_or_default();
+    let requests = batch.parameters.requests.iter();
+    requests
+        .map(|request| {
+            request["requestName"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect()
 }
 
 fn exit_of(response: &OrganizationResponse) -> Exit {
@@ -79,15 +103,15 @@ fn exit_of(response: &OrganizationResponse) -> Exit {
 }
 
 /// A table with a row per item, or what a single request answered.
-fn show(session: &Session, response: &OrganizationResponse) -> Result<()> {
+fn show(session: &Session, response: &OrganizationResponse, names: &[String]) -> Result<()> {
     let rows: Vec<[String; 3]> = match response {
         OrganizationResponse::ExecuteMultiple { responses, .. } => {
-            responses.iter().map(of_item).collect()
+            responses.iter().map(|item| of_item(item, names)).collect()
         }
         OrganizationResponse::ExecuteTransaction { responses } => responses
             .iter()
             .enumerate()
-            .map(|(index, response)| of_success(index, response.as_ref()))
+            .map(|(index, response)| of_success(index, response.as_ref(), names))
             .collect(),
         OrganizationResponse::Retrieve(retrieved) => {
             return match retrieved.operation() {
@@ -104,7 +128,9 @@ fn show(session: &Session, response: &OrganizationResponse) -> Result<()> {
         }
     };
     if rows.is_empty() {
-        return Ok(session.out.line("done")?);
+        session.out.line("done")?;
+        hint("the ids of what was created come with \"returnResponses\": true");
+        return Ok(());
     }
     let mut shown = table(&["INDEX", "REQUEST", "RESULT"]);
     shown.add_rows(rows);
@@ -112,23 +138,29 @@ fn show(session: &Session, response: &OrganizationResponse) -> Result<()> {
     Ok(())
 }
 
-fn of_item(item: &ItemResponse) -> [String; 3] {
+fn of_item(item: &ItemResponse, names: &[String]) -> [String; 3] {
+    let index = item.request_index;
     match &item.outcome {
-        Ok(response) => of_success(item.request_index, response.as_ref()),
-        Err(fault) => [
-            item.request_index.to_string(),
-            String::new(),
-            of_fault(fault),
-        ],
+        Ok(response) => of_success(index, response.as_ref(), names),
+        Err(fault) => row(index, names, of_fault(fault)),
     }
 }
 
-fn of_success(index: usize, response: Option<&OrganizationResponse>) -> [String; 3] {
-    let (name, said) = match response {
-        Some(response) => (response.name(), said(response)),
-        None => ("", "done".to_owned()),
-    };
-    [index.to_string(), name.to_owned(), said]
+fn of_success(
+    index: usize,
+    response: Option<&OrganizationResponse>,
+    names: &[String],
+) -> [String; 3] {
+    row(
+        index,
+        names,
+        response.map_or_else(|| "done".to_owned(), said),
+    )
+}
+
+fn row(index: usize, names: &[String], result: String) -> [String; 3] {
+    let name = names.get(index).cloned().unwrap_or_default();
+    [index.to_string(), name, result]
 }
 
 fn of_fault(fault: &Fault) -> String {
@@ -151,6 +183,14 @@ fn said(response: &OrganizationResponse) -> String {
                 Some(cursor) => format!("{}, more at {cursor}", ids.join(", ")),
                 None => ids.join(", "),
             }
+        }
+        // Within a batch: a cell of its table.
+        OrganizationResponse::ExecuteTransaction { responses } if !responses.is_empty() => {
+            let said = responses.iter().map(|response| {
+                let response = response.as_ref();
+                response.map_or_else(|| "done".to_owned(), said)
+            });
+            said.collect::<Vec<_>>().join(", ")
         }
         OrganizationResponse::Update
         | OrganizationResponse::Delete

@@ -20,6 +20,7 @@ pub(super) fn of(flags: &client::Filter, now: Now) -> Filter {
         created_after,
         created_before,
         completed_before,
+        holds_token,
     } = flags;
     let time = |since: &Since| {
         timestamp(match since {
@@ -57,6 +58,9 @@ pub(super) fn of(flags: &client::Filter, now: Now) -> Filter {
     }
     if let Some(since) = completed_before {
         filter = filter.completed_before(time(since));
+    }
+    if *holds_token {
+        filter = filter.holds_token();
     }
     filter
 }

@@ -11,11 +11,32 @@ use crate::exit::{Exit, Failure, Result};
 
 /// Submits.
 pub(crate) async fn run(session: &Session, submit: &Submit) -> Result<Exit> {
+    check(submit)?;
     match (&submit.file, &submit.message) {
         (Some(path), _) => file::run(session, submit, path).await,
         (None, Some(message)) => one(session, submit, message).await,
         (None, None) => Err(Failure::new(Exit::Usage, "a MESSAGE or --file is needed")),
     }
+}
+
+/// Flags that do not go together, for reasons that the grammar could not give.
+fn check(submit: &Submit) -> Result<()> {
+    let attributes = &submit.attributes;
+    if attributes.in_.is_some() && submit.idempotency_key.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--in with --idempotency-key could not be repeated: each run would ask for another time. \
+             Say the time itself, with --postpone-until",
+        ));
+    }
+    if attributes.recurrence.is_some() && submit.wait {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--wait with --recurrence would wait for the end of the series, not for an occurrence. \
+             Submit it without --wait; `drumline events` tells when occurrences end",
+        ));
+    }
+    Ok(())
 }
 
 async fn one(session: &Session, submit: &Submit, message: &str) -> Result<Exit> {

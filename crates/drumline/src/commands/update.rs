@@ -3,6 +3,7 @@
 use drumline_client::Update;
 
 use super::filter::timestamp;
+use super::settle::{Settling, is_stopping};
 use super::{Session, control};
 use crate::cli;
 use crate::exit::{Exit, Result};
@@ -34,11 +35,21 @@ pub(crate) async fn run(session: &Session, flags: &cli::control::Update) -> Resu
     if let Some(start) = recurrence_start {
         update = update.recurrence_start(timestamp(*start));
     }
-    control::for_each(ids, "change", async |id| {
+    let mut stopping = Vec::new();
+    let told = control::for_each(ids, "change", async |id| {
         match session.client.update(id, &update).await {
+            Ok(operation) if is_stopping(&operation) => {
+                stopping.push(operation);
+                Ok(())
+            }
             Ok(operation) => Ok(session.out.outcome(&operation)?),
             Err(error) => Err(control::explain(error, "change")),
         }
     })
-    .await
+    .await;
+    let settling = Settling::new(session);
+    for operation in stopping {
+        session.out.outcome(&settling.settle(operation).await)?;
+    }
+    told
 }

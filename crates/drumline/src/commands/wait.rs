@@ -64,7 +64,15 @@ async fn one(
 ) -> Result<OperationView> {
     let client = session.patient();
     let mut seen = client.get(id).await?;
+    let mut told = false;
     while seen.state_code != 3 {
+        if let Some(text) = obstacle(&seen).filter(|_| !told) {
+            told = true;
+            match activity {
+                Some(activity) => activity.remark(&text),
+                None => hint(&text),
+            }
+        }
         if let Some(activity) = activity {
             activity.tell(&operation::one_line(&seen, session.out.now()));
         }
@@ -88,6 +96,19 @@ async fn one(
         };
     }
     Ok(seen)
+}
+
+/// What keeps an operation from ever being Completed unless somebody acts.
+fn obstacle(seen: &OperationView) -> Option<String> {
+    let waits = Status::from_code(seen.status_code) == Some(Status::Waiting);
+    let id = &seen.id;
+    match (&seen.recurrence_pattern, &seen.postpone_until) {
+        (_, None) if waits => Some(format!("{id}: it waits for a person: drumline resume {id}")),
+        (Some(_), _) => Some(format!(
+            "{id}: it is a series, which is Completed when its rule ends, or when it is cancelled"
+        )),
+        (None, _) => None,
+    }
 }
 
 /// How the command ends for an operation.

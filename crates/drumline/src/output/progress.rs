@@ -110,6 +110,14 @@ impl Activity {
             None => hint(text),
         }
     }
+
+    /// Says something that stays.
+    pub(crate) fn remark(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => hint(text),
+        }
+    }
 }
 
 impl Drop for Activity {

@@ -101,6 +101,14 @@ fn every_bad_line_is_told_and_nothing_is_sent() {
 }
 
 #[test]
+fn a_single_bad_line_is_not_told_as_several() {
+    let path = file("bad.jsonl", "{");
+    let ended = end(drumline().args(["submit", "--file"]).arg(path));
+    assert_eq!(ended.code, 65, "{ended:?}");
+    assert!(ended.err.contains("1 bad line;"), "{ended:?}");
+}
+
+#[test]
 fn requests_are_read_from_standard_input() {
     let dev = Dev::start();
     let ended = end_with_input(
@@ -134,7 +142,7 @@ fn a_line_that_the_service_refuses_stops_the_run_and_says_how_to_go_on() {
     let corrected = dev.run(&["submit", "--file", &path, "--continue-as", key]);
     assert_eq!(corrected.code, 0, "{corrected:?}");
     assert!(
-        corrected.out.contains("1 operations created, 1 were there"),
+        corrected.out.contains("1 operation created, 1 was there"),
         "{corrected:?}"
     );
 }

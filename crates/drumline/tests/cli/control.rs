@@ -17,14 +17,43 @@ fn a_running_operation_is_paused_and_goes_on_where_it_was() {
     let dev = Dev::start();
     let id = dev.submit(&["Sleep", "--data", r#"{"seconds": 1}"#]);
     dev.until_running(&id);
-    dev.json(&["pause", &id]);
-    while dev.status(&id) == "Pausing" {
-        std::thread::yield_now();
-    }
-    assert_eq!(dev.status(&id), "Waiting");
+    // The next command may come at once.
+    assert_eq!(dev.json(&["pause", &id])["status"], "Waiting");
     dev.json(&["resume", &id]);
     assert_eq!(dev.run(&["wait", &id, "--timeout", "30s"]).code, 0);
     assert_eq!(dev.json(&["get", &id])["startCount"], 2);
+}
+
+#[test]
+fn operations_that_stop_are_told_each_once_and_together() {
+    let dev = Dev::start();
+    let sleep = || dev.submit(&["Sleep", "--data", r#"{"seconds": 600}"#]);
+    let ids = [sleep(), sleep()];
+    for id in &ids {
+        dev.until_running(id);
+    }
+    let [first, second] = &ids;
+    let paused = dev.run(&[
+        "postpone", first, UNKNOWN, second, "--in", "1h", "-o", "json",
+    ]);
+    assert_eq!(paused.code, 4, "{paused:?}");
+    let told = paused.json();
+    assert_eq!(told.len(), 2, "{paused:?}");
+    for (operation, id) in told.iter().zip(&ids) {
+        assert_eq!(operation["id"], id.as_str());
+        assert_eq!(operation["status"], "Waiting", "{paused:?}");
+    }
+}
+
+#[test]
+fn waiting_for_what_waits_for_a_person_says_so_once() {
+    let dev = Dev::start();
+    let id = dev.submit(&["NobodyKnowsThis"]);
+    dev.json(&["pause", &id]);
+    let ended = dev.run(&["wait", &id, "--timeout", "300ms"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let hint = format!("it waits for a person: drumline resume {id}");
+    assert_eq!(ended.err.matches(&hint).count(), 1, "{ended:?}");
 }
 
 #[test]

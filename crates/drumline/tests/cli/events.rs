@@ -1,7 +1,7 @@
 //! `events`: following operations as they are Completed.
 
 use crate::dev::Dev;
-use crate::run::text;
+use crate::run::{drumline, end, text};
 
 #[test]
 fn completions_are_followed_in_their_order_and_from_a_place() {
@@ -34,4 +34,17 @@ fn a_place_that_there_is_not_is_refused() {
     let dev = Dev::start();
     let ended = dev.run(&["events", "--after", "nowhere"]);
     assert_eq!(ended.code, 64, "{ended:?}");
+    assert!(ended.err.contains("--after nowhere: must be"), "{ended:?}");
+}
+
+#[test]
+fn only_what_has_ended_can_be_asked_for() {
+    for arguments in [
+        &["events", "--status", "InProgress"] as &[&str],
+        &["purge", "--older-than", "1h", "--status", "Waiting"],
+    ] {
+        let ended = end(drumline().args(arguments));
+        assert_eq!(ended.code, 64, "{ended:?}");
+        assert!(ended.err.contains("expected one of Succeeded"), "{ended:?}");
+    }
 }

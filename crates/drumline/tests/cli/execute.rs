@@ -30,7 +30,7 @@ fn a_batch_is_shown_item_by_item_and_a_fault_is_an_exit_code() {
     assert_eq!(lines.len(), 4, "{shown:?}");
     assert!(lines[1].starts_with("0      Create   0"), "{shown:?}");
     assert!(
-        lines[2].starts_with("1") && lines[2].contains("0x80040217 ObjectDoesNotExist"),
+        lines[2].starts_with("1      Delete   0x80040217 ObjectDoesNotExist"),
         "{shown:?}"
     );
     let answered = dev.run(&["execute", "--file", &path, "--output", "json"]);
@@ -42,6 +42,41 @@ fn a_batch_is_shown_item_by_item_and_a_fault_is_an_exit_code() {
         .as_str()
         .unwrap();
     assert_eq!(dev.run(&["wait", id]).code, 0);
+}
+
+fn transaction(requests: &[Value], return_responses: bool) -> String {
+    let parameters = json!({"requests": requests, "returnResponses": return_responses});
+    json!({"requestName": "ExecuteTransaction", "parameters": parameters}).to_string()
+}
+
+#[test]
+fn a_transaction_shows_its_ids_or_says_how_to_see_them() {
+    let dev = Dev::start();
+    let run = |text: &str| {
+        let path = file("transaction.json", text);
+        dev.run(&["execute", "--file", &path.display().to_string()])
+    };
+    let requests = [create("Echo"), create("Echo")];
+    let shown = run(&transaction(&requests, true));
+    assert_eq!(shown.code, 0, "{shown:?}");
+    let ids: Vec<&str> = shown
+        .out
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .collect();
+    assert_eq!(ids.len(), 2, "{shown:?}");
+    assert_eq!(dev.run(&["wait", ids[0], ids[1]]).code, 0, "{shown:?}");
+
+    let short = run(&transaction(&requests, false));
+    assert_eq!(short.out.trim(), "done", "{short:?}");
+    assert!(short.err.contains("returnResponses"), "{short:?}");
+
+    let delete = json!({"requestName": "Delete", "parameters": {"id": UNKNOWN}});
+    let faulted = run(&transaction(&[create("Echo"), delete], true));
+    assert_eq!(faulted.code, 6, "{faulted:?}");
+    let said = faulted.err.matches("nothing was done").count();
+    assert_eq!(said, 1, "{faulted:?}");
 }
 
 #[test]

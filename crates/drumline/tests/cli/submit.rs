@@ -132,6 +132,12 @@ fn a_token_that_is_held_is_shown_and_goes_on_when_it_is_skipped() {
     assert_eq!(waited.code, 1, "{waited:?}");
     assert!(waited.out.contains("holds its token"), "{waited:?}");
     assert_eq!(dev.json(&["get", &failed])["holdsToken"], true);
+    assert_eq!(dev.json(&["list", "--holds-token"])["id"], failed.as_str());
+    let skipped = dev.json(&["resume", "--holds-token", "--dry-run"]);
+    assert_eq!(
+        (&skipped["matched"], &skipped["done"]),
+        (&1.into(), &1.into())
+    );
     assert_eq!(dev.status(&next), "WaitingForResources");
     dev.json(&["resume", &failed]);
     assert_eq!(dev.run(&["wait", &next, "--timeout", "10s"]).code, 0);
@@ -235,5 +241,23 @@ fn bad_data_is_refused_before_anything_is_sent() {
     for (data, code) in [("{", 64), ("text", 64), ("@/not/there", 65)] {
         let ended = end(drumline().args(["submit", "Echo", "--data", data]));
         assert_eq!(ended.code, code, "{data}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_could_not_be_repeated_or_would_never_end_is_refused() {
+    for (flags, advice) in [
+        (
+            &["--in", "1h", "--idempotency-key", "k"] as &[&str],
+            "--postpone-until",
+        ),
+        (
+            &["--recurrence", "FREQ=DAILY", "--wait"],
+            "the end of the series",
+        ),
+    ] {
+        let ended = end(drumline().args(["submit", "Echo"]).args(flags));
+        assert_eq!(ended.code, 64, "{ended:?}");
+        assert!(ended.err.contains(advice), "{ended:?}");
     }
 }

@@ -138,8 +138,12 @@ fn refuse(path: &Path, bad: &[BadLine]) -> Failure {
     }
     Failure::new(
         Exit::Data,
-        format!("{} bad lines; nothing was submitted", bad.len()),
+        format!("{}; nothing was submitted", count(bad.len(), "bad line")),
     )
+}
+
+fn count(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 fn summary(session: &Session, tally: &Tally) -> Result<()> {
@@ -147,11 +151,12 @@ fn summary(session: &Session, tally: &Tally) -> Result<()> {
         return Ok(());
     }
     let created = tally.ids.len() - tally.existed;
-    let mut text = format!("{created} operations created");
+    let mut text = format!("{} created", count(created, "operation"));
     if tally.existed > 0 {
         text.push_str(&format!(
-            ", {} were there from an earlier run",
-            tally.existed
+            ", {} {} there from an earlier run",
+            tally.existed,
+            if tally.existed == 1 { "was" } else { "were" },
         ));
     }
     session.out.line(&text)?;
