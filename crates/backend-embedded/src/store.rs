@@ -183,10 +183,11 @@ impl Store for EmbeddedStore {
         &self,
         partition: Partition,
         class: EndClass,
+        after: Stamp,
         until: Stamp,
         limit: usize,
     ) -> Result<Vec<(OperationId, Stamp)>> {
-        Ok(self.state().ended(partition, class, until, limit))
+        Ok(self.state().ended(partition, class, after, until, limit))
     }
 
     async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended> {
@@ -204,6 +205,11 @@ impl Store for EmbeddedStore {
 
     async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()> {
         self.state().notice_later(id, delay, self.clock.now());
+        Ok(())
+    }
+
+    async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()> {
+        self.state().notice_put_off(id, delay, self.clock.now());
         Ok(())
     }
 

@@ -33,6 +33,7 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
+use self::notices::Tries;
 use crate::clock::{self, Clock};
 use crate::completions::{self, Completions};
 use crate::facts;
@@ -184,10 +185,12 @@ impl Store for RedisStore {
         &self,
         partition: Partition,
         class: EndClass,
+        after: Stamp,
         until: Stamp,
         limit: usize,
     ) -> Result<Vec<(OperationId, Stamp)>> {
-        self.ended_until(partition, class, until, limit).await
+        self.ended_between(partition, class, (after, until), limit)
+            .await
     }
 
     async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended> {
@@ -203,7 +206,11 @@ impl Store for RedisStore {
     }
 
     async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()> {
-        self.put_notice_off(id, delay).await
+        self.move_notice(id, delay, Tries::One).await
+    }
+
+    async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()> {
+        self.move_notice(id, delay, Tries::None).await
     }
 
     async fn offered(

@@ -495,8 +495,10 @@ pub trait Store: Send + Sync + 'static {
     /// When the store is away.
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>>;
 
-    /// Completed operations of a class that ended at or before `until`, with
-    /// the stamps of their ends, earliest first: what retention removes.
+    /// Completed operations of a class that ended after `after` and at or
+    /// before `until`, with the stamps of their ends, earliest first: what
+    /// retention removes. No two ends of a partition have the same stamp, so
+    /// whoever goes on after the last one misses none.
     ///
     /// # Errors
     /// When the store is away.
@@ -504,6 +506,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         partition: Partition,
         class: EndClass,
+        after: Stamp,
         until: Stamp,
         limit: usize,
     ) -> Result<Vec<(OperationId, Stamp)>>;
@@ -538,6 +541,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store is away: it will be tried again soon.
     async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()>;
+
+    /// A notice was not tried, because something else must come first: its
+    /// time comes again after `delay`, and nothing is counted. Does nothing
+    /// where none is owed. May be repeated.
+    ///
+    /// # Errors
+    /// When the store is away: it stays where it was.
+    async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()>;
 
     /// Ready operations of a partition that ought to be in the broker (not in
     /// the dispatch set, and a head or without a chain), with the stamp of

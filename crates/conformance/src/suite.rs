@@ -125,6 +125,7 @@ macro_rules! store_suite {
             notices {
                 an_end_is_noted_where_somebody_is_to_be_told,
                 a_notice_is_put_off_and_counted,
+                a_notice_that_was_not_tried_is_put_off_uncounted,
                 a_notice_is_done_once,
                 the_earliest_notice_comes_first,
                 a_notice_goes_with_its_operation,

@@ -33,20 +33,24 @@ impl Ends {
 }
 
 impl State {
-    /// Operations of a class that ended at or before `until`, earliest first.
+    /// Operations of a class that ended after `after` and at or before
+    /// `until`, earliest first.
     #[must_use]
     pub fn ended(
         &self,
         partition: Partition,
         class: EndClass,
+        after: Stamp,
         until: Stamp,
         limit: usize,
     ) -> Vec<(OperationId, Stamp)> {
         let of_class = self
             .contents(partition)
             .and_then(|contents| contents.ends.in_order.get(&class));
-        let in_order = of_class.into_iter().flatten();
-        in_order
+        let later = (Bound::Excluded(after), Bound::Unbounded);
+        of_class
+            .into_iter()
+            .flat_map(|in_order| in_order.range(later))
             .take_while(|(stamp, _)| **stamp <= until)
             .take(limit)
             .map(|(stamp, id)| (*id, *stamp))

@@ -68,15 +68,27 @@ impl State {
         self.contents_mut(id.partition()).notices.remove(id);
     }
 
-    /// A notice is tried again after `delay`, if it is still owed.
+    /// A notice is tried again after `delay`, if it is still owed, and its
+    /// attempt counts.
     pub fn notice_later(&mut self, id: OperationId, delay: Duration, now: Timestamp) {
+        self.put_notice_off(id, delay, now, 1);
+    }
+
+    /// A notice that was not tried comes again after `delay`, if it is still
+    /// owed.
+    pub fn notice_put_off(&mut self, id: OperationId, delay: Duration, now: Timestamp) {
+        self.put_notice_off(id, delay, now, 0);
+    }
+
+    fn put_notice_off(&mut self, id: OperationId, delay: Duration, now: Timestamp, tries: u32) {
         let notices = &mut self.contents_mut(id.partition()).notices;
         let Some(owed) = notices.by_id.get(&id).copied() else {
             return;
         };
+        let attempt = owed.attempt.saturating_add(tries);
         let owed = Owed {
             next: now.saturating_add(delay),
-            attempt: owed.attempt.saturating_add(1).min(Notice::MOST_ATTEMPTS),
+            attempt: attempt.min(Notice::MOST_ATTEMPTS),
         };
         notices.put(id, owed);
     }

@@ -3,7 +3,11 @@
 --
 -- The answer goes up to its last end, and every partition's tick is moved up to
 -- that: none of them can put an end before it later, whatever its clock does.
--- Where nothing has ended, nothing is written.
+-- Where nothing has ended, it goes up to the stamp that was asked for. The clock
+-- sees to that, and nothing is written, unless the clock was set back: then that
+-- stamp may lie in the future, being one partition's tick, and the ticks of the
+-- others are moved up to it. Never beyond the largest of them: what somebody
+-- has made up moves nothing.
 --
 -- The partitions are of several slots. A Redis Cluster would refuse that.
 --
@@ -11,7 +15,7 @@
 -- ARGV  1 the stamp, decimal: ends after it
 --       2 how many at most; a few more where several have the same stamp
 -- Returns the stamps and ids (8 + 16 bytes each), earliest first
-local after, limit = '(' .. ARGV[1], tonumber(ARGV[2])
+local asked, after, limit = tonumber(ARGV[1]), '(' .. ARGV[1], tonumber(ARGV[2])
 -- Of each class of each partition so many: they share the ends about evenly,
 -- and a server must not sort hundreds of thousands of them.
 local of_each = math.max(8, math.ceil(limit / 8))
@@ -29,7 +33,6 @@ for at = 2, #KEYS, 2 do
     if #ends == 2 * of_each then frontier = math.min(frontier, tonumber(ends[#ends])) end
   end
 end
-if #found == 0 then return '' end
 table.sort(found, function(a, b)
   if a[1] ~= b[1] then return a[1] < b[1] end
   return a[2] < b[2]
@@ -43,8 +46,18 @@ for place, entry in ipairs(found) do
   until_stamp = stamp
   answer[place] = struct.pack('>I8', stamp) .. entry[2]
 end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if #found == 0 and asked < now then return '' end
+local ticks, highest = {}, 0
 for at = 1, #KEYS, 2 do
-  local tick = tonumber(redis.call('GET', KEYS[at]) or 0)
-  if tick < until_stamp then redis.call('SET', KEYS[at], ('%d'):format(until_stamp)) end
+  ticks[at] = tonumber(redis.call('GET', KEYS[at]) or 0)
+  highest = math.max(highest, ticks[at])
+end
+local floor = until_stamp
+if asked >= now and asked <= highest then floor = math.max(floor, asked) end
+for at, tick in pairs(ticks) do
+  if tick < floor then redis.call('SET', KEYS[at], ('%d'):format(floor)) end
 end
 return table.concat(answer)

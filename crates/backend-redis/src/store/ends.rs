@@ -13,11 +13,12 @@ use crate::scripts::SCRIPTS;
 const MOST: usize = 1_000;
 
 impl RedisStore {
-    pub(super) async fn ended_until(
+    /// After the first stamp, at or before the second.
+    pub(super) async fn ended_between(
         &self,
         partition: Partition,
         class: EndClass,
-        until: Stamp,
+        (after, until): (Stamp, Stamp),
         limit: usize,
     ) -> Result<Vec<(OperationId, Stamp)>> {
         let Some(keys) = self.keys.partition(partition) else {
@@ -26,7 +27,7 @@ impl RedisStore {
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command
             .arg(keys.ends(class))
-            .arg("-inf")
+            .arg(format!("({}", after.0))
             .arg(until.0)
             .arg("WITHSCORES")
             .arg("LIMIT")

@@ -12,6 +12,22 @@ use crate::scripts::SCRIPTS;
 /// A hundred years: with the time added, Lua can still count in it.
 const MOST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
+/// What is added to how often a notice was tried, when it is put off.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tries {
+    None,
+    One,
+}
+
+impl Tries {
+    const fn count(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::One => 1,
+        }
+    }
+}
+
 impl RedisStore {
     pub(super) async fn notices_now(
         &self,
@@ -38,13 +54,21 @@ impl RedisStore {
         Ok(())
     }
 
-    pub(super) async fn put_notice_off(&self, id: OperationId, delay: Duration) -> Result<()> {
+    pub(super) async fn move_notice(
+        &self,
+        id: OperationId,
+        delay: Duration,
+        tries: Tries,
+    ) -> Result<()> {
         let Some(keys) = self.keys.partition(id.partition()) else {
             return Ok(());
         };
         let delay_ms = u64::try_from(delay.as_millis()).map_or(MOST_MS, |ms| ms.min(MOST_MS));
         let mut command = SCRIPTS.notice_later.call(&[keys.notices()]);
-        command.arg(id.as_bytes().as_slice()).arg(delay_ms);
+        command
+            .arg(id.as_bytes().as_slice())
+            .arg(delay_ms)
+            .arg(tries.count());
         self.link.run_one("notice later", command).await?;
         Ok(())
     }

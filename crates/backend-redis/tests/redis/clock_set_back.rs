@@ -68,6 +68,49 @@ async fn whoever_follows_the_ends_neither_waits_nor_misses_one() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_end_is_put_before_a_place_that_lies_in_the_future() {
+    let options = common::options().await;
+    let store = common::connect(&options).await;
+    let ids = Ids::random();
+    set_back(&options, &store, Partition::new(0)).await;
+    let new = (0..)
+        .map(|number| draft(&store, &ids, Some(&format!("token {number}"))))
+        .find(|new| new.id.partition() == Partition::new(1));
+    let new = new.expect("a token of that partition");
+    create(&store, &new).await;
+    // A place of now, by the one partition that was busy before.
+    let place = store.stamp(Partition::new(0)).await.expect("a stamp");
+    let nothing = store.ended_since(place, 10).await.expect("ended since");
+    assert_eq!((nothing.entries, nothing.until), (Vec::new(), place));
+
+    let cancel = commit(
+        &store,
+        &ids,
+        new.id,
+        &new.header,
+        Event::Cancel,
+        Guard::Open,
+    );
+    make(&store, cancel).await;
+    let found = store.ended_since(place, 10).await.expect("ended since");
+    let told: Vec<_> = found.entries.iter().map(|(_, id)| *id).collect();
+    assert_eq!(told, [new.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_nobody_gave_out_moves_no_clock() {
+    let options = common::options().await;
+    let store = common::connect(&options).await;
+    let before = store.stamp(Partition::new(0)).await.expect("a stamp");
+    for made_up in [before.0 + 3_600_000_000, 1 << 62, u64::MAX] {
+        let nothing = store.ended_since(Stamp(made_up), 10).await;
+        assert_eq!(nothing.expect("ended since").entries, []);
+    }
+    let after = store.stamp(Partition::new(1)).await.expect("a stamp");
+    assert!(after.0 < before.0 + 3_600_000_000, "{before:?} {after:?}");
+}
+
 /// What a partition looks like that was written to before.
 async fn set_back(options: &Options, store: &RedisStore, partition: Partition) {
     let mut set = redis::cmd("SET");

@@ -114,7 +114,8 @@ async fn what_is_deleted_leaves_nothing_that_stays() {
         assert_eq!(notices, []);
         let latest = drumline_backend::store::Stamp(1 << 62);
         for class in EndClass::ALL {
-            let ended = store.ended(partition, class, latest, 10).await;
+            let after = drumline_backend::store::Stamp(0);
+            let ended = store.ended(partition, class, after, latest, 10).await;
             assert_eq!(ended.expect("ended"), []);
         }
     }

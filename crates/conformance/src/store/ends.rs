@@ -52,19 +52,28 @@ pub async fn ends_are_told_by_class_in_their_order(harness: &dyn StoreHarness) {
     assert_eq!(ended(&scene, partition, class).await, unsuccessful);
     assert!(ended(&scene, Partition::new(1), class).await.is_empty());
 
-    let told = async |until, limit| {
-        let told = scene.store.ended(partition, class, until, limit).await;
-        told.expect("ended")
+    let told = async |after, until, limit| {
+        let told = scene.store.ended(partition, class, after, until, limit);
+        told.await.expect("ended")
     };
-    let two = told(END, 2).await;
+    let two = told(START, END, 2).await;
     let ids: Vec<OperationId> = two.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, unsuccessful[..2]);
     let [(_, first), (_, second)] = two.as_slice() else {
         panic!("two were told");
     };
     assert!(first < second);
-    assert_eq!(told(*first, 10).await, two[..1], "the bound is inclusive");
-    assert!(told(Stamp(first.0 - 1), 10).await.is_empty());
+    let until_first = told(START, *first, 10).await;
+    assert_eq!(until_first, two[..1], "the upper bound is inclusive");
+    assert!(told(START, Stamp(first.0 - 1), 10).await.is_empty());
+    // Whoever goes on behind the last one gets the next one, and none twice.
+    let until_second = told(*first, *second, 10).await;
+    assert_eq!(until_second, two[1..], "the lower bound is exclusive");
+    let rest = told(*second, END, 10).await;
+    let ids: Vec<OperationId> = rest.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, unsuccessful[2..]);
+    assert!(told(*second, *first, 10).await.is_empty());
+    assert!(told(END, END, 10).await.is_empty());
 }
 
 /// Only what is Completed, for as long as it is there.
@@ -204,8 +213,8 @@ pub(crate) async fn ended(
     partition: Partition,
     class: EndClass,
 ) -> Vec<OperationId> {
-    let ended = scene.store.ended(partition, class, END, 1_000).await;
-    let ended = ended.expect("ended");
+    let ended = scene.store.ended(partition, class, START, END, 1_000);
+    let ended = ended.await.expect("ended");
     ended.into_iter().map(|(id, _)| id).collect()
 }
 

@@ -57,6 +57,35 @@ pub async fn a_notice_is_put_off_and_counted(harness: &dyn StoreHarness) {
     assert!(notices(&scene, partition).await.is_empty());
 }
 
+/// Put off without a try, it comes back after the delay and counts as before.
+pub async fn a_notice_that_was_not_tried_is_put_off_uncounted(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let partition = Partition::new(0);
+    let id = owed(&scene).await;
+    for attempt in 0..3 {
+        untried(&scene, id, HOUR).await;
+        assert!(notices(&scene, partition).await.is_empty());
+        untried(&scene, id, Duration::from_millis(20)).await;
+        let found = eventually("it is due again", async || {
+            notices(&scene, partition).await.pop()
+        })
+        .await;
+        assert_eq!(found, Notice { id, attempt });
+        later(&scene, id, Duration::ZERO).await;
+    }
+    // One that was put off makes room for those that were not.
+    let other = owed(&scene).await;
+    tick(&scene).await;
+    untried(&scene, id, Duration::ZERO).await;
+    let first = scene.store.notices(partition, 1).await.expect("notices");
+    assert_eq!(first.first().map(|notice| notice.id), Some(other));
+    // What is owed no more stays so.
+    scene.store.notice_done(id).await.expect("notice done");
+    untried(&scene, id, Duration::ZERO).await;
+    let left = notices(&scene, partition).await;
+    assert!(left.iter().all(|notice| notice.id != id), "{left:?}");
+}
+
 /// Done, it does not come back, not even if it is put off afterwards.
 pub async fn a_notice_is_done_once(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
@@ -121,6 +150,11 @@ async fn notices(scene: &Scene, partition: Partition) -> Vec<Notice> {
 async fn later(scene: &Scene, id: OperationId, delay: Duration) {
     let put_off = scene.store.notice_later(id, delay).await;
     put_off.expect("notice later");
+}
+
+async fn untried(scene: &Scene, id: OperationId, delay: Duration) {
+    let put_off = scene.store.notice_put_off(id, delay).await;
+    put_off.expect("notice put off");
 }
 
 /// Waits until the store's clock shows another millisecond.

@@ -3,22 +3,29 @@
 //! ```text
 //! notices of my partitions ─ operation ─ signed POST ─┬─ 2xx: done
 //!    ▲                                                ├─ 410, or nowhere to send to: done
-//!    └──────── after a rest that grows ◀── else ──────┴─ after the last try: given up
+//!    ├──────── after a rest that grows ◀── else ──────┴─ after the last try: given up
+//!    └──────── soon, uncounted ◀── its receiver is slow, and has enough
 //! ```
 //!
 //! A notice is taken out after it was delivered, so it is never forgotten, and
 //! comes twice where a manager is lost in between, or two look after one
 //! partition for a moment. Nothing else waits for a receiver: tries run beside
 //! the looks, so many at once and no more.
+//!
+//! Of each partition the earliest are seen, and no more than there is room to
+//! try. Those of a receiver that is silent would stay the earliest and hide
+//! everybody else's; so they are put behind the others, without having been
+//! tried.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use drumline_backend::store::{self, Notice};
 use drumline_protocol::{Operation, OperationId, Partition};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::Url;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Rhythm;
 use super::chore::{Chore, Look, for_each};
@@ -27,6 +34,17 @@ use crate::webhook::{Delivery, Sender, Webhooks};
 
 /// How long a look waits for room while all tries are under way.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A host whose latest try is younger than this is quick enough to be waited
+/// for. Longer keeps others waiting; shorter puts off what is done in a moment.
+const QUICK: Duration = Duration::from_millis(200);
+/// What is put off comes back after so many times the age of its host's latest
+/// try: less often, the longer the host is silent.
+const BACK_OFF: u32 = 4;
+/// After which time a notice comes back whose operation cannot be read: only
+/// another release can tell it.
+const UNREADABLE: Duration = Duration::from_secs(60);
+/// Notices that are put off at the same time: enough to hide the round trips.
+const PUT_OFF_AT_ONCE: usize = 16;
 
 /// See the module's text.
 pub(super) struct Notices {
@@ -41,6 +59,29 @@ pub(super) struct Notices {
 struct Try {
     id: OperationId,
     host: String,
+    began: Instant,
+}
+
+/// One that is to be tried.
+struct Due {
+    notice: Notice,
+    operation: Operation,
+    url: String,
+    host: String,
+}
+
+impl Due {
+    fn new(notice: Notice, operation: Operation) -> Self {
+        let url = operation.body.webhook_url.clone().unwrap_or_default();
+        let host = Url::parse(&url).ok();
+        let host = host.and_then(|url| url.host_str().map(str::to_owned));
+        Self {
+            notice,
+            operation,
+            url,
+            host: host.unwrap_or_default(),
+        }
+    }
 }
 
 impl Notices {
@@ -101,22 +142,76 @@ impl Notices {
         self.under_way.values().any(|other| other.id == id)
     }
 
-    /// Starts a try; `false` where its host has no room for one.
-    fn start(&mut self, manager: &QueueManager, operation: Operation, notice: Notice) -> bool {
-        let url = operation.body.webhook_url.clone().unwrap_or_default();
-        let host = Url::parse(&url).ok();
-        let host = host.and_then(|url| url.host_str().map(str::to_owned));
-        let host = host.unwrap_or_default();
-        let to_host = self.under_way.values().filter(|other| other.host == host);
-        if to_host.count() >= manager.options().webhooks.at_once_per_host {
-            return false;
+    /// Starts those whose hosts have room, waiting a little for hosts that are
+    /// quick. The others, and for how long they are to be put off.
+    async fn start_all(
+        &mut self,
+        manager: &QueueManager,
+        mut due: Vec<Due>,
+    ) -> Vec<(OperationId, Duration)> {
+        let longest = manager.options().webhooks.timeout;
+        let mut put_off = Vec::new();
+        loop {
+            let mut waiting = Vec::new();
+            for one in due {
+                match self.crowded_since(manager, &one.host) {
+                    None => self.start(manager, one),
+                    Some(age) if age < QUICK => waiting.push(one),
+                    Some(age) => {
+                        let delay = age.saturating_mul(BACK_OFF).min(longest);
+                        put_off.push((one.notice.id, delay));
+                    }
+                }
+            }
+            if waiting.is_empty() {
+                return put_off;
+            }
+            due = waiting;
+            // Elapsed: their hosts are not quick any more.
+            if let Ok(Some(ended)) = timeout(QUICK, self.tries.join_next_with_id()).await {
+                self.forget(ended);
+            }
         }
+    }
+
+    /// How long ago the latest try to a host began that has no room for
+    /// another; `None`: it has room.
+    fn crowded_since(&self, manager: &QueueManager, host: &str) -> Option<Duration> {
+        let most = manager.options().webhooks.at_once_per_host;
+        let to_host = self.under_way.values().filter(|other| other.host == host);
+        let ages: Vec<_> = to_host.map(|other| other.began.elapsed()).collect();
+        if ages.len() < most {
+            return None;
+        }
+        Some(ages.into_iter().min().unwrap_or(QUICK))
+    }
+
+    fn start(&mut self, manager: &QueueManager, due: Due) {
+        let Due {
+            notice,
+            operation,
+            url,
+            host,
+        } = due;
         let id = operation.id;
         let trying = tell(manager.clone(), self.sender.clone(), url, operation, notice);
         let task = self.tries.spawn(trying).id();
-        self.under_way.insert(task, Try { id, host });
-        true
+        let began = Instant::now();
+        self.under_way.insert(task, Try { id, host, began });
     }
+}
+
+/// Puts notices behind the others, without counting it as a try.
+async fn put_off(
+    manager: &QueueManager,
+    notices: Vec<(OperationId, Duration)>,
+) -> store::Result<()> {
+    let store = manager.store();
+    stream::iter(notices)
+        .map(|(id, delay)| store.notice_put_off(id, delay))
+        .buffer_unordered(PUT_OFF_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 impl Chore for Notices {
@@ -147,18 +242,25 @@ impl Chore for Notices {
             .collect();
         let ids: Vec<_> = due.iter().map(|notice| notice.id).collect();
         let found = manager.readable(&ids).await?;
-        let mut is_more = room <= due.len();
+        let is_more = room <= due.len();
+        let (mut readable, mut behind) = (Vec::new(), Vec::new());
         for (notice, operation) in due.into_iter().zip(found) {
-            match operation {
-                Some(operation) => is_more |= !self.start(manager, operation, notice),
+            if let Some(operation) = operation {
+                readable.push(Due::new(notice, operation));
+            } else {
                 // Removed, or of a later release, which will tell it.
-                None => tracing::debug!(id = %notice.id, "nothing to tell"),
+                tracing::debug!(id = %notice.id, "nothing to tell");
+                behind.push((notice.id, UNREADABLE));
             }
         }
-        if !is_more || self.under_way.is_empty() {
+        behind.extend(self.start_all(manager, readable).await);
+        put_off(manager, behind).await?;
+        if !is_more {
             return Ok(Look::Clear);
         }
-        self.make_room().await;
+        if self.under_way.len() >= at_once {
+            self.make_room().await;
+        }
         Ok(Look::More)
     }
 }

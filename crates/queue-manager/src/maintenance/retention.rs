@@ -4,22 +4,26 @@
 //! with a million old operations answers everybody else as before. Each
 //! removal is an ordinary commit: one that still holds its chain, or is too
 //! new for what it was taken for, is refused and stays.
+//!
+//! What stays is not read again with each look: the next one goes on behind
+//! the last end that was seen. Every few minutes a look begins at the front
+//! once more, for some may be free to go by then.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use drumline_backend::store::{self, Commit, Committed, Guard, Stamp};
 use drumline_protocol::transition::{At, EndClass};
 use drumline_protocol::{Event, Operation, OperationId, Partition, Timestamp, apply};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Rhythm;
 use super::chore::{Chore, Look};
 use crate::manager::QueueManager;
 
-/// Operations of one partition and class that may stand in the way: they are
-/// read over in each look, and what is behind the last waits for them.
-const IN_THE_WAY: usize = 10_000;
+/// How often a look begins at the front: so long what was in the way may stay
+/// after its time. Shorter reads more that must stay, and in vain.
+const START_OVER: Duration = Duration::from_secs(5 * 60);
 
 /// How long Completed operations are kept. `None` keeps them for ever; the
 /// store then grows with every operation.
@@ -69,7 +73,21 @@ impl Retention {
 }
 
 /// See the module's text.
-pub(super) struct Retain;
+pub(super) struct Retain {
+    /// Up to where the ends have been seen.
+    seen: HashMap<(Partition, EndClass), Stamp>,
+    /// Since when that is kept.
+    begun: Instant,
+}
+
+impl Retain {
+    pub(super) fn new() -> Self {
+        Self {
+            seen: HashMap::new(),
+            begun: Instant::now(),
+        }
+    }
+}
 
 impl Chore for Retain {
     const NAME: &'static str = "retention";
@@ -79,6 +97,9 @@ impl Chore for Retain {
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
+        if self.begun.elapsed() >= START_OVER {
+            *self = Self::new();
+        }
         // One partition after the other: this is the one chore that is never
         // in a hurry.
         for partition in share {
@@ -88,7 +109,8 @@ impl Chore for Retain {
                 EndClass::Unsuccessful,
             ] {
                 if let Some(keep) = manager.options().retention.of(class) {
-                    remove_old(manager, *partition, class, keep).await?;
+                    let seen = self.seen.entry((*partition, class)).or_insert(Stamp(0));
+                    remove_old(manager, *partition, class, keep, seen).await?;
                 }
             }
         }
@@ -96,41 +118,33 @@ impl Chore for Retain {
     }
 }
 
-/// Removes what ended longer ago than `keep`, step by step.
+/// Removes what ended longer ago than `keep`, and behind what was `seen`, step
+/// by step.
 async fn remove_old(
     manager: &QueueManager,
     partition: Partition,
     class: EndClass,
     keep: Duration,
+    seen: &mut Stamp,
 ) -> store::Result<()> {
     let Retention { step, pause, .. } = manager.options().retention;
     let until = before(manager.store().now(), keep);
-    // Asked for again with each step, because they stay the oldest.
-    let mut in_the_way: HashSet<OperationId> = HashSet::new();
-    while in_the_way.len() < IN_THE_WAY {
-        let limit = step.saturating_add(in_the_way.len());
-        let mut old = manager
-            .store()
-            .ended(partition, class, until, limit)
-            .await?;
-        old.retain(|(id, _)| !in_the_way.contains(id));
-        if old.is_empty() {
+    loop {
+        let old = manager.store().ended(partition, class, *seen, until, step);
+        let old = old.await?;
+        let Some(&(_, last)) = old.last() else {
             return Ok(());
-        }
+        };
         let ids: Vec<_> = old.into_iter().map(|(id, _)| id).collect();
         let removed = remove(manager, &ids).await?;
-        manager.metrics().removed(class, removed.len());
-        in_the_way.extend(ids.iter().filter(|id| !removed.contains(id)));
+        manager.metrics().removed(class, removed);
+        *seen = last;
         sleep(pause).await;
     }
-    Ok(())
 }
 
-/// Removes operations, but for those that must stay; which have gone.
-async fn remove(
-    manager: &QueueManager,
-    ids: &[OperationId],
-) -> store::Result<HashSet<OperationId>> {
+/// Removes operations, but for those that must stay; how many have gone.
+async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<usize> {
     let found = manager.readable(ids).await?;
     let mut commits = Vec::new();
     for operation in found.into_iter().flatten() {
@@ -147,13 +161,11 @@ async fn remove(
             commits.push(Commit::new(operation.id, header, &transition, Guard::Open));
         }
     }
-    let removing: Vec<_> = commits.iter().map(|commit| commit.id).collect();
     let answers = manager.store().commit(commits).await?;
-    let gone = removing.into_iter().zip(answers);
-    Ok(gone
-        .filter(|(_, answer)| matches!(answer, Committed::Done(_) | Committed::Missing))
-        .map(|(id, _)| id)
-        .collect())
+    let gone = answers
+        .iter()
+        .filter(|answer| matches!(answer, Committed::Done(_) | Committed::Missing));
+    Ok(gone.count())
 }
 
 /// Whether its end may still have to be told: the notice is made from the

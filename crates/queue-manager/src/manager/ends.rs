@@ -10,7 +10,9 @@
 //! A watcher holds a [`Place`] and asks what came behind it: nothing is sent
 //! to it, so one that reads slowly, or not at all, costs no memory and misses
 //! nothing. What the completions tell is only when to look; the store says
-//! what has ended.
+//! what has ended. One that is behind the ring keeps what it has read until it
+//! has told it: reading the order of the ends is dear, for the store stands
+//! still meanwhile.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,8 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Ends that are kept at hand: some seconds of a busy system, and 100 kB.
 const RING: usize = 4096;
-/// Ends that are read at once.
-const READ: usize = 1024;
+/// Ends that are read at once: a few milliseconds in which the store answers
+/// nobody else. More of them keep it for longer, fewer make more round trips.
+const READ: usize = 256;
+/// From so many on an answer may have been cut, and more is looked for at once.
+/// Stores may cut well before [`READ`] where the ends lie in few partitions.
+const FULL: usize = READ / 8;
 /// How often is looked without word of an end: bounds the delay where the
 /// word was lost, or the end was brought about by another process.
 const LOOK: Duration = Duration::from_secs(1);
@@ -158,6 +164,10 @@ pub(crate) struct Watcher {
     store: Arc<dyn Store>,
     looked: watch::Receiver<()>,
     place: Place,
+    /// Ends behind the place that were read from the store and not told yet.
+    ahead: VecDeque<(Stamp, OperationId)>,
+    /// Up to where `ahead` is all that has ended.
+    ahead_until: Stamp,
 }
 
 impl Ends {
@@ -192,6 +202,8 @@ impl Ends {
             looked: self.shared.looked.subscribe(),
             store,
             place,
+            ahead: VecDeque::new(),
+            ahead_until: Stamp(0),
         })
     }
 
@@ -209,18 +221,24 @@ impl Ends {
                 completions = completions.resubscribe();
                 continue;
             }
-            if let Err(error) = self.look(store).await {
-                tracing::debug!(%error, "ends are not seen");
-                *self.lock() = None;
-                sleep(REST).await;
-            }
+            let read = match self.look(store).await {
+                Ok(read) => read,
+                Err(error) => {
+                    tracing::debug!(%error, "ends are not seen");
+                    *self.lock() = None;
+                    sleep(REST).await;
+                    0
+                }
+            };
             self.shared.looked.send_replace(());
-            wait_for_word(&mut completions).await;
+            if read < FULL {
+                wait_for_word(&mut completions).await;
+            }
         }
     }
 
-    /// Reads what has ended since the last look.
-    async fn look(&self, store: &dyn Store) -> store::Result<()> {
+    /// Reads what has ended since the last look; how much that was.
+    async fn look(&self, store: &dyn Store) -> store::Result<usize> {
         let until = self.lock().as_ref().map(|ring| ring.until);
         let Some(until) = until else {
             let start = now(store).await?;
@@ -229,13 +247,14 @@ impl Ends {
                 from: start,
                 until: start,
             });
-            return Ok(());
+            return Ok(0);
         };
-        let (entries, until) = read(store, until).await?;
+        let (entries, until) = read(store, until, READ).await?;
+        let count = entries.len();
         if let Some(ring) = self.lock().as_mut() {
             ring.extend(entries, until);
         }
-        Ok(())
+        Ok(count)
     }
 
     /// What the ring knows behind a place; `None`: it begins later.
@@ -288,11 +307,17 @@ impl Watcher {
     pub(crate) async fn next(&mut self, limit: usize) -> store::Result<Ended> {
         self.looked.mark_unchanged();
         let ended = match self.ends.at_hand(self.place, limit) {
-            Some(ended) => ended,
+            Some(ended) => {
+                self.ahead.clear();
+                ended
+            }
             None => {
-                let (entries, until) = read(self.store.as_ref(), self.place.asked_after()).await?;
-                let behind = entries.into_iter().filter(|end| self.place.is_before(*end));
-                cut(self.place, behind.collect(), until, limit)
+                if self.ahead.is_empty() {
+                    self.read_ahead().await?;
+                }
+                // One more shows that it was cut.
+                let next = self.ahead.iter().take(limit.saturating_add(1));
+                cut(self.place, next.copied().collect(), self.ahead_until, limit)
             }
         };
         if ended.entries.is_empty() {
@@ -302,9 +327,23 @@ impl Watcher {
         Ok(ended)
     }
 
+    /// Asks the store for what is behind the place.
+    async fn read_ahead(&mut self) -> store::Result<()> {
+        let after = self.place.asked_after();
+        let (entries, until) = read(self.store.as_ref(), after, READ).await?;
+        let place = self.place;
+        self.ahead.extend(entries);
+        self.ahead.retain(|end| place.is_before(*end));
+        self.ahead_until = until;
+        Ok(())
+    }
+
     /// Everything up to this place has been told.
-    pub(crate) const fn go_on(&mut self, place: Place) {
+    pub(crate) fn go_on(&mut self, place: Place) {
         self.place = place;
+        while self.ahead.front().is_some_and(|end| !place.is_before(*end)) {
+            self.ahead.pop_front();
+        }
     }
 }
 
@@ -330,16 +369,22 @@ fn cut(place: Place, mut entries: Vec<(Stamp, OperationId)>, until: Stamp, limit
 async fn read(
     store: &dyn Store,
     after: Stamp,
+    limit: usize,
 ) -> store::Result<(Vec<(Stamp, OperationId)>, Stamp)> {
-    let store::Ended { mut entries, until } = store.ended_since(after, READ).await?;
+    let store::Ended { mut entries, until } = store.ended_since(after, limit).await?;
     entries.sort_unstable();
     Ok((entries, until))
 }
 
 /// The place of now, by the store's own clock.
+///
+/// It is asked from there once: one partition may be ahead of the others, by a
+/// clock that was set back, and with that no end will be put before the place.
 async fn now(store: &dyn Store) -> store::Result<Stamp> {
     let Stamp(now) = store.stamp(Partition::new(0)).await?;
-    Ok(Stamp(now.saturating_sub(MILLISECOND)))
+    let place = Stamp(now.saturating_sub(MILLISECOND));
+    read(store, place, 1).await?;
+    Ok(place)
 }
 
 /// Waits until something may have ended.
@@ -355,13 +400,28 @@ async fn wait_for_word(completions: &mut broadcast::Receiver<OperationId>) {
 
 #[cfg(test)]
 mod tests {
-    use drumline_protocol::Timestamp;
+    use drumline_backend_embedded::{ManualClock, backend_with_clock};
+    use drumline_protocol::{PartitionCount, Timestamp};
 
     use super::*;
 
     fn end(stamp: u64, number: u8) -> (Stamp, OperationId) {
         let id = OperationId::new(Timestamp::from_millis(1), Partition::new(0), [number; 16]);
         (Stamp(stamp), id)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_put_before_a_fresh_place_though_one_partition_is_ahead() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1)));
+        let partitions = PartitionCount::new(8).unwrap();
+        let store = backend_with_clock(partitions, clock).store;
+        // As after a clock that was set back: the numbers lie in the future.
+        for _ in 0..20_000 {
+            store.stamp(Partition::new(0)).await.unwrap();
+        }
+        let place = now(store.as_ref()).await.unwrap();
+        let next = store.stamp(Partition::new(1)).await.unwrap();
+        assert!(next > place, "{next:?} {place:?}");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Ends as server-sent events: in order, and resumable.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use drumline_backend::Backend;
 use drumline_protocol::{ErrorCode, Event, Fault, OperationId};
+use drumline_queue_manager::QueueManager;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::client::Client;
 use crate::support::faulty::{Faults, faulty};
@@ -142,6 +145,62 @@ async fn the_order_is_that_of_the_ends_and_a_late_reader_gets_them_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_reader_tells_all_that_it_has_read_before_it_reads_more() {
+    const MANY: usize = 600;
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    end_some(&backend, &manager, MANY).await;
+    tokio::time::sleep(SOON).await;
+
+    faults.ends_asked.store(0, Ordering::Relaxed);
+    let mut reader = Reader::connect(&manager, "?lastEventId=0", None).await;
+    let mut told = BTreeSet::new();
+    for _ in 0..MANY {
+        told.insert(next(&mut reader).await.operation);
+    }
+    assert_eq!(told.len(), MANY);
+    // Three to read them, the rest for those that follow from now on.
+    let asked = faults.ends_asked.load(Ordering::Relaxed);
+    assert!(asked < 8, "{asked}");
+    // From there on it follows like any other.
+    let [id] = end_some(&backend, &manager, 1).await[..] else {
+        unreachable!("one has ended")
+    };
+    assert_eq!(next(&mut reader).await.operation, id);
+    reader.nothing_for(LONG).await;
+    manager.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_is_told_without_rests_in_between() {
+    const MANY: usize = 1_500;
+    let backend = backend();
+    let manager = manager(&backend);
+    let mut reader = Reader::connect(&manager, "", None).await;
+    tokio::time::sleep(SOON).await;
+    let ended = end_some(&backend, &manager, MANY).await;
+    let began = Instant::now();
+    for _ in &ended {
+        next(&mut reader).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{began:?}");
+    manager.close().await;
+}
+
+/// Creates operations and lets them succeed.
+async fn end_some(backend: &Backend, manager: &QueueManager, count: usize) -> Vec<OperationId> {
+    let client = Client::of(manager);
+    let worker = Worker::new(backend);
+    let mut ended = Vec::new();
+    for _ in 0..count {
+        let id = client.create(&json!({"messageName": "a"})).await;
+        worker.run(id).await;
+        ended.push(id);
+    }
+    ended
+}
+
+#[tokio::test(start_paused = true)]
 async fn filters_select_and_the_place_moves_on_without_events() {
     let backend = backend();
     let manager = manager(&backend);
@@ -237,6 +296,9 @@ async fn nonsense_is_refused() {
         "lastEventId=-1",
         "lastEventId=1-2",
         "status=Done",
+        // Who waits for one that is no end would wait without one.
+        "status=InProgress",
+        "status=0",
         "state=Ready",
         "correlationId=1",
     ] {

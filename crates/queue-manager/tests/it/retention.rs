@@ -174,6 +174,37 @@ async fn what_must_stay_does_not_keep_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_must_stay_is_not_read_with_each_look() {
+    const MANY: usize = 60;
+    let (backend, faults) = faulty(&backend());
+    let retention = Retention {
+        unsuccessful: seconds(60),
+        step: 2,
+        ..Retention::default()
+    };
+    let manager = manager_with(&backend, retention);
+    let client = Client::of(&manager);
+    let worker = Worker::new(&backend);
+    for number in 0..MANY {
+        let token = format!("t{number}");
+        let body = json!({"messageName": "a", "dependencyToken": token, "tokenPolicy": "hold"});
+        let id = client.create(&body).await;
+        fail(&worker, id).await;
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let maintenance = Maintenance::start(&manager);
+    // The first look reads them all; a dozen more follow.
+    faults.reads.store(0, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(faults.reads.load(Ordering::Relaxed), MANY);
+    // Once in a while they are looked at again.
+    tokio::time::sleep(Duration::from_secs(5 * 60)).await;
+    assert_eq!(faults.reads.load(Ordering::Relaxed), 2 * MANY);
+    maintenance.stop().await;
+    manager.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_are_removed_in_small_steps_while_others_are_served() {
     const MANY: usize = 10_000;
     let (backend, faults) = faulty(&backend());

@@ -374,7 +374,8 @@ async fn many_are_told_each_once_and_without_rests_in_between() {
         at_once_per_host: 2,
         ..webhooks()
     };
-    let manager = manager_that_looks(&backend, few, PATIENCE);
+    // A rest behind each eight would take over a minute.
+    let manager = manager_that_looks(&backend, few, Duration::from_secs(2));
     let receiver = Receiver::start(Vec::new()).await;
     for _ in 0..MANY {
         ended(&backend, &manager, &receiver.url).await;
@@ -387,6 +388,44 @@ async fn many_are_told_each_once_and_without_rests_in_between() {
     ids.dedup();
     assert_eq!(ids.len(), MANY);
     maintenance.stop().await;
+    manager.close().await;
+}
+
+#[tokio::test]
+async fn a_silent_receiver_keeps_no_notice_from_another() {
+    const SILENT: usize = 300;
+    let backend = backend();
+    let few = Webhooks {
+        at_once: 8,
+        at_once_per_host: 2,
+        ..webhooks()
+    };
+    let manager = manager_with(&backend, few);
+    let silent = Receiver::start((0..SILENT).map(|_| Answer::Silence).collect()).await;
+    let receiver = Receiver::start(Vec::new()).await;
+    // Far more in each partition than are looked at, all earlier.
+    for _ in 0..SILENT {
+        ended(&backend, &manager, &silent.url).await;
+    }
+    let by_name = receiver.url.replace("127.0.0.1", "localhost");
+    let id = ended(&backend, &manager, &by_name).await;
+
+    let maintenance = Maintenance::start(&manager);
+    // Well before the silent one's first tries are over.
+    let came = tokio::time::timeout(Duration::from_secs(10), receiver.came(1)).await;
+    assert_eq!(came.expect("it is told")[0].id(), id);
+    assert_eq!(
+        lock(&silent.shared.came).len(),
+        2,
+        "no more than it may have"
+    );
+    maintenance.stop().await;
+    // To be put off is no try.
+    for partition in backend.store.partitions().all() {
+        let due = backend.store.notices(partition, SILENT).await;
+        let due = due.expect("the store is there");
+        assert!(due.iter().all(|notice| notice.attempt == 0), "{due:?}");
+    }
     manager.close().await;
 }
 

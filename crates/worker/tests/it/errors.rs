@@ -179,6 +179,9 @@ async fn the_last_retry_fails_or_suspends_by_policy() {
         };
         let operation = run(Yard::builder().handler("X", handler), draft).await;
         assert_eq!(became(&operation), (expected, ErrorCode::SERVER_BUSY));
+        // Nobody is promised another try.
+        let fault = operation.report.fault.expect("a fault");
+        assert!(!fault.friendly_message.contains("again"), "{fault:?}");
     }
 }
 

@@ -138,10 +138,12 @@ impl Store for Faulty {
         &self,
         partition: Partition,
         class: EndClass,
+        after: Stamp,
         until: Stamp,
         limit: usize,
     ) -> Result<Vec<(OperationId, Stamp)>> {
-        self.store.ended(partition, class, until, limit).await
+        let store = &self.store;
+        store.ended(partition, class, after, until, limit).await
     }
 
     async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended> {
@@ -158,6 +160,10 @@ impl Store for Faulty {
 
     async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()> {
         self.store.notice_later(id, delay).await
+    }
+
+    async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()> {
+        self.store.notice_put_off(id, delay).await
     }
 
     async fn offered(

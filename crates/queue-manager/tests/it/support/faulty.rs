@@ -37,6 +37,10 @@ pub(crate) struct Faults {
     pub(crate) reads_fail: AtomicBool,
     /// The most commits that came in one call, as it was last reset.
     pub(crate) largest_commit: AtomicUsize,
+    /// How often was asked what has ended, over all partitions.
+    pub(crate) ends_asked: AtomicUsize,
+    /// Records that were read.
+    pub(crate) reads: AtomicUsize,
     /// The record of this operation was written by a later release.
     pub(crate) unreadable: OnceLock<OperationId>,
 }
@@ -208,6 +212,7 @@ impl Store for Faulty {
     }
 
     async fn get(&self, ids: &[OperationId]) -> store::Result<Vec<Option<Operation>>> {
+        self.faults.reads.fetch_add(ids.len(), Ordering::Relaxed);
         if self.faults.reads_fail.load(Ordering::Relaxed) {
             return Err(away());
         }
@@ -263,14 +268,16 @@ impl Store for Faulty {
         &self,
         partition: Partition,
         class: EndClass,
+        after: Stamp,
         until: Stamp,
         limit: usize,
     ) -> store::Result<Vec<(OperationId, Stamp)>> {
         let store = self.store().await?;
-        store.ended(partition, class, until, limit).await
+        store.ended(partition, class, after, until, limit).await
     }
 
     async fn ended_since(&self, after: Stamp, limit: usize) -> store::Result<Ended> {
+        self.faults.ends_asked.fetch_add(1, Ordering::Relaxed);
         self.store().await?.ended_since(after, limit).await
     }
 
@@ -284,6 +291,10 @@ impl Store for Faulty {
 
     async fn notice_later(&self, id: OperationId, delay: Duration) -> store::Result<()> {
         self.store().await?.notice_later(id, delay).await
+    }
+
+    async fn notice_put_off(&self, id: OperationId, delay: Duration) -> store::Result<()> {
+        self.store().await?.notice_put_off(id, delay).await
     }
 
     async fn offered(
