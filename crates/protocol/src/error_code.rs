@@ -51,7 +51,8 @@ error_codes! {
     INVALID_SUSPENDED = 0x8004_4167, "InvalidChangeToSuspended";
     /// A recurrence attribute of an operation without recurrence.
     CANNOT_UPDATE_NONRECURRING = 0x8004_4168, "CannotUpdateNonrecurring";
-    /// An attribute that a recurring operation does not let change.
+    /// An attribute that a recurring operation does not let change, or not any
+    /// more: the series has ended.
     CANNOT_UPDATE_RECURRING = 0x8004_4169, "CannotUpdateRecurring";
     /// The operation type may not do this.
     TYPE_NOT_RECOGNIZED = 0x8004_4303, "OperationTypeNotRecognized";

@@ -118,7 +118,7 @@ impl Maintenance {
         chores.start(due::Due);
         chores.start(leases::Leases::default());
         chores.start(reconcile::Reconcile::default());
-        chores.start(retention::Retain);
+        chores.start(retention::Retain::new());
         if let Some(notices) = notices::Notices::new(&manager.options().webhooks) {
             chores.start(notices);
         }

@@ -123,7 +123,7 @@ impl Handler for CommandHandler {
 fn not_run(error: &std::io::Error) -> Outcome {
     let fault = Fault::new(
         ErrorCode::HANDLER_FAILED,
-        "The operation could not be started. It will be tried again.",
+        "The operation could not be started.",
         &format!("the command cannot be run: {error}"),
     );
     Disposition::Retry.outcome(fault, None)

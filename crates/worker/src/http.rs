@@ -121,7 +121,7 @@ fn unreachable_service(error: &reqwest::Error) -> Outcome {
     Outcome::Retry {
         fault: Fault::new(
             ErrorCode::NETWORK_ERROR,
-            "The web service could not be reached. It will be tried again.",
+            "The web service could not be reached.",
             &message,
         ),
         after: None,

@@ -234,9 +234,11 @@ impl IntoOutcome for HandlerError {
         let disposition = self
             .disposition
             .unwrap_or_else(|| Disposition::of(self.code, operation_type));
+        // Whether there is another try is the retry policy's to say, later: what
+        // is said here must be true of a last one, too.
         let friendly = self.friendly.as_deref().unwrap_or(match disposition {
             Disposition::Fail => "The operation has failed.",
-            Disposition::Retry => "The operation could not be done now. It will be tried again.",
+            Disposition::Retry => "The operation could not be done now.",
             Disposition::Suspend => "The operation needs somebody's help before it can go on.",
         });
         let fault = Fault::new(self.code, friendly, &self.message);
@@ -363,6 +365,17 @@ mod tests {
         assert_eq!(
             fault.message,
             "cannot reach the mail server: connection refused"
+        );
+    }
+
+    #[test]
+    fn nobody_is_promised_another_try_that_may_not_come() {
+        let Outcome::Retry { fault, .. } = outcome(HandlerError::retry("full")) else {
+            panic!("not a retry");
+        };
+        assert_eq!(
+            fault.friendly_message,
+            "The operation could not be done now."
         );
     }
 

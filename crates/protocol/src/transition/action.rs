@@ -2,7 +2,7 @@
 
 use crate::error_code::ErrorCode;
 use crate::operation::Header;
-use crate::status::Status;
+use crate::status::{State, Status};
 
 use super::Event;
 
@@ -69,7 +69,7 @@ impl Refused {
             Vec::new()
         };
         Self {
-            event: event.name(),
+            event: in_words(event),
             status: header.status,
             code: refusal_code(header, event),
             why: why_not(header, event),
@@ -103,6 +103,15 @@ pub fn legal_actions(header: &Header) -> Vec<Action> {
         .copied()
         .filter(|action| open || matches!(action, Action::Postpone | Action::Delete))
         .collect()
+}
+
+/// What was asked, as whoever asked it would say.
+const fn in_words(event: &Event) -> &'static str {
+    if matches!(event, Event::Reschedule { .. }) {
+        "a change of the recurrence rule"
+    } else {
+        event.name()
+    }
 }
 
 const fn is_a_clients(event: &Event) -> bool {
@@ -143,6 +152,12 @@ const fn why_not(header: &Header, event: &Event) -> Option<&'static str> {
         Event::Occur { .. } | Event::Reschedule { .. } if !header.is_series() => {
             Some("it does not recur")
         }
+        Event::Reschedule { .. } if matches!(header.status.state(), State::Completed) => {
+            Some("the series has ended")
+        }
+        Event::Reschedule { .. } if closed => {
+            Some("operations of its type cannot be cancelled, paused or resumed")
+        }
         Event::Claim { .. }
         | Event::Succeed
         | Event::Fail(_)
@@ -172,10 +187,10 @@ const fn refusal_code(header: &Header, event: &Event) -> ErrorCode {
         Event::Delete => ErrorCode::CANNOT_DELETE,
         Event::Resume | Event::Due => ErrorCode::INVALID_READY,
         Event::Reschedule { .. } if !header.is_series() => ErrorCode::CANNOT_UPDATE_NONRECURRING,
-        Event::Postpone(_)
-        | Event::Reschedule { .. }
-        | Event::Unhandled
-        | Event::Throttle { .. } => ErrorCode::INVALID_SUSPENDED,
+        Event::Reschedule { .. } => ErrorCode::CANNOT_UPDATE_RECURRING,
+        Event::Postpone(_) | Event::Unhandled | Event::Throttle { .. } => {
+            ErrorCode::INVALID_SUSPENDED
+        }
         Event::Succeed | Event::Fail(_) => ErrorCode::INVALID_COMPLETED,
         Event::Claim { .. }
         | Event::Retry { .. }

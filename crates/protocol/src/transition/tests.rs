@@ -619,6 +619,24 @@ fn a_series_is_paused_changed_and_resumed() {
 }
 
 #[test]
+fn the_rule_of_a_series_that_has_ended_stays() {
+    for status in [Status::Succeeded, Status::Canceled] {
+        let change = Event::Reschedule {
+            recurrence: recurrence(),
+            next: Some(LATER),
+        };
+        let refused = apply(&series(status), change, at()).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::CANNOT_UPDATE_RECURRING);
+        let words = refused.to_string();
+        assert!(words.ends_with(", and the series has ended"), "{words}");
+        assert!(
+            words.starts_with("a change of the recurrence rule"),
+            "{words}"
+        );
+    }
+}
+
+#[test]
 fn a_throttled_operation_is_put_off_and_nothing_is_counted() {
     let ready = header(Status::WaitingForResources);
     let transition = apply(&ready, Event::Throttle { until: LATER }, at()).unwrap();

@@ -51,6 +51,21 @@ pub(crate) async fn json_or_nothing(
     json(manager, headers, body.into()).await
 }
 
+/// Reads a body that must be JSON; of one that is missing, whoever looks for
+/// attributes in it says which one is.
+pub(crate) async fn json_unless_empty(
+    manager: &QueueManager,
+    headers: &HeaderMap,
+    body: Body,
+) -> Answer<axum::body::Bytes> {
+    let limit = manager.options().limits.body_bytes;
+    let body = bytes(limit, headers, body).await?;
+    if body.is_empty() {
+        return Ok(body);
+    }
+    json(manager, headers, body.into()).await
+}
+
 async fn bytes(limit: usize, headers: &HeaderMap, body: Body) -> Answer<axum::body::Bytes> {
     // Who says that it will be too much is told before it is sent.
     let announced = headers.get(CONTENT_LENGTH);

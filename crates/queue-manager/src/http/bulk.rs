@@ -123,7 +123,8 @@ pub(crate) struct BulkParameters {
 ///
 /// Does to each operation that the filters select what `cancel` does to one.
 /// A call selects a bounded share, newest first; call again with `cursor` set
-/// to `nextCursor` until that is `null`.
+/// to `nextCursor` until that is `null`. Completed operations are selected only
+/// where the filters say so (`state`, `status`, `completedBefore`).
 #[utoipa::path(
     post, path = "/v1/operations/cancel", tag = "bulk", operation_id = "cancelMany",
     params(BulkParameters),
@@ -189,7 +190,8 @@ pub(crate) async fn pause(
 
 /// Resume many operations
 ///
-/// As `cancelMany`.
+/// As `cancelMany`; Completed operations that hold their token are selected,
+/// too.
 #[utoipa::path(
     post, path = "/v1/operations/resume", tag = "bulk", operation_id = "resumeMany",
     params(BulkParameters),
@@ -243,15 +245,16 @@ pub(crate) async fn postpone(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<BulkView>> {
-    let body = body::json(&manager, &headers, body).await?;
+    let body = body::json_unless_empty(&manager, &headers, body).await?;
     let act = Changes::postpone_from_json(&body)?;
     run(&manager, &caller, pairs, BulkAct::Act(act)).await
 }
 
 /// Delete many operations
 ///
-/// As `cancelMany`. Completed ones only: with `state=Completed` or
-/// `completedBefore` nothing else is selected, and nothing refused.
+/// As `cancelMany`, but Completed operations need not be named: only they can
+/// be deleted. With `state=Completed` or `completedBefore` nothing else is
+/// selected, and nothing refused.
 #[utoipa::path(
     post, path = "/v1/operations/delete", tag = "bulk", operation_id = "deleteMany",
     params(BulkParameters),

@@ -316,8 +316,8 @@ pub(crate) struct Operation {
     /// When the recurrence starts.
     #[schema(format = DateTime)]
     recurrence_start_time: Option<String>,
-    /// The times of the next five occurrences; only where one series is asked
-    /// for.
+    /// The times of the next five occurrences; only in answers about one
+    /// series, not in lists.
     next_occurrences: Option<Vec<String>>,
     /// The payload, exactly as it was given.
     data: Option<serde_json::Value>,

@@ -58,7 +58,7 @@ pub(crate) async fn create(
     let request = CreateRequest::from_json(&body)?;
     let key = idempotency_key(&headers)?;
     let Creation { operation, is_new } = manager.create(&caller, request, key).await?;
-    let view = OperationView::from(&operation);
+    let view = manager.view(&operation);
     let location = format!("/v1/operations/{}", view.id);
     let status = if is_new {
         StatusCode::CREATED
@@ -98,10 +98,7 @@ pub(crate) async fn get(
         Some(wait) => manager.wait(&caller, id, wait).await?,
         None => manager.get(&caller, id).await?,
     };
-    let mut view = OperationView::from(&operation);
-    view.next_occurrences = manager
-        .next_occurrences(&operation)
-        .map(|times| times.iter().map(ToString::to_string).collect());
+    let view = manager.view(&operation);
     if !look.explain {
         return Ok(Json(view).into_response());
     }
@@ -156,7 +153,8 @@ pub(crate) async fn list(
 
 /// Change an operation
 ///
-/// `stateCode` 0 resumes, 1 pauses, 3 cancels; `postponeUntil` postpones.
+/// `stateCode` 0 resumes, 1 pauses, 3 cancels; `postponeUntil` postpones; of a
+/// series, `recurrencePattern` and `recurrenceStartTime` change the rule.
 /// Everything else is read-only.
 #[utoipa::path(
     patch, path = "/v1/operations/{id}", tag = "operations",
@@ -183,7 +181,7 @@ pub(crate) async fn update(
     let body = body::json(&manager, &headers, body).await?;
     let changes = Changes::from_json(&body)?;
     let operation = manager.update(&caller, id, changes).await?;
-    Ok(Json(OperationView::from(&operation)))
+    Ok(Json(manager.view(&operation)))
 }
 
 /// Cancel an operation
@@ -288,10 +286,10 @@ pub(crate) async fn postpone(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    let body = body::json(&manager, &headers, body).await?;
+    let body = body::json_unless_empty(&manager, &headers, body).await?;
     let act = Changes::postpone_from_json(&body)?;
     let operation = manager.act(&caller, id, act).await?;
-    Ok(Json(OperationView::from(&operation)))
+    Ok(Json(manager.view(&operation)))
 }
 
 /// Delete an operation
@@ -327,7 +325,7 @@ async fn act(
     let body = body::json_or_nothing(manager, headers, body).await?;
     Changes::nothing_from_json(&body)?;
     let operation = manager.act(caller, id, act).await?;
-    Ok(Json(OperationView::from(&operation)))
+    Ok(Json(manager.view(&operation)))
 }
 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {

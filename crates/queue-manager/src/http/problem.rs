@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use drumline_backend::{broker, store};
 use drumline_protocol::{ErrorCode, Timestamp};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Invalid, Wrong};
@@ -74,6 +74,9 @@ pub(crate) struct Problem {
     /// Seconds; also in the header.
     #[serde(skip)]
     pub(crate) retry_after: Option<u16>,
+    /// How many bytes a body may have, where it has more.
+    #[serde(skip)]
+    max_bytes: Option<usize>,
 }
 
 /// One attribute that breaks a rule.
@@ -107,6 +110,7 @@ impl Problem {
             faulted_request_index: None,
             timestamp: None,
             retry_after: None,
+            max_bytes: None,
         }
     }
 
@@ -122,12 +126,20 @@ impl Problem {
         }
     }
 
-    /// The same with the members of a fault that has no particulars.
+    /// The same with the members of a fault, of what was wrong before there was
+    /// a request that could have one.
     pub(crate) fn into_fault(self, now: Timestamp) -> Self {
+        let mut details = Map::new();
+        if let Some(limit) = self.max_bytes {
+            details.insert("MaxBytes".to_owned(), limit.into());
+        }
+        if !self.attributes.is_empty() {
+            details.insert("Attributes".to_owned(), json!(self.attributes));
+        }
         Self {
             error_code: Some(self.code.clone()),
             message: Some(self.detail.clone()),
-            error_details: Some(Map::new()),
+            error_details: Some(details),
             timestamp: Some(now.to_string()),
             ..self
         }
@@ -140,7 +152,11 @@ impl Problem {
     /// More bytes than a request may have.
     pub(crate) fn too_large(limit: usize) -> Box<Self> {
         let detail = format!("the body has more than {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail).into()
+        let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail);
+        Box::new(Self {
+            max_bytes: Some(limit),
+            ..problem
+        })
     }
 
     fn busy(detail: String) -> Self {

@@ -14,6 +14,9 @@ use crate::manager::{BULK_SHARE, Caller, InvalidPlace, Place, Query};
 /// Operations on a page whose size nobody has said.
 const USUAL_PAGE: usize = 50;
 
+/// The rule for the status of events.
+const ENDS: &str = "must be Succeeded, Failed or Canceled: only ends are told";
+
 /// How to show one operation.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Look {
@@ -151,7 +154,13 @@ pub(crate) fn events(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Ev
                 }
                 Err(why) => Err(InvalidPlace::to_string(&why)),
             },
-            "name" | "status" | "messageName" | "dependencyToken" | "correlationId" => {
+            "status" => {
+                let set = set(&mut query, &name, value, caller, 1);
+                // Another would be waited for without end.
+                let tells = query.filter.status.is_none_or(is_an_end);
+                set.and_then(|()| tells.then_some(()).ok_or_else(|| ENDS.to_owned()))
+            }
+            "name" | "messageName" | "dependencyToken" | "correlationId" => {
                 set(&mut query, &name, value, caller, 1)
             }
             _ => Err("is an unknown parameter".to_owned()),
@@ -169,6 +178,10 @@ pub(crate) fn events(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Ev
     } else {
         Err(Invalid::arguments(wrong))
     }
+}
+
+fn is_an_end(status: Status) -> bool {
+    status.state() == State::Completed
 }
 
 fn read_truth(text: &str) -> Result<bool, String> {

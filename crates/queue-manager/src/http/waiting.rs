@@ -41,6 +41,8 @@ impl From<WaitingFor> for WaitingView {
             WaitingFor::Time(_)
             | WaitingFor::Occurrence(_)
             | WaitingFor::Person
+            | WaitingFor::PersonWithHandler { .. }
+            | WaitingFor::PersonForSeries
             | WaitingFor::Stop
             | WaitingFor::Worker { .. }
             | WaitingFor::Handler { .. }
@@ -60,6 +62,14 @@ impl From<WaitingFor> for WaitingView {
             WaitingFor::Person => (
                 "person",
                 "it was paused, or its handler asked for a person (see `message`); it goes on when it is resumed".to_owned(),
+            ),
+            WaitingFor::PersonWithHandler { message_name } => (
+                "person",
+                format!("no worker had a handler for {message_name:?}; start one, then resume it"),
+            ),
+            WaitingFor::PersonForSeries => (
+                "person",
+                "the series is paused, and nothing comes of it until then; resume it".to_owned(),
             ),
             WaitingFor::Stop => (
                 "stop",

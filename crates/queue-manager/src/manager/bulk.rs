@@ -10,7 +10,7 @@
 
 use drumline_backend::store::Filter;
 use drumline_protocol::transition::At;
-use drumline_protocol::{ErrorCode, Event, Operation, OperationId, apply};
+use drumline_protocol::{ErrorCode, Event, Operation, OperationId, State, apply};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
@@ -54,6 +54,37 @@ pub struct Bulk {
     pub limit: usize,
     /// Only say what would be done.
     pub is_rehearsal: bool,
+}
+
+impl Bulk {
+    /// Whether one that the filter selects is meant. Those that are over are
+    /// not, where nobody has named them: "cancel everything of today" asks for
+    /// nothing from what ended today. Those that hold their token can be
+    /// resumed, and so are meant by that.
+    fn selects(&self, operation: &Operation) -> bool {
+        let header = &operation.header;
+        if header.status.state() != State::Completed {
+            return true;
+        }
+        let is_possible = match self.act {
+            BulkAct::Delete => true,
+            BulkAct::Act(Act::Resume) => header.holding,
+            BulkAct::Act(Act::Cancel | Act::Pause | Act::Postpone(_)) => false,
+        };
+        is_possible || self.names_completed()
+    }
+
+    /// Whether the filter says itself whether Completed ones are meant.
+    fn names_completed(&self) -> bool {
+        let Filter {
+            state,
+            status,
+            completed_before,
+            holding,
+            ..
+        } = &self.filter;
+        state.is_some() || status.is_some() || completed_before.is_some() || *holding == Some(true)
+    }
 }
 
 /// What a call has come to.
@@ -110,7 +141,9 @@ impl QueueManager {
                 Err(error) if answer.next == bulk.cursor => return Err(error.into()),
                 Err(error) => return Ok(cut_short(answer, &error.into())),
             };
-            let outcomes: Vec<_> = stream::iter(page.operations)
+            let selected = page.operations.into_iter();
+            let selected = selected.filter(|operation| bulk.selects(operation));
+            let outcomes: Vec<_> = stream::iter(selected)
                 .map(|operation| self.bulk_one(bulk, operation))
                 .buffered(AT_ONCE)
                 .collect()

@@ -14,7 +14,7 @@ mod many;
 use drumline_backend::store::{self, Created, NewOperation, Stamp};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{first_header, series_header};
-use drumline_protocol::{Body, ChainKey, Operation, OperationId, Report, Rules};
+use drumline_protocol::{Body, ChainKey, Operation, OperationId, Report, Rules, TokenPolicy};
 use drumline_telemetry::current_context;
 use tracing::{Instrument, Span, field, info_span};
 use uuid::Uuid;
@@ -52,15 +52,15 @@ impl Place {
         correlation_id: None,
     };
 
-    /// Where an operation is, as a caller may know it: what belongs together is
-    /// one tenant's.
-    fn of(operation: &Operation, caller: &Caller) -> Self {
+    /// Where an operation is, as a caller may know it: another tenant's does
+    /// not exist for it, and not even its depth is told.
+    fn of(operation: &Operation, caller: &Caller) -> Option<Self> {
         let body = &operation.body;
         let is_ours = body.organization == caller.organization;
-        Self {
+        is_ours.then_some(Self {
             depth: body.depth,
-            correlation_id: is_ours.then_some(body.correlation_id),
-        }
+            correlation_id: Some(body.correlation_id),
+        })
     }
 }
 
@@ -151,7 +151,7 @@ impl QueueManager {
             return Ok(Place::TOP);
         };
         let parent = self.look(parent).await?;
-        self.place_below(parent.map(|parent| Place::of(&parent, caller)))
+        self.place_below(parent.and_then(|parent| Place::of(&parent, caller)))
     }
 
     /// Where an operation is below one at this place; an operation without a
@@ -187,7 +187,7 @@ impl QueueManager {
             operation_type: request.operation_type,
             // A series waits in no chain: its occurrences do.
             chain: chain(caller, &request).filter(|_| request.recurrence.is_none()),
-            token_policy: request.token_policy.unwrap_or(self.options().token_policy),
+            token_policy: self.token_policy(&request),
             transient: !request.retain_job_history,
             webhook: request.webhook_url.is_some(),
             at_most_once: request.at_most_once,
@@ -228,6 +228,16 @@ impl QueueManager {
                 trace: current_context(),
             },
         }
+    }
+
+    /// What its end means for those behind it. The deployment's default is about
+    /// tokens: asynchronous requests have none, and one that fails must not stop
+    /// all others of its organization.
+    fn token_policy(&self, request: &CreateRequest) -> TokenPolicy {
+        if request.in_order_of_requests {
+            return TokenPolicy::Continue;
+        }
+        request.token_policy.unwrap_or(self.options().token_policy)
     }
 
     /// Publishes a new operation, if it may run at all yet.

@@ -96,7 +96,7 @@ impl QueueManager {
             Which::Name(name) => self.newest(caller, name).await?,
         };
         let bytes = weight(&operation);
-        let operation = shown(&operation, look.columns.as_deref())?;
+        let operation = shown(&self.view(&operation), look.columns.as_deref())?;
         let answer = Answer::new(Name::Retrieve, Results::Operation { operation });
         Ok(answer.with_bytes(bytes))
     }
@@ -153,9 +153,8 @@ impl QueueManager {
 }
 
 /// An operation as JSON, or those of its attributes.
-fn shown(operation: &Operation, columns: Option<&[String]>) -> Result<Box<RawValue>> {
-    let view = OperationView::from(operation);
-    let whole = to_raw_value(&view).map_err(|error| Error::Internal(error.to_string()))?;
+fn shown(view: &OperationView, columns: Option<&[String]>) -> Result<Box<RawValue>> {
+    let whole = to_raw_value(view).map_err(|error| Error::Internal(error.to_string()))?;
     let Some(columns) = columns else {
         return Ok(whole);
     };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use drumline_backend::Role;
 use drumline_backend::store::Filter;
-use drumline_protocol::{Operation, OperationId, QueueName, State, Status, Timestamp};
+use drumline_protocol::{ErrorCode, Operation, OperationId, QueueName, State, Status, Timestamp};
 use tokio::time::Instant;
 
 use super::QueueManager;
@@ -33,6 +33,14 @@ pub enum WaitingFor {
     Occurrence(Timestamp),
     /// Somebody who resumes it.
     Person,
+    /// Somebody who starts a worker with a handler for it and resumes it: there
+    /// was none.
+    PersonWithHandler {
+        /// What for.
+        message_name: String,
+    },
+    /// Somebody who resumes the series.
+    PersonForSeries,
     /// The end of its handler, which was asked to stop.
     Stop,
     /// An earlier operation of its token.
@@ -76,6 +84,19 @@ pub enum WaitingFor {
     Delivery,
 }
 
+/// Which person one waits for that is Suspended without a time.
+fn whom(operation: &Operation) -> WaitingFor {
+    if operation.header.is_series() {
+        return WaitingFor::PersonForSeries;
+    }
+    let fault = operation.report.fault.as_ref();
+    if fault.is_some_and(|fault| fault.code == ErrorCode::NO_HANDLER) {
+        let message_name = operation.body.message_name.clone();
+        return WaitingFor::PersonWithHandler { message_name };
+    }
+    WaitingFor::Person
+}
+
 impl QueueManager {
     /// What an operation waits for; `None` where it runs or is Completed.
     ///
@@ -85,7 +106,7 @@ impl QueueManager {
         Ok(match operation.header.status {
             Status::WaitingForResources => Some(self.why_not_claimed(operation).await?),
             Status::Waiting => Some(match operation.header.postpone_until {
-                None => WaitingFor::Person,
+                None => whom(operation),
                 Some(next) if operation.header.is_series() => WaitingFor::Occurrence(next),
                 Some(until) => WaitingFor::Time(until),
             }),

@@ -12,6 +12,7 @@ use drumline_backend::decide::{Commits, Decided, decide_open};
 use drumline_backend::store::{Commit, Committed, Guard, NewOperation};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::{At, legal_actions};
+use drumline_protocol::view::OperationView;
 use drumline_protocol::{
     Body, ChainKey, ErrorCode, Event, Operation, Recurrence, Refused, Rules, Status, Timestamp,
     apply,
@@ -55,6 +56,16 @@ impl QueueManager {
             times.extend(rule.following(recurrence.start, after, SHOWN - 1));
         }
         Some(times)
+    }
+
+    /// An operation as it is shown where it was asked for alone: a series with
+    /// its next times.
+    pub(crate) fn view(&self, operation: &Operation) -> OperationView {
+        let times = self.next_occurrences(operation);
+        OperationView {
+            next_occurrences: times.map(|times| times.iter().map(ToString::to_string).collect()),
+            ..OperationView::from(operation)
+        }
     }
 
     /// The occurrence of a series that is due.

@@ -108,11 +108,12 @@ fn check_frequency(value: &str) -> Result<(), InvalidRule> {
 
 fn number(name: &str, value: &str, largest: u32) -> Result<u32, InvalidRule> {
     let number = value.parse().ok().filter(|_| is_number(value));
+    let article = if name == "INTERVAL" { "an" } else { "a" };
     number
         .filter(|number| (1..=largest).contains(number))
         .ok_or_else(|| {
             wrong(format!(
-                "has a {name} that is not a number from 1 to {largest}"
+                "has {article} {name} that is not a number from 1 to {largest}"
             ))
         })
 }
@@ -179,10 +180,13 @@ fn is_chosen_from(name: &str) -> bool {
 
 /// RFC 5545 forbids it, and the library lets it pass.
 fn check_places(parts: &RRule<Unvalidated>) -> Result<(), InvalidRule> {
-    let has_places = parts
-        .get_by_weekday()
-        .iter()
-        .any(|day| matches!(day, NWeekday::Nth(..)));
+    let with_place = parts.get_by_weekday().iter().find_map(|day| match day {
+        NWeekday::Nth(place, day) => {
+            let day = DAYS.get(day.num_days_from_monday() as usize)?;
+            Some(format!("{place}{day}"))
+        }
+        NWeekday::Every(_) => None,
+    });
     let takes_places = match parts.get_freq() {
         Frequency::Monthly => true,
         Frequency::Yearly => parts.get_by_week_no().is_empty(),
@@ -192,10 +196,10 @@ fn check_places(parts: &RRule<Unvalidated>) -> Result<(), InvalidRule> {
         | Frequency::Minutely
         | Frequency::Secondly => false,
     };
-    if has_places && !takes_places {
-        return Err(wrong(
-            "has a BYDAY with a number, as 2TU, which goes with MONTHLY and YEARLY (without BYWEEKNO) only",
-        ));
+    match with_place {
+        Some(day) if !takes_places => Err(wrong(format!(
+            "has a BYDAY with a number ({day}), which goes with MONTHLY and YEARLY (without BYWEEKNO) only"
+        ))),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }

@@ -81,12 +81,17 @@ impl Changes {
         Err(Invalid { code, attributes })
     }
 
-    /// Reads the time to postpone to: `{"postponeUntil": …}`.
+    /// Reads the time to postpone to: `{"postponeUntil": …}`. A body without a
+    /// byte is one without attributes.
     ///
     /// # Errors
     /// As [`Self::from_json`].
     pub fn postpone_from_json(body: &[u8]) -> Result<Act, Error> {
-        let mut given = Attributes::of_body(body)?;
+        let mut given = if body.is_empty() {
+            Attributes::empty("")
+        } else {
+            Attributes::of_body(body)?
+        };
         let until = given.time("postponeUntil");
         given.refuse_rest(|_name| "is unknown");
         if until.is_none() && given.wrong.is_empty() {

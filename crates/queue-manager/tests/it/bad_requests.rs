@@ -463,5 +463,11 @@ async fn changes_that_are_none() {
         };
         check(&client, case).await;
     }
+    for headers in [&[][..], &[("content-type", "application/json")]] {
+        let path = format!("{path}/postpone");
+        let answer = client.send("POST", &path, headers, "").await;
+        assert_eq!(answer.status.as_u16(), 422, "{answer:?}");
+        assert_eq!(answer.json["detail"], json!("postponeUntil is required"));
+    }
     assert_eq!(client.status(id).await, "WaitingForResources");
 }

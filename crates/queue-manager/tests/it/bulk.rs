@@ -150,9 +150,9 @@ async fn what_is_refused_is_told_with_its_code_up_to_twenty() {
     let running = client.create(&json!({"messageName": "a"})).await;
     worker.claim(running).await;
 
-    let answer = ask(&client, "/v1/operations/cancel?messageName=a").await;
-    assert_eq!(counts(&answer), (31, 1, 30));
-    assert_eq!(client.status(running).await, "Canceling");
+    let answer = ask(&client, "/v1/operations/cancel?status=Succeeded").await;
+    assert_eq!(counts(&answer), (30, 0, 30));
+    assert_eq!(client.status(running).await, "InProgress");
     let refused = answer.json.get("refused").and_then(Value::as_array);
     let refused = refused.expect("a list");
     assert_eq!(refused.len(), 20);
@@ -165,6 +165,51 @@ async fn what_is_refused_is_told_with_its_code_up_to_twenty() {
             "{refusal}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_meant_only_where_it_is_named() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let worker = Worker::new(&backend);
+    worker
+        .run(client.create(&json!({"messageName": "a"})).await)
+        .await;
+    let body = json!({"messageName": "a", "dependencyToken": "t", "tokenPolicy": "hold"});
+    let holding = client.create(&body).await;
+    let cancel = format!("/v1/operations/{holding}/cancel");
+    client.send("POST", &cancel, &[], "").await;
+    let live = client.create(&json!({"messageName": "a"})).await;
+
+    let until = json!({"postponeUntil": "2099-01-01T00:00:00Z"});
+    for (action, body, expected) in [
+        ("cancel", json!({}), (1, 1, 0)),
+        ("pause", json!({}), (1, 1, 0)),
+        ("postpone", until, (1, 1, 0)),
+        // The live one is Ready, and the one that holds its token goes on.
+        ("resume", json!({}), (2, 1, 1)),
+        // What can be deleted is nothing else than what is over.
+        ("delete", json!({}), (3, 1, 2)),
+    ] {
+        let path = format!("/v1/operations/{action}?messageName=a&dryRun=true");
+        let answer = client.post(&path, &body).await;
+        assert_eq!(counts(&answer), expected, "{action}");
+        if action == "delete" {
+            continue;
+        }
+        for (named, over) in [("state=Completed", 2), ("status=Succeeded", 1)] {
+            let answer = client.post(&format!("{path}&{named}"), &body).await;
+            assert_eq!(count(&answer, "matched"), over, "{action} {named}");
+        }
+    }
+    assert_eq!(
+        counts(&ask(&client, "/v1/operations/cancel?all=true").await),
+        (1, 1, 0)
+    );
+    assert_eq!(client.status(live).await, "Canceled");
+    let again = ask(&client, "/v1/operations/cancel?all=true").await;
+    assert_eq!(counts(&again), (0, 0, 0));
+    assert_eq!(next(&again), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +234,7 @@ async fn old_ones_are_deleted_by_the_time_of_their_end() {
     assert_eq!(status(old).await, StatusCode::NOT_FOUND);
     assert_eq!(status(long).await, StatusCode::OK);
 
-    let path = format!("/v1/operations/cancel?createdBefore={noon}");
+    let path = format!("/v1/operations/cancel?state=Completed&createdBefore={noon}");
     assert_eq!(count(&ask(&client, &path).await, "matched"), 1, "long");
     assert_eq!(client.status(fresh).await, "WaitingForResources");
     let listed = client
@@ -243,6 +288,8 @@ async fn a_filter_that_is_missing_by_mistake_selects_nothing() {
     let nothing = client
         .post("/v1/operations/postpone?all=true", &json!({}))
         .await;
+    assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let nothing = ask(&client, "/v1/operations/postpone?all=true").await;
     assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
     let body = client
         .post("/v1/operations/cancel?all=true", &json!({"state": "Ready"}))

@@ -1,14 +1,15 @@
 //! Why an operation does not run: `?explain=true`.
 
-use drumline_backend::{Backend, Member, MemberId, Role};
-use drumline_protocol::{OperationId, QueueName};
+use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::{Backend, Ids, Member, MemberId, Role};
+use drumline_protocol::{Event, OperationId, QueueName};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::client::Client;
 use crate::support::faulty::{Faults, faulty};
 use crate::support::worker::Worker;
-use crate::support::{backend, manager};
+use crate::support::{backend, manager, stored};
 
 /// Makes a worker of the default queue known, which handles `a`.
 async fn beat(backend: &Backend, messages: &[&str], running: u32) {
@@ -82,6 +83,35 @@ async fn a_suspended_or_stopping_operation_tells_what_it_waits_for() {
         .send("POST", &format!("{path}/cancel"), &[], "")
         .await;
     assert_reason(&client, id, "stop").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_person_tells_what_that_one_is_to_do() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let plain = json!({"messageName": "a"});
+    let paused = client.create(&plain).await;
+    let unhandled = client.create(&plain).await;
+    let body = json!({"messageName": "a", "recurrencePattern": "FREQ=DAILY"});
+    let series = client.create(&body).await;
+    for id in [paused, series] {
+        let path = format!("/v1/operations/{id}/pause");
+        client.send("POST", &path, &[], "").await;
+    }
+    let operation = stored(&backend, unhandled).await;
+    let (store, ids) = (backend.store.as_ref(), Ids::random());
+    let decided = decide_open(store, &ids, &operation, Event::Unhandled).await;
+    assert!(matches!(decided, Ok(Decided::Done(..))), "{decided:?}");
+
+    for (id, words) in [
+        (paused, "it was paused"),
+        (unhandled, "start one, then resume it"),
+        (series, "the series is paused"),
+    ] {
+        let waiting = explained(&client, id).await;
+        assert_eq!(waiting["reason"], json!("person"), "{waiting}");
+        assert!(waiting["detail"].to_string().contains(words), "{waiting}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

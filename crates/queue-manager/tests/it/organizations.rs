@@ -123,3 +123,33 @@ async fn who_cannot_be_named_is_refused_everywhere() {
         assert_eq!(named, "Drumline-Organization", "{about}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_parent_of_another_organization_is_as_one_that_is_not_there() {
+    let client = Client::of(&manager(&backend()));
+    let mut parent = create(&client, &[CONTOSO], &json!({"messageName": "a"})).await;
+    // As deep as it may be: below it, only Contoso is refused.
+    for _ in 0..8 {
+        let below = json!({"messageName": "a", "parentId": parent.json["id"]});
+        parent = create(&client, &[CONTOSO], &below).await;
+    }
+    let target = json!({"messageName": "a", "parentId": parent.json["id"]});
+    let alone = create(&client, &[FABRIKAM], &target).await.json;
+    let execute = async |name: &str, parameters: Value| {
+        let body = json!({"requestName": name, "parameters": parameters}).to_string();
+        let answer = client.send("POST", "/v1/execute", &[JSON, FABRIKAM], body);
+        let answer = answer.await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer.json["results"].clone()
+    };
+    let item = json!({"requestName": "Create", "parameters": {"target": target}});
+    let settings = json!({"returnResponses": true});
+    let items = json!({"requests": [item], "settings": settings});
+    let batch = execute("ExecuteMultiple", items).await;
+    let in_batch = &batch["responses"][0]["response"]["results"]["id"];
+    let found = execute("Retrieve", json!({"id": in_batch})).await;
+    for operation in [&alone, &found["operation"]] {
+        assert_eq!(operation["depth"], 0, "{operation}");
+        assert_ne!(operation["correlationId"], parent.json["correlationId"]);
+    }
+}

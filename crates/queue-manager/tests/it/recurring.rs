@@ -429,7 +429,7 @@ async fn changes_of_a_rule_that_make_no_sense_are_refused() {
             422,
             "CannotUpdateNonrecurring",
         ),
-        (over, daily, 409, "InvalidChangeToSuspended"),
+        (over, daily, 409, "CannotUpdateRecurring"),
         (
             series,
             json!({"recurrencePattern": "FREQ=DAILY", "stateCode": 1}),
@@ -574,4 +574,39 @@ async fn a_series_explains_what_it_waits_for() {
     );
     scene.maintenance.stop().await;
     scene.manager.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_about_one_series_has_its_next_times() {
+    let scene = Scene::new().await;
+    let count = |view: &Value| view["nextOccurrences"].as_array().map(Vec::len);
+    let body = json!({"messageName": "a", "recurrencePattern": "FREQ=DAILY;COUNT=9"});
+    let created = scene.client.post("/v1/operations", &body).await;
+    assert_eq!(count(&created.json), Some(5), "{created:?}");
+    let series = created.id();
+
+    let fewer = json!({"recurrencePattern": "FREQ=DAILY;COUNT=3"});
+    let (_, changed) = scene.patch(series, &fewer).await;
+    let found = count(&changed).expect("the next times");
+    assert!((2..=3).contains(&found), "{changed}");
+
+    for (columns, others) in [(Value::Null, true), (json!(["nextOccurrences"]), false)] {
+        let mut parameters = json!({"id": series.to_string()});
+        if !columns.is_null() {
+            parameters["columnSet"] = columns;
+        }
+        let body = json!({"requestName": "Retrieve", "parameters": parameters});
+        let answer = scene.client.post("/v1/execute", &body).await;
+        let operation = &answer.json["results"]["operation"];
+        assert_eq!(operation["nextOccurrences"], changed["nextOccurrences"]);
+        assert_eq!(operation.get("name").is_some(), others, "{operation}");
+    }
+
+    let path = format!("/v1/operations/{series}/pause");
+    let paused = scene.client.send("POST", &path, &[], "").await;
+    assert_eq!(count(&paused.json), Some(0), "{paused:?}");
+    let plain = json!({"messageName": "a"});
+    let plain = scene.client.post("/v1/operations", &plain).await;
+    assert_eq!(plain.json.get("nextOccurrences"), None);
+    scene.maintenance.stop().await;
 }

@@ -113,7 +113,8 @@ pub(crate) struct ListFilter {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Update {
     /// Which operation, and its changes: `stateCode`, `statusCode`,
-    /// `postponeUntil`.
+    /// `postponeUntil`; of a series, `recurrencePattern` and
+    /// `recurrenceStartTime`.
     target: UpdateTarget,
 }
 

@@ -161,7 +161,7 @@ impl QueueManager {
             match self.store().get(&ids).await {
                 Ok(found) => {
                     for parent in found.into_iter().flatten() {
-                        parents.insert(parent.id, Some(Place::of(&parent, caller)));
+                        parents.insert(parent.id, Place::of(&parent, caller));
                     }
                 }
                 Err(error) => away = Some(error),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use drumline_backend::Ids;
 use drumline_protocol::message::Source;
+use drumline_protocol::{ErrorCode, Event, Fault, TokenPolicy};
 use drumline_queue_manager::{Options, QueueManager};
 use serde_json::{Value, json};
 
@@ -67,6 +68,24 @@ async fn requests_of_one_organization_run_one_at_a_time_in_order_of_arrival() {
     for id in all {
         assert_eq!(stored(&backend, id).await.header.starts, 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_never_stops_the_others_whatever_is_usual_for_tokens() {
+    let backend = backend();
+    let options = Options {
+        token_policy: TokenPolicy::Hold,
+        ..Options::default()
+    };
+    let client = Client::of(&QueueManager::new(backend.clone(), Ids::random(), options));
+    let first = id(&executed(&client, &import("1")).await);
+    let second = id(&executed(&client, &import("2")).await);
+    let worker = Worker::new(&backend);
+    let fence = worker.claim(first).await;
+    let fault = Fault::new(ErrorCode::HANDLER_FAILED, "", "");
+    worker.say(first, fence, Event::Fail(fault)).await;
+    assert!(!stored(&backend, first).await.header.holding);
+    worker.run(second).await;
 }
 
 #[tokio::test(start_paused = true)]

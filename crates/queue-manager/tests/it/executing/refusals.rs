@@ -213,7 +213,13 @@ async fn a_batch_may_be_large_and_its_items_may_not() {
     assert_eq!(responses[0]["fault"]["errorCode"], json!("0x8D000005"));
     let whole = client.post("/v1/execute", &json!("x".repeat(50_000))).await;
     assert_eq!(whole.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(whole.json["errorCode"].is_string());
+    assert_eq!(whole.json["errorCode"], json!("0x8D000005"));
+    assert_eq!(whole.json["errorDetails"], json!({"MaxBytes": 50_000}));
+    // Only there: everywhere else a problem is no fault.
+    let other = json!({"messageName": "a", "data": "x".repeat(10_000)});
+    let other = client.post("/v1/operations", &other).await;
+    assert_eq!(other.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(other.json.get("errorDetails"), None);
 }
 
 /// Any JSON made of the words that requests are made of.
