@@ -241,7 +241,9 @@ impl Shared {
             }
             let answered = shared.answer(verdict.reply).await;
             // Whoever takes it next can answer it, if that does nothing twice.
+            // Until the channel is closed, nobody would.
             if !answered && repeatable {
+                shared.over.cancel();
                 return;
             }
             if let Err(error) = receipt.acknowledge().await {

@@ -415,6 +415,26 @@ async fn an_answer_that_cannot_be_sent_is_sent_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_could_not_be_answered_for_long_comes_again_and_is_answered() {
+    let backend = backend();
+    let scene = Scene::over(&backend);
+    scene.post.answers_fail(true);
+    scene.create(1, &json!({"messageName": "a"}));
+    until("it is created", async || {
+        !created(&backend).await.is_empty()
+    })
+    .await;
+    until("it is given up, and comes again", async || {
+        scene.metrics().contains("drumline_intake_received_total 2")
+    })
+    .await;
+    scene.post.answers_fail(false);
+    scene.done().await;
+    assert_eq!(reply(&scene.post, 1).status, 200);
+    assert_eq!(created(&backend).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopped_reception_leaves_the_rest_to_others() {
     let backend = backend();
     let scene = Scene::over(&backend);
