@@ -273,7 +273,7 @@ fn first_error(answers: Vec<Value>) -> RedisResult<Vec<Value>> {
 fn unavailable(what: &str, error: RedisError) -> Error {
     Error::Unavailable {
         message: format!("{what}: {error}"),
-        source: Some(Box::new(error)),
+        source: Some(Arc::new(error)),
     }
 }
 

@@ -10,13 +10,14 @@
 //! leaves it open whether the write was made, and repeating it is harmless.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_protocol::transition::{Effects, EndClass, Transition};
 use drumline_protocol::{
     Body, ChainKey, CommitId, Fence, Header, Operation, OperationId, OperationType, Organization,
-    Partition, PartitionCount, Report, State, Status, Timestamp,
+    Partition, PartitionCount, Report, State, Status, Timestamp, codec,
 };
 use tokio::sync::broadcast;
 
@@ -24,7 +25,7 @@ use crate::membership::MemberId;
 
 /// What can go wrong with a store. A refusal is not an error: see
 /// [`Committed`].
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// It does not answer, or answers that it cannot now (loading, read-only,
     /// out of memory or disk). Whether a write was made is open; try again.
@@ -34,14 +35,20 @@ pub enum Error {
         message: String,
         /// What lies beneath.
         #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
     /// It holds bytes that this release did not write.
     #[error("the store holds a record that this release cannot read")]
-    Corrupt(#[from] drumline_protocol::codec::Error),
+    Corrupt(#[source] Arc<codec::Error>),
     /// It is set up in a way that would lose data, or for another release.
     #[error("the store must not be used: {0}")]
     Unfit(String),
+}
+
+impl From<codec::Error> for Error {
+    fn from(error: codec::Error) -> Self {
+        Self::Corrupt(Arc::new(error))
+    }
 }
 
 /// The store's result.

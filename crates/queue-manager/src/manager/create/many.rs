@@ -295,7 +295,7 @@ impl QueueManager {
         if !new.is_empty() {
             match self.store().create(new).await {
                 Ok(created) => stored = created,
-                Err(error) => away = Some(error.to_string()),
+                Err(error) => away = Some(error),
             }
         }
         let mut stored = stored.into_iter();
@@ -306,8 +306,8 @@ impl QueueManager {
             answers.push(plan.and_then(|plan| match plan {
                 Plan::Known(operation) => Ok(self.repeated(*operation)),
                 Plan::New { new, is_keyed, .. } => {
-                    if let Some(message) = &away {
-                        return Err(Error::Store(unavailable(message)));
+                    if let Some(error) = &away {
+                        return Err(error.clone().into());
                     }
                     let created = stored.next().ok_or_else(no_answer)?;
                     match created {

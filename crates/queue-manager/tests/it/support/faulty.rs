@@ -227,7 +227,7 @@ impl Store for Faulty {
                 found: 0xff,
                 expected: 1,
             };
-            return Err(store::Error::Corrupt(later));
+            return Err(later.into());
         }
         self.store().await?.get(ids).await
     }
