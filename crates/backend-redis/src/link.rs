@@ -303,6 +303,11 @@ fn connect(
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
+        // A server that wants a password closes the connection on anything as
+        // long as a script before it has one, and then nobody is told why.
+        redis::cmd("PING")
+            .query_async::<()>(&mut connection)
+            .await?;
         let load = SCRIPTS.load();
         first_error(
             connection

@@ -14,6 +14,8 @@ use drumline_protocol::{
 };
 use uuid::Uuid;
 
+use crate::reply::Packed;
+
 /// The fields in front of a header that scripts read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -104,6 +106,12 @@ pub(crate) fn operation(id: OperationId, h: &[u8], b: &[u8], r: &[u8]) -> Result
         report: read_report(r)?,
         sequence: stored.sequence,
     })
+}
+
+/// The operation of a record as scripts answer it: `h`, body and report.
+pub(crate) fn packed(id: OperationId, answer: &mut Packed<'_>) -> Result<Operation> {
+    let (h, b, r) = (answer.sized()?, answer.sized()?, answer.sized()?);
+    operation(id, h, b, r)
 }
 
 /// The part of a new lock that its taker decides; fence and beat come between

@@ -47,6 +47,49 @@ impl Parts {
     }
 }
 
+/// A string that a script has put together, taken apart from its start.
+#[derive(Debug)]
+pub(crate) struct Packed<'a>(&'a [u8]);
+
+impl<'a> Packed<'a> {
+    /// All of it.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The next so many bytes.
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<&'a [u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or_else(unexpected)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    /// The next byte.
+    pub(crate) fn letter(&mut self) -> Result<u8> {
+        let [letter] = *self.take()?;
+        Ok(letter)
+    }
+
+    /// The next 8 bytes: a number.
+    pub(crate) fn number(&mut self) -> Result<u64> {
+        Ok(u64::from_be_bytes(*self.take()?))
+    }
+
+    /// The next bytes, which have their length before them.
+    pub(crate) fn sized(&mut self) -> Result<&'a [u8]> {
+        let length = u32::from_be_bytes(*self.take()?);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(unexpected)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+}
+
 pub(crate) fn array(value: Value) -> Result<Vec<Value>> {
     match value {
         Value::Array(values) => Ok(values),
@@ -89,4 +132,20 @@ pub(crate) fn sixteen(bytes: &[u8]) -> Result<[u8; 16]> {
 
 pub(crate) fn unexpected() -> Error {
     Error::Unfit("Redis answered something that this release does not understand".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_answer_ends_where_it_ends() {
+        let mut packed = Packed::new(b"D\0\0\0\0\0\0\0\x07\0\0\0\x02hi\0\0\0\x05four");
+        assert_eq!(packed.letter().unwrap(), b'D');
+        assert_eq!(packed.number().unwrap(), 7);
+        assert_eq!(packed.sized().unwrap(), b"hi");
+        assert!(packed.sized().is_err(), "it says five and has four");
+        assert!(Packed::new(b"short").number().is_err());
+        assert_eq!(Packed::new(b"rest").rest(), b"rest");
+    }
 }

@@ -16,5 +16,6 @@ pub mod markers;
 pub mod notices;
 pub mod removal;
 pub mod series;
+pub mod several;
 pub mod transact;
 pub mod volume;

@@ -35,6 +35,10 @@ macro_rules! store_suite {
                 of_racing_claims_one_wins,
                 racing_changes_are_made_one_after_the_other,
             }
+            several {
+                commits_of_one_call_see_each_other,
+                several_commits_come_to_what_single_ones_come_to,
+            }
             chains {
                 only_the_head_can_be_claimed,
                 every_completion_promotes_the_next_head,

@@ -7,10 +7,18 @@
 local ITEM = 8
 most = TICKS_OF_COMMIT * (#ARGV - 1) / ITEM
 
-local answers = {}
+local holders = {}
+for at = 2, #ARGV, ITEM do
+  if asks_for_lock(at) then holders[#holders + 1] = ARGV[at] end
+end
+read_locks(holders)
+
+local answers, count = {}, 0
 for at = 2, #ARGV, ITEM do
   local answer, h, body, report, held = check(at)
-  answers[#answers + 1] = answer or write(at, h, body, report, held)
+  count = count + 1
+  answers[count] = answer or write(at, h, body, report, held)
 end
+write_gathered()
 publish(ARGV[1])
 return answers

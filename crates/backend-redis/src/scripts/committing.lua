@@ -26,18 +26,18 @@
 --       7 when it is due, ms, or ''
 --       8 the report, or ''
 -- The answer to a commit:
---       {'D', fence, offer, record, promoted}  it is made, now or earlier
---           fence, offer: 0 where there is none
---           record: {} or {sequence, body, report or ''}
---           promoted: {} or {id, stamp, h, body, report or ''}
---       {'N'} not the head: taken out of the dispatch set, nothing else
---       {'C', h} another version: this one
---       {'F'} the lock is not the one that the guard names
---       {'M'} no such operation
+--       'D', fence (8), stamp of its offer (8), record, promoted
+--           it is made, now or earlier; fence and stamp are 0 where there is none
+--           record: '-'; or 'r', sequence (8), two(body, report or '')
+--           promoted: '-'; or 'p', id (16), stamp (8), three(h, body, report or '')
+--       'N' not the head: taken out of the dispatch set, nothing else
+--       'C', h: another version: this one
+--       'F' the lock is not the one that the guard names
+--       'M' no such operation
 -- A commit takes at most this many numbers of the tick: for its own lock or
 -- offer, its end, and the offer of the next head.
 local TICKS_OF_COMMIT = 3
-local NOTHING = {}
+local NOTHING = '-'
 -- A repetition comes within the patience of whoever repeats: seconds.
 local GRAVE_SECONDS = 600
 
@@ -50,76 +50,108 @@ local function parts(id)
   return unpack(call('HMGET', RECORD .. id, 'h', 'b', 'r'))
 end
 
+local function done(fence, stamp, record, promoted)
+  return 'D' .. struct.pack('>I8I8', fence, stamp) .. record .. promoted
+end
+
+local function record_of(h, body, report)
+  return 'r' .. sub(h, 25, 32) .. two(body, report or '')
+end
+
+local function promotion_of(id, stamp, h, body, report)
+  return 'p' .. id .. pack(stamp) .. three(h, body, report or '')
+end
+
 -- The answer to a commit that was made before: what it did then, as far as
 -- that still stands.
 local function made(id, h, lock, chain, offer, wanted)
+  write_gathered()
   local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
   if lock == TAKE then
     local held = call('HGET', LOCKS, id)
-    if held then fence = number(held:sub(17, 24)) end
+    if held then fence = number(sub(held, 17, 24)) end
   end
   if offer == ADD then stamp = tonumber(call('ZSCORE', DISPATCH, id) or 0) end
   if wanted == YES then
     local _, body, report = parts(id)
-    record = { number(h:sub(25, 32)), body, report or '' }
+    record = record_of(h, body, report)
   end
   if chain == LEAVE then
-    local head = call('ZRANGE', CHAIN .. h:sub(42, 57), 0, 0)[1]
+    local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), 0, 0)[1]
     local entry = head and call('ZSCORE', DISPATCH, head)
-    if entry then
-      local next_h, body, report = parts(head)
-      promoted = { head, tonumber(entry), next_h, body, report or '' }
-    end
+    if entry then promoted = promotion_of(head, tonumber(entry), parts(head)) end
   end
-  return { 'D', fence, stamp, record, promoted }
+  return done(fence, stamp, record, promoted)
+end
+
+-- The locks of these operations, as they were when the script began.
+local locks = {}
+local function read_locks(ids)
+  if #ids == 0 then return end
+  for at, held in ipairs(call('HMGET', LOCKS, unpack(ids))) do locks[ids[at]] = held end
+end
+
+local function lock_of(id)
+  local held = locks[id]
+  if held == nil or touched[id] then return call('HGET', LOCKS, id) end
+  return held
+end
+
+-- Whether the commit at `at` needs to see the lock.
+local function asks_for_lock(at)
+  local guard, lock = byte(ARGV[at + 1], 1, 2)
+  return guard == HOLDER or guard == WATCHED or lock == ASK
 end
 
 -- Nothing and what was read, if the commit at `at` can be made; else its
 -- answer: it was made before, or something stands against it.
 local function check(at)
   local id, plan, expected, name = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local guard, lock, chain, _, offer, _, _, remove, wanted = plan:byte(1, 9)
+  local guard, lock, chain, _, offer, _, _, remove, wanted = byte(plan, 1, 9)
 
+  settle(id)
   local h, body, report
   if wanted == YES then h, body, report = parts(id) else h = call('HGET', RECORD .. id, 'h') end
   if not h then
     local grave = remove == REMOVE and call('GET', GRAVE .. id)
-    if grave and grave:sub(1, 8) == name:sub(9) then return { 'D', 0, 0, NOTHING, NOTHING } end
-    return { 'M' }
+    if grave and sub(grave, 1, 8) == sub(name, 9) then return done(0, 0, NOTHING, NOTHING) end
+    return 'M'
   end
-  if h:sub(9, 16) == name:sub(9) then return made(id, h, lock, chain, offer, wanted) end
-  if h:sub(1, 16) ~= expected then return { 'C', h } end
+  if sub(h, 9, 16) == sub(name, 9) then return made(id, h, lock, chain, offer, wanted) end
+  if sub(h, 1, 16) ~= expected then return 'C' .. h end
 
   local held
-  if guard == HOLDER or guard == WATCHED or lock == ASK then held = call('HGET', LOCKS, id) end
+  if asks_for_lock(at) then held = lock_of(id) end
   if guard == HOLDER then
-    if not held or held:sub(17, 24) ~= ARGV[at + 5] then return { 'F' } end
+    if not held or sub(held, 17, 24) ~= ARGV[at + 5] then return 'F' end
   elseif guard == WATCHED then
-    if not held or held:sub(17, 32) ~= ARGV[at + 5] then return { 'F' } end
+    if not held or sub(held, 17, 32) ~= ARGV[at + 5] then return 'F' end
   end
   -- A lock needs somebody to take it.
-  if lock == TAKE and guard ~= TAKE then return { 'F' } end
+  if lock == TAKE and guard ~= TAKE then return 'F' end
 
   if chain == REQUIRE_HEAD or chain == HOLD then
-    local chained = h:sub(42, 57)
+    local chained = sub(h, 42, 57)
     if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, 0, 0)[1] ~= id then
-      call('ZREM', DISPATCH, id)
-      return { 'N' }
+      later(id, 'ZREM', DISPATCH, id)
+      return 'N'
     end
   end
   return nil, h, body, report, held
 end
 
 local ended = {}
+-- Whether this script has written anything.
+local has_written = false
 
 -- Makes the commit at `at`, with what check() has read.
 local function write(at, h, body, report, held)
   local id, plan, name, header = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
-  local _, lock, chain, due, offer, class, tell, remove, wanted, reported = plan:byte(1, 10)
+  local _, lock, chain, due, offer, class, tell, remove, wanted, reported = byte(plan, 1, 10)
   local key = RECORD .. id
 
   local key_of_chain, head, second
-  local chained = h:sub(42, 57)
+  local chained = sub(h, 42, 57)
   if chained ~= NO_CHAIN and (chain == LEAVE or offer == ADD) then
     key_of_chain = CHAIN .. chained
     head, second = unpack(call('ZRANGE', key_of_chain, 0, 1))
@@ -127,56 +159,64 @@ local function write(at, h, body, report, held)
   local next_h, next_body, next_report
   if chain == LEAVE and second and head == id then
     next_h, next_body, next_report = parts(second)
-    if not next_h or next_h:sub(41, 41) ~= OFFERED or call('ZSCORE', DISPATCH, second) then
+    settle(second)
+    if not next_h or sub(next_h, 41, 41) ~= OFFERED or call('ZSCORE', DISPATCH, second) then
       next_h = nil
     end
   end
 
   local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
+  if lock == RELEASE then
+    -- A server that is full refuses a script whose first write needs room, and
+    -- then lets all others pass. What frees some comes first, so that running
+    -- operations can be completed on a full server, too.
+    if has_written then later(id, 'HDEL', LOCKS, id) else call('HDEL', LOCKS, id) end
+  end
+  has_written = true
   if lock == TAKE then
     fence = tick()
     local taker = ARGV[at + 5]
-    call('HSET', LOCKS, id, taker:sub(1, 16) .. pack(fence) .. pack(0) .. taker:sub(17) .. '0')
-  elseif lock == RELEASE then
-    call('HDEL', LOCKS, id)
+    local owner, lease = sub(taker, 1, 16), sub(taker, 17)
+    later(id, 'HSET', LOCKS, id, owner .. struct.pack('>I8I8', fence, 0) .. lease .. '0')
   elseif lock == ASK and held then
-    call('HSET', LOCKS, id, held:sub(1, 40) .. '1')
+    later(id, 'HSET', LOCKS, id, sub(held, 1, 40) .. '1')
   end
 
   if due == SET then
-    call('ZADD', DUE, ARGV[at + 6], id)
+    later(id, 'ZADD', DUE, ARGV[at + 6], id)
   elseif due == CLEAR then
-    call('ZREM', DUE, id)
+    later(id, 'ZREM', DUE, id)
   end
 
-  local offer_bytes = h:sub(33, 40)
+  local offer_bytes = sub(h, 33, 40)
   if offer == ADD and (not key_of_chain or head == id) then
     stamp = stamp_after(offer_bytes)
     offer_bytes = pack(stamp)
-    call('ZADD', DISPATCH, decimal(stamp), id)
+    later(id, 'ZADD', DISPATCH, decimal(stamp), id)
   elseif offer == WITHDRAW then
-    call('ZREM', DISPATCH, id)
+    later(id, 'ZREM', DISPATCH, id)
   end
 
   if class ~= NO then
-    call('ZADD', ENDS .. plan:sub(6, 6), decimal(tick()), id)
+    later(id, 'ZADD', ENDS .. sub(plan, 6, 6), decimal(tick()), id)
     ended[#ended + 1] = id
   end
   -- At once: before everything that was put off to a time.
-  if tell == TELL then call('ZADD', NOTICES, '0', id) end
+  if tell == TELL then later(id, 'ZADD', NOTICES, '0', id) end
 
   if chain == LEAVE and key_of_chain then
     call('ZREM', key_of_chain, id)
     if next_h then
-      local next_stamp = stamp_after(next_h:sub(33, 40))
+      local next_stamp = stamp_after(sub(next_h, 33, 40))
       next_h = put_on_offer(second, next_h, next_stamp)
       call('HSET', RECORD .. second, 'h', next_h)
-      promoted = { second, next_stamp, next_h, next_body, next_report or '' }
+      promoted = promotion_of(second, next_stamp, next_h, next_body, next_report)
     end
   end
 
-  local was, is = h:sub(41, 41), plan:sub(11, 11)
+  local was, is = sub(h, 41, 41), sub(plan, 11, 11)
   if remove == REMOVE then
+    write_gathered()
     call('DEL', key)
     if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
     call('ZREM', DUE, id)
@@ -184,13 +224,13 @@ local function write(at, h, body, report, held)
     call('HDEL', LOCKS, id)
     for letter in ('sut'):gmatch('.') do call('ZREM', ENDS .. letter, id) end
     call('ZREM', NOTICES, id)
-    call('SET', GRAVE .. id, name:sub(9) .. h:sub(17, 32), 'EX', GRAVE_SECONDS)
+    call('SET', GRAVE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', GRAVE_SECONDS)
   else
     if was ~= is then
-      if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
-      if is ~= NOWHERE then call('ZADD', INDEX .. is, '0', id) end
+      if was ~= NOWHERE then later(id, 'ZREM', INDEX .. was, id) end
+      if is ~= NOWHERE then later(id, 'ZADD', INDEX .. is, '0', id) end
     end
-    local new_h = name .. h:sub(17, 32) .. offer_bytes .. is .. chained .. header
+    local new_h = name .. sub(h, 17, 32) .. offer_bytes .. is .. chained .. header
     if reported == YES then
       report = ARGV[at + 7]
       call('HSET', key, 'h', new_h, 'r', report)
@@ -198,8 +238,8 @@ local function write(at, h, body, report, held)
       call('HSET', key, 'h', new_h)
     end
   end
-  if wanted == YES then record = { number(h:sub(25, 32)), body, report or '' } end
-  return { 'D', fence, stamp, record, promoted }
+  if wanted == YES then record = record_of(h, body, report) end
+  return done(fence, stamp, record, promoted)
 end
 
 -- Tells those who wait. Best effort, and after the writes: a user without the

@@ -7,6 +7,11 @@
 local ITEM = 6
 most = #ARGV / ITEM
 
-local answers = {}
-for at = 1, #ARGV, ITEM do answers[#answers + 1] = create(at) end
+local is_new = all_are_new(1, #ARGV, ITEM)
+local answers, count = {}, 0
+for at = 1, #ARGV, ITEM do
+  count = count + 1
+  answers[count] = create(at, is_new)
+end
+write_gathered()
 return answers

@@ -8,43 +8,68 @@
 --       4 body
 --       5 when it is due, ms, or ''
 --       6 'a': offer it, if it is a head or has no chain; else '-'
--- Returns {sequence, stamp of its offer or 0}
---     or: {h, body, report or ''}: another create used the id
+-- Returns 'N', sequence (8), stamp of its offer (8), or 0
+--     or: 'E', three(h, body, report or ''): another create used the id
 -- Takes one number of the tick.
-local function create(at)
+-- `is_new` where it is known that there was no such record and no gravestone
+-- when the script began.
+
+-- Operations in one question.
+local MOST_ASKED = 500
+
+-- Whether none of these operations has a record or a gravestone; the arguments
+-- of one are `step` behind those of the one before.
+local function all_are_new(first, last, step)
+  for start = first, last, MOST_ASKED * step do
+    local keys = {}
+    for at = start, math.min(last, start + (MOST_ASKED - 1) * step), step do
+      local id = ARGV[at]
+      keys[#keys + 1] = RECORD .. id
+      keys[#keys + 1] = GRAVE .. id
+    end
+    if call('EXISTS', unpack(keys)) ~= 0 then return false end
+  end
+  return true
+end
+
+local function create(at, is_new)
   local id, start, rest, body, due, offer =
     ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   local key = RECORD .. id
-  local h = call('HGET', key, 'h')
-  if h then
-    if h:sub(17, 24) ~= start:sub(17, 24) then
-      return { h, call('HGET', key, 'b'), call('HGET', key, 'r') or '' }
+  if not is_new or touched[id] then
+    settle(id)
+    local h = call('HGET', key, 'h')
+    if h then
+      if sub(h, 17, 24) ~= sub(start, 17, 24) then
+        return 'E' .. three(h, call('HGET', key, 'b'), call('HGET', key, 'r') or '')
+      end
+      return 'N' .. sub(h, 25, 32) .. pack(tonumber(call('ZSCORE', DISPATCH, id) or 0))
     end
-    return { number(h:sub(25, 32)), tonumber(call('ZSCORE', DISPATCH, id) or 0) }
-  end
-  -- Its first try may be so long ago that it has run and was removed since.
-  local grave = call('GET', GRAVE .. id)
-  if grave and grave:sub(9, 16) == start:sub(17, 24) then
-    return { number(grave:sub(17, 24)), 0 }
+    -- Its first try may be so long ago that it has run and was removed since.
+    local grave = call('GET', GRAVE .. id)
+    if grave and sub(grave, 9, 16) == sub(start, 17, 24) then
+      return 'N' .. sub(grave, 17, 24) .. pack(0)
+    end
   end
 
   local sequence = tick()
   local place = decimal(sequence)
-  local chain = rest:sub(2, 17)
+  local chain = sub(rest, 2, 17)
   local head = true
   if chain ~= NO_CHAIN then
     call('ZADD', CHAIN .. chain, place, id)
     head = call('ZCARD', CHAIN .. chain) == 1
   end
-  if due ~= '' then call('ZADD', DUE, due, id) end
-  local index = rest:sub(1, 1)
-  if index ~= NOWHERE then call('ZADD', INDEX .. index, '0', id) end
+  if due ~= '' then later(id, 'ZADD', DUE, due, id) end
+  local index = sub(rest, 1, 1)
+  if index ~= NOWHERE then later(id, 'ZADD', INDEX .. index, '0', id) end
   -- Its place in the order serves as its first stamp too: one number less.
   local stamp = 0
   if offer == 'a' and head then
     stamp = sequence
-    call('ZADD', DISPATCH, place, id)
+    later(id, 'ZADD', DISPATCH, place, id)
   end
-  call('HSET', key, 'h', start .. pack(sequence) .. pack(stamp) .. rest, 'b', body)
-  return { sequence, stamp }
+  local numbers = struct.pack('>I8I8', sequence, stamp)
+  call('HSET', key, 'h', start .. numbers .. rest, 'b', body)
+  return 'N' .. numbers
 end

@@ -43,12 +43,19 @@ local NOWHERE = '-'
 local NO_CHAIN = ('\0'):rep(16)
 
 local call = redis.call
+local sub, byte = string.sub, string.byte
 
 -- A number as an argument: left to itself, Redis prints it with 17 digits of a
 -- fraction that it does not have, which takes longer than many a command.
-local function decimal(number) return ('%d'):format(number) end
+local function decimal(number) return string.format('%d', number) end
 local function pack(number) return struct.pack('>I8', number) end
 local function number(bytes) return (struct.unpack('>I8', bytes)) end
+
+-- Answers are strings, and their parts are put together here: a table costs
+-- Redis more than all that is in it. What has no fixed width has its length
+-- (4 bytes) before it. reply.rs takes them apart.
+local function two(a, b) return struct.pack('>I4c0I4c0', #a, a, #b, b) end
+local function three(a, b, c) return struct.pack('>I4c0I4c0I4c0', #a, a, #b, b, #c, c) end
 
 -- Hands out numbers that only grow: the time in microseconds where that has
 -- moved on, else the last one + 1. One script takes at most `most`, which it
@@ -77,8 +84,59 @@ local function stamp_after(before)
   return stamp
 end
 
+-- What a script writes to the sets that the operations of a partition share is
+-- gathered, and written with one command per set: a command costs Redis several
+-- times what a further member in it costs, most of all when it is written to the
+-- append-only file. Whoever reads such a set for an operation calls settle()
+-- first, and every script that gathers ends with write_gathered().
+--
+-- Records and chains are not gathered: the next item may read them.
+local gathered, commands, command_count = {}, {}, 0
+-- The operations that this script has changed something of.
+local touched = {}
+-- Arguments in one command: far below what Lua can unpack.
+local MOST_GATHERED = 1000
+
+local function write_gathered()
+  for at = 1, command_count do
+    local arguments = commands[at]
+    call(unpack(arguments, 1, arguments.count))
+  end
+  gathered, commands, command_count = {}, {}, 0
+end
+
+-- `command` with `key` and, for this operation, `first` and perhaps `second`.
+local function later(id, command, key, first, second)
+  touched[id] = true
+  local by_key = gathered[command]
+  if not by_key then
+    by_key = {}
+    gathered[command] = by_key
+  end
+  local arguments = by_key[key]
+  if not arguments or arguments.count > MOST_GATHERED then
+    arguments = { command, key, count = 2 }
+    by_key[key] = arguments
+    command_count = command_count + 1
+    commands[command_count] = arguments
+  end
+  local count = arguments.count + 1
+  arguments[count] = first
+  if second then
+    count = count + 1
+    arguments[count] = second
+  end
+  arguments.count = count
+end
+
+-- To be called before anything of an operation is read that may be gathered,
+-- and before a second change of it is: gathered writes have no order.
+local function settle(id)
+  if touched[id] then write_gathered() end
+end
+
 -- Puts an operation with this `h` into the dispatch set and returns the new `h`.
 local function put_on_offer(id, h, stamp)
-  call('ZADD', DISPATCH, decimal(stamp), id)
-  return h:sub(1, 32) .. pack(stamp) .. h:sub(41)
+  later(id, 'ZADD', DISPATCH, decimal(stamp), id)
+  return sub(h, 1, 32) .. pack(stamp) .. sub(h, 41)
 end

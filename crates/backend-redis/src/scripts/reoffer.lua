@@ -15,4 +15,5 @@ if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, 0, 0)[1] ~= id then retu
 
 local stamp = stamp_after(ARGV[2]) + tonumber(ARGV[3])
 call('HSET', RECORD .. id, 'h', put_on_offer(id, h, stamp))
+write_gathered()
 return stamp

@@ -38,7 +38,7 @@ for item = 1, commits do
   local at = first_commit + (item - 1) * COMMIT
   turn_to(tonumber(ARGV[at]))
   local answer, _, body, report, held = check(at + 1)
-  if answer and answer[1] ~= 'D' then return { 'R', item - 1, answer } end
+  if answer and sub(answer, 1, 1) ~= 'D' then return { 'R', item - 1, answer } end
   checked[item] = { answer = answer, body = body, report = report, held = held }
 end
 
@@ -55,10 +55,12 @@ for item = 1, commits do
     committed[item] = read.answer
   else
     turn_to(tonumber(ARGV[at]))
+    settle(ARGV[at + 1])
     -- Another of them may have put it on offer since.
     local h = call('HGET', RECORD .. ARGV[at + 1], 'h')
     committed[item] = write(at + 1, h, read.body, read.report, read.held)
   end
 end
+write_gathered()
 publish(ARGV[1])
 return { 'D', created, committed }

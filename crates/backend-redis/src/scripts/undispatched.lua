@@ -7,7 +7,8 @@
 -- ARGV  1 how old they are at least, in microseconds
 --       2 how many at most; fewer where they are large: an answer that takes
 --         longer than the response timeout would never arrive
--- Returns a list of {id, stamp, h, body, report or ''}
+-- Returns a list of: id (16), stamp (8), then h, body, report or '', each with
+--          its length (4) before it
 local MOST_BYTES = 8 * 1024 * 1024
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -23,8 +24,10 @@ for at = 1, #entries, 2 do
   local id = entries[at]
   local h, body, report = unpack(redis.call('HMGET', KEYS[2] .. id, 'h', 'b', 'r'))
   if h then
-    found[#found + 1] = { id, tonumber(entries[at + 1]), h, body, report or '' }
-    bytes = bytes + #h + #body + #(report or '')
+    report = report or ''
+    found[#found + 1] = id
+      .. struct.pack('>I8I4c0I4c0I4c0', tonumber(entries[at + 1]), #h, h, #body, body, #report, report)
+    bytes = bytes + #h + #body + #report
     if bytes > MOST_BYTES then break end
   end
 end

@@ -10,7 +10,7 @@ use super::batches::batches;
 use super::plan;
 use crate::keys::PartitionKeys;
 use crate::record;
-use crate::reply::{self, Parts};
+use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
 /// Commits in one script: it holds the server for about a millisecond.
@@ -82,51 +82,54 @@ pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
 
 /// Reads the answer to one commit.
 pub(super) fn read(answer: Value) -> Result<Committed> {
-    let mut parts = Parts::of(answer)?;
-    match parts.bytes()?.as_slice() {
-        b"D" => Ok(Committed::Done(Box::new(done(parts)?))),
-        b"N" => Ok(Committed::NotHead),
-        b"C" => {
-            let (header, _) = record::read_h(&parts.bytes()?)?;
+    let answer = reply::bytes(answer)?;
+    let mut answer = Packed::new(&answer);
+    match answer.letter()? {
+        b'D' => Ok(Committed::Done(Box::new(done(answer)?))),
+        b'N' => Ok(Committed::NotHead),
+        b'C' => {
+            let (header, _) = record::read_h(answer.rest())?;
             Ok(Committed::Conflict(Box::new(header)))
         }
-        b"F" => Ok(Committed::Fenced),
-        b"M" => Ok(Committed::Missing),
+        b'F' => Ok(Committed::Fenced),
+        b'M' => Ok(Committed::Missing),
         _ => Err(reply::unexpected()),
     }
 }
 
-fn done(mut parts: Parts) -> Result<Done> {
-    let (fence, offer) = (parts.number()?, parts.number()?);
+fn done(mut answer: Packed<'_>) -> Result<Done> {
+    let (fence, offer) = (answer.number()?, answer.number()?);
+    let record = match answer.letter()? {
+        b'r' => Some(wanted(&mut answer)?),
+        b'-' => None,
+        _ => return Err(reply::unexpected()),
+    };
+    let promoted = match answer.letter()? {
+        b'p' => Some(promoted(&mut answer)?),
+        b'-' => None,
+        _ => return Err(reply::unexpected()),
+    };
     Ok(Done {
         fence: (fence != 0).then_some(Fence(fence)),
         offer: (offer != 0).then_some(Stamp(offer)),
-        record: wanted(parts.parts()?)?,
-        promoted: promoted(parts.parts()?)?,
+        record,
+        promoted,
     })
 }
 
-fn wanted(mut parts: Parts) -> Result<Option<Record>> {
-    if parts.len() == 0 {
-        return Ok(None);
-    }
-    let sequence = parts.number()?;
-    Ok(Some(Record {
-        body: codec::decode(&parts.bytes()?)?,
-        report: record::read_report(&parts.bytes()?)?,
+fn wanted(answer: &mut Packed<'_>) -> Result<Record> {
+    let sequence = answer.number()?;
+    Ok(Record {
+        body: codec::decode(answer.sized()?)?,
+        report: record::read_report(answer.sized()?)?,
         sequence,
-    }))
+    })
 }
 
-/// Reads `{}` or `{id, stamp, h, body, report}`.
-pub(super) fn promoted(mut parts: Parts) -> Result<Option<Promoted>> {
-    if parts.len() == 0 {
-        return Ok(None);
-    }
-    let id = reply::sixteen(&parts.bytes()?)?;
-    let id = OperationId::from_bytes(id).ok_or_else(reply::unexpected)?;
-    let stamp = Stamp(parts.number()?);
-    let (h, b, r) = (parts.bytes()?, parts.bytes()?, parts.bytes()?);
-    let operation = record::operation(id, &h, &b, &r)?;
-    Ok(Some(Promoted { operation, stamp }))
+/// Reads id, stamp and record of an operation that is to be offered.
+pub(super) fn promoted(answer: &mut Packed<'_>) -> Result<Promoted> {
+    let id = OperationId::from_bytes(*answer.take()?).ok_or_else(reply::unexpected)?;
+    let stamp = Stamp(answer.number()?);
+    let operation = record::packed(id, answer)?;
+    Ok(Promoted { operation, stamp })
 }

@@ -8,7 +8,7 @@ use super::RedisStore;
 use super::batches::batches;
 use crate::keys::PartitionKeys;
 use crate::record;
-use crate::reply::{self, Parts};
+use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
 impl RedisStore {
@@ -84,16 +84,17 @@ pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
 
 /// Reads the answer to one create.
 pub(super) fn read(id: OperationId, answer: Value) -> Result<Created> {
-    let mut parts = Parts::of(answer)?;
-    if parts.len() == 2 {
-        let (sequence, stamp) = (parts.number()?, parts.number()?);
-        return Ok(Created::New {
-            sequence,
-            offer: (stamp != 0).then_some(Stamp(stamp)),
-        });
+    let answer = reply::bytes(answer)?;
+    let mut answer = Packed::new(&answer);
+    match answer.letter()? {
+        b'N' => {
+            let (sequence, stamp) = (answer.number()?, answer.number()?);
+            Ok(Created::New {
+                sequence,
+                offer: (stamp != 0).then_some(Stamp(stamp)),
+            })
+        }
+        b'E' => Ok(Created::Exists(Box::new(record::packed(id, &mut answer)?))),
+        _ => Err(reply::unexpected()),
     }
-    let (h, b, r) = (parts.bytes()?, parts.bytes()?, parts.bytes()?);
-    Ok(Created::Exists(Box::new(record::operation(
-        id, &h, &b, &r,
-    )?)))
 }

@@ -8,7 +8,7 @@ use drumline_protocol::{OperationId, Partition};
 use super::RedisStore;
 use super::batches::batches;
 use super::commit::promoted;
-use crate::reply::{self, Parts};
+use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
 /// Entries in one script.
@@ -46,7 +46,7 @@ impl RedisStore {
         command.arg(micros(age)).arg(limit);
         let mut entries = Vec::new();
         for entry in reply::array(self.link.run_one("undispatched", command).await?)? {
-            entries.extend(promoted(Parts::of(entry)?)?);
+            entries.push(promoted(&mut Packed::new(&reply::bytes(entry)?))?);
         }
         Ok(entries)
     }

@@ -1,0 +1,359 @@
+//! Several commits in one call come to what they come to one by one. A store
+//! that puts writes together must not forget that the next commit of the same
+//! call may depend on them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use drumline_backend::store::{Commit, Committed, Guard, Renewal};
+use drumline_protocol::transition::{At, apply};
+use drumline_protocol::{Event, Fence, Header, OperationId, Partition, Status};
+
+use super::commit::commit;
+use crate::StoreHarness;
+use crate::scene::{Draft, Fresh, Scene, claim_event, fault, holding, independent, of_token};
+
+/// Each twin has so many operations of each kind.
+const OF_EACH: usize = 3;
+/// Calls in one walk.
+const CALLS: usize = 60;
+/// Commits in one call, at most.
+const IN_A_CALL: usize = 12;
+/// What is postponed, is for so long: then it is seen among what is due.
+const MOMENT: Duration = Duration::from_millis(2);
+/// The store's time is a guess of the server's, which is never so far off.
+const SURELY_DUE: Duration = Duration::from_millis(5);
+
+/// A second change of an operation, and one of the head that the first has
+/// promoted, see what is not a moment old.
+pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let other = scene.create(independent()).await;
+    let changed = scene.create(independent()).await;
+    let token = token_in(&scene, Partition::new(0), 0);
+    let head = scene.create(of_token(&token)).await;
+    let next = scene.create(of_token(&token)).await;
+    let last = scene.create(of_token(&token)).await;
+    let fence = scene.claim(head.id).await;
+    let held = scene.read(head.id).await.header;
+
+    // What takes entries out of the dispatch set comes first: a store that
+    // writes by kind would take them out before it has put them in.
+    let claim_other = commit(
+        &scene,
+        other.id,
+        &other.header,
+        claim_event(),
+        scene.taking(),
+    );
+    let pause = commit(
+        &scene,
+        changed.id,
+        &changed.header,
+        Event::Pause,
+        Guard::Open,
+    );
+    let resume = commit(
+        &scene,
+        changed.id,
+        &pause.header,
+        Event::Resume,
+        Guard::Open,
+    );
+    let pause_again = commit(
+        &scene,
+        changed.id,
+        &resume.header,
+        Event::Pause,
+        Guard::Open,
+    );
+    let succeed = commit(&scene, head.id, &held, Event::Succeed, Guard::Holder(fence));
+    let claim_next = commit(&scene, next.id, &next.header, claim_event(), scene.taking());
+    let cancel_next = commit(
+        &scene,
+        next.id,
+        &claim_next.header,
+        Event::Cancel,
+        Guard::Open,
+    );
+    let commits = vec![
+        claim_other,
+        pause,
+        resume,
+        pause_again,
+        succeed,
+        claim_next,
+        cancel_next,
+    ];
+    let answers = scene.store.commit(commits).await.expect("commit");
+    let all_made = answers
+        .iter()
+        .all(|answer| matches!(answer, Committed::Done(_)));
+    assert!(all_made, "{answers:?}");
+
+    for (fresh, status) in [
+        (&other, Status::InProgress),
+        (&changed, Status::Waiting),
+        (&head, Status::Succeeded),
+        (&next, Status::Canceling),
+        (&last, Status::WaitingForResources),
+    ] {
+        assert_eq!(scene.read(fresh.id).await.header.status, status);
+        assert_eq!(scene.entry(fresh.id).await, None, "{status:?}");
+    }
+    let locks = scene.store.locks(Partition::new(0)).await.expect("locks");
+    let mut locked: Vec<(OperationId, bool)> = Vec::new();
+    for lock in locks {
+        locked.push((lock.id, is_asked_to_stop(&scene, lock.id, lock.fence).await));
+    }
+    locked.sort_unstable();
+    let mut expected = vec![(other.id, false), (next.id, true)];
+    expected.sort_unstable();
+    assert_eq!(locked, expected);
+}
+
+async fn is_asked_to_stop(scene: &Scene, id: OperationId, fence: Fence) -> bool {
+    let renewals = scene.store.renew(&[(id, fence)]).await.expect("renew");
+    matches!(
+        renewals.as_slice(),
+        [Renewal::Held {
+            asked_to_stop: true
+        }]
+    )
+}
+
+/// Two twins are changed in the same way at random, one in calls of several
+/// commits and the other one by one: nobody can tell them apart.
+pub async fn several_commits_come_to_what_single_ones_come_to(harness: &dyn StoreHarness) {
+    for seed in 1..=4 {
+        walk(&Scene::new(harness).await, seed).await;
+    }
+}
+
+async fn walk(scene: &Scene, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut many = Twin::new(scene, random.u64(..)).await;
+    let mut single = Twin::new(scene, random.u64(..)).await;
+    for call in 0..CALLS {
+        let events = many.draw(scene, &mut random);
+        let (batch, one_by_one) = (many.commits(scene, &events), single.commits(scene, &events));
+        let batch = scene.store.commit(batch).await.expect("commit");
+        let mut alone = Vec::new();
+        for commit in one_by_one {
+            alone.extend(scene.store.commit(vec![commit]).await.expect("commit"));
+        }
+        let told = |twin: &Twin, answers: &[Committed]| -> Vec<String> {
+            answers.iter().map(|answer| twin.tell(answer)).collect()
+        };
+        let at = format!("seed {seed}, call {call}: {events:?}");
+        assert_eq!(told(&many, &batch), told(&single, &alone), "{at}");
+        many.learn(&events, &batch);
+        single.learn(&events, &alone);
+        assert_eq!(many.look(scene).await, single.look(scene).await, "{at}");
+    }
+}
+
+/// One of two sets of operations, all in one partition.
+struct Twin {
+    operations: Vec<Fresh>,
+    headers: Vec<Option<Header>>,
+    fences: Vec<Option<Fence>>,
+}
+
+impl Twin {
+    async fn new(scene: &Scene, salt: u64) -> Self {
+        let partition = Partition::new(0);
+        let token = |number: u64| token_in(scene, partition, salt.wrapping_add(number << 32));
+        let (first, second, third) = (token(0), token(1), token(2));
+        let mut drafts: Vec<Draft> = Vec::new();
+        for _ in 0..OF_EACH {
+            drafts.extend([independent(), of_token(&first), of_token(&second)]);
+            drafts.push(holding(&third));
+            drafts.push(Draft {
+                webhook: true,
+                ..independent()
+            });
+        }
+        let new = drafts.into_iter().map(|draft| scene.prepare(draft));
+        let operations = scene.store_all(new.collect()).await;
+        Self {
+            headers: operations
+                .iter()
+                .map(|it| Some(it.header.clone()))
+                .collect(),
+            fences: vec![None; operations.len()],
+            operations,
+        }
+    }
+
+    /// Some events, each legal after those before it if all of them are made.
+    fn draw(&self, scene: &Scene, random: &mut fastrand::Rng) -> Vec<(usize, Event)> {
+        let mut headers = self.headers.clone();
+        let mut events = Vec::new();
+        for _ in 0..random.usize(1..=IN_A_CALL) {
+            let place = random.usize(..headers.len());
+            let Some(header) = headers[place].clone() else {
+                continue;
+            };
+            let event = any_event(scene, random);
+            if is_holders(&event) && self.fences[place].is_none() {
+                continue;
+            }
+            if let Ok(transition) = apply(&header, event.clone(), at(scene)) {
+                headers[place] = (event != Event::Delete).then_some(transition.header);
+                events.push((place, event));
+            }
+        }
+        events
+    }
+
+    /// The commits of these events.
+    fn commits(&self, scene: &Scene, events: &[(usize, Event)]) -> Vec<Commit> {
+        let mut headers = self.headers.clone();
+        let mut commits = Vec::new();
+        for (place, event) in events {
+            let Some(header) = &headers[*place] else {
+                continue;
+            };
+            let guard = match (event, self.fences[*place]) {
+                (Event::Claim { .. }, _) => scene.taking(),
+                (event, Some(fence)) if is_holders(event) => Guard::Holder(fence),
+                _ => Guard::Open,
+            };
+            let mut commit = commit(
+                scene,
+                self.operations[*place].id,
+                header,
+                event.clone(),
+                guard,
+            );
+            commit.want_record = matches!(event, Event::Claim { .. });
+            headers[*place] = Some(commit.header.clone());
+            commits.push(commit);
+        }
+        commits
+    }
+
+    /// An answer, without what differs between twins.
+    fn tell(&self, answer: &Committed) -> String {
+        match answer {
+            Committed::Done(done) => format!(
+                "done: fence {}, offer {}, record {}, promoted {:?}",
+                done.fence.is_some(),
+                done.offer.is_some(),
+                done.record.is_some(),
+                done.promoted
+                    .as_ref()
+                    .map(|promoted| self.place(promoted.operation.id)),
+            ),
+            Committed::NotHead => "not the head".to_owned(),
+            Committed::Conflict(header) => format!("conflict: {}", header.version),
+            Committed::Fenced => "fenced".to_owned(),
+            Committed::Missing => "missing".to_owned(),
+        }
+    }
+
+    /// Notes the locks that were taken.
+    fn learn(&mut self, events: &[(usize, Event)], answers: &[Committed]) {
+        for ((place, _), answer) in events.iter().zip(answers) {
+            if let Committed::Done(done) = answer
+                && done.fence.is_some()
+            {
+                self.fences[*place] = done.fence;
+            }
+        }
+    }
+
+    /// Everything that can be seen of the twin; what was expected of the
+    /// headers is corrected on the way.
+    async fn look(&mut self, scene: &Scene) -> BTreeMap<String, Vec<String>> {
+        let ids: Vec<OperationId> = self.operations.iter().map(|fresh| fresh.id).collect();
+        let found = scene.store.get(&ids).await.expect("get");
+        self.headers = found
+            .iter()
+            .map(|found| found.as_ref().map(|it| it.header.clone()))
+            .collect();
+        let partition = Partition::new(0);
+        let store = &scene.store;
+        let mut seen = BTreeMap::new();
+        let mut note = |what: &str, of: Vec<String>| seen.insert(what.to_owned(), of);
+        note(
+            "headers",
+            self.headers
+                .iter()
+                .map(|header| match header {
+                    Some(header) => format!("{:?} {}", header.status, header.version),
+                    None => "gone".to_owned(),
+                })
+                .collect(),
+        );
+        let entries = scene.undispatched(partition).await;
+        note("dispatch", self.ours(entries.iter().map(|(id, _)| *id)));
+        let offered = scene.offered(partition).await;
+        note("offered", self.ours(offered.iter().map(|(id, _)| *id)));
+        let locks = store.locks(partition).await.expect("locks");
+        note("locks", self.ours(locks.iter().map(|lock| lock.id)));
+        let mut stopping = Vec::new();
+        for lock in &locks {
+            if is_asked_to_stop(scene, lock.id, lock.fence).await {
+                stopping.push(lock.id);
+            }
+        }
+        note("stopping", self.ours(stopping.into_iter()));
+        let latest = self.headers.iter().flatten();
+        let latest = latest.filter_map(|header| header.postpone_until).max();
+        while latest.is_some_and(|latest| latest.saturating_add(SURELY_DUE) >= store.now()) {
+            tokio::task::yield_now().await;
+        }
+        let due = store.due(partition, 1_000).await.expect("due");
+        note("due", self.ours(due.into_iter()));
+        let notices = store.notices(partition, 1_000).await.expect("notices");
+        note("notices", self.ours(notices.iter().map(|notice| notice.id)));
+        seen
+    }
+
+    /// Those of ours, by their places.
+    fn ours(&self, ids: impl Iterator<Item = OperationId>) -> Vec<String> {
+        let mut places: Vec<usize> = ids.filter_map(|id| self.place(id)).collect();
+        places.sort_unstable();
+        places.iter().map(usize::to_string).collect()
+    }
+
+    fn place(&self, id: OperationId) -> Option<usize> {
+        self.operations.iter().position(|fresh| fresh.id == id)
+    }
+}
+
+fn at(scene: &Scene) -> At {
+    At {
+        now: scene.store.now(),
+        commit: scene.ids.commit(),
+    }
+}
+
+fn any_event(scene: &Scene, random: &mut fastrand::Rng) -> Event {
+    match random.u8(..16) {
+        0..=4 => claim_event(),
+        5..=7 => Event::Succeed,
+        8 => Event::Fail(fault()),
+        9 => Event::Release,
+        10 => Event::Pause,
+        11 | 12 => Event::Resume,
+        13 => Event::Postpone(scene.store.now().saturating_add(MOMENT)),
+        14 => Event::Cancel,
+        _ => Event::Delete,
+    }
+}
+
+/// Whether only the holder of the lock may bring it about.
+const fn is_holders(event: &Event) -> bool {
+    matches!(event, Event::Succeed | Event::Fail(_) | Event::Release)
+}
+
+/// A token that belongs to a partition.
+fn token_in(scene: &Scene, partition: Partition, salt: u64) -> String {
+    (0..)
+        .map(|number: u64| format!("{salt}-{number}"))
+        .find(|token| scene.partition_of(token) == partition)
+        .expect("some token does")
+}
