@@ -1,40 +1,59 @@
 //! Dispatch set → broker.
 //!
 //! ```text
-//! publish() ─┐                       ┌─ batch ─ Broker::publish ─ answers ─ Store::dispatched
-//! enqueue() ─┴─ bounded queue ─ task ┼─ batch ─ …
-//!                                    └─ at most IN_FLIGHT batches
+//! publish() ─┐               ┌─ batch ─ Broker::publish ─ answers ─┐
+//! enqueue() ─┴─ gather() ────┼─ batch ─ …                          ├─ Store::dispatched
+//!                            └─ …                                  ┘  now and then
 //! ```
 //!
 //! Nothing waits for company: a lone offer is published at once. While the
-//! broker works on some batches, the offers behind them gather into the next,
+//! broker works on some batches, the offers behind them [gather] into the next,
 //! so that a burst costs it few messages and few confirms.
+//!
+//! That confirmed entries leave the dispatch set is in no hurry, as long as it
+//! happens before the relay looks at them. Most are claimed by then, which takes
+//! them out as well, and there is nothing left to write.
 //!
 //! What fails stays in the dispatch set, and the relay of a queue manager
 //! publishes it later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drumline_protocol::OperationId;
 use drumline_protocol::message::{Message, Offer, Route};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::Backend;
 use crate::broker;
-use crate::store::{Promoted, Stamp};
+use crate::gather::{Bounds, gather};
+use crate::store::{Promoted, Stamp, Store};
 
 /// Offers that may wait for the task. Over it, publishers wait too.
 const WAITING: usize = 4096;
-/// Offers in one batch: what the broker confirms in about a millisecond.
-const BATCH: usize = 512;
+/// Offers in one batch, what the broker confirms in about a millisecond; and
+/// enough batches to keep it busy during a round trip, few enough that they grow
+/// under load.
+const BOUNDS: Bounds = Bounds {
+    batch: 512,
+    in_flight: 4,
+};
 /// Offers in one message. One worker gets a whole message, so a large one
 /// would keep work from the others; a small one costs the broker more.
 const PER_MESSAGE: usize = 16;
-/// Batches that are with the broker at the same time: enough to keep it busy
-/// during a round trip, few enough that batches grow under load.
-const IN_FLIGHT: usize = 4;
+/// How long a confirm may wait to be noted. The relay takes what is a second
+/// old; a worker that has a free slot claims in some milliseconds.
+const NOTED_AFTER: Duration = Duration::from_millis(100);
+/// Confirms that are noted at once.
+const NOTED_AT_ONCE: usize = 512;
+/// Batches that may wait to be noted. Over it, publishing waits too.
+const UNNOTED: usize = 64;
+
+/// Entries of the dispatch set.
+type Entries = Vec<(OperationId, Stamp)>;
 
 /// Why an offer could not be published. It is still in the dispatch set.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -126,27 +145,40 @@ impl Dispatcher {
     }
 }
 
-async fn run(backend: Backend, mut incoming: mpsc::Receiver<Request>, tasks: TaskTracker) {
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
-    loop {
-        // The place first, the batch then: while we wait, the batch grows.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let mut batch = Vec::new();
-        if incoming.recv_many(&mut batch, BATCH).await == 0 {
-            return;
-        }
-        let backend = backend.clone();
+async fn run(backend: Backend, incoming: mpsc::Receiver<Request>, tasks: TaskTracker) {
+    let (confirmed, unnoted) = mpsc::channel(UNNOTED);
+    tasks.spawn(note(Arc::clone(&backend.store), unnoted));
+    gather(incoming, BOUNDS, |batch, place| {
+        let (backend, confirmed) = (backend.clone(), confirmed.clone());
         tasks.spawn(async move {
-            publish(&backend, batch).await;
+            let entries = publish(&backend, batch).await;
+            if !entries.is_empty() && confirmed.send(entries).await.is_err() {
+                tracing::error!("nobody notes confirms");
+            }
             drop(place);
         });
+    })
+    .await;
+}
+
+/// Takes what is confirmed out of the dispatch set.
+async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
+    while let Some(mut entries) = confirmed.recv().await {
+        let soon = Instant::now() + NOTED_AFTER;
+        while entries.len() < NOTED_AT_ONCE
+            && let Ok(Some(more)) = timeout_at(soon, confirmed.recv()).await
+        {
+            entries.extend(more);
+        }
+        if let Err(error) = store.dispatched(&entries).await {
+            // They will be published once more; the claim drops the duplicates.
+            tracing::debug!(%error, count = entries.len(), "confirms not noted");
+        }
     }
 }
 
-/// Publishes one batch, answers each request, and clears the dispatch set.
-async fn publish(backend: &Backend, batch: Vec<Request>) {
+/// Publishes one batch and answers each request: what the broker has taken.
+async fn publish(backend: &Backend, batch: Vec<Request>) -> Entries {
     let mut by_route: BTreeMap<Route, Vec<Request>> = BTreeMap::new();
     for request in batch {
         by_route
@@ -165,7 +197,7 @@ async fn publish(backend: &Backend, batch: Vec<Request>) {
         }
     }
     let answers = backend.broker.publish(messages).await;
-    let mut confirmed: Vec<(OperationId, Stamp)> = Vec::new();
+    let mut confirmed = Entries::new();
     for (requests, answer) in waiting.into_iter().zip(answers) {
         let answer = answer.map_err(|error| Error::Broker(Arc::new(error)));
         for request in requests {
@@ -183,11 +215,5 @@ async fn publish(backend: &Backend, batch: Vec<Request>) {
             }
         }
     }
-    if confirmed.is_empty() {
-        return;
-    }
-    if let Err(error) = backend.store.dispatched(&confirmed).await {
-        // They will be published once more; the claim drops the duplicates.
-        tracing::debug!(%error, count = confirmed.len(), "confirms not noted");
-    }
+    confirmed
 }

@@ -12,6 +12,7 @@
 pub mod broker;
 pub mod decide;
 pub mod dispatch;
+pub mod gather;
 pub mod ids;
 pub mod intake;
 pub mod limiter;

@@ -1,11 +1,5 @@
-//! The worker's commits, gathered: one round trip to the store carries
-//! whatever has come together during the one before.
-//!
-//! ```text
-//! claims ──────┐                     ┌─ batch ─ Store::commit ─ answers
-//! completions ─┴─ bounded queue ─────┼─ batch ─ …
-//!                                    └─ at most IN_FLIGHT batches
-//! ```
+//! The worker's commits, [gathered](drumline_backend::gather): one round trip to
+//! the store carries whatever has come together during the one before.
 //!
 //! A store that is away is asked again until it answers (every commit may be
 //! repeated), so an answer always comes, if late. Whoever cannot wait any
@@ -15,20 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::decide::Commits;
+use drumline_backend::gather::{Bounds, gather};
 use drumline_backend::store::{self, Commit, Committed, Store};
 use drumline_protocol::{OperationId, Report, Timestamp};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::backoff::Backoff;
 use crate::scope::Scope;
 
 /// Requests that may wait. Over it, callers wait too.
 const WAITING: usize = 1024;
-/// Requests in one batch.
-const BATCH: usize = 256;
-/// Batches that are with the store at the same time. Two keep it busy while an
-/// answer travels; more would make the batches small.
-const IN_FLIGHT: usize = 2;
+/// Two batches keep the store busy while an answer travels; more would make
+/// them small.
+const BOUNDS: Bounds = Bounds {
+    batch: 256,
+    in_flight: 2,
+};
 
 /// A handle to the task; cheap to clone.
 #[derive(Clone)]
@@ -88,23 +84,15 @@ fn stopped() -> store::Error {
     }
 }
 
-async fn run(store: Arc<dyn Store>, mut incoming: mpsc::Receiver<Request>, scope: Scope) {
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
-    loop {
-        // The place first, the batch then: while we wait, the batch grows.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let mut batch = Vec::new();
-        if incoming.recv_many(&mut batch, BATCH).await == 0 {
-            return;
-        }
+async fn run(store: Arc<dyn Store>, incoming: mpsc::Receiver<Request>, scope: Scope) {
+    gather(incoming, BOUNDS, |batch, place| {
         let store = Arc::clone(&store);
         scope.spawn(async move {
             perform(&*store, batch).await;
             drop(place);
         });
-    }
+    })
+    .await;
 }
 
 /// Makes the commits of a batch, and answers each request.

@@ -48,15 +48,22 @@ async fn relay(manager: &QueueManager, partition: Partition) -> store::Result<Lo
         .store()
         .undispatched(partition, relay_age, batch)
         .await?;
-    // Wait for the broker before looking again, or we would publish them twice.
     let published = left
         .iter()
         .map(|entry| manager.outlet().publish(&entry.operation, entry.stamp));
     let answers = join_all(published).await;
-    let taken = answers.iter().filter(|answer| answer.is_ok()).count();
-    manager.metrics().relayed.inc_by(taken as u64);
+    let taken: Vec<_> = left
+        .iter()
+        .zip(answers)
+        .filter(|(_, answer)| answer.is_ok())
+        .map(|(entry, _)| (entry.operation.id, entry.stamp))
+        .collect();
+    manager.metrics().relayed.inc_by(taken.len() as u64);
+    // Now and not when the dispatcher gets to it: the next look may come at
+    // once, and would find and publish them again.
+    manager.store().dispatched(&taken).await?;
     let is_full = left.len() >= batch;
-    Ok(if is_full && taken == left.len() {
+    Ok(if is_full && taken.len() == left.len() {
         Look::More
     } else {
         Look::Clear

@@ -40,8 +40,9 @@ async fn a_create_is_answered_with_the_operation_and_offered_to_workers() {
     assert_eq!(answer.json["status"], json!("WaitingForResources"));
     assert_eq!(answer.json["ownerId"], json!("anonymous"));
     assert_eq!(listener.hear(Duration::from_secs(1)).await, [answer.id()]);
+    manager.close().await;
     let counts = backend.store.counts().await.expect("the store is there");
-    assert_eq!(counts.undispatched, 0);
+    assert_eq!(counts.undispatched, 0, "the confirm was noted");
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,6 +223,7 @@ async fn a_batch_keeps_the_order_of_each_token() {
         .map(|operation| operation.body.name.clone())
         .collect();
     assert_eq!(names, (0..700).map(|n| n.to_string()).collect::<Vec<_>>());
+    manager.close().await;
     let counts = backend.store.counts().await.expect("the store is there");
     assert_eq!((counts.ready, counts.undispatched), (700, 0));
 }

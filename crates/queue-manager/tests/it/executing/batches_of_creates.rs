@@ -18,7 +18,8 @@ fn with_token(name: usize, token: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn the_order_of_the_list_is_the_order_of_each_token() {
     let backend = backend();
-    let client = Client::of(&manager(&backend));
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
     let items: Vec<Value> = (0..1000)
         .map(|n| match n % 4 {
             0 => create(&n.to_string()),
@@ -39,7 +40,9 @@ async fn the_order_of_the_list_is_the_order_of_each_token() {
             last[n % 4] = operation.sequence;
         }
     }
-    // All that may run are with the broker when the answer comes.
+    // All that may run are with the broker when the answer comes; that they are
+    // is noted soon after, and before a manager ends.
+    manager.close().await;
     let counts = backend.store.counts().await.expect("the store is there");
     assert_eq!((counts.ready, counts.undispatched), (1000, 0));
 }
