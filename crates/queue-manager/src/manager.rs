@@ -44,6 +44,7 @@ pub(crate) use create::stored_as;
 pub(crate) use ends::{Ended, Watcher};
 
 use admission::{Attendance, Patience};
+use create::Gathered;
 use ends::Ends;
 use outlet::Outlet;
 use partitions::Partitions;
@@ -92,6 +93,7 @@ struct Shared {
     options: Options,
     member: MemberId,
     started_on: Timestamp,
+    gathered: Gathered,
     outlet: Outlet,
     partitions: Partitions,
     waiters: Waiters,
@@ -127,7 +129,9 @@ impl QueueManager {
         let limiter = Arc::clone(&backend.limiter);
         let lease = options.admission.lease;
         tasks.spawn(attendance.clone().run(limiter, lease, closing.clone()));
+        let store = Arc::clone(&backend.store);
         let shared = Shared {
+            gathered: Gathered::start(store, &tasks, closing.clone()),
             outlet: Outlet::start(&backend, &tasks),
             member: ids.member(),
             started_on: backend.store.now(),

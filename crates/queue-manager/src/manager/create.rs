@@ -9,6 +9,7 @@
 //! is no failure of the create. A broker that says beforehand that it takes
 //! nothing is: better to push back than to fill the store.
 
+mod gathered;
 mod many;
 
 use drumline_backend::store::{self, Created, NewOperation, Stamp};
@@ -19,6 +20,7 @@ use drumline_telemetry::current_context;
 use tracing::{Instrument, Span, field, info_span};
 use uuid::Uuid;
 
+pub(in crate::manager) use gathered::Gathered;
 pub(in crate::manager) use many::{OnFault, Plan};
 
 use super::series::no_time;
@@ -99,8 +101,7 @@ impl QueueManager {
             self.comes_due(&request)?;
             self.shared.backend.broker.check()?;
             let new = self.plan(caller, request, id, place);
-            let stored = self.store().create(vec![new.clone()]).await?;
-            match stored.into_iter().next() {
+            match self.store_one(&new).await? {
                 Some(Created::New { sequence, offer }) => {
                     let operation = stored_as(new, sequence);
                     self.announce(&operation, offer).await;
@@ -114,6 +115,17 @@ impl QueueManager {
             }
         };
         created.instrument(span).await
+    }
+
+    /// Stores an operation together with what others create now.
+    async fn store_one(&self, new: &NewOperation) -> store::Result<Option<Created>> {
+        if let Some(created) = self.shared.gathered.create(new.clone()).await {
+            return created.map(Some);
+        }
+        // A manager that is closed. Whatever became of the first try, a
+        // repetition recognises it.
+        let stored = self.store().create(vec![new.clone()]).await?;
+        Ok(stored.into_iter().next())
     }
 
     /// The answer where the key was used before.
