@@ -9,11 +9,14 @@
 //!
 //! A receipt only hands its tag over: waiting for each frame to be written
 //! would cost two changes of thread per message. An acknowledgement that is
-//! lost brings the message again, which the claim sorts out.
+//! lost brings the message again, which the claim sorts out; so offers' are
+//! gathered for a moment. To a quorum queue each frame is a command that it
+//! writes to its disk, beside those that somebody waits for.
 //!
 //! The channel is *closed* with whatever is unacknowledged, never cancelled: a
 //! cancelled consumer's messages stay with us while the next consumer starts.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +24,38 @@ use futures_util::future::try_join_all;
 use lapin::options::BasicAckOptions;
 use lapin::{Channel, Consumer};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::ledger::Ledger;
 use crate::live::{self, Live};
 
 /// Tags that are taken at a time. More do not make fewer frames.
 const BATCH: usize = 1024;
+
+/// How long an acknowledgement of an offer may be kept, unless many wait. Long
+/// enough for a few to come together even when little is going on; what is lost
+/// in a crash is no more than what was on its way anyway.
+const GATHERED_FOR: Duration = Duration::from_millis(20);
+
+/// When acknowledgements are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// At once: a message that comes again is done again.
+    AtOnce,
+    /// With others: a message that comes again costs a look.
+    Gathered,
+}
+
+impl Manner {
+    /// How many make it worth a frame: half of what may be in hand, so that the
+    /// broker never has to wait for it.
+    fn enough(self, prefetch: NonZeroU16) -> usize {
+        match self {
+            Self::AtOnce => 1,
+            Self::Gathered => usize::from(prefetch.get().div_ceil(2)),
+        }
+    }
+}
 
 /// The last request to the task: close, and drop `closed` when that is done.
 /// The consumer comes along because dropping it cancels it, which must come
@@ -47,6 +75,8 @@ pub(crate) struct Acker {
     /// Bounded by the prefetch: there is at most one tag per delivery in hand.
     pub(crate) tags: mpsc::UnboundedReceiver<u64>,
     pub(crate) close: oneshot::Receiver<Close>,
+    pub(crate) manner: Manner,
+    pub(crate) prefetch: NonZeroU16,
     /// For a frame to be written, or a channel to be closed.
     pub(crate) patience: Duration,
 }
@@ -55,24 +85,38 @@ impl Acker {
     pub(crate) async fn run(mut self) {
         let mut ledger = Ledger::default();
         let mut tags = Vec::new();
+        let enough = self.manner.enough(self.prefetch);
+        let mut latest = None;
         let close = loop {
+            let is_over = sleep_until(latest.unwrap_or_else(Instant::now));
             tokio::select! {
                 // Acknowledgements first: closing gives back what is left.
                 biased;
                 count = self.tags.recv_many(&mut tags, BATCH) => {
-                    if count == 0 || !self.acknowledge(&mut ledger, &mut tags).await {
+                    if count == 0 {
                         break None;
+                    }
+                    ledger.note_all(&mut tags);
+                    if ledger.unsaid() < enough {
+                        latest.get_or_insert_with(|| Instant::now() + GATHERED_FOR);
+                        continue;
                     }
                 }
                 close = &mut self.close => break close.ok(),
                 () = self.live.ended() => break None,
+                () = is_over, if latest.is_some() => {}
+            }
+            latest = None;
+            if !self.acknowledge(&mut ledger).await {
+                break None;
             }
         };
         self.tags.close();
         while let Ok(tag) = self.tags.try_recv() {
             tags.push(tag);
         }
-        self.acknowledge(&mut ledger, &mut tags).await;
+        ledger.note_all(&mut tags);
+        self.acknowledge(&mut ledger).await;
         if timeout(self.patience, live::close(&self.channel))
             .await
             .is_err()
@@ -87,10 +131,7 @@ impl Acker {
     }
 
     /// `false` when the channel is of no use any more.
-    async fn acknowledge(&self, ledger: &mut Ledger, tags: &mut Vec<u64>) -> bool {
-        for tag in tags.drain(..) {
-            ledger.note(tag);
-        }
+    async fn acknowledge(&self, ledger: &mut Ledger) -> bool {
         let frames = ledger.take().into_iter().map(|ack| {
             let options = BasicAckOptions {
                 multiple: ack.multiple,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acker::Manner;
 use crate::confirm::Outgoing;
 use crate::error::{failed, silent};
 use crate::greeting::{self, Greeting};
@@ -98,6 +99,7 @@ impl RabbitBroker {
             options: Arc::clone(&self.options),
             link,
             quarantine: self.quarantine.clone(),
+            manner: Manner::AtOnce,
             tasks,
         };
         RabbitIntake::new(subscriber, self.publisher.link().clone())
@@ -181,6 +183,7 @@ impl Broker for RabbitBroker {
             options: Arc::clone(&self.options),
             link: self.consuming.clone(),
             quarantine: self.quarantine.clone(),
+            manner: Manner::Gathered,
             tasks: self.tasks.clone(),
         };
         let target = Target::Route(route.clone());

@@ -34,6 +34,18 @@ impl Ledger {
         }
     }
 
+    /// Notes all of these, and leaves none.
+    pub(crate) fn note_all(&mut self, tags: &mut Vec<u64>) {
+        for tag in tags.drain(..) {
+            self.note(tag);
+        }
+    }
+
+    /// How many are to be said.
+    pub(crate) fn unsaid(&self) -> usize {
+        self.unsaid.len()
+    }
+
     /// What is to be said now; afterwards it counts as said.
     pub(crate) fn take(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();

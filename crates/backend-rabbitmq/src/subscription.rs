@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::acker::{Acker, Close};
+use crate::acker::{Acker, Close, Manner};
 use crate::error::{failed, silent};
 use crate::link::Link;
 use crate::live::Live;
@@ -33,6 +33,7 @@ pub(crate) struct Subscriber {
     pub(crate) options: Arc<Options>,
     pub(crate) link: Link,
     pub(crate) quarantine: Quarantine,
+    pub(crate) manner: Manner,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -120,6 +121,8 @@ impl Subscriber {
             channel,
             tags,
             close: closing,
+            manner: self.manner,
+            prefetch,
             patience: self.options.patience,
         };
         self.tasks.spawn(acker.run());
