@@ -16,6 +16,9 @@ impl Scope {
     /// Starts a task that is dropped when the scope is ended.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let end = self.end.clone();
+        // A run is some kilobytes large, and is copied into every future around
+        // it, which has room for it once or twice more.
+        let task = Box::pin(task);
         self.tasks.spawn(async move {
             end.run_until_cancelled(task).await;
         });
