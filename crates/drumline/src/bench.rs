@@ -1,19 +1,21 @@
 //! `drumline bench`: how fast, on this machine and these servers.
 //!
 //! ```text
-//! measurement ─ rounds ─ median ─ share of the floor
+//! round 1: floor, create, …, latency     each figure beside the floor of its round
+//! round 2: floor, create, …, latency
+//! …                                      the medians count
 //! ```
 //!
 //! The floor is taken in the same run, because a number without it says more
-//! about the machine than about Drumline. Everything happens in a namespace of
-//! its own, which is removed afterwards.
+//! about the machine than about Drumline; and in every round anew, because a
+//! machine that others use too is another one a minute later. Everything
+//! happens in a namespace of its own, which is removed afterwards.
 
 mod crew;
 mod floor;
 mod latency;
 mod load;
 mod memory;
-mod progress;
 mod report;
 mod rig;
 mod site;
@@ -26,15 +28,18 @@ use clap::ValueEnum as _;
 use crate::cli::tools::{Bench, Measurement};
 use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
+use crate::output::progress::Activity;
 use crate::output::time::Now;
 use crate::run::signals::Signals;
-use floor::Floor;
-use progress::Rounds;
-use report::{Figure, PER_SECOND, Report, title};
+use report::{Reading, Report, title};
 use rig::Rig;
 use site::Site;
 
 pub(crate) use crew::work;
+
+/// Before a round is measured: queues are declared, lanes are spread, caches and
+/// allocators have seen the load.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Measures, and prints the result.
 pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
@@ -61,19 +66,28 @@ pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
 }
 
 async fn measure(bench: &Bench, site: &Site) -> anyhow::Result<Report> {
-    let mut figures = Vec::new();
-    for measurement in wanted(bench) {
-        let measured = one(bench, site, measurement)
-            .await
-            .with_context(|| title(measurement))?;
-        figures.extend(measured);
-    }
     let mut report = Report {
         backend: site.describe().to_owned(),
         setup: setup(bench),
-        figures,
+        figures: Vec::new(),
     };
-    report.compare();
+    let activity = Activity::new();
+    let rounds = bench.rounds.get();
+    for number in 1..=rounds {
+        let mut floor = None;
+        for measurement in wanted(bench) {
+            let title = title(measurement);
+            activity.tell(&format!("round {number} of {rounds}: {title}"));
+            let readings = one(bench, site, measurement).await.context(title)?;
+            if measurement == Measurement::Floor {
+                floor = readings.first().map(|reading| reading.value);
+            }
+            for reading in readings {
+                report.note(reading.beside(floor));
+            }
+            site.clean().await?;
+        }
+    }
     Ok(report)
 }
 
@@ -108,64 +122,57 @@ fn setup(bench: &Bench) -> String {
     )
 }
 
-async fn one(bench: &Bench, site: &Site, measurement: Measurement) -> anyhow::Result<Vec<Figure>> {
+/// One round of one measurement. What it needs is made for it and taken down
+/// again: what stands idle beside the floor would slow it down.
+async fn one(bench: &Bench, site: &Site, measurement: Measurement) -> anyhow::Result<Vec<Reading>> {
     let length = Duration::from_secs(u64::from(bench.seconds));
-    let rounds = Rounds::new(title(measurement), bench.rounds.get());
-    let figures = match measurement {
+    let readings = match measurement {
         Measurement::Floor => {
-            let (servers, namespace) = site.servers().context("no servers")?;
-            let floor = Floor::open(servers, namespace).await?;
-            let rates = rounds.run(site, async || floor.round(length).await).await;
+            let floor = site.floor().await?.context("no servers")?;
+            floor.round(WARM_UP).await?;
+            let rate = floor.round(length).await;
             floor.close().await?;
-            vec![Figure::new(title(measurement), PER_SECOND, rates?)]
+            vec![Reading::rate(measurement, rate?)]
         }
         Measurement::Create | Measurement::CreateBatch => {
             let rig = Rig::without_workers(site).await?;
             let way = load::Way::of(bench, measurement);
-            let rates = rounds
-                .run(site, async || load::create(&rig, &way, length).await)
-                .await;
+            load::create(&rig, &way, WARM_UP).await?;
+            let rate = load::create(&rig, &way, length).await;
             rig.take_down().await;
-            vec![Figure::new(title(measurement), PER_SECOND, rates?)]
+            vec![Reading::rate(measurement, rate?)]
         }
         Measurement::Single | Measurement::Batch | Measurement::Ordered => {
             let rig = Rig::with_workers(site, bench).await?;
             let way = load::Way::of(bench, measurement);
-            let rates = rounds
-                .run(site, async || load::through(&rig, &way, length).await)
-                .await;
+            load::through(&rig, &way, WARM_UP).await?;
+            let rate = load::through(&rig, &way, length).await;
             rig.take_down().await;
-            vec![Figure::new(title(measurement), PER_SECOND, rates?)]
+            vec![Reading::rate(measurement, rate?)]
         }
         Measurement::Latency => {
-            let mut figures = Vec::new();
-            if let Some((servers, namespace)) = site.servers() {
-                let floor = Floor::open(servers, namespace).await?;
-                let spans = rounds
-                    .run(site, async || floor.gentle_round(length).await)
-                    .await;
+            let mut bare = None;
+            if let Some(floor) = site.floor().await? {
+                floor.gentle_round(WARM_UP).await?;
+                let spans = floor.gentle_round(length).await;
                 floor.close().await?;
-                figures = latency::figures("floor: submit to start", &spans?);
+                bare = Some(spans?);
             }
             // In this process always: two processes have no common clock.
             let rig = Rig::with_worker_here(site, bench).await?;
-            let spans = rounds
-                .run(site, async || latency::round(&rig, length).await)
-                .await;
+            latency::round(&rig, WARM_UP).await?;
+            let spans = latency::round(&rig, length).await;
             rig.take_down().await;
-            figures.extend(latency::figures(title(measurement), &spans?));
-            figures
+            latency::readings(&spans?, bare.as_deref())
         }
         Measurement::Memory => {
             let rig = Rig::without_workers(site).await?;
-            let sizes = rounds
-                .run(site, async || memory::round(&rig, site).await)
-                .await;
+            let size = memory::round(&rig, site).await;
             rig.take_down().await;
-            vec![Figure::new(title(measurement), "bytes", sizes?)]
+            vec![Reading::alone(title(measurement), "bytes", size?)]
         }
     };
-    Ok(figures)
+    Ok(readings)
 }
 
 /// Operations per second.

@@ -64,12 +64,14 @@ pub(super) struct Floor {
     redis: MultiplexedConnection,
     scripts: Arc<Scripts>,
     queue: ShortString,
+    /// The next operation's number; a later round goes on behind the first.
+    next: Arc<AtomicU64>,
 }
 
 /// What the tasks of one round share.
 struct Round {
     end: Instant,
-    next: AtomicU64,
+    next: Arc<AtomicU64>,
     completed: AtomicU64,
     room: Semaphore,
     /// Told at each completion, for whoever waits for the last.
@@ -109,6 +111,7 @@ impl Floor {
             redis,
             scripts,
             queue,
+            next: Arc::default(),
         })
     }
 
@@ -117,7 +120,7 @@ impl Floor {
         let start = Instant::now();
         let round = Arc::new(Round {
             end: start + length,
-            next: AtomicU64::new(0),
+            next: Arc::clone(&self.next),
             completed: AtomicU64::new(0),
             room: Semaphore::new(OUTSTANDING),
             progress: Notify::new(),

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::crew::MESSAGE;
-use super::report::Figure;
+use super::report::{Reading, share};
 use super::rig::Rig;
 
 /// 200 per second.
@@ -53,17 +53,20 @@ pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64
     Ok(spans)
 }
 
-/// The median and the slowest hundredth, of `whose` messages.
-pub(super) fn figures(whose: &str, rounds: &[Vec<f64>]) -> Vec<Figure> {
-    [(50, "p50"), (99, "p99")]
-        .map(|(percent, name)| {
-            let values = rounds
-                .iter()
-                .map(|spans| percentile(spans, percent))
-                .collect();
-            Figure::new(format!("{whose} at 200/s, {name}"), "ms", values)
-        })
-        .into()
+/// The median and the slowest hundredth, beside those of the bare libraries.
+pub(super) fn readings(spans: &[f64], bare: Option<&[f64]>) -> Vec<Reading> {
+    let mut readings = Vec::new();
+    for (percent, name) in [(50, "p50"), (99, "p99")] {
+        let name = format!("submit to start at 200/s, {name}");
+        let mut reading = Reading::alone(&name, "ms", percentile(spans, percent));
+        if let Some(bare) = bare {
+            let floor = percentile(bare, percent);
+            reading.of_floor = share(reading.value, floor);
+            readings.push(Reading::alone(format!("floor: {name}"), "ms", floor));
+        }
+        readings.push(reading);
+    }
+    readings
 }
 
 /// The value that so many percent do not exceed, of sorted ones.

@@ -7,7 +7,48 @@ use crate::cli::tools::Measurement;
 use crate::output::Output;
 use crate::output::table::{self, table};
 
-/// The result of one measurement.
+/// The result of one round of a measurement.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Reading {
+    pub(super) name: String,
+    pub(super) unit: &'static str,
+    pub(super) value: f64,
+    /// As a share of what the bare libraries reached in the same round.
+    pub(super) of_floor: Option<f64>,
+}
+
+impl Reading {
+    /// A rate.
+    pub(super) fn rate(measurement: Measurement, value: f64) -> Self {
+        Self::alone(title(measurement), PER_SECOND, value)
+    }
+
+    /// Something that is compared with nothing.
+    pub(super) fn alone(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            value,
+            of_floor: None,
+        }
+    }
+
+    /// Compares a rate with the floor of the same round.
+    pub(super) fn beside(mut self, floor: Option<f64>) -> Self {
+        let is_floor = self.name == title(Measurement::Floor);
+        if self.unit == PER_SECOND && !is_floor {
+            self.of_floor = floor.and_then(|floor| share(self.value, floor));
+        }
+        self
+    }
+}
+
+/// `value` as a share of `floor`.
+pub(super) fn share(value: f64, floor: f64) -> Option<f64> {
+    (floor > 0.0).then(|| value / floor)
+}
+
+/// One measurement, over all rounds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Figure {
@@ -19,21 +60,10 @@ pub(super) struct Figure {
     pub(super) unit: &'static str,
     /// Every round, in the order they were run.
     pub(super) rounds: Vec<f64>,
-    /// The median as a share of the floor's, where both are rates.
+    /// The median of the shares of the floor, where it is compared with that.
     pub(super) of_floor: Option<f64>,
-}
-
-impl Figure {
-    /// The median of some rounds.
-    pub(super) fn new(name: impl Into<String>, unit: &'static str, rounds: Vec<f64>) -> Self {
-        Self {
-            name: name.into(),
-            value: median(&rounds),
-            unit,
-            rounds,
-            of_floor: None,
-        }
-    }
+    /// The share in every round.
+    pub(super) rounds_of_floor: Vec<f64>,
 }
 
 /// Everything that was measured, and with what.
@@ -49,20 +79,36 @@ pub(super) struct Report {
 }
 
 /// The unit of rates.
-pub(super) const PER_SECOND: &str = "/s";
+const PER_SECOND: &str = "/s";
 
 impl Report {
-    /// Compares every end-to-end rate with the floor.
-    pub(super) fn compare(&mut self) {
-        let name = title(Measurement::Floor);
-        let Some(floor) = self.figures.iter().find(|figure| figure.name == name) else {
+    /// Adds what was read in a round.
+    pub(super) fn note(&mut self, reading: Reading) {
+        let known = self
+            .figures
+            .iter()
+            .position(|figure| figure.name == reading.name);
+        let at = known.unwrap_or(self.figures.len());
+        if known.is_none() {
+            self.figures.push(Figure {
+                name: reading.name,
+                value: 0.0,
+                unit: reading.unit,
+                rounds: Vec::new(),
+                of_floor: None,
+                rounds_of_floor: Vec::new(),
+            });
+        }
+        let Some(figure) = self.figures.get_mut(at) else {
             return;
         };
-        let floor = floor.value;
-        for figure in &mut self.figures {
-            if figure.unit == PER_SECOND && figure.name != name && floor > 0.0 {
-                figure.of_floor = Some((figure.value / floor * 1000.0).round() / 1000.0);
-            }
+        figure.rounds.push(reading.value);
+        figure.value = median(&figure.rounds);
+        if let Some(share) = reading.of_floor {
+            figure
+                .rounds_of_floor
+                .push((share * 1000.0).round() / 1000.0);
+            figure.of_floor = Some(median(&figure.rounds_of_floor));
         }
     }
 
@@ -148,23 +194,24 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_compared_with_the_floor_and_spans_are_not() {
-        let figure = |measurement, unit, value| Figure::new(title(measurement), unit, vec![value]);
+    fn each_round_is_compared_with_its_own_floor() {
         let mut report = Report {
             backend: String::new(),
             setup: String::new(),
-            figures: vec![
-                figure(Measurement::Floor, PER_SECOND, 10_000.0),
-                figure(Measurement::Single, PER_SECOND, 6_500.0),
-                figure(Measurement::Latency, "ms", 2.0),
-            ],
+            figures: Vec::new(),
         };
-        report.compare();
-        let shares: Vec<_> = report
+        // The machine is half as fast in the second round.
+        for (floor, single) in [(10_000.0, 6_000.0), (5_000.0, 3_500.0), (8_000.0, 4_000.0)] {
+            let reading = |measurement, value| Reading::rate(measurement, value);
+            report.note(reading(Measurement::Floor, floor).beside(Some(floor)));
+            report.note(reading(Measurement::Single, single).beside(Some(floor)));
+            report.note(Reading::alone("memory", "bytes", 700.0).beside(Some(floor)));
+        }
+        let seen: Vec<_> = report
             .figures
             .iter()
-            .map(|figure| figure.of_floor)
+            .map(|figure| (figure.value, figure.of_floor))
             .collect();
-        assert_eq!(shares, [None, Some(0.65), None]);
+        assert_eq!(seen, [(8_000.0, None), (4_000.0, Some(0.6)), (700.0, None)]);
     }
 }

@@ -15,6 +15,7 @@ use lapin::{Connection, ConnectionProperties};
 use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
 
+use super::floor::Floor;
 use crate::cli::service::{Meeting, Servers};
 use crate::cli::tools::Bench;
 use crate::run::servers::{self, Met};
@@ -109,6 +110,14 @@ impl Site {
         match &self.kind {
             Kind::Embedded(_) => None,
             Kind::Servers(meeting) => Some(meeting),
+        }
+    }
+
+    /// The bare libraries on the servers, where there are any.
+    pub(super) async fn floor(&self) -> anyhow::Result<Option<Floor>> {
+        match self.servers() {
+            Some((servers, namespace)) => Ok(Some(Floor::open(servers, namespace).await?)),
+            None => Ok(None),
         }
     }
 

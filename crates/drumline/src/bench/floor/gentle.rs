@@ -5,6 +5,8 @@
 //! tick ─ Redis: create ─ publish + confirm ─▶ consume ─ Redis: claim ─ started
 //! ```
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use super::{Floor, id, publish};
 use crate::bench::latency::{EVERY, TAIL};
 
 /// When each was submitted, by number.
-type Submitted = Arc<Mutex<Vec<Instant>>>;
+type Submitted = Arc<Mutex<HashMap<u64, Instant>>>;
 
 impl Floor {
     /// The spans of one round, in milliseconds, sorted.
@@ -50,14 +52,15 @@ impl Floor {
         let mut count = 0;
         while Instant::now() < end {
             ticks.tick().await;
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
             let submit = Submit {
-                number: count,
+                number,
                 channel: channel.clone(),
                 queue: self.queue.clone(),
                 redis: self.redis.clone(),
                 scripts: Arc::clone(&self.scripts),
             };
-            lock(&submitted).push(Instant::now());
+            lock(&submitted).insert(number, Instant::now());
             submitting.spawn(submit.run());
             count += 1;
         }
@@ -113,8 +116,7 @@ impl Starter {
             let delivery = delivery?;
             let number = id(&delivery)?;
             self.scripts.claim(&mut self.redis, &[number]).await?;
-            let place = usize::try_from(number)?;
-            let submitted = lock(&self.submitted).get(place).copied();
+            let submitted = lock(&self.submitted).remove(&number);
             let span = submitted.context("never submitted")?.elapsed();
             let sent = self.spans.send(span.as_secs_f64() * 1000.0);
             ensure!(sent.is_ok(), "nobody measures any more");
@@ -125,6 +127,6 @@ impl Starter {
     }
 }
 
-fn lock(submitted: &Submitted) -> std::sync::MutexGuard<'_, Vec<Instant>> {
+fn lock(submitted: &Submitted) -> std::sync::MutexGuard<'_, HashMap<u64, Instant>> {
     submitted.lock().unwrap_or_else(PoisonError::into_inner)
 }
