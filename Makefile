@@ -114,7 +114,7 @@ links: ## Links between the documents lead somewhere
 	.ci/links
 
 .PHONY: check-crates
-check-crates: ## Each crate compiles alone, without features borrowed from others
+check-crates: ## What is taken alone compiles alone, without features borrowed from others
 	.ci/check-crates
 
 .PHONY: deny
