@@ -305,8 +305,10 @@ fn connect(
             .await?;
         // A server that wants a password closes the connection on anything as
         // long as a script before it has one, and then nobody is told why.
-        redis::cmd("PING")
-            .query_async::<()>(&mut connection)
+        redis::cmd("SCRIPT")
+            .arg("EXISTS")
+            .arg(SCRIPTS.commit.hash())
+            .exec_async(&mut connection)
             .await?;
         let load = SCRIPTS.load();
         first_error(

@@ -142,6 +142,11 @@ impl Script {
         }
     }
 
+    /// What the server knows it by.
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+
     /// A call with these keys; the caller adds the arguments.
     pub(crate) fn call<K: AsRef<[u8]>>(&self, keys: &[K]) -> Cmd {
         let mut command = redis::cmd("EVALSHA");

@@ -37,6 +37,7 @@ macro_rules! store_suite {
             }
             several {
                 commits_of_one_call_see_each_other,
+                a_repetition_in_one_call_is_recognised,
                 several_commits_come_to_what_single_ones_come_to,
             }
             chains {

@@ -7,11 +7,13 @@
 local ITEM = 8
 most = TICKS_OF_COMMIT * (#ARGV - 1) / ITEM
 
-local holders = {}
+local holders, insists = {}, false
 for at = 2, #ARGV, ITEM do
   if asks_for_lock(at) then holders[#holders + 1] = ARGV[at] end
+  if must_pass(at) then insists = true end
 end
 read_locks(holders)
+if insists then insist() end
 
 local answers, count = {}, 0
 for at = 2, #ARGV, ITEM do

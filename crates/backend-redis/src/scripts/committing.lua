@@ -103,6 +103,17 @@ local function asks_for_lock(at)
   return guard == HOLDER or guard == WATCHED or lock == ASK
 end
 
+-- Whether the commit at `at` starts nothing: it must be possible on a server that
+-- is full, or nothing could come to an end there and make room.
+local function must_pass(at)
+  local _, lock = byte(ARGV[at + 1], 1, 2)
+  return lock ~= TAKE
+end
+
+-- A server that is full refuses a script whose first write may need room, and
+-- lets all that follow pass. This one needs none, and changes nothing.
+local function insist() call('HDEL', LOCKS, '') end
+
 -- Nothing and what was read, if the commit at `at` can be made; else its
 -- answer: it was made before, or something stands against it.
 local function check(at)
@@ -141,8 +152,6 @@ local function check(at)
 end
 
 local ended = {}
--- Whether this script has written anything.
-local has_written = false
 
 -- Makes the commit at `at`, with what check() has read.
 local function write(at, h, body, report, held)
@@ -166,18 +175,13 @@ local function write(at, h, body, report, held)
   end
 
   local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
-  if lock == RELEASE then
-    -- A server that is full refuses a script whose first write needs room, and
-    -- then lets all others pass. What frees some comes first, so that running
-    -- operations can be completed on a full server, too.
-    if has_written then later(id, 'HDEL', LOCKS, id) else call('HDEL', LOCKS, id) end
-  end
-  has_written = true
   if lock == TAKE then
     fence = tick()
     local taker = ARGV[at + 5]
     local owner, lease = sub(taker, 1, 16), sub(taker, 17)
     later(id, 'HSET', LOCKS, id, owner .. struct.pack('>I8I8', fence, 0) .. lease .. '0')
+  elseif lock == RELEASE then
+    later(id, 'HDEL', LOCKS, id)
   elseif lock == ASK and held then
     later(id, 'HSET', LOCKS, id, sub(held, 1, 40) .. '1')
   end

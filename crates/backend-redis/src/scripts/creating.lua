@@ -52,6 +52,7 @@ local function create(at, is_new)
     end
   end
 
+  touched[id] = true
   local sequence = tick()
   local place = decimal(sequence)
   local chain = sub(rest, 2, 17)

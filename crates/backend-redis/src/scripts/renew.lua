@@ -16,5 +16,10 @@ for at, held in ipairs(redis.call('HMGET', KEYS[1], unpack(ids))) do
     answers[at] = 'l'
   end
 end
-if #moved > 0 then redis.call('HSET', KEYS[1], unpack(moved)) end
+if #moved > 0 then
+  -- A server that is full refuses a script whose first write may need room; this
+  -- one needs none, and changes nothing. A beat needs no room either.
+  redis.call('HDEL', KEYS[1], '')
+  redis.call('HSET', KEYS[1], unpack(moved))
+end
 return table.concat(answers)

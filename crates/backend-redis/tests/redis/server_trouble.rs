@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Created, Error, NewOperation};
+use drumline_backend::store::{Committed, Created, Error, Guard, NewOperation, Renewal};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
-use drumline_protocol::{Partition, PartitionCount};
+use drumline_protocol::{Event, Fence, Header, OperationId, Partition, PartitionCount};
 use drumline_test_servers::RedisServer;
 use tokio::time::Instant;
 
-use crate::common::{self, claim, create, draft, make};
+use crate::common::{self, claim, commit, create, draft, make};
 
 /// Less than the usual patience, and more than a busy machine needs.
 const PROMPT: Duration = Duration::from_secs(4);
@@ -194,6 +194,72 @@ async fn a_full_server_says_so_at_once_and_has_stored_nothing() {
     limit("0").await;
     assert_eq!(store.counts().await.expect("counts"), Default::default());
     assert!(create(&store, &new).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_server_everything_can_come_to_an_end() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let ids = Ids::random();
+    let partition = Partition::new(0);
+    let mut new = Vec::new();
+    for _ in 0..5 {
+        let id = ids.operation(store.now(), partition);
+        new.push(NewOperation {
+            id,
+            ..draft(&store, &ids, None)
+        });
+        create(&store, &new[new.len() - 1]).await.expect("offered");
+    }
+    let [first, second, third, waiting, ready] = new.as_slice() else {
+        panic!("five");
+    };
+    let mut held = Vec::new();
+    for one in [first, second, third] {
+        let claim = claim(&store, &ids, one.id, &one.header);
+        let header = claim.header.clone();
+        let fence = make(&store, claim).await.fence.expect("a lock");
+        held.push((one.id, header, fence));
+    }
+    let open = |header: &Header, id, event| commit(&store, &ids, id, header, event, Guard::Open);
+    let pause = open(&waiting.header, waiting.id, Event::Pause);
+    let paused = pause.header.clone();
+    make(&store, pause).await;
+
+    let mut raw = common::raw(&server.url()).await;
+    let mut set = redis::cmd("CONFIG");
+    set.arg("SET").arg("maxmemory").arg("1");
+    set.exec_async(&mut raw).await.expect("config");
+
+    let renewed = store.renew(&[(held[0].0, held[0].2)]).await.expect("renew");
+    assert!(
+        matches!(renewed.as_slice(), [Renewal::Held { .. }]),
+        "{renewed:?}"
+    );
+    let succeed = |(id, header, fence): &(OperationId, Header, Fence)| {
+        let guard = Guard::Holder(*fence);
+        commit(&store, &ids, *id, header, Event::Succeed, guard)
+    };
+    let done = succeed(&held[0]);
+    let ended = done.header.clone();
+    make(&store, done).await;
+    // Behind something that is refused alone, and in the same call.
+    let refused = claim(&store, &ids, ready.id, &ready.header);
+    let alone = store.commit(vec![refused.clone()]).await;
+    assert!(matches!(alone, Err(Error::Unavailable { .. })), "{alone:?}");
+    let together = store.commit(vec![refused, succeed(&held[1])]).await;
+    let together = together.expect("a completion passes");
+    assert!(
+        matches!(together.as_slice(), [_, Committed::Done(_)]),
+        "{together:?}"
+    );
+    // What an operator does to make room; and what waits may wake up.
+    make(&store, open(&held[2].1, held[2].0, Event::Cancel)).await;
+    make(&store, open(&paused, waiting.id, Event::Resume)).await;
+    make(&store, open(&ended, first.id, Event::Delete)).await;
+    let fresh = store.get(&[waiting.id]).await.expect("get");
+    let header = fresh[0].as_ref().expect("it is there").header.clone();
+    make(&store, open(&header, waiting.id, Event::Cancel)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,6 +122,59 @@ async fn is_asked_to_stop(scene: &Scene, id: OperationId, fence: Fence) -> bool 
     )
 }
 
+/// The same create twice in one call is one operation, the same commit twice is
+/// made once, and both are answered alike.
+pub async fn a_repetition_in_one_call_is_recognised(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let token = token_in(&scene, Partition::new(0), 0);
+    let (first, second) = (
+        scene.prepare(of_token(&token)),
+        scene.prepare(independent()),
+    );
+    let batch = vec![first.clone(), second.clone(), first.clone(), first.clone()];
+    let fresh = scene.store_all(batch).await;
+    for again in [&fresh[2], &fresh[3]] {
+        assert_eq!(again.sequence, fresh[0].sequence);
+        assert_eq!(again.offer, fresh[0].offer);
+    }
+    assert_eq!(scene.undispatched(Partition::new(0)).await.len(), 2);
+    // Some are new, and one was there before the call.
+    let third = scene.prepare(independent());
+    let mixed = scene.store_all(vec![third.clone(), second.clone()]).await;
+    assert_eq!(mixed[1].sequence, fresh[1].sequence);
+    assert_eq!(scene.entry(third.id).await, mixed[0].offer);
+
+    let mut claim = commit(
+        &scene,
+        first.id,
+        &first.header,
+        claim_event(),
+        scene.taking(),
+    );
+    claim.want_record = true;
+    let other = commit(
+        &scene,
+        second.id,
+        &second.header,
+        claim_event(),
+        scene.taking(),
+    );
+    let answers = scene.store.commit(vec![claim.clone(), other, claim]).await;
+    let answers = answers.expect("commit");
+    let [
+        Committed::Done(once),
+        Committed::Done(_),
+        Committed::Done(twice),
+    ] = answers.as_slice()
+    else {
+        panic!("expected all to be made: {answers:?}");
+    };
+    assert!(once.fence.is_some());
+    assert_eq!(once.fence, twice.fence);
+    assert!(twice.record.is_some());
+    assert_eq!(scene.read(first.id).await.header.starts, 1);
+}
+
 /// Two twins are changed in the same way at random, one in calls of several
 /// commits and the other one by one: nobody can tell them apart.
 pub async fn several_commits_come_to_what_single_ones_come_to(harness: &dyn StoreHarness) {
