@@ -170,6 +170,10 @@ async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
         {
             entries.extend(more);
         }
+        // All that waits goes along: what is noted late is relayed before.
+        while let Ok(more) = confirmed.try_recv() {
+            entries.extend(more);
+        }
         if let Err(error) = store.dispatched(&entries).await {
             // They will be published once more; the claim drops the duplicates.
             tracing::debug!(%error, count = entries.len(), "confirms not noted");

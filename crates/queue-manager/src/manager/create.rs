@@ -122,8 +122,8 @@ impl QueueManager {
         if let Some(created) = self.shared.gathered.create(new.clone()).await {
             return created.map(Some);
         }
-        // A manager that is closed. Whatever became of the first try, a
-        // repetition recognises it.
+        // A manager that is closed, or a store that is slow or away. Whatever
+        // became of the first try, a repetition recognises it.
         let stored = self.store().create(vec![new.clone()]).await?;
         Ok(stored.into_iter().next())
     }

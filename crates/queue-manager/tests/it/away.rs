@@ -1,10 +1,14 @@
 //! The store or the broker away: 503, nothing half-done, nothing lost.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::support::client::{Answer, Client};
-use crate::support::faulty::{Faults, faulty};
+use crate::support::faulty::{Faults, STORE_PATIENCE, faulty};
 use crate::support::worker::Worker;
 use crate::support::{backend, manager};
 
@@ -111,4 +115,65 @@ async fn a_closed_manager_stores_and_leaves_the_rest_to_others() {
     assert_eq!(counts.undispatched, 1);
     let ready = client.get("/readyz").await;
     assert_eq!(ready.json["draining"], json!(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_keeps_nobody_waiting_for_the_others() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    Faults::set(&faults.creates_time_out, true);
+    let asked = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..500 {
+        let client = Client::of(&manager);
+        callers.spawn(async move {
+            let body = json!({"messageName": "a"});
+            assert_busy(&client.post("/v1/operations", &body).await, "create");
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller.expect("a busy store, at once");
+    }
+    // Two seconds with the others at most, and then what each waits alone.
+    let longest = STORE_PATIENCE + Duration::from_secs(3);
+    assert!(asked.elapsed() <= longest, "{:?}", asked.elapsed());
+    Faults::set(&faults.creates_time_out, false);
+    let asked = Instant::now();
+    Client::of(&manager)
+        .create(&json!({"messageName": "a"}))
+        .await;
+    assert!(asked.elapsed() <= longest, "{:?}", asked.elapsed());
+    manager.close().await;
+    let counts = backend.store.counts().await.expect("the store is there");
+    assert_eq!(
+        counts.ready, 1,
+        "nobody's create was made after they had gone"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_for_many_is_tried_for_each() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    Faults::set(&faults.next_create_fails, true);
+    let mut callers = JoinSet::new();
+    for _ in 0..50 {
+        let client = Client::of(&manager);
+        callers.spawn(async move {
+            let body = json!({"messageName": "a"});
+            client.post("/v1/operations", &body).await.status
+        });
+    }
+    let mut refused = 0;
+    while let Some(status) = callers.join_next().await {
+        match status.expect("an answer") {
+            StatusCode::CREATED => {}
+            StatusCode::SERVICE_UNAVAILABLE => refused += 1,
+            status => panic!("{status}"),
+        }
+    }
+    // Whoever came first was alone.
+    assert!(refused <= 1, "{refused}");
+    let counts = backend.store.counts().await.expect("the store is there");
+    assert_eq!(counts.ready, 50 - refused);
 }

@@ -6,10 +6,12 @@
 //! made one after the other, and so are never in one batch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use drumline_backend::gather::{Bounds, gather};
 use drumline_backend::store::{self, Created, NewOperation, Store};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +23,11 @@ const BOUNDS: Bounds = Bounds {
     batch: 64,
     in_flight: 2,
 };
+
+/// How long a create stays with the others. A store that is away would let them
+/// wait for all those before them, each batch for as long as the store's patience
+/// lasts; alone, each waits for its own.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes of data in one call to the store: what it is occupied with for some
 /// milliseconds. A single one may have more.
@@ -60,15 +67,19 @@ impl Gathered {
         Self { requests }
     }
 
-    /// [`Store::create`] of one; `None` when the task has ended: it is open then
-    /// whether it was created. Dropping the future leaves that open, too.
+    /// [`Store::create`] of one. `None` when it takes too long, or the task has
+    /// ended: it is open then whether it was created, and the caller is to try
+    /// by itself. Dropping the future leaves that open, too.
     pub(in crate::manager) async fn create(
         &self,
         new: NewOperation,
     ) -> Option<store::Result<Created>> {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(Request { new, answer }).await.ok()?;
-        answered.await.ok()
+        let asked = async {
+            self.requests.send(Request { new, answer }).await.ok()?;
+            answered.await.ok()
+        };
+        timeout(PATIENCE, asked).await.ok()?
     }
 }
 
@@ -91,7 +102,11 @@ fn fitting(batch: &[Request]) -> usize {
     fit.count().max(1)
 }
 
-async fn call(store: &dyn Store, batch: Vec<Request>) {
+async fn call(store: &dyn Store, mut batch: Vec<Request>) {
+    batch.retain(is_open);
+    if batch.is_empty() {
+        return;
+    }
     let operations = batch.iter().map(|request| request.new.clone());
     match store.create(operations.collect()).await {
         Ok(created) => {
@@ -100,16 +115,22 @@ async fn call(store: &dyn Store, batch: Vec<Request>) {
                 drop(request.answer.send(Ok(created)));
             }
         }
-        // One that meets a record that cannot be read must not fail the others.
-        Err(store::Error::Corrupt(_)) if batch.len() > 1 => {
-            for request in batch {
-                Box::pin(call(store, vec![request])).await;
-            }
-        }
-        Err(error) => {
+        Err(error) if batch.len() == 1 => {
             for request in batch {
                 drop(request.answer.send(Err(error.clone())));
             }
         }
+        // It may be the fault of one, and others may be stored: those find
+        // themselves when they are tried alone.
+        Err(_) => {
+            for request in batch {
+                Box::pin(call(store, vec![request])).await;
+            }
+        }
     }
+}
+
+/// Whether somebody waits for the answer.
+fn is_open(request: &Request) -> bool {
+    !request.answer.is_closed()
 }

@@ -20,6 +20,9 @@ use drumline_protocol::{
 };
 use tokio::sync::broadcast;
 
+/// What a store takes before it says that it is away.
+pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What fails now.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -27,6 +30,8 @@ pub(crate) struct Faults {
     pub(crate) store_is_away: AtomicBool,
     /// The next create is not made.
     pub(crate) next_create_fails: AtomicBool,
+    /// A create is not answered for as long as a store may take.
+    pub(crate) creates_time_out: AtomicBool,
     /// The broker says that it takes nothing.
     pub(crate) broker_is_blocked: AtomicBool,
     /// The broker says that it takes everything, and takes nothing.
@@ -191,6 +196,10 @@ impl Store for Faulty {
     }
 
     async fn create(&self, operations: Vec<NewOperation>) -> store::Result<Vec<Created>> {
+        if self.faults.creates_time_out.load(Ordering::Relaxed) {
+            tokio::time::sleep(STORE_PATIENCE).await;
+            return Err(away());
+        }
         if self.faults.next_create_fails.swap(false, Ordering::Relaxed) {
             return Err(away());
         }
