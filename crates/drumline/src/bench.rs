@@ -122,8 +122,8 @@ fn setup(bench: &Bench) -> String {
     )
 }
 
-/// One round of one measurement. What it needs is made for it and taken down
-/// again: what stands idle beside the floor would slow it down.
+/// One round of one measurement. Managers and workers are made for it and taken
+/// down again: beside the floor they would cost it something, even idle.
 async fn one(bench: &Bench, site: &Site, measurement: Measurement) -> anyhow::Result<Vec<Reading>> {
     let length = Duration::from_secs(u64::from(bench.seconds));
     let readings = match measurement {

@@ -288,19 +288,10 @@ async fn work(
     scripts: Arc<Scripts>,
     round: Arc<Round>,
 ) -> anyhow::Result<()> {
-    while let Some(first) = consumer.next().await {
-        let mut batch: Vec<Delivery> = vec![first?];
-        while batch.len() < BATCH
-            && let Some(Some(next)) = consumer.next().now_or_never()
-        {
-            batch.push(next?);
-        }
+    while let Some(batch) = next_batch(&mut consumer).await? {
         let ids = batch.iter().map(id).collect::<anyhow::Result<Vec<_>>>()?;
         scripts.claim(&mut redis, &ids).await?;
-        // They came one after the other on this channel: one frame for all.
-        if let Some(last) = batch.last() {
-            last.ack(BasicAckOptions { multiple: true }).await?;
-        }
+        acknowledge(&batch).await?;
         scripts.complete(&mut redis, &ids).await?;
         round.room.add_permits(batch.len());
         let completed = batch.len() as u64;
@@ -308,6 +299,29 @@ async fn work(
         round.progress.notify_one();
     }
     anyhow::bail!("RabbitMQ ended the consumer")
+}
+
+/// What has come, as soon as anything has; `None` when nothing will any more.
+async fn next_batch(consumer: &mut Consumer) -> lapin::Result<Option<Vec<Delivery>>> {
+    let Some(first) = consumer.next().await else {
+        return Ok(None);
+    };
+    let mut batch = vec![first?];
+    while batch.len() < BATCH
+        && let Some(Some(next)) = consumer.next().now_or_never()
+    {
+        batch.push(next?);
+    }
+    Ok(Some(batch))
+}
+
+/// Acknowledges all: they came one after the other on one channel, so that one
+/// frame is enough.
+async fn acknowledge(batch: &[Delivery]) -> lapin::Result<()> {
+    if let Some(last) = batch.last() {
+        last.ack(BasicAckOptions { multiple: true }).await?;
+    }
+    Ok(())
 }
 
 fn id(delivery: &Delivery) -> anyhow::Result<u64> {

@@ -11,8 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use futures_util::StreamExt as _;
-use lapin::options::BasicAckOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
 use redis::aio::MultiplexedConnection;
@@ -21,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::scripts::Scripts;
-use super::{Floor, id, publish};
+use super::{Floor, acknowledge, id, next_batch, publish};
 use crate::bench::latency::{EVERY, TAIL};
 
 /// When each was submitted, by number.
@@ -112,16 +110,28 @@ struct Starter {
 
 impl Starter {
     async fn run(mut self) -> anyhow::Result<()> {
-        while let Some(delivery) = self.consumer.next().await {
-            let delivery = delivery?;
-            let number = id(&delivery)?;
-            self.scripts.claim(&mut self.redis, &[number]).await?;
-            let submitted = lock(&self.submitted).remove(&number);
-            let span = submitted.context("never submitted")?.elapsed();
-            let sent = self.spans.send(span.as_secs_f64() * 1000.0);
-            ensure!(sent.is_ok(), "nobody measures any more");
-            delivery.ack(BasicAckOptions::default()).await?;
-            self.scripts.complete(&mut self.redis, &[number]).await?;
+        // What comes after the start keeps nobody from starting.
+        let mut completing = JoinSet::new();
+        while let Some(batch) = next_batch(&mut self.consumer).await? {
+            let ids = batch.iter().map(id).collect::<anyhow::Result<Vec<_>>>()?;
+            self.scripts.claim(&mut self.redis, &ids).await?;
+            for number in &ids {
+                // One of an earlier round comes again if its acknowledgement
+                // was lost with the round's channel.
+                let Some(submitted) = lock(&self.submitted).remove(number) else {
+                    continue;
+                };
+                let span = submitted.elapsed().as_secs_f64() * 1000.0;
+                ensure!(self.spans.send(span).is_ok(), "nobody measures any more");
+            }
+            let (scripts, mut redis) = (Arc::clone(&self.scripts), self.redis.clone());
+            completing.spawn(async move {
+                acknowledge(&batch).await?;
+                scripts.complete(&mut redis, &ids).await
+            });
+            while let Some(completed) = completing.try_join_next() {
+                completed??;
+            }
         }
         bail!("RabbitMQ ended the consumer")
     }
