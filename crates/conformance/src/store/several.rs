@@ -12,6 +12,7 @@ use drumline_protocol::{Event, Fence, Header, OperationId, Partition, Status};
 use super::commit::commit;
 use crate::StoreHarness;
 use crate::scene::{Draft, Fresh, Scene, claim_event, fault, holding, independent, of_token};
+use crate::wait::eventually;
 
 /// Each twin has so many operations of each kind.
 const OF_EACH: usize = 3;
@@ -21,8 +22,6 @@ const CALLS: usize = 60;
 const IN_A_CALL: usize = 12;
 /// What is postponed, is for so long: then it is seen among what is due.
 const MOMENT: Duration = Duration::from_millis(2);
-/// The store's time is a guess of the server's, which is never so far off.
-const SURELY_DUE: Duration = Duration::from_millis(5);
 
 /// A second change of an operation, and one of the head that the first has
 /// promoted, see what is not a moment old.
@@ -353,12 +352,16 @@ impl Twin {
             }
         }
         note("stopping", self.ours(stopping.into_iter()));
-        let latest = self.headers.iter().flatten();
-        let latest = latest.filter_map(|header| header.postpone_until).max();
-        while latest.is_some_and(|latest| latest.saturating_add(SURELY_DUE) >= store.now()) {
-            tokio::task::yield_now().await;
-        }
-        let due = store.due(partition, 1_000).await.expect("due");
+        // By the server's clock, which nobody else knows to the millisecond.
+        let is_due =
+            |header: &&Header| header.status == Status::Waiting && header.postpone_until.is_some();
+        let expected = self.headers.iter().flatten().filter(is_due).count();
+        let due = eventually("what was postponed is due", async || {
+            let due = store.due(partition, 1_000).await.expect("due");
+            let ours = due.iter().filter(|id| self.place(**id).is_some()).count();
+            (ours >= expected).then_some(due)
+        })
+        .await;
         note("due", self.ours(due.into_iter()));
         let notices = store.notices(partition, 1_000).await.expect("notices");
         note("notices", self.ours(notices.iter().map(|notice| notice.id)));
