@@ -48,7 +48,8 @@ pub(crate) enum Manner {
 
 impl Manner {
     /// How many make it worth a frame: half of what may be in hand, so that the
-    /// broker never has to wait for it.
+    /// broker goes on delivering meanwhile. Where most of the rest is undecided
+    /// it may wait, for as long as [`GATHERED_FOR`].
     fn enough(self, prefetch: NonZeroU16) -> usize {
         match self {
             Self::AtOnce => 1,

@@ -170,7 +170,8 @@ async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
         {
             entries.extend(more);
         }
-        // All that waits goes along: what is noted late is relayed before.
+        // All that waits goes along: what is noted too late, the relay has
+        // published once more by then.
         while let Ok(more) = confirmed.try_recv() {
             entries.extend(more);
         }

@@ -42,6 +42,7 @@ for item = 1, commits do
   checked[item] = { answer = answer, body = body, report = report, held = held }
 end
 
+-- Creates are to be refused on a full server, and then all of it is.
 if creates == 0 then insist() end
 local created, committed = {}, {}
 for item = 1, creates do
