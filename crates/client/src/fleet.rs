@@ -76,7 +76,7 @@ pub struct Counts {
     pub locked: u64,
     /// Are over.
     pub completed: u64,
-    /// Ready ones that are not with the broker yet.
+    /// Ready ones that are not known to be with the broker yet.
     pub undispatched: u64,
 }
 

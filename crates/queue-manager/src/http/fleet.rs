@@ -81,7 +81,7 @@ pub(crate) struct CountsView {
     suspended: u64,
     locked: u64,
     completed: u64,
-    /// Ready ones that are not with the broker yet.
+    /// Ready ones that are not known to be with the broker yet.
     undispatched: u64,
 }
 
