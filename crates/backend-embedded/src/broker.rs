@@ -61,7 +61,7 @@ impl EmbeddedBroker {
         }
         let single_active = match route.source {
             Source::Lane(_) => true,
-            Source::Work => false,
+            Source::Work | Source::Spare => false,
         };
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::new(single_active)),
@@ -81,9 +81,9 @@ impl EmbeddedBroker {
 
 #[async_trait]
 impl Broker for EmbeddedBroker {
-    async fn publish(&self, messages: Vec<(Route, Message)>) -> Vec<Result<()>> {
+    async fn publish(&self, messages: &[(Route, Message)]) -> Vec<Result<()>> {
         let mut answers = Vec::new();
-        for (route, message) in &messages {
+        for (route, message) in messages {
             answers.push(self.take_charge(route, message));
         }
         answers

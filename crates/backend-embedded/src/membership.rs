@@ -90,6 +90,7 @@ mod tests {
             running: 0,
             draining: false,
             started_on_ms: 0,
+            bypassed: Vec::new(),
         };
         membership.beat(&member).await.unwrap();
         clock.advance(SILENCE - std::time::Duration::from_millis(1));

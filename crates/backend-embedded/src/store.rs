@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::Ids;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Ended, Filter, Lock, NewOperation, Notice, Page, Promoted,
-    Renewal, Reservation, Result, Stamp, Store, Transacted, check_distinct,
+    Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
+    Promoted, Renewal, Reservation, Result, Stamp, Store, Transacted, check_distinct,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -169,10 +169,15 @@ impl Store for EmbeddedStore {
         &self,
         partition: Partition,
         age: Duration,
+        after: Option<Stamp>,
         limit: usize,
     ) -> Result<Vec<Promoted>> {
         let now = self.clock.now();
-        Ok(self.state().undispatched(partition, age, limit, now))
+        Ok(self.state().undispatched(partition, age, after, limit, now))
+    }
+
+    async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
+        Ok(self.state().offer_of(id))
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {

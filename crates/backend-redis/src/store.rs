@@ -21,8 +21,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Ended, Filter, Lock, NewOperation, Notice, Page, Promoted,
-    Renewal, Reservation, Result, Stamp, Transacted,
+    Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
+    Promoted, Renewal, Reservation, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -172,9 +172,14 @@ impl Store for RedisStore {
         &self,
         partition: Partition,
         age: Duration,
+        after: Option<Stamp>,
         limit: usize,
     ) -> Result<Vec<Promoted>> {
-        self.older_entries(partition, age, limit).await
+        self.older_entries(partition, age, after, limit).await
+    }
+
+    async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
+        self.offer_of(id).await
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {

@@ -201,7 +201,7 @@ async fn publish(backend: &Backend, batch: Vec<Request>) -> Entries {
             waiting.push(std::mem::replace(&mut requests, rest));
         }
     }
-    let answers = backend.broker.publish(messages).await;
+    let answers = backend.broker.publish(&messages).await;
     let mut confirmed = Entries::new();
     for (requests, answer) in waiting.into_iter().zip(answers) {
         let answer = answer.map_err(|error| Error::Broker(Arc::new(error)));

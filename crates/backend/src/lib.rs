@@ -7,9 +7,11 @@
 //! never name a service. What can be built on the ports alone stands here too,
 //! and is the same over every backend: [`decide`] (apply a transition and
 //! commit it, again if somebody was faster), [`dispatch`] (dispatch set →
-//! broker) and [`rendezvous`] (who looks after what).
+//! broker), [`bypass`] (a way round queues that do not work) and
+//! [`rendezvous`] (who looks after what).
 
 pub mod broker;
+pub mod bypass;
 pub mod decide;
 pub mod dispatch;
 pub mod gather;

@@ -12,6 +12,7 @@ use drumline_protocol::{QueueName, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::broker::Bypassed;
 use crate::store;
 
 /// How often members beat.
@@ -68,7 +69,15 @@ pub struct Member {
     pub draining: bool,
     /// When it started.
     pub started_on_ms: i64,
+    /// The queues of the broker that it cannot use, at most
+    /// [`BYPASSED_MAX`]. Members of earlier releases do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypassed: Vec<Bypassed>,
 }
+
+/// The most by-passed queues that a member reports. Every member reads every
+/// beat, so a beat must stay small; each process finds out the rest by itself.
+pub const BYPASSED_MAX: usize = 32;
 
 impl Member {
     /// Whether it would take operations with this message name from this queue.

@@ -265,6 +265,15 @@ pub struct Promoted {
     pub stamp: Stamp,
 }
 
+/// The last offer of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastOffer {
+    /// The stamp of its latest entry in the dispatch set.
+    pub stamp: Stamp,
+    /// That entry is still there: the broker is not known to have the offer.
+    pub is_undispatched: bool,
+}
+
 /// A lock as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lock {
@@ -483,9 +492,9 @@ pub trait Store: Send + Sync + 'static {
     /// When the store is away: they will be published once more.
     async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()>;
 
-    /// Entries of the dispatch set of a partition that are older than `age`,
-    /// oldest first, with their operations; fewer than `limit` where they are
-    /// large.
+    /// Entries of the dispatch set of a partition that are older than `age`
+    /// and have a stamp above `after`, oldest first, with their operations;
+    /// fewer than `limit` where they are large.
     ///
     /// # Errors
     /// When the store is away.
@@ -493,8 +502,15 @@ pub trait Store: Send + Sync + 'static {
         &self,
         partition: Partition,
         age: Duration,
+        after: Option<Stamp>,
         limit: usize,
     ) -> Result<Vec<Promoted>>;
+
+    /// Reads the last offer of an operation; `None` where it is not there.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>>;
 
     /// Operations whose due time has come, by the store's clock, earliest first.
     ///

@@ -282,7 +282,7 @@ impl Scene {
     pub(crate) async fn undispatched(&self, partition: Partition) -> Vec<(OperationId, Stamp)> {
         let entries = self
             .store
-            .undispatched(partition, Duration::ZERO, 1_000)
+            .undispatched(partition, Duration::ZERO, None, 1_000)
             .await
             .expect("undispatched");
         entries

@@ -90,6 +90,8 @@ macro_rules! store_suite {
                 a_late_confirm_leaves_the_entry_of_a_promotion,
                 whoever_leaves_ready_leaves_the_dispatch_set,
                 entries_are_given_out_oldest_first,
+                entries_are_given_out_from_a_stamp_on,
+                the_last_offer_is_told,
                 young_entries_are_not_given_out,
                 what_ought_to_be_in_the_broker_is_told,
                 what_ought_to_be_in_the_broker_is_told_in_pieces,
@@ -209,6 +211,7 @@ macro_rules! broker_suite {
             routes {
                 every_route_is_a_queue_of_its_own,
                 workers_share_the_work_queue,
+                workers_share_the_spare_queue,
                 a_queue_that_nobody_used_has_no_backlog,
                 a_backlog_counts_what_waits_and_who_consumes,
                 a_broker_that_is_up_says_so,

@@ -104,6 +104,8 @@ error_codes! {
     NO_ROUTE = 0x8D00_0009, "NoSuchResource";
     /// Drumline: a bug of ours; the log has more under the trace id.
     INTERNAL = 0x8D00_000A, "InternalError";
+    /// Drumline: the broker refuses to declare the queue.
+    QUEUE_UNUSABLE = 0x8D00_000B, "QueueUnusable";
 }
 
 impl fmt::Display for ErrorCode {

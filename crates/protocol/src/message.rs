@@ -3,6 +3,8 @@
 //! A message decides nothing. It may be lost, late, doubled or forged; the
 //! claim in the store sorts that out.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{OperationId, Partition};
@@ -79,11 +81,82 @@ pub struct Route {
     pub source: Source,
 }
 
-/// The two kinds of broker queue that a pool of workers has.
+impl Route {
+    /// The queues that an offer for this one may travel through, the usual one
+    /// first. The claim keeps the order whichever it takes, so that no single
+    /// queue is needed for progress.
+    #[must_use]
+    pub fn ways(&self) -> Vec<Self> {
+        let sources: &[Source] = match self.source {
+            Source::Lane(_) => &[self.source, Source::Work, Source::Spare],
+            Source::Work => &[Source::Work, Source::Spare],
+            Source::Spare => &[Source::Spare, Source::Work],
+        };
+        let through = |source: &Source| Self {
+            queue: self.queue.clone(),
+            source: *source,
+        };
+        sources.iter().map(through).collect()
+    }
+}
+
+/// For people: `work queue of default`, `lane 17 of default`.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source {
+            Source::Work => write!(f, "work queue of {}", self.queue),
+            Source::Spare => write!(f, "spare queue of {}", self.queue),
+            Source::Lane(partition) => write!(f, "lane {} of {}", partition.get(), self.queue),
+        }
+    }
+}
+
+/// The kinds of broker queue that a pool of workers has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Source {
     /// Operations without a token; every worker of the pool consumes it.
     Work,
     /// Heads of the chains of one partition; one worker at a time consumes it.
     Lane(Partition),
+    /// The second work queue, for what the first one does not take. Every
+    /// worker of the pool consumes it.
+    Spare,
+}
+
+impl Source {
+    /// The kind, for labels and views.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Lane(_) => "lane",
+            Self::Spare => "spare",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(source: Source) -> Route {
+        let queue = QueueName::default();
+        Route { queue, source }
+    }
+
+    #[test]
+    fn a_lane_is_bypassed_through_the_work_queue_and_that_through_the_spare_queue() {
+        let lane = route(Source::Lane(Partition::new(3)));
+        let (work, spare) = (route(Source::Work), route(Source::Spare));
+        assert_eq!(lane.ways(), [lane.clone(), work.clone(), spare.clone()]);
+        assert_eq!(work.ways(), [work.clone(), spare.clone()]);
+        assert_eq!(spare.ways(), [spare, work]);
+    }
+
+    #[test]
+    fn a_route_is_written_for_people() {
+        let lane = route(Source::Lane(Partition::new(3)));
+        assert_eq!(lane.to_string(), "lane 3 of default");
+        assert_eq!(route(Source::Spare).to_string(), "spare queue of default");
+    }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use drumline_backend::store::{Promoted, Stamp};
+use drumline_backend::store::{LastOffer, Promoted, Stamp};
 use drumline_protocol::{OperationId, Partition, State as StateCode, Timestamp};
 
 use super::{Contents, State};
@@ -73,12 +73,22 @@ impl State {
         }
     }
 
-    /// Entries older than `age`, oldest first.
+    /// The last offer of an operation.
+    #[must_use]
+    pub fn offer_of(&self, id: OperationId) -> Option<LastOffer> {
+        Some(LastOffer {
+            stamp: self.last_offer(id)?,
+            is_undispatched: self.dispatch_entry(id).is_some(),
+        })
+    }
+
+    /// Entries older than `age` with stamps above `after`, oldest first.
     #[must_use]
     pub fn undispatched(
         &self,
         partition: Partition,
         age: Duration,
+        after: Option<Stamp>,
         limit: usize,
         now: Timestamp,
     ) -> Vec<Promoted> {
@@ -88,6 +98,7 @@ impl State {
         let by_age = contents.dispatch.by_age.iter();
         by_age
             .take_while(|(entry, _)| entry.since.saturating_add(age) <= now)
+            .filter(|(entry, _)| after.is_none_or(|after| entry.stamp > after))
             .filter_map(|(entry, id)| contents.promoted(*id, entry.stamp))
             .take(limit)
             .collect()

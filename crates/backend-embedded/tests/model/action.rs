@@ -4,7 +4,7 @@ use drumline_protocol::{Header, OperationId, State as StateCode, Status, TokenPo
 
 use crate::mutation::Mutation;
 use crate::props::{CHAIN, NOW, partition};
-use crate::world::{Worker, World};
+use crate::world::{Publication, QUEUES, SPARE, WORK, Worker, World};
 
 /// One thing that happens. Numbers are places in the lists of a [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,16 @@ pub(crate) enum Action {
     Reconcile(OperationId),
     /// It repairs what was not broken.
     OfferNeedlessly(OperationId),
+    /// A queue has not confirmed: the offer goes through the next one.
+    Bypass(usize),
+    /// Offers in a queue that does not work are made again.
+    Redirect(OperationId),
+    /// A queue stops to work.
+    Break(usize),
+    /// It works again, with all that is in it, and its confirms come late.
+    Heal(usize),
+    /// It is made anew, without what was in it.
+    Replace(usize),
 }
 
 /// How a handler ends.
@@ -81,11 +91,21 @@ impl World {
             actions.push(Action::Create);
         }
         for (at, publication) in self.publications.iter().enumerate() {
-            actions.push(if publication.published {
-                Action::Confirm(at)
-            } else {
-                Action::Publish(at)
-            });
+            let Publication {
+                message,
+                published,
+                bypassed,
+            } = publication;
+            if !published {
+                actions.push(Action::Publish(at));
+            } else if self.works(message.queue) {
+                actions.push(Action::Confirm(at));
+            } else if !bypassed
+                && message.queue + 1 < QUEUES
+                && self.mutation != Mutation::NobodyBypasses
+            {
+                actions.push(Action::Bypass(at));
+            }
         }
         for (at, worker) in self.workers.iter().enumerate() {
             self.worker_goes_on(at, worker, &mut actions);
@@ -137,6 +157,22 @@ impl World {
             let alive = locks.filter(|lock| self.is_alive(lock.id, lock.fence));
             actions.extend(alive.map(|lock| Action::Suspect(lock.id)));
         }
+        if budget.breaks > 0 {
+            // Of the two work queues one always works: what has no token can
+            // go through no other.
+            let other_works = |queue: usize| match queue {
+                WORK => self.works(SPARE),
+                SPARE => self.works(WORK),
+                _ => true,
+            };
+            let working = (0..QUEUES).filter(|queue| self.works(*queue));
+            let may_break = working.filter(|queue| other_works(*queue));
+            actions.extend(may_break.map(Action::Break));
+        }
+        if budget.repairs > 0 {
+            let broken = (0..QUEUES).filter(|queue| !self.works(*queue));
+            actions.extend(broken.flat_map(|queue| [Action::Heal(queue), Action::Replace(queue)]));
+        }
         if budget.clients > 0 {
             for &id in &self.created {
                 let requests = requests(self.header(id), self.policy);
@@ -153,7 +189,9 @@ impl World {
                     worker: at,
                     message,
                 };
-                actions.extend((0..self.broker.len()).map(deliver));
+                let there = self.broker.iter().enumerate();
+                let there = there.filter(|(_, message)| self.works(message.queue));
+                actions.extend(there.map(|(message, _)| deliver(message)));
             }
             Worker::Offered { .. } | Worker::ClaimUnclear { .. } => {
                 actions.push(Action::Claim(at));
@@ -196,10 +234,11 @@ impl World {
     fn maintenance(&self, id: OperationId, actions: &mut Vec<Action>) {
         if let Some(stamp) = self.store.dispatch_entry(id) {
             // While somebody has it in hand it is too young for the relay.
-            let in_hand = self
-                .publications
-                .iter()
-                .any(|one| one.message.id == id && one.message.stamp == stamp);
+            // A publication that went round its queue is not in hand any more:
+            // only its late confirm is.
+            let in_hand = self.publications.iter().any(|one| {
+                !self.has_failed(one) && one.message.id == id && one.message.stamp == stamp
+            });
             if !in_hand && self.mutation != Mutation::RelaySleeps {
                 actions.push(Action::Relay(id));
             }
@@ -217,12 +256,30 @@ impl World {
         let ready = header.status.state() == StateCode::Ready;
         let last = self.store.last_offer(id);
         let is_lost = |stamp| self.lost.contains(&(id, stamp)) && !self.on_its_way(id, stamp);
-        if ready && last.is_some_and(is_lost) {
+        let is_stuck =
+            |stamp| self.is_stuck(id, stamp) && self.mutation != Mutation::NobodyRedirects;
+        if ready && last.is_some_and(|last| is_lost(last) || is_stuck(last)) {
             let (offered, _) = self.store.offered(partition(), None, usize::MAX);
             if offered.iter().any(|(offered, _)| *offered == id) {
-                actions.push(Action::Reconcile(id));
+                actions.push(if last.is_some_and(is_lost) {
+                    Action::Reconcile(id)
+                } else {
+                    Action::Redirect(id)
+                });
             }
         }
+    }
+
+    /// Returns true if a publication has come to nothing for now: its queue does
+    /// not confirm, and it went through the next one or there is none.
+    fn has_failed(&self, publication: &Publication) -> bool {
+        let Publication {
+            message,
+            published,
+            bypassed,
+        } = publication;
+        let is_last = message.queue + 1 == QUEUES;
+        *published && !self.works(message.queue) && (*bypassed || is_last)
     }
 }
 

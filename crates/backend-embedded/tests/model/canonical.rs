@@ -36,9 +36,13 @@ impl World {
             renewals,
             unsteady,
             clients,
+            breaks,
+            repairs,
         } = self.budget;
         bytes.extend([crashes, unclear, losses, doubles, forgeries]);
         bytes.extend([needless_offers, suspicions, renewals, unsteady, clients]);
+        bytes.extend([breaks, repairs]);
+        bytes.extend(self.broken.map(u8::from));
         let publications = self.publications.iter().map(|one| self.publication(one));
         write_sorted(publications.collect(), &mut bytes);
         let broker = self.broker.iter().map(|one| self.message(one));
@@ -77,11 +81,13 @@ impl World {
             Some(message.stamp) == self.store.dispatch_entry(message.id),
             false,
         ];
-        u32::from(self.number(message.id)) << 8 | u32::from(bits(flags))
+        let queue = u32::try_from(message.queue).expect("there are few");
+        u32::from(self.number(message.id)) << 8 | queue << 4 | u32::from(bits(flags))
     }
 
     fn publication(&self, publication: &Publication) -> u32 {
-        self.message(&publication.message) << 1 | u32::from(publication.published)
+        let message = self.message(&publication.message) << 2;
+        message | u32::from(publication.published) << 1 | u32::from(publication.bypassed)
     }
 
     fn worker(&self, worker: &Worker) -> u32 {

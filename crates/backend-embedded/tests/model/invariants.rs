@@ -82,7 +82,8 @@ impl World {
 
     /// A Ready operation is parked behind somebody, or it is in the dispatch
     /// set, or the message of its last offer is on its way, or that message
-    /// was lost by the broker, which is what reconciliation is for.
+    /// was lost by the broker, which is what reconciliation is for, or it is in
+    /// a queue that does not work, and will be offered round that.
     fn somebody_offers(&self, id: OperationId) -> Result<(), Broken> {
         let entry = self.store.dispatch_entry(id);
         if self.state(id) != StateCode::Ready || self.is_parked(id) {
@@ -94,7 +95,9 @@ impl World {
         let last = self.store.last_offer(id);
         let covered = entry.is_some()
             || last.is_some_and(|stamp| {
-                self.on_its_way(id, stamp) || self.lost.contains(&(id, stamp))
+                self.on_its_way(id, stamp)
+                    || self.lost.contains(&(id, stamp))
+                    || self.is_stuck(id, stamp)
             });
         if covered {
             Ok(())

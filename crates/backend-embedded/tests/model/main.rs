@@ -47,6 +47,8 @@ const CALM: Budget = Budget {
     renewals: 0,
     unsteady: 0,
     clients: 0,
+    breaks: 0,
+    repairs: 0,
 };
 
 /// Three operations of one token and one without.
@@ -68,6 +70,27 @@ fn order_holds_whatever_the_broker_does() {
         ..CALM
     };
     println!("broker: {:?}", holds(SHORT, budget));
+}
+
+/// Queues stop to work at any moment, for ever or until they are repaired, the
+/// lane and one work queue at the same time: offers go round them, and their
+/// confirms come late.
+#[test]
+fn no_single_queue_is_needed() {
+    let budget = Budget {
+        breaks: 2,
+        repairs: 2,
+        ..CALM
+    };
+    println!("queues: {:?}", holds(SHORT, budget));
+    let budget = Budget {
+        breaks: 2,
+        repairs: 1,
+        crashes: 1,
+        clients: 1,
+        ..CALM
+    };
+    println!("queues, and mishaps: {:?}", holds(PAIR, budget));
 }
 
 /// Clients stop, move and end operations at any moment.
@@ -176,6 +199,16 @@ fn a_broken_rule_is_noticed() {
             Budget { crashes: 1, ..CALM },
             "at rest",
         ),
+        (
+            Mutation::NobodyBypasses,
+            Budget { breaks: 1, ..CALM },
+            "at rest",
+        ),
+        (
+            Mutation::NobodyRedirects,
+            Budget { breaks: 1, ..CALM },
+            "at rest",
+        ),
     ] {
         let world = World::new(PAIR, budget);
         let world = match mutation {
@@ -187,7 +220,9 @@ fn a_broken_rule_is_noticed() {
             | Mutation::WriteIgnoresFence
             | Mutation::TakeOverIgnoresBeat
             | Mutation::RelaySleeps
-            | Mutation::NobodyWatches => world,
+            | Mutation::NobodyWatches
+            | Mutation::NobodyBypasses
+            | Mutation::NobodyRedirects => world,
         };
         let world = world.broken_by(mutation);
         let violation = explore(world).expect_err("a broken rule must be noticed");

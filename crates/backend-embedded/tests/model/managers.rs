@@ -9,7 +9,7 @@ use drumline_protocol::{Event, OperationId};
 use crate::mutation::Mutation;
 use crate::props::NOW;
 use crate::step::Broken;
-use crate::world::{Message, Publication, World};
+use crate::world::{LANE, Message, Publication, WORK, World};
 
 impl World {
     pub(crate) fn take_over_suspect(&mut self) -> Result<(), Broken> {
@@ -77,10 +77,49 @@ impl World {
             id,
             header: Arc::new(self.header(id).clone()),
             stamp,
+            queue: self.usual_queue(id),
         };
         self.publications.push(Publication {
             message,
             published: false,
+            bypassed: false,
         });
+    }
+
+    /// The queue that offers of an operation go through where all work.
+    pub(crate) fn usual_queue(&self, id: OperationId) -> usize {
+        match self.header(id).rules.chain {
+            Some(_) => LANE,
+            None => WORK,
+        }
+    }
+
+    /// A queue does not confirm a message: it goes through the next one, too.
+    pub(crate) fn bypass(&mut self, at: usize) {
+        self.publications[at].bypassed = true;
+        let mut message = self.publications[at].message.clone();
+        message.queue += 1;
+        self.broker.push(message.clone());
+        self.publications.push(Publication {
+            message,
+            published: true,
+            bypassed: false,
+        });
+    }
+
+    /// A queue is made anew: what was in it is lost.
+    pub(crate) fn replace(&mut self, queue: usize) {
+        self.broken[queue] = false;
+        let all = std::mem::take(&mut self.broker).into_iter();
+        let (gone, kept): (Vec<_>, Vec<_>) = all.partition(|message| message.queue == queue);
+        self.broker = kept;
+        for message in gone {
+            if !self.in_broker(message.id, message.stamp) {
+                self.lost.push((message.id, message.stamp));
+            }
+        }
+        // Its confirms are lost with it.
+        self.publications
+            .retain(|one| !(one.published && one.message.queue == queue));
     }
 }

@@ -25,4 +25,8 @@ pub(crate) enum Mutation {
     RelaySleeps,
     /// Nobody takes over from the dead.
     NobodyWatches,
+    /// An offer that its queue does not confirm takes no other way.
+    NobodyBypasses,
+    /// Offers in a queue that does not work are left there.
+    NobodyRedirects,
 }

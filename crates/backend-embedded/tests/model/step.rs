@@ -1,5 +1,6 @@
 //! Makes an action happen, with the real transitions and the real store.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use drumline_backend::store::{Commit, Created, Guard, Stamp};
@@ -57,8 +58,14 @@ impl World {
             Action::Forge(id) => {
                 world.budget.forgeries -= 1;
                 let header = Arc::new(world.header(id).clone());
-                let stamp = Stamp(0);
-                world.broker.push(Message { id, header, stamp });
+                let (stamp, queue) = (Stamp(0), world.usual_queue(id));
+                let message = Message {
+                    id,
+                    header,
+                    stamp,
+                    queue,
+                };
+                world.broker.push(message);
             }
             Action::Deliver { worker, message } => {
                 let message = world.broker.swap_remove(message);
@@ -109,7 +116,20 @@ impl World {
                     world.manage(id, Event::LeaseExpired, guard);
                 }
             }
-            Action::Reconcile(id) => world.reoffer(id),
+            Action::Reconcile(id) | Action::Redirect(id) => world.reoffer(id),
+            Action::Bypass(at) => world.bypass(at),
+            Action::Break(queue) => {
+                world.budget.breaks -= 1;
+                world.broken[queue] = true;
+            }
+            Action::Heal(queue) => {
+                world.budget.repairs -= 1;
+                world.broken[queue] = false;
+            }
+            Action::Replace(queue) => {
+                world.budget.repairs -= 1;
+                world.replace(queue);
+            }
             Action::OfferNeedlessly(id) => {
                 world.budget.needless_offers -= 1;
                 world.reoffer(id);
@@ -157,6 +177,26 @@ impl World {
                 *worker = Worker::Idle;
             }
         }
+        self.drop_copies_in_broken_queues();
+    }
+
+    /// Keeps one copy of each offer in a queue that does not work: the relay
+    /// would add another with each look. Doubles are what their budget is for.
+    fn drop_copies_in_broken_queues(&mut self) {
+        let broken = self.broken;
+        let works = |message: &Message| !broken[message.queue];
+        let key = |message: &Message| {
+            let version = message.header.version;
+            (message.id, message.stamp, version, message.queue)
+        };
+        let mut seen = HashSet::new();
+        self.broker
+            .retain(|message| works(message) || seen.insert(key(message)));
+        let mut seen = HashSet::new();
+        self.publications.retain(|one| {
+            let waits = !one.published || works(&one.message);
+            waits || seen.insert((key(&one.message), one.bypassed))
+        });
     }
 
     pub(crate) fn store(&mut self) -> &mut State {

@@ -11,7 +11,7 @@ use crate::action::{Ending, Next};
 use crate::mutation::Mutation;
 use crate::props::{NOW, taking};
 use crate::step::Broken;
-use crate::world::{Message, Worker, World};
+use crate::world::{LANE, Message, Worker, World};
 
 impl World {
     /// Claims what a worker has in hand, or repeats its claim.
@@ -111,6 +111,7 @@ impl World {
             id: head.operation.id,
             header: Arc::new(head.operation.header.clone()),
             stamp: head.stamp,
+            queue: LANE,
         });
         let goes_on = next == Next::GoesOn && self.mutation != Mutation::NobodyIsPromoted;
         if let Some(message) = promoted.filter(|_| goes_on) {

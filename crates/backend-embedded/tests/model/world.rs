@@ -27,6 +27,9 @@ pub(crate) struct World {
     pub(crate) publications: Vec<Publication>,
     /// Messages in the broker, in no order.
     pub(crate) broker: Vec<Message>,
+    /// The broker's queues that take messages and neither confirm nor deliver
+    /// them.
+    pub(crate) broken: [bool; QUEUES],
     pub(crate) workers: [Worker; WORKERS],
     /// A lock that a watcher believes to stand still.
     pub(crate) suspect: Option<Suspect>,
@@ -42,9 +45,21 @@ pub(crate) struct World {
 #[derive(Clone)]
 pub(crate) struct Publication {
     pub(crate) message: Message,
-    /// The broker has it; the confirm is on its way back.
+    /// The queue has it; the confirm is on its way back.
     pub(crate) published: bool,
+    /// Its queue has not confirmed it, and it went through the next one. The
+    /// confirm may still come, late.
+    pub(crate) bypassed: bool,
 }
+
+/// The queues of a pool: the lane of the one chain, the work queue, the spare.
+pub(crate) const QUEUES: usize = 3;
+/// The lane.
+pub(crate) const LANE: usize = 0;
+/// The work queue.
+pub(crate) const WORK: usize = 1;
+/// The spare queue.
+pub(crate) const SPARE: usize = 2;
 
 /// A message, or the promotion that a worker goes on with.
 #[derive(Clone)]
@@ -53,6 +68,8 @@ pub(crate) struct Message {
     pub(crate) header: Arc<Header>,
     /// Which offer it is. Real messages do not say; only the invariants ask.
     pub(crate) stamp: Stamp,
+    /// The queue that it is in, or is published to.
+    pub(crate) queue: usize,
 }
 
 /// What a worker is at.
@@ -114,6 +131,10 @@ pub(crate) struct Budget {
     pub(crate) unsteady: u8,
     /// A client pauses, resumes, postpones, cancels or discards.
     pub(crate) clients: u8,
+    /// A queue stops to work. One of the two work queues always works.
+    pub(crate) breaks: u8,
+    /// A queue works again, with what is in it or made anew.
+    pub(crate) repairs: u8,
 }
 
 impl World {
@@ -127,6 +148,7 @@ impl World {
             creation_unclear: false,
             publications: Vec::new(),
             broker: Vec::new(),
+            broken: [false; QUEUES],
             workers: [Worker::Idle, Worker::Idle],
             suspect: None,
             lost: Vec::new(),
@@ -154,14 +176,28 @@ impl World {
         self.store.header(id).expect("nothing is ever deleted here")
     }
 
-    /// Whether a message about this offer, or a copy of it, is still somewhere.
+    /// Returns true if a queue works.
+    pub(crate) fn works(&self, queue: usize) -> bool {
+        !self.broken[queue]
+    }
+
+    /// Returns true if a message about this offer is in a queue that does not work, and
+    /// no copy of it is on its way.
+    pub(crate) fn is_stuck(&self, id: OperationId, stamp: Stamp) -> bool {
+        let is = |message: &Message| message.id == id && message.stamp == stamp;
+        let mut stuck = self.broker.iter().filter(|one| !self.works(one.queue));
+        stuck.any(is) && !self.on_its_way(id, stamp)
+    }
+
+    /// Returns true if a message about this offer, or a copy of it, will arrive.
     pub(crate) fn on_its_way(&self, id: OperationId, stamp: Stamp) -> bool {
         let is = |message: &Message| message.id == id && message.stamp == stamp;
         let in_hand = |worker: &Worker| match worker {
             Worker::Offered { message, .. } | Worker::ClaimUnclear { message, .. } => is(message),
             Worker::Idle | Worker::Running { .. } | Worker::FinishUnclear { .. } => false,
         };
-        self.broker.iter().any(is)
+        let mut arriving = self.broker.iter().filter(|one| self.works(one.queue));
+        arriving.any(is)
             || self
                 .publications
                 .iter()

@@ -7,6 +7,7 @@
 -- ARGV  1 how old they are at least, in microseconds
 --       2 how many at most; fewer where they are large: an answer that takes
 --         longer than the response timeout would never arrive
+--       3 the stamp that they are above: '(' + stamp, or '-inf' for all
 -- Returns a list of: id (16), stamp (8), then h, body, report or '', each with
 --          its length (4) before it
 local MOST_BYTES = 8 * 1024 * 1024
@@ -18,7 +19,7 @@ local newest = now - tonumber(ARGV[1])
 local tick = tonumber(redis.call('GET', KEYS[3]) or 0)
 if tick > now + 1000000 then newest = '+inf' end
 local entries =
-  redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', newest, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+  redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[3], newest, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 local found, bytes = {}, 0
 for at = 1, #entries, 2 do
   local id = entries[at]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Promoted, Result, Stamp};
+use drumline_backend::store::{LastOffer, Promoted, Result, Stamp};
 use drumline_protocol::{OperationId, Partition};
 
 use super::RedisStore;
@@ -13,6 +13,8 @@ use crate::scripts::SCRIPTS;
 
 /// Entries in one script.
 const MOST: usize = 500;
+/// The place of the last offer's stamp in a record's preamble (prelude.lua).
+const LAST_OFFER: std::ops::Range<usize> = 32..40;
 /// A hundred years: with the time added, Lua can still count in it.
 const MOST_US: u64 = 100 * 365 * 24 * 3_600 * 1_000_000;
 
@@ -34,6 +36,7 @@ impl RedisStore {
         &self,
         partition: Partition,
         age: Duration,
+        after: Option<Stamp>,
         limit: usize,
     ) -> Result<Vec<Promoted>> {
         let Some(keys) = self.keys.partition(partition) else {
@@ -44,11 +47,39 @@ impl RedisStore {
                 .undispatched
                 .call(&[keys.dispatch(), keys.record_prefix(), keys.tick()]);
         command.arg(micros(age)).arg(limit);
+        match after {
+            Some(Stamp(after)) => command.arg(format!("({after}")),
+            None => command.arg("-inf"),
+        };
         let mut entries = Vec::new();
         for entry in reply::array(self.link.run_one("undispatched", command).await?)? {
             entries.push(promoted(&mut Packed::new(&reply::bytes(entry)?))?);
         }
         Ok(entries)
+    }
+
+    pub(super) async fn offer_of(&self, id: OperationId) -> Result<Option<LastOffer>> {
+        let Some(keys) = self.keys.partition(id.partition()) else {
+            return Ok(None);
+        };
+        let mut commands = redis::pipe();
+        commands.cmd("HGET").arg(keys.record(id)).arg("h");
+        commands
+            .cmd("ZSCORE")
+            .arg(keys.dispatch())
+            .arg(id.as_bytes().as_slice());
+        let mut answers = self.link.run("last_offer", &commands).await?.into_iter();
+        let mut next = || answers.next().ok_or_else(reply::unexpected);
+        let (header, entry) = (reply::maybe_bytes(next()?)?, reply::maybe_bytes(next()?)?);
+        let Some(header) = header else {
+            return Ok(None);
+        };
+        let stamp = header.get(LAST_OFFER).ok_or_else(reply::unexpected)?;
+        let stamp = stamp.first_chunk().ok_or_else(reply::unexpected)?;
+        Ok(Some(LastOffer {
+            stamp: Stamp(u64::from_be_bytes(*stamp)),
+            is_undispatched: entry.is_some(),
+        }))
     }
 
     pub(super) async fn offered_after(

@@ -28,7 +28,7 @@ async fn what_no_broker_has_confirmed_is_given_out_at_once() {
     let new = draft(&store, &Ids::random(), None);
     let stamp = create(&store, &new).await;
     let entries = store
-        .undispatched(partition, Duration::from_secs(5), 9)
+        .undispatched(partition, Duration::from_secs(5), None, 9)
         .await;
     let entries = entries.expect("undispatched").into_iter();
     assert_eq!(
@@ -151,5 +151,6 @@ fn member() -> Member {
         running: 0,
         draining: false,
         started_on_ms: 0,
+        bypassed: Vec::new(),
     }
 }

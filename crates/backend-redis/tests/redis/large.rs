@@ -40,7 +40,7 @@ async fn a_backlog_of_large_operations_is_given_out_in_pieces() {
     let mut given = Vec::new();
     while given.len() < stamps.len() {
         let entries = store
-            .undispatched(Partition::new(0), Duration::ZERO, AT_ONCE)
+            .undispatched(Partition::new(0), Duration::ZERO, None, AT_ONCE)
             .await
             .expect("undispatched");
         assert!(!entries.is_empty(), "there are more");

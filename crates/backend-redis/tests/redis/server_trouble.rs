@@ -53,7 +53,7 @@ async fn a_restart_loses_nothing_and_is_a_new_life() {
     let header = found[0].as_ref().map(|operation| operation.header.clone());
     assert_eq!(header, Some(new.header.clone()));
     let waiting = store
-        .undispatched(new.id.partition(), Duration::ZERO, 9)
+        .undispatched(new.id.partition(), Duration::ZERO, None, 9)
         .await;
     let waiting = waiting.expect("undispatched");
     assert_eq!(

@@ -14,7 +14,7 @@ pub async fn a_message_is_delivered_as_it_was_published(harness: &dyn BrokerHarn
     let sent = Message::Offers((0..64).map(offer).collect());
     for route in [work(), lane(3)] {
         let mut subscription = subscribe(&*broker, &route, PLENTY).await;
-        let answers = broker.publish(vec![(route, sent.clone())]).await;
+        let answers = broker.publish(&[(route, sent.clone())]).await;
         assert!(matches!(answers.as_slice(), [Ok(())]), "{answers:?}");
         let delivery = next(&mut *subscription).await;
         assert_eq!(delivery.message, sent);
@@ -30,7 +30,7 @@ pub async fn a_marker_is_delivered_as_it_was_published(harness: &dyn BrokerHarne
         route: lane(3),
         stamp: u64::MAX,
     });
-    let answers = broker.publish(vec![(lane(3), sent.clone())]).await;
+    let answers = broker.publish(&[(lane(3), sent.clone())]).await;
     assert!(matches!(answers.as_slice(), [Ok(())]), "{answers:?}");
     let mut subscription = subscribe(&*broker, &lane(3), 1).await;
     assert_eq!(next(&mut *subscription).await.message, sent);
@@ -55,10 +55,11 @@ pub async fn answers_come_in_order_one_for_each(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     let routes = [work(), lane(0), work(), lane(1), lane(0)];
     let messages = (0..).zip(routes).map(|(n, route)| (route, message(n)));
-    let answers = broker.publish(messages.collect()).await;
+    let messages: Vec<_> = messages.collect();
+    let answers = broker.publish(&messages).await;
     assert_eq!(answers.len(), 5);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert!(broker.publish(Vec::new()).await.is_empty());
+    assert!(broker.publish(&[]).await.is_empty());
     let mut subscription = subscribe(&*broker, &lane(0), PLENTY).await;
     assert_eq!(take_all(&mut *subscription, 2).await, [1, 4]);
 }

@@ -25,6 +25,14 @@ pub(crate) fn work() -> Route {
     }
 }
 
+/// The spare queue of the default pool.
+pub(crate) fn spare() -> Route {
+    Route {
+        queue: QueueName::default(),
+        source: Source::Spare,
+    }
+}
+
 /// A lane of the default pool.
 pub(crate) fn lane(partition: u16) -> Route {
     Route {
@@ -82,7 +90,7 @@ pub(crate) async fn publish(
 ) {
     let messages: Vec<_> = numbers.map(|n| (route.clone(), message(n))).collect();
     let count = messages.len();
-    let answers = soon("the broker answers", broker.publish(messages)).await;
+    let answers = soon("the broker answers", broker.publish(&messages)).await;
     assert_eq!(answers.len(), count, "an answer for each");
     for answer in answers {
         answer.expect("the message is taken");

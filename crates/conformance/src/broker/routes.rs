@@ -6,7 +6,7 @@ use drumline_backend::broker::Backlog;
 use drumline_protocol::QueueName;
 use drumline_protocol::message::{Route, Source};
 
-use super::props::{PLENTY, lane, publish, subscribe, take, take_all, work};
+use super::props::{PLENTY, lane, publish, spare, subscribe, take, take_all, work};
 use crate::BrokerHarness;
 use crate::wait::{eventually, never};
 
@@ -22,7 +22,9 @@ pub async fn every_route_is_a_queue_of_its_own(harness: &dyn BrokerHarness) {
         lane(0),
         lane(1),
         lane(63),
+        spare(),
         imports(Source::Work),
+        imports(Source::Spare),
         imports(lane(0).source),
     ];
     for (number, route) in (0..).zip(&routes) {
@@ -37,10 +39,19 @@ pub async fn every_route_is_a_queue_of_its_own(harness: &dyn BrokerHarness) {
 
 /// All workers of a pool consume its work queue, each message one of them.
 pub async fn workers_share_the_work_queue(harness: &dyn BrokerHarness) {
+    all_workers_share(harness, &work()).await;
+}
+
+/// So they do with the spare queue.
+pub async fn workers_share_the_spare_queue(harness: &dyn BrokerHarness) {
+    all_workers_share(harness, &spare()).await;
+}
+
+async fn all_workers_share(harness: &dyn BrokerHarness, route: &Route) {
     let (one, other) = (harness.connect().await, harness.connect().await);
-    let mut first = subscribe(&*one, &work(), 1).await;
-    let mut second = subscribe(&*other, &work(), 1).await;
-    publish(&*one, &work(), 0..4).await;
+    let mut first = subscribe(&*one, route, 1).await;
+    let mut second = subscribe(&*other, route, 1).await;
+    publish(&*one, route, 0..4).await;
     // With one in hand each, neither can take it all.
     let (a, receipt_a) = take(&mut *first).await;
     let (b, receipt_b) = take(&mut *second).await;
@@ -57,7 +68,7 @@ pub async fn workers_share_the_work_queue(harness: &dyn BrokerHarness) {
 pub async fn a_queue_that_nobody_used_has_no_backlog(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     for _ in 0..2 {
-        for route in [work(), lane(5)] {
+        for route in [work(), lane(5), spare()] {
             assert_eq!(broker.backlog(&route).await.expect("backlog"), None);
         }
     }

@@ -80,5 +80,6 @@ fn member(role: Role) -> Member {
         running: 0,
         draining: false,
         started_on_ms: 1_795_000_000_123,
+        bypassed: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::Stamp;
+use drumline_backend::store::{LastOffer, Stamp};
 use drumline_protocol::{Event, Partition};
 use tokio::task::JoinSet;
 
@@ -78,7 +78,7 @@ pub async fn entries_are_given_out_oldest_first(harness: &dyn StoreHarness) {
     }
     let entries = scene
         .store
-        .undispatched(Partition::new(0), Duration::ZERO, 3)
+        .undispatched(Partition::new(0), Duration::ZERO, None, 3)
         .await
         .expect("undispatched");
     let ids: Vec<_> = entries.iter().map(|entry| entry.operation.id).collect();
@@ -89,16 +89,70 @@ pub async fn entries_are_given_out_oldest_first(harness: &dyn StoreHarness) {
     assert!(other.is_empty(), "each partition has its own");
 }
 
+/// Behind a stamp come the younger entries: entries that cannot be published
+/// must not be the only ones that are ever looked at.
+pub async fn entries_are_given_out_from_a_stamp_on(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let mut created = Vec::new();
+    for _ in 0..5 {
+        created.push(scene.create(independent()).await.id);
+    }
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let entries = scene
+            .store
+            .undispatched(Partition::new(0), Duration::ZERO, after, 2)
+            .await
+            .expect("undispatched");
+        let Some(last) = entries.last() else { break };
+        after = Some(last.stamp);
+        found.extend(entries.iter().map(|entry| entry.operation.id));
+    }
+    assert_eq!(found, created);
+}
+
+/// The store tells the last offer of an operation, and whether the broker is
+/// known to have it.
+pub async fn the_last_offer_is_told(harness: &dyn StoreHarness) {
+    let scene = Scene::new(harness).await;
+    let fresh = scene.create(independent()).await;
+    let stamp = fresh.offer.expect("offered");
+    let mut expected = LastOffer {
+        stamp,
+        is_undispatched: true,
+    };
+    let told = async || scene.store.last_offer(fresh.id).await.expect("told");
+    assert_eq!(told().await, Some(expected));
+    scene.confirm(fresh.id, stamp).await;
+    expected.is_undispatched = false;
+    assert_eq!(told().await, Some(expected));
+    let again = scene
+        .store
+        .reoffer(fresh.id, stamp, Duration::ZERO)
+        .await
+        .expect("reoffer");
+    let again = again.expect("nobody was faster");
+    expected = LastOffer {
+        stamp: again,
+        is_undispatched: true,
+    };
+    assert_eq!(told().await, Some(expected));
+    let nobody = scene.prepare(independent()).id;
+    let unknown = scene.store.last_offer(nobody).await.expect("told");
+    assert_eq!(unknown, None);
+}
+
 /// What was offered a moment ago is its creator's to publish, not the relay's.
 pub async fn young_entries_are_not_given_out(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
     let partition = fresh.id.partition();
-    let old = scene.store.undispatched(partition, HOUR, 10).await;
+    let old = scene.store.undispatched(partition, HOUR, None, 10).await;
     assert!(old.expect("undispatched").is_empty());
     let age = Duration::from_millis(100);
     eventually("the entry is old enough", async || {
-        let entries = scene.store.undispatched(partition, age, 10).await;
+        let entries = scene.store.undispatched(partition, age, None, 10).await;
         entries.expect("undispatched").pop()
     })
     .await;

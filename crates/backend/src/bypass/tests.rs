@@ -1,0 +1,203 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use drumline_protocol::message::{Marker, Source};
+use drumline_protocol::{Partition, QueueName};
+use uuid::Uuid;
+
+use super::*;
+use crate::membership::Role;
+
+/// A broker that notes what it takes; some of its queues take nothing.
+#[derive(Default)]
+struct Notes {
+    broken: Vec<Route>,
+    is_blocked: bool,
+    taken: Mutex<Vec<Route>>,
+}
+
+#[async_trait]
+impl Broker for Notes {
+    async fn publish(&self, messages: &[(Route, Message)]) -> Vec<Result<()>> {
+        let answer = |(route, _): &(Route, Message)| {
+            if self.is_blocked {
+                let reason = "alarm".to_owned();
+                return Err(broker::Error::Blocked { reason });
+            }
+            if self.broken.contains(route) {
+                let (route, trouble) = (route.clone(), Trouble::Silent);
+                return Err(broker::Error::Queue { route, trouble });
+            }
+            self.taken.lock().unwrap().push(route.clone());
+            Ok(())
+        };
+        messages.iter().map(answer).collect()
+    }
+
+    async fn subscribe(&self, _: &Route, _: NonZeroU16) -> Result<Box<dyn Subscription>> {
+        Err(broker::Error::Refused)
+    }
+
+    async fn backlog(&self, _: &Route) -> Result<Option<Backlog>> {
+        Ok(None)
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn bypassed(&self) -> Vec<Bypassed> {
+        let silent = |route: &Route| Bypassed {
+            route: route.clone(),
+            trouble: Trouble::Silent,
+        };
+        self.broken.iter().map(silent).collect()
+    }
+}
+
+fn route(source: Source) -> Route {
+    let queue = QueueName::default();
+    Route { queue, source }
+}
+
+fn lane(number: u16) -> Route {
+    route(Source::Lane(Partition::new(number)))
+}
+
+fn offer(route: Route) -> (Route, Message) {
+    (route, Message::Offers(Vec::new()))
+}
+
+fn marker(route: Route) -> (Route, Message) {
+    let of = route.clone();
+    (
+        route,
+        Message::Marker(Marker {
+            route: of,
+            stamp: 1,
+        }),
+    )
+}
+
+fn member(number: u128, bypassed: &[Route]) -> Member {
+    let silent = |route: &Route| Bypassed {
+        route: route.clone(),
+        trouble: Trouble::Unconsumable,
+    };
+    Member {
+        id: MemberId(Uuid::from_u128(number)),
+        role: Role::Worker,
+        host: format!("host-{number}"),
+        queues: Vec::new(),
+        messages: Vec::new(),
+        concurrency: 1,
+        running: 0,
+        draining: false,
+        started_on_ms: 0,
+        bypassed: bypassed.iter().map(silent).collect(),
+    }
+}
+
+const ME: MemberId = MemberId(Uuid::from_u128(9));
+
+/// Publishes messages over a broker whose queues are partly broken and partly
+/// reported by another member: whether each was taken, and by which queues.
+async fn published(
+    broken: &[Route],
+    reported: &[Route],
+    messages: &[(Route, Message)],
+) -> (Vec<bool>, Vec<Route>) {
+    let notes = Arc::new(Notes {
+        broken: broken.to_vec(),
+        ..Notes::default()
+    });
+    let bypass = Bypass::over(Arc::clone(&notes) as Arc<dyn Broker>);
+    bypass.note(&[member(1, reported)], ME);
+    let answers = bypass.publish(messages).await;
+    let taken = notes.taken.lock().unwrap().clone();
+    (answers.iter().map(Result::is_ok).collect(), taken)
+}
+
+#[tokio::test]
+async fn an_offer_finds_its_way_round_each_queue_that_does_not_take_it() {
+    let (work, spare) = (route(Source::Work), route(Source::Spare));
+    let lanes = [offer(lane(1)), offer(lane(2))];
+    let (answers, taken) = published(&[lane(1)], &[], &lanes).await;
+    assert_eq!(answers, [true, true]);
+    assert_eq!(taken, [lane(2), work.clone()]);
+    let (answers, taken) = published(&[lane(1), work.clone()], &[], &lanes).await;
+    assert_eq!(answers, [true, true]);
+    assert_eq!(taken, [lane(2), spare.clone()]);
+    let all = [lane(1), work.clone(), spare];
+    let (answers, taken) = published(&all, &[], &lanes).await;
+    assert_eq!(answers, [false, true], "no queue takes it");
+    assert_eq!(taken, [lane(2)]);
+}
+
+#[tokio::test]
+async fn a_marker_never_leaves_the_queue_that_it_asks_about() {
+    let messages = [marker(lane(1)), marker(lane(2))];
+    let (answers, taken) = published(&[lane(1)], &[lane(2)], &messages).await;
+    assert_eq!(answers, [false, true]);
+    assert_eq!(taken, [lane(2)]);
+}
+
+#[tokio::test]
+async fn a_queue_that_others_report_is_tried_last() {
+    let (work, spare) = (route(Source::Work), route(Source::Spare));
+    let messages = [offer(lane(1)), offer(lane(2))];
+    let (_, taken) = published(&[], &[lane(1)], &messages).await;
+    assert_eq!(taken, [work.clone(), lane(2)]);
+    let (answers, taken) = published(
+        std::slice::from_ref(&spare),
+        &[lane(1), work.clone()],
+        &messages,
+    )
+    .await;
+    assert_eq!(answers, [true, true]);
+    assert_eq!(
+        taken,
+        [lane(2), lane(1)],
+        "it is tried when no other takes it"
+    );
+    let everything = [lane(1), work, spare];
+    let (answers, taken) = published(&[], &everything, &messages).await;
+    assert_eq!(answers, [true, true], "a report never stops an offer");
+    assert_eq!(taken, [lane(1), lane(2)]);
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_nothing_is_not_bypassed() {
+    let notes = Arc::new(Notes {
+        is_blocked: true,
+        ..Notes::default()
+    });
+    let bypass = Bypass::over(notes);
+    let answers = bypass.publish(&[offer(lane(1))]).await;
+    assert!(matches!(&answers[..], [Err(broker::Error::Blocked { .. })]));
+}
+
+#[test]
+fn reports_are_those_of_the_members_that_are_there_now() {
+    let notes = Notes {
+        broken: vec![lane(1)],
+        ..Notes::default()
+    };
+    let bypass = Bypass::over(Arc::new(notes));
+    bypass.note(&[member(1, &[lane(1), lane(2)]), member(9, &[lane(3)])], ME);
+    let all: BTreeMap<_, _> = bypass
+        .bypassed()
+        .into_iter()
+        .map(|one| (one.route, one.trouble))
+        .collect();
+    let expected = [(lane(1), Trouble::Silent), (lane(2), Trouble::Unconsumable)];
+    assert_eq!(
+        all,
+        BTreeMap::from(expected),
+        "its own view first, never its own report"
+    );
+    assert_eq!(bypass.own().len(), 1);
+    bypass.note(&[], ME);
+    assert_eq!(bypass.trouble(&lane(2)), None);
+    assert_eq!(bypass.trouble(&lane(1)), Some(Trouble::Silent));
+}
