@@ -206,7 +206,7 @@ async fn publish(
         tokio::spawn(async move {
             for _ in 0..own {
                 let messages = vec![(route(), message()); batch];
-                for answer in broker.publish(messages).await {
+                for answer in broker.publish(&messages).await {
                     answer?;
                 }
             }
@@ -217,7 +217,7 @@ async fn publish(
         ended??;
     }
     let rest = vec![(route(), message()); usize::try_from(COUNT)? % batch];
-    for answer in broker.publish(rest).await {
+    for answer in broker.publish(&rest).await {
         answer?;
     }
     Ok(())
@@ -245,7 +245,7 @@ async fn latency(url: &str) -> anyhow::Result<(Duration, Duration)> {
         ticks.tick().await;
         let started = Instant::now();
         let messages = vec![(route(), message())];
-        let (answers, delivery) = tokio::join!(broker.publish(messages), subscription.next());
+        let (answers, delivery) = tokio::join!(broker.publish(&messages), subscription.next());
         took.push(started.elapsed());
         for answer in answers {
             answer?;

@@ -1,73 +1,119 @@
-//! What publishers are told.
+//! Answers for publishers.
+//!
+//! A call publishes many messages, and each may take a way of its own through
+//! the publisher. So each has an [`Answer`] to give, and the caller hears when
+//! the last one was given. A caller that waits no longer has those that were.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use drumline_backend::broker::{Error, Result};
+use tokio::sync::oneshot;
 
-use crate::confirm::{Outgoing, Verdict};
-use crate::flight::Request;
-use crate::live::Live;
-use crate::topology::Target;
+/// The answers of one call, as they come.
+#[derive(Debug)]
+struct Collected(Mutex<Inner>);
 
-/// Each request with the verdicts of its own messages.
-pub(crate) fn with_verdicts(
-    requests: Vec<Request>,
-    verdicts: Vec<Option<Verdict>>,
-) -> Vec<(Request, Vec<Option<Verdict>>)> {
-    let mut verdicts = verdicts.into_iter();
-    let requests = requests.into_iter();
-    requests
-        .map(|request| {
-            let own = verdicts.by_ref().take(request.messages.len()).collect();
-            (request, own)
-        })
-        .collect()
+#[derive(Debug)]
+struct Inner {
+    answers: Vec<Option<Result<()>>>,
+    open: usize,
+    caller: Option<oneshot::Sender<Vec<Result<()>>>>,
 }
 
-/// Tells a publisher what became of each of his messages.
-pub(crate) fn answer_each(live: &Live, request: Request, verdicts: Vec<Option<Verdict>>) {
-    let messages = request.messages.iter().zip(verdicts);
-    let answers = messages.map(|(message, verdict)| result(live, message, verdict));
-    let answers = answers.collect();
-    answer(request, answers);
+/// The right to answer for one message. Dropped unused, the caller hears that
+/// the publisher has stopped.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    of: Arc<Collected>,
+    at: usize,
 }
 
-/// What a verdict means to whoever published.
-fn result(live: &Live, message: &Outgoing, verdict: Option<Verdict>) -> Result<()> {
-    match (verdict, &message.target) {
-        (Some(Verdict::Taken), _) => Ok(()),
-        (Some(Verdict::Unroutable), target) => {
-            // The next publish declares it.
-            live.forget(target);
-            match target {
-                Target::Route(route) => Err(Error::Unroutable {
-                    route: route.clone(),
-                }),
-                Target::Quarantine | Target::Requests | Target::RefusedRequests => {
-                    Err(Error::Refused)
-                }
-            }
+/// The caller's end.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    all: oneshot::Receiver<Vec<Result<()>>>,
+    of: Weak<Collected>,
+    count: usize,
+}
+
+impl Answered {
+    /// Waits for all answers; `None` where the publisher has stopped.
+    pub(crate) async fn all(&mut self) -> Option<Vec<Result<()>>> {
+        (&mut self.all).await.ok()
+    }
+
+    /// Takes the answers that were given so far.
+    pub(crate) fn so_far(mut self) -> Vec<Option<Result<()>>> {
+        if let Ok(all) = self.all.try_recv() {
+            return all.into_iter().map(Some).collect();
         }
-        (Some(Verdict::Refused), _) => Err(Error::Refused),
-        (None, target) => Err(no_answer(target)),
+        let given = self.of.upgrade().map(|collected| {
+            let mut inner = collected.inner();
+            std::mem::take(&mut inner.answers)
+        });
+        let mut given = given.unwrap_or_default();
+        given.resize_with(self.count, || None);
+        given
     }
 }
 
-/// The queue is silent: whether it has the message is open.
-pub(crate) fn no_answer(target: &Target) -> Error {
-    Error::Unavailable {
-        message: format!("the queue of {target:?} does not answer"),
-        source: None,
+/// An answer for each of so many messages, and the end at which they arrive.
+pub(crate) fn answers(count: usize) -> (Vec<Answer>, Answered) {
+    let (caller, answered) = oneshot::channel();
+    let mut answers = Vec::new();
+    answers.resize_with(count, || None);
+    let collected = Arc::new(Collected(Mutex::new(Inner {
+        answers,
+        open: count,
+        caller: Some(caller),
+    })));
+    let answers = (0..count).map(|at| Answer {
+        of: Arc::clone(&collected),
+        at,
+    });
+    let answered = Answered {
+        all: answered,
+        of: Arc::downgrade(&collected),
+        count,
+    };
+    (answers.collect(), answered)
+}
+
+impl Answer {
+    /// Tells what became of the message. The caller may have gone away; that
+    /// is its right.
+    pub(crate) fn give(self, answer: Result<()>) {
+        let mut inner = self.of.inner();
+        if let Some(place) = inner.answers.get_mut(self.at) {
+            *place = Some(answer);
+        }
+        inner.open = inner.open.saturating_sub(1);
+        if inner.open == 0
+            && let Some(caller) = inner.caller.take()
+        {
+            let answers = std::mem::take(&mut inner.answers).into_iter();
+            let answers = answers.map(|answer| answer.unwrap_or(Err(Error::Refused)));
+            drop(caller.send(answers.collect()));
+        }
+    }
+
+    /// Returns true if the caller waits no longer.
+    pub(crate) fn is_closed(&self) -> bool {
+        let inner = self.of.inner();
+        inner.caller.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 }
 
-/// Whoever asked may have gone away; that is their right.
-pub(crate) fn answer(request: Request, answers: Vec<Result<()>>) {
-    drop(request.answer.send(answers));
+impl Collected {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// One error for each of so many messages.
-pub(crate) fn for_each(count: usize, error: Error) -> Vec<Result<()>> {
-    // The cause can be had once; the others get what it says.
-    let again = |error: &Error| match error {
+/// The same error again. The cause can be had once; the others get what it
+/// says.
+pub(crate) fn again(error: &Error) -> Error {
+    match error {
         Error::Blocked { reason } => Error::Blocked {
             reason: reason.clone(),
         },
@@ -75,14 +121,60 @@ pub(crate) fn for_each(count: usize, error: Error) -> Vec<Result<()>> {
             message: message.clone(),
             source: None,
         },
+        Error::Queue { route, trouble } => Error::Queue {
+            route: route.clone(),
+            trouble: trouble.clone(),
+        },
         other @ (Error::Unroutable { .. } | Error::Refused | Error::Encode(_)) => {
             Error::Unavailable {
                 message: other.to_string(),
                 source: None,
             }
         }
-    };
-    let mut answers: Vec<Result<()>> = (1..count).map(|_| Err(again(&error))).collect();
-    answers.push(Err(error));
-    answers
+    }
+}
+
+/// One error for each of so many messages.
+pub(crate) fn for_each(count: usize, error: &Error) -> Vec<Result<()>> {
+    (0..count).map(|_| Err(again(error))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_caller_hears_when_the_last_answer_is_given() {
+        let (mut given, mut answered) = answers(2);
+        let second = given.pop().unwrap();
+        let first = given.pop().unwrap();
+        second.give(Err(Error::Refused));
+        assert!(!first.is_closed(), "one is missing");
+        first.give(Ok(()));
+        let told = answered.all().await.unwrap();
+        assert!(matches!(&told[..], [Ok(()), Err(Error::Refused)]));
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_went_away_is_noticed() {
+        let (mut given, answered) = answers(1);
+        drop(answered);
+        assert!(given.pop().unwrap().is_closed());
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_dropped_tell_the_caller_that_nothing_comes() {
+        let (given, mut answered) = answers(1);
+        drop(given);
+        assert!(answered.all().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_waits_no_longer_has_what_was_given() {
+        let (mut given, answered) = answers(2);
+        let late = given.pop().unwrap();
+        given.pop().unwrap().give(Ok(()));
+        assert!(matches!(&answered.so_far()[..], [Some(Ok(())), None]));
+        assert!(late.is_closed());
+    }
 }

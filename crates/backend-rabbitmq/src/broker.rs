@@ -2,13 +2,13 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use drumline_backend::Broker;
-use drumline_backend::broker::{Backlog, Error, Result, Subscription};
+use drumline_backend::broker::{Backlog, Bypassed, Error, Result, Subscription, Trouble};
 use drumline_protocol::codec;
 use drumline_protocol::message::{Message, Route};
-use lapin::ErrorKind;
 use lapin::types::FieldTable;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::acker::Manner;
 use crate::confirm::Outgoing;
-use crate::error::{failed, silent};
+use crate::error::{failed, is_not_found, silent};
 use crate::greeting::{self, Greeting};
 use crate::intake::RabbitIntake;
 use crate::link::Link;
@@ -24,11 +24,10 @@ use crate::live::{self, Live};
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::quarantine::Quarantine;
+use crate::repair::Repair;
 use crate::subscription::Subscriber;
+use crate::suspects::Suspects;
 use crate::topology::{self, Target};
-
-/// AMQP's number for "no such queue".
-const NOT_FOUND: u16 = 404;
 
 /// A broker on RabbitMQ. Dropping it closes its connections in the background;
 /// [`RabbitBroker::stop`] does so and waits.
@@ -40,6 +39,9 @@ pub struct RabbitBroker {
     options: Arc<Options>,
     publisher: Publisher,
     consuming: Link,
+    suspects: Arc<Suspects>,
+    /// This process has consumed a queue of offers.
+    consumes: Arc<AtomicBool>,
     quarantine: Quarantine,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -56,12 +58,29 @@ impl RabbitBroker {
         let stop = CancellationToken::new();
         let link = |purpose| Link::start(Arc::clone(&options), purpose, &tasks, stop.clone());
         let (publishing, consuming) = (link("publishing"), link("consuming"));
-        let publisher = Publisher::start(&options, &publishing, &tasks);
-        let quarantine = Quarantine::new(publisher.clone(), tasks.clone());
+        let suspects = Arc::new(Suspects::default());
+        let consumes = Arc::new(AtomicBool::new(false));
+        let repair = Repair {
+            options: Arc::clone(&options),
+            suspects: Arc::clone(&suspects),
+            publishing: publishing.clone(),
+            consumes: Arc::clone(&consumes),
+            stop: stop.clone(),
+        };
+        tasks.spawn(repair.run());
+        let publisher = Publisher::start(&options, &publishing, &suspects, &tasks);
+        let quarantine = Quarantine {
+            publisher: publisher.clone(),
+            namespace: options.namespace.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
         Self {
             options,
             publisher,
             consuming,
+            suspects,
+            consumes,
             quarantine,
             tasks,
             stop,
@@ -93,16 +112,22 @@ impl RabbitBroker {
     /// It lives as long as the broker does.
     #[must_use]
     pub fn intake(&self) -> RabbitIntake {
-        let (options, tasks) = (Arc::clone(&self.options), self.tasks.clone());
+        let options = Arc::clone(&self.options);
         let link = Link::start(options, "requests", &self.tasks, self.stop.clone());
-        let subscriber = Subscriber {
+        let subscriber = self.subscriber(link, Manner::AtOnce);
+        RabbitIntake::new(subscriber, self.publisher.link().clone())
+    }
+
+    fn subscriber(&self, link: Link, manner: Manner) -> Subscriber {
+        Subscriber {
             options: Arc::clone(&self.options),
             link,
             quarantine: self.quarantine.clone(),
-            manner: Manner::AtOnce,
-            tasks,
-        };
-        RabbitIntake::new(subscriber, self.publisher.link().clone())
+            publisher: self.publisher.clone(),
+            suspects: Arc::clone(&self.suspects),
+            manner,
+            tasks: self.tasks.clone(),
+        }
     }
 
     /// Closes the connections and waits until everything has ended; what is
@@ -134,8 +159,10 @@ impl RabbitBroker {
                     consumers: u64::from(queue.consumer_count()),
                 }))
             }
-            Err(error) if is_not_found(&error) => Ok(None),
-            Err(error) => Err(failed("asking for a queue's length", error)),
+            Err(error) => match failed("asking for a queue's length", error) {
+                error if is_not_found(&error) => Ok(None),
+                error => Err(error),
+            },
         }
     }
 }
@@ -149,16 +176,16 @@ impl Drop for RabbitBroker {
 
 #[async_trait]
 impl Broker for RabbitBroker {
-    async fn publish(&self, messages: Vec<(Route, Message)>) -> Vec<Result<()>> {
+    async fn publish(&self, messages: &[(Route, Message)]) -> Vec<Result<()>> {
         // What cannot be encoded is answered here; the rest goes on, and its
         // answers are put into the places between.
         let mut outgoing = Vec::with_capacity(messages.len());
         let mut places: Vec<Result<()>> = Vec::with_capacity(messages.len());
         for (route, message) in messages {
-            places.push(match codec::encode(&message) {
+            places.push(match codec::encode(message) {
                 Ok(payload) => {
                     outgoing.push(Outgoing {
-                        target: Target::Route(route),
+                        target: Target::Route(route.clone()),
                         payload,
                         headers: None,
                     });
@@ -179,13 +206,8 @@ impl Broker for RabbitBroker {
         route: &Route,
         prefetch: NonZeroU16,
     ) -> Result<Box<dyn Subscription>> {
-        let subscriber = Subscriber {
-            options: Arc::clone(&self.options),
-            link: self.consuming.clone(),
-            quarantine: self.quarantine.clone(),
-            manner: Manner::Gathered,
-            tasks: self.tasks.clone(),
-        };
+        self.consumes.store(true, Ordering::Relaxed);
+        let subscriber = self.subscriber(self.consuming.clone(), Manner::Gathered);
         let target = Target::Route(route.clone());
         Ok(Box::new(subscriber.subscribe(&target, prefetch).await?))
     }
@@ -207,8 +229,16 @@ impl Broker for RabbitBroker {
     fn check(&self) -> Result<()> {
         self.publisher.link().check()
     }
-}
 
-fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND)
+    fn connection_number(&self) -> u64 {
+        self.publisher.link().connections()
+    }
+
+    fn bypassed(&self) -> Vec<Bypassed> {
+        self.suspects.bypassed()
+    }
+
+    fn trouble(&self, route: &Route) -> Option<Trouble> {
+        self.suspects.trouble(&Target::Route(route.clone()))
+    }
 }

@@ -12,6 +12,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
+use drumline_backend::broker::Trouble;
 use futures_util::FutureExt as _;
 use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
@@ -37,7 +38,7 @@ pub(crate) struct Outgoing {
 }
 
 /// What the broker says about one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is on disk.
     Taken,
@@ -45,6 +46,8 @@ pub(crate) enum Verdict {
     Refused,
     /// It has no such queue.
     Unroutable,
+    /// The queue could not be declared, so that nothing was published.
+    Undeclared(Trouble),
 }
 
 /// A batch that is published, and the confirms that are still out.
@@ -132,7 +135,7 @@ impl Pending {
         verdicts
             .map(|(number, verdict)| match verdict {
                 Some(_) if self.returned.contains(&number) => Some(Verdict::Unroutable),
-                verdict => *verdict,
+                verdict => verdict.clone(),
             })
             .collect()
     }

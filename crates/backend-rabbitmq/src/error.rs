@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use drumline_backend::broker;
 use lapin::ErrorKind;
-use lapin::protocol::AMQPErrorKind;
+use lapin::protocol::{AMQPError, AMQPErrorKind};
+
+/// AMQP's number for "no such queue".
+const NOT_FOUND: u16 = 404;
 
 /// A setting that cannot be used. What goes wrong later is the port's
 /// [`broker::Error`].
@@ -40,20 +43,38 @@ pub(crate) fn failed(doing: &str, source: lapin::Error) -> broker::Error {
 /// a queue that is declared otherwise, a missing permission, a message that is
 /// too large. Everything else is a reason to doubt the connection.
 pub(crate) fn is_refusal(error: &broker::Error) -> bool {
+    protocol_error(error).is_some_and(|said| matches!(said.kind(), AMQPErrorKind::Soft(_)))
+}
+
+/// Returns true if the broker has ended the connection over what was asked.
+pub(crate) fn is_hard(error: &broker::Error) -> bool {
+    protocol_error(error).is_some_and(|said| matches!(said.kind(), AMQPErrorKind::Hard(_)))
+}
+
+/// Returns true if the broker says that there is no such queue.
+pub(crate) fn is_not_found(error: &broker::Error) -> bool {
+    protocol_error(error).is_some_and(|said| said.get_id() == NOT_FOUND)
+}
+
+/// The broker's own error, where it has given one.
+fn protocol_error(error: &broker::Error) -> Option<&AMQPError> {
     let broker::Error::Unavailable {
         source: Some(source),
         ..
     } = error
     else {
-        return false;
+        return None;
     };
-    match source
-        .downcast_ref::<lapin::Error>()
-        .map(lapin::Error::kind)
-    {
-        Some(ErrorKind::ProtocolError(error)) => matches!(error.kind(), AMQPErrorKind::Soft(_)),
-        Some(_) | None => false,
+    match source.downcast_ref::<lapin::Error>()?.kind() {
+        ErrorKind::ProtocolError(said) => Some(said),
+        _ => None,
     }
+}
+
+/// The broker's own words for a refusal.
+pub(crate) fn reason(error: &broker::Error) -> String {
+    let said = protocol_error(error).map(|said| said.get_message().to_string());
+    said.unwrap_or_else(|| error.to_string())
 }
 
 /// The broker did not answer in time.

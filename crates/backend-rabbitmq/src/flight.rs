@@ -2,64 +2,89 @@
 //! for the confirms.
 //!
 //! A flight decides nothing for others: it ends with an [`Outcome`], and the
-//! publisher sees what follows.
+//! publisher sees what follows. What is wrong with one queue is a verdict about
+//! the messages for that queue, and touches no other.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::broker::{Error, Result};
+use drumline_backend::broker::{Error, Trouble};
 use lapin::Channel;
 use lapin::types::ShortString;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::answers::Answer;
 use crate::confirm::{Outgoing, Pending, Verdict};
-use crate::error::{failed, is_refusal};
+use crate::error::{failed, is_hard, is_refusal};
 use crate::link::State;
 use crate::live::Live;
 use crate::options::Namespace;
 use crate::topology::Target;
 
-/// How long confirms may fail to come, after others of the batch have come,
-/// before their queues are suspected. Far over the time that a busy disk takes;
+/// The time for which confirms may fail to come, after others of the batch have
+/// come, before their queues are suspected. Far over the time that a busy disk takes;
 /// so long a silent lane holds up its batch, once.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Messages that somebody wants to be published.
+/// The same where no queue of the batch has confirmed anything, so that the
+/// disk may be busy. A slow queue that is suspected costs a duplicate.
+const ALL_QUIET: Duration = Duration::from_secs(2);
+
+/// A message that is to be published.
 #[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) messages: Vec<Outgoing>,
-    /// Where he waits for what becomes of each.
-    pub(crate) answer: oneshot::Sender<Vec<Result<()>>>,
+pub(crate) struct Item {
+    pub(crate) message: Outgoing,
+    pub(crate) answer: Answer,
     /// It shared a batch that was refused as a whole; now it flies alone, so
     /// that we see whose fault that was.
     pub(crate) alone: bool,
-    /// How often some of it was refused.
+    /// The number of times that it was refused.
     pub(crate) refused: u8,
+}
+
+/// The kinds of flights, of which each has a number of places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// All of its queues are declared.
+    Plain,
+    /// It has queues to declare.
+    Declaring,
+    /// A pause before refused messages fly again. It has no place.
+    Pause,
 }
 
 /// A flight that has ended.
 pub(crate) struct Landed {
     pub(crate) live: Arc<Live>,
-    pub(crate) requests: Vec<Request>,
+    pub(crate) items: Vec<Item>,
     pub(crate) outcome: Outcome,
+    /// It occupied one of the flights without, or with, queues to declare.
+    pub(crate) kind: Kind,
 }
 
 /// How a flight can end.
 pub(crate) enum Outcome {
-    /// All is confirmed, and the channel can be used again.
-    Confirmed(Channel, Vec<Option<Verdict>>),
-    /// Some queues do not answer.
-    Partly(Channel, Pending),
-    /// These queues could not be declared, for the broker does not answer.
-    Undeclared(HashSet<Target>),
+    /// Each message has its verdict, or its queue is silent.
+    Answered(Answered),
     /// The connection is gone, or blocked.
     Interrupted,
     /// The broker does not want some of it, and has closed a channel.
     Refused(Error),
+    /// Declaring these queues has ended the connection.
+    Poisoned(HashSet<Target>),
     /// The connection broke, or there was no answer in time.
     Lost,
+}
+
+/// The answers of the broker.
+pub(crate) struct Answered {
+    /// For each message; `None` where no confirm has come.
+    pub(crate) verdicts: Vec<Option<Verdict>>,
+    /// The channel and what is still out on it; `None` where nothing could be
+    /// published.
+    pub(crate) published: Option<(Channel, Pending)>,
 }
 
 /// A batch that is about to fly.
@@ -67,10 +92,11 @@ pub(crate) struct Flight {
     pub(crate) live: Arc<Live>,
     /// One that is free; a new one is opened otherwise.
     pub(crate) channel: Option<Channel>,
-    pub(crate) requests: Vec<Request>,
+    pub(crate) items: Vec<Item>,
     pub(crate) state: watch::Receiver<State>,
     pub(crate) namespace: Namespace,
     pub(crate) patience: Duration,
+    pub(crate) kind: Kind,
 }
 
 impl Flight {
@@ -79,22 +105,24 @@ impl Flight {
         let Self {
             live,
             channel,
-            requests,
+            items,
             mut state,
             namespace,
             patience,
+            kind,
         } = self;
         let ours = Arc::clone(&live);
         let other =
             state.wait_for(|state| !matches!(state, State::Up(live) if Arc::ptr_eq(live, &ours)));
         let outcome = tokio::select! {
             _ = other => Outcome::Interrupted,
-            outcome = send(&live, channel, &requests, &namespace, patience) => outcome,
+            outcome = send(&live, channel, &items, &namespace, patience) => outcome,
         };
         Landed {
             live,
-            requests,
+            items,
             outcome,
+            kind,
         }
     }
 }
@@ -103,20 +131,29 @@ impl Flight {
 async fn send(
     live: &Live,
     channel: Option<Channel>,
-    requests: &[Request],
+    items: &[Item],
     namespace: &Namespace,
     patience: Duration,
 ) -> Outcome {
-    let undeclared = live.undeclared(messages(requests).map(|message| &message.target));
-    match timeout(patience, live.declare(&undeclared)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return failure(error),
-        Err(_elapsed) if live.answers().await => return Outcome::Undeclared(undeclared),
-        Err(_elapsed) => return Outcome::Lost,
-    }
-    let batch: Vec<(ShortString, &Outgoing)> = messages(requests)
-        .map(|message| (message.target.name(namespace), message))
+    let targets = items.iter().map(|item| &item.message.target);
+    let undeclared = live.undeclared(targets);
+    let undeclarable = match live.declare_each(&undeclared, patience).await {
+        Ok(undeclarable) => undeclarable,
+        Err(error) if is_hard(&error) => return Outcome::Poisoned(undeclared),
+        Err(error) => return failure(error),
+    };
+    let (places, batch) = publishable(items, &undeclarable, namespace);
+    let mut verdicts: Vec<Option<Verdict>> = items
+        .iter()
+        .map(|item| undeclarable.get(&item.message.target).cloned())
+        .map(|trouble| trouble.map(Verdict::Undeclared))
         .collect();
+    if batch.is_empty() {
+        return Outcome::Answered(Answered {
+            verdicts,
+            published: None,
+        });
+    }
     let published = timeout(patience, async {
         let channel = match channel {
             Some(channel) if channel.status().connected() => channel,
@@ -131,28 +168,48 @@ async fn send(
         Ok(Err(error)) => return failure(error),
         Err(_elapsed) => return Outcome::Lost,
     };
-    let deadline = Instant::now() + patience;
+    let all_quiet = Instant::now() + ALL_QUIET.min(patience);
     loop {
         match pending.settle(QUIET.min(patience)).await {
-            Ok(true) => return Outcome::Confirmed(channel, pending.verdicts()),
+            Ok(true) => break,
             // Others answer, and these do not: that will not change soon.
-            Ok(false) if some_are_silent(requests, &pending.verdicts()) => {
-                return Outcome::Partly(channel, pending);
-            }
+            Ok(false) if some_are_silent(&batch, &pending.verdicts()) => break,
             // A broker that is slow, or silent; or all queues are.
-            Ok(false) if Instant::now() < deadline => {}
-            Ok(false) if live.answers().await => return Outcome::Partly(channel, pending),
+            Ok(false) if Instant::now() < all_quiet => {}
+            Ok(false) if live.answers().await => break,
             Ok(false) => return Outcome::Lost,
             Err(error) => return failure(failed("waiting for confirms", error)),
         }
     }
+    for (place, verdict) in places.into_iter().zip(pending.verdicts()) {
+        if let Some(of_message) = verdicts.get_mut(place) {
+            *of_message = verdict;
+        }
+    }
+    Outcome::Answered(Answered {
+        verdicts,
+        published: Some((channel, pending)),
+    })
+}
+
+/// The messages whose queues are declared, by name, and their places.
+fn publishable<'a>(
+    items: &'a [Item],
+    undeclarable: &HashMap<Target, Trouble>,
+    namespace: &Namespace,
+) -> (Vec<usize>, Vec<(ShortString, &'a Outgoing)>) {
+    let messages = items.iter().map(|item| &item.message).enumerate();
+    messages
+        .filter(|(_, message)| !undeclarable.contains_key(&message.target))
+        .map(|(place, message)| (place, (message.target.name(namespace), message)))
+        .unzip()
 }
 
 /// Whether some queues have confirmed something, and others nothing at all.
-fn some_are_silent(requests: &[Request], verdicts: &[Option<Verdict>]) -> bool {
+fn some_are_silent(batch: &[(ShortString, &Outgoing)], verdicts: &[Option<Verdict>]) -> bool {
     let mut all = HashSet::new();
     let mut heard = HashSet::new();
-    for (message, verdict) in messages(requests).zip(verdicts) {
+    for ((_, message), verdict) in batch.iter().zip(verdicts) {
         all.insert(&message.target);
         if verdict.is_some() {
             heard.insert(&message.target);
@@ -168,9 +225,4 @@ fn failure(error: Error) -> Outcome {
         tracing::debug!(%error, "a batch is lost, and published again");
         Outcome::Lost
     }
-}
-
-/// The messages of all requests, in order.
-pub(crate) fn messages(requests: &[Request]) -> impl Iterator<Item = &Outgoing> {
-    requests.iter().flat_map(|request| &request.messages)
 }

@@ -4,6 +4,7 @@
 //! RabbitBroker ── publisher (task) ── confirm channels ─┐ publishing
 //!      │                                                ├─ connection ── link (task)
 //!      │          declarations ── throw-away channels ──┘
+//!      ├───────── repair (task) ── a connection for each suspect
 //!      ├───────── subscription ── its channel ── acker (task) ──┐ consuming
 //!      └───────── backlog ─────── throw-away channel ───────────┴─ connection ── link (task)
 //!
@@ -42,8 +43,10 @@ mod ledger;
 mod link;
 mod live;
 mod options;
+mod overdue;
 mod publisher;
 mod quarantine;
+mod repair;
 mod subscription;
 mod suspects;
 mod topology;

@@ -16,6 +16,7 @@
 //! from one that is gone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use drumline_backend::broker::{Error, Result};
@@ -55,6 +56,7 @@ pub(crate) enum State {
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     state: watch::Receiver<State>,
+    connections: Arc<AtomicU64>,
 }
 
 impl Link {
@@ -67,15 +69,22 @@ impl Link {
     ) -> Self {
         let first = State::Down("it was not tried yet".to_owned());
         let (sender, state) = watch::channel(first);
+        let connections = Arc::new(AtomicU64::new(0));
         let keeper = Keeper {
             options,
             purpose,
             state: sender,
+            connections: Arc::clone(&connections),
             tasks: tasks.clone(),
             stop,
         };
         tasks.spawn(keeper.run());
-        Self { state }
+        Self { state, connections }
+    }
+
+    /// The number of connections that there have been.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The state as it changes.
@@ -129,6 +138,7 @@ struct Keeper {
     options: Arc<Options>,
     purpose: &'static str,
     state: watch::Sender<State>,
+    connections: Arc<AtomicU64>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -175,6 +185,7 @@ impl Keeper {
         let events = dialed.connection.events_listener();
         let live = Arc::new(Live::new(dialed, Arc::clone(&self.options)));
         tracing::info!(purpose, url = %self.options.url, "connected to RabbitMQ");
+        self.connections.fetch_add(1, Ordering::Relaxed);
         self.state.send_replace(State::Up(Arc::clone(&live)));
         let why = self.hold(&live, events).await;
         tracing::warn!(purpose, %why, "lost the connection to RabbitMQ");
@@ -268,9 +279,11 @@ fn describe(error: &Error) -> String {
     let mut text = match error {
         // Without the words that the port puts before it.
         Error::Unavailable { message, .. } => message.clone(),
-        Error::Blocked { .. } | Error::Unroutable { .. } | Error::Refused | Error::Encode(_) => {
-            error.to_string()
-        }
+        Error::Blocked { .. }
+        | Error::Unroutable { .. }
+        | Error::Queue { .. }
+        | Error::Refused
+        | Error::Encode(_) => error.to_string(),
     };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

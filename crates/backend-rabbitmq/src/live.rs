@@ -4,13 +4,13 @@
 //! What is declared is forgotten with the connection: a broker that comes back
 //! without its data is told again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drumline_backend::broker::{Error, Result};
-use futures_util::future::try_join_all;
+use drumline_backend::broker::{Error, Result, Trouble};
+use futures_util::future::{join_all, try_join_all};
 use lapin::options::{ConfirmSelectOptions, QueueBindOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
@@ -18,24 +18,30 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::dial::{Dialed, Socket};
-use crate::error::{failed, is_refusal};
+use crate::error::{failed, is_refusal, reason, silent};
 use crate::options::Options;
-use crate::suspects::Suspects;
 use crate::topology::{self, Target};
 
 /// How long a broker that is alive may take to open a channel, even a busy one.
 const PROOF: Duration = Duration::from_secs(2);
 
-/// See the module's text.
+/// The time that a declaration may take. A queue that is slower is by-passed for
+/// a moment, while its declaration goes on.
+const DECLARED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Queues that are declared at the same time, each on a channel of its own.
+const AT_ONCE: usize = 16;
+
+/// A connection and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Live {
     connection: lapin::Connection,
     socket: Socket,
     options: Arc<Options>,
     declared: Mutex<HashSet<Target>>,
+    /// Queues that have confirmed a message.
+    proven: Mutex<HashSet<Target>>,
     news: AtomicBool,
-    /// Queues that do not answer.
-    pub(crate) suspects: Suspects,
     doubted: CancellationToken,
     ended: CancellationToken,
 }
@@ -47,8 +53,8 @@ impl Live {
             socket: dialed.socket,
             options,
             declared: Mutex::default(),
+            proven: Mutex::default(),
             news: AtomicBool::new(false),
-            suspects: Suspects::default(),
             doubted: CancellationToken::new(),
             ended: CancellationToken::new(),
         }
@@ -82,6 +88,55 @@ impl Live {
             .collect()
     }
 
+    pub(crate) fn is_declared(&self, target: &Target) -> bool {
+        self.declared().contains(target)
+    }
+
+    /// Declares queues, each for itself: those that cannot be declared, with the
+    /// reason. Takes [`DECLARED_WITHIN`] for all of them and as much again for
+    /// each [`AT_ONCE`] that are left, and no step longer than `patience`.
+    ///
+    /// # Errors
+    /// When the connection has broken.
+    pub(crate) async fn declare_each(
+        &self,
+        targets: &HashSet<Target>,
+        patience: Duration,
+    ) -> Result<HashMap<Target, Trouble>> {
+        let patience = DECLARED_WITHIN.min(patience);
+        match timeout(patience, self.declare(targets)).await {
+            Ok(Ok(())) => return Ok(HashMap::new()),
+            Ok(Err(error)) if !is_refusal(&error) => return Err(error),
+            Ok(Err(_refusal)) => {}
+            Err(_elapsed) if self.answers().await => {}
+            Err(_elapsed) => return Err(silent("declaring queues", patience)),
+        }
+        // One of them is at fault, and holds up the others on its channel.
+        let rest: Vec<Target> = self.undeclared(targets.iter()).into_iter().collect();
+        let mut undeclarable = HashMap::new();
+        for some in rest.chunks(AT_ONCE) {
+            let alone = some
+                .iter()
+                .map(|target| self.declare_alone(target, patience));
+            for (target, declared) in some.iter().zip(join_all(alone).await) {
+                if let Some(trouble) = declared? {
+                    undeclarable.insert(target.clone(), trouble);
+                }
+            }
+        }
+        Ok(undeclarable)
+    }
+
+    async fn declare_alone(&self, target: &Target, patience: Duration) -> Result<Option<Trouble>> {
+        let one = HashSet::from([target.clone()]);
+        match timeout(patience, self.declare(&one)).await {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(error)) if is_refusal(&error) => Ok(Some(Trouble::Refused(reason(&error)))),
+            Ok(Err(error)) => Err(error),
+            Err(_elapsed) => Ok(Some(Trouble::Silent)),
+        }
+    }
+
     /// Declares queues.
     ///
     /// # Errors
@@ -94,31 +149,42 @@ impl Live {
         // A refusal closes the channel, so that it must not be one with
         // anything else on it.
         let channel = self.channel().await?;
-        try_join_all(
-            targets
-                .iter()
-                .map(|target| self.declare_on(&channel, target)),
-        )
-        .await?;
-        self.declared().extend(targets.iter().cloned());
+        let declaring = targets
+            .iter()
+            .map(|target| self.declare_one(&channel, target));
+        try_join_all(declaring).await?;
         close(&channel).await;
         Ok(())
     }
 
-    async fn declare_on(&self, channel: &Channel, target: &Target) -> Result<()> {
-        let name = target.name(&self.options.namespace);
-        let arguments = target.arguments(&self.options.namespace);
-        let queue = channel
-            .queue_declare(name.clone(), topology::declaration(), arguments)
-            .await
-            .map_err(|error| failed(&format!("declaring the queue {name}"), error))?;
-        if let Some(exchange) = target.exchange(&self.options.namespace) {
-            bind(channel, exchange, name).await?;
-        }
-        if queue.message_count() == 0 && queue.consumer_count() == 0 {
+    async fn declare_one(&self, channel: &Channel, target: &Target) -> Result<()> {
+        if declare_on(channel, target, &self.options).await? {
             self.news.store(true, Ordering::Relaxed);
         }
+        self.declared().insert(target.clone());
         Ok(())
+    }
+
+    /// These queues have confirmed a message.
+    pub(crate) fn prove<'a>(&self, targets: impl Iterator<Item = &'a Target>) {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        for target in targets {
+            if !proven.contains(target) {
+                proven.insert(target.clone());
+            }
+        }
+    }
+
+    /// A queue is to prove again that it works.
+    pub(crate) fn forget_proof(&self, target: &Target) {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        proven.remove(target);
+    }
+
+    /// Returns true if a queue has confirmed a message on this connection.
+    pub(crate) fn is_proven(&self, target: &Target) -> bool {
+        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        proven.contains(target)
     }
 
     /// Whether queues were declared that may be new; asked once.
@@ -149,22 +215,6 @@ impl Live {
             .map_err(|error| failed("making a decoy", error))?;
         close(&channel).await;
         Ok(())
-    }
-
-    /// Deletes a queue with all that is in it, and declares it anew.
-    ///
-    /// # Errors
-    /// When the broker does not want it.
-    pub(crate) async fn replace(&self, target: &Target) -> Result<()> {
-        let channel = self.channel().await?;
-        let name = target.name(&self.options.namespace);
-        self.forget(target);
-        channel
-            .queue_delete(name.clone(), topology::deletion())
-            .await
-            .map_err(|error| failed(&format!("deleting the queue {name}"), error))?;
-        close(&channel).await;
-        self.declare(&HashSet::from([target.clone()])).await
     }
 
     /// The broker says that there is no such queue: somebody has deleted it.
@@ -232,6 +282,27 @@ impl Live {
     fn declared(&self) -> MutexGuard<'_, HashSet<Target>> {
         self.declared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Declares a queue on a channel: whether it may be new.
+///
+/// # Errors
+/// When the broker refuses it; the channel is closed then.
+pub(crate) async fn declare_on(
+    channel: &Channel,
+    target: &Target,
+    options: &Options,
+) -> Result<bool> {
+    let name = target.name(&options.namespace);
+    let arguments = target.arguments(&options.namespace);
+    let queue = channel
+        .queue_declare(name.clone(), topology::declaration(), arguments)
+        .await
+        .map_err(|error| failed(&format!("declaring the queue {name}"), error))?;
+    if let Some(exchange) = target.exchange(&options.namespace) {
+        bind(channel, exchange, name).await?;
+    }
+    Ok(queue.message_count() == 0 && queue.consumer_count() == 0)
 }
 
 /// Declares an exchange and binds a queue to it.

@@ -1,5 +1,5 @@
 //! The one task that owns the confirm channels; everybody else sends it
-//! requests.
+//! messages.
 //!
 //! ```text
 //! publish() ─┐                         ┌─ flight: channel, batch ─┐
@@ -9,52 +9,61 @@
 //! ```
 //!
 //! A [`Flight`] is one batch on one channel; there are a few at a time. While
-//! they are under way the requests behind them gather into the next batch, so
+//! they are under way the messages behind them gather into the next batch, so
 //! that nothing waits for company and a burst is still sent in few writes.
+//! Messages whose queues are still to be declared fly apart from the others:
+//! a declaration that takes long, or never ends, must cost nobody else time.
 //!
 //! A flight that is lost with its connection is flown again on the next one,
-//! as long as somebody waits for it: a message may be published twice, which
-//! the claim sorts out. A flight of which a part is not confirmed is answered
-//! for what it is, and the queues that are silent become
-//! [`suspects`](crate::suspects).
+//! as long as the caller waits for it: a message may be published twice, which
+//! the claim sorts out. Each message has an answer of its own; the queues that
+//! are silent, or cannot be declared, become [`suspects`](crate::suspects), and
+//! messages for suspects are answered at once.
 //!
-//! Whoever has waited too long gets his answer from [`Publisher::publish`].
+//! A caller that has waited too long gets its answer from
+//! [`Publisher::publish`].
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::broker::{Error, Result};
+use drumline_backend::broker::{Error, Result, Trouble};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use lapin::Channel;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::answers::{answer, answer_each, for_each, no_answer, with_verdicts};
+use crate::answers::{Answer, again, answers, for_each};
 use crate::confirm::{Outgoing, Verdict};
-use crate::error::{silent, stopped};
-use crate::flight::{Flight, Landed, Outcome, Request, messages};
+use crate::error::stopped;
+use crate::flight::{Answered, Flight, Item, Kind, Landed, Outcome};
 use crate::link::{Link, State};
 use crate::live::Live;
 use crate::options::{Namespace, Options};
-use crate::suspects::Overdue;
+use crate::overdue::Overdue;
+use crate::suspects::{Suspects, refusal};
 use crate::topology::Target;
 
-/// Requests that may wait for the task. Over it, publishers wait in line.
+/// Calls that may wait for the task. Over it, callers wait in line.
 const WAITING: usize = 1024;
 
-/// Messages in one batch, unless one request alone has more: about what the
-/// broker confirms in some milliseconds.
+/// Messages that may wait in the task. Over it, no further call is taken.
+const MESSAGES: usize = 16 * 1024;
+
+/// Messages in one batch: about what the broker confirms in some milliseconds.
 const BATCH: usize = 1024;
 
 /// Flights at a time. One would leave the broker idle for the time that an
 /// answer travels; with many, batches stay small and cost more.
 const FLIGHTS: usize = 4;
 
-/// How often a refused message is published again. A queue that somebody else
+/// Flights at a time that have queues to declare.
+const DECLARING: usize = 4;
+
+/// The number of times that a refused message is published again. A queue that somebody else
 /// is just creating refuses what comes before it has a leader.
 const REFUSALS: u8 = 5;
 
@@ -62,107 +71,112 @@ const REFUSALS: u8 = 5;
 /// takes milliseconds, or on a busy machine some hundreds of them.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
+/// The messages of one call.
+type Call = Vec<(Outgoing, Answer)>;
+
 /// A handle to the task; cheap to clone. The task ends when all are gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Publisher {
-    requests: mpsc::Sender<Request>,
+    calls: mpsc::Sender<Call>,
     link: Link,
+    suspects: Arc<Suspects>,
     patience: Duration,
 }
 
 impl Publisher {
-    pub(crate) fn start(options: &Options, link: &Link, tasks: &TaskTracker) -> Self {
-        let (requests, incoming) = mpsc::channel(WAITING);
+    pub(crate) fn start(
+        options: &Options,
+        link: &Link,
+        suspects: &Arc<Suspects>,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (calls, incoming) = mpsc::channel(WAITING);
         let task = Task {
             incoming,
             waiting: VecDeque::new(),
+            undeclared: VecDeque::new(),
             flights: FuturesUnordered::new(),
+            flying: 0,
+            declaring: 0,
             idle: Vec::new(),
             state: link.watch(),
+            suspects: Arc::clone(suspects),
             tasks: tasks.clone(),
             namespace: options.namespace.clone(),
             patience: options.patience,
-            lost_after: options.replace_queue_after,
+            given_up_after: options.replace_queue_after,
         };
         tasks.spawn(task.run());
         Self {
-            requests,
+            calls,
             link: link.clone(),
+            suspects: Arc::clone(suspects),
             patience: options.patience,
         }
     }
 
     /// Publishes messages: the answers in order. Answers within the patience of
-    /// the options. Dropping the future leaves it open whether they are sent.
+    /// the options. When the future is dropped, the messages may or may not
+    /// have been sent.
     pub(crate) async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<()>> {
         let count = messages.len();
         if count == 0 {
             return Vec::new();
         }
-        // Whoever comes during an alarm need not queue for the answer, nor
-        // whoever writes to a queue that is known to be silent.
-        match self.link.state() {
-            State::Down(_) => {}
-            State::Blocked(_, reason) => return for_each(count, Error::Blocked { reason }),
-            State::Up(live) if live.suspects.is_empty() => {}
-            State::Up(live) => {
-                let is_suspect = |message: &Outgoing| live.suspects.contains(&message.target);
-                if messages.iter().any(is_suspect) {
-                    return self.publish_some(messages, is_suspect).await;
-                }
-            }
-        }
-        self.publish_all(messages).await
-    }
-
-    /// Publishes all but those that `refused` picks.
-    async fn publish_some(
-        &self,
-        messages: Vec<Outgoing>,
-        refused: impl Fn(&Outgoing) -> bool,
-    ) -> Vec<Result<()>> {
-        let places: Vec<Option<Error>> = messages
-            .iter()
-            .map(|message| refused(message).then(|| no_answer(&message.target)))
-            .collect();
-        let rest = messages.into_iter().filter(|message| !refused(message));
-        let mut answers = self.publish_all(rest.collect()).await.into_iter();
-        places
-            .into_iter()
-            .map(|place| match place {
-                Some(error) => Err(error),
-                None => answers.next().unwrap_or(Err(Error::Refused)),
-            })
-            .collect()
-    }
-
-    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<()>> {
-        let count = messages.len();
-        if count == 0 {
-            return Vec::new();
+        // During an alarm nobody need queue for the answer.
+        if let State::Blocked(_, reason) = self.link.state() {
+            return for_each(count, &Error::Blocked { reason });
         }
         let deadline = Instant::now() + self.patience;
-        let (answer, answered) = oneshot::channel();
-        let request = Request {
-            messages,
-            answer,
-            alone: false,
-            refused: 0,
-        };
+        let (answers, mut answered) = answers(count);
+        let mut call = Vec::with_capacity(count);
+        let mut targets = Vec::with_capacity(count);
+        let is_calm = self.suspects.is_empty();
+        for (message, answer) in messages.into_iter().zip(answers) {
+            targets.push(message.target.clone());
+            let refusal = (!is_calm).then(|| self.suspects.refusal(&message.target));
+            match refusal.flatten() {
+                Some(refusal) => answer.give(Err(refusal)),
+                None => call.push((message, answer)),
+            }
+        }
         let asked = async {
-            self.requests.send(request).await.ok()?;
-            answered.await.ok()
+            if !call.is_empty() {
+                self.calls.send(call).await.ok()?;
+            }
+            answered.all().await
         };
         match timeout_at(deadline, asked).await {
             Ok(Some(answers)) => answers,
-            Ok(None) => for_each(count, stopped()),
+            Ok(None) => for_each(count, &stopped()),
             Err(_elapsed) => {
                 let why = self.link.check().err();
-                for_each(
-                    count,
-                    why.unwrap_or_else(|| silent("publishing", self.patience)),
-                )
+                let given = answered.so_far();
+                let all = given.into_iter().zip(targets);
+                all.map(|(given, target)| match (given, &why) {
+                    (Some(answer), _) => answer,
+                    (None, Some(why)) => Err(again(why)),
+                    // The broker answers, and this queue does not.
+                    (None, None) => Err(refusal(&target, Trouble::Silent)),
+                })
+                .collect()
             }
+        }
+    }
+
+    /// A queue is to prove again that it works.
+    pub(crate) fn forget_proof(&self, target: &Target) {
+        match self.link.state() {
+            State::Up(live) | State::Blocked(live, _) => live.forget_proof(target),
+            State::Down(_) => {}
+        }
+    }
+
+    /// Returns true if a queue has confirmed a message on the present connection.
+    pub(crate) fn is_proven(&self, target: &Target) -> bool {
+        match self.link.state() {
+            State::Up(live) | State::Blocked(live, _) => live.is_proven(target),
+            State::Down(_) => false,
         }
     }
 
@@ -174,31 +188,37 @@ impl Publisher {
 
 /// The task.
 struct Task {
-    incoming: mpsc::Receiver<Request>,
-    /// What flies next, in this order.
-    waiting: VecDeque<Request>,
+    incoming: mpsc::Receiver<Call>,
+    /// The messages that fly next, in this order.
+    waiting: VecDeque<Item>,
+    /// The same, where the queue is still to be declared.
+    undeclared: VecDeque<Item>,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// Flights without a declaration.
+    flying: usize,
+    /// Flights with one.
+    declaring: usize,
     /// Channels that wait for a batch, and the connections that they are of.
     idle: Vec<(Arc<Live>, Channel)>,
     state: watch::Receiver<State>,
+    suspects: Arc<Suspects>,
     tasks: TaskTracker,
     namespace: Namespace,
     patience: Duration,
-    lost_after: Duration,
+    given_up_after: Duration,
 }
 
 impl Task {
     async fn run(mut self) {
-        let mut open = true;
-        let mut arrivals = Vec::new();
-        while open || !self.waiting.is_empty() || !self.flights.is_empty() {
+        let mut is_open = true;
+        while is_open || self.has_messages() || !self.flights.is_empty() {
             self.launch();
-            let room = WAITING.saturating_sub(self.waiting.len());
+            let has_room = self.waiting.len() + self.undeclared.len() < MESSAGES;
             tokio::select! {
-                count = self.incoming.recv_many(&mut arrivals, room), if open && room > 0 => {
-                    open = count > 0;
-                    self.waiting.extend(arrivals.drain(..));
-                }
+                call = self.incoming.recv(), if is_open && has_room => match call {
+                    Some(call) => self.accept_all(call),
+                    None => is_open = false,
+                },
                 Some(landed) = self.flights.next() => self.land(landed),
                 changed = self.state.changed() => {
                     if changed.is_err() {
@@ -209,60 +229,124 @@ impl Task {
         }
     }
 
+    fn has_messages(&self) -> bool {
+        !self.waiting.is_empty() || !self.undeclared.is_empty()
+    }
+
+    /// Takes a call, and those that wait behind it.
+    fn accept_all(&mut self, call: Call) {
+        let mut next = Some(call);
+        while let Some(call) = next {
+            let items = call.into_iter().map(|(message, answer)| Item {
+                message,
+                answer,
+                alone: false,
+                refused: 0,
+            });
+            self.waiting.extend(items);
+            let has_room = self.waiting.len() + self.undeclared.len() < MESSAGES;
+            next = has_room.then(|| self.incoming.try_recv().ok()).flatten();
+        }
+    }
+
     /// Starts as many flights as there may be now.
     fn launch(&mut self) {
         let state = self.state.borrow_and_update().clone();
         match state {
             State::Down(_) => {}
             State::Blocked(_, reason) => {
-                for request in self.waiting.drain(..) {
-                    let blocked = Error::Blocked {
-                        reason: reason.clone(),
-                    };
-                    let count = request.messages.len();
-                    answer(request, for_each(count, blocked));
+                let blocked = Error::Blocked { reason };
+                for item in self.waiting.drain(..).chain(self.undeclared.drain(..)) {
+                    item.answer.give(Err(again(&blocked)));
                 }
             }
             // Its end is known before the link has told it.
             State::Up(live) if live.is_doubted() => {}
             State::Up(live) => {
                 self.idle.retain(|(of, _)| Arc::ptr_eq(of, &live));
-                while self.flights.len() < FLIGHTS {
-                    let Some(requests) = self.next_batch() else {
-                        return;
+                while self.flying < FLIGHTS {
+                    let Some(items) = self.next_batch(&live) else {
+                        break;
                     };
-                    let flight = Flight {
-                        live: Arc::clone(&live),
-                        channel: self.idle.pop().map(|(_, channel)| channel),
-                        requests,
-                        state: self.state.clone(),
-                        namespace: self.namespace.clone(),
-                        patience: self.patience,
+                    self.flying += 1;
+                    self.fly(&live, items, Kind::Plain);
+                }
+                while self.declaring < DECLARING {
+                    let Some(items) = self.next_undeclared() else {
+                        break;
                     };
-                    self.flights.push(Box::pin(flight.fly()));
+                    self.declaring += 1;
+                    self.fly(&live, items, Kind::Declaring);
                 }
             }
         }
     }
 
-    /// What flies next: requests up to the size of a batch, without those that
-    /// nobody waits for any more.
-    fn next_batch(&mut self) -> Option<Vec<Request>> {
-        let mut batch: Vec<Request> = Vec::new();
-        let mut count = 0_usize;
-        while let Some(request) = self.waiting.pop_front() {
-            if request.answer.is_closed() {
+    fn fly(&mut self, live: &Arc<Live>, items: Vec<Item>, kind: Kind) {
+        let flight = Flight {
+            live: Arc::clone(live),
+            channel: self.idle.pop().map(|(_, channel)| channel),
+            items,
+            state: self.state.clone(),
+            namespace: self.namespace.clone(),
+            patience: self.patience,
+            kind,
+        };
+        self.flights.push(Box::pin(flight.fly()));
+    }
+
+    /// The batch that flies next: messages whose queues are declared. Those for
+    /// others are put aside, those for suspects are answered.
+    fn next_batch(&mut self, live: &Live) -> Option<Vec<Item>> {
+        let mut batch: Vec<Item> = Vec::new();
+        let is_calm = self.suspects.is_empty();
+        while let Some(item) = self.waiting.pop_front() {
+            if item.answer.is_closed() {
                 continue;
             }
-            let too_many = count.saturating_add(request.messages.len()) > BATCH;
-            if !batch.is_empty() && (too_many || request.alone) {
-                self.waiting.push_front(request);
+            if !is_calm && let Some(refusal) = self.suspects.refusal(&item.message.target) {
+                item.answer.give(Err(refusal));
+                continue;
+            }
+            if !live.is_declared(&item.message.target) {
+                self.undeclared.push_back(item);
+                continue;
+            }
+            let is_full = batch.len() >= BATCH || (item.alone && !batch.is_empty());
+            if is_full {
+                self.waiting.push_front(item);
                 break;
             }
-            let alone = request.alone;
-            count = count.saturating_add(request.messages.len());
-            batch.push(request);
-            if alone {
+            let is_alone = item.alone;
+            batch.push(item);
+            if is_alone {
+                break;
+            }
+        }
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    /// The batch whose queues are declared next.
+    fn next_undeclared(&mut self) -> Option<Vec<Item>> {
+        let mut batch: Vec<Item> = Vec::new();
+        let is_calm = self.suspects.is_empty();
+        while batch.len() < BATCH
+            && let Some(item) = self.undeclared.pop_front()
+        {
+            if item.answer.is_closed() {
+                continue;
+            }
+            if !is_calm && let Some(refusal) = self.suspects.refusal(&item.message.target) {
+                item.answer.give(Err(refusal));
+                continue;
+            }
+            if item.alone && !batch.is_empty() {
+                self.undeclared.push_front(item);
+                break;
+            }
+            let is_alone = item.alone;
+            batch.push(item);
+            if is_alone {
                 break;
             }
         }
@@ -272,66 +356,38 @@ impl Task {
     fn land(&mut self, landed: Landed) {
         let Landed {
             live,
-            requests,
+            items,
             outcome,
+            kind,
         } = landed;
+        match kind {
+            Kind::Plain => self.flying = self.flying.saturating_sub(1),
+            Kind::Declaring => self.declaring = self.declaring.saturating_sub(1),
+            Kind::Pause => {}
+        }
         match outcome {
-            Outcome::Confirmed(channel, verdicts) => {
-                let requests = self.keep_refused(&live, requests, verdicts);
-                for (request, verdicts) in requests {
-                    answer_each(&live, request, verdicts);
-                }
-                self.idle.push((live, channel));
-            }
-            Outcome::Partly(channel, pending) => {
-                let verdicts = pending.verdicts();
-                let silent = verdicts.iter().zip(messages(&requests));
-                let silent = silent.filter(|(verdict, _)| verdict.is_none());
-                let silent: HashSet<Target> =
-                    silent.map(|(_, message)| message.target.clone()).collect();
-                let overdue = Overdue {
-                    live: Arc::clone(&live),
-                    channel,
-                    pending,
-                    targets: silent.into_iter().collect(),
-                    lost_after: self.lost_after,
-                };
-                // Before anybody is answered: he may come again at once.
-                overdue.watch(&self.tasks);
-                for (request, verdicts) in with_verdicts(requests, verdicts) {
-                    answer_each(&live, request, verdicts);
-                }
-            }
-            Outcome::Undeclared(silent) => {
-                let concerned = |request: &Request| {
-                    let mut messages = request.messages.iter();
-                    messages.any(|message| silent.contains(&message.target))
-                };
-                let (hit, spared): (Vec<Request>, Vec<Request>) =
-                    requests.into_iter().partition(concerned);
-                for request in hit {
-                    let target = request.messages.first().map(|message| &message.target);
-                    let error = target.map_or_else(stopped, no_answer);
-                    let count = request.messages.len();
-                    answer(request, for_each(count, error));
-                }
-                self.once_more(spared);
-            }
-            Outcome::Interrupted => self.once_more(requests),
+            Outcome::Answered(answered) => self.answer(&live, items, answered),
+            Outcome::Interrupted => self.once_more(items),
             Outcome::Lost => {
                 live.doubt();
-                self.once_more(requests);
+                self.once_more(items);
             }
-            Outcome::Refused(error) => match <[Request; 1]>::try_from(requests) {
-                Ok([request]) => {
-                    tracing::warn!(%error, "RabbitMQ has refused to publish");
-                    let count = request.messages.len();
-                    answer(request, for_each(count, error));
+            Outcome::Poisoned(targets) => {
+                live.doubt();
+                for target in &targets {
+                    self.suspects.suspect(target, Trouble::Silent);
                 }
-                Err(requests) => {
-                    let alone = requests.into_iter().map(|request| Request {
+                self.once_more(items);
+            }
+            Outcome::Refused(error) => match <[Item; 1]>::try_from(items) {
+                Ok([item]) => {
+                    tracing::warn!(queue = %item.message.target, %error, "RabbitMQ has refused to publish");
+                    item.answer.give(Err(error));
+                }
+                Err(items) => {
+                    let alone = items.into_iter().map(|item| Item {
                         alone: true,
-                        ..request
+                        ..item
                     });
                     self.once_more(alone.collect());
                 }
@@ -339,43 +395,131 @@ impl Task {
         }
     }
 
-    /// Lets requests of which some was refused fly again, after a pause; gives
-    /// back the others.
-    fn keep_refused(
-        &mut self,
-        live: &Arc<Live>,
-        requests: Vec<Request>,
-        verdicts: Vec<Option<Verdict>>,
-    ) -> Vec<(Request, Vec<Option<Verdict>>)> {
-        let again = |(request, verdicts): &(Request, Vec<Option<Verdict>>)| {
-            request.refused < REFUSALS && verdicts.contains(&Some(Verdict::Refused))
-        };
-        let requests = with_verdicts(requests, verdicts).into_iter();
-        let (again, done): (Vec<_>, Vec<_>) = requests.partition(again);
-        let tried = again.iter().map(|(request, _)| request.refused).max();
-        if let Some(tried) = tried {
-            let requests = again.into_iter().map(|(request, _)| Request {
-                refused: request.refused.saturating_add(1),
-                ..request
-            });
-            let landed = Landed {
-                live: Arc::clone(live),
-                requests: requests.collect(),
-                outcome: Outcome::Interrupted,
-            };
-            let pause = REFUSAL_PAUSE.saturating_mul(1 << tried.min(REFUSALS));
-            self.flights.push(Box::pin(async move {
-                sleep(pause).await;
-                landed
-            }));
+    fn answer(&mut self, live: &Arc<Live>, items: Vec<Item>, answered: Answered) {
+        let Answered {
+            verdicts,
+            published,
+        } = answered;
+        // Before anybody is answered: the caller may come again at once.
+        let silent = self.note_suspects(live, &items, &verdicts);
+        match published {
+            None => {}
+            Some((channel, _)) if silent.is_empty() => self.idle.push((Arc::clone(live), channel)),
+            Some((channel, pending)) => {
+                let was_published = |(_, verdict): &(&Item, &Option<Verdict>)| {
+                    !matches!(verdict, Some(Verdict::Undeclared(_)))
+                };
+                let of_messages = items.iter().zip(&verdicts).filter(was_published);
+                let overdue = Overdue {
+                    live: Arc::clone(live),
+                    channel,
+                    pending,
+                    targets: of_messages
+                        .map(|(item, _)| item.message.target.clone())
+                        .collect(),
+                    suspects: Arc::clone(&self.suspects),
+                    given_up_after: self.given_up_after,
+                };
+                overdue.watch(&self.tasks);
+            }
         }
-        done
+        let mut refused = Vec::new();
+        for (item, verdict) in items.into_iter().zip(verdicts) {
+            let is_refused = verdict == Some(Verdict::Refused);
+            if is_refused && item.refused < REFUSALS && !item.answer.is_closed() {
+                refused.push(item);
+            } else {
+                if is_refused {
+                    // It goes on refusing: others need not find that out again.
+                    self.suspects.suspect(&item.message.target, Trouble::Silent);
+                }
+                let answer = result(live, &item.message.target, verdict);
+                item.answer.give(answer);
+            }
+        }
+        self.try_refused(refused);
+    }
+
+    /// Makes suspects of queues that are silent or cannot be declared, and
+    /// notes those that have proved to work. The silent ones.
+    fn note_suspects(
+        &self,
+        live: &Live,
+        items: &[Item],
+        verdicts: &[Option<Verdict>],
+    ) -> HashSet<Target> {
+        let mut silent = HashSet::new();
+        let mut proven = HashSet::new();
+        for (item, verdict) in items.iter().zip(verdicts) {
+            let target = &item.message.target;
+            match verdict {
+                Some(Verdict::Taken) => drop(proven.insert(target)),
+                Some(Verdict::Undeclared(trouble)) => {
+                    self.suspects.suspect(target, trouble.clone());
+                }
+                Some(Verdict::Refused | Verdict::Unroutable) => {}
+                None => drop(silent.insert(target.clone())),
+            }
+        }
+        for target in &silent {
+            self.suspects.suspect(target, Trouble::Silent);
+        }
+        live.prove(proven.into_iter().filter(|target| !silent.contains(target)));
+        silent
+    }
+
+    /// Lets refused messages fly again, after a pause.
+    fn try_refused(&mut self, refused: Vec<Item>) {
+        let Some(tried) = refused.iter().map(|item| item.refused).max() else {
+            return;
+        };
+        let State::Up(live) = self.state.borrow().clone() else {
+            return self.once_more(refused);
+        };
+        let items = refused.into_iter().map(|item| Item {
+            refused: item.refused.saturating_add(1),
+            ..item
+        });
+        let landed = Landed {
+            live,
+            items: items.collect(),
+            outcome: Outcome::Interrupted,
+            kind: Kind::Pause,
+        };
+        let pause = REFUSAL_PAUSE.saturating_mul(1 << tried.min(REFUSALS));
+        self.flights.push(Box::pin(async move {
+            sleep(pause).await;
+            landed
+        }));
     }
 
     /// Before everything else that waits, in the same order.
-    fn once_more(&mut self, requests: Vec<Request>) {
-        for request in requests.into_iter().rev() {
-            self.waiting.push_front(request);
+    fn once_more(&mut self, items: Vec<Item>) {
+        for item in items.into_iter().rev() {
+            self.waiting.push_front(item);
         }
+    }
+}
+
+/// Translates a verdict for the caller.
+fn result(live: &Live, target: &Target, verdict: Option<Verdict>) -> Result<()> {
+    match verdict {
+        Some(Verdict::Taken) => Ok(()),
+        Some(Verdict::Unroutable) => {
+            // The next publish declares it.
+            live.forget(target);
+            match target {
+                Target::Route(route) => Err(Error::Unroutable {
+                    route: route.clone(),
+                }),
+                Target::Quarantine | Target::Requests | Target::RefusedRequests => {
+                    Err(Error::Refused)
+                }
+            }
+        }
+        Some(Verdict::Refused) => Err(Error::Refused),
+        Some(Verdict::Undeclared(trouble)) => Err(refusal(target, trouble)),
+        // The queue may or may not have the message.
+        None => Err(refusal(target, Trouble::Silent)),
     }
 }

@@ -3,12 +3,18 @@
 //! Any end of the consumer's stream is the end of the subscription: a queue
 //! that was deleted under it ends it without an error, a lost connection with
 //! one, and in both cases there is nothing to do but to subscribe again.
+//!
+//! A queue without a leader does not answer a consumer, and ends its connection
+//! after a minute, with all other consumers on it. So a queue is consumed when
+//! it has confirmed a message: one that has confirmed none yet is sent a
+//! message that offers nothing, which no subscription hands out.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::broker::{self, Delivery, Receipt, Result};
+use drumline_backend::broker::{self, Delivery, Error, Receipt, Result, Trouble};
 use drumline_protocol::codec;
 use drumline_protocol::message::Message;
 use futures_util::StreamExt as _;
@@ -16,15 +22,18 @@ use lapin::Consumer;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::acker::{Acker, Close, Manner};
-use crate::error::{failed, silent};
+use crate::error::{failed, is_not_found, is_refusal, reason, silent};
 use crate::link::Link;
 use crate::live::Live;
 use crate::options::Options;
+use crate::publisher::Publisher;
 use crate::quarantine::Quarantine;
+use crate::repair::nothing;
+use crate::suspects::{Suspects, refusal};
 use crate::topology::Target;
 
 /// What a subscription is made with.
@@ -33,29 +42,58 @@ pub(crate) struct Subscriber {
     pub(crate) options: Arc<Options>,
     pub(crate) link: Link,
     pub(crate) quarantine: Quarantine,
+    pub(crate) publisher: Publisher,
+    pub(crate) suspects: Arc<Suspects>,
     pub(crate) manner: Manner,
     pub(crate) tasks: TaskTracker,
 }
 
+/// The time that a queue may take to answer a consumer before it becomes a
+/// suspect. Many lanes are consumed at the same time after a reconnection.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
 impl Subscriber {
     /// Starts to consume. Dropping the future leaves no consumer behind.
+    ///
+    /// # Errors
+    /// When the broker is away, or the queue does not work.
     pub(crate) async fn subscribe(
         &self,
         target: &Target,
         prefetch: NonZeroU16,
     ) -> Result<Subscription> {
-        let patience = self.options.patience;
-        let deadline = Instant::now() + patience;
+        if let Some(refusal) = self.suspects.refusal(target) {
+            return Err(refusal);
+        }
+        self.prove(target).await?;
+        let deadline = Instant::now() + self.options.patience;
         let live = self.link.live(deadline).await?;
+        let patience = ANSWERED_WITHIN.min(self.options.patience);
         let started = self.start_in_background(&live, target, prefetch);
-        match timeout_at(deadline, started).await {
-            Ok(Ok(started)) => started.inspect_err(|error| live.doubt_after(error)),
+        match timeout(patience, started).await {
+            Ok(Ok(started)) => started,
             Ok(Err(_ended)) => Err(silent("subscribing", patience)),
-            Err(_elapsed) => {
-                // One silent queue must not cost the other lanes their consumers.
-                self.tasks.spawn(async move { live.answers().await });
-                Err(silent("subscribing", patience))
+            // One silent queue must not cost the other lanes their consumers.
+            Err(_elapsed) if live.answers().await => {
+                self.suspects.suspect(target, Trouble::Unconsumable);
+                Err(refusal(target, Trouble::Unconsumable))
             }
+            Err(_elapsed) => Err(silent("subscribing", patience)),
+        }
+    }
+
+    /// Has a queue confirm a message, unless it has done so already.
+    async fn prove(&self, target: &Target) -> Result<()> {
+        let is_route = matches!(target, Target::Route(_));
+        if !is_route || self.publisher.is_proven(target) {
+            return Ok(());
+        }
+        let answers = self.publisher.publish(vec![nothing(target)?]).await;
+        match answers.into_iter().next() {
+            // Nothing can be published during an alarm, and consumers are what
+            // ends it.
+            Some(Err(Error::Blocked { .. })) | None => Ok(()),
+            Some(answer) => answer,
         }
     }
 
@@ -77,10 +115,31 @@ impl Subscriber {
             tokio::select! {
                 // With the connection go its channels and their consumers.
                 () = live.ended() => {}
-                started = subscriber.start(&live, &target, prefetch) => drop(answer.send(started)),
+                started = subscriber.start(&live, &target, prefetch) => {
+                    let works = started.is_ok();
+                    if answer.send(started).is_err() && works {
+                        subscriber
+                            .suspects
+                            .clear_if(&target, |trouble| *trouble == Trouble::Unconsumable);
+                    }
+                }
             }
         });
         answered
+    }
+
+    /// Judges why a queue is not consumed. One that refuses consumers for another
+    /// reason than that it is gone goes on refusing them; anything but a refusal
+    /// is a reason to doubt the connection.
+    fn not_consumed(&self, live: &Live, target: &Target, error: Error) -> Error {
+        live.doubt_after(&error);
+        let is_route = matches!(target, Target::Route(_));
+        if !is_route || !is_refusal(&error) || is_not_found(&error) {
+            return error;
+        }
+        let trouble = Trouble::ConsumerRefused(reason(&error));
+        self.suspects.suspect(target, trouble.clone());
+        refusal(target, trouble)
     }
 
     async fn start(
@@ -90,17 +149,24 @@ impl Subscriber {
         prefetch: NonZeroU16,
     ) -> Result<Subscription> {
         let queue = target.name(&self.options.namespace);
-        live.declare(&live.undeclared(std::iter::once(target)))
-            .await?;
+        let undeclared = live.undeclared(std::iter::once(target));
+        let patience = self.options.patience;
+        let undeclarable = live.declare_each(&undeclared, patience).await;
+        let undeclarable = undeclarable.inspect_err(|error| live.doubt_after(error))?;
+        if let Some(trouble) = undeclarable.get(target) {
+            self.suspects.suspect(target, trouble.clone());
+            return Err(refusal(target, trouble.clone()));
+        }
         // Of its own: closing it is what hands the queue over.
-        let channel = live.channel().await?;
+        let failing = |error| self.not_consumed(live, target, error);
+        let channel = live.channel().await.map_err(failing)?;
         // Always: without it the broker sends the whole queue. Per consumer,
         // which is all that quorum queues know.
         let qos = BasicQosOptions { global: false };
         channel
             .basic_qos(prefetch.get(), qos)
             .await
-            .map_err(|error| failed("setting the prefetch", error))?;
+            .map_err(|error| failing(failed("setting the prefetch", error)))?;
         let consumer = channel
             .basic_consume(
                 queue.clone(),
@@ -112,7 +178,7 @@ impl Subscriber {
             .await
             // It may have been deleted since.
             .inspect_err(|_| live.forget(target))
-            .map_err(|error| failed(&format!("consuming {queue}"), error))?;
+            .map_err(|error| failing(failed(&format!("consuming {queue}"), error)))?;
         let (settled, tags) = mpsc::unbounded_channel();
         let (close, closing) = oneshot::channel();
         let acker = Acker {
@@ -127,7 +193,7 @@ impl Subscriber {
         };
         self.tasks.spawn(acker.run());
         Ok(Subscription {
-            queue: queue.to_string(),
+            target: target.clone(),
             open: Some(Open { consumer, close }),
             settled,
             quarantine: self.quarantine.clone(),
@@ -146,10 +212,10 @@ fn consume_options() -> BasicConsumeOptions {
     }
 }
 
-/// See the module's text.
+/// A consumer and its channel.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    queue: String,
+    target: Target,
     /// `None` when it has ended.
     open: Option<Open>,
     settled: mpsc::UnboundedSender<u64>,
@@ -163,6 +229,13 @@ struct Open {
 }
 
 impl Subscription {
+    /// The queue may be gone, or have lost its leader: it is to prove again that
+    /// it works before it is consumed.
+    fn end_by_itself(&mut self) {
+        self.quarantine.publisher.forget_proof(&self.target);
+        self.end();
+    }
+
     /// Has the channel closed; `Some` to wait for it.
     fn end(&mut self) -> Option<oneshot::Receiver<()>> {
         let Open { consumer, close } = self.open.take()?;
@@ -180,13 +253,13 @@ impl Subscription {
         let delivery = match self.open.as_mut()?.consumer.next().await {
             Some(Ok(delivery)) => delivery,
             Some(Err(error)) => {
-                tracing::debug!(queue = %self.queue, %error, "the subscription has ended");
-                self.end();
+                tracing::debug!(queue = %self.target, %error, "the subscription has ended");
+                self.end_by_itself();
                 return None;
             }
             None => {
-                tracing::debug!(queue = %self.queue, "the subscription has ended");
-                self.end();
+                tracing::debug!(queue = %self.target, "the subscription has ended");
+                self.end_by_itself();
                 return None;
             }
         };
@@ -205,13 +278,17 @@ impl broker::Subscription for Subscription {
             // Nothing is awaited after this.
             let (delivery, receipt) = self.next_delivery().await?;
             match codec::decode::<Message>(&delivery.data) {
+                // It has proved that the queue works.
+                Ok(Message::Offers(offers)) if offers.is_empty() => {
+                    receipt.settle();
+                }
                 Ok(message) => {
                     let receipt = Box::new(receipt);
                     return Some(Delivery { message, receipt });
                 }
                 Err(error) => self
                     .quarantine
-                    .take(&self.queue, delivery.data, &error, receipt),
+                    .take(&self.target, delivery, &error, receipt),
             }
         }
     }
@@ -238,6 +315,11 @@ pub(crate) struct TagReceipt {
 }
 
 impl TagReceipt {
+    /// Returns true if the subscription has ended: the message will come again.
+    pub(crate) fn is_void(&self) -> bool {
+        self.settled.is_closed()
+    }
+
     /// Hands the tag to the task that acknowledges; `false` when that is gone.
     pub(crate) fn settle(&self) -> bool {
         self.settled.send(self.tag).is_ok()
@@ -250,7 +332,7 @@ impl Receipt for TagReceipt {
         if self.settle() {
             Ok(())
         } else {
-            Err(broker::Error::Unavailable {
+            Err(Error::Unavailable {
                 message: "the subscription has ended, and the message will come again".to_owned(),
                 source: None,
             })

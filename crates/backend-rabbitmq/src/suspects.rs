@@ -1,120 +1,300 @@
-//! Queues that do not answer while the broker does.
+//! Queues that do not work while the broker does.
 //!
 //! A quorum queue without a leader takes messages and never confirms them; so
 //! does one whose nodes are away. RabbitMQ even makes such queues: killed
 //! within three seconds after it has created one, it forgets the name under
 //! which its log is filed, starts it as an empty follower, and waits for an
-//! election that nobody calls (rabbitmq-server#10070, #15725).
+//! election that nobody calls (rabbitmq-server#10070, #15725). A consumer that
+//! asks such a queue gets no answer for a minute, and then loses its connection
+//! (541, seen on 3.10). Other queues cannot even be declared: they exist with
+//! other arguments, or a limit is reached.
 //!
-//! One such lane must not hold up the others. Whoever has waited for it in
-//! vain puts it here, and messages for it are answered at once until it has
-//! confirmed what it owes us. If it does not for long, we delete it and declare
-//! it anew: nothing but hints is lost with it, and those are offered again.
+//! One such queue must not hold up the others, and nobody needs it: offers go
+//! round it ([`drumline_backend::bypass`]). The suspects are those of a process,
+//! whatever becomes of its connections. A message for a suspect is answered at
+//! once. A suspect is cleared when a late confirm comes, or by the
+//! [repair](crate::repair), which tries it again with backoff.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lapin::Channel;
-use tokio_util::task::TaskTracker;
+use drumline_backend::broker::{Bypassed, Error, Trouble};
+use drumline_protocol::message::Source;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::confirm::Pending;
-use crate::live::Live;
+use crate::backoff::Backoff;
 use crate::topology::Target;
 
-/// The suspects of one connection. They are forgotten with it.
-#[derive(Debug, Default)]
-pub(crate) struct Suspects(Mutex<HashMap<Target, Watched>>);
+/// The first pause before a suspect is tried. Late confirms clear a slow one
+/// before that; and a queue that works again is missed for no longer.
+const FIRST_TRY: Duration = Duration::from_secs(1);
 
-/// Who looks after a suspect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Watched {
-    /// Its confirms are waited for.
-    Waiting,
-    /// It is being made anew.
-    Replacing,
+/// The longest pause between tries. A queue that does not work costs nothing
+/// but locality, and each try costs the broker a connection.
+const LAST_TRY: Duration = Duration::from_secs(30);
+
+/// The pauses where an operator has to act. Every process of a fleet tries.
+const REFUSED_FIRST: Duration = Duration::from_secs(15);
+const REFUSED_LAST: Duration = Duration::from_secs(60);
+
+/// The time for which a queue is not mentioned in the log again.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// A suspect that nobody has used for so long is dropped. Producers may name
+/// ever new queues, and a queue that is used again is found out again.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+
+/// The suspects of one process.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    known: Mutex<Known>,
+    added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    suspects: HashMap<Target, Suspect>,
+    /// The last time that each queue was mentioned in the log, where that is not
+    /// long ago.
+    told: HashMap<Target, Instant>,
+}
+
+#[derive(Debug)]
+struct Suspect {
+    trouble: Trouble,
+    since: Instant,
+    /// The last time that a caller wanted to use it.
+    used: Instant,
+    due: Instant,
+    backoff: Backoff,
+}
+
+/// A suspect that is to be tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Due {
+    pub(crate) target: Target,
+    /// The time at which it became a suspect.
+    pub(crate) since: Instant,
+    /// The time at which it is to be tried.
+    pub(crate) at: Instant,
 }
 
 impl Suspects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.targets().is_empty()
+        self.known().suspects.is_empty()
     }
 
-    pub(crate) fn contains(&self, target: &Target) -> bool {
-        self.targets().contains_key(target)
+    /// The error of a caller that wants to use a suspect; `None` for a queue that
+    /// is no suspect.
+    pub(crate) fn refusal(&self, target: &Target) -> Option<Error> {
+        let mut known = self.known();
+        let suspect = known.suspects.get_mut(target)?;
+        suspect.used = Instant::now();
+        Some(refusal(target, suspect.trouble.clone()))
     }
 
-    pub(crate) fn add(&self, target: &Target) {
-        self.targets()
-            .entry(target.clone())
-            .or_insert(Watched::Waiting);
+    /// The trouble with a queue, if it is a suspect.
+    pub(crate) fn trouble(&self, target: &Target) -> Option<Trouble> {
+        let known = self.known();
+        known.suspects.get(target).map(|one| one.trouble.clone())
     }
 
-    fn clear(&self, target: &Target) {
-        self.targets().remove(target);
+    /// Makes a queue a suspect, or notes what else is wrong with it.
+    pub(crate) fn suspect(&self, target: &Target, trouble: Trouble) {
+        let now = Instant::now();
+        let mut known = self.known();
+        let told = known.told.get(target);
+        if told.is_none_or(|told| now.duration_since(*told) >= TELL_AGAIN) {
+            known
+                .told
+                .retain(|_, told| now.duration_since(*told) < TELL_AGAIN);
+            known.told.insert(target.clone(), now);
+            tracing::warn!(queue = %target, %trouble, "a queue does not work and is by-passed");
+        }
+        if let Some(suspect) = known.suspects.get_mut(target) {
+            suspect.trouble = trouble;
+            return;
+        }
+        let mut backoff = if trouble.needs_operator() {
+            Backoff::new(REFUSED_FIRST, REFUSED_LAST)
+        } else {
+            Backoff::new(FIRST_TRY, LAST_TRY)
+        };
+        let due = now + backoff.pause(fastrand::f64());
+        let suspect = Suspect {
+            trouble,
+            since: now,
+            used: now,
+            due,
+            backoff,
+        };
+        known.suspects.insert(target.clone(), suspect);
+        drop(known);
+        self.added.notify_one();
     }
 
-    /// `true` for the one that is to make it anew.
-    fn take_over(&self, target: &Target) -> bool {
-        self.targets().get_mut(target).is_some_and(|watched| {
-            std::mem::replace(watched, Watched::Replacing) == Watched::Waiting
+    /// A queue works: it is no suspect any more.
+    pub(crate) fn clear(&self, target: &Target) {
+        self.clear_if(target, |_trouble| true);
+    }
+
+    /// [`Self::clear`], where the queue is a suspect for a reason that is
+    /// disproved.
+    pub(crate) fn clear_if(&self, target: &Target, disproved: impl Fn(&Trouble) -> bool) {
+        let mut known = self.known();
+        let suspect = known.suspects.get(target);
+        if suspect.is_some_and(|suspect| disproved(&suspect.trouble))
+            && let Some(suspect) = known.suspects.remove(target)
+        {
+            let after = suspect.since.elapsed();
+            tracing::debug!(queue = %target, ?after, "a queue works again");
+        }
+    }
+
+    /// The suspect that is to be tried first, but for those that are being tried.
+    /// Of those that are due, the queues that every offer can take come first.
+    pub(crate) fn next(&self, but: &[Target]) -> Option<Due> {
+        let mut known = self.known();
+        let now = Instant::now();
+        known
+            .suspects
+            .retain(|_, suspect| now.duration_since(suspect.used) < FORGOTTEN_AFTER);
+        let others = known.suspects.iter();
+        let others = others.filter(|(target, _)| !but.contains(target));
+        let due = others.map(|(target, suspect)| Due {
+            target: target.clone(),
+            since: suspect.since,
+            at: suspect.due,
+        });
+        due.min_by_key(|due| {
+            let is_lane = matches!(
+                &due.target,
+                Target::Route(route) if matches!(route.source, Source::Lane(_))
+            );
+            (due.at.max(now), is_lane, due.at)
         })
     }
 
-    fn targets(&self) -> MutexGuard<'_, HashMap<Target, Watched>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A try has failed: the next one comes after a longer pause.
+    pub(crate) fn put_off(&self, target: &Target) {
+        if let Some(suspect) = self.known().suspects.get_mut(target) {
+            suspect.due = Instant::now() + suspect.backoff.pause(fastrand::f64());
+        }
+    }
+
+    /// Waits until a suspect has been added since this was last called.
+    /// Cancel-safe.
+    pub(crate) async fn added(&self) {
+        self.added.notified().await;
+    }
+
+    /// The suspects that offers could go through.
+    pub(crate) fn bypassed(&self) -> Vec<Bypassed> {
+        let known = self.known();
+        let of = |(target, suspect): (&Target, &Suspect)| match target {
+            Target::Route(route) => Some(Bypassed {
+                route: route.clone(),
+                trouble: suspect.trouble.clone(),
+            }),
+            Target::Quarantine | Target::Requests | Target::RefusedRequests => None,
+        };
+        let mut bypassed: Vec<Bypassed> = known.suspects.iter().filter_map(of).collect();
+        drop(known);
+        bypassed.sort_by(|a, b| a.route.cmp(&b.route));
+        bypassed
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Each change is a single call that leaves the map whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Confirms that are overdue, and the channel that they will come on.
-pub(crate) struct Overdue {
-    pub(crate) live: Arc<Live>,
-    pub(crate) channel: Channel,
-    pub(crate) pending: Pending,
-    /// The queues that owe them.
-    pub(crate) targets: Vec<Target>,
-    /// When a queue is taken for lost.
-    pub(crate) lost_after: Duration,
+/// The error of a queue that cannot be used.
+pub(crate) fn refusal(target: &Target, trouble: Trouble) -> Error {
+    match target {
+        Target::Route(route) => Error::Queue {
+            route: route.clone(),
+            trouble,
+        },
+        Target::Quarantine | Target::Requests | Target::RefusedRequests => Error::Unavailable {
+            message: format!("the queue {target} {trouble}"),
+            source: None,
+        },
+    }
 }
 
-impl Overdue {
-    /// Waits for them in the background.
-    pub(crate) fn watch(self, tasks: &TaskTracker) {
-        for target in &self.targets {
-            self.live.suspects.add(target);
+#[cfg(test)]
+mod tests {
+    use drumline_protocol::message::Route;
+    use drumline_protocol::{Partition, QueueName};
+
+    use super::*;
+
+    fn lane(number: u16) -> Target {
+        Target::Route(Route {
+            queue: QueueName::default(),
+            source: Source::Lane(Partition::new(number)),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspect_is_tried_again_with_growing_pauses() {
+        let suspects = Suspects::default();
+        suspects.suspect(&lane(1), Trouble::Silent);
+        suspects.added().await;
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let due = suspects.next(&[]).expect("it is a suspect");
+            pauses.push(due.at.saturating_duration_since(Instant::now()));
+            tokio::time::sleep_until(due.at).await;
+            assert!(suspects.refusal(&lane(1)).is_some(), "it is still used");
+            suspects.put_off(&lane(1));
         }
-        tasks.spawn(async move {
-            let live = Arc::clone(&self.live);
-            tokio::select! {
-                () = live.ended() => {}
-                () = self.wait() => {}
-            }
+        assert!(pauses[0] <= FIRST_TRY, "{pauses:?}");
+        assert!(pauses.iter().all(|pause| *pause <= LAST_TRY), "{pauses:?}");
+        assert!(pauses[7] >= LAST_TRY / 2, "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_confirm_clears_silence_and_nothing_else() {
+        let suspects = Suspects::default();
+        suspects.suspect(&lane(1), Trouble::Silent);
+        suspects.suspect(&lane(2), Trouble::Unconsumable);
+        for target in [lane(1), lane(2)] {
+            suspects.clear_if(&target, |trouble| *trouble == Trouble::Silent);
+        }
+        assert!(suspects.refusal(&lane(1)).is_none());
+        assert!(suspects.refusal(&lane(2)).is_some());
+        suspects.clear(&lane(2));
+        assert!(suspects.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspect_that_nobody_uses_is_forgotten() {
+        let suspects = Suspects::default();
+        suspects.suspect(&lane(1), Trouble::Silent);
+        tokio::time::sleep(FORGOTTEN_AFTER).await;
+        assert!(suspects.next(&[]).is_none());
+        assert!(suspects.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_those_that_are_due_a_work_queue_is_tried_before_the_lanes() {
+        let suspects = Suspects::default();
+        let work = Target::Route(Route {
+            queue: QueueName::default(),
+            source: Source::Work,
         });
-    }
-
-    async fn wait(mut self) {
-        let settled = self.pending.settle(self.lost_after).await;
-        for target in &self.targets {
-            // Where the channel has broken, the next message will tell.
-            if let Ok(false) = settled
-                && self.live.suspects.take_over(target)
-            {
-                self.replace(target).await;
-            }
-            self.live.suspects.clear(target);
+        for number in 0..20 {
+            suspects.suspect(&lane(number), Trouble::Silent);
         }
-        drop(self.channel);
-    }
-
-    async fn replace(&self, target: &Target) {
-        let waited = self.lost_after;
-        tracing::warn!(
-            ?target,
-            ?waited,
-            "a queue does not answer, and is made anew"
-        );
-        if let Err(error) = self.live.replace(target).await {
-            tracing::warn!(?target, %error, "it could not be made anew");
-        }
+        suspects.suspect(&work, Trouble::Silent);
+        tokio::time::sleep(FIRST_TRY).await;
+        let next = |but: &[Target]| suspects.next(but).expect("they are suspects").target;
+        assert_eq!(next(&[]), work);
+        assert_ne!(next(std::slice::from_ref(&work)), work, "it is being tried");
     }
 }

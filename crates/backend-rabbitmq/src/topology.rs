@@ -3,15 +3,19 @@
 //! ```text
 //! {namespace}.work.{queue}               operations without a token
 //! {namespace}.lane.{queue}.{partition}   heads of the chains of a partition
+//! {namespace}.spare.{queue}              what the work queue does not take
 //! {namespace}.quarantine                 messages that nobody can read
 //! {namespace}.requests.in                requests of producers
 //! {namespace}.requests.quarantine        requests that cannot be done
 //! {namespace}.decoy.{0..255}             for a moment, when queues were created
+//! {namespace}.repair                     for a moment, when a queue is made anew
 //! ```
 //!
 //! What we publish goes through the default exchange, whose routing key is the
 //! name of a queue: no binding that could be missing. Producers have an exchange,
 //! `{namespace}.requests`, so that what is behind it is ours to change.
+
+use std::fmt;
 
 use drumline_protocol::message::{Route, Source};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions};
@@ -59,10 +63,18 @@ impl Target {
             Self::Route(Route { queue, source }) => match source {
                 Source::Work => format!("{namespace}.work.{queue}").into(),
                 Source::Lane(partition) => format!("{namespace}.lane.{queue}.{partition}").into(),
+                Source::Spare => format!("{namespace}.spare.{queue}").into(),
             },
             Self::Quarantine => format!("{namespace}.quarantine").into(),
             Self::Requests => format!("{namespace}.requests.in").into(),
             Self::RefusedRequests => format!("{namespace}.requests.quarantine").into(),
+        }
+    }
+
+    fn is_spare(&self) -> bool {
+        match self {
+            Self::Route(route) => route.source == Source::Spare,
+            Self::Quarantine | Self::Requests | Self::RefusedRequests => false,
         }
     }
 
@@ -79,6 +91,13 @@ impl Target {
     /// a new name.
     pub(crate) fn arguments(&self, namespace: &Namespace) -> FieldTable {
         let mut arguments = FieldTable::default();
+        // Not a quorum queue: it is there for the case that those do not work.
+        // A classic queue needs no leader and no majority, and its hints are
+        // offered again where it loses them.
+        if self.is_spare() {
+            set(&mut arguments, "x-queue-type", text("classic"));
+            return arguments;
+        }
         // Quorum queues confirm when the message is on disk on a majority of
         // nodes (classic ones confirm before fsync), and are the faster kind
         // for us too. No delivery limit is set for hints: releases that have one
@@ -87,7 +106,7 @@ impl Target {
         match self {
             // Every worker of the pool takes from it.
             Self::Route(Route {
-                source: Source::Work,
+                source: Source::Work | Source::Spare,
                 ..
             }) => {}
             // One worker at a time: order and locality on the good path. It is
@@ -144,6 +163,18 @@ impl Target {
     }
 }
 
+/// For people and logs.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Route(route) => route.fmt(f),
+            Self::Quarantine => f.write_str("quarantine"),
+            Self::Requests => f.write_str("queue of requests"),
+            Self::RefusedRequests => f.write_str("quarantine of requests"),
+        }
+    }
+}
+
 /// What binds a queue to its exchange: every routing key. A request of a kind
 /// that does not exist is answered then, instead of being lost in the exchange.
 pub(crate) const EVERY_KEY: &str = "#";
@@ -164,8 +195,8 @@ pub(crate) fn exchange_declaration() -> ExchangeDeclareOptions {
 pub(crate) fn is_ours(queue: &str, namespace: &Namespace) -> bool {
     let rest = queue.strip_prefix(namespace.as_str());
     let rest = rest.and_then(|rest| rest.strip_prefix('.')).unwrap_or("");
-    let ours = ["work.", "lane.", "decoy.", "requests."];
-    rest == "quarantine" || ours.iter().any(|ours| rest.starts_with(ours))
+    let ours = ["work.", "lane.", "spare.", "decoy.", "requests."];
+    rest == "quarantine" || rest == "repair" || ours.iter().any(|ours| rest.starts_with(ours))
 }
 
 /// Durable: a restart of the broker keeps the queue. Not exclusive, not
@@ -201,6 +232,22 @@ pub(crate) fn decoy(namespace: &Namespace, number: u8) -> (ShortString, FieldTab
     );
     let namespace = namespace.as_str();
     (format!("{namespace}.decoy.{number}").into(), arguments)
+}
+
+/// The name of the queue whose owner may make queues anew.
+pub(crate) fn repair_lock(namespace: &Namespace) -> ShortString {
+    format!("{}.repair", namespace.as_str()).into()
+}
+
+/// Of one connection: others are refused, and it ends with that connection.
+pub(crate) fn exclusive() -> QueueDeclareOptions {
+    QueueDeclareOptions {
+        durable: false,
+        passive: false,
+        exclusive: true,
+        auto_delete: true,
+        nowait: false,
+    }
 }
 
 /// Only asks whether the queue is there.
@@ -250,6 +297,8 @@ mod tests {
         for ours in [
             "drumline.work.default",
             "drumline.lane.default.17",
+            "drumline.spare.default",
+            "drumline.repair",
             "drumline.requests.in",
             "drumline.requests.quarantine",
             "drumline.quarantine",

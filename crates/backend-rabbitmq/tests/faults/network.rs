@@ -92,8 +92,8 @@ async fn cuts_cost_neither_messages_nor_failures() -> anyhow::Result<()> {
     let publishing = async {
         while !done.load(Ordering::Relaxed) {
             let start = published.load(Ordering::Relaxed);
-            let messages = (start..start + 5).map(|n| message(&work(), n)).collect();
-            for answer in broker.publish(messages).await {
+            let messages: Vec<_> = (start..start + 5).map(|n| message(&work(), n)).collect();
+            for answer in broker.publish(&messages).await {
                 answer.expect("it is published again on the next connection");
             }
             published.fetch_add(5, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use drumline_backend::Broker;
-use drumline_backend::broker::{Delivery, Error, Result, Subscription};
+use drumline_backend::broker::{Delivery, Error, Result, Subscription, Trouble};
 use drumline_backend_rabbitmq::{Options, RabbitBroker};
 use drumline_protocol::message::{Marker, Message, Route, Source};
 use drumline_protocol::{Partition, QueueName};
@@ -74,7 +74,7 @@ pub(crate) async fn connect(options: &Options) -> RabbitBroker {
 
 /// Publishes one message.
 pub(crate) async fn publish(broker: &RabbitBroker, route: &Route, number: u64) -> Result<()> {
-    let mut answers = broker.publish(vec![message(route, number)]).await;
+    let mut answers = broker.publish(&[message(route, number)]).await;
     answers.pop().expect("an answer")
 }
 
@@ -116,6 +116,14 @@ pub(crate) async fn back_door(url: &str) -> anyhow::Result<(Connection, Channel)
         .context("the back door is closed")?;
     let channel = connection.create_channel().await?;
     Ok((connection, channel))
+}
+
+/// Why a publish failed though the broker answers.
+pub(crate) fn trouble(answer: &Result<()>) -> Option<&Trouble> {
+    match answer {
+        Err(Error::Queue { trouble, .. }) => Some(trouble),
+        Ok(()) | Err(_) => None,
+    }
 }
 
 /// Whether a publish failed for want of a broker that answers.

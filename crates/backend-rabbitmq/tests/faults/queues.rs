@@ -8,18 +8,19 @@ use std::pin::pin;
 use std::task::Poll;
 
 use drumline_backend::Broker;
-use drumline_backend::broker::Error;
+use drumline_backend::broker::{Error, Trouble};
 use drumline_test_servers::amqp_url;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::props::{
-    back_door, connect, is_unavailable, lane, message, next, number, options, publish, soon,
-    subscribe, within, work,
+    back_door, connect, lane, message, next, number, options, publish, soon, subscribe, trouble,
+    within, work,
 };
 
 #[tokio::test]
@@ -84,7 +85,8 @@ async fn what_cannot_be_routed_is_told_of_the_right_messages() -> anyhow::Result
         // Mixed, for the returns come in between the confirms.
         let routes = (0..200).map(|n| lane(u16::from(n % 3 != 0)));
         let messages = routes.clone().map(|route| message(&route, round));
-        let answers = broker.publish(messages.collect()).await;
+        let messages: Vec<_> = messages.collect();
+        let answers = broker.publish(&messages).await;
         for (route, answer) in routes.zip(answers) {
             match answer {
                 Ok(()) => assert_eq!(route, lane(1)),
@@ -107,6 +109,10 @@ async fn a_message_that_nobody_can_read_is_put_aside() -> anyhow::Result<()> {
     let mut subscription = subscribe(&broker, &work()).await;
     let (_connection, channel) = back_door(&url).await?;
     let queue = format!("{}.work.default", namespace(&options));
+    // It is in the queue when it is confirmed, before the next one is sent.
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
     channel
         .basic_publish(
             "".into(),
@@ -157,11 +163,34 @@ async fn a_queue_that_is_declared_otherwise_hurts_its_own_messages_only() -> any
     let broker = connect(&options).await;
     let bad = async || {
         let answer = publish(&broker, &lane(0), 1).await;
-        assert!(is_unavailable(&answer), "{answer:?}");
+        assert!(
+            matches!(trouble(&answer), Some(Trouble::Refused(_))),
+            "{answer:?}"
+        );
     };
     let good = async || publish(&broker, &lane(1), 1).await.expect("it is taken");
     tokio::join!(bad(), good(), good(), bad(), good(), bad());
+    // In one call, too, and with others that are still to be declared.
+    let messages: Vec<_> = (0..64).map(|number| message(&lane(number), 2)).collect();
+    let answers = broker.publish(&messages).await;
+    let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(failed, 1, "{answers:?}");
+    assert!(answers[0].is_err());
     broker.check()?;
+    let bypassed = broker.bypassed();
+    assert_eq!(bypassed.len(), 1, "{bypassed:?}");
+    assert_eq!(bypassed[0].route, lane(0));
+    let said = bypassed[0].trouble.to_string();
+    assert!(said.contains("PRECONDITION_FAILED"), "{said}");
+
+    // It works again as soon as somebody has deleted it.
+    let (_connection, channel) = back_door(&url).await?;
+    let queue = format!("{}.lane.default.0", namespace(&options));
+    channel
+        .queue_delete(queue.into(), QueueDeleteOptions::default())
+        .await?;
+    soon(async || Ok(publish(&broker, &lane(0), 3).await?)).await;
+    assert_eq!(broker.bypassed(), []);
     Ok(())
 }
 
