@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drumline_backend::limiter::{Limit, Limits};
 use drumline_backend::{broker, store};
-use drumline_protocol::{ErrorCode, Refused};
+use drumline_protocol::{ErrorCode, QueueName, Refused};
 use humantime::format_duration;
 
 /// Why a request was not done.
@@ -82,6 +82,16 @@ pub enum Error {
     /// The broker takes no messages: nothing was created.
     #[error(transparent)]
     Broker(#[from] broker::Error),
+    /// The broker refuses to declare the queue: nothing was created.
+    #[error(
+        "the broker refuses to declare the queue {queue}: {why}; an operator has to correct it"
+    )]
+    QueueUnusable {
+        /// The pool of workers.
+        queue: QueueName,
+        /// The broker's words.
+        why: String,
+    },
     /// The organization has as many batches executed at the same time as it
     /// may; none of this one's requests was executed.
     #[error("the organization has {limit} batches executed now, which is all it may")]
@@ -115,11 +125,13 @@ impl Error {
             Self::InTransaction { source, .. } => source.code(),
             Self::Protected(protected) => protected.code(),
             Self::TooDeep { .. } => ErrorCode::INFINITE_LOOP,
+            Self::QueueUnusable { .. } => ErrorCode::QUEUE_UNUSABLE,
             Self::Store(store::Error::Unavailable { .. })
             | Self::Broker(
                 broker::Error::Unavailable { .. }
                 | broker::Error::Blocked { .. }
                 | broker::Error::Unroutable { .. }
+                | broker::Error::Queue { .. }
                 | broker::Error::Refused,
             )
             | Self::SearchTooLong

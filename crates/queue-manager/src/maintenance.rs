@@ -5,6 +5,7 @@
 //!                                        ├─ due        Suspended → Ready
 //!                                        ├─ leases     lost workers' operations
 //!                                        ├─ reconcile  what the broker has lost
+//!                                        ├─ redirect   what is in queues that do not work
 //!                                        ├─ notices    ends, told by webhook
 //!                                        └─ retention  what ended long ago
 //! ```
@@ -23,6 +24,7 @@ mod leases;
 mod members;
 mod notices;
 mod reconcile;
+mod redirect;
 mod relay;
 mod retention;
 
@@ -52,6 +54,10 @@ pub struct Rhythm {
     /// Between looks at the locks. Default 500 ms, which a take-over is late
     /// at most.
     pub leases: Duration,
+    /// Between looks at queues that do not work. Default 500 ms: so late their
+    /// operations are offered again at most. A look costs nothing while all
+    /// queues work.
+    pub redirect: Duration,
     /// Between looks for operations that the broker has lost. Default 5 s.
     pub reconcile: Duration,
     /// How long an operation may wait in the broker before anybody wonders.
@@ -82,6 +88,7 @@ impl Default for Rhythm {
             relay: Duration::from_millis(500),
             relay_age: Duration::from_secs(1),
             leases: Duration::from_millis(500),
+            redirect: Duration::from_millis(500),
             reconcile: Duration::from_secs(5),
             reconcile_grace: Duration::from_secs(10),
             reconcile_settle: UNDECIDED_MAX + Duration::from_millis(500),
@@ -114,7 +121,8 @@ impl Maintenance {
             stop: stop.clone(),
             tasks: tasks.clone(),
         };
-        chores.start(relay::Relay);
+        chores.start(relay::Relay::default());
+        chores.start(redirect::Redirect::default());
         chores.start(due::Due);
         chores.start(leases::Leases::default());
         chores.start(reconcile::Reconcile::default());

@@ -22,8 +22,9 @@ mod waiters;
 
 use std::sync::Arc;
 
+use drumline_backend::bypass::Bypass;
 use drumline_backend::store::{self, Store};
-use drumline_backend::{Backend, Ids, MemberId};
+use drumline_backend::{Backend, Broker, Ids, MemberId};
 use drumline_protocol::{Organization, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -89,6 +90,8 @@ pub struct QueueManager {
 #[derive(Debug)]
 struct Shared {
     backend: Backend,
+    /// The way round queues that do not work; the backend's broker is behind it.
+    bypass: Arc<Bypass>,
     ids: Ids,
     options: Options,
     member: MemberId,
@@ -113,6 +116,11 @@ impl QueueManager {
     /// its tasks: the dispatcher and the one that wakes waiters.
     #[must_use]
     pub fn new(backend: Backend, ids: Ids, options: Options) -> Self {
+        let bypass = Bypass::over(Arc::clone(&backend.broker));
+        let backend = Backend {
+            broker: Arc::clone(&bypass) as Arc<dyn Broker>,
+            ..backend
+        };
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
         let partitions = Partitions::new(backend.store.partitions(), ids.jitter());
@@ -138,6 +146,7 @@ impl QueueManager {
             metrics: Metrics::default(),
             draining: CancellationToken::new(),
             backend,
+            bypass,
             ids,
             options,
             partitions,
@@ -157,6 +166,12 @@ impl QueueManager {
     #[must_use]
     pub fn backend(&self) -> &Backend {
         &self.shared.backend
+    }
+
+    /// The way round queues of the broker that do not work.
+    #[must_use]
+    pub fn bypass(&self) -> &Bypass {
+        &self.shared.bypass
     }
 
     /// Its options.

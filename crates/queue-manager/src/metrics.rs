@@ -3,7 +3,9 @@
 //! Counters live here and are read by `/metrics`; what is a state of the store
 //! (operations by state, members) is asked for when somebody looks.
 
+use drumline_backend::broker::Bypassed;
 use drumline_backend::limiter::Limit;
+use drumline_protocol::message::Source;
 use drumline_protocol::transition::EndClass;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub(crate) taken_over: Counter,
     pub(crate) markers: Counter,
     pub(crate) reoffered: Counter,
+    pub(crate) redirected: Counter,
+    bypassed: Family<Queue, Gauge>,
     pub(crate) unreadable: Counter,
     removed: Family<Ended, Counter>,
     told: Family<Told, Counter>,
@@ -72,6 +76,14 @@ struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reached {
     limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queue {
+    queue: String,
+    kind: &'static str,
+    partition: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -180,6 +192,16 @@ impl Default for Metrics {
                 "reconcile_reoffered",
                 "operations offered again because the broker had lost them",
                 Counter::default(),
+            ),
+            redirected: names.add(
+                "bypass_reoffered",
+                "operations offered again because they were in a queue that does not work",
+                Counter::default(),
+            ),
+            bypassed: names.add(
+                "bypassed_queues",
+                "queues of the broker that do not work and are by-passed, when last looked",
+                Family::default(),
             ),
             unreadable: names.add(
                 "maintenance_unreadable",
@@ -325,6 +347,24 @@ impl Metrics {
         }
         self.undispatched
             .set(i64::try_from(counts.undispatched).unwrap_or(i64::MAX));
+    }
+
+    /// The queues that are by-passed now.
+    pub(crate) fn bypassed(&self, bypassed: &[Bypassed]) {
+        self.bypassed.clear();
+        for Bypassed { route, trouble } in bypassed {
+            let partition = match route.source {
+                Source::Lane(partition) => partition.get().to_string(),
+                Source::Work | Source::Spare => String::new(),
+            };
+            let queue = Queue {
+                queue: route.queue.to_string(),
+                kind: route.source.kind(),
+                partition,
+                reason: trouble.kind(),
+            };
+            self.bypassed.get_or_create(&queue).set(1);
+        }
     }
 
     /// How many members there are.

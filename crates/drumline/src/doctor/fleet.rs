@@ -14,6 +14,7 @@ use crate::output::reasons;
 use crate::run::servers::redis_options;
 
 const SUBJECT: &str = "namespace";
+const QUEUES: &str = "queues";
 const WORKERS: &str = "workers";
 const MANAGERS: &str = "managers";
 /// Ready operations that are looked at for queues that nobody serves.
@@ -51,6 +52,7 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     )];
     findings.push(dispatch(&store, &counts).await?);
     findings.push(managers(&members, &counts));
+    findings.push(queues(&members));
     findings.extend(workers(&store, &members).await?);
     Ok(findings)
 }
@@ -71,7 +73,10 @@ async fn is_used(servers: &Servers) -> anyhow::Result<bool> {
 async fn dispatch(store: &RedisStore, counts: &Counts) -> store::Result<Finding> {
     let mut stale = 0;
     for partition in store.partitions().all() {
-        stale += store.undispatched(partition, STALE, SAMPLE).await?.len();
+        stale += store
+            .undispatched(partition, STALE, None, SAMPLE)
+            .await?
+            .len();
     }
     Ok(if stale == 0 {
         let text = format!(
@@ -87,6 +92,34 @@ async fn dispatch(store: &RedisStore, counts: &Counts) -> store::Result<Finding>
             ),
         )
     })
+}
+
+/// Names the queues of the broker that members go round.
+fn queues(members: &[Member]) -> Finding {
+    let mut reported: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let mut needs_operator = false;
+    for member in members {
+        for bypassed in &member.bypassed {
+            needs_operator |= bypassed.trouble.needs_operator();
+            let hosts = reported.entry(bypassed.to_string()).or_default();
+            hosts.insert(&member.host);
+        }
+    }
+    if reported.is_empty() {
+        return Finding::ok(QUEUES, "all that are used work");
+    }
+    let told = reported.into_iter().map(|(text, hosts)| {
+        let hosts = hosts.into_iter().collect::<Vec<_>>().join(", ");
+        format!("{text} (seen by {hosts})")
+    });
+    let told = told.collect::<Vec<_>>().join("; ");
+    let remedy = if needs_operator {
+        "delete in RabbitMQ what cannot be declared, or give the user the missing right"
+    } else {
+        "Drumline tries them again by itself, and makes them anew after half a minute"
+    };
+    let text = format!("{told}: offers go round them; {remedy}");
+    Finding::warn(QUEUES, text)
 }
 
 fn managers(members: &[Member], counts: &Counts) -> Finding {

@@ -148,6 +148,7 @@ impl From<broker::Error> for Trouble {
                 Self::Away(error.into())
             }
             broker::Error::Unroutable { .. }
+            | broker::Error::Queue { .. }
             | broker::Error::Refused
             | broker::Error::Encode(_) => Self::Unfit(error.into()),
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use drumline_backend::Broker as _;
+use drumline_backend::broker::Bypassed;
 use drumline_backend::membership::{Member, Role};
 use drumline_backend::store::Counts;
 use drumline_protocol::QueueName;
@@ -71,6 +73,25 @@ pub(crate) struct QueueView {
     /// Messages in its work queue that no worker has been given yet; `null`
     /// where the broker does not answer. Operations with a token wait in lanes.
     waiting_messages: Option<u64>,
+    /// Those of its queues in the broker that do not work. Offers go round
+    /// them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bypassed: Vec<BypassedView>,
+}
+
+/// A queue of the broker that does not work.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BypassedView {
+    /// `work`, `lane` or `spare`.
+    kind: &'static str,
+    /// The partition of a lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<u16>,
+    /// `silent`, `unconsumable`, `consumer-refused` or `refused`.
+    reason: &'static str,
+    /// The same for people, with what the broker says.
+    detail: String,
 }
 
 /// How many operations there are.
@@ -124,6 +145,10 @@ pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Q
             view.running = view.running.saturating_add(member.running);
         }
     }
+    let bypassed = manager.bypass().bypassed();
+    for Bypassed { route, .. } in &bypassed {
+        by_name.entry(route.queue.clone()).or_default();
+    }
     let mut queues = Vec::new();
     for (queue, mut view) in by_name {
         view.name = queue.to_string();
@@ -133,6 +158,11 @@ pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Q
         };
         let backlog = manager.backend().broker.backlog(&route).await;
         view.waiting_messages = backlog.ok().map(|found| found.unwrap_or_default().messages);
+        view.bypassed = bypassed
+            .iter()
+            .filter(|one| one.route.queue == route.queue)
+            .map(BypassedView::from)
+            .collect();
         queues.push(view);
     }
     let counts = manager.store().counts().await.map_err(Error::Store)?;
@@ -144,6 +174,21 @@ pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Q
 
 pub(super) async fn members(manager: &QueueManager) -> Result<Vec<Member>, Error> {
     Ok(manager.backend().membership.members().await?)
+}
+
+impl From<&Bypassed> for BypassedView {
+    fn from(bypassed: &Bypassed) -> Self {
+        let Bypassed { route, trouble } = bypassed;
+        Self {
+            kind: route.source.kind(),
+            partition: match route.source {
+                Source::Lane(partition) => Some(partition.get()),
+                Source::Work | Source::Spare => None,
+            },
+            reason: trouble.kind(),
+            detail: bypassed.to_string(),
+        }
+    }
 }
 
 impl From<&Member> for MemberView {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use drumline_backend::Role;
+use drumline_backend::{Broker as _, Role};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -76,6 +76,7 @@ pub(crate) async fn ready(State(manager): State<QueueManager>) -> Response {
 /// Metrics in the text format of Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics", body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
+    manager.metrics().bypassed(&manager.bypass().bypassed());
     // What cannot be asked for now keeps its last value; the counters are
     // wanted most when the store is away.
     let asked = async {

@@ -50,6 +50,7 @@ pages! {
     "OrganizationDisabled",
     "PostponedByThrottle",
     "PrivilegeDenied",
+    "QueueUnusable",
     "RequestTooLarge",
     "ServerBusy",
     "StateChangedByAnotherProcess",

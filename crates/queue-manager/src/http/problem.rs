@@ -22,6 +22,10 @@ use crate::manager::Fault;
 /// client little in the first case and us little in the second.
 const RETRY_AFTER_SECONDS: u16 = 2;
 
+/// The same where an operator has to act first: a suspect queue is tried again
+/// about that often.
+const RETRY_UNUSABLE_SECONDS: u16 = 30;
+
 /// An error, as `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -222,6 +226,14 @@ impl From<Error> for Problem {
                 ErrorCode::INFINITE_LOOP,
                 detail,
             ),
+            Error::QueueUnusable { .. } => Self {
+                retry_after: Some(RETRY_UNUSABLE_SECONDS),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    ErrorCode::QUEUE_UNUSABLE,
+                    detail,
+                )
+            },
             Error::Protected(protected) => Self {
                 retry_after: Some(whole_seconds(protected.retry_after)),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, protected.code(), detail)
@@ -237,6 +249,7 @@ impl From<Error> for Problem {
                 broker::Error::Unavailable { .. }
                 | broker::Error::Blocked { .. }
                 | broker::Error::Unroutable { .. }
+                | broker::Error::Queue { .. }
                 | broker::Error::Refused,
             ) => Self::busy(detail),
             Error::Broker(broker::Error::Encode(_)) | Error::Internal(_) => Self::internal(&detail),

@@ -1,11 +1,18 @@
 //! What an operation waits for, as the API shows it.
 
+use std::time::Duration;
+
+use drumline_backend::broker::Bypassed;
 use drumline_protocol::Status;
 use drumline_protocol::view::OperationView;
+use humantime::format_duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::manager::WaitingFor;
+
+/// The time for which an offer may well be on its way: a worker decides within it.
+const ON_ITS_WAY: Duration = drumline_backend::broker::UNDECIDED_MAX;
 
 /// One operation, and why it does not run or does not end.
 #[derive(Debug, Serialize)]
@@ -21,7 +28,7 @@ pub(crate) struct Explained {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitingView {
     /// `time`, `occurrence`, `person`, `stop`, `predecessor`, `holder`, `worker`,
-    /// `handler`, `broker`, `slot` or `delivery`.
+    /// `handler`, `broker`, `slot`, `dispatch` or `delivery`.
     #[schema(example = "predecessor")]
     reason: &'static str,
     /// The same for people, with what can be done about it.
@@ -48,7 +55,8 @@ impl From<WaitingFor> for WaitingView {
             | WaitingFor::Handler { .. }
             | WaitingFor::Broker { .. }
             | WaitingFor::Slot { .. }
-            | WaitingFor::Delivery => None,
+            | WaitingFor::Dispatch { .. }
+            | WaitingFor::Delivery { .. } => None,
         };
         let (reason, detail) = match waiting {
             WaitingFor::Time(until) => (
@@ -108,10 +116,11 @@ impl From<WaitingFor> for WaitingView {
                 "slot",
                 format!("all workers that have a handler for it are busy; they run {slots} operations at once"),
             ),
-            WaitingFor::Delivery => (
-                "delivery",
-                "workers that have a handler for it have room; it is on its way to one, and offered again if it was lost".to_owned(),
-            ),
+            WaitingFor::Dispatch { bypassed } => ("dispatch", dispatch(bypassed)),
+            WaitingFor::Delivery {
+                offered_ago,
+                bypassed,
+            } => ("delivery", delivery(offered_ago, bypassed)),
         };
         Self {
             reason,
@@ -119,4 +128,35 @@ impl From<WaitingFor> for WaitingView {
             operation_id,
         }
     }
+}
+
+/// An offer that no queue is known to have.
+fn dispatch(bypassed: Option<Bypassed>) -> String {
+    let now = "it is not known to be with the broker yet, and is published again every second";
+    match bypassed {
+        None => now.to_owned(),
+        Some(bypassed) => format!("{now}; {}", round(&bypassed)),
+    }
+}
+
+/// An offer that a queue has taken. Whether it is on its way is known only for
+/// a moment.
+fn delivery(offered_ago: Option<Duration>, bypassed: Option<Bypassed>) -> String {
+    let room = "workers that have a handler for it have room";
+    let offer = match offered_ago {
+        Some(ago) if ago < ON_ITS_WAY => "it is on its way to one".to_owned(),
+        Some(ago) => {
+            let ago = format_duration(Duration::from_secs(ago.as_secs()));
+            format!("it was offered {ago} ago, and is offered again if that was lost")
+        }
+        None => "it was offered, and is offered again if that was lost".to_owned(),
+    };
+    match bypassed {
+        None => format!("{room}; {offer}"),
+        Some(bypassed) => format!("{room}; {offer}; {}", round(&bypassed)),
+    }
+}
+
+fn round(bypassed: &Bypassed) -> String {
+    format!("{bypassed} and is by-passed")
 }

@@ -287,6 +287,7 @@ impl Shared {
             let passes = match &error {
                 broker::Error::Unavailable { .. } | broker::Error::Blocked { .. } => true,
                 broker::Error::Unroutable { .. }
+                | broker::Error::Queue { .. }
                 | broker::Error::Refused
                 | broker::Error::Encode(_) => false,
             };

@@ -6,11 +6,13 @@
 //! | 400, 413, 415, 422, 500: it will never be done as it is | answered and put aside | put aside |
 //! | 404, 409, 429 and other refusals | answered | put aside: nobody would hear |
 //! | 503: the store or the broker is away | tried again | tried again |
+//! | 503: the broker refuses to declare the queue | answered | put aside |
 //!
 //! Whatever it is, the request is acknowledged afterwards.
 
 use axum::http::StatusCode;
 use drumline_backend::intake::{Envelope, Refused, Reply};
+use drumline_protocol::ErrorCode;
 use serde::Deserialize;
 
 use super::door::{Answer, PROBLEM};
@@ -34,9 +36,13 @@ impl Answer {
         }
     }
 
-    /// Whether something is away that will be back.
+    /// Returns true if the store or the broker is unavailable and will be back.
+    /// A queue that needs an operator is another matter: the requests behind
+    /// this one must not wait for that.
     pub(super) fn is_busy(&self) -> bool {
-        self.status == StatusCode::SERVICE_UNAVAILABLE
+        let Reason { code, .. } = serde_json::from_slice(&self.body).unwrap_or_default();
+        let needs_operator = code == ErrorCode::QUEUE_UNUSABLE.to_string();
+        self.status == StatusCode::SERVICE_UNAVAILABLE && !needs_operator
     }
 
     /// Whether the request itself is what is wrong.
@@ -134,5 +140,20 @@ mod tests {
             assert_eq!(judged(status, true, None), (false, true), "{status}");
         }
         assert_eq!(judged(404, false, Some("q")), (true, true));
+    }
+
+    #[test]
+    fn requests_behind_a_queue_that_needs_an_operator_do_not_wait() {
+        let busy = |code: &str| {
+            let answer = Answer {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                content_type: PROBLEM,
+                body: format!(r#"{{"code":"{code}","detail":"why"}}"#).into(),
+            };
+            answer.is_busy()
+        };
+        assert!(busy("0x8004A001"));
+        assert!(!busy("0x8D00000B"));
+        assert_eq!(judged(503, true, None), (false, true));
     }
 }

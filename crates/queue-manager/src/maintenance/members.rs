@@ -28,6 +28,7 @@ pub(super) async fn run(
         match membership.beat(&itself(&manager)).await {
             Ok(members) => {
                 is_away = false;
+                manager.bypass().note(&members, manager.member());
                 let mine = share(partitions, manager.member(), &members);
                 announce.send_if_modified(|before| {
                     let has_changed = **before != *mine;
@@ -60,6 +61,7 @@ fn itself(manager: &QueueManager) -> Member {
         running: 0,
         draining: manager.is_draining(),
         started_on_ms: manager.started_on().as_millis(),
+        bypassed: manager.bypass().own(),
     }
 }
 

@@ -11,8 +11,19 @@
 //!          … a moment for the workers that hold it …
 //! (a lane: the same through the work queue, where busy workers put lane work)
 //! (a work queue that is not empty then: the same once more)
+//! (a spare queue that is not empty: the same through it)
 //!          … and what still waits, as it was: lost. Offer it again.
 //! ```
+//!
+//! After a loss of the broker's connection all earlier offers are doubted at
+//! once, whatever its age; all queues of a pool are asked at the same time, and
+//! nobody waits for long afterwards: all that was in workers' hands went back
+//! with their connections. A healthy backlog is still told from a loss, for its
+//! markers come back after it.
+//!
+//! A queue that is by-passed is not asked: no marker would come back. What was
+//! offered before it was by-passed, [`super::redirect`] has offered again; what
+//! was offered later has gone through the next queue, which is asked instead.
 //!
 //! A marker is sent after its candidates were seen in the broker's hands, so
 //! none of them can be behind it, but for those that a busy worker has put
@@ -27,8 +38,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use drumline_backend::Broker as _;
 use drumline_backend::broker::Backlog;
-use drumline_backend::store::{self, Stamp};
+use drumline_backend::store::{self, Promoted, Stamp};
 use drumline_protocol::message::{Marker, Message, Offer, Route, Source};
 use drumline_protocol::{OperationId, Partition};
 use futures_util::future::join_all;
@@ -45,6 +57,9 @@ const LOOKS_PER_SWEEP: u32 = 5;
 /// slot: with a fifth, three operations in two thousand are still there after
 /// the last.
 const ROUNDS: u32 = 4;
+/// The time that workers have for the deliveries before a marker, where the
+/// broker was lost and is back.
+const SETTLED_AFTER_LOSS: Duration = Duration::from_secs(1);
 /// How many operations' histories are remembered. Forgetting one costs a
 /// duplicate.
 const REMEMBERED: usize = 100_000;
@@ -54,6 +69,8 @@ const REMEMBERED: usize = 100_000;
 pub(super) struct Reconcile {
     /// When the last sweep was.
     swept: Option<Instant>,
+    /// The broker's connection when it was last looked at.
+    connection: Option<u64>,
     /// Where the sweep of a partition goes on; missing: at the beginning.
     cursors: HashMap<Partition, OperationId>,
     /// What is under suspicion, by the route it was published to.
@@ -68,6 +85,9 @@ struct Probe {
     candidates: Vec<(OperationId, Stamp)>,
     /// The marker that we wait for now; a later one will do as well.
     marker: Marker,
+    /// Markers through the other queues of the pool, where all are asked at the
+    /// same time.
+    others: Vec<Marker>,
     sent: Instant,
     /// How long after `sent` we look where it is.
     patience: Duration,
@@ -84,9 +104,9 @@ enum Verdict {
     Resend,
     /// Ask a second time: the marker may be lost, or far behind.
     Urge,
-    /// The lane is through, or the work queue but for what was put to its end;
-    /// now the work queue.
-    AskWorkQueue,
+    /// This queue is through, or is by-passed; now another one, or the work queue
+    /// once more for what was put to its end.
+    Ask(Route),
     /// What still waits is lost.
     Lost,
 }
@@ -103,10 +123,12 @@ impl Chore for Reconcile {
             return Ok(Look::Clear);
         }
         self.follow_up(manager).await?;
+        let now = manager.backend().broker.connection_number();
+        let was_lost = self.connection.replace(now).is_some_and(|then| then != now);
         let rest = manager.options().rhythm.reconcile;
-        if self.swept.is_none_or(|swept| swept.elapsed() >= rest) {
+        if was_lost || self.swept.is_none_or(|swept| swept.elapsed() >= rest) {
             self.swept = Some(Instant::now());
-            self.sweep(manager, share).await?;
+            self.sweep(manager, share, was_lost).await?;
         }
         Ok(Look::Clear)
     }
@@ -146,13 +168,9 @@ impl Reconcile {
                     continue;
                 }
                 Verdict::Resend => (probe.marker.route.clone(), probe.rounds),
-                Verdict::AskWorkQueue => {
-                    let work = Route {
-                        queue: route.queue.clone(),
-                        source: Source::Work,
-                    };
-                    let again = u32::from(probe.marker.route == work);
-                    (work, probe.rounds + again)
+                Verdict::Ask(next) => {
+                    let is_again = probe.marker.route == next;
+                    (next, if is_again { probe.rounds + 1 } else { 0 })
                 }
             };
             if let Some(sent) = send(manager, ask, probe.candidates).await? {
@@ -162,8 +180,19 @@ impl Reconcile {
         Ok(())
     }
 
-    /// One page of each partition: who waits for too long in the broker?
-    async fn sweep(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<()> {
+    /// Looks at one page of each partition for operations that have waited for too
+    /// long in the broker; for all of them where the broker was lost.
+    async fn sweep(
+        &mut self,
+        manager: &QueueManager,
+        share: &[Partition],
+        was_lost: bool,
+    ) -> store::Result<()> {
+        if was_lost {
+            // The markers may be lost with the rest, and everything is asked anew.
+            self.probes.clear();
+            self.cursors.clear();
+        }
         let batch = manager.options().rhythm.batch;
         let cursors = &self.cursors;
         let pages = for_each(share, |partition| async move {
@@ -179,17 +208,26 @@ impl Reconcile {
             suspects.extend(
                 offered
                     .into_iter()
-                    .filter(|(id, stamp)| self.is_old(manager, *id, *stamp)),
+                    .filter(|(id, stamp)| was_lost || self.is_old(manager, *id, *stamp)),
             );
         }
         let by_route = self.by_route(manager, suspects).await?;
-        let markers = by_route
-            .into_iter()
-            .map(|(route, candidates)| send(manager, route, candidates));
-        for sent in join_all(markers).await {
-            if let Some(probe) = sent? {
-                self.probes.insert(probe.marker.route.clone(), probe);
-            }
+        let asked = by_route.into_iter().filter_map(|(route, candidates)| {
+            // A pool whose queues are all by-passed cannot be asked.
+            let mut ways = route.ways().into_iter();
+            let first = ways.find(|way| !is_bypassed(manager, way))?;
+            Some((route, first, candidates))
+        });
+        let markers = asked.map(|(route, first, candidates)| async move {
+            let sent = if was_lost {
+                send_to_all(manager, &route, candidates).await
+            } else {
+                send(manager, first, candidates).await
+            };
+            (route, sent)
+        });
+        for (route, sent) in join_all(markers).await {
+            self.probes.extend(sent?.map(|probe| (route, probe)));
         }
         Ok(())
     }
@@ -251,10 +289,19 @@ impl Reconcile {
             let offers = some
                 .iter()
                 .map(|(id, stamp)| manager.store().reoffer(*id, *stamp, Duration::ZERO));
+            let mut stamps = HashMap::new();
             for ((id, _), offered) in some.iter().zip(join_all(offers).await) {
-                if offered?.is_some() {
+                if let Some(stamp) = offered? {
                     *self.again.entry(*id).or_default() += 1;
+                    stamps.insert(*id, stamp);
                     lost += 1;
+                }
+            }
+            // Now and not when the relay gets to it: they have waited for long.
+            let ids: Vec<OperationId> = stamps.keys().copied().collect();
+            for operation in manager.readable(&ids).await?.into_iter().flatten() {
+                if let Some(stamp) = stamps.get(&operation.id).copied() {
+                    manager.outlet().enqueue(&Promoted { operation, stamp });
                 }
             }
         }
@@ -276,17 +323,40 @@ async fn judge(
     returned: &HashMap<Route, u64>,
 ) -> Verdict {
     let rhythm = &manager.options().rhythm;
-    let latest = returned.get(&probe.marker.route);
-    if latest.is_some_and(|latest| *latest >= probe.marker.stamp) {
-        let since = probe.returned.get_or_insert_with(Instant::now);
-        return match probe.marker.route.source {
-            _ if since.elapsed() < rhythm.reconcile_settle => Verdict::Wait,
-            Source::Lane(_) => Verdict::AskWorkQueue,
-            Source::Work if probe.rounds + 1 < ROUNDS && !is_empty(manager, probe).await => {
-                Verdict::AskWorkQueue
+    let is_back = |marker: &Marker| {
+        let latest = returned.get(&marker.route);
+        latest.is_some_and(|latest| *latest >= marker.stamp)
+    };
+    if !probe.others.is_empty() {
+        let all = std::iter::once(&probe.marker).chain(&probe.others);
+        let is_open = |marker: &&Marker| !is_back(marker) && !is_bypassed(manager, &marker.route);
+        if all.clone().any(|marker| is_open(&marker)) {
+            if probe.sent.elapsed() < probe.patience {
+                return Verdict::Wait;
             }
-            Source::Work => Verdict::Lost,
+            // A long backlog, or a lost marker: one after the other, as always.
+            return Verdict::Ask(probe.marker.route.clone());
+        }
+        let since = probe.returned.get_or_insert_with(Instant::now);
+        return if since.elapsed() < SETTLED_AFTER_LOSS {
+            Verdict::Wait
+        } else {
+            Verdict::Lost
         };
+    }
+    if is_back(&probe.marker) {
+        let since = probe.returned.get_or_insert_with(Instant::now);
+        if since.elapsed() < rhythm.reconcile_settle {
+            return Verdict::Wait;
+        }
+        let is_work = probe.marker.route.source == Source::Work;
+        if is_work && probe.rounds + 1 < ROUNDS && !is_empty(manager, &probe.marker.route).await {
+            return Verdict::Ask(probe.marker.route.clone());
+        }
+        return next_queue(manager, &probe.marker.route).await;
+    }
+    if is_bypassed(manager, &probe.marker.route) {
+        return next_queue(manager, &probe.marker.route).await;
     }
     if probe.sent.elapsed() < probe.patience {
         return Verdict::Wait;
@@ -303,10 +373,33 @@ async fn judge(
     }
 }
 
-/// Whether the queue that was asked holds nothing. One that cannot say so is
-/// not known to.
-async fn is_empty(manager: &QueueManager, probe: &Probe) -> bool {
-    let backlog = manager.backend().broker.backlog(&probe.marker.route).await;
+/// The queue to ask after this one: offers that this one does not take, or that
+/// busy workers have passed on, are there.
+async fn next_queue(manager: &QueueManager, asked: &Route) -> Verdict {
+    let of_pool = |source| Route {
+        queue: asked.queue.clone(),
+        source,
+    };
+    let (work, spare) = (of_pool(Source::Work), of_pool(Source::Spare));
+    match asked.source {
+        Source::Lane(_) if !is_bypassed(manager, &work) => Verdict::Ask(work),
+        // Nearly always the spare queue is empty, and nobody need be asked.
+        Source::Lane(_) | Source::Work
+            if !is_bypassed(manager, &spare) && !is_empty(manager, &spare).await =>
+        {
+            Verdict::Ask(spare)
+        }
+        Source::Lane(_) | Source::Work | Source::Spare => Verdict::Lost,
+    }
+}
+
+fn is_bypassed(manager: &QueueManager, route: &Route) -> bool {
+    manager.bypass().trouble(route).is_some()
+}
+
+/// Returns true if a queue holds nothing, and false if the broker does not answer.
+async fn is_empty(manager: &QueueManager, route: &Route) -> bool {
+    let backlog = manager.backend().broker.backlog(route).await;
     matches!(backlog, Ok(None | Some(Backlog { messages: 0, .. })))
 }
 
@@ -321,6 +414,41 @@ async fn send(
     Ok(sent.map(|marker| Probe {
         candidates,
         marker,
+        others: Vec::new(),
+        sent: Instant::now(),
+        patience: manager.options().rhythm.marker_patience,
+        returned: None,
+        rounds: 0,
+    }))
+}
+
+/// Asks all queues that offers of a route may be in, at the same time. `None`
+/// where none of them takes a marker.
+async fn send_to_all(
+    manager: &QueueManager,
+    route: &Route,
+    candidates: Vec<(OperationId, Stamp)>,
+) -> store::Result<Option<Probe>> {
+    let mut ways = route.ways();
+    ways.retain(|way| !is_bypassed(manager, way));
+    if let Some(last) = ways.pop_if(|way| way.source == Source::Spare)
+        && !is_empty(manager, &last).await
+    {
+        ways.push(last);
+    }
+    let markers = ways.into_iter().map(|way| {
+        let candidates = &candidates;
+        async move { send_marker(manager, &way, candidates).await }
+    });
+    let mut sent = Vec::new();
+    for marker in join_all(markers).await {
+        sent.extend(marker?);
+    }
+    let mut sent = sent.into_iter();
+    Ok(sent.next().map(|marker| Probe {
+        candidates,
+        marker,
+        others: sent.collect(),
         sent: Instant::now(),
         patience: manager.options().rhythm.marker_patience,
         returned: None,
@@ -347,7 +475,7 @@ async fn send_marker(
     let answers = manager
         .backend()
         .broker
-        .publish(vec![(route.clone(), message)])
+        .publish(&[(route.clone(), message)])
         .await;
     if !answers.iter().all(Result::is_ok) {
         return Ok(None);

@@ -2,11 +2,14 @@
 //!
 //! A create, a resume or a promotion publishes its own entry at once; what is
 //! still there after a second was left behind by a crash, by a broker that was
-//! away, or by a dispatcher that had no room.
+//! away, or by a dispatcher that had no room. What no queue takes stays, and is
+//! passed by for the others behind it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use drumline_backend::store;
+use drumline_backend::store::Stamp;
+use drumline_backend::{dispatch, store};
 use drumline_protocol::Partition;
 use futures_util::future::join_all;
 
@@ -14,8 +17,13 @@ use super::Rhythm;
 use super::chore::{Chore, Look, for_each};
 use crate::manager::QueueManager;
 
-/// See the module's text.
-pub(super) struct Relay;
+/// The relay of one manager.
+#[derive(Debug, Default)]
+pub(super) struct Relay {
+    /// The entry after which the next look at a partition starts; missing: at its
+    /// oldest entry.
+    cursors: HashMap<Partition, Stamp>,
+}
 
 impl Chore for Relay {
     const NAME: &'static str = "relay";
@@ -31,27 +39,52 @@ impl Chore for Relay {
             tracing::debug!(%error, "nothing can be relayed now");
             return Ok(Look::Clear);
         }
-        let looks = for_each(share, |partition| relay(manager, partition)).await?;
-        Ok(if looks.contains(&Look::More) {
-            Look::More
-        } else {
-            Look::Clear
-        })
+        let cursors = &self.cursors;
+        let relayed = for_each(share, |partition| async move {
+            let after = cursors.get(&partition).copied();
+            Ok((partition, relay(manager, partition, after).await?))
+        });
+        let relayed = relayed.await?;
+        self.cursors.clear();
+        let mut look = Look::Clear;
+        for (partition, relayed) in relayed {
+            self.cursors
+                .extend(relayed.next.map(|next| (partition, next)));
+            if relayed.look == Look::More {
+                look = Look::More;
+            }
+        }
+        Ok(look)
     }
 }
 
-async fn relay(manager: &QueueManager, partition: Partition) -> store::Result<Look> {
+/// The result of a look at one partition.
+struct Relayed {
+    look: Look,
+    /// The entry after which to go on, if this was not all and some was not taken.
+    next: Option<Stamp>,
+}
+
+async fn relay(
+    manager: &QueueManager,
+    partition: Partition,
+    after: Option<Stamp>,
+) -> store::Result<Relayed> {
     let Rhythm {
         relay_age, batch, ..
     } = manager.options().rhythm;
     let left = manager
         .store()
-        .undispatched(partition, relay_age, batch)
+        .undispatched(partition, relay_age, after, batch)
         .await?;
     let published = left
         .iter()
         .map(|entry| manager.outlet().publish(&entry.operation, entry.stamp));
     let answers = join_all(published).await;
+    let is_refused = answers.iter().any(|answer| match answer {
+        Err(dispatch::Error::Broker(error)) => error.is_of_queue(),
+        Err(dispatch::Error::Stopped) | Ok(()) => false,
+    });
     let taken: Vec<_> = left
         .iter()
         .zip(answers)
@@ -63,9 +96,17 @@ async fn relay(manager: &QueueManager, partition: Partition) -> store::Result<Lo
     // once, and would find and publish them again.
     manager.store().dispatched(&taken).await?;
     let is_full = left.len() >= batch;
-    Ok(if is_full && taken.len() == left.len() {
-        Look::More
-    } else {
-        Look::Clear
+    let all_taken = taken.len() == left.len();
+    // Entries that no queue takes must not be all that is ever looked at: the
+    // relay goes round. At the end it begins again with the oldest.
+    let goes_on = is_refused || (after.is_some() && all_taken);
+    let last = left.last().map(|entry| entry.stamp);
+    Ok(Relayed {
+        look: if is_full && all_taken {
+            Look::More
+        } else {
+            Look::Clear
+        },
+        next: last.filter(|_| goes_on),
     })
 }

@@ -12,11 +12,17 @@
 mod gathered;
 mod many;
 
+use std::time::Duration;
+
+use drumline_backend::broker::Trouble;
 use drumline_backend::store::{self, Created, NewOperation, Stamp};
-use drumline_protocol::message::Offer;
+use drumline_protocol::message::{Offer, Route, Source};
 use drumline_protocol::operation::{first_header, series_header};
-use drumline_protocol::{Body, ChainKey, Operation, OperationId, Report, Rules, TokenPolicy};
+use drumline_protocol::{
+    Body, ChainKey, Operation, OperationId, QueueName, Report, Rules, TokenPolicy,
+};
 use drumline_telemetry::current_context;
+use tokio::time::timeout;
 use tracing::{Instrument, Span, field, info_span};
 use uuid::Uuid;
 
@@ -27,6 +33,11 @@ use super::series::no_time;
 use super::{Caller, QueueManager};
 use crate::error::{Error, Invalid, Result, Wrong};
 use crate::request::{CreateRequest, Recurring};
+
+/// The time that a create waits for the broker's confirm. It is stored by then, and
+/// the dispatch set holds it; waiting only keeps producers from being faster than
+/// the broker.
+const ANSWERED_AFTER: Duration = Duration::from_secs(2);
 
 /// What became of a create.
 #[derive(Clone, Debug)]
@@ -100,6 +111,7 @@ impl QueueManager {
             }
             self.comes_due(&request)?;
             self.shared.backend.broker.check()?;
+            self.check_queue(&request.queue)?;
             let new = self.plan(caller, request, id, place);
             match self.store_one(&new).await? {
                 Some(Created::New { sequence, offer }) => {
@@ -142,6 +154,26 @@ impl QueueManager {
         match url.and_then(|url| self.options().webhooks.objection(url)) {
             Some(why) => Err(Invalid::arguments(vec![Wrong::new("webhookUrl", why)]).into()),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses a pool of workers whose work queue the broker refuses to declare,
+    /// as this manager has found itself. Such a queue is set up wrongly: its
+    /// operations go round it, and an operator is to hear of it before there are
+    /// more.
+    fn check_queue(&self, queue: &QueueName) -> Result<()> {
+        let work = Route {
+            queue: queue.clone(),
+            source: Source::Work,
+        };
+        match self.shared.bypass.own_trouble(&work) {
+            Some(Trouble::Refused(why)) => Err(Error::QueueUnusable {
+                queue: queue.clone(),
+                why,
+            }),
+            Some(Trouble::Silent | Trouble::Unconsumable | Trouble::ConsumerRefused(_)) | None => {
+                Ok(())
+            }
         }
     }
 
@@ -270,9 +302,16 @@ impl QueueManager {
             messaging.message.id = %operation.id,
         );
         let published = self.outlet().publish(operation, stamp).instrument(span);
-        if let Err(error) = published.await {
-            self.metrics().left_to_relay.inc();
-            tracing::debug!(id = %operation.id, %error, "stored, and left to the relay");
+        match timeout(ANSWERED_AFTER, published).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.metrics().left_to_relay.inc();
+                tracing::debug!(id = %operation.id, %error, "stored, and left to the relay");
+            }
+            Err(_elapsed) => {
+                self.metrics().left_to_relay.inc();
+                tracing::debug!(id = %operation.id, "stored, and not confirmed yet");
+            }
         }
     }
 
@@ -288,8 +327,11 @@ impl QueueManager {
             messaging.operation.name = "send",
             messaging.batch.message_count = count,
         );
-        let published = self.outlet().publish_all(offers).instrument(span).await;
-        let left = published.iter().filter(|answer| answer.is_err()).count();
+        let published = self.outlet().publish_all(offers).instrument(span);
+        let left = match timeout(ANSWERED_AFTER, published).await {
+            Ok(answers) => answers.iter().filter(|answer| answer.is_err()).count(),
+            Err(_elapsed) => count,
+        };
         if left > 0 {
             self.metrics().left_to_relay.inc_by(left as u64);
             tracing::debug!(left, count, "stored, and left to the relay");

@@ -8,8 +8,10 @@
 
 use std::time::Duration;
 
-use drumline_backend::Role;
-use drumline_backend::store::Filter;
+use drumline_backend::broker::Bypassed;
+use drumline_backend::store::{Filter, LastOffer};
+use drumline_backend::{Broker as _, Role};
+use drumline_protocol::message::Offer;
 use drumline_protocol::{ErrorCode, Operation, OperationId, QueueName, State, Status, Timestamp};
 use tokio::time::Instant;
 
@@ -80,8 +82,22 @@ pub enum WaitingFor {
         /// How many places they have, all together.
         slots: u64,
     },
-    /// Its turn: there are workers with free places.
-    Delivery,
+    /// A queue of the broker that takes its offer: it is Ready, and the broker
+    /// is not known to have the offer.
+    Dispatch {
+        /// The queue that its offers usually go through, and what is wrong with
+        /// that, where anything is.
+        bypassed: Option<Bypassed>,
+    },
+    /// Its turn: there are workers with free places, and the broker has the
+    /// offer or had it.
+    Delivery {
+        /// The age of the offer, by the store's clock.
+        offered_ago: Option<Duration>,
+        /// The queue that its offers usually go through, where that does not
+        /// work.
+        bypassed: Option<Bypassed>,
+    },
 }
 
 /// Which person one waits for that is Suspended without a time.
@@ -158,7 +174,20 @@ impl QueueManager {
                 .sum();
             return Ok(WaitingFor::Slot { slots });
         }
-        Ok(WaitingFor::Delivery)
+        let route = Offer::of(operation).route();
+        let trouble = self.bypass().trouble(&route);
+        let bypassed = trouble.map(|trouble| Bypassed { route, trouble });
+        let last = self.store().last_offer(operation.id).await?;
+        if last.is_some_and(|last| last.is_undispatched) {
+            return Ok(WaitingFor::Dispatch { bypassed });
+        }
+        let now = u64::try_from(self.store().now().as_millis()).unwrap_or(0);
+        // A stamp ahead of the clock tells no age.
+        let age = |last: LastOffer| (now.saturating_mul(1000)).checked_sub(last.stamp.0);
+        Ok(WaitingFor::Delivery {
+            offered_ago: last.and_then(age).map(Duration::from_micros),
+            bypassed,
+        })
     }
 
     /// The head of the chain, where the operation is not that itself.

@@ -1,19 +1,24 @@
 //! Why an operation does not run: `?explain=true`.
 
+use std::time::Duration;
+
+use drumline_backend::broker::{Bypassed, Trouble};
 use drumline_backend::decide::{Decided, decide_open};
 use drumline_backend::{Backend, Ids, Member, MemberId, Role};
+use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{Event, OperationId, QueueName};
+use drumline_queue_manager::Maintenance;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::client::Client;
 use crate::support::faulty::{Faults, faulty};
 use crate::support::worker::Worker;
-use crate::support::{backend, manager, stored};
+use crate::support::{backend, manager, stored, until};
 
-/// Makes a worker of the default queue known, which handles `a`.
-async fn beat(backend: &Backend, messages: &[&str], running: u32) {
-    let member = Member {
+/// A worker of the default queue.
+pub(crate) fn worker(messages: &[&str], running: u32) -> Member {
+    Member {
         id: MemberId(Uuid::from_u128(7)),
         role: Role::Worker,
         host: "test".to_owned(),
@@ -23,8 +28,13 @@ async fn beat(backend: &Backend, messages: &[&str], running: u32) {
         running,
         draining: false,
         started_on_ms: 0,
-    };
-    let beaten = backend.membership.beat(&member).await;
+        bypassed: Vec::new(),
+    }
+}
+
+/// Makes a worker of the default queue known.
+async fn beat(backend: &Backend, messages: &[&str], running: u32) {
+    let beaten = backend.membership.beat(&worker(messages, running)).await;
     beaten.expect("the membership is there");
 }
 
@@ -52,9 +62,87 @@ async fn a_ready_operation_tells_what_is_missing() {
     beat(&backend, &["a"], 4).await;
     assert_reason(&client, id, "slot").await;
     beat(&backend, &["*"], 3).await;
-    assert_reason(&client, id, "delivery").await;
+    // Confirms are noted a moment later.
+    until("the confirm is noted", || async {
+        explained(&client, id).await["reason"] == json!("delivery")
+    })
+    .await;
     Faults::set(&faults.broker_is_blocked, true);
     assert_reason(&client, id, "broker").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_is_on_its_way_only_while_that_is_known() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    beat(&backend, &["*"], 0).await;
+    Faults::set(&faults.publishes_fail, true);
+    let id = client.create(&json!({"messageName": "a"})).await;
+    let waiting = explained(&client, id).await;
+    assert_eq!(waiting["reason"], json!("dispatch"), "{waiting}");
+    let detail = waiting["detail"].to_string();
+    assert!(
+        detail.contains("not known to be with the broker"),
+        "{detail}"
+    );
+
+    Faults::set(&faults.publishes_fail, false);
+    let maintenance = Maintenance::start(&manager);
+    until("it is relayed", || async {
+        let waiting = explained(&client, id).await;
+        waiting["detail"].to_string().contains("on its way")
+    })
+    .await;
+    maintenance.stop().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let waiting = explained(&client, id).await;
+    assert_eq!(waiting["reason"], json!("delivery"), "{waiting}");
+    let detail = waiting["detail"].to_string();
+    assert!(detail.contains("s ago"), "{detail}");
+    assert!(!detail.contains("on its way"), "{detail}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bypassed_queue_is_named_wherever_people_look() {
+    let backend = backend();
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let id = client
+        .create(&json!({"messageName": "a", "dependencyToken": "t"}))
+        .await;
+    let lane = Route {
+        queue: QueueName::default(),
+        source: Source::Lane(id.partition()),
+    };
+    let member = Member {
+        bypassed: vec![Bypassed {
+            route: lane.clone(),
+            trouble: Trouble::Unconsumable,
+        }],
+        ..worker(&["*"], 0)
+    };
+    let beaten = backend.membership.beat(&member).await;
+    manager
+        .bypass()
+        .note(&beaten.expect("it is there"), manager.member());
+    let words = format!("the {lane} does not answer consumers");
+    let waiting = explained(&client, id).await;
+    assert!(waiting["detail"].to_string().contains(&words), "{waiting}");
+    let queues = client.get("/v1/queues").await.json;
+    let bypassed = &queues["queues"][0]["bypassed"];
+    assert_eq!(bypassed[0]["reason"], json!("unconsumable"), "{queues}");
+    assert_eq!(bypassed[0]["partition"], json!(id.partition().get()));
+    assert_eq!(bypassed[0]["detail"], json!(words));
+    let metrics = client.get("/metrics").await.text;
+    let line = format!(
+        r#"drumline_bypassed_queues{{queue="default",kind="lane",partition="{}",reason="unconsumable"}} 1"#,
+        id.partition().get()
+    );
+    assert!(metrics.contains(&line), "{metrics}");
+    manager.bypass().note(&[], manager.member());
+    let metrics = client.get("/metrics").await.text;
+    assert!(!metrics.contains("drumline_bypassed_queues{"), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ mod actions;
 mod away;
 mod bad_requests;
 mod bulk;
+mod bypass;
 mod creating;
 mod events;
 mod executing;

@@ -72,7 +72,7 @@ async fn pass_on(backend: &Backend, id: OperationId) {
     };
     let offer = Offer::of(&stored(backend, id).await);
     let message = Message::Offers(vec![offer]);
-    for answer in backend.broker.publish(vec![(route, message)]).await {
+    for answer in backend.broker.publish(&[(route, message)]).await {
         answer.expect("the broker is there");
     }
 }

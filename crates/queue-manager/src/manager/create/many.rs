@@ -241,6 +241,7 @@ impl QueueManager {
                 }
                 self.comes_due(&draft.wish.request)?;
                 self.shared.backend.broker.check()?;
+                self.check_queue(&draft.wish.request.queue)?;
                 let Draft {
                     wish,
                     place,

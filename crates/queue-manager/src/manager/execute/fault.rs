@@ -100,6 +100,7 @@ fn details(error: &Error) -> Map<String, Value> {
         | Error::Stopping
         | Error::SearchTooLong => (error.code() == ErrorCode::SERVER_BUSY)
             .then(|| (RETRY_AFTER, json!(RETRY_AFTER_SECONDS))),
+        Error::QueueUnusable { queue, .. } => Some(("Queue", json!(queue.as_str()))),
         Error::Syntax { .. }
         | Error::NotFound { .. }
         | Error::KeyReused

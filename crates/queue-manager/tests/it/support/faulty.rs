@@ -1,16 +1,17 @@
 //! A backend that fails on demand.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::broker::{self, Backlog, Broker, Subscription};
+use drumline_backend::broker::{self, Backlog, Broker, Bypassed, Subscription, Trouble};
 use drumline_backend::limiter::{Departure, Entered, Limiter, Limits, Subject, Visitor};
 use drumline_backend::store::{
-    self, Commit, Committed, Counts, Created, Ended, Filter, Lock, NewOperation, Notice, Page,
-    Promoted, Renewal, Reservation, Stamp, Store, Transacted,
+    self, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice,
+    Page, Promoted, Renewal, Reservation, Stamp, Store, Transacted,
 };
 use drumline_backend::{Backend, Member, MemberId, Membership};
 use drumline_protocol::message::{Marker, Message, Route};
@@ -36,6 +37,10 @@ pub(crate) struct Faults {
     pub(crate) broker_is_blocked: AtomicBool,
     /// The broker says that it takes everything, and takes nothing.
     pub(crate) publishes_fail: AtomicBool,
+    /// The number of the broker's connection.
+    pub(crate) connection: AtomicU64,
+    /// These queues take nothing, and say why.
+    pub(crate) broken: Mutex<BTreeMap<Route, Trouble>>,
     /// The broker confirms everything, and keeps nothing.
     pub(crate) broker_forgets: AtomicBool,
     /// The store takes operations, and shows none.
@@ -103,15 +108,45 @@ impl Faulty {
 
 #[async_trait]
 impl Broker for Faulty {
-    async fn publish(&self, messages: Vec<(Route, Message)>) -> Vec<broker::Result<()>> {
+    async fn publish(&self, messages: &[(Route, Message)]) -> Vec<broker::Result<()>> {
         if self.faults.publishes_fail.load(Ordering::Relaxed) {
             let refuse = |_message| Err(broker::Error::Refused);
-            return messages.into_iter().map(refuse).collect();
+            return messages.iter().map(refuse).collect();
         }
         if self.faults.broker_forgets.load(Ordering::Relaxed) {
-            return messages.into_iter().map(|_message| Ok(())).collect();
+            return messages.iter().map(|_message| Ok(())).collect();
         }
-        self.inner.broker.publish(messages).await
+        let broken = self.faults.broken.lock().expect("not poisoned").clone();
+        let mut answers = Vec::new();
+        for message in messages {
+            let (route, _) = message;
+            if let Some(trouble) = broken.get(route) {
+                answers.push(Err(broker::Error::Queue {
+                    route: route.clone(),
+                    trouble: trouble.clone(),
+                }));
+                continue;
+            }
+            answers.extend(
+                self.inner
+                    .broker
+                    .publish(std::slice::from_ref(message))
+                    .await,
+            );
+        }
+        answers
+    }
+
+    fn connection_number(&self) -> u64 {
+        self.faults.connection.load(Ordering::Relaxed)
+    }
+
+    fn bypassed(&self) -> Vec<Bypassed> {
+        let broken = self.faults.broken.lock().expect("not poisoned").clone();
+        let bypassed = broken.into_iter();
+        bypassed
+            .map(|(route, trouble)| Bypassed { route, trouble })
+            .collect()
     }
 
     async fn subscribe(
@@ -261,12 +296,15 @@ impl Store for Faulty {
         &self,
         partition: Partition,
         age: Duration,
+        after: Option<Stamp>,
         limit: usize,
     ) -> store::Result<Vec<Promoted>> {
-        self.store()
-            .await?
-            .undispatched(partition, age, limit)
-            .await
+        let store = self.store().await?;
+        store.undispatched(partition, age, after, limit).await
+    }
+
+    async fn last_offer(&self, id: OperationId) -> store::Result<Option<LastOffer>> {
+        self.store().await?.last_offer(id).await
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> store::Result<Vec<OperationId>> {

@@ -68,7 +68,7 @@ impl Worker {
         if let Some(next) = done.promoted {
             let offer = Offer::of(&next.operation);
             let message = (offer.route(), Message::Offers(vec![offer]));
-            for published in self.backend.broker.publish(vec![message]).await {
+            for published in self.backend.broker.publish(&[message]).await {
                 published.expect("the broker is there");
             }
         }

@@ -1,0 +1,226 @@
+//! Redirect: what is in a queue that does not work is offered again, round it.
+//!
+//! A queue that is by-passed may hold offers that were confirmed before: nobody
+//! will deliver them while it does not work, and nobody knows how long that is.
+//! So their operations are offered once more, each once for each time that a
+//! queue becomes by-passed; the offers take another way. Should the queue work
+//! again, it delivers duplicates, which the claim drops.
+//!
+//! ```text
+//! a queue is by-passed for some seconds ─ stamp of each partition
+//!      ─ pages of what the broker has ─ older than the stamp, and may be in
+//!      that queue ─→ offered again
+//! ```
+//!
+//! No marker is sent: it would have to go through the queue that does not work.
+//! A queue that was only slow is by-passed for less than that, and what is in it
+//! is left alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use drumline_backend::Broker as _;
+use drumline_backend::broker::Backlog;
+use drumline_backend::store::{self, Promoted, Stamp};
+use drumline_protocol::message::{Offer, Route, Source};
+use drumline_protocol::{Operation, OperationId, Partition};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::Rhythm;
+use super::chore::{Chore, Look, for_each};
+use crate::manager::QueueManager;
+
+/// Pages of one queue in one look. A million operations in a queue that is lost
+/// are offered again within minutes, which is faster than they are executed.
+const PAGES: usize = 8;
+
+/// A queue that is by-passed for less is left alone: a disk that stands still
+/// for a moment must not double everything that waits.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Progress is kept for so long after a queue works again: reports of other
+/// members come and go.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// The queues that are by-passed, and the progress with each.
+#[derive(Debug, Default)]
+pub(super) struct Redirect(BTreeMap<Route, Queue>);
+
+/// One queue.
+#[derive(Debug)]
+struct Queue {
+    /// The time since which it is by-passed without a break.
+    since: Instant,
+    /// The last look at which it was by-passed.
+    seen: Instant,
+    partitions: HashMap<Partition, Progress>,
+}
+
+/// The progress with one partition.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// Later offers have gone round the queue already.
+    until: Stamp,
+    /// The last operation that was looked at.
+    after: Option<OperationId>,
+    is_done: bool,
+}
+
+impl Chore for Redirect {
+    const NAME: &'static str = "redirect";
+
+    fn rest(rhythm: &Rhythm) -> Duration {
+        rhythm.redirect
+    }
+
+    async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
+        let now = Instant::now();
+        let bypassed = manager.bypass().bypassed();
+        let routes: Vec<Route> = bypassed.into_iter().map(|one| one.route).collect();
+        self.0
+            .retain(|_, queue| now.duration_since(queue.seen) < KEPT);
+        if manager.backend().broker.check().is_err() {
+            return Ok(Look::Clear);
+        }
+        for route in routes {
+            let queue = self.0.entry(route.clone()).or_insert_with(|| Queue {
+                since: now,
+                seen: now,
+                partitions: HashMap::new(),
+            });
+            if now.duration_since(queue.seen) > GRACE {
+                queue.since = now;
+            }
+            queue.seen = now;
+            // Now, for what is offered from now on goes round the queue.
+            begin(manager, &route, share, &mut queue.partitions).await?;
+            let is_new = now.duration_since(queue.since) < GRACE;
+            if is_new || is_unused_spare(manager, &route).await {
+                continue;
+            }
+            go_on(manager, &route, &mut queue.partitions).await?;
+        }
+        Ok(Look::Clear)
+    }
+}
+
+/// Returns true for a spare queue without messages: nearly always nothing went
+/// through it.
+async fn is_unused_spare(manager: &QueueManager, route: &Route) -> bool {
+    if route.source != Source::Spare {
+        return false;
+    }
+    let backlog = manager.backend().broker.backlog(route).await;
+    matches!(backlog, Ok(None | Some(Backlog { messages: 0, .. })))
+}
+
+/// Notes the partitions whose operations may be in a queue.
+async fn begin(
+    manager: &QueueManager,
+    route: &Route,
+    share: &[Partition],
+    known: &mut HashMap<Partition, Progress>,
+) -> store::Result<()> {
+    known.retain(|partition, _| share.contains(partition));
+    let may_hold = |partition: &Partition| match route.source {
+        Source::Lane(lane) => lane == *partition,
+        Source::Work | Source::Spare => true,
+    };
+    let fresh: Vec<Partition> = share
+        .iter()
+        .filter(|partition| may_hold(partition) && !known.contains_key(partition))
+        .copied()
+        .collect();
+    let stamps = for_each(&fresh, |partition| async move {
+        Ok((partition, manager.store().stamp(partition).await?))
+    });
+    for (partition, until) in stamps.await? {
+        let progress = Progress {
+            until,
+            after: None,
+            is_done: false,
+        };
+        known.insert(partition, progress);
+    }
+    Ok(())
+}
+
+/// Offers some pages again.
+async fn go_on(
+    manager: &QueueManager,
+    route: &Route,
+    known: &mut HashMap<Partition, Progress>,
+) -> store::Result<()> {
+    let batch = manager.options().rhythm.batch;
+    let open = known.iter().filter(|(_, progress)| !progress.is_done);
+    let some: Vec<(Partition, Progress)> = open
+        .map(|(partition, progress)| (*partition, *progress))
+        .take(PAGES)
+        .collect();
+    for (partition, progress) in some {
+        let (offered, next) = manager
+            .store()
+            .offered(partition, progress.after, batch)
+            .await?;
+        let old = offered
+            .into_iter()
+            .filter(|(_, stamp)| *stamp <= progress.until);
+        offer_again(manager, route, old.collect()).await?;
+        known.insert(
+            partition,
+            Progress {
+                after: next,
+                is_done: next.is_none(),
+                ..progress
+            },
+        );
+    }
+    Ok(())
+}
+
+async fn offer_again(
+    manager: &QueueManager,
+    route: &Route,
+    candidates: Vec<(OperationId, Stamp)>,
+) -> store::Result<()> {
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<OperationId> = candidates.iter().map(|(id, _)| *id).collect();
+    let operations = manager.readable(&ids).await?.into_iter();
+    let of_queue: Vec<(Operation, Stamp)> = operations
+        .zip(candidates)
+        .filter_map(|(operation, (_, stamp))| Some((operation?, stamp)))
+        .filter(|(operation, _)| may_be_in(route, operation))
+        .collect();
+    let offers = of_queue
+        .iter()
+        .map(|(operation, seen)| manager.store().reoffer(operation.id, *seen, Duration::ZERO));
+    let mut count = 0;
+    for ((operation, _), offered) in of_queue.iter().zip(join_all(offers).await) {
+        // `None` where somebody was faster.
+        if let Some(stamp) = offered? {
+            count += 1;
+            manager.outlet().enqueue(&Promoted {
+                operation: operation.clone(),
+                stamp,
+            });
+        }
+    }
+    if count > 0 {
+        manager.metrics().redirected.inc_by(count);
+        tracing::info!(count, queue = %route, "operations in a queue that does not work are offered again");
+    }
+    Ok(())
+}
+
+/// Returns true if an operation's offer may be in a queue. Busy workers put
+/// offers of lanes into the work queue, and the spare queue has what that one did
+/// not take.
+fn may_be_in(route: &Route, operation: &Operation) -> bool {
+    match route.source {
+        Source::Lane(_) => Offer::of(operation).route() == *route,
+        Source::Work | Source::Spare => operation.body.queue == route.queue,
+    }
+}
