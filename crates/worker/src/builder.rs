@@ -5,9 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumline_backend::bypass::Bypass;
 use drumline_backend::dispatch::Dispatcher;
 use drumline_backend::store;
-use drumline_backend::{Backend, Ids};
+use drumline_backend::{Backend, Broker, Ids};
 use drumline_protocol::{QueueName, limits};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +23,7 @@ use crate::intake::Intake;
 use crate::leases::{self, Held, LeaseStore, LeaseThread};
 use crate::options::{LEASE_MIN, Options};
 use crate::outcome::IntoOutcome;
+use crate::presence::Contact;
 use crate::running::RunningWorker;
 use crate::scope::Scope;
 use crate::sources::Sources;
@@ -238,6 +240,11 @@ impl Builder {
                 leases::StartError::Thread(error) => Error::Thread(error),
                 leases::StartError::Store(error) => Error::Store(error),
             })?;
+        let bypass = Bypass::over(Arc::clone(&backend.broker));
+        let backend = Backend {
+            broker: Arc::clone(&bypass) as Arc<dyn Broker>,
+            ..backend
+        };
         let ids = Ids::random();
         let services = Scope::default();
         let dispatching = TaskTracker::new();
@@ -246,6 +253,7 @@ impl Builder {
             dispatcher: Dispatcher::start(backend.clone(), &dispatching),
             member: ids.member(),
             backend,
+            bypass,
             ids,
             options,
             handlers,
@@ -269,9 +277,12 @@ fn run(
     let (unhandled, offers) = mpsc::unbounded_channel();
     let (saturated, is_saturated) = watch::channel(false);
     let (ready, is_ready) = watch::channel(false);
+    let (contact, contacts) = watch::channel(Contact::UP);
+    let (return_offers, returned) = mpsc::unbounded_channel();
+    let (forget, to_forget) = mpsc::channel(1);
 
     let presence = Scope::default();
-    presence.spawn(presence::beat(Arc::clone(&engine), members));
+    presence.spawn(presence::beat(Arc::clone(&engine), members, contact));
     services.spawn(parcel::acknowledger(to_acknowledge));
     let sources = Sources {
         engine: Arc::clone(&engine),
@@ -279,6 +290,8 @@ fn run(
         members: known_members.clone(),
         deliveries,
         saturated: is_saturated,
+        contact: contacts,
+        forget,
         ready,
     };
     feeds.spawn(sources.run());
@@ -286,11 +299,15 @@ fn run(
         engine: Arc::clone(&engine),
         scope: feeds.clone(),
         deliveries: delivered,
+        return_offers,
+        returned,
+        forget: to_forget,
         receipts,
         unhandled,
         saturated,
         pending: VecDeque::new(),
         last_slot: Instant::now(),
+        pass_on_after: Instant::now(),
     };
     let taking = Scope::default();
     taking.spawn(intake.run());

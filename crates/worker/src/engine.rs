@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use drumline_backend::bypass::Bypass;
 use drumline_backend::dispatch::Dispatcher;
 use drumline_backend::store::{Promoted, Stamp};
 use drumline_backend::{Backend, Ids, MemberId};
@@ -22,6 +23,8 @@ use crate::throttle::{Throttles, Ticket};
 /// See the module's text.
 pub(crate) struct Engine {
     pub(crate) backend: Backend,
+    /// The way round queues that do not work; the backend's broker is behind it.
+    pub(crate) bypass: Arc<Bypass>,
     pub(crate) ids: Ids,
     pub(crate) member: MemberId,
     pub(crate) options: Options,
@@ -45,6 +48,7 @@ pub(crate) struct Engine {
 /// The parts that an [`Engine`] is made of.
 pub(crate) struct Parts {
     pub(crate) backend: Backend,
+    pub(crate) bypass: Arc<Bypass>,
     pub(crate) member: MemberId,
     pub(crate) ids: Ids,
     pub(crate) options: Options,
@@ -59,6 +63,7 @@ impl Engine {
         Self {
             slots: Arc::new(Semaphore::new(parts.options.concurrency)),
             backend: parts.backend,
+            bypass: parts.bypass,
             ids: parts.ids,
             member: parts.member,
             options: parts.options,

@@ -11,7 +11,11 @@
 //! a while, the offers in hand go to the work queue of their pool, which every
 //! worker consumes; that is safe even for heads of chains, because the claim
 //! keeps the order. Until a slot is free again the worker takes nothing from
-//! the work queue, and passes on at once what its lanes deliver.
+//! the work queue, and passes on at once what its lanes deliver. Offers that
+//! the broker does not take stay here and wait for a slot.
+//!
+//! A worker that cannot decide has no offers: their deliveries go back with
+//! its subscriptions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +24,7 @@ use std::time::Duration;
 
 use drumline_backend::broker::{Delivery, Receipt, UNDECIDED_MAX};
 use drumline_protocol::message::{Marker, Message, Offer};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::engine::Engine;
@@ -36,7 +40,9 @@ const SATURATED_AFTER: Duration = Duration::from_secs(1);
 /// second less than is promised: for the next look, and for the broker to take
 /// what is passed on.
 const HELD_MAX: Duration = UNDECIDED_MAX.saturating_sub(Duration::from_millis(500));
-/// How often the two above are looked at.
+/// The pause before offers that the broker did not take are passed on again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The interval at which waiting offers are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// See the module's text.
@@ -44,12 +50,19 @@ pub(crate) struct Intake {
     pub(crate) engine: Arc<Engine>,
     pub(crate) scope: Scope,
     pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    /// Offers that could not be passed on.
+    pub(crate) return_offers: mpsc::UnboundedSender<Pending>,
+    pub(crate) returned: mpsc::UnboundedReceiver<Pending>,
+    /// Asks for everything to be forgotten; answered when that is done.
+    pub(crate) forget: mpsc::Receiver<oneshot::Sender<()>>,
     pub(crate) receipts: Receipts,
     pub(crate) unhandled: mpsc::UnboundedSender<Offer>,
     pub(crate) saturated: watch::Sender<bool>,
     pub(crate) pending: VecDeque<Pending>,
     /// When a slot was last to be had.
     pub(crate) last_slot: Instant,
+    /// Nothing is passed on before this time: the broker has taken nothing.
+    pub(crate) pass_on_after: Instant,
 }
 
 impl Intake {
@@ -80,6 +93,17 @@ impl Intake {
                     Ok(slot) => self.slot_came_free(slot),
                     Err(_closed) => return,
                 },
+                Some(pending) = self.returned.recv() => {
+                    self.pass_on_after = Instant::now() + TRY_AGAIN;
+                    // The oldest are in front.
+                    self.pending.push_front(pending);
+                }
+                Some(done) = self.forget.recv() => {
+                    self.give_back();
+                    if done.send(()).is_err() {
+                        tracing::debug!("the sources have ended meanwhile");
+                    }
+                }
                 _now = looks.tick(), if !self.pending.is_empty() => self.look(),
             }
         }
@@ -106,6 +130,13 @@ impl Intake {
             }
             Message::Marker(marker) => self.return_marker(marker, delivery.receipt),
         }
+    }
+
+    /// Forgets everything that was delivered: it goes to others with the
+    /// subscriptions that are being closed.
+    fn give_back(&mut self) {
+        self.pending.clear();
+        while self.deliveries.try_recv().is_ok() {}
     }
 
     /// Starts as many of the pending as there are free slots.
@@ -150,10 +181,11 @@ impl Intake {
     }
 
     fn pass_on(&mut self, count: usize) {
-        if count > 0 {
+        if count > 0 && Instant::now() >= self.pass_on_after {
             let pending: Vec<_> = self.pending.drain(..count).collect();
             let engine = Arc::clone(&self.engine);
-            self.scope.spawn(forward(engine, pending));
+            let returned = self.return_offers.clone();
+            self.scope.spawn(forward(engine, pending, returned));
         }
     }
 

@@ -63,6 +63,7 @@ mod tests {
             running: 0,
             draining,
             started_on_ms: 0,
+            bypassed: Vec::new(),
         }
     }
 

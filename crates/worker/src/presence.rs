@@ -1,41 +1,103 @@
 //! Saying that this worker is alive, and hearing who else is.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use drumline_backend::membership::BEAT;
+use drumline_backend::membership::{BEAT, SILENCE};
 use drumline_backend::{Member, Role};
 use drumline_protocol::Timestamp;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::engine::Engine;
 
 /// Who is alive, as far as this worker knows.
 pub(crate) type Members = watch::Receiver<Arc<[Member]>>;
 
+/// The worker's contact with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Contact {
+    /// The store answers.
+    pub(crate) is_up: bool,
+    /// The number of times that it has been lost. A loss that is over before
+    /// anybody looks is a loss all the same.
+    pub(crate) losses: u64,
+}
+
+impl Contact {
+    /// The contact of a worker that starts.
+    pub(crate) const UP: Self = Self {
+        is_up: true,
+        losses: 0,
+    };
+}
+
 /// Beats until it is dropped; at once when the worker begins to drain, so that
 /// others take its lanes.
-pub(crate) async fn beat(engine: Arc<Engine>, members: watch::Sender<Arc<[Member]>>) {
+///
+/// A worker that has not heard from the store for a lease, or for as long as
+/// others believe it alive, cannot decide anything, and must not keep what others
+/// could: `contact` says so.
+pub(crate) async fn beat(
+    engine: Arc<Engine>,
+    members: watch::Sender<Arc<[Member]>>,
+    contact: watch::Sender<Contact>,
+) {
+    let patience = engine.options.lease.min(SILENCE);
     let started_on = engine.backend.store.now();
     let mut ticks = tokio::time::interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_draining = false;
+    let mut heard = Instant::now();
     loop {
         tokio::select! {
             _now = ticks.tick() => {}
             () = engine.draining.cancelled(), if !was_draining => was_draining = true,
         }
-        match engine
-            .backend
-            .membership
-            .beat(&describe(&engine, started_on))
-            .await
-        {
-            Ok(all) => drop(members.send_replace(all.into())),
+        let sent = Instant::now();
+        let itself = describe(&engine, started_on);
+        let mut beat = pin!(engine.backend.membership.beat(&itself));
+        let answer = loop {
+            let is_up = contact.borrow().is_up;
+            tokio::select! {
+                // The answer first: after a pause of the process both are there.
+                biased;
+                answer = &mut beat => break answer,
+                () = sleep_until(heard + patience), if is_up => cut_off(&contact, patience),
+            }
+        };
+        match answer {
+            Ok(all) => {
+                heard = sent;
+                engine.bypass.note(&all, engine.member);
+                members.send_replace(all.into());
+                let is_back = contact
+                    .send_if_modified(|contact| !std::mem::replace(&mut contact.is_up, true));
+                if is_back {
+                    tracing::info!("the store answers again; taking work");
+                }
+            }
             // We go on with the members that we knew.
-            Err(error) => tracing::warn!(%error, "no sign of life could be given"),
+            Err(error) => {
+                tracing::warn!(%error, "no sign of life could be given");
+                if heard.elapsed() >= patience && contact.borrow().is_up {
+                    cut_off(&contact, patience);
+                }
+            }
         }
     }
+}
+
+fn cut_off(contact: &watch::Sender<Contact>, patience: Duration) {
+    tracing::warn!(
+        ?patience,
+        "no beat was noted by the store; giving back what is not decided"
+    );
+    contact.send_modify(|contact| {
+        contact.is_up = false;
+        contact.losses = contact.losses.wrapping_add(1);
+    });
 }
 
 fn describe(engine: &Engine, started_on: Timestamp) -> Member {
@@ -50,5 +112,6 @@ fn describe(engine: &Engine, started_on: Timestamp) -> Member {
         running: count(engine.running()),
         draining: engine.draining.is_cancelled(),
         started_on_ms: started_on.as_millis(),
+        bypassed: engine.bypass.own(),
     }
 }

@@ -1,9 +1,10 @@
-//! Subscriptions: the work queue of each pool, and the lanes that are ours.
+//! Subscriptions: the work queues of each pool, and the lanes that are ours.
 //!
 //! One task per subscription. A subscription that has ended, for whatever
 //! reason, is made again after a pause. A lane that has become another
 //! worker's is handed over by closing the subscription: what was delivered and
-//! not acknowledged goes back to the lane.
+//! not acknowledged goes back to the lane. A worker that cannot decide closes
+//! all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
@@ -13,14 +14,14 @@ use std::time::Duration;
 
 use drumline_backend::broker::{Delivery, Subscription};
 use drumline_protocol::message::{Route, Source};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::engine::Engine;
 use crate::lanes::own_lanes;
-use crate::presence::Members;
+use crate::presence::{Contact, Members};
 use crate::scope::Scope;
 
 /// Messages in hand per lane. A lane has few runnable operations at a time,
@@ -37,6 +38,9 @@ pub(crate) struct Sources {
     pub(crate) deliveries: mpsc::Sender<Delivery>,
     /// The worker has no room: see [`crate::intake`].
     pub(crate) saturated: watch::Receiver<bool>,
+    pub(crate) contact: watch::Receiver<Contact>,
+    /// Has the intake forget what was delivered: see [`crate::intake`].
+    pub(crate) forget: mpsc::Sender<oneshot::Sender<()>>,
     pub(crate) ready: watch::Sender<bool>,
 }
 
@@ -47,14 +51,39 @@ impl Sources {
             count: AtomicUsize::new(0),
             ready: self.ready.clone(),
         });
-        let end = self.engine.draining.clone();
-        for queue in &self.engine.options.queues {
-            let route = Route {
-                queue: queue.clone(),
-                source: Source::Work,
-            };
-            self.start(route, &standing, end.clone());
+        let draining = self.engine.draining.clone();
+        while !draining.is_cancelled() {
+            let mut contact = self.contact.clone();
+            let is_up = contact.wait_for(|contact| contact.is_up);
+            if !matches!(draining.run_until_cancelled(is_up).await, Some(Ok(_))) {
+                return;
+            }
+            let end = draining.child_token();
+            let goes_on = self.consume(&standing, &end).await;
+            end.cancel();
+            if !goes_on {
+                return;
+            }
+            // Before anything is consumed again: deliveries of a subscription that
+            // stands must not be forgotten with those that went back.
+            let (done, forgotten) = oneshot::channel();
+            if self.forget.send(done).await.is_ok() {
+                drop(forgotten.await);
+            }
         }
+    }
+
+    /// Consumes until the worker drains or has lost the store. Returns true if it
+    /// is to go on when the store is back.
+    async fn consume(&mut self, standing: &Arc<Standing>, end: &CancellationToken) -> bool {
+        for queue in &self.engine.options.queues {
+            for source in [Source::Work, Source::Spare] {
+                let queue = queue.clone();
+                self.start(Route { queue, source }, standing, end.clone());
+            }
+        }
+        let mut contact = self.contact.clone();
+        let losses = contact.borrow().losses;
         let mut lanes: BTreeMap<Route, CancellationToken> = BTreeMap::new();
         loop {
             let ours = self.own_lanes();
@@ -68,13 +97,16 @@ impl Sources {
             for route in ours {
                 lanes.entry(route).or_insert_with_key(|route| {
                     let end = end.child_token();
-                    self.start(route.clone(), &standing, end.clone());
+                    self.start(route.clone(), standing, end.clone());
                     end
                 });
             }
             tokio::select! {
-                changed = self.members.changed() => if changed.is_err() { return },
-                () = end.cancelled() => return,
+                changed = self.members.changed() => if changed.is_err() { return false },
+                lost = contact.wait_for(|contact| contact.losses != losses) => {
+                    return lost.is_ok();
+                }
+                () = end.cancelled() => return false,
             }
         }
     }
@@ -98,11 +130,11 @@ impl Sources {
             engine: Arc::clone(&self.engine),
             prefetch: match route.source {
                 Source::Lane(_) => LANE_PREFETCH,
-                Source::Work => work_prefetch(self.engine.options.concurrency),
+                Source::Work | Source::Spare => work_prefetch(self.engine.options.concurrency),
             },
             saturated: match route.source {
                 Source::Lane(_) => None,
-                Source::Work => Some(self.saturated.clone()),
+                Source::Work | Source::Spare => Some(self.saturated.clone()),
             },
             route,
             deliveries: self.deliveries.clone(),
@@ -206,7 +238,12 @@ impl One {
                     }
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(route = ?self.route, %error, "cannot subscribe; trying again");
+                    // A queue that is by-passed is in the log already.
+                    if error.is_of_queue() {
+                        tracing::debug!(route = %self.route, %error, "cannot subscribe; trying again");
+                    } else {
+                        tracing::warn!(route = %self.route, %error, "cannot subscribe; trying again");
+                    }
                 }
             }
             end.run_until_cancelled(backoff.sleep()).await;

@@ -148,8 +148,9 @@ async fn markers_are_noted() {
         stamp: stamp.expect("a stamp").0,
     };
     let message = Message::Marker(marker.clone());
-    let published = yard.backend.broker.publish(vec![(work_queue(), message)]);
-    assert!(published.await.iter().all(Result::is_ok));
+    let messages = [(work_queue(), message)];
+    let published = yard.backend.broker.publish(&messages).await;
+    assert!(published.iter().all(Result::is_ok));
     in_time("marker", async {
         while !yard
             .backend
@@ -182,7 +183,7 @@ async fn duplicates_and_stale_offers_change_nothing() {
         (work_queue(), Message::Offers(offers)),
         (work_queue(), Message::Offers(Vec::new())),
     ];
-    for answer in yard.backend.broker.publish(messages).await {
+    for answer in yard.backend.broker.publish(&messages).await {
         answer.expect("published");
     }
     let last = yard.submit(draft("A")).await;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Ended, Error, Filter, Lock, NewOperation, Notice, Page,
-    Promoted, Renewal, Reservation, Result, Stamp, Transacted,
+    Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock, NewOperation,
+    Notice, Page, Promoted, Renewal, Reservation, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -125,9 +125,15 @@ impl Store for Faulty {
         &self,
         partition: Partition,
         age: Duration,
+        after: Option<Stamp>,
         limit: usize,
     ) -> Result<Vec<Promoted>> {
-        self.store.undispatched(partition, age, limit).await
+        let store = &self.store;
+        store.undispatched(partition, age, after, limit).await
+    }
+
+    async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
+        self.store.last_offer(id).await
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {

@@ -1,14 +1,15 @@
 //! A store that is away, or whose answers are lost.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use drumline_backend::{Backend, Store};
+use async_trait::async_trait;
+use drumline_backend::{Backend, Member, MemberId, Membership, Store, store};
 use drumline_protocol::{PartitionCount, Status};
 use drumline_worker::{Context, LeaseStore, Outcome};
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::faulty::Faulty;
@@ -116,5 +117,85 @@ async fn lost_answers_to_claims_and_outcomes_change_nothing() {
         assert_eq!(operation.header.starts, 1);
     }
     assert_eq!(faulty.lost_answers.load(Ordering::Acquire), 0);
+    worker.drain().await;
+}
+
+/// A membership that fails on demand.
+struct Fragile {
+    inner: Arc<dyn Membership>,
+    is_down: AtomicBool,
+}
+
+#[async_trait]
+impl Membership for Fragile {
+    async fn beat(&self, member: &Member) -> store::Result<Vec<Member>> {
+        if self.is_down.load(Ordering::Acquire) {
+            return Err(store::Error::Unavailable {
+                message: "told so".to_owned(),
+                source: None,
+            });
+        }
+        self.inner.beat(member).await
+    }
+
+    async fn leave(&self, id: MemberId) -> store::Result<()> {
+        self.inner.leave(id).await
+    }
+
+    async fn members(&self) -> store::Result<Vec<Member>> {
+        self.inner.members().await
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
+    let (yard, faulty, backend) = faulty();
+    let fragile = Arc::new(Fragile {
+        inner: Arc::clone(&backend.membership),
+        is_down: AtomicBool::new(false),
+    });
+    let backend = Backend {
+        membership: Arc::clone(&fragile) as Arc<dyn Membership>,
+        ..backend
+    };
+    let handler = async |_: Value, _: Context| Outcome::Done(None);
+    let leases = LeaseStore::from(Arc::clone(&backend.store));
+    let builder = Yard::builder().concurrency(1).handler("X", handler);
+    let builder = builder.lease(Duration::from_millis(1500));
+    let worker = builder.start(backend, leases).await.expect("it starts");
+    let mut ready = worker.ready();
+    let becomes_ready = async |wanted: bool, ready: &mut watch::Receiver<bool>| {
+        let becomes = ready.wait_for(|ready| *ready == wanted);
+        in_time("readiness", becomes).await.expect("it lives");
+    };
+    becomes_ready(true, &mut ready).await;
+
+    // From here on it can neither claim nor beat.
+    faulty.down.store(true, Ordering::Release);
+    fragile.is_down.store(true, Ordering::Release);
+    let mut ids = Vec::new();
+    for number in 0..12 {
+        let token = (number % 3 != 0).then(|| number.to_string());
+        let new = draft("X");
+        let new = token.iter().fold(new, |new, token| new.token(token));
+        ids.push(yard.submit(new).await);
+    }
+    becomes_ready(false, &mut ready).await;
+    // Everything is there for a worker that can.
+    let leases = LeaseStore::from(Arc::clone(&yard.backend.store));
+    let builder = Yard::builder().handler("X", handler);
+    let other = builder.start(yard.backend.clone(), leases).await;
+    let other = other.expect("it starts");
+    for id in ids {
+        yard.completed(id).await;
+    }
+
+    // It works again when the store answers.
+    faulty.down.store(false, Ordering::Release);
+    fragile.is_down.store(false, Ordering::Release);
+    becomes_ready(true, &mut ready).await;
+    other.drain().await;
+    let id = yard.submit(draft("X").token("t")).await;
+    yard.completed(id).await;
     worker.drain().await;
 }
