@@ -29,6 +29,8 @@ pub struct Size {
     pub lease: Duration,
     /// The partitions of the store, and so the lanes.
     pub partitions: u16,
+    /// The queues that the workers serve, besides `default`.
+    pub queues: &'static [&'static str],
     /// The handlers of the workers: a file in `examples/`. `None`: the workers
     /// are those that write the journal.
     pub handlers: Option<&'static str>,
@@ -42,6 +44,7 @@ impl Default for Size {
             concurrency: 16,
             lease: Duration::from_secs(3),
             partitions: 64,
+            queues: &[],
             handlers: None,
         }
     }
@@ -225,6 +228,14 @@ impl Fleet {
     /// # Errors
     /// When it cannot be started.
     pub fn add_worker(&mut self) -> Result<()> {
+        self.add_worker_with(&[])
+    }
+
+    /// Starts one more worker, with these in its environment.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn add_worker_with(&mut self, environment: &[(&str, String)]) -> Result<()> {
         let mut command = match self.size.handlers {
             None => self.command("chaos-worker"),
             Some(file) => {
@@ -242,7 +253,9 @@ impl Fleet {
             .env("CHAOS_CONCURRENCY", self.size.concurrency.to_string())
             .env("CHAOS_LEASE_MS", lease_ms.to_string())
             .env("DRUMLINE_CONCURRENCY", self.size.concurrency.to_string())
-            .env("DRUMLINE_LEASE", format!("{lease_ms}ms"));
+            .env("DRUMLINE_LEASE", format!("{lease_ms}ms"))
+            .env("CHAOS_QUEUES", self.size.queues.join(","))
+            .envs(environment.iter().cloned());
         let log = self
             .folder
             .join(format!("worker-{}.log", self.workers.len()));
@@ -312,6 +325,12 @@ impl Fleet {
             .current_dir(&self.folder);
         command
     }
+}
+
+/// A file for what a test has measured, beside the folders of the fleets.
+#[must_use]
+pub fn summary(name: &str) -> PathBuf {
+    build_folder().join("fleets").join(name)
 }
 
 /// Where cargo puts the programs: beside the folder of this very test.

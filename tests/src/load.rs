@@ -21,6 +21,8 @@ pub struct Load {
     pub tokens: usize,
     /// How many operations each.
     pub per_token: usize,
+    /// Operations without a token, besides.
+    pub alone: usize,
     /// The longest that a handler runs, in milliseconds.
     pub ms_max: u64,
     /// Whether operations are paused, postponed and cancelled, and handlers
@@ -40,6 +42,16 @@ pub async fn create(apis: Vec<Api>, load: Load) -> Result<Disturbed> {
     for token in 0..load.tokens {
         tokens.spawn(one_token(apis.clone(), token, load));
     }
+    for alone in 0..load.alone {
+        let apis = apis.clone();
+        tokens.spawn(async move {
+            let ms = alone as u64 % (load.ms_max + 1);
+            let request = request(load.tokens + alone, 0, ms, false);
+            let api = apis.get(alone % apis.len().max(1)).context("a manager")?;
+            api.create(&format!("alone/{alone}"), &request).await?;
+            Ok(Disturbed::new())
+        });
+    }
     let mut disturbed = Disturbed::new();
     while let Some(done) = tokens.join_next().await {
         disturbed.extend(done??);
@@ -58,13 +70,8 @@ async fn one_token(apis: Vec<Api>, token: usize, load: Load) -> Result<Disturbed
         } else {
             0
         };
-        let request = json!({
-            "messageName": "Step",
-            "name": format!("step {token}/{index}"),
-            "dependencyToken": format!("token {token}"),
-            "data": {"token": token, "index": index, "ms": random.u64(0..=load.ms_max), "retries": retries},
-            "retryPolicy": {"maxRetries": 20, "initialMs": 50, "maxMs": 300, "maxLost": 50},
-        });
+        let mut request = request(token, index, random.u64(0..=load.ms_max), true);
+        request["data"]["retries"] = json!(retries);
         let operation = api.create(&format!("{token}/{index}"), &request).await?;
         ids.push(operation["id"].as_str().context("an id")?.to_owned());
         if load.disturbed && random.u8(0..25) == 0 {
@@ -74,6 +81,19 @@ async fn one_token(apis: Vec<Api>, token: usize, load: Load) -> Result<Disturbed
         }
     }
     Ok(disturbed)
+}
+
+/// A create of one step. One that is alone has no dependency token; its number
+/// stands for it in the journal.
+#[must_use]
+pub fn request(token: usize, index: usize, ms: u64, has_token: bool) -> Value {
+    json!({
+        "messageName": "Step",
+        "name": format!("step {token}/{index}"),
+        "dependencyToken": has_token.then(|| format!("token {token}")),
+        "data": {"token": token, "index": index, "ms": ms, "retries": 0},
+        "retryPolicy": {"maxRetries": 20, "initialMs": 50, "maxMs": 300, "maxLost": 50},
+    })
 }
 
 /// Pauses, postpones or cancels an operation; how many extra starts that may
@@ -175,7 +195,7 @@ pub async fn settle(
         hurts.len()
     );
     ensure!(
-        finals.len() == load.tokens * load.per_token,
+        finals.len() == load.tokens * load.per_token + load.alone,
         "lost or doubled: {summary}"
     );
     ensure!(count(31) == 0, "failed: {summary}");
@@ -194,6 +214,14 @@ pub async fn settle(
     // For whoever runs the test with its output shown.
     std::fs::write(fleet.folder().join("summary.txt"), &summary)?;
     Ok(())
+}
+
+/// The service's last word about operations that nobody has disturbed.
+#[must_use]
+pub fn last_words(operations: &[Value]) -> Vec<Final> {
+    let undisturbed = Disturbed::new();
+    let words = operations.iter().map(|one| last_word(one, &undisturbed));
+    words.collect()
 }
 
 fn last_word(operation: &Value, disturbed: &Disturbed) -> Final {

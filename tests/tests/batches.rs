@@ -17,6 +17,7 @@ const CREATING: Size = Size {
     concurrency: 1,
     lease: Duration::from_secs(3),
     partitions: 64,
+    queues: &[],
     handlers: None,
 };
 /// Operations in a batch.

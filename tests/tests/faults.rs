@@ -12,6 +12,7 @@ use tokio::time::sleep;
 const LOAD: Load = Load {
     tokens: 100,
     per_token: 30,
+    alone: 500,
     ms_max: 20,
     disturbed: false,
 };

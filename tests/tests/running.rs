@@ -17,6 +17,7 @@ const SMALL: Size = Size {
     concurrency: 8,
     lease: Duration::from_secs(2),
     partitions: 64,
+    queues: &[],
     handlers: None,
 };
 

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 const STORM: Load = Load {
+    alone: 0,
     tokens: 200,
     per_token: 50,
     ms_max: 25,

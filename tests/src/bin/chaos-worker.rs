@@ -112,7 +112,14 @@ async fn main() -> Result<()> {
         Ok(store)
     });
     let path = PathBuf::from(setting("CHAOS_JOURNAL")?);
-    let worker = Worker::builder()
+    let queues = setting("CHAOS_QUEUES")?;
+    let mut builder = Worker::builder();
+    for queue in ["default"].into_iter().chain(queues.split(',')) {
+        if !queue.is_empty() {
+            builder = builder.queue(queue.parse()?);
+        }
+    }
+    let worker = builder
         .handler("Step", move |input, context| {
             step(input, context, path.clone())
         })
