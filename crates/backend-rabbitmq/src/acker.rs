@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Receipt::acknowledge ─┐                         ┌─ basic.ack (multiple)
-//! Receipt::acknowledge ─┼─ tags ── ledger ────────┼─ basic.ack
+//! Receipt::acknowledge ─┼─ tags ── coalescer ────────┼─ basic.ack
 //! close() or drop ──────┴────────────────────────►└─ channel.close
 //! ```
 //!
@@ -26,34 +26,34 @@ use lapin::{Channel, Consumer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::ledger::Ledger;
-use crate::live::{self, Live};
+use crate::ack_coalescer::AckCoalescer;
+use crate::connection::{self, Connection};
 
 /// Tags that are taken at a time. More do not make fewer frames.
 const BATCH: usize = 1024;
 
-/// How long an acknowledgement of an offer may be kept, unless many wait. Long
+/// The time that an acknowledgement of an offer may be kept, unless many wait. Long
 /// enough for a few to come together even when little is going on; what is lost
 /// in a crash is no more than what was on its way anyway.
 const GATHERED_FOR: Duration = Duration::from_millis(20);
 
 /// When acknowledgements are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum AckMode {
     /// At once: a message that comes again is done again.
-    AtOnce,
+    Immediate,
     /// With others: a message that comes again costs a look.
-    Gathered,
+    Batched,
 }
 
-impl Manner {
-    /// How many make it worth a frame: half of what may be in hand, so that the
+impl AckMode {
+    /// The number that makes it worth a frame: half of what may be in hand, so that the
     /// broker goes on delivering meanwhile. Where most of the rest is undecided
     /// it may wait, for as long as [`GATHERED_FOR`].
     fn enough(self, prefetch: NonZeroU16) -> usize {
         match self {
-            Self::AtOnce => 1,
-            Self::Gathered => usize::from(prefetch.get().div_ceil(2)),
+            Self::Immediate => 1,
+            Self::Batched => usize::from(prefetch.get().div_ceil(2)),
         }
     }
 }
@@ -67,16 +67,16 @@ pub(crate) struct Close {
     pub(crate) closed: oneshot::Sender<()>,
 }
 
-/// See the module's text.
+/// Acknowledges the deliveries of one channel, and closes it.
 #[derive(Debug)]
 pub(crate) struct Acker {
     pub(crate) queue: String,
-    pub(crate) live: Arc<Live>,
+    pub(crate) connection: Arc<Connection>,
     pub(crate) channel: Channel,
     /// Bounded by the prefetch: there is at most one tag per delivery in hand.
     pub(crate) tags: mpsc::UnboundedReceiver<u64>,
     pub(crate) close: oneshot::Receiver<Close>,
-    pub(crate) manner: Manner,
+    pub(crate) ack_mode: AckMode,
     pub(crate) prefetch: NonZeroU16,
     /// For a frame to be written, or a channel to be closed.
     pub(crate) patience: Duration,
@@ -84,9 +84,9 @@ pub(crate) struct Acker {
 
 impl Acker {
     pub(crate) async fn run(mut self) {
-        let mut ledger = Ledger::default();
+        let mut coalescer = AckCoalescer::default();
         let mut tags = Vec::new();
-        let enough = self.manner.enough(self.prefetch);
+        let enough = self.ack_mode.enough(self.prefetch);
         let mut latest = None;
         let close = loop {
             let is_over = sleep_until(latest.unwrap_or_else(Instant::now));
@@ -97,18 +97,18 @@ impl Acker {
                     if count == 0 {
                         break None;
                     }
-                    ledger.note_all(&mut tags);
-                    if ledger.unsaid() < enough {
+                    coalescer.note_all(&mut tags);
+                    if coalescer.unsaid() < enough {
                         latest.get_or_insert_with(|| Instant::now() + GATHERED_FOR);
                         continue;
                     }
                 }
                 close = &mut self.close => break close.ok(),
-                () = self.live.ended() => break None,
+                () = self.connection.ended() => break None,
                 () = is_over, if latest.is_some() => {}
             }
             latest = None;
-            if !self.acknowledge(&mut ledger).await {
+            if !self.acknowledge(&mut coalescer).await {
                 break None;
             }
         };
@@ -116,13 +116,13 @@ impl Acker {
         while let Ok(tag) = self.tags.try_recv() {
             tags.push(tag);
         }
-        ledger.note_all(&mut tags);
-        self.acknowledge(&mut ledger).await;
-        if timeout(self.patience, live::close(&self.channel))
+        coalescer.note_all(&mut tags);
+        self.acknowledge(&mut coalescer).await;
+        if timeout(self.patience, connection::close(&self.channel))
             .await
             .is_err()
         {
-            self.live.doubt();
+            self.connection.doubt();
         }
         if let Some(Close { consumer, closed }) = close {
             drop(consumer);
@@ -132,8 +132,8 @@ impl Acker {
     }
 
     /// `false` when the channel is of no use any more.
-    async fn acknowledge(&self, ledger: &mut Ledger) -> bool {
-        let frames = ledger.take().into_iter().map(|ack| {
+    async fn acknowledge(&self, coalescer: &mut AckCoalescer) -> bool {
+        let frames = coalescer.take().into_iter().map(|ack| {
             let options = BasicAckOptions {
                 multiple: ack.multiple,
             };
@@ -146,7 +146,7 @@ impl Acker {
                 false
             }
             Err(_elapsed) => {
-                self.live.doubt();
+                self.connection.doubt();
                 false
             }
         }

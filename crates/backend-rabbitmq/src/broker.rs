@@ -14,17 +14,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::acker::Manner;
+use crate::acker::AckMode;
 use crate::confirm::Outgoing;
+use crate::connection::{self, Connection};
+use crate::connection_supervisor::ConnectionSupervisor;
 use crate::error::{failed, is_not_found, silent};
-use crate::greeting::{self, Greeting};
 use crate::intake::RabbitIntake;
-use crate::link::Link;
-use crate::live::{self, Live};
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::quarantine::Quarantine;
 use crate::repair::Repair;
+use crate::server_info::{self, ServerInfo};
 use crate::subscription::Subscriber;
 use crate::suspects::Suspects;
 use crate::topology::{self, Target};
@@ -38,7 +38,7 @@ use crate::topology::{self, Target};
 pub struct RabbitBroker {
     options: Arc<Options>,
     publisher: Publisher,
-    consuming: Link,
+    consuming: ConnectionSupervisor,
     suspects: Arc<Suspects>,
     /// This process has consumed a queue of offers.
     consumes: Arc<AtomicBool>,
@@ -56,8 +56,10 @@ impl RabbitBroker {
         let options = Arc::new(options);
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
-        let link = |purpose| Link::start(Arc::clone(&options), purpose, &tasks, stop.clone());
-        let (publishing, consuming) = (link("publishing"), link("consuming"));
+        let supervisor = |purpose| {
+            ConnectionSupervisor::start(Arc::clone(&options), purpose, &tasks, stop.clone())
+        };
+        let (publishing, consuming) = (supervisor("publishing"), supervisor("consuming"));
         let suspects = Arc::new(Suspects::default());
         let consumes = Arc::new(AtomicBool::new(false));
         let repair = Repair {
@@ -93,18 +95,18 @@ impl RabbitBroker {
     /// When they are not within the patience of the options: why.
     pub async fn connected(&self) -> Result<()> {
         let deadline = Instant::now() + self.options.patience;
-        self.publisher.link().live(deadline).await?;
-        self.consuming.live(deadline).await?;
+        self.publisher.supervisor().connection(deadline).await?;
+        self.consuming.connection(deadline).await?;
         Ok(())
     }
 
-    /// What the broker says of itself. Opens a connection of its own and does
+    /// Asks the broker for its product and release. Opens a connection of its own and does
     /// not log in.
     ///
     /// # Errors
     /// When it does not answer in time.
-    pub async fn inspect(&self) -> Result<Greeting> {
-        greeting::ask(&self.options).await
+    pub async fn inspect(&self) -> Result<ServerInfo> {
+        server_info::fetch(&self.options).await
     }
 
     /// The intake of this installation, over a connection of its own: a
@@ -113,19 +115,20 @@ impl RabbitBroker {
     #[must_use]
     pub fn intake(&self) -> RabbitIntake {
         let options = Arc::clone(&self.options);
-        let link = Link::start(options, "requests", &self.tasks, self.stop.clone());
-        let subscriber = self.subscriber(link, Manner::AtOnce);
-        RabbitIntake::new(subscriber, self.publisher.link().clone())
+        let supervisor =
+            ConnectionSupervisor::start(options, "requests", &self.tasks, self.stop.clone());
+        let subscriber = self.subscriber(supervisor, AckMode::Immediate);
+        RabbitIntake::new(subscriber, self.publisher.supervisor().clone())
     }
 
-    fn subscriber(&self, link: Link, manner: Manner) -> Subscriber {
+    fn subscriber(&self, supervisor: ConnectionSupervisor, ack_mode: AckMode) -> Subscriber {
         Subscriber {
             options: Arc::clone(&self.options),
-            link,
+            supervisor,
             quarantine: self.quarantine.clone(),
             publisher: self.publisher.clone(),
             suspects: Arc::clone(&self.suspects),
-            manner,
+            ack_mode,
             tasks: self.tasks.clone(),
         }
     }
@@ -144,16 +147,16 @@ impl RabbitBroker {
         }
     }
 
-    async fn count(&self, live: &Live, target: &Target) -> Result<Option<Backlog>> {
+    async fn count(&self, connection: &Connection, target: &Target) -> Result<Option<Backlog>> {
         // Of its own, for "no such queue" closes the channel.
-        let channel = live.channel().await?;
+        let channel = connection.channel().await?;
         let name = target.name(&self.options.namespace);
         let asked = channel
             .queue_declare(name, topology::question(), FieldTable::default())
             .await;
         match asked {
             Ok(queue) => {
-                live::close(&channel).await;
+                connection::close(&channel).await;
                 Ok(Some(Backlog {
                     messages: u64::from(queue.message_count()),
                     consumers: u64::from(queue.consumer_count()),
@@ -177,7 +180,7 @@ impl Drop for RabbitBroker {
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn publish(&self, messages: &[(Route, Message)]) -> Vec<Result<()>> {
-        // What cannot be encoded is answered here; the rest goes on, and its
+        // A message that cannot be encoded is answered here; the rest goes on, and its
         // answers are put into the places between.
         let mut outgoing = Vec::with_capacity(messages.len());
         let mut places: Vec<Result<()>> = Vec::with_capacity(messages.len());
@@ -207,7 +210,7 @@ impl Broker for RabbitBroker {
         prefetch: NonZeroU16,
     ) -> Result<Box<dyn Subscription>> {
         self.consumes.store(true, Ordering::Relaxed);
-        let subscriber = self.subscriber(self.consuming.clone(), Manner::Gathered);
+        let subscriber = self.subscriber(self.consuming.clone(), AckMode::Batched);
         let target = Target::Route(route.clone());
         Ok(Box::new(subscriber.subscribe(&target, prefetch).await?))
     }
@@ -215,23 +218,23 @@ impl Broker for RabbitBroker {
     async fn backlog(&self, route: &Route) -> Result<Option<Backlog>> {
         let patience = self.options.patience;
         let deadline = Instant::now() + patience;
-        let live = self.consuming.live(deadline).await?;
+        let connection = self.consuming.connection(deadline).await?;
         let target = Target::Route(route.clone());
-        match timeout_at(deadline, self.count(&live, &target)).await {
-            Ok(counted) => counted.inspect_err(|error| live.doubt_after(error)),
+        match timeout_at(deadline, self.count(&connection, &target)).await {
+            Ok(counted) => counted.inspect_err(|error| connection.doubt_after(error)),
             Err(_elapsed) => {
-                self.tasks.spawn(async move { live.answers().await });
+                self.tasks.spawn(async move { connection.answers().await });
                 Err(silent("asking for a queue's length", patience))
             }
         }
     }
 
     fn check(&self) -> Result<()> {
-        self.publisher.link().check()
+        self.publisher.supervisor().check()
     }
 
     fn connection_number(&self) -> u64 {
-        self.publisher.link().connections()
+        self.publisher.supervisor().connections()
     }
 
     fn bypassed(&self) -> Vec<Bypassed> {

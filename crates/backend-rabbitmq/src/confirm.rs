@@ -25,7 +25,7 @@ use crate::topology::Target;
 /// AMQP's number for messages that are written to disk.
 const PERSISTENT: u8 = 2;
 
-/// How often it is looked for confirms behind one that does not come.
+/// The looks at the confirms behind one that does not come, in one wait.
 const STEPS: u32 = 4;
 
 /// One message on its way.
@@ -37,7 +37,7 @@ pub(crate) struct Outgoing {
     pub(crate) headers: Option<FieldTable>,
 }
 
-/// What the broker says about one message.
+/// The broker's answer about one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is on disk.

@@ -1,4 +1,4 @@
-//! What can be wrong before there is a broker, and how lapin's errors become
+//! Errors of the settings, and the translation of lapin's errors to
 //! the port's.
 
 use std::time::Duration;
@@ -17,13 +17,13 @@ pub enum Error {
     /// Not a URL of a broker.
     #[error("not an AMQP URL (amqp://user:password@host:5672/vhost): {reason}")]
     Url {
-        /// What is wrong with it.
+        /// The mistake.
         reason: String,
     },
     /// Not a namespace.
     #[error("a namespace is 1 to 64 of a-z, A-Z, 0-9, -, _, . and :, not {text:?}")]
     Namespace {
-        /// What was given.
+        /// The text that was given.
         text: String,
     },
 }
@@ -39,7 +39,7 @@ pub(crate) fn failed(doing: &str, source: lapin::Error) -> broker::Error {
     }
 }
 
-/// Whether the broker has refused what was asked, and the connection is fine:
+/// Returns true if the broker has refused a request and the connection is fine:
 /// a queue that is declared otherwise, a missing permission, a message that is
 /// too large. Everything else is a reason to doubt the connection.
 pub(crate) fn is_refusal(error: &broker::Error) -> bool {

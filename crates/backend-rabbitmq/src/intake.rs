@@ -13,7 +13,7 @@
 //! lost its data has the exchange again as soon as a manager is connected.
 
 mod envelope;
-mod post;
+mod reply_publisher;
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -26,29 +26,29 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use tokio::time::{Instant, timeout_at};
 
+use crate::connection::{self, Connection};
+use crate::connection_supervisor::ConnectionSupervisor;
 use crate::error::{failed, is_refusal, silent};
-use crate::link::Link;
-use crate::live::{self, Live};
 use crate::options::Namespace;
 use crate::subscription::{Subscriber, Subscription};
 use crate::topology::{Target, is_ours};
 
-use post::{Letter, Post};
+use reply_publisher::{OutgoingReply, ReplyPublisher};
 
-/// See the module's text.
+/// The intake of requests over AMQP.
 #[derive(Debug)]
 pub struct RabbitIntake {
     subscriber: Subscriber,
-    /// Where we publish. Not where requests come in: an alarm stops everything
+    /// The connection for publishing. Requests come in over another: an alarm stops everything
     /// on a connection that publishes, acknowledgements too.
-    publishing: Link,
-    post: Post,
+    publishing: ConnectionSupervisor,
+    post: ReplyPublisher,
 }
 
 impl RabbitIntake {
-    pub(crate) fn new(subscriber: Subscriber, publishing: Link) -> Self {
+    pub(crate) fn new(subscriber: Subscriber, publishing: ConnectionSupervisor) -> Self {
         let patience = subscriber.options.patience;
-        let post = Post::start(publishing.clone(), patience, &subscriber.tasks);
+        let post = ReplyPublisher::start(publishing.clone(), patience, &subscriber.tasks);
         Self {
             subscriber,
             publishing,
@@ -64,13 +64,14 @@ impl RabbitIntake {
         self.subscriber.options.patience
     }
 
-    async fn put_aside(&self, live: &Live, refused: &Refused) -> Result<()> {
+    async fn put_aside(&self, connection: &Connection, refused: &Refused) -> Result<()> {
         const DOING: &str = "putting a request into the quarantine";
         let target = Target::RefusedRequests;
-        live.declare(&live.undeclared(std::iter::once(&target)))
+        connection
+            .declare(&connection.undeclared(std::iter::once(&target)))
             .await?;
         // Of its own, so that a returned message can only be this one.
-        let channel = live.confirm_channel().await?;
+        let channel = connection.confirm_channel().await?;
         let options = BasicPublishOptions {
             // The broker confirms what it cannot route, unless it must return it.
             mandatory: true,
@@ -91,12 +92,12 @@ impl RabbitIntake {
             confirm.await
         };
         let confirmation = published.await.map_err(|error| failed(DOING, error))?;
-        live::close(&channel).await;
+        connection::close(&channel).await;
         match confirmation {
             Confirmation::Ack(None) => Ok(()),
             Confirmation::Ack(Some(_returned)) => {
-                // Somebody has deleted it; the next try declares it.
-                live.forget(&target);
+                // It was deleted; the next try declares it.
+                connection.forget(&target);
                 Err(Error::Refused)
             }
             Confirmation::Nack(_) | Confirmation::NotRequested => Err(Error::Refused),
@@ -109,12 +110,12 @@ impl Intake for RabbitIntake {
     async fn open(&self, prefetch: NonZeroU16) -> Result<Box<dyn Requests>> {
         // First where RabbitMQ puts what it cannot deliver.
         let deadline = Instant::now() + self.patience();
-        let live = self.subscriber.link.live(deadline).await?;
-        let quarantine = live.undeclared(std::iter::once(&Target::RefusedRequests));
-        match timeout_at(deadline, live.declare(&quarantine)).await {
-            Ok(declared) => declared.inspect_err(|error| live.doubt_after(error))?,
+        let connection = self.subscriber.supervisor.connection(deadline).await?;
+        let quarantine = connection.undeclared(std::iter::once(&Target::RefusedRequests));
+        match timeout_at(deadline, connection.declare(&quarantine)).await {
+            Ok(declared) => declared.inspect_err(|error| connection.doubt_after(error))?,
             Err(_elapsed) => {
-                live.answers().await;
+                connection.answers().await;
                 return Err(silent("declaring the quarantine", self.patience()));
             }
         }
@@ -130,7 +131,7 @@ impl Intake for RabbitIntake {
 
     async fn reply(&self, reply: Reply) -> Result<()> {
         self.post
-            .send(Letter {
+            .send(OutgoingReply {
                 properties: envelope::of_reply(&reply)?,
                 queue: envelope::short(&reply.to)?,
                 payload: reply.payload,
@@ -142,15 +143,15 @@ impl Intake for RabbitIntake {
         // During an alarm a publish would wait for its end.
         self.publishing.check()?;
         let deadline = Instant::now() + self.patience();
-        let live = self.publishing.live(deadline).await?;
-        match timeout_at(deadline, self.put_aside(&live, &refused)).await {
+        let connection = self.publishing.connection(deadline).await?;
+        match timeout_at(deadline, self.put_aside(&connection, &refused)).await {
             Ok(Err(error)) if is_refusal(&error) => {
                 tracing::warn!(%error, "RabbitMQ does not let us use the quarantine");
                 Err(Error::Refused)
             }
-            Ok(put) => put.inspect_err(|error| live.doubt_after(error)),
+            Ok(put) => put.inspect_err(|error| connection.doubt_after(error)),
             Err(_elapsed) => {
-                live.answers().await;
+                connection.answers().await;
                 Err(silent("putting a request aside", self.patience()))
             }
         }
@@ -169,7 +170,7 @@ impl Requests for Open {
         let (mut delivery, receipt) = self.subscription.next_delivery().await?;
         let payload = std::mem::take(&mut delivery.data);
         let mut envelope = envelope::of_delivery(&delivery);
-        // Whoever is told so without an address is told by the quarantine.
+        // A request without an address for the answer shows up in the quarantine.
         envelope
             .reply_to
             .take_if(|queue| is_ours(queue, &self.namespace));

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! RabbitBroker ── publisher (task) ── confirm channels ─┐ publishing
-//!      │                                                ├─ connection ── link (task)
+//!      │                                                ├─ connection ── supervisor (task)
 //!      │          declarations ── throw-away channels ──┘
 //!      ├───────── repair (task) ── a connection for each suspect
 //!      ├───────── subscription ── its channel ── acker (task) ──┐ consuming
-//!      └───────── backlog ─────── throw-away channel ───────────┴─ connection ── link (task)
+//!      └───────── backlog ─────── throw-away channel ───────────┴─ connection ── supervisor (task)
 //!
-//! RabbitIntake ── requests ────── its channel ── acker (task) ──── connection ── link (task)
-//!      └───────── post (task) ─── confirm channel ── (publishing)
+//! RabbitIntake ── requests ────── its channel ── acker (task) ──── connection ── supervisor (task)
+//!      └───────── replies (task) ─ confirm channel ── (publishing)
 //! ```
 //!
 //! RabbitMQ only delivers hints here: the store decides. So a message may be
@@ -29,30 +29,30 @@
 //! Only this crate names lapin. lapin logs with the target `lapin`, and prints
 //! whole messages when the broker returns one: leave that target off.
 
+mod ack_coalescer;
 mod acker;
-mod answers;
 mod backoff;
 mod broker;
 mod confirm;
-mod dial;
+mod connect;
+mod connection;
+mod connection_supervisor;
 mod error;
-mod flight;
-mod greeting;
 mod intake;
-mod ledger;
-mod link;
-mod live;
 mod options;
 mod overdue;
+mod publish_batch;
+mod publish_results;
 mod publisher;
 mod quarantine;
 mod repair;
+mod server_info;
 mod subscription;
 mod suspects;
 mod topology;
 
 pub use broker::RabbitBroker;
 pub use error::{Error, Result};
-pub use greeting::{Greeting, Warning};
 pub use intake::RabbitIntake;
 pub use options::{AmqpUrl, Namespace, Options};
+pub use server_info::{ServerInfo, Warning};

@@ -1,4 +1,4 @@
-//! How an installation reaches its broker.
+//! Settings for reaching a broker.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -9,11 +9,11 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 
 use crate::{Error, Result};
 
-/// What [`RabbitBroker`](crate::RabbitBroker) needs to know. Only the URL has
+/// The settings of a [`RabbitBroker`](crate::RabbitBroker). Only the URL has
 /// no default.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the broker is, and as whom we speak to it.
+    /// The address of the broker, with user and password.
     pub url: AmqpUrl,
     /// Begins the name of every queue, so that installations can share a
     /// broker. Default `drumline`.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::confirm::Pending;
-use crate::live::Live;
+use crate::connection::Connection;
 use crate::suspects::Suspects;
 use crate::topology::Target;
 
@@ -22,7 +22,7 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// Confirms that are overdue, and the channel that they will come on.
 pub(crate) struct Overdue {
-    pub(crate) live: Arc<Live>,
+    pub(crate) connection: Arc<Connection>,
     pub(crate) channel: Channel,
     pub(crate) pending: Pending,
     /// The queue of each message of the batch, in order.
@@ -36,9 +36,9 @@ impl Overdue {
     /// Waits for them in the background.
     pub(crate) fn watch(self, tasks: &TaskTracker) {
         tasks.spawn(async move {
-            let live = Arc::clone(&self.live);
+            let connection = Arc::clone(&self.connection);
             tokio::select! {
-                () = live.ended() => {}
+                () = connection.ended() => {}
                 () = self.wait() => {}
             }
         });
@@ -57,7 +57,7 @@ impl Overdue {
             owing = still;
             match settled {
                 Ok(false) if Instant::now() < end => {}
-                // Where the channel has broken, the next message will tell.
+                // The next message tells what is wrong with a channel that has broken.
                 Ok(_) | Err(_) => break,
             }
         }

@@ -2,19 +2,19 @@
 //! messages.
 //!
 //! ```text
-//! publish() ─┐                         ┌─ flight: channel, batch ─┐
-//! publish() ─┼─ bounded queue ─ task ──┼─ flight: channel, batch ─┼─ landed ─ answers
-//! publish() ─┘            ▲            └─ …                       ┘    │
-//!                         └──────── connection lost: once more ────────┘
+//! publish() ─┐                         ┌─ channel, batch ─┐
+//! publish() ─┼─ bounded queue ─ task ──┼─ channel, batch ─┼─ result ─ answers
+//! publish() ─┘            ▲            └─ …               ┘    │
+//!                         └────── connection lost: once more ──┘
 //! ```
 //!
-//! A [`Flight`] is one batch on one channel; there are a few at a time. While
+//! A [`PublishBatch`] is one batch on one channel; there are a few at a time. While
 //! they are under way the messages behind them gather into the next batch, so
 //! that nothing waits for company and a burst is still sent in few writes.
-//! Messages whose queues are still to be declared fly apart from the others:
+//! Messages whose queues are still to be declared go apart from the others:
 //! a declaration that takes long, or never ends, must cost nobody else time.
 //!
-//! A flight that is lost with its connection is flown again on the next one,
+//! A batch that is lost with its connection is published again on the next one,
 //! as long as the caller waits for it: a message may be published twice, which
 //! the claim sorts out. Each message has an answer of its own; the queues that
 //! are silent, or cannot be declared, become [`suspects`](crate::suspects), and
@@ -36,14 +36,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::answers::{Answer, again, answers, for_each};
 use crate::confirm::{Outgoing, Verdict};
+use crate::connection::Connection;
+use crate::connection_supervisor::{ConnectionSupervisor, State};
 use crate::error::stopped;
-use crate::flight::{Answered, Flight, Item, Kind, Landed, Outcome};
-use crate::link::{Link, State};
-use crate::live::Live;
 use crate::options::{Namespace, Options};
 use crate::overdue::Overdue;
+use crate::publish_batch::{Answered, BatchResult, Item, Kind, Outcome, PublishBatch};
+use crate::publish_results::{Answer, again, answers, for_each};
 use crate::suspects::{Suspects, refusal};
 use crate::topology::Target;
 
@@ -56,11 +56,11 @@ const MESSAGES: usize = 16 * 1024;
 /// Messages in one batch: about what the broker confirms in some milliseconds.
 const BATCH: usize = 1024;
 
-/// Flights at a time. One would leave the broker idle for the time that an
+/// Batches at a time. One would leave the broker idle for the time that an
 /// answer travels; with many, batches stay small and cost more.
-const FLIGHTS: usize = 4;
+const BATCHES: usize = 4;
 
-/// Flights at a time that have queues to declare.
+/// Batches at a time that have queues to declare.
 const DECLARING: usize = 4;
 
 /// The number of times that a refused message is published again. A queue that somebody else
@@ -78,7 +78,7 @@ type Call = Vec<(Outgoing, Answer)>;
 #[derive(Clone, Debug)]
 pub(crate) struct Publisher {
     calls: mpsc::Sender<Call>,
-    link: Link,
+    supervisor: ConnectionSupervisor,
     suspects: Arc<Suspects>,
     patience: Duration,
 }
@@ -86,7 +86,7 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn start(
         options: &Options,
-        link: &Link,
+        supervisor: &ConnectionSupervisor,
         suspects: &Arc<Suspects>,
         tasks: &TaskTracker,
     ) -> Self {
@@ -95,11 +95,11 @@ impl Publisher {
             incoming,
             waiting: VecDeque::new(),
             undeclared: VecDeque::new(),
-            flights: FuturesUnordered::new(),
-            flying: 0,
+            batches: FuturesUnordered::new(),
+            plain: 0,
             declaring: 0,
             idle: Vec::new(),
-            state: link.watch(),
+            state: supervisor.watch(),
             suspects: Arc::clone(suspects),
             tasks: tasks.clone(),
             namespace: options.namespace.clone(),
@@ -109,7 +109,7 @@ impl Publisher {
         tasks.spawn(task.run());
         Self {
             calls,
-            link: link.clone(),
+            supervisor: supervisor.clone(),
             suspects: Arc::clone(suspects),
             patience: options.patience,
         }
@@ -124,7 +124,7 @@ impl Publisher {
             return Vec::new();
         }
         // During an alarm nobody need queue for the answer.
-        if let State::Blocked(_, reason) = self.link.state() {
+        if let State::Blocked(_, reason) = self.supervisor.state() {
             return for_each(count, &Error::Blocked { reason });
         }
         let deadline = Instant::now() + self.patience;
@@ -150,7 +150,7 @@ impl Publisher {
             Ok(Some(answers)) => answers,
             Ok(None) => for_each(count, &stopped()),
             Err(_elapsed) => {
-                let why = self.link.check().err();
+                let why = self.supervisor.check().err();
                 let given = answered.so_far();
                 let all = given.into_iter().zip(targets);
                 all.map(|(given, target)| match (given, &why) {
@@ -166,40 +166,42 @@ impl Publisher {
 
     /// A queue is to prove again that it works.
     pub(crate) fn forget_proof(&self, target: &Target) {
-        match self.link.state() {
-            State::Up(live) | State::Blocked(live, _) => live.forget_proof(target),
+        match self.supervisor.state() {
+            State::Up(connection) | State::Blocked(connection, _) => {
+                connection.forget_proof(target);
+            }
             State::Down(_) => {}
         }
     }
 
     /// Returns true if a queue has confirmed a message on the present connection.
     pub(crate) fn is_proven(&self, target: &Target) -> bool {
-        match self.link.state() {
-            State::Up(live) | State::Blocked(live, _) => live.is_proven(target),
+        match self.supervisor.state() {
+            State::Up(connection) | State::Blocked(connection, _) => connection.is_proven(target),
             State::Down(_) => false,
         }
     }
 
     /// The link that it publishes over.
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
+    pub(crate) fn supervisor(&self) -> &ConnectionSupervisor {
+        &self.supervisor
     }
 }
 
 /// The task.
 struct Task {
     incoming: mpsc::Receiver<Call>,
-    /// The messages that fly next, in this order.
+    /// The messages that are published next, in this order.
     waiting: VecDeque<Item>,
     /// The same, where the queue is still to be declared.
     undeclared: VecDeque<Item>,
-    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
-    /// Flights without a declaration.
-    flying: usize,
-    /// Flights with one.
+    batches: FuturesUnordered<BoxFuture<'static, BatchResult>>,
+    /// Batches under way without a declaration.
+    plain: usize,
+    /// Batches under way with one.
     declaring: usize,
     /// Channels that wait for a batch, and the connections that they are of.
-    idle: Vec<(Arc<Live>, Channel)>,
+    idle: Vec<(Arc<Connection>, Channel)>,
     state: watch::Receiver<State>,
     suspects: Arc<Suspects>,
     tasks: TaskTracker,
@@ -211,15 +213,15 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         let mut is_open = true;
-        while is_open || self.has_messages() || !self.flights.is_empty() {
-            self.launch();
+        while is_open || self.has_messages() || !self.batches.is_empty() {
+            self.start_batches();
             let has_room = self.waiting.len() + self.undeclared.len() < MESSAGES;
             tokio::select! {
                 call = self.incoming.recv(), if is_open && has_room => match call {
                     Some(call) => self.accept_all(call),
                     None => is_open = false,
                 },
-                Some(landed) = self.flights.next() => self.land(landed),
+                Some(result) = self.batches.next() => self.finish(result),
                 changed = self.state.changed() => {
                     if changed.is_err() {
                         return;
@@ -249,8 +251,8 @@ impl Task {
         }
     }
 
-    /// Starts as many flights as there may be now.
-    fn launch(&mut self) {
+    /// Starts as many batches as there may be now.
+    fn start_batches(&mut self) {
         let state = self.state.borrow_and_update().clone();
         match state {
             State::Down(_) => {}
@@ -261,30 +263,30 @@ impl Task {
                 }
             }
             // Its end is known before the link has told it.
-            State::Up(live) if live.is_doubted() => {}
-            State::Up(live) => {
-                self.idle.retain(|(of, _)| Arc::ptr_eq(of, &live));
-                while self.flying < FLIGHTS {
-                    let Some(items) = self.next_batch(&live) else {
+            State::Up(connection) if connection.is_doubted() => {}
+            State::Up(connection) => {
+                self.idle.retain(|(of, _)| Arc::ptr_eq(of, &connection));
+                while self.plain < BATCHES {
+                    let Some(items) = self.next_batch(&connection) else {
                         break;
                     };
-                    self.flying += 1;
-                    self.fly(&live, items, Kind::Plain);
+                    self.plain += 1;
+                    self.start(&connection, items, Kind::Plain);
                 }
                 while self.declaring < DECLARING {
                     let Some(items) = self.next_undeclared() else {
                         break;
                     };
                     self.declaring += 1;
-                    self.fly(&live, items, Kind::Declaring);
+                    self.start(&connection, items, Kind::Declaring);
                 }
             }
         }
     }
 
-    fn fly(&mut self, live: &Arc<Live>, items: Vec<Item>, kind: Kind) {
-        let flight = Flight {
-            live: Arc::clone(live),
+    fn start(&mut self, connection: &Arc<Connection>, items: Vec<Item>, kind: Kind) {
+        let batch = PublishBatch {
+            connection: Arc::clone(connection),
             channel: self.idle.pop().map(|(_, channel)| channel),
             items,
             state: self.state.clone(),
@@ -292,12 +294,12 @@ impl Task {
             patience: self.patience,
             kind,
         };
-        self.flights.push(Box::pin(flight.fly()));
+        self.batches.push(Box::pin(batch.run()));
     }
 
-    /// The batch that flies next: messages whose queues are declared. Those for
+    /// Takes the next batch: messages whose queues are declared. Those for
     /// others are put aside, those for suspects are answered.
-    fn next_batch(&mut self, live: &Live) -> Option<Vec<Item>> {
+    fn next_batch(&mut self, connection: &Connection) -> Option<Vec<Item>> {
         let mut batch: Vec<Item> = Vec::new();
         let is_calm = self.suspects.is_empty();
         while let Some(item) = self.waiting.pop_front() {
@@ -308,7 +310,7 @@ impl Task {
                 item.answer.give(Err(refusal));
                 continue;
             }
-            if !live.is_declared(&item.message.target) {
+            if !connection.is_declared(&item.message.target) {
                 self.undeclared.push_back(item);
                 continue;
             }
@@ -353,27 +355,27 @@ impl Task {
         (!batch.is_empty()).then_some(batch)
     }
 
-    fn land(&mut self, landed: Landed) {
-        let Landed {
-            live,
+    fn finish(&mut self, result: BatchResult) {
+        let BatchResult {
+            connection,
             items,
             outcome,
             kind,
-        } = landed;
+        } = result;
         match kind {
-            Kind::Plain => self.flying = self.flying.saturating_sub(1),
+            Kind::Plain => self.plain = self.plain.saturating_sub(1),
             Kind::Declaring => self.declaring = self.declaring.saturating_sub(1),
             Kind::Pause => {}
         }
         match outcome {
-            Outcome::Answered(answered) => self.answer(&live, items, answered),
+            Outcome::Answered(answered) => self.answer(&connection, items, answered),
             Outcome::Interrupted => self.once_more(items),
             Outcome::Lost => {
-                live.doubt();
+                connection.doubt();
                 self.once_more(items);
             }
             Outcome::Poisoned(targets) => {
-                live.doubt();
+                connection.doubt();
                 for target in &targets {
                     self.suspects.suspect(target, Trouble::Silent);
                 }
@@ -395,23 +397,25 @@ impl Task {
         }
     }
 
-    fn answer(&mut self, live: &Arc<Live>, items: Vec<Item>, answered: Answered) {
+    fn answer(&mut self, connection: &Arc<Connection>, items: Vec<Item>, answered: Answered) {
         let Answered {
             verdicts,
             published,
         } = answered;
         // Before anybody is answered: the caller may come again at once.
-        let silent = self.note_suspects(live, &items, &verdicts);
+        let silent = self.note_suspects(connection, &items, &verdicts);
         match published {
             None => {}
-            Some((channel, _)) if silent.is_empty() => self.idle.push((Arc::clone(live), channel)),
+            Some((channel, _)) if silent.is_empty() => {
+                self.idle.push((Arc::clone(connection), channel));
+            }
             Some((channel, pending)) => {
                 let was_published = |(_, verdict): &(&Item, &Option<Verdict>)| {
                     !matches!(verdict, Some(Verdict::Undeclared(_)))
                 };
                 let of_messages = items.iter().zip(&verdicts).filter(was_published);
                 let overdue = Overdue {
-                    live: Arc::clone(live),
+                    connection: Arc::clone(connection),
                     channel,
                     pending,
                     targets: of_messages
@@ -433,7 +437,7 @@ impl Task {
                     // It goes on refusing: others need not find that out again.
                     self.suspects.suspect(&item.message.target, Trouble::Silent);
                 }
-                let answer = result(live, &item.message.target, verdict);
+                let answer = result(connection, &item.message.target, verdict);
                 item.answer.give(answer);
             }
         }
@@ -444,7 +448,7 @@ impl Task {
     /// notes those that have proved to work. The silent ones.
     fn note_suspects(
         &self,
-        live: &Live,
+        connection: &Connection,
         items: &[Item],
         verdicts: &[Option<Verdict>],
     ) -> HashSet<Target> {
@@ -464,32 +468,32 @@ impl Task {
         for target in &silent {
             self.suspects.suspect(target, Trouble::Silent);
         }
-        live.prove(proven.into_iter().filter(|target| !silent.contains(target)));
+        connection.prove(proven.into_iter().filter(|target| !silent.contains(target)));
         silent
     }
 
-    /// Lets refused messages fly again, after a pause.
+    /// Publishes refused messages again, after a pause.
     fn try_refused(&mut self, refused: Vec<Item>) {
         let Some(tried) = refused.iter().map(|item| item.refused).max() else {
             return;
         };
-        let State::Up(live) = self.state.borrow().clone() else {
+        let State::Up(connection) = self.state.borrow().clone() else {
             return self.once_more(refused);
         };
         let items = refused.into_iter().map(|item| Item {
             refused: item.refused.saturating_add(1),
             ..item
         });
-        let landed = Landed {
-            live,
+        let result = BatchResult {
+            connection,
             items: items.collect(),
             outcome: Outcome::Interrupted,
             kind: Kind::Pause,
         };
         let pause = REFUSAL_PAUSE.saturating_mul(1 << tried.min(REFUSALS));
-        self.flights.push(Box::pin(async move {
+        self.batches.push(Box::pin(async move {
             sleep(pause).await;
-            landed
+            result
         }));
     }
 
@@ -502,12 +506,12 @@ impl Task {
 }
 
 /// Translates a verdict for the caller.
-fn result(live: &Live, target: &Target, verdict: Option<Verdict>) -> Result<()> {
+fn result(connection: &Connection, target: &Target, verdict: Option<Verdict>) -> Result<()> {
     match verdict {
         Some(Verdict::Taken) => Ok(()),
         Some(Verdict::Unroutable) => {
             // The next publish declares it.
-            live.forget(target);
+            connection.forget(target);
             match target {
                 Target::Route(route) => Err(Error::Unroutable {
                     route: route.clone(),

@@ -1,4 +1,4 @@
-//! Tries suspects again, each on a connection of its own; makes those anew that
+//! Tries suspects again, each on a connection of its own; replaces those that
 //! do not work for long, one at a time.
 //!
 //! ```text
@@ -34,10 +34,10 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::confirm::{Outgoing, Pending, Verdict};
-use crate::dial::{Dialed, dial};
+use crate::connect::{Connected, connect};
+use crate::connection::declare_on;
+use crate::connection_supervisor::ConnectionSupervisor;
 use crate::error::{failed, is_hard, is_refusal, reason, silent};
-use crate::link::Link;
-use crate::live::declare_on;
 use crate::options::Options;
 use crate::suspects::{Due, Suspects};
 use crate::topology::{self, Target};
@@ -62,7 +62,7 @@ pub(crate) struct Repair {
     pub(crate) options: Arc<Options>,
     pub(crate) suspects: Arc<Suspects>,
     /// The link that this process publishes over: an alarm shows there.
-    pub(crate) publishing: Link,
+    pub(crate) publishing: ConnectionSupervisor,
     /// This process consumes queues of offers. One that does not need not have
     /// the right to.
     pub(crate) consumes: Arc<AtomicBool>,
@@ -124,11 +124,11 @@ impl Repair {
         if is_old && !needs_operator {
             match self.replace(&target).await {
                 Ok(true) => {
-                    tracing::warn!(queue = %target, "a queue did not work and was made anew");
+                    tracing::warn!(queue = %target, "a queue did not work and was replaced");
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(queue = %target, %error, "a queue could not be made anew");
+                    tracing::warn!(queue = %target, %error, "a queue could not be replaced");
                 }
             }
             if let Ok(None) = self.examine(&target).await {
@@ -146,9 +146,9 @@ impl Repair {
     /// When there is no connection to find out, or an alarm.
     async fn examine(&self, target: &Target) -> Result<Option<Trouble>> {
         self.check_alarm()?;
-        let dialed = dial(&self.options, "repair").await?;
-        let found = self.use_once(&dialed.connection, target).await;
-        part(dialed, matches!(found, Ok(None))).await;
+        let connected = connect(&self.options, "repair").await?;
+        let found = self.use_once(&connected.connection, target).await;
+        part(connected, matches!(found, Ok(None))).await;
         if matches!(found, Ok(Some(Trouble::Silent))) {
             // During an alarm no queue confirms anything.
             self.check_alarm()?;
@@ -236,15 +236,15 @@ impl Repair {
         Ok(())
     }
 
-    /// Deletes a queue and declares it anew; `false` where another process
+    /// Deletes a queue and declares it again; `false` where another process
     /// repairs now.
     ///
     /// # Errors
     /// When the broker does not want it, or does not answer.
     async fn replace(&self, target: &Target) -> Result<bool> {
-        let dialed = dial(&self.options, "repair").await?;
-        let replaced = self.delete_and_declare(&dialed.connection, target).await;
-        part(dialed, replaced.is_ok()).await;
+        let connected = connect(&self.options, "repair").await?;
+        let replaced = self.delete_and_declare(&connected.connection, target).await;
+        part(connected, replaced.is_ok()).await;
         replaced
     }
 
@@ -296,10 +296,10 @@ async fn open(connection: &Connection) -> Result<Channel> {
 }
 
 /// Ends a connection; politely where it is in order.
-async fn part(dialed: Dialed, is_in_order: bool) {
+async fn part(connected: Connected, is_in_order: bool) {
     if is_in_order {
         // Whatever it answers, that was it.
-        drop(timeout(FAREWELL, dialed.connection.close(200, "OK".into())).await);
+        drop(timeout(FAREWELL, connected.connection.close(200, "OK".into())).await);
     }
-    dialed.socket.abort();
+    connected.socket.abort();
 }

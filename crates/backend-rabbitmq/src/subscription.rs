@@ -25,10 +25,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::acker::{Acker, Close, Manner};
+use crate::acker::{AckMode, Acker, Close};
+use crate::connection::Connection;
+use crate::connection_supervisor::ConnectionSupervisor;
 use crate::error::{failed, is_not_found, is_refusal, reason, silent};
-use crate::link::Link;
-use crate::live::Live;
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::quarantine::Quarantine;
@@ -36,15 +36,15 @@ use crate::repair::nothing;
 use crate::suspects::{Suspects, refusal};
 use crate::topology::Target;
 
-/// What a subscription is made with.
+/// The parts that a subscription is made with.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscriber {
     pub(crate) options: Arc<Options>,
-    pub(crate) link: Link,
+    pub(crate) supervisor: ConnectionSupervisor,
     pub(crate) quarantine: Quarantine,
     pub(crate) publisher: Publisher,
     pub(crate) suspects: Arc<Suspects>,
-    pub(crate) manner: Manner,
+    pub(crate) ack_mode: AckMode,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -67,14 +67,14 @@ impl Subscriber {
         }
         self.prove(target).await?;
         let deadline = Instant::now() + self.options.patience;
-        let live = self.link.live(deadline).await?;
+        let connection = self.supervisor.connection(deadline).await?;
         let patience = ANSWERED_WITHIN.min(self.options.patience);
-        let started = self.start_in_background(&live, target, prefetch);
+        let started = self.start_in_background(&connection, target, prefetch);
         match timeout(patience, started).await {
             Ok(Ok(started)) => started,
             Ok(Err(_ended)) => Err(silent("subscribing", patience)),
             // One silent queue must not cost the other lanes their consumers.
-            Err(_elapsed) if live.answers().await => {
+            Err(_elapsed) if connection.answers().await => {
                 self.suspects.suspect(target, Trouble::Unconsumable);
                 Err(refusal(target, Trouble::Unconsumable))
             }
@@ -105,17 +105,18 @@ impl Subscriber {
     /// that comes too late is a subscription that is dropped, hence closed.
     fn start_in_background(
         &self,
-        live: &Arc<Live>,
+        connection: &Arc<Connection>,
         target: &Target,
         prefetch: NonZeroU16,
     ) -> oneshot::Receiver<Result<Subscription>> {
         let (answer, answered) = oneshot::channel();
-        let (subscriber, live, target) = (self.clone(), Arc::clone(live), target.clone());
+        let (subscriber, connection, target) =
+            (self.clone(), Arc::clone(connection), target.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 // With the connection go its channels and their consumers.
-                () = live.ended() => {}
-                started = subscriber.start(&live, &target, prefetch) => {
+                () = connection.ended() => {}
+                started = subscriber.start(&connection, &target, prefetch) => {
                     let works = started.is_ok();
                     if answer.send(started).is_err() && works {
                         subscriber
@@ -131,8 +132,8 @@ impl Subscriber {
     /// Judges why a queue is not consumed. One that refuses consumers for another
     /// reason than that it is gone goes on refusing them; anything but a refusal
     /// is a reason to doubt the connection.
-    fn not_consumed(&self, live: &Live, target: &Target, error: Error) -> Error {
-        live.doubt_after(&error);
+    fn not_consumed(&self, connection: &Connection, target: &Target, error: Error) -> Error {
+        connection.doubt_after(&error);
         let is_route = matches!(target, Target::Route(_));
         if !is_route || !is_refusal(&error) || is_not_found(&error) {
             return error;
@@ -144,22 +145,22 @@ impl Subscriber {
 
     async fn start(
         &self,
-        live: &Arc<Live>,
+        connection: &Arc<Connection>,
         target: &Target,
         prefetch: NonZeroU16,
     ) -> Result<Subscription> {
         let queue = target.name(&self.options.namespace);
-        let undeclared = live.undeclared(std::iter::once(target));
+        let undeclared = connection.undeclared(std::iter::once(target));
         let patience = self.options.patience;
-        let undeclarable = live.declare_each(&undeclared, patience).await;
-        let undeclarable = undeclarable.inspect_err(|error| live.doubt_after(error))?;
+        let undeclarable = connection.declare_each(&undeclared, patience).await;
+        let undeclarable = undeclarable.inspect_err(|error| connection.doubt_after(error))?;
         if let Some(trouble) = undeclarable.get(target) {
             self.suspects.suspect(target, trouble.clone());
             return Err(refusal(target, trouble.clone()));
         }
         // Of its own: closing it is what hands the queue over.
-        let failing = |error| self.not_consumed(live, target, error);
-        let channel = live.channel().await.map_err(failing)?;
+        let failing = |error| self.not_consumed(connection, target, error);
+        let channel = connection.channel().await.map_err(failing)?;
         // Always: without it the broker sends the whole queue. Per consumer,
         // which is all that quorum queues know.
         let qos = BasicQosOptions { global: false };
@@ -177,17 +178,17 @@ impl Subscriber {
             )
             .await
             // It may have been deleted since.
-            .inspect_err(|_| live.forget(target))
+            .inspect_err(|_| connection.forget(target))
             .map_err(|error| failing(failed(&format!("consuming {queue}"), error)))?;
         let (settled, tags) = mpsc::unbounded_channel();
         let (close, closing) = oneshot::channel();
         let acker = Acker {
             queue: queue.to_string(),
-            live: Arc::clone(live),
+            connection: Arc::clone(connection),
             channel,
             tags,
             close: closing,
-            manner: self.manner,
+            ack_mode: self.ack_mode,
             prefetch,
             patience: self.options.patience,
         };

@@ -8,10 +8,10 @@
 //! {namespace}.requests.in                requests of producers
 //! {namespace}.requests.quarantine        requests that cannot be done
 //! {namespace}.decoy.{0..255}             for a moment, when queues were created
-//! {namespace}.repair                     for a moment, when a queue is made anew
+//! {namespace}.repair                     for a moment, when a queue is replaced
 //! ```
 //!
-//! What we publish goes through the default exchange, whose routing key is the
+//! Messages are published through the default exchange, whose routing key is the
 //! name of a queue: no binding that could be missing. Producers have an exchange,
 //! `{namespace}.requests`, so that what is behind it is ours to change.
 
@@ -23,14 +23,14 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::options::Namespace;
 
-/// What the quarantine keeps, newest first. Somebody who publishes garbage
+/// The length of the quarantine, newest first. A producer of garbage
 /// must not be able to fill the disk, and a few are enough to see what it is.
 const QUARANTINE_LENGTH: i64 = 10_000;
 
 /// Bytes that the quarantine of requests keeps: they have payloads.
 const REFUSED_BYTES: i64 = 1 << 30;
 
-/// How often a request may be delivered without being acknowledged before
+/// The deliveries of a request without an acknowledgement before
 /// RabbitMQ itself puts it into the quarantine. A request that ends every
 /// connection it comes over (its properties are no UTF-8, say), or every process,
 /// must not come for ever. More holds up those behind it for longer; fewer, and
@@ -44,13 +44,13 @@ const DECOY_EXPIRES_MS: i64 = 60_000;
 /// One queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
-    /// Where operations are offered.
+    /// A queue in which operations are offered.
     Route(Route),
-    /// Where unreadable messages are kept for a person.
+    /// The queue in which unreadable messages are kept for a person.
     Quarantine,
-    /// Where requests of producers wait.
+    /// The queue in which requests of producers wait.
     Requests,
-    /// Where requests that cannot be done are kept for a person.
+    /// The queue in which requests that cannot be done are kept for a person.
     RefusedRequests,
 }
 
@@ -139,10 +139,10 @@ impl Target {
                     AMQPValue::LongLongInt(DELIVERIES),
                 );
                 let quarantine = Self::RefusedRequests.name(namespace);
-                set(&mut arguments, "x-dead-letter-exchange", text(""));
+                set(&mut arguments, "x-dead-reply-exchange", text(""));
                 set(
                     &mut arguments,
-                    "x-dead-letter-routing-key",
+                    "x-dead-reply-routing-key",
                     AMQPValue::LongString(quarantine.as_str().into()),
                 );
             }
@@ -175,7 +175,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What binds a queue to its exchange: every routing key. A request of a kind
+/// The binding of a queue to its exchange: every routing key. A request of a kind
 /// that does not exist is answered then, instead of being lost in the exchange.
 pub(crate) const EVERY_KEY: &str = "#";
 
@@ -190,7 +190,7 @@ pub(crate) fn exchange_declaration() -> ExchangeDeclareOptions {
     }
 }
 
-/// Whether the name of a queue is one of those above. Producers may name any
+/// Returns true if the name of a queue is one of those above. Producers may name any
 /// queue for their answers, but not have us write into these.
 pub(crate) fn is_ours(queue: &str, namespace: &Namespace) -> bool {
     let rest = queue.strip_prefix(namespace.as_str());
@@ -211,7 +211,7 @@ pub(crate) fn declaration() -> QueueDeclareOptions {
     }
 }
 
-/// Whatever is in it, and whoever consumes it.
+/// Deletes a queue with its messages, under its consumers.
 pub(crate) fn deletion() -> QueueDeleteOptions {
     QueueDeleteOptions {
         if_unused: false,
@@ -234,7 +234,7 @@ pub(crate) fn decoy(namespace: &Namespace, number: u8) -> (ShortString, FieldTab
     (format!("{namespace}.decoy.{number}").into(), arguments)
 }
 
-/// The name of the queue whose owner may make queues anew.
+/// The name of the queue whose owner may replace queues.
 pub(crate) fn repair_lock(namespace: &Namespace) -> ShortString {
     format!("{}.repair", namespace.as_str()).into()
 }

@@ -17,21 +17,21 @@ use tokio_util::task::TaskTracker;
 
 use crate::committer::Committer;
 use crate::context::Context;
-use crate::engine::{Engine, Parts};
+use crate::delivery_queue::DeliveryQueue;
 use crate::handler::{Handler, Limits, Registered, Registry, Typed};
-use crate::intake::Intake;
+use crate::heartbeat::Contact;
 use crate::leases::{self, Held, LeaseStore, LeaseThread};
 use crate::options::{LEASE_MIN, Options};
 use crate::outcome::IntoOutcome;
-use crate::presence::Contact;
 use crate::running::RunningWorker;
-use crate::scope::Scope;
+use crate::shared::{Parts, Shared};
 use crate::sources::Sources;
+use crate::task_scope::TaskScope;
 use crate::throttle::Throttle;
 use crate::unhandled::Unhandled;
-use crate::{parcel, presence};
+use crate::{delivery_ack, heartbeat};
 
-/// Deliveries between the subscriptions and the intake. Small: what waits here
+/// Deliveries between the subscriptions and the delivery queue. Small: what waits here
 /// nobody looks at.
 const DELIVERIES: usize = 32;
 
@@ -246,9 +246,9 @@ impl Builder {
             ..backend
         };
         let ids = Ids::random();
-        let services = Scope::default();
+        let services = TaskScope::default();
         let dispatching = TaskTracker::new();
-        let engine = Arc::new(Engine::new(Parts {
+        let shared = Arc::new(Shared::new(Parts {
             committer: Committer::start(Arc::clone(&backend.store), &services),
             dispatcher: Dispatcher::start(backend.clone(), &dispatching),
             member: ids.member(),
@@ -259,18 +259,18 @@ impl Builder {
             handlers,
             held,
         }));
-        Ok(run(engine, services, dispatching, thread))
+        Ok(run(shared, services, dispatching, thread))
     }
 }
 
 /// Starts the tasks, and ties them together.
 fn run(
-    engine: Arc<Engine>,
-    services: Scope,
+    shared: Arc<Shared>,
+    services: TaskScope,
     dispatching: TaskTracker,
     leases: LeaseThread,
 ) -> RunningWorker {
-    let feeds = Scope::default();
+    let feeds = TaskScope::default();
     let (members, known_members) = watch::channel(Arc::from([]));
     let (deliveries, delivered) = mpsc::channel(DELIVERIES);
     let (receipts, to_acknowledge) = mpsc::unbounded_channel();
@@ -281,11 +281,11 @@ fn run(
     let (return_offers, returned) = mpsc::unbounded_channel();
     let (forget, to_forget) = mpsc::channel(1);
 
-    let presence = Scope::default();
-    presence.spawn(presence::beat(Arc::clone(&engine), members, contact));
-    services.spawn(parcel::acknowledger(to_acknowledge));
+    let heartbeat = TaskScope::default();
+    heartbeat.spawn(heartbeat::beat(Arc::clone(&shared), members, contact));
+    services.spawn(delivery_ack::acknowledger(to_acknowledge));
     let sources = Sources {
-        engine: Arc::clone(&engine),
+        shared: Arc::clone(&shared),
         scope: feeds.clone(),
         members: known_members.clone(),
         deliveries,
@@ -295,8 +295,8 @@ fn run(
         ready,
     };
     feeds.spawn(sources.run());
-    let intake = Intake {
-        engine: Arc::clone(&engine),
+    let delivery_queue = DeliveryQueue {
+        shared: Arc::clone(&shared),
         scope: feeds.clone(),
         deliveries: delivered,
         return_offers,
@@ -309,19 +309,19 @@ fn run(
         last_slot: Instant::now(),
         pass_on_after: Instant::now(),
     };
-    let taking = Scope::default();
-    taking.spawn(intake.run());
+    let taking = TaskScope::default();
+    taking.spawn(delivery_queue.run());
     let unhandled = Unhandled {
-        engine: Arc::clone(&engine),
+        shared: Arc::clone(&shared),
         offers,
         members: known_members,
         kept: std::collections::BTreeMap::new(),
     };
     feeds.spawn(unhandled.run());
     RunningWorker {
-        engine,
+        shared,
         taking,
-        presence,
+        heartbeat,
         feeds,
         services,
         dispatching,

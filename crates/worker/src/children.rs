@@ -34,7 +34,7 @@ use self::identity::{Content, Identity};
 use self::new_child::Checked;
 use crate::backoff::Backoff;
 use crate::context::Execution;
-use crate::engine::Engine;
+use crate::shared::Shared;
 
 pub use self::error::CreateError;
 pub use self::new_child::{DATA_BYTES, NewChild};
@@ -48,16 +48,16 @@ const CHUNK_BYTES: usize = 8 << 20;
 
 /// The children of one run.
 pub(crate) struct Children {
-    engine: Arc<Engine>,
+    shared: Arc<Shared>,
     /// How many children without a key this run has had, by their content.
     without_key: Mutex<HashMap<Content, u32>>,
 }
 
 impl Children {
     /// A run without children.
-    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            engine,
+            shared,
             without_key: Mutex::default(),
         }
     }
@@ -70,7 +70,7 @@ impl Children {
         children: Vec<NewChild>,
     ) -> Result<Vec<OperationId>, CreateError> {
         let depth = execution.operation.body.depth.saturating_add(1);
-        let limit = self.engine.options.depth;
+        let limit = self.shared.options.depth;
         if depth > limit {
             return Err(CreateError::TooDeep { depth, limit });
         }
@@ -86,7 +86,7 @@ impl Children {
             let created = self.store(execution, chunk).await?;
             let offers = chunk.iter().zip(created);
             let offers = offers.filter_map(|(new, created)| offer(new, &created));
-            self.engine.announce(offers.collect()).await;
+            self.shared.announce(offers.collect()).await;
         }
         Ok(planned.into_iter().map(|new| new.id).collect())
     }
@@ -94,7 +94,7 @@ impl Children {
     /// The operation to store.
     fn plan(&self, execution: &Execution, child: Checked, depth: u32) -> NewOperation {
         let parent = &execution.operation;
-        let store = &self.engine.backend.store;
+        let store = &self.shared.backend.store;
         let now = store.now();
         let token = child.dependency_token.as_ref();
         let chain = token.map(|token| ChainKey::new(&parent.body.organization, token));
@@ -159,7 +159,7 @@ impl Children {
             }
             let created = tokio::select! {
                 biased;
-                created = self.engine.backend.store.create(chunk.to_vec()) => created,
+                created = self.shared.backend.store.create(chunk.to_vec()) => created,
                 () = execution.stop.lost() => return Err(CreateError::NotHeld),
             };
             match created {

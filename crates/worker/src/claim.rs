@@ -11,7 +11,7 @@ use drumline_protocol::transition::{At, Event, apply};
 use drumline_protocol::{Fence, Header, Operation, OperationId};
 use tokio::time::Instant;
 
-use crate::engine::Engine;
+use crate::shared::Shared;
 
 /// How often the operation may change under our hands.
 const ROUNDS: usize = 16;
@@ -38,22 +38,22 @@ pub(crate) struct Claimed {
 /// Tries to claim an operation, starting from a header that was seen. `known`
 /// saves the store from sending what the caller has.
 pub(crate) async fn claim(
-    engine: &Arc<Engine>,
+    shared: &Arc<Shared>,
     id: OperationId,
     mut header: Header,
     mut known: Option<Record>,
 ) -> Claim {
     let guard = Guard::Taking {
-        owner: engine.member,
-        lease: engine.options.lease,
+        owner: shared.member,
+        lease: shared.options.lease,
     };
     for _ in 0..ROUNDS {
         let event = Event::Claim {
-            host: engine.options.host.clone(),
+            host: shared.options.host.clone(),
         };
         let at = At {
-            now: engine.committer.now(),
-            commit: engine.ids.commit(),
+            now: shared.committer.now(),
+            commit: shared.ids.commit(),
         };
         let Ok(transition) = apply(&header, event, at) else {
             return Claim::Dropped;
@@ -61,9 +61,9 @@ pub(crate) async fn claim(
         let mut commit = Commit::new(id, &header, &transition, guard);
         commit.want_record = known.is_none();
         let sent = Instant::now();
-        match engine.committer.commit_one(commit).await {
+        match shared.committer.commit_one(commit).await {
             Ok(Committed::Done(done)) => {
-                return granted(engine, id, transition.header, *done, known.take(), sent).await;
+                return granted(shared, id, transition.header, *done, known.take(), sent).await;
             }
             Ok(Committed::Conflict(current)) => header = *current,
             Ok(Committed::NotHead | Committed::Fenced | Committed::Missing) => {
@@ -81,7 +81,7 @@ pub(crate) async fn claim(
 }
 
 async fn granted(
-    engine: &Engine,
+    shared: &Shared,
     id: OperationId,
     header: Header,
     done: Done,
@@ -95,9 +95,9 @@ async fn granted(
     };
     // The answer took long, so nobody knows how old the lock is, or whether
     // somebody has taken it over already. Ask before anything is started.
-    if sent.elapsed() > engine.options.lease / 4 {
+    if sent.elapsed() > shared.options.lease / 4 {
         sent = Instant::now();
-        match engine.backend.store.renew(&[(id, fence)]).await.as_deref() {
+        match shared.backend.store.renew(&[(id, fence)]).await.as_deref() {
             Ok([Renewal::Held { .. }]) => {}
             Ok(_) | Err(_) => return Claim::Dropped,
         }

@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use drumline_protocol::{ErrorCode, Fault, OperationType};
 
-use crate::complaint::Complaint;
 use crate::context::Context;
+use crate::error_body::ErrorBody;
 use crate::handler::{Handler, HandlerFuture};
 use crate::outcome::{Disposition, Outcome};
 use crate::supervise::Supervisor;
@@ -152,9 +152,9 @@ fn outcome(command: &Command, ended: Ended, operation_type: OperationType) -> Ou
         Some(Disposition::Suspend) => ErrorCode::PRIVILEGE_DENIED,
         Some(Disposition::Retry | Disposition::Fail) | None => ErrorCode::HANDLER_FAILED,
     };
-    let complaint = result.as_deref().map(Complaint::of).unwrap_or_default();
+    let error_body = result.as_deref().map(ErrorBody::of).unwrap_or_default();
     let plain = fault(by_exit, &format!("ended with exit code {code}"), &errors);
-    let fault = complaint.fault(plain.code, &plain.friendly_message, &plain.message);
+    let fault = error_body.fault(plain.code, &plain.friendly_message, &plain.message);
     let disposition = outright.unwrap_or_else(|| Disposition::of(fault.code, operation_type));
     disposition.outcome(fault, None)
 }

@@ -15,7 +15,7 @@ use drumline_protocol::{OperationId, Report, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backoff::Backoff;
-use crate::scope::Scope;
+use crate::task_scope::TaskScope;
 
 /// Requests that may wait. Over it, callers wait too.
 const WAITING: usize = 1024;
@@ -40,7 +40,7 @@ struct Request {
 
 impl Committer {
     /// Starts the task.
-    pub(crate) fn start(store: Arc<dyn Store>, scope: &Scope) -> Self {
+    pub(crate) fn start(store: Arc<dyn Store>, scope: &TaskScope) -> Self {
         let (requests, incoming) = mpsc::channel(WAITING);
         scope.spawn(run(Arc::clone(&store), incoming, scope.clone()));
         Self { store, requests }
@@ -84,7 +84,7 @@ fn stopped() -> store::Error {
     }
 }
 
-async fn run(store: Arc<dyn Store>, incoming: mpsc::Receiver<Request>, scope: Scope) {
+async fn run(store: Arc<dyn Store>, incoming: mpsc::Receiver<Request>, scope: TaskScope) {
     gather(incoming, BOUNDS, |batch, place| {
         let store = Arc::clone(&store);
         scope.spawn(async move {

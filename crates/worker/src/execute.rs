@@ -17,11 +17,11 @@ use crate::backoff::Backoff;
 use crate::children::Children;
 use crate::claim::Claimed;
 use crate::context::{Context, Execution, HeldLease};
-use crate::engine::Engine;
+use crate::finish::finish;
 use crate::handler::{Limits, Registered};
 use crate::outcome::Outcome;
 use crate::report::{REPORT_BYTES, Reporter};
-use crate::settle::settle;
+use crate::shared::Shared;
 use crate::stop::{Stop, StopReason};
 use crate::throttle::Ticket;
 use crate::trace;
@@ -43,7 +43,7 @@ enum Ending {
 /// Runs a claimed operation to its end. Gives the next one of its chain, where
 /// it has become runnable by that.
 pub(crate) async fn execute(
-    engine: &Arc<Engine>,
+    shared: &Arc<Shared>,
     registered: &Registered,
     claimed: Claimed,
     ticket: Ticket,
@@ -64,56 +64,56 @@ pub(crate) async fn execute(
             .limits
             .timeout
             .map(|timeout| Instant::now() + timeout),
-        lease: HeldLease::new(engine.options.lease, sent),
+        lease: HeldLease::new(shared.options.lease, sent),
         settling: AtomicBool::new(false),
     });
     // Dropped with this future, whatever ends it: a lease that nobody stands
     // behind must not be renewed.
-    let _held = Holding::new(engine, &execution);
-    let ending = run(engine, registered, &execution).await;
-    let (event, report) = conclude(engine, &execution, registered.limits, ending)?;
+    let _held = Holding::new(shared, &execution);
+    let ending = run(shared, registered, &execution).await;
+    let (event, report) = conclude(shared, &execution, registered.limits, ending)?;
     ticket.ended(&event);
-    settle(engine, &execution, event, &report).await
+    finish(shared, &execution, event, &report).await
 }
 
 /// Has the lease of an execution renewed while it lives.
 struct Holding<'a> {
-    engine: &'a Engine,
+    shared: &'a Shared,
     execution: &'a Execution,
 }
 
 impl<'a> Holding<'a> {
-    fn new(engine: &'a Engine, execution: &'a Arc<Execution>) -> Self {
-        engine.held.hold(execution);
-        Self { engine, execution }
+    fn new(shared: &'a Shared, execution: &'a Arc<Execution>) -> Self {
+        shared.held.hold(execution);
+        Self { shared, execution }
     }
 }
 
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
-        self.engine.held.release(self.execution);
+        self.shared.held.release(self.execution);
     }
 }
 
-async fn run(engine: &Arc<Engine>, registered: &Registered, execution: &Arc<Execution>) -> Ending {
+async fn run(shared: &Arc<Shared>, registered: &Registered, execution: &Arc<Execution>) -> Ending {
     let handler = Arc::clone(&registered.handler);
-    let children = Arc::new(Children::new(Arc::clone(engine)));
+    let children = Arc::new(Children::new(Arc::clone(shared)));
     let context = Context::new(Arc::clone(execution), children);
     let handler = AssertUnwindSafe(async move { handler.run(context).await })
         .catch_unwind()
         .instrument(execution.span.clone());
-    let grace = registered.limits.grace.unwrap_or(engine.options.grace);
+    let grace = registered.limits.grace.unwrap_or(shared.options.grace);
     tokio::select! {
         // The handler first: most are done before anything else matters.
         biased;
         outcome = handler => Ending::Returned(outcome),
-        ending = end_by_request(engine, execution, grace) => ending,
-        () = write_reports(engine, execution) => Ending::Lost,
+        ending = end_by_request(shared, execution, grace) => ending,
+        () = write_reports(shared, execution) => Ending::Lost,
     }
 }
 
 /// Waits until the handler must be dropped.
-async fn end_by_request(engine: &Engine, execution: &Execution, grace: Duration) -> Ending {
+async fn end_by_request(shared: &Shared, execution: &Execution, grace: Duration) -> Ending {
     let stop = &execution.stop;
     match execution.deadline {
         None => drop(stop.requested().await),
@@ -123,7 +123,7 @@ async fn end_by_request(engine: &Engine, execution: &Execution, grace: Duration)
         },
     }
     let mut stop_by = Instant::now() + grace;
-    if let Some(drained_by) = engine.drained_by.get() {
+    if let Some(drained_by) = shared.drained_by.get() {
         stop_by = stop_by.min(*drained_by);
     }
     let stop_by = *execution.stop_by.get_or_init(|| stop_by);
@@ -135,13 +135,13 @@ async fn end_by_request(engine: &Engine, execution: &Execution, grace: Duration)
 
 /// Writes what the handler reports, now and then. Ends when the store says
 /// that the operation is not ours.
-async fn write_reports(engine: &Engine, execution: &Execution) {
+async fn write_reports(shared: &Shared, execution: &Execution) {
     let id = execution.operation.id;
     let mut backoff = Backoff::new(REPORT_EVERY, Duration::from_secs(2));
     loop {
         execution.reporter.unwritten().await;
         let (report, edition) = execution.reporter.edition();
-        match engine
+        match shared
             .backend
             .store
             .report(id, execution.fence, &report)
@@ -166,7 +166,7 @@ async fn write_reports(engine: &Engine, execution: &Execution) {
 
 /// What is to become of the operation; `None` where it is not ours to say.
 fn conclude(
-    engine: &Engine,
+    shared: &Shared,
     execution: &Execution,
     limits: Limits,
     ending: Ending,
@@ -175,7 +175,7 @@ fn conclude(
     let retry = |fault, after| Event::Retry {
         fault,
         after,
-        jitter: engine.ids.jitter(),
+        jitter: shared.ids.jitter(),
     };
     let event = match ending {
         Ending::Returned(Ok(Outcome::Done(Some(result)))) if result.len() > REPORT_BYTES => {

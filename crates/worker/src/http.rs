@@ -28,8 +28,8 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::IgnoredAny;
 
-use crate::complaint::Complaint;
 use crate::context::Context;
+use crate::error_body::ErrorBody;
 use crate::handler::{Handler, HandlerFuture};
 use crate::outcome::{Disposition, Outcome};
 use crate::report::REPORT_BYTES;
@@ -137,7 +137,7 @@ async fn outcome(response: Response, operation: &Operation) -> Result<Outcome, r
     let body = read(response, MESSAGE_BYTES).await?;
     let body = String::from_utf8_lossy(&body);
     let by_status = code_of_status(status);
-    let fault = Complaint::of(&body).fault(
+    let fault = ErrorBody::of(&body).fault(
         by_status,
         friendly(by_status),
         &format!("HTTP {status}: {}", body.trim()),

@@ -34,12 +34,12 @@
 //! # How it works
 //!
 //! ```text
-//! broker ─→ sources ─→ intake ─→ slot: claim ─→ execute ─→ settle ─→ next of the chain
-//!              ↑         │         │    │          ↑ │        │
-//!          presence   unhandled    │    └──── committer ──────┘ ─→ store
-//!        (own lanes)  (for others) │                 │
-//!                               throttle         children ─→ store
-//!                              (put off)
+//! broker ─→ sources ─→ delivery queue ─→ slot: claim ─→ execute ─→ finish ─→ next of the chain
+//!              ↑         │         │            │          ↑ │        │
+//!          heartbeat  unhandled    │            └──── committer ──────┘ ─→ store
+//!        (own lanes)  (for others) │                         │
+//!                             redistribute                children ─→ store
+//!                             (busy: to others)
 //!                                            lease thread ─→ store, by itself
 //! ```
 //!
@@ -58,30 +58,30 @@ mod children;
 mod claim;
 pub mod command;
 mod committer;
-mod complaint;
 mod context;
-mod engine;
+mod delivery_ack;
+mod delivery_queue;
+mod error_body;
 mod execute;
-mod forward;
+mod finish;
 mod handler;
 pub mod handlers_file;
+mod heartbeat;
 pub mod http;
-mod intake;
 mod lanes;
 mod leases;
 mod options;
 mod outcome;
-mod parcel;
-mod presence;
-mod put_off;
+mod postpone_throttled;
+mod redistribute;
 mod report;
 mod running;
-mod scope;
-mod settle;
+mod shared;
 mod slot;
 mod sources;
 mod stop;
 pub mod supervise;
+mod task_scope;
 mod throttle;
 mod trace;
 mod unhandled;

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::engine::Engine;
 use crate::leases::LeaseThread;
-use crate::scope::Scope;
+use crate::shared::Shared;
 use crate::stop::StopReason;
+use crate::task_scope::TaskScope;
 
 /// After handlers were to be dropped at the latest, what writing down their
 /// ends may take.
@@ -22,15 +22,15 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// A worker that runs. Dropped, it stops as [`Self::stop_now`] does, without
 /// waiting.
 pub struct RunningWorker {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) shared: Arc<Shared>,
     /// Starts runs; ends by itself when the worker drains.
-    pub(crate) taking: Scope,
+    pub(crate) taking: TaskScope,
     /// Says that the worker is alive.
-    pub(crate) presence: Scope,
+    pub(crate) heartbeat: TaskScope,
     /// Bring work in; end by themselves when the worker drains.
-    pub(crate) feeds: Scope,
+    pub(crate) feeds: TaskScope,
     /// Needed to the very end.
-    pub(crate) services: Scope,
+    pub(crate) services: TaskScope,
     pub(crate) dispatching: TaskTracker,
     pub(crate) leases: Option<LeaseThread>,
     pub(crate) ready: watch::Receiver<bool>,
@@ -48,13 +48,13 @@ impl RunningWorker {
     /// Which member of the fleet this is.
     #[must_use]
     pub fn id(&self) -> MemberId {
-        self.engine.member
+        self.shared.member
     }
 
     /// How many operations run now.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.engine.running()
+        self.shared.running()
     }
 
     /// Whether it takes work: at least one subscription stands.
@@ -70,38 +70,38 @@ impl RunningWorker {
     /// are asked to stop one grace before. Dropping the future stops the
     /// worker at once.
     pub async fn drain(mut self) -> Drained {
-        let engine = Arc::clone(&self.engine);
-        let (grace, limit) = (engine.options.grace, engine.options.drain_timeout);
-        tracing::info!(running = engine.running(), "draining");
-        let drained_by = *engine.drained_by.get_or_init(|| Instant::now() + limit);
-        engine.draining.cancel();
+        let shared = Arc::clone(&self.shared);
+        let (grace, limit) = (shared.options.grace, shared.options.drain_timeout);
+        tracing::info!(running = shared.running(), "draining");
+        let drained_by = *shared.drained_by.get_or_init(|| Instant::now() + limit);
+        shared.draining.cancel();
         // After this no run is started any more, so waiting for runs is waiting
         // for all of them.
         self.taking.done().await;
-        if timeout(limit.saturating_sub(grace), engine.runs.done())
+        if timeout(limit.saturating_sub(grace), shared.runs.done())
             .await
             .is_err()
         {
-            engine.held.stop_all(StopReason::Drain);
+            shared.held.stop_all(StopReason::Drain);
             let end = drained_by + SETTLING;
-            if tokio::time::timeout_at(end, engine.runs.done())
+            if tokio::time::timeout_at(end, shared.runs.done())
                 .await
                 .is_err()
             {
                 tracing::warn!("some handlers do not stop");
             }
         }
-        let left_behind = engine.runs.len();
-        engine.runs.end();
-        engine.close_dispatcher();
+        let left_behind = shared.runs.len();
+        shared.runs.end();
+        shared.close_dispatcher();
         self.dispatching.close();
         let closing = async {
             self.feeds.done().await;
             self.dispatching.wait().await;
             // No sign of life may follow the goodbye.
-            self.presence.end();
-            self.presence.done().await;
-            engine.backend.membership.leave(engine.member).await
+            self.heartbeat.end();
+            self.heartbeat.done().await;
+            shared.backend.membership.leave(shared.member).await
         };
         match timeout(CLOSING, closing).await {
             Ok(Ok(())) => {}
@@ -129,12 +129,12 @@ impl RunningWorker {
     }
 
     fn cut(&self) {
-        self.engine.runs.end();
+        self.shared.runs.end();
         self.taking.end();
         self.feeds.end();
-        self.presence.end();
+        self.heartbeat.end();
         self.services.end();
-        self.engine.close_dispatcher();
+        self.shared.close_dispatcher();
         if let Some(leases) = &self.leases {
             leases.end();
         }

@@ -13,10 +13,10 @@ use drumline_protocol::{Header, OperationId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::claim::{Claim, Claimed, claim};
-use crate::engine::Engine;
+use crate::delivery_ack::Pending;
 use crate::execute::execute;
-use crate::parcel::Pending;
-use crate::put_off::put_off;
+use crate::postpone_throttled::postpone_throttled;
+use crate::shared::Shared;
 use crate::throttle::Ticket;
 
 /// How many operations of one chain a slot runs in a row while others wait for
@@ -34,7 +34,7 @@ enum Taken {
 }
 
 /// Works on one offer, and on what becomes runnable by it.
-pub(crate) async fn occupy(engine: Arc<Engine>, pending: Pending, slot: OwnedSemaphorePermit) {
+pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSemaphorePermit) {
     let Offer {
         id,
         header,
@@ -42,7 +42,7 @@ pub(crate) async fn occupy(engine: Arc<Engine>, pending: Pending, slot: OwnedSem
         ..
     } = pending.offer.clone();
     // Held until we know; acknowledged before anything runs.
-    let mut next = match take(&engine, id, header, &message_name, None).await {
+    let mut next = match take(&shared, id, header, &message_name, None).await {
         Taken::Granted(claimed, ticket) => {
             pending.decided();
             Some((claimed, ticket))
@@ -55,9 +55,9 @@ pub(crate) async fn occupy(engine: Arc<Engine>, pending: Pending, slot: OwnedSem
     };
     let mut in_a_row = 1;
     while let Some((claimed, ticket)) = next {
-        let promoted = work(&engine, *claimed, ticket).await;
+        let promoted = work(&shared, *claimed, ticket).await;
         next = match promoted {
-            Some(promoted) => go_on(&engine, promoted, in_a_row).await,
+            Some(promoted) => go_on(&shared, promoted, in_a_row).await,
             None => None,
         };
         in_a_row += 1;
@@ -67,48 +67,48 @@ pub(crate) async fn occupy(engine: Arc<Engine>, pending: Pending, slot: OwnedSem
 
 /// Claims an operation, or puts it off where its handler fails too often.
 async fn take(
-    engine: &Arc<Engine>,
+    shared: &Arc<Shared>,
     id: OperationId,
     header: Header,
     message_name: &str,
     known: Option<Record>,
 ) -> Taken {
-    match engine.admit(message_name) {
-        Ok(ticket) => match claim(engine, id, header, known).await {
+    match shared.admit(message_name) {
+        Ok(ticket) => match claim(shared, id, header, known).await {
             Claim::Granted(claimed) => Taken::Granted(claimed, ticket),
             Claim::Dropped => Taken::Dropped,
             Claim::Unknown => Taken::Unknown,
         },
         Err(delay) => {
-            put_off(engine, id, delay).await;
+            postpone_throttled(shared, id, delay).await;
             Taken::Dropped
         }
     }
 }
 
-async fn work(engine: &Arc<Engine>, claimed: Claimed, ticket: Ticket) -> Option<Promoted> {
+async fn work(shared: &Arc<Shared>, claimed: Claimed, ticket: Ticket) -> Option<Promoted> {
     let name = &claimed.operation.body.message_name;
-    if let Some(registered) = engine.handlers.find(name) {
-        execute(engine, registered, claimed, ticket).await
+    if let Some(registered) = shared.handlers.find(name) {
+        execute(shared, registered, claimed, ticket).await
     } else {
-        give_back(engine, claimed).await;
+        give_back(shared, claimed).await;
         None
     }
 }
 
 /// Claims the chain's next operation, if this worker should be the one.
 async fn go_on(
-    engine: &Arc<Engine>,
+    shared: &Arc<Shared>,
     promoted: Promoted,
     in_a_row: u32,
 ) -> Option<(Box<Claimed>, Ticket)> {
     let body = &promoted.operation.body;
-    let ours = engine.options.queues.contains(&body.queue)
-        && engine.handlers.find(&body.message_name).is_some();
-    let others_wait = engine.waiting.load(Ordering::Relaxed) > 0;
+    let ours = shared.options.queues.contains(&body.queue)
+        && shared.handlers.find(&body.message_name).is_some();
+    let others_wait = shared.waiting.load(Ordering::Relaxed) > 0;
     let enough = in_a_row >= IN_A_ROW && others_wait;
-    if !ours || enough || engine.draining.is_cancelled() {
-        engine.hand_on(&promoted);
+    if !ours || enough || shared.draining.is_cancelled() {
+        shared.hand_on(&promoted);
         return None;
     }
     let operation = promoted.operation;
@@ -119,7 +119,7 @@ async fn go_on(
         sequence: operation.sequence,
     };
     let known = Some(record);
-    match take(engine, operation.id, operation.header, &message_name, known).await {
+    match take(shared, operation.id, operation.header, &message_name, known).await {
         Taken::Granted(claimed, ticket) => Some((claimed, ticket)),
         // It stays in the dispatch set unless somebody else has it.
         Taken::Dropped | Taken::Unknown => None,
@@ -128,14 +128,14 @@ async fn go_on(
 
 /// Gives back what was claimed on the strength of an offer that named another
 /// message than the record does: such an offer is not one of ours.
-async fn give_back(engine: &Engine, claimed: Claimed) {
+async fn give_back(shared: &Shared, claimed: Claimed) {
     let Claimed {
         operation, fence, ..
     } = claimed;
     tracing::warn!(id = %operation.id, "an offer named the wrong message");
     let given_back = decide_through(
-        &engine.committer,
-        &engine.ids,
+        &shared.committer,
+        &shared.ids,
         operation.id,
         operation.header,
         Event::Release,

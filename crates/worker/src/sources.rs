@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::engine::Engine;
+use crate::heartbeat::{Contact, Members};
 use crate::lanes::own_lanes;
-use crate::presence::{Contact, Members};
-use crate::scope::Scope;
+use crate::shared::Shared;
+use crate::task_scope::TaskScope;
 
 /// Messages in hand per lane. A lane has few runnable operations at a time,
 /// and there are many lanes.
@@ -32,14 +32,14 @@ const HEALTHY: Duration = Duration::from_secs(10);
 
 /// See the module's text.
 pub(crate) struct Sources {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) scope: Scope,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) scope: TaskScope,
     pub(crate) members: Members,
     pub(crate) deliveries: mpsc::Sender<Delivery>,
-    /// The worker has no room: see [`crate::intake`].
+    /// The worker has no room: see [`crate::delivery_queue`].
     pub(crate) saturated: watch::Receiver<bool>,
     pub(crate) contact: watch::Receiver<Contact>,
-    /// Has the intake forget what was delivered: see [`crate::intake`].
+    /// Has the delivery queue forget what was delivered: see [`crate::delivery_queue`].
     pub(crate) forget: mpsc::Sender<oneshot::Sender<()>>,
     pub(crate) ready: watch::Sender<bool>,
 }
@@ -51,7 +51,7 @@ impl Sources {
             count: AtomicUsize::new(0),
             ready: self.ready.clone(),
         });
-        let draining = self.engine.draining.clone();
+        let draining = self.shared.draining.clone();
         while !draining.is_cancelled() {
             let mut contact = self.contact.clone();
             let is_up = contact.wait_for(|contact| contact.is_up);
@@ -76,7 +76,7 @@ impl Sources {
     /// Consumes until the worker drains or has lost the store. Returns true if it
     /// is to go on when the store is back.
     async fn consume(&mut self, standing: &Arc<Standing>, end: &CancellationToken) -> bool {
-        for queue in &self.engine.options.queues {
+        for queue in &self.shared.options.queues {
             for source in [Source::Work, Source::Spare] {
                 let queue = queue.clone();
                 self.start(Route { queue, source }, standing, end.clone());
@@ -117,20 +117,20 @@ impl Sources {
         if members.is_empty() {
             return BTreeSet::new();
         }
-        let engine = &self.engine;
-        let partitions = engine.backend.store.partitions();
-        let queues = engine.options.queues.iter();
+        let shared = &self.shared;
+        let partitions = shared.backend.store.partitions();
+        let queues = shared.options.queues.iter();
         queues
-            .flat_map(|queue| own_lanes(engine.member, queue, &members, partitions))
+            .flat_map(|queue| own_lanes(shared.member, queue, &members, partitions))
             .collect()
     }
 
     fn start(&self, route: Route, standing: &Arc<Standing>, end: CancellationToken) {
         let source = One {
-            engine: Arc::clone(&self.engine),
+            shared: Arc::clone(&self.shared),
             prefetch: match route.source {
                 Source::Lane(_) => LANE_PREFETCH,
-                Source::Work | Source::Spare => work_prefetch(self.engine.options.concurrency),
+                Source::Work | Source::Spare => work_prefetch(self.shared.options.concurrency),
             },
             saturated: match route.source {
                 Source::Lane(_) => None,
@@ -187,7 +187,7 @@ impl Drop for Stand {
 
 /// One subscription.
 struct One {
-    engine: Arc<Engine>,
+    shared: Arc<Shared>,
     route: Route,
     prefetch: NonZeroU16,
     /// Only for what is to pause when the worker has no room.
@@ -211,7 +211,7 @@ impl One {
     async fn run(mut self, end: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         while !end.is_cancelled() {
-            let broker = &self.engine.backend.broker;
+            let broker = &self.shared.backend.broker;
             let subscribed = end
                 .run_until_cancelled(broker.subscribe(&self.route, self.prefetch))
                 .await;

@@ -20,9 +20,9 @@ use drumline_protocol::transition::Event;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::engine::Engine;
-use crate::forward::to_work_queue;
-use crate::presence::Members;
+use crate::heartbeat::Members;
+use crate::redistribute::to_work_queue;
+use crate::shared::Shared;
 
 /// How long an offer rests before it goes round again, on average.
 const REST: Duration = Duration::from_millis(500);
@@ -35,7 +35,7 @@ const AT_ONCE: usize = 256;
 
 /// See the module's text.
 pub(crate) struct Unhandled {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) offers: mpsc::UnboundedReceiver<Offer>,
     pub(crate) members: Members,
     pub(crate) kept: BTreeMap<OperationId, Kept>,
@@ -51,7 +51,7 @@ pub(crate) struct Kept {
 impl Unhandled {
     /// Works until the worker is drained; then all offers go to others.
     pub(crate) async fn run(mut self) {
-        let draining = self.engine.draining.clone();
+        let draining = self.shared.draining.clone();
         draining.run_until_cancelled(self.work()).await;
         self.offers.close();
         while let Some(offer) = self.offers.recv().await {
@@ -96,7 +96,7 @@ impl Unhandled {
     async fn look(&mut self) {
         let now = Instant::now();
         let members = Arc::clone(&self.members.borrow());
-        let me = self.engine.member;
+        let me = self.shared.member;
         let served = |offer: &Offer| {
             members
                 .iter()
@@ -110,7 +110,7 @@ impl Unhandled {
             }
             if served(&kept.offer) {
                 to_others.push(*id);
-            } else if now.duration_since(kept.since) >= self.engine.options.unhandled_after {
+            } else if now.duration_since(kept.since) >= self.shared.options.unhandled_after {
                 to_people.push(*id);
             }
             if to_others.len() + to_people.len() >= AT_ONCE {
@@ -132,7 +132,7 @@ impl Unhandled {
         if offers.is_empty() {
             return;
         }
-        let answers = to_work_queue(&self.engine, offers).await;
+        let answers = to_work_queue(&self.shared, offers).await;
         for (id, answer) in ids.iter().zip(answers) {
             match answer {
                 Ok(()) => drop(self.kept.remove(id)),
@@ -150,11 +150,11 @@ impl Unhandled {
         if ids.is_empty() {
             return Ok(());
         }
-        let store = &*self.engine.backend.store;
+        let store = &*self.shared.backend.store;
         for (id, operation) in ids.iter().zip(store.get(ids).await?) {
             if let Some(operation) = operation {
                 let decided =
-                    decide_open(store, &self.engine.ids, &operation, Event::Unhandled).await?;
+                    decide_open(store, &self.shared.ids, &operation, Event::Unhandled).await?;
                 if let Decided::Done(..) = decided {
                     let message_name = operation.body.message_name;
                     tracing::warn!(%id, message_name, "suspended: nobody has a handler");

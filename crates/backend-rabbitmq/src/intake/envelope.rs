@@ -14,7 +14,7 @@ const PERSISTENT: u8 = 2;
 /// add; who writes more than this on a request had other things in mind.
 const HEADER_BYTES: usize = 16 << 10;
 
-/// What the producer has written on a request.
+/// The properties that the producer has set on a request.
 pub(super) fn of_delivery(delivery: &Delivery) -> Envelope {
     let properties = &delivery.properties;
     let text = |text: &Option<ShortString>| {

@@ -1,7 +1,7 @@
 //! One connection while it lives: opens channels, declares queues, and knows
 //! which it has declared.
 //!
-//! What is declared is forgotten with the connection: a broker that comes back
+//! Declarations are forgotten with the connection: a broker that comes back
 //! without its data is told again.
 
 use std::collections::{HashMap, HashSet};
@@ -17,12 +17,12 @@ use lapin::{Channel, ExchangeKind};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::dial::{Dialed, Socket};
+use crate::connect::{Connected, Socket};
 use crate::error::{failed, is_refusal, reason, silent};
 use crate::options::Options;
 use crate::topology::{self, Target};
 
-/// How long a broker that is alive may take to open a channel, even a busy one.
+/// The time that a live broker may take to open a channel, even a busy one.
 const PROOF: Duration = Duration::from_secs(2);
 
 /// The time that a declaration may take. A queue that is slower is by-passed for
@@ -34,7 +34,7 @@ const AT_ONCE: usize = 16;
 
 /// A connection and what is known of it.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct Connection {
     connection: lapin::Connection,
     socket: Socket,
     options: Arc<Options>,
@@ -46,11 +46,11 @@ pub(crate) struct Live {
     ended: CancellationToken,
 }
 
-impl Live {
-    pub(crate) fn new(dialed: Dialed, options: Arc<Options>) -> Self {
+impl Connection {
+    pub(crate) fn new(connected: Connected, options: Arc<Options>) -> Self {
         Self {
-            connection: dialed.connection,
-            socket: dialed.socket,
+            connection: connected.connection,
+            socket: connected.socket,
             options,
             declared: Mutex::default(),
             proven: Mutex::default(),
@@ -187,7 +187,7 @@ impl Live {
         proven.contains(target)
     }
 
-    /// Whether queues were declared that may be new; asked once.
+    /// Returns true, once, if queues were declared that may be new.
     pub(crate) fn take_news(&self) -> bool {
         self.news.swap(false, Ordering::Relaxed)
     }
@@ -217,17 +217,17 @@ impl Live {
         Ok(())
     }
 
-    /// The broker says that there is no such queue: somebody has deleted it.
+    /// Notes that the broker has no such queue: it was deleted.
     pub(crate) fn forget(&self, target: &Target) {
         self.declared().remove(target);
     }
 
-    /// Something on it took too long: it is to be thrown away.
+    /// Doubts the connection: it took too long, and is to be closed.
     pub(crate) fn doubt(&self) {
         self.doubted.cancel();
     }
 
-    /// Something on it has failed: it is to be thrown away, unless the broker
+    /// Doubts the connection after an error: it is to be closed, unless the broker
     /// has said what it dislikes.
     pub(crate) fn doubt_after(&self, error: &Error) {
         if !is_refusal(error) {
@@ -250,7 +250,7 @@ impl Live {
         }
     }
 
-    /// Somebody doubts it.
+    /// Waits until the connection is doubted.
     pub(crate) async fn doubted(&self) {
         self.doubted.cancelled().await;
     }

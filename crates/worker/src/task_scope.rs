@@ -7,12 +7,12 @@ use tokio_util::task::TaskTracker;
 
 /// An owner of tasks; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Scope {
+pub(crate) struct TaskScope {
     tasks: TaskTracker,
     end: CancellationToken,
 }
 
-impl Scope {
+impl TaskScope {
     /// Starts a task that is dropped when the scope is ended.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let end = self.end.clone();

@@ -1,4 +1,4 @@
-//! What the broker says of itself, and what we know about that release.
+//! The broker's product and release, and the known faults of that release.
 //!
 //! A broker introduces itself before anybody logs in. lapin does not pass that
 //! on, so we ask on a connection of our own and hang up after the greeting.
@@ -24,12 +24,12 @@ const GREETING_MAX: u32 = 64 << 10;
 
 /// A broker's introduction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Greeting {
+pub struct ServerInfo {
     /// `RabbitMQ`.
     pub product: String,
     /// As `3.13.7`.
     pub version: String,
-    /// What an operator ought to know about that release.
+    /// Faults of that release that an operator ought to know.
     pub warnings: Vec<Warning>,
 }
 
@@ -49,7 +49,7 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// Whether Drumline must not be run on it.
+    /// Returns true if Drumline must not be run on it.
     #[must_use]
     pub const fn is_fatal(self) -> bool {
         match self {
@@ -77,7 +77,7 @@ impl fmt::Display for Warning {
 }
 
 /// Connects, listens, and hangs up.
-pub(crate) async fn ask(options: &Options) -> Result<Greeting> {
+pub(crate) async fn fetch(options: &Options) -> Result<ServerInfo> {
     match timeout(options.connect_timeout, hear(options)).await {
         Ok(Ok(frame)) => understand(&frame).ok_or_else(|| broker::Error::Unavailable {
             message: format!("{} does not speak AMQP 0-9-1", options.url),
@@ -114,11 +114,11 @@ async fn hear(options: &Options) -> lapin::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn understand(frame: &[u8]) -> Option<Greeting> {
+fn understand(frame: &[u8]) -> Option<ServerInfo> {
     let product = property(frame, "product")?;
     let version = property(frame, "version")?;
     let warnings = warnings(&product, &version);
-    Some(Greeting {
+    Some(ServerInfo {
         product,
         version,
         warnings,

@@ -21,9 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+use crate::connection::Connection;
+use crate::connection_supervisor::ConnectionSupervisor;
 use crate::error::{failed, is_refusal, silent, stopped};
-use crate::link::Link;
-use crate::live::Live;
 
 /// Answers that may wait for the task. Over it, those who answer wait.
 const WAITING: usize = 256;
@@ -32,43 +32,50 @@ const DOING: &str = "answering a producer";
 
 /// One answer.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct OutgoingReply {
     pub(super) queue: ShortString,
     pub(super) properties: BasicProperties,
     pub(super) payload: Vec<u8>,
 }
 
-/// A letter, and who waits for what becomes of it.
-type Mailed = (Letter, oneshot::Sender<Result<()>>);
+/// A reply, and who waits for what becomes of it.
+type QueuedReply = (OutgoingReply, oneshot::Sender<Result<()>>);
 
 /// A handle to the task, which ends when the handle is gone.
 #[derive(Debug)]
-pub(super) struct Post {
-    letters: mpsc::Sender<Mailed>,
-    link: Link,
+pub(super) struct ReplyPublisher {
+    replies: mpsc::Sender<QueuedReply>,
+    supervisor: ConnectionSupervisor,
 }
 
-impl Post {
-    pub(super) fn start(link: Link, patience: Duration, tasks: &TaskTracker) -> Self {
-        let (letters, incoming) = mpsc::channel(WAITING);
+impl ReplyPublisher {
+    pub(super) fn start(
+        supervisor: ConnectionSupervisor,
+        patience: Duration,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (replies, incoming) = mpsc::channel(WAITING);
         let task = Task {
             incoming,
-            link: link.clone(),
+            supervisor: supervisor.clone(),
             patience,
             channel: None,
             confirms: FuturesUnordered::new(),
         };
         tasks.spawn(task.run());
-        Self { letters, link }
+        Self {
+            replies,
+            supervisor,
+        }
     }
 
-    /// Sends a letter: `Ok` when the broker has it, or has nobody to give it
+    /// Sends a reply: `Ok` when the broker has it, or has nobody to give it
     /// to. Bounded in time.
-    pub(super) async fn send(&self, letter: Letter) -> Result<()> {
+    pub(super) async fn send(&self, reply: OutgoingReply) -> Result<()> {
         // During an alarm a publish would wait for its end.
-        self.link.check()?;
+        self.supervisor.check()?;
         let (answer, answered) = oneshot::channel();
-        let sent = self.letters.send((letter, answer)).await;
+        let sent = self.replies.send((reply, answer)).await;
         sent.map_err(|_ended| stopped())?;
         answered.await.unwrap_or_else(|_ended| Err(stopped()))
     }
@@ -76,10 +83,10 @@ impl Post {
 
 /// The task.
 struct Task {
-    incoming: mpsc::Receiver<Mailed>,
-    link: Link,
+    incoming: mpsc::Receiver<QueuedReply>,
+    supervisor: ConnectionSupervisor,
     patience: Duration,
-    channel: Option<(Arc<Live>, Channel)>,
+    channel: Option<(Arc<Connection>, Channel)>,
     confirms: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
@@ -87,8 +94,8 @@ impl Task {
     async fn run(mut self) {
         loop {
             tokio::select! {
-                mailed = self.incoming.recv() => match mailed {
-                    Some((letter, answer)) => self.mail(letter, answer).await,
+                queued = self.incoming.recv() => match queued {
+                    Some((reply, answer)) => self.publish_queued(reply, answer).await,
                     None => break,
                 },
                 Some(()) = self.confirms.next() => {}
@@ -97,14 +104,14 @@ impl Task {
         while self.confirms.next().await.is_some() {}
     }
 
-    async fn mail(&mut self, letter: Letter, answer: oneshot::Sender<Result<()>>) {
+    async fn publish_queued(&mut self, reply: OutgoingReply, answer: oneshot::Sender<Result<()>>) {
         if answer.is_closed() {
             return;
         }
         let patience = self.patience;
-        match self.publish(letter).await {
-            Ok((live, confirm)) => self.confirms.push(Box::pin(async move {
-                drop(answer.send(confirmed(confirm, &live, patience).await));
+        match self.publish(reply).await {
+            Ok((connection, confirm)) => self.confirms.push(Box::pin(async move {
+                drop(answer.send(confirmed(confirm, &connection, patience).await));
             })),
             Err(error) => {
                 self.channel = None;
@@ -113,55 +120,65 @@ impl Task {
         }
     }
 
-    async fn publish(&mut self, letter: Letter) -> Result<(Arc<Live>, PublisherConfirm)> {
+    async fn publish(
+        &mut self,
+        reply: OutgoingReply,
+    ) -> Result<(Arc<Connection>, PublisherConfirm)> {
         let patience = self.patience;
-        let live = self.link.live(Instant::now() + patience).await?;
+        let connection = self
+            .supervisor
+            .connection(Instant::now() + patience)
+            .await?;
         let published = async {
-            let channel = self.channel(&live).await?;
+            let channel = self.channel(&connection).await?;
             let options = BasicPublishOptions {
                 // A producer that has gone away is no error.
                 mandatory: false,
                 immediate: false,
             };
-            let Letter {
+            let OutgoingReply {
                 queue,
                 properties,
                 payload,
-            } = letter;
+            } = reply;
             channel
                 .basic_publish(ShortString::default(), queue, options, &payload, properties)
                 .await
                 .map_err(|error| failed(DOING, error))
         };
         match timeout(patience, published).await {
-            Ok(Ok(confirm)) => Ok((live, confirm)),
+            Ok(Ok(confirm)) => Ok((connection, confirm)),
             Ok(Err(error)) => {
-                live.doubt_after(&error);
+                connection.doubt_after(&error);
                 Err(error)
             }
             Err(_elapsed) => {
-                live.answers().await;
+                connection.answers().await;
                 Err(silent(DOING, patience))
             }
         }
     }
 
     /// The channel, if it is of this connection and open; else a new one.
-    async fn channel(&mut self, live: &Arc<Live>) -> Result<Channel> {
+    async fn channel(&mut self, connection: &Arc<Connection>) -> Result<Channel> {
         if let Some((of, channel)) = &self.channel
-            && Arc::ptr_eq(of, live)
+            && Arc::ptr_eq(of, connection)
             && channel.status().connected()
         {
             return Ok(channel.clone());
         }
-        let channel = live.confirm_channel().await?;
-        self.channel = Some((Arc::clone(live), channel.clone()));
+        let channel = connection.confirm_channel().await?;
+        self.channel = Some((Arc::clone(connection), channel.clone()));
         Ok(channel)
     }
 }
 
-/// What becomes of a letter that is published.
-async fn confirmed(confirm: PublisherConfirm, live: &Live, patience: Duration) -> Result<()> {
+/// Waits for the confirm of a reply.
+async fn confirmed(
+    confirm: PublisherConfirm,
+    connection: &Connection,
+    patience: Duration,
+) -> Result<()> {
     match timeout(patience, confirm).await {
         Ok(Ok(Confirmation::Ack(_))) => Ok(()),
         // His queue takes no more.
@@ -169,7 +186,7 @@ async fn confirmed(confirm: PublisherConfirm, live: &Live, patience: Duration) -
         Ok(Err(error)) => {
             let error = failed(DOING, error);
             // We may not publish there, and that will not change soon. Whose
-            // letter it was that closed the channel is not told.
+            // reply it was that closed the channel is not told.
             if is_refusal(&error) {
                 tracing::warn!(%error, "RabbitMQ has refused to take an answer");
                 return Err(Error::Refused);
@@ -177,7 +194,7 @@ async fn confirmed(confirm: PublisherConfirm, live: &Live, patience: Duration) -
             Err(error)
         }
         // The broker is there, his queue is not.
-        Err(_elapsed) if live.answers().await => Err(Error::Refused),
+        Err(_elapsed) if connection.answers().await => Err(Error::Refused),
         Err(_elapsed) => Err(silent(DOING, patience)),
     }
 }

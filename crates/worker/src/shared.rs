@@ -17,11 +17,11 @@ use crate::committer::Committer;
 use crate::handler::Registry;
 use crate::leases::Held;
 use crate::options::Options;
-use crate::scope::Scope;
+use crate::task_scope::TaskScope;
 use crate::throttle::{Throttles, Ticket};
 
 /// See the module's text.
-pub(crate) struct Engine {
+pub(crate) struct Shared {
     pub(crate) backend: Backend,
     /// The way round queues that do not work; the backend's broker is behind it.
     pub(crate) bypass: Arc<Bypass>,
@@ -37,7 +37,7 @@ pub(crate) struct Engine {
     /// Offers that wait for a slot.
     pub(crate) waiting: AtomicUsize,
     /// Claims and runs.
-    pub(crate) runs: Scope,
+    pub(crate) runs: TaskScope,
     /// No new operation is taken.
     pub(crate) draining: CancellationToken,
     /// When the last handler of a draining worker is dropped.
@@ -45,7 +45,7 @@ pub(crate) struct Engine {
     dispatcher: Mutex<Option<Dispatcher>>,
 }
 
-/// The parts that an [`Engine`] is made of.
+/// The parts that an [`Shared`] is made of.
 pub(crate) struct Parts {
     pub(crate) backend: Backend,
     pub(crate) bypass: Arc<Bypass>,
@@ -58,7 +58,7 @@ pub(crate) struct Parts {
     pub(crate) dispatcher: Dispatcher,
 }
 
-impl Engine {
+impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(parts.options.concurrency)),
@@ -72,7 +72,7 @@ impl Engine {
             held: parts.held,
             throttles: Throttles::default(),
             waiting: AtomicUsize::new(0),
-            runs: Scope::default(),
+            runs: TaskScope::default(),
             draining: CancellationToken::new(),
             drained_by: OnceLock::new(),
             dispatcher: Mutex::new(Some(parts.dispatcher)),

@@ -8,16 +8,16 @@ use drumline_protocol::OperationId;
 use drumline_protocol::transition::Event;
 
 use crate::backoff::Backoff;
-use crate::engine::Engine;
+use crate::shared::Shared;
 
 /// Suspends an operation that is Ready for `delay` and a little more: those
 /// that were put off together are not to come back together. One that is not
 /// Ready any more is left alone. Tries until the store answers.
-pub(crate) async fn put_off(engine: &Engine, id: OperationId, delay: Duration) {
+pub(crate) async fn postpone_throttled(shared: &Shared, id: OperationId, delay: Duration) {
     let delay = delay.mul_f64(1.0 + fastrand::f64() / 4.0);
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     loop {
-        match throttle(engine, id, delay).await {
+        match throttle(shared, id, delay).await {
             Ok(()) => return,
             Err(error @ store::Error::Unavailable { .. }) => {
                 tracing::debug!(%id, %error, "put off later");
@@ -32,15 +32,15 @@ pub(crate) async fn put_off(engine: &Engine, id: OperationId, delay: Duration) {
     }
 }
 
-async fn throttle(engine: &Engine, id: OperationId, delay: Duration) -> store::Result<()> {
-    let store = &*engine.backend.store;
+async fn throttle(shared: &Shared, id: OperationId, delay: Duration) -> store::Result<()> {
+    let store = &*shared.backend.store;
     // Its report is needed, too: it keeps what earlier runs have saved.
     let Some(operation) = store.get(&[id]).await?.pop().flatten() else {
         return Ok(());
     };
     let until = store.now().saturating_add(delay);
     let event = Event::Throttle { until };
-    match decide_open(store, &engine.ids, &operation, event).await? {
+    match decide_open(store, &shared.ids, &operation, event).await? {
         Decided::Done(..) => tracing::debug!(%id, ?delay, "put off: its handler fails too often"),
         // Claimed by others, or moved by a client: not ours to put off.
         Decided::Refused(_) | Decided::NotHead | Decided::Fenced | Decided::Missing => {}

@@ -6,8 +6,8 @@ use drumline_backend::broker;
 use drumline_protocol::message::{Message, Offer, Route, Source};
 use tokio::sync::mpsc;
 
-use crate::engine::Engine;
-use crate::parcel::Pending;
+use crate::delivery_ack::Pending;
+use crate::shared::Shared;
 
 /// Messages in one publish.
 const BATCH: usize = 256;
@@ -15,15 +15,15 @@ const BATCH: usize = 256;
 /// Publishes offers to the work queue, then decides them. Those that the broker
 /// does not take are returned: a slot of this worker may come free for them
 /// sooner than the broker.
-pub(crate) async fn forward(
-    engine: Arc<Engine>,
+pub(crate) async fn redistribute(
+    shared: Arc<Shared>,
     mut pending: Vec<Pending>,
     returned: mpsc::UnboundedSender<Pending>,
 ) {
     while !pending.is_empty() {
         let rest = pending.split_off(pending.len().min(BATCH));
         let offers = pending.iter().map(|pending| pending.offer.clone());
-        let answers = to_work_queue(&engine, offers.collect()).await;
+        let answers = to_work_queue(&shared, offers.collect()).await;
         for (pending, answer) in pending.into_iter().zip(answers) {
             match answer {
                 Ok(()) => drop(pending.decided()),
@@ -40,7 +40,7 @@ pub(crate) async fn forward(
 
 /// Publishes offers to the work queue of their pool, one in each message: they
 /// are to spread. Where that does not work they go through the spare queue.
-pub(crate) async fn to_work_queue(engine: &Engine, offers: Vec<Offer>) -> Vec<broker::Result<()>> {
+pub(crate) async fn to_work_queue(shared: &Shared, offers: Vec<Offer>) -> Vec<broker::Result<()>> {
     let messages: Vec<_> = offers
         .into_iter()
         .map(|offer| {
@@ -51,5 +51,5 @@ pub(crate) async fn to_work_queue(engine: &Engine, offers: Vec<Offer>) -> Vec<br
             (route, Message::Offers(vec![offer]))
         })
         .collect();
-    engine.backend.broker.publish(&messages).await
+    shared.backend.broker.publish(&messages).await
 }

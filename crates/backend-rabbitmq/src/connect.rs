@@ -21,20 +21,20 @@ use crate::options::Options;
 
 /// A connection, and the means to end it at once.
 #[derive(Debug)]
-pub(crate) struct Dialed {
+pub(crate) struct Connected {
     pub(crate) connection: Connection,
     pub(crate) socket: Socket,
 }
 
 /// Connects. `purpose` is added to the connection's name.
-pub(crate) async fn dial(options: &Options, purpose: &str) -> broker::Result<Dialed> {
+pub(crate) async fn connect(options: &Options, purpose: &str) -> broker::Result<Connected> {
     let socket = Socket::default();
     let attempt = AbortOnDrop(socket.clone());
     let doing = format!("connecting to {}", options.url);
     match timeout(options.connect_timeout, open(options, purpose, &socket)).await {
         Ok(Ok(connection)) => {
             attempt.succeeded();
-            Ok(Dialed { connection, socket })
+            Ok(Connected { connection, socket })
         }
         Ok(Err(error)) => Err(failed(&doing, error)),
         Err(_elapsed) => Err(silent(&doing, options.connect_timeout)),
@@ -96,7 +96,7 @@ enum Slot {
     Empty,
     /// Connected.
     Open(TcpStream),
-    /// Whoever connects from now on is to stop.
+    /// A connection that is made from now on is ended at once.
     Aborted,
 }
 

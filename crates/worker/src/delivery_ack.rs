@@ -12,18 +12,18 @@ use tokio::time::Instant;
 pub(crate) type Receipts = mpsc::UnboundedSender<Box<dyn Receipt>>;
 
 /// A delivery whose offers are not all decided.
-pub(crate) struct Parcel {
+pub(crate) struct DeliveryAck {
     undecided: AtomicUsize,
     receipt: Mutex<Option<Box<dyn Receipt>>>,
     receipts: Receipts,
 }
 
-/// One offer of a parcel.
+/// One offer of a delivery.
 pub(crate) struct Pending {
     pub(crate) offer: Offer,
     /// When it was delivered.
     pub(crate) since: Instant,
-    parcel: Arc<Parcel>,
+    delivery: Arc<DeliveryAck>,
 }
 
 impl Pending {
@@ -34,7 +34,7 @@ impl Pending {
         receipts: &Receipts,
     ) -> Vec<Self> {
         let since = Instant::now();
-        let parcel = Arc::new(Parcel {
+        let delivery = Arc::new(DeliveryAck {
             undecided: AtomicUsize::new(offers.len()),
             receipt: Mutex::new(Some(receipt)),
             receipts: receipts.clone(),
@@ -44,7 +44,7 @@ impl Pending {
             .map(|offer| Self {
                 offer,
                 since,
-                parcel: Arc::clone(&parcel),
+                delivery: Arc::clone(&delivery),
             })
             .collect()
     }
@@ -53,15 +53,15 @@ impl Pending {
     /// broker once more. One that is dropped without this keeps its whole
     /// delivery unacknowledged, and it will be delivered again.
     pub(crate) fn decided(self) -> Offer {
-        let parcel = &self.parcel;
-        if parcel.undecided.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let receipt = parcel
+        let delivery = &self.delivery;
+        if delivery.undecided.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let receipt = delivery
                 .receipt
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
             if let Some(receipt) = receipt {
-                acknowledge(&parcel.receipts, receipt);
+                acknowledge(&delivery.receipts, receipt);
             }
         }
         self.offer

@@ -1,7 +1,7 @@
 //! One batch on one channel: declare what is not declared, publish, and wait
 //! for the confirms.
 //!
-//! A flight decides nothing for others: it ends with an [`Outcome`], and the
+//! A batch decides nothing for others: it ends with an [`Outcome`], and the
 //! publisher sees what follows. What is wrong with one queue is a verdict about
 //! the messages for that queue, and touches no other.
 
@@ -15,12 +15,12 @@ use lapin::types::ShortString;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::answers::Answer;
 use crate::confirm::{Outgoing, Pending, Verdict};
+use crate::connection::Connection;
+use crate::connection_supervisor::State;
 use crate::error::{failed, is_hard, is_refusal};
-use crate::link::State;
-use crate::live::Live;
 use crate::options::Namespace;
+use crate::publish_results::Answer;
 use crate::topology::Target;
 
 /// The time for which confirms may fail to come, after others of the batch have
@@ -37,34 +37,34 @@ const ALL_QUIET: Duration = Duration::from_secs(2);
 pub(crate) struct Item {
     pub(crate) message: Outgoing,
     pub(crate) answer: Answer,
-    /// It shared a batch that was refused as a whole; now it flies alone, so
+    /// It shared a batch that was refused as a whole; now it goes alone, so
     /// that we see whose fault that was.
     pub(crate) alone: bool,
     /// The number of times that it was refused.
     pub(crate) refused: u8,
 }
 
-/// The kinds of flights, of which each has a number of places.
+/// The kinds of batches. Each has a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// All of its queues are declared.
     Plain,
     /// It has queues to declare.
     Declaring,
-    /// A pause before refused messages fly again. It has no place.
+    /// A pause before refused messages are published again. It has no limit.
     Pause,
 }
 
-/// A flight that has ended.
-pub(crate) struct Landed {
-    pub(crate) live: Arc<Live>,
+/// A batch that has ended.
+pub(crate) struct BatchResult {
+    pub(crate) connection: Arc<Connection>,
     pub(crate) items: Vec<Item>,
     pub(crate) outcome: Outcome,
-    /// It occupied one of the flights without, or with, queues to declare.
+    /// The limit that it counted for.
     pub(crate) kind: Kind,
 }
 
-/// How a flight can end.
+/// The ways in which a batch can end.
 pub(crate) enum Outcome {
     /// Each message has its verdict, or its queue is silent.
     Answered(Answered),
@@ -87,10 +87,10 @@ pub(crate) struct Answered {
     pub(crate) published: Option<(Channel, Pending)>,
 }
 
-/// A batch that is about to fly.
-pub(crate) struct Flight {
-    pub(crate) live: Arc<Live>,
-    /// One that is free; a new one is opened otherwise.
+/// A batch that is about to be published.
+pub(crate) struct PublishBatch {
+    pub(crate) connection: Arc<Connection>,
+    /// A free channel; a new one is opened otherwise.
     pub(crate) channel: Option<Channel>,
     pub(crate) items: Vec<Item>,
     pub(crate) state: watch::Receiver<State>,
@@ -99,11 +99,11 @@ pub(crate) struct Flight {
     pub(crate) kind: Kind,
 }
 
-impl Flight {
-    /// Flies until there is an outcome; bounded in time.
-    pub(crate) async fn fly(self) -> Landed {
+impl PublishBatch {
+    /// Publishes until there is an outcome; bounded in time.
+    pub(crate) async fn run(self) -> BatchResult {
         let Self {
-            live,
+            connection,
             channel,
             items,
             mut state,
@@ -111,15 +111,16 @@ impl Flight {
             patience,
             kind,
         } = self;
-        let ours = Arc::clone(&live);
-        let other =
-            state.wait_for(|state| !matches!(state, State::Up(live) if Arc::ptr_eq(live, &ours)));
+        let ours = Arc::clone(&connection);
+        let other = state.wait_for(
+            |state| !matches!(state, State::Up(connection) if Arc::ptr_eq(connection, &ours)),
+        );
         let outcome = tokio::select! {
             _ = other => Outcome::Interrupted,
-            outcome = send(&live, channel, &items, &namespace, patience) => outcome,
+            outcome = send(&connection, channel, &items, &namespace, patience) => outcome,
         };
-        Landed {
-            live,
+        BatchResult {
+            connection,
             items,
             outcome,
             kind,
@@ -129,15 +130,15 @@ impl Flight {
 
 /// Declares, publishes, and waits for confirms.
 async fn send(
-    live: &Live,
+    connection: &Connection,
     channel: Option<Channel>,
     items: &[Item],
     namespace: &Namespace,
     patience: Duration,
 ) -> Outcome {
     let targets = items.iter().map(|item| &item.message.target);
-    let undeclared = live.undeclared(targets);
-    let undeclarable = match live.declare_each(&undeclared, patience).await {
+    let undeclared = connection.undeclared(targets);
+    let undeclarable = match connection.declare_each(&undeclared, patience).await {
         Ok(undeclarable) => undeclarable,
         Err(error) if is_hard(&error) => return Outcome::Poisoned(undeclared),
         Err(error) => return failure(error),
@@ -157,7 +158,7 @@ async fn send(
     let published = timeout(patience, async {
         let channel = match channel {
             Some(channel) if channel.status().connected() => channel,
-            Some(_) | None => live.confirm_channel().await?,
+            Some(_) | None => connection.confirm_channel().await?,
         };
         let pending = Pending::publish(&channel, &batch).await;
         let pending = pending.map_err(|error| failed("publishing", error))?;
@@ -176,7 +177,7 @@ async fn send(
             Ok(false) if some_are_silent(&batch, &pending.verdicts()) => break,
             // A broker that is slow, or silent; or all queues are.
             Ok(false) if Instant::now() < all_quiet => {}
-            Ok(false) if live.answers().await => break,
+            Ok(false) if connection.answers().await => break,
             Ok(false) => return Outcome::Lost,
             Err(error) => return failure(failed("waiting for confirms", error)),
         }
@@ -205,7 +206,7 @@ fn publishable<'a>(
         .unzip()
 }
 
-/// Whether some queues have confirmed something, and others nothing at all.
+/// Returns true if some queues have confirmed something, and others nothing at all.
 fn some_are_silent(batch: &[(ShortString, &Outgoing)], verdicts: &[Option<Verdict>]) -> bool {
     let mut all = HashSet::new();
     let mut heard = HashSet::new();

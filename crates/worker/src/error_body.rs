@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// What was said. Nothing of it has to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Complaint {
+pub(crate) struct ErrorBody {
     pub(crate) code: Option<ErrorCode>,
     message: Option<String>,
     friendly_message: Option<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Complaint {
 /// else's: `"code": 503` means nothing to us.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Words {
+struct RawErrorBody {
     #[serde(default)]
     error: Value,
     #[serde(default)]
@@ -39,18 +39,18 @@ struct Words {
     friendly_message: Value,
 }
 
-impl Complaint {
+impl ErrorBody {
     /// What a JSON text says; nothing where it is no object of the two kinds.
     pub(crate) fn of(json: &str) -> Self {
         // A struct may be written as an array, too, but not by anybody here.
         if !json.trim_start().starts_with('{') {
             return Self::default();
         }
-        let Ok(mut words) = serde_json::from_str::<Words>(json) else {
+        let Ok(mut words) = serde_json::from_str::<RawErrorBody>(json) else {
             return Self::default();
         };
         if words.error.is_object() {
-            let inner = serde_json::from_value::<Words>(words.error.take());
+            let inner = serde_json::from_value::<RawErrorBody>(words.error.take());
             return inner.map(Self::from).unwrap_or_default();
         }
         // Without our kind of code it is a document of somebody else's kind.
@@ -72,8 +72,8 @@ impl Complaint {
     }
 }
 
-impl From<Words> for Complaint {
-    fn from(words: Words) -> Self {
+impl From<RawErrorBody> for ErrorBody {
+    fn from(words: RawErrorBody) -> Self {
         let text = |value: Value| value.as_str().map(str::to_owned);
         Self {
             code: text(words.code).and_then(|text| parse(&text)),
@@ -98,11 +98,11 @@ mod tests {
     use super::*;
 
     fn said(json: &str) -> (Option<ErrorCode>, Option<String>, Option<String>) {
-        let Complaint {
+        let ErrorBody {
             code,
             message,
             friendly_message,
-        } = Complaint::of(json);
+        } = ErrorBody::of(json);
         (code, message, friendly_message)
     }
 

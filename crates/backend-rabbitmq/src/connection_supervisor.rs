@@ -11,7 +11,7 @@
 //!
 //! One task per link. It is the only listener of the connection's events (two
 //! would share them between themselves). Everybody else looks at the state,
-//! uses the [`Live`] connection in it, and says so when he doubts it: a doubted
+//! uses the [`Connection`] connection in it, and says so when he doubts it: a doubted
 //! connection is thrown away, for lapin's channels do not tell a slow broker
 //! from one that is gone.
 
@@ -28,38 +28,38 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
-use crate::dial::dial;
+use crate::connect::connect;
+use crate::connection::Connection;
 use crate::error::stopped;
-use crate::live::Live;
 use crate::options::Options;
 
-/// How often the connection is looked at, besides its events: some ends of a
+/// The interval at which the connection is checked, besides its events: some ends of a
 /// connection have none, and new queues want their decoy soon.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long closing politely may take. Politeness only saves the broker a line
+/// The time that closing politely may take. Politeness only saves the broker a line
 /// in its log.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What the link has to offer now.
+/// The state of the connection.
 #[derive(Clone, Debug)]
 pub(crate) enum State {
     /// No connection, and why.
     Down(String),
     /// Connected.
-    Up(Arc<Live>),
+    Up(Arc<Connection>),
     /// Connected, but the broker takes no messages: a memory or disk alarm.
-    Blocked(Arc<Live>, String),
+    Blocked(Arc<Connection>, String),
 }
 
 /// A handle; cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
+pub(crate) struct ConnectionSupervisor {
     state: watch::Receiver<State>,
     connections: Arc<AtomicU64>,
 }
 
-impl Link {
+impl ConnectionSupervisor {
     /// Starts to connect, and keeps at it until `stop`.
     pub(crate) fn start(
         options: Arc<Options>,
@@ -70,7 +70,7 @@ impl Link {
         let first = State::Down("it was not tried yet".to_owned());
         let (sender, state) = watch::channel(first);
         let connections = Arc::new(AtomicU64::new(0));
-        let keeper = Keeper {
+        let supervisor_task = Supervisor {
             options,
             purpose,
             state: sender,
@@ -78,7 +78,7 @@ impl Link {
             tasks: tasks.clone(),
             stop,
         };
-        tasks.spawn(keeper.run());
+        tasks.spawn(supervisor_task.run());
         Self { state, connections }
     }
 
@@ -97,7 +97,7 @@ impl Link {
         self.state.borrow().clone()
     }
 
-    /// Whether messages could be published now.
+    /// Checks that messages can be published now.
     pub(crate) fn check(&self) -> Result<()> {
         match &*self.state.borrow() {
             State::Up(_) => Ok(()),
@@ -115,26 +115,28 @@ impl Link {
     ///
     /// # Errors
     /// When there is none until `deadline`.
-    pub(crate) async fn live(&self, deadline: Instant) -> Result<Arc<Live>> {
+    pub(crate) async fn connection(&self, deadline: Instant) -> Result<Arc<Connection>> {
         let mut state = self.state.clone();
         let connected = state.wait_for(|state| !matches!(state, State::Down(_)));
-        let live = match timeout_at(deadline, connected).await {
+        let connection = match timeout_at(deadline, connected).await {
             Ok(Ok(state)) => match &*state {
-                State::Up(live) | State::Blocked(live, _) => Some(Arc::clone(live)),
+                State::Up(connection) | State::Blocked(connection, _) => {
+                    Some(Arc::clone(connection))
+                }
                 State::Down(_) => None,
             },
             Ok(Err(_gone)) => return Err(stopped()),
             Err(_elapsed) => None,
         };
-        match live {
-            Some(live) => Ok(live),
+        match connection {
+            Some(connection) => Ok(connection),
             None => Err(self.check().err().unwrap_or_else(stopped)),
         }
     }
 }
 
 /// The task.
-struct Keeper {
+struct Supervisor {
     options: Arc<Options>,
     purpose: &'static str,
     state: watch::Sender<State>,
@@ -143,7 +145,7 @@ struct Keeper {
     stop: CancellationToken,
 }
 
-impl Keeper {
+impl Supervisor {
     async fn run(self) {
         let mut backoff = Backoff::new(self.options.reconnect_min, self.options.reconnect_max);
         let stop = self.stop.clone();
@@ -158,21 +160,21 @@ impl Keeper {
             }
         })
         .await;
-        let live = match &*self.state.borrow() {
-            State::Up(live) | State::Blocked(live, _) => Some(Arc::clone(live)),
+        let connection = match &*self.state.borrow() {
+            State::Up(connection) | State::Blocked(connection, _) => Some(Arc::clone(connection)),
             State::Down(_) => None,
         };
         self.down("this process has closed its connections");
-        if let Some(live) = live {
-            farewell(live).await;
+        if let Some(connection) = connection {
+            farewell(connection).await;
         }
     }
 
     /// One connection, from its beginning to its end.
     async fn connect_and_hold(&self) {
         let purpose = self.purpose;
-        let dialed = match dial(&self.options, purpose).await {
-            Ok(dialed) => dialed,
+        let connected = match connect(&self.options, purpose).await {
+            Ok(connected) => connected,
             Err(error) => {
                 let why = describe(&error);
                 if self.down(&why) {
@@ -182,40 +184,40 @@ impl Keeper {
             }
         };
         // Before anything is sent that could have an event as its answer.
-        let events = dialed.connection.events_listener();
-        let live = Arc::new(Live::new(dialed, Arc::clone(&self.options)));
+        let events = connected.connection.events_listener();
+        let connection = Arc::new(Connection::new(connected, Arc::clone(&self.options)));
         tracing::info!(purpose, url = %self.options.url, "connected to RabbitMQ");
         self.connections.fetch_add(1, Ordering::Relaxed);
-        self.state.send_replace(State::Up(Arc::clone(&live)));
-        let why = self.hold(&live, events).await;
+        self.state.send_replace(State::Up(Arc::clone(&connection)));
+        let why = self.hold(&connection, events).await;
         tracing::warn!(purpose, %why, "lost the connection to RabbitMQ");
         self.down(&why);
-        self.tasks.spawn(farewell(live));
+        self.tasks.spawn(farewell(connection));
     }
 
     /// Returns when the connection has ended: why.
     async fn hold(
         &self,
-        live: &Arc<Live>,
+        connection: &Arc<Connection>,
         events: impl Stream<Item = Event> + Send + 'static,
     ) -> String {
         let mut events = Box::pin(events);
         let mut looks = interval(LOOK);
         loop {
             tokio::select! {
-                () = live.doubted() => return "it does not answer".to_owned(),
+                () = connection.doubted() => return "it does not answer".to_owned(),
                 _ = looks.tick() => {
-                    if !live.is_connected() {
+                    if !connection.is_connected() {
                         return "it is closed".to_owned();
                     }
-                    if live.take_news() {
-                        self.tasks.spawn(decoy(Arc::clone(live)));
+                    if connection.take_news() {
+                        self.tasks.spawn(decoy(Arc::clone(connection)));
                     }
                 }
                 event = events.next() => match event {
                     None => return "it has ended".to_owned(),
                     Some(event) => {
-                        if let Some(why) = self.on_event(live, event) {
+                        if let Some(why) = self.on_event(connection, event) {
                             return why;
                         }
                     }
@@ -224,27 +226,27 @@ impl Keeper {
         }
     }
 
-    /// What an event means; `Some` when it is the end.
-    fn on_event(&self, live: &Arc<Live>, event: Event) -> Option<String> {
+    /// Handles an event; returns the reason if it ends the connection.
+    fn on_event(&self, connection: &Arc<Connection>, event: Event) -> Option<String> {
         match event {
             Event::ConnectionBlocked(reason) => {
                 tracing::warn!(purpose = self.purpose, %reason, "RabbitMQ takes no messages");
-                let blocked = State::Blocked(Arc::clone(live), reason);
+                let blocked = State::Blocked(Arc::clone(connection), reason);
                 self.state.send_replace(blocked);
             }
             Event::ConnectionUnblocked => {
                 tracing::info!(purpose = self.purpose, "RabbitMQ takes messages again");
-                self.state.send_replace(State::Up(Arc::clone(live)));
+                self.state.send_replace(State::Up(Arc::clone(connection)));
             }
             // The end of a channel is told as an error, too; its users notice.
-            Event::Error(error) if !live.is_connected() => return Some(error.to_string()),
+            Event::Error(error) if !connection.is_connected() => return Some(error.to_string()),
             // Connected, channel.flow, and what later releases may add.
             _ => {}
         }
         None
     }
 
-    /// Whether that is news.
+    /// Notes that there is no connection; returns true if the reason is a new one.
     fn down(&self, why: &str) -> bool {
         self.state.send_if_modified(|state| {
             let known = matches!(state, State::Down(known) if known == why);
@@ -254,27 +256,27 @@ impl Keeper {
     }
 }
 
-/// See [`Live::decoy`].
-async fn decoy(live: Arc<Live>) {
+/// See [`Connection::decoy`].
+async fn decoy(connection: Arc<Connection>) {
     // On a connection that has broken, an answer may never come.
     tokio::select! {
-        () = live.ended() => {}
-        made = live.decoy() => if let Err(error) = made {
+        () = connection.ended() => {}
+        made = connection.decoy() => if let Err(error) = made {
             tracing::debug!(%error, "no decoy was made");
         },
     }
 }
 
 /// Closes politely, and then for good.
-async fn farewell(live: Arc<Live>) {
-    if !live.is_doubted() {
+async fn farewell(connection: Arc<Connection>) {
+    if !connection.is_doubted() {
         // Whatever it answers, that was it.
-        drop(timeout(FAREWELL, live.close()).await);
+        drop(timeout(FAREWELL, connection.close()).await);
     }
-    live.end();
+    connection.end();
 }
 
-/// What was tried and what came of it, with the causes, in one line.
+/// Describes an attempt and its failure, with the causes, in one line.
 fn describe(error: &Error) -> String {
     let mut text = match error {
         // Without the words that the port puts before it.

@@ -9,13 +9,13 @@ use drumline_protocol::transition::Event;
 use drumline_protocol::{Fault, Operation, Report, Status};
 
 use crate::context::Execution;
-use crate::engine::Engine;
+use crate::shared::Shared;
 use crate::trace;
 
 /// Commits the end of a run, and gives the chain's next operation where that
 /// has made it runnable. Tries until the lease is over.
-pub(crate) async fn settle(
-    engine: &Arc<Engine>,
+pub(crate) async fn finish(
+    shared: &Arc<Shared>,
     execution: &Execution,
     event: Event,
     report: &Report,
@@ -26,7 +26,7 @@ pub(crate) async fn settle(
     let id = execution.operation.id;
     let decided = tokio::select! {
         biased;
-        decided = commit(engine, execution, event, report) => decided,
+        decided = commit(shared, execution, event, report) => decided,
         () = execution.stop.lost() => {
             tracing::warn!(%id, outcome = name, "the lease ended before the outcome was written");
             trace::record_outcome(&execution.span, "lost", Some("the lease was lost"));
@@ -51,7 +51,7 @@ pub(crate) async fn settle(
                     report: report.clone(),
                     ..execution.operation.clone()
                 };
-                engine.hand_on(&Promoted { operation, stamp });
+                shared.hand_on(&Promoted { operation, stamp });
             }
             done.promoted
         }
@@ -79,30 +79,30 @@ pub(crate) async fn settle(
 /// pause or a cancel (a retry, say), the handler has simply stopped; and where
 /// that does not fit either, the operation is given back.
 async fn commit(
-    engine: &Engine,
+    shared: &Shared,
     execution: &Execution,
     event: Event,
     report: &Report,
 ) -> store::Result<Decided> {
-    let mut decided = decide(engine, execution, event, report).await?;
+    let mut decided = decide(shared, execution, event, report).await?;
     for instead in [Event::Stopped, Event::Release] {
         if !matches!(decided, Decided::Refused(_)) {
             break;
         }
-        decided = decide(engine, execution, instead, report).await?;
+        decided = decide(shared, execution, instead, report).await?;
     }
     Ok(decided)
 }
 
 async fn decide(
-    engine: &Engine,
+    shared: &Shared,
     execution: &Execution,
     event: Event,
     report: &Report,
 ) -> store::Result<Decided> {
     decide_through(
-        &engine.committer,
-        &engine.ids,
+        &shared.committer,
+        &shared.ids,
         execution.operation.id,
         execution.operation.header.clone(),
         event,

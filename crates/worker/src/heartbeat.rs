@@ -10,7 +10,7 @@ use drumline_protocol::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
-use crate::engine::Engine;
+use crate::shared::Shared;
 
 /// Who is alive, as far as this worker knows.
 pub(crate) type Members = watch::Receiver<Arc<[Member]>>;
@@ -40,12 +40,12 @@ impl Contact {
 /// others believe it alive, cannot decide anything, and must not keep what others
 /// could: `contact` says so.
 pub(crate) async fn beat(
-    engine: Arc<Engine>,
+    shared: Arc<Shared>,
     members: watch::Sender<Arc<[Member]>>,
     contact: watch::Sender<Contact>,
 ) {
-    let patience = engine.options.lease.min(SILENCE);
-    let started_on = engine.backend.store.now();
+    let patience = shared.options.lease.min(SILENCE);
+    let started_on = shared.backend.store.now();
     let mut ticks = tokio::time::interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_draining = false;
@@ -53,11 +53,11 @@ pub(crate) async fn beat(
     loop {
         tokio::select! {
             _now = ticks.tick() => {}
-            () = engine.draining.cancelled(), if !was_draining => was_draining = true,
+            () = shared.draining.cancelled(), if !was_draining => was_draining = true,
         }
         let sent = Instant::now();
-        let itself = describe(&engine, started_on);
-        let mut beat = pin!(engine.backend.membership.beat(&itself));
+        let itself = describe(&shared, started_on);
+        let mut beat = pin!(shared.backend.membership.beat(&itself));
         let answer = loop {
             let is_up = contact.borrow().is_up;
             tokio::select! {
@@ -70,7 +70,7 @@ pub(crate) async fn beat(
         match answer {
             Ok(all) => {
                 heard = sent;
-                engine.bypass.note(&all, engine.member);
+                shared.bypass.note(&all, shared.member);
                 members.send_replace(all.into());
                 let is_back = contact
                     .send_if_modified(|contact| !std::mem::replace(&mut contact.is_up, true));
@@ -100,18 +100,18 @@ fn cut_off(contact: &watch::Sender<Contact>, patience: Duration) {
     });
 }
 
-fn describe(engine: &Engine, started_on: Timestamp) -> Member {
+fn describe(shared: &Shared, started_on: Timestamp) -> Member {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Member {
-        id: engine.member,
+        id: shared.member,
         role: Role::Worker,
-        host: engine.options.host.clone(),
-        queues: engine.options.queues.clone(),
-        messages: engine.handlers.names(),
-        concurrency: count(engine.options.concurrency),
-        running: count(engine.running()),
-        draining: engine.draining.is_cancelled(),
+        host: shared.options.host.clone(),
+        queues: shared.options.queues.clone(),
+        messages: shared.handlers.names(),
+        concurrency: count(shared.options.concurrency),
+        running: count(shared.running()),
+        draining: shared.draining.is_cancelled(),
         started_on_ms: started_on.as_millis(),
-        bypassed: engine.bypass.own(),
+        bypassed: shared.bypass.own(),
     }
 }

@@ -27,11 +27,11 @@ use drumline_protocol::message::{Marker, Message, Offer};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::engine::Engine;
-use crate::forward::forward;
-use crate::parcel::{Pending, Receipts, acknowledge};
-use crate::scope::Scope;
+use crate::delivery_ack::{Pending, Receipts, acknowledge};
+use crate::redistribute::redistribute;
+use crate::shared::Shared;
 use crate::slot::occupy;
+use crate::task_scope::TaskScope;
 
 /// No slot for so long, and others are asked. Long enough not to shuffle
 /// messages around whenever it gets busy, short against any real work.
@@ -46,9 +46,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// See the module's text.
-pub(crate) struct Intake {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) scope: Scope,
+pub(crate) struct DeliveryQueue {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) scope: TaskScope,
     pub(crate) deliveries: mpsc::Receiver<Delivery>,
     /// Offers that could not be passed on.
     pub(crate) return_offers: mpsc::UnboundedSender<Pending>,
@@ -65,11 +65,11 @@ pub(crate) struct Intake {
     pub(crate) pass_on_after: Instant,
 }
 
-impl Intake {
+impl DeliveryQueue {
     /// Works until the worker is drained. What is pending then is delivered to
     /// others once the subscriptions are closed.
     pub(crate) async fn run(mut self) {
-        let draining = self.engine.draining.clone();
+        let draining = self.shared.draining.clone();
         draining.run_until_cancelled(self.work()).await;
     }
 
@@ -78,12 +78,12 @@ impl Intake {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.fill_slots();
-            self.engine
+            self.shared
                 .waiting
                 .store(self.pending.len(), Ordering::Relaxed);
             let is_saturated = *self.saturated.borrow();
             let wants_slot = is_saturated || !self.pending.is_empty();
-            let slots = Arc::clone(&self.engine.slots);
+            let slots = Arc::clone(&self.shared.slots);
             tokio::select! {
                 delivery = self.deliveries.recv() => match delivery {
                     Some(delivery) => self.accept(delivery),
@@ -117,7 +117,7 @@ impl Intake {
             Message::Offers(offers) => {
                 for pending in Pending::of(offers, delivery.receipt, &self.receipts) {
                     let name = &pending.offer.message_name;
-                    if self.engine.handlers.find(name).is_some() {
+                    if self.shared.handlers.find(name).is_some() {
                         self.pending.push_back(pending);
                     } else {
                         drop(self.unhandled.send(pending.decided()));
@@ -142,7 +142,7 @@ impl Intake {
     /// Starts as many of the pending as there are free slots.
     fn fill_slots(&mut self) {
         while !self.pending.is_empty() {
-            match Arc::clone(&self.engine.slots).try_acquire_owned() {
+            match Arc::clone(&self.shared.slots).try_acquire_owned() {
                 Ok(slot) => self.slot_came_free(slot),
                 Err(_none_or_closed) => return,
             }
@@ -156,8 +156,8 @@ impl Intake {
             before != *saturated
         });
         if let Some(pending) = self.pending.pop_front() {
-            let engine = Arc::clone(&self.engine);
-            self.engine.runs.spawn(occupy(engine, pending, slot));
+            let shared = Arc::clone(&self.shared);
+            self.shared.runs.spawn(occupy(shared, pending, slot));
         }
     }
 
@@ -183,18 +183,18 @@ impl Intake {
     fn pass_on(&mut self, count: usize) {
         if count > 0 && Instant::now() >= self.pass_on_after {
             let pending: Vec<_> = self.pending.drain(..count).collect();
-            let engine = Arc::clone(&self.engine);
+            let shared = Arc::clone(&self.shared);
             let returned = self.return_offers.clone();
-            self.scope.spawn(forward(engine, pending, returned));
+            self.scope.spawn(redistribute(shared, pending, returned));
         }
     }
 
     fn return_marker(&self, marker: Marker, receipt: Box<dyn Receipt>) {
-        let engine = Arc::clone(&self.engine);
+        let shared = Arc::clone(&self.shared);
         let receipts = self.receipts.clone();
         self.scope.spawn(async move {
             // If it is not noted, the manager will send another one.
-            if let Err(error) = engine.backend.store.marker_returned(&marker).await {
+            if let Err(error) = shared.backend.store.marker_returned(&marker).await {
                 tracing::debug!(%error, "a marker was not noted");
             }
             acknowledge(&receipts, receipt);

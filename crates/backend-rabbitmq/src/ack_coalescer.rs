@@ -1,4 +1,4 @@
-//! Which deliveries are acknowledged, and the fewest frames that say so.
+//! Acknowledged deliveries, in the fewest frames that say so.
 //!
 //! Pure. A channel numbers its deliveries 1, 2, 3, …; they are acknowledged in
 //! any order. Everything up to the first gap is acknowledged by one frame, the
@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 pub(crate) struct Ack {
     /// The delivery, or the last of them.
     pub(crate) tag: u64,
-    /// Whether it stands for all before it, too.
+    /// It stands for all deliveries before it, too.
     pub(crate) multiple: bool,
 }
 
 /// The acknowledgements of one channel.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct AckCoalescer {
     /// Everything up to here has been said.
     settled: u64,
     /// Said, beyond a gap.
@@ -26,7 +26,7 @@ pub(crate) struct Ledger {
     unsaid: BTreeSet<u64>,
 }
 
-impl Ledger {
+impl AckCoalescer {
     /// A delivery may be acknowledged. Saying it twice does nothing.
     pub(crate) fn note(&mut self, tag: u64) {
         if tag > self.settled && !self.said.contains(&tag) {
@@ -41,12 +41,12 @@ impl Ledger {
         }
     }
 
-    /// How many are to be said.
+    /// The number of acknowledgements that are to be sent.
     pub(crate) fn unsaid(&self) -> usize {
         self.unsaid.len()
     }
 
-    /// What is to be said now; afterwards it counts as said.
+    /// Takes the acknowledgements to send now; afterwards they count as sent.
     pub(crate) fn take(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();
         // The last one in the unbroken run that was not said yet. One that was
@@ -86,13 +86,13 @@ mod tests {
 
     /// Notes and takes in steps; what was said, as `tag` or `..=tag`.
     fn said(steps: &[&[u64]]) -> Vec<Vec<String>> {
-        let mut ledger = Ledger::default();
+        let mut coalescer = AckCoalescer::default();
         let mut all = Vec::new();
         for step in steps {
             for tag in *step {
-                ledger.note(*tag);
+                coalescer.note(*tag);
             }
-            let acks = ledger.take().into_iter().map(|ack| match ack.multiple {
+            let acks = coalescer.take().into_iter().map(|ack| match ack.multiple {
                 true => format!("..={}", ack.tag),
                 false => ack.tag.to_string(),
             });
