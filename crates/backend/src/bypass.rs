@@ -5,15 +5,15 @@
 //!                 by-pass            by-pass
 //! ```
 //!
-//! The claim keeps the order of a token whichever queue an offer comes
-//! through. So an offer that its queue does not take goes through the next
-//! one at once; it is confirmed when any of them has it.
+//! The claim keeps the order of a token, through any queue. So an offer that
+//! its queue does not take goes through the next one at once; the offer is
+//! confirmed when any of the queues has it.
 //!
-//! Each process finds out by itself which queues do not confirm, and reports
-//! them with its beat. Reports of others matter where a process cannot see the
-//! trouble: a lane that confirms but gives nothing to its consumer. A wrong
-//! report costs locality and a duplicate, never an operation: a queue that is
-//! reported is tried last.
+//! Each process detects by itself the queues that do not confirm, and reports
+//! them with its beat. Reports of other members matter where a process cannot
+//! see the trouble: a lane that confirms but gives nothing to its consumer. A
+//! wrong report costs locality and a duplicate, never an operation: a queue
+//! that is reported is tried last.
 //!
 //! Markers are never by-passed: a marker asks about the queue that it is sent
 //! through.
@@ -55,8 +55,8 @@ impl Bypass {
         })
     }
 
-    /// Notes what the other members report; replaces what they have reported
-    /// before.
+    /// Notes the reports of the other members, in place of their earlier
+    /// reports.
     pub fn note(&self, members: &[Member], me: MemberId) {
         let mut reported = BTreeMap::new();
         for member in members.iter().filter(|member| member.id != me) {
@@ -85,8 +85,8 @@ impl Bypass {
         own
     }
 
-    /// The reason why this process itself cannot use a queue; reports of others
-    /// do not count.
+    /// The reason why this process itself cannot use a queue; reports of other
+    /// members do not count.
     #[must_use]
     pub fn own_trouble(&self, route: &Route) -> Option<Trouble> {
         self.broker.trouble(route)
@@ -96,9 +96,21 @@ impl Bypass {
         self.reported.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The queues that others report, as of now.
+    /// The queues that this process tries last because others report them.
     fn avoided(&self) -> BTreeSet<Route> {
-        self.reported().keys().cloned().collect()
+        let reported = self.reported();
+        let avoided = reported.iter().filter(|(_, trouble)| steers(trouble));
+        avoided.map(|(route, _)| route.clone()).collect()
+    }
+}
+
+/// Returns true if a report steers the offers of others. A refused declaration
+/// does not: a process finds it out at once by trying, and the reporter may only
+/// lack a right.
+const fn steers(reported: &Trouble) -> bool {
+    match reported {
+        Trouble::Silent | Trouble::Unconsumable | Trouble::ConsumerRefused(_) => true,
+        Trouble::Refused(_) => false,
     }
 }
 
@@ -130,7 +142,7 @@ struct Open {
 impl Broker for Bypass {
     async fn publish(&self, messages: &[(Route, Message)]) -> Vec<Result<()>> {
         let avoided = self.avoided();
-        // Nearly always nothing is avoided, and everything is taken at once.
+        // Nearly always no queue is avoided, and everything is taken at once.
         let mut answers = if avoided.is_empty() {
             self.broker.publish(messages).await
         } else {
@@ -195,7 +207,8 @@ impl Broker for Bypass {
         self.broker.connection_number()
     }
 
-    /// The queues that this process cannot use, and those that others report.
+    /// The queues that this process cannot use, and those that other members
+    /// report.
     fn bypassed(&self) -> Vec<Bypassed> {
         let mut all = self.broker.bypassed();
         for (route, trouble) in self.reported().iter() {
@@ -211,7 +224,13 @@ impl Broker for Bypass {
 
     fn trouble(&self, route: &Route) -> Option<Trouble> {
         let own = self.broker.trouble(route);
-        own.or_else(|| self.reported().get(route).cloned())
+        let reported = || {
+            self.reported()
+                .get(route)
+                .filter(|one| steers(one))
+                .cloned()
+        };
+        own.or_else(reported)
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::membership::Role;
 
-/// A broker that notes what it takes; some of its queues take nothing.
+/// A broker that notes the messages it takes; some of its queues take nothing.
 #[derive(Default)]
 struct Notes {
     broken: Vec<Route>,
@@ -100,8 +100,9 @@ fn member(number: u128, bypassed: &[Route]) -> Member {
 
 const ME: MemberId = MemberId(Uuid::from_u128(9));
 
-/// Publishes messages over a broker whose queues are partly broken and partly
-/// reported by another member: whether each was taken, and by which queues.
+/// Publishes messages over a broker with some broken queues and some that
+/// another member reports. Returns whether each message was taken, and by which
+/// queues.
 async fn published(
     broken: &[Route],
     reported: &[Route],
@@ -200,4 +201,19 @@ fn reports_are_those_of_the_members_that_are_there_now() {
     bypass.note(&[], ME);
     assert_eq!(bypass.trouble(&lane(2)), None);
     assert_eq!(bypass.trouble(&lane(1)), Some(Trouble::Silent));
+}
+
+#[tokio::test]
+async fn a_declaration_that_is_refused_to_others_is_tried() {
+    let notes = Arc::new(Notes::default());
+    let bypass = Bypass::over(Arc::clone(&notes) as Arc<dyn Broker>);
+    let mut other = member(1, &[lane(1)]);
+    for one in &mut other.bypassed {
+        one.trouble = Trouble::Refused("ACCESS_REFUSED".to_owned());
+    }
+    bypass.note(&[other], ME);
+    bypass.publish(&[offer(lane(1))]).await;
+    assert_eq!(*notes.taken.lock().unwrap(), [lane(1)]);
+    assert_eq!(bypass.trouble(&lane(1)), None);
+    assert_eq!(bypass.bypassed().len(), 1, "people are shown it");
 }

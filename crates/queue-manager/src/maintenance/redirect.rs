@@ -1,9 +1,10 @@
-//! Redirect: what is in a queue that does not work is offered again, round it.
+//! Redirect: operations in a queue that does not work are offered again, round
+//! it.
 //!
-//! A queue that is by-passed may hold offers that were confirmed before: nobody
-//! will deliver them while it does not work, and nobody knows how long that is.
+//! A queue that is by-passed may hold offers that were confirmed before. They
+//! are not delivered while the queue does not work, and that time is unknown.
 //! So their operations are offered once more, each once for each time that a
-//! queue becomes by-passed; the offers take another way. Should the queue work
+//! queue becomes by-passed; the offers take another way. If the queue works
 //! again, it delivers duplicates, which the claim drops.
 //!
 //! ```text
@@ -13,8 +14,8 @@
 //! ```
 //!
 //! No marker is sent: it would have to go through the queue that does not work.
-//! A queue that was only slow is by-passed for less than that, and what is in it
-//! is left alone.
+//! A queue that was only slow is by-passed for less time, and its content is
+//! left alone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -36,7 +37,7 @@ use crate::manager::QueueManager;
 const PAGES: usize = 8;
 
 /// A queue that is by-passed for less is left alone: a disk that stands still
-/// for a moment must not double everything that waits.
+/// for a moment must not double all waiting operations.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Progress is kept for so long after a queue works again: reports of other
@@ -77,7 +78,9 @@ impl Chore for Redirect {
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let now = Instant::now();
         let bypassed = manager.bypass().bypassed();
-        let routes: Vec<Route> = bypassed.into_iter().map(|one| one.route).collect();
+        let mut routes: Vec<Route> = bypassed.into_iter().map(|one| one.route).collect();
+        // A queue that only others cannot declare works.
+        routes.retain(|route| manager.bypass().trouble(route).is_some());
         self.0
             .retain(|_, queue| now.duration_since(queue.seen) < KEPT);
         if manager.backend().broker.check().is_err() {
@@ -93,7 +96,8 @@ impl Chore for Redirect {
                 queue.since = now;
             }
             queue.seen = now;
-            // Now, for what is offered from now on goes round the queue.
+            // Now, because everything that is offered from now on goes round
+            // the queue.
             begin(manager, &route, share, &mut queue.partitions).await?;
             let is_new = now.duration_since(queue.since) < GRACE;
             if is_new || is_unused_spare(manager, &route).await {
@@ -199,7 +203,7 @@ async fn offer_again(
         .map(|(operation, seen)| manager.store().reoffer(operation.id, *seen, Duration::ZERO));
     let mut count = 0;
     for ((operation, _), offered) in of_queue.iter().zip(join_all(offers).await) {
-        // `None` where somebody was faster.
+        // `None` if another manager was faster.
         if let Some(stamp) = offered? {
             count += 1;
             manager.outlet().enqueue(&Promoted {
@@ -216,8 +220,8 @@ async fn offer_again(
 }
 
 /// Returns true if an operation's offer may be in a queue. Busy workers put
-/// offers of lanes into the work queue, and the spare queue has what that one did
-/// not take.
+/// offers of lanes into the work queue, and the spare queue has the offers that
+/// the work queue did not take.
 fn may_be_in(route: &Route, operation: &Operation) -> bool {
     match route.source {
         Source::Lane(_) => Offer::of(operation).route() == *route,
