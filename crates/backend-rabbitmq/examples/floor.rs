@@ -1,4 +1,4 @@
-//! How much of RabbitMQ's and lapin's speed this crate leaves over.
+//! Measures the share of RabbitMQ's and lapin's speed that this crate leaves.
 //!
 //! Publishes messages of one offer each to a quorum queue, with confirms, and
 //! consumes and acknowledges them: once with bare lapin, as fast as it goes
@@ -258,7 +258,7 @@ async fn latency(url: &str) -> anyhow::Result<(Duration, Duration)> {
     at(50).zip(at(99)).context("something was measured")
 }
 
-/// What a worker does at its start: the time until it consumes all lanes.
+/// Measures the start of a worker: the time until it consumes all lanes.
 async fn lanes(url: &str) -> anyhow::Result<(Duration, Duration)> {
     let broker = start(url).await?;
     let mut took = Vec::new();

@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 use crate::confirm::{Outgoing, Verdict};
 use crate::connection::Connection;
 use crate::connection_supervisor::{ConnectionSupervisor, State};
-use crate::error::stopped;
+use crate::error::{silent, stopped};
 use crate::options::{Namespace, Options};
 use crate::overdue::Overdue;
 use crate::publish_batch::{Answered, BatchResult, Item, Kind, Outcome, PublishBatch};
@@ -151,13 +151,14 @@ impl Publisher {
             Ok(None) => for_each(count, &stopped()),
             Err(_elapsed) => {
                 let why = self.supervisor.check().err();
+                let why = why.unwrap_or_else(|| silent("publishing", self.patience));
                 let given = answered.so_far();
                 let all = given.into_iter().zip(targets);
-                all.map(|(given, target)| match (given, &why) {
-                    (Some(answer), _) => answer,
-                    (None, Some(why)) => Err(again(why)),
-                    // The broker answers, and this queue does not.
-                    (None, None) => Err(refusal(&target, Trouble::Silent)),
+                all.map(|(given, target)| {
+                    // Suspects are found sooner than this; of the others nothing
+                    // is known but that no answer has come.
+                    let known = || self.suspects.refusal(&target);
+                    given.unwrap_or_else(|| Err(known().unwrap_or_else(|| again(&why))))
                 })
                 .collect()
             }

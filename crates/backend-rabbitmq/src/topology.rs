@@ -139,10 +139,10 @@ impl Target {
                     AMQPValue::LongLongInt(DELIVERIES),
                 );
                 let quarantine = Self::RefusedRequests.name(namespace);
-                set(&mut arguments, "x-dead-reply-exchange", text(""));
+                set(&mut arguments, "x-dead-letter-exchange", text(""));
                 set(
                     &mut arguments,
-                    "x-dead-reply-routing-key",
+                    "x-dead-letter-routing-key",
                     AMQPValue::LongString(quarantine.as_str().into()),
                 );
             }

@@ -1,4 +1,4 @@
-//! What becomes of the broker when RabbitMQ, the network or an operator does
+//! The broker when RabbitMQ, the network or an operator does
 //! something unkind.
 //!
 //! The cases of `intake`, `network` and `queues` use any server, under a

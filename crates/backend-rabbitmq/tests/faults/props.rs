@@ -12,7 +12,7 @@ use drumline_protocol::{Partition, QueueName};
 use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::time::{Instant, interval, timeout};
 
-/// What must come comes within this, on a loaded machine too.
+/// The time within which an event must come, on a loaded machine too.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The work queue of the default pool.
@@ -50,7 +50,7 @@ pub(crate) fn number(delivery: &Delivery) -> u64 {
 
 /// Defaults for a test: a fresh namespace, and less patience.
 pub(crate) fn options(url: &str) -> Options {
-    // What is told on the way is shown when the test fails.
+    // The log is shown when the test fails.
     let logs = tracing_subscriber::fmt()
         .with_env_filter("drumline=debug,warn,lapin=off")
         .with_test_writer();
@@ -126,7 +126,7 @@ pub(crate) fn trouble(answer: &Result<()>) -> Option<&Trouble> {
     }
 }
 
-/// Whether a publish failed for want of a broker that answers.
+/// Returns true if a publish failed for want of a broker that answers.
 pub(crate) fn is_unavailable(answer: &Result<()>) -> bool {
     matches!(answer, Err(Error::Unavailable { .. }))
 }

@@ -163,7 +163,7 @@ async fn a_memory_alarm_is_told_at_once_and_stops_publishing_only(
     }
     assert!(started.elapsed() < Duration::from_millis(50), "at once");
 
-    // Whoever consumes goes on: that is what frees the memory.
+    // Consumers go on: they free the memory.
     let mut subscription = subscribe(&broker, &lane(0)).await;
     subscription.close().await;
     subscription = subscribe(&broker, &work()).await;
