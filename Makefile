@@ -55,6 +55,10 @@ fleet-demo: deps build ## Both examples on a fleet whose workers are killed now 
 producer-example: deps build ## A producer in Python publishes over AMQP to a private fleet (pip fetches pika)
 	drumline-test-servers -- examples/producer-python/run.sh $(RUN)/producer
 
+.PHONY: worker-example
+worker-example: deps build ## A worker in Rust on private servers: runs operations, and drains
+	drumline-test-servers -- examples/worker-rust/run.sh $(RUN)/worker-rust
+
 .PHONY: bench
 bench: deps ## Measure this machine: Drumline against the bare libraries (ARGS=…)
 	cargo build --locked --release --package drumline --package drumline-test-servers
@@ -63,9 +67,10 @@ bench: deps ## Measure this machine: Drumline against the bare libraries (ARGS=�
 ##—— Check it ——
 
 .PHONY: test
-test: deps fmt-check architecture links lint doc check-crates deny tests doc-tests ## Everything that a change must pass, private servers included
+test: deps fmt-check architecture links prose lint doc check-crates deny tests doc-tests ## Everything that a change must pass, private servers included
 	examples/demo.sh $(RUN)/demo
 	drumline-test-servers -- examples/producer-python/run.sh $(RUN)/producer
+	drumline-test-servers -- examples/worker-rust/run.sh $(RUN)/worker-rust
 
 # Tests ask some dependencies for more features than the programs do. What is
 # compiled with --all-targets has them throughout, so that tests, the programs
@@ -109,6 +114,10 @@ doc: ## The documentation of the code, where a warning is an error
 architecture: ## The arrows between the crates are those of docs/architecture.md
 	.ci/architecture
 
+.PHONY: prose
+prose: ## Comments open with a noun or a verb, and replaced names stay away
+	.ci/prose
+
 .PHONY: links
 links: ## Links between the documents lead somewhere
 	.ci/links
@@ -147,6 +156,26 @@ sample: ## Write deploy/drumline.toml anew from the code (a test says when it is
 	mkdir -p $(RUN)
 	cargo run --locked --quiet --package drumline -- config --sample > $(RUN)/drumline.toml
 	mv $(RUN)/drumline.toml deploy/drumline.toml
+
+# Puts the parts that a command prints between their marks in a page.
+define write_parts
+mkdir -p $(RUN)
+$(2) > $(RUN)/parts.md
+awk 'NR == FNR { if (/^<!-- written by the code: /) name = $$0; part[name] = part[name] $$0 "\n"; next } \
+	$$0 in part { printf "%s", part[$$0]; placed[$$0]; skip = 1 } \
+	!skip { print } \
+	/^<!-- end -->$$/ { skip = 0 } \
+	END { for (name in part) if (!(name in placed)) { print FILENAME ": no place for " name > "/dev/stderr"; exit 1 } }' \
+	$(RUN)/parts.md $(1) > $(RUN)/page.md
+mv $(RUN)/page.md $(1)
+endef
+
+.PHONY: docs
+docs: openapi sample ## Write what the code writes in docs and deploy anew (tests say when it is needed)
+	$(call write_parts,docs/states.md,cargo run --locked --quiet --package drumline-protocol --example states)
+	$(call write_parts,docs/errors/README.md,cargo run --locked --quiet --package drumline-protocol --example errors)
+	$(call write_parts,docs/metrics.md,cargo run --locked --quiet --package drumline-queue-manager --example metrics)
+	$(call write_parts,docs/configuration.md,cargo run --locked --quiet --package drumline -- config --reference)
 
 .PHONY: deps
 deps: ## Install what building and testing need, where it is missing (Debian's packages, cargo-nextest)

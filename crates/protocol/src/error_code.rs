@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct ErrorCode(pub u32);
 
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $constant:ident = $code:literal, $name:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $constant:ident = $code:literal, $name:literal;)*) => {
         impl ErrorCode {
-            $($(#[$doc])* pub const $constant: Self = Self($code);)*
+            $($(#[doc = $doc])* pub const $constant: Self = Self($code);)*
 
             /// Every code that the service itself gives.
             pub const ALL: &[Self] = &[$(Self::$constant),*];
@@ -26,47 +26,58 @@ macro_rules! error_codes {
                     _ => None,
                 }
             }
+
+            /// The meaning in one sentence; `None` for a code that a handler
+            /// made up.
+            #[must_use]
+            pub const fn meaning(self) -> Option<&'static str> {
+                match self.0 {
+                    $($code => Some(concat!($($doc),*).trim_ascii()),)*
+                    _ => None,
+                }
+            }
         }
     };
 }
 
 error_codes! {
-    /// Cancel was asked of an operation that cannot be cancelled (any more).
+    /// The operation cannot be cancelled, or not any more.
     CANNOT_CANCEL = 0x8004_4F00, "CannotCancel";
-    /// Pause was asked of an operation that cannot be paused.
+    /// The operation cannot be paused.
     CANNOT_PAUSE = 0x8004_4F01, "CannotPause";
-    /// Delete was asked of an operation that is not Completed.
+    /// The operation is not Completed, so it cannot be deleted.
     CANNOT_DELETE = 0x8004_416A, "CannotDeleteUnlessCompleted";
-    /// No such arrow in the table of transitions.
+    /// The table of transitions has no such arrow.
     INVALID_STATE_CHANGE = 0x8004_4162, "InvalidStateChange";
-    /// Somebody else changed the operation in between.
+    /// Another process changed the operation in between.
     STATE_CHANGED = 0x8004_4163, "StateChangedByAnotherProcess";
     /// The request names no operation.
     MISSING_ID = 0x8004_4164, "MissingId";
-    /// No arrow to Completed from here.
+    /// No arrow leads from this status to Completed.
     INVALID_COMPLETED = 0x8004_4165, "InvalidChangeToCompleted";
-    /// No arrow to Ready from here.
+    /// No arrow leads from this status to Ready.
     INVALID_READY = 0x8004_4166, "InvalidChangeToReady";
-    /// No arrow to Suspended from here.
+    /// No arrow leads from this status to Suspended.
     INVALID_SUSPENDED = 0x8004_4167, "InvalidChangeToSuspended";
-    /// A recurrence attribute of an operation without recurrence.
+    /// The request changes a recurrence attribute of an operation that does not
+    /// recur.
     CANNOT_UPDATE_NONRECURRING = 0x8004_4168, "CannotUpdateNonrecurring";
-    /// An attribute that a recurring operation does not let change, or not any
-    /// more: the series has ended.
+    /// The request changes an attribute that is fixed in a recurring operation,
+    /// or whose series has ended.
     CANNOT_UPDATE_RECURRING = 0x8004_4169, "CannotUpdateRecurring";
-    /// The operation type may not do this.
+    /// The deployment does not accept operations of this type.
     TYPE_NOT_RECOGNIZED = 0x8004_4303, "OperationTypeNotRecognized";
     /// A network error on the handler's side: worth a retry.
     NETWORK_ERROR = 0x8004_4306, "NetworkError";
     /// A communication error on the handler's side: worth a retry.
     COMMUNICATION_ERROR = 0x8004_4307, "CommunicationError";
-    /// Postponed because its handler fails too often.
+    /// The operation is postponed because its handler fails too often.
     THROTTLED = 0x8004_0328, "PostponedByThrottle";
     /// All operations of this type are throttled.
     TYPE_THROTTLED = 0x8006_0916, "TypeThrottled";
-    /// Operations that create operations, deeper than the limit.
+    /// Operations create operations, deeper than the limit.
     INFINITE_LOOP = 0x8004_4182, "InfiniteLoop";
-    /// The service, or a store it needs, cannot take it now.
+    /// The service, or a store that it needs, cannot take the request now.
     SERVER_BUSY = 0x8004_A001, "ServerBusy";
     /// The caller has used up its share of requests in the window.
     TOO_MANY_REQUESTS = 0x8007_2322, "TooManyRequests";
@@ -78,13 +89,14 @@ error_codes! {
     DATABASE_ERROR = 0x8004_0216, "DatabaseError";
     /// The organization is disabled for now: worth a retry.
     ORGANIZATION_DISABLED = 0x8004_A104, "OrganizationDisabled";
-    /// No such operation.
+    /// There is no such operation.
     NOT_FOUND = 0x8004_0217, "ObjectDoesNotExist";
     /// The request breaks a rule.
     INVALID_ARGUMENT = 0x8004_0203, "InvalidArgument";
     /// The caller may not do this.
     PRIVILEGE_DENIED = 0x8004_0220, "PrivilegeDenied";
-    /// Drumline: the worker was lost while it ran, and it may not start again.
+    /// Drumline: the worker was lost while it ran the operation, which may not
+    /// start again.
     WORKER_LOST = 0x8D00_0001, "WorkerLost";
     /// Drumline: no worker has a handler for the message name.
     NO_HANDLER = 0x8D00_0002, "NoHandler";
@@ -94,15 +106,16 @@ error_codes! {
     HANDLER_FAILED = 0x8D00_0004, "HandlerFailed";
     /// Drumline: the body of the request is larger than the deployment allows.
     TOO_LARGE = 0x8D00_0005, "RequestTooLarge";
-    /// Drumline: the body of the request is not JSON.
+    /// Drumline: the body of the request is not JSON, or its content type says
+    /// otherwise.
     BAD_JSON = 0x8D00_0006, "MalformedJson";
-    /// Drumline: an idempotency key came again with other content.
+    /// Drumline: an idempotency key was used again with other content.
     KEY_REUSED = 0x8D00_0007, "IdempotencyKeyReused";
     /// Drumline: the attribute may not be changed by a client.
     READ_ONLY = 0x8D00_0008, "AttributeIsReadOnly";
-    /// Drumline: no such address, or not with this method.
+    /// Drumline: there is no such address, or not with this method.
     NO_ROUTE = 0x8D00_0009, "NoSuchResource";
-    /// Drumline: a bug of ours; the log has more under the trace id.
+    /// Drumline: a bug of the service; the log has more under the trace id.
     INTERNAL = 0x8D00_000A, "InternalError";
     /// Drumline: the broker refuses to declare the queue.
     QUEUE_UNUSABLE = 0x8D00_000B, "QueueUnusable";

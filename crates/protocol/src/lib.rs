@@ -25,6 +25,7 @@ pub mod kind;
 pub mod limits;
 pub mod message;
 pub mod operation;
+pub mod page;
 pub mod retry;
 pub mod status;
 pub mod time;

@@ -1,7 +1,10 @@
-//! What a queue manager counts, each name once, with unit and meaning.
+//! The metrics of a queue manager, each name once, with unit and meaning.
 //!
 //! Counters live here and are read by `/metrics`; what is a state of the store
 //! (operations by state, members) is asked for when somebody looks.
+//! docs/metrics.md has the list: [`page`] writes it.
+
+pub mod page;
 
 use drumline_backend::broker::Bypassed;
 use drumline_backend::limiter::Limit;
@@ -13,8 +16,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
+/// The prefix of every name.
+const PREFIX: &str = "drumline";
 /// Upper bounds in seconds: from a store that answers at once to the longest
 /// wait.
 const SECONDS: [f64; 11] = [
@@ -55,79 +61,105 @@ pub struct Metrics {
     members: Family<InRole, Gauge>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Action {
-    action: &'static str,
-    outcome: &'static str,
+/// The labels of a metric, as a set of names.
+trait Labels {
+    /// The names, in the order in which they are shown.
+    const NAMES: &'static [&'static str];
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    method: String,
-    route: String,
-    status: u16,
+macro_rules! labels {
+    ($($set:ident { $($label:ident: $value:ty),* })*) => {
+        $(
+            #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+            struct $set {
+                $($label: $value,)*
+            }
+
+            impl Labels for $set {
+                const NAMES: &'static [&'static str] = &[$(stringify!($label)),*];
+            }
+        )*
+    };
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
-    route: String,
+labels! {
+    Action { action: &'static str, outcome: &'static str }
+    Request { method: String, route: String, status: u16 }
+    Route { route: String }
+    Reached { limit: &'static str }
+    Queue { queue: String, kind: &'static str, partition: String, reason: &'static str }
+    Status { status: u16 }
+    Code { code: String }
+    Chore { chore: &'static str }
+    Ended { class: &'static str }
+    Told { outcome: &'static str }
+    InState { state: &'static str }
+    InRole { role: &'static str }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reached {
-    limit: &'static str,
+/// A type of metric that describes itself.
+trait Shape: Metric + TypedMetric + Clone {
+    /// The names of its labels.
+    const LABELS: &'static [&'static str] = &[];
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Queue {
-    queue: String,
-    kind: &'static str,
-    partition: String,
-    reason: &'static str,
+impl Shape for Counter {}
+impl Shape for Gauge {}
+
+impl<S: Labels, M, C> Shape for Family<S, M, C>
+where
+    Self: Metric + TypedMetric + Clone,
+{
+    const LABELS: &'static [&'static str] = S::NAMES;
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Status {
-    status: u16,
+/// The description of a metric, for the documentation.
+#[derive(Debug)]
+struct Described {
+    /// The name in `/metrics`, without what its type adds.
+    name: String,
+    kind: MetricType,
+    unit: Option<Unit>,
+    labels: &'static [&'static str],
+    help: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Code {
-    code: String,
+/// Registers metrics under one prefix, describes them, and hands them back.
+struct Names {
+    registry: Registry,
+    described: Vec<Described>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Chore {
-    chore: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    class: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Told {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InState {
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InRole {
-    role: &'static str,
-}
-
-/// Registers metrics under one prefix and hands them back.
-struct Names<'a>(&'a mut Registry);
-
-impl Names<'_> {
-    fn add<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
-        self.0.register(name, help, metric.clone());
+impl Names {
+    fn add<M: Shape>(&mut self, name: &'static str, help: &'static str, metric: M) -> M {
+        self.registry.register(name, help, metric.clone());
+        self.describe::<M>(format!("{PREFIX}_{name}"), None, help);
         metric
+    }
+
+    /// The unit is the end of the metric's name.
+    fn add_with_unit<M: Shape>(
+        &mut self,
+        name: &'static str,
+        unit: Unit,
+        help: &'static str,
+        metric: M,
+    ) -> M {
+        self.registry
+            .register_with_unit(name, help, unit.clone(), metric.clone());
+        let name = format!("{PREFIX}_{name}_{}", unit.as_str());
+        self.describe::<M>(name, Some(unit), help);
+        metric
+    }
+
+    fn describe<M: Shape>(&mut self, name: String, unit: Option<Unit>, help: &'static str) {
+        self.described.push(Described {
+            name,
+            kind: M::TYPE,
+            unit,
+            labels: M::LABELS,
+            help,
+        });
     }
 }
 
@@ -137,140 +169,154 @@ fn seconds() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("drumline");
-        let mut names = Names(&mut registry);
-        Self {
-            created: names.add(
-                "operations_created",
-                "operations created here",
-                Counter::default(),
-            ),
-            creates_repeated: names.add(
-                "creates_repeated",
-                "creates answered with the operation of an earlier one, by their key",
-                Counter::default(),
-            ),
-            left_to_relay: names.add(
-                "creates_left_to_relay",
-                "creates whose first publish failed",
-                Counter::default(),
-            ),
-            actions: names.add("actions", "actions asked of operations", Family::default()),
-            requests: names.add("http_requests", "requests answered", Family::default()),
-            request_seconds: names.add(
-                "http_request_duration_seconds",
-                "time to the answer",
-                Family::new_with_constructor(seconds as fn() -> Histogram),
-            ),
-            relayed: names.add(
-                "relay_published",
-                "offers that the relay published in place of another",
-                Counter::default(),
-            ),
-            woken: names.add(
-                "due_woken",
-                "operations made Ready because their time had come",
-                Counter::default(),
-            ),
-            occurrences: names.add(
-                "occurrences_created",
-                "occurrences of series created because their time had come",
-                Counter::default(),
-            ),
-            occurrences_skipped: names.add(
-                "occurrences_skipped",
-                "times of series passed over because the occurrence before was not Completed",
-                Counter::default(),
-            ),
-            taken_over: names.add(
-                "leases_expired",
-                "operations taken from workers that were lost",
-                Counter::default(),
-            ),
-            markers: names.add("reconcile_markers", "markers sent", Counter::default()),
-            reoffered: names.add(
-                "reconcile_reoffered",
-                "operations offered again because the broker had lost them",
-                Counter::default(),
-            ),
-            redirected: names.add(
-                "bypass_reoffered",
-                "operations offered again because they were in a queue that does not work",
-                Counter::default(),
-            ),
-            bypassed: names.add(
-                "bypassed_queues",
-                "queues of the broker that do not work and are by-passed, when last looked",
-                Family::default(),
-            ),
-            unreadable: names.add(
-                "maintenance_unreadable",
-                "looks at records that this release cannot read; none of them is looked after",
-                Counter::default(),
-            ),
-            removed: names.add(
-                "retention_removed",
-                "operations removed because they had ended long ago, by how",
-                Family::default(),
-            ),
-            told: names.add(
-                "webhook_tries",
-                "tries to tell an operation's end by webhook, by what became of them",
-                Family::default(),
-            ),
-            batches_refused: names.add(
-                "batches_refused",
-                "batches refused because their organization had as many executed as it may",
-                Counter::default(),
-            ),
-            unprotected: names.add(
-                "requests_unprotected",
-                "requests that came in uncounted because the limiter was away",
-                Counter::default(),
-            ),
-            protected: names.add(
-                "requests_refused",
-                "requests refused because their caller had reached a limit",
-                Family::default(),
-            ),
-            intake_received: names.add(
-                "intake_received",
-                "requests received over AMQP, those that came again too",
-                Counter::default(),
-            ),
-            intake_answered: names.add(
-                "intake_answered",
-                "answers sent to producers, by the status that HTTP would have had",
-                Family::default(),
-            ),
-            intake_quarantined: names.add(
-                "intake_quarantined",
-                "requests put into the quarantine, by the code of the reason",
-                Family::default(),
-            ),
-            failures: names.add(
-                "maintenance_failures",
-                "rounds of maintenance that met the store or the broker away",
-                Family::default(),
-            ),
-            operations: names.add(
-                "operations",
-                "operations in the store by state, when last looked",
-                Family::default(),
-            ),
-            undispatched: names.add(
-                "undispatched_operations",
-                "operations that wait to be published, when last looked",
-                Gauge::default(),
-            ),
-            members: names.add(
-                "members",
-                "live processes by role, when last looked",
-                Family::default(),
-            ),
-            registry,
-        }
+        let (metrics, _described) = register();
+        metrics
     }
+}
+
+/// Registers every metric, and describes it.
+fn register() -> (Metrics, Vec<Described>) {
+    let mut names = Names {
+        registry: Registry::with_prefix(PREFIX),
+        described: Vec::new(),
+    };
+    let metrics = Metrics {
+        created: names.add(
+            "operations_created",
+            "operations created here",
+            Counter::default(),
+        ),
+        creates_repeated: names.add(
+            "creates_repeated",
+            "creates answered with the operation of an earlier one, by their key",
+            Counter::default(),
+        ),
+        left_to_relay: names.add(
+            "creates_left_to_relay",
+            "creates whose first publish failed",
+            Counter::default(),
+        ),
+        actions: names.add("actions", "actions asked of operations", Family::default()),
+        requests: names.add("http_requests", "requests answered", Family::default()),
+        request_seconds: names.add_with_unit(
+            "http_request_duration",
+            Unit::Seconds,
+            "time to the answer",
+            Family::new_with_constructor(seconds as fn() -> Histogram),
+        ),
+        relayed: names.add(
+            "relay_published",
+            "offers that the relay published in place of another",
+            Counter::default(),
+        ),
+        woken: names.add(
+            "due_woken",
+            "operations made Ready because their time had come",
+            Counter::default(),
+        ),
+        occurrences: names.add(
+            "occurrences_created",
+            "occurrences of series created because their time had come",
+            Counter::default(),
+        ),
+        occurrences_skipped: names.add(
+            "occurrences_skipped",
+            "times of series passed over because the occurrence before was not Completed",
+            Counter::default(),
+        ),
+        taken_over: names.add(
+            "leases_expired",
+            "operations taken from workers that were lost",
+            Counter::default(),
+        ),
+        markers: names.add(
+            "reconcile_markers",
+            "markers sent through the broker to find lost messages",
+            Counter::default(),
+        ),
+        reoffered: names.add(
+            "reconcile_reoffered",
+            "operations offered again because the broker had lost them",
+            Counter::default(),
+        ),
+        redirected: names.add(
+            "bypass_reoffered",
+            "operations offered again because they were in a queue that does not work",
+            Counter::default(),
+        ),
+        bypassed: names.add(
+            "bypassed_queues",
+            "queues of the broker that do not work and are by-passed, when last looked",
+            Family::default(),
+        ),
+        unreadable: names.add(
+            "maintenance_unreadable",
+            "records that this release cannot read and leaves alone, each time that one is met",
+            Counter::default(),
+        ),
+        removed: names.add(
+            "retention_removed",
+            "operations removed because they had ended long ago, by how",
+            Family::default(),
+        ),
+        told: names.add(
+            "webhook_tries",
+            "tries to tell an operation's end by webhook, by what became of them",
+            Family::default(),
+        ),
+        batches_refused: names.add(
+            "batches_refused",
+            "batches refused because their organization had as many executed as it may",
+            Counter::default(),
+        ),
+        unprotected: names.add(
+            "requests_unprotected",
+            "requests that were admitted uncounted because the limiter was unavailable",
+            Counter::default(),
+        ),
+        protected: names.add(
+            "requests_refused",
+            "requests refused because their caller had reached a limit",
+            Family::default(),
+        ),
+        intake_received: names.add(
+            "intake_received",
+            "requests received over AMQP, redelivered ones included",
+            Counter::default(),
+        ),
+        intake_answered: names.add(
+            "intake_answered",
+            "answers sent to producers, by the status that HTTP would have had",
+            Family::default(),
+        ),
+        intake_quarantined: names.add(
+            "intake_quarantined",
+            "requests put into the quarantine, by the code of the reason",
+            Family::default(),
+        ),
+        failures: names.add(
+            "maintenance_failures",
+            "rounds of maintenance that found the store or the broker unavailable",
+            Family::default(),
+        ),
+        operations: names.add(
+            "operations",
+            "operations in the store by state, when last looked",
+            Family::default(),
+        ),
+        undispatched: names.add(
+            "undispatched_operations",
+            "operations that wait to be published, when last looked",
+            Gauge::default(),
+        ),
+        members: names.add(
+            "members",
+            "live processes by role, when last looked",
+            Family::default(),
+        ),
+        registry: names.registry,
+    };
+    (metrics, names.described)
 }
 
 impl Metrics {
@@ -333,7 +379,7 @@ impl Metrics {
         self.failures.get_or_create(&Chore { chore }).inc();
     }
 
-    /// What the store says of its operations.
+    /// Notes the store's counts of its operations.
     pub(crate) fn counted(&self, counts: &drumline_backend::store::Counts) {
         let states = [
             ("Ready", counts.ready),
@@ -367,7 +413,7 @@ impl Metrics {
         }
     }
 
-    /// How many members there are.
+    /// Notes the number of members.
     pub(crate) fn present(&self, workers: usize, managers: usize) {
         for (role, count) in [("worker", workers), ("manager", managers)] {
             let gauge = self.members.get_or_create_owned(&InRole { role });

@@ -1,10 +1,11 @@
 //! The sample `drumline.toml` and the table of settings, both made from the
 //! grammar. The sample is committed as deploy/drumline.toml, the table stands
-//! in docs/configuration.md; tests compare.
+//! in docs/configuration.md; tests compare. `make docs` writes both.
 
 use std::fmt::Write as _;
 
 use clap::CommandFactory;
+use drumline_protocol::page::part;
 
 use super::catalogue::{self, Setting};
 use crate::cli::Cli;
@@ -47,7 +48,7 @@ pub(crate) fn toml() -> String {
     text
 }
 
-/// The table of settings for the documentation, in Markdown.
+/// The table of settings in docs/configuration.md, with its marks.
 pub(crate) fn reference() -> String {
     let mut text = "\
 | key | flag | environment | default | commands | meaning |
@@ -71,7 +72,7 @@ pub(crate) fn reference() -> String {
             "| `{key}` | `--{key}` | `{env}` | {default} | {commands} | {help} |"
         );
     }
-    text
+    part("settings", &text)
 }
 
 /// Whether it stands outside of the tables: it belongs to several commands.

@@ -178,7 +178,7 @@ fn the_committed_sample_is_the_one_that_the_program_makes() {
     assert_eq!(
         committed,
         sample::toml(),
-        "run `drumline config --sample > deploy/drumline.toml`"
+        "deploy/drumline.toml is not what the code says: run `make sample` and commit it"
     );
 }
 
@@ -187,7 +187,7 @@ fn the_documented_settings_are_the_ones_that_there_are() {
     let page = include_str!("../../../../docs/configuration.md");
     assert!(
         page.contains(&sample::reference()),
-        "put the output of `drumline config --reference` into docs/configuration.md"
+        "docs/configuration.md is not what the code says: run `make docs` and commit it"
     );
 }
 

@@ -3,119 +3,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::id::{OperationId, Partition};
 use crate::kind::OperationType;
-use crate::operation::{Recurrence, Rules, TokenPolicy, first_header};
-use crate::retry::{Exhausted, Jitter, RetryPolicy};
+use crate::operation::{Recurrence, TokenPolicy};
+use crate::page::states::samples::{LATER, NOW, at, events, fault, header, occurrence, recurrence};
+use crate::retry::{Exhausted, Jitter};
 use crate::status::State;
-use crate::token::ChainKey;
 
-const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-const LATER: Timestamp = Timestamp::from_millis(1_060_000);
-
-fn at() -> At {
-    At {
-        now: NOW,
-        commit: CommitId(7),
-    }
-}
-
-fn rules() -> Rules {
-    Rules {
-        operation_type: OperationType::DEFAULT,
-        chain: Some(ChainKey::from_bytes([1; 16])),
-        token_policy: TokenPolicy::Continue,
-        transient: false,
-        webhook: false,
-        at_most_once: false,
-        retry: RetryPolicy {
-            jitter_percent: 0,
-            ..RetryPolicy::default()
-        },
-    }
-}
-
-/// A header that has come to `status` in a plausible way.
-fn header(status: Status) -> Header {
-    let mut header = first_header(rules(), None, CommitId(1), Timestamp::from_millis(0));
-    header.status = status;
-    header.version = 5;
-    match status {
-        Status::WaitingForResources => {}
-        Status::Waiting => header.postpone_until = Some(NOW),
-        Status::InProgress | Status::Canceling => {
-            header.started_on = Some(Timestamp::from_millis(990_000));
-        }
-        Status::Pausing => {
-            header.started_on = Some(Timestamp::from_millis(990_000));
-            header.stop = Some(StopRequest::Pause);
-        }
-        Status::Succeeded | Status::Failed | Status::Canceled => header.completed_on = Some(NOW),
-    }
-    header
-}
-
-fn fault() -> Fault {
-    Fault::new(
-        ErrorCode::NETWORK_ERROR,
-        "the line is down",
-        "connect: ECONNREFUSED",
-    )
-}
-
-fn events() -> Vec<Event> {
-    vec![
-        Event::Claim {
-            host: "w1".to_owned(),
-        },
-        Event::Succeed,
-        Event::Fail(fault()),
-        Event::Retry {
-            fault: fault(),
-            after: None,
-            jitter: Jitter(0),
-        },
-        Event::Suspend(fault()),
-        Event::Stopped,
-        Event::Release,
-        Event::LeaseExpired,
-        Event::Pause,
-        Event::Resume,
-        Event::Postpone(LATER),
-        Event::Cancel,
-        Event::Discard,
-        Event::Due,
-        Event::Occur {
-            last: Some(occurrence()),
-            next: Some(LATER),
-        },
-        Event::Occur {
-            last: Some(occurrence()),
-            next: None,
-        },
-        Event::Reschedule {
-            recurrence: recurrence(),
-            next: Some(LATER),
-        },
-        Event::Unhandled,
-        Event::Throttle { until: LATER },
-        Event::Delete,
-    ]
-}
-
-fn occurrence() -> OperationId {
-    OperationId::new(NOW, Partition::new(1), [2; 16])
-}
-
-fn recurrence() -> Recurrence {
-    Recurrence {
-        pattern: "FREQ=DAILY".to_owned(),
-        start: NOW,
-        last: None,
-    }
-}
-
-/// Rows: the events above. Columns: the eight statuses. `-` is refused.
+/// Rows: the events of the samples. Columns: the eight statuses. `-` is refused.
 const GRID: &str = "
     #             0   10  20  21  22  30  31  32
     claim         20  -   -   -   -   -   -   -
