@@ -19,7 +19,7 @@ impl Api {
     /// A client of the manager at `base` (`http://127.0.0.1:1234`).
     ///
     /// # Panics
-    /// When that is no address.
+    /// When `base` is no address.
     #[must_use]
     pub fn new(base: &str) -> Self {
         let client = Client::builder(base)
@@ -35,7 +35,7 @@ impl Api {
     }
 
     /// Creates an operation, again and again while the service says that it
-    /// cannot now; the key makes that harmless.
+    /// cannot now; the key makes the repetition harmless.
     ///
     /// # Errors
     /// When the service refuses it, or cannot for a minute.
@@ -44,8 +44,8 @@ impl Api {
         Ok(serde_json::to_value(created.await?.operation)?)
     }
 
-    /// Asks for an action, with a body unless it is null; the status code and
-    /// the answer.
+    /// Asks for an action, with a body unless it is null; returns the status
+    /// code and the answer.
     ///
     /// # Errors
     /// When the service cannot be reached.
@@ -103,7 +103,7 @@ impl Api {
     /// Waits until an operation is Completed.
     ///
     /// # Errors
-    /// When it is not after `limit`.
+    /// When the operation is not Completed after `limit`.
     pub async fn wait(&self, id: &str, limit: Duration) -> Result<Value> {
         let operation = self.client.wait(id, Some(limit)).await?;
         let is_over = operation.state_code == State::Completed.code();

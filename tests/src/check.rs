@@ -1,4 +1,4 @@
-//! Holds what the handlers wrote against the promises P1 to P3.
+//! Holds the entries of the handlers against the promises P1 to P3.
 //!
 //! A holding is one start of a handler: from its start to its end, or to the
 //! moment in which its process was killed. A process that was stopped
@@ -9,26 +9,26 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::journal::{Entry, Event};
 
-/// When a process was killed or stopped.
+/// A process that was killed or stopped, and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Hurt {
-    /// Which process.
+    /// The process.
     pub pid: u32,
-    /// When, on the clock of the journal. Taken before the signal was sent.
+    /// The time on the clock of the journal. Taken before the signal was sent.
     pub at_ns: u64,
 }
 
-/// What the service says of an operation in the end.
+/// The service's last word about an operation.
 #[derive(Clone, Debug)]
 pub struct Final {
-    /// Which operation.
+    /// The operation.
     pub id: String,
     /// Its number.
     pub status: u8,
-    /// How many starts it counted.
+    /// The number of starts that the service counted.
     pub starts: u64,
-    /// How many of them have a reason other than being the first: retries,
-    /// drained or lost workers, pauses and postponements while it ran.
+    /// The number of starts that have a reason other than being the first:
+    /// retries, drained or lost workers, pauses and postponements while it ran.
     pub reasons: u64,
 }
 

@@ -16,7 +16,7 @@ use crate::api::Api;
 use crate::check::Hurt;
 use crate::journal::now_ns;
 
-/// How large a fleet is, and how it is set up.
+/// The size of a fleet, and its settings.
 #[derive(Clone, Debug)]
 pub struct Size {
     /// Queue managers.
@@ -32,7 +32,7 @@ pub struct Size {
     /// The queues that the workers serve, besides `default`.
     pub queues: &'static [&'static str],
     /// The handlers of the workers: a file in `examples/`. `None`: the workers
-    /// are those that write the journal.
+    /// write the journal.
     pub handlers: Option<&'static str>,
 }
 
@@ -81,7 +81,7 @@ impl Process {
         self.pid
     }
 
-    /// Sends it a signal; when.
+    /// Sends it a signal; returns the time of it.
     ///
     /// # Errors
     /// When there is no such process.
@@ -98,7 +98,7 @@ impl Process {
     /// Waits until it has ended.
     ///
     /// # Errors
-    /// When it has not after `limit`.
+    /// When it has not ended after `limit`.
     pub async fn ended(&mut self, limit: Duration) -> Result<std::process::ExitStatus> {
         Ok(tokio::time::timeout(limit, self.child.wait())
             .await
@@ -165,7 +165,7 @@ impl Fleet {
         self.folder.join("journal.jsonl")
     }
 
-    /// Where logs and the journal are.
+    /// The folder of the logs and the journal.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -231,7 +231,7 @@ impl Fleet {
         self.add_worker_with(&[])
     }
 
-    /// Starts one more worker, with these in its environment.
+    /// Starts one more worker, with these variables in its environment.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -266,7 +266,7 @@ impl Fleet {
     /// Waits until so many workers say that they are alive.
     ///
     /// # Errors
-    /// When they do not in time.
+    /// When too few are alive in time.
     pub async fn workers_alive(&self, count: usize) -> Result<()> {
         let api = self.api(0);
         self.eventually("workers alive", async || {
@@ -327,13 +327,14 @@ impl Fleet {
     }
 }
 
-/// A file for what a test has measured, beside the folders of the fleets.
+/// A file for the measurements of a test, beside the folders of the fleets.
 #[must_use]
 pub fn summary(name: &str) -> PathBuf {
     build_folder().join("fleets").join(name)
 }
 
-/// Where cargo puts the programs: beside the folder of this very test.
+/// The folder in which cargo puts the programs: beside the folder of this very
+/// test.
 fn build_folder() -> PathBuf {
     let mut folder = std::env::current_exe().expect("a test has a path");
     folder.pop();
@@ -364,7 +365,7 @@ pub fn examples() -> PathBuf {
 /// A port that was free a moment ago.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no free port.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

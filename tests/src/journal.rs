@@ -1,7 +1,8 @@
-//! What handlers did, written by themselves: one line per start and end.
+//! The journal of the handlers, written by themselves: one line per start and
+//! end.
 //!
 //! Lines are short and appended with one write each, so that lines of several
-//! processes do not mix and a killed process loses none that it wrote.
+//! processes do not mix and a killed process loses no line that it wrote.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -10,12 +11,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-/// Something a handler did.
+/// A start or an end of a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// What.
+    /// The kind of event.
     pub event: Event,
-    /// Which operation.
+    /// The operation.
     pub id: String,
     /// Its token, as a number.
     pub token: usize,
@@ -23,9 +24,9 @@ pub struct Entry {
     pub index: usize,
     /// The process.
     pub pid: u32,
-    /// Which holding of the lock.
+    /// The fence of this holding of the lock.
     pub fence: u64,
-    /// When, on the machine's monotonic clock.
+    /// The time on the machine's monotonic clock.
     pub at_ns: u64,
 }
 

@@ -14,23 +14,23 @@ use crate::check::{Final, Hurt, violations};
 use crate::fleet::Fleet;
 use crate::journal;
 
-/// What to create: so many tokens, so many operations each.
+/// The operations to create: so many tokens, so many operations each.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// How many tokens.
+    /// The number of tokens.
     pub tokens: usize,
-    /// How many operations each.
+    /// The number of operations of each token.
     pub per_token: usize,
     /// Operations without a token, besides.
     pub alone: usize,
     /// The longest that a handler runs, in milliseconds.
     pub ms_max: u64,
-    /// Whether operations are paused, postponed and cancelled, and handlers
-    /// ask for retries, at random.
+    /// True if operations are paused, postponed and cancelled, and handlers ask
+    /// for retries, at random.
     pub disturbed: bool,
 }
 
-/// How often each operation was paused or postponed, by id.
+/// The number of times that each operation was paused or postponed, by id.
 pub type Disturbed = HashMap<String, u64>;
 
 /// Creates all operations, each token's in order, through all the managers.
@@ -83,8 +83,8 @@ async fn one_token(apis: Vec<Api>, token: usize, load: Load) -> Result<Disturbed
     Ok(disturbed)
 }
 
-/// A create of one step. One that is alone has no dependency token; its number
-/// stands for it in the journal.
+/// A create of one step. An operation without a dependency token has its number
+/// as its token in the journal.
 #[must_use]
 pub fn request(token: usize, index: usize, ms: u64, has_token: bool) -> Value {
     json!({
@@ -96,8 +96,8 @@ pub fn request(token: usize, index: usize, ms: u64, has_token: bool) -> Value {
     })
 }
 
-/// Pauses, postpones or cancels an operation; how many extra starts that may
-/// have caused.
+/// Pauses, postpones or cancels an operation; returns the number of extra
+/// starts that this may have caused.
 async fn disturb(api: &Api, random: &mut fastrand::Rng, id: &str) -> Result<u64> {
     match random.u8(0..4) {
         0 => {
@@ -117,8 +117,8 @@ async fn disturb(api: &Api, random: &mut fastrand::Rng, id: &str) -> Result<u64>
     }
 }
 
-/// Asks for an action: 1 if it was done, 0 if it was refused because of the
-/// state of the operation, which is fine: it may be over.
+/// Asks for an action. Returns 1 if it was done, 0 if it was refused because of
+/// the state of the operation, which is fine: the operation may be over.
 async fn act(api: &Api, id: &str, action: &str, body: &Value) -> Result<u64> {
     match api.act(id, action, body).await? {
         (200..300, _) => Ok(1),
@@ -135,10 +135,11 @@ async fn soon(api: &Api, id: &str) -> Result<String> {
     Ok(time.saturating_add(Duration::from_millis(500)).to_string())
 }
 
-/// Waits until everything is Completed, resuming what waits for a person.
+/// Waits until everything is Completed, resuming operations that wait for a
+/// person.
 ///
 /// # Errors
-/// When something is not after `limit`.
+/// When an operation is not Completed after `limit`.
 pub async fn rest(fleet: &Fleet, limit: Duration) -> Result<Vec<Value>> {
     let api = fleet.api(0);
     let deadline = Instant::now() + limit;
@@ -211,12 +212,12 @@ pub async fn settle(
         fleet.folder().display(),
         found.join("\n")
     );
-    // For whoever runs the test with its output shown.
+    // For a person who runs the test with its output shown.
     std::fs::write(fleet.folder().join("summary.txt"), &summary)?;
     Ok(())
 }
 
-/// The service's last word about operations that nobody has disturbed.
+/// The service's last word about operations that were not disturbed.
 #[must_use]
 pub fn last_words(operations: &[Value]) -> Vec<Final> {
     let undisturbed = Disturbed::new();

@@ -1,5 +1,5 @@
-//! Batches on real servers: how fast a thousand creates are, and that their
-//! operations are all there and in order.
+//! Batches on real servers: the speed of a thousand creates, and the presence
+//! and order of their operations.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Nobody executes: the rates are those of creating.
+/// No worker executes: the rates are those of creating.
 const CREATING: Size = Size {
     managers: 1,
     workers: 0,
@@ -25,8 +25,8 @@ const BATCH: usize = 1000;
 /// Callers that create one by one at the same time: fewer leave the service
 /// idle, more do not make it faster.
 const CALLERS: usize = 64;
-/// Rounds of each; the better one counts, so that something else that runs on
-/// the machine for a moment decides nothing.
+/// Rounds of each; the better round counts, so that another program that runs
+/// on the machine for a moment decides nothing.
 const ROUNDS: usize = 3;
 
 fn target(index: usize) -> Value {
@@ -46,7 +46,7 @@ async fn post(http: &Client, address: &str, body: &Value) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Creates so many at once, each with a request of its own.
+/// Creates so many operations at once, each with a request of its own.
 async fn one_by_one(base: &str) -> Result<Duration> {
     let address = format!("{base}/v1/operations");
     let http = Client::new();
@@ -69,7 +69,7 @@ async fn one_by_one(base: &str) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Creates them with one request; their ids.
+/// Creates them with one request; returns their ids.
 async fn in_a_batch(base: &str) -> Result<(Duration, Vec<String>)> {
     let create = |index| json!({"requestName": "Create", "parameters": {"target": target(index)}});
     let requests: Vec<Value> = (0..BATCH).map(create).collect();
@@ -93,7 +93,7 @@ async fn in_a_batch(base: &str) -> Result<(Duration, Vec<String>)> {
 }
 
 /// Cancels two operations of other partitions and creates a third, first in a
-/// transaction of which one request cannot be done, then without that one.
+/// transaction of which one request cannot be done, then without this request.
 async fn all_or_nothing(base: &str, ids: &[String]) -> Result<()> {
     let address = format!("{base}/v1/execute");
     let http = Client::new();
@@ -159,7 +159,7 @@ async fn a_batch_keeps_its_order_and_a_transaction_is_all_or_nothing() -> Result
         batched = batched.min(took);
         ids = created;
     }
-    // Told, and not asserted: how busy the machine is must not fail a test.
+    // Reported, and not asserted: the load of the machine must not fail a test.
     let ratio = single.as_secs_f64() / batched.as_secs_f64();
     let summary = format!(
         "{BATCH} creates: one by one {single:?}, in a batch {batched:?}: {ratio:.2} times as fast"
@@ -187,7 +187,7 @@ async fn a_batch_keeps_its_order_and_a_transaction_is_all_or_nothing() -> Result
         ensure!(sequence > *before, "{index} was overtaken");
         *before = sequence;
     }
-    // What may run is with the broker, not left to the relay.
+    // The runnable operations are with the broker, not left to the relay.
     let queues = http
         .get(format!("{base}/v1/queues"))
         .send()

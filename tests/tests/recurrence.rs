@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep};
 
 /// Series that come due once, spread over [`SPAN`].
 const ONCE: u64 = 500;
-/// Series that come due each second of it.
+/// Series that come due each second of [`SPAN`].
 const STEADY: u64 = 10;
-/// How long series come due.
+/// The time during which series come due.
 const SPAN: Duration = Duration::from_secs(15);
 /// From the first create to the first due time: all are created by then.
 const LEAD: Duration = Duration::from_secs(12);
@@ -41,7 +41,7 @@ async fn every_due_time_has_one_occurrence_while_managers_are_killed() -> Result
     ensure!(kills >= 8, "{kills} managers were killed");
     let operations = rest(&fleet, Duration::from_secs(60)).await?;
     let steady = check(&series, &operations, created)?;
-    // For whoever runs the test and wants to know.
+    // For a person who runs the test and wants to know.
     let summary = format!("{ONCE} due times once each, {steady} by the second, {kills} kills");
     std::fs::write(fleet.folder().join("summary.txt"), summary)?;
     Ok(())
@@ -60,7 +60,7 @@ fn step(more: Value) -> Value {
     request
 }
 
-/// A series by id: whether it comes due once.
+/// The series by id; true for a series that comes due once.
 type Series = HashMap<String, bool>;
 
 async fn create(apis: Vec<Api>, begin: Timestamp) -> Result<Series> {
@@ -112,7 +112,8 @@ async fn create(apis: Vec<Api>, begin: Timestamp) -> Result<Series> {
 }
 
 /// Kills a manager, and starts another, again and again; then cancels the
-/// series that would go on for ever. How many were killed.
+/// series that would go on for ever. Returns the number of managers that were
+/// killed.
 async fn kill_managers(fleet: &mut Fleet, end: Instant) -> Result<usize> {
     let mut random = fastrand::Rng::with_seed(500);
     let mut kills = 0;
@@ -142,7 +143,8 @@ fn is_steady(series: &Value) -> bool {
     pattern.contains("BYSECOND")
 }
 
-/// Checks every series; how often those that come due each second did.
+/// Checks every series; returns the number of times that series of each second
+/// did come due.
 fn check(series: &Series, operations: &[Value], created: Timestamp) -> Result<usize> {
     let mut times: HashMap<&str, Vec<Timestamp>> = HashMap::new();
     for one in operations.iter().filter(|one| !one["parentId"].is_null()) {
@@ -162,8 +164,8 @@ fn check(series: &Series, operations: &[Value], created: Timestamp) -> Result<us
         .map(|(id, _)| id)
         .collect();
     ensure!(wrong.is_empty(), "not one occurrence each: {wrong:?}");
-    // Times that nobody looked at have one occurrence together, so there are
-    // fewer than seconds; but never two for one due time.
+    // Due times that no manager looked at have one occurrence together, so
+    // there are fewer than seconds; but never two for one due time.
     let mut steady = 0;
     for id in series.iter().filter(|(_, once)| !**once).map(|(id, _)| id) {
         let mine = times.get(id.as_str()).map_or(&[][..], Vec::as_slice);

@@ -41,7 +41,7 @@ async fn replayed_histories_end_with_equal_trees_while_workers_are_killed() -> R
         let at = random.usize(0..fleet.workers.len());
         fleet.workers.swap_remove(at).signal(Signal::KILL)?;
         kills += 1;
-        // Somebody notices, and starts another one.
+        // An operator notices, and starts another worker.
         sleep(Duration::from_millis(200)).await;
         fleet.add_worker()?;
     };

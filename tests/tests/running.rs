@@ -1,5 +1,5 @@
-//! What is promised of operations while they wait and while they run: heads
-//! hold back their own token only; long ones live as long as they need; pause
+//! The promises about operations while they wait and while they run. Heads hold
+//! back their own token only. Long operations live as long as they need. Pause
 //! and cancel reach them in under a second.
 
 use std::time::Duration;
@@ -94,7 +94,7 @@ async fn a_head_that_waits_holds_back_its_own_token_only() -> Result<()> {
         );
     }
 
-    // And each goes on when its head does.
+    // Each goes on when its head does.
     for head in [&head, &retrying, &paused] {
         let (status, answer) = api.act(head, "cancel", &Value::Null).await?;
         ensure!(status == 200, "{status} {answer}");

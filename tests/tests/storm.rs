@@ -35,8 +35,8 @@ async fn order_and_single_execution_hold_while_workers_die() -> Result<()> {
     let mut hurts = Vec::new();
     let mut creator = JoinSet::new();
     let creating = creator.spawn(create(fleet.apis(), STORM));
-    // At least a dozen are hurt, and it goes on for as long as there is
-    // anything to create.
+    // At least a dozen workers are hurt, and the storm goes on for as long as
+    // there is anything to create.
     while hurts.len() < 12 || !creating.is_finished() {
         hurt_one(&mut fleet, &mut random, &mut hurts).await?;
     }
@@ -44,7 +44,7 @@ async fn order_and_single_execution_hold_while_workers_die() -> Result<()> {
     settle(&fleet, STORM, &disturbed, &hurts).await
 }
 
-/// Kills, stops or drains one worker, and makes good for it.
+/// Kills, stops or drains one worker, and starts a replacement if needed.
 async fn hurt_one(
     fleet: &mut Fleet,
     random: &mut fastrand::Rng,

@@ -3,12 +3,12 @@
 //! ```text
 //! publish ─→ Queue ─ delivered to ─→ subscription ─ acknowledge ─→ gone
 //!              ↑                          │
-//!              └── close or drop: what was not acknowledged, at its old place
+//!              └── close or drop: unacknowledged messages, at their old places
 //! ```
 //!
-//! A lane has a single active consumer, as on RabbitMQ: the one that
-//! subscribed first; the next takes over when it closes. Messages live as long
-//! as the process, and nothing bounds how many there are.
+//! A lane has a single active consumer, as on RabbitMQ: the first subscriber.
+//! The next one takes over when it closes. Messages live as long as the
+//! process, and their number is not bounded.
 
 mod queue;
 
@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use self::queue::{ConsumerId, Position, Queue};
 use crate::roundtrip::through_codec;
 
-/// See the module's text.
+/// The broker of the embedded backend: all queues in one map.
 #[derive(Debug, Default)]
 pub struct EmbeddedBroker {
     queues: Mutex<BTreeMap<Route, Arc<Shared>>>,
@@ -44,7 +44,7 @@ impl Shared {
 }
 
 impl EmbeddedBroker {
-    /// No queues yet.
+    /// Makes a broker without queues.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -54,7 +54,7 @@ impl EmbeddedBroker {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The queue of a route, declared if it is not there.
+    /// Returns the queue of a route, and declares it if necessary.
     fn declared(&self, route: &Route) -> Arc<Shared> {
         if let Some(shared) = self.queues().get(route) {
             return Arc::clone(shared);
@@ -109,7 +109,7 @@ impl Broker for EmbeddedBroker {
     }
 }
 
-/// One consumer of one queue. Dropping it is closing it.
+/// One consumer of one queue. Dropping it closes it.
 struct Consumer {
     shared: Arc<Shared>,
     consumer: ConsumerId,
@@ -119,10 +119,11 @@ struct Consumer {
 impl Subscription for Consumer {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
-            // Before the look: a change after it is not missed.
+            // Registered before the look, so that a change after it is not
+            // missed.
             let changed = self.shared.changed.notified();
-            // Whoever was served last lets the others go first that heard the
-            // same signal; one consumer would have everything otherwise.
+            // The consumer that was served last yields to the consumers that
+            // heard the same signal; otherwise it would take everything.
             if self.shared.queue().was_served_last(self.consumer) {
                 tokio::task::yield_now().await;
             }

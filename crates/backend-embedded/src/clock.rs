@@ -20,7 +20,8 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
     fn now(&self) -> Timestamp {
-        // Before 1970 it is 1970: a clock that wrong is noticed elsewhere.
+        // A time before 1970 is read as 1970: a clock that wrong is noticed
+        // elsewhere.
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -39,7 +40,7 @@ impl ManualClock {
         Self(Arc::new(AtomicI64::new(start.as_millis())))
     }
 
-    /// Moves it forward, in whole milliseconds.
+    /// Moves the clock forward, in whole milliseconds.
     pub fn advance(&self, span: Duration) {
         let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(ms, Ordering::Relaxed);

@@ -2,12 +2,12 @@
 //! tests, and as the reference that the other backends are compared with.
 //!
 //! [`state`] is the whole store as a plain value: no clock, no lock, no await,
-//! so that a model check can copy it and walk through everything that could
-//! happen to it. [`EmbeddedStore`] puts a mutex and a clock around that value.
+//! so that a model check can copy it and walk through all its futures.
+//! [`EmbeddedStore`] puts a mutex and a clock around that value.
 //! [`EmbeddedBroker`] keeps queues in memory.
 //!
-//! What it does not do: survive its process. Whoever starts it says so to the
-//! user.
+//! The embedded backend does not survive its process. A program that starts it
+//! says so to the user.
 
 pub mod broker;
 pub mod clock;
@@ -29,14 +29,14 @@ pub use membership::EmbeddedMembership;
 pub use state::State;
 pub use store::EmbeddedStore;
 
-/// A fresh, empty backend that goes by the system's clock. Clones of it share
+/// Makes a fresh, empty backend that goes by the system's clock. Clones share
 /// their content, as processes on the same servers would.
 #[must_use]
 pub fn backend(partitions: PartitionCount) -> Backend {
     backend_with_clock(partitions, Arc::new(SystemClock))
 }
 
-/// A fresh, empty backend that goes by `clock`.
+/// Makes a fresh, empty backend that goes by `clock`.
 #[must_use]
 pub fn backend_with_clock(partitions: PartitionCount, clock: Arc<dyn Clock>) -> Backend {
     Backend {

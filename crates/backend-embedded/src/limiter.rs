@@ -14,15 +14,14 @@ use drumline_protocol::Timestamp;
 use self::tally::Tally;
 use crate::clock::Clock;
 
-/// How often subjects are looked for that nobody asks about any more. Each
-/// holds half a kilobyte.
+/// The interval at which idle subjects are removed. Each holds half a kilobyte.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// See the module's text.
+/// The limiter of the embedded backend: all subjects in one map.
 #[derive(Debug)]
 pub struct EmbeddedLimiter {
     clock: Arc<dyn Clock>,
-    // Held for a moment, never across an await.
+    // The lock is held for a moment, never across an await.
     state: Mutex<State>,
 }
 
@@ -33,17 +32,17 @@ struct State {
     sweep_at: Option<Timestamp>,
 }
 
-/// What is known about one subject.
+/// The state of one subject.
 #[derive(Debug, Default)]
 struct Account {
-    /// Who is inside, and until when.
+    /// The visitors that are inside, and the ends of their leases.
     inside: HashMap<Visitor, Timestamp>,
-    /// Made when the first who is counted enters.
+    /// Made when the first counted visitor enters.
     tally: Option<Box<Tally>>,
 }
 
 impl EmbeddedLimiter {
-    /// Nobody has entered yet.
+    /// Makes a limiter without visitors.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -52,7 +51,8 @@ impl EmbeddedLimiter {
         }
     }
 
-    /// Nothing can be half-done in the map, so a panic elsewhere changes nothing.
+    /// Locks the state. A panic of another holder cannot leave the map
+    /// half-changed.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,7 +100,7 @@ impl Limiter for EmbeddedLimiter {
 }
 
 impl State {
-    /// Forgets, now and then, the subjects of which nothing is left to know.
+    /// Removes, now and then, the subjects that have become empty.
     fn sweep(&mut self, now: Timestamp) {
         if self.sweep_at.is_some_and(|at| now < at) {
             return;

@@ -1,4 +1,4 @@
-//! Membership in one process: who has beaten within the last
+//! Membership in one process: the members that have beaten within the last
 //! [`SILENCE`], by the backend's clock.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use drumline_protocol::Timestamp;
 
 use crate::clock::Clock;
 
-/// See the module's text.
+/// The membership of the embedded backend: the last beat of each member.
 #[derive(Debug)]
 pub struct EmbeddedMembership {
     clock: Arc<dyn Clock>,
@@ -25,7 +25,7 @@ struct Alive {
 }
 
 impl EmbeddedMembership {
-    /// Nobody is there yet.
+    /// Makes a membership without members.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -34,12 +34,12 @@ impl EmbeddedMembership {
         }
     }
 
-    /// Nothing can be half-done in the map, so a panic elsewhere changes nothing.
+    /// Locks the map. A panic of another holder cannot leave it half-changed.
     fn alive(&self) -> MutexGuard<'_, BTreeMap<MemberId, Alive>> {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the silent ones; answers the others in order of their ids.
+    /// Removes the silent members; returns the rest in order of their ids.
     fn listed(&self, alive: &mut BTreeMap<MemberId, Alive>) -> Vec<Member> {
         let now = self.clock.now();
         alive.retain(|_, one| now.since(one.last_beat) < SILENCE);

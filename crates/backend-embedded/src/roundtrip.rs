@@ -1,5 +1,6 @@
-//! Everything that enters the embedded backend goes through the wire formats
-//! once, so that what could not be stored or sent elsewhere fails here too.
+//! Every value that enters the embedded backend goes through the wire formats
+//! once, so that a value that could not be stored or sent elsewhere fails here
+//! too.
 
 use drumline_protocol::codec::{self, Format};
 

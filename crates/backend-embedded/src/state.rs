@@ -1,8 +1,8 @@
 //! The store as a plain value, and its verbs as plain functions.
 //!
 //! Time comes in as `now`; nothing awaits, locks or draws a random number, so
-//! equal calls on equal states give equal answers. That is what the model
-//! check stands on: it runs this code, not a copy of it.
+//! equal calls on equal states give equal answers. The model check relies on
+//! this: it runs this code, not a copy.
 //!
 //! A verb touches one partition only, as it does on servers, except for a
 //! transaction and for listings:
@@ -14,12 +14,12 @@
 //!                     │             and those that hold it
 //!                     ├─ locks      id → owner, fence, beat
 //!                     ├─ due        (time, id)
-//!                     ├─ ends       class → (stamp, id): what has ended, in that order
-//!                     ├─ notices    (time, id): whose end is to be told to somebody outside
+//!                     ├─ ends       class → (stamp, id): the ends, in that order
+//!                     ├─ notices    (time, id): ends that a receiver outside is notified of
 //!                     └─ dispatch   id → stamp: ought to be in the broker
 //! ```
 //!
-//! It knows effects and no transitions: those are the caller's.
+//! The state knows effects and no transitions: those are the caller's.
 
 mod chains;
 mod commit;
@@ -53,25 +53,25 @@ use self::reservations::Reservations;
 
 pub use self::locks::Held;
 
-/// Everything that the embedded store knows.
+/// The whole content of the embedded store.
 #[derive(Clone, Debug)]
 pub struct State {
     count: PartitionCount,
-    /// Those that have been written to; the others are empty.
+    /// The partitions that have been written to; the others are empty.
     partitions: BTreeMap<Partition, Contents>,
     reservations: Reservations,
     markers: Markers,
-    /// No partition will give out a smaller number: how far the order of the
-    /// ends was read.
+    /// The lower bound of every partition's next number: how far the order of
+    /// the ends was read.
     floor: u64,
 }
 
-/// What one partition holds.
+/// The content of one partition.
 #[derive(Clone, Debug, Default)]
 struct Contents {
     /// The last stamp, fence or sequence number that was given out.
     tick: u64,
-    /// Shared between copies: a model check makes millions of them.
+    /// Records are shared between copies: a model check makes millions of them.
     records: BTreeMap<OperationId, Arc<Record>>,
     by_state: [BTreeSet<OperationId>; 4],
     chains: Chains,
@@ -95,7 +95,7 @@ impl State {
         }
     }
 
-    /// How many partitions it has.
+    /// The number of partitions.
     #[must_use]
     pub const fn partitions(&self) -> PartitionCount {
         self.count
@@ -118,7 +118,7 @@ impl State {
         Stamp(self.contents_mut(partition).tick(now))
     }
 
-    /// How many operations there are in each state.
+    /// Counts the operations in each state.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
@@ -163,8 +163,8 @@ impl Contents {
         self.tick
     }
 
-    /// Whether an operation may be in the broker at all: only heads travel,
-    /// and operations without a chain.
+    /// Returns true if an operation may be in the broker at all: only heads
+    /// travel, and operations without a chain.
     fn travels(&self, id: OperationId, header: &Header) -> bool {
         header
             .rules

@@ -1,8 +1,8 @@
-//! The store port over a [`State`]: a mutex, a clock, and a broadcast of what
-//! is Completed.
+//! The store port over a [`State`]: a mutex, a clock, and a broadcast of the
+//! operations that are Completed.
 //!
-//! No verb waits for anything, so every future is done at its first poll and
-//! there is nothing that a cancellation could tear apart.
+//! No verb waits, so every future is done at its first poll, and a cancellation
+//! cannot interrupt a verb halfway.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,10 +24,11 @@ use crate::clock::Clock;
 use crate::roundtrip::through_codec;
 use crate::state::State;
 
-/// Completions that a slow listener may be behind before it misses some.
+/// The number of completions that a slow listener may be behind before it
+/// misses some.
 const COMPLETIONS: usize = 4096;
 
-/// See the module's text.
+/// The store of the embedded backend: a [`State`] behind a mutex.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     clock: Arc<dyn Clock>,
@@ -37,7 +38,7 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// An empty store.
+    /// Makes an empty store.
     #[must_use]
     pub fn new(partitions: PartitionCount, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -48,19 +49,19 @@ impl EmbeddedStore {
         }
     }
 
-    /// The verbs of [`State`] do not panic; if one did, the others would be no
-    /// better off for refusing to work.
+    /// Locks the state. The verbs of [`State`] do not panic; if one did, the
+    /// other callers would gain nothing from a poisoned lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, id: OperationId) {
-        // An error says that nobody listens.
+        // An error means that there is no listener.
         drop(self.completions.send(id));
     }
 }
 
-/// An operation as it would come back from a server.
+/// The operation as it would come back from a server.
 fn written(new: NewOperation) -> Result<NewOperation> {
     Ok(NewOperation {
         id: new.id,
@@ -69,7 +70,7 @@ fn written(new: NewOperation) -> Result<NewOperation> {
     })
 }
 
-/// A commit with what it writes as it would come back from a server.
+/// The commit as it would come back from a server.
 fn written_commit(commit: Commit) -> Result<Commit> {
     Ok(Commit {
         header: through_codec(&commit.header)?,

@@ -1,5 +1,5 @@
-//! How many creates, claims and completions a second, in batches of 1 and 64,
-//! and what each costs the server.
+//! The number of creates, claims and completions a second, in batches of 1 and
+//! 64, and their costs on the server.
 //!
 //! ```text
 //! cargo run --release --example throughput [redis-url]
@@ -56,7 +56,7 @@ struct Bench {
     ids: Arc<Ids>,
 }
 
-/// What is known of an operation between two steps.
+/// The state of an operation between two steps.
 #[derive(Clone)]
 struct Step {
     id: OperationId,
@@ -168,8 +168,8 @@ impl Bench {
     }
 }
 
-/// What the machine takes for a script that writes one value, from 64 callers:
-/// the other lines are to be read against it.
+/// The machine's time for a script that writes one value, from 64 callers: the
+/// baseline for the other lines.
 async fn floor(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     const CALLERS: usize = 64;
     let connection = redis::Client::open(url)?
@@ -201,7 +201,7 @@ async fn floor(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Runs `step` over all items and prints what it took.
+/// Runs `step` over all items and prints its costs.
 async fn measure<T, F, R>(
     name: &str,
     store: &Arc<RedisStore>,

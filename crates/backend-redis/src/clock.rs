@@ -1,8 +1,8 @@
 //! The server's time, without asking for it each time.
 //!
-//! What the server said last, and the monotonic time that has passed since: a
-//! step of this machine's wall clock is not noticed, a step of the server's is
-//! followed within about a second.
+//! The clock adds the monotonic time since the server's last answer to that
+//! answer. A step of this machine's wall clock is not noticed; a step of the
+//! server's is followed within about a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,20 +15,21 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::link::Link;
 use crate::reply::{self, Parts};
 
-/// How often the server is asked. Quartz drifts by some 20 µs in a second.
+/// The interval at which the server is asked. Quartz drifts by some 20 µs in a
+/// second.
 const RESYNC: Duration = Duration::from_secs(1);
-/// An answer that took longer says too little: it may be off by half of this.
+/// The longest useful answer time: the answer may be off by half of it.
 const SLOWEST: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Clock {
     epoch: Instant,
-    /// What to add to the time since the epoch, in microseconds.
+    /// The offset to add to the time since the epoch, in microseconds.
     offset_us: AtomicI64,
 }
 
 impl Clock {
-    /// A clock that is right from the start.
+    /// Starts a clock that is right from the start.
     pub(crate) async fn start(link: &Link) -> Result<Self> {
         let clock = Self {
             epoch: Instant::now(),
@@ -46,13 +47,15 @@ impl Clock {
         Timestamp::from_millis(now_us.div_euclid(1_000))
     }
 
-    /// The server has just shown this time, so it is not earlier than that.
+    /// Notes a time that the server has just shown: the clock does not fall
+    /// behind it.
     pub(crate) fn at_least(&self, server_us: u64) {
         let offset = signed(server_us).saturating_sub(self.elapsed_us());
         self.offset_us.fetch_max(offset, Ordering::Relaxed);
     }
 
-    /// The server showed this time somewhere within the last `took`.
+    /// Notes a time that the server showed at some moment within the last
+    /// `took`.
     fn set(&self, server_us: u64, took: Duration) {
         let half_us = signed(u64::try_from(took.as_micros() / 2).unwrap_or(0));
         let offset = signed(server_us)
@@ -74,14 +77,14 @@ pub(crate) async fn keep(clock: Arc<Clock>, link: Link) {
         ticks.tick().await;
         match ask(&link).await {
             Ok((server_us, took)) if took <= SLOWEST => clock.set(server_us, took),
-            // It goes on by itself meanwhile.
+            // The clock goes on by itself meanwhile.
             Ok(_) => tracing::debug!("the server's time came too late to be of use"),
             Err(error) => tracing::debug!(%error, "the server's time is not known"),
         }
     }
 }
 
-/// The server's time in microseconds, and how long the answer took.
+/// Returns the server's time in microseconds, and the duration of the answer.
 async fn ask(link: &Link) -> Result<(u64, Duration)> {
     let asked = Instant::now();
     let mut answer = Parts::of(link.run_one("time", redis::cmd("TIME")).await?)?;

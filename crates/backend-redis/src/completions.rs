@@ -1,9 +1,10 @@
-//! Who has ended: heard over a connection of its own, and from ourselves.
+//! Completions: heard over a connection of its own, and from this process
+//! itself.
 //!
-//! Best effort. What is published while the connection is down is missed, and
-//! whoever waits looks for himself from time to time. The connection is made
-//! when somebody first wants to hear: a fleet of workers that nobody waits in
-//! would only cost the server a copy of each message.
+//! Best effort. Messages that are published while the connection is down are
+//! missed, and waiters look for themselves from time to time. The connection is
+//! made at the first subscription: a fleet of workers without waiters would
+//! only cost the server a copy of each message.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,22 +20,24 @@ use tokio::time::{interval, sleep, timeout};
 use crate::link::Link;
 use crate::record::read_ids;
 
-/// Ids that a slow listener may be behind before it misses some.
+/// The number of ids that a slow listener may be behind before it misses some.
 const BEHIND: usize = 4096;
-/// Before a lost connection is built again.
+/// The pause before a lost connection is built again.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often an idle connection is tried: it would not notice its death.
+/// The interval at which an idle connection is probed: otherwise its death
+/// would not be noticed.
 const PING: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Completions {
     ends: broadcast::Sender<OperationId>,
     wanted: AtomicBool,
-    // Held for a moment, never across an await.
+    // The lock is held for a moment, never across an await.
     told: Mutex<Told>,
 }
 
-/// What was told last. An operation ends once; we may hear of it twice.
+/// The completions that were reported last. An operation ends once; we may hear
+/// of its end twice.
 #[derive(Debug, Default)]
 struct Told {
     ids: HashSet<OperationId>,
@@ -50,14 +53,15 @@ impl Completions {
         }
     }
 
-    /// A receiver, and whether it is the first: then somebody is to [`listen`].
+    /// Returns a receiver, and true if it is the first: then the caller must
+    /// [`listen`].
     pub(crate) fn subscribe(&self) -> (broadcast::Receiver<OperationId>, bool) {
         let receiver = self.ends.subscribe();
         let first = !self.wanted.swap(true, Ordering::Relaxed);
         (receiver, first)
     }
 
-    /// Tells our listeners of an end: one that the server has published, or
+    /// Reports an end to our listeners: one that the server has published, or
     /// one that we have brought about, whichever comes first.
     pub(crate) fn tell(&self, id: OperationId) {
         if !self.wanted.load(Ordering::Relaxed) {
@@ -69,14 +73,14 @@ impl Completions {
             .unwrap_or_else(PoisonError::into_inner)
             .note(id);
         if news {
-            // Nobody listening any more is nothing to worry about.
+            // An error means that there is no listener any more, which is fine.
             drop(self.ends.send(id));
         }
     }
 }
 
 impl Told {
-    /// Whether it was not told yet.
+    /// Notes an end. Returns true if it was not reported yet.
     fn note(&mut self, id: OperationId) -> bool {
         if !self.ids.insert(id) {
             return false;
@@ -91,7 +95,7 @@ impl Told {
     }
 }
 
-/// Passes on what the server publishes, for as long as it is polled.
+/// Passes on the server's messages, for as long as it is polled.
 pub(crate) async fn listen(link: Link, channel: String, completions: Arc<Completions>) {
     loop {
         if let Err(error) = hear(&link, &channel, &completions).await {

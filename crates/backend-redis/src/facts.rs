@@ -1,4 +1,4 @@
-//! What a Redis says of itself, and what of that is against using it.
+//! The facts that a Redis reports about itself, and the objections to using it.
 
 use drumline_backend::store::{Error, Result};
 
@@ -9,7 +9,7 @@ use crate::reply::{self, Parts};
 /// The oldest release that has every command that the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// What a Redis says of itself.
+/// The facts that a Redis reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// `redis_version`.
@@ -24,26 +24,25 @@ pub struct Facts {
     pub used_memory: u64,
     /// `maxmemory`, in bytes; 0 = no limit of its own.
     pub max_memory: u64,
-    /// `maxmemory_policy`: anything but `noeviction` throws records away.
+    /// `maxmemory_policy`: any policy but `noeviction` discards records.
     pub max_memory_policy: String,
-    /// Whether the append-only file is on.
+    /// True if the append-only file is on.
     pub append_only: bool,
-    /// `appendfsync`: `always`, `everysec` or `no`; `None` where the server
-    /// does not tell (hosted ones often do not).
+    /// `appendfsync`: `always`, `everysec` or `no`; `None` if the server does
+    /// not report it (hosted servers often do not).
     pub append_fsync: Option<String>,
 }
 
-/// Asks a Redis about itself, without judging or changing it: for
-/// `drumline doctor`. [`RedisStore::connect`](crate::RedisStore::connect)
-/// judges.
+/// Asks a Redis about itself, without judging or changing it: for `drumline
+/// doctor`. [`RedisStore::connect`](crate::RedisStore::connect) judges.
 ///
 /// # Errors
-/// When it is away or refuses the credentials.
+/// When the server is unavailable or refuses the credentials.
 pub async fn inspect(options: &Options) -> Result<Facts> {
     read(&Link::new(options)?).await
 }
 
-/// As [`inspect`], over a link that exists.
+/// Does the same as [`inspect`] over an existing link.
 pub(crate) async fn read(link: &Link) -> Result<Facts> {
     let info = reply::text(link.run_one("info", redis::cmd("INFO")).await?)?;
     let mut facts = from_info(&info);
@@ -69,7 +68,8 @@ pub(crate) async fn run_id(link: &Link) -> Result<String> {
 }
 
 impl Facts {
-    /// Why this server must not be used, each with what to change. Empty: it may.
+    /// The reasons why this server must not be used, each with the remedy.
+    /// Empty: it may be used.
     #[must_use]
     pub fn objections(&self) -> Vec<String> {
         let mut objections = Vec::new();
@@ -97,8 +97,8 @@ impl Facts {
         objections
     }
 
-    /// What this server may lose, each with what to change. Empty: a power cut
-    /// loses nothing that was answered.
+    /// The data that this server may lose, each with the remedy. Empty: a power
+    /// cut loses no write that was answered.
     #[must_use]
     pub fn risks(&self) -> Vec<String> {
         if !self.append_only {
@@ -127,7 +127,7 @@ impl Facts {
         }
     }
 
-    /// Fails where there are objections.
+    /// Fails if there are objections.
     pub(crate) fn judge(&self) -> Result<()> {
         let objections = self.objections();
         if objections.is_empty() {
@@ -163,7 +163,7 @@ fn from_info(info: &str) -> Facts {
     }
 }
 
-/// The value of one line of INFO; empty where there is none.
+/// The value of one line of INFO; empty if there is no such line.
 fn field<'a>(info: &'a str, name: &str) -> &'a str {
     info.lines()
         .filter_map(|line| line.split_once(':'))

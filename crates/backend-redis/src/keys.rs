@@ -1,8 +1,8 @@
 //! The names of everything in Redis: one small function per structure.
 //!
-//! The number of the partition is the hash tag, so that all keys of a
-//! partition are in one slot. No string of a user's is part of a key; ids and
-//! hashes are, as bytes.
+//! The number of the partition is the hash tag, so that all keys of a partition
+//! are in one slot. No user-supplied string is part of a key; ids and hashes
+//! are, as bytes.
 //!
 //! The keys of the partitions are made once, when the store connects: a script
 //! is called with most of them, some ten thousand times a second.
@@ -19,7 +19,8 @@ pub(crate) struct Keys {
     partitions: Vec<PartitionKeys>,
 }
 
-/// The keys of one partition. What ends in `_prefix` is followed by bytes.
+/// The keys of one partition. A name that ends in `_prefix` is followed by
+/// bytes.
 #[derive(Debug)]
 pub(crate) struct PartitionKeys {
     record_prefix: String,
@@ -46,7 +47,7 @@ impl Keys {
         }
     }
 
-    /// `None` for a partition that the store does not have: nothing is there.
+    /// Returns the keys of a partition; `None` if the store does not have it.
     pub(crate) fn partition(&self, partition: Partition) -> Option<&PartitionKeys> {
         self.partitions.get(usize::from(partition.get()))
     }
@@ -56,7 +57,7 @@ impl Keys {
         format!("{}:{{meta}}:markers", self.namespace)
     }
 
-    /// String: what an idempotency key is reserved for; expires.
+    /// String: the reservation of an idempotency key; expires.
     pub(crate) fn reservation(&self, key: &[u8; 16]) -> String {
         format!("{}:{{{}}}:reservation", self.namespace, hex(key))
     }
@@ -66,7 +67,7 @@ impl Keys {
         &self.namespace
     }
 
-    /// What the keys of a limited subject begin with; all of them expire.
+    /// The prefix of the keys of a limited subject; all of them expire.
     pub(crate) fn limited(namespace: &str, subject: &[u8; 16]) -> String {
         format!("{namespace}:{{l:{}}}", hex(subject))
     }
@@ -76,7 +77,7 @@ impl Keys {
         completions(&self.namespace)
     }
 
-    /// Hash: member id → what it says of itself.
+    /// Hash: member id → the member's report.
     pub(crate) fn members(&self) -> String {
         format!("{}:{{m}}:members", self.namespace)
     }
@@ -161,7 +162,7 @@ impl PartitionKeys {
     }
 
     /// Sorted set: 256 × milliseconds + number of tries → id of an operation
-    /// whose end is to be told to somebody outside, next at that time.
+    /// whose end a receiver outside is notified of, next at that time.
     pub(crate) fn notices(&self) -> &str {
         &self.notices
     }

@@ -9,13 +9,14 @@
 //!             ├─ scripts/…   one .lua file per verb that writes
 //!             ├─ link        one connection that rebuilds itself and repeats
 //!             ├─ clock       the server's time, without a round trip
-//!             └─ completions a second connection, for what has ended
+//!             └─ completions a second connection, for the ends
 //! ```
 //!
 //! Every verb is harmless to repeat, and the link repeats it: a timeout is not
-//! a failure. What it does not do: encrypt, or speak to a Redis Cluster. The keys
-//! are nearly ready for one: each script touches one slot, except a transaction
-//! and the order of all ends, which would need all their partitions in one.
+//! a failure. The store does not encrypt, and does not speak to a Redis Cluster.
+//! The keys are nearly ready for a cluster: each script touches one slot, except
+//! a transaction and the order of all ends, which would need all their
+//! partitions in one.
 
 mod clock;
 mod completions;

@@ -1,7 +1,8 @@
-//! The limiter on Redis: a sorted set of who is inside, and a hash of counts.
+//! The limiter on Redis: a sorted set of the visitors inside, and a hash of
+//! counts.
 //!
-//! The server's clock judges, in the scripts. Everything expires: a subject
-//! that nobody asks about any more is gone a window later.
+//! The server's clock judges, in the scripts. Everything expires: an idle
+//! subject is gone a window later.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::reply::{self, Parts};
 use crate::scripts::SCRIPTS;
 use crate::store::RedisStore;
 
-/// The most that is written as a number of milliseconds or microseconds: the
+/// The largest number of milliseconds or microseconds that is written: the
 /// scripts count with doubles, which hold whole numbers up to here. 285 years
 /// of microseconds.
 const MOST: u64 = (1 << 53) - 1;
@@ -39,7 +40,7 @@ struct SubjectKeys {
 }
 
 impl RedisLimiter {
-    /// The limiter of a store's namespace.
+    /// Makes the limiter of a store's namespace.
     #[must_use]
     pub fn new(store: &RedisStore) -> Self {
         Self {
@@ -127,7 +128,7 @@ fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).map_or(MOST, |us| us.min(MOST))
 }
 
-/// The length of a bucket, or 0 where there is no window.
+/// The length of a bucket, or 0 without a window.
 fn width(limits: &Limits) -> u64 {
     if limits.has_window() {
         limits.bucket_ms().min(LONGEST_MS / 64)

@@ -1,4 +1,5 @@
-//! One connection to Redis that rebuilds itself, and repeats what was left open.
+//! One connection to Redis that rebuilds itself, and repeats unanswered
+//! requests.
 //!
 //! ```text
 //! run() ─┐                  ┌─ a live connection: many requests at a time,
@@ -6,11 +7,11 @@
 //! run() ─┘  future          └─ or the one attempt to connect that all wait for
 //! ```
 //!
-//! A timeout is not a failure: the server may have done what was asked. Since
-//! every script is harmless to repeat, requests are repeated here until they are
-//! answered or the patience is used up; [`remedy()`] says what helps against what.
-//! A connection on which nothing at all was heard while a request timed out is
-//! taken for dead; one that is merely slow is kept.
+//! A timeout is not a failure: the server may have executed the request. Since
+//! every script is harmless to repeat, requests are repeated here until they
+//! are answered or the patience is used up; [`remedy()`] chooses the remedy for
+//! each error. A connection on which nothing at all was heard while a request
+//! timed out is taken for dead; a connection that is merely slow is kept.
 
 mod pledge;
 mod remedy;
@@ -36,18 +37,18 @@ use self::remedy::{Remedy, remedy};
 use crate::options::Options;
 use crate::scripts::SCRIPTS;
 
-/// Requests that may wait for the connection's task; over it, callers wait.
-/// Enough that a burst is written to the socket in few pieces.
+/// The most requests that may wait for the connection's task; beyond it,
+/// callers wait. Enough that a burst is written to the socket in few pieces.
 const WAITING: usize = 512;
-/// Between two attempts to connect. A server that is starting takes some tens
-/// of milliseconds; one that is gone is not to be hammered.
+/// The pause between two attempts to connect. A server that is starting takes
+/// some tens of milliseconds; a server that is gone must not be hammered.
 const RECONNECT: Duration = Duration::from_millis(50);
-/// Before the first repetition; doubled with each further one.
+/// The pause before the first repetition; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// Before any repetition, at most.
+/// The longest pause before any repetition.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// Without traffic, the kernel asks after the other side this often, and
-/// after three unanswered questions the connection is gone.
+/// The interval of the kernel's keep-alive probes on an idle connection. After
+/// three unanswered probes the connection is gone.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 /// Sent bytes that are not acknowledged for so long end the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,14 +63,14 @@ struct Inner {
     connect_timeout: Duration,
     patience: Duration,
     pledge: Arc<OnceLock<Pledge>>,
-    /// `heard` is counted from here.
+    /// The moment from which `heard` is counted.
     epoch: Instant,
-    // Held for a moment, never across an await.
+    // The lock is held for a moment, never across an await.
     slot: Mutex<Slot>,
 }
 
 struct Slot {
-    /// Tells a caller with a dead connection whether it was replaced already.
+    /// Tells a caller with a dead connection if it was replaced already.
     generation: u64,
     connection: Shared<BoxFuture<'static, RedisResult<Live>>>,
 }
@@ -77,7 +78,8 @@ struct Slot {
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
-    /// When it last answered, in microseconds since the epoch of the link.
+    /// The time of its last answer, in microseconds since the epoch of the
+    /// link.
     heard: Arc<AtomicU64>,
 }
 
@@ -88,10 +90,10 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// A link that connects when it is first used.
+    /// Makes a link that connects when it is first used.
     ///
     /// # Errors
-    /// When the URL is not one.
+    /// When the URL is invalid.
     pub(crate) fn new(options: &Options) -> Result<Self> {
         let client = client(&options.url)
             .map_err(|error| Error::Unfit(format!("the Redis URL cannot be used: {error}")))?;
@@ -120,18 +122,18 @@ impl Link {
         })))
     }
 
-    /// What every server must hold that is connected to from now on. The first
-    /// pledge counts.
+    /// Sets the pledge that every server connected to from now on must hold.
+    /// The first pledge counts.
     pub(crate) fn hold_to(&self, pledge: Pledge) {
         self.0.pledge.get_or_init(|| pledge);
     }
 
-    /// What a connection of another kind is made with.
+    /// The client from which connections of another kind are made.
     pub(crate) fn client(&self) -> &Client {
         &self.0.client
     }
 
-    /// How long a connection may take.
+    /// The longest time for a connection.
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.0.connect_timeout
     }
@@ -150,11 +152,12 @@ impl Link {
     /// Runs commands in one round trip, and again until all are answered. They
     /// must be harmless to repeat. `what` is a word for error messages.
     ///
-    /// Dropping the future leaves it open whether they were executed.
+    /// If the future is dropped, the commands may or may not have been
+    /// executed.
     ///
     /// # Errors
-    /// When they are not answered within the patience, or the server says
-    /// something that waiting does not change.
+    /// When the commands are not answered within the patience, or the server
+    /// answers with an error that waiting does not change.
     pub(crate) async fn run(&self, what: &'static str, commands: &Pipeline) -> Result<Vec<Value>> {
         if commands.is_empty() {
             return Ok(Vec::new());
@@ -182,7 +185,7 @@ impl Link {
         }
     }
 
-    /// Tries once, and sees to it that the next try finds better conditions.
+    /// Tries once, and prepares better conditions for the next try.
     async fn attempt(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let (generation, connecting) = self.current();
         let live = match connecting.await {
@@ -225,7 +228,7 @@ impl Link {
         (slot.generation, slot.connection.clone())
     }
 
-    /// Puts a new attempt into the slot, unless somebody has done so.
+    /// Puts a new attempt into the slot, unless another caller has done so.
     fn replace(&self, generation: u64, pause: Duration) {
         let mut slot = self.slot();
         if slot.generation == generation {
@@ -289,9 +292,9 @@ fn client(url: &str) -> RedisResult<Client> {
     Client::open(url.into_connection_info()?.set_tcp_settings(tcp))
 }
 
-/// One attempt to connect, for all who wait for it. The scripts are loaded and
-/// the pledge is redeemed before anybody uses the connection: the server may be
-/// a fresh one.
+/// Makes one attempt to connect, for all waiting callers. The scripts are
+/// loaded and the pledge is redeemed before any caller uses the connection: the
+/// server may be a fresh one.
 fn connect(
     client: Client,
     config: AsyncConnectionConfig,
@@ -303,8 +306,8 @@ fn connect(
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        // A server that wants a password closes the connection on anything as
-        // long as a script before it has one, and then nobody is told why.
+        // A server that wants a password closes the connection before it has
+        // one on any command as long as a script, and then the reason is lost.
         redis::cmd("SCRIPT")
             .arg("EXISTS")
             .arg(SCRIPTS.commit.hash())

@@ -1,8 +1,8 @@
-//! Membership: a hash of what members say of themselves, and their last beats.
+//! Membership: a hash of the members' reports, and their last beats.
 //!
-//! Silence is judged by the server's clock, in the script. Nothing unsafe
-//! hangs on it, so a step of that clock, forward or back, may well show
-//! everybody as gone until their next beat.
+//! The server's clock judges silence, in the script. Safety does not depend on
+//! membership, so a step of that clock, forward or back, may show all members
+//! as gone until their next beat.
 
 use async_trait::async_trait;
 use drumline_backend::membership::SILENCE;
@@ -24,7 +24,7 @@ pub struct RedisMembership {
 }
 
 impl RedisMembership {
-    /// The members of a store's namespace.
+    /// Makes the membership of a store's namespace.
     #[must_use]
     pub fn new(store: &RedisStore) -> Self {
         Self::of(store.link().clone(), store.keys())
@@ -38,7 +38,7 @@ impl RedisMembership {
         }
     }
 
-    /// Beats for a member, or for none; who is alive.
+    /// Beats for a member, or for none; returns the live members.
     async fn call(&self, member: Option<&Member>) -> Result<Vec<Member>> {
         let mut command = SCRIPTS.beat.call(&[&self.members, &self.beats]);
         command.arg(u64::try_from(SILENCE.as_millis()).unwrap_or(u64::MAX));
@@ -56,7 +56,7 @@ impl RedisMembership {
             };
             match serde_json::from_slice(&said) {
                 Ok(member) => members.push(member),
-                // Of another release, perhaps; it will do without us.
+                // The report may be of another release; we can do without it.
                 Err(error) => tracing::warn!(%error, "a member cannot be understood"),
             }
         }

@@ -1,4 +1,5 @@
-//! What a store is made with, once: its format and its partition count.
+//! The shape of a store, fixed when it is made: its format and its partition
+//! count.
 //!
 //! The link holds every later server to it: two processes with different counts
 //! would put one token into two partitions, and its order would be lost.
@@ -13,7 +14,7 @@ use crate::reply;
 /// The layout of keys, records and locks that this release reads and writes.
 const FORMAT: u32 = 2;
 
-/// Writes down `wanted` in a store that is new; the count that holds.
+/// Writes down `wanted` in a store that is new; returns the count that holds.
 pub(crate) async fn settle(
     link: &Link,
     namespace: &str,

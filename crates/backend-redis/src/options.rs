@@ -1,4 +1,4 @@
-//! How to reach Redis, and how long to wait for it.
+//! The address of Redis, and the timeouts of its requests.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,26 +9,27 @@ use drumline_protocol::PartitionCount;
 /// Settings of a [`RedisStore`](crate::RedisStore).
 #[derive(Clone)]
 pub struct Options {
-    /// Where Redis is: `redis://[user:password@]host[:port][/db]`, or
+    /// The address of Redis: `redis://[user:password@]host[:port][/db]`, or
     /// `unix:///path`. Default `redis://127.0.0.1:6379`.
     pub url: String,
     /// The prefix of all keys, so that installations can share a server: 1 to
     /// 64 of `A-Za-z0-9._-`. Default `drumline`.
     pub namespace: String,
-    /// How many partitions a new store gets. A store that exists keeps what it
-    /// was made with, whatever is said here. More of them spread load over
-    /// more lanes and cost the broker a queue each. Default 64.
+    /// The number of partitions of a new store. An existing store keeps the
+    /// number that it was made with, whatever this says. More of them spread
+    /// load over more lanes and cost the broker a queue each. Default 64.
     pub partitions: PartitionCount,
-    /// How long a connection may take, handshake included. Default 2 s.
+    /// The longest time for a connection, handshake included. Default 2 s.
     pub connect_timeout: Duration,
-    /// How long one answer may take before the request is repeated, and before
-    /// a connection that has said nothing else meanwhile is given up. Shorter
-    /// notices a dead server sooner; shorter than a slow fsync of the server
-    /// repeats for nothing. Default 1 s.
+    /// The longest time for one answer. After it the request is repeated, and a
+    /// connection that has said nothing else meanwhile is given up. A shorter
+    /// timeout notices a dead server sooner; one shorter than a slow fsync of
+    /// the server repeats in vain. Default 1 s.
     pub response_timeout: Duration,
-    /// How long a verb goes on repeating before it says that the store is
-    /// away. Longer rides out a restart, and holds callers as long; a store
-    /// that only renews leases wants a fraction of the lease. Default 5 s.
+    /// The longest time that a verb goes on repeating before it reports that
+    /// the store is unavailable. A longer patience rides out a restart, and
+    /// holds callers as long. A store that only renews leases needs a fraction
+    /// of the lease. Default 5 s.
     pub patience: Duration,
 }
 
@@ -45,7 +46,7 @@ impl Default for Options {
     }
 }
 
-// By hand: the URL may hold a password.
+// Written by hand, because the URL may hold a password.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -60,7 +61,8 @@ impl fmt::Debug for Options {
 }
 
 impl Options {
-    /// The namespace, if it may be one: a brace in it would move the hash tag.
+    /// Returns the namespace, if it is valid: a brace in it would move the hash
+    /// tag.
     pub(crate) fn checked_namespace(&self) -> Result<&str> {
         let fits = matches!(self.namespace.len(), 1..=64)
             && self.namespace.bytes().all(
@@ -77,7 +79,7 @@ impl Options {
     }
 }
 
-/// The URL as it may be shown.
+/// The URL without its password.
 fn without_password(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),

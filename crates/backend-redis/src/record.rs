@@ -1,8 +1,9 @@
-//! A record and a lock as bytes: what the scripts compare, at fixed places.
+//! A record and a lock as bytes: the fields that scripts compare, at fixed
+//! places.
 //!
 //! A record is a hash of `h` (the [`Stored`] fields, then the header), `b` (the
 //! body) and `r` (the report; absent while it is empty). The places are also
-//! written down in `scripts/prelude.lua`; a test holds the two together.
+//! written down in `scripts/prelude.lua`; a test compares the two.
 
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ pub(crate) struct Stored {
     pub(crate) last_offer: Stamp,
 }
 
-/// Where the header starts in `h`: after version, last commit, first commit,
-/// sequence, last offer (8 bytes each), index (1) and chain (16).
+/// The place where the header starts in `h`: after version, last commit, first
+/// commit, sequence, last offer (8 bytes each), index (1) and chain (16).
 const HEADER_AT: usize = 57;
 
 /// The first 24 bytes of a new record's `h`.
@@ -46,8 +47,8 @@ pub(crate) fn name(version: u64, commit: CommitId) -> Vec<u8> {
     [version.to_be_bytes(), commit.0.to_be_bytes()].concat()
 }
 
-/// The index of the operations in a state. Those that are Locked need none:
-/// they are the ones that have a lock, and two writes less for each run.
+/// The index of the operations in a state. Locked operations need none: they
+/// are found among the locks, and each run costs two writes less.
 pub(crate) const fn index(state: State) -> u8 {
     match state {
         State::Ready => b'0',
@@ -71,7 +72,7 @@ fn chain_bytes(chain: Option<ChainKey>) -> [u8; 16] {
     chain.map_or([0; 16], |key| *key.as_bytes())
 }
 
-/// The header in `h`, and what stands in front of it.
+/// Reads the header in `h`, and the fields in front of it.
 pub(crate) fn read_h(h: &[u8]) -> Result<(Header, Stored)> {
     let too_short = codec::Error::Empty { what: "record" };
     let Some((front, header)) = h.split_at_checked(HEADER_AT) else {
@@ -87,7 +88,7 @@ pub(crate) fn read_h(h: &[u8]) -> Result<(Header, Stored)> {
     Ok((codec::decode(header)?, stored))
 }
 
-/// The report in `r`; no bytes are the empty report.
+/// Reads the report in `r`; no bytes are the empty report.
 pub(crate) fn read_report(r: &[u8]) -> Result<Report> {
     if r.is_empty() {
         return Ok(Report::default());
@@ -95,7 +96,7 @@ pub(crate) fn read_report(r: &[u8]) -> Result<Report> {
     Ok(codec::decode(r)?)
 }
 
-/// The operation of a record.
+/// Reads the operation of a record.
 pub(crate) fn operation(id: OperationId, h: &[u8], b: &[u8], r: &[u8]) -> Result<Operation> {
     let (header, stored) = read_h(h)?;
     let body: Body = codec::decode(b)?;
@@ -108,7 +109,7 @@ pub(crate) fn operation(id: OperationId, h: &[u8], b: &[u8], r: &[u8]) -> Result
     })
 }
 
-/// The operation of a record as scripts answer it: `h`, body and report.
+/// Reads the operation of a record as scripts answer it: `h`, body and report.
 pub(crate) fn packed(id: OperationId, answer: &mut Packed<'_>) -> Result<Operation> {
     let (h, b, r) = (answer.sized()?, answer.sized()?, answer.sized()?);
     operation(id, h, b, r)
@@ -121,7 +122,7 @@ pub(crate) fn taker(owner: MemberId, lease: Duration) -> Vec<u8> {
     [owner.0.as_bytes().as_slice(), &lease_ms.to_be_bytes()].concat()
 }
 
-/// The lock in these bytes.
+/// Reads the lock in these bytes.
 pub(crate) fn read_lock(id: OperationId, bytes: &[u8]) -> Result<Lock> {
     let parts = (
         bytes.first_chunk::<16>(),
@@ -141,7 +142,7 @@ pub(crate) fn read_lock(id: OperationId, bytes: &[u8]) -> Result<Lock> {
     })
 }
 
-/// The ids in a row of them.
+/// Reads a row of ids.
 pub(crate) fn read_ids(bytes: &[u8]) -> Vec<OperationId> {
     let (ids, _) = bytes.as_chunks::<16>();
     ids.iter()
@@ -149,7 +150,7 @@ pub(crate) fn read_ids(bytes: &[u8]) -> Vec<OperationId> {
         .collect()
 }
 
-/// The stamps and ids in a row of them, 24 bytes each.
+/// Reads a row of stamps and ids, 24 bytes each.
 pub(crate) fn read_stamped_ids(bytes: &[u8]) -> Vec<(Stamp, OperationId)> {
     let (entries, _) = bytes.as_chunks::<24>();
     entries

@@ -1,7 +1,7 @@
 //! Takes answers of Redis apart.
 //!
-//! A shape that is not expected means that the script on the server is not
-//! ours, or the server not a Redis: the store must not be used then.
+//! An unexpected shape means that the script on the server is not ours, or that
+//! the server is not a Redis: the store must not be used then.
 
 use drumline_backend::store::{Error, Result};
 use redis::Value;
@@ -41,7 +41,7 @@ impl Parts {
         Self::of(self.value()?)
     }
 
-    /// How many parts are left.
+    /// The number of parts that are left.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -52,7 +52,7 @@ impl Parts {
 pub(crate) struct Packed<'a>(&'a [u8]);
 
 impl<'a> Packed<'a> {
-    /// All of it.
+    /// Wraps all bytes of an answer.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }

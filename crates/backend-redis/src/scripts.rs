@@ -1,13 +1,13 @@
 //! The scripts, each with the file that it is written in.
 //!
-//! They are called by their hash; the link loads them into every new
-//! connection's server, and again when the server says that it has none.
+//! Scripts are called by their hash. The link loads them into every new
+//! connection's server, and again when the server reports that it has none.
 
 use std::sync::LazyLock;
 
 use redis::{Cmd, Pipeline};
 
-/// Every script that this release has. A field each: none is looked up by name.
+/// Every script of this release. A field each: none is looked up by name.
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) beat: Script,
@@ -33,7 +33,7 @@ pub(crate) struct Scripts {
     pub(crate) undispatched: Script,
 }
 
-/// Their hashes are computed once per process.
+/// The scripts, with their hashes computed once per process.
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(Scripts::new);
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
@@ -142,12 +142,12 @@ impl Script {
         }
     }
 
-    /// What the server knows it by.
+    /// The hash under which the server knows it.
     pub(crate) fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// A call with these keys; the caller adds the arguments.
+    /// Makes a call with these keys; the caller adds the arguments.
     pub(crate) fn call<K: AsRef<[u8]>>(&self, keys: &[K]) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.hash).arg(keys.len());

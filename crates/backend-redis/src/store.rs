@@ -46,11 +46,12 @@ use crate::options::Options;
 /// [`Store::completions`], made when that is first called).
 ///
 /// [`RedisStore::connect`] may be called any number of times with the same
-/// options: each store has a connection of its own, on which nobody else's
-/// requests stand in line. Renew leases through one that does nothing else.
+/// options: each store has a connection of its own, so its requests never queue
+/// behind those of another store. Renew leases through a store that does
+/// nothing else.
 ///
-/// Its tasks run on the runtime that it was connected on, and end when it is
-/// dropped. Use it on that runtime.
+/// The store's tasks run on the runtime that it was connected on, and end when
+/// it is dropped. Use it on that runtime.
 #[derive(Debug)]
 pub struct RedisStore {
     link: Link,
@@ -59,7 +60,8 @@ pub struct RedisStore {
     clock: Arc<Clock>,
     completions: Arc<Completions>,
     runtime: Handle,
-    // Aborted on drop. Held for a moment, never across an await.
+    // The tasks are aborted on drop. The lock is held for a moment, never
+    // across an await.
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -93,10 +95,10 @@ impl RedisStore {
         })
     }
 
-    /// What the server says of itself now.
+    /// Returns the facts that the server reports about itself now.
     ///
     /// # Errors
-    /// When it is away.
+    /// When the server is unavailable.
     pub async fn inspect(&self) -> Result<facts::Facts> {
         facts::read(&self.link).await
     }

@@ -1,7 +1,8 @@
 //! The broker: carries hints that operations may be runnable.
 //!
-//! At least once, mostly in order, sometimes not at all: nothing rests on it
-//! but speed. What it must not do is claim to have a message that it has not.
+//! The broker delivers at least once, mostly in order, sometimes not at all:
+//! only speed rests on it. A broker must never claim to have a message that it
+//! has not.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -11,42 +12,42 @@ use async_trait::async_trait;
 use drumline_protocol::message::{Message, Route};
 use serde::{Deserialize, Serialize};
 
-/// How long a consumer may keep a delivery before what it offers is claimed,
-/// dropped, or on its way through the broker once more. Workers keep to it
-/// while store and broker answer; a queue manager that wonders whether a
-/// message is lost waits for longer than this once all deliveries before a
-/// marker were made.
+/// The longest time that a consumer may keep a delivery before the offers in it
+/// are claimed, dropped, or sent through the broker once more. Workers keep to
+/// this limit while store and broker answer. A queue manager that suspects a
+/// lost message waits for longer than this once all deliveries before a marker
+/// were made.
 ///
-/// Longer, and lost messages are found later. Shorter, and a busy worker passes
-/// on what it would have had a slot for in a moment.
+/// A longer limit would find lost messages later. With a shorter one, a busy
+/// worker would pass on an offer that it had a slot for a moment later.
 pub const UNDECIDED_MAX: Duration = Duration::from_millis(2500);
 
-/// What can go wrong with a broker.
+/// The errors of a broker.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection, or none that answers in time. Whether a message was
-    /// taken is open.
+    /// The broker has no connection, or does not answer in time. A message may
+    /// or may not have been taken.
     #[error("the broker is not available: {message}")]
     Unavailable {
-        /// What was tried.
+        /// The action that was tried.
         message: String,
-        /// What lies beneath.
+        /// The underlying error.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// It takes no messages now: a memory or disk alarm.
+    /// The broker takes no messages now, because of a memory or disk alarm.
     #[error("the broker takes no messages now: {reason}")]
     Blocked {
-        /// What it said.
+        /// The reason that the broker gave.
         reason: String,
     },
-    /// It has no queue for the message.
+    /// The broker has no queue for the message.
     #[error("the broker has no queue for {route:?}")]
     Unroutable {
-        /// Where it was sent.
+        /// The route that the message was sent to.
         route: Route,
     },
-    /// It refused the message.
+    /// The broker refused the message.
     #[error("the broker refused the message")]
     Refused,
     /// The broker answers, and this queue of it cannot be used.
@@ -57,7 +58,7 @@ pub enum Error {
         /// The reason.
         trouble: Trouble,
     },
-    /// The message cannot be written down.
+    /// The message cannot be encoded.
     #[error("the message cannot be encoded")]
     Encode(#[from] drumline_protocol::codec::Error),
 }
@@ -74,20 +75,20 @@ impl Error {
     }
 }
 
-/// Why a queue cannot be used although the broker answers.
+/// The reason why a queue cannot be used although the broker answers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Trouble {
-    /// It takes messages and does not confirm them: it has no leader, or too
-    /// few of its nodes are there.
+    /// The queue takes messages and does not confirm them: it has no leader, or
+    /// too few of its nodes are there.
     Silent,
-    /// It does not answer consumers.
+    /// The queue does not answer consumers.
     Unconsumable,
-    /// The broker refuses consumers of it: the user lacks a right, or somebody
-    /// has the queue for himself. An operator has to act.
+    /// The broker refuses consumers of the queue: the user lacks a right, or
+    /// another consumer holds the queue exclusively. An operator has to act.
     ConsumerRefused(String),
-    /// The broker refuses to declare it: it exists with other arguments, the
-    /// user lacks a right, or a limit is reached. An operator has to act.
+    /// The broker refuses to declare the queue: it exists with other arguments,
+    /// the user lacks a right, or a limit is reached. An operator has to act.
     Refused(String),
 }
 
@@ -105,7 +106,7 @@ impl Trouble {
 }
 
 impl Trouble {
-    /// Returns true if the queue will not work before somebody acts.
+    /// Returns true if the queue will not work before an operator acts.
     #[must_use]
     pub const fn needs_operator(&self) -> bool {
         match self {
@@ -135,7 +136,7 @@ pub struct Bypassed {
     pub trouble: Trouble,
 }
 
-/// For people: the route and what is wrong with it.
+/// For people: the route and its trouble.
 impl fmt::Display for Bypassed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { route, trouble } = self;
@@ -150,8 +151,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Delivery {
     /// The message.
     pub message: Message,
-    /// Takes it off the queue for good. Dropped instead, the message stays
-    /// with the subscription until that is closed, and is then delivered again.
+    /// Takes the message off the queue for good. If the receipt is dropped
+    /// instead, the message stays with the subscription until the subscription
+    /// is closed, and is then delivered again.
     pub receipt: Box<dyn Receipt>,
 }
 
@@ -167,64 +169,66 @@ impl fmt::Debug for Delivery {
 #[async_trait]
 pub trait Receipt: Send + Sync {
     /// Acknowledges. Failure needs no handling beyond a log line: the message
-    /// will come again, and the claim will sort it out.
+    /// will come again, and the claim drops the duplicate.
     ///
     /// # Errors
-    /// When the broker is away.
+    /// When the broker is unavailable.
     async fn acknowledge(self: Box<Self>) -> Result<()>;
 }
 
 /// A consumer of one queue.
 #[async_trait]
 pub trait Subscription: Send {
-    /// The next delivery; `None` when the subscription has ended, for whatever
-    /// reason: subscribe again, after a pause. Cancel-safe.
+    /// Returns the next delivery, or `None` when the subscription has ended,
+    /// for any reason: subscribe again, after a pause. Cancel-safe.
     async fn next(&mut self) -> Option<Delivery>;
 
-    /// Hands the queue over: what was delivered and not acknowledged goes back
-    /// to it, and another consumer may start.
+    /// Hands the queue over: deliveries that were not acknowledged go back to
+    /// the queue, and another consumer may start.
     async fn close(self: Box<Self>);
 }
 
-/// How full a queue is.
+/// The fill level of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Messages that no consumer has been given yet.
+    /// The number of messages that no consumer has been given yet.
     pub messages: u64,
-    /// Consumers.
+    /// The number of consumers.
     pub consumers: u64,
 }
 
-/// The broker: see the module's text.
+/// The broker delivers messages: hints that operations may be runnable.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
     /// Publishes messages; queues are declared when first used. Answers in
     /// order, each after the broker has taken responsibility for the message.
-    /// Bounded in time. A queue that fails never fails the messages of others.
+    /// Bounded in time. A queue that fails never fails the messages of other
+    /// queues.
     async fn publish(&self, messages: &[(Route, Message)]) -> Vec<Result<()>>;
 
     /// Starts to consume a queue, with at most `prefetch` messages in hand.
     ///
     /// # Errors
-    /// When the broker is away, or the queue cannot be used.
+    /// When the broker is unavailable, or the queue cannot be used.
     async fn subscribe(&self, route: &Route, prefetch: NonZeroU16)
     -> Result<Box<dyn Subscription>>;
 
-    /// How full a queue is; `None` where it does not exist.
+    /// Returns the fill level of a queue; `None` where the queue does not
+    /// exist.
     ///
     /// # Errors
-    /// When the broker is away.
+    /// When the broker is unavailable.
     async fn backlog(&self, route: &Route) -> Result<Option<Backlog>>;
 
-    /// Whether a message could be published now.
+    /// Checks that a message could be published now.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why no message could be published.
     fn check(&self) -> Result<()>;
 
-    /// The number of the connection over which this process publishes. Another
-    /// number means that the broker was lost in between, and may have lost
-    /// messages.
+    /// The number of the connection over which this process publishes. A
+    /// changed number means that the broker was lost in between, and may have
+    /// lost messages.
     fn connection_number(&self) -> u64 {
         0
     }

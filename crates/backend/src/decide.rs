@@ -1,4 +1,4 @@
-//! Apply an event and commit it; where somebody was faster, decide anew.
+//! Apply an event and commit it; on a conflict, decide again.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -9,11 +9,12 @@ use drumline_protocol::{Header, Operation, OperationId, Report, Timestamp};
 use crate::ids::Ids;
 use crate::store::{self, Commit, Committed, Done, Guard, Store};
 
-/// How often somebody may be faster. Every round somebody else has made
-/// progress, so this is not a matter of liveness, only of one caller's patience.
+/// The most conflicts of one decision. In every round another caller has made
+/// progress, so the bound is not a matter of liveness, only of one caller's
+/// patience.
 const ROUNDS: usize = 32;
 
-/// Where single commits go: a store, or something before it that gathers the
+/// The target of single commits: a store, or a layer before it that gathers the
 /// commits of many callers into batches.
 pub trait Commits: Sync {
     /// The store's time.
@@ -22,13 +23,13 @@ pub trait Commits: Sync {
     /// Makes one commit.
     ///
     /// # Errors
-    /// When the store is away: it is open whether it was made.
+    /// When the store is unavailable: the commit may or may not have been made.
     fn commit_one(&self, commit: Commit) -> impl Future<Output = store::Result<Committed>> + Send;
 
-    /// Reads the report of an operation, where there is one.
+    /// Reads the report of an operation, if there is one.
     ///
     /// # Errors
-    /// When the store is away or the record cannot be read.
+    /// When the store is unavailable or the record cannot be read.
     fn report_of(
         &self,
         id: OperationId,
@@ -50,16 +51,16 @@ impl Commits for dyn Store + '_ {
     }
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "one at a time, and most often the large one"
 )]
 pub enum Decided {
-    /// It happened: the header now, and what the store answered.
+    /// The event happened: the header now, and the store's answer.
     Done(Header, Box<Done>),
-    /// The table has no such arrow from where the operation stands.
+    /// The table has no such arrow from the operation's present state.
     Refused(Refused),
     /// The operation is not the head of its chain; it is parked.
     NotHead,
@@ -72,16 +73,18 @@ pub enum Decided {
 /// Makes `event` happen to an operation, starting from the header that the
 /// caller has seen.
 ///
-/// A holder's `report` is written along when it happens. Anybody else's is what
-/// the caller has seen, and is written only where the transition has a fault to
-/// put into it; if somebody was faster, it is read again, or what a handler has
-/// reported meanwhile would be undone. (The one who takes over an expired lease
-/// can still meet a holder that reports between the two: it is taken for lost.)
+/// A holder's `report` is written along when the event happens. Any other
+/// caller's report is the one that it has seen, and is written only where the
+/// transition has a fault to put into it. On a conflict it is read again,
+/// because otherwise a report that the handler has written meanwhile would be
+/// undone. (A manager that takes over an expired lease can still meet a holder
+/// that reports between the two steps: that holder is taken for lost, with its
+/// report.)
 ///
-/// Dropping the future leaves it open whether the commit was made.
+/// If the future is dropped, the commit may or may not have been made.
 ///
 /// # Errors
-/// When the store is away: it is open whether it happened.
+/// When the store is unavailable: the event may or may not have happened.
 pub async fn decide(
     store: &dyn Store,
     ids: &Ids,
@@ -94,7 +97,7 @@ pub async fn decide(
     decide_through(store, ids, id, header, event, guard, report).await
 }
 
-/// [`decide`] through something that gathers commits.
+/// Does the same as [`decide`] through a layer that gathers commits.
 ///
 /// # Errors
 /// As [`decide`].
@@ -109,7 +112,7 @@ pub async fn decide_through<C: Commits + ?Sized>(
 ) -> store::Result<Decided> {
     let is_holder = matches!(guard, Guard::Holder(_));
     let mut report = Cow::Borrowed(report);
-    // Somebody was faster than we were with a report that is not ours.
+    // Set after a conflict, if the report is not ours: it may have changed.
     let mut report_is_old = false;
     for _ in 0..ROUNDS {
         let at = At {
@@ -146,8 +149,9 @@ pub async fn decide_through<C: Commits + ?Sized>(
     })
 }
 
-/// The commit that makes `event` happen to an operation with this header: what
-/// [`decide`] commits, for whoever puts it into a transaction. `report` as there.
+/// The commit that makes `event` happen to an operation with this header: the
+/// commit of [`decide`], for a caller that puts it into a transaction. `report`
+/// means the same as there.
 ///
 /// # Errors
 /// [`Refused`] where the table has no such arrow.
@@ -166,13 +170,14 @@ pub fn prepare(
             fault: Some(fault),
             ..report.clone()
         }),
-        // Only the holder may write a report; others would undo his.
+        // Only the holder may write a report; any other writer would undo the
+        // holder's.
         None => matches!(guard, Guard::Holder(_)).then(|| report.clone()),
     };
     Ok(commit)
 }
 
-/// [`decide`] for an operation that was just read, by somebody without a lock.
+/// [`decide`] for an operation that was just read, by a caller without a lock.
 ///
 /// # Errors
 /// As [`decide`].
@@ -194,7 +199,7 @@ pub async fn decide_open(
     .await
 }
 
-/// The answer to the one commit that was asked.
+/// The answer to a single commit.
 fn one(answers: Vec<Committed>) -> Committed {
     answers.into_iter().next().unwrap_or(Committed::Missing)
 }

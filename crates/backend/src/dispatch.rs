@@ -6,16 +6,16 @@
 //!                            └─ …                                  ┘  now and then
 //! ```
 //!
-//! Nothing waits for company: a lone offer is published at once. While the
+//! No offer waits for company: a lone offer is published at once. While the
 //! broker works on some batches, the offers behind them [gather] into the next,
-//! so that a burst costs it few messages and few confirms.
+//! so that a burst costs the broker few messages and few confirms.
 //!
-//! That confirmed entries leave the dispatch set is in no hurry, as long as it
-//! happens before the relay looks at them. Most are claimed by then, which takes
-//! them out as well, and there is nothing left to write.
+//! Confirmed entries are removed from the dispatch set lazily; the relay looks
+//! at them later than that. Most are claimed by then: the claim removes them as
+//! well, and there is nothing left to write.
 //!
-//! What fails stays in the dispatch set, and the relay of a queue manager
-//! publishes it later.
+//! Offers that fail stay in the dispatch set, and the relay of a queue manager
+//! publishes them later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,30 +32,31 @@ use crate::broker;
 use crate::gather::{Bounds, gather};
 use crate::store::{Promoted, Stamp, Store};
 
-/// Offers that may wait for the task. Over it, publishers wait too.
+/// The most offers that may wait for the task. Beyond it, publishers wait too.
 const WAITING: usize = 4096;
-/// Offers in one batch, what the broker confirms in about a millisecond; and
-/// enough batches to keep it busy during a round trip, few enough that they grow
-/// under load.
+/// The offers in one batch, as many as the broker confirms in about a
+/// millisecond; and enough batches to keep it busy during a round trip, few
+/// enough that they grow under load.
 const BOUNDS: Bounds = Bounds {
     batch: 512,
     in_flight: 4,
 };
-/// Offers in one message. One worker gets a whole message, so a large one
-/// would keep work from the others; a small one costs the broker more.
+/// Offers in one message. One worker gets a whole message, so a large one would
+/// keep work from other workers; a small one costs the broker more.
 const PER_MESSAGE: usize = 16;
-/// How long a confirm may wait to be noted. The relay takes what is a second
-/// old; a worker that has a free slot claims in some milliseconds.
+/// The longest time that a confirm waits to be noted. The relay takes entries
+/// that are a second old; a worker that has a free slot claims in some
+/// milliseconds.
 const NOTED_AFTER: Duration = Duration::from_millis(100);
 /// Confirms that are noted at once.
 const NOTED_AT_ONCE: usize = 512;
-/// Batches that may wait to be noted. Over it, publishing waits too.
+/// The most batches that may wait to be noted. Beyond it, publishing waits too.
 const UNNOTED: usize = 64;
 
 /// Entries of the dispatch set.
 type Entries = Vec<(OperationId, Stamp)>;
 
-/// Why an offer could not be published. It is still in the dispatch set.
+/// The reason why an offer was not published. It is still in the dispatch set.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The broker did not take it.
@@ -67,7 +68,7 @@ pub enum Error {
 }
 
 /// A handle to the task; cheap to clone. The task ends when all handles are
-/// gone, after it has published what it was given.
+/// gone, after it has published all the offers that it was given.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
     requests: mpsc::Sender<Request>,
@@ -89,11 +90,11 @@ impl Dispatcher {
         Self { requests }
     }
 
-    /// Publishes an offer and waits until the broker has confirmed it. When
-    /// the future is dropped the offer may still be published.
+    /// Publishes an offer and waits until the broker has confirmed it. If the
+    /// future is dropped, the offer may still be published.
     ///
     /// # Errors
-    /// When the broker did not take it. It is in the dispatch set still.
+    /// When the broker did not take the offer. It is still in the dispatch set.
     pub async fn publish(&self, offer: Offer, stamp: Stamp) -> Result<(), Error> {
         let (answer, answered) = oneshot::channel();
         let request = Request {
@@ -107,8 +108,9 @@ impl Dispatcher {
         answered.await.unwrap_or(Err(Error::Stopped))
     }
 
-    /// [`Self::publish`] for many: all are on their way before the first answer
-    /// is waited for. The answers are in the order of the offers.
+    /// Does the same as [`Self::publish`] for many offers: all are on their way
+    /// before the first answer is waited for. The answers are in the order of
+    /// the offers.
     pub async fn publish_all(&self, offers: Vec<(Offer, Stamp)>) -> Vec<Result<(), Error>> {
         let mut waiting = Vec::with_capacity(offers.len());
         for (offer, stamp) in offers {
@@ -132,7 +134,7 @@ impl Dispatcher {
     }
 
     /// Publishes an operation soon, without waiting. If there is no room now,
-    /// the relay will do it.
+    /// the relay publishes it.
     pub fn enqueue(&self, promoted: &Promoted) {
         let request = Request {
             offer: Offer::of(&promoted.operation),
@@ -161,7 +163,7 @@ async fn run(backend: Backend, incoming: mpsc::Receiver<Request>, tasks: TaskTra
     .await;
 }
 
-/// Takes what is confirmed out of the dispatch set.
+/// Removes confirmed entries from the dispatch set.
 async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
     while let Some(mut entries) = confirmed.recv().await {
         let soon = Instant::now() + NOTED_AFTER;
@@ -170,19 +172,21 @@ async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
         {
             entries.extend(more);
         }
-        // All that waits goes along: what is noted too late, the relay has
-        // published once more by then.
+        // All waiting confirms go along: an entry that is noted too late has
+        // been published once more by the relay.
         while let Ok(more) = confirmed.try_recv() {
             entries.extend(more);
         }
         if let Err(error) = store.dispatched(&entries).await {
-            // They will be published once more; the claim drops the duplicates.
+            // The relay will publish them once more; the claim drops the
+            // duplicates.
             tracing::debug!(%error, count = entries.len(), "confirms not noted");
         }
     }
 }
 
-/// Publishes one batch and answers each request: what the broker has taken.
+/// Publishes one batch, answers each request, and returns the confirmed
+/// entries.
 async fn publish(backend: &Backend, batch: Vec<Request>) -> Entries {
     let mut by_route: BTreeMap<Route, Vec<Request>> = BTreeMap::new();
     for request in batch {
@@ -210,7 +214,7 @@ async fn publish(backend: &Backend, batch: Vec<Request>) -> Entries {
                 confirmed.push((request.offer.id, request.stamp));
             }
             match request.answer {
-                // Whoever asked may have gone away; that is their right.
+                // The caller may have dropped its future, which is its right.
                 Some(back) => drop(back.send(answer.clone())),
                 None => {
                     if let Err(error) = &answer {

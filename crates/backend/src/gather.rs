@@ -6,34 +6,34 @@
 //! caller ─┘                        └─ as many at a time as there are places
 //! ```
 //!
-//! Nothing waits for company: a lone request is a batch at once. While all
-//! places are taken, what comes gathers into the next batch; so batches grow
-//! with the load, and nobody has to choose a time to wait.
+//! No request waits for company: a lone request is a batch at once. While all
+//! places are taken, new requests gather into the next batch; so batches grow
+//! with the load, and no time to wait has to be configured.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// How much is gathered.
+/// The bounds of gathering.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Requests in a batch, at most.
+    /// The most requests in a batch.
     pub batch: usize,
-    /// Batches under way at the same time.
+    /// The most batches under way at the same time.
     pub in_flight: usize,
 }
 
-/// The place of a batch that is under way. The next one gets it when this is
-/// dropped.
+/// The place of a batch that is under way. When it is dropped, the next batch
+/// gets the place.
 #[derive(Debug)]
 pub struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
 /// Gathers until all senders are gone. `start` is given each batch, never an
-/// empty one, and is to see to it on a task of its own.
+/// empty one, and must handle the batch on a task of its own.
 ///
-/// Dropping the future loses what is in the queue, and no batch.
+/// Dropping the future loses the requests in the queue, and no batch.
 pub async fn gather<T>(
     mut incoming: mpsc::Receiver<T>,
     bounds: Bounds,
@@ -41,9 +41,9 @@ pub async fn gather<T>(
 ) {
     let places = Arc::new(Semaphore::new(bounds.in_flight));
     loop {
-        // The place first, the batch then: while we wait, the batch grows.
+        // The place first, then the batch: it grows while we wait.
         let Ok(permit) = Arc::clone(&places).acquire_owned().await else {
-            // Nobody closes it.
+            // The semaphore is never closed.
             return;
         };
         let mut batch = Vec::new();

@@ -1,4 +1,4 @@
-//! Where ids and random numbers come from, so that a test can say what they are.
+//! The source of ids and random numbers, so that a test can fix them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,13 +1,14 @@
 //! The intake: requests that come as messages, from producers that already
 //! speak to a broker.
 //!
-//! An adapter of the [`Broker`](crate::Broker)'s product may offer it besides;
-//! the embedded backend does not, for there is nobody who could publish to it.
+//! An adapter of the [`Broker`](crate::Broker)'s product may offer an intake
+//! besides; the embedded backend does not, because no producer could publish to
+//! it.
 //!
-//! Unlike a hint, a request is all that there is of it until the store has it.
-//! So it stays unacknowledged until whatever it asks for is done, and comes
-//! again when this process dies before: at least once. Requests are delivered
-//! to one process at a time, in the order in which they were published.
+//! Unlike a hint, a request exists only in its message until the store has it.
+//! So the message stays unacknowledged until the request is done, and comes
+//! again if this process dies before: at least once. Requests are delivered to
+//! one process at a time, in the order in which they were published.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -16,27 +17,27 @@ use async_trait::async_trait;
 
 use crate::broker::{Receipt, Result};
 
-/// What a producer has written on a request.
+/// The metadata that a producer has put on a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
-    /// Which kind of request it is: the routing key.
+    /// The kind of request: the routing key.
     pub kind: String,
     /// The type of the payload.
     pub content_type: Option<String>,
-    /// How the payload is encoded, if it is.
+    /// The encoding of the payload, if it is encoded.
     pub content_encoding: Option<String>,
-    /// Where the answer is expected; without it, nowhere.
+    /// The queue that the answer is sent to; without it, no answer is sent.
     pub reply_to: Option<String>,
-    /// What tells the producer's requests apart in his answers.
+    /// The producer's name for the request, repeated in the answer.
     pub correlation_id: Option<String>,
-    /// What tells a request from every other, also when it comes again.
+    /// The unique name of the request, the same when the request comes again.
     pub message_id: Option<String>,
     /// The headers that are texts or numbers, under the names as given.
     pub headers: BTreeMap<String, String>,
 }
 
 impl Envelope {
-    /// A header, however its name is capitalised.
+    /// Returns a header; the name's capitalisation does not matter.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
@@ -47,18 +48,19 @@ impl Envelope {
 
 /// A request that was delivered and waits to be acknowledged.
 pub struct Request {
-    /// What is written on it.
+    /// The metadata of the request.
     pub envelope: Envelope,
-    /// What is in it.
+    /// The content of the request.
     pub payload: Vec<u8>,
-    /// Takes it off the queue for good. Dropped instead, it stays with
-    /// [`Requests`] until they are closed, and is then delivered again.
+    /// Takes the request off the queue for good. If the receipt is dropped
+    /// instead, the request stays with [`Requests`] until they are closed, and
+    /// is then delivered again.
     pub receipt: Box<dyn Receipt>,
 }
 
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Payloads may be large, and are nobody's business in a log.
+        // Payloads may be large, and must not be logged.
         f.debug_struct("Request")
             .field("envelope", &self.envelope)
             .field("bytes", &self.payload.len())
@@ -81,45 +83,45 @@ pub struct Reply {
     pub payload: Vec<u8>,
 }
 
-/// A request that nobody can do, for a person to look at.
+/// A request that cannot be done, for a person to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// What is written on it.
+    /// The metadata of the request.
     pub envelope: Envelope,
-    /// What is in it, or its beginning.
+    /// The content of the request, or its beginning.
     pub payload: Vec<u8>,
-    /// How many bytes it had.
+    /// The size of the content in bytes.
     pub bytes: usize,
     /// The kind of error: `0x8D000006`, say.
     pub code: String,
-    /// What is wrong with it, for people.
+    /// The reason why it cannot be done, for people.
     pub reason: String,
 }
 
-/// Requests as they come in.
+/// The stream of incoming requests.
 #[async_trait]
 pub trait Requests: Send {
-    /// The next request; `None` when there will be none, for whatever reason:
-    /// open the intake again, after a pause. Cancel-safe.
+    /// Returns the next request, or `None` when there will be none, for any
+    /// reason: open the intake again, after a pause. Cancel-safe.
     async fn next(&mut self) -> Option<Request>;
 
-    /// Lets another process take over: what was delivered and not acknowledged
-    /// goes back to its place in the queue.
+    /// Lets another process take over: requests that were not acknowledged go
+    /// back to their places in the queue.
     async fn close(self: Box<Self>);
 }
 
-/// The intake: see the module's text.
+/// The intake takes requests that come as messages, and sends the answers.
 #[async_trait]
 pub trait Intake: Send + Sync + 'static {
     /// Starts to take requests, with at most `prefetch` in hand. While another
     /// process takes them, none come here.
     ///
     /// # Errors
-    /// When the broker is away.
+    /// When the broker is unavailable.
     async fn open(&self, prefetch: NonZeroU16) -> Result<Box<dyn Requests>>;
 
-    /// Sends an answer. That nobody waits for it any more is no error. Bounded
-    /// in time.
+    /// Sends an answer. Succeeds also if no producer waits for the answer any
+    /// more. Bounded in time.
     ///
     /// # Errors
     /// [`Unavailable`](crate::broker::Error::Unavailable) and
@@ -130,6 +132,6 @@ pub trait Intake: Send + Sync + 'static {
     /// Keeps a request aside, and does not acknowledge it. Bounded in time.
     ///
     /// # Errors
-    /// When it is not kept.
+    /// When the request is not kept.
     async fn quarantine(&self, refused: Refused) -> Result<()>;
 }

@@ -1,14 +1,15 @@
-//! What Drumline needs from the world, as ports: a [`Store`] that decides, a
-//! [`Broker`] that delivers, a [`Membership`] that says who is alive, a
-//! [`Limiter`] that says who asks for too much; and, where
-//! the broker's product can, an [`Intake`] for requests that come as messages.
+//! The ports through which Drumline reaches the world: a [`Store`] that
+//! decides, a [`Broker`] that delivers, a [`Membership`] that lists the live
+//! members, and a [`Limiter`] that bounds how much each caller asks for. Where
+//! the broker's product can, there is also an [`Intake`] for requests that come
+//! as messages.
 //!
 //! Services name these traits and never a product; adapters implement them and
-//! never name a service. What can be built on the ports alone stands here too,
-//! and is the same over every backend: [`decide`] (apply a transition and
-//! commit it, again if somebody was faster), [`dispatch`] (dispatch set →
-//! broker), [`bypass`] (a way round queues that do not work) and
-//! [`rendezvous`] (who looks after what).
+//! never name a service. Parts that can be built on the ports alone stand here
+//! too, and are the same over every backend: [`decide`] (apply a transition and
+//! commit it, again after a conflict), [`dispatch`] (dispatch set → broker),
+//! [`bypass`] (a way round queues that do not work) and [`rendezvous`] (the
+//! member that looks after a thing).
 
 pub mod broker;
 pub mod bypass;
@@ -38,9 +39,9 @@ pub struct Backend {
     pub store: Arc<dyn Store>,
     /// Delivers.
     pub broker: Arc<dyn Broker>,
-    /// Knows who is alive.
+    /// Lists the live members.
     pub membership: Arc<dyn Membership>,
-    /// Counts who asks for how much.
+    /// Counts how much each caller asks for.
     pub limiter: Arc<dyn Limiter>,
 }
 

@@ -1,15 +1,17 @@
-//! The limiter: how much somebody may ask for, counted over all processes.
+//! The limiter bounds how much a subject may ask for, counted over all
+//! processes.
 //!
-//! A [`Subject`] is whoever is limited: a caller, an organization's batches.
-//! Whoever wants to do something for it *enters*, and *leaves* when it is done;
-//! the subject's [`Limits`] say how many may be inside at the same time, and
-//! how many may enter, and how long they may be busy, within a sliding window.
+//! A [`Subject`] is the party that is limited, such as a caller or an
+//! organization's batches. A visitor of the subject *enters* before it acts,
+//! and *leaves* afterwards. The subject's [`Limits`] bound how many visitors
+//! may be inside at the same time, how many may enter within a sliding window,
+//! and how long they may be busy within that window.
 //!
-//! Being inside is a lease: it is renewed while it lasts and ends by itself
-//! when the process dies that should have left. The limiter's own clock judges
-//! windows and leases; a step of that clock lets some in too early or too
-//! late. So it protects a service from being asked for too much, and nothing
-//! that must not happen twice may hang on it.
+//! Being inside is a lease: it is renewed while the visit lasts, and ends by
+//! itself if the process dies before it leaves. The limiter's own clock judges
+//! windows and leases; a step of that clock lets some visitors in too early or
+//! too late. So the limiter protects a service from overload. Nothing that must
+//! not happen twice may depend on it.
 
 use std::time::Duration;
 
@@ -18,33 +20,34 @@ use uuid::Uuid;
 
 use crate::store::Result;
 
-/// Buckets that a window is counted in. The window slides by whole buckets, so
-/// what has entered is counted for up to a thirtieth of the window too long,
-/// and never too short. More buckets cost more memory per subject.
+/// The number of buckets that a window is counted in. The window slides by
+/// whole buckets, so an entry is counted for up to a thirtieth of the window
+/// too long, and never too short. More buckets cost more memory per subject.
 pub const BUCKETS: u32 = 30;
 
-/// Whoever is limited: a hash of what makes it up, its kind and the length of
-/// its window among it. A collision would only put two under one limit.
+/// The key of a limited party: a hash of its parts, which include its kind and
+/// the length of its window. A collision would only put two under one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subject(pub [u8; 16]);
 
-/// One who is inside. No two have the same.
+/// The id of one visitor that is inside. Ids are unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Visitor(pub Uuid);
 
-/// How much a subject may ask for. Zero in any of the three is no limit.
+/// The bounds of a subject. Zero in any of the three is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many may be inside at the same time.
+    /// The most visitors that may be inside at the same time.
     pub concurrent: u32,
-    /// How many may enter within the window.
+    /// The most visitors that may enter within the window.
     pub requests: u64,
-    /// How long they may be busy within the window, all together; counted when
-    /// they leave.
+    /// The longest time that they may be busy within the window, all together;
+    /// counted when they leave.
     pub execution: Duration,
     /// The length of the window. Milliseconds count; zero counts as one.
     pub window: Duration,
-    /// How long one is inside who neither renews nor leaves.
+    /// The time after which a visitor that neither renews nor leaves is
+    /// outside.
     pub lease: Duration,
 }
 
@@ -61,13 +64,13 @@ impl Limits {
         }
     }
 
-    /// Whether anything is counted in the window.
+    /// Returns true if anything is counted in the window.
     #[must_use]
     pub const fn has_window(&self) -> bool {
         self.requests > 0 || !self.execution.is_zero()
     }
 
-    /// Whether anything is limited at all.
+    /// Returns true if anything is limited at all.
     #[must_use]
     pub const fn limits_nothing(&self) -> bool {
         self.concurrent == 0 && !self.has_window()
@@ -81,7 +84,7 @@ impl Limits {
     }
 }
 
-/// Which limit is reached.
+/// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// [`Limits::requests`].
@@ -92,46 +95,50 @@ pub enum Limit {
     Concurrent,
 }
 
-/// What came of a wish to enter. Whoever is refused is not counted: those who
-/// try again and again would never get in.
+/// The result of entering. A refused visitor is not counted; otherwise a caller
+/// that retries continuously would never get in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entered {
-    /// It is inside, or has been counted as one who passes.
+    /// The visitor is inside, or has been counted as passing through.
     Admitted,
-    /// It is not.
+    /// The visitor is not inside.
     Refused {
         /// The first limit that is reached, in the order of [`Limit`].
         limit: Limit,
-        /// When there will be room, if nobody else takes it. Zero for
-        /// [`Limit::Concurrent`]: nobody knows when the next one leaves.
+        /// The time until there will be room, if no other visitor takes it.
+        /// Zero for [`Limit::Concurrent`]: the time when the next visitor
+        /// leaves is unknown.
         retry_after: Duration,
     },
 }
 
-/// One who leaves.
+/// The end of a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
-    /// From where.
+    /// The subject that the visitor leaves.
     pub subject: Subject,
-    /// Who.
+    /// The visitor that leaves.
     pub visitor: Visitor,
-    /// How long it was busy.
+    /// The time that the visitor was busy.
     pub busy: Duration,
-    /// The limits with which it entered.
+    /// The limits with which the visitor entered.
     pub limits: Limits,
 }
 
-/// The limiter: see the module's text.
+/// The limiter counts visits per subject, over all processes.
 #[async_trait]
 pub trait Limiter: Send + Sync + 'static {
-    /// Enters, in one round trip. `None` passes through: it is counted in the
-    /// window, there must be room for it, and it is not inside afterwards.
+    /// Enters, in one round trip. `None` passes through: there must be room,
+    /// the entry is counted in the window, and the visitor is not inside
+    /// afterwards.
     ///
-    /// Whoever is inside and enters again is admitted, and counted once.
-    /// Dropping the future leaves it open whether it has entered: leave.
+    /// A visitor that is inside and enters again is admitted, and counted once.
+    /// If the future is dropped, the visitor may or may not have entered:
+    /// leave.
     ///
     /// # Errors
-    /// When the store behind it is away. Whether it has entered is open.
+    /// When the store behind it is unavailable. The visitor may or may not have
+    /// entered.
     async fn enter(
         &self,
         subject: Subject,
@@ -139,18 +146,19 @@ pub trait Limiter: Send + Sync + 'static {
         limits: &Limits,
     ) -> Result<Entered>;
 
-    /// Renews the leases of some who are inside; for each, whether it still
-    /// was. Who is not any more stays outside: another may have the place.
+    /// Renews the leases of visitors; returns for each whether it was still
+    /// inside. A visitor that was not stays outside: another may have its
+    /// place.
     ///
     /// # Errors
-    /// When the store behind it is away. Some may have been renewed.
+    /// When the store behind it is unavailable. Some may have been renewed.
     async fn renew(&self, inside: &[(Subject, Visitor)], lease: Duration) -> Result<Vec<bool>>;
 
-    /// Leaves. Who is not inside any more is not counted: leaving twice is
-    /// leaving once.
+    /// Leaves. A visitor that is not inside any more is not counted, so leaving
+    /// twice is leaving once.
     ///
     /// # Errors
-    /// When the store behind it is away. Some may have left.
+    /// When the store behind it is unavailable. Some may have left.
     async fn leave(&self, departures: &[Departure]) -> Result<()>;
 }
 

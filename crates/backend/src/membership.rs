@@ -1,8 +1,9 @@
-//! Who is alive: workers and managers say so, and read who else does.
+//! Membership: workers and managers report that they are alive, and read which
+//! other members are.
 //!
-//! Nothing unsafe hangs on it. Two members that disagree for a moment cost a
-//! duplicate delivery or a duplicate look, which the claim and the commit sort
-//! out.
+//! Safety does not depend on membership. Two members that disagree for a moment
+//! cost a duplicate delivery or a duplicate look, which the claim and the
+//! commit resolve.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use uuid::Uuid;
 use crate::broker::Bypassed;
 use crate::store;
 
-/// How often members beat.
+/// The interval between two beats of a member.
 pub const BEAT: Duration = Duration::from_secs(1);
-/// How long a member that does not beat is still listed. Ten missed beats: a
-/// long garbage collection or a slow disk of the store is not a death.
+/// The time for which a member that does not beat is still listed. Ten missed
+/// beats: a long garbage collection or a slow disk of the store is not a death.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// One life of one process. A restarted worker is another member.
@@ -37,7 +38,7 @@ impl fmt::Debug for MemberId {
     }
 }
 
-/// What a member is.
+/// The role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -47,40 +48,41 @@ pub enum Role {
     Manager,
 }
 
-/// What a member says of itself.
+/// The report of a member about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
-    /// Which life of which process.
+    /// The id of this life of the process.
     pub id: MemberId,
-    /// What it is.
+    /// The member's role.
     pub role: Role,
-    /// A name for people: host and process id, or what it was told.
+    /// A name for people: host and process id, or the configured one.
     pub host: String,
     /// The queues that a worker serves.
     pub queues: Vec<QueueName>,
     /// The message names that a worker has handlers for; `*` for all.
     pub messages: Vec<String>,
-    /// How many operations it runs at once.
+    /// The number of operations that it runs at once.
     pub concurrency: u32,
-    /// How many it runs now.
+    /// The number of operations that it runs now.
     pub running: u32,
-    /// It takes nothing new.
+    /// True if the member takes nothing new.
     pub draining: bool,
-    /// When it started.
+    /// The time when the member started.
     pub started_on_ms: i64,
-    /// The queues of the broker that it cannot use, at most
-    /// [`BYPASSED_MAX`]. Members of earlier releases do not say.
+    /// The queues of the broker that the member cannot use, at most
+    /// [`BYPASSED_MAX`]. Members of earlier releases leave this out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bypassed: Vec<Bypassed>,
 }
 
 /// The most by-passed queues that a member reports. Every member reads every
-/// beat, so a beat must stay small; each process finds out the rest by itself.
+/// beat, so a beat must stay small; each process detects the rest by itself.
 pub const BYPASSED_MAX: usize = 32;
 
 impl Member {
-    /// Whether it would take operations with this message name from this queue.
+    /// Returns true if the member would take operations with this message name
+    /// from this queue.
     #[must_use]
     pub fn serves(&self, queue: &QueueName, message_name: &str) -> bool {
         self.role == Role::Worker
@@ -92,31 +94,33 @@ impl Member {
                 .any(|name| name == "*" || name == message_name)
     }
 
-    /// When it started.
+    /// The time when the member started.
     #[must_use]
     pub const fn started_on(&self) -> Timestamp {
         Timestamp::from_millis(self.started_on_ms)
     }
 }
 
-/// Membership: see the module's text.
+/// Membership keeps the list of the members that are alive.
 #[async_trait]
 pub trait Membership: Send + Sync + 'static {
-    /// Says that `member` is alive, and answers who is, in order of their ids.
+    /// Reports that `member` is alive, and returns the members that are, in
+    /// order of their ids.
     ///
     /// # Errors
-    /// When the store behind it is away.
+    /// When the store behind it is unavailable.
     async fn beat(&self, member: &Member) -> store::Result<Vec<Member>>;
 
-    /// Says that a member is gone, so that others need not wait for silence.
+    /// Reports that a member is gone, so that the others need not wait for
+    /// [`SILENCE`].
     ///
     /// # Errors
-    /// When the store behind it is away.
+    /// When the store behind it is unavailable.
     async fn leave(&self, id: MemberId) -> store::Result<()>;
 
-    /// Who is alive, in order of their ids.
+    /// Returns the members that are alive, in order of their ids.
     ///
     /// # Errors
-    /// When the store behind it is away.
+    /// When the store behind it is unavailable.
     async fn members(&self) -> store::Result<Vec<Member>>;
 }

@@ -1,7 +1,8 @@
-//! Who looks after what: rendezvous (highest random weight) hashing.
+//! The member that looks after a thing: rendezvous (highest random weight)
+//! hashing.
 //!
-//! Every member computes the same answer from the same list, and when one
-//! comes or goes only its own share moves.
+//! Every member computes the same answer from the same list. When a member
+//! comes or goes, only its own share moves.
 
 use crate::membership::MemberId;
 

@@ -1,13 +1,13 @@
-//! The store: where every decision is made, atomically.
+//! The store makes every decision, atomically.
 //!
 //! A store keeps records, chains, locks, due times and the dispatch set, and
 //! executes [`Commit`]s: "if this is still version 7, write this header and do
 //! these effects". It knows effects, not states. Each verb may be repeated
-//! after an unclear answer (a timeout is not a failure): it recognises its own
-//! first write and answers as it did then.
+//! after an unclear answer (a timeout is not a failure): the store recognises
+//! its own first write and gives the same answer again.
 //!
-//! All futures are cancel-safe in the sense that matters here: dropping one
-//! leaves it open whether the write was made, and repeating it is harmless.
+//! All futures are cancel-safe in this sense: if one is dropped, the write may
+//! or may not have been made, and repeating it is harmless.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,24 +23,25 @@ use tokio::sync::broadcast;
 
 use crate::membership::MemberId;
 
-/// What can go wrong with a store. A refusal is not an error: see
-/// [`Committed`].
+/// The errors of a store. A refusal is not an error: see [`Committed`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// It does not answer, or answers that it cannot now (loading, read-only,
-    /// out of memory or disk). Whether a write was made is open; try again.
+    /// The store does not answer, or answers that it cannot now (loading,
+    /// read-only, out of memory or disk). A write may or may not have been
+    /// made; try again.
     #[error("the store is not available: {message}")]
     Unavailable {
-        /// What it said, or what was tried.
+        /// The store's own message, or the action that was tried.
         message: String,
-        /// What lies beneath.
+        /// The underlying error.
         #[source]
         source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
-    /// It holds bytes that this release did not write.
+    /// The store holds bytes that this release did not write.
     #[error("the store holds a record that this release cannot read")]
     Corrupt(#[source] Arc<codec::Error>),
-    /// It is set up in a way that would lose data, or for another release.
+    /// The store is set up in a way that would lose data, or for another
+    /// release.
     #[error("the store must not be used: {0}")]
     Unfit(String),
 }
@@ -54,9 +55,9 @@ impl From<codec::Error> for Error {
 /// The store's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The name of one entry in the dispatch set, or of one moment of a partition:
-/// it only ever grows. Microseconds of the store's clock where that moves on,
-/// the last one + 1 where it does not.
+/// The name of one entry in the dispatch set, or of one moment of a partition.
+/// It only ever grows: microseconds of the store's clock where that moves on,
+/// the last stamp + 1 where it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub u64);
 
@@ -71,22 +72,22 @@ pub struct NewOperation {
     pub body: Body,
 }
 
-/// What became of a create.
+/// The outcome of a create.
 #[derive(Clone, Debug)]
 pub enum Created {
-    /// It is stored (now, or by an earlier try of the same create).
+    /// The operation is stored (now, or by an earlier try of the same create).
     New {
         /// Its place in the order of submission.
         sequence: u64,
-        /// Its entry in the dispatch set: publish it. `None` where it is
-        /// Suspended, or parked behind its predecessors.
+        /// Its entry in the dispatch set: publish it. `None` where the
+        /// operation is Suspended, or parked behind its predecessors.
         offer: Option<Stamp>,
     },
     /// Another create has used this id before.
     Exists(Box<Operation>),
 }
 
-/// Which lock a commit relies on.
+/// The lock that a commit relies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// None: clients, due times.
@@ -95,7 +96,7 @@ pub enum Guard {
     Taking {
         /// The worker.
         owner: MemberId,
-        /// How long the lock may stand still before others may take over.
+        /// The time for which the lock may stand still before a take-over.
         lease: Duration,
     },
     /// The lock must still have this fence: writes of the holder.
@@ -112,7 +113,7 @@ pub enum Guard {
 /// One atomic change of one operation.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// Which operation.
+    /// The operation that changes.
     pub id: OperationId,
     /// The version that the decision was made on.
     pub expected: u64,
@@ -124,13 +125,13 @@ pub struct Commit {
     pub from: State,
     /// The header to write. Its `commit` is what a repetition recognises.
     pub header: Header,
-    /// What to do in the same step.
+    /// The effects to do in the same step.
     pub effects: Effects,
-    /// The lock that it relies on.
+    /// The lock that the commit relies on.
     pub guard: Guard,
-    /// A report to write, where it has changed.
+    /// A report to write, if it has changed.
     pub report: Option<Report>,
-    /// Whether the answer is to bring body, report and sequence along.
+    /// True if the answer is to bring body, report and sequence along.
     pub want_record: bool,
 }
 
@@ -152,17 +153,17 @@ impl Commit {
     }
 }
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[derive(Clone, Debug)]
 pub enum Committed {
-    /// It is made (now, or by an earlier try of the same commit).
+    /// The commit is made (now, or by an earlier try of the same commit).
     Done(Box<Done>),
-    /// It required the head of the chain (a claim, or an end that is to hold
-    /// the chain), and the operation is not: nothing is written, but the
-    /// operation is parked: its entry in the dispatch set is withdrawn, and it
-    /// will be offered when it becomes the head.
+    /// The commit required the head of the chain (a claim, or an end that is to
+    /// hold the chain), and the operation is not the head. Nothing is written,
+    /// but the operation is parked: its entry in the dispatch set is withdrawn,
+    /// and it will be offered when it becomes the head.
     NotHead,
-    /// Somebody was faster: this is the header now. Decide anew.
+    /// Another commit was faster: this is the header now. Decide again.
     Conflict(Box<Header>),
     /// The lock is not the one that the guard names: the caller is stale.
     Fenced,
@@ -175,18 +176,18 @@ pub enum Committed {
 pub struct Done {
     /// The fence of a lock that was taken.
     pub fence: Option<Fence>,
-    /// What [`Commit::want_record`] asked for.
+    /// The record, if [`Commit::want_record`] asked for it.
     pub record: Option<Record>,
-    /// The operation's own entry in the dispatch set, where it got one.
+    /// The operation's own entry in the dispatch set, if it got one.
     pub offer: Option<Stamp>,
-    /// The chain's new head, where this commit put it into the dispatch set.
+    /// The chain's new head, if this commit put it into the dispatch set.
     pub promoted: Option<Promoted>,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Debug)]
 pub enum Transacted {
-    /// All of it is made (now, or by an earlier try of the same).
+    /// All of it is made (now, or by an earlier try of the same transaction).
     Done {
         /// The creates, in the order given. [`Created::Exists`] refuses
         /// nothing: another create has used the id, and this one wrote nothing.
@@ -196,19 +197,18 @@ pub enum Transacted {
     },
     /// Nothing is written.
     Refused {
-        /// Which commit stands against it: its place, from 0. The first, where
-        /// there are several.
+        /// The place of the first commit that stands against it, from 0.
         commit: usize,
-        /// Why: anything but [`Committed::Done`].
+        /// The answer of that commit: anything but [`Committed::Done`].
         answer: Committed,
     },
 }
 
-/// Checks what every store asks of a transaction: that no operation is in it
-/// twice, because a commit is decided on what was there before.
+/// Checks a requirement of every store: no operation is in a transaction twice,
+/// because a commit is decided on the state before the transaction.
 ///
 /// # Errors
-/// [`Error::Unfit`] with the first operation that is.
+/// [`Error::Unfit`] with the first operation that is in it twice.
 pub fn check_distinct(creates: &[NewOperation], commits: &[Commit]) -> Result<()> {
     let mut seen = BTreeSet::new();
     let creates = creates.iter().map(|new| new.id);
@@ -223,25 +223,25 @@ pub fn check_distinct(creates: &[NewOperation], commits: &[Commit]) -> Result<()
 /// A stretch of the order in which operations have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Those that ended within it, earliest first. What has been removed since
-    /// is not among them.
+    /// The operations that ended within the stretch, earliest first, without
+    /// the ones that have been removed since.
     pub entries: Vec<(Stamp, OperationId)>,
-    /// Where it ends (inclusive): the next stretch starts after it.
+    /// The end of the stretch (inclusive): the next stretch starts after it.
     pub until: Stamp,
 }
 
-/// A notice of an operation's end that is owed to somebody outside.
+/// A notice of an operation's end that is owed to a receiver outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The operation that has ended.
     pub id: OperationId,
-    /// How often it was tried before: 0 for the first try. Stops counting at
+    /// The number of earlier tries: 0 for the first try. Stops counting at
     /// [`Self::MOST_ATTEMPTS`].
     pub attempt: u32,
 }
 
 impl Notice {
-    /// Where the count of attempts stops.
+    /// The count at which attempts stop being counted.
     pub const MOST_ATTEMPTS: u32 = 255;
 }
 
@@ -270,39 +270,40 @@ pub struct Promoted {
 pub struct LastOffer {
     /// The stamp of its latest entry in the dispatch set.
     pub stamp: Stamp,
-    /// That entry is still there: the broker is not known to have the offer.
+    /// True if that entry is still there: the broker is not known to have the
+    /// offer.
     pub is_undispatched: bool,
 }
 
 /// A lock as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lock {
-    /// What it locks.
+    /// The operation that is locked.
     pub id: OperationId,
-    /// Who holds it.
+    /// The owner of the lock.
     pub owner: MemberId,
-    /// Which holding this is.
+    /// The fence of this holding.
     pub fence: Fence,
-    /// Moves with every renewal.
+    /// The beat moves with every renewal.
     pub beat: u64,
-    /// How long it may stand still.
+    /// The time for which the beat may stand still.
     pub lease: Duration,
 }
 
 /// The answer to a renewal of one lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// Held for another lease.
+    /// The lock is held for another lease.
     Held {
         /// The handler has been asked to stop: read the header to see why.
         asked_to_stop: bool,
     },
-    /// Not the caller's lock any more: stop at once, write nothing.
+    /// The lock is not the caller's any more: stop at once, write nothing.
     Lost,
 }
 
-/// What a listing selects. Empty selects everything; several conditions must
-/// all hold.
+/// The selection of a listing. An empty filter selects everything; several
+/// conditions must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Exactly this name.
@@ -325,14 +326,14 @@ pub struct Filter {
     pub completed_before: Option<Timestamp>,
     /// With this correlation id.
     pub correlation_id: Option<uuid::Uuid>,
-    /// Whether it holds its chain.
+    /// True: the operation holds its chain.
     pub holding: Option<bool>,
     /// Of this tenant.
     pub organization: Option<Organization>,
 }
 
 impl Filter {
-    /// Whether an operation is selected.
+    /// Returns true if an operation is selected.
     #[must_use]
     pub fn selects(&self, operation: &Operation) -> bool {
         fn holds<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
@@ -359,8 +360,9 @@ impl Filter {
             && holds(self.organization.as_ref(), &body.organization)
     }
 
-    /// The time before which a selected operation was created, where the filter
-    /// tells: what ended before a time was created before it, too.
+    /// The time before which every selected operation was created, if the
+    /// filter implies one: an operation that ended before a time was created
+    /// before it, too.
     #[must_use]
     pub fn latest(&self) -> Option<Timestamp> {
         let both = [self.created_before, self.completed_before];
@@ -386,13 +388,13 @@ impl Filter {
 pub struct Page {
     /// The operations.
     pub operations: Vec<Operation>,
-    /// Where the next page starts (exclusive): everything listed further on is
+    /// The start of the next page (exclusive): everything listed further on is
     /// older. `None`: that was all. A page may be short, even empty, and still
     /// have a next one, because one call looks at a bounded number of records.
     pub next: Option<OperationId>,
 }
 
-/// How many operations there are in each state.
+/// The number of operations in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Ready.
@@ -416,16 +418,16 @@ pub struct Reservation {
     pub content: [u8; 16],
 }
 
-/// The store: see the module's text.
+/// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// How many partitions it has. Fixed when it was first used.
+    /// The number of partitions. Fixed when the store was first used.
     fn partitions(&self) -> PartitionCount;
 
-    /// The store's time. Read from a running estimate: no round trip.
+    /// The store's time, from a running estimate: no round trip.
     fn now(&self) -> Timestamp;
 
-    /// Hears the id of each operation that is Completed, as far as this
+    /// Receives the id of each operation that is Completed, as far as this
     /// process can know: best effort, for waiters that also look themselves.
     fn completions(&self) -> broadcast::Receiver<OperationId>;
 
@@ -433,71 +435,75 @@ pub trait Store: Send + Sync + 'static {
     /// record, place in its chain, indexes, due set, dispatch set.
     ///
     /// # Errors
-    /// When the store is away. Some may have been stored; repeat with the same ids.
+    /// When the store is unavailable. Some may have been stored; repeat with
+    /// the same ids.
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>>;
 
     /// Makes commits; each by itself is atomic, and they are answered in order.
     ///
     /// # Errors
-    /// When the store is away. Some may have been made; repeat the same commits.
+    /// When the store is unavailable. Some may have been made; repeat the same
+    /// commits.
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>>;
 
-    /// Creates operations and makes commits, of any partitions, all or nothing:
-    /// first everything is checked, on what was there before, then everything
-    /// is written, creates first. Each operation may be in it once.
+    /// Creates operations and makes commits, of any partitions, all or nothing.
+    /// First everything is checked against the state before the transaction.
+    /// Then everything is written, creates first. Each operation may be in it
+    /// once.
     ///
-    /// A repetition recognises its own first write as those of [`Self::create`]
-    /// and [`Self::commit`] do: as long as nobody has changed the operations
-    /// since. After that it is refused with the conflict, and its creates show
-    /// whether it was made.
+    /// A repetition recognises its own first write as [`Self::create`] and
+    /// [`Self::commit`] do: as long as no other commit has changed the
+    /// operations since. After such a change the repetition is refused with the
+    /// conflict, and its creates show whether the transaction was made.
     ///
     /// # Errors
-    /// When the store is away: it is open whether it was made; repeat the same.
-    /// [`Error::Unfit`] where an operation is in it twice.
+    /// When the store is unavailable: the transaction may or may not have been
+    /// made; repeat the same. [`Error::Unfit`] where an operation is in it
+    /// twice.
     async fn transact(
         &self,
         creates: Vec<NewOperation>,
         commits: Vec<Commit>,
     ) -> Result<Transacted>;
 
-    /// Reads operations; `None` for those that are not there.
+    /// Reads operations; `None` for an operation that does not exist.
     ///
     /// # Errors
-    /// When the store is away or a record cannot be read.
+    /// When the store is unavailable or a record cannot be read.
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>>;
 
-    /// Writes the holder's report, if it still is the holder: `false` if not.
-    /// The header and its version stay.
+    /// Writes the report of the holder; returns `false` if the fence is not the
+    /// holder's any more. The header and its version stay.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool>;
 
-    /// Moves the beat of locks; answers in order.
+    /// Moves the beats of locks; answers in order.
     ///
     /// # Errors
-    /// When the store is away: the locks are as good as not renewed.
+    /// When the store is unavailable: the locks are as good as not renewed.
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>>;
 
-    /// All locks of a partition.
+    /// Returns all locks of a partition.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn locks(&self, partition: Partition) -> Result<Vec<Lock>>;
 
-    /// Removes entries from the dispatch set: they are confirmed by the
-    /// broker. An entry with another stamp is another entry, and stays.
+    /// Removes entries that the broker has confirmed from the dispatch set. An
+    /// entry with another stamp is another entry, and stays.
     ///
     /// # Errors
-    /// When the store is away: they will be published once more.
+    /// When the store is unavailable: the entries will be published once more.
     async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()>;
 
-    /// Entries of the dispatch set of a partition that are older than `age`
-    /// and have a stamp above `after`, oldest first, with their operations;
-    /// fewer than `limit` where they are large.
+    /// Returns the entries of a partition's dispatch set that are older than
+    /// `age` and have a stamp above `after`, oldest first, with their
+    /// operations. Returns fewer than `limit` where the operations are large.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn undispatched(
         &self,
         partition: Partition,
@@ -506,25 +512,27 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Promoted>>;
 
-    /// Reads the last offer of an operation; `None` where it is not there.
+    /// Reads the last offer of an operation; `None` if the operation does not
+    /// exist.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>>;
 
-    /// Operations whose due time has come, by the store's clock, earliest first.
+    /// Returns the operations whose due time has come, by the store's clock,
+    /// earliest first.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>>;
 
-    /// Completed operations of a class that ended after `after` and at or
-    /// before `until`, with the stamps of their ends, earliest first: what
-    /// retention removes. No two ends of a partition have the same stamp, so
-    /// whoever goes on after the last one misses none.
+    /// Returns the Completed operations of a class that ended after `after` and
+    /// at or before `until`, with the stamps of their ends, earliest first: the
+    /// candidates of retention. No two ends of a partition have the same stamp,
+    /// so a caller that goes on after the last one misses none.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn ended(
         &self,
         partition: Partition,
@@ -534,53 +542,54 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(OperationId, Stamp)>>;
 
-    /// What ended after `after`, of all partitions and classes, in the order
-    /// of the ends. Everything that ended up to [`Ended::until`] is in it (or
-    /// was removed since), and no end will be put before it later: whoever
-    /// goes on from there misses nothing. About `limit` at most; those with
-    /// equal stamps come together.
+    /// Returns the operations that ended after `after`, of all partitions and
+    /// classes, in the order of the ends. Every operation that ended up to
+    /// [`Ended::until`] is in the answer (or was removed since), and no end
+    /// will be put before it later: a caller that goes on from there misses
+    /// nothing. Returns about `limit` at most; ends with equal stamps come
+    /// together.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended>;
 
-    /// Notices of a partition whose time has come, by the store's clock,
-    /// earliest first. They stay until they are done.
+    /// Returns the notices of a partition whose time has come, by the store's
+    /// clock, earliest first. They stay until they are done.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn notices(&self, partition: Partition, limit: usize) -> Result<Vec<Notice>>;
 
-    /// A notice has arrived, or is given up: it is owed no more.
+    /// Removes a notice that has arrived or is given up: it is owed no more.
     ///
     /// # Errors
-    /// When the store is away: it will be sent again.
+    /// When the store is unavailable: the notice will be sent again.
     async fn notice_done(&self, id: OperationId) -> Result<()>;
 
-    /// A notice did not arrive: it is tried again after `delay`, and its
-    /// attempt counts. Does nothing where none is owed. A repetition after an
-    /// unclear answer may count it twice.
+    /// Puts off a notice that did not arrive: it is tried again after `delay`,
+    /// and the attempt counts. Does nothing if no notice is owed. A repetition
+    /// after an unclear answer may count the attempt twice.
     ///
     /// # Errors
-    /// When the store is away: it will be tried again soon.
+    /// When the store is unavailable: the notice will be tried again soon.
     async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()>;
 
-    /// A notice was not tried, because something else must come first: its
-    /// time comes again after `delay`, and nothing is counted. Does nothing
-    /// where none is owed. May be repeated.
+    /// Puts off a notice that was not tried, because other work must come
+    /// first: its time comes again after `delay`, and nothing is counted. Does
+    /// nothing if no notice is owed. May be repeated.
     ///
     /// # Errors
-    /// When the store is away: it stays where it was.
+    /// When the store is unavailable: the notice keeps its time.
     async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()>;
 
-    /// Ready operations of a partition that ought to be in the broker (not in
-    /// the dispatch set, and a head or without a chain), with the stamp of
-    /// their last offer; oldest first, ids after `after`. At most `limit` Ready
-    /// operations are looked at; the second value is where to go on, `None` at
-    /// the end.
+    /// Returns the Ready operations of a partition that ought to be in the
+    /// broker (not in the dispatch set, and a head or without a chain), with
+    /// the stamp of their last offer; oldest first, ids after `after`. At most
+    /// `limit` Ready operations are looked at. The second value is the id to go
+    /// on from, `None` at the end.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn offered(
         &self,
         partition: Partition,
@@ -589,36 +598,37 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)>;
 
     /// Puts an operation into the dispatch set again, if it still is Ready and
-    /// was last offered with `seen`. `delay` keeps it from the relay for so
-    /// long. The new stamp; `None` where somebody was faster.
+    /// was last offered with `seen`. `delay` keeps the entry from the relay for
+    /// that long. Returns the new stamp, or `None` if another caller was
+    /// faster.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn reoffer(&self, id: OperationId, seen: Stamp, delay: Duration)
     -> Result<Option<Stamp>>;
 
-    /// A fresh stamp of a partition, for a marker.
+    /// Returns a fresh stamp of a partition, for a marker.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn stamp(&self, partition: Partition) -> Result<Stamp>;
 
     /// Notes that a marker has come back through the broker; the latest counts.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn marker_returned(&self, marker: &drumline_protocol::message::Marker) -> Result<()>;
 
-    /// The latest markers that have come back.
+    /// Returns the latest markers that have come back.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn markers(&self) -> Result<Vec<drumline_protocol::message::Marker>>;
 
-    /// One page of operations, newest first (by id).
+    /// Returns one page of operations, newest first (by id).
     ///
     /// # Errors
-    /// When the store is away or a record cannot be read.
+    /// When the store is unavailable or a record cannot be read.
     async fn list(
         &self,
         filter: &Filter,
@@ -626,17 +636,17 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page>;
 
-    /// How many operations there are.
+    /// Counts the operations.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn counts(&self) -> Result<Counts>;
 
-    /// Reserves an idempotency key, unless it is reserved: the reservation
-    /// that holds. Kept for `keep`.
+    /// Reserves an idempotency key, unless it is reserved, and returns the
+    /// reservation that holds. The reservation is kept for `keep`.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn reserve(
         &self,
         key: [u8; 16],
@@ -644,10 +654,10 @@ pub trait Store: Send + Sync + 'static {
         keep: Duration,
     ) -> Result<Reservation>;
 
-    /// What tells one life of the store from the next: it changes when the
-    /// store has restarted and may have lost its last writes.
+    /// The name of one life of the store: it changes when the store has
+    /// restarted and may have lost its last writes.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     async fn incarnation(&self) -> Result<String>;
 }

@@ -8,8 +8,8 @@
 //!   └──── what is not executed ┴─ batch too large ──────────> smaller batches
 //! ```
 //!
-//! A batch ends at its first fault, because what stands behind an item that is
-//! to be sent again must not be executed before it.
+//! A batch ends at its first fault, because the items behind an item that is to
+//! be sent again must not be executed before it.
 
 use std::collections::VecDeque;
 
@@ -22,18 +22,19 @@ use crate::execute::{BatchSettings, ItemResponse, OrganizationRequest, Organizat
 use crate::new_operation::NewOperation;
 use crate::retry::Pauses;
 
-/// How many items a batch may have unless the deployment says otherwise.
+/// The number of items that a batch may have unless the deployment says
+/// otherwise.
 pub const BATCH_ITEMS: usize = 1000;
 
-/// What became of one request of many: its response, `None` where by design
-/// there is none, or its fault.
+/// The outcome of one request of many: its response (`None` for a request that
+/// by design has none), or its fault.
 pub type Outcome = Result<Option<OrganizationResponse>, Fault>;
 
 impl Client {
-    /// Creates operations, up to a thousand with one request, those of one token
-    /// in the order of the list; the answer for each, in the order of the list:
-    /// its id, or why it was refused. One that is refused does not keep the
-    /// others from being created.
+    /// Creates operations, up to a thousand with one request, and the
+    /// operations of one token in the order of the list. Returns the answer for
+    /// each, in the order of the list: its id, or the fault that refused it. A
+    /// refused operation does not keep the others from being created.
     ///
     /// ```no_run
     /// # async fn example(client: drumline_client::Client) -> drumline_client::Result<()> {
@@ -52,9 +53,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// When the service is away for longer than the client's patience. The first
-    /// ones are created then: repeat the call with the same operations, and
-    /// those that have keys of their own are not created twice.
+    /// When the service is unavailable for longer than the client's patience.
+    /// The first operations are created then: repeat the call with the same
+    /// operations, and those that have keys of their own are not created twice.
     pub async fn create_all(
         &self,
         operations: impl IntoIterator<Item = NewOperation>,
@@ -82,15 +83,15 @@ impl Client {
     }
 
     /// Executes requests in the order of the list, up to a thousand with one
-    /// call; what became of each, in the same order, some at a time as they are
-    /// executed. One that is refused does not keep the others from being
-    /// executed. One that faults because the service is busy is sent again, and
-    /// nothing behind it before.
+    /// call. Streams their outcomes in the same order, some at a time as they
+    /// are executed. A refused request does not keep the others from being
+    /// executed. A request that faults because the service is busy is sent
+    /// again, and nothing behind it is sent before.
     ///
     /// Batches that the service finds too large are sent in smaller pieces.
-    /// Requests that may be repeated ([`Client::execute`]) are, where an answer
-    /// is missing. The stream ends after the first error: when the service is
-    /// away for longer than the client's patience.
+    /// Requests that may be repeated ([`Client::execute`]) are repeated if an
+    /// answer is missing. The stream ends after the first error: when the
+    /// service is unavailable for longer than the client's patience.
     ///
     /// ```no_run
     /// # async fn example(client: drumline_client::Client) -> drumline_client::Result<()> {
@@ -132,12 +133,12 @@ struct Batches {
     left: VecDeque<OrganizationRequest>,
     size: usize,
     pauses: Pauses,
-    /// Since when nothing was executed.
+    /// The time since which nothing was executed.
     busy_since: Option<Instant>,
 }
 
 impl Batches {
-    /// What became of the next ones, at least one; `None`: that was all.
+    /// The outcomes of the next requests, at least one; `None` after the last.
     async fn next(&mut self) -> Result<Option<Vec<Outcome>>> {
         while !self.left.is_empty() {
             let requests: Vec<_> = self.left.drain(..self.size.min(self.left.len())).collect();
@@ -196,8 +197,8 @@ impl Batches {
     }
 }
 
-/// The size to go on with after a batch was refused for its size; `None`: it
-/// was refused for something else, or cannot be smaller.
+/// The size to go on with after a batch was refused for its size. `None` if the
+/// batch was refused for something else, or cannot be smaller.
 fn smaller(error: &Error, size: usize) -> Option<usize> {
     let smaller = match error.fault()?.max_batch_size() {
         Some(allowed) => allowed,
@@ -207,7 +208,8 @@ fn smaller(error: &Error, size: usize) -> Option<usize> {
     (1..size).contains(&smaller).then_some(smaller)
 }
 
-/// What is final among the answers of a batch, and the fault that is not.
+/// The final outcomes among the answers of a batch, and the fault that is not
+/// final.
 fn outcomes(response: OrganizationResponse, sent: usize) -> Result<(Vec<Outcome>, Option<Fault>)> {
     let OrganizationResponse::ExecuteMultiple { responses, .. } = response else {
         let text = format!("{} in answer to ExecuteMultiple", response.name());

@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! The settings of a client.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::error::{Away, Error, Result};
 
 /// The tenant that requests belong to.
 const ORGANIZATION: HeaderName = HeaderName::from_static("drumline-organization");
-/// Who asks.
+/// The caller's name.
 const CALLER: HeaderName = HeaderName::from_static("drumline-caller");
 /// The trace that requests are part of (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -48,9 +48,9 @@ impl Builder {
         self
     }
 
-    /// Who asks, for `ownerId` and `createdBy`, and for the limits per caller:
-    /// `anonymous` unless said. Up to 256 visible characters. A gateway in
-    /// front may set it instead.
+    /// The caller's name, for `ownerId` and `createdBy`, and for the limits per
+    /// caller: `anonymous` unless said. Up to 256 visible characters. A gateway
+    /// in front may set it instead.
     pub fn caller(mut self, caller: impl Into<String>) -> Self {
         self.caller = Some(caller.into());
         self
@@ -63,23 +63,23 @@ impl Builder {
         self
     }
 
-    /// What the client calls itself in logs.
+    /// The client's name in logs.
     pub fn user_agent(mut self, name: impl Into<String>) -> Self {
         self.user_agent = name.into();
         self
     }
 
-    /// How long one request may take, 30 s unless said. A long poll may take
-    /// longer by the time that it waits, and a stream of events as long as it
-    /// likes.
+    /// The time that one request may take, 30 s unless said. A long poll may
+    /// take longer by the time that it waits, and a stream of events may take
+    /// any time.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// For how long a request that may be repeated is repeated, 30 s unless
-    /// said: a restart of a queue manager, or a fail-over behind it, takes
-    /// less. [`Duration::ZERO`]: every request is sent once.
+    /// The time for which a request that may be repeated is repeated, 30 s
+    /// unless said: a restart of a queue manager, or a fail-over behind it,
+    /// takes less. [`Duration::ZERO`]: every request is sent once.
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -130,8 +130,8 @@ fn address(text: &str) -> Result<Url> {
     }
 }
 
-/// A header's value. HTTP has room for visible ASCII; whatever else there is
-/// would arrive as something different.
+/// A header's value. HTTP has room for visible ASCII; any other character would
+/// arrive as something different.
 fn header(what: &str, value: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(value)
         .ok()
@@ -142,8 +142,8 @@ fn header(what: &str, value: &str) -> Result<HeaderValue> {
         })
 }
 
-/// The HTTP library wants to know whose cryptography it is to use, even where
-/// there is none to do. Whoever has chosen one before is left alone.
+/// Installs a cryptography provider, which the HTTP library demands even for
+/// addresses without TLS. A provider that was chosen before stays.
 fn provide_cryptography() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Another thread may have been faster, which is as good.

@@ -1,7 +1,8 @@
 //! One action for all operations that match: `POST /v1/operations/cancel?…`.
 //!
 //! The service looks at a share of the operations per request and says where to
-//! go on, so that a million of them stall nobody; here is the loop.
+//! go on, so that a million operations stall no other client. This module is
+//! the loop.
 
 use drumline_protocol::{Action, ErrorCode, Timestamp};
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
@@ -14,7 +15,7 @@ use crate::error::Result;
 use crate::list::{Filter, Paging};
 use crate::retry::Repeat;
 
-/// What is to be done to each operation.
+/// The action for each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkAction {
     /// End it, also a running one.
@@ -41,24 +42,26 @@ pub struct Bulk {
     share: Option<usize>,
 }
 
-/// What one request of a bulk action did.
+/// The result of one request of a bulk action.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BulkStep {
-    /// Nothing was done: these would be done.
+    /// Nothing was done, and the counts say what would be done.
     #[serde(default)]
     pub dry_run: bool,
-    /// How many operations matched.
+    /// The number of operations that matched.
     pub matched: u64,
-    /// How many did what was asked; in a dry run, how many would.
+    /// The number of operations that did what was asked; in a dry run, that
+    /// would.
     pub done: u64,
-    /// The first of those that refused.
+    /// The first of the operations that refused.
     #[serde(default)]
     pub refused: Vec<BulkRefusal>,
-    /// How many refused: they are in a state in which this is not possible.
+    /// The number of operations that refused: their state does not allow the
+    /// action.
     #[serde(default)]
     pub refused_count: u64,
-    /// Where the next step goes on; `None`: that was all.
+    /// The cursor of the next step; `None` after the last.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
@@ -66,26 +69,27 @@ pub struct BulkStep {
 /// An operation that refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkRefusal {
-    /// Which.
+    /// The operation's id.
     pub id: String,
     /// The number that users know.
     #[serde(with = "crate::error::code")]
     pub code: ErrorCode,
-    /// Why, for people.
+    /// The reason, for people.
     #[serde(default)]
     pub message: String,
 }
 
-/// What all steps of a bulk action did together.
+/// The result of all steps of a bulk action together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BulkTotal {
-    /// How many operations matched.
+    /// The number of operations that matched.
     pub matched: u64,
-    /// How many did what was asked; in a dry run, how many would.
+    /// The number of operations that did what was asked; in a dry run, that
+    /// would.
     pub done: u64,
-    /// How many refused.
+    /// The number of operations that refused.
     pub refused_count: u64,
-    /// The first of those that refused.
+    /// The first of the operations that refused.
     pub refused: Vec<BulkRefusal>,
 }
 
@@ -143,21 +147,21 @@ impl Bulk {
         self
     }
 
-    /// Does nothing, and says what would be done.
+    /// Does nothing, and reports what would be done.
     pub const fn dry_run(mut self) -> Self {
         self.dry_run = true;
         self
     }
 
-    /// How many operations one step may look at; the service's own share
-    /// unless said.
+    /// The number of operations that one step may look at; the service's own
+    /// share unless said.
     pub const fn share(mut self, operations: usize) -> Self {
         self.share = Some(operations);
         self
     }
 
     /// The steps, one after the other as they are wanted. Ends after the first
-    /// error. What was done stays done when the stream is dropped.
+    /// error. Steps that were done stay done when the stream is dropped.
     #[must_use]
     pub fn steps(self) -> BoxStream<'static, Result<BulkStep>> {
         let start = Some(Paging {
@@ -181,8 +185,8 @@ impl Bulk {
     /// All steps.
     ///
     /// # Errors
-    /// When the service refuses the filter, or is away. What earlier steps did
-    /// stays done; running it again goes on.
+    /// When the service refuses the filter, or is unavailable. The results of
+    /// earlier steps stay; running the action again goes on.
     pub async fn run(self) -> Result<BulkTotal> {
         let mut total = BulkTotal::default();
         let mut steps = self.steps();
@@ -213,14 +217,14 @@ impl Bulk {
             .query(&flags)
             .query(&paging.pairs())
             .json(&body);
-        // A repeated step finds those that are done already, and refuses them:
-        // the counts suffer, the operations do not.
+        // A repeated step finds operations that are done already, and they
+        // refuse: the counts suffer, the operations do not.
         self.client.exchange(Repeat::Safe, request).await?.read()
     }
 }
 
 impl BulkTotal {
-    /// Adds what one more step did.
+    /// Adds the result of one more step.
     pub fn add(&mut self, step: BulkStep) {
         self.matched += step.matched;
         self.done += step.done;

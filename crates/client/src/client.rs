@@ -1,4 +1,4 @@
-//! The client itself: where to, and for how long.
+//! The client itself: its address and its time limits.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::builder::Builder;
 /// A queue manager somewhere. Cheap to clone, and to share between tasks.
 ///
 /// All methods are cancel-safe in this sense: dropping a call leaves the client
-/// as it was. Whether the service did what it was asked is then open, as with
+/// as it was. The service may or may not have done what it was asked, as with
 /// every request that is not answered.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -63,12 +63,12 @@ impl Client {
         }
     }
 
-    /// For how long requests that may be repeated are repeated.
+    /// The time for which requests that may be repeated are repeated.
     pub(crate) const fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// How long one request may take.
+    /// The time that one request may take.
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -78,7 +78,7 @@ impl Client {
         self.endless_request(method, path).timeout(self.timeout)
     }
 
-    /// A request that may take as long as it likes.
+    /// A request that may take any time.
     pub(crate) fn endless_request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         // An address that has no path was refused by the builder.

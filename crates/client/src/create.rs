@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::new_operation::{NewOperation, new_key};
 use crate::retry::Repeat;
 
-/// What makes a create repeatable: see the API's documentation.
+/// The header that makes a create repeatable: see the API's documentation.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// A create that was answered.
@@ -17,16 +17,17 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub struct Created {
     /// The operation.
     pub operation: OperationView,
-    /// Whether it was there since an earlier request with the same key. After
-    /// a broken connection this may be the first attempt of the same call.
+    /// True if the operation was there since an earlier request with the same
+    /// key. After a broken connection this may be the first attempt of the same
+    /// call.
     pub existed: bool,
 }
 
 impl Client {
     /// Creates an operation. It is stored when this returns.
     ///
-    /// Repeats itself while the service is away or busy, without creating
-    /// anything twice: see [`NewOperation::idempotency_key`].
+    /// Repeats itself while the service is unavailable or busy, without
+    /// creating anything twice: see [`NewOperation::idempotency_key`].
     ///
     /// ```no_run
     /// # async fn example(client: drumline_client::Client) -> drumline_client::Result<()> {

@@ -1,5 +1,5 @@
-//! What can go wrong with a request, one variant for each thing that a caller
-//! would do differently about it.
+//! The errors of a request, one variant for each that a caller would handle
+//! differently.
 
 mod away;
 pub(crate) mod code;
@@ -18,7 +18,7 @@ pub use problem::{Problem, WrongAttribute};
 /// Characters of an answer that is not ours, in a message.
 const EXCERPT: usize = 200;
 
-/// Why a request was not answered with a success.
+/// The reason that a request was not answered with a success.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The service says no: correct the request, or come back later
@@ -29,8 +29,8 @@ pub enum Error {
     /// the service is busy.
     #[error("{0}")]
     Busy(Box<Fault>),
-    /// The service cannot be reached, or did not answer in time. Whether it
-    /// did what it was asked may be open ([`Self::nothing_was_done`]).
+    /// The service cannot be reached, or did not answer in time. It may or may
+    /// not have done what it was asked ([`Self::nothing_was_done`]).
     #[error(transparent)]
     Away(Box<Away>),
     /// The answer is not one of Drumline's: another service, or a proxy on the
@@ -45,9 +45,9 @@ pub enum Error {
     /// The client was asked for something that cannot be sent.
     #[error("{what}: {why}")]
     Invalid {
-        /// Which part.
+        /// The part that is wrong.
         what: &'static str,
-        /// What is wrong with it.
+        /// The mistake in it.
         why: String,
     },
     /// A value cannot be written as JSON: a map with keys that are no strings,
@@ -82,12 +82,12 @@ impl Error {
         }
     }
 
-    /// A success that says something else than was expected.
+    /// A success with unexpected content.
     pub(crate) fn odd_text(text: &str) -> Self {
         Self::odd(StatusCode::OK, text)
     }
 
-    /// The number that users know, where the service gave one.
+    /// The number that users know, if the service gave one.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -107,7 +107,7 @@ impl Error {
         }
     }
 
-    /// The whole refusal, where it is one.
+    /// The whole refusal, if the error is one.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
@@ -130,7 +130,7 @@ impl Error {
         }
     }
 
-    /// The HTTP status of the answer, where there was one.
+    /// The HTTP status of the answer, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -140,7 +140,7 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns true if the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -151,8 +151,9 @@ impl Error {
         }
     }
 
-    /// Whether the service has certainly done nothing of what it was asked:
-    /// the request never reached it, or it refused. `false`: it is open.
+    /// Returns true if the service has certainly done nothing of what it was
+    /// asked: the request never reached it, or it refused. False: it may have
+    /// done something.
     #[must_use]
     pub fn nothing_was_done(&self) -> bool {
         match self {
@@ -165,7 +166,7 @@ impl Error {
         }
     }
 
-    /// When the service wants the request again.
+    /// The time after which the service wants the request again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -175,7 +176,7 @@ impl Error {
         }
     }
 
-    /// What a person could do about it, where there is something to say.
+    /// Advice for a person, if there is any.
     #[must_use]
     pub fn way_out(&self) -> Option<String> {
         match self {

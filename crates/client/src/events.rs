@@ -24,21 +24,21 @@ use crate::http;
 use crate::retry::Pauses;
 use parser::{Message, Parser};
 
-/// The service says something at least every quarter of a minute. Silence of
-/// this length is a connection that broke without a word.
+/// The time of silence after which a connection counts as broken. The service
+/// sends something at least every quarter of a minute.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// An operation is Completed.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Where this event stands among all: [`EventFilter::after`] goes on behind
-    /// it.
+    /// The event's place among all events: [`EventFilter::after`] goes on
+    /// behind it.
     pub id: String,
-    /// The operation, as it was when the event was told.
+    /// The operation, as it was when the event was reported.
     pub operation: OperationView,
 }
 
-/// Of which operations to hear; several conditions must all hold.
+/// The operations to hear of; several conditions must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct EventFilter {
@@ -62,7 +62,7 @@ impl EventFilter {
         self
     }
 
-    /// That end like this.
+    /// With this status at the end.
     pub const fn status(mut self, status: Status) -> Self {
         self.status = Some(status);
         self
@@ -86,8 +86,9 @@ impl EventFilter {
         self
     }
 
-    /// Go on behind this event of an earlier stream, instead of with what
-    /// completes from now on; `0`: begin with the oldest that is still there.
+    /// Goes on behind this event of an earlier stream, instead of with
+    /// operations that complete from now on; `0`: begins with the oldest that
+    /// is still there.
     pub fn after(mut self, event_id: impl Into<String>) -> Self {
         self.after = Some(event_id.into());
         self
@@ -120,7 +121,8 @@ impl Client {
     /// Hears of operations when they are Completed. The stream has no end: it
     /// connects again by itself, and goes on behind the last event that was
     /// handed out. It ends after an error that will not pass: the service
-    /// refuses the filter, or is away for longer than the client's patience.
+    /// refuses the filter, or is unavailable for longer than the client's
+    /// patience.
     ///
     /// ```no_run
     /// # async fn example(client: drumline_client::Client) -> drumline_client::Result<()> {
@@ -159,13 +161,13 @@ impl Client {
 struct Listener {
     client: Client,
     filter: EventFilter,
-    /// How far we are: the id of the last event that was handed out, or what
-    /// the service said since.
+    /// The progress of the stream: the id of the last event that was handed
+    /// out, or a later one from the service.
     last: Option<String>,
     connection: Option<(Response, Parser)>,
-    /// What was read and not handed out yet.
+    /// The messages that were read and not handed out yet.
     told: VecDeque<Message>,
-    /// Between connections that told nothing.
+    /// Between connections that delivered nothing.
     pauses: Pauses,
 }
 
@@ -236,7 +238,8 @@ impl Listener {
         }
     }
 
-    /// What a message says; `None`: nothing, or what a later release may say.
+    /// The event in a message; `None` if it has none, or one of a later
+    /// release.
     fn event(&mut self, message: Message) -> Result<Option<Event>> {
         let Message { event, id, data } = message;
         if id.is_some() {

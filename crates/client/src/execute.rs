@@ -20,9 +20,9 @@ pub use response::{ItemResponse, OrganizationResponse, Retrieved};
 impl Client {
     /// Executes an organization request.
     ///
-    /// It is repeated while the service is away or busy, if that is safe: reads
-    /// are, creates and asynchronous requests with an idempotency key are, and
-    /// batches and transactions of nothing else.
+    /// The request is repeated while the service is unavailable or busy, if
+    /// that is safe. Safe are reads, creates and asynchronous requests with an
+    /// idempotency key, and batches and transactions of nothing else.
     ///
     /// ```no_run
     /// # async fn example(client: drumline_client::Client) -> drumline_client::Result<()> {
@@ -58,8 +58,8 @@ impl Client {
         OrganizationResponse::read(&response)
     }
 
-    /// Executes an organization request that is JSON text already; the answer
-    /// as it is. Repeated only where certainly nothing was done.
+    /// Executes an organization request that is JSON text already, and returns
+    /// the answer as it is. Repeated only if certainly nothing was done.
     ///
     /// # Errors
     /// As [`Self::execute`].

@@ -1,4 +1,4 @@
-//! Who works, what waits, and whether the service takes requests.
+//! The live processes, the waiting messages, and the readiness of the service.
 
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,9 @@ use crate::retry::Repeat;
 /// The live processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
-    /// Those who run handlers.
+    /// The processes that run handlers.
     pub workers: Vec<Member>,
-    /// Those who take requests.
+    /// The processes that take requests.
     pub managers: Vec<Member>,
 }
 
@@ -20,7 +20,7 @@ pub struct Fleet {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
-    /// Which life of which process.
+    /// The id of this life of this process.
     pub id: String,
     /// Its name for people.
     pub host: String,
@@ -28,17 +28,17 @@ pub struct Member {
     pub queues: Vec<String>,
     /// The message names that it has handlers for; `*` for all.
     pub message_names: Vec<String>,
-    /// How many operations it runs at once.
+    /// The number of operations that it runs at once.
     pub concurrency: u32,
-    /// How many it runs now.
+    /// The number of operations that it runs now.
     pub running: u32,
     /// It takes nothing new.
     pub draining: bool,
-    /// When it started, RFC 3339.
+    /// The time at which it started, RFC 3339.
     pub started_on: String,
 }
 
-/// The queues, and how many operations there are.
+/// The queues, and the numbers of operations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queues {
     /// By name.
@@ -53,18 +53,18 @@ pub struct Queues {
 pub struct Queue {
     /// Its name.
     pub name: String,
-    /// How many workers serve it.
+    /// The number of workers that serve it.
     pub workers: u32,
-    /// How many operations they run at once, all together.
+    /// The number of operations that they run at once, all together.
     pub concurrency: u32,
-    /// How many they run now, of whichever of their queues.
+    /// The number of operations that they run now, of any of their queues.
     pub running: u32,
-    /// Messages that no worker has been given yet; `None` where the broker does
+    /// Messages that no worker has been given yet; `None` if the broker does
     /// not answer.
     pub waiting_messages: Option<u64>,
 }
 
-/// How many operations there are.
+/// The numbers of operations by state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -76,41 +76,41 @@ pub struct Counts {
     pub locked: u64,
     /// Are over.
     pub completed: u64,
-    /// Ready ones that are not known to be with the broker yet.
+    /// Ready operations that are not known to be with the broker yet.
     pub undispatched: u64,
 }
 
-/// Whether a queue manager takes requests.
+/// The readiness of a queue manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// It does.
+    /// It takes requests.
     pub ready: bool,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// What it says, for people.
+    /// The answer, for people.
     pub text: String,
 }
 
 impl Client {
-    /// Who is alive.
+    /// The live workers and managers.
     ///
     /// # Errors
-    /// When the service is away.
+    /// When the service is unavailable.
     pub async fn workers(&self) -> Result<Fleet> {
         let request = self.request(Method::GET, &["v1", "workers"]);
         self.exchange(Repeat::Safe, request).await?.read()
     }
 
-    /// What waits where.
+    /// The queues, with the messages that wait in each.
     ///
     /// # Errors
-    /// When the service is away.
+    /// When the service is unavailable.
     pub async fn queues(&self) -> Result<Queues> {
         let request = self.request(Method::GET, &["v1", "queues"]);
         self.exchange(Repeat::Safe, request).await?.read()
     }
 
-    /// Whether the queue manager takes requests now; asked once.
+    /// The readiness of the queue manager now; asked once.
     ///
     /// # Errors
     /// [`Error::Away`](crate::Error::Away) when it does not answer.

@@ -28,8 +28,8 @@ impl Answer {
     }
 }
 
-/// Sends a request and reads the whole answer; one that is not a success is an
-/// error.
+/// Sends a request and reads the whole answer; an answer that is not a success
+/// is an error.
 pub(crate) async fn exchange(request: RequestBuilder) -> Result<Answer> {
     let response = open(request).await?;
     Ok(Answer {

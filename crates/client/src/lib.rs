@@ -28,24 +28,24 @@
 //! | control one | [`Client::cancel`], [`Client::pause`], [`Client::resume`], [`Client::postpone`], [`Client::update`], [`Client::delete`] |
 //! | control all that match | [`Client::bulk`] |
 //! | send organization requests, or thousands | [`Client::execute`], [`Client::execute_all`] |
-//! | see who works | [`Client::workers`], [`Client::queues`], [`Client::ready`] |
+//! | see the live processes | [`Client::workers`], [`Client::queues`], [`Client::ready`] |
 //!
 //! # What is repeated
 //!
 //! Requests that may safely be sent twice are repeated for a while
 //! ([`Builder::patience`], 30 s unless said otherwise) when the service is
-//! away, or says that it is busy; never earlier than its `Retry-After` asks.
-//! Safe are all reads, and creates, because every create carries an
-//! idempotency key: yours ([`NewOperation::idempotency_key`]) or one that the
-//! client makes up. Anything else is repeated only where certainly nothing was
-//! done: the connection could not be made, or the answer was 429.
+//! unavailable, or says that it is busy. They are never repeated earlier than
+//! its `Retry-After` asks. Safe are all reads, and creates, because every
+//! create carries an idempotency key: yours ([`NewOperation::idempotency_key`])
+//! or one that the client makes up. Anything else is repeated only if certainly
+//! nothing was done: the connection could not be made, or the answer was 429.
 //!
 //! # Errors
 //!
-//! [`Error`] tells apart what a caller would do differently: the service says
-//! no ([`Error::Refused`], with the numbers that users of the Dynamics service
-//! know), or it is away ([`Error::Away`]). [`Error::way_out`] says what could
-//! be done about it, for people.
+//! [`Error`] tells apart the cases that a caller would handle differently: the
+//! service says no ([`Error::Refused`], with the numbers that users of the
+//! Dynamics service know), or it is unavailable ([`Error::Away`]).
+//! [`Error::way_out`] gives advice for people.
 //!
 //! # TLS
 //!
@@ -86,7 +86,7 @@ pub use new_operation::{NewOperation, RetryPolicy, TokenPolicy};
 pub use operation::{Explained, WaitingFor};
 pub use update::Update;
 
-// What operations and their attributes are made of, so that users need not
-// name the crate below.
+// The types of operations and their attributes, so that users need not name the
+// crate below.
 pub use drumline_protocol::view::{ExhaustedView, OperationView, ProgressView, RetryPolicyView};
 pub use drumline_protocol::{Action, ErrorCode, OperationType, State, Status, Timestamp};

@@ -16,7 +16,7 @@ use crate::retry::Repeat;
 /// takes long.
 const PAGE: usize = 200;
 
-/// Which operations; several conditions must all hold.
+/// The conditions on operations; several conditions must all hold.
 ///
 /// ```no_run
 /// use drumline_client::{Filter, Status};
@@ -39,10 +39,10 @@ pub struct Filter {
     holds_token: bool,
 }
 
-/// Which part of a listing.
+/// The part of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paging {
-    /// At most so many; the service's default where `None`.
+    /// At most so many; `None`: the service's default.
     pub limit: Option<usize>,
     /// [`Page::next_cursor`] of the page before; `None`: from the newest on.
     pub cursor: Option<String>,
@@ -55,7 +55,7 @@ pub struct Page {
     /// The operations, newest first. May be few, or none, although there are
     /// more pages.
     pub operations: Vec<OperationView>,
-    /// Where the next page starts; `None`: that was all.
+    /// The cursor of the next page; `None` after the last.
     pub next_cursor: Option<String>,
 }
 
@@ -125,15 +125,15 @@ impl Filter {
         self
     }
 
-    /// That hold their token: they ended Failed or Canceled, and what comes
-    /// after them waits until somebody resumes them. Not known to
+    /// With a held token: the operation ended Failed or Canceled, and its chain
+    /// waits until a person resumes it. Not known to
     /// [`RetrieveMultiple`](crate::RetrieveMultiple).
     pub const fn holds_token(mut self) -> Self {
         self.holds_token = true;
         self
     }
 
-    /// Whether every operation matches.
+    /// Returns true if every operation matches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -177,7 +177,7 @@ impl Filter {
     }
 }
 
-/// As it stands in an organization request: the same names, and numbers as
+/// Serialized as in an organization request: the same names, and numbers as
 /// numbers.
 impl Serialize for Filter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -195,7 +195,7 @@ impl Serialize for Filter {
 }
 
 impl Paging {
-    /// As the API writes it.
+    /// The paging as the API writes it.
     pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
         let limit = self.limit.map(|limit| ("limit", limit.to_string()));
         let cursor = self.cursor.clone().map(|cursor| ("cursor", cursor));
@@ -207,7 +207,7 @@ impl Client {
     /// One page of the operations that match.
     ///
     /// # Errors
-    /// When the service refuses the conditions, or is away.
+    /// When the service refuses the conditions, or is unavailable.
     pub async fn list(&self, filter: &Filter, paging: &Paging) -> Result<Page> {
         let request = self
             .request(Method::GET, &["v1", "operations"])
@@ -217,8 +217,8 @@ impl Client {
     }
 
     /// All operations that match, newest first, page by page as they are
-    /// wanted. Those that are created meanwhile are not among them. Ends after
-    /// the first error.
+    /// wanted. Operations that are created meanwhile are not among them. Ends
+    /// after the first error.
     ///
     /// ```no_run
     /// # async fn example(client: drumline_client::Client) -> drumline_client::Result<()> {

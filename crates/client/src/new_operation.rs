@@ -1,4 +1,4 @@
-//! What is to be created.
+//! The operation that is to be created.
 
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use crate::error::Result;
 
-/// An operation that is to be created: a message name, and what else there is
-/// to say. What is not said is left to the service, which also checks it all.
+/// An operation that is to be created: a message name and further attributes.
+/// Attributes that are not set are left to the service, which also checks them
+/// all.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -76,19 +77,19 @@ pub struct NewOperation {
     idempotency_key: Option<String>,
 }
 
-/// What happens to a token's chain when its first operation ends as Failed or
+/// The policy for a token's chain when its first operation ends as Failed or
 /// Canceled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenPolicy {
-    /// The next one starts.
+    /// The next operation starts.
     Continue,
-    /// It stops, until somebody resumes (skips) that operation.
+    /// The chain stops, until a person resumes (skips) that operation.
     Hold,
 }
 
-/// When an operation is tried again; the service's defaults for what is not
-/// said.
+/// The policy for trying an operation again; the service's defaults for values
+/// that are not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[must_use]
@@ -138,7 +139,7 @@ impl NewOperation {
         self
     }
 
-    /// What happens to its token's chain when it does not succeed.
+    /// The policy for its token's chain when it does not succeed.
     pub const fn token_policy(mut self, policy: TokenPolicy) -> Self {
         self.token_policy = Some(policy);
         self
@@ -156,14 +157,15 @@ impl NewOperation {
         self
     }
 
-    /// It recurs: an RFC 5545 rule, as `FREQ=DAILY;INTERVAL=3`, in UTC. What is
-    /// created is a series; each time it comes due, it creates an operation.
+    /// It recurs: an RFC 5545 rule, as `FREQ=DAILY;INTERVAL=3`, in UTC. The
+    /// created operation is a series; each time it comes due, it creates an
+    /// operation.
     pub fn recurrence(mut self, pattern: impl Into<String>) -> Self {
         self.recurrence_pattern = Some(pattern.into());
         self
     }
 
-    /// When the recurrence starts; now unless said.
+    /// The time at which the recurrence starts; now unless said.
     pub const fn recurrence_start(mut self, start: Timestamp) -> Self {
         self.recurrence_start_time = Some(start);
         self
@@ -178,14 +180,14 @@ impl NewOperation {
         Ok(self)
     }
 
-    /// The payload as JSON text. It stays as it is: numbers keep their digits
-    /// and objects their order.
+    /// The payload as JSON text. The text stays as it is: numbers keep their
+    /// digits and objects their order.
     pub fn raw_data(mut self, data: Box<RawValue>) -> Self {
         self.data = Some(data);
         self
     }
 
-    /// Equal for operations that belong together; made up where missing.
+    /// Equal for operations that belong together; made up if missing.
     pub const fn correlation_id(mut self, id: Uuid) -> Self {
         self.correlation_id = Some(id);
         self
@@ -203,47 +205,49 @@ impl NewOperation {
         self
     }
 
-    /// What kind of record it is about, up to 256 characters.
+    /// The kind of record that it is about, up to 256 characters.
     pub fn primary_entity_type(mut self, name: impl Into<String>) -> Self {
         self.primary_entity_type = Some(name.into());
         self
     }
 
-    /// The record it is about.
+    /// The record that it is about.
     pub const fn regarding_object_id(mut self, id: Uuid) -> Self {
         self.regarding_object_id = Some(id);
         self
     }
 
-    /// Whether it is kept for the whole retention time when it has Succeeded;
-    /// it is unless said.
+    /// Keeps it for the whole retention time when it has Succeeded, which is
+    /// the default.
     pub const fn retain_job_history(mut self, retain: bool) -> Self {
         self.retain_job_history = Some(retain);
         self
     }
 
-    /// Fail instead of starting a second time.
+    /// Fails it instead of starting it a second time.
     pub const fn at_most_once(mut self, at_most_once: bool) -> Self {
         self.at_most_once = Some(at_most_once);
         self
     }
 
-    /// When it is tried again.
+    /// The retry policy.
     pub const fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry_policy = Some(policy);
         self
     }
 
-    /// Who is told when it is Completed: an address that gets a signed POST.
+    /// The receiver of a notice when it is Completed: an address that gets a
+    /// signed POST.
     pub fn webhook(mut self, url: impl Into<String>) -> Self {
         self.webhook_url = Some(url.into());
         self
     }
 
-    /// What identifies this create: repeated with the same key and the same
-    /// content within a day it answers with the first operation, and creates
-    /// nothing. The client makes one up where there is none, which protects
-    /// against broken connections, but not against a restart of the caller.
+    /// The key that identifies this create. A create that is repeated with the
+    /// same key and the same content within a day answers with the first
+    /// operation, and creates nothing. The client makes a key up if there is
+    /// none, which protects against broken connections, but not against a
+    /// restart of the caller.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
@@ -254,14 +258,14 @@ impl NewOperation {
         self.idempotency_key.as_deref()
     }
 
-    /// Makes up a key where there is none, so that the create may be repeated.
+    /// Makes up a key if there is none, so that the create may be repeated.
     pub(crate) fn ensure_key(&mut self) {
         self.idempotency_key.get_or_insert_with(new_key);
     }
 }
 
 impl RetryPolicy {
-    /// How often it is put off before it fails; 0: the first failure is final.
+    /// The number of retries before it fails; 0: the first failure is final.
     pub const fn max_retries(mut self, times: u32) -> Self {
         self.max_retries = Some(times);
         self
@@ -291,26 +295,26 @@ impl RetryPolicy {
         self
     }
 
-    /// What follows the last retry.
+    /// The step that follows the last retry.
     pub const fn exhausted(mut self, what: ExhaustedView) -> Self {
         self.exhausted = Some(what);
         self
     }
 
-    /// How many lost workers it takes to call the operation poisonous.
+    /// The number of lost workers at which the operation counts as poisonous.
     pub const fn max_lost(mut self, times: u32) -> Self {
         self.max_lost = Some(times);
         self
     }
 
-    /// Whether nothing is said.
+    /// Returns true if no value is set.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A key that nobody has used.
+/// A key that was never used before.
 #[expect(
     clippy::disallowed_methods,
     reason = "a client has no generator injected: its keys name requests, and nothing is derived from them"

@@ -13,32 +13,32 @@ use crate::client::Client;
 use crate::error::Result;
 use crate::retry::Repeat;
 
-/// How long one request of [`Client::wait`] waits: proxies on the way tend to
-/// give up after a minute.
+/// The time that one request of [`Client::wait`] waits: proxies on the way tend
+/// to give up after a minute.
 const POLL: Duration = Duration::from_secs(30);
 
-/// An operation, and what else the service says of it when it is asked.
+/// An operation, and the service's explanation of its wait.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explained {
     /// The operation.
     #[serde(flatten)]
     pub operation: OperationView,
-    /// Why it does not run, or does not end; `None` where it runs or is
-    /// Completed.
+    /// The reason that it does not run, or does not end; `None` if it runs or
+    /// is Completed.
     pub waiting_for: Option<WaitingFor>,
 }
 
-/// Why an operation does not run, or does not end.
+/// The reason that an operation does not run, or does not end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
     /// A word for programs: `time`, `person`, `stop`, `predecessor`, `worker`,
     /// `handler`, `broker`, `slot`, `delivery`, and others in later releases.
     pub reason: String,
-    /// The same for people, with what can be done about it.
+    /// The same for people, with advice.
     pub detail: String,
-    /// The operation that is in its way, where one is.
+    /// The operation that is in its way, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation_id: Option<String>,
 }
@@ -62,8 +62,9 @@ impl Client {
         self.exchange(Repeat::Safe, request).await?.read()
     }
 
-    /// An operation, and why it does not run or does not end. Dearer for the
-    /// service than [`Self::get`]: for people, not for polling.
+    /// An operation, and the reason that it does not run or does not end. More
+    /// expensive for the service than [`Self::get`]: for people, not for
+    /// polling.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -72,7 +73,7 @@ impl Client {
             .request(Method::GET, &["v1", "operations", id])
             .query(&[("explain", "true")]);
         let answer = self.exchange(Repeat::Safe, request).await?;
-        // Twice, because `data` as it was written survives no flattening.
+        // Read twice, because `data` as it was written survives no flattening.
         let Explanation { waiting_for } = answer.read()?;
         Ok(Explained {
             operation: answer.read()?,
@@ -81,7 +82,7 @@ impl Client {
     }
 
     /// One long poll: the operation when it is Completed, or as it is after
-    /// `wait`. The service cuts that to a minute.
+    /// `wait`. The service cuts `wait` to a minute.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -93,9 +94,9 @@ impl Client {
         self.exchange(Repeat::Safe, request).await?.read()
     }
 
-    /// Waits until an operation is Completed, or for `timeout`; `None`: as long
-    /// as it takes. The operation as it was seen last, which after the timeout
-    /// is not Completed (`state_code` is not 3).
+    /// Waits until an operation is Completed, or for `timeout`; `None`: for as
+    /// long as it takes. Returns the operation as it was seen last, which after
+    /// the timeout is not Completed (`state_code` is not 3).
     ///
     /// ```no_run
     /// # async fn example(client: drumline_client::Client, id: &str) -> drumline_client::Result<()> {
@@ -126,31 +127,31 @@ impl Client {
         }
     }
 
-    /// Cancels an operation. A running one is asked to stop, and is Canceling
-    /// until it has.
+    /// Cancels an operation. A running operation is asked to stop, and is
+    /// Canceling until it has.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) with `0x80044F00`, and what is
-    /// possible, where it cannot be cancelled.
+    /// [`Error::Refused`](crate::Error::Refused) with `0x80044F00`, and the
+    /// possible actions, if it cannot be cancelled.
     pub async fn cancel(&self, id: &str) -> Result<OperationView> {
         self.act(id, Action::Cancel, json!({})).await
     }
 
-    /// Pauses an operation until somebody resumes it. A running one is asked
-    /// to stop, and is Pausing until it has.
+    /// Pauses an operation until a person resumes it. A running operation is
+    /// asked to stop, and is Pausing until it has.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) with `0x80044F01`, and what is
-    /// possible, where it cannot be paused.
+    /// [`Error::Refused`](crate::Error::Refused) with `0x80044F01`, and the
+    /// possible actions, if it cannot be paused.
     pub async fn pause(&self, id: &str) -> Result<OperationView> {
         self.act(id, Action::Pause, json!({})).await
     }
 
-    /// Lets a Suspended operation go on; for one that holds its token's chain:
-    /// lets the chain go on.
+    /// Lets a Suspended operation go on. For an operation that holds its
+    /// token's chain: lets the chain go on.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused), with what is possible, where
+    /// [`Error::Refused`](crate::Error::Refused), with the possible actions, if
     /// it does not wait.
     pub async fn resume(&self, id: &str) -> Result<OperationView> {
         self.act(id, Action::Resume, json!({})).await
@@ -159,7 +160,7 @@ impl Client {
     /// Lets an operation wait until a time.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused), with what is possible, where
+    /// [`Error::Refused`](crate::Error::Refused), with the possible actions, if
     /// it cannot be postponed.
     pub async fn postpone(&self, id: &str, until: Timestamp) -> Result<OperationView> {
         let body = json!({ "postponeUntil": until.to_string() });
@@ -169,8 +170,8 @@ impl Client {
     /// Removes a Completed operation.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) with `0x8004416A` where it is
-    /// not Completed.
+    /// [`Error::Refused`](crate::Error::Refused) with `0x8004416A` if it is not
+    /// Completed.
     pub async fn delete(&self, id: &str) -> Result<()> {
         let request = self.request(Method::DELETE, &["v1", "operations", id]);
         self.exchange(Repeat::Undone, request).await?;

@@ -9,17 +9,19 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::http::{self, Answer};
 
-/// Short, because most of what passes passes at once.
+/// The first pause. Short, because most errors that pass do so at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Long enough to let a service recover, short enough to notice that it has.
+/// The longest pause: long enough to let a service recover, short enough to
+/// notice that it has.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Whether a request may be sent twice.
+/// The permission to send a request twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
     /// Twice does no more than once.
     Safe,
-    /// Twice may do more than once: only where certainly nothing was done.
+    /// Twice may do more than once: repeated only if certainly nothing was
+    /// done.
     Undone,
 }
 
@@ -43,14 +45,14 @@ impl Pauses {
         Self { next: FIRST_PAUSE }
     }
 
-    /// How long to wait after this error: no shorter than the service asks,
-    /// and a random share longer, so that those who were turned away together
-    /// do not come back together.
+    /// The pause after this error: no shorter than the service asks, and a
+    /// random share longer, so that callers that were turned away together do
+    /// not come back together.
     pub(crate) fn after(&mut self, error: &Error) -> Duration {
         self.at_least(error.retry_after())
     }
 
-    /// The same, where the service asks for so much.
+    /// The same, if the service asks for a pause of this length.
     pub(crate) fn at_least(&mut self, asked: Option<Duration>) -> Duration {
         let wanted = asked.unwrap_or_default().max(self.next);
         self.next = (self.next * 2).min(LONGEST_PAUSE);
@@ -59,8 +61,7 @@ impl Pauses {
 }
 
 impl Client {
-    /// Sends a request until it is answered with something that will not pass,
-    /// or patience is over.
+    /// Sends a request until the answer will not pass, or patience is over.
     pub(crate) async fn exchange(&self, repeat: Repeat, request: RequestBuilder) -> Result<Answer> {
         // No end: longer than the clock can tell.
         let end = Instant::now().checked_add(self.patience());

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::new_operation::rfc3339;
 use crate::retry::Repeat;
 
-/// A change of an operation: what a client of the Dynamics service would set.
+/// A change of an operation, as a client of the Dynamics service would make it.
 /// Everything else about an operation is fixed when it is created.
 ///
 /// ```no_run
@@ -63,19 +63,19 @@ impl Update {
         self
     }
 
-    /// Another rule for a series; refused for what is none.
+    /// Another rule for a series; refused for any other operation.
     pub fn recurrence(mut self, pattern: impl Into<String>) -> Self {
         self.recurrence_pattern = Some(pattern.into());
         self
     }
 
-    /// Another start for a series; refused for what is none.
+    /// Another start for a series; refused for any other operation.
     pub const fn recurrence_start(mut self, start: Timestamp) -> Self {
         self.recurrence_start_time = Some(start);
         self
     }
 
-    /// Whether nothing is to be changed.
+    /// Returns true if nothing is to be changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -90,8 +90,8 @@ impl Client {
     /// Changes an operation.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) where the change is not
-    /// possible, with what is.
+    /// [`Error::Refused`](crate::Error::Refused), with the possible changes, if
+    /// the change is not possible.
     pub async fn update(&self, id: &str, update: &Update) -> Result<OperationView> {
         let request = self
             .request(Method::PATCH, &["v1", "operations", id])

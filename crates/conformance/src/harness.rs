@@ -1,11 +1,11 @@
-//! How a suite gets at an adapter.
+//! The harness through which a suite uses an adapter.
 //!
 //! A harness is made once per case and stands for one set of data that is
 //! empty at first (a fresh namespace on a shared server will do). Each
 //! `connect` stands for one more process that works on that data.
 //!
-//! A case that cannot connect has failed, so `connect` panics rather than
-//! answering with an error.
+//! A case that cannot connect has failed, so `connect` panics instead of
+//! returning an error.
 
 use std::sync::Arc;
 

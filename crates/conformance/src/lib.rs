@@ -1,7 +1,7 @@
-//! What every backend must do, as test cases over the ports.
+//! The behaviour that every backend must have, as test cases over the ports.
 //!
-//! An adapter says how to connect to an empty store or broker (a [`harness`])
-//! and names it in one macro; each case becomes a test of its own:
+//! An adapter implements the connection to an empty store or broker (a
+//! [`harness`]) and names it in one macro; each case becomes a test of its own:
 //!
 //! ```text
 //! async fn harness() -> MyHarness { … }
@@ -11,10 +11,10 @@
 //! drumline_conformance::limiter_suite!(harness);
 //! ```
 //!
-//! The cases name no product, and settle nothing with a blind sleep: what must
-//! come is waited for, with a deadline. They check behaviour that callers can
-//! see; how fast a backend is, and what becomes of it when its servers die, is
-//! tested elsewhere.
+//! The cases name no product, and settle nothing with a blind sleep: events
+//! that must come are waited for, with a deadline. They check behaviour that
+//! callers can see. The speed of a backend, and its behaviour when its servers
+//! die, are tested elsewhere.
 #![expect(
     clippy::panic,
     reason = "this is a library of tests, and a test fails by panicking"

@@ -1,5 +1,5 @@
-//! The limiter's cases. What must not end in time is given an hour; what must
-//! end is given a second, and waited for.
+//! The limiter's cases. A lease or window that must not end in time is given an
+//! hour; one that must end is given a second, and waited for.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use uuid::Uuid;
 pub mod places;
 pub mod window;
 
-/// What no case waits for.
+/// A span that no case waits for.
 const HOUR: Duration = Duration::from_secs(3600);
-/// What cases wait for: long enough to see that it has begun.
+/// A span that cases wait for: long enough to see that it has begun.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The subject of a case; every case has a world of its own.
@@ -54,7 +54,7 @@ async fn leave(limiter: &dyn Limiter, number: u128, limits: &Limits, busy: Durat
     left.expect("the limiter is there");
 }
 
-/// The limit that is reached; `None`: it was let in.
+/// The limit that is reached; `None`: the visitor was let in.
 fn reached(entered: Entered) -> Option<Limit> {
     match entered {
         Entered::Admitted => None,

@@ -1,4 +1,4 @@
-//! The membership's cases. How long silence lasts is tested where the clock
-//! can be moved.
+//! The membership's cases. The length of silence is tested where the clock can
+//! be moved.
 
 pub mod beats;

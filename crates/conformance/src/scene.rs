@@ -1,6 +1,5 @@
-//! The props of the store's cases: drafts of operations, and the usual moves
-//! of producers, workers and clients, each through [`decide`] as the services
-//! do it.
+//! The props of the store's cases: drafts of operations, and the usual moves of
+//! producers, workers and clients, each through [`decide`] as in the services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +36,7 @@ pub(crate) struct Fresh {
     pub(crate) offer: Option<Stamp>,
 }
 
-/// What a case wants of a new operation; the rest is the same for all.
+/// The special attributes of a new operation; the rest is the same for all.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) name: String,
@@ -46,7 +45,7 @@ pub(crate) struct Draft {
     pub(crate) operation_type: OperationType,
     pub(crate) organization: Organization,
     pub(crate) token: Option<String>,
-    /// Where it goes without a token.
+    /// The partition of an operation without a token.
     pub(crate) partition: Partition,
     pub(crate) postponed_by: Option<Duration>,
     pub(crate) at_most_once: bool,
@@ -85,7 +84,7 @@ pub(crate) fn of_token(token: &str) -> Draft {
     }
 }
 
-/// An operation with a token whose chain stops where it fails or is cancelled.
+/// An operation with a token whose chain stops when it fails or is cancelled.
 pub(crate) fn holding(token: &str) -> Draft {
     Draft {
         token_policy: TokenPolicy::Hold,
@@ -93,7 +92,7 @@ pub(crate) fn holding(token: &str) -> Draft {
     }
 }
 
-/// Something that went wrong in a handler.
+/// A fault of a handler.
 pub(crate) fn fault() -> Fault {
     Fault::new(ErrorCode::NETWORK_ERROR, "the line is down", "ECONNREFUSED")
 }
@@ -123,7 +122,7 @@ impl Scene {
         chain_key(&Organization::default(), token).partition(self.store.partitions())
     }
 
-    /// What a queue manager would make of a draft.
+    /// Makes the operation that a queue manager would make of a draft.
     pub(crate) fn prepare(&self, draft: Draft) -> NewOperation {
         let now = self.store.now();
         let chain = draft
@@ -171,7 +170,8 @@ impl Scene {
         }
     }
 
-    /// What a queue manager would make of a draft that recurs.
+    /// Makes the operation that a queue manager would make of a draft that
+    /// recurs.
     pub(crate) fn prepare_series(&self, draft: Draft, first: Option<Timestamp>) -> NewOperation {
         let mut new = self.prepare(draft);
         let now = self.store.now();
@@ -188,7 +188,7 @@ impl Scene {
         new
     }
 
-    /// Stores what was prepared; it must be new.
+    /// Stores a prepared operation; it must be new.
     pub(crate) async fn store_new(&self, new: NewOperation) -> Fresh {
         let mut all = self.store_all(vec![new]).await;
         all.remove(0)
@@ -225,7 +225,7 @@ impl Scene {
         found.remove(0).expect("the operation is there")
     }
 
-    /// Makes an event happen, whatever comes of it.
+    /// Makes an event happen, with any outcome.
     pub(crate) async fn event(&self, id: OperationId, event: Event, guard: Guard) -> Decided {
         let header = self.read(id).await.header;
         let report = Report::default();
@@ -262,7 +262,7 @@ impl Scene {
         self.holder(id, fence, Event::Succeed).await
     }
 
-    /// What the lock of a claim is taken with.
+    /// The guard that a claim takes its lock with.
     pub(crate) const fn taking(&self) -> Guard {
         Guard::Taking {
             owner: self.worker,
@@ -319,7 +319,7 @@ pub(crate) fn claim_event() -> Event {
     }
 }
 
-/// What came of an event that had to happen.
+/// The outcome of an event that had to happen.
 pub(crate) fn done(decided: Decided) -> (Header, Done) {
     match decided {
         Decided::Done(header, done) => (header, *done),

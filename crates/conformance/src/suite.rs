@@ -285,7 +285,7 @@ macro_rules! cases {
 mod tests {
     use std::path::Path;
 
-    /// A case that no macro names is run by nobody.
+    /// A case that no macro names never runs.
     #[test]
     fn every_case_is_in_a_suite() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

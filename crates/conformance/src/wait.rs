@@ -1,15 +1,16 @@
-//! Waiting for what must come, and making sure of what must not.
+//! Waiting for events that must come, and checking that others do not come.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// What must come comes within this. Generous: a loaded machine is no failure.
+/// The deadline for an event that must come. Generous: a loaded machine is no
+/// failure.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Between two looks.
+/// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What must not come is given this long to come all the same. Longer finds
-/// no more and costs every run.
+/// The time in which an event that must not come could come all the same.
+/// Longer finds no more and costs every run.
 const QUIET: Duration = Duration::from_millis(250);
 
 /// Looks until there is something to see.
@@ -24,7 +25,7 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
     }
 }
 
-/// Waits for something that must come.
+/// Waits for an event that must come.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(DEADLINE, future).await {
         Ok(value) => value,
@@ -32,7 +33,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Gives something that must not come the time to come.
+/// Gives an event that must not come the time to come.
 pub(crate) async fn never<T>(what: &str, future: impl Future<Output = T>) {
     assert!(timeout(QUIET, future).await.is_err(), "{what}: it did");
 }

@@ -1,4 +1,4 @@
-//! `drumline bench`: how fast, on this machine and these servers.
+//! `drumline bench`: the speed of Drumline, on this machine and these servers.
 //!
 //! ```text
 //! round 1: floor, create, …, latency     each figure beside the floor of its round
@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The floor is taken in the same run, because a number without it says more
-//! about the machine than about Drumline; and in every round anew, because a
-//! machine that others use too is another one a minute later. Everything
-//! happens in a namespace of its own, which is removed afterwards.
+//! about the machine than about Drumline. It is taken again in every round,
+//! because a shared machine is another one a minute later. Everything happens
+//! in a namespace of its own, which is removed afterwards.
 
 mod crew;
 mod floor;
@@ -37,8 +37,8 @@ use site::Site;
 
 pub(crate) use crew::work;
 
-/// Before a round is measured: queues are declared, lanes are spread, caches and
-/// allocators have seen the load.
+/// The time before a round is measured: queues are declared, lanes are spread,
+/// caches and allocators have seen the load.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Measures, and prints the result.
@@ -54,7 +54,7 @@ pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
         }
         signal = signals.next() => Err(Failure::new(Exit::Interrupted, signal)),
     };
-    // Also after a failure: nobody wants the leftovers.
+    // Also after a failure: the leftovers are of no use.
     if let Err(error) = site.remove().await {
         crate::output::hint(&format!(
             "the namespace could not be removed: {}",
@@ -91,7 +91,7 @@ async fn measure(bench: &Bench, site: &Site) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// The measurements that were asked for and make sense here.
+/// The measurements that were requested and make sense here.
 fn wanted(bench: &Bench) -> Vec<Measurement> {
     Measurement::value_variants()
         .iter()
@@ -122,8 +122,8 @@ fn setup(bench: &Bench) -> String {
     )
 }
 
-/// One round of one measurement. Managers and workers are made for it and taken
-/// down again: beside the floor they would cost it something, even idle.
+/// Runs one round of one measurement. Managers and workers are made for it and
+/// taken down again: beside the floor they would cost it something, even idle.
 async fn one(bench: &Bench, site: &Site, measurement: Measurement) -> anyhow::Result<Vec<Reading>> {
     let length = Duration::from_secs(u64::from(bench.seconds));
     let readings = match measurement {
@@ -180,7 +180,7 @@ fn rate(count: u64, took: Duration) -> f64 {
     float(count) / took.as_secs_f64()
 }
 
-/// So much for each.
+/// The mean of a sum.
 fn mean(sum: u64, count: u64) -> f64 {
     float(sum) / float(count)
 }

@@ -25,32 +25,33 @@ use crate::exit::Result;
 use crate::output::Output;
 use crate::output::time::Now;
 
-/// How long a command repeats what may be repeated. A restart of a queue
-/// manager, or a fail-over behind it, takes less.
+/// The time for which a command repeats requests that may be repeated. A
+/// restart of a queue manager, or a fail-over behind it, takes less.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a client command works with.
+/// The surroundings of a client command.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    /// The queue manager. Asks once: a person at a prompt repeats a command
-    /// faster than they would wait for it.
+    /// The queue manager. The client asks once: a person at a prompt repeats a
+    /// command faster than they would wait for it.
     pub(crate) client: Client,
-    /// Where answers go.
+    /// The output for answers.
     pub(crate) out: Output,
-    /// See [`Caller::parent`].
+    /// The parent of created operations, as [`Caller::parent`].
     pub(crate) parent: Option<Uuid>,
 }
 
-/// What a command inherits from whoever started it.
+/// The values that a command inherits from the process that started it.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// The time at the start.
     pub(crate) now: Now,
-    /// The trace that it is part of: a command handler finds one in its
-    /// environment, and what it submits belongs to it.
+    /// The trace that the command is part of: a command handler finds one in
+    /// its environment, and the operations that it submits belong to that
+    /// trace.
     pub(crate) traceparent: Option<String>,
-    /// The operation whose command handler started us: what we submit is its
-    /// child, so that operations that create each other without end are found.
+    /// The operation whose command handler started this process. Operations
+    /// that it submits are children, so that endless creation is found.
     pub(crate) parent: Option<Uuid>,
 }
 
@@ -81,14 +82,14 @@ impl Session {
         })
     }
 
-    /// The queue manager, asked again while it is away: for what takes long
-    /// anyway, or runs where nobody watches.
+    /// The queue manager, asked again while it is unavailable: for commands
+    /// that take long anyway, or run unattended.
     pub(crate) fn patient(&self) -> Client {
         self.client.with_patience(PATIENCE)
     }
 
-    /// The same, once the queue manager has answered: a wrong address is told at
-    /// once, not after all patience.
+    /// The same, once the queue manager has answered: a wrong address is
+    /// reported at once, not after all patience.
     ///
     /// # Errors
     /// When it does not answer.

@@ -1,8 +1,8 @@
-//! `drumline doctor`: is everything fit, and what should be changed?
+//! `drumline doctor`: checks the installation, and advises what to change.
 //!
-//! Each check gives findings; none stops the others, except that nobody can
-//! look into a server that is away. Nothing is changed, but for one throw-away
-//! queue in RabbitMQ.
+//! Each check gives findings. None stops the others, except that a server that
+//! is unavailable cannot be examined. Nothing is changed, but for one
+//! throw-away queue in RabbitMQ.
 
 mod fleet;
 mod manager;
@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::output::progress::Activity;
 use crate::output::time::Now;
 
-/// How good a finding is.
+/// The level of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
@@ -29,15 +29,15 @@ enum Level {
     Bad,
 }
 
-/// Something that was found.
+/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Finding {
-    /// How good it is.
+    /// The level.
     level: Level,
-    /// What was looked at.
+    /// The subject of the check.
     subject: &'static str,
-    /// What was found, and what to change.
+    /// The result, and the change to make.
     text: String,
 }
 
@@ -63,7 +63,7 @@ impl Finding {
     }
 }
 
-/// Looks at everything; fails where something is bad.
+/// Runs all checks; fails if a finding is bad.
 pub(crate) async fn run(doctor: &Doctor, now: Now) -> Result<Exit> {
     let out = Output::new(doctor.output.output, now);
     let findings = {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use crate::trouble::Trouble;
 
-/// How the process ends.
+/// The exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     TimedOut = 3,
     /// No such operation.
     NotFound = 4,
-    /// Not possible where the operation stands.
+    /// Not allowed by the operation's status.
     Refused = 5,
     /// For `execute`: the request, or one of its items, faulted.
     Faulted = 6,
@@ -31,7 +31,7 @@ pub(crate) enum Exit {
     Usage = 64,
     /// Wrong input data.
     Data = 65,
-    /// A service that is needed is away.
+    /// A service that is needed is unavailable.
     Unavailable = 69,
     /// A bug of ours.
     Internal = 70,
@@ -47,13 +47,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command could not do what it was asked: an exit code, and the error
-/// for people.
+/// The failure of a command: an exit code, and the error for people.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// How the process ends.
+    /// The exit code of the process.
     pub(crate) exit: Exit,
-    /// What to tell; its causes are told too.
+    /// The error to show; its causes are shown too.
     pub(crate) error: anyhow::Error,
 }
 
@@ -89,8 +88,7 @@ impl From<drumline_client::Error> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// Output that nobody reads any more (`drumline list | head`) is no
-    /// failure.
+    /// Output without a reader any more (`drumline list | head`) is no failure.
     fn from(error: io::Error) -> Self {
         let exit = match error.kind() {
             io::ErrorKind::BrokenPipe => Exit::Ok,

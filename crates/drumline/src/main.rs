@@ -7,8 +7,8 @@
 //!                 └─ bench     how fast are they?
 //! ```
 //!
-//! What a command answers goes to standard output, everything else to standard
-//! error; the exit code says how it ended ([`exit`]).
+//! The answer of a command goes to standard output, everything else to standard
+//! error; the exit code tells how it ended ([`exit`]).
 
 mod bench;
 mod cli;
@@ -63,11 +63,11 @@ fn now() -> Now {
     Now(std::time::SystemTime::now().into())
 }
 
-/// Says why there is nothing to obey.
+/// Explains why there is no command to run.
 fn tell(stop: Stop) -> Exit {
     match stop {
         Stop::CommandLine(error) => {
-            // Nobody is left to tell that the terminal is gone.
+            // The terminal is gone: there is nothing to print to.
             let _nobody = error.print();
             if error.use_stderr() {
                 Exit::Usage
@@ -92,8 +92,8 @@ fn obey(settings: Settings) -> Result<Exit> {
         traceparent: settings::variable("TRACEPARENT"),
         parent: settings::variable("DRUMLINE_OPERATION_ID").and_then(|id| id.parse().ok()),
     };
-    // Whoever talks TLS needs it: reqwest, lapin, the exporter. A second call
-    // would say that there is one, which is as good.
+    // Users of TLS need it: reqwest, lapin, the exporter. A second call would
+    // report that there is one, which is as good.
     let _already_there = rustls::crypto::ring::default_provider().install_default();
     match command {
         Command::Config(config) => {
@@ -145,7 +145,7 @@ fn obey(settings: Settings) -> Result<Exit> {
             run::worker::run(&worker).await
         }),
         Command::Bench(bench) => {
-            // What the services log on the way is of no interest here.
+            // The services' logs are of no interest here.
             let global = Global {
                 log: "warn".to_owned(),
                 ..global
@@ -179,7 +179,7 @@ fn with_session(
     })
 }
 
-/// Runs something that waits for answers and computes nothing: a small runtime
+/// Runs a command that waits for answers and computes nothing: a small runtime
 /// will do.
 fn alone(command: impl AsyncFnOnce() -> Result<Exit>) -> Result<Exit> {
     tokio::runtime::Builder::new_current_thread()

@@ -1,8 +1,8 @@
-//! What commands print on standard output: text for people, or JSON, one value
-//! per line, for programs.
+//! The output of commands on standard output: text for people, or JSON, one
+//! value per line, for programs.
 //!
-//! The only place that writes there. What is not the answer itself (progress,
-//! hints, the log) goes to standard error, so that pipes stay clean.
+//! This is the only place that writes there. Everything but the answer itself
+//! (progress, hints, the log) goes to standard error, so that pipes stay clean.
 
 pub(crate) mod operation;
 pub(crate) mod progress;
@@ -25,17 +25,17 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Standard output in this format; times are told as seen from `now`.
+    /// Standard output in this format; times are shown relative to `now`.
     pub(crate) const fn new(format: Format, now: Now) -> Self {
         Self { format, now }
     }
 
-    /// Whether a program reads it.
+    /// Returns true if a program reads the output.
     pub(crate) fn is_json(self) -> bool {
         self.format == Format::Json
     }
 
-    /// Since when times are told.
+    /// The time that shown times are relative to.
     pub(crate) const fn now(self) -> Now {
         self.now
     }
@@ -52,7 +52,7 @@ impl Output {
         line(text)
     }
 
-    /// One operation, with everything that is known of it.
+    /// Prints one operation, with all its attributes.
     pub(crate) fn operation(self, operation: &OperationView) -> io::Result<()> {
         match self.format {
             Format::Json => self.json(operation),
@@ -60,7 +60,7 @@ impl Output {
         }
     }
 
-    /// The same, and why it does not run or does not end.
+    /// Prints the same, and why it does not run or does not end.
     pub(crate) fn explained(self, explained: &Explained) -> io::Result<()> {
         match self.format {
             Format::Json => self.json(explained),
@@ -68,7 +68,7 @@ impl Output {
         }
     }
 
-    /// What became of an operation, in one line.
+    /// Prints the result of an operation, in one line.
     pub(crate) fn outcome(self, operation: &OperationView) -> io::Result<()> {
         match self.format {
             Format::Json => self.json(operation),
@@ -82,14 +82,14 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     write(format!("{text}\n").as_bytes())
 }
 
-/// A line on standard error: a hint, or progress where there is no terminal.
+/// Prints a line on standard error: a hint, or progress without a terminal.
 pub(crate) fn hint(text: &str) {
-    // Nobody is left to tell that standard error is gone.
+    // Standard error is gone: there is nothing to print to.
     let _nobody = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error and its causes in one text. Many errors repeat their cause; nobody
-/// needs to read it twice.
+/// An error and its causes in one text. Many errors repeat their cause, which
+/// is left out here.
 pub(crate) fn reasons(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -104,7 +104,7 @@ pub(crate) fn reasons(error: &anyhow::Error) -> String {
     text
 }
 
-/// Whether a person looks at standard error.
+/// Returns true if a person looks at standard error.
 pub(crate) fn watched() -> bool {
     io::stderr().is_terminal()
 }

@@ -1,8 +1,8 @@
-//! The processes that stay: one file each, and what they share.
+//! The processes that stay: one file each, and their common parts.
 //!
-//! They start in the same order: settings are checked, servers are met
-//! ([`servers`]), the process serves, and says `ready` on standard output; then
-//! it waits for a signal ([`signals`]) and drains.
+//! They start in the same order: settings are checked, servers are connected
+//! ([`servers`]), the process serves, and prints `ready` on standard output.
+//! Then it waits for a signal ([`signals`]) and drains.
 
 pub(crate) mod builtin;
 pub(crate) mod dev;
@@ -21,11 +21,11 @@ use crate::exit::{Exit, Failure, Result};
 use crate::settings;
 use drumline_telemetry::Telemetry;
 
-/// How long requests that are being answered may take when the process is
-/// asked to stop. Long polls end at once by themselves.
+/// The time that requests in progress may take when the process is asked to
+/// stop. Long polls end at once by themselves.
 const REQUEST_GRACE: Duration = Duration::from_secs(10);
 
-/// What blocking calls of handlers get at the very end.
+/// The time for handlers' blocking calls at the very end.
 const LAST: Duration = Duration::from_millis(100);
 
 /// Runs a process that stays, with its log and its traces.
@@ -44,7 +44,7 @@ pub(crate) fn process(
         telemetry.shutdown().await;
         exit
     });
-    // Whoever has not come to an end by now was given the time to.
+    // Calls that have not ended by now were given the time to.
     runtime.shutdown_timeout(LAST);
     exit
 }
@@ -62,7 +62,7 @@ fn telemetry(global: &Global, service: &str) -> Result<Telemetry> {
     drumline_telemetry::init(&options).map_err(|error| Failure::caused(Exit::Usage, error))
 }
 
-/// A name for people: which process on which machine.
+/// A name for people: the machine and the process.
 pub(crate) fn host_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_no_proc| std::fs::read_to_string("/etc/hostname"))

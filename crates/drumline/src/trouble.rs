@@ -1,5 +1,5 @@
-//! What went wrong with a request, as people at a prompt need it: what, the
-//! code, what to do, in the words of our flags; and the exit code.
+//! Client errors for people at a prompt: the problem, its code, the remedy, in
+//! the words of the command line; and the exit code.
 
 use std::fmt;
 

@@ -2,9 +2,9 @@
 //!
 //! This module alone names bincode, so that it could be replaced. 2.0.1 is the
 //! last release that works (3.0.0 is a compile error) and is unmaintained
-//! (RUSTSEC-2025-0141), so we hold it at arm's length: every decode has a
-//! limit (without one a 9-byte message can demand all memory), trailing bytes
-//! are refused, and each kind has its version byte in front. Fixtures of every
+//! (RUSTSEC-2025-0141), so we hold it at arm's length: every decode has a limit
+//! (without one a 9-byte message can demand all memory), trailing bytes are
+//! refused, and each kind has its version byte in front. Fixtures of every
 //! version ever written are committed under `fixtures/`.
 
 use serde::Serialize;
@@ -14,12 +14,12 @@ use crate::limits;
 use crate::message::Message;
 use crate::operation::{Body, Header, Report};
 
-/// Something with a format of its own.
+/// A type with a format of its own.
 pub trait Format: Serialize + DeserializeOwned {
     /// The word for error messages.
     const WHAT: &'static str;
-    /// Written in front. High nibble: which kind; low nibble: which version,
-    /// so that one kind is never decoded as another.
+    /// The byte in front. High nibble: the kind; low nibble: its version, so
+    /// that one kind is never decoded as another.
     const VERSION: u8;
 }
 
@@ -49,41 +49,41 @@ pub enum Error {
     /// No bytes at all.
     #[error("{what}: no bytes")]
     Empty {
-        /// What was decoded.
+        /// The kind of value that was decoded.
         what: &'static str,
     },
-    /// Another kind, or a version that we do not know.
+    /// Another kind, or an unknown version.
     #[error("{what}: format {found:#04x}, this release reads {expected:#04x}")]
     Version {
-        /// What was decoded.
+        /// The kind of value that was decoded.
         what: &'static str,
         /// The byte in front.
         found: u8,
-        /// The one that we know.
+        /// The byte that this release reads.
         expected: u8,
     },
     /// Not what bincode expects.
     #[error("{what}: {source}")]
     Decode {
-        /// What was decoded.
+        /// The kind of value that was decoded.
         what: &'static str,
-        /// What bincode says.
+        /// The error of bincode.
         source: bincode::error::DecodeError,
     },
     /// More bytes than the value has.
     #[error("{what}: {count} bytes too many")]
     Trailing {
-        /// What was decoded.
+        /// The kind of value that was decoded.
         what: &'static str,
-        /// How many.
+        /// The number of bytes too many.
         count: usize,
     },
-    /// Could not be written; only a value over every limit comes here.
+    /// The value could not be encoded: only a value over every limit fails so.
     #[error("{what}: {source}")]
     Encode {
-        /// What was encoded.
+        /// The kind of value that was encoded.
         what: &'static str,
-        /// What bincode says.
+        /// The error of bincode.
         source: bincode::error::EncodeError,
     },
 }
@@ -92,10 +92,10 @@ fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<{ limits::DECODE_BYTES }>()
 }
 
-/// The bytes of a value.
+/// Encodes a value.
 ///
 /// # Errors
-/// [`Error::Encode`] where bincode refuses the value.
+/// [`Error::Encode`] if bincode refuses the value.
 pub fn encode<T: Format>(value: &T) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![T::VERSION];
     bincode::serde::encode_into_std_write(value, &mut bytes, config()).map_err(|source| {
@@ -107,10 +107,10 @@ pub fn encode<T: Format>(value: &T) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The value in these bytes.
+/// Decodes a value.
 ///
 /// # Errors
-/// Whenever the bytes are not exactly what [`encode`] of this release gives.
+/// Any bytes that are not exactly the output of [`encode`] of this release.
 pub fn decode<T: Format>(bytes: &[u8]) -> Result<T, Error> {
     let what = T::WHAT;
     let Some((&found, content)) = bytes.split_first() else {

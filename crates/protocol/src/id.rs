@@ -26,7 +26,7 @@ impl PartitionCount {
         None => NonZeroU16::MIN,
     });
 
-    /// `None` unless `1 <= count <= 4096`.
+    /// Returns `None` unless `1 <= count <= 4096`.
     #[must_use]
     pub fn new(count: u16) -> Option<Self> {
         match NonZeroU16::new(count) {
@@ -93,8 +93,8 @@ impl fmt::Display for Partition {
 /// An operation's id: a version 8 UUID of 48 bits of Unix milliseconds, 12
 /// bits of partition, and 62 random bits.
 ///
-/// Ids sort by time of creation, and every reader finds the partition in the
-/// id without asking anybody.
+/// Ids sort by time of creation, and every reader finds the partition in the id
+/// without a request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OperationId([u8; 16]);
 
@@ -123,14 +123,14 @@ impl OperationId {
         &self.0
     }
 
-    /// Where the operation lives.
+    /// The partition that the operation lives in.
     #[must_use]
     pub const fn partition(&self) -> Partition {
         let [_, _, _, _, _, _, high, low, ..] = self.0;
         Partition::new(u16::from_be_bytes([high, low]))
     }
 
-    /// When the id was made, by the clock of whoever made it.
+    /// The time when the id was made, by the clock of its maker.
     #[must_use]
     pub fn created(&self) -> Timestamp {
         let [a, b, c, d, e, f, ..] = self.0;
@@ -171,7 +171,7 @@ impl FromStr for OperationId {
 pub struct CommitId(pub u64);
 
 /// The fencing token of one holding of a lock. It only ever grows (per
-/// partition), so whoever is shown two of them knows which is stale.
+/// partition), so of any two fences the smaller one is stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fence(pub u64);
 

@@ -1,5 +1,5 @@
 //! `OperationType`: the numbers of the Dynamics service, their names, and the
-//! two rules that hang on them.
+//! two rules that depend on them.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,14 +72,15 @@ impl OperationType {
             .find_map(|&(number, name)| (number == self.0).then_some(name))
     }
 
-    /// Whether clients may cancel, pause and resume operations of this type.
+    /// Returns true if clients may cancel, pause and resume operations of this
+    /// type.
     #[must_use]
     pub const fn can_be_controlled(self) -> bool {
         !matches!(self.0, 9 | 16 | 18 | 19 | 20 | 22 | 24 | 25 | 27 | 31)
     }
 
-    /// Whether operations of this type may carry a dependency token: bulk
-    /// e-mail, bulk delete and import may not.
+    /// Returns true if operations of this type may carry a dependency token:
+    /// bulk e-mail, bulk delete and import may not.
     #[must_use]
     pub const fn can_have_token(self) -> bool {
         !matches!(self.0, 2 | 3 | 4 | 5 | 13 | 17 | 23)

@@ -13,12 +13,12 @@ pub const RECURRENCE_CHARS: usize = 256;
 pub const ENTITY_TYPE_CHARS: usize = 256;
 /// `hostId`.
 pub const HOST_ID_CHARS: usize = 256;
-/// `message` and `friendlyMessage`: longer ones are cut.
+/// `message` and `friendlyMessage`: longer texts are cut.
 pub const MESSAGE_CHARS: usize = 100_000;
-/// The largest stored record or message that is decoded: what is larger was
-/// not written by us. 64 MiB, far over the largest body that is accepted.
+/// The largest stored record or message that is decoded. Larger bytes were not
+/// written by us. 64 MiB, far over the largest body that is accepted.
 pub const DECODE_BYTES: usize = 64 << 20;
-/// How deep operations may create operations before it is taken for an
+/// The depth at which operations that create operations are taken for an
 /// infinite loop.
 pub const DEPTH: u32 = 8;
 

@@ -1,7 +1,7 @@
-//! What travels through the broker: hints that operations may be runnable.
+//! Messages travel through the broker: hints that operations may be runnable.
 //!
 //! A message decides nothing. It may be lost, late, doubled or forged; the
-//! claim in the store sorts that out.
+//! claim in the store resolves that.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::token::QueueName;
 /// The content of one message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
-    /// These operations may be runnable. Several in one message under load.
+    /// Operations that may be runnable. Several in one message under load.
     Offers(Vec<Offer>),
     /// Sent through a queue by a manager; when it comes back, everything that
     /// was published to that queue before it has been delivered or lost.
@@ -24,13 +24,14 @@ pub enum Message {
 /// One operation that may be runnable, with what a claim needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
-    /// Which operation.
+    /// The operation that is offered.
     pub id: OperationId,
     /// Its header when it was offered: the claim commits against its version.
     pub header: Header,
-    /// Lets a worker without a handler decline without asking the store.
+    /// The message name, so that a worker without a handler can decline without
+    /// asking the store.
     pub message_name: String,
-    /// The pool of workers that it is for.
+    /// The pool of workers that the operation is for.
     pub queue: QueueName,
     /// The creating span, so that even a declined delivery can be traced.
     pub trace: TraceContext,
@@ -49,8 +50,8 @@ impl Offer {
         }
     }
 
-    /// Where it is published: the lane of its partition where it has a token,
-    /// else the work queue.
+    /// The queue that the offer is published to: the lane of its partition if
+    /// it has a token, else the work queue.
     #[must_use]
     pub fn route(&self) -> Route {
         Route {
@@ -63,10 +64,10 @@ impl Offer {
     }
 }
 
-/// A marker: see [`Message::Marker`].
+/// A manager's probe of one queue: see [`Message::Marker`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
-    /// Where it was sent.
+    /// The queue that the marker was sent to.
     pub route: Route,
     /// The store's stamp when it was sent.
     pub stamp: u64,
@@ -77,14 +78,14 @@ pub struct Marker {
 pub struct Route {
     /// The pool of workers.
     pub queue: QueueName,
-    /// Which of its queues.
+    /// The kind of broker queue in that pool.
     pub source: Source,
 }
 
 impl Route {
     /// The queues that an offer for this one may travel through, the usual one
-    /// first. The claim keeps the order whichever it takes, so that no single
-    /// queue is needed for progress.
+    /// first. The claim keeps the order on any of them, so no single queue is
+    /// needed for progress.
     #[must_use]
     pub fn ways(&self) -> Vec<Self> {
         let sources: &[Source] = match self.source {
@@ -118,8 +119,8 @@ pub enum Source {
     Work,
     /// Heads of the chains of one partition; one worker at a time consumes it.
     Lane(Partition),
-    /// The second work queue, for what the first one does not take. Every
-    /// worker of the pool consumes it.
+    /// The second work queue, for offers that the first one does not take.
+    /// Every worker of the pool consumes it.
     Spare,
 }
 

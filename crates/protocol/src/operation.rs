@@ -1,9 +1,9 @@
 //! The operation: a small [`Header`] that every transition rewrites, an
 //! immutable [`Body`], and a [`Report`] that its handler fills in.
 //!
-//! They are apart because they are written at different times and sizes: a
-//! claim moves some hundred bytes however large the payload is, and messages
-//! carry the header so that a claim needs a single round trip.
+//! The parts are separate because they are written at different times and
+//! sizes: a claim moves some hundred bytes however large the payload is, and
+//! messages carry the header so that a claim needs a single round trip.
 
 use std::time::Duration;
 
@@ -24,56 +24,56 @@ use crate::token::{ChainKey, DependencyToken, Organization, QueueName};
 pub struct Operation {
     /// Its id, for ever.
     pub id: OperationId,
-    /// What transitions change.
+    /// The part that transitions change.
     pub header: Header,
-    /// What never changes.
+    /// The part that never changes.
     pub body: Body,
-    /// What the handler has to say.
+    /// The handler's report.
     pub report: Report,
-    /// Order of submission, given by the store; within a chain it is the order
-    /// of execution.
+    /// The order of submission, given by the store; within a chain, also the
+    /// order of execution.
     pub sequence: u64,
 }
 
-/// What decides about the next transition. Rewritten at each commit.
+/// The state that decides about the next transition. Rewritten at each commit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Header {
     /// Grows by one with each commit; commits name the version they expect.
     pub version: u64,
     /// The commit that wrote this version.
     pub commit: CommitId,
-    /// Where the operation stands.
+    /// The operation's status.
     pub status: Status,
     /// The parts of the body that transitions depend on.
     pub rules: Rules,
-    /// Of a series: by which rule it recurs.
+    /// The recurrence of a series.
     pub recurrence: Option<Recurrence>,
-    /// It has Failed or was Canceled, and its chain stands still behind it
-    /// until a person resumes it: see [`TokenPolicy::Hold`].
+    /// True if it has Failed or was Canceled, and its chain stands still behind
+    /// it until a person resumes it: see [`TokenPolicy::Hold`].
     pub holding: bool,
-    /// When a Suspended operation wakes, and a series has its next occurrence;
-    /// `None` waits for a person.
+    /// The time when a Suspended operation wakes, and a series has its next
+    /// occurrence; `None` waits for a person.
     pub postpone_until: Option<Timestamp>,
-    /// What follows when the handler of a Pausing operation has stopped.
+    /// The step after the handler of a Pausing operation has stopped.
     pub stop: Option<StopRequest>,
-    /// How often a handler was started, whatever became of it.
+    /// The number of handler starts, with any outcome.
     pub starts: u32,
-    /// How many of the starts ended in a drained worker that gave the
+    /// The number of starts that ended in a drained worker that gave the
     /// operation back; the attempt number is `starts - released`.
     pub released: u32,
-    /// How many of the starts ended with the loss of the worker.
+    /// The number of starts that ended with the loss of the worker.
     pub lost: u32,
-    /// How often it was put off by the retry policy.
+    /// The number of times that the retry policy put it off.
     pub retry_count: u32,
     /// The worker that holds it, or held it last.
     pub host_id: Option<String>,
-    /// When the last handler was started.
+    /// The time when the last handler was started.
     pub started_on: Option<Timestamp>,
-    /// When it was Completed.
+    /// The time when it was Completed.
     pub completed_on: Option<Timestamp>,
     /// Time spent in handlers, all starts together, in milliseconds.
     pub execution_ms: u64,
-    /// When this version was written.
+    /// The time when this version was written.
     pub modified_on: Timestamp,
 }
 
@@ -84,14 +84,15 @@ impl Header {
         self.starts.saturating_sub(self.released)
     }
 
-    /// Whether it is a series: it never runs itself, its occurrences do.
+    /// Returns true if it is a series, which never runs itself; its occurrences
+    /// do.
     #[must_use]
     pub const fn is_series(&self) -> bool {
         self.recurrence.is_some()
     }
 }
 
-/// By which rule a series recurs, and how far it is.
+/// The rule by which a series recurs, and its last occurrence.
 ///
 /// A series stays Suspended until its next time. Each time creates an
 /// occurrence: an operation of its own. A series with a dependency token is
@@ -101,7 +102,7 @@ impl Header {
 pub struct Recurrence {
     /// `recurrencePattern`: an RFC 5545 rule, as it was given.
     pub pattern: String,
-    /// `recurrenceStartTime`: where the rule starts to count.
+    /// `recurrenceStartTime`: the time from which the rule counts.
     pub start: Timestamp,
     /// The occurrence that was created last.
     pub last: Option<OperationId>,
@@ -112,32 +113,34 @@ pub struct Recurrence {
 pub struct Rules {
     /// Its type, which may forbid control.
     pub operation_type: OperationType,
-    /// Its chain, where it has a dependency token.
+    /// Its chain, if it has a dependency token.
     pub chain: Option<ChainKey>,
-    /// What becomes of its chain when it fails or is cancelled.
+    /// The fate of its chain when it fails or is cancelled.
     pub token_policy: TokenPolicy,
-    /// Once it has Succeeded nobody wants its history: `retainJobHistory` is false.
+    /// True if its history is not kept once it has Succeeded:
+    /// `retainJobHistory` is false.
     pub transient: bool,
-    /// Somebody outside is to be told of its end: [`Body::webhook_url`].
+    /// True if a receiver outside is notified of its end:
+    /// [`Body::webhook_url`].
     pub webhook: bool,
     /// Fails instead of starting a second time.
     pub at_most_once: bool,
-    /// When it is tried again.
+    /// The policy for trying it again.
     pub retry: RetryPolicy,
 }
 
-/// What becomes of a chain whose head fails or is cancelled.
+/// The fate of a chain whose head fails or is cancelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TokenPolicy {
-    /// The next one goes on, as the Dynamics service does it.
+    /// The next operation goes on, as in the Dynamics service.
     #[default]
     Continue,
-    /// It stands still until a person resumes the one that ended so.
+    /// The chain stands still until a person resumes that head.
     Hold,
 }
 
 impl TokenPolicy {
-    /// Both.
+    /// Both policies.
     pub const ALL: [Self; 2] = [Self::Continue, Self::Hold];
 
     /// The word in requests and answers.
@@ -156,7 +159,7 @@ impl TokenPolicy {
     }
 }
 
-/// Why a running operation was asked to stop, short of cancelling it.
+/// The reason why a running operation was asked to stop, short of a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StopRequest {
     /// Then wait for a person.
@@ -165,16 +168,16 @@ pub enum StopRequest {
     Postpone(Timestamp),
 }
 
-/// What never changes after creation.
+/// The part of an operation that never changes after creation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Body {
     /// A name for people; may be empty.
     pub name: String,
-    /// What is asked for: picks the handler.
+    /// The message name, which picks the handler.
     pub message_name: String,
     /// The pool of workers.
     pub queue: QueueName,
-    /// The token behind [`Rules::chain`]; of a series, the one behind the
+    /// The token behind [`Rules::chain`]; of a series, the token behind the
     /// chain of its occurrences.
     pub dependency_token: Option<DependencyToken>,
     /// The payload: JSON text, handed to the handler as it came.
@@ -187,7 +190,7 @@ pub struct Body {
     pub parent_id: Option<Uuid>,
     /// Its parent's depth + 1; 0 without a parent.
     pub depth: u32,
-    /// What kind of record it is about.
+    /// The type of the record that it is about.
     pub primary_entity_type: Option<String>,
     /// The record it is about.
     pub regarding_object_id: Option<Uuid>,
@@ -195,11 +198,11 @@ pub struct Body {
     pub organization: Organization,
     /// The caller's identity.
     pub owner: String,
-    /// When it was created.
+    /// The time when it was created.
     pub created_on: Timestamp,
-    /// Whether a Succeeded one is kept for the whole retention time.
+    /// True: a Succeeded operation is kept for the whole retention time.
     pub retain_job_history: bool,
-    /// Who is to be told of its end: an address that a notice is posted to.
+    /// The address that a notice of its end is posted to.
     pub webhook_url: Option<String>,
     /// The W3C trace context of the creating span.
     pub trace: TraceContext,
@@ -214,20 +217,21 @@ pub struct TraceContext {
     pub tracestate: String,
 }
 
-/// What the handler has to say; written by the holder only.
+/// The handler's report; written by the holder only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// How far it is.
+    /// The progress of the handler.
     pub progress: Option<Progress>,
-    /// Where to go on after a pause or a crash: JSON text of the handler's own.
+    /// The point to go on from after a pause or a crash: JSON text of the
+    /// handler's own.
     pub checkpoint: Option<String>,
-    /// What it achieved: JSON text.
+    /// The handler's result: JSON text.
     pub result: Option<String>,
-    /// The last thing that went wrong, if anything.
+    /// The last fault, if any.
     pub fault: Option<Fault>,
 }
 
-/// How far a handler is.
+/// The progress of a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// 0 to 100.
@@ -236,7 +240,7 @@ pub struct Progress {
     pub text: String,
 }
 
-/// Something that went wrong: for people, for experts, and for programs.
+/// A fault: for people, for experts, and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// `errorCode`.
@@ -248,7 +252,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault whose texts are cut to what the attributes may hold.
+    /// Makes a fault, with texts cut to the limits of the attributes.
     #[must_use]
     pub fn new(code: ErrorCode, friendly_message: &str, message: &str) -> Self {
         Self {
@@ -259,9 +263,9 @@ impl Fault {
     }
 }
 
-/// The header of a new operation.
+/// Makes the header of a new operation.
 ///
-/// It is Ready, or Suspended where it is postponed into the future.
+/// The operation is Ready, or Suspended if it is postponed into the future.
 #[must_use]
 pub fn first_header(
     rules: Rules,
@@ -295,8 +299,8 @@ pub fn first_header(
     }
 }
 
-/// The header of a new series: Suspended until its first time, which may have
-/// come already; `None` waits for a person.
+/// Makes the header of a new series: Suspended until its first time, which may
+/// have come already; `None` waits for a person.
 #[must_use]
 pub fn series_header(
     rules: Rules,

@@ -1,7 +1,7 @@
-//! When a failed attempt is tried again.
+//! The retry policy: the delays before a failed attempt is tried again.
 //!
-//! Exponential, with a share of jitter that the caller draws, so that
-//! operations that failed together do not come back together.
+//! Delays are exponential, with a share of jitter that the caller draws, so
+//! that operations that failed together do not come back together.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 /// every header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// How often it is put off before it fails. 0 = the first failure is final.
+    /// The number of times that an operation is put off before it fails. 0 =
+    /// the first failure is final.
     pub max_retries: u32,
     /// The first delay, in milliseconds.
     pub initial_ms: u64,
@@ -21,25 +22,26 @@ pub struct RetryPolicy {
     pub max_ms: u64,
     /// The share of each delay that jitter may take off, in percent (0–100).
     pub jitter_percent: u8,
-    /// What follows the last retry.
+    /// The step after the last retry.
     pub exhausted: Exhausted,
-    /// How many lost workers it takes to call the operation poisonous: it
-    /// fails instead of taking down one more. 0 = the first loss is final.
+    /// The number of lost workers after which the operation is called
+    /// poisonous: it fails instead of taking down one more. 0 = the first loss
+    /// is final.
     pub max_lost: u32,
 }
 
-/// What becomes of an operation whose retries are used up.
+/// The fate of an operation whose retries are used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Exhausted {
     /// Completed, Failed.
     Fail,
-    /// Suspended until a person looks at it.
+    /// Suspended until a person looks at the operation.
     Suspend,
 }
 
 impl Default for RetryPolicy {
     /// Ten retries over about an hour and a half: long enough for a restart or
-    /// a failover next door, short enough that somebody notices the same day.
+    /// a failover next door, short enough that a person notices the same day.
     fn default() -> Self {
         Self {
             max_retries: 10,
@@ -48,8 +50,8 @@ impl Default for RetryPolicy {
             max_ms: 3_600_000,
             jitter_percent: 20,
             exhausted: Exhausted::Fail,
-            // A deployment restarts a worker twice at most; the third loss in
-            // a row is the operation's own doing, the rest is benefit of doubt.
+            // A deployment restarts a worker twice at most; the third loss in a
+            // row is the operation's own doing, the rest is benefit of doubt.
             max_lost: 5,
         }
     }
@@ -60,8 +62,8 @@ impl Default for RetryPolicy {
 pub struct Jitter(pub u32);
 
 impl RetryPolicy {
-    /// The delay after the failure number `failures` (1 = the first), or
-    /// `None` where there is no retry left.
+    /// The delay after failure number `failures` (1 = the first), or `None` if
+    /// no retry is left.
     #[must_use]
     pub fn delay(&self, failures: u32, jitter: Jitter) -> Option<Duration> {
         if failures > self.max_retries {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where an operation stands, in four words.
+/// The stage of an operation, in four words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Waits for a worker, or for its predecessors.
@@ -11,7 +11,7 @@ pub enum State {
     Suspended,
     /// A worker holds it.
     Locked,
-    /// Over, one way or another.
+    /// The operation is over, one way or another.
     Completed,
 }
 
@@ -48,7 +48,7 @@ impl State {
     }
 }
 
-/// Where an operation stands, exactly. The state follows from it.
+/// The exact stage of an operation. The state follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum Status {
@@ -65,13 +65,15 @@ pub enum Status {
     Pausing,
     /// Locked: the handler has been asked to stop for good.
     Canceling,
-    /// Completed: the handler said so, or a series has had its last time. Left by
-    /// delete and retention only.
+    /// Completed: the handler succeeded, or a series has had its last time.
+    /// Left by delete and retention only.
     Succeeded,
-    /// Completed: the handler failed, or its retries are used up. It may hold its
-    /// chain until it is resumed; before that it cannot be deleted.
+    /// Completed: the handler failed, or its retries are used up. A Failed
+    /// operation may hold its chain until it is resumed; before that it cannot
+    /// be deleted.
     Failed,
-    /// Completed: a client cancelled it. It may hold its chain, as above.
+    /// Completed: a client cancelled it. A Canceled operation may hold its
+    /// chain, as above.
     Canceled,
 }
 

@@ -32,7 +32,7 @@ impl Timestamp {
         Self(self.0.saturating_add(ms))
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// The span from `earlier` to this time; zero if it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -14,14 +14,14 @@ use crate::limits;
 /// The name does not fit its rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
-    /// Longer than it may be.
+    /// The text is longer than allowed.
     #[error("{what} has {length} characters, {limit} are allowed")]
     TooLong {
-        /// What was named.
+        /// The kind of name.
         what: &'static str,
         /// Its length in characters.
         length: usize,
-        /// What is allowed.
+        /// The allowed length in characters.
         limit: usize,
     },
     /// Not a queue name.
@@ -75,8 +75,9 @@ impl Default for Organization {
     }
 }
 
-/// Which chain an operation belongs to: 128 bits of SHA-256 over organization
-/// and token. A collision would only put two tokens into one order.
+/// The chain that an operation belongs to: 128 bits of SHA-256 over
+/// organization and token. A collision would only put two tokens into one
+/// order.
 ///
 /// Besides the tokens' chains there is one per organization for its
 /// asynchronous requests, which run one at a time.
@@ -99,8 +100,8 @@ impl ChainKey {
     #[must_use]
     pub fn of_requests(organization: &Organization) -> Self {
         let mut hash = Sha256::new();
-        // Where a token's chain has the length of the organization's name; no
-        // name is that long.
+        // This stands in the place of the length of a token's organization
+        // name; no name is that long.
         hash.update(u64::MAX.to_be_bytes());
         hash.update(organization.0.as_bytes());
         Self::of_digest(hash)

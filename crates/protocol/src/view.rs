@@ -1,10 +1,10 @@
 //! The operation as programs and people see it: JSON, camelCase, every
 //! attribute that users of the Dynamics service know.
 //!
-//! A view is apart from the stored [`Operation`], so that the one can change
-//! without the other. It is what the HTTP API answers, what clients read, and
-//! what a command handler finds on its standard input; being one type, these
-//! cannot drift apart. It decides nothing and is never stored.
+//! A view is apart from the stored [`Operation`], so that either can change
+//! without the other. The HTTP API answers it, clients read it, and a command
+//! handler finds it on its standard input; being one type, these cannot drift
+//! apart. It decides nothing and is never stored.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::retry::{Exhausted, RetryPolicy};
 use crate::time::Timestamp;
 use crate::transition::legal_actions;
 
-/// One operation as the API shows it. What is unknown or unset is `null`.
+/// One operation as the API shows it. Unknown or unset attributes are `null`.
 ///
 /// Times are RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct OperationView {
     pub operation_type: u32,
     /// The name of the type; `null` for a number outside the list.
     pub operation_type_name: Option<Cow<'static, str>>,
-    /// What is asked for: picks the handler.
+    /// The message name, which picks the handler.
     pub message_name: String,
     /// The number of the state.
     pub state_code: u8,
@@ -43,19 +43,20 @@ pub struct OperationView {
     pub status: Cow<'static, str>,
     /// Equal token = strict order.
     pub dependency_token: Option<String>,
-    /// What becomes of the chain when it fails or is cancelled: `continue` or
-    /// `hold`.
+    /// The fate of the chain when the operation fails or is cancelled:
+    /// `continue` or `hold`.
     pub token_policy: Cow<'static, str>,
-    /// Its chain stands still behind it until somebody resumes it.
+    /// True while the chain stands still behind it, until a person resumes it.
     pub holds_token: bool,
-    /// When a Suspended operation wakes, and a series has its next occurrence.
+    /// The time when a Suspended operation wakes, and a series has its next
+    /// occurrence.
     pub postpone_until: Option<String>,
     /// The recurrence rule; `null` for operations that do not recur.
     pub recurrence_pattern: Option<String>,
-    /// When the recurrence starts.
+    /// The time when the recurrence starts.
     pub recurrence_start_time: Option<String>,
-    /// The times of the next occurrences. Only where one series is asked for;
-    /// a view that is made of a stored operation has none.
+    /// The times of the next occurrences. Only in the answer for a single
+    /// series; a view that is made of a stored operation has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_occurrences: Option<Vec<String>>,
     /// The payload, exactly as it was given.
@@ -68,15 +69,15 @@ pub struct OperationView {
     pub parent_id: Option<Uuid>,
     /// Its parent's depth + 1.
     pub depth: u32,
-    /// What kind of record it is about.
+    /// The type of the record that it is about.
     pub primary_entity_type: Option<String>,
     /// The record it is about.
     pub regarding_object_id: Option<Uuid>,
-    /// Whom it belongs to.
+    /// The owner of the operation.
     pub owner_id: String,
-    /// Who created it.
+    /// The caller that created it.
     pub created_by: String,
-    /// Who changed it last.
+    /// The caller that changed it last.
     pub modified_by: String,
     /// The tenant.
     pub organization: String,
@@ -84,51 +85,52 @@ pub struct OperationView {
     pub queue: String,
     /// The worker that holds it, or held it last.
     pub host_id: Option<String>,
-    /// The last thing that went wrong, for people.
+    /// The last fault, for people.
     pub friendly_message: Option<String>,
-    /// The last thing that went wrong, for experts.
+    /// The last fault, for experts.
     pub message: Option<String>,
-    /// The last thing that went wrong, for programs: `0x8004A001`.
+    /// The last fault, for programs: `0x8004A001`.
     pub error_code: Option<String>,
-    /// How often it was put off by the retry policy.
+    /// The number of times that the retry policy put it off.
     pub retry_count: u32,
     /// Order of submission.
     pub sequence: u64,
-    /// When it was created.
+    /// The time when it was created.
     pub created_on: String,
-    /// When it was changed last.
+    /// The time when it was changed last.
     pub modified_on: String,
-    /// When the last handler was started.
+    /// The time when the last handler was started.
     pub started_on: Option<String>,
-    /// When it was Completed.
+    /// The time when it was Completed.
     pub completed_on: Option<String>,
     /// Seconds spent in handlers, two decimals.
     pub execution_time_span: f64,
-    /// How far its handler is.
+    /// The progress of its handler.
     pub progress: Option<ProgressView>,
-    /// What it achieved.
+    /// The result of its handler.
     pub result: Option<Box<RawValue>>,
-    /// Whether a Succeeded one is kept for the whole retention time.
+    /// True: a Succeeded operation is kept for the whole retention time.
     pub retain_job_history: bool,
-    /// Who is told of its end.
+    /// The address that is notified of its end.
     pub webhook_url: Option<String>,
-    /// How often a handler was started, whatever became of it.
+    /// The number of handler starts, with any outcome.
     pub start_count: u32,
-    /// How many of the starts ended with the loss of the worker.
+    /// The number of starts that ended with the loss of the worker.
     pub lost_count: u32,
-    /// Which attempt runs, or ran last: 1 for the first, 0 before it.
+    /// The attempt that runs, or ran last: 1 for the first, 0 before it.
     pub attempt: u32,
     /// Fails instead of starting a second time.
     pub at_most_once: bool,
-    /// When it is tried again.
+    /// The policy for trying it again.
     pub retry_policy: RetryPolicyView,
     /// Grows by one with each change.
     pub version: u64,
-    /// What a client could ask for now, as the last part of an action's address.
+    /// The actions that a client could ask for now, each as the last part of
+    /// its address.
     pub legal_actions: Vec<Cow<'static, str>>,
 }
 
-/// How far a handler is.
+/// The progress of a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProgressView {
@@ -139,12 +141,11 @@ pub struct ProgressView {
     pub text: String,
 }
 
-/// A retry policy as JSON. Read with missing members, the default policy's are
-/// taken.
+/// A retry policy as JSON. Missing members are read as the default policy's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryPolicyView {
-    /// How often it is put off before it fails.
+    /// The number of times that it is put off before it fails.
     pub max_retries: u32,
     /// The first delay, in milliseconds.
     pub initial_ms: u64,
@@ -154,19 +155,20 @@ pub struct RetryPolicyView {
     pub max_ms: u64,
     /// The share of each delay that jitter may take off, 0 to 100.
     pub jitter_percent: u8,
-    /// What follows the last retry: `fail` or `suspend`.
+    /// The step after the last retry: `fail` or `suspend`.
     pub exhausted: ExhaustedView,
-    /// How many lost workers it takes to call the operation poisonous.
+    /// The number of lost workers after which the operation is called
+    /// poisonous.
     pub max_lost: u32,
 }
 
-/// What follows the last retry.
+/// The step after the last retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExhaustedView {
     /// Completed, Failed.
     Fail,
-    /// Suspended until a person looks at it.
+    /// Suspended until a person looks at the operation.
     Suspend,
 }
 

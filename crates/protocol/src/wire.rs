@@ -1,13 +1,13 @@
 //! Requests as producers send them over AMQP in bincode: the same requests as
 //! over HTTP, typed, for programs that would rather not write JSON.
 //!
-//! A request is written by [`encode`](crate::codec::encode) with its version
-//! in front, and frozen by a fixture like everything else that leaves a
-//! process. It has the *outline* of a request and no rule: the queue manager
-//! turns it into the JSON that HTTP would have brought ([`Create::to_json`])
-//! and reads that, so that there is one place that knows what is valid.
+//! A request is written by [`encode`](crate::codec::encode) with its version in
+//! front, and frozen by a fixture like everything else that leaves a process.
+//! It has the *outline* of a request and no rule: the queue manager turns it
+//! into the JSON that HTTP would have brought ([`Create::to_json`]) and reads
+//! that JSON, so that validity is checked in one place.
 //!
-//! Payloads are JSON text here too: nobody looks into them on the way.
+//! Payloads are JSON text here too: no process looks into them on the way.
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -45,7 +45,7 @@ pub struct Create {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attributes {
-    /// What is asked for: picks the handler.
+    /// The message name, which picks the handler.
     pub message_name: String,
     /// A name for people.
     pub name: Option<String>,
@@ -62,7 +62,7 @@ pub struct Attributes {
     pub postpone_until: Option<Timestamp>,
     /// An RFC 5545 rule.
     pub recurrence_pattern: Option<String>,
-    /// When the rule begins.
+    /// The time when the rule begins.
     #[serde(serialize_with = "time")]
     pub recurrence_start_time: Option<Timestamp>,
     /// Equal for operations that belong together.
@@ -71,25 +71,25 @@ pub struct Attributes {
     pub request_id: Option<Uuid>,
     /// The operation whose handler creates it.
     pub parent_id: Option<Uuid>,
-    /// What kind of record it is about.
+    /// The type of the record that it is about.
     pub primary_entity_type: Option<String>,
     /// The record it is about.
     pub regarding_object_id: Option<Uuid>,
-    /// Whether a Succeeded one is kept for the whole retention time.
+    /// True: a Succeeded operation is kept for the whole retention time.
     pub retain_job_history: Option<bool>,
     /// Fails instead of starting a second time.
     pub at_most_once: Option<bool>,
-    /// Who is told when it has ended.
+    /// The address that is notified of its end.
     pub webhook_url: Option<String>,
-    /// When it is tried again.
+    /// The policy for trying it again.
     pub retry_policy: Option<Retry>,
 }
 
-/// A retry policy; what is missing in it is taken from the default one.
+/// A retry policy; missing members are taken from the default one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// How often it is put off before it fails.
+    /// The number of times that the operation is put off before it fails.
     pub max_retries: Option<u32>,
     /// The first delay, in milliseconds.
     pub initial_ms: Option<u64>,
@@ -101,13 +101,14 @@ pub struct Retry {
     pub jitter_percent: Option<u8>,
     /// `fail` or `suspend`.
     pub exhausted: Option<String>,
-    /// How many lost workers it takes to call the operation poisonous.
+    /// The number of lost workers after which the operation is called
+    /// poisonous.
     pub max_lost: Option<u32>,
 }
 
 impl Create {
-    /// The request as HTTP would bring it: what is missing here is missing
-    /// there.
+    /// The request as HTTP would bring it, without the members that are missing
+    /// here.
     ///
     /// # Errors
     /// When `data` is not JSON.
@@ -199,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Where each kind is written down.
+    /// The fixture file of each kind.
     fn fixtures() -> [(PathBuf, Request); 2] {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let json = r#"{"requestName":"Delete"}"#.to_owned();
@@ -215,8 +216,9 @@ mod tests {
         ]
     }
 
-    /// What producers have written must be read for ever. A change of the
-    /// format shows here: give it a new version byte and keep reading the old.
+    /// Requests that producers have written must be read for ever. A change of
+    /// the format shows here: give the format a new version byte and keep
+    /// reading the old one.
     #[test]
     fn the_format_is_frozen() {
         for (path, request) in fixtures() {

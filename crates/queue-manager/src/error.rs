@@ -1,5 +1,5 @@
-//! What can go wrong with a request, one variant for each thing that a caller
-//! would do differently about it. The translation to HTTP is in `http::problem`.
+//! Errors of a request, one variant for each thing that a caller would do
+//! differently about it. The translation to HTTP is in `http::problem`.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use drumline_backend::{broker, store};
 use drumline_protocol::{ErrorCode, QueueName, Refused};
 use humantime::format_duration;
 
-/// Why a request was not done.
+/// The reason that a request was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request breaks rules: correct it.
@@ -18,13 +18,13 @@ pub enum Error {
     /// The request is not JSON.
     #[error("the body is not JSON: {message}")]
     Syntax {
-        /// What the parser says, and where.
+        /// The parser's message, with the position.
         message: String,
     },
     /// There is no such operation, or not any more.
     #[error("there is no operation {id}")]
     NotFound {
-        /// What was asked for.
+        /// The id or name that was asked for.
         id: String,
     },
     /// The operation is in a state in which this cannot be done.
@@ -38,45 +38,45 @@ pub enum Error {
         "the operation of this idempotency key, {id}, has been removed; it is not created again"
     )]
     KeySpent {
-        /// Which one it was.
+        /// The id of the removed operation.
         id: String,
     },
     /// More requests in one than the deployment allows; none was executed.
     #[error("{found} requests in one, {max} are allowed")]
     BatchTooLarge {
-        /// How many there are.
+        /// The number of requests.
         found: usize,
-        /// How many may be.
+        /// The most that are allowed.
         max: usize,
     },
     /// A request, or what it asks for, has too many bytes.
     #[error("more than {limit} bytes")]
     TooLarge {
-        /// How many may be.
+        /// The most that are allowed.
         limit: usize,
     },
     /// One request of a transaction failed, and with it the whole.
     #[error("request {index} of the transaction: {source}; nothing was done")]
     InTransaction {
-        /// Which one, from 0.
+        /// The index of the request, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The fault of the request.
         source: Box<Error>,
     },
     /// Operations create operations without end.
     #[error("the operation would be {depth} levels deep, {limit} are allowed")]
     TooDeep {
-        /// How deep it would be.
+        /// The depth that it would have.
         depth: u32,
-        /// What is allowed.
+        /// The depth that is allowed.
         limit: u32,
     },
     /// It takes too long to look at everything that there is.
     #[error("the search took too long; ask with RetrieveMultiple, page by page")]
     SearchTooLong,
-    /// The store cannot be reached, or cannot answer. What was asked for may
-    /// have been done; asking again is safe, creating again with the same
-    /// idempotency key is.
+    /// The store cannot be reached, or cannot answer. The request may or may
+    /// not have been done. Asking again is safe; creating again is safe with
+    /// the same idempotency key.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The broker takes no messages: nothing was created.
@@ -93,19 +93,19 @@ pub enum Error {
         why: String,
     },
     /// The organization has as many batches executed at the same time as it
-    /// may; none of this one's requests was executed.
+    /// may; no request of this batch was executed.
     #[error("the organization has {limit} batches executed now, which is all it may")]
     Busy {
-        /// How many it may.
+        /// The most that it may have.
         limit: u32,
     },
-    /// The caller has used up what it may use: it is to come back later.
+    /// The caller has used up its limits: it is to come back later.
     #[error(transparent)]
     Protected(#[from] Protected),
     /// This process is about to end: ask another.
     #[error("this queue manager is shutting down")]
     Stopping,
-    /// A bug of ours.
+    /// A bug in this service.
     #[error("internal error: {0}")]
     Internal(String),
 }
@@ -147,14 +147,15 @@ impl Error {
 /// This crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A request that is refused so that the service has time for others, too.
+/// A request that is refused so that the service has time for other callers,
+/// too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protected {
-    /// Which limit was reached.
+    /// The limit that was reached.
     pub limit: Limit,
     /// The limits.
     pub limits: Limits,
-    /// When there will be room again, as far as is known.
+    /// The time until there will be room again, as far as is known.
     pub retry_after: Duration,
 }
 
@@ -207,7 +208,7 @@ impl fmt::Display for Protected {
 pub struct Invalid {
     /// The code that users know.
     pub code: ErrorCode,
-    /// Which attributes, and why; never empty.
+    /// The attributes, and the rule that each breaks; never empty.
     pub attributes: Vec<Wrong>,
 }
 

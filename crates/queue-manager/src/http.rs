@@ -5,8 +5,8 @@
 //! addresses stand in one table, [`router`], and in `/openapi.json`, which is
 //! made from the handlers' own descriptions.
 //!
-//! Callers say who they are, and are believed (`caller`); those who ask for too
-//! much are told when to come back (`protect`).
+//! Callers identify themselves, and are believed (`caller`). A caller that asks
+//! for too much is refused, with a time to come back (`protect`).
 
 mod address;
 mod body;
@@ -64,7 +64,7 @@ pub fn router(manager: QueueManager) -> Router {
         .route("/v1/workers", get(fleet::workers))
         .route("/v1/queues", get(fleet::queues))
         .layer(from_fn_with_state(manager.clone(), protect::protected))
-        // Not protected: it never ends, and is work for nobody meanwhile.
+        // Not protected: the request never ends, and costs no work meanwhile.
         .route("/v1/events", get(events::events))
         .layer(from_fn_with_state(manager.clone(), trace::traced));
     Router::new()
@@ -76,7 +76,7 @@ pub fn router(manager: QueueManager) -> Router {
         .route("/docs/errors/{page}", get(pages::page))
         .fallback(problem::no_such_address)
         .method_not_allowed_fallback(problem::no_such_method)
-        // We have a limit of our own, with an answer of our own.
+        // The manager has a limit of its own, with an answer of its own.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(problem::with_instance))
         .with_state(manager)

@@ -8,16 +8,17 @@
 //! ```
 //!
 //! A message is turned into the HTTP request that it stands for and given to
-//! the very handlers that HTTP has: there are no rules of its own here, and the
-//! answers are those of HTTP because they come from there. What is decided here
-//! is what a queue needs besides: in which order requests are done
-//! (`session`), which are tried again, answered, or put aside (`verdict`),
-//! and that one that comes again creates nothing twice (`translate`).
+//! the very handlers that HTTP has. There are no separate rules here, and the
+//! answers are those of HTTP because they come from there. This module decides
+//! what a queue needs in addition: the order in which requests are done
+//! (`session`), the choice between another try, an answer, and putting aside
+//! (`verdict`), and that a repeated message creates nothing twice
+//! (`translate`).
 //!
 //! One manager of a fleet takes requests at a time, because the order of a
 //! producer's requests would not survive several; another takes over when it
-//! goes away. Nobody has to be ready for that: each of them opens the intake,
-//! and the broker chooses.
+//! goes away. This needs no agreement: each of them opens the intake, and the
+//! broker chooses.
 
 mod door;
 mod session;
@@ -37,14 +38,15 @@ use crate::manager::QueueManager;
 use door::Door;
 use session::Session;
 
-/// Requests in hand: enough that the next ones are here when these are done. They
-/// are held in memory, payloads included, and those that were not done go back
-/// together when this process dies. It must not shrink from one session to the
-/// next: what came back in two portions would come again in another order.
+/// Requests in hand: enough that the next ones are here when these are done.
+/// They are held in memory, payloads included, and unfinished ones go back
+/// together when this process dies. The number must not shrink from one session
+/// to the next: requests that came back in two portions would come again in
+/// another order.
 const PREFETCH: NonZeroU16 = NonZeroU16::new(64).unwrap();
 
-/// Before the intake is opened again: it was closed by a broker that is away or
-/// by a store that is.
+/// The pause before the intake is opened again: it was closed because the
+/// broker or the store is unavailable.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The task that takes requests. [`Reception::stop`] ends it in order.
@@ -55,8 +57,8 @@ pub struct Reception {
 }
 
 impl Reception {
-    /// Starts to take requests, as soon as store and broker are there. Must be
-    /// called on a tokio runtime.
+    /// Starts to take requests, as soon as store and broker are available. Must
+    /// be called on a tokio runtime.
     #[must_use]
     pub fn start(manager: &QueueManager, intake: Arc<dyn Intake>) -> Self {
         let reception = Self {
@@ -73,8 +75,8 @@ impl Reception {
         reception
     }
 
-    /// Takes no more requests, and waits until those that are being done are
-    /// answered; the others go back to their queue.
+    /// Takes no more requests, and waits until those in progress are answered;
+    /// the others go back to their queue.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -95,7 +97,7 @@ impl Clerk {
         let stop = self.stop.clone();
         let mut told = false;
         while !stop.is_cancelled() {
-            // What nobody can do now is better off in its queue.
+            // Requests that cannot be done now are better off in their queue.
             if self.door.is_ready().await {
                 match stop.run_until_cancelled(self.intake.open(PREFETCH)).await {
                     Some(Ok(requests)) => {

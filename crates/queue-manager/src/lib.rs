@@ -1,5 +1,5 @@
 //! Drumline's queue manager: takes operations in, lets clients watch and
-//! control them, and looks after what would otherwise stand still.
+//! control them, and looks after work that would otherwise stand still.
 //!
 //! ```text
 //!  http ──┐                       ┌── store  (decides)
@@ -9,10 +9,10 @@
 //!             Maintenance: relay · due · leases · reconcile · notices · retention
 //! ```
 //!
-//! [`QueueManager`] is the service without any protocol: what a request must
-//! look like is in [`request`], what can go wrong in [`error`]. [`http`] puts
-//! it on the network. [`Maintenance`] may run in any number of processes, with
-//! or without a network face.
+//! [`QueueManager`] is the service without any protocol: the form of requests
+//! is in [`request`], the errors in [`error`]. [`http`] puts it on the network.
+//! [`Maintenance`] may run in any number of processes, with or without a
+//! network face.
 //!
 //! Spans, with the OpenTelemetry conventions for HTTP and for messaging:
 //!

@@ -1,4 +1,4 @@
-//! Maintenance: what would stand still without somebody looking.
+//! Maintenance: work that would stand still if no manager looked for it.
 //!
 //! ```text
 //! members ── which partitions are mine ──┬─ relay      dispatch set → broker
@@ -6,17 +6,17 @@
 //!                                        ├─ leases     lost workers' operations
 //!                                        ├─ reconcile  what the broker has lost
 //!                                        ├─ redirect   what is in queues that do not work
-//!                                        ├─ notices    ends, told by webhook
+//!                                        ├─ notices    ends, reported by webhook
 //!                                        └─ retention  what ended long ago
 //! ```
 //!
 //! Any number of managers do it side by side. Each partition falls to one of
-//! them by rendezvous hashing over the live ones; where two disagree for a
-//! moment both look after it, which costs a look and nothing else, because
+//! them by rendezvous hashing over the live ones. If two managers disagree for
+//! a moment, both look after it, which costs a look and nothing else, because
 //! every step is a compare-and-set.
 //!
 //! A chore looks at its partitions concurrently, in bounded batches, then
-//! rests. When the store is away it waits longer each time.
+//! rests. When the store is unavailable it waits longer each time.
 
 mod chore;
 mod due;
@@ -39,41 +39,41 @@ use crate::manager::QueueManager;
 
 pub use retention::Retention;
 
-/// When maintenance looks at what. Shorter is quicker and busier: each look
-/// is one round trip per partition, the partitions of a look at once.
+/// The intervals of maintenance. Shorter is quicker and busier: each look is
+/// one round trip per partition, the partitions of a look at once.
 #[derive(Clone, Debug)]
 pub struct Rhythm {
     /// Between looks for operations whose time has come. Default 200 ms, which
-    /// is how late they are at most on an idle system.
+    /// is their largest delay on an idle system.
     pub due: Duration,
     /// Between looks at the dispatch set. Default 500 ms.
     pub relay: Duration,
-    /// How long an entry of the dispatch set is left to whoever made it.
-    /// Default 1 s, far longer than a publish takes; shorter ones publish twice.
+    /// The time that an entry of the dispatch set is left to its maker. Default
+    /// 1 s, far longer than a publish takes; a shorter time publishes twice.
     pub relay_age: Duration,
-    /// Between looks at the locks. Default 500 ms, which a take-over is late
-    /// at most.
+    /// Between looks at the locks. Default 500 ms, which is the largest delay
+    /// of a take-over.
     pub leases: Duration,
-    /// Between looks at queues that do not work. Default 500 ms: so late their
-    /// operations are offered again at most. A look costs nothing while all
-    /// queues work.
+    /// Between looks at queues that do not work. Default 500 ms, which is the
+    /// largest delay before their operations are offered again. A look costs
+    /// nothing while all queues work.
     pub redirect: Duration,
     /// Between looks for operations that the broker has lost. Default 5 s.
     pub reconcile: Duration,
-    /// How long an operation may wait in the broker before anybody wonders.
+    /// The time that an operation may wait in the broker before it is checked.
     /// Default 10 s.
     pub reconcile_grace: Duration,
-    /// How long after a marker has come back the deliveries before it may
-    /// still be in a worker's hands. Default 3 s: half a second more than
-    /// workers keep an undecided delivery ([`UNDECIDED_MAX`]), for the claim
-    /// that a free slot has just begun. Shorter ones publish twice.
+    /// The time, after a marker has come back, for which the deliveries before
+    /// it may still be in a worker's hands. Default 3 s: half a second more
+    /// than workers keep an undecided delivery ([`UNDECIDED_MAX`]), for the
+    /// claim that a free slot has just begun. A shorter time publishes twice.
     pub reconcile_settle: Duration,
-    /// After which time a marker that has not come back is looked for, and
-    /// sent once more where it may be lost; the time doubles with each. Default
-    /// 15 s.
+    /// The time after which a marker that has not come back is looked for, and
+    /// sent once more if it may be lost. The time doubles with each. Default 15
+    /// s.
     pub marker_patience: Duration,
-    /// Between looks for ends that are to be told by webhook. Default 500 ms,
-    /// which a webhook is late at most on an idle system.
+    /// Between looks for ends that are to be reported by webhook. Default 500
+    /// ms, which is the largest delay of a webhook on an idle system.
     pub notices: Duration,
     /// Between looks for operations that ended long ago. Default 5 s.
     pub retention: Duration,
@@ -100,7 +100,8 @@ impl Default for Rhythm {
     }
 }
 
-/// Running maintenance. Stop it; dropped, it stops too, but nobody waits.
+/// Running maintenance. Stop it; dropped, it stops too, but nothing waits for
+/// it.
 #[derive(Debug)]
 pub struct Maintenance {
     tasks: TaskTracker,
@@ -108,7 +109,7 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Starts all chores, and the beat that makes this manager known.
+    /// Starts all chores, and the heartbeat that makes this manager known.
     #[must_use]
     pub fn start(manager: &QueueManager) -> Self {
         let tasks = TaskTracker::new();
@@ -133,8 +134,9 @@ impl Maintenance {
         Self { tasks, stop }
     }
 
-    /// Stops all chores and tells the others, who take the partitions over.
-    /// What was begun is done or will be done by somebody else.
+    /// Stops all chores and notifies the other managers, which take the
+    /// partitions over. Work that was begun is done or will be done by another
+    /// manager.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();

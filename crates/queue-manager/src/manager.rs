@@ -1,7 +1,7 @@
 //! The service: everything that clients can ask for, without a protocol.
 //!
-//! Cheap to clone; all clones are one manager. It owns the tasks that it
-//! starts, and [`QueueManager::close`] waits for them.
+//! A manager is cheap to clone; all clones are one manager. The manager owns
+//! the tasks that it starts, and [`QueueManager::close`] waits for them.
 //!
 //! One file per kind of request: [`create`](self), read, act. None of them
 //! keeps anything between requests but caches of what the store knows.
@@ -51,20 +51,20 @@ use outlet::Outlet;
 use partitions::Partitions;
 use waiters::Waiters;
 
-/// The owner of what belongs to nobody.
+/// The owner of operations that an anonymous caller creates.
 const ANONYMOUS: &str = "anonymous";
 
-/// Who asks.
+/// The identity of the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The tenant: tokens and idempotency keys of different ones never meet.
+    /// The tenant: tokens and idempotency keys of different tenants never meet.
     pub organization: Organization,
     /// The identity, as `ownerId` shows it.
     pub owner: String,
 }
 
 impl Default for Caller {
-    /// Whoever does not say who they are.
+    /// A caller that did not identify itself.
     fn default() -> Self {
         Self {
             organization: Organization::default(),
@@ -74,14 +74,14 @@ impl Default for Caller {
 }
 
 impl Caller {
-    /// Whether nobody has said who it is.
+    /// Returns true if the caller did not identify itself.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.owner == ANONYMOUS
     }
 }
 
-/// A queue manager: see the module's text.
+/// A queue manager: the service behind every protocol.
 #[derive(Clone, Debug)]
 pub struct QueueManager {
     shared: Arc<Shared>,
@@ -112,8 +112,8 @@ struct Shared {
 }
 
 impl QueueManager {
-    /// A manager over a backend. Must be called on a tokio runtime, which runs
-    /// its tasks: the dispatcher and the one that wakes waiters.
+    /// Creates a manager over a backend. Must be called on a tokio runtime,
+    /// which runs its tasks: the dispatcher and the task that wakes waiters.
     #[must_use]
     pub fn new(backend: Backend, ids: Ids, options: Options) -> Self {
         let bypass = Bypass::over(Arc::clone(&backend.broker));
@@ -162,7 +162,7 @@ impl QueueManager {
         }
     }
 
-    /// What it stands on.
+    /// The backend of this manager.
     #[must_use]
     pub fn backend(&self) -> &Backend {
         &self.shared.backend
@@ -174,39 +174,41 @@ impl QueueManager {
         &self.shared.bypass
     }
 
-    /// Its options.
+    /// The manager's options.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.shared.options
     }
 
-    /// Its name among the members.
+    /// The manager's name among the members.
     #[must_use]
     pub fn member(&self) -> MemberId {
         self.shared.member
     }
 
-    /// What it counts.
+    /// The manager's metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// From now on it says that it takes nothing new ([`Self::is_draining`],
-    /// `/readyz`), so that a load balancer looks elsewhere. Requests that come
-    /// all the same are served; waits end at once.
+    /// Starts draining: the manager reports from now on that it takes nothing
+    /// new ([`Self::is_draining`], `/readyz`), so that a load balancer looks
+    /// elsewhere. Requests that arrive all the same are served; waits end at
+    /// once.
     pub fn drain(&self) {
         self.shared.draining.cancel();
     }
 
-    /// Whether [`Self::drain`] was called.
+    /// Returns true if [`Self::drain`] was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.shared.draining.is_cancelled()
     }
 
-    /// Ends its tasks, after the dispatcher has published what it was given.
-    /// Creates that come later are stored and left to the other managers.
+    /// Ends the manager's tasks, after the dispatcher has published what it was
+    /// given. Creates that come later are stored and left to the other
+    /// managers.
     pub async fn close(&self) {
         self.drain();
         self.shared.closing.cancel();
@@ -215,10 +217,10 @@ impl QueueManager {
         self.shared.tasks.wait().await;
     }
 
-    /// Watches operations end, from a place on; from now on where none is given.
+    /// Watches operations end, from a place on; from now on if none is given.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     pub(crate) async fn watch_ends(&self, place: Option<Place>) -> store::Result<Watcher> {
         let store = Arc::clone(&self.shared.backend.store);
         self.shared.ends.watch(store, place).await

@@ -1,4 +1,4 @@
-//! How a queue manager behaves. Every field has a default that suits one
+//! The options of a queue manager. Every field has a default that suits one
 //! machine as well as a fleet.
 
 use std::num::NonZeroUsize;
@@ -13,40 +13,40 @@ use crate::webhook::Webhooks;
 /// The options of a queue manager.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What it is called in the list of members: host and process, say.
+    /// Its name in the list of members: host and process, say.
     pub host: String,
-    /// What a request may contain.
+    /// The limits of a request.
     pub limits: Limits,
-    /// The longest that `wait` waits. Longer ones are cut to it: proxies on
+    /// The longest that `wait` waits. Longer waits are cut to it: proxies on
     /// the way tend to give up after a minute. Default 60 s.
     pub longest_wait: Duration,
-    /// How long an idempotency key is remembered. Clients that retry for a day
-    /// are safe with the default of two; longer costs the store some 60 bytes
-    /// per key and hour.
+    /// The time that an idempotency key is remembered. Clients that retry for a
+    /// day are safe with the default of two; a longer time costs the store some
+    /// 60 bytes per key and hour.
     pub remember_keys: Duration,
-    /// How many requests one `ExecuteMultiple` or `ExecuteTransaction` may
-    /// hold. Default 1000. Larger ones keep a connection, and a transaction
-    /// the store, for longer.
+    /// The most requests that one `ExecuteMultiple` or `ExecuteTransaction` may
+    /// hold. Default 1000. Larger ones keep a connection, and a transaction the
+    /// store, for longer.
     pub max_batch_size: NonZeroUsize,
     /// Names of the requests that `ExecuteAsync` takes; `*`: any. Default
     /// `ImportSolution`.
     pub async_requests: Vec<String>,
-    /// How much organizations and callers may ask for at a time.
+    /// The limits of what organizations and callers may ask for at a time.
     pub admission: Admission,
-    /// What becomes of a chain when its head fails or is cancelled, for
-    /// operations that do not say so themselves. Default: it goes on, as in the
-    /// Dynamics service. To hold it asks for a person each time.
+    /// The policy of a chain when its head fails or is cancelled, for
+    /// operations that do not name one themselves. Default: it goes on, as in
+    /// the Dynamics service. To hold it asks for a person each time.
     pub token_policy: TokenPolicy,
-    /// When maintenance looks at what.
+    /// The intervals of maintenance.
     pub rhythm: Rhythm,
-    /// How long Completed operations are kept.
+    /// The time that Completed operations are kept.
     pub retention: Retention,
-    /// How ends are told by webhook.
+    /// The options of webhooks.
     pub webhooks: Webhooks,
 }
 
 impl Options {
-    /// Whether `ExecuteAsync` takes requests of this name.
+    /// Returns true if `ExecuteAsync` takes requests of this name.
     #[must_use]
     pub fn executes_later(&self, name: &str) -> bool {
         let mut names = self.async_requests.iter();
@@ -75,7 +75,7 @@ impl Default for Options {
 /// The number that users of the Dynamics service know.
 const MAX_BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
-/// What a request may contain.
+/// The limits of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request's body, payload included. Default 1 MiB. Bodies are
@@ -84,11 +84,11 @@ pub struct Limits {
     /// Bytes of a request that holds requests; each of these is held to
     /// [`Self::body_bytes`]. Default 16 MiB.
     pub batch_bytes: usize,
-    /// How deep operations may create operations. Default 8.
+    /// The depth to which operations may create operations. Default 8.
     pub depth: u32,
-    /// How many operations one page of a listing may have. Default 500.
+    /// The most operations on one page of a listing. Default 500.
     pub page: usize,
-    /// How many bytes of operations one page collects before it ends early.
+    /// The bytes of operations that one page collects before it ends early.
     /// Default 8 MiB.
     pub page_bytes: usize,
 }

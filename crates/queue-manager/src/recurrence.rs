@@ -1,19 +1,19 @@
-//! When a recurring operation comes due: RFC 5545 rules, in UTC.
+//! The times at which a recurring operation comes due: RFC 5545 rules, in UTC.
 //!
 //! ```text
 //! text ── the words of a rule, checked ──┬─ days     DAILY and slower: the library's
 //!                                        └─ minutes  HOURLY and MINUTELY: arithmetic
 //! ```
 //!
-//! Rules come from strangers, and are asked "what is next?" each time a series
-//! comes due, with a start that may lie years back. So nothing here walks
-//! through the past: both sources of times begin at the period that the
-//! question is about. The library is fast by the day and slow by the minute,
-//! which is why the two frequencies below a day are computed here; the tests
-//! hold them against the library's answers.
+//! Rules come from strangers, and are asked for the next time each time a
+//! series comes due, with a start that may lie years back. So nothing here
+//! walks through the past: both sources of times begin at the period in
+//! question. The library is fast by the day and slow by the minute, which is
+//! why the two frequencies below a day are computed here; the tests compare
+//! them with the library's answers.
 //!
-//! COUNT is the exception: what has been before can only be counted. It is
-//! bounded by [`COUNT_MAX`].
+//! COUNT is the exception: earlier times can only be counted. COUNT is bounded
+//! by [`COUNT_MAX`].
 //!
 //! Times are whole seconds, as RFC 5545 has them. Nothing is later than the
 //! year 9999, which is where RFC 3339 ends.
@@ -25,8 +25,8 @@ mod text;
 use drumline_protocol::Timestamp;
 use rrule::{Frequency, RRule, Unvalidated};
 
-/// The largest COUNT. A rule with one is counted through from its start each
-/// time that it is asked: this many take some milliseconds.
+/// The largest COUNT. A rule with a COUNT is counted through from its start
+/// each time that it is asked: this many take some milliseconds.
 pub const COUNT_MAX: u32 = 10_000;
 /// The last second of the year 9999.
 const LAST: i64 = 253_402_300_799;
@@ -51,14 +51,13 @@ pub struct InvalidRule(String);
 impl Rule {
     /// Reads a rule, as `FREQ=DAILY;INTERVAL=3;`, with or without `RRULE:` in
     /// front.
-    ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Describes the fault of the rule.
     pub fn parse(text: &str) -> Result<Self, InvalidRule> {
         text::read(text)
     }
 
-    /// The first time after `after`; `None` where there is none.
+    /// The first time after `after`; `None` if there is none.
     #[must_use]
     pub fn next(&self, start: Timestamp, after: Timestamp) -> Option<Timestamp> {
         self.following(start, after, 1).into_iter().next()

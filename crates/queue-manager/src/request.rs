@@ -1,7 +1,7 @@
-//! What a request must look like: JSON in, values that cannot be wrong out,
-//! or a list of everything that is wrong with it.
+//! The form of a request: JSON in, values that cannot be wrong out, or a list
+//! of everything that is wrong with it.
 //!
-//! One client mistake should cost one round, so every attribute is looked at
+//! One client mistake should cost one round, so every attribute is checked
 //! before anything is refused, and each refusal names its attribute.
 //!
 //! `Attributes` walks through an object; [`CreateRequest`] and [`Changes`]
@@ -25,8 +25,9 @@ pub(crate) use execute::{
 };
 pub(crate) use recurrence::next_time;
 
-/// Attributes that exist and that the service sets: giving or changing one is
-/// a misunderstanding worth another answer than a typing error.
+/// Attributes that exist and that the service sets: a client that gives or
+/// changes one misunderstands something, which deserves another answer than a
+/// typing error.
 pub(crate) const READ_ONLY: &[&str] = &[
     "id",
     "asyncOperationId",

@@ -1,5 +1,5 @@
-//! Webhooks: who is told of an operation's end, and how it can be sure that
-//! it was us.
+//! Webhooks: the receivers of an operation's end, and the proof that a notice
+//! came from this service.
 //!
 //! ```text
 //! create with webhookUrl ─ checked ─ … the operation ends ─ notice in the store
@@ -7,9 +7,10 @@
 //!              maintenance (notices) ── signed POST ── 2xx: done, else later
 //! ```
 //!
-//! The notice is written by the same commit that ends the operation, so none
-//! is forgotten; it is removed after a 2xx, so one may come twice: receivers
-//! recognise a repetition by its `webhook-id`, which is the operation's id.
+//! The notice is written by the same commit that ends the operation, so no
+//! notice is forgotten. It is removed after a 2xx, so it may come twice:
+//! receivers recognise a repetition by its `webhook-id`, which is the
+//! operation's id.
 //!
 //! Signatures, headers and the schedule are those of the Standard Webhooks
 //! specification, for which receivers find libraries in every language.
@@ -27,28 +28,28 @@ pub(crate) use sender::{Delivery, Sender};
 
 use address::is_private_by_its_text;
 
-/// How ends are told by webhook.
+/// The options of webhooks.
 #[derive(Clone, Debug)]
 pub struct Webhooks {
-    /// What notices are signed with, all of them each: with the new secret
-    /// and the old one here, receivers can change over one by one. Empty, the
-    /// default: operations with a `webhookUrl` are refused.
+    /// The secrets that each notice is signed with: with the new secret and the
+    /// old one here, receivers can change over one by one. Empty, the default:
+    /// operations with a `webhookUrl` are refused.
     pub secrets: Vec<Secret>,
-    /// Whether notices may go to loopback, private and link-local addresses.
-    /// Default no: whoever may create operations could reach with our hands
-    /// what only this machine can.
+    /// True if notices may go to loopback, private and link-local addresses.
+    /// Default no: a caller that may create operations could reach through this
+    /// service what only this machine can reach.
     pub allow_private: bool,
     /// The rests between the tries; after the last try the notice is given
     /// up. Default: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h, as
     /// the specification proposes: ten tries over three days.
     pub schedule: Vec<Duration>,
-    /// How long one try may take, from the look at the name to the answer's
-    /// head. Default 15 s.
+    /// The time that one try may take, from the lookup of the name to the
+    /// answer's head. Default 15 s.
     pub timeout: Duration,
     /// Tries at the same time. Default 64; each holds a connection, and a
-    /// receiver that is silent holds it for the timeout.
+    /// silent receiver holds it for the timeout.
     pub at_once: usize,
-    /// Of these, to one host. Default 16, so that a silent one leaves room.
+    /// Of these, to one host. Default 16, so that a silent host leaves room.
     pub at_once_per_host: usize,
 }
 
@@ -77,14 +78,14 @@ impl Default for Webhooks {
 }
 
 impl Webhooks {
-    /// Whether operations may ask for one.
+    /// Returns true if operations may ask for a webhook.
     #[must_use]
     pub const fn are_on(&self) -> bool {
         !self.secrets.is_empty()
     }
 
-    /// What is against a notice to this address, as far as its text tells:
-    /// the rule that it breaks, as a clause.
+    /// The objection to a notice to this address, as far as its text shows: the
+    /// rule that it breaks, as a clause.
     pub(crate) fn objection(&self, url: &str) -> Option<&'static str> {
         let url = match check(url) {
             Ok(url) => url,
@@ -103,7 +104,8 @@ impl Webhooks {
         None
     }
 
-    /// How long after an operation's end its notice may still be tried.
+    /// The time after an operation's end for which its notice may still be
+    /// tried.
     pub(crate) fn longest(&self) -> Duration {
         let rests: Duration = self.schedule.iter().sum();
         let tries = u32::try_from(self.schedule.len()).unwrap_or(u32::MAX);
@@ -111,9 +113,9 @@ impl Webhooks {
         rests.mul_f64(1.1) + self.timeout.saturating_mul(tries.saturating_add(1))
     }
 
-    /// The rest after try number `tried` (1 is the first); `None`: that was
-    /// the last. `jitter`, 0 to 1, moves it by up to a tenth either way, so
-    /// that what failed together does not come back together.
+    /// The rest after try number `tried` (1 is the first); `None`: it was the
+    /// last. `jitter`, 0 to 1, moves it by up to a tenth either way, so that
+    /// tries that failed together do not come back together.
     #[must_use]
     pub fn rest_after(&self, tried: u32, jitter: f64) -> Option<Duration> {
         let place = usize::try_from(tried).ok()?.checked_sub(1)?;

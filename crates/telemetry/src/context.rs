@@ -1,9 +1,10 @@
 //! Trace contexts in and out of `tracing` spans.
 //!
-//! With an exporter on, a span's context is the one that OpenTelemetry made
-//! for it. Without, spans have none of their own: the context that came in is
-//! noted on the span it was given to, and every span below it passes it on.
-//! Nothing is recorded then, and nothing costs more than a lookup.
+//! With an exporter on, a span's context is the one that OpenTelemetry made for
+//! it. Without an exporter, spans have no context of their own: the context
+//! that came in is noted on the span it was given to, and every span below
+//! passes it on. Nothing is recorded then, and nothing costs more than a
+//! lookup.
 
 use drumline_protocol::operation::TraceContext;
 use opentelemetry::Context;
@@ -16,8 +17,8 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::w3c;
 
 /// The context of the current tracing span, for a record, a message or a
-/// header. Always a valid one: where nothing traces and nothing came in, a
-/// fresh one is made up, and noted on the current span.
+/// header. Always a valid one: if nothing traces and nothing came in, a fresh
+/// context is made up, and noted on the current span.
 #[must_use]
 pub fn current_context() -> TraceContext {
     let span = Span::current();
@@ -34,7 +35,7 @@ pub fn current_context() -> TraceContext {
 }
 
 /// Makes `span` a child of a span elsewhere. A context that is empty or broken
-/// changes nothing. Call it before the span is entered: a span that has begun
+/// changes nothing. Call this before the span is entered: a span that has begun
 /// keeps its parent.
 pub fn set_parent(span: &Span, parent: &TraceContext) {
     let Some(remote) = w3c::parse(parent) else {

@@ -1,8 +1,8 @@
 //! The export of spans over OTLP/HTTP.
 //!
 //! The SDK reads its own variables: `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_HEADERS`,
-//! `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`, … . What it does
-//! not read is whether to be on at all; [`is_wanted`] does.
+//! `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`, … . It does
+//! not read whether to be on at all; [`is_wanted`] does.
 
 use std::time::Duration;
 
@@ -19,12 +19,13 @@ use tracing_subscriber::layer::Layer;
 use crate::logging::{BoxedLayer, is_traced};
 use crate::setup::Error;
 
-/// How long the last spans may take to leave. A collector that is away must
-/// not hold up a shutdown for longer.
+/// The time that the last spans may take to leave. A collector that is
+/// unavailable must not hold up a shutdown for longer.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// Whether the standard variables ask for the export of spans: an endpoint is
-/// given, and neither `OTEL_SDK_DISABLED` nor `OTEL_TRACES_EXPORTER=none` says no.
+/// Returns true if the standard variables ask for the export of spans: an
+/// endpoint is given, and neither `OTEL_SDK_DISABLED` nor
+/// `OTEL_TRACES_EXPORTER=none` says no.
 #[must_use]
 pub fn is_wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
     let has = |name: &str| variable(name).is_some_and(|value| !value.trim().is_empty());
@@ -38,8 +39,8 @@ pub fn is_wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
 
 /// Starts the export; its task runs on the current tokio runtime.
 pub(crate) fn start(service_name: &str) -> Result<SdkTracerProvider, Error> {
-    // The HTTP client takes whichever provider the process has, and panics
-    // without one. If there is one already, that one is fine.
+    // The HTTP client takes any provider that the process has, and panics
+    // without one. A provider that is there already is fine.
     drop(rustls::crypto::ring::default_provider().install_default());
     let exporter = SpanExporter::builder().with_http().build()?;
     Ok(SdkTracerProvider::builder()
@@ -48,9 +49,10 @@ pub(crate) fn start(service_name: &str) -> Result<SdkTracerProvider, Error> {
         .build())
 }
 
-/// Exports what is left, then stops. Cancel-safe: dropped, it goes on alone.
+/// Exports the remaining spans, then stops. Cancel-safe: the export goes on
+/// alone if the future is dropped.
 pub(crate) async fn stop(provider: SdkTracerProvider) {
-    // It blocks its thread until the exporter's task has answered.
+    // The shutdown blocks its thread until the exporter's task has answered.
     let flushed = tokio::task::spawn_blocking(move || provider.shutdown());
     match tokio::time::timeout(FLUSH, flushed).await {
         Ok(Ok(Ok(()))) => {}
@@ -60,7 +62,7 @@ pub(crate) async fn stop(provider: SdkTracerProvider) {
     }
 }
 
-/// What this process is called: `OTEL_SERVICE_NAME`, or what the binary says.
+/// The name of this process: `OTEL_SERVICE_NAME`, or the binary's own.
 fn resource(service_name: &str) -> Resource {
     let detected = Resource::builder().build();
     let named = detected

@@ -1,14 +1,14 @@
 //! Drumline's traces and logs: set up once per process by the binary, used
 //! everywhere through `tracing` and the three functions of [`context`].
 //!
-//! Libraries open `tracing` spans and never see OpenTelemetry. What crosses a
-//! process border is a [`TraceContext`] in a record, a message or a header:
-//! [`current_context`] takes it out of the current span, [`set_parent`] and
-//! [`add_link`] put it into another.
+//! Libraries open `tracing` spans and never see OpenTelemetry. A
+//! [`TraceContext`] crosses a process border in a record, a message or a
+//! header: [`current_context`] takes it out of the current span, [`set_parent`]
+//! and [`add_link`] put it into another.
 //!
 //! Without an exporter no span is built, but the context is carried on all the
-//! same, and one is invented where none came in: an operation has its trace
-//! id from its creation on, whoever records it later.
+//! same, and a context is invented if none came in: an operation has its trace
+//! id from its creation on, whichever process records it later.
 //!
 //! Deliberately absent: metrics (each service has its own registry), and any
 //! reading of the environment, except by the OpenTelemetry SDK of its own

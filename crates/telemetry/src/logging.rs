@@ -1,4 +1,4 @@
-//! The log on stderr, and which spans exist at all.
+//! The log on stderr, and the choice of the spans that exist at all.
 
 use std::io::{IsTerminal, stderr};
 
@@ -8,10 +8,10 @@ use tracing_subscriber::filter::{self, EnvFilter, FilterExt};
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::{Registry, fmt};
 
-/// What a subscriber is put together from.
+/// A layer of the subscriber.
 pub(crate) type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// Lines for people.
@@ -24,7 +24,7 @@ pub enum LogFormat {
 /// The log on stderr.
 pub(crate) fn layer(format: LogFormat, directives: &str) -> Result<BoxedLayer, filter::ParseError> {
     let chosen = EnvFilter::builder().parse(directives)?;
-    // lapin logs returned messages and user names. Who wants that names it.
+    // lapin logs returned messages and user names: only on explicit request.
     let lapin = directives.contains("lapin");
     let filter = chosen.and(filter::filter_fn(move |metadata| {
         lapin || !metadata.target().starts_with("lapin")
@@ -44,9 +44,9 @@ pub(crate) fn layer(format: LogFormat, directives: &str) -> Result<BoxedLayer, f
     })
 }
 
-/// Whether a span or event is part of a trace: ours, at the level that tells
-/// the story. What libraries do beneath is not, and an exporter that traced
-/// its own requests would never come to rest.
+/// Returns true if a span or event is part of a trace: ours, at the level that
+/// tells the story. Spans of the libraries beneath are not, and an exporter
+/// that traced its own requests would never come to rest.
 pub(crate) fn is_traced(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("drumline") && *metadata.level() <= LevelFilter::INFO
 }
@@ -57,7 +57,7 @@ struct Carrier;
 
 impl<S: Subscriber> Layer<S> for Carrier {}
 
-/// [`Carrier`] for the spans that it is for.
+/// [`Carrier`] for our spans alone.
 pub(crate) fn carrier() -> BoxedLayer {
     let ours = filter::filter_fn(|metadata| metadata.is_span() && is_traced(metadata));
     Carrier

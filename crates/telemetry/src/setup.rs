@@ -8,19 +8,19 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::logging::LogFormat;
 use crate::{export, logging};
 
-/// How a process logs and traces.
+/// The settings of a process's logs and traces.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The service's name in traces, unless `OTEL_SERVICE_NAME` gives another.
     pub service_name: String,
-    /// What is logged, in the syntax of `RUST_LOG`: a level, or levels per
+    /// The log filter, in the syntax of `RUST_LOG`: a level, or levels per
     /// target (`info,drumline_worker=debug`). `off` is silent. Messages of the
-    /// AMQP library are shown only where `lapin` is named, as they contain
+    /// AMQP library are shown only if `lapin` is named, as they contain
     /// payloads and user names.
     pub directives: String,
-    /// How the log is written.
+    /// The format of the log.
     pub format: LogFormat,
-    /// Whether spans are exported; see [`export::is_wanted`].
+    /// True if spans are exported; see [`export::is_wanted`].
     pub export: bool,
 }
 
@@ -35,7 +35,7 @@ impl Default for Options {
     }
 }
 
-/// Why telemetry could not be set up.
+/// The reason that telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The directives do not parse.
@@ -65,8 +65,8 @@ pub struct Telemetry {
 /// exporter's task.
 ///
 /// # Errors
-/// When the options or the OTEL_* variables cannot be used, or when it was
-/// done before.
+/// When the options or the OTEL_* variables cannot be used, or when telemetry
+/// was set up before.
 pub fn init(options: &Options) -> Result<Telemetry> {
     let mut layers = vec![
         logging::layer(options.format, &options.directives)?,
@@ -82,7 +82,7 @@ pub fn init(options: &Options) -> Result<Telemetry> {
 }
 
 impl Telemetry {
-    /// Exports what is left; waits for it five seconds at most.
+    /// Exports the remaining spans; waits five seconds at most.
     pub async fn shutdown(self) {
         if let Some(provider) = self.provider {
             export::stop(provider).await;

@@ -1,6 +1,6 @@
 //! The W3C trace context, between its headers and OpenTelemetry's types.
 //!
-//! What does not parse is no context: a broken header must not fail a request.
+//! A header that does not parse gives no context: it must not fail a request.
 
 use std::str::FromStr;
 
@@ -8,11 +8,11 @@ use drumline_protocol::operation::TraceContext;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
-/// Longer ones may be dropped, says the standard; we do, as they go into every
-/// record and message.
+/// The longest `tracestate` that is kept. The standard allows longer ones to be
+/// dropped, and we drop them, as they go into every record and message.
 const TRACESTATE_BYTES: usize = 512;
 
-/// The context in the headers; `None` where they hold none that is valid.
+/// The context in the headers; `None` if they hold no valid one.
 pub(crate) fn parse(context: &TraceContext) -> Option<SpanContext> {
     let mut fields = context.traceparent.trim().split('-');
     let (version, trace, span, flags) = (
@@ -56,7 +56,7 @@ pub(crate) fn write(context: &SpanContext) -> TraceContext {
     }
 }
 
-/// A fresh context, marked as sampled: nobody has decided against recording
+/// A fresh context, marked as sampled: no process has decided against recording
 /// it, and the samplers of the processes that do record will decide.
 pub(crate) fn invent() -> TraceContext {
     let random = RandomIdGenerator::default();

@@ -10,7 +10,8 @@ use std::process::Command;
 
 use drumline_telemetry::{Options, init};
 
-/// Reads one request and answers 200; what was sent, as far as it is text.
+/// Reads one request and answers 200; returns the request, as far as it is
+/// text.
 fn collect(listener: &TcpListener) -> std::io::Result<String> {
     let (mut stream, _) = listener.accept()?;
     let mut request = Vec::new();
@@ -30,7 +31,7 @@ fn answer(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 }
 
-/// Whether head and body have arrived.
+/// Returns true if head and body have arrived.
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_lowercase();
     let Some((head, _)) = text.split_once("\r\n\r\n") else {

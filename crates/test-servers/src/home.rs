@@ -1,4 +1,4 @@
-//! Where a private server lives: its directory, its process, its helpers, and
+//! The home of a private server: its directory, its process, its helpers, and
 //! the sweeper that ends all of them with the test.
 
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl Residents {
 }
 
 impl Home {
-    /// An empty home with a `data` directory and nobody in it.
+    /// An empty home with a `data` directory and no process in it.
     pub(crate) fn create(kind: &str) -> anyhow::Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("drumline-{kind}-{}-{number}", std::process::id());
@@ -67,7 +67,7 @@ impl Home {
         self.directory.join(name)
     }
 
-    /// Where the server writes its log.
+    /// The path of the server's log.
     pub(crate) fn log(&self) -> PathBuf {
         self.path("log")
     }
@@ -99,8 +99,8 @@ impl Home {
         self.kill()?;
         let mut process = Process::start(command, &self.log())?;
         {
-            // The sweeper hears of it first: a test that is killed while the
-            // server starts leaves none behind.
+            // The sweeper is notified first: a test that is killed while the
+            // server starts leaves no process behind.
             let mut residents = self.residents();
             let mut groups = vec![process.group()];
             groups.extend(residents.helper.as_ref().map(Process::group));
@@ -129,7 +129,7 @@ impl Home {
             .signal(signal)
     }
 
-    /// Kills the server and deletes what it has stored.
+    /// Kills the server and deletes its data.
     pub(crate) fn wipe(&self) -> anyhow::Result<()> {
         self.kill()?;
         let data = self.path("data");

@@ -8,8 +8,8 @@
 //! and when the test process itself dies, by whatever signal, a `sweeper`
 //! that reads a pipe from it does the same.
 //!
-//! What it does not do: install the servers. Where the programs are missing,
-//! starting fails and says what installs them; a test is never skipped.
+//! The crate does not install the servers. If the programs are missing,
+//! starting fails and names the packages; a test is never skipped.
 
 mod home;
 mod port;

@@ -63,7 +63,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the servers and runs the command, or nothing for ever. Dropping the
-/// future ends all of it.
+/// future ends all of them.
 async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let redis = async {
         match arguments.wants(Kind::Redis) {
@@ -137,7 +137,8 @@ impl Drop for TerminateOnDrop {
     fn drop(&mut self) {
         let pid = self.0.and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid.and_then(Pid::from_raw) {
-            // It may have ended in this moment; then there is nothing to do.
+            // The command may have ended in this moment; then there is nothing
+            // to do.
             if let Err(error) = kill_process(pid, Signal::TERM) {
                 say(&format!("the command has not been told to end: {error}"));
             }
@@ -155,7 +156,8 @@ impl AddressFile {
         for (name, url) in environment {
             text.push_str(&format!("{name}={url}\n"));
         }
-        // Renamed into place, so that whoever waits for it reads all of it.
+        // Renamed into place, so that a process that waits for the file reads
+        // all of it.
         let draft = path.with_extension("draft");
         std::fs::write(&draft, text)?;
         std::fs::rename(&draft, path)

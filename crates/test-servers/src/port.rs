@@ -1,13 +1,13 @@
-//! A TCP port that nobody uses.
+//! A TCP port that no process uses.
 //!
-//! Taken from below the range that the kernel gives to outgoing connections:
-//! a server that is killed and started again needs the same port, and no
-//! client may have been given it meanwhile.
+//! The port is taken from below the range that the kernel gives to outgoing
+//! connections: a server that is killed and started again needs the same port,
+//! and no client may have been given it meanwhile.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Below Linux's default `ip_local_port_range`, above what services use.
+/// Below Linux's default `ip_local_port_range`, above the ports of services.
 const LOWEST: u16 = 12_000;
 const HIGHEST: u16 = 31_999;
 

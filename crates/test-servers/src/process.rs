@@ -61,7 +61,7 @@ impl Process {
         Ok(())
     }
 
-    /// The last lines that it wrote.
+    /// The last lines of its log.
     pub(crate) fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -72,7 +72,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // There is nobody to tell; the sweeper tries again.
+        // There is no caller to notify; the sweeper tries again.
         drop(self.kill());
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// What one read takes at most.
+/// The most bytes that one read takes.
 const CHUNK: usize = 64 << 10;
 
 /// Chunks that are under way in a delayed direction; over it the reader waits.
@@ -28,18 +28,18 @@ const UNDER_WAY: usize = 1024;
 /// One direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// What the client sends.
+    /// From the client to the server.
     ToServer,
-    /// What the server answers.
+    /// From the server to the client.
     ToClient,
 }
 
-/// What the network does now.
+/// The present state of the network.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {
-    /// Nothing of what the client sends arrives.
+    /// Nothing that the client sends arrives.
     deaf_server: bool,
-    /// Nothing of what the server sends arrives.
+    /// Nothing that the server sends arrives.
     deaf_client: bool,
     /// New connections are closed at once.
     refusing: bool,
@@ -85,7 +85,7 @@ impl TcpProxy {
         })
     }
 
-    /// Where the proxy listens.
+    /// The address that the proxy listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -110,8 +110,8 @@ impl TcpProxy {
         });
     }
 
-    /// Keeps all connections, accepts new ones, and swallows what either side
-    /// sends, until [`TcpProxy::heal`].
+    /// Keeps all connections, accepts new ones, and swallows all bytes of
+    /// either side, until [`TcpProxy::heal`].
     pub fn blackhole(&self) {
         self.weather.send_modify(|weather| {
             weather.deaf_server = true;
@@ -119,7 +119,7 @@ impl TcpProxy {
         });
     }
 
-    /// As [`TcpProxy::blackhole`], one way only.
+    /// Acts as [`TcpProxy::blackhole`], one way only.
     pub fn silence(&self, direction: Direction) {
         self.weather.send_modify(|weather| match direction {
             Direction::ToServer => weather.deaf_server = true,
@@ -127,12 +127,12 @@ impl TcpProxy {
         });
     }
 
-    /// From now on everything takes so much longer, each way.
+    /// Delays everything by so much from now on, each way.
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
     }
 
-    /// Good weather. Connections that have lost bytes are cut.
+    /// Returns to good weather. Connections that have lost bytes are cut.
     pub fn heal(&self) {
         self.weather.send_modify(|weather| {
             *weather = Weather {
@@ -154,7 +154,7 @@ async fn accept(listener: TcpListener, target: String, forecast: watch::Receiver
                 }
                 connections.spawn(connection(client, target.clone(), forecast.clone()));
             }
-            // Only to let go of what has ended.
+            // Only to let go of connections that have ended.
             Some(_) = connections.join_next() => {}
         }
     }
@@ -168,7 +168,7 @@ async fn connection(client: TcpStream, target: String, forecast: watch::Receiver
         let Ok(server) = TcpStream::connect(&target).await else {
             return;
         };
-        // A proxy must not add Nagle's delay to the one that was asked for.
+        // A proxy must not add Nagle's delay to the delay that was asked for.
         drop(client.set_nodelay(true));
         drop(server.set_nodelay(true));
         let (from_client, to_client) = client.into_split();
@@ -185,7 +185,7 @@ async fn connection(client: TcpStream, target: String, forecast: watch::Receiver
     }
 }
 
-/// Moves bytes one way; returns when that way has ended.
+/// Moves bytes one way; returns when this way has ended.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,

@@ -21,24 +21,24 @@ const GREETING: Greeting = Greeting {
     answer: b"\x01\x00\x00",
 };
 
-/// epmd's "names" request: length 1, then `n`. It answers with its own port,
+/// epmd's "names" request: length 1, then `n`. epmd answers with its own port,
 /// whose upper bytes are always zero.
 const NAMES: Greeting = Greeting {
     sent: b"\x00\x01n",
     answer: b"\x00\x00",
 };
 
-/// A node is up in 4–5 s on a quiet machine.
+/// The time that a node may take to start: 4–5 s on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where Debian puts the scripts.
+/// The folder of Debian's scripts.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin";
 
-/// How a private RabbitMQ is set up.
+/// The settings of a private RabbitMQ.
 #[derive(Clone, Debug)]
 pub struct RabbitOptions {
-    /// Where `rabbitmq-server` and `rabbitmqctl` are. Default: where Debian
-    /// puts them. Set it to test against another release.
+    /// The folder of `rabbitmq-server` and `rabbitmqctl`. Default: Debian's.
+    /// Set it to test against another release.
     pub scripts: PathBuf,
     /// Lines for `rabbitmq.conf`, as `"consumer_timeout = 10000"`. Default none.
     pub configuration: Vec<String>,
@@ -105,13 +105,13 @@ impl RabbitServer {
         format!("amqp://{}/%2f", self.address())
     }
 
-    /// Where it listens, as `127.0.0.1:12345`: for a proxy.
+    /// The address that it listens on, as `127.0.0.1:12345`: for a proxy.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Where it writes its log.
+    /// The path of its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.home.log()
@@ -161,8 +161,8 @@ impl RabbitServer {
         self.home.signal(Signal::CONT)
     }
 
-    /// Runs `rabbitmqctl` on this node: what it printed. Takes a second or
-    /// two; the caller's thread is not blocked.
+    /// Runs `rabbitmqctl` on this node, and returns its output. Takes a second
+    /// or two; the caller's thread is not blocked.
     ///
     /// # Errors
     /// When it fails.
@@ -193,15 +193,15 @@ impl RabbitServer {
         let mut command = Command::new(path.join(name));
         let node = format!("drumline-{}@localhost", self.port);
         command
-            // The home has the Erlang cookie: nobody else's node can join.
+            // The home has the Erlang cookie: no foreign node can join.
             .env("HOME", self.home.path(""))
             .env("RABBITMQ_NODENAME", node)
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.port.to_string())
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            // Ours is there. A node would start another, at its start and every
-            // minute, which outlives us when it comes just as we end.
+            // Our epmd is there. A node would start another epmd, at its start
+            // and every minute, which outlives us when it comes just as we end.
             .env("ERL_AFLAGS", "-start_epmd false")
             .env("RABBITMQ_MNESIA_BASE", self.home.path("data"))
             .env("RABBITMQ_LOG_BASE", self.home.path("logs"))

@@ -10,15 +10,17 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::process::Process;
 
-/// How often the port is tried: often against the start of a server (Redis:
-/// about 10 ms), seldom against what a refused connection costs.
+/// The interval at which the port is tried: short against the start of a server
+/// (Redis: about 10 ms), long against the cost of a refused connection.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// A server accepts connections a moment before it can answer; one that takes
-/// longer than this is asked again on a new connection.
+/// The time that a server has to answer on a connection. A server accepts
+/// connections a moment before it can answer, so it is asked again on a new
+/// one.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// What is sent to a server, and how its answer begins when it is ready.
+/// The bytes that are sent to a server, and the start of its answer when it is
+/// ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Greeting {
     pub(crate) sent: &'static [u8],

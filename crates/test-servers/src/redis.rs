@@ -16,14 +16,14 @@ const GREETING: Greeting = Greeting {
     answer: b"+PONG",
 };
 
-/// Redis is up in some 20 ms; the rest is for a machine that is busy, or for
-/// a long append-only file.
+/// The time that Redis may take to start. It is up in some 20 ms; the rest is
+/// for a busy machine, or for a long append-only file.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a private Redis is set up.
+/// The settings of a private Redis.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// `appendonly`: whether data survive [`RedisServer::kill`]. Default true.
+    /// `appendonly`: true if data survive [`RedisServer::kill`]. Default true.
     pub append_only: bool,
     /// `appendfsync`: `always` (default), `everysec` or `no`.
     pub append_fsync: String,
@@ -79,13 +79,13 @@ impl RedisServer {
         format!("redis://{}", self.address())
     }
 
-    /// Where it listens, as `127.0.0.1:12345`: for a proxy.
+    /// The address that it listens on, as `127.0.0.1:12345`: for a proxy.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Where it writes its log.
+    /// The path of its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.home.log()

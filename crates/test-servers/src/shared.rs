@@ -1,4 +1,4 @@
-//! Servers for tests that need any server, not one of their own.
+//! Servers for tests that need any server, not a server of their own.
 //!
 //! `make test` starts one pair for the whole run and names it in the
 //! environment; namespaces keep the tests apart. A test that is run by itself

@@ -1,4 +1,4 @@
-//! Cleans up after a test process that could not do it itself.
+//! The cleaner for a test process that could not clean up itself.
 //!
 //! A shell reads process groups from a pipe, line by line; the last line
 //! counts. The pipe closes when its owner drops it or dies, and then the shell
@@ -42,7 +42,7 @@ impl Sweeper {
         Ok(Self { shell })
     }
 
-    /// From now on these process groups, and no others, are to be killed.
+    /// Kills these process groups, and no others, from now on.
     pub(crate) fn watch(&mut self, groups: &[u32]) -> anyhow::Result<()> {
         let line: Vec<String> = groups.iter().map(u32::to_string).collect();
         let pipe = self
@@ -55,7 +55,7 @@ impl Sweeper {
 }
 
 impl Drop for Sweeper {
-    /// Lets it sweep, and waits for it.
+    /// Lets the shell sweep, and waits for it.
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         drop(self.shell.wait());

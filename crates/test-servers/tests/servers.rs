@@ -84,7 +84,7 @@ async fn a_killed_test_process_leaves_no_server_behind() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tries until it succeeds; the last failure after ten seconds.
+/// Tries until it succeeds; returns the last failure after ten seconds.
 async fn soon<T>(mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut ticks = interval(Duration::from_millis(10));

@@ -31,11 +31,11 @@ use crate::throttle::Throttle;
 use crate::unhandled::Unhandled;
 use crate::{delivery_ack, heartbeat};
 
-/// Deliveries between the subscriptions and the delivery queue. Small: what waits here
-/// nobody looks at.
+/// Deliveries between the subscriptions and the delivery queue. The number is
+/// small because a delivery that waits here is not looked at.
 const DELIVERIES: usize = 32;
 
-/// Why a worker does not start.
+/// The reason that a worker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Two handlers for one message name.
@@ -50,13 +50,13 @@ pub enum Error {
     /// A lease that a moment's pause of the store would end.
     #[error("a lease of {given:?} is too short, {LEASE_MIN:?} is the least")]
     ShortLease {
-        /// What was asked for.
+        /// The lease that was asked for.
         given: Duration,
     },
     /// The thread that renews leases cannot be started.
     #[error("the lease thread cannot be started")]
     Thread(#[source] std::io::Error),
-    /// The store that leases are renewed through is away or unfit.
+    /// The store that leases are renewed through is unavailable or unfit.
     #[error("the store for leases cannot be used")]
     Store(#[from] store::Error),
 }
@@ -76,7 +76,7 @@ impl Worker {
     }
 }
 
-/// Collects what a worker is to do.
+/// Collects the handlers and settings of a worker.
 #[derive(Debug)]
 #[must_use = "a worker does nothing before it is started"]
 pub struct Builder {
@@ -86,9 +86,9 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Handles a message name with a function of the payload and a
-    /// [`Context`]. The payload is read as `I`; one that is not an `I` makes
-    /// the operation fail.
+    /// Handles a message name with a function of the payload and a [`Context`].
+    /// The payload is read as `I`; a payload that is not an `I` makes the
+    /// operation fail.
     pub fn handler<F, I, R>(self, message_name: impl Into<String>, function: F) -> Self
     where
         F: Fn(I, Context) -> R + Send + Sync + 'static,
@@ -139,13 +139,13 @@ impl Builder {
         self
     }
 
-    /// How many operations run at once: see [`Options::concurrency`].
+    /// The number of operations that run at once: see [`Options::concurrency`].
     pub const fn concurrency(mut self, operations: usize) -> Self {
         self.options.concurrency = operations;
         self
     }
 
-    /// How long a lock may stand still: see [`Options::lease`].
+    /// The time that a lock may stand still: see [`Options::lease`].
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease;
         self
@@ -157,27 +157,28 @@ impl Builder {
         self
     }
 
-    /// How long a handler may take to stop: see [`Options::grace`].
+    /// The time that a handler may take to stop: see [`Options::grace`].
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;
         self
     }
 
-    /// How long handlers may go on while draining: see
+    /// The time that handlers may go on while draining: see
     /// [`Options::drain_timeout`].
     pub const fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.options.drain_timeout = timeout;
         self
     }
 
-    /// How long a message name may go without a handler: see
+    /// The time that a message name may go without a handler: see
     /// [`Options::unhandled_after`].
     pub const fn unhandled_after(mut self, after: Duration) -> Self {
         self.options.unhandled_after = after;
         self
     }
 
-    /// How deep handlers may create operations: see [`Options::depth`].
+    /// The depth to which handlers may create operations: see
+    /// [`Options::depth`].
     pub const fn depth(mut self, depth: u32) -> Self {
         self.options.depth = depth;
         self

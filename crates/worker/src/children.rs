@@ -9,12 +9,12 @@
 //! organization and owner, and one level deeper. Once it is stored it is in the
 //! dispatch set, and reaches the broker whatever becomes of this process.
 //!
-//! A handler may be started again after it has created children, so their
-//! `identity` follows from their parent and their key: what an
-//! earlier run has created is found, and not created a second time. The same
-//! makes it harmless that the store does not ask for the parent's fence: a
-//! child that a stale run has created at the last moment is the very child that
-//! the next run is about to create.
+//! A handler may be started again after it has created children, so the
+//! `identity` of a child follows from its parent and its key: a child that an
+//! earlier run has created is found, and not created a second time. For the
+//! same reason it is harmless that the store does not ask for the parent's
+//! fence: a child that a stale run has created at the last moment is the very
+//! child that the next run is about to create.
 
 mod error;
 mod identity;
@@ -49,7 +49,7 @@ const CHUNK_BYTES: usize = 8 << 20;
 /// The children of one run.
 pub(crate) struct Children {
     shared: Arc<Shared>,
-    /// How many children without a key this run has had, by their content.
+    /// The number of children without a key that this run has had, by content.
     without_key: Mutex<HashMap<Content, u32>>,
 }
 
@@ -62,8 +62,9 @@ impl Children {
         }
     }
 
-    /// Creates all, in order; nothing where one of them breaks a rule. Goes on
-    /// until the store has answered or the operation is not held any more.
+    /// Creates all children, in order, or none if one of them breaks a rule.
+    /// Goes on until the store has answered or the operation is not held any
+    /// more.
     pub(crate) async fn create(
         &self,
         execution: &Execution,
@@ -134,7 +135,7 @@ impl Children {
         }
     }
 
-    /// How many children of this content were there before this one.
+    /// The number of children of this content before this one.
     fn count(&self, content: Content) -> u32 {
         let mut counts = self
             .without_key
@@ -146,7 +147,7 @@ impl Children {
         before
     }
 
-    /// Stores a chunk; asks again while the store is away.
+    /// Stores a chunk; asks again while the store is unavailable.
     async fn store(
         &self,
         execution: &Execution,
@@ -182,13 +183,13 @@ impl std::fmt::Debug for Children {
     }
 }
 
-/// What is to be published of a child that was stored: nothing where it is
+/// The offer to publish for a child that was stored. None if the child is
 /// postponed, parked, or on its way since an earlier run.
 fn offer(new: &NewOperation, created: &Created) -> Option<(Offer, Stamp)> {
     let (Created::New { sequence, offer }, None) = (created, new.header.postpone_until) else {
-        // An earlier run has created it. Even if that did not postpone it and
-        // this one does: its header is not the one that we know, so the relay
-        // has to publish it.
+        // An earlier run has created it. Even if that run did not postpone the
+        // child and this run does, the child's header is not the one that we
+        // know, so the relay has to publish it.
         return None;
     };
     let operation = Operation {
@@ -201,7 +202,7 @@ fn offer(new: &NewOperation, created: &Created) -> Option<(Offer, Stamp)> {
     Some((Offer::of(&operation), (*offer)?))
 }
 
-/// When a child may start.
+/// The time at which a child may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
     Now,
@@ -219,8 +220,8 @@ impl Start {
     }
 }
 
-/// The trace context of the span that creates a child, under that of the run:
-/// what the child's own runs will be linked to.
+/// The trace context of the span that creates a child, under the span of the
+/// run. The child's own runs will be linked to it.
 fn create_trace(execution: &Execution, id: OperationId, queue: &str) -> TraceContext {
     let span: Span = info_span!(
         target: "drumline::worker",

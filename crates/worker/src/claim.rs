@@ -13,17 +13,18 @@ use tokio::time::Instant;
 
 use crate::shared::Shared;
 
-/// How often the operation may change under our hands.
+/// The number of times that the operation may change under our hands.
 const ROUNDS: usize = 16;
 
-/// What became of an attempt to claim.
+/// The result of an attempt to claim.
 pub(crate) enum Claim {
     /// It is ours to run.
     Granted(Box<Claimed>),
-    /// It is not runnable, or not by us: whoever makes it runnable will offer
-    /// it again.
+    /// It is not runnable, or not by us. The process that makes it runnable
+    /// will offer it again.
     Dropped,
-    /// It is open, because the worker has been stopped meanwhile.
+    /// It may or may not be claimed, because the worker has been stopped
+    /// meanwhile.
     Unknown,
 }
 
@@ -31,12 +32,13 @@ pub(crate) enum Claim {
 pub(crate) struct Claimed {
     pub(crate) operation: Operation,
     pub(crate) fence: Fence,
-    /// When the request that took the lock was sent: the lease counts from there.
+    /// The time at which the request that took the lock was sent. The lease
+    /// counts from then.
     pub(crate) sent: Instant,
 }
 
 /// Tries to claim an operation, starting from a header that was seen. `known`
-/// saves the store from sending what the caller has.
+/// saves the store from sending the parts that the caller has.
 pub(crate) async fn claim(
     shared: &Arc<Shared>,
     id: OperationId,
@@ -93,8 +95,8 @@ async fn granted(
         tracing::error!(%id, "the store has granted a claim without fence or record");
         return Claim::Dropped;
     };
-    // The answer took long, so nobody knows how old the lock is, or whether
-    // somebody has taken it over already. Ask before anything is started.
+    // The answer took long, so the lock may be old, or another worker may have
+    // taken it over already. Ask before anything is started.
     if sent.elapsed() > shared.options.lease / 4 {
         sent = Instant::now();
         match shared.backend.store.renew(&[(id, fence)]).await.as_deref() {

@@ -1,8 +1,8 @@
 //! The ready-made handler that runs a command: no Rust is needed.
 //!
 //! The command finds the operation as JSON on its standard input, as the API
-//! shows it, and what it needs for bookkeeping in its environment. What it
-//! prints are reports and, last, the result ([`output`]). It runs under a
+//! shows it, and its bookkeeping data in its environment. Its output is reports
+//! and, last, the result ([`output`]). It runs under a
 //! [supervisor](crate::supervise), so that it ends when the worker does.
 //!
 //! | exit code | what becomes of the operation |
@@ -18,8 +18,8 @@
 //! decides what becomes of the operation, as it does for handlers in Rust (see
 //! [`Disposition`]).
 //!
-//! Asked to stop, it gets SIGTERM, and SIGKILL after the grace, each for its
-//! whole process group.
+//! A command that is asked to stop gets SIGTERM, and SIGKILL after the grace,
+//! each for its whole process group.
 
 mod environment;
 pub mod output;
@@ -44,13 +44,14 @@ use self::process::{Ended, Process};
 const RETRY: i32 = 75;
 /// `EX_NOPERM`: suspend for a person.
 const SUSPEND: i32 = 77;
-/// Nobody is left who could say more.
+/// The message when neither the command nor its supervisor is left to say more.
 const SUPERVISOR_KILLED: &str = "its supervisor was killed";
-/// What the worker adds to the grace of a command before it drops the handler:
-/// SIGKILL works at once, but the end has to be seen.
+/// The margin that the worker adds to the grace of a command before it drops
+/// the handler. SIGKILL works at once, but the end has to be seen.
 pub(crate) const KILL_MARGIN: Duration = Duration::from_secs(2);
 
-/// A command to run. See the module's text.
+/// A command to run for each operation, with its folder, environment and exit
+/// codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The program and its arguments; no shell is involved. Not empty.
@@ -63,12 +64,12 @@ pub struct Command {
     pub retry_codes: Vec<i32>,
     /// Exit codes that mean "ask a person", besides 77.
     pub suspend_codes: Vec<i32>,
-    /// How long it may take to end after SIGTERM.
+    /// The time that it may take to end after SIGTERM.
     pub grace: Duration,
 }
 
 impl Command {
-    /// What an exit code says outright.
+    /// The disposition that an exit code states outright.
     fn disposition(&self, code: i32) -> Option<Disposition> {
         if code == RETRY || self.retry_codes.contains(&code) {
             Some(Disposition::Retry)
@@ -140,7 +141,7 @@ fn outcome(command: &Command, ended: Ended, operation_type: OperationType) -> Ou
         let fault = fault(ErrorCode::HANDLER_FAILED, "was killed", SUPERVISOR_KILLED);
         return Disposition::Retry.outcome(fault, None);
     };
-    // It may have come to its end before it heard.
+    // The command may have come to its end before it heard the signal.
     if code == 0 {
         return Outcome::Done(result);
     }

@@ -1,9 +1,9 @@
 //! The worker's commits, [gathered](drumline_backend::gather): one round trip to
 //! the store carries whatever has come together during the one before.
 //!
-//! A store that is away is asked again until it answers (every commit may be
-//! repeated), so an answer always comes, if late. Whoever cannot wait any
-//! longer drops the future, and the commit is not tried again.
+//! The committer asks an unavailable store again until it answers (every commit
+//! may be repeated), so an answer always comes, if late. A caller that cannot
+//! wait any longer drops the future, and the commit is not tried again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Committer {
         Self { store, requests }
     }
 
-    /// Makes commits, each by itself atomic; answered in order.
+    /// Makes commits, each atomic by itself, and returns the answers in order.
     ///
     /// # Errors
     /// When a record cannot be read, the store must not be used, or the worker
@@ -133,7 +133,7 @@ fn answer(batch: Vec<Request>, answers: Vec<Committed>) {
     let mut answers = answers.into_iter();
     for request in batch {
         let own = answers.by_ref().take(request.commits.len()).collect();
-        // Whoever asked may have gone away; that is their right.
+        // The caller may have dropped its future, which it is free to do.
         drop(request.answer.send(Ok(own)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a handler knows about its operation, and how it talks back.
+//! The handler's view of its operation, and its way to report back.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,20 +21,21 @@ pub(crate) struct Execution {
     pub(crate) operation: Operation,
     pub(crate) fence: Fence,
     pub(crate) stop: Stop,
-    /// When it is dropped if it has not stopped; known once it is asked to.
+    /// The time at which it is dropped if it has not stopped; known once it is
+    /// asked to stop.
     pub(crate) stop_by: OnceLock<Instant>,
     pub(crate) reporter: Reporter,
     pub(crate) span: Span,
     pub(crate) deadline: Option<Instant>,
     pub(crate) lease: HeldLease,
-    /// The end is being written: that the lock is gone is then no surprise.
+    /// The end is being written, so a lock that is gone is no surprise.
     pub(crate) settling: AtomicBool,
 }
 
 impl Execution {
-    /// Whether this run may still do something in its operation's name. A
-    /// lease that has just run out is lost from then on, even if the thread
-    /// that watches it is late.
+    /// Returns true if this run may still act in its operation's name. A lease
+    /// that has just run out is lost from then on, even if the thread that
+    /// watches it is late.
     pub(crate) fn may_act(&self) -> bool {
         if self.lease.left(Instant::now()).is_zero() {
             self.stop.request(StopReason::LeaseLost);
@@ -43,12 +44,13 @@ impl Execution {
     }
 }
 
-/// How long ago the lease was renewed. Shared with the thread that renews it.
+/// The age of a lease's last renewal, shared with the thread that renews it.
 #[derive(Debug)]
 pub(crate) struct HeldLease {
     length: Duration,
     claimed: Instant,
-    /// When the last successful renewal was sent, in µs after `claimed`.
+    /// The time at which the last successful renewal was sent, in µs after
+    /// `claimed`.
     renewed_us: AtomicU64,
 }
 
@@ -62,16 +64,16 @@ impl HeldLease {
         }
     }
 
-    /// Notes a successful renewal. What counts is when it was *sent*: the
-    /// store cannot have seen it any earlier.
+    /// Notes a successful renewal. The time of *sending* counts: the store
+    /// cannot have seen the renewal any earlier.
     pub(crate) fn renewed(&self, sent: Instant) {
         let after = sent.saturating_duration_since(self.claimed).as_micros();
         let after = u64::try_from(after).unwrap_or(u64::MAX);
         self.renewed_us.fetch_max(after, Ordering::AcqRel);
     }
 
-    /// How much longer we may act without another renewal: three quarters of
-    /// the lease. The last quarter is for stopping what runs.
+    /// The time that we may still act without another renewal: three quarters
+    /// of the lease. The last quarter is for stopping what runs.
     pub(crate) fn left(&self, now: Instant) -> Duration {
         let renewed = self.claimed + Duration::from_micros(self.renewed_us.load(Ordering::Acquire));
         (self.length * 3 / 4).saturating_sub(now.saturating_duration_since(renewed))
@@ -107,8 +109,8 @@ impl Context {
         self.execution.operation.body.data.as_deref()
     }
 
-    /// Which attempt this is: 1 for the first. Runs that were given back by a
-    /// drained worker do not count.
+    /// The number of this attempt: 1 for the first. Runs that were given back
+    /// by a drained worker do not count.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.execution.operation.header.attempt()
@@ -121,7 +123,7 @@ impl Context {
         self.execution.fence
     }
 
-    /// When this run's timeout ends, if it has one.
+    /// The time at which this run's timeout ends, if it has one.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.execution.deadline
@@ -135,7 +137,7 @@ impl Context {
     }
 
     /// The trace context to pass on to other systems: this run's span, or the
-    /// creating one where nobody records spans here.
+    /// creating span if no subscriber records spans here.
     #[must_use]
     pub fn trace(&self) -> TraceContext {
         let created = &self.execution.operation.body.trace;
@@ -147,18 +149,19 @@ impl Context {
             .in_scope(drumline_telemetry::current_context)
     }
 
-    /// Why the handler has been asked to stop, if it has.
+    /// The reason that the handler has been asked to stop, if it has.
     #[must_use]
     pub fn stop_reason(&self) -> Option<StopReason> {
         self.execution.stop.reason()
     }
 
-    /// Waits until the handler is asked to stop, and tells why; at once if it
-    /// has been already. Cancel-safe.
+    /// Waits until the handler is asked to stop, and returns the reason;
+    /// returns at once if the handler has been asked already. Cancel-safe.
     ///
-    /// A handler that heeds it saves a checkpoint, undoes what is half done,
-    /// and returns [`HandlerError::stopped`](crate::HandlerError::stopped)
-    /// within the grace. One that does not is dropped when the grace ends. One
+    /// A handler that heeds the request saves a checkpoint, undoes what is half
+    /// done, and returns
+    /// [`HandlerError::stopped`](crate::HandlerError::stopped) within the
+    /// grace. A handler that does not is dropped when the grace ends. A handler
     /// that comes to its end meanwhile may succeed all the same.
     ///
     /// ```no_run
@@ -182,21 +185,23 @@ impl Context {
         self.execution.stop.requested().await
     }
 
-    /// When the handler is dropped if it has not stopped by then; `None` until
-    /// it has been asked to stop.
+    /// The time at which the handler is dropped if it has not stopped by then;
+    /// `None` until it has been asked to stop.
     #[must_use]
     pub fn stop_by(&self) -> Option<Instant> {
         self.execution.stop_by.get().copied()
     }
 
-    /// Says how far the handler is: 0 to 100, and a text for people. Never
-    /// waits; the latest wins, and is in the store within about a second.
+    /// Reports the handler's progress: 0 to 100, and a text for people. Never
+    /// waits. The latest report wins, and is in the store within about a
+    /// second.
     pub fn progress(&self, percent: u8, text: &str) {
         self.execution.reporter.progress(percent, text);
     }
 
-    /// Saves where to go on after a pause, a retry or a crash. Never waits;
-    /// the latest wins. [`Self::flushed`] waits until it is safe.
+    /// Saves the point to go on from after a pause, a retry or a crash. Never
+    /// waits; the latest wins. [`Self::flushed`] waits until the checkpoint is
+    /// safe.
     ///
     /// # Errors
     /// When the value is not JSON, or too large.
@@ -219,8 +224,8 @@ impl Context {
     }
 
     /// Waits until everything that was reported so far is in the store.
-    /// Cancel-safe. It does not return while the store is away: a handler that
-    /// waits here is stopped when its lease ends.
+    /// Cancel-safe. It does not return while the store is unavailable: a
+    /// handler that waits here is stopped when its lease ends.
     pub async fn flushed(&self) {
         self.execution.reporter.flushed().await;
     }
@@ -241,30 +246,30 @@ impl Context {
     /// }
     /// ```
     ///
-    /// A later run of this operation that creates the same child gets the one
-    /// that is there: see [`NewChild::key`] for what "the same" is, and give a
-    /// key where a call is repeated within one run. (A child that was removed
+    /// A later run of this operation that creates the same child gets the child
+    /// that is there: see [`NewChild::key`] for the meaning of "the same". Give
+    /// a key if a call is repeated within one run. (A child that was removed
     /// more than some minutes ago is created again.)
     ///
-    /// It waits for a store that is away, until the lease ends. Dropping the
-    /// future leaves it open whether the child was created.
+    /// The call waits for an unavailable store, until the lease ends. If the
+    /// future is dropped, the child may or may not have been created.
     ///
     /// # Errors
     /// When the child would be too deep or breaks a rule, when this run does
     /// not hold its operation any more, or the store cannot be used.
     pub async fn create(&self, child: NewChild) -> Result<OperationId, CreateError> {
         let created = self.children.create(&self.execution, vec![child]).await?;
-        // One for each, by the contract of `Children::create`.
+        // The contract of `Children::create` gives one id for each child.
         created.first().copied().ok_or(CreateError::NotHeld)
     }
 
     /// Creates many children with few round trips, in the order given, which is
-    /// the order of execution for those with one token. Their ids come back in
-    /// that order. As [`Self::create`] otherwise; if one breaks a rule, none is
-    /// created.
+    /// the order of execution for children with one token. Their ids come back
+    /// in the same order. Otherwise as [`Self::create`]; if one child breaks a
+    /// rule, none is created.
     ///
     /// # Errors
-    /// As [`Self::create`]. Those at the front may have been created.
+    /// As [`Self::create`]. Children at the front may have been created.
     pub async fn create_all(
         &self,
         children: impl IntoIterator<Item = NewChild>,
@@ -273,8 +278,9 @@ impl Context {
         self.children.create(&self.execution, children).await
     }
 
-    /// How much longer this run may act if the store is not heard from again.
-    /// It is refilled with every renewal, three times per lease or more often.
+    /// The time that this run may still act if the store is not heard from
+    /// again. It is refilled with every renewal, three times per lease or more
+    /// often.
     #[must_use]
     pub fn lease_left(&self) -> Duration {
         self.execution.lease.left(Instant::now())

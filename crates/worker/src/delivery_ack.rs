@@ -8,7 +8,7 @@ use drumline_protocol::message::Offer;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Where receipts go to be acknowledged.
+/// The channel for receipts that are to be acknowledged.
 pub(crate) type Receipts = mpsc::UnboundedSender<Box<dyn Receipt>>;
 
 /// A delivery whose offers are not all decided.
@@ -21,7 +21,7 @@ pub(crate) struct DeliveryAck {
 /// One offer of a delivery.
 pub(crate) struct Pending {
     pub(crate) offer: Offer,
-    /// When it was delivered.
+    /// The time of delivery.
     pub(crate) since: Instant,
     delivery: Arc<DeliveryAck>,
 }
@@ -49,9 +49,10 @@ impl Pending {
             .collect()
     }
 
-    /// What is to become of it is in the store, or on its way through the
-    /// broker once more. One that is dropped without this keeps its whole
-    /// delivery unacknowledged, and it will be delivered again.
+    /// Marks the offer as decided: the operation's fate is in the store, or on
+    /// its way through the broker once more. An offer that is dropped without
+    /// this call keeps its whole delivery unacknowledged, and the delivery
+    /// comes again.
     pub(crate) fn decided(self) -> Offer {
         let delivery = &self.delivery;
         if delivery.undecided.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -68,14 +69,14 @@ impl Pending {
     }
 }
 
-/// Passes a receipt on to whoever acknowledges. When the worker has ended
-/// nobody does, and the message comes again.
+/// Passes a receipt on to the acknowledging task. After the end of the worker
+/// no task acknowledges, and the message comes again.
 pub(crate) fn acknowledge(receipts: &Receipts, receipt: Box<dyn Receipt>) {
     drop(receipts.send(receipt));
 }
 
-/// Acknowledges receipts, one after the other: that only writes to a
-/// connection, and whoever has a receipt need not wait for it.
+/// Acknowledges receipts, one after the other. An acknowledgement only writes
+/// to a connection, so the holder of a receipt need not wait for it.
 pub(crate) async fn acknowledger(mut incoming: mpsc::UnboundedReceiver<Box<dyn Receipt>>) {
     while let Some(receipt) = incoming.recv().await {
         if let Err(error) = receipt.acknowledge().await {

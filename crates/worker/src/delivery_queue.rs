@@ -6,16 +6,16 @@
 //!                                  └─ no handler ─→ unhandled
 //! ```
 //!
-//! A worker must not sit on offers that it has no room for: a message that is
-//! held is a message that nobody else can have. When no slot has come free for
-//! a while, the offers in hand go to the work queue of their pool, which every
-//! worker consumes; that is safe even for heads of chains, because the claim
+//! A worker must not sit on offers that it has no room for, because no other
+//! worker can have a message that is held. When no slot has come free for a
+//! while, the offers in hand go to the work queue of their pool, which every
+//! worker consumes. This is safe even for heads of chains, because the claim
 //! keeps the order. Until a slot is free again the worker takes nothing from
 //! the work queue, and passes on at once what its lanes deliver. Offers that
 //! the broker does not take stay here and wait for a slot.
 //!
-//! A worker that cannot decide has no offers: their deliveries go back with
-//! its subscriptions.
+//! A worker that cannot decide has no offers: their deliveries go back with its
+//! subscriptions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,19 +33,20 @@ use crate::shared::Shared;
 use crate::slot::occupy;
 use crate::task_scope::TaskScope;
 
-/// No slot for so long, and others are asked. Long enough not to shuffle
-/// messages around whenever it gets busy, short against any real work.
+/// The time without a free slot after which offers go to other workers. Long
+/// enough not to shuffle messages around whenever the worker gets busy, short
+/// against any real work.
 const SATURATED_AFTER: Duration = Duration::from_secs(1);
-/// No offer is kept longer, even if slots do come free now and then. Half a
-/// second less than is promised: for the next look, and for the broker to take
-/// what is passed on.
+/// The longest time that an offer is kept, even if slots do come free now and
+/// then. Half a second less than is promised: for the next look, and for the
+/// broker to take the offers that are passed on.
 const HELD_MAX: Duration = UNDECIDED_MAX.saturating_sub(Duration::from_millis(500));
 /// The pause before offers that the broker did not take are passed on again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// The interval at which waiting offers are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// See the module's text.
+/// The task that takes deliveries to free slots, or passes them on.
 pub(crate) struct DeliveryQueue {
     pub(crate) shared: Arc<Shared>,
     pub(crate) scope: TaskScope,
@@ -59,15 +60,15 @@ pub(crate) struct DeliveryQueue {
     pub(crate) unhandled: mpsc::UnboundedSender<Offer>,
     pub(crate) saturated: watch::Sender<bool>,
     pub(crate) pending: VecDeque<Pending>,
-    /// When a slot was last to be had.
+    /// The last time that a slot was to be had.
     pub(crate) last_slot: Instant,
     /// Nothing is passed on before this time: the broker has taken nothing.
     pub(crate) pass_on_after: Instant,
 }
 
 impl DeliveryQueue {
-    /// Works until the worker is drained. What is pending then is delivered to
-    /// others once the subscriptions are closed.
+    /// Works until the worker is drained. The offers that are pending then are
+    /// delivered to other workers once the subscriptions are closed.
     pub(crate) async fn run(mut self) {
         let draining = self.shared.draining.clone();
         draining.run_until_cancelled(self.work()).await;
@@ -132,8 +133,8 @@ impl DeliveryQueue {
         }
     }
 
-    /// Forgets everything that was delivered: it goes to others with the
-    /// subscriptions that are being closed.
+    /// Forgets everything that was delivered. The subscriptions that are being
+    /// closed give it to other workers.
     fn give_back(&mut self) {
         self.pending.clear();
         while self.deliveries.try_recv().is_ok() {}
@@ -161,7 +162,7 @@ impl DeliveryQueue {
         }
     }
 
-    /// Passes on what has waited too long.
+    /// Passes on the offers that have waited too long.
     fn look(&mut self) {
         let waited = |pending: &Pending| pending.since.elapsed();
         let longest = self.pending.front().map(waited).unwrap_or_default();
@@ -193,7 +194,7 @@ impl DeliveryQueue {
         let shared = Arc::clone(&self.shared);
         let receipts = self.receipts.clone();
         self.scope.spawn(async move {
-            // If it is not noted, the manager will send another one.
+            // If the return is not noted, the manager will send another marker.
             if let Err(error) = shared.backend.store.marker_returned(&marker).await {
                 tracing::debug!(%error, "a marker was not noted");
             }

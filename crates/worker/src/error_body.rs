@@ -1,5 +1,5 @@
-//! What a command or a web service says about its failure, beyond an exit code
-//! or a status: a JSON object with `error`.
+//! The error object of a command or a web service: what it says about its
+//! failure beyond an exit code or a status.
 //!
 //! ```json
 //! {"error": {"code": "0x80040216", "message": "the mail database is away",
@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Every member may be missing. The code decides what becomes of the operation
-//! where nothing more explicit does. A problem document (RFC 9457), as
-//! Drumline's own API gives it, says the same in other words, and is read too.
+//! if nothing more explicit does. A problem document (RFC 9457), as Drumline's
+//! own API gives it, says the same in other words, and is read too.
 
 use drumline_protocol::{ErrorCode, Fault};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What was said. Nothing of it has to be.
+/// The parsed error. Every part may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ErrorBody {
     pub(crate) code: Option<ErrorCode>,
@@ -22,8 +22,8 @@ pub(crate) struct ErrorBody {
     friendly_message: Option<String>,
 }
 
-/// The members by which it is recognised. Values of another kind are somebody
-/// else's: `"code": 503` means nothing to us.
+/// The members by which an error object is recognised. Values of another type
+/// are foreign: `"code": 503` means nothing to us.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawErrorBody {
@@ -40,9 +40,10 @@ struct RawErrorBody {
 }
 
 impl ErrorBody {
-    /// What a JSON text says; nothing where it is no object of the two kinds.
+    /// Parses a JSON text. Nothing is set if the text is no object of the two
+    /// kinds.
     pub(crate) fn of(json: &str) -> Self {
-        // A struct may be written as an array, too, but not by anybody here.
+        // A struct may be written as an array, too, but no sender does so here.
         if !json.trim_start().starts_with('{') {
             return Self::default();
         }
@@ -53,7 +54,7 @@ impl ErrorBody {
             let inner = serde_json::from_value::<RawErrorBody>(words.error.take());
             return inner.map(Self::from).unwrap_or_default();
         }
-        // Without our kind of code it is a document of somebody else's kind.
+        // Without our kind of code it is a foreign document.
         let problem = Self::from(words);
         if problem.code.is_some() {
             problem
@@ -62,7 +63,7 @@ impl ErrorBody {
         }
     }
 
-    /// The fault, with these where nothing was said.
+    /// The fault, with these values in place of missing ones.
     pub(crate) fn fault(self, code: ErrorCode, friendly_message: &str, message: &str) -> Fault {
         Fault::new(
             self.code.unwrap_or(code),

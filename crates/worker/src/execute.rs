@@ -30,18 +30,18 @@ use crate::trace;
 /// as many as people can follow.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
-/// How a run has ended.
+/// The end of a run.
 enum Ending {
     /// The handler has come to its end, or panicked.
     Returned(Result<Outcome, Box<dyn Any + Send>>),
-    /// It has not stopped in time and was dropped.
+    /// The handler has not stopped in time and was dropped.
     Dropped,
     /// The operation is not ours any more; the handler was dropped.
     Lost,
 }
 
-/// Runs a claimed operation to its end. Gives the next one of its chain, where
-/// it has become runnable by that.
+/// Runs a claimed operation to its end. Returns the next operation of its chain
+/// if the end has made that operation runnable.
 pub(crate) async fn execute(
     shared: &Arc<Shared>,
     registered: &Registered,
@@ -67,8 +67,8 @@ pub(crate) async fn execute(
         lease: HeldLease::new(shared.options.lease, sent),
         settling: AtomicBool::new(false),
     });
-    // Dropped with this future, whatever ends it: a lease that nobody stands
-    // behind must not be renewed.
+    // Dropped with this future, whatever ends it: a lease without a run behind
+    // it must not be renewed.
     let _held = Holding::new(shared, &execution);
     let ending = run(shared, registered, &execution).await;
     let (event, report) = conclude(shared, &execution, registered.limits, ending)?;
@@ -133,8 +133,8 @@ async fn end_by_request(shared: &Shared, execution: &Execution, grace: Duration)
     }
 }
 
-/// Writes what the handler reports, now and then. Ends when the store says
-/// that the operation is not ours.
+/// Writes the handler's reports, now and then. Ends when the store says that
+/// the operation is not ours.
 async fn write_reports(shared: &Shared, execution: &Execution) {
     let id = execution.operation.id;
     let mut backoff = Backoff::new(REPORT_EVERY, Duration::from_secs(2));
@@ -164,7 +164,7 @@ async fn write_reports(shared: &Shared, execution: &Execution) {
     }
 }
 
-/// What is to become of the operation; `None` where it is not ours to say.
+/// The event that ends the run; `None` if the operation is not ours any more.
 fn conclude(
     shared: &Shared,
     execution: &Execution,
@@ -187,7 +187,7 @@ fn conclude(
         }
         Ending::Returned(Ok(Outcome::Done(result))) => {
             report.result = result;
-            // What went wrong earlier, and where to go on, is over.
+            // The earlier fault and the checkpoint are over.
             report.fault = None;
             report.checkpoint = None;
             Event::Succeed

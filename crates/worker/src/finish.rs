@@ -1,4 +1,4 @@
-//! Writing down how a run has ended.
+//! Writing the end of a run to the store.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,8 +12,8 @@ use crate::context::Execution;
 use crate::shared::Shared;
 use crate::trace;
 
-/// Commits the end of a run, and gives the chain's next operation where that
-/// has made it runnable. Tries until the lease is over.
+/// Commits the end of a run, and returns the chain's next operation if the
+/// commit has made it runnable. Tries until the lease is over.
 pub(crate) async fn finish(
     shared: &Arc<Shared>,
     execution: &Execution,
@@ -45,7 +45,8 @@ pub(crate) async fn finish(
                 error.as_deref(),
             );
             if let Some(stamp) = done.offer {
-                // Given back: others need not wait for the relay.
+                // The operation is given back: other workers need not wait for
+                // the relay.
                 let operation = Operation {
                     header,
                     report: report.clone(),
@@ -75,9 +76,9 @@ pub(crate) async fn finish(
     }
 }
 
-/// Commits the event. Where it does not fit because a client has asked for a
-/// pause or a cancel (a retry, say), the handler has simply stopped; and where
-/// that does not fit either, the operation is given back.
+/// Commits the event. If the event (a retry, say) does not fit because a client
+/// has asked for a pause or a cancel, the handler has simply stopped. If that
+/// does not fit either, the operation is given back.
 async fn commit(
     shared: &Shared,
     execution: &Execution,

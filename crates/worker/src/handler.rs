@@ -1,4 +1,4 @@
-//! Handlers: who does what is asked, and how they are found.
+//! Handlers, their limits, and the registry that finds them.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,7 +17,7 @@ use crate::throttle::Throttle;
 /// The message name of a handler for all that no other handler takes.
 pub const ALL_OTHERS: &str = "*";
 
-/// What a handler's run is.
+/// The future of a handler's run.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Does what one message name asks for.
@@ -28,7 +28,7 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// [`command`](crate::command) and [`http`](crate::http) handlers do.
 ///
 /// The future is dropped when the handler does not stop in time, or at once
-/// when the operation is lost; whatever it has started elsewhere must end
+/// when the operation is lost. Anything that it has started elsewhere must end
 /// with it.
 pub trait Handler: Send + Sync + 'static {
     /// Runs one operation to its end.
@@ -73,8 +73,8 @@ where
     }
 }
 
-/// How long one handler may take, and how often it may fail. What is not set
-/// is the worker's.
+/// The limits of one handler: how long it may take, and how often it may fail.
+/// A limit that is not set is the worker's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     pub(crate) timeout: Option<Duration>,
@@ -95,30 +95,30 @@ impl Limits {
         }
     }
 
-    /// One run may take so long. Then it is asked to stop, and the operation
-    /// fails with [`ErrorCode::HANDLER_TIMEOUT`].
+    /// The time that one run may take. After it the handler is asked to stop,
+    /// and the operation fails with [`ErrorCode::HANDLER_TIMEOUT`].
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How long it may take to stop, once asked. Then it is dropped.
+    /// The time that it may take to stop, once asked. Then it is dropped.
     #[must_use]
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self
     }
 
-    /// A run that takes too long is tried again by the retry policy, instead
-    /// of failing. For handlers that hang rather than take long.
+    /// A run that takes too long is tried again by the retry policy, instead of
+    /// failing. For handlers that hang rather than take long.
     #[must_use]
     pub const fn retry_on_timeout(mut self) -> Self {
         self.retry_on_timeout = true;
         self
     }
 
-    /// How often it may fail before its operations are put off.
+    /// The number of failures before its operations are put off.
     #[must_use]
     pub const fn throttle(mut self, throttle: Throttle) -> Self {
         self.throttle = Some(throttle);
@@ -156,7 +156,7 @@ impl Registry {
         self.by_name.get(name).or(self.all_others.as_ref())
     }
 
-    /// Every message name that has one, as membership lists them.
+    /// Every message name that has a handler, as membership lists them.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.by_name.keys().cloned().collect();
         names.sort_unstable();

@@ -61,13 +61,13 @@ pub struct HandlersFile {
 pub struct FileHandler {
     /// The message name, or `*`.
     pub message: String,
-    /// How long it may take.
+    /// Its timeout, its grace and its throttle.
     pub limits: Limits,
-    /// What it does.
+    /// The action for each operation.
     pub action: Action,
 }
 
-/// What a handler from a file does.
+/// The action of a handler from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Runs a command.
@@ -76,15 +76,15 @@ pub enum Action {
     Http(Endpoint),
 }
 
-/// Why a file of handlers cannot be used.
+/// The reason that a file of handlers cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// It has mistakes: all of them.
@@ -101,9 +101,9 @@ pub enum Error {
 /// One mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Where, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The mistake, for people.
     pub what: String,
 }
 
@@ -172,9 +172,9 @@ impl HandlersFile {
         }
     }
 
-    /// Tells commands where the service is, for operations that they create:
+    /// Gives commands the service's address, for operations that they create:
     /// `DRUMLINE_SERVER` in their environment, whatever the worker's own says.
-    /// One whose `env` sets it keeps that.
+    /// A command whose `env` sets the variable keeps its value.
     #[must_use]
     pub fn server(mut self, url: &str) -> Self {
         for handler in &mut self.handlers {
@@ -258,7 +258,7 @@ fn handler(table: &mut Table<'_, '_>, directory: &Path) -> Option<FileHandler> {
     })
 }
 
-/// `throttle`, all of it: what is too often nobody else can know.
+/// `throttle`, all of it: the limit of failures has no sensible default.
 fn throttle(table: &mut Table<'_, '_>) -> Option<Throttle> {
     let (at, own) = table.table("throttle")?;
     let mut own = Table::new(own, at, table.mistakes());
@@ -353,7 +353,7 @@ fn endpoint(table: &mut Table<'_, '_>) -> Option<Endpoint> {
     }
 }
 
-/// What a value is, for error messages.
+/// The kind of a value, for error messages.
 fn kind(value: &DeValue<'_>) -> &'static str {
     value.type_str()
 }

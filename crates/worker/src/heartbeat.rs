@@ -1,4 +1,4 @@
-//! Saying that this worker is alive, and hearing who else is.
+//! The worker's heartbeat, and the list of the other live members.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::shared::Shared;
 
-/// Who is alive, as far as this worker knows.
+/// The live members, as far as this worker knows.
 pub(crate) type Members = watch::Receiver<Arc<[Member]>>;
 
 /// The worker's contact with the store.
@@ -20,8 +20,8 @@ pub(crate) type Members = watch::Receiver<Arc<[Member]>>;
 pub(crate) struct Contact {
     /// The store answers.
     pub(crate) is_up: bool,
-    /// The number of times that it has been lost. A loss that is over before
-    /// anybody looks is a loss all the same.
+    /// The number of times that it has been lost. A loss that is over before a
+    /// task looks is a loss all the same.
     pub(crate) losses: u64,
 }
 
@@ -34,11 +34,11 @@ impl Contact {
 }
 
 /// Beats until it is dropped; at once when the worker begins to drain, so that
-/// others take its lanes.
+/// other workers take its lanes.
 ///
 /// A worker that has not heard from the store for a lease, or for as long as
-/// others believe it alive, cannot decide anything, and must not keep what others
-/// could: `contact` says so.
+/// the other members believe it alive, cannot decide anything, and must not
+/// keep operations that the others could decide. `contact` reports this.
 pub(crate) async fn beat(
     shared: Arc<Shared>,
     members: watch::Sender<Arc<[Member]>>,

@@ -1,7 +1,7 @@
 //! The ready-made handler that posts the operation to a web service.
 //!
-//! The body is the operation as JSON, as the API shows it; the headers carry
-//! the trace and what the service needs to recognise a repetition.
+//! The body is the operation as JSON, as the API shows it. The headers carry
+//! the trace and the values by which the service recognises a repetition.
 //!
 //! | answer | what becomes of the operation |
 //! |---|---|
@@ -16,8 +16,8 @@
 //! "0x8004A001", "message": …, "friendlyMessage": …}}` or a problem document as
 //! its body, the code decides instead of the status, and the texts are kept.
 //!
-//! Asked to stop, the handler drops the request. What the service does about
-//! it is the service's business; it can compare fences.
+//! A handler that is asked to stop drops the request. The service decides
+//! itself about work that it has begun; it can compare fences.
 
 use std::time::Duration;
 
@@ -34,17 +34,17 @@ use crate::handler::{Handler, HandlerFuture};
 use crate::outcome::{Disposition, Outcome};
 use crate::report::REPORT_BYTES;
 
-/// How long a connection may take to be made.
+/// The time that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How much of a body is kept as a message.
+/// The number of bytes of a body that are kept as a message.
 const MESSAGE_BYTES: usize = 16 << 10;
 /// The longest `Retry-After` that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A web service to call. See the module's text.
+/// A web service that each operation is posted to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where to post.
+    /// The address to post to.
     pub url: Url,
     /// Added to the headers of each request.
     pub headers: HeaderMap,
@@ -63,7 +63,8 @@ impl HttpHandler {
     /// # Errors
     /// When the system's certificates cannot be used.
     pub fn new(endpoint: Endpoint) -> Result<Self, reqwest::Error> {
-        // Whoever was first has chosen for the whole process; that is fine.
+        // The first call in the process has chosen the provider for all of
+        // them, which is fine.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder()
             .connect_timeout(CONNECT)
@@ -179,7 +180,7 @@ pub(crate) fn code_of_status(status: StatusCode) -> ErrorCode {
     }
 }
 
-/// What people are told where the service has no words for them.
+/// The text for people if the service has no words for them.
 fn friendly(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::PRIVILEGE_DENIED => {
@@ -204,7 +205,7 @@ async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, reqwest::
 }
 
 /// `Retry-After`: seconds, or a date. A date is measured against the answer's
-/// own `Date`, so that nobody's clock has to be right.
+/// own `Date`, so that no clock has to be right.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok();
     let date = |text| -> Option<DateTime<FixedOffset>> { DateTime::parse_from_rfc2822(text).ok() };

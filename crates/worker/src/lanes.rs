@@ -1,4 +1,4 @@
-//! Which lanes a worker consumes: its share by rendezvous hashing.
+//! The lanes that a worker consumes: its share by rendezvous hashing.
 //!
 //! Every worker computes the same answer from the same list of members. While
 //! two lists differ, a lane has two consumers or none for a moment; the broker
@@ -10,7 +10,7 @@ use drumline_backend::{Member, MemberId, Role, rendezvous};
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{Partition, PartitionCount, QueueName};
 
-/// The lanes of `queue` that fall to `me`, who counts even if not yet listed.
+/// The lanes of `queue` that fall to `me`, which counts even if not yet listed.
 pub(crate) fn own_lanes(
     me: MemberId,
     queue: &QueueName,
@@ -37,7 +37,7 @@ pub(crate) fn own_lanes(
 }
 
 /// The number of a lane: queues must not all fall to the same worker. FNV-1a,
-/// because all workers must agree, whatever release they are.
+/// because workers of all releases must agree.
 fn thing(queue: &QueueName, lane: Partition) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let lane = lane.get().to_be_bytes();

@@ -8,13 +8,13 @@
 //! ```
 //!
 //! Handlers may block their threads; the lease must not end for that. So the
-//! renewals have a thread and a connection of their own, and share nothing
-//! with the rest but a map behind a mutex that is held for moments.
+//! renewals have a thread and a connection of their own, and share nothing with
+//! the rest but a map behind a mutex that is held for moments.
 //!
 //! A lease that could not be renewed is given up after three quarters of its
-//! length, counted from when the last successful renewal was *sent*. Whoever
-//! takes over watches the lock stand still for the whole length, so the last
-//! quarter is there for the handler to be stopped in.
+//! length, counted from when the last successful renewal was *sent*. A worker
+//! that takes over watches the lock stand still for the whole length, so the
+//! last quarter is there for the handler to be stopped in.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -42,9 +42,10 @@ type Connecting = Pin<Box<dyn Future<Output = store::Result<Arc<dyn Store>>> + S
 
 /// The store that leases are renewed through.
 ///
-/// It should be a connection of its own, made on the thread that uses it: most
-/// connections are driven by tasks of the runtime that they were made on, and
-/// one that shares its runtime with handlers stops when they block it.
+/// The store should be a connection of its own, made on the thread that uses
+/// it. Most connections are driven by tasks of the runtime that they were made
+/// on, and a connection that shares its runtime with handlers stops when they
+/// block it.
 pub struct LeaseStore(Box<dyn FnOnce() -> Connecting + Send>);
 
 impl LeaseStore {
@@ -71,14 +72,14 @@ impl std::fmt::Debug for LeaseStore {
     }
 }
 
-/// What the worker holds now.
+/// The runs whose leases the worker renews now.
 #[derive(Debug, Default)]
 pub(crate) struct Held(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     executions: HashMap<OperationId, Arc<Execution>>,
-    /// All handlers are asked to stop, those too that are still to come.
+    /// All handlers are asked to stop, also those that are still to come.
     stopping: Option<StopReason>,
 }
 
@@ -88,7 +89,7 @@ impl Held {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on the lease is renewed.
+    /// Renews the lease of a run from now on.
     pub(crate) fn hold(&self, execution: &Arc<Execution>) {
         let mut inner = self.inner();
         if let Some(reason) = inner.stopping {
@@ -99,7 +100,7 @@ impl Held {
             .insert(execution.operation.id, Arc::clone(execution));
     }
 
-    /// From now on it is not.
+    /// Renews the lease of a run no longer.
     pub(crate) fn release(&self, execution: &Execution) {
         let mut inner = self.inner();
         // The same operation may have come again, with another fence.
@@ -132,7 +133,7 @@ pub(crate) struct LeaseThread {
     ended: oneshot::Receiver<()>,
 }
 
-/// Why the thread could not be started.
+/// The reason that the thread could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error("no thread: {0}")]
@@ -167,7 +168,7 @@ impl LeaseThread {
                         Err(error) => drop(ready.send(Err(error))),
                     }
                 }));
-                // Nobody waits for the end of a worker that was dropped.
+                // No task waits for the end of a worker that was dropped.
                 let (Ok(()) | Err(())) = done.send(());
             })?;
         match connected.await {
@@ -177,7 +178,7 @@ impl LeaseThread {
         Ok(Self { end, ended })
     }
 
-    /// Ends the thread: what is still held is not renewed any more.
+    /// Ends the thread: leases that are still held are not renewed any more.
     pub(crate) fn end(&self) {
         self.end.cancel();
     }
@@ -265,7 +266,7 @@ async fn renew_batch(
     Ok(asked)
 }
 
-/// Reads what the handlers are asked for, and tells them.
+/// Reads what the handlers are asked for, and notifies them.
 async fn pass_on(store: &dyn Store, asked: &[Arc<Execution>]) -> store::Result<()> {
     let ids: Vec<_> = asked
         .iter()
@@ -276,7 +277,7 @@ async fn pass_on(store: &dyn Store, asked: &[Arc<Execution>]) -> store::Result<(
         match status {
             Some(Status::Pausing) => execution.stop.request(StopReason::Pause),
             Some(Status::Canceling) => execution.stop.request(StopReason::Cancel),
-            // It has moved on since; the next renewal will tell.
+            // The operation has moved on since; the next renewal will show it.
             Some(
                 Status::WaitingForResources
                 | Status::Waiting

@@ -44,13 +44,13 @@
 //! ```
 //!
 //! A message says "this operation may be runnable"; the claim in the store
-//! decides. It is acknowledged as soon as that is decided, never after a run.
-//! While a handler runs, a thread of its own renews the lease and hears whether
-//! somebody wants to pause or cancel. The end is one commit, guarded by the
-//! fence of this very run.
+//! decides. The message is acknowledged as soon as the claim is decided, never
+//! after a run. While a handler runs, a thread of its own renews the lease and
+//! hears whether a client wants to pause or cancel. The end is one commit,
+//! guarded by the fence of this very run.
 //!
-//! Invariants: nothing here names a store or a broker; no handler runs whose
-//! lease is not renewed; every task has an owner that can wait for it.
+//! Invariants: nothing here names a store or a broker. No handler runs without
+//! its lease being renewed. Every task has an owner that can wait for it.
 
 mod backoff;
 mod builder;

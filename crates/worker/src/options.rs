@@ -1,4 +1,4 @@
-//! What can be set about a worker.
+//! The settings of a worker.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use drumline_protocol::{QueueName, limits};
 
 use crate::throttle::Throttle;
 
-/// The shortest lease. Below, a slow disk of the store looks like a death.
+/// The shortest lease. With a shorter one, a slow disk of the store looks like
+/// a death.
 pub const LEASE_MIN: Duration = Duration::from_millis(500);
 
 /// The settings of a worker. [`Builder`](crate::Builder) has a method for each.
@@ -14,35 +15,38 @@ pub const LEASE_MIN: Duration = Duration::from_millis(500);
 pub struct Options {
     /// The queues that it serves; none = `default` alone.
     pub queues: Vec<QueueName>,
-    /// How many operations it runs at once. Default 16. More than the work
-    /// can bear makes everything slow; fewer leaves the machine idle.
+    /// The number of operations that it runs at once. Default 16. More than the
+    /// work can bear makes everything slow; fewer leaves the machine idle.
     pub concurrency: usize,
-    /// How long a lock may stand still before others take it over. Default
-    /// 30 s. Longer: the operations of a dead worker wait longer. Shorter: a
-    /// store that is away for a moment stops handlers (after three quarters).
+    /// The time that a lock may stand still before another worker takes it
+    /// over. Default 30 s. Longer: the operations of a dead worker wait longer.
+    /// Shorter: a store that is unavailable for a moment stops handlers (after
+    /// three quarters).
     pub lease: Duration,
     /// `hostId`, for people. Default: `worker`.
     pub host: String,
-    /// How long a handler may take to stop once asked, unless it has a grace
-    /// of its own. Default 10 s. Then it is dropped.
+    /// The time that a handler may take to stop once asked, unless it has a
+    /// grace of its own. Default 10 s. Then it is dropped.
     pub grace: Duration,
-    /// How long running handlers may go on when the worker is drained. Default
-    /// 25 s, within the 30 s that most supervisors grant. The grace is taken
-    /// off its end: with 25 s and 10 s, handlers are asked to stop after 15 s.
+    /// The time that running handlers may go on when the worker is drained.
+    /// Default 25 s, within the 30 s that most supervisors grant. The grace is
+    /// taken off its end: with 25 s and 10 s, handlers are asked to stop after
+    /// 15 s.
     pub drain_timeout: Duration,
-    /// How long nobody may know a message name before its operations are
-    /// suspended for a person. Default 60 s: longer than a rolling
-    /// deployment's gap.
+    /// The time that a message name may be unknown to all workers before its
+    /// operations are suspended for a person. Default 60 s: longer than a
+    /// rolling deployment's gap.
     pub unhandled_after: Duration,
-    /// How deep handlers may create operations: see
+    /// The depth to which handlers may create operations: see
     /// [`Context::create`](crate::Context::create). Default 8, as for queue
     /// managers. Less keeps honest work from being done; more lets a handler
     /// that creates what it is called for go on for longer.
     pub depth: u32,
-    /// How often handlers may fail before their operations are put off instead
-    /// of burnt, unless they have a throttle of their own. Default: none, as
-    /// often as they like. How many failures are too many depends on how many
-    /// operations there are, so there is no number that suits everybody.
+    /// The number of failures after which a handler's operations are put off
+    /// instead of burnt, unless the handler has a throttle of its own. Default:
+    /// none, so handlers may fail as often as they like. The right number
+    /// depends on the number of operations, so no default suits every
+    /// deployment.
     pub throttle: Option<Throttle>,
 }
 

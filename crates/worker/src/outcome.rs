@@ -1,8 +1,8 @@
-//! What a handler says at its end, and what becomes of an error.
+//! The outcome of a handler, and the classification of an error.
 //!
-//! A handler returns a `Result`; `?` works on any error. Whether an error
-//! means "fail", "try again later" or "ask a person" is decided here and
-//! nowhere else: by its [`ErrorCode`], unless the handler has said it itself.
+//! A handler returns a `Result`; `?` works on any error. This module alone
+//! decides if an error means "fail", "try again later" or "ask a person": by
+//! its [`ErrorCode`], unless the handler has decided it itself.
 
 use std::fmt;
 use std::io;
@@ -14,14 +14,14 @@ use serde::Serialize;
 use crate::children::CreateError;
 use crate::http::code_of_status;
 
-/// What becomes of an operation when its handler has ended.
+/// The outcome of an operation whose handler has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Succeeded, with a result as JSON text.
     Done(Option<String>),
     /// Put off: by `after`, or by the retry policy where it is `None`.
     Retry {
-        /// What went wrong.
+        /// The fault.
         fault: Fault,
         /// The delay that the handler wants.
         after: Option<Duration>,
@@ -52,10 +52,10 @@ impl Outcome {
     }
 }
 
-/// What a handler function may return.
+/// A type that a handler function may return.
 pub trait IntoOutcome {
-    /// The outcome that it stands for. `operation_type` because one error
-    /// means different things to different types.
+    /// The outcome that the value stands for. `operation_type` because one
+    /// error means different things to different types.
     fn into_outcome(self, operation_type: OperationType) -> Outcome;
 }
 
@@ -74,16 +74,16 @@ impl<T: Serialize, E: Into<HandlerError>> IntoOutcome for Result<T, E> {
     }
 }
 
-/// Why a handler did not succeed.
+/// The reason that a handler did not succeed.
 ///
 /// Any error turns into one, so `?` works in handlers. By itself an error is
 /// classified by its code (see [`Disposition`]); [`HandlerError::retry`],
 /// [`HandlerError::fail`] and [`HandlerError::suspend`] say it outright.
 ///
-/// An error of another library has no code, but some are known: what the
-/// network does to an `io::Error` or a `reqwest::Error` (of the version that
-/// this crate uses) is a network error; an HTTP status means what it means to an
-/// [`http`](crate::http) handler; a [`CreateError`] brings its own code.
+/// An error of another library has no code, but some are known. A failure of
+/// the network in an `io::Error` or a `reqwest::Error` (of the version that
+/// this crate uses) is a network error. An HTTP status means what it means to
+/// an [`http`](crate::http) handler. A [`CreateError`] brings its own code.
 ///
 /// ```
 /// use drumline_worker::{ErrorCode, HandlerError};
@@ -112,7 +112,7 @@ pub struct HandlerError {
     stopped: bool,
 }
 
-/// What becomes of an error.
+/// The consequence of an error for its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
     /// Completed, Failed.
@@ -124,8 +124,8 @@ pub enum Disposition {
 }
 
 impl Disposition {
-    /// What becomes of an error with this code: the documents' table.
-    /// Whatever the table does not name fails.
+    /// The disposition of an error with this code: the documents' table. A code
+    /// that the table does not name fails.
     #[must_use]
     pub fn of(code: ErrorCode, operation_type: OperationType) -> Self {
         /// The type whose handler may wait for a record to appear.
@@ -144,7 +144,7 @@ impl Disposition {
         }
     }
 
-    /// The outcome of an error that this becomes of; `after` is only of use
+    /// The outcome of an error with this disposition; `after` is only of use
     /// for a retry.
     pub(crate) const fn outcome(self, fault: Fault, after: Option<Duration>) -> Outcome {
         match self {
@@ -156,7 +156,7 @@ impl Disposition {
 }
 
 impl HandlerError {
-    /// An error with a code, which decides what becomes of it.
+    /// An error with a code, which decides what becomes of the operation.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
@@ -194,8 +194,8 @@ impl HandlerError {
         Self::decided(Disposition::Suspend, message)
     }
 
-    /// The handler has stopped early, because it was asked to. What becomes of
-    /// the operation is up to whoever asked.
+    /// The handler has stopped early, because it was asked to. The request to
+    /// stop decides what becomes of the operation.
     #[must_use]
     pub fn stopped() -> Self {
         Self {
@@ -218,7 +218,7 @@ impl HandlerError {
         self
     }
 
-    /// With a code for programs; what was decided outright stays decided.
+    /// With a code for programs; a disposition that was set outright stays.
     #[must_use]
     pub const fn code(mut self, code: ErrorCode) -> Self {
         self.code = code;
@@ -234,8 +234,8 @@ impl IntoOutcome for HandlerError {
         let disposition = self
             .disposition
             .unwrap_or_else(|| Disposition::of(self.code, operation_type));
-        // Whether there is another try is the retry policy's to say, later: what
-        // is said here must be true of a last one, too.
+        // The retry policy decides later whether there is another try, so this
+        // text must be true of a last try, too.
         let friendly = self.friendly.as_deref().unwrap_or(match disposition {
             Disposition::Fail => "The operation has failed.",
             Disposition::Retry => "The operation could not be done now.",
@@ -252,8 +252,8 @@ impl fmt::Display for HandlerError {
     }
 }
 
-/// Like `anyhow`'s error, this one is no `std::error::Error` itself: that is
-/// what makes this conversion, and with it `?`, possible.
+/// Like `anyhow`'s error, this one is no `std::error::Error` itself, which
+/// makes this conversion, and with it `?`, possible.
 impl<E: std::error::Error + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
@@ -263,7 +263,8 @@ impl<E: std::error::Error + 'static> From<E> for HandlerError {
             if let Some(CreateError::NotHeld) = current.downcast_ref() {
                 return Self::stopped();
             }
-            // What is nearer to the handler knows better what it means.
+            // The source that is nearer to the handler knows better what it
+            // means.
             code = code.or_else(|| known_code(current));
             cause = current.source();
             if let Some(next) = cause {
@@ -287,7 +288,7 @@ fn known_code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
     is_network(error.kind()).then_some(ErrorCode::NETWORK_ERROR)
 }
 
-/// The code of a request that came to nothing, or of a bad answer that
+/// The code of a request that failed, or of a bad answer that
 /// `error_for_status` has made an error of.
 fn code_of_request(error: &reqwest::Error) -> Option<ErrorCode> {
     if let Some(status) = error.status() {
@@ -297,7 +298,7 @@ fn code_of_request(error: &reqwest::Error) -> Option<ErrorCode> {
     network.then_some(ErrorCode::NETWORK_ERROR)
 }
 
-/// Whether the other side of a connection is to blame, which may pass.
+/// Returns true if the other side of a connection is to blame, which may pass.
 const fn is_network(kind: io::ErrorKind) -> bool {
     matches!(
         kind,

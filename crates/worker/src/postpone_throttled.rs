@@ -1,4 +1,5 @@
-//! Putting off what a [throttle](crate::throttle) does not let through.
+//! Putting off operations that a [throttle](crate::throttle) does not let
+//! through.
 
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use drumline_protocol::transition::Event;
 use crate::backoff::Backoff;
 use crate::shared::Shared;
 
-/// Suspends an operation that is Ready for `delay` and a little more: those
-/// that were put off together are not to come back together. One that is not
-/// Ready any more is left alone. Tries until the store answers.
+/// Suspends an operation that is Ready for `delay` and a little more, so that
+/// operations that were put off together do not come back together. An
+/// operation that is not Ready any more is left alone. Tries until the store
+/// answers.
 pub(crate) async fn postpone_throttled(shared: &Shared, id: OperationId, delay: Duration) {
     let delay = delay.mul_f64(1.0 + fastrand::f64() / 4.0);
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
@@ -42,7 +44,7 @@ async fn throttle(shared: &Shared, id: OperationId, delay: Duration) -> store::R
     let event = Event::Throttle { until };
     match decide_open(store, &shared.ids, &operation, event).await? {
         Decided::Done(..) => tracing::debug!(%id, ?delay, "put off: its handler fails too often"),
-        // Claimed by others, or moved by a client: not ours to put off.
+        // Claimed by another worker, or moved by a client: not ours to put off.
         Decided::Refused(_) | Decided::NotHead | Decided::Fenced | Decided::Missing => {}
     }
     Ok(())

@@ -12,9 +12,9 @@ use crate::shared::Shared;
 /// Messages in one publish.
 const BATCH: usize = 256;
 
-/// Publishes offers to the work queue, then decides them. Those that the broker
-/// does not take are returned: a slot of this worker may come free for them
-/// sooner than the broker.
+/// Publishes offers to the work queue, then decides them. Offers that the
+/// broker does not take are returned: a slot of this worker may come free for
+/// them sooner than the broker.
 pub(crate) async fn redistribute(
     shared: Arc<Shared>,
     mut pending: Vec<Pending>,
@@ -38,8 +38,8 @@ pub(crate) async fn redistribute(
     }
 }
 
-/// Publishes offers to the work queue of their pool, one in each message: they
-/// are to spread. Where that does not work they go through the spare queue.
+/// Publishes offers to the work queue of their pool, one in each message, so
+/// that they spread. If publishing fails, they go through the spare queue.
 pub(crate) async fn to_work_queue(shared: &Shared, offers: Vec<Offer>) -> Vec<broker::Result<()>> {
     let messages: Vec<_> = offers
         .into_iter()

@@ -1,9 +1,10 @@
-//! What a handler reports while it runs: kept in memory, written now and then.
+//! The reports of a running handler: kept in memory, written now and then.
 //!
 //! Reporting never waits: the latest report wins, and the run's control loop
 //! writes it when some time has passed since the last write. So a handler may
-//! report a thousand times a second and the store sees four of them. The last
-//! one is written together with the end of the operation, and cannot be lost.
+//! report a thousand times a second and the store sees four reports of them.
+//! The last report is written together with the end of the operation, and
+//! cannot be lost.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,11 +12,11 @@ use drumline_protocol::{Progress, Report, limits};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-/// The largest result or checkpoint, in bytes of JSON. They travel with every
-/// read of the operation; what is larger belongs into a file of the handler's.
+/// The largest result or checkpoint, in bytes of JSON. Both travel with every
+/// read of the operation; larger data belong into a file of the handler's.
 pub const REPORT_BYTES: usize = 1 << 20;
 
-/// Why a checkpoint could not be taken.
+/// The reason that a checkpoint could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// It cannot be written as JSON.
@@ -61,7 +62,8 @@ impl Reporter {
     }
 
     fn draft(&self) -> MutexGuard<'_, Draft> {
-        // A panic of a handler while it reports must not take others along.
+        // A panic of a handler while it reports must not take other tasks
+        // along.
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,7 +113,7 @@ impl Reporter {
         }
     }
 
-    /// What is to be written, and its edition for [`Self::wrote`].
+    /// The report to write, and its edition for [`Self::wrote`].
     pub(crate) fn edition(&self) -> (Report, u64) {
         let draft = self.draft();
         (draft.report.clone(), draft.edition)

@@ -1,4 +1,4 @@
-//! A worker that runs, and how it is stopped.
+//! A running worker, and its ways to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::shared::Shared;
 use crate::stop::StopReason;
 use crate::task_scope::TaskScope;
 
-/// After handlers were to be dropped at the latest, what writing down their
-/// ends may take.
+/// The time for writing the ends of handlers, after the latest time at which
+/// they are dropped.
 const SETTLING: Duration = Duration::from_secs(3);
-/// What it may take to close subscriptions and to publish what is left.
+/// The time for closing subscriptions and publishing what is left.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// A worker that runs. Dropped, it stops as [`Self::stop_now`] does, without
@@ -36,35 +36,37 @@ pub struct RunningWorker {
     pub(crate) ready: watch::Receiver<bool>,
 }
 
-/// How a worker was drained.
+/// The result of draining a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Handlers that could not be stopped in time. Their operations are taken
-    /// over by others when the leases end, and the attempt counts as lost.
+    /// Handlers that could not be stopped in time. Other workers take their
+    /// operations over when the leases end, and the attempt counts as lost.
     pub left_behind: usize,
 }
 
 impl RunningWorker {
-    /// Which member of the fleet this is.
+    /// The member of the fleet that this worker is.
     #[must_use]
     pub fn id(&self) -> MemberId {
         self.shared.member
     }
 
-    /// How many operations run now.
+    /// The number of operations that run now.
     #[must_use]
     pub fn running(&self) -> usize {
         self.shared.running()
     }
 
-    /// Whether it takes work: at least one subscription stands.
+    /// Receives true while the worker takes work: at least one subscription
+    /// stands.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.clone()
     }
 
     /// Stops gracefully: takes nothing new, lets handlers come to their end,
-    /// and gives back what has not ended in time; such attempts do not count.
+    /// and gives back the operations that have not ended in time. Such attempts
+    /// do not count.
     ///
     /// Handlers may run until [`Options::drain_timeout`](crate::Options); they
     /// are asked to stop one grace before. Dropping the future stops the

@@ -1,4 +1,4 @@
-//! What all parts of a running worker share.
+//! The state that all parts of a running worker share.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::task_scope::TaskScope;
 use crate::throttle::{Throttles, Ticket};
 
-/// See the module's text.
+/// The state that all parts of a running worker share.
 pub(crate) struct Shared {
     pub(crate) backend: Backend,
     /// The way round queues that do not work; the backend's broker is behind it.
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) runs: TaskScope,
     /// No new operation is taken.
     pub(crate) draining: CancellationToken,
-    /// When the last handler of a draining worker is dropped.
+    /// The time at which the last handler of a draining worker is dropped.
     pub(crate) drained_by: OnceLock<Instant>,
     dispatcher: Mutex<Option<Dispatcher>>,
 }
@@ -79,10 +79,10 @@ impl Shared {
         }
     }
 
-    /// Whether an operation with this message name may run now.
+    /// Admits an operation with this message name.
     ///
     /// # Errors
-    /// For how long it is to be put off.
+    /// When the operation is to be put off; the error is the delay.
     pub(crate) fn admit(&self, message_name: &str) -> Result<Ticket, Duration> {
         let own = self.handlers.find(message_name);
         let own = own.and_then(|registered| registered.limits.throttle);
@@ -90,15 +90,16 @@ impl Shared {
             .admit(message_name, own.or(self.options.throttle))
     }
 
-    /// How many operations run now.
+    /// The number of operations that run now.
     pub(crate) fn running(&self) -> usize {
         self.options
             .concurrency
             .saturating_sub(self.slots.available_permits())
     }
 
-    /// Publishes a promoted operation that this worker does not go on with. It
-    /// is in the dispatch set, so nothing is lost if this comes to nothing.
+    /// Publishes a promoted operation that this worker does not go on with. The
+    /// operation is in the dispatch set, so nothing is lost if publishing
+    /// fails.
     pub(crate) fn hand_on(&self, promoted: &Promoted) {
         let dispatcher = self
             .dispatcher
@@ -109,8 +110,8 @@ impl Shared {
         }
     }
 
-    /// Publishes operations that were just stored, and waits for the broker.
-    /// Where that comes to nothing, a queue manager will do it.
+    /// Publishes operations that were just stored, and waits for the broker. If
+    /// publishing fails, a queue manager will do it.
     pub(crate) async fn announce(&self, offers: Vec<(Offer, Stamp)>) {
         let dispatcher = self
             .dispatcher
@@ -128,7 +129,7 @@ impl Shared {
         }
     }
 
-    /// Lets the dispatcher end once it has published what it has.
+    /// Lets the dispatcher end once it has published its backlog.
     pub(crate) fn close_dispatcher(&self) {
         drop(
             self.dispatcher

@@ -1,6 +1,6 @@
-//! One slot at work: claim what was offered, run it, and go on along its
-//! chain. What a [throttle](crate::throttle) does not let through is put off
-//! instead of claimed.
+//! One slot at work: claims the operation of an offer, runs it, and goes on
+//! along its chain. An operation that a [throttle](crate::throttle) does not
+//! let through is put off instead of claimed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,21 +19,22 @@ use crate::postpone_throttled::postpone_throttled;
 use crate::shared::Shared;
 use crate::throttle::Ticket;
 
-/// How many operations of one chain a slot runs in a row while others wait for
-/// a slot: a long chain must not keep the slot from the rest.
+/// The number of operations of one chain that a slot runs in a row while other
+/// offers wait for a slot: a long chain must not keep the slot from the rest.
 const IN_A_ROW: u32 = 16;
 
-/// What became of an offer.
+/// The result of taking an offer.
 enum Taken {
-    /// It is ours to run, and the throttle hears how that ends.
+    /// It is ours to run, and the throttle hears how the run ends.
     Granted(Box<Claimed>, Ticket),
     /// Nothing is to be done about it here.
     Dropped,
-    /// It is open, because the worker has been stopped meanwhile.
+    /// It may or may not be claimed, because the worker has been stopped
+    /// meanwhile.
     Unknown,
 }
 
-/// Works on one offer, and on what becomes runnable by it.
+/// Works on one offer, and on the operations that become runnable by it.
 pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSemaphorePermit) {
     let Offer {
         id,
@@ -41,7 +42,7 @@ pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSem
         message_name,
         ..
     } = pending.offer.clone();
-    // Held until we know; acknowledged before anything runs.
+    // Held until the claim is decided; acknowledged before anything runs.
     let mut next = match take(&shared, id, header, &message_name, None).await {
         Taken::Granted(claimed, ticket) => {
             pending.decided();
@@ -121,13 +122,13 @@ async fn go_on(
     let known = Some(record);
     match take(shared, operation.id, operation.header, &message_name, known).await {
         Taken::Granted(claimed, ticket) => Some((claimed, ticket)),
-        // It stays in the dispatch set unless somebody else has it.
+        // It stays in the dispatch set unless another worker has it.
         Taken::Dropped | Taken::Unknown => None,
     }
 }
 
-/// Gives back what was claimed on the strength of an offer that named another
-/// message than the record does: such an offer is not one of ours.
+/// Gives back an operation that was claimed because of an offer that named
+/// another message than the record does: such an offer is not one of ours.
 async fn give_back(shared: &Shared, claimed: Claimed) {
     let Claimed {
         operation, fence, ..

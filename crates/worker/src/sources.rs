@@ -1,10 +1,10 @@
 //! Subscriptions: the work queues of each pool, and the lanes that are ours.
 //!
 //! One task per subscription. A subscription that has ended, for whatever
-//! reason, is made again after a pause. A lane that has become another
-//! worker's is handed over by closing the subscription: what was delivered and
-//! not acknowledged goes back to the lane. A worker that cannot decide closes
-//! all of them.
+//! reason, is made again after a pause. A lane that has become another worker's
+//! is handed over by closing the subscription: the messages that were delivered
+//! and not acknowledged go back to the lane. A worker that cannot decide closes
+//! all subscriptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
@@ -30,7 +30,7 @@ const LANE_PREFETCH: NonZeroU16 = NonZeroU16::new(4).expect("4 is not 0");
 /// A subscription that has stood so long was a healthy one.
 const HEALTHY: Duration = Duration::from_secs(10);
 
-/// See the module's text.
+/// The task that keeps the worker's subscriptions.
 pub(crate) struct Sources {
     pub(crate) shared: Arc<Shared>,
     pub(crate) scope: TaskScope,
@@ -39,7 +39,8 @@ pub(crate) struct Sources {
     /// The worker has no room: see [`crate::delivery_queue`].
     pub(crate) saturated: watch::Receiver<bool>,
     pub(crate) contact: watch::Receiver<Contact>,
-    /// Has the delivery queue forget what was delivered: see [`crate::delivery_queue`].
+    /// Has the delivery queue forget the deliveries: see
+    /// [`crate::delivery_queue`].
     pub(crate) forget: mpsc::Sender<oneshot::Sender<()>>,
     pub(crate) ready: watch::Sender<bool>,
 }
@@ -64,8 +65,8 @@ impl Sources {
             if !goes_on {
                 return;
             }
-            // Before anything is consumed again: deliveries of a subscription that
-            // stands must not be forgotten with those that went back.
+            // Before anything is consumed again: deliveries of a subscription
+            // that stands must not be forgotten with deliveries that went back.
             let (done, forgotten) = oneshot::channel();
             if self.forget.send(done).await.is_ok() {
                 drop(forgotten.await);
@@ -113,7 +114,8 @@ impl Sources {
 
     fn own_lanes(&mut self) -> BTreeSet<Route> {
         let members = Arc::clone(&self.members.borrow_and_update());
-        // Nothing known yet: it would be all lanes now, and few in a moment.
+        // No members are known yet: our share would be all lanes now, and few
+        // in a moment.
         if members.is_empty() {
             return BTreeSet::new();
         }
@@ -155,7 +157,7 @@ fn work_prefetch(concurrency: usize) -> NonZeroU16 {
         .unwrap_or(LANE_PREFETCH)
 }
 
-/// How many subscriptions stand; the worker is ready while one does.
+/// The number of subscriptions that stand; the worker is ready while one does.
 struct Standing {
     count: AtomicUsize,
     ready: watch::Sender<bool>,
@@ -190,13 +192,13 @@ struct One {
     shared: Arc<Shared>,
     route: Route,
     prefetch: NonZeroU16,
-    /// Only for what is to pause when the worker has no room.
+    /// Only for subscriptions that pause when the worker has no room.
     saturated: Option<watch::Receiver<bool>>,
     deliveries: mpsc::Sender<Delivery>,
     standing: Arc<Standing>,
 }
 
-/// Why consuming has ended.
+/// The reason that consuming has ended.
 #[derive(PartialEq, Eq)]
 enum End {
     /// The broker has ended it.
@@ -223,7 +225,8 @@ impl One {
                     let why = self.consume(subscription, &end).await;
                     match why {
                         End::Over => return,
-                        // Not taking work on purpose is not being unable to.
+                        // Pausing on purpose does not make the subscription
+                        // unhealthy.
                         End::Saturated => self.wait_for_room(&end).await,
                         End::Broken => {
                             tracing::debug!(route = ?self.route, "a subscription has ended");

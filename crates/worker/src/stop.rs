@@ -1,24 +1,24 @@
-//! How a running handler learns that it is to stop, and why.
+//! The stop signal of a running handler, and its reason.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-/// Why a handler is to stop. A later reason may replace an earlier one, but
-/// only by one further down this list.
+/// The reason that a handler is to stop. A later reason may replace an earlier
+/// one, but only by one further down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StopReason {
-    /// The worker is going away and gives the operation back to others; this
-    /// attempt will not be counted.
+    /// The worker shuts down and gives the operation back to other workers;
+    /// this attempt will not be counted.
     Drain,
     /// It has run longer than its timeout.
     Timeout,
-    /// A client lets the operation wait (pause, or postpone). A checkpoint
-    /// that is saved now will be there when it goes on.
+    /// A client lets the operation wait (pause, or postpone). A checkpoint that
+    /// is saved now will be there when the operation goes on.
     Pause,
     /// A client has cancelled the operation.
     Cancel,
-    /// The operation is not this worker's any more; another may run it
+    /// The operation is not this worker's any more; another worker may run it
     /// already. Nothing that is reported now will be kept.
     LeaseLost,
 }
@@ -56,7 +56,7 @@ impl StopReason {
     }
 }
 
-/// One handler's stop signal. It only ever gets more serious.
+/// One handler's stop signal. Its reason only ever gets more serious.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     rank: AtomicU8,
@@ -71,7 +71,7 @@ impl Stop {
         }
     }
 
-    /// Why it is to stop, if it is.
+    /// The reason that it is to stop, if it is.
     pub(crate) fn reason(&self) -> Option<StopReason> {
         let rank = self.rank.load(Ordering::Acquire);
         StopReason::ALL
@@ -79,12 +79,13 @@ impl Stop {
             .find(|reason| reason.rank() == rank)
     }
 
-    /// Whether the operation is not ours any more.
+    /// Returns true if the operation is not ours any more.
     pub(crate) fn is_lost(&self) -> bool {
         self.reason() == Some(StopReason::LeaseLost)
     }
 
-    /// Waits until it is to stop, at once if it is. Cancel-safe.
+    /// Waits until the handler is to stop, at once if it is already.
+    /// Cancel-safe.
     pub(crate) async fn requested(&self) -> StopReason {
         self.at_least(StopReason::Drain).await
     }

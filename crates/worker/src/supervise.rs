@@ -7,18 +7,18 @@
 //! ```
 //!
 //! A command must not outlive the worker's hold on the operation, whatever
-//! happens to the worker: killed, it closes the pipe; stopped, it sends no
-//! beat. Either way the supervisor kills the command's whole process group.
-//! It runs as the same program started a second time, under a hidden
-//! subcommand, so that there is nothing more to install.
+//! happens to the worker. A worker that is killed closes the pipe; a worker
+//! that is stopped sends no beat. Either way the supervisor kills the command's
+//! whole process group. The supervisor is the same program started a second
+//! time, under a hidden subcommand, so that there is nothing more to install.
 //!
 //! The pipe carries lines: `start BYTES MS` and then the command's standard
 //! input; `beat MS`, which lets the command live for so many milliseconds
 //! more; `term` and `kill`, which signal the group. Standard output and error
 //! are inherited and not touched.
 //!
-//! What it cannot do: find children that have left the group, or survive a
-//! `kill -9` of its own.
+//! The supervisor cannot find children that have left the group, and cannot
+//! survive a `kill -9` of its own.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -41,7 +41,7 @@ const UNHEARD: u8 = 75;
 const NOT_FOUND: u8 = 127;
 const NOT_STARTED: u8 = 126;
 
-/// How the worker starts supervisors.
+/// The program and the way in which the worker starts supervisors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supervisor {
     program: PathBuf,
@@ -119,7 +119,7 @@ pub fn run_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<Exi
     Some(ExitCode::from(code))
 }
 
-/// What the worker says.
+/// A message of the worker.
 enum Word {
     Beat(Duration),
     Term,
@@ -242,8 +242,8 @@ fn ended(pid: Pid) {
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
 }
 
-/// The next word; `None` when the worker has gone. Lines are short, and what is
-/// lost with a dropped future is at worst one beat.
+/// The next word; `None` when the worker has gone. Lines are short, so a
+/// dropped future loses at worst one beat.
 async fn next_word(pipe: &mut BufReader<Stdin>) -> Option<Word> {
     loop {
         let mut line = String::new();
@@ -264,7 +264,7 @@ async fn next_word(pipe: &mut BufReader<Stdin>) -> Option<Word> {
     }
 }
 
-/// Signals every process of the group; that there is none left is fine.
+/// Signals every process of the group; a group without processes is fine.
 fn signal_group(group: Pid, signal: Signal) {
     if let Err(error) = kill_process_group(group, signal)
         && error != rustix::io::Errno::SRCH
@@ -273,7 +273,7 @@ fn signal_group(group: Pid, signal: Signal) {
     }
 }
 
-/// As shells tell it: the exit code, or 128 and the signal.
+/// The exit code as shells report it: the code, or 128 and the signal.
 fn code_of(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -282,8 +282,8 @@ fn code_of(status: ExitStatus) -> u8 {
         .unwrap_or(u8::MAX)
 }
 
-/// Standard error is the command's, and the worker makes it the operation's
-/// message.
+/// Prints a complaint. Standard error is the command's, and the worker makes it
+/// the operation's message.
 fn complain(what: &str, why: &dyn std::fmt::Display, code: u8) -> u8 {
     drop(writeln!(io::stderr(), "{what}: {why}"));
     code

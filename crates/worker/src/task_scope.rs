@@ -1,4 +1,4 @@
-//! Tasks that somebody owns: they can be waited for, and ended at once.
+//! Tasks with an owner, which can wait for them and end them at once.
 
 use std::future::Future;
 
@@ -29,13 +29,14 @@ impl TaskScope {
         self.end.cancel();
     }
 
-    /// Waits until no task is left; none may be started any more. Cancel-safe.
+    /// Waits until no task is left; no task may be started any more.
+    /// Cancel-safe.
     pub(crate) async fn done(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// How many tasks there are.
+    /// The number of tasks.
     pub(crate) fn len(&self) -> usize {
         self.tasks.len()
     }

@@ -3,7 +3,7 @@
 //!
 //! Each message name that fails has a [`Breaker`] on this worker. While it is
 //! open, operations of the name are not claimed but put off. When the pause is
-//! over one of them is let through, and its end decides.
+//! over one operation is let through, and its end decides.
 //!
 //! Everything here is a matter of moments between two awaits: the breakers are
 //! behind one mutex, which handlers without a [`Throttle`] never touch.
@@ -19,25 +19,25 @@ use tokio::time::Instant;
 
 use self::breaker::{Admission, Breaker, Change};
 
-/// How many failures are too many.
+/// The number of failures that are too many.
 ///
 /// A handler that fails more than `failures` times `within` a time is paused:
 /// for `pause`, the operations of its message name are put off on this worker,
-/// with 0x80040328, and without being started. Then one is tried. If it
-/// succeeds, all are let through again; if it fails, there is another pause.
+/// with 0x80040328, and without being started. Then one operation is tried. If
+/// it succeeds, all are let through again; if it fails, there is another pause.
 ///
-/// What counts are runs that have failed or are to be tried again, timeouts
-/// and panics among them; not those that were cancelled, paused, given back, or
-/// suspended for a person.
+/// Runs count that have failed or are to be tried again, timeouts and panics
+/// among them. Runs that were cancelled, paused, given back, or suspended for a
+/// person do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
-    /// So many failures are borne. 0: the first is one too many.
+    /// The number of failures that are borne. 0: the first is one too many.
     pub failures: u32,
-    /// Older failures do not count. Short enough that failures which have
-    /// nothing to do with each other do not add up.
+    /// Older failures do not count. Short enough that unrelated failures do not
+    /// add up.
     pub within: Duration,
-    /// How long the operations are put off. What the handler depends on has so
-    /// long to come back; longer only costs time.
+    /// The time that the operations are put off. The things that the handler
+    /// depends on have this time to come back; longer only costs time.
     pub pause: Duration,
 }
 
@@ -45,15 +45,15 @@ pub struct Throttle {
 #[derive(Debug, Default)]
 pub(crate) struct Throttles(Arc<Mutex<HashMap<String, Breaker>>>);
 
-/// Over so many names, those that have not failed lately are forgotten. Names
-/// are the producers' where one handler takes all.
+/// The number of names above which names that have not failed lately are
+/// forgotten. Names are the producers' if one handler takes all.
 const NAMES: usize = 1000;
 
-/// The permission to run one operation. Whoever has it says how the run has
-/// ended; dropped without a word, the run has not shown anything.
+/// The permission to run one operation. Its holder reports the end of the run;
+/// a ticket that is dropped without a report shows nothing about the handler.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    /// `None`: nobody wants to know.
+    /// `None`: the end is not counted.
     counted: Option<Counted>,
 }
 
@@ -66,10 +66,10 @@ struct Counted {
 }
 
 impl Throttles {
-    /// Whether an operation may run now.
+    /// Admits an operation, if it may run now.
     ///
     /// # Errors
-    /// For how long it is to be put off.
+    /// When the operation is to be put off; the error is the delay.
     pub(crate) fn admit(
         &self,
         message_name: &str,
@@ -106,7 +106,7 @@ impl Ticket {
         };
         match verdict(event) {
             Some(succeeded) => counted.ended(succeeded),
-            // Dropping it gives a probe's place to the next.
+            // Dropping the ticket gives a probe's place to the next operation.
             None => self.counted = Some(counted),
         }
     }
@@ -160,8 +160,8 @@ impl Counted {
     }
 }
 
-/// Whether the handler has succeeded; `None` where the end says nothing about
-/// the handler.
+/// Returns true if the handler has succeeded; `None` if the end says nothing
+/// about the handler.
 const fn verdict(event: &Event) -> Option<bool> {
     match event {
         Event::Succeed => Some(true),

@@ -9,7 +9,7 @@ use drumline_protocol::{Fence, Operation};
 use tracing::Span;
 use tracing::field::Empty;
 
-/// The span of a run; disabled where nobody listens, and then free.
+/// The span of a run; disabled, and then free, if no subscriber listens.
 pub(crate) fn process_span(operation: &Operation, fence: Fence) -> Span {
     let body = &operation.body;
     let span = tracing::info_span!(
@@ -40,7 +40,7 @@ pub(crate) fn process_span(operation: &Operation, fence: Fence) -> Span {
     span
 }
 
-/// Notes what became of the run.
+/// Notes the outcome of the run.
 pub(crate) fn record_outcome(span: &Span, outcome: &str, error: Option<&str>) {
     if span.is_disabled() {
         return;

@@ -1,12 +1,12 @@
 //! Operations that this worker has no handler for.
 //!
 //! Their messages are acknowledged at once: held back in the broker they would
-//! keep the lane from everybody else. The worker keeps the offers in memory
-//! instead. When another live worker knows the message name, they go to the
-//! work queue for it, after a moment (it may reach us again first). When nobody
-//! does, they wait; and when nobody has for long enough, the operation is
-//! suspended for a person. Offers that are lost with the worker are found
-//! again by reconciliation, like all lost messages.
+//! keep the lane from every other worker. The worker keeps the offers in memory
+//! instead. When another live worker knows the message name, the offers go to
+//! the work queue for it, after a moment (they may reach us again first). When
+//! no worker does, they wait. When no worker has known the name for long
+//! enough, the operation is suspended for a person. Offers that are lost with
+//! the worker are found again by reconciliation, like all lost messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use crate::heartbeat::Members;
 use crate::redistribute::to_work_queue;
 use crate::shared::Shared;
 
-/// How long an offer rests before it goes round again, on average.
+/// The average time that an offer rests before it goes round again.
 const REST: Duration = Duration::from_millis(500);
-/// How often the offers are looked through.
+/// The interval at which the offers are looked through.
 const LOOK: Duration = Duration::from_millis(250);
-/// Offers kept. What is over it is left to reconciliation.
+/// The number of offers that are kept. Further ones are left to reconciliation.
 const KEPT: usize = 10_000;
 /// Offers dealt with at one look: the next look finds the rest.
 const AT_ONCE: usize = 256;
 
-/// See the module's text.
+/// The offers that this worker has no handler for.
 pub(crate) struct Unhandled {
     pub(crate) shared: Arc<Shared>,
     pub(crate) offers: mpsc::UnboundedReceiver<Offer>,
@@ -49,7 +49,7 @@ pub(crate) struct Kept {
 }
 
 impl Unhandled {
-    /// Works until the worker is drained; then all offers go to others.
+    /// Works until the worker is drained; then all offers go to other workers.
     pub(crate) async fn run(mut self) {
         let draining = self.shared.draining.clone();
         draining.run_until_cancelled(self.work()).await;
@@ -123,7 +123,8 @@ impl Unhandled {
         }
     }
 
-    /// Publishes offers to the work queue; what is not taken rests again.
+    /// Publishes offers to the work queue; offers that are not taken rest
+    /// again.
     async fn send_round(&mut self, ids: Vec<OperationId>) {
         let offers: Vec<_> = ids
             .iter()

@@ -14,20 +14,20 @@ use drumline_tests::journal::{self, Entry, Event};
 use drumline_worker::{Context, ErrorCode, HandlerError, LeaseStore, Worker};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What a step does.
+/// The payload of a step.
 #[derive(Debug, serde::Deserialize)]
 struct Step {
     /// Its token, as a number.
     token: usize,
     /// Its place in the token.
     index: usize,
-    /// How long it takes.
+    /// The time that it takes.
     ms: u64,
-    /// How many attempts fail before one succeeds.
+    /// The number of attempts that fail before one succeeds.
     retries: u32,
 }
 
-/// Writes the end of a run, however it ends: dropping the handler is an end.
+/// Writes the end of a run, also of a run whose handler is dropped.
 struct Run {
     file: File,
     entry: Entry,
@@ -87,7 +87,8 @@ async fn connect() -> Result<Arc<RedisStore>> {
 async fn main() -> Result<()> {
     let _telemetry = drumline_telemetry::init(&drumline_telemetry::Options {
         service_name: "chaos-worker".to_owned(),
-        // What a person needs who finds a stuck fleet in the morning.
+        // Enough log for a person to find out in the morning why a fleet is
+        // stuck.
         directives: "info,drumline_worker=debug,drumline_backend_rabbitmq=debug".to_owned(),
         ..drumline_telemetry::Options::default()
     })?;

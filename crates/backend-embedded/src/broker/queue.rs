@@ -1,4 +1,4 @@
-//! One queue: what waits, who consumes, and who has what in hand.
+//! One queue: its waiting messages, its consumers, and their messages in hand.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -7,15 +7,15 @@ use drumline_backend::broker::Backlog;
 use drumline_protocol::message::Message;
 
 /// The place of a message in its queue, from its publication to its
-/// acknowledgement: what comes back goes to where it was.
+/// acknowledgement: a message that comes back goes to its old place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position(u64);
 
-/// One consumer; the lowest is the one that subscribed first.
+/// The id of a consumer; the lowest subscribed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConsumerId(u64);
 
-/// See the module's text.
+/// A queue in memory.
 #[derive(Debug)]
 pub(super) struct Queue {
     single_active: bool,
@@ -57,7 +57,7 @@ impl Queue {
         consumer
     }
 
-    /// Ends a consumer; what it has in hand goes back to where it was.
+    /// Ends a consumer; its messages in hand go back to their old places.
     pub(super) fn leave(&mut self, consumer: ConsumerId) {
         if let Some(in_hand) = self.consumers.remove(&consumer) {
             self.waiting.extend(in_hand.messages);
@@ -80,13 +80,14 @@ impl Queue {
         Some((position, message))
     }
 
-    /// Whether a consumer has had the last message, and there are others.
+    /// Returns true if a consumer has had the last message, and there are
+    /// others.
     pub(super) fn was_served_last(&self, consumer: ConsumerId) -> bool {
         self.consumers.len() > 1 && self.served_last == Some(consumer)
     }
 
-    /// Takes a message off the queue for good: `false` where it is not in the
-    /// consumer's hand (any more).
+    /// Takes a message off the queue for good. Returns `false` if the message
+    /// is not in the consumer's hand (any more).
     pub(super) fn settle(&mut self, consumer: ConsumerId, position: Position) -> bool {
         self.consumers
             .get_mut(&consumer)

@@ -1,5 +1,5 @@
-//! What has entered within a sliding window, in a ring of buckets: one that is
-//! being filled, and as many full ones as make up the window.
+//! Counts of a sliding window, in a ring of buckets: one that is being filled,
+//! and as many full ones as make up the window.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use drumline_protocol::Timestamp;
 
 const RING: usize = BUCKETS as usize + 1;
 
-/// See the module's text.
+/// The counts of one subject.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     bucket_ms: u64,
@@ -26,19 +26,21 @@ struct Bucket {
 }
 
 impl Tally {
-    /// Lets go of the buckets that have left the window.
+    /// Drops the buckets that have left the window.
     pub(super) fn slide(&mut self, bucket_ms: u64, now: Timestamp) {
         let latest = number(now, bucket_ms);
         let is_far = latest.abs_diff(self.latest) >= RING as u64;
         if is_far || bucket_ms != self.bucket_ms {
-            // A pause, or a clock that was set: nothing of it is in the window.
+            // After a pause, or when the clock was set: no bucket is in the
+            // window.
             *self = Self {
                 bucket_ms,
                 latest,
                 ..Self::default()
             };
         }
-        // A clock that was set back a little goes on filling the latest one.
+        // When the clock was set back a little, the latest bucket is filled
+        // further.
         while self.latest < latest {
             self.latest += 1;
             let gone = std::mem::take(&mut self.buckets[place(self.latest)]);
@@ -47,7 +49,8 @@ impl Tally {
         }
     }
 
-    /// Which limit is reached, and when there will be room.
+    /// Returns the limit that is reached, and the time until there will be
+    /// room.
     pub(super) fn objection(&self, limits: &Limits, now: Timestamp) -> Option<(Limit, Duration)> {
         if limits.requests > 0 && self.sum.requests >= limits.requests {
             let room = self.room_in(now, |left| left.requests < limits.requests);
@@ -66,12 +69,12 @@ impl Tally {
         self.buckets[place(self.latest)].add(requests, busy);
     }
 
-    /// Whether nothing of it is in the window any more.
+    /// Returns true if no count is in the window any more.
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         number(now, self.bucket_ms.max(1)).abs_diff(self.latest) >= RING as u64
     }
 
-    /// How long until so many of the oldest buckets have left that `fits`.
+    /// The time until enough of the oldest buckets have left that `fits`.
     fn room_in(&self, now: Timestamp, fits: impl Fn(&Bucket) -> bool) -> Duration {
         let mut left = self.sum;
         let mut leaves = self.latest + 1;
@@ -151,7 +154,7 @@ mod tests {
         tally.count(1, Duration::ZERO);
         assert_eq!(objection(&mut tally, 100), None);
         tally.count(2, Duration::ZERO);
-        // Room for one comes with the first.
+        // Room for one entry comes when the first bucket leaves.
         assert_eq!(objection(&mut tally, 200), Some((Limit::Requests, 110)));
         assert_eq!(objection(&mut tally, 310), None);
         tally.count(1, Duration::ZERO);

@@ -1,5 +1,5 @@
 //! Chains: the operations of one token that are not Completed, in the order of
-//! their creation. A Completed one that holds its chain is in it still.
+//! their creation. A Completed operation that holds its chain is still in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,8 @@ impl Chains {
         self.0.entry(key).or_default().insert((sequence, id));
     }
 
-    /// Takes an operation out. The next head, where it was the head itself.
+    /// Takes an operation out. Returns the next head, if it was the head
+    /// itself.
     pub(super) fn leave(
         &mut self,
         key: ChainKey,

@@ -1,8 +1,8 @@
 //! Commit: "if this is still version 7, write this header and do these effects".
 //!
-//! First everything is checked, then everything is written: a commit that is
-//! answered with anything but `Done` has changed nothing, except that
-//! `NotHead` takes the operation out of the dispatch set (it is parked).
+//! First everything is checked, then everything is written. A commit with any
+//! answer but `Done` has changed nothing, except that `NotHead` takes the
+//! operation out of the dispatch set (it is parked).
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::locks::Held;
 use super::{Contents, State};
 
 impl State {
-    /// Makes a commit, or says why not.
+    /// Makes a commit, or returns the reason why not.
     pub fn commit(&mut self, commit: Commit, now: Timestamp) -> Committed {
         let contents = self.contents_mut(commit.id.partition());
         match contents.check(&commit) {
@@ -29,10 +29,10 @@ impl State {
     }
 }
 
-/// What a look at the record says about a commit.
+/// The result of checking a commit against the record.
 pub(super) enum Verdict {
     Make,
-    /// It was made before: somebody repeats it after an unclear answer.
+    /// The commit was made before: a caller repeats it after an unclear answer.
     Made,
     NotHead,
     Answer(Committed),
@@ -69,11 +69,11 @@ impl Contents {
         self.dispatch.remove(id);
     }
 
-    /// Whether the lock is as the guard says.
+    /// Returns true if the lock is as the guard requires.
     fn guarded(&self, commit: &Commit) -> bool {
         let held = self.locks.get(commit.id);
         match commit.guard {
-            // A lock needs somebody to take it.
+            // A lock needs an owner.
             Guard::Open => commit.effects.lock != LockEffect::Take,
             Guard::Taking { .. } => held.is_none(),
             Guard::Holder(fence) => held.is_some_and(|held| held.fence == fence),
@@ -83,12 +83,12 @@ impl Contents {
         }
     }
 
-    /// Writes. Cannot fail.
+    /// Writes a checked commit. Cannot fail.
     fn make(&mut self, commit: Commit, now: Timestamp) -> Done {
         let id = commit.id;
         let effects = commit.effects;
         let Some(record) = self.records.get_mut(&id).map(Arc::make_mut) else {
-            // Checked a moment ago, under the same borrow.
+            // It was checked a moment ago, under the same borrow.
             return Done::default();
         };
         let from = std::mem::replace(&mut record.header, commit.header)
@@ -144,8 +144,8 @@ impl Contents {
         }
     }
 
-    /// The answer to a commit that was made before: what it did then, as far
-    /// as that still stands.
+    /// The answer to a commit that was made before: the same as then, as far as
+    /// that still stands.
     fn made(&self, commit: &Commit) -> Done {
         let id = commit.id;
         let record = self.records.get(&id);
@@ -189,8 +189,8 @@ impl Contents {
                 self.locks.take(id, Held::new(owner, fence, lease));
                 Some(fence)
             }
-            // `guarded` lets nobody take a lock without an owner; a holder or
-            // watcher has no business taking what is held.
+            // `guarded` admits no lock without an owner; a holder or watcher
+            // never takes a lock that is held.
             (LockEffect::Take, Guard::Open | Guard::Holder(_) | Guard::Watched { .. })
             | (LockEffect::Keep, _) => None,
             (LockEffect::Release, _) => {

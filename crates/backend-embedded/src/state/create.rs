@@ -9,8 +9,8 @@ use super::record::Record;
 use super::{Contents, State};
 
 impl State {
-    /// Stores an operation. A repetition (same id, same first commit) answers
-    /// what the first try did, as far as that still holds.
+    /// Stores an operation. A repetition (same id, same first commit) gives the
+    /// answer of the first try, as far as that still holds.
     pub fn create(&mut self, new: NewOperation, now: Timestamp) -> Created {
         let contents = self.contents_mut(new.id.partition());
         let Some(earlier) = contents.records.get(&new.id) else {

@@ -2,7 +2,7 @@
 //! known to be.
 //!
 //! Every entry has a fresh stamp, and a confirm removes only the entry that it
-//! published: otherwise a late confirm would orphan an operation that was
+//! published. Otherwise a late confirm would orphan an operation that was
 //! claimed, or promoted, in between.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,13 +59,13 @@ impl State {
         self.contents(id.partition())?.dispatch.stamp(id)
     }
 
-    /// The stamp of an operation's latest entry, whether it is still there or not.
+    /// The stamp of an operation's latest entry, present or removed.
     #[must_use]
     pub fn last_offer(&self, id: OperationId) -> Option<Stamp> {
         self.record(id).map(|record| record.last_offer)
     }
 
-    /// Removes an entry, if it still is that one.
+    /// Removes an entry, if its stamp still is `stamp`.
     pub fn dispatched(&mut self, id: OperationId, stamp: Stamp) {
         let dispatch = &mut self.contents_mut(id.partition()).dispatch;
         if dispatch.stamp(id) == Some(stamp) {
@@ -135,7 +135,7 @@ impl State {
         (found, next)
     }
 
-    /// Offers an operation again, if nobody has done so since `seen`.
+    /// Offers an operation again, if it was not offered since `seen`.
     pub fn reoffer(
         &mut self,
         id: OperationId,

@@ -1,4 +1,4 @@
-//! The due set: when Suspended operations wake.
+//! The due set: the times when Suspended operations wake.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ impl Due {
 }
 
 impl State {
-    /// Operations whose time has come, earliest first.
+    /// The operations whose time has come, earliest first.
     #[must_use]
     pub fn due(&self, partition: Partition, limit: usize, now: Timestamp) -> Vec<OperationId> {
         let Some(contents) = self.contents(partition) else {

@@ -1,4 +1,4 @@
-//! Ends: what is Completed, per class, in the order in which it ended.
+//! Ends: the Completed operations, per class, in the order in which they ended.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,7 +13,7 @@ use super::State;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ends {
     by_id: BTreeMap<OperationId, (EndClass, Stamp)>,
-    /// No stamp is given out twice.
+    /// Stamps are unique.
     in_order: BTreeMap<EndClass, BTreeMap<Stamp, OperationId>>,
 }
 
@@ -57,12 +57,12 @@ impl State {
             .collect()
     }
 
-    /// What ended after `after`, over all partitions, in the order of the ends;
-    /// about `limit` at most.
+    /// Returns the operations that ended after `after`, over all partitions, in
+    /// the order of the ends; about `limit` at most.
     ///
-    /// It reaches up to the youngest tick of all. Partitions that are behind
-    /// that are moved up to it, so that none of them can put an end before it
-    /// later.
+    /// The stretch reaches up to the youngest tick of all. Partitions that are
+    /// behind that tick are moved up to it, so that none can put an end before
+    /// it later.
     pub fn ended_since(&mut self, after: Stamp, limit: usize) -> Ended {
         let ticks = self.partitions.values().map(|contents| contents.tick);
         self.floor = ticks.max().unwrap_or(0).max(self.floor);
@@ -72,7 +72,7 @@ impl State {
             contents.tick = self.floor;
             for of_class in contents.ends.in_order.values() {
                 let later = of_class.range((Bound::Excluded(after), Bound::Unbounded));
-                // One more shows whether that was all.
+                // One more shows whether there are any left.
                 let later = later.take(limit.saturating_add(1));
                 found.extend(later.map(|(stamp, id)| (*stamp, *id)));
             }
@@ -80,7 +80,7 @@ impl State {
         found.sort_unstable();
         let mut until = Stamp(self.floor).max(after);
         if let Some(&(last, _)) = found.get(limit.saturating_sub(1)) {
-            // Those that ended with the last one come with it: no stretch
+            // Ends with the same stamp as the last one come with it: no stretch
             // starts in the middle of a stamp.
             let kept = found.partition_point(|(stamp, _)| *stamp <= last);
             if kept < found.len() {

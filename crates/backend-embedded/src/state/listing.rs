@@ -1,7 +1,7 @@
 //! Listings: the states asked for, merged over all partitions, newest first.
 //!
-//! One call looks at a bounded number of records, so that a search for
-//! something rare cannot hold the store; the cursor says where to go on.
+//! One call looks at a bounded number of records, so that a search for a rare
+//! value cannot block the store; the cursor is the place to go on from.
 
 use std::collections::{BTreeSet, BinaryHeap};
 
@@ -10,7 +10,7 @@ use drumline_protocol::{OperationId, State as StateCode};
 
 use super::{Contents, State};
 
-/// Records that one call looks at: some milliseconds' worth.
+/// The most records that one call looks at: some milliseconds' worth.
 const LOOKS: usize = 4096;
 
 impl State {

@@ -1,8 +1,8 @@
-//! Locks: who holds what, and whether he still moves.
+//! Locks: the holder of each operation, and its beat.
 //!
-//! A lock lives apart from the header, so that a renewal changes no version.
-//! It has no time of its own: whoever takes over has watched fence and beat
-//! stand still, on his own clock.
+//! A lock lives apart from the header, so that a renewal changes no version. It
+//! has no time of its own: a process that takes over has watched fence and beat
+//! stand still, on its own clock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use super::State;
 /// One lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
-    /// Who holds it.
+    /// The owner of the lock.
     pub owner: MemberId,
-    /// Which holding this is.
+    /// The fence of this holding.
     pub fence: Fence,
-    /// Moves with every renewal.
+    /// The beat moves with every renewal.
     pub beat: u64,
-    /// How long the beat may stand still.
+    /// The time for which the beat may stand still.
     pub lease: Duration,
-    /// The next renewal tells the holder to look at the header.
+    /// True if the next renewal is to tell the holder to look at the header.
     pub asked_to_stop: bool,
 }
 
@@ -105,7 +105,8 @@ impl State {
         }
     }
 
-    /// Writes the holder's report; `false` where the lock is not his.
+    /// Writes the holder's report; returns `false` if the lock is not the
+    /// caller's.
     pub fn report(&mut self, id: OperationId, fence: Fence, report: Report) -> bool {
         let contents = self.contents_mut(id.partition());
         let holds = contents

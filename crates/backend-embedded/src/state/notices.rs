@@ -1,4 +1,5 @@
-//! Notices: whose end is to be told to somebody outside, and when next.
+//! Notices: the ends of operations that a receiver outside is notified of, and
+//! the time of each next try.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +23,7 @@ struct Owed {
 }
 
 impl Notices {
-    /// One more is owed, from `now` on.
+    /// Adds a notice, owed from `now` on.
     pub(super) fn add(&mut self, id: OperationId, now: Timestamp) {
         self.put(
             id,
@@ -47,7 +48,7 @@ impl Notices {
 }
 
 impl State {
-    /// Notices whose time has come, earliest first.
+    /// The notices whose time has come, earliest first.
     #[must_use]
     pub fn notices(&self, partition: Partition, limit: usize, now: Timestamp) -> Vec<Notice> {
         let Some(contents) = self.contents(partition) else {
@@ -63,19 +64,18 @@ impl State {
             .collect()
     }
 
-    /// A notice is owed no more.
+    /// Removes a notice: it is owed no more.
     pub fn notice_done(&mut self, id: OperationId) {
         self.contents_mut(id.partition()).notices.remove(id);
     }
 
-    /// A notice is tried again after `delay`, if it is still owed, and its
-    /// attempt counts.
+    /// Puts off a notice by `delay`, if it is still owed, and counts its
+    /// attempt.
     pub fn notice_later(&mut self, id: OperationId, delay: Duration, now: Timestamp) {
         self.put_notice_off(id, delay, now, 1);
     }
 
-    /// A notice that was not tried comes again after `delay`, if it is still
-    /// owed.
+    /// Puts off a notice that was not tried by `delay`, if it is still owed.
     pub fn notice_put_off(&mut self, id: OperationId, delay: Duration, now: Timestamp) {
         self.put_notice_off(id, delay, now, 0);
     }

@@ -8,7 +8,7 @@ use drumline_protocol::{Body, CommitId, Header, Operation, OperationId, Report};
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) header: Header,
-    /// Shared between versions: it never changes.
+    /// The body never changes, so versions share it.
     pub(super) body: Arc<Body>,
     pub(super) report: Arc<Report>,
     pub(super) sequence: u64,

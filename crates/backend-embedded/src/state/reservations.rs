@@ -8,12 +8,13 @@ use drumline_protocol::Timestamp;
 
 use super::State;
 
-/// Key → what it is reserved for, and until when.
+/// Key → the reservation and its end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reservations(BTreeMap<[u8; 16], (Reservation, Timestamp)>);
 
 impl State {
-    /// Reserves a key, unless it is reserved: the reservation that holds.
+    /// Reserves a key, unless it is reserved, and returns the reservation that
+    /// holds.
     pub fn reserve(
         &mut self,
         key: [u8; 16],
@@ -22,7 +23,7 @@ impl State {
         now: Timestamp,
     ) -> Reservation {
         let held = &mut self.reservations.0;
-        // Looking at all of them each time is fine for one process's worth.
+        // Looking at all keys each time is fast enough for one process.
         held.retain(|_, (_, until)| *until > now);
         let until = now.saturating_add(keep);
         held.entry(key).or_insert((reservation, until)).0

@@ -1,8 +1,8 @@
 //! Transact: creates and commits of any partitions, all or nothing.
 //!
-//! Every commit is checked before anything is written. No write can spoil what
-//! was checked: each operation is in it once, a create enters a chain behind
-//! all others, and a head stays the head until it leaves by itself.
+//! Every commit is checked before anything is written. No write can invalidate
+//! a check: each operation is in a transaction once, a create enters a chain
+//! behind all others, and a head stays the head until it leaves by itself.
 
 use drumline_backend::store::{Commit, Committed, NewOperation, Transacted};
 use drumline_protocol::Timestamp;
@@ -11,7 +11,7 @@ use super::State;
 use super::commit::Verdict;
 
 impl State {
-    /// Makes a transaction, or says which commit stands against it.
+    /// Makes a transaction, or returns the commit that stands against it.
     pub fn transact(
         &mut self,
         creates: Vec<NewOperation>,
@@ -45,7 +45,8 @@ impl State {
                 | Committed::Conflict(_)
                 | Committed::Fenced
                 | Committed::Missing => {
-                    // Checked a moment ago, and nothing since could spoil it.
+                    // It was checked a moment ago, and no write since can
+                    // invalidate that.
                     debug_assert!(false, "a commit that was checked has failed");
                 }
             }

@@ -1,4 +1,4 @@
-//! What can happen next.
+//! The actions that can happen next.
 
 use drumline_protocol::{Header, OperationId, State as StateCode, Status, TokenPolicy};
 
@@ -6,7 +6,7 @@ use crate::mutation::Mutation;
 use crate::props::{CHAIN, NOW, partition};
 use crate::world::{Publication, QUEUES, SPARE, WORK, Worker, World};
 
-/// One thing that happens. Numbers are places in the lists of a [`World`].
+/// One action. Numbers are places in the lists of a [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Create,
@@ -32,13 +32,13 @@ pub(crate) enum Action {
     Due(OperationId),
     /// A watcher notes how the lock of a living worker stands.
     Suspect(OperationId),
-    /// It acts on that.
+    /// The watcher acts on that note.
     TakeOverSuspect,
-    /// It takes over from the dead.
+    /// A watcher takes over from a dead worker.
     TakeOver(OperationId),
     /// Reconciliation repairs a loss.
     Reconcile(OperationId),
-    /// It repairs what was not broken.
+    /// Reconciliation repairs an offer that is not lost.
     OfferNeedlessly(OperationId),
     /// A queue has not confirmed: the offer goes through the next one.
     Bypass(usize),
@@ -46,24 +46,25 @@ pub(crate) enum Action {
     Redirect(OperationId),
     /// A queue stops to work.
     Break(usize),
-    /// It works again, with all that is in it, and its confirms come late.
+    /// A queue works again, with all messages in it, and its confirms come
+    /// late.
     Heal(usize),
-    /// It is made anew, without what was in it.
+    /// A queue is made again, without the messages in it.
     Replace(usize),
 }
 
-/// How a handler ends.
+/// The end of a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// As it should: done, or stopped where it was asked to.
+    /// Success, or a stop where the handler was asked to stop.
     Well,
-    /// It wants to be called again.
+    /// The handler wants to be called again.
     Retry,
-    /// Its worker gives it back.
+    /// The worker gives the operation back.
     Release,
 }
 
-/// What a worker does with the head that its completion has promoted.
+/// The worker's use of the head that its completion has promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Claims it at once.
@@ -72,19 +73,19 @@ pub(crate) enum Next {
     Publishes,
 }
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Pause,
     Resume,
     Postpone,
     Cancel,
-    /// Cancel, of one that may be behind others of a chain that stops.
+    /// Cancel, of an operation that may be behind others of a chain that stops.
     Discard,
 }
 
 impl World {
-    /// What must go on happening when nothing goes wrong any more.
+    /// The actions that must go on happening when nothing goes wrong any more.
     pub(crate) fn progress(&self) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.creation_unclear || self.created.len() < self.script.len() {
@@ -119,7 +120,7 @@ impl World {
         actions
     }
 
-    /// What may happen or not, as far as the budget goes.
+    /// The actions that may or may not happen, within the budget.
     pub(crate) fn mishaps(&self) -> Vec<Action> {
         let mut actions = Vec::new();
         let budget = self.budget;
@@ -158,8 +159,8 @@ impl World {
             actions.extend(alive.map(|lock| Action::Suspect(lock.id)));
         }
         if budget.breaks > 0 {
-            // Of the two work queues one always works: what has no token can
-            // go through no other.
+            // One of the two work queues always works: operations without a
+            // token can go through no other.
             let other_works = |queue: usize| match queue {
                 WORK => self.works(SPARE),
                 SPARE => self.works(WORK),
@@ -230,12 +231,12 @@ impl World {
         }
     }
 
-    /// What managers do about one operation.
+    /// The actions of managers for one operation.
     fn maintenance(&self, id: OperationId, actions: &mut Vec<Action>) {
         if let Some(stamp) = self.store.dispatch_entry(id) {
-            // While somebody has it in hand it is too young for the relay.
-            // A publication that went round its queue is not in hand any more:
-            // only its late confirm is.
+            // While a publication has the offer in hand, it is too young for
+            // the relay. A publication that went round its queue is not in hand
+            // any more: only its late confirm is.
             let in_hand = self.publications.iter().any(|one| {
                 !self.has_failed(one) && one.message.id == id && one.message.stamp == stamp
             });
@@ -270,8 +271,8 @@ impl World {
         }
     }
 
-    /// Returns true if a publication has come to nothing for now: its queue does
-    /// not confirm, and it went through the next one or there is none.
+    /// Returns true if a publication has come to nothing for now: its queue
+    /// does not confirm, and it went through the next one or there is none.
     fn has_failed(&self, publication: &Publication) -> bool {
         let Publication {
             message,
@@ -283,7 +284,8 @@ impl World {
     }
 }
 
-/// What a client could sensibly ask for: the rest is refused and changes nothing.
+/// The requests that can change an operation; all others are refused and change
+/// nothing.
 const fn requests(header: &Header, policy: TokenPolicy) -> &'static [Request] {
     let holds = matches!(policy, TokenPolicy::Hold);
     match header.status {

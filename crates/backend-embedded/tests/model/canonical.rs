@@ -1,10 +1,10 @@
-//! When two worlds are the same.
+//! The fingerprint of a world: equal for worlds with the same behaviour.
 //!
 //! Stamps, fences, versions and commit names differ from path to path, but
-//! nothing ever asks for more than whether one *is* the current one: each is
-//! fresh when it is given out, so what is stale once stays stale. So a world
-//! is written down as relations ("this message carries the current version"),
-//! with everything that has no order sorted, and no counter at all.
+//! every test of them asks only if one *is* the current one. Each is fresh when
+//! it is given out, so a stale one stays stale. So a world is written down as
+//! relations ("this message carries the current version"), with all unordered
+//! things sorted, and no counter at all.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -12,8 +12,8 @@ use drumline_protocol::{OperationId, StopRequest};
 
 use crate::world::{Budget, Message, Publication, Suspect, Worker, World};
 
-/// What stands for a world. 64 bits: with a million worlds, the chance that
-/// two are mistaken for each other is one in forty million.
+/// The hash of a world. 64 bits: with a million worlds, the chance that two are
+/// mistaken for each other is one in forty million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint(u64);
 

@@ -1,4 +1,4 @@
-//! What must hold in every world, and what must be true of one at rest.
+//! The invariants of every world, and of a world at rest.
 
 use drumline_protocol::{OperationId, State as StateCode};
 
@@ -7,7 +7,7 @@ use crate::step::Broken;
 use crate::world::{Worker, World};
 
 impl World {
-    /// Holds in every world.
+    /// Checks the invariants of every world.
     pub(crate) fn check(&self) -> Result<(), Broken> {
         self.order()?;
         self.one_holder()?;
@@ -17,8 +17,8 @@ impl World {
         self.chain_is_what_is_not_over()
     }
 
-    /// Holds where nothing goes on by itself: everything is Completed, or waits
-    /// for a person (or behind something that does, or that holds the chain).
+    /// Checks a world that is at rest: everything is Completed, or waits for a
+    /// person (or behind an operation that does, or that holds the chain).
     pub(crate) fn check_at_rest(&self) -> Result<(), Broken> {
         for &id in &self.created {
             let header = self.header(id);
@@ -40,8 +40,8 @@ impl World {
         Ok(())
     }
 
-    /// Nobody runs before all its predecessors are Completed, and none of them
-    /// holds the chain.
+    /// No operation runs before all its predecessors are Completed, and none of
+    /// them holds the chain.
     fn order(&self) -> Result<(), Broken> {
         for &id in &self.created {
             if self.state(id) != StateCode::Locked {
@@ -56,8 +56,8 @@ impl World {
         Ok(())
     }
 
-    /// What is Locked has a lock, nothing else has, and at most one worker has
-    /// its fence.
+    /// Every Locked operation has a lock, no other operation has one, and at
+    /// most one worker has its fence.
     fn one_holder(&self) -> Result<(), Broken> {
         for &id in &self.created {
             let held = self.store.lock(id);
@@ -80,10 +80,11 @@ impl World {
         Ok(())
     }
 
-    /// A Ready operation is parked behind somebody, or it is in the dispatch
-    /// set, or the message of its last offer is on its way, or that message
-    /// was lost by the broker, which is what reconciliation is for, or it is in
-    /// a queue that does not work, and will be offered round that.
+    /// A Ready operation has a way to a worker. Either it is parked behind
+    /// another operation, or it is in the dispatch set, or the message of its
+    /// last offer is on its way, or the broker has lost that message, which
+    /// reconciliation repairs, or the message is in a queue that does not work,
+    /// and will be offered round that.
     fn somebody_offers(&self, id: OperationId) -> Result<(), Broken> {
         let entry = self.store.dispatch_entry(id);
         if self.state(id) != StateCode::Ready || self.is_parked(id) {
@@ -116,12 +117,12 @@ impl World {
         }
     }
 
-    /// Whether it is Completed, and its successors may go on.
+    /// Returns true if it is Completed, and its successors may go on.
     fn is_over(&self, id: OperationId) -> bool {
         self.state(id) == StateCode::Completed && !self.header(id).holding
     }
 
-    /// Whether it is Ready behind somebody who is not over.
+    /// Returns true if it is Ready behind an operation that is not over.
     pub(crate) fn is_parked(&self, id: OperationId) -> bool {
         let waits = |before| !self.is_over(before);
         self.state(id) == StateCode::Ready && self.predecessors(id).any(waits)
@@ -139,7 +140,7 @@ impl World {
             .map(|(id, _)| *id)
     }
 
-    /// Those that must be over before this one may start.
+    /// The operations that must be over before this one may start.
     fn predecessors(&self, id: OperationId) -> impl Iterator<Item = OperationId> {
         let chained = self.in_chain().any(|other| other == id);
         self.in_chain()

@@ -9,16 +9,17 @@
 //! ```
 //!
 //! [`search`] walks breadth first through all worlds that can be reached from
-//! an empty one. [`action`] says what can happen next; [`step`], [`workers`]
-//! and [`managers`] make it happen; [`invariants`] is what must hold in every
-//! world, and [`canonical`] says when two worlds are the same. [`mutation`]
+//! an empty one. [`action`] lists the actions that can happen next; [`step`],
+//! [`workers`] and [`managers`] make them happen; [`invariants`] must hold in
+//! every world, and [`canonical`] defines the equality of worlds. [`mutation`]
 //! breaks one rule at a time, to show that the check would notice.
 //!
-//! What it leaves out: time (whatever waits may be due, and a lease ends
-//! whenever it hurts), the contents of operations, and what a compare-and-set
-//! makes atomic anyway: reading a header and committing on it is one step,
-//! except where a claim trusts the header in its message, where a watcher acts
-//! on a lock that he saw earlier, and where an answer is lost.
+//! The model leaves out time: every wait may be over, and a lease ends at the
+//! worst moment. It leaves out the contents of operations. It also leaves out
+//! what a compare-and-set makes atomic anyway: reading a header and committing
+//! on it is one step, except where a claim trusts the header in its message,
+//! where a watcher acts on a lock that it saw earlier, and where an answer is
+//! lost.
 
 mod action;
 mod canonical;
@@ -35,7 +36,7 @@ use crate::mutation::Mutation;
 use crate::search::{Found, explore};
 use crate::world::{Budget, World};
 
-/// Nothing goes wrong but the order of things.
+/// Only the order of events varies.
 const CALM: Budget = Budget {
     crashes: 0,
     unclear: 0,
@@ -100,7 +101,7 @@ fn order_holds_whatever_clients_do() {
     println!("clients: {:?}", holds(LONG, budget));
 }
 
-/// So does a chain that stops, wherever in it something is cancelled.
+/// A chain may stop at any operation that is cancelled in it.
 #[test]
 fn order_holds_where_a_cancel_stops_the_chain() {
     let budget = Budget { clients: 3, ..CALM };
@@ -117,7 +118,7 @@ fn order_holds_where_a_cancel_stops_the_chain() {
     println!("chains that stop, and mishaps: {:?}", walks(world));
 }
 
-/// Workers die, stall, come back, and repeat what was not answered.
+/// Workers die, stall, come back, and repeat requests without an answer.
 #[test]
 fn order_holds_whatever_workers_do() {
     let budget = Budget {
@@ -130,7 +131,7 @@ fn order_holds_whatever_workers_do() {
     println!("workers: {:?}", holds(SHORT, budget));
 }
 
-/// A little of everything at once.
+/// A small budget of every mishap at once.
 #[test]
 fn order_holds_when_everything_goes_wrong_at_once() {
     let budget = Budget {

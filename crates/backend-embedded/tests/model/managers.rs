@@ -1,4 +1,4 @@
-//! What managers do: take over, offer again, serve clients, publish.
+//! The actions of managers: take over, offer again, serve clients, publish.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,8 @@ impl World {
         self.offer(id, stamp);
     }
 
-    /// A manager makes something happen to an operation, from what it reads.
+    /// A manager applies an event to an operation, from the header that it
+    /// reads.
     pub(crate) fn manage(&mut self, id: OperationId, event: Event, guard: Guard) {
         let seen = self.header(id).clone();
         let Ok(commit) = self.decided(id, &seen, event, guard) else {
@@ -56,7 +57,8 @@ impl World {
         }
     }
 
-    /// Whoever made a commit publishes what it put into the dispatch set.
+    /// The process that made a commit publishes the entries that it put into
+    /// the dispatch set.
     pub(crate) fn follow_up(&mut self, id: OperationId, done: &Done) {
         self.offer(id, done.offer);
         let Some(head) = &done.promoted else {
@@ -86,7 +88,7 @@ impl World {
         });
     }
 
-    /// The queue that offers of an operation go through where all work.
+    /// The queue that offers of an operation go through while all queues work.
     pub(crate) fn usual_queue(&self, id: OperationId) -> usize {
         match self.header(id).rules.chain {
             Some(_) => LANE,
@@ -94,7 +96,8 @@ impl World {
         }
     }
 
-    /// A queue does not confirm a message: it goes through the next one, too.
+    /// A queue does not confirm a message: the message goes through the next
+    /// one, too.
     pub(crate) fn bypass(&mut self, at: usize) {
         self.publications[at].bypassed = true;
         let mut message = self.publications[at].message.clone();
@@ -107,7 +110,7 @@ impl World {
         });
     }
 
-    /// A queue is made anew: what was in it is lost.
+    /// A queue is made again: the messages in it are lost.
     pub(crate) fn replace(&mut self, queue: usize) {
         self.broken[queue] = false;
         let all = std::mem::take(&mut self.broker).into_iter();

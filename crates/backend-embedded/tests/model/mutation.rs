@@ -3,13 +3,12 @@
 //! The code under test is untouched: the model's own actors break the rule on
 //! their way to it.
 
-/// Which rule is broken.
+/// The rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// None.
     None,
-    /// A confirm removes whatever entry there is, not just the one that was
-    /// published.
+    /// A confirm removes any entry, not just the one that was published.
     ConfirmIgnoresStamp,
     /// A completion leaves the next head where it is.
     NobodyIsPromoted,
@@ -21,9 +20,9 @@ pub(crate) enum Mutation {
     TakeOverIgnoresBeat,
     /// An operation that is to hold its chain leaves it.
     HoldLetsGo,
-    /// Nobody publishes what was left in the dispatch set.
+    /// The relay does not publish entries left in the dispatch set.
     RelaySleeps,
-    /// Nobody takes over from the dead.
+    /// No watcher takes over from a dead worker.
     NobodyWatches,
     /// An offer that its queue does not confirm takes no other way.
     NobodyBypasses,

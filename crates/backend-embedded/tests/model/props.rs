@@ -11,13 +11,13 @@ use drumline_protocol::{
 };
 use uuid::Uuid;
 
-/// Time stands still: whatever waits for a time is due whenever due acts.
+/// Time stands still: every waiting operation is due whenever due acts.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
 /// The one chain.
 pub(crate) const CHAIN: ChainKey = ChainKey::from_bytes([7; 16]);
 
-/// Where everything happens.
+/// The partition of all operations.
 pub(crate) fn partition() -> Partition {
     Partition::new(0)
 }
@@ -68,7 +68,7 @@ pub(crate) fn operation(
     }
 }
 
-/// What a claim takes its lock with. Guards compare fences, never owners.
+/// The guard of a claim. Guards compare fences, never owners.
 pub(crate) fn taking() -> Guard {
     Guard::Taking {
         owner: MemberId(Uuid::nil()),

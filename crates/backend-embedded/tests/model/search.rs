@@ -8,13 +8,13 @@ use crate::action::Action;
 use crate::canonical::Fingerprint;
 use crate::world::World;
 
-/// What was found where nothing was wrong.
+/// The result of a search without a violation.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(dead_code, reason = "it is printed, for people")]
 pub(crate) struct Found {
     /// Different worlds.
     worlds: usize,
-    /// Ways from one to another.
+    /// The number of steps between worlds.
     steps: usize,
     /// Worlds at rest. Every world can come to one without a further mishap.
     at_rest: usize,
@@ -25,9 +25,9 @@ pub(crate) struct Found {
 /// A rule was broken.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
-    /// Which, and by which operation.
+    /// The broken rule, and the operation that broke it.
     pub(crate) what: String,
-    /// How it came to that.
+    /// The actions that led to it.
     trace: Vec<Action>,
 }
 
@@ -85,9 +85,9 @@ pub(crate) fn explore(start: World) -> Result<Found, Violation> {
 #[derive(Default)]
 struct Atlas {
     numbers: HashMap<Fingerprint, usize>,
-    /// How each was first reached.
+    /// The first way to each world.
     places: Vec<Option<(usize, Action)>>,
-    /// From where each is reached when nothing goes wrong.
+    /// The worlds that each is reached from when nothing goes wrong.
     before: HashMap<Fingerprint, Vec<usize>>,
 }
 
@@ -107,8 +107,8 @@ impl Atlas {
         self.before.entry(to).or_default().push(from);
     }
 
-    /// Whether from every world one at rest can be reached, with no help from
-    /// mishaps: if not, something goes round in circles for ever.
+    /// Checks that every world can reach one at rest without mishaps: otherwise
+    /// some actions go round in circles for ever.
     fn check_all_can_rest(&self, resting: &[usize]) -> Result<(), Violation> {
         let mut prints = vec![None; self.places.len()];
         for (print, number) in &self.numbers {

@@ -139,10 +139,10 @@ impl World {
         Ok(world)
     }
 
-    /// Drops what can make no difference any more, now or later: offers of what
-    /// is Completed, and confirms of entries that are gone. Fewer worlds, and
-    /// none that behaves differently is lost. Each is shown to make no
-    /// difference before it is dropped.
+    /// Drops messages that can make no difference any more, now or later:
+    /// offers of Completed operations, and confirms of entries that are gone.
+    /// This gives fewer worlds, and no different behaviour is lost. Each is
+    /// shown to make no difference before it is dropped.
     fn forget_what_came_too_late(&mut self) {
         if self.mutation != Mutation::None {
             return;
@@ -181,7 +181,8 @@ impl World {
     }
 
     /// Keeps one copy of each offer in a queue that does not work: the relay
-    /// would add another with each look. Doubles are what their budget is for.
+    /// would add another with each look. The budget of doubles covers further
+    /// copies.
     fn drop_copies_in_broken_queues(&mut self) {
         let broken = self.broken;
         let works = |message: &Message| !broken[message.queue];
@@ -207,7 +208,8 @@ impl World {
     fn create(&mut self, unclear: bool) {
         let again = std::mem::replace(&mut self.creation_unclear, unclear);
         let number = self.created.len() - usize::from(again);
-        // Its name follows from its number, so that a repetition is one.
+        // The name follows from the number, so that a repetition has the same
+        // name.
         let small = u8::try_from(number).expect("there are few");
         let name = CommitId(u64::MAX - u64::from(small));
         let new = operation(small, self.script[number], self.policy, name);

@@ -1,4 +1,4 @@
-//! What workers do: claim, finish, renew, die.
+//! The actions of workers: claim, finish, renew, die.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::step::Broken;
 use crate::world::{LANE, Message, Worker, World};
 
 impl World {
-    /// Claims what a worker has in hand, or repeats its claim.
+    /// Claims the operation that a worker has in hand, or repeats its claim.
     pub(crate) fn claim(&mut self, at: usize, unclear: bool) {
         let worker = std::mem::replace(&mut self.workers[at], Worker::Idle);
         let (message, from_broker, first) = match worker {
@@ -53,14 +53,14 @@ impl World {
                     self.workers[at] = Worker::Running { id, fence };
                     None
                 }
-                // Parked, or it is not the caller's: the message is done with.
+                // Parked, or not the caller's: the message is done with.
                 Committed::NotHead | Committed::Fenced | Committed::Missing => None,
                 Committed::Conflict(header) => self.claim_commit(id, &header),
             };
         }
     }
 
-    /// The commit of a claim; `None` where the header says that it is too late.
+    /// The commit of a claim; `None` if the header shows that it is too late.
     pub(crate) fn claim_commit(&mut self, id: OperationId, seen: &Header) -> Option<Commit> {
         let event = Event::Claim {
             host: String::new(),
@@ -72,7 +72,7 @@ impl World {
         Some(commit)
     }
 
-    /// A handler ends, and its worker writes that down.
+    /// A handler ends, and its worker writes the end down.
     pub(crate) fn finish(&mut self, at: usize, ending: Ending, next: Next) -> Result<(), Broken> {
         let worker = std::mem::replace(&mut self.workers[at], Worker::Idle);
         let (id, fence, commit) = match worker {
@@ -94,7 +94,7 @@ impl World {
         };
         let again = self.header(id).commit == commit.header.commit;
         let answer = match self.holder_commit(commit, fence, again)? {
-            // Somebody asked it to stop meanwhile, or took it away.
+            // A client asked it to stop meanwhile, or a manager took it over.
             Committed::Conflict(_) => match self.ending_commit(id, fence, Ending::Well) {
                 Some(commit) => self.holder_commit(commit, fence, false)?,
                 None => return Ok(()),
@@ -142,8 +142,8 @@ impl World {
         Ok(())
     }
 
-    /// The commit of a handler's end; `None` where the header says that it is
-    /// not its to end any more.
+    /// The commit of a handler's end; `None` if the header shows that the
+    /// worker may not end it any more.
     pub(crate) fn ending_commit(
         &mut self,
         id: OperationId,
@@ -164,7 +164,7 @@ impl World {
         self.decided(id, &seen, event, Guard::Holder(fence)).ok()
     }
 
-    /// A write of a holder. It must not be made for anybody else.
+    /// A write of a holder. It must not be made for any other process.
     pub(crate) fn holder_commit(
         &mut self,
         mut commit: Commit,

@@ -1,4 +1,4 @@
-//! One world: the store, what is on its way, and what each actor has in hand.
+//! One world: the store, the messages on their way, and the work of each actor.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::mutation::Mutation;
 /// Workers of a world; each runs one operation at a time.
 pub(crate) const WORKERS: usize = 2;
 
-/// Everything that decides about what can happen next.
+/// The state that decides about the next actions.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) store: Arc<State>,
-    /// The operations of the scenario, in the order of their creation: whether
-    /// each belongs to the one chain.
+    /// The operations of the scenario, in the order of their creation: true for
+    /// each that belongs to the one chain.
     pub(crate) script: Arc<[bool]>,
-    /// What becomes of the chain when one of it is cancelled.
+    /// The fate of the chain when one of its operations is cancelled.
     pub(crate) policy: TokenPolicy,
-    /// Those that were created.
+    /// The operations that were created.
     pub(crate) created: Vec<OperationId>,
-    /// The last one's creation was not answered: it is going to be repeated.
+    /// True if the last creation was not answered: it is going to be repeated.
     pub(crate) creation_unclear: bool,
     pub(crate) publications: Vec<Publication>,
     /// Messages in the broker, in no order.
@@ -45,10 +45,10 @@ pub(crate) struct World {
 #[derive(Clone)]
 pub(crate) struct Publication {
     pub(crate) message: Message,
-    /// The queue has it; the confirm is on its way back.
+    /// True if the queue has it; the confirm is on its way back.
     pub(crate) published: bool,
-    /// Its queue has not confirmed it, and it went through the next one. The
-    /// confirm may still come, late.
+    /// True if its queue has not confirmed it, and it went through the next
+    /// one. The confirm may still come, late.
     pub(crate) bypassed: bool,
 }
 
@@ -66,23 +66,24 @@ pub(crate) const SPARE: usize = 2;
 pub(crate) struct Message {
     pub(crate) id: OperationId,
     pub(crate) header: Arc<Header>,
-    /// Which offer it is. Real messages do not say; only the invariants ask.
+    /// The stamp of the offer. Real messages do not carry it; only the
+    /// invariants read it.
     pub(crate) stamp: Stamp,
     /// The queue that it is in, or is published to.
     pub(crate) queue: usize,
 }
 
-/// What a worker is at.
+/// The activity of a worker.
 #[derive(Clone)]
 pub(crate) enum Worker {
     Idle,
-    /// It has an offer in hand and has not claimed it.
+    /// The worker has an offer in hand and has not claimed it.
     Offered {
         message: Message,
-        /// It goes back to the broker when the worker dies.
+        /// True if the offer goes back to the broker when the worker dies.
         from_broker: bool,
     },
-    /// It has sent a claim, and no answer has come.
+    /// The worker has sent a claim, and no answer has come.
     ClaimUnclear {
         message: Message,
         from_broker: bool,
@@ -93,7 +94,7 @@ pub(crate) enum Worker {
         id: OperationId,
         fence: Fence,
     },
-    /// It has sent the completion, and no answer has come.
+    /// The worker has sent the completion, and no answer has come.
     FinishUnclear {
         fence: Fence,
         commit: Arc<Commit>,
@@ -108,7 +109,7 @@ pub(crate) struct Suspect {
     pub(crate) beat: u64,
 }
 
-/// How often each thing that need not happen may happen.
+/// The number of times that each mishap may happen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget {
     /// A worker or a publisher dies.
@@ -119,9 +120,9 @@ pub(crate) struct Budget {
     pub(crate) losses: u8,
     /// The broker doubles a message.
     pub(crate) doubles: u8,
-    /// Somebody sends a message about an operation that is parked.
+    /// A forged message offers an operation that is parked.
     pub(crate) forgeries: u8,
-    /// Reconciliation offers again what the broker still has.
+    /// Reconciliation offers an operation again that the broker still has.
     pub(crate) needless_offers: u8,
     /// A watcher believes a living worker dead.
     pub(crate) suspicions: u8,
@@ -133,7 +134,7 @@ pub(crate) struct Budget {
     pub(crate) clients: u8,
     /// A queue stops to work. One of the two work queues always works.
     pub(crate) breaks: u8,
-    /// A queue works again, with what is in it or made anew.
+    /// A queue works again, with the messages in it or without.
     pub(crate) repairs: u8,
 }
 
@@ -205,7 +206,7 @@ impl World {
             || self.workers.iter().any(in_hand)
     }
 
-    /// Whether the broker has, or would get back, a copy of this offer.
+    /// Returns true if the broker has, or would get back, a copy of this offer.
     pub(crate) fn in_broker(&self, id: OperationId, stamp: Stamp) -> bool {
         let is = |message: &Message| message.id == id && message.stamp == stamp;
         let unacknowledged = |worker: &Worker| match worker {
@@ -223,7 +224,7 @@ impl World {
         self.broker.iter().any(is) || self.workers.iter().any(unacknowledged)
     }
 
-    /// Whether anybody alive holds, or may turn out to hold, this lock.
+    /// Returns true if a live worker holds, or may turn out to hold, this lock.
     pub(crate) fn is_alive(&self, id: OperationId, fence: Fence) -> bool {
         let committed = |commit: &Commit| self.header(id).commit == commit.header.commit;
         self.workers.iter().any(|worker| match worker {

@@ -1,9 +1,8 @@
-//! What a server must hold to be the one that we know, and is given if it is
-//! empty.
+//! The pledge: the keys that identify a store's server, written if it is empty.
 //!
-//! A server may come back as another one: without its data, or moved to. The
-//! processes that go on using it must not find themselves on a store of another
-//! shape, nor let one be made behind their backs.
+//! A server may come back as another one: without its data, or at another
+//! place. The processes that go on using it must not find themselves on a store
+//! of another shape, nor let one be made unnoticed.
 
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisResult};
@@ -13,13 +12,13 @@ use redis::{ErrorKind, RedisResult};
 pub(crate) struct Pledge {
     /// The key.
     pub(crate) key: String,
-    /// What it must hold.
+    /// The value that the key must hold.
     pub(crate) value: String,
 }
 
 impl Pledge {
-    /// Looks at a server, and writes only what is not there: a full one must
-    /// still be of use.
+    /// Verifies the keys on a server, and writes only missing ones: a full
+    /// server must still be of use.
     pub(super) async fn redeem(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let mut get = redis::cmd("GET");
         get.arg(&self.key);
@@ -34,7 +33,7 @@ impl Pledge {
             return Ok(());
         }
         let found = found.unwrap_or_default();
-        // A kind that `remedy` takes for final.
+        // `remedy` takes this kind for final.
         Err((
             ErrorKind::InvalidClientConfig,
             "the store was made anew, and otherwise",

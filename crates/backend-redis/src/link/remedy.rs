@@ -1,28 +1,29 @@
-//! What helps against an error of Redis: one function decides.
+//! The remedy for an error of Redis: one function decides.
 
 use redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
 
-/// What to do about an error.
+/// The remedy for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// It may pass, or it is open what happened: ask again after a pause.
+    /// The error may pass, or the request may or may not have been executed:
+    /// ask again after a pause.
     Repeat,
     /// The server has none of our scripts: they are loaded; ask again at once.
     LoadScripts,
-    /// Waiting does not help, an operator may: say so now.
+    /// Waiting does not help, but an operator may: report the error now.
     GiveUp,
-    /// It does not want us, and will not.
+    /// The server refuses us, and always will.
     Refuse,
 }
 
-/// The remedy for an error.
+/// Returns the remedy for an error.
 pub(super) fn remedy(error: &RedisError) -> Remedy {
     match error.kind() {
         ErrorKind::Server(kind) => by_kind(kind),
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => Remedy::Refuse,
         // The client knows no name for these.
         ErrorKind::Extension => match error.code() {
-            // A script of somebody's is taking long.
+            // A script of another client takes long.
             Some("BUSY") => Remedy::Repeat,
             Some("NOAUTH" | "WRONGPASS") => Remedy::Refuse,
             // MISCONF and OOM among them: disk or memory is full.
@@ -36,7 +37,7 @@ pub(super) fn remedy(error: &RedisError) -> Remedy {
 fn by_kind(kind: ServerErrorKind) -> Remedy {
     match kind {
         ServerErrorKind::NoScript => Remedy::LoadScripts,
-        // A start, a fail-over, a slot under way.
+        // A start, a fail-over, or a slot that is moving.
         ServerErrorKind::BusyLoading
         | ServerErrorKind::TryAgain
         | ServerErrorKind::ClusterDown
@@ -47,18 +48,18 @@ fn by_kind(kind: ServerErrorKind) -> Remedy {
     }
 }
 
-/// Whether the connection is to be rebuilt before the next try.
+/// Returns true if the connection is to be rebuilt before the next try.
 pub(super) fn wants_another_connection(error: &RedisError) -> bool {
     match error.retry_method() {
         RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections => true,
-        // What was the primary is a replica now; the address may lead elsewhere.
+        // The former primary is a replica now; the address may lead elsewhere.
         _ => error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly),
     }
 }
 
 /// The error of a connection that has said nothing while a request timed out.
 pub(super) fn silent() -> RedisError {
-    // A kind that `wants_another_connection` takes for a broken one.
+    // `wants_another_connection` takes this kind for a broken connection.
     std::io::Error::new(
         std::io::ErrorKind::ConnectionAborted,
         "Redis does not answer",

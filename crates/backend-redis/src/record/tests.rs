@@ -1,4 +1,5 @@
-//! What is packed is read again, and stands where the scripts look for it.
+//! Packed records are read again, and their fields are at the places that the
+//! scripts use.
 
 use drumline_protocol::operation::first_header;
 use drumline_protocol::{OperationType, Partition, RetryPolicy, Rules, Timestamp, TokenPolicy};

@@ -1,5 +1,5 @@
--- What commit.lua and transact.lua have in common, behind the prelude: one
--- commit in two steps. check() says what stands against it, write() makes it;
+-- The common part of commit.lua and transact.lua, behind the prelude: one
+-- commit in two steps. check() returns the objection to it, write() makes it;
 -- nothing can fail after its first write.
 --
 -- The arguments of a commit are ARGV[at] and the seven behind it:
@@ -27,7 +27,7 @@
 --       8 the report, or ''
 -- The answer to a commit:
 --       'D', fence (8), stamp of its offer (8), record, promoted
---           it is made, now or earlier; fence and stamp are 0 where there is none
+--           it is made, now or earlier; fence and stamp are 0 if there is none
 --           record: '-'; or 'r', sequence (8), two(body, report or '')
 --           promoted: '-'; or 'p', id (16), stamp (8), three(h, body, report or '')
 --       'N' not the head: taken out of the dispatch set, nothing else
@@ -38,7 +38,7 @@
 -- offer, its end, and the offer of the next head.
 local TICKS_OF_COMMIT = 3
 local NOTHING = '-'
--- A repetition comes within the patience of whoever repeats: seconds.
+-- A repetition comes within the patience of its caller: seconds.
 local GRAVE_SECONDS = 600
 
 local TAKE, HOLDER, WATCHED = ('thw'):byte(1, 3)
@@ -62,8 +62,8 @@ local function promotion_of(id, stamp, h, body, report)
   return 'p' .. id .. pack(stamp) .. three(h, body, report or '')
 end
 
--- The answer to a commit that was made before: what it did then, as far as
--- that still stands.
+-- The answer to a commit that was made before: the same as then, as far as that
+-- still stands.
 local function made(id, h, lock, chain, offer, wanted)
   write_gathered()
   local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
@@ -97,25 +97,25 @@ local function lock_of(id)
   return held
 end
 
--- Whether the commit at `at` needs to see the lock.
+-- Returns true if the commit at `at` needs to see the lock.
 local function asks_for_lock(at)
   local guard, lock = byte(ARGV[at + 1], 1, 2)
   return guard == HOLDER or guard == WATCHED or lock == ASK
 end
 
--- Whether the commit at `at` starts nothing: it must be possible on a server that
--- is full, or nothing could come to an end there and make room.
+-- Returns true if the commit at `at` starts nothing: it must be possible on a
+-- full server, or nothing could end there and make room.
 local function must_pass(at)
   local _, lock = byte(ARGV[at + 1], 1, 2)
   return lock ~= TAKE
 end
 
--- A server that is full refuses a script whose first write may need room, and
--- lets all that follow pass. This one needs none, and changes nothing.
+-- A full server refuses a script whose first write may need room, and lets all
+-- that follow pass. This write needs none, and changes nothing.
 local function insist() call('HDEL', LOCKS, '') end
 
--- Nothing and what was read, if the commit at `at` can be made; else its
--- answer: it was made before, or something stands against it.
+-- Returns nothing and the parts that were read, if the commit at `at` can be
+-- made; else its answer: it was made before, or an objection stands against it.
 local function check(at)
   local id, plan, expected, name = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local guard, lock, chain, _, offer, _, _, remove, wanted = byte(plan, 1, 9)
@@ -138,7 +138,7 @@ local function check(at)
   elseif guard == WATCHED then
     if not held or sub(held, 17, 32) ~= ARGV[at + 5] then return 'F' end
   end
-  -- A lock needs somebody to take it.
+  -- A lock needs an owner.
   if lock == TAKE and guard ~= TAKE then return 'F' end
 
   if chain == REQUIRE_HEAD or chain == HOLD then
@@ -153,7 +153,7 @@ end
 
 local ended = {}
 
--- Makes the commit at `at`, with what check() has read.
+-- Makes the commit at `at`, with the parts that check() has read.
 local function write(at, h, body, report, held)
   local id, plan, name, header = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
   local _, lock, chain, due, offer, class, tell, remove, wanted, reported = byte(plan, 1, 10)
@@ -205,7 +205,7 @@ local function write(at, h, body, report, held)
     later(id, 'ZADD', ENDS .. sub(plan, 6, 6), decimal(tick()), id)
     ended[#ended + 1] = id
   end
-  -- At once: before everything that was put off to a time.
+  -- At once: before all notices that were put off.
   if tell == TELL then later(id, 'ZADD', NOTICES, '0', id) end
 
   if chain == LEAVE and key_of_chain then
@@ -246,8 +246,8 @@ local function write(at, h, body, report, held)
   return done(fence, stamp, record, promoted)
 end
 
--- Tells those who wait. Best effort, and after the writes: a user without the
--- right to publish must not be told that nothing was made.
+-- Notifies the waiters. Best effort, and after the writes: a user without the
+-- right to publish must not get the answer that nothing was made.
 local function publish(channel)
   if #ended > 0 then redis.pcall('PUBLISH', channel, table.concat(ended)) end
 end

@@ -3,7 +3,7 @@
 --
 -- KEYS  prelude.lua
 -- ARGV  per operation the 6 of creating.lua
--- Returns, per operation, what create() does
+-- Returns, per operation, the answer of create()
 local ITEM = 6
 most = #ARGV / ITEM
 

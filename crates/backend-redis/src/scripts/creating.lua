@@ -1,4 +1,4 @@
--- What create.lua and transact.lua have in common, behind the prelude.
+-- The common part of create.lua and transact.lua, behind the prelude.
 --
 -- create(at) stores one operation, or recognises its own earlier try. Its
 -- arguments are ARGV[at] and the five behind it:
@@ -11,14 +11,14 @@
 -- Returns 'N', sequence (8), stamp of its offer (8), or 0
 --     or: 'E', three(h, body, report or ''): another create used the id
 -- Takes one number of the tick.
--- `is_new` where it is known that there was no such record and no gravestone
--- when the script began.
+-- `is_new` is true if it is known that there was no such record and no
+-- gravestone when the script began.
 
 -- Operations in one question.
 local MOST_ASKED = 500
 
--- Whether none of these operations has a record or a gravestone; the arguments
--- of one are `step` behind those of the one before.
+-- Returns true if none of these operations has a record or a gravestone; the
+-- arguments of an operation are `step` behind those of the one before.
 local function all_are_new(first, last, step)
   for start = first, last, MOST_ASKED * step do
     local keys = {}

@@ -1,27 +1,27 @@
--- ended_since: what has ended after a stamp, over all partitions and classes,
--- in the order of the ends.
+-- ended_since: the operations that have ended after a stamp, over all
+-- partitions and classes, in the order of the ends.
 --
 -- The answer goes up to its last end, and every partition's tick is moved up to
--- that: none of them can put an end before it later, whatever its clock does.
--- Where nothing has ended, it goes up to the stamp that was asked for. The clock
--- sees to that, and nothing is written, unless the clock was set back: then that
--- stamp may lie in the future, being one partition's tick, and the ticks of the
--- others are moved up to it. Never beyond the largest of them: what somebody
--- has made up moves nothing.
+-- that end: no partition can put an end before it later, whatever its clock
+-- does. If nothing has ended, the answer goes up to the requested stamp. The
+-- clock ensures this, and nothing is written, unless the clock was set back.
+-- Then that stamp may lie in the future, being one partition's tick, and the
+-- ticks of the other partitions are moved up to it. They never move beyond the
+-- largest tick: a stamp that a caller made up moves nothing.
 --
 -- The partitions are of several slots. A Redis Cluster would refuse that.
 --
 -- KEYS  per partition, 2: the tick; prefix of the ends
 -- ARGV  1 the stamp, decimal: ends after it
---       2 how many at most; a few more where several have the same stamp
+--       2 how many at most; a few more if several have the same stamp
 -- Returns the stamps and ids (8 + 16 bytes each), earliest first
 local asked, after, limit = tonumber(ARGV[1]), '(' .. ARGV[1], tonumber(ARGV[2])
--- Of each class of each partition so many: they share the ends about evenly,
--- and a server must not sort hundreds of thousands of them.
+-- The most ends of each class of each partition: they share the ends about
+-- evenly, and a server must not sort hundreds of thousands of them.
 local of_each = math.max(8, math.ceil(limit / 8))
 
 local found = {}
--- Beyond this stamp something may have been left out.
+-- The stamp beyond which an end may have been left out.
 local frontier = math.huge
 for at = 2, #KEYS, 2 do
   for letter in ('sut'):gmatch('.') do
@@ -41,7 +41,7 @@ end)
 local answer, until_stamp = {}, 0
 for place, entry in ipairs(found) do
   local stamp = entry[1]
-  -- Those that ended with the last one come with it.
+  -- Ends with the same stamp as the last one come with it.
   if stamp > frontier or (place > limit and stamp ~= until_stamp) then break end
   until_stamp = stamp
   answer[place] = struct.pack('>I8', stamp) .. entry[2]

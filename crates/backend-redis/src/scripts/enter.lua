@@ -1,6 +1,6 @@
--- enter: lets one in where the limits have room, and counts it.
+-- enter: lets a visitor in if the limits have room, and counts it.
 --
--- KEYS  [1] who is inside: zset ms at which the lease ends -> visitor
+-- KEYS  [1] the visitors inside: zset ms at which the lease ends -> visitor
 --       [2] the window (window.lua has its layout)
 -- ARGV  1 visitor (16), or '' to pass through
 --       2 the lease, in ms
@@ -8,14 +8,15 @@
 --       4 how many may enter within the window, or 0
 --       5 for how many µs they may be busy within the window, or 0
 --       6 the length of a bucket of the window, in ms, or 0 for no window
--- Returns which limit is reached: 0 none (it is in), 1 requests, 2 execution,
--- 3 concurrent; and in how many ms there will be room, where that is known
+-- Returns the limit that is reached: 0 none (it is in), 1 requests, 2 execution,
+-- 3 concurrent; and the ms until there will be room, if that is known
 local inside, window, visitor = KEYS[1], KEYS[2], ARGV[1]
 local concurrent, most, longest = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local width = tonumber(ARGV[6])
 local now = milliseconds()
 
--- In how many ms so many of the oldest buckets have left that `sum` is below `limit`.
+-- The ms until enough of the oldest buckets have left that `sum` is below
+-- `limit`.
 local function room_in(latest, what, sum, limit)
   local fields = {}
   for number = latest + 1, latest + RING do

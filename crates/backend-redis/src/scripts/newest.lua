@@ -1,5 +1,5 @@
--- newest: the newest ids of several indexes of one partition, and those that
--- are locked, as of one moment: an operation that moves from one to another
+-- newest: the newest ids of several indexes of one partition, and the locked
+-- ids, as of one moment: an operation that moves from one index to another
 -- meanwhile is neither missed nor doubled. Reads only.
 --
 -- KEYS  [1] the locks: hash id -> lock
@@ -7,8 +7,8 @@
 -- ARGV  1 the newest id: '(' + id, exclusive, or '+' for the very newest
 --       2 the oldest: '[' + bytes, or '-' for the very oldest
 --       3 how many of each index
---       4 'l': those that are locked, too
--- Returns all ids that are locked, in no order, or ''; then per index its ids,
+--       4 'l': the locked ids, too
+-- Returns all locked ids, in no order, or ''; then per index its ids,
 --         newest first (16 bytes each)
 local answers = { ARGV[4] == 'l' and table.concat(redis.call('HKEYS', KEYS[1])) or '' }
 for at = 2, #KEYS do

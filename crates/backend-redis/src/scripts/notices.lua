@@ -1,5 +1,5 @@
--- notices: those whose time has come, by the server's clock, earliest first.
--- Reads only.
+-- notices: the notices whose time has come, by the server's clock, earliest
+-- first. Reads only.
 --
 -- KEYS  [1] the notices: zset 256 * ms + how often it was tried -> id
 -- ARGV  1 how many at most

@@ -5,7 +5,7 @@
 -- ARGV  1 the id after which to start: '(' + id, or '-' for the first
 --       2 how many to look at
 -- Returns {ids and their last stamps (16 + 8 bytes each), the last id that was
---          looked at, or '' where that was all}
+--          looked at, or '' if there are no more}
 local most = tonumber(ARGV[2])
 local ids = call('ZRANGEBYLEX', INDEX .. OFFERED, ARGV[1], '+', 'LIMIT', 0, most + 1)
 local found = {}

@@ -1,5 +1,5 @@
--- What create.lua, commit.lua, transact.lua, offered.lua and reoffer.lua have
--- in common; it is put in front of them.
+-- The common part of create.lua, commit.lua, transact.lua, offered.lua and
+-- reoffer.lua; it is put in front of them.
 --
 -- KEYS  [1] prefix of the records     + id (16 bytes)  -> hash
 --       [2] prefix of the chains      + key (16 bytes) -> zset sequence -> id
@@ -18,12 +18,12 @@
 -- fixed width, numbers big-endian, then the header. record.rs says the same.
 --        1 version (8)    9 last commit (8)   17 first commit (8)
 --       25 sequence (8)  33 last offer (8)    41 index, a letter
---       42 chain (16), zeros where it has none         58 the header
--- An operation is in one index or, where the letter is '-', in none: those that
--- are locked are found among the locks.
+--       42 chain (16), zeros if it has none            58 the header
+-- An operation is in one index or, if the letter is '-', in none: locked
+-- operations are found among the locks.
 --
 -- A lock: 1 owner (16)   17 fence (8)   25 beat (8)   33 lease in ms (8)
---        41 '1' where its holder is asked to stop, else '0'
+--        41 '1' if its holder is asked to stop, else '0'
 --
 -- The ends are in classes: s succeeded, u unsuccessful, t transient.
 --
@@ -33,7 +33,7 @@
 --              17 sequence (8). It expires; a repetition does not come later.
 --
 -- Every number that Lua computes with is below 2^53 (microseconds since 1970
--- are below 2^51); what may be larger is compared as bytes.
+-- are below 2^51); numbers that may be larger are compared as bytes.
 
 local RECORD, CHAIN, INDEX, DUE, DISPATCH, LOCKS, TICK, GRAVE, ENDS, NOTICES = unpack(KEYS, 1, 10)
 
@@ -52,15 +52,15 @@ local function pack(number) return struct.pack('>I8', number) end
 local function number(bytes) return (struct.unpack('>I8', bytes)) end
 
 -- Answers are strings, and their parts are put together here: a table costs
--- Redis more than all that is in it. What has no fixed width has its length
+-- Redis more than all its content. A part without a fixed width has its length
 -- (4 bytes) before it. reply.rs takes them apart.
 local function two(a, b) return struct.pack('>I4c0I4c0', #a, a, #b, b) end
 local function three(a, b, c) return struct.pack('>I4c0I4c0I4c0', #a, a, #b, b, #c, c) end
 
--- Hands out numbers that only grow: the time in microseconds where that has
--- moved on, else the last one + 1. One script takes at most `most`, which it
--- says before it takes the first; those that it leaves over are lost, which
--- nobody minds.
+-- Hands out numbers that only grow: the time in microseconds if that has moved
+-- on, else the last one + 1. One script takes at most `most`, which it sets
+-- before it takes the first; the numbers that it leaves over are lost, which
+-- does no harm.
 local most = 1
 local last
 local function tick()
@@ -76,7 +76,7 @@ local function tick()
 end
 
 -- A stamp for an operation whose last one was `before` (8 bytes). A delayed
--- offer has a stamp that lies ahead of the tick; the next one must follow it.
+-- offer has a stamp that lies ahead of the tick; the next stamp must follow it.
 local function stamp_after(before)
   local stamp = tick()
   local least = number(before) + 1
@@ -84,15 +84,15 @@ local function stamp_after(before)
   return stamp
 end
 
--- What a script writes to the sets that the operations of a partition share is
--- gathered, and written with one command per set: a command costs Redis several
--- times what a further member in it costs, most of all when it is written to the
--- append-only file. Whoever reads such a set for an operation calls settle()
--- first, and every script that gathers ends with write_gathered().
+-- Writes to the sets that the operations of a partition share are gathered, and
+-- written with one command per set: a command costs Redis several times as much
+-- as a further member in it, most of all when it is written to the append-only
+-- file. A script that reads such a set for an operation calls settle() first,
+-- and every script that gathers ends with write_gathered().
 --
 -- Records and chains are not gathered: the next item may read them.
 local gathered, commands, command_count = {}, {}, 0
--- The operations that this script has changed something of.
+-- The operations that this script has changed.
 local touched = {}
 -- Arguments in one command: far below what Lua can unpack.
 local MOST_GATHERED = 1000
@@ -105,7 +105,8 @@ local function write_gathered()
   gathered, commands, command_count = {}, {}, 0
 end
 
--- `command` with `key` and, for this operation, `first` and perhaps `second`.
+-- Gathers `command` with `key` and, for this operation, `first` and perhaps
+-- `second`.
 local function later(id, command, key, first, second)
   touched[id] = true
   local by_key = gathered[command]
@@ -129,8 +130,8 @@ local function later(id, command, key, first, second)
   arguments.count = count
 end
 
--- To be called before anything of an operation is read that may be gathered,
--- and before a second change of it is: gathered writes have no order.
+-- Must be called before gathered parts of an operation are read, and before a
+-- second change of such a part: gathered writes have no order.
 local function settle(id)
   if touched[id] then write_gathered() end
 end

@@ -17,8 +17,8 @@ for at, held in ipairs(redis.call('HMGET', KEYS[1], unpack(ids))) do
   end
 end
 if #moved > 0 then
-  -- A server that is full refuses a script whose first write may need room; this
-  -- one needs none, and changes nothing. A beat needs no room either.
+  -- A full server refuses a script whose first write may need room; this write
+  -- needs none, and changes nothing. A beat needs no room either.
   redis.call('HDEL', KEYS[1], '')
   redis.call('HSET', KEYS[1], unpack(moved))
 end

@@ -1,6 +1,6 @@
--- reoffer: puts an operation into the dispatch set again, if nobody has done
--- so since it was looked at. A repetition answers 0: the entry is there, and
--- the relay publishes it.
+-- reoffer: puts an operation into the dispatch set again, if it was not offered
+-- since the caller looked. A repetition answers 0: the entry is there, and the
+-- relay publishes it.
 --
 -- KEYS  prelude.lua
 -- ARGV  1 id (16)

@@ -1,9 +1,9 @@
 -- transact: creates and commits of any partitions, all or nothing. First every
 -- commit is checked, then everything is written, creates first.
 --
--- What was checked is not spoilt by what is written before it: each operation
--- is in it once, a create enters its chain behind all others, and a head stays
--- the head until it leaves by itself.
+-- A write does not invalidate a check: each operation is in the transaction
+-- once, a create enters its chain behind all others, and a head stays the head
+-- until it leaves by itself.
 --
 -- The partitions are of several slots. A Redis Cluster would refuse that.
 --
@@ -11,10 +11,10 @@
 -- ARGV  1 the channel that hears of ends
 --       2 how many creates
 --       3 how many commits
---       per create, 7: which partition of KEYS, from 0; the 6 of creating.lua
---       per commit, 9: which partition of KEYS, from 0; the 8 of committing.lua
--- Returns {'D', what create() returns per create, the answer per commit}
---     or: {'R', which commit, from 0, its answer}: nothing is written
+--       per create, 7: the partition's place in KEYS, from 0; the 6 of creating.lua
+--       per commit, 9: the partition's place in KEYS, from 0; the 8 of committing.lua
+-- Returns {'D', the answer of create() per create, the answer per commit}
+--     or: {'R', the commit's place, from 0, its answer}: nothing is written
 local KEYS_OF_ONE = 10
 local CREATE, COMMIT = 7, 9
 local creates, commits = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -42,7 +42,7 @@ for item = 1, commits do
   checked[item] = { answer = answer, body = body, report = report, held = held }
 end
 
--- Creates are to be refused on a full server, and then all of it is.
+-- A full server must refuse creates, and then it refuses the whole script.
 if creates == 0 then insist() end
 local created, committed = {}, {}
 for item = 1, creates do
@@ -58,7 +58,7 @@ for item = 1, commits do
   else
     turn_to(tonumber(ARGV[at]))
     settle(ARGV[at + 1])
-    -- Another of them may have put it on offer since.
+    -- Another commit of the transaction may have put it on offer since.
     local h = call('HGET', RECORD .. ARGV[at + 1], 'h')
     committed[item] = write(at + 1, h, read.body, read.report, read.held)
   end

@@ -1,11 +1,11 @@
--- undispatched: entries of the dispatch set that nobody has published for a
+-- undispatched: entries of the dispatch set that were not published for a
 -- while, oldest first, with their records. Reads only.
 --
 -- KEYS  [1] the dispatch set: zset stamp -> id
 --       [2] prefix of the records
 --       [3] the tick
 -- ARGV  1 how old they are at least, in microseconds
---       2 how many at most; fewer where they are large: an answer that takes
+--       2 how many at most; fewer if they are large: an answer that takes
 --         longer than the response timeout would never arrive
 --       3 the stamp that they are above: '(' + stamp, or '-inf' for all
 -- Returns a list of: id (16), stamp (8), then h, body, report or '', each with
@@ -15,7 +15,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local newest = now - tonumber(ARGV[1])
 -- A tick in the future shows that the clock was set back. Stamps tell no age
--- then; rather all of them too early than any of them not for hours.
+-- then; all entries too early is better than one entry not for hours.
 local tick = tonumber(redis.call('GET', KEYS[3]) or 0)
 if tick > now + 1000000 then newest = '+inf' end
 local entries =

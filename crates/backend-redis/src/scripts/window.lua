@@ -1,6 +1,6 @@
--- window: what has entered within a sliding window, in a ring of buckets: one
--- that is being filled, and as many full ones as make up the window. Part of
--- enter.lua and leave.lua.
+-- window: the counts of entries within a sliding window, in a ring of buckets:
+-- one that is being filled, and as many full ones as make up the window. Part
+-- of enter.lua and leave.lua.
 --
 -- A hash: 'at' the number of the latest bucket since 1970; 'r' how many have
 -- entered, 'b' for how many µs they were busy, all buckets together; 'r<p>' and
@@ -12,14 +12,14 @@ local function milliseconds()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Lets go of the buckets that have left the window.
+-- Drops the buckets that have left the window.
 -- Returns the latest bucket; how many have entered; for how long they were busy
 local function slide(window, width, now)
   local latest = math.floor(now / width)
   local held = redis.call('HMGET', window, 'at', 'r', 'b')
   local at, requests, busy = tonumber(held[1]), tonumber(held[2]) or 0, tonumber(held[3]) or 0
   if not at or math.abs(latest - at) >= RING then
-    -- A pause, or a clock that was set: nothing of it is in the window.
+    -- After a pause, or when the clock was set: no bucket is in the window.
     redis.call('DEL', window)
     redis.call('HSET', window, 'at', latest)
     requests, busy = 0, 0
@@ -37,7 +37,8 @@ local function slide(window, width, now)
     redis.call('HDEL', window, unpack(fields))
     redis.call('HSET', window, 'at', latest, 'r', requests, 'b', busy)
   else
-    -- A clock that was set back a little goes on filling the latest one.
+    -- When the clock was set back a little, the latest bucket is filled
+    -- further.
     latest = at
   end
   redis.call('PEXPIRE', window, width * (RING + 1))
@@ -50,7 +51,7 @@ local function count(window, latest, what, amount)
   redis.call('HINCRBY', window, what .. latest % RING, amount)
 end
 
--- Those who are inside are forgotten when the last lease has ended.
+-- Lets the visitors expire when the last lease has ended.
 local function expire(inside)
   local last = redis.call('ZRANGE', inside, -1, -1, 'WITHSCORES')
   redis.call('PEXPIREAT', inside, last[2])

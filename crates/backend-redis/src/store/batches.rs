@@ -7,16 +7,16 @@ use drumline_protocol::{OperationId, Partition};
 
 use crate::keys::{Keys, PartitionKeys};
 
-/// Items of one partition, by their places in what the caller gave.
+/// Items of one partition, by their places in the caller's list.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     pub(super) keys: &'a PartitionKeys,
     pub(super) items: Vec<usize>,
 }
 
-/// Groups items by the partition of their ids, at most `most` in a batch. What
-/// is of one partition stays in order; what is of a partition that the store
-/// does not have is in no batch.
+/// Groups items by the partition of their ids, at most `most` in a batch. Items
+/// of one partition stay in order; items of a partition that the store does not
+/// have are in no batch.
 pub(super) fn batches(
     keys: &Keys,
     ids: impl Iterator<Item = OperationId>,

@@ -13,7 +13,8 @@ use crate::record;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
-/// Commits in one script: it holds the server for about a millisecond.
+/// The most commits in one script: it blocks the server for about a
+/// millisecond.
 const MOST: usize = 64;
 
 impl RedisStore {
@@ -27,7 +28,7 @@ impl RedisStore {
         }
         let answers = self.link.run("commit", &commands).await?;
 
-        // What is in no batch is nowhere.
+        // An operation that is in no batch does not exist.
         let mut committed = vec![Committed::Missing; commits.len()];
         for (batch, answer) in batches.iter().zip(answers) {
             let mut parts = Parts::of(answer)?;

@@ -14,9 +14,10 @@ use crate::scripts::SCRIPTS;
 impl RedisStore {
     pub(super) async fn create_all(&self, operations: &[NewOperation]) -> Result<Vec<Created>> {
         self.check_partitions(operations)?;
-        // All of a partition in one script. The server goes on behind a script
-        // that it has refused (there is no room for its arguments, say), and
-        // the rest of a chain must not be stored where its beginning was not.
+        // All of a partition in one script. The server goes on after a script
+        // that it has refused (for lack of room for its arguments, for
+        // example), and the rest of a chain must not be stored where its
+        // beginning was not.
         let ids = operations.iter().map(|new| new.id);
         let batches = batches(&self.keys, ids, operations.len().max(1));
         let mut commands = redis::pipe();
@@ -40,7 +41,7 @@ impl RedisStore {
         all.ok_or_else(reply::unexpected)
     }
 
-    /// Fails where an operation is of a partition that there is not.
+    /// Fails if an operation is of a partition that does not exist.
     pub(super) fn check_partitions(&self, operations: &[NewOperation]) -> Result<()> {
         let is_stray = |new: &&NewOperation| self.keys.partition(new.id.partition()).is_none();
         match operations.iter().find(is_stray) {

@@ -1,4 +1,5 @@
-//! The dispatch set: what ought to be in the broker, and what should be again.
+//! The dispatch set: operations that ought to be in the broker, and ones to
+//! offer again.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::commit::promoted;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
-/// Entries in one script.
+/// The most entries in one script.
 const MOST: usize = 500;
 /// The place of the last offer's stamp in a record's preamble (prelude.lua).
 const LAST_OFFER: std::ops::Range<usize> = 32..40;

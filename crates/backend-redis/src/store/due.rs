@@ -1,4 +1,4 @@
-//! The due set: what wakes now, by the server's clock.
+//! The due set: the operations that wake now, by the server's clock.
 
 use drumline_backend::store::Result;
 use drumline_protocol::{OperationId, Partition};
@@ -20,8 +20,8 @@ impl RedisStore {
         let mut command = SCRIPTS.due.call(&[keys.due()]);
         command.arg(limit);
         let mut answer = Parts::of(self.link.run_one("due", command).await?)?;
-        // Whoever gets an id applies `Due` by our clock, which must not be
-        // behind the one that the id was found by.
+        // The caller applies `Due` by our clock, which must not be behind the
+        // clock that found the id.
         self.clock.at_least(answer.number()?);
         Ok(read_ids(&answer.bytes()?))
     }

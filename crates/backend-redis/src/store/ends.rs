@@ -1,4 +1,5 @@
-//! Ends: what is Completed, per class, and over all in the order of the ends.
+//! Ends: the Completed operations, per class, and over all in the order of the
+//! ends.
 
 use drumline_backend::store::{Ended, Result, Stamp};
 use drumline_protocol::transition::EndClass;
@@ -9,11 +10,11 @@ use crate::record::read_stamped_ids;
 use crate::reply::{self, Parts};
 use crate::scripts::SCRIPTS;
 
-/// Ends in one answer: with more of them, the server would be busy for long.
+/// The most ends in one answer: more would keep the server busy for long.
 const MOST: usize = 1_000;
 
 impl RedisStore {
-    /// After the first stamp, at or before the second.
+    /// The ends after the first stamp, and at or before the second.
     pub(super) async fn ended_between(
         &self,
         partition: Partition,

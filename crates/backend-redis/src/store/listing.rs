@@ -6,11 +6,11 @@
 //! …                                  ─┘
 //! ```
 //!
-//! Each round reads some ids of every index in one round trip. An index that
-//! has more of them is known down to its last one only; the youngest of those
-//! last ones is the frontier, below which nothing is certain yet and where the
-//! next round starts. One call looks at a bounded number of records, so that a
-//! search for something rare cannot hold the server.
+//! Each round reads some ids of every index in one round trip. An index with
+//! more ids is known down to its last read id only. The youngest of those last
+//! ids is the frontier: below it nothing is certain yet, and the next round
+//! starts there. One call looks at a bounded number of records, so that a
+//! search for a rare value cannot block the server.
 
 use std::time::Duration;
 
@@ -23,21 +23,22 @@ use crate::record::read_ids;
 use crate::reply::Parts;
 use crate::scripts::SCRIPTS;
 
-/// Records that one call looks at: some ten milliseconds' worth.
+/// The most records that one call looks at: some ten milliseconds' worth.
 const LOOKS: usize = 2_048;
-/// Ids that a round reads of each index, and records in one round trip, at
-/// least and at most: a filter may drop many, and there are four indexes in
-/// each of some dozen partitions.
+/// The fewest and most ids that a round reads of each index, and records in one
+/// round trip: a filter may drop many, and there are four indexes in each of
+/// some dozen partitions.
 const FEWEST: usize = 16;
 const MOST: usize = 256;
-/// An id is made by the same clock as `createdOn`, a moment before or after it.
+/// The tolerance between an id and `createdOn`: the same clock makes both, a
+/// moment apart.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// The ids that one round has found.
 struct Round {
-    /// Newest first.
+    /// The ids, newest first.
     ids: Vec<OperationId>,
-    /// Below it there may be more; `None`: there is not.
+    /// The id below which there may be more; `None` if there are no more.
     frontier: Option<OperationId>,
 }
 
@@ -67,7 +68,7 @@ impl RedisStore {
                     }
                     looks += 1;
                     start = Some(*id);
-                    // It may have been removed since.
+                    // The operation may have been removed since.
                     page.operations
                         .extend(found.filter(|found| filter.selects(found)));
                 }
@@ -111,7 +112,7 @@ impl RedisStore {
         let mut frontier = None;
         for answer in self.link.run("list", &commands).await? {
             let mut parts = Parts::of(answer)?;
-            // All of them, wherever the page starts: they are few.
+            // All locked ids, wherever the page starts: they are few.
             let locked = read_ids(&parts.bytes()?);
             ids.extend(
                 locked
@@ -132,7 +133,7 @@ impl RedisStore {
         Ok(Round { ids, frontier })
     }
 
-    /// A chain is in one partition; everything else is anywhere.
+    /// Returns the partitions of a filter: a chain is in one, all else in any.
     fn partitions_of(&self, filter: &Filter) -> Vec<&PartitionKeys> {
         let only = filter.chain.map(|chain| chain.partition(self.partitions));
         self.partitions

@@ -1,5 +1,5 @@
-//! Locks: renewed in batches, watched by partition, and the report that only
-//! a holder may write.
+//! Locks: renewed in batches, watched by partition, and the report that only a
+//! holder may write.
 
 use drumline_backend::store::{Lock, Renewal, Result};
 use drumline_protocol::{Fence, OperationId, Partition, Report, codec};
@@ -10,7 +10,7 @@ use crate::record;
 use crate::reply::{self, Parts};
 use crate::scripts::SCRIPTS;
 
-/// Locks in one script.
+/// The most locks in one script.
 const MOST: usize = 500;
 
 impl RedisStore {

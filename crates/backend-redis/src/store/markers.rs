@@ -24,7 +24,7 @@ impl RedisStore {
         let mut markers = Vec::new();
         while parts.len() > 0 {
             let (route, stamp) = (parts.bytes()?, reply::text(parts.value()?)?);
-            // A route of another release is none that we would look at.
+            // A route of another release is of no interest to us.
             let (Ok(route), Ok(stamp)) = (serde_json::from_slice(&route), stamp.parse()) else {
                 continue;
             };

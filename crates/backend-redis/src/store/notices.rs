@@ -1,4 +1,5 @@
-//! Notices: whose end is to be told to somebody outside, by the server's clock.
+//! Notices: the ends of operations that a receiver outside is notified of, by
+//! the server's clock.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::scripts::SCRIPTS;
 /// A hundred years: with the time added, Lua can still count in it.
 const MOST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
-/// What is added to how often a notice was tried, when it is put off.
+/// The number that is added to a notice's tries when it is put off.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Tries {
     None,
@@ -74,7 +75,7 @@ impl RedisStore {
     }
 }
 
-/// An id, and how often it was tried.
+/// Reads an id, and the number of its tries.
 fn read(bytes: &[u8; 17]) -> Option<Notice> {
     let (id, attempt) = (bytes.first_chunk::<16>()?, bytes.last()?);
     Some(Notice {

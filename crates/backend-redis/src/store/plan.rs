@@ -6,7 +6,7 @@ use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEff
 
 use crate::record;
 
-/// What the script is to check and to do.
+/// The checks and effects of the script.
 pub(super) fn letters(commit: &Commit) -> [u8; 11] {
     let effects = &commit.effects;
     let guard = match commit.guard {
@@ -57,7 +57,7 @@ pub(super) fn letters(commit: &Commit) -> [u8; 11] {
     ]
 }
 
-/// What the guard compares with, or what a new lock is made of.
+/// The bytes that the guard compares with, or that a new lock is made of.
 pub(super) fn guard(guard: Guard) -> Vec<u8> {
     match guard {
         Guard::Open => Vec::new(),

@@ -1,4 +1,4 @@
-//! Plain reads: operations by id, and how many there are.
+//! Plain reads: operations by id, and their number.
 
 use drumline_backend::store::{Counts, Result};
 use drumline_protocol::{Operation, OperationId, State};

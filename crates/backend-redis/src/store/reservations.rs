@@ -1,7 +1,7 @@
 //! Idempotency keys: the first request with a key decides the operation's id.
 //!
-//! They expire by the server's clock. A step of that clock may forget one too
-//! early; a second operation would be created then, and nothing worse.
+//! Keys expire by the server's clock. A step of that clock may forget a key too
+//! early; then a second operation would be created, and nothing worse.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Transact: creates and commits of any partitions in one script.
 //!
-//! It holds the server while it runs: some ten milliseconds for a thousand
-//! items. It names keys of several slots, which one server does not mind; a
-//! Redis Cluster would need all of them in one.
+//! The script blocks the server while it runs: some ten milliseconds for a
+//! thousand items. It names keys of several slots, which a single server
+//! accepts; a Redis Cluster would need all of them in one.
 
 use drumline_backend::store::{
     Commit, Committed, Error, NewOperation, Result, Transacted, check_distinct,
@@ -68,7 +68,7 @@ impl RedisStore {
             found.map_err(|_place: usize| Error::Unfit(format!("{id} is of no partition")))
         };
         let mut command = if keys.is_empty() {
-            // The prelude wants one set of keys, whether it is used or not.
+            // The prelude requires one set of keys, used or not.
             let any = self.keys.partition(Partition::default());
             SCRIPTS
                 .transact

@@ -1,6 +1,6 @@
 //! Servers whose clock was set back: by a fail-over to another machine, or by a
-//! machine that started with a wrong one. What they wrote before lies in the
-//! future then, and nothing may have to wait until that has come.
+//! machine that started with a wrong clock. Times that they wrote before lie in
+//! the future then, and nothing may have to wait until that time has come.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use drumline_protocol::{Event, Partition, QueueName};
 
 use crate::common::{self, commit, create, draft, make};
 
-/// By how much it was set back.
+/// The span by which the clock was set back.
 const HOUR_MS: i64 = 3_600_000;
 
 /// The store's time in an hour.
@@ -111,7 +111,7 @@ async fn a_place_that_nobody_gave_out_moves_no_clock() {
     assert!(after.0 < before.0 + 3_600_000_000, "{before:?} {after:?}");
 }
 
-/// What a partition looks like that was written to before.
+/// Makes a partition look as if its clock was set back after a write.
 async fn set_back(options: &Options, store: &RedisStore, partition: Partition) {
     let mut set = redis::cmd("SET");
     set.arg(format!("{}:{{{partition}}}:tick", options.namespace))
@@ -135,7 +135,7 @@ async fn a_member_that_has_not_beaten_since_is_not_alive() {
     set.exec_async(&mut raw).await.expect("zadd");
     let living = membership.beat(&alive).await.expect("beat");
     assert_eq!(living, [alive]);
-    // It was not dead after all.
+    // The member was not dead after all.
     let living = membership.beat(&dead).await.expect("beat");
     assert_eq!(living.len(), 2);
 }

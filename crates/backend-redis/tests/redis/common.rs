@@ -1,4 +1,5 @@
-//! What the tests share: namespaces of their own, and operations to store.
+//! The common parts of the tests: namespaces of their own, and operations to
+//! store.
 
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ pub(crate) fn draft(store: &dyn Store, ids: &Ids, token: Option<&str>) -> NewOpe
     }
 }
 
-/// Creates one operation, which must be new; its offer.
+/// Creates one operation, which must be new; returns its offer.
 pub(crate) async fn create(store: &dyn Store, new: &NewOperation) -> Option<Stamp> {
     let created = store.create(vec![new.clone()]).await.expect("create");
     match created.as_slice() {
@@ -125,7 +126,7 @@ pub(crate) async fn make(store: &dyn Store, commit: Commit) -> Done {
     }
 }
 
-/// A connection past the store, to look at what it did or to disturb it.
+/// A connection past the store, to look at its work or to disturb it.
 pub(crate) async fn raw(url: &str) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
     let connecting = client.get_multiplexed_async_connection();

@@ -1,4 +1,4 @@
-//! Servers and stores that must not be used are refused, and say why.
+//! Servers and stores that must not be used are refused, with the reason.
 
 use drumline_backend::Store;
 use drumline_backend::store::Error;
@@ -19,7 +19,7 @@ async fn server_with(arguments: &[&str]) -> RedisServer {
     RedisServer::start_with(options).await.expect("a Redis")
 }
 
-/// Why these options are refused.
+/// The reason why these options are refused.
 async fn refusal(options: &Options) -> String {
     match RedisStore::connect(options).await {
         Err(Error::Unfit(why)) => why,

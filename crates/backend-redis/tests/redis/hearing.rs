@@ -1,4 +1,4 @@
-//! One process hears of what another has completed.
+//! A process hears of the completions of another process.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Operations with large payloads: no answer may be so long that it does not
-//! arrive within the response timeout, or nobody would ever get it.
+//! Operations with large payloads: an answer that is too long to arrive within
+//! the response timeout would never arrive.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use crate::common::{self, draft};
 
 /// Too many for one answer.
 const BACKLOG: usize = 64;
-/// As many as a queue manager asks for at once.
+/// The number that a queue manager asks for at once.
 const AT_ONCE: usize = 256;
 const PAYLOAD_BYTES: usize = 1 << 20;
-/// What a line of 1 Gbit/s carries in a quarter of the response timeout.
+/// The bytes that a line of 1 Gbit/s carries in a quarter of the response
+/// timeout.
 const MOST_BYTES: usize = 32 << 20;
 
 #[tokio::test(flavor = "multi_thread")]

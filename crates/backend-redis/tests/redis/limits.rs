@@ -1,4 +1,4 @@
-//! What the limiter leaves in Redis, and what it costs.
+//! The limiter's keys in Redis, and its costs.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn visit(limiter: &RedisLimiter, subject: Subject, number: u64, limits: &L
     entered.expect("enter")
 }
 
-/// Every key of the limiter, and in how many milliseconds it expires.
+/// Every key of the limiter, and the milliseconds until it expires.
 async fn keys(url: &str, namespace: &str) -> Vec<(Vec<u8>, i64)> {
     let mut redis = raw(url).await;
     let mut scan = redis::cmd("KEYS");
@@ -111,7 +111,7 @@ async fn numbers_as_large_as_they_come_are_no_trouble() {
     assert_eq!(renewed.expect("renew"), [false]);
 }
 
-/// A subject is some counts, and not a list of what it has asked for.
+/// A subject is some counts, and not a list of its requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_subject_takes_no_more_than_a_few_kilobytes() {
     const VISITS: u64 = 500;
@@ -119,7 +119,7 @@ async fn a_busy_subject_takes_no_more_than_a_few_kilobytes() {
     let options = common::options_on(&server.url());
     let limiter = RedisLimiter::new(&common::connect(&options).await);
     let subject = Subject([3; 16]);
-    // So short that its buckets are all in use by the end.
+    // The window is so short that its buckets are all in use by the end.
     let limits = Limits {
         window: Duration::from_millis(150),
         ..LIMITS

@@ -1,5 +1,5 @@
-//! A timeout is not a failure: what was done, though its answer was lost, is
-//! answered by the repetition as it would have been the first time.
+//! A timeout is not a failure: if the answer to a request was lost, its
+//! repetition gets the same answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Line {
     }
 
     /// Runs `ask` on the far store while no answer comes through, until `done`
-    /// sees on the near one that it was executed; then the line is healed.
+    /// sees on the near store that it was executed; then the line is healed.
     async fn with_lost_answer<T, R>(
         &self,
         ask: impl FnOnce(Arc<RedisStore>) -> R,
@@ -75,7 +75,7 @@ impl Line {
             let found = near.get(&[id]).await.expect("get");
             match found.as_slice() {
                 [Some(operation)] => operation.header.version == version,
-                // It was a delete.
+                // The commit was a delete.
                 _ => true,
             }
         };
@@ -258,7 +258,8 @@ async fn many_callers_survive_a_black_hole_together() {
         let far = Arc::clone(&line.far);
         asking.spawn(async move { create(&*far, &new).await });
     }
-    // Nothing can be answered now; the first to time out shows that it is dark.
+    // Nothing can be answered now; the first timeout shows that the line is
+    // dark.
     let brief = Options {
         url: format!("redis://{}", line.proxy.address()),
         patience: Duration::from_millis(300),

@@ -1,4 +1,4 @@
-//! What a waiting operation costs.
+//! The memory that a waiting operation costs.
 
 use drumline_backend::store::{Created, NewOperation};
 use drumline_backend::{Ids, Store};
@@ -9,8 +9,8 @@ use crate::common::{self, draft};
 
 /// Enough that the fixed costs do not show.
 const OPERATIONS: u64 = 10_000;
-/// A waiting operation with a small payload takes no more, or the layout has
-/// lost its shape: some 700 to 750 bytes are known.
+/// The most bytes of a waiting operation with a small payload. With more, the
+/// layout has lost its shape: some 700 to 750 bytes are known.
 const MOST: u64 = 900;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +30,7 @@ async fn used(store: &RedisStore) -> u64 {
     store.inspect().await.expect("inspect").used_memory
 }
 
-/// Creates them and has them all confirmed by a broker.
+/// Creates operations and has them all confirmed by a broker.
 async fn fill(store: &RedisStore, chains: u64) {
     let ids = Ids::random();
     let drafts: Vec<NewOperation> = (0..OPERATIONS)

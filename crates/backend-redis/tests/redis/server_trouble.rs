@@ -1,4 +1,4 @@
-//! Servers that forget their scripts, restart, freeze, fill up or go away.
+//! Servers that forget their scripts, restart, freeze, fill up or disappear.
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ async fn a_server_that_others_have_settled_otherwise_meanwhile_is_refused() {
     set.arg(format!("{}:{{meta}}", options.namespace))
         .arg("format=2 partitions=7");
     set.exec_async(&mut raw).await.expect("set");
-    // As a server that was replaced does.
+    // The same happens when a server is replaced.
     let mut kill = redis::cmd("CLIENT");
     kill.arg("KILL").arg("TYPE").arg("normal");
     kill.exec_async(&mut raw).await.expect("kill");
@@ -134,7 +134,7 @@ async fn a_server_that_freezes_for_a_while_is_waited_for() {
     let new = draft(&store, &ids, None);
     server.stop_signal().expect("stop");
     let thaw = async {
-        // Gives up after several tries have timed out; ours goes on.
+        // The impatient store gives up after several timeouts; ours goes on.
         let impatient = Options {
             patience: Duration::from_millis(500),
             ..options.clone()
@@ -243,7 +243,7 @@ async fn on_a_full_server_everything_can_come_to_an_end() {
     let done = succeed(&held[0]);
     let ended = done.header.clone();
     make(&store, done).await;
-    // Behind something that is refused alone, and in the same call.
+    // Behind a commit that is refused alone, and in the same call.
     let refused = claim(&store, &ids, ready.id, &ready.header);
     let alone = store.commit(vec![refused.clone()]).await;
     assert!(matches!(alone, Err(Error::Unavailable { .. })), "{alone:?}");
@@ -253,7 +253,7 @@ async fn on_a_full_server_everything_can_come_to_an_end() {
         matches!(together.as_slice(), [_, Committed::Done(_)]),
         "{together:?}"
     );
-    // What an operator does to make room; and what waits may wake up.
+    // An operator cancels to make room; and waiting operations may wake up.
     make(&store, open(&held[2].1, held[2].0, Event::Cancel)).await;
     make(&store, open(&paused, waiting.id, Event::Resume)).await;
     make(&store, open(&ended, first.id, Event::Delete)).await;

@@ -1,5 +1,5 @@
-//! What stays on the server of operations that were deleted: nothing that
-//! does not go by itself.
+//! The keys that deleted operations leave on the server: none that does not
+//! expire by itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use drumline_protocol::{ErrorCode, Event, Fault, Header, PartitionCount, TokenPo
 
 use crate::common::{self, claim, commit, create, draft, make};
 
-/// The keys of a namespace that stay, with how many members each has.
+/// The keys of a namespace that stay, with the number of members of each.
 async fn staying(url: &str, namespace: &str) -> BTreeMap<String, u64> {
     let mut connection = common::raw(url).await;
     let mut keys = redis::cmd("KEYS");
@@ -50,8 +50,7 @@ async fn staying(url: &str, namespace: &str) -> BTreeMap<String, u64> {
     staying
 }
 
-/// An operation's whole life, with everything that may be noted of it, up to
-/// its removal.
+/// An operation's whole life, with every note about it, up to its removal.
 async fn live_and_go(store: &dyn Store, ids: &Ids, token: Option<&str>, holds: bool) {
     let mut new = draft(store, ids, token);
     new.body.webhook_url = Some("https://example.com/hook".to_owned());
@@ -108,7 +107,7 @@ async fn what_is_deleted_leaves_nothing_that_stays() {
     assert_eq!(after_many, after_two);
     assert!(after_many.len() < 6, "{after_many:?}");
 
-    // And the store itself knows none of them.
+    // The store itself knows none of them either.
     for partition in store.partitions().all() {
         let notices = store.notices(partition, 10).await.expect("notices");
         assert_eq!(notices, []);

@@ -1,4 +1,4 @@
-//! No answer, or none to its end.
+//! The server was unreachable, or its response was truncated.
 
 use std::error::Error as StdError;
 
@@ -10,7 +10,8 @@ use super::Error;
 pub struct Away {
     /// ` at http://…`, or nothing.
     server: String,
-    /// The deepest cause: those above it repeat the address, and each other.
+    /// The deepest cause: the causes above it repeat the address, and each
+    /// other.
     // Told in the text, hence not a `source`.
     cause: String,
     was_not_sent: bool,
@@ -45,13 +46,14 @@ impl Away {
         }))
     }
 
-    /// Whether there was no connection: the service has not seen the request.
+    /// Returns true if there was no connection: the service has not seen the
+    /// request.
     #[must_use]
     pub const fn was_not_sent(&self) -> bool {
         self.was_not_sent
     }
 
-    /// Whether it took longer than the client was told to wait.
+    /// Returns true if it took longer than the client was set to wait.
     #[must_use]
     pub const fn timed_out(&self) -> bool {
         self.timed_out

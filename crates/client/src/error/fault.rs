@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 
-/// Why an organization request was not executed.
+/// The reason that an organization request was not executed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{message}")]
@@ -19,35 +19,35 @@ pub struct Fault {
     /// The stable name of the code.
     #[serde(default)]
     pub name: String,
-    /// What went wrong, for people.
+    /// The fault in words, for people.
     #[serde(default)]
     pub message: String,
     /// Numbers that belong to it: `{"MaxBatchSize": 1000}`.
     #[serde(default)]
     pub error_details: Map<String, Value>,
-    /// Which request of a transaction is to blame, from 0.
+    /// The index of the request of a transaction that is to blame, from 0.
     #[serde(default)]
     pub faulted_request_index: Option<usize>,
-    /// When, RFC 3339.
+    /// The time of the fault, RFC 3339.
     #[serde(default)]
     pub timestamp: Option<String>,
 }
 
 impl Fault {
-    /// How many items a batch may have, where it had too many.
+    /// The number of items that a batch may have, if it had too many.
     #[must_use]
     pub fn max_batch_size(&self) -> Option<usize> {
         let number = self.error_details.get("MaxBatchSize")?.as_u64()?;
         usize::try_from(number).ok()
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns true if the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.error_code == ErrorCode::SERVER_BUSY || self.retry_after().is_some()
     }
 
-    /// When the service wants the request again.
+    /// The time after which the service wants the request again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds = self.error_details.get("Retry-After")?.as_u64()?;

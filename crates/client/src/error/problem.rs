@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// Why the service says no.
+/// The reason that the service says no.
 #[derive(Clone, Debug, PartialEq, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{}", text(.detail, .title))]
@@ -15,10 +15,10 @@ pub struct Problem {
     /// The HTTP status.
     #[serde(default)]
     pub status: u16,
-    /// What kind of problem, in some words.
+    /// The kind of problem, in some words.
     #[serde(default)]
     pub title: String,
-    /// What exactly, for people.
+    /// The exact problem, for people.
     #[serde(default)]
     pub detail: String,
     /// The number that users know: `0x80044F00`.
@@ -27,24 +27,24 @@ pub struct Problem {
     /// The stable name of the code: `CannotCancel`.
     #[serde(default)]
     pub name: String,
-    /// The attributes that break a rule, where it is about attributes.
+    /// The attributes that break a rule, if the problem is about attributes.
     #[serde(default)]
     pub attributes: Vec<WrongAttribute>,
-    /// What could be asked of the operation instead, where it is about an
-    /// action.
+    /// The actions that the operation allows instead, if the problem is about
+    /// an action.
     #[serde(default)]
     pub legal_actions: Vec<String>,
     /// For organization requests: numbers that belong to the refusal, as
     /// `MaxBatchSize`.
     #[serde(default)]
     pub error_details: Map<String, Value>,
-    /// For a transaction: which of its requests is to blame, from 0.
+    /// For a transaction: the index of the request that is to blame, from 0.
     #[serde(default)]
     pub faulted_request_index: Option<usize>,
-    /// For organization requests: when, RFC 3339.
+    /// For organization requests: the time, RFC 3339.
     #[serde(default)]
     pub timestamp: Option<String>,
-    /// When the service wants the request again.
+    /// The time after which the service wants the request again.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
 }
@@ -60,7 +60,7 @@ pub struct WrongAttribute {
 }
 
 impl Problem {
-    /// The problem in the body of an answer; `None` where it is not ours.
+    /// The problem in the body of an answer; `None` if the body is not ours.
     pub(super) fn read(text: &str, status: u16, retry_after: Option<Duration>) -> Option<Self> {
         let problem: Self = serde_json::from_str(text).ok()?;
         Some(Self {
@@ -70,7 +70,7 @@ impl Problem {
         })
     }
 
-    /// What a person could do about it.
+    /// Advice for a person.
     pub(super) fn way_out(&self) -> Option<String> {
         if !self.legal_actions.is_empty() {
             return Some(format!("possible now: {}", self.legal_actions.join(", ")));
@@ -93,7 +93,7 @@ impl Problem {
     }
 }
 
-/// The detail says it all; the title is for those that have none.
+/// The detail says it all; the title is for problems that have none.
 fn text<'a>(detail: &'a str, title: &'a str) -> &'a str {
     if detail.is_empty() { title } else { detail }
 }

@@ -4,11 +4,11 @@
 /// One message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Message {
-    /// Its kind; `message` where none was said.
+    /// Its kind; `message` if the sender named none.
     pub(super) event: String,
     /// The id that it came with.
     pub(super) id: Option<String>,
-    /// What it says; `None`: it only tells how far the sender is.
+    /// Its data; `None`: the message only carries the sender's position.
     pub(super) data: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// Reads a chunk; the messages that end in it.
+    /// Reads a chunk; returns the messages that end in it.
     pub(super) fn read(&mut self, chunk: &[u8]) -> Vec<Message> {
         let mut messages = Vec::new();
         for &byte in chunk {
@@ -59,8 +59,8 @@ impl Parser {
                 }
                 None => self.data = Some(value.to_owned()),
             },
-            // A comment, a field of later times, or how long to wait before the
-            // next connection, which is ours to decide.
+            // A comment, a field of later times, or a delay before the next
+            // connection, which is ours to decide.
             _ => {}
         }
         None

@@ -9,7 +9,7 @@ use crate::list::{Filter, Paging};
 use crate::new_operation::NewOperation;
 use crate::update::Update;
 
-/// What is to be executed.
+/// The organization request that is to be executed.
 #[derive(Clone, Debug)]
 pub enum OrganizationRequest {
     /// Create an operation.
@@ -27,14 +27,14 @@ pub enum OrganizationRequest {
     RetrieveMultiple(RetrieveMultiple),
     /// Change an operation.
     Update {
-        /// Which.
+        /// The operation's id.
         id: String,
-        /// What of it.
+        /// The changes.
         changes: Update,
     },
     /// Remove a Completed operation.
     Delete {
-        /// Which.
+        /// The operation's id.
         id: String,
     },
     /// Execute something long, one at a time per organization, in order of
@@ -45,19 +45,19 @@ pub enum OrganizationRequest {
         /// Up to a thousand, unless the deployment says otherwise; none of them
         /// an `ExecuteMultiple`.
         requests: Vec<OrganizationRequest>,
-        /// What happens after a fault, and what is answered.
+        /// The settings: what happens after a fault, and what is answered.
         settings: BatchSettings,
     },
     /// Execute all requests, or none.
     ExecuteTransaction {
         /// In this order.
         requests: Vec<OrganizationRequest>,
-        /// Whether the responses are wanted.
+        /// True if the responses are wanted.
         return_responses: bool,
     },
 }
 
-/// How a batch goes about it.
+/// The settings of a batch.
 ///
 /// For six items of which the third and fifth fault:
 ///
@@ -76,7 +76,7 @@ pub struct BatchSettings {
     pub return_responses: bool,
 }
 
-/// Which operation is read, and what of it.
+/// The operation that is read, and its attributes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[must_use]
@@ -89,12 +89,12 @@ pub struct Retrieve {
     column_set: Option<Vec<String>>,
 }
 
-/// Which operations are read.
+/// The operations that are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RetrieveMultiple {
-    /// Those that match.
+    /// The conditions.
     pub filter: Filter,
-    /// Which part of them.
+    /// The part of the listing.
     pub paging: Paging,
 }
 
@@ -130,7 +130,7 @@ impl Retrieve {
         }
     }
 
-    /// Only these attributes of it; all unless said.
+    /// Only these attributes of the operation; all unless said.
     pub fn columns<T: Into<String>>(mut self, columns: impl IntoIterator<Item = T>) -> Self {
         self.column_set = Some(columns.into_iter().map(Into::into).collect());
         self
@@ -154,7 +154,7 @@ impl AsyncRequest {
         self
     }
 
-    /// Its parameters: what the handler gets as `data`.
+    /// The request's parameters, which the handler gets as `data`.
     ///
     /// # Errors
     /// [`Error::Unwritable`](crate::Error::Unwritable) when they cannot be JSON.
@@ -180,7 +180,7 @@ impl OrganizationRequest {
         }
     }
 
-    /// Whether executing it twice does no more than once.
+    /// Returns true if executing the request twice does no more than once.
     pub(super) fn may_be_repeated(&self) -> bool {
         match self {
             Self::Create(new) => new.key().is_some(),
@@ -189,11 +189,13 @@ impl OrganizationRequest {
             } => idempotency_key.is_some(),
             Self::Retrieve(_) | Self::RetrieveMultiple(_) => true,
             Self::ExecuteMultiple { requests, .. } => requests.iter().all(Self::may_be_repeated),
-            // Refused the second time, which would hide that the first was done.
+            // Refused the second time, which would hide that the first was
+            // done.
             Self::Update { .. } | Self::Delete { .. } => false,
             Self::ExecuteAsync(request) => request.idempotency_key.is_some(),
-            // As its creates are: but what it updates or deletes is refused the
-            // second time, and then nothing of it is answered.
+            // Repeatable if its creates are. Its updates and deletes are
+            // refused the second time, and then nothing of the transaction is
+            // answered.
             Self::ExecuteTransaction { requests, .. } => requests.iter().all(Self::may_be_repeated),
         }
     }

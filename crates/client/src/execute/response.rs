@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Fault, Result};
 use crate::list::Page;
 
-/// What a request came to, one variant per request.
+/// The response to a request, one variant per request.
 #[derive(Clone, Debug)]
 pub enum OrganizationResponse {
     /// It is created.
     Create {
         /// The operation's id.
         id: String,
-        /// Whether it was there since an earlier request with the same key.
+        /// True if it was there since an earlier request with the same key.
         existed: bool,
     },
     /// The operation.
@@ -32,33 +32,34 @@ pub enum OrganizationResponse {
         /// [`Client::wait`](crate::Client::wait).
         async_job_id: String,
     },
-    /// What became of the items.
+    /// The outcomes of the items.
     ExecuteMultiple {
-        /// Whether any item faulted.
+        /// True if any item faulted.
         is_faulted: bool,
-        /// In the order of the requests; which of them are there depends on the
-        /// [`BatchSettings`](crate::BatchSettings).
+        /// In the order of the requests; the
+        /// [`BatchSettings`](crate::BatchSettings) decide which responses are
+        /// there.
         responses: Vec<ItemResponse>,
     },
     /// All is done.
     ExecuteTransaction {
-        /// In the order of the requests; empty where they were not wanted.
-        /// `None`: a request that by design answers nothing.
+        /// In the order of the requests; empty if they were not wanted. `None`:
+        /// a request that by design answers nothing.
         responses: Vec<Option<OrganizationResponse>>,
     },
 }
 
-/// What became of one item of a batch.
+/// The outcome of one item of a batch.
 #[derive(Clone, Debug)]
 pub struct ItemResponse {
-    /// Which request of the list, from 0.
+    /// The index of the request in the list, from 0.
     pub request_index: usize,
     /// Its response, or its fault. `None`: a request that by design answers
     /// nothing.
     pub outcome: Result<Option<OrganizationResponse>, Fault>,
 }
 
-/// An operation, or those attributes of it that were asked for.
+/// An operation, or the attributes of it that were asked for.
 #[derive(Clone, Debug)]
 pub struct Retrieved(Box<RawValue>);
 

@@ -1,4 +1,4 @@
-//! What is sent again, and what is not.
+//! The requests that are sent again, and the requests that are not.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What the service does with one request.
+/// The service's reaction to one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     /// Answers with this status, these further headers and this JSON.
@@ -26,7 +26,7 @@ pub(crate) struct Request {
     pub(crate) line: String,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
-    /// The body, `null` where it is empty.
+    /// The body, `null` if it is empty.
     pub(crate) body: Value,
 }
 
@@ -39,13 +39,14 @@ impl Request {
 
 /// The service.
 pub(crate) struct Service {
-    /// Where it is.
+    /// Its address.
     pub(crate) url: String,
     task: JoinHandle<Vec<Request>>,
 }
 
 impl Service {
-    /// Starts a service that does this, request by request, and then ends.
+    /// Starts a service that acts by the script, request by request, and then
+    /// ends.
     #[expect(clippy::disallowed_methods, reason = "`requests` waits for it")]
     pub(crate) async fn start(script: impl IntoIterator<Item = Act>) -> Self {
         let script: Vec<Act> = script.into_iter().collect();
@@ -68,7 +69,7 @@ impl Service {
         self.builder().build().expect("a client")
     }
 
-    /// The same, to be set up further.
+    /// The same client, to be set up further.
     pub(crate) fn builder(&self) -> Builder {
         Client::builder(&self.url).patience(Duration::from_secs(5))
     }

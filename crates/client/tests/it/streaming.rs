@@ -16,7 +16,7 @@ fn completed(event: &str, id: &str) -> String {
 async fn events_go_on_behind_the_last_one_when_the_connection_breaks() {
     let service = Service::start([
         Act::Events(format!("retry: 2000\n: hello\n\n{}", completed("e1", "a"))),
-        // Only how far the service is, and the start of an event.
+        // The service's position alone, and the start of an event.
         Act::Events("id: e5\n\nevent: completed\nid: e6\ndata: {".to_owned()),
         refusal(503, "", "0x8004A001"),
         Act::Events(completed("e6", "b") + &completed("e7", "c")),

@@ -1,4 +1,5 @@
-//! Published → delivered → acknowledged, and what becomes of it on the way.
+//! Published → delivered → acknowledged, and the ways a message can take
+//! between.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +37,7 @@ pub async fn a_marker_is_delivered_as_it_was_published(harness: &dyn BrokerHarne
     assert_eq!(next(&mut *subscription).await.message, sent);
 }
 
-/// The queue is there before anybody consumes it.
+/// The queue is there before its first consumer.
 pub async fn messages_wait_for_their_first_consumer(harness: &dyn BrokerHarness) {
     let publisher = harness.connect().await;
     publish(&*publisher, &work(), 0..10).await;
@@ -64,7 +65,7 @@ pub async fn answers_come_in_order_one_for_each(harness: &dyn BrokerHarness) {
     assert_eq!(take_all(&mut *subscription, 2).await, [1, 4]);
 }
 
-/// Acknowledged is gone, whatever becomes of the subscription.
+/// An acknowledged message is gone, with any end of the subscription.
 pub async fn an_acknowledged_message_does_not_come_again(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     publish(&*broker, &work(), 0..5).await;
@@ -75,7 +76,7 @@ pub async fn an_acknowledged_message_does_not_come_again(harness: &dyn BrokerHar
     never("an acknowledged message comes again", again.next()).await;
 }
 
-/// What was in hand when a subscription is closed is delivered to the next.
+/// Messages in hand when a subscription is closed are delivered to the next.
 pub async fn unacknowledged_messages_come_back_on_close(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     publish(&*broker, &work(), 0..6).await;
@@ -130,8 +131,8 @@ pub async fn a_dropped_receipt_keeps_its_message_in_hand(harness: &dyn BrokerHar
     assert_eq!(found, (0..2).collect());
 }
 
-/// After the close the message is somebody else's, and an acknowledgement
-/// that comes late takes it from nobody.
+/// After the close the message is another consumer's, and a late
+/// acknowledgement takes it from no consumer.
 pub async fn a_late_acknowledgement_takes_nothing_from_others(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     publish(&*broker, &lane(0), 0..2).await;
@@ -139,7 +140,8 @@ pub async fn a_late_acknowledgement_takes_nothing_from_others(harness: &dyn Brok
     let (number, late) = take(&mut *subscription).await;
     assert_eq!(number, 0);
     subscription.close().await;
-    // Failure and success are both fine: it must only do nothing.
+    // Failure and success are both fine: the acknowledgement must only do
+    // nothing.
     drop(soon("it is answered", late.acknowledge()).await);
     let mut again = subscribe(&*broker, &lane(0), PLENTY).await;
     assert_eq!(take_all(&mut *again, 2).await, [0, 1]);
@@ -166,7 +168,7 @@ pub async fn no_more_than_the_prefetch_is_in_hand(harness: &dyn BrokerHarness) {
     take_all(&mut *subscription, 6).await;
 }
 
-/// Whoever waits for a message and gives up loses none.
+/// A caller that waits for a message and gives up loses none.
 pub async fn waiting_for_the_next_can_be_given_up(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     let mut subscription = subscribe(&*broker, &lane(0), PLENTY).await;

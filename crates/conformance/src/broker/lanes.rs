@@ -8,7 +8,7 @@ use super::props::{PLENTY, lane, publish, subscribe, take, take_all};
 use crate::BrokerHarness;
 use crate::wait::never;
 
-/// While the first consumer of a lane is there, others get nothing.
+/// While the first consumer of a lane is there, other consumers get nothing.
 pub async fn a_lane_has_one_consumer_at_a_time(harness: &dyn BrokerHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     let mut active = subscribe(&*one, &lane(0), PLENTY).await;
@@ -20,7 +20,8 @@ pub async fn a_lane_has_one_consumer_at_a_time(harness: &dyn BrokerHarness) {
     assert_eq!(take_all(&mut *active, 3).await, [5, 6, 7]);
 }
 
-/// The next consumer gets what the first had in hand, then the rest, in order.
+/// The next consumer gets the messages that the first had in hand, then the
+/// rest, in order.
 pub async fn a_lane_is_handed_over_with_what_was_in_hand(harness: &dyn BrokerHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     let mut active = subscribe(&*one, &lane(0), 4).await;
@@ -34,7 +35,7 @@ pub async fn a_lane_is_handed_over_with_what_was_in_hand(harness: &dyn BrokerHar
     assert_eq!(rest, (2..10).collect::<Vec<_>>());
 }
 
-/// A consumer that simply goes is as good as closed.
+/// A consumer that is dropped counts as closed.
 pub async fn a_lane_is_handed_over_when_its_consumer_is_dropped(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     let mut active = subscribe(&*broker, &lane(0), 1).await;
@@ -44,14 +45,15 @@ pub async fn a_lane_is_handed_over_when_its_consumer_is_dropped(harness: &dyn Br
     assert_eq!(number, 0);
     drop((active, receipt));
     assert_eq!(take_all(&mut *standby, 3).await, [0, 1, 2]);
-    // And whoever comes later waits in turn.
+    // A consumer that comes later waits in turn.
     let mut third = subscribe(&*broker, &lane(0), 1).await;
     publish(&*broker, &lane(0), 3..4).await;
     never("the third consumer gets one", third.next()).await;
     assert_eq!(take_all(&mut *standby, 1).await, [3]);
 }
 
-/// What one publisher was confirmed first comes first, over many calls.
+/// Messages of one publisher come in the order of their confirms, over many
+/// calls.
 pub async fn a_lane_keeps_its_order(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     let mut subscription = subscribe(&*broker, &lane(0), 50).await;
@@ -62,7 +64,7 @@ pub async fn a_lane_keeps_its_order(harness: &dyn BrokerHarness) {
     assert_eq!(found, (0..600).collect::<Vec<_>>());
 }
 
-/// Several publishers share a lane: nothing is lost, and each one's messages
+/// Several publishers share a lane: nothing is lost, and the messages of each
 /// keep their order.
 pub async fn a_lane_takes_from_several_publishers(harness: &dyn BrokerHarness) {
     const PUBLISHERS: u64 = 4;

@@ -14,7 +14,7 @@ use drumline_protocol::{
 
 use crate::wait::soon;
 
-/// More than any case has in hand.
+/// A prefetch that is more than any case has in hand.
 pub(crate) const PLENTY: u16 = 1_000;
 
 /// The work queue of the default pool.

@@ -1,4 +1,5 @@
-//! Routes: every pool has a work queue and lanes, and each is a queue of its own.
+//! Routes: every pool has a work queue and lanes, and each is a queue of its
+//! own.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use super::props::{PLENTY, lane, publish, spare, subscribe, take, take_all, work
 use crate::BrokerHarness;
 use crate::wait::{eventually, never};
 
-/// What goes to one route comes from no other.
+/// Messages for one route come from no other.
 pub async fn every_route_is_a_queue_of_its_own(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     let imports = |source| Route {
@@ -42,7 +43,7 @@ pub async fn workers_share_the_work_queue(harness: &dyn BrokerHarness) {
     all_workers_share(harness, &work()).await;
 }
 
-/// So they do with the spare queue.
+/// All workers of a pool consume its spare queue, each message one of them.
 pub async fn workers_share_the_spare_queue(harness: &dyn BrokerHarness) {
     all_workers_share(harness, &spare()).await;
 }
@@ -64,7 +65,7 @@ async fn all_workers_share(harness: &dyn BrokerHarness, route: &Route) {
     assert_eq!(BTreeSet::from([a, b, c, d]), (0..4).collect());
 }
 
-/// A queue that was never used does not exist, and asking does not make it.
+/// A queue that was never used does not exist, and a look does not make it.
 pub async fn a_queue_that_nobody_used_has_no_backlog(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     for _ in 0..2 {
@@ -74,7 +75,7 @@ pub async fn a_queue_that_nobody_used_has_no_backlog(harness: &dyn BrokerHarness
     }
 }
 
-/// The backlog is what no consumer has been given, whoever asks.
+/// The backlog is the messages that no consumer has been given, for any caller.
 pub async fn a_backlog_counts_what_waits_and_who_consumes(harness: &dyn BrokerHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     let becomes = async |messages, consumers| {
@@ -103,7 +104,7 @@ pub async fn a_backlog_counts_what_waits_and_who_consumes(harness: &dyn BrokerHa
     becomes(4, 0).await;
 }
 
-/// A broker that takes messages says so.
+/// A broker that takes messages reports so.
 pub async fn a_broker_that_is_up_says_so(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     publish(&*broker, &work(), 0..1).await;

@@ -1,4 +1,4 @@
-//! So many at the same time, and no more.
+//! Places: a limited number of visitors at the same time, and no more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub async fn entering_and_leaving_may_be_repeated(harness: &dyn LimiterHarness) 
     );
 }
 
-/// Of many who come at once, as many get in as there are places.
+/// Of many visitors at once, as many get in as there are places.
 pub async fn of_racing_visitors_as_many_enter_as_there_are_places(harness: &dyn LimiterHarness) {
     const PLACES: u32 = 5;
     let limiters = [harness.connect().await, harness.connect().await];
@@ -66,8 +66,8 @@ pub async fn of_racing_visitors_as_many_enter_as_there_are_places(harness: &dyn 
     assert_eq!(inside, PLACES as usize);
 }
 
-/// Who neither renews nor leaves, because its process is dead, does not hold
-/// its place for ever; who renews does.
+/// A visitor that neither renews nor leaves, because its process is dead, does
+/// not hold its place for ever; a visitor that renews does.
 pub async fn a_place_is_freed_when_its_lease_ends(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let short = Limits::at_once(1, SECOND);
@@ -82,12 +82,13 @@ pub async fn a_place_is_freed_when_its_lease_ends(harness: &dyn LimiterHarness) 
         (entered == Entered::Admitted).then_some(())
     })
     .await;
-    // As long as that of the other lasted, and it is still held.
+    // As long as the lease of the other lasted, and this place is still held.
     let other = enter_as(&*limiter, renewed, Some(visitor(2)), &short).await;
     assert_eq!(reached(other), Some(Limit::Concurrent));
 }
 
-/// Renewals answer in order who is still inside, and bring nobody back.
+/// Renewals answer in order if each visitor is still inside, and bring none
+/// back.
 pub async fn who_has_left_is_not_renewed(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     for number in [1, 2] {
@@ -101,7 +102,7 @@ pub async fn who_has_left_is_not_renewed(harness: &dyn LimiterHarness) {
     assert!(limiter.renew(&[], HOUR).await.expect("renew").is_empty());
 }
 
-/// Who passes needs a free place to pass, and does not keep it.
+/// A visitor that passes needs a free place to pass, and does not keep it.
 pub async fn who_passes_holds_no_place(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let one = Limits::at_once(1, HOUR);
@@ -115,7 +116,7 @@ pub async fn who_passes_holds_no_place(harness: &dyn LimiterHarness) {
     );
 }
 
-/// Subjects know nothing of each other.
+/// Subjects are independent of each other.
 pub async fn subjects_have_places_of_their_own(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let one = Limits::at_once(1, HOUR);

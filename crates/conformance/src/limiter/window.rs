@@ -1,4 +1,4 @@
-//! So many, and so long, within a sliding window.
+//! Windows: a limited number, and a limited busy time, within a sliding window.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{HOUR, SECOND, enter, leave, pass, reached};
 use crate::LimiterHarness;
 use crate::wait::eventually;
 
-/// A window that no case sees the end of.
+/// Limits with a window that no case sees the end of.
 const LIMITS: Limits = Limits {
     concurrent: 0,
     requests: 4,
@@ -19,8 +19,8 @@ const LIMITS: Limits = Limits {
     lease: HOUR,
 };
 
-/// As many enter as may, through whichever process; who is refused hears when
-/// there will be room, and is not counted.
+/// As many enter as may, through any process; a refused visitor gets the time
+/// until there will be room, and is not counted.
 pub async fn no_more_enter_than_may_within_the_window(harness: &dyn LimiterHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     for (number, limiter) in [(1, &one), (2, &other), (3, &one)] {
@@ -52,7 +52,7 @@ pub async fn no_more_enter_than_may_within_the_window(harness: &dyn LimiterHarne
     );
 }
 
-/// The time that they were busy is added up; what is not told is not known.
+/// The time that visitors were busy is added up; unreported time is unknown.
 pub async fn no_more_enter_when_the_time_is_used_up(harness: &dyn LimiterHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     assert_eq!(enter(&*one, 1, &LIMITS).await, Entered::Admitted);
@@ -86,7 +86,7 @@ pub async fn a_repeated_entry_is_counted_once(harness: &dyn LimiterHarness) {
     );
 }
 
-/// Of many who come at once, as many enter as may.
+/// Of many visitors at once, as many enter as may.
 pub async fn of_racing_visitors_as_many_enter_as_may(harness: &dyn LimiterHarness) {
     const MOST: u64 = 7;
     let limiters = [harness.connect().await, harness.connect().await];
@@ -107,7 +107,7 @@ pub async fn of_racing_visitors_as_many_enter_as_may(harness: &dyn LimiterHarnes
     assert_eq!(entered, MOST);
 }
 
-/// The window slides: whoever waits for as long as it was told gets in.
+/// The window slides: a visitor that waits for the reported time gets in.
 pub async fn there_is_room_when_it_was_said_to_be(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let limits = Limits {
@@ -126,7 +126,7 @@ pub async fn there_is_room_when_it_was_said_to_be(harness: &dyn LimiterHarness) 
         })
         .await;
         assert!(retry_after <= SECOND * 2, "{retry_after:?}");
-        // What is waited for is the time itself.
+        // This waits for the time itself.
         tokio::time::sleep(retry_after + Duration::from_millis(1)).await;
         assert_eq!(pass(&*limiter, &limits).await, Entered::Admitted);
     }

@@ -1,4 +1,4 @@
-//! Who has beaten is alive.
+//! Beats: members that have beaten are alive.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::MembershipHarness;
 
-/// A beat answers who is alive, in order of their ids, whoever they beat to.
+/// A beat returns the live members, in order of their ids, through any process.
 pub async fn whoever_beats_is_listed_by_all(harness: &dyn MembershipHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     assert!(one.members().await.expect("members").is_empty());
@@ -21,7 +21,7 @@ pub async fn whoever_beats_is_listed_by_all(harness: &dyn MembershipHarness) {
     assert_eq!(one.members().await.expect("members"), all);
 }
 
-/// What a member says of itself is what it said last.
+/// The latest report of a member counts.
 pub async fn the_latest_beat_counts(harness: &dyn MembershipHarness) {
     let membership = harness.connect().await;
     let mut worker = member(Role::Worker);
@@ -32,7 +32,7 @@ pub async fn the_latest_beat_counts(harness: &dyn MembershipHarness) {
     assert_eq!(membership.members().await.expect("members"), [worker]);
 }
 
-/// Whoever leaves need not be waited for; leaving twice is no error.
+/// A member that leaves need not be waited for; leaving twice is no error.
 pub async fn whoever_leaves_is_gone(harness: &dyn MembershipHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     let (stays, goes) = (member(Role::Worker), member(Role::Worker));
@@ -43,12 +43,13 @@ pub async fn whoever_leaves_is_gone(harness: &dyn MembershipHarness) {
         let left = one.members().await.expect("members");
         assert_eq!(left, std::slice::from_ref(&stays));
     }
-    // Its next life is another member; but it may also have been a mistake.
+    // Its next life is another member; but the leave may also have been a
+    // mistake.
     let back = one.beat(&goes).await.expect("beat");
     assert_eq!(back.len(), 2);
 }
 
-/// Beats of many at once do not get into each other's way.
+/// Beats of many members at once do not disturb each other.
 pub async fn many_members_beat_at_once(harness: &dyn MembershipHarness) {
     const MEMBERS: usize = 20;
     let membership: Arc<dyn Membership> = harness.connect().await;

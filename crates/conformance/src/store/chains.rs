@@ -13,7 +13,7 @@ use crate::scene::{Scene, chain_key, fault, of_token};
 /// An hour: later than any case looks.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Whoever is not the head cannot be claimed, and is left as it was.
+/// An operation that is not the head cannot be claimed, and is left as it was.
 pub async fn only_the_head_can_be_claimed(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(of_token("a")).await;
@@ -31,7 +31,7 @@ pub async fn only_the_head_can_be_claimed(harness: &dyn StoreHarness) {
             .expect("locks")
             .is_empty()
     );
-    // Not even while the head runs, or waits.
+    // This holds even while the head runs, or waits.
     let fence = scene.claim(first.id).await;
     assert!(matches!(
         claim_fresh(&scene, &second).await,
@@ -45,7 +45,7 @@ pub async fn only_the_head_can_be_claimed(harness: &dyn StoreHarness) {
     assert_eq!(scene.entry(second.id).await, None);
 }
 
-/// Completion of whatever kind offers the next head, by a new entry.
+/// Completion of every kind offers the next head, by a new entry.
 pub async fn every_completion_promotes_the_next_head(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut chain = Vec::new();
@@ -92,7 +92,8 @@ pub async fn every_completion_promotes_the_next_head(harness: &dyn StoreHarness)
     assert!(scene.run(last.id).await.promoted.is_none());
 }
 
-/// An operation that was parked by a failed claim is offered when its turn comes.
+/// An operation that was parked by a failed claim is offered when its turn
+/// comes.
 pub async fn a_parked_operation_is_promoted_as_head(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(of_token("a")).await;
@@ -103,7 +104,7 @@ pub async fn a_parked_operation_is_promoted_as_head(harness: &dyn StoreHarness) 
     scene.run(second.id).await;
 }
 
-/// The end of an operation in the middle of its chain frees nobody.
+/// The end of an operation in the middle of its chain frees no other.
 pub async fn a_cancel_in_the_middle_promotes_nothing(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(of_token("a")).await;
@@ -116,7 +117,7 @@ pub async fn a_cancel_in_the_middle_promotes_nothing(harness: &dyn StoreHarness)
         claim_fresh(&scene, &third).await,
         Committed::NotHead
     ));
-    // Nor when the head runs.
+    // The same holds when the head runs.
     let fence = scene.claim(first.id).await;
     let fourth = scene.create(of_token("a")).await;
     let (_, done) = scene.client(third.id, Event::Cancel).await;
@@ -125,7 +126,7 @@ pub async fn a_cancel_in_the_middle_promotes_nothing(harness: &dyn StoreHarness)
     assert_eq!(next.map(|head| head.operation.id), Some(fourth.id));
 }
 
-/// A new head that is Suspended is not offered; it offers itself when it wakes.
+/// A new head that is Suspended is not offered; it is offered when it wakes.
 pub async fn a_suspended_new_head_is_offered_when_it_is_resumed(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(of_token("a")).await;

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::StoreHarness;
 use crate::scene::{Fresh, Scene, claim_event, independent, of_token};
 
-/// The header of a commit is what is read afterwards.
+/// The header of a commit is read afterwards.
 pub async fn a_commit_writes_its_header(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
@@ -20,7 +20,7 @@ pub async fn a_commit_writes_its_header(harness: &dyn StoreHarness) {
     assert_eq!(found.sequence, fresh.sequence);
 }
 
-/// A commit made on an old version writes nothing and is told the header.
+/// A commit made on an old version writes nothing and gets the current header.
 pub async fn a_commit_on_an_old_version_is_told_the_current_header(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
@@ -41,8 +41,9 @@ pub async fn a_commit_on_an_old_version_is_told_the_current_header(harness: &dyn
 }
 
 /// A store that lost its last writes gives out version numbers twice. A header
-/// of the lost past still travels in some message; it must not pass for the one
-/// that has the same number now, or it would take the lock from its holder.
+/// of the lost past still travels in some message. It must not pass for the
+/// header that has the same number now, or it would take the lock from its
+/// holder.
 pub async fn a_header_of_a_lost_past_is_told_the_current_one(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     for held in [true, false] {
@@ -73,7 +74,7 @@ pub async fn a_header_of_a_lost_past_is_told_the_current_one(harness: &dyn Store
     }
 }
 
-/// A commit on nothing says so.
+/// A commit on an operation that does not exist is reported as missing.
 pub async fn a_commit_of_an_unknown_operation_is_missing(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let new = scene.prepare(independent());
@@ -109,7 +110,7 @@ pub async fn commits_of_a_batch_are_answered_in_order(harness: &dyn StoreHarness
     );
 }
 
-/// The claim that is repeated after an unclear answer gets its first lock.
+/// A claim that is repeated after an unclear answer gets its first lock.
 pub async fn a_repeated_claim_is_answered_like_the_first(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(of_token("a")).await;
@@ -133,7 +134,7 @@ pub async fn a_repeated_claim_is_answered_like_the_first(harness: &dyn StoreHarn
     assert_eq!(locks.expect("locks").len(), 1);
 }
 
-/// The completion that is repeated names the same new head, once promoted.
+/// A completion that is repeated names the same new head, once promoted.
 pub async fn a_repeated_completion_is_answered_like_the_first(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(of_token("a")).await;
@@ -157,7 +158,7 @@ pub async fn a_repeated_completion_is_answered_like_the_first(harness: &dyn Stor
     assert_eq!(scene.entry(third.id).await, None, "one step, not two");
 }
 
-/// The resume that is repeated names the same entry of the dispatch set.
+/// A resume that is repeated names the same entry of the dispatch set.
 pub async fn a_repeated_resume_is_answered_like_the_first(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
@@ -340,7 +341,7 @@ pub(crate) async fn commit_done(scene: &Scene, commit: Commit) -> Done {
     }
 }
 
-/// Claims what was just created, by the header that it was created with.
+/// Claims an operation that was just created, by the header of its create.
 pub(crate) async fn claim_fresh(scene: &Scene, fresh: &Fresh) -> Committed {
     let claim = commit(
         scene,

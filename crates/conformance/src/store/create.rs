@@ -1,4 +1,4 @@
-//! Create: what is stored, what is offered, and what happens on a second try.
+//! Create: the stored parts, the offer, and a second try.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub async fn an_operation_is_read_back_as_it_was_given(harness: &dyn StoreHarnes
     }
 }
 
-/// What was never created is not found, and does not disturb what is.
+/// An operation that was never created is not found, and disturbs no other.
 pub async fn an_unknown_operation_is_not_found(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let unknown = scene.prepare(independent()).id;
@@ -95,7 +95,7 @@ pub async fn a_repeated_create_is_answered_like_the_first(harness: &dyn StoreHar
     assert!(scene.run(first.id).await.promoted.is_none());
 }
 
-/// A second create under one id, by somebody else, gets the first operation.
+/// A second create under one id, by another caller, gets the first operation.
 pub async fn another_create_of_the_same_id_gets_the_first_operation(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut new = scene.prepare(of_token("a"));
@@ -141,8 +141,8 @@ pub async fn a_batch_keeps_its_order(harness: &dyn StoreHarness) {
     );
 }
 
-/// Several managers create for one token at once: there is one order, one
-/// head, and nobody is lost.
+/// Several managers create for one token at once: there is one order, one head,
+/// and no operation is lost.
 pub async fn concurrent_creates_of_one_token_make_one_chain(harness: &dyn StoreHarness) {
     const MANAGERS: usize = 4;
     const EACH: usize = 15;
@@ -160,7 +160,7 @@ pub async fn concurrent_creates_of_one_token_make_one_chain(harness: &dyn StoreH
     }
     let by_manager = tasks.join_all().await;
     for created in &by_manager {
-        // What one manager was answered first, comes first.
+        // Creates that one manager made earlier come earlier.
         assert!(created.is_sorted_by(|a, b| a.sequence < b.sequence));
     }
     let mut chain: Vec<_> = by_manager.into_iter().flatten().collect();

@@ -1,5 +1,5 @@
-//! The dispatch set: what ought to be in the broker, what is known to be, and
-//! what has to be offered again.
+//! The dispatch set: operations that ought to be in the broker, that are known
+//! to be there, and that have to be offered again.
 
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ pub async fn a_late_confirm_leaves_the_entry_of_a_promotion(harness: &dyn StoreH
     assert_eq!(scene.entry(second.id).await, Some(promoted.stamp));
 }
 
-/// What is claimed, paused, postponed or over is not to be published.
+/// Operations that are claimed, paused, postponed or over are not to be
+/// published.
 pub async fn whoever_leaves_ready_leaves_the_dispatch_set(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let until = scene.store.now().saturating_add(HOUR);
@@ -112,8 +113,8 @@ pub async fn entries_are_given_out_from_a_stamp_on(harness: &dyn StoreHarness) {
     assert_eq!(found, created);
 }
 
-/// The store tells the last offer of an operation, and whether the broker is
-/// known to have it.
+/// The store returns the last offer of an operation, and if the broker is known
+/// to have it.
 pub async fn the_last_offer_is_told(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
@@ -143,7 +144,7 @@ pub async fn the_last_offer_is_told(harness: &dyn StoreHarness) {
     assert_eq!(unknown, None);
 }
 
-/// What was offered a moment ago is its creator's to publish, not the relay's.
+/// A young entry is its creator's to publish, not the relay's.
 pub async fn young_entries_are_not_given_out(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
@@ -186,7 +187,7 @@ pub async fn what_ought_to_be_in_the_broker_is_told(harness: &dyn StoreHarness) 
     expected.sort_unstable();
     assert_eq!(scene.offered(partition).await, expected);
 
-    // Given back, it is offered anew and not yet known.
+    // Given back, the operation is offered again and not yet known.
     let given_back = scene.holder(running.id, fence, Event::Release).await;
     assert_eq!(scene.offered(partition).await, expected);
     let stamp = given_back.offer.expect("offered");
@@ -197,7 +198,7 @@ pub async fn what_ought_to_be_in_the_broker_is_told(harness: &dyn StoreHarness) 
             .await
             .contains(&(running.id, stamp))
     );
-    // Promoted and confirmed, the parked one belongs to it.
+    // Promoted and confirmed, the parked operation belongs to the list.
     let promoted = scene.run(head.id).await.promoted.expect("promoted");
     scene.confirm(parked.id, promoted.stamp).await;
     let offered = scene.offered(partition).await;
@@ -209,7 +210,8 @@ pub async fn what_ought_to_be_in_the_broker_is_told(harness: &dyn StoreHarness) 
     );
 }
 
-/// A long list comes in pieces; whoever follows the cursor sees all of it once.
+/// A long list comes in pieces; a caller that follows the cursor sees all of it
+/// once.
 pub async fn what_ought_to_be_in_the_broker_is_told_in_pieces(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut expected = Vec::new();
@@ -265,8 +267,8 @@ pub async fn a_reoffer_is_a_compare_and_set(harness: &dyn StoreHarness) {
     }
 }
 
-/// Whoever is not Ready any more, was offered since, or is parked is not
-/// offered again.
+/// An operation that is not Ready any more, was offered since, or is parked is
+/// not offered again.
 pub async fn a_reoffer_of_what_has_moved_on_does_nothing(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let reoffer = async |id, seen| {
@@ -317,7 +319,7 @@ pub async fn a_delayed_reoffer_is_kept_from_the_relay(harness: &dyn StoreHarness
             .any(|(id, _)| *id == late.id),
         "it is not in the broker, and is not believed to be"
     );
-    // It can be claimed all the same.
+    // The operation can be claimed all the same.
     scene.run(late.id).await;
 }
 
@@ -332,7 +334,7 @@ pub async fn a_delay_may_be_as_long_as_a_duration(harness: &dyn StoreHarness) {
     scene.run(fresh.id).await;
 }
 
-/// Stamps only grow, whoever asks, and order offers and markers.
+/// Stamps only grow, for every process, and order offers and markers.
 pub async fn stamps_only_grow(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let other = scene.another(harness).await;

@@ -10,9 +10,10 @@ use crate::StoreHarness;
 use crate::scene::{Draft, Scene, fault, independent, of_token};
 use crate::wait::eventually;
 
-/// Far enough to be seen before, near enough to be waited for.
+/// A span that is far enough to be seen before, and near enough to be waited
+/// for.
 const SHORT: Duration = Duration::from_millis(300);
-/// Later than any case looks.
+/// A span that is later than any case looks.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A postponed operation is due when its time has come, not earlier, and is
@@ -35,7 +36,7 @@ pub async fn an_operation_is_due_when_its_time_has_come(harness: &dyn StoreHarne
     })
     .await;
     assert_eq!(id, fresh.id);
-    // It stays listed until somebody has woken it.
+    // It stays listed until a caller has woken it.
     assert_eq!(due(&scene, Partition::new(0)).await, [fresh.id]);
     let done = wake(&scene, fresh.id).await;
     assert_eq!(scene.entry(fresh.id).await, done);
@@ -47,7 +48,8 @@ pub async fn an_operation_is_due_when_its_time_has_come(harness: &dyn StoreHarne
     );
 }
 
-/// Several are due: the earliest comes first, and no more than asked for.
+/// Several operations are due: the earliest comes first, and no more than asked
+/// for.
 pub async fn the_earliest_comes_first(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut times = Vec::new();
@@ -72,7 +74,7 @@ pub async fn the_earliest_comes_first(harness: &dyn StoreHarness) {
     assert!(elsewhere.is_empty(), "each partition has its own");
 }
 
-/// A retry comes back by itself, behind nobody of its chain.
+/// A retry comes back by itself, behind no operation of its chain.
 pub async fn a_retry_comes_due(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(of_token("a")).await;
@@ -92,7 +94,7 @@ pub async fn a_retry_comes_due(harness: &dyn StoreHarness) {
     scene.run(fresh.id).await;
 }
 
-/// Postponed again, it is the new time that counts.
+/// An operation is postponed again: the new time counts.
 pub async fn a_time_can_be_moved(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let earlier = scene.create(postponed(independent(), HOUR)).await;
@@ -104,12 +106,13 @@ pub async fn a_time_can_be_moved(harness: &dyn StoreHarness) {
     let partition = Partition::new(0);
     let id = eventually("it is due", async || due(&scene, partition).await.pop()).await;
     assert_eq!(id, earlier.id);
-    // A manager that read the list before the time was moved wakes nobody.
+    // A manager that read the list before the time was moved wakes no
+    // operation.
     let early = scene.event(later.id, Event::Due, Guard::Open).await;
     assert!(matches!(early, Decided::Refused(_)), "{early:?}");
 }
 
-/// Resumed, cancelled or paused for a person, it does not come due any more.
+/// A resumed, cancelled or paused operation does not come due any more.
 pub async fn a_time_can_be_cleared(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let span = Duration::from_millis(100);
@@ -145,7 +148,8 @@ pub async fn of_two_managers_one_wakes_it(harness: &dyn StoreHarness) {
     assert_eq!(scene.read(fresh.id).await.header.version, 2);
 }
 
-/// Put off by its throttled handler, it comes back by itself; the reason is told.
+/// An operation that its throttled handler puts off comes back by itself; the
+/// reason is reported.
 pub async fn a_throttled_operation_is_put_off(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(of_token("a")).await;
@@ -173,8 +177,9 @@ async fn due(scene: &Scene, partition: Partition) -> Vec<OperationId> {
     scene.store.due(partition, 100).await.expect("due")
 }
 
-/// Wakes what is due. Our estimate of the store's time may be a moment behind
-/// the store, and then the transition refuses: a moment later it does not.
+/// Wakes the due operation. Our estimate of the store's time may be a moment
+/// behind the store, and then the transition refuses: a moment later it does
+/// not.
 async fn wake(scene: &Scene, id: OperationId) -> Option<drumline_backend::store::Stamp> {
     eventually("it wakes", async || {
         match scene.event(id, Event::Due, Guard::Open).await {

@@ -1,4 +1,4 @@
-//! Ends: by class for retention, and in one order for whoever follows them.
+//! Ends: by class for retention, and in one order for their followers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::StoreHarness;
 use crate::scene::{Draft, Scene, fault, independent, of_token};
 use crate::wait::soon;
 
-/// Before all ends.
+/// A stamp before all ends.
 const START: Stamp = Stamp(0);
-/// After all ends.
+/// A stamp after all ends.
 const END: Stamp = Stamp(u64::MAX);
 
-/// Each class has its own, the earliest first, as many as are asked for, and
-/// none that ended after the time that was asked for.
+/// Each class has its own ends, the earliest first, as many as are asked for,
+/// and none that ended after the time that was asked for.
 pub async fn ends_are_told_by_class_in_their_order(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let partition = Partition::new(0);
@@ -66,7 +66,8 @@ pub async fn ends_are_told_by_class_in_their_order(harness: &dyn StoreHarness) {
     let until_first = told(START, *first, 10).await;
     assert_eq!(until_first, two[..1], "the upper bound is inclusive");
     assert!(told(START, Stamp(first.0 - 1), 10).await.is_empty());
-    // Whoever goes on behind the last one gets the next one, and none twice.
+    // A caller that goes on behind the last one gets the next one, and none
+    // twice.
     let until_second = told(*first, *second, 10).await;
     assert_eq!(until_second, two[1..], "the lower bound is exclusive");
     let rest = told(*second, END, 10).await;
@@ -76,7 +77,7 @@ pub async fn ends_are_told_by_class_in_their_order(harness: &dyn StoreHarness) {
     assert!(told(END, END, 10).await.is_empty());
 }
 
-/// Only what is Completed, for as long as it is there.
+/// Only Completed operations are listed, for as long as they exist.
 pub async fn what_has_not_ended_or_was_removed_is_not_told(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let waits = scene.create(independent()).await;
@@ -94,7 +95,7 @@ pub async fn what_has_not_ended_or_was_removed_is_not_told(harness: &dyn StoreHa
     assert!(since(&scene, START, 10).await.entries.is_empty());
 }
 
-/// One after the other, wherever they live and however they end.
+/// Ends come one after the other, from every partition and with every outcome.
 pub async fn the_order_of_ends_goes_over_all_partitions(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut order = Vec::new();
@@ -110,7 +111,7 @@ pub async fn the_order_of_ends_goes_over_all_partitions(harness: &dyn StoreHarne
             scene.run(fresh.id).await;
         }
         order.push(fresh.id);
-        // Each is seen as soon as it has ended, and stays where it was.
+        // Each end is seen as soon as it has happened, and keeps its place.
         let all = since(&scene, START, 100).await;
         let seen: BTreeSet<OperationId> = ids(&all.entries).into_iter().collect();
         assert_eq!(seen, order.iter().copied().collect());
@@ -153,8 +154,8 @@ pub async fn the_order_of_ends_is_read_in_pieces(harness: &dyn StoreHarness) {
     assert!(after.entries.is_empty() && after.until >= whole.until);
 }
 
-/// Others end operations in all partitions while somebody follows: he sees
-/// each of them once, and none is put before where he stands.
+/// Other processes end operations in all partitions while a caller follows. The
+/// caller sees each end once, and none is put before its place.
 pub async fn no_end_is_missed_while_others_write(harness: &dyn StoreHarness) {
     const WRITERS: u16 = 4;
     const EACH: usize = 60;

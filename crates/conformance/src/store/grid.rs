@@ -1,8 +1,9 @@
 //! The whole grid of statuses × events, performed against the store.
 //!
-//! The pure function says what each event makes of each status; here the store
-//! performs it, and afterwards everything that hangs on the status (index,
-//! lock, due set, dispatch set, chain) must fit the header that it holds.
+//! The pure function gives the outcome of each event on each status. Here the
+//! store performs the event, and afterwards everything that depends on the
+//! status (index, lock, due set, dispatch set, chain) must fit the header that
+//! it holds.
 
 use std::time::Duration;
 
@@ -40,12 +41,12 @@ pub async fn every_event_on_every_status_of_a_head_that_holds(harness: &dyn Stor
     of_a_head(harness, holding).await;
 }
 
-/// Operations behind their head: none of it can start them, or free others.
+/// Operations behind their head: no event can start them, or free others.
 pub async fn every_event_on_every_status_behind_a_head(harness: &dyn StoreHarness) {
     behind_a_head(harness, of_token).await;
 }
 
-/// None of it can stop the chain, either.
+/// No event on them can stop the chain, either.
 pub async fn every_event_on_every_status_behind_a_head_that_holds(harness: &dyn StoreHarness) {
     behind_a_head(harness, holding).await;
 }
@@ -214,7 +215,7 @@ async fn check(
     }
 }
 
-/// Whether everything that hangs on a header is as the header says.
+/// Checks that everything that depends on a header is as the header requires.
 async fn fits(
     scene: &Scene,
     id: OperationId,
@@ -259,7 +260,7 @@ async fn fits(
     assert_eq!(classes, expected, "{what}: ends");
 }
 
-/// Whether whoever is behind it may start.
+/// Returns true if the operation behind it may start.
 fn goes_on(header: &Header) -> bool {
     header.status.state() == State::Completed && !header.holding
 }
@@ -291,7 +292,7 @@ async fn bring(scene: &Scene, id: OperationId, status: Status) {
     }
 }
 
-/// The guard that the one who makes this event happen goes by.
+/// The guard that the caller of this event goes by.
 async fn guard_of(scene: &Scene, id: OperationId, event: &Event) -> Guard {
     let lock = lock_of(scene, id).await;
     match event {

@@ -1,4 +1,5 @@
-//! Waiters hear of what is Completed, in the process that completed it at least.
+//! Waiters hear of Completed operations, in the process that completed them at
+//! least.
 
 use drumline_backend::store::Guard;
 use drumline_protocol::{Event, OperationId};

@@ -10,7 +10,8 @@ use super::listing::all_pages;
 use crate::StoreHarness;
 use crate::scene::{Fresh, Scene, fault, holding, independent};
 
-/// A failure stops the chain; what waits behind it cannot be claimed.
+/// A failure stops the chain; operations behind the failed one cannot be
+/// claimed.
 pub async fn a_failed_head_stops_its_chain_until_it_is_resumed(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(holding("a")).await;
@@ -22,7 +23,7 @@ pub async fn a_failed_head_stops_its_chain_until_it_is_resumed(harness: &dyn Sto
     released_by_resume(&scene, &first, &second).await;
 }
 
-/// So does a cancel, of a head that waits and of one that runs.
+/// A cancel stops the chain, of a head that waits and of one that runs.
 pub async fn a_cancelled_head_stops_its_chain_until_it_is_resumed(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(holding("a")).await;
@@ -48,7 +49,7 @@ pub async fn what_comes_behind_a_stopped_chain_is_parked(harness: &dyn StoreHarn
     let second = scene.create(holding("a")).await;
     assert_eq!(second.offer, None);
     stands_still(&scene, &first, &second, Status::Canceled).await;
-    // Nor does it start because it was postponed and its time has come.
+    // A postponed operation does not start either when its time has come.
     scene.client(second.id, Event::Pause).await;
     let (_, done) = scene.client(second.id, Event::Resume).await;
     assert_eq!(done.offer, None);
@@ -65,7 +66,8 @@ pub async fn a_chain_goes_on_after_a_success(harness: &dyn StoreHarness) {
     assert!(!scene.read(first.id).await.header.holding);
 }
 
-/// Behind others, a cancel is told so; a discard takes it out of the middle.
+/// Behind others, a cancel is refused; a discard takes the operation out of the
+/// middle.
 pub async fn a_cancel_behind_the_head_is_discarded(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(holding("a")).await;
@@ -81,7 +83,7 @@ pub async fn a_cancel_behind_the_head_is_discarded(harness: &dyn StoreHarness) {
     assert_eq!(next.map(|head| head.operation.id), Some(third.id));
 }
 
-/// Two people resume it at once: one of them lets the chain go on.
+/// Two people resume the head at once: one of them lets the chain go on.
 pub async fn of_racing_resumes_one_releases_the_chain(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let other = scene.another(harness).await;
@@ -105,7 +107,7 @@ pub async fn of_racing_resumes_one_releases_the_chain(harness: &dyn StoreHarness
     assert_eq!(promoted, [Some(second.id)]);
 }
 
-/// A resume whose answer was lost tells the next head once more.
+/// A resume whose answer was lost reports the next head once more.
 pub async fn a_repeated_resume_of_a_chain_is_answered_like_the_first(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(holding("a")).await;
@@ -120,7 +122,7 @@ pub async fn a_repeated_resume_of_a_chain_is_answered_like_the_first(harness: &d
     assert_eq!((again.operation.id, again.stamp), (second.id, once.stamp));
 }
 
-/// An operator sees which chains stand still.
+/// An operator sees the chains that stand still.
 pub async fn stopped_chains_are_found(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut stopped = Vec::new();

@@ -9,7 +9,7 @@ use crate::StoreHarness;
 use crate::scene::{Scene, independent};
 use crate::wait::eventually;
 
-/// Later than any case looks.
+/// A span that is later than any case looks.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Requests race for a key through several managers: all get the same answer.

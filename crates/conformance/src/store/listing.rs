@@ -39,7 +39,8 @@ pub async fn nothing_lists_as_nothing(harness: &dyn StoreHarness) {
     assert!(all_pages(&scene, &Filter::default(), 10).await.is_empty());
 }
 
-/// What is created while somebody turns the pages is newer than all of them.
+/// Operations that are created during a listing are newer than all of its
+/// pages.
 pub async fn a_cursor_is_stable_while_others_create(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut expected = BTreeSet::new();
@@ -63,13 +64,13 @@ pub async fn a_cursor_is_stable_while_others_create(harness: &dyn StoreHarness) 
     assert_eq!(found, newest_first);
 }
 
-/// What changes its state while somebody turns the pages is in the same index
-/// no more; it is listed all the same, once, and hides no other.
+/// An operation that changes its state during a listing is in the same index no
+/// more. It is listed all the same, once, and hides no other.
 pub async fn a_listing_shows_each_once_while_they_change(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut expected = BTreeSet::new();
     for _ in 0..80 {
-        // All in one partition: its indexes are longer than what one look takes.
+        // All in one partition: its indexes are longer than one look.
         expected.insert(scene.create(independent()).await.id);
     }
     let newest_first: Vec<_> = expected.into_iter().rev().collect();
@@ -174,7 +175,7 @@ pub async fn filters_select(harness: &dyn StoreHarness) {
     }
 }
 
-/// A search for something rare gets there, however many short pages it takes.
+/// A search for a rare value gets there, however many short pages it takes.
 pub async fn a_rare_one_is_found_behind_many_others(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let rare = {

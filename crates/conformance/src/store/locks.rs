@@ -1,4 +1,4 @@
-//! Locks: one holder, and no write by anybody who is not.
+//! Locks: one holder, and no write by any other process.
 
 use drumline_backend::decide::Decided;
 use drumline_backend::store::{Committed, Guard, Lock, Renewal};
@@ -8,7 +8,7 @@ use super::commit::{commit, commit_one};
 use crate::StoreHarness;
 use crate::scene::{LEASE, Scene, fault, independent, of_token};
 
-/// A claim takes a lock that everybody can see.
+/// A claim takes a lock that every process can see.
 pub async fn a_claim_takes_a_lock(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let id = scene.create(independent()).await.id;
@@ -20,7 +20,8 @@ pub async fn a_claim_takes_a_lock(harness: &dyn StoreHarness) {
     assert_eq!(lock.lease, LEASE);
 }
 
-/// Whatever ends a holding ends its lock, and the next one has a greater fence.
+/// Every end of a holding ends its lock, and the next holding has a greater
+/// fence.
 pub async fn the_end_of_a_holding_gives_up_the_lock(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let id = scene.create(independent()).await.id;
@@ -88,7 +89,8 @@ pub async fn a_renewal_moves_the_beat(harness: &dyn StoreHarness) {
     assert!(scene.store.renew(&[]).await.expect("renew").is_empty());
 }
 
-/// The holder hears with its next renewal that it shall stop, until it has.
+/// The holder is notified with its next renewal that it must stop, until it
+/// has.
 pub async fn a_request_to_stop_comes_with_the_renewal(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let until = scene.store.now().saturating_add(LEASE);
@@ -124,8 +126,8 @@ pub async fn a_request_to_stop_comes_with_the_renewal(harness: &dyn StoreHarness
     }
 }
 
-/// A take-over is judged by fence and beat alone: whoever saw them move, or
-/// was too slow to see that they did, takes nothing.
+/// A take-over is judged by fence and beat alone: a watcher that saw them move,
+/// or was too slow to see that they did, takes nothing.
 pub async fn a_lock_that_moves_is_not_taken_over(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let id = scene.create(independent()).await.id;
@@ -165,7 +167,7 @@ pub async fn of_two_watchers_one_takes_over(harness: &dyn StoreHarness) {
     assert_eq!(scene.read(id).await.header.lost, 1);
 }
 
-/// What a holder that lost its lock still wants to write is not written.
+/// A holder that lost its lock writes nothing more.
 pub async fn a_stale_fence_writes_nothing(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(of_token("a")).await.id;
@@ -176,12 +178,12 @@ pub async fn a_stale_fence_writes_nothing(harness: &dyn StoreHarness) {
         .event(first, Event::LeaseExpired, watched(&seen))
         .await;
 
-    // Nobody holds it now …
+    // The lock has no holder now …
     for event in [Event::Succeed, Event::Release, Event::Fail(fault())] {
         let late = scene.event(first, event, Guard::Holder(stale)).await;
         assert!(matches!(late, Decided::Refused(_)), "{late:?}");
     }
-    // … and now somebody else does.
+    // … and now another worker holds it.
     let fence = scene.claim(first).await;
     assert!(fence > stale);
     let header = scene.read(first).await.header;
@@ -212,7 +214,7 @@ pub async fn an_old_version_is_told_before_a_stale_fence(harness: &dyn StoreHarn
     assert!(matches!(answer, Committed::Conflict(_)), "{answer:?}");
 }
 
-/// Reports are the holder's to write, while it is that.
+/// Reports are the holder's to write, while it holds the lock.
 pub async fn a_report_is_the_holders_to_write(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let id = scene.create(independent()).await.id;
@@ -274,7 +276,7 @@ pub(crate) async fn lock_of(scene: &Scene, id: OperationId) -> Option<Lock> {
     locks.into_iter().find(|lock| lock.id == id)
 }
 
-/// The guard of a watcher who has seen this lock stand still.
+/// The guard of a watcher that has seen this lock stand still.
 pub(crate) const fn watched(lock: &Lock) -> Guard {
     Guard::Watched {
         fence: lock.fence,

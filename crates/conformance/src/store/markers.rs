@@ -6,7 +6,7 @@ use drumline_protocol::{Partition, QueueName};
 use crate::StoreHarness;
 use crate::scene::Scene;
 
-/// Of each route the latest marker counts, in whatever order they come.
+/// Of each route the latest marker counts, in any order of arrival.
 pub async fn the_latest_marker_of_each_route_counts(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let other = scene.another(harness).await;

@@ -1,4 +1,5 @@
-//! Notices: whose end is to be told to somebody outside, until it was.
+//! Notices: the ends of operations that a receiver outside is notified of,
+//! until it was.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use crate::StoreHarness;
 use crate::scene::{Draft, Scene, independent, of_token};
 use crate::wait::eventually;
 
-/// Later than any case looks.
+/// A span that is later than any case looks.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// In the step that ends it, and for nothing else.
+/// A notice is noted in the step that ends its operation, and for nothing else.
 pub async fn an_end_is_noted_where_somebody_is_to_be_told(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let told = scene.create(webhook(independent())).await;
@@ -27,7 +28,7 @@ pub async fn an_end_is_noted_where_somebody_is_to_be_told(harness: &dyn StoreHar
         attempt: 0,
     };
     assert_eq!(notices(&scene, told.id.partition()).await, [first_try]);
-    // It stays until it is done.
+    // The notice stays until it is done.
     assert_eq!(notices(&scene, told.id.partition()).await, [first_try]);
     let cancelled = scene.create(webhook(of_token("a"))).await;
     scene.client(cancelled.id, Event::Cancel).await;
@@ -36,7 +37,8 @@ pub async fn an_end_is_noted_where_somebody_is_to_be_told(harness: &dyn StoreHar
     assert!(found.iter().any(|notice| notice.id == cancelled.id));
 }
 
-/// Put off, it comes back after the delay and says how often it was tried.
+/// A notice that is put off comes back after the delay with the number of its
+/// tries.
 pub async fn a_notice_is_put_off_and_counted(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let partition = Partition::new(0);
@@ -51,13 +53,14 @@ pub async fn a_notice_is_put_off_and_counted(harness: &dyn StoreHarness) {
     }
     later(&scene, id, HOUR).await;
     assert!(notices(&scene, partition).await.is_empty());
-    // Even one that is put off as long as can be said is not lost, or early.
+    // Even a notice that is put off as long as possible is not lost, or early.
     let other = owed(&scene).await;
     later(&scene, other, Duration::MAX).await;
     assert!(notices(&scene, partition).await.is_empty());
 }
 
-/// Put off without a try, it comes back after the delay and counts as before.
+/// A notice that is put off without a try comes back after the delay and counts
+/// as before.
 pub async fn a_notice_that_was_not_tried_is_put_off_uncounted(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let partition = Partition::new(0);
@@ -73,20 +76,21 @@ pub async fn a_notice_that_was_not_tried_is_put_off_uncounted(harness: &dyn Stor
         assert_eq!(found, Notice { id, attempt });
         later(&scene, id, Duration::ZERO).await;
     }
-    // One that was put off makes room for those that were not.
+    // A notice that was put off makes room for the others.
     let other = owed(&scene).await;
     tick(&scene).await;
     untried(&scene, id, Duration::ZERO).await;
     let first = scene.store.notices(partition, 1).await.expect("notices");
     assert_eq!(first.first().map(|notice| notice.id), Some(other));
-    // What is owed no more stays so.
+    // A notice that is owed no more stays so.
     scene.store.notice_done(id).await.expect("notice done");
     untried(&scene, id, Duration::ZERO).await;
     let left = notices(&scene, partition).await;
     assert!(left.iter().all(|notice| notice.id != id), "{left:?}");
 }
 
-/// Done, it does not come back, not even if it is put off afterwards.
+/// A notice that is done does not come back, not even if it is put off
+/// afterwards.
 pub async fn a_notice_is_done_once(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let id = owed(&scene).await;
@@ -98,7 +102,8 @@ pub async fn a_notice_is_done_once(harness: &dyn StoreHarness) {
     }
 }
 
-/// Those that were never tried first, then by their time; as many as asked for.
+/// Notices that were never tried come first, then by their time; as many as
+/// asked for.
 pub async fn the_earliest_notice_comes_first(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let (one, two, three) = (owed(&scene).await, owed(&scene).await, owed(&scene).await);
@@ -120,7 +125,7 @@ pub async fn the_earliest_notice_comes_first(harness: &dyn StoreHarness) {
     assert!(notices(&scene, Partition::new(1)).await.is_empty());
 }
 
-/// Removed with its operation: there is nothing left to tell.
+/// A notice is removed with its operation: there is nothing left to report.
 pub async fn a_notice_goes_with_its_operation(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let id = owed(&scene).await;

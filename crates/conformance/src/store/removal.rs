@@ -65,7 +65,7 @@ pub async fn delete_does_not_disturb_the_chain(harness: &dyn StoreHarness) {
     assert_eq!(next.map(|head| head.operation.id), Some(third.id));
 }
 
-/// What is not Completed stays.
+/// Operations that are not Completed stay.
 pub async fn only_completed_operations_can_be_deleted(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;

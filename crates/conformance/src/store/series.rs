@@ -12,7 +12,7 @@ use super::ends::ended;
 use crate::StoreHarness;
 use crate::scene::{Scene, independent, of_token};
 
-/// It comes due like everything that is Suspended, and holds back nobody.
+/// A series comes due like every Suspended operation, and holds back no other.
 pub async fn a_series_is_due_and_in_no_chain(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let later = scene.store.now().saturating_add(Duration::from_secs(3_600));
@@ -81,7 +81,7 @@ pub async fn of_racing_managers_one_makes_the_occurrence(harness: &dyn StoreHarn
     }
 }
 
-/// Paused it is not due; rescheduled it is again.
+/// A paused series is not due; a rescheduled one is again.
 pub async fn a_series_is_paused_and_goes_on(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let series = scene.prepare_series(independent(), Some(past()));
@@ -101,7 +101,7 @@ pub async fn a_series_is_paused_and_goes_on(harness: &dyn StoreHarness) {
     assert_eq!(due().await, [series.id]);
 }
 
-/// After its last time it is Succeeded, and its last occurrence runs.
+/// After its last time a series is Succeeded, and its last occurrence runs.
 pub async fn a_series_ends_with_its_last_time(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let series = scene.prepare_series(independent(), Some(past()));
@@ -121,7 +121,7 @@ const fn past() -> Timestamp {
     Timestamp::from_millis(1)
 }
 
-/// What a manager does about a series that is due.
+/// Does a manager's work for a series that is due.
 async fn occur(
     scene: &Scene,
     series: OperationId,

@@ -1,4 +1,4 @@
-//! Several commits in one call come to what they come to one by one. A store
+//! Several commits in one call have the same outcome as one by one. A store
 //! that puts writes together must not forget that the next commit of the same
 //! call may depend on them.
 
@@ -14,17 +14,18 @@ use crate::StoreHarness;
 use crate::scene::{Draft, Fresh, Scene, claim_event, fault, holding, independent, of_token};
 use crate::wait::eventually;
 
-/// Each twin has so many operations of each kind.
+/// The number of operations of each kind in each twin.
 const OF_EACH: usize = 3;
 /// Calls in one walk.
 const CALLS: usize = 60;
-/// Commits in one call, at most.
+/// The most commits in one call.
 const IN_A_CALL: usize = 12;
-/// What is postponed, is for so long: then it is seen among what is due.
+/// The span of a postponement: short, so that it is seen among the due
+/// operations.
 const MOMENT: Duration = Duration::from_millis(2);
 
-/// A second change of an operation, and one of the head that the first has
-/// promoted, see what is not a moment old.
+/// A second change of an operation, and a change of the head that the first
+/// change has promoted, see the state of a moment ago.
 pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let other = scene.create(independent()).await;
@@ -36,8 +37,8 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
     let fence = scene.claim(head.id).await;
     let held = scene.read(head.id).await.header;
 
-    // What takes entries out of the dispatch set comes first: a store that
-    // writes by kind would take them out before it has put them in.
+    // Effects that take entries out of the dispatch set come first: a store
+    // that writes by kind would take them out before it has put them in.
     let claim_other = commit(
         &scene,
         other.id,
@@ -137,7 +138,7 @@ pub async fn a_repetition_in_one_call_is_recognised(harness: &dyn StoreHarness) 
         assert_eq!(again.offer, fresh[0].offer);
     }
     assert_eq!(scene.undispatched(Partition::new(0)).await.len(), 2);
-    // Some are new, and one was there before the call.
+    // Some operations are new, and one was there before the call.
     let third = scene.prepare(independent());
     let mixed = scene.store_all(vec![third.clone(), second.clone()]).await;
     assert_eq!(mixed[1].sequence, fresh[1].sequence);
@@ -175,7 +176,7 @@ pub async fn a_repetition_in_one_call_is_recognised(harness: &dyn StoreHarness) 
 }
 
 /// Two twins are changed in the same way at random, one in calls of several
-/// commits and the other one by one: nobody can tell them apart.
+/// commits and the other one by one: they cannot be told apart.
 pub async fn several_commits_come_to_what_single_ones_come_to(harness: &dyn StoreHarness) {
     for seed in 1..=4 {
         walk(&Scene::new(harness).await, seed).await;
@@ -286,7 +287,7 @@ impl Twin {
         commits
     }
 
-    /// An answer, without what differs between twins.
+    /// An answer, without the parts that differ between twins.
     fn tell(&self, answer: &Committed) -> String {
         match answer {
             Committed::Done(done) => format!(
@@ -316,8 +317,8 @@ impl Twin {
         }
     }
 
-    /// Everything that can be seen of the twin; what was expected of the
-    /// headers is corrected on the way.
+    /// Everything that can be seen of the twin; the expected headers are
+    /// corrected on the way.
     async fn look(&mut self, scene: &Scene) -> BTreeMap<String, Vec<String>> {
         let ids: Vec<OperationId> = self.operations.iter().map(|fresh| fresh.id).collect();
         let found = scene.store.get(&ids).await.expect("get");
@@ -352,7 +353,8 @@ impl Twin {
             }
         }
         note("stopping", self.ours(stopping.into_iter()));
-        // By the server's clock, which nobody else knows to the millisecond.
+        // By the server's clock, which this process does not know to the
+        // millisecond.
         let is_due =
             |header: &&Header| header.status == Status::Waiting && header.postpone_until.is_some();
         let expected = self.headers.iter().flatten().filter(is_due).count();
@@ -368,7 +370,7 @@ impl Twin {
         seen
     }
 
-    /// Those of ours, by their places.
+    /// The operations of ours, by their places.
     fn ours(&self, ids: impl Iterator<Item = OperationId>) -> Vec<String> {
         let mut places: Vec<usize> = ids.filter_map(|id| self.place(id)).collect();
         places.sort_unstable();
@@ -401,7 +403,7 @@ fn any_event(scene: &Scene, random: &mut fastrand::Rng) -> Event {
     }
 }
 
-/// Whether only the holder of the lock may bring it about.
+/// Returns true if only the holder of the lock may bring the event about.
 const fn is_holders(event: &Event) -> bool {
     matches!(event, Event::Succeed | Event::Fail(_) | Event::Release)
 }

@@ -56,7 +56,7 @@ pub async fn a_transaction_makes_all_of_it(harness: &dyn StoreHarness) {
     assert!(nothing.0.is_empty() && nothing.1.is_empty());
 }
 
-/// One commit cannot be made: nothing is, neither before nor behind it.
+/// If one commit cannot be made, nothing is, neither before nor behind it.
 pub async fn a_refused_transaction_writes_nothing(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let first = scene.create(in_partition(1)).await;
@@ -82,7 +82,8 @@ pub async fn a_refused_transaction_writes_nothing(harness: &dyn StoreHarness) {
     assert_eq!(scene.store.counts().await.expect("counts"), before);
 }
 
-/// Whatever stands against it is told, and which commit it is.
+/// The objection to a transaction is reported, with the commit that it
+/// concerns.
 pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fine = scene.create(in_partition(1)).await;
@@ -131,7 +132,8 @@ pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
     assert_eq!(scene.read(fine.id).await.header, fine.header);
 }
 
-/// After an unclear answer the same is asked again, and nothing is made twice.
+/// After an unclear answer the same transaction is repeated, and nothing is
+/// made twice.
 pub async fn a_repeated_transaction_is_answered_like_the_first(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let head = scene.create(of_token("a")).await;
@@ -178,7 +180,8 @@ pub async fn a_repeated_transaction_is_answered_like_the_first(harness: &dyn Sto
     assert_eq!(scene.store.counts().await.expect("counts"), before);
 }
 
-/// Somebody has gone on since: the repetition is told so, and makes nothing.
+/// Another caller has changed an operation since: the repetition is answered
+/// with that conflict, and makes nothing.
 pub async fn a_repetition_after_a_change_is_a_conflict(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(in_partition(1)).await;
@@ -227,7 +230,7 @@ pub async fn creates_of_one_token_keep_their_order(harness: &dyn StoreHarness) {
     assert_eq!(next, None);
 }
 
-/// A head ends and another of its token is created: that is the next.
+/// A head ends and another operation of its token is created: that is the next.
 pub async fn a_transaction_hands_a_chain_on(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let head = scene.create(of_token("a")).await;
@@ -241,7 +244,7 @@ pub async fn a_transaction_hands_a_chain_on(harness: &dyn StoreHarness) {
     scene.run(new.id).await;
 }
 
-/// The head and the one behind it end together: the third is the next.
+/// The head and the operation behind it end together: the third is the next.
 pub async fn neighbours_of_a_chain_may_end_together(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     for order in [[0, 1], [1, 0]] {
@@ -266,7 +269,8 @@ pub async fn neighbours_of_a_chain_may_end_together(harness: &dyn StoreHarness) 
     }
 }
 
-/// Two change the same operations, in another order: one of them does.
+/// Two transactions change the same operations, in another order: one of them
+/// is made.
 pub async fn of_racing_transactions_one_is_made(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let other = scene.another(harness).await;
@@ -300,7 +304,8 @@ pub async fn of_racing_transactions_one_is_made(harness: &dyn StoreHarness) {
     }
 }
 
-/// Twice the same operation is a mistake of the caller's, and is told so.
+/// An operation that is twice in a transaction is a mistake of the caller, and
+/// is reported.
 pub async fn an_operation_is_in_a_transaction_once(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
@@ -336,7 +341,7 @@ pub async fn an_id_that_is_taken_refuses_nothing(harness: &dyn StoreHarness) {
     scene.run(new.id).await;
 }
 
-/// As many as a batch may have.
+/// A transaction may have as many operations as a batch.
 pub async fn a_transaction_of_a_thousand(harness: &dyn StoreHarness) {
     const CREATES: usize = 800;
     const COMMITS: usize = 200;
@@ -357,13 +362,13 @@ pub async fn a_transaction_of_a_thousand(harness: &dyn StoreHarness) {
         (counts.ready, counts.completed, counts.undispatched),
         (CREATES as u64, COMMITS as u64, CREATES as u64)
     );
-    // The clock is not ahead of itself: what is created next is not delayed.
+    // The clock is not ahead of itself: the next create is not delayed.
     let stamp = scene.store.stamp(Partition::new(0)).await.expect("stamp");
     let now_us = u64::try_from(scene.store.now().as_millis()).unwrap_or(0) * 1_000;
     assert!(stamp.0 < now_us + 1_000_000, "{stamp:?} at {now_us}");
 }
 
-/// Whoever waits for an end hears of it.
+/// Waiters for an end hear of it.
 pub async fn the_ends_of_a_transaction_are_heard(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let mut heard = scene.store.completions();
@@ -387,7 +392,7 @@ fn in_partition(number: u16) -> Draft {
     }
 }
 
-/// A client's commit on what was just created.
+/// A client's commit on an operation that was just created.
 fn open(scene: &Scene, fresh: &Fresh, event: Event) -> Commit {
     commit(scene, fresh.id, &fresh.header, event, Guard::Open)
 }
@@ -404,7 +409,7 @@ async fn made(
     }
 }
 
-/// A transaction that has to be refused: which commit, and its answer.
+/// A transaction that has to be refused: the refused commit, and its answer.
 async fn refused(
     scene: &Scene,
     creates: Vec<NewOperation>,

@@ -139,7 +139,7 @@ fn draft(scene: &Scene, number: usize) -> NewOperation {
     scene.prepare(draft)
 }
 
-/// Claims and completes a wave; the heads that were promoted.
+/// Claims and completes a wave; returns the heads that were promoted.
 async fn run_all(
     scene: &Scene,
     wave: &[(OperationId, drumline_protocol::Header)],

@@ -21,7 +21,7 @@ use crate::run::worker::until_ready;
 /// The message that the bench's operations carry.
 pub(super) const MESSAGE: &str = "Bench";
 
-/// Workers, wherever they are.
+/// Workers, in this process or in others.
 pub(super) enum Crew {
     /// In this process.
     Here {
@@ -32,7 +32,8 @@ pub(super) enum Crew {
     Elsewhere(Vec<Child>),
 }
 
-/// Does nothing but tell `seen` that an operation was started.
+/// A handler that does nothing but report to `seen` that an operation was
+/// started.
 struct Nothing<F>(F);
 
 impl<F: Fn(&Context) + Send + Sync + 'static> Handler for Nothing<F> {
@@ -72,7 +73,7 @@ impl Crew {
         Ok(Self::Here { worker, way })
     }
 
-    /// As many processes as the flags want.
+    /// Starts as many processes as the flags want.
     pub(super) async fn elsewhere(site: &Site, bench: &Bench) -> anyhow::Result<Self> {
         let meeting = site
             .meeting()
@@ -107,7 +108,7 @@ impl Crew {
             }
             Self::Elsewhere(children) => {
                 for mut child in children {
-                    // That it has ended before is all we want.
+                    // The child may have ended before, which is fine.
                     drop(child.kill().await);
                 }
             }

@@ -1,4 +1,5 @@
-//! The floor: what this machine and these servers do with the bare libraries.
+//! The floor: the speed of the bare libraries on this machine and these
+//! servers.
 //!
 //! ```text
 //! feeders ─ Redis: create ─ publish + confirm ─▶ quorum queue ─▶ consume
@@ -9,7 +10,8 @@
 //! Per operation one persistent, mandatory message of 512 bytes and three
 //! scripts that do about the work of a create, a claim and a completion,
 //! without a line of Drumline. Everything is batched as a reasonable client
-//! batches: what has gathered while the last batch was on its way.
+//! batches: a batch is everything that has come together while the last one was
+//! on its way.
 //!
 //! This file names lapin and redis, which is otherwise for the adapters alone:
 //! a floor measured through them would be a measure of themselves.
@@ -52,12 +54,12 @@ const FEEDERS: usize = 4;
 const WORKERS: usize = 4;
 /// Operations between create and completion at most.
 const OUTSTANDING: usize = 4096;
-/// Deliveries that one of them may have in hand: two batches.
+/// Deliveries that one worker may have in hand: two batches.
 const PREFETCH: u16 = 512;
 /// Persistent.
 const DELIVERY_MODE: u8 = 2;
 
-/// Both servers, and a queue and keys of our own on them.
+/// Both servers, and a queue and keys of the bench on them.
 pub(super) struct Floor {
     publishing: Connection,
     consuming: Connection,
@@ -68,13 +70,13 @@ pub(super) struct Floor {
     next: Arc<AtomicU64>,
 }
 
-/// What the tasks of one round share.
+/// The shared state of one round's tasks.
 struct Round {
     end: Instant,
     next: Arc<AtomicU64>,
     completed: AtomicU64,
     room: Semaphore,
-    /// Told at each completion, for whoever waits for the last.
+    /// Notified at each completion, for the task that waits for the last.
     progress: Notify,
 }
 
@@ -243,7 +245,7 @@ impl Feeder {
     }
 
     async fn publish(&self, ids: &[u64]) -> anyhow::Result<()> {
-        // All at once: to wait for each frame to be written would cost two
+        // All at once: waiting for each frame to be written would cost two
         // changes of thread per message.
         let published = ids
             .iter()
@@ -281,7 +283,7 @@ async fn publish(
         .await
 }
 
-/// Claims, acknowledges and completes what is delivered.
+/// Claims, acknowledges and completes deliveries.
 async fn work(
     mut consumer: Consumer,
     mut redis: MultiplexedConnection,
@@ -301,7 +303,8 @@ async fn work(
     anyhow::bail!("RabbitMQ ended the consumer")
 }
 
-/// What has come, as soon as anything has; `None` when nothing will any more.
+/// The deliveries at hand, as soon as there is one; `None` when none will come
+/// any more.
 async fn next_batch(consumer: &mut Consumer) -> lapin::Result<Option<Vec<Delivery>>> {
     let Some(first) = consumer.next().await else {
         return Ok(None);

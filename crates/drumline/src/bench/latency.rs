@@ -1,5 +1,5 @@
-//! From submit to start, at a gentle rate: what a lone operation waits for when
-//! nothing is in its way.
+//! From submit to start, at a gentle rate: the time that a lone operation waits
+//! when nothing is in its way.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::rig::Rig;
 
 /// 200 per second.
 pub(super) const EVERY: Duration = Duration::from_millis(5);
-/// How long the last may take to start.
+/// The time that the last operation may take to start.
 pub(super) const TAIL: Duration = Duration::from_secs(10);
 
 /// The spans of one round, in milliseconds, sorted.
@@ -69,7 +69,7 @@ pub(super) fn readings(spans: &[f64], bare: Option<&[f64]>) -> Vec<Reading> {
     readings
 }
 
-/// The value that so many percent do not exceed, of sorted ones.
+/// The value that so many percent of sorted values do not exceed.
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(rank).copied().unwrap_or(0.0)

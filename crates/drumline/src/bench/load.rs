@@ -1,4 +1,4 @@
-//! Creating as fast as possible, with or without somebody who executes.
+//! Creating as fast as possible, with or without workers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,10 +19,11 @@ use crate::cli::tools::{Bench, Measurement};
 /// Callers that create batches at the same time: each has many operations on
 /// its way.
 const BATCH_CALLERS: usize = 8;
-/// After the round nothing is created; what is on its way must come through.
+/// After the round nothing is created; operations on their way must come
+/// through.
 const TAIL: Duration = Duration::from_secs(60);
 
-/// How operations are created.
+/// The way that operations are created.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     callers: usize,
@@ -33,7 +34,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// As a measurement wants it.
+    /// The way that a measurement wants.
     pub(super) fn of(bench: &Bench, measurement: Measurement) -> Self {
         let one_by_one = matches!(measurement, Measurement::Create | Measurement::Single);
         Self {
@@ -79,7 +80,7 @@ pub(super) async fn through(rig: &Rig, way: &Way, length: Duration) -> anyhow::R
     Ok(rate(created, took))
 }
 
-/// Creates until the end, and says how many. With a count, no more are
+/// Creates until the end, and returns the number. With a count, no more are
 /// outstanding than it has room for.
 async fn callers(
     rig: &Rig,
@@ -106,7 +107,7 @@ async fn callers(
     Ok(created)
 }
 
-/// What one caller needs.
+/// The inputs of one caller.
 struct Call {
     manager: QueueManager,
     caller: Caller,

@@ -7,13 +7,13 @@ use super::mean;
 use super::rig::Rig;
 use super::site::Site;
 
-/// Enough that what Redis uses for itself does not count.
+/// Enough to make the memory that Redis uses for itself negligible.
 const OPERATIONS: u64 = 20_000;
 const BATCH: u64 = 200;
 /// The payload: a small one, as bytes of payload are the caller's own.
 const DATA: &str = r#"{"file":"solution_1_0_0_0.zip","publish":true}"#;
 
-/// Creates operations that wait, and looks at what they cost.
+/// Creates operations that wait, and measures their memory.
 pub(super) async fn round(rig: &Rig, site: &Site) -> anyhow::Result<f64> {
     let before = site.redis_bytes().await?;
     for _ in 0..OPERATIONS / BATCH {

@@ -1,4 +1,4 @@
-//! What was measured: rounds, medians, and how they are shown.
+//! The report of a run: rounds, medians, and their presentation.
 
 use comfy_table::CellAlignment;
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub(super) struct Reading {
     pub(super) name: String,
     pub(super) unit: &'static str,
     pub(super) value: f64,
-    /// As a share of what the bare libraries reached in the same round.
+    /// As a share of the floor in the same round.
     pub(super) of_floor: Option<f64>,
 }
 
@@ -23,7 +23,7 @@ impl Reading {
         Self::alone(title(measurement), PER_SECOND, value)
     }
 
-    /// Something that is compared with nothing.
+    /// A value that is compared with nothing.
     pub(super) fn alone(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
         Self {
             name: name.into(),
@@ -52,7 +52,7 @@ pub(super) fn share(value: f64, floor: f64) -> Option<f64> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Figure {
-    /// What was measured.
+    /// The name of the measurement.
     pub(super) name: String,
     /// The median of the rounds.
     pub(super) value: f64,
@@ -60,17 +60,17 @@ pub(super) struct Figure {
     pub(super) unit: &'static str,
     /// Every round, in the order they were run.
     pub(super) rounds: Vec<f64>,
-    /// The median of the shares of the floor, where it is compared with that.
+    /// The median of the shares of the floor, if it is compared with the floor.
     pub(super) of_floor: Option<f64>,
     /// The share in every round.
     pub(super) rounds_of_floor: Vec<f64>,
 }
 
-/// Everything that was measured, and with what.
+/// All measurements of a run, and its setup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// `embedded`, or what the servers say of themselves.
+    /// `embedded`, or the servers' own description.
     pub(super) backend: String,
     /// Callers, concurrency and the like.
     pub(super) setup: String,
@@ -82,7 +82,7 @@ pub(super) struct Report {
 const PER_SECOND: &str = "/s";
 
 impl Report {
-    /// Adds what was read in a round.
+    /// Adds the reading of a round.
     pub(super) fn note(&mut self, reading: Reading) {
         let known = self
             .figures
@@ -112,7 +112,7 @@ impl Report {
         }
     }
 
-    /// Prints it.
+    /// Prints the report.
     pub(super) fn print(&self, out: Output) -> std::io::Result<()> {
         if out.is_json() {
             return out.json(self);
@@ -145,7 +145,7 @@ impl Report {
     }
 }
 
-/// What people call a measurement.
+/// The name of a measurement, for people.
 pub(super) const fn title(measurement: Measurement) -> &'static str {
     match measurement {
         Measurement::Floor => "floor: the bare libraries",
@@ -159,7 +159,7 @@ pub(super) const fn title(measurement: Measurement) -> &'static str {
     }
 }
 
-/// The middle one; of an even number, the mean of the two in the middle.
+/// The median; of an even number, the mean of the two in the middle.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,5 +1,5 @@
-//! What a measurement runs on: a queue manager with its maintenance, workers if
-//! wanted, and a count of what is Completed.
+//! The harness of a measurement: a queue manager with its maintenance, workers
+//! if wanted, and a count of completions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ const OUTSTANDING: usize = 8192;
 /// Starts that the latency measurement can note in one run.
 const STARTS: usize = 1 << 20;
 
-/// See the module's text.
+/// A manager, its maintenance, and workers if wanted.
 pub(super) struct Rig {
     pub(super) manager: QueueManager,
     pub(super) caller: Caller,
@@ -33,17 +33,17 @@ pub(super) struct Rig {
     _counting: JoinSet<()>,
 }
 
-/// What has been Completed.
+/// The completions.
 pub(super) struct Count {
     completed: AtomicU64,
     /// Room for operations that are not Completed.
     pub(super) room: Semaphore,
-    /// Told at each completion.
+    /// Notified at each completion.
     pub(super) progress: tokio::sync::Notify,
 }
 
 impl Count {
-    /// How many so far.
+    /// The number so far.
     pub(super) fn completed(&self) -> u64 {
         self.completed.load(Ordering::Acquire)
     }
@@ -55,8 +55,8 @@ impl Count {
     }
 }
 
-/// When handlers were started: microseconds after `epoch`, by the number that
-/// is the operation's data.
+/// The times at which handlers were started: microseconds after `epoch`, by the
+/// number that is the operation's data.
 pub(super) struct Starts {
     pub(super) epoch: Instant,
     at: Vec<AtomicU64>,
@@ -84,7 +84,7 @@ impl Starts {
         }
     }
 
-    /// When the handler of this number was started, if it was.
+    /// The time at which the handler of this number was started, if it was.
     pub(super) fn of(&self, number: usize) -> Option<u64> {
         let at = self.at.get(number)?.load(Ordering::Acquire);
         (at != 0).then_some(at)
@@ -92,12 +92,12 @@ impl Starts {
 }
 
 impl Rig {
-    /// Nobody executes.
+    /// A rig without workers.
     pub(super) async fn without_workers(site: &Site) -> anyhow::Result<Self> {
         Self::new(site, Arc::new(Starts::new()), None).await
     }
 
-    /// Workers as the flags want them.
+    /// A rig with workers as the flags want them.
     pub(super) async fn with_workers(site: &Site, bench: &Bench) -> anyhow::Result<Self> {
         let crew = if bench.processes == 0 {
             Crew::here(site, bench, |_context| {}).await?
@@ -107,7 +107,7 @@ impl Rig {
         Self::new(site, Arc::new(Starts::new()), Some(crew)).await
     }
 
-    /// A worker in this process that notes when it starts what.
+    /// A rig with a worker in this process that notes each start.
     pub(super) async fn with_worker_here(site: &Site, bench: &Bench) -> anyhow::Result<Self> {
         let starts = Arc::new(Starts::new());
         let noting = Arc::clone(&starts);
@@ -154,7 +154,7 @@ impl Rig {
     }
 }
 
-/// Counts completions; those that came too fast are counted all the same.
+/// Counts completions. Completions that came too fast are counted all the same.
 async fn hear(mut completions: broadcast::Receiver<OperationId>, count: Arc<Count>) {
     loop {
         match completions.recv().await {

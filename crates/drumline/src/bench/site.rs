@@ -1,9 +1,9 @@
-//! Where the bench works: servers and a namespace of its own on them, or the
+//! The place of a run: servers and a namespace of its own on them, or the
 //! embedded backend.
 //!
 //! Between rounds the records of the last one are removed, so that a long run
-//! does not fill the servers; at the end everything is. This names redis and
-//! lapin because no port has a verb for making a store forget.
+//! does not fill the servers; at the end everything is removed. This file names
+//! redis and lapin because no port can make a store forget.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -23,7 +23,7 @@ use crate::run::servers::{self, Met};
 /// Keys in one UNLINK.
 const UNLINK: usize = 500;
 
-/// Where the bench works.
+/// The place of a run.
 pub(super) struct Site {
     kind: Kind,
     description: String,
@@ -34,14 +34,14 @@ enum Kind {
     Servers(Box<Meeting>),
 }
 
-/// One party's way to the site's backend.
+/// A backend of the site, for one party.
 pub(super) struct Way {
     pub(super) backend: Backend,
     met: Option<Met>,
 }
 
 impl Way {
-    /// Lets go of the connections.
+    /// Closes the connections.
     pub(super) async fn part(self) {
         if let Some(met) = self.met {
             met.part().await;
@@ -50,7 +50,7 @@ impl Way {
 }
 
 impl Site {
-    /// Looks at the servers, and chooses a namespace that nobody has.
+    /// Inspects the servers, and chooses a namespace that is not in use.
     pub(super) async fn prepare(bench: &Bench) -> anyhow::Result<Self> {
         if bench.embedded {
             return Ok(Self {
@@ -94,18 +94,18 @@ impl Site {
         })
     }
 
-    /// What it is, for people.
+    /// The description of the site, for people.
     pub(super) fn describe(&self) -> &str {
         &self.description
     }
 
-    /// The servers, where there are any, and our namespace on them.
+    /// The servers, if there are any, and the bench's namespace on them.
     pub(super) fn servers(&self) -> Option<(&Servers, &str)> {
         let meeting = self.meeting()?;
         Some((&meeting.servers, &meeting.servers.namespace))
     }
 
-    /// How to meet the servers, where there are any.
+    /// The settings to connect to the servers, if there are any.
     pub(super) fn meeting(&self) -> Option<&Meeting> {
         match &self.kind {
             Kind::Embedded(_) => None,
@@ -113,7 +113,7 @@ impl Site {
         }
     }
 
-    /// The bare libraries on the servers, where there are any.
+    /// The bare libraries on the servers, if there are any.
     pub(super) async fn floor(&self) -> anyhow::Result<Option<Floor>> {
         match self.servers() {
             Some((servers, namespace)) => Ok(Some(Floor::open(servers, namespace).await?)),
@@ -121,8 +121,8 @@ impl Site {
         }
     }
 
-    /// A backend; on servers each has connections of its own, as processes
-    /// would have.
+    /// Creates a backend. On servers each has connections of its own, as
+    /// processes would have.
     pub(super) async fn enter(&self, purpose: &str) -> anyhow::Result<Way> {
         match &self.kind {
             Kind::Embedded(backend) => Ok(Way {
@@ -156,14 +156,14 @@ impl Site {
     pub(super) async fn clean(&self) -> anyhow::Result<()> {
         let (servers, namespace) = match &self.kind {
             Kind::Embedded(backend) => {
-                // Nothing is as empty as a new one.
+                // Nothing is as empty as a new backend.
                 let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
                 *backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
                 return Ok(());
             }
             Kind::Servers(meeting) => (&meeting.servers, &meeting.servers.namespace),
         };
-        // Nobody executes while creates are measured; in all other rounds
+        // No worker runs while creates are measured; in all other rounds
         // everything that was published has been consumed.
         if let Err(error) = purge(servers, &work_queue(namespace)).await {
             tracing::debug!(%error, "nothing to purge");

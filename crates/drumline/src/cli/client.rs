@@ -1,5 +1,5 @@
-//! Flags of the commands that look at operations, and what all commands that
-//! talk to a queue manager have in common.
+//! Flags of the commands that read operations, and the common flags of all
+//! commands that talk to a queue manager.
 
 use std::path::PathBuf;
 use std::time::Duration;

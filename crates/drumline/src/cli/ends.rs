@@ -1,5 +1,5 @@
-//! Flags about the ends of operations: what follows them, how long they are
-//! kept, and who is told by webhook.
+//! Flags about the ends of operations: their consequences, the time that they
+//! are kept, and webhooks.
 
 use std::time::Duration;
 
@@ -48,12 +48,12 @@ pub(crate) struct Ends {
     )]
     pub(crate) remove_transient_after: Option<Duration>,
     /// Secret that webhooks are signed with, whsec_…; several with commas, to change it; without one there are none
-    // Text that is read later: what is wrong with it must not be shown.
+    // Text that is read later: a faulty secret must not be shown.
     #[arg(
         long,
         env = "DRUMLINE_WEBHOOK_SECRET",
         hide_env_values = true,
-        // What the file says is a default, too.
+        // The value in the file is a default, too.
         hide_default_value = true,
         value_name = "SECRET"
     )]

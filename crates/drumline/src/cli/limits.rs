@@ -1,4 +1,4 @@
-//! Flags that say how much organizations and callers may ask for at a time.
+//! Flags of the limits of organizations and callers.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -73,8 +73,8 @@ pub(crate) struct Limits {
     )]
     pub(crate) protect_window: Duration,
     /// Hold requests without a Drumline-Caller header to the limits of one caller, too
-    // Not a plain switch: what the file or the environment turned on, the
-    // command line must be able to turn off.
+    // Not a plain switch: the command line must be able to turn off what the
+    // file or the environment turned on.
     #[arg(
         long,
         env = "DRUMLINE_PROTECT_ANONYMOUS",
@@ -89,7 +89,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The limits as a manager wants them.
+    /// Converts the flags to the limits of a manager.
     pub(crate) fn admission(&self) -> Admission {
         let Self {
             max_batches,
@@ -115,8 +115,8 @@ impl Limits {
     }
 }
 
-/// A window: long enough to be told in whole seconds, short enough that whoever
-/// is refused comes back the same day.
+/// Reads a window: long enough to be given in whole seconds, short enough that
+/// a refused caller comes back the same day.
 fn window(text: &str) -> Result<Duration, String> {
     let window = values::duration(text)?;
     if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&window) {

@@ -123,8 +123,8 @@ pub(crate) struct Http {
     )]
     pub(crate) listen: SocketAddr,
     /// Serve other machines although nobody has to say who they are
-    // Not a plain switch: what the file or the environment turned on, the
-    // command line must be able to turn off.
+    // Not a plain switch: the command line must be able to turn off what the
+    // file or the environment turned on.
     #[arg(
         long,
         env = "DRUMLINE_ALLOW_UNAUTHENTICATED",
@@ -200,8 +200,8 @@ pub(crate) struct Execution {
     pub(crate) drain_timeout: Duration,
 }
 
-/// A lease: long enough that a slow disk is not taken for a death, short enough
-/// that a death is noticed the same hour.
+/// Reads a lease: long enough that a slow disk is not taken for a death, short
+/// enough that a death is noticed the same hour.
 fn lease(text: &str) -> Result<Duration, String> {
     let lease = values::duration(text)?;
     if (drumline_worker::LEASE_MIN..=Duration::from_secs(3600)).contains(&lease) {

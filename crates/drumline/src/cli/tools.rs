@@ -39,7 +39,8 @@ pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) servers: Servers,
     /// Also ask this queue manager whether it is ready
-    // Without the default of the client commands: no server, no question.
+    // Without the default of the client commands: without a server, nothing is
+    // asked.
     #[arg(
         long,
         env = "DRUMLINE_SERVER",

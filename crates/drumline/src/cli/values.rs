@@ -1,5 +1,5 @@
-//! Readers for the values of flags: each turns text into a type that cannot
-//! be wrong, or says what was expected.
+//! Readers for the values of flags: each turns text into a type that cannot be
+//! wrong, or reports the expected form.
 
 use std::time::Duration;
 
@@ -31,12 +31,12 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// After how long something is removed; `None`: never.
+/// The age at which something is removed; `None`: never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Removal(pub(crate) Option<Duration>);
 
-/// Reads a [`Removal`]. Zero is refused: to one it means at once, to the next
-/// that it is turned off.
+/// Reads a [`Removal`]. Zero is refused, because it is ambiguous: it could mean
+/// "at once" or "turned off".
 pub(crate) fn removal(text: &str) -> Result<Removal, String> {
     if text.eq_ignore_ascii_case("never") {
         return Ok(Removal(None));
@@ -121,8 +121,8 @@ pub(crate) fn status(text: &str) -> Result<Status, String> {
         })
 }
 
-/// The status of an operation that has ended. Any other would select nothing,
-/// and say so to nobody.
+/// The status of an operation that has ended. Any other status would select
+/// nothing without a message.
 pub(crate) fn end_status(text: &str) -> Result<Status, String> {
     const ENDS: [Status; 3] = [Status::Succeeded, Status::Failed, Status::Canceled];
     status(text)
@@ -134,7 +134,7 @@ pub(crate) fn end_status(text: &str) -> Result<Status, String> {
         })
 }
 
-/// Where a queue manager is.
+/// Reads the address of a queue manager.
 pub(crate) fn base_url(text: &str) -> Result<reqwest::Url, String> {
     let url: reqwest::Url = text
         .parse()
@@ -169,8 +169,8 @@ pub(crate) fn amqp_url(text: &str) -> Result<String, String> {
     url_of(text, &["amqp", "amqps"])
 }
 
-/// A prefix of keys, queues and exchanges: what neither Redis Cluster's hash
-/// tags nor a person at a prompt could misread.
+/// Reads a prefix of keys, queues and exchanges: a text that neither Redis
+/// Cluster's hash tags nor a person at a prompt could misread.
 pub(crate) fn namespace(text: &str) -> Result<String, String> {
     let fits = matches!(text.len(), 1..=64)
         && text.bytes().all(

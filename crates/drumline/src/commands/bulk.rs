@@ -1,5 +1,5 @@
-//! One action for all operations that match: first how many, then a question,
-//! then the action, with progress.
+//! One action for all operations that match: first their number, then a
+//! question, then the action, with progress.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -14,10 +14,10 @@ use crate::exit::{Exit, Failure, Result};
 use crate::output::hint;
 use crate::output::progress::Progress;
 
-/// Refusals that are told; they tend to be alike.
+/// Refusals that are shown; they tend to be alike.
 const TOLD: usize = 5;
 
-/// Does it, or says what would be done.
+/// Executes the action, or reports what would be done.
 pub(super) async fn run(
     session: &Session,
     bulk: Bulk,
@@ -48,8 +48,9 @@ pub(super) async fn run(
     Ok(end_of(&total))
 }
 
-/// Refused in part is what conditions are for: those that wait already cannot
-/// be paused. Refused altogether is a mistake.
+/// The exit code of the total. Partial refusal is normal: a condition may match
+/// operations that wait already and cannot be paused. Total refusal is a
+/// mistake.
 const fn end_of(total: &BulkTotal) -> Exit {
     if total.done == 0 && total.refused_count > 0 {
         Exit::Refused
@@ -58,7 +59,7 @@ const fn end_of(total: &BulkTotal) -> Exit {
     }
 }
 
-/// All steps of it.
+/// Runs all steps of the action.
 async fn through(bulk: Bulk, what: &'static str, expected: Option<u64>) -> Result<BulkTotal> {
     let mut progress = match expected {
         Some(expected) => Progress::new(what, expected),
@@ -74,7 +75,8 @@ async fn through(bulk: Bulk, what: &'static str, expected: Option<u64>) -> Resul
     Ok(total)
 }
 
-/// Whether it may be done: a person says so, or nobody can be asked.
+/// Returns true if the action may run: a person agrees, or there is no terminal
+/// to ask at.
 fn may(would: &BulkTotal, what: &str) -> Result<bool> {
     let many = would.done;
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
@@ -128,7 +130,7 @@ fn tell(session: &Session, total: &BulkTotal, action: BulkAction, dry_run: bool)
     Ok(())
 }
 
-/// What operations are when it was done to them.
+/// The past participle of an action.
 const fn past(action: BulkAction) -> &'static str {
     match action {
         BulkAction::Cancel => "cancelled",

@@ -7,7 +7,7 @@ use crate::settings::file::File;
 use crate::settings::report::{self, InForce};
 use crate::settings::sample;
 
-/// Prints what was asked for.
+/// Prints the requested form.
 pub(crate) fn run(out: Output, config: &Config, file: &File) -> Result<Exit> {
     if config.sample {
         out.line(sample::toml().trim_end())?;
@@ -33,8 +33,8 @@ pub(crate) fn run(out: Output, config: &Config, file: &File) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// As one would write it into the file, with the source behind each. What is
-/// the same for all commands that set it stands outside of the tables.
+/// The settings as a user would write them into the file, with the source
+/// behind each. A value that all commands share stands outside of the tables.
 fn text(report: &[InForce]) -> String {
     let mut by_key: Vec<(&str, Vec<&InForce>)> = Vec::new();
     for setting in report {
@@ -64,7 +64,7 @@ fn text(report: &[InForce]) -> String {
     top.join("\n") + &tables.collect::<String>()
 }
 
-/// What all agree on, where several commands have a setting.
+/// The value that all commands agree on, if several have a setting.
 fn agreed<'a>(all: &[&'a InForce]) -> Option<&'a InForce> {
     let (first, rest) = all.split_first()?;
     if rest.is_empty() && first.command.is_some() {

@@ -1,5 +1,5 @@
-//! `drumline cancel`, `pause`, `resume`, `postpone`, `delete`: each id that was
-//! named, or all that match.
+//! `drumline cancel`, `pause`, `resume`, `postpone`, `delete`: each given id,
+//! or all operations that match.
 
 use drumline_client::{BulkAction, Client, Error, OperationView};
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::cli::control::Selection;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::{hint, reasons};
 
-/// Acts on the ids, or on what is selected.
+/// Acts on the ids, or on the selected operations.
 pub(crate) async fn run(
     session: &Session,
     ids: &[String],
@@ -46,7 +46,7 @@ fn usage(text: &'static str) -> Failure {
     Failure::new(Exit::Usage, text)
 }
 
-/// The word for what is done.
+/// The verb of an action.
 pub(super) const fn name(action: BulkAction) -> &'static str {
     match action {
         BulkAction::Cancel => "cancel",
@@ -57,11 +57,11 @@ pub(super) const fn name(action: BulkAction) -> &'static str {
     }
 }
 
-/// Acts on every operation, also when some refuse; ends with the first refusal's
-/// code then.
+/// Acts on every operation, also when some refuse; then ends with the first
+/// refusal's code.
 async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<Exit> {
     let what = name(action);
-    // Told all of them first: they stop at the same time.
+    // All of them are asked first: they stop at the same time.
     let mut stopping = Vec::new();
     let told = for_each(ids, what, async |id| {
         match act(&session.client, id, action).await {
@@ -83,8 +83,8 @@ async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<E
     told
 }
 
-/// Does something with every operation, also when some refuse; ends with the
-/// first refusal's code then.
+/// Calls a function for every operation, also when some refuse; then ends with
+/// the first refusal's code.
 pub(super) async fn for_each(
     ids: &[String],
     what: &str,
@@ -132,7 +132,8 @@ async fn act(
     Ok(Some(operation))
 }
 
-/// A connection that broke after the request leaves open what was done.
+/// Explains an error: after a connection that broke behind the request, the
+/// action may or may not have been done.
 pub(super) fn explain(error: Error, what: &str) -> Failure {
     let open = matches!(&error, Error::Away(away) if !away.was_not_sent());
     let mut failure = Failure::from(error);

@@ -9,7 +9,8 @@ use crate::cli::client::Events;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::operation::one_line;
 
-/// Follows, until somebody interrupts it or as many are told as were asked for.
+/// Follows until interrupted, or until the requested number of events was
+/// printed.
 pub(crate) async fn run(session: &Session, events: &Events) -> Result<Exit> {
     let mut told = 0;
     let mut stream = session.reached().await?.events(filter(events));
@@ -34,7 +35,7 @@ pub(crate) async fn run(session: &Session, events: &Events) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// A place that there is not, by the name of the flag that it came with.
+/// An unknown place, under the name of the flag that it came with.
 fn in_our_words(error: Error, events: &Events) -> Failure {
     let about_place = error.problem().and_then(|problem| {
         let mut wrong = problem.attributes.iter();

@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure, Result};
 use crate::output::hint;
 use crate::output::table::{self, table};
 
-/// Executes, and prints the answer.
+/// Executes the request, and prints the answer.
 pub(crate) async fn run(session: &Session, execute: &Execute) -> Result<Exit> {
     let request = read(&execute.file)?;
     let answer = match session.client.execute_json(request.get()).await {
@@ -47,7 +47,7 @@ fn read(path: &Path) -> Result<Box<RawValue>> {
         .map_err(|error| Failure::new(Exit::Data, format!("{what} is not JSON: {error}")))
 }
 
-/// A fault is an answer, too; an error that may pass is none.
+/// Prints a fault, which is an answer, too; a transient error is not.
 fn faulted(session: &Session, error: Error) -> Result<Exit> {
     let Some(fault) = error.fault().filter(|_| !error.is_transient()) else {
         return Err(error.into());
@@ -55,14 +55,14 @@ fn faulted(session: &Session, error: Error) -> Result<Exit> {
     if session.out.is_json() {
         session.out.json(&json!({ "fault": fault }))?;
     }
-    // The message of a transaction's fault says which request is to blame.
+    // The message of a transaction's fault names the faulty request.
     let mut failure = Failure::from(error);
     failure.exit = Exit::Faulted;
     Err(failure)
 }
 
-/// The names of the requests in a batch, for those that answer without one: a
-/// fault, an update. Empty where the file has none that can be read.
+/// The names of the requests in a batch, for answers without one: a fault, an
+/// update. Empty if the file has no readable names.
 fn names(request: &RawValue) -> Vec<String> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -102,7 +102,7 @@ fn exit_of(response: &OrganizationResponse) -> Exit {
     }
 }
 
-/// A table with a row per item, or what a single request answered.
+/// Shows a table with a row per item, or the answer of a single request.
 fn show(session: &Session, response: &OrganizationResponse, names: &[String]) -> Result<()> {
     let rows: Vec<[String; 3]> = match response {
         OrganizationResponse::ExecuteMultiple { responses, .. } => {
@@ -167,7 +167,7 @@ fn of_fault(fault: &Fault) -> String {
     format!("{} {}: {fault}", fault.error_code, fault.name)
 }
 
-/// What a request answered, in a line.
+/// The answer of a request, in a line.
 fn said(response: &OrganizationResponse) -> String {
     match response {
         OrganizationResponse::Create { id, existed: false } => id.clone(),

@@ -1,4 +1,4 @@
-//! The conditions of flags, as the client wants them.
+//! The conditions of flags, in the client's types.
 
 use chrono::{DateTime, Utc};
 use drumline_client::{Filter, OperationType, Timestamp};
@@ -65,7 +65,7 @@ pub(super) fn of(flags: &client::Filter, now: Now) -> Filter {
     filter
 }
 
-/// A time as the client wants it.
+/// A time in the client's type.
 pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp::from_millis(time.timestamp_millis())
 }

@@ -1,4 +1,4 @@
-//! `drumline get`: operations, with everything that is known of them.
+//! `drumline get`: operations, with all their attributes.
 
 use super::Session;
 use crate::cli::client::Get;

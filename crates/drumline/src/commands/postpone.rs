@@ -9,7 +9,7 @@ use crate::exit::{Exit, Result};
 
 /// Postpones every operation.
 pub(crate) async fn run(session: &Session, postpone: &Postpone) -> Result<Exit> {
-    // The grammar asks for one of the two.
+    // The grammar requires one of the two.
     let until = postpone
         .until
         .unwrap_or_else(|| session.out.now().later(postpone.in_.unwrap_or_default()));

@@ -1,8 +1,8 @@
-//! Operations that were asked to stop, until they have.
+//! Operations that were asked to stop, until they have stopped.
 //!
 //! A running operation that is paused or postponed is Pausing until its handler
-//! has stopped, and can be neither resumed nor paused meanwhile. That takes
-//! moments as a rule; whoever types the next command should not have to know.
+//! has stopped, and can be neither resumed nor paused meanwhile. That usually
+//! takes moments, and the next command of a user should not depend on it.
 
 use std::time::Duration;
 
@@ -12,27 +12,28 @@ use tokio::time::Instant;
 use super::Session;
 use crate::output::hint;
 
-/// How long a command waits for handlers to stop, for all of its operations
-/// together.
+/// The time that a command waits for handlers to stop, for all of its
+/// operations together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long one request waits. Short, because only an end is answered before.
+/// The time that one request waits. Short, because only an end is answered
+/// before.
 const POLL: Duration = Duration::from_millis(150);
 
-/// Whether an operation is about to stop, and to wait then.
+/// Returns true if an operation is about to stop, and to wait then.
 pub(super) fn is_stopping(operation: &OperationView) -> bool {
     operation.status_code == Status::Pausing.code()
 }
 
-/// Each operation once it has stopped, or as it is after ten seconds; a hint
-/// says so then.
+/// Each operation once it has stopped, or as it is after ten seconds, with a
+/// hint.
 pub(super) struct Settling<'a> {
     session: &'a Session,
     end: Instant,
 }
 
 impl<'a> Settling<'a> {
-    /// From now on.
+    /// Starts the ten seconds.
     pub(super) fn new(session: &'a Session) -> Self {
         Self {
             session,
@@ -40,8 +41,7 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// Waits. What was asked for is done whatever happens here, so that there
-    /// are no errors.
+    /// Waits. The action is done whatever happens here, so there are no errors.
     pub(super) async fn settle(&self, mut seen: OperationView) -> OperationView {
         while is_stopping(&seen) {
             let left = self.end.saturating_duration_since(Instant::now());

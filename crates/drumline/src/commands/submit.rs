@@ -19,7 +19,7 @@ pub(crate) async fn run(session: &Session, submit: &Submit) -> Result<Exit> {
     }
 }
 
-/// Flags that do not go together, for reasons that the grammar could not give.
+/// Refuses flags that do not go together, for reasons beyond the grammar.
 fn check(submit: &Submit) -> Result<()> {
     let attributes = &submit.attributes;
     if attributes.in_.is_some() && submit.idempotency_key.is_some() {

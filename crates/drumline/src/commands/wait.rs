@@ -1,7 +1,7 @@
 //! `drumline wait`: until every operation is Completed.
 //!
-//! Long polls, one per operation; each answers at once when it is over. What
-//! the handlers report is shown on the way.
+//! Long polls, one per operation; each answers at once when the operation is
+//! over. Progress that handlers report is shown on the way.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::exit::{Exit, Result};
 use crate::output::progress::Activity;
 use crate::output::{hint, operation, watched};
 
-/// How long one request waits. Short while somebody watches, because progress
-/// is seen only when a request is answered.
+/// The time that one request waits. Short on a terminal, because progress is
+/// seen only when a request is answered.
 const POLL_WATCHED: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_secs(20);
 
@@ -55,7 +55,7 @@ pub(crate) async fn until_completed(
     Ok(worst)
 }
 
-/// One operation: when it is Completed, or at the end of the time.
+/// Waits for one operation until it is Completed, or until the end of the time.
 async fn one(
     session: &Session,
     id: &str,
@@ -98,7 +98,8 @@ async fn one(
     Ok(seen)
 }
 
-/// What keeps an operation from ever being Completed unless somebody acts.
+/// The obstacle that keeps an operation from ever being Completed unless a
+/// person acts.
 fn obstacle(seen: &OperationView) -> Option<String> {
     let waits = Status::from_code(seen.status_code) == Some(Status::Waiting);
     let id = &seen.id;
@@ -111,7 +112,7 @@ fn obstacle(seen: &OperationView) -> Option<String> {
     }
 }
 
-/// How the command ends for an operation.
+/// The exit code for an operation.
 fn exit_of(operation: &OperationView) -> Exit {
     match Status::from_code(operation.status_code) {
         Some(Status::Succeeded) => Exit::Ok,
@@ -128,8 +129,8 @@ fn exit_of(operation: &OperationView) -> Exit {
     }
 }
 
-/// What a script wants to hear of several: a failure first, then a cancel, then
-/// that the time was too short.
+/// The exit code for several operations: a failure first, then a cancel, then a
+/// timeout.
 fn worse(a: Exit, b: Exit) -> Exit {
     [Exit::Failed, Exit::Canceled, Exit::TimedOut]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The namespace: is there a store, who is alive, does anything stand still?
+//! The namespace: the store, the live members, and operations that stand still.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const SUBJECT: &str = "namespace";
 const QUEUES: &str = "queues";
 const WORKERS: &str = "workers";
 const MANAGERS: &str = "managers";
-/// Ready operations that are looked at for queues that nobody serves.
+/// Ready operations that are examined for queues without workers.
 const SAMPLE: usize = 500;
 /// Entries of the dispatch set that are older should have been relayed.
 const STALE: Duration = Duration::from_secs(10);
@@ -57,8 +57,8 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Whether there is a store already. Asked of Redis itself, because connecting
-/// the store would make one.
+/// Returns true if there is a store already. Redis itself is asked, because
+/// connecting the store would make one.
 async fn is_used(servers: &Servers) -> anyhow::Result<bool> {
     let client = redis::Client::open(servers.redis_url.as_str())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
@@ -69,7 +69,7 @@ async fn is_used(servers: &Servers) -> anyhow::Result<bool> {
         .await?)
 }
 
-/// Does the relay keep up?
+/// Checks that the relay keeps up.
 async fn dispatch(store: &RedisStore, counts: &Counts) -> store::Result<Finding> {
     let mut stale = 0;
     for partition in store.partitions().all() {

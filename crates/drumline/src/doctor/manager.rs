@@ -1,4 +1,4 @@
-//! The queue manager: is it ready?
+//! The check of the queue manager's readiness.
 
 use std::time::Duration;
 

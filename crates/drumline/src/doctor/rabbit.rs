@@ -1,5 +1,5 @@
-//! RabbitMQ: which release, whether it takes messages, whether it has quorum
-//! queues.
+//! The check of RabbitMQ: its release, that it takes messages, and that it has
+//! quorum queues.
 //!
 //! This names lapin, because no port declares a queue that is thrown away again.
 
@@ -19,7 +19,8 @@ use crate::run::servers::rabbit_options;
 use crate::settings::report::masked;
 
 const SUBJECT: &str = "RabbitMQ";
-/// How long declaring a queue may take: an election of its leader included.
+/// The time that declaring a queue may take: an election of its leader
+/// included.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) async fn check(servers: &Servers) -> Vec<Finding> {

@@ -1,4 +1,4 @@
-//! Redis: which release, what it may throw away, what it may forget.
+//! The check of Redis: its release, its eviction, and its persistence.
 
 use drumline_backend_redis::Facts;
 
@@ -9,7 +9,7 @@ use crate::run::servers::redis_options;
 use crate::settings::report::masked;
 
 const SUBJECT: &str = "Redis";
-/// The share of its memory that may be used before somebody should look.
+/// The share of its memory that may be used before an operator should look.
 const FULL_PERCENT: u64 = 80;
 
 pub(super) async fn check(servers: &Servers) -> Vec<Finding> {

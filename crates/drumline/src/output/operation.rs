@@ -10,7 +10,7 @@ use super::time::{self, Now};
 /// Longest piece of JSON or text in a single line.
 const EXCERPT: usize = 400;
 
-/// Everything that is known of an operation.
+/// All attributes of an operation.
 pub(crate) fn details(operation: &OperationView, now: Now) -> String {
     table::text(rows(operation, now))
 }
@@ -75,7 +75,7 @@ fn rows(operation: &OperationView, now: Now) -> Table {
     rows
 }
 
-/// What became of an operation.
+/// The result of an operation.
 pub(crate) fn one_line(operation: &OperationView, now: Now) -> String {
     let mut line = format!(
         "{}  {}, {}",
@@ -201,7 +201,8 @@ fn json(value: &RawValue) -> String {
     excerpt(value.get())
 }
 
-/// The start of a text in one line, without what would move the cursor.
+/// The start of a text in one line, without characters that would move the
+/// cursor.
 fn excerpt(text: &str) -> String {
     let line: String = text
         .trim()

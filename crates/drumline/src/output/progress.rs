@@ -1,5 +1,5 @@
-//! Progress on standard error: bars where a person looks at a terminal, a
-//! plain line now and then where not.
+//! Progress on standard error: bars on a terminal, otherwise a plain line now
+//! and then.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::{hint, watched};
 
-/// How often a plain line is written.
+/// The interval of plain lines.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// A number that grows, towards a total where there is one.
+/// A number that grows, towards a total if there is one.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -28,7 +28,7 @@ impl Progress {
         Self::with_bar(what, Some(total), template)
     }
 
-    /// Progress of `what`, from nothing to wherever it ends.
+    /// Progress of `what`, without a known total.
     pub(crate) fn open(what: &'static str) -> Self {
         Self::with_bar(what, None, "{spinner} {msg} {human_pos}  {per_sec}")
     }
@@ -50,7 +50,7 @@ impl Progress {
         }
     }
 
-    /// So many more.
+    /// Adds to the number.
     pub(crate) fn advance(&mut self, more: u64) {
         self.done += more;
         match &self.bar {
@@ -77,7 +77,7 @@ impl Progress {
     }
 }
 
-/// A line that says what is going on, and is replaced by the next one.
+/// A line that describes the current activity, and is replaced by the next one.
 #[derive(Debug)]
 pub(crate) struct Activity {
     bar: Option<ProgressBar>,
@@ -95,14 +95,14 @@ impl Activity {
         Self { bar, quiet: false }
     }
 
-    /// An empty line that stays empty where nobody watches.
+    /// An empty line that stays empty without a terminal.
     pub(crate) fn quiet_without_terminal() -> Self {
         let mut activity = Self::new();
         activity.quiet = true;
         activity
     }
 
-    /// Says what is going on now.
+    /// Shows the current activity.
     pub(crate) fn tell(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(text.to_owned()),
@@ -111,7 +111,7 @@ impl Activity {
         }
     }
 
-    /// Says something that stays.
+    /// Prints a line that stays.
     pub(crate) fn remark(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),

@@ -17,7 +17,7 @@ pub(crate) fn table(headings: &[&str]) -> Table {
 }
 
 /// The text of a table, as wide as the terminal at most, without blanks at the
-/// ends of lines. The first column, which names things, is never broken.
+/// ends of lines. The first column, which holds names, is never broken.
 pub(crate) fn text(mut table: Table) -> String {
     let narrow = table.width().is_none_or(|width| width < NARROW);
     table.set_content_arrangement(if narrow {

@@ -1,4 +1,4 @@
-//! Times for people: UTC to the second, and how long ago.
+//! Times for people: UTC to the second, and the distance from now.
 
 use std::time::Duration;
 

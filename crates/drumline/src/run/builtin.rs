@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-/// Between two reports of progress.
+/// The interval of progress reports.
 const STEP: Duration = Duration::from_millis(200);
 
-/// Adds the three to a worker, except where `taken` says that the handlers file
-/// has its own.
+/// Adds the three to a worker, except names that are `taken` by the handlers
+/// file.
 pub(crate) fn add(mut builder: Builder, taken: impl Fn(&str) -> bool) -> Builder {
     if !taken("Echo") {
         builder = builder.handler("Echo", echo);
@@ -30,11 +30,11 @@ async fn echo(data: Box<RawValue>, _context: Context) -> Result<Box<RawValue>, H
     Ok(data)
 }
 
-/// What `Sleep` takes.
+/// The data of `Sleep`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Nap {
-    /// How long, in seconds.
+    /// The duration, in seconds.
     seconds: f64,
 }
 
@@ -44,13 +44,13 @@ impl Default for Nap {
     }
 }
 
-/// How much of a nap is over; the checkpoint.
+/// The part of a nap that is over; the checkpoint.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Slept {
     ms: u64,
 }
 
-/// Takes time, with progress; after a pause it sleeps what is left.
+/// Takes time, with progress; after a pause it sleeps the rest.
 async fn sleep(nap: Option<Nap>, context: Context) -> Result<Slept, HandlerError> {
     let nap = nap.unwrap_or_default();
     let whole = Duration::try_from_secs_f64(nap.seconds)?;
@@ -79,7 +79,7 @@ fn percent(part: Duration, whole: Duration) -> u8 {
     u8::try_from(percent).unwrap_or(100)
 }
 
-/// What `Fail` takes.
+/// The data of `Fail`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Wish {
@@ -87,7 +87,7 @@ struct Wish {
     retry: bool,
     /// In a way that needs a person.
     suspend: bool,
-    /// What to say.
+    /// The message.
     message: Option<String>,
 }
 

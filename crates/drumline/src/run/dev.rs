@@ -20,7 +20,7 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     let options = queue_manager::options(&dev.http, &dev.limits, &dev.ends)?;
     let manager = QueueManager::new(backend.clone(), Ids::random(), options);
     let maintenance = Maintenance::start(&manager);
-    // First of all: commands are told where it is.
+    // The server comes first: commands are given its address.
     let server = Server::start(dev.http.listen, manager.clone())
         .await
         .map_err(|error| listen::cannot_listen(dev.http.listen, error))?;

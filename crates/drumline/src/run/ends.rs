@@ -1,4 +1,4 @@
-//! The settings about the ends of operations, as the manager wants them.
+//! The settings about the ends of operations, in the manager's types.
 
 use drumline_protocol::TokenPolicy;
 use drumline_queue_manager::maintenance::Retention;
@@ -8,7 +8,7 @@ use crate::cli::ends::Ends;
 use crate::cli::submit::OnTrouble;
 use crate::exit::{Exit, Failure, Result};
 
-/// What becomes of a chain whose head fails or is cancelled.
+/// The policy of a chain whose head fails or is cancelled.
 pub(crate) const fn token_policy(ends: &Ends) -> TokenPolicy {
     match ends.token_policy {
         OnTrouble::Continue => TokenPolicy::Continue,
@@ -16,7 +16,7 @@ pub(crate) const fn token_policy(ends: &Ends) -> TokenPolicy {
     }
 }
 
-/// How long Completed operations are kept.
+/// The time that Completed operations are kept.
 pub(crate) fn retention(ends: &Ends) -> Retention {
     let succeeded = ends.remove_succeeded_after.0;
     Retention {
@@ -27,10 +27,11 @@ pub(crate) fn retention(ends: &Ends) -> Retention {
     }
 }
 
-/// How ends are told by webhook.
+/// The options of webhooks.
 ///
 /// # Errors
-/// When a secret is none. Which one is not said: it may be nearly right.
+/// When a secret is not valid. The message does not name the secret, which may
+/// be nearly right.
 pub(crate) fn webhooks(ends: &Ends) -> Result<Webhooks> {
     let given = ends.webhook_secret.as_ref();
     let given = given.map_or("", |given| given.0.as_str());

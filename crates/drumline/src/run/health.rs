@@ -15,14 +15,14 @@ use tokio::task::JoinSet;
 use super::listen;
 use crate::exit::Result;
 
-/// How long a probe may take to ask.
+/// The time that a probe may take to ask.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest request that is read.
 const REQUEST: usize = 4096;
 /// Probes at the same time; more is not a probe.
 const PROBES: usize = 16;
 
-/// A listener that may not be there.
+/// A listener, if there is an address.
 #[derive(Debug)]
 pub(crate) struct Listener(Option<TcpListener>);
 
@@ -46,7 +46,7 @@ impl Listener {
         Ok(Self(Some(listener)))
     }
 
-    /// Serves: `/readyz` says what `ready` says, until the worker drains.
+    /// Serves: `/readyz` answers with `ready`, until the worker drains.
     pub(crate) fn serve(self, ready: watch::Receiver<bool>) -> Health {
         let (draining, is_draining) = watch::channel(false);
         let mut task = JoinSet::new();
@@ -61,7 +61,7 @@ impl Listener {
 }
 
 impl Health {
-    /// From now on the worker is not ready.
+    /// Reports the worker as not ready from now on.
     pub(crate) fn draining(&self) {
         self.draining.send_replace(true);
     }
@@ -77,13 +77,13 @@ async fn accept(
         if probes.len() >= PROBES {
             probes.join_next().await;
         }
-        // Finished ones are let go of.
+        // Finished probes are removed.
         while probes.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
                 let is_ready = *ready.borrow() && !*draining.borrow();
                 probes.spawn(async move {
-                    // A probe that goes away has its answer.
+                    // A probe that goes away needs no answer.
                     let _gone = tokio::time::timeout(PATIENCE, answer(stream, is_ready)).await;
                 });
             }

@@ -1,10 +1,10 @@
-//! Where HTTP may be served.
+//! The check of the address that HTTP is served on.
 
 use crate::cli::service::Http;
 use crate::exit::{Exit, Failure, Result};
 
-/// Refuses to serve other machines unless somebody has said that it is meant:
-/// nobody is asked who they are, so whoever reaches the port may do everything.
+/// Refuses to serve other machines unless a flag allows it: callers are not
+/// authenticated, so every caller that reaches the port may do everything.
 pub(crate) fn check(http: &Http) -> Result<()> {
     if http.listen.ip().is_loopback() || http.allow_unauthenticated {
         return Ok(());
@@ -20,7 +20,7 @@ pub(crate) fn check(http: &Http) -> Result<()> {
     ))
 }
 
-/// An address that somebody else has, most of the time.
+/// The failure to listen: most of the time, another process has the address.
 pub(crate) fn cannot_listen(address: std::net::SocketAddr, error: std::io::Error) -> Failure {
     let advice = if error.kind() == std::io::ErrorKind::AddrInUse {
         "another process listens there: end it, or take another port with --listen; port 0 takes a free one"

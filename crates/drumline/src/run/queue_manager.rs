@@ -54,7 +54,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
 /// The options of a manager.
 ///
 /// # Errors
-/// When a setting cannot be obeyed.
+/// When a setting cannot be applied.
 pub(crate) fn options(http: &Http, limits: &limits::Limits, after: &Ends) -> Result<Options> {
     Ok(Options {
         host: host_id(),
@@ -72,7 +72,7 @@ pub(crate) fn options(http: &Http, limits: &limits::Limits, after: &Ends) -> Res
     })
 }
 
-/// Ends a server, and notes what went wrong with that.
+/// Ends a server, and logs a failure to do so.
 pub(crate) async fn stop_serving(server: Server, grace: Duration) {
     if let Err(error) = server.shutdown(grace).await {
         tracing::warn!(%error, "the server did not end in order");

@@ -1,5 +1,5 @@
-//! Meeting Redis and RabbitMQ: with patience for servers that are not up yet,
-//! and with none for servers that must not be used.
+//! Connecting to Redis and RabbitMQ: with patience for servers that are not up
+//! yet, and with none for servers that must not be used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::exit::{Exit, Failure, Result};
 use crate::output::reasons;
 use crate::settings::report::masked;
 
-/// Between two tries.
+/// The pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two lines that say that we are waiting.
+/// The interval of lines that report the wait.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
-/// Servers that are up and fit.
+/// Connected servers that are fit for use.
 #[derive(Debug)]
 pub(crate) struct Met {
     /// The ports on them.
@@ -35,7 +35,7 @@ impl Met {
         Arc::new(self.broker.intake())
     }
 
-    /// Says goodbye: what is unacknowledged goes back to its queue at once.
+    /// Disconnects: unacknowledged messages go back to their queue at once.
     pub(crate) async fn part(&self) {
         self.broker.stop().await;
     }
@@ -44,7 +44,7 @@ impl Met {
 /// Waits until both servers are up. Cancel-safe.
 ///
 /// # Errors
-/// When one stays away, or must not be used.
+/// When a server stays unavailable, or must not be used.
 pub(crate) async fn meet(meeting: &Meeting, purpose: &str) -> Result<Met> {
     let Meeting {
         servers,
@@ -95,7 +95,7 @@ pub(crate) fn lease_store(meeting: &Meeting) -> Result<LeaseStore> {
     }))
 }
 
-/// The settings as the store wants them.
+/// The settings in the store's type.
 pub(crate) fn redis_options(
     servers: &Servers,
     partitions: u16,
@@ -110,7 +110,7 @@ pub(crate) fn redis_options(
     })
 }
 
-/// The settings as the broker wants them.
+/// The settings in the broker's type.
 pub(crate) fn rabbit_options(
     servers: &Servers,
     purpose: &str,
@@ -123,7 +123,7 @@ pub(crate) fn rabbit_options(
     Ok(options)
 }
 
-/// Why a server cannot be used now.
+/// The reason that a server cannot be used now.
 enum Trouble {
     /// It may come up.
     Away(anyhow::Error),
@@ -143,7 +143,7 @@ impl From<store::Error> for Trouble {
 impl From<broker::Error> for Trouble {
     fn from(error: broker::Error) -> Self {
         match error {
-            // A full disk passes; the broker is there.
+            // A full disk passes; the broker is available.
             broker::Error::Unavailable { .. } | broker::Error::Blocked { .. } => {
                 Self::Away(error.into())
             }
@@ -155,7 +155,7 @@ impl From<broker::Error> for Trouble {
     }
 }
 
-/// Connects, again and again while the server is away.
+/// Connects, again and again while the server is unavailable.
 async fn patiently<T>(
     what: &str,
     url: &str,

@@ -4,8 +4,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure, Result};
 
-/// The signals of this process. Made before anything is started, so that none
-/// is missed.
+/// The signals of this process. Made before anything is started, so that no
+/// signal is missed.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
@@ -16,7 +16,7 @@ impl Signals {
     /// Catches both signals from now on.
     ///
     /// # Errors
-    /// When the system does not let us.
+    /// When the system does not allow it.
     pub(crate) fn catch() -> Result<Self> {
         let catch = |kind| signal(kind).map_err(|error| Failure::caused(Exit::Internal, error));
         Ok(Self {
@@ -33,7 +33,7 @@ impl Signals {
         }
     }
 
-    /// Drains, unless another signal says that there is no time for that.
+    /// Drains, unless another signal cuts it short.
     pub(crate) async fn drain(&mut self, signal: &str, drained: impl Future<Output = ()>) -> Exit {
         tracing::info!(signal, "draining; another signal ends at once");
         tokio::select! {

@@ -115,7 +115,7 @@ pub(crate) fn with(builder: Builder, handlers: HandlersFile) -> Result<Builder> 
         .map_err(|error| Failure::caused(Exit::Failed, error))
 }
 
-/// Why a worker does not start.
+/// The failure of a worker to start.
 pub(crate) fn cannot_start(error: Error) -> Failure {
     let exit = match &error {
         Error::TwoHandlers(_)
@@ -130,7 +130,7 @@ pub(crate) fn cannot_start(error: Error) -> Failure {
 
 /// Waits until the worker takes work. Cancel-safe.
 pub(crate) async fn until_ready(worker: &RunningWorker) {
-    // An error says that the worker has ended; then it is not worth waiting.
+    // An error means that the worker has ended; then it is not worth waiting.
     let mut ready = worker.ready();
     let _ended = ready.wait_for(|ready| *ready).await;
 }

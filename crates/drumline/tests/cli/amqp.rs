@@ -22,10 +22,10 @@ use crate::servers::Place;
 
 const JSON: &str = "application/json";
 const BINCODE: &str = "application/x-drumline-bincode";
-/// What must come comes within this, on a loaded machine too.
+/// The time within which everything awaited comes, on a loaded machine too.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A producer, with a queue for his answers.
+/// A producer, with a queue for its answers.
 struct Producer {
     _connection: Connection,
     channel: Channel,
@@ -35,7 +35,7 @@ struct Producer {
 }
 
 impl Producer {
-    /// Connects, again until it succeeds: the exchange is there when a queue
+    /// Connects, again until it succeeds: the exchange exists once a queue
     /// manager is connected.
     async fn connect(place: &Place) -> Self {
         let deadline = Instant::now() + DEADLINE;
@@ -51,7 +51,8 @@ impl Producer {
     async fn try_connect(place: &Place) -> lapin::Result<Self> {
         let connection = Connection::connect(&place.amqp, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
-        // That it is there: asking on a channel of its own, as "no" closes it.
+        // Checks that the exchange exists, on a channel of its own, as "no"
+        // closes it.
         let exchange = format!("{}.requests", place.namespace).into();
         let passive = lapin::options::ExchangeDeclareOptions {
             passive: true,
@@ -89,7 +90,7 @@ impl Producer {
         })
     }
 
-    /// Publishes a request; RabbitMQ has it on disk then.
+    /// Publishes a request, which RabbitMQ has on disk afterwards.
     async fn publish(&self, kind: &str, content_type: &str, id: &str, payload: &[u8]) {
         let properties = BasicProperties::default()
             .with_content_type(content_type.into())
@@ -111,7 +112,7 @@ impl Producer {
         assert!(confirmation.is_ack(), "{confirmation:?}");
     }
 
-    /// The next answer: whose, the status, the body.
+    /// The next answer: its correlation id, the status, the body.
     async fn answer(&mut self) -> (String, i32, Value) {
         let delivery = timeout(DEADLINE, self.answers.next()).await;
         let delivery = delivery.expect("it comes in time");
@@ -127,7 +128,7 @@ impl Producer {
         (id.to_string(), status, body)
     }
 
-    /// What is in the quarantine, taken off it.
+    /// The message in the quarantine, taken off it.
     async fn quarantined(&self) -> Option<BasicGetMessage> {
         let queue = format!("{}.requests.quarantine", self.namespace);
         let got = self
@@ -201,9 +202,9 @@ async fn requests_over_amqp_are_executed_answered_and_never_lost() {
     let expected = AMQPValue::LongString("0x8D000006".into());
     assert_eq!(code, Some(&expected));
 
-    // What was confirmed and not answered survives the server's death: nobody
-    // is there to take it before, and whoever is there afterwards does. The
-    // queues are there for longer than RabbitMQ takes to note it.
+    // Confirmed and unanswered requests survive the server's death: no manager
+    // can take them before, and the manager that runs afterwards does. The
+    // queues exist for longer than RabbitMQ takes to note it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(manager.terminate(), 0);
     for number in 0..50 {
@@ -217,7 +218,7 @@ async fn requests_over_amqp_are_executed_answered_and_never_lost() {
     let manager = Process::start(&mut place.command(&["queue-manager", "--listen=127.0.0.1:0"]));
     let url = manager.url();
     let mut producer = Producer::connect(&place).await;
-    // Twice, whoever has not heard may ask again.
+    // Each is sent twice: a producer without an answer may ask again.
     for number in 0..50 {
         let name = format!("later {number}");
         producer

@@ -12,7 +12,7 @@ pub(crate) const UNKNOWN: &str = "01a1f9dc-5cfa-803b-b0d8-5fc7104f4284";
 /// A running `drumline dev`.
 pub(crate) struct Dev {
     process: Process,
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) url: String,
 }
 
@@ -27,7 +27,7 @@ impl Dev {
         Self::start_on("127.0.0.1:0", flags)
     }
 
-    /// Starts one somewhere else.
+    /// Starts one on another address.
     pub(crate) fn start_on(listen: &str, flags: &[&str]) -> Self {
         let mut command = drumline();
         command

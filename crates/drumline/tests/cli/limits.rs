@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep};
 use crate::run::Process;
 use crate::servers::Place;
 
-/// How long a dead manager's places are held, and some more for a slow machine.
+/// The time that a dead manager's places are held, and some more for a slow
+/// machine.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// What a manager answered.
+/// The answer of a manager.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -49,7 +50,7 @@ fn ask(manager: &Process, caller: &str) -> Answer {
     }
 }
 
-/// Asks until something is answered that is waited for.
+/// Asks until the wanted status is answered.
 async fn ask_until(what: &str, manager: &Process, caller: &str, wanted: u16) {
     let end = Instant::now() + LEASE;
     loop {
@@ -76,7 +77,7 @@ async fn limits_hold_over_managers_and_a_killed_one_gives_back_what_it_held() {
     };
     let (one, other) = (start(), start());
 
-    // So many requests of one caller, through whichever of them.
+    // So many requests of one caller, through either of them.
     for manager in [&one, &other].into_iter().cycle().take(20) {
         ask_until("let in", manager, "jim", 200).await;
     }
@@ -88,8 +89,8 @@ async fn limits_hold_over_managers_and_a_killed_one_gives_back_what_it_held() {
         assert!((1..=3_720).contains(&wait), "{refused:?}");
     }
 
-    // A request that is being worked on: its handler asks for the body, which
-    // does not come.
+    // A request in progress: its handler asks for the body, which does not
+    // come.
     let mut held = connect(&one);
     held.write_all(
         b"POST /v1/operations HTTP/1.1\r\nhost: a\r\ndrumline-caller: jo\r\n\

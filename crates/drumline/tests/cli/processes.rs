@@ -1,4 +1,4 @@
-//! The processes that stay: when they start, and how they end.
+//! The processes that stay: their start, and their end.
 
 use crate::dev::Dev;
 use crate::run::{drumline, end, file, folder};
@@ -43,14 +43,14 @@ fn a_handlers_file_is_obeyed() {
     let dev = Dev::start_with(&["--handlers", &handlers.display().to_string()]);
     let operation = dev.json(&["submit", "Greet", "--wait"]);
     assert_eq!(operation["result"]["hello"], "you", "{operation}");
-    // Those for trying things out are there all the same.
+    // The handlers for trying things out are there all the same.
     assert_eq!(dev.run(&["submit", "Echo", "--wait"]).code, 0);
 }
 
 #[test]
 fn what_a_handler_submits_is_a_child_in_the_same_trace() {
-    // Its only line of JSON, hence its result, is what `submit` answers: the
-    // child. Where to submit to it finds in its environment.
+    // Its only line of JSON, hence its result, is the answer of `submit`: the
+    // child. The address to submit to is in its environment.
     let program = env!("CARGO_BIN_EXE_drumline");
     let script = file(
         "handler.sh",

@@ -42,7 +42,7 @@ pub(crate) fn file(name: &str, content: &str) -> PathBuf {
     path
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// The exit code.
@@ -98,7 +98,7 @@ pub(crate) fn end_with_input(command: &mut Command, input: &str) -> Ended {
 /// A process that stays; killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
-    /// What it said when it was ready.
+    /// The line that it printed when it was ready.
     ready: String,
 }
 
@@ -120,7 +120,7 @@ impl Process {
         Self { child, ready }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) fn url(&self) -> String {
         let url = self.ready.trim().strip_prefix("ready ");
         url.expect("it listens somewhere").to_owned()
@@ -137,7 +137,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // That it has ended already is all we want.
+        // The child may have ended already, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -3,7 +3,7 @@
 use crate::dev::{Dev, UNKNOWN};
 use crate::run::{drumline, end};
 
-/// How many operations have this status.
+/// The number of operations with this status.
 fn count(dev: &Dev, status: &str) -> usize {
     let ended = dev.run(&["list", "--limit", "0", "--status", status, "-o", "json"]);
     ended.json().len()

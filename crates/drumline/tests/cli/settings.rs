@@ -1,4 +1,4 @@
-//! Where settings come from, and what becomes of mistakes in them.
+//! The sources of settings, and mistakes in them.
 
 use crate::run::{drumline, end, file, text};
 
@@ -117,7 +117,7 @@ fn the_secret_of_webhooks_is_not_shown_wherever_it_comes_from() {
             assert!(!ended.err.contains("MfKQ"), "{ended:?}");
         }
     }
-    // One that is nearly right is not shown either.
+    // A nearly valid secret is not shown either.
     let wrong = end(drumline()
         .args(["dev", "--listen", "127.0.0.1:0"])
         .env("DRUMLINE_WEBHOOK_SECRET", "whsec_MfKQ"));

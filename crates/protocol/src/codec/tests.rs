@@ -189,7 +189,7 @@ fn flipped_bytes_never_panic() {
         for flip in [0x01, 0x80, 0xff] {
             let mut bad = bytes.clone();
             bad[at] ^= flip;
-            // Whatever it says, it must say it in a Result.
+            // Any answer must come in a Result.
             drop(decode::<Message>(&bad));
         }
     }

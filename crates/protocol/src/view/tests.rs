@@ -132,7 +132,7 @@ fn what_is_written_can_be_read() {
 
 #[test]
 fn the_payload_is_shown_as_it_came() {
-    // Neither the order of members nor a number of many digits is touched.
+    // The order of members and a number of many digits stay as they are.
     let data = r#"{"b":1,"a":12345678901234567890.12345678901234567890}"#;
     let view = OperationView::from(&operation(Some(data), Report::default()));
     assert_eq!(view.data.unwrap().get(), data);

@@ -1,5 +1,6 @@
-//! What is asked for in the address: the id in its path, and what follows the
-//! `?`. Refused as problems, where axum's own extractors would answer with text.
+//! The extractors of the address: the id in its path, and the query after the
+//! `?`. Refused as problems, because axum's own extractors would answer with
+//! text.
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -8,12 +9,12 @@ use drumline_protocol::OperationId;
 use super::problem::Problem;
 use crate::error::{Error, Invalid, Wrong};
 
-/// The operation that the path names. A text that is not an id of ours names
-/// none.
+/// The operation that the path names. A text that is not an id of this service
+/// names none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Id(pub(crate) OperationId);
 
-/// What follows the `?`, in order.
+/// The parameters after the `?`, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
 

@@ -36,8 +36,8 @@ pub(crate) async fn json_up_to(
     Err(Problem::new(status, ErrorCode::BAD_JSON, detail).into())
 }
 
-/// Reads a body that may be missing, and is JSON where it is not. What is
-/// missing may be called anything: many clients name a type all the same.
+/// Reads a body that may be missing, and is JSON if it is present. The type of
+/// a missing body does not matter: many clients name one all the same.
 pub(crate) async fn json_or_nothing(
     manager: &QueueManager,
     headers: &HeaderMap,
@@ -51,8 +51,8 @@ pub(crate) async fn json_or_nothing(
     json(manager, headers, body.into()).await
 }
 
-/// Reads a body that must be JSON; of one that is missing, whoever looks for
-/// attributes in it says which one is.
+/// Reads a body that must be JSON. A missing body is left to the caller, which
+/// names the missing attribute.
 pub(crate) async fn json_unless_empty(
     manager: &QueueManager,
     headers: &HeaderMap,
@@ -67,7 +67,7 @@ pub(crate) async fn json_unless_empty(
 }
 
 async fn bytes(limit: usize, headers: &HeaderMap, body: Body) -> Answer<axum::body::Bytes> {
-    // Who says that it will be too much is told before it is sent.
+    // Rejects an oversized Content-Length before reading the body.
     let announced = headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {

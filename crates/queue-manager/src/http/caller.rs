@@ -1,9 +1,9 @@
-//! Who asks: the headers `Drumline-Organization` and `Drumline-Caller`.
+//! The caller: the headers `Drumline-Organization` and `Drumline-Caller`.
 //!
-//! They are believed. A gateway that authenticates sets them, and takes them
-//! away from what clients send; without one, they keep apart who wants to be
-//! kept apart, and nobody out. Whoever sends none is `anonymous`, of the
-//! organization `default`.
+//! They are believed. A gateway that authenticates sets them, and removes them
+//! from client requests. Without a gateway, they separate callers that want to
+//! be separated, and keep no caller out. A caller that sends none is
+//! `anonymous`, of the organization `default`.
 
 use axum::extract::FromRequestParts;
 use axum::http::header::HeaderMap;
@@ -21,7 +21,7 @@ pub(crate) const CALLER: &str = "Drumline-Caller";
 /// Characters that either may have.
 pub(crate) const LONGEST: usize = 256;
 
-/// Who asks.
+/// The extracted caller.
 #[derive(Clone, Debug)]
 pub(crate) struct By(pub(crate) Caller);
 
@@ -33,7 +33,7 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
     }
 }
 
-/// Who asks.
+/// Reads the caller from the headers.
 ///
 /// # Errors
 /// With every header that breaks a rule. A gateway whose variable is empty must

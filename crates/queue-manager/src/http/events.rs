@@ -1,8 +1,8 @@
 //! `/v1/events`: operations as they end, as server-sent events.
 //!
 //! Each event's id is a place in the order of the ends, so that a client that
-//! comes back with it (browsers do so by themselves) goes on where it was,
-//! whichever queue manager it meets. What was removed in between is left out.
+//! comes back with it (browsers do so by themselves) goes on where it was, on
+//! any queue manager. Operations that were removed in between are left out.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -23,17 +23,17 @@ use super::{openapi, query};
 use crate::error::{Error, Invalid, Wrong};
 use crate::manager::{Ended, Place, QueueManager, Watcher};
 
-/// The header with which a client says how far it has read.
+/// The header in which a client sends the place up to which it has read.
 const LAST_EVENT_ID: &str = "last-event-id";
 /// Operations that are read at once: with the largest payloads some 16 MiB,
-/// which is what one reader may hold of ours.
+/// which is the memory that one reader may occupy.
 const AT_ONCE: usize = 16;
-/// When a client shall come back after the connection broke.
+/// The time after which a client shall come back when the connection broke.
 const RETRY: Duration = Duration::from_secs(2);
-/// How often a client that hears nothing is told how far we are, so that it
+/// The interval at which an idle client is sent the current place, so that it
 /// does not come back with a place of last week.
 const SAY_PLACE: Duration = Duration::from_secs(15);
-/// The rest while the store is away.
+/// The rest while the store is unavailable.
 const REST: Duration = Duration::from_secs(1);
 
 /// Ends as they happen
@@ -76,7 +76,7 @@ pub(crate) async fn events(
         .await
         .map_err(Error::from)?;
     // With the place: a client that is cut off before its first event goes on
-    // from here, and not from where things stand when it comes back.
+    // from here, and not from the place of its return.
     let greeting = Event::default()
         .retry(RETRY)
         .id(watcher.place().to_string());
@@ -100,19 +100,19 @@ fn not_a_place() -> Invalid {
     Invalid::arguments(vec![Wrong::new("Last-Event-ID", why)])
 }
 
-/// One client that reads.
+/// A client that reads events.
 struct Reader {
     manager: QueueManager,
     watcher: Watcher,
     filter: Filter,
-    /// The last place that the client was told.
+    /// The last place that was sent to the client.
     said: Place,
     said_at: Instant,
 }
 
 impl Reader {
     /// The next events; `None` when this manager is drained. The client comes
-    /// back, and meets another.
+    /// back, and meets another manager.
     async fn next(&mut self) -> Option<Vec<Event>> {
         let manager = self.manager.clone();
         let some = async {
@@ -133,11 +133,11 @@ impl Reader {
         }
     }
 
-    /// One look at what has ended.
+    /// Looks once for new ends.
     async fn look(&mut self) -> store::Result<Vec<Event>> {
         let Ended { entries, place } = self.watcher.next(AT_ONCE).await?;
         let ids: Vec<_> = entries.iter().map(|(_, id)| *id).collect();
-        // What fails here leaves the place as it was.
+        // A failure here leaves the place as it was.
         let found = self.manager.readable(&ids).await?;
         let mut events = Vec::new();
         for (end, operation) in entries.into_iter().zip(found) {
@@ -168,7 +168,7 @@ fn completed(operation: &Operation, place: Place) -> Event {
     let view = OperationView::from(operation);
     match serde_json::to_string(&view) {
         Ok(json) => event.data(json),
-        // A view is made of what can be written.
+        // A view consists of serializable values only.
         Err(error) => event.comment(error.to_string()),
     }
 }

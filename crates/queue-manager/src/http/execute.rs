@@ -13,9 +13,10 @@ use super::{body, caller, openapi};
 use crate::manager::{self, Fault, QueueManager};
 use crate::request::OrganizationRequest;
 
-/// Makes everything that a request creates repeatable, the items of batches and
-/// transactions too: for requests that the broker may deliver again. Only this
-/// process can put it on a request; over the network comes the header.
+/// Makes everything that a request creates repeatable, including the items of
+/// batches and transactions: for requests that the broker may deliver again.
+/// Only this process can put it on a request; over the network the header is
+/// used.
 #[derive(Clone, Debug)]
 pub(crate) struct Repeatable(pub(crate) HeaderValue);
 

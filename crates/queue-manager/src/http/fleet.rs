@@ -1,4 +1,5 @@
-//! `/v1/workers` and `/v1/queues`: who is there, and what waits where.
+//! `/v1/workers` and `/v1/queues`: the live processes, and the waiting
+//! messages.
 
 use std::collections::BTreeMap;
 

@@ -14,10 +14,10 @@ use utoipa::ToSchema;
 use super::fleet;
 use crate::manager::QueueManager;
 
-/// How long the store may take to answer a probe. Probes give up after a
+/// The time that the store may take to answer a probe. Probes give up after a
 /// second or two themselves.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// What Prometheus expects: this version of the text.
+/// The content type that Prometheus expects: this version of the text.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Whether this process takes work.
@@ -77,8 +77,8 @@ pub(crate) async fn ready(State(manager): State<QueueManager>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics", body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
     manager.metrics().bypassed(&manager.bypass().bypassed());
-    // What cannot be asked for now keeps its last value; the counters are
-    // wanted most when the store is away.
+    // A value that cannot be asked for now stays as it was; the counters are
+    // wanted most when the store is unavailable.
     let asked = async {
         if let Ok(counts) = manager.store().counts().await {
             manager.metrics().counted(&counts);

@@ -17,12 +17,13 @@ use utoipa::ToSchema;
 use crate::error::{Error, Invalid, Wrong};
 use crate::manager::Fault;
 
-/// When a client may try again what failed because something is away. Stores
-/// and brokers come back within seconds or after minutes; two seconds cost a
-/// client little in the first case and us little in the second.
+/// The time after which a client may repeat a request that failed because
+/// something was unavailable. Stores and brokers come back within seconds or
+/// after minutes. Two seconds cost a client little in the first case and this
+/// service little in the second.
 const RETRY_AFTER_SECONDS: u16 = 2;
 
-/// The same where an operator has to act first: a suspect queue is tried again
+/// The same if an operator has to act first: a suspect queue is tried again
 /// about that often.
 const RETRY_UNUSABLE_SECONDS: u16 = 30;
 
@@ -92,7 +93,7 @@ pub(crate) struct WrongAttribute {
     pub(crate) detail: String,
 }
 
-/// What handlers answer. Boxed, because it is rare and large.
+/// The result of a handler. The problem is boxed, because it is rare and large.
 pub(crate) type Answer<T> = Result<T, Box<Problem>>;
 
 impl Problem {
@@ -118,7 +119,7 @@ impl Problem {
         }
     }
 
-    /// The same with the members of a fault.
+    /// Returns the same problem with the members of a fault.
     pub(crate) fn with_fault(self, fault: Fault) -> Self {
         Self {
             error_code: Some(fault.error_code),
@@ -130,8 +131,8 @@ impl Problem {
         }
     }
 
-    /// The same with the members of a fault, of what was wrong before there was
-    /// a request that could have one.
+    /// Returns the same problem with the members of a fault, for errors that
+    /// came before there was a request that could have one.
     pub(crate) fn into_fault(self, now: Timestamp) -> Self {
         let mut details = Map::new();
         if let Some(limit) = self.max_bytes {
@@ -153,7 +154,7 @@ impl Problem {
         self.status == StatusCode::INTERNAL_SERVER_ERROR.as_u16()
     }
 
-    /// More bytes than a request may have.
+    /// A body with more bytes than a request may have.
     pub(crate) fn too_large(limit: usize) -> Box<Self> {
         let detail = format!("the body has more than {limit} bytes");
         let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail);
@@ -176,7 +177,7 @@ impl Problem {
 
     fn internal(detail: &str) -> Self {
         tracing::error!(detail, "internal error");
-        // The client cannot do anything with the particulars.
+        // The client cannot do anything with the details.
         let detail = "something went wrong on our side; the log of the queue manager has more";
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -303,14 +304,14 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A span as `Retry-After` says it. Rounded up: who comes too early is refused
-/// again.
+/// The value of `Retry-After` for a span. Rounded up: a caller that comes too
+/// early is refused again.
 fn whole_seconds(span: Duration) -> u16 {
     let seconds = span.as_millis().div_ceil(1_000);
     u16::try_from(seconds).unwrap_or(u16::MAX)
 }
 
-/// Writes the text of a problem, with the address that was asked.
+/// Writes the text of a problem, with the requested address.
 pub(crate) async fn with_instance(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;

@@ -1,8 +1,8 @@
-//! Protects the service from callers who ask for too much: 429, `Retry-After`.
+//! Protects the service from callers that ask for too much: 429, `Retry-After`.
 //!
-//! Around everything that is worked on. Long polls count as requests, and not
-//! as work: whoever waits keeps nobody busy. Not around `/v1/events`, a request
-//! that never ends.
+//! Around everything that the manager works on. Long polls count as requests,
+//! and not as work: a waiting request costs none. Not around `/v1/events`, a
+//! request that never ends.
 
 use axum::extract::{Request, State};
 use axum::http::{Method, Uri};
@@ -13,7 +13,7 @@ use super::caller;
 use super::problem::Problem;
 use crate::manager::{QueueManager, Stay};
 
-/// Lets a request in, or says when to come back.
+/// Admits a request, or refuses it with a time to come back.
 pub(crate) async fn protected(
     State(manager): State<QueueManager>,
     request: Request,

@@ -11,22 +11,22 @@ use drumline_protocol::{
 use crate::error::{Invalid, Wrong};
 use crate::manager::{BULK_SHARE, Caller, InvalidPlace, Place, Query};
 
-/// Operations on a page whose size nobody has said.
+/// Operations on a page if the request names no size.
 const USUAL_PAGE: usize = 50;
 
 /// The rule for the status of events.
 const ENDS: &str = "must be Succeeded, Failed or Canceled: only ends are told";
 
-/// How to show one operation.
+/// The options of showing one operation.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Look {
-    /// How long to wait until it is Completed; `None`: not at all.
+    /// The time to wait until it is Completed; `None`: not at all.
     pub(crate) wait: Option<Duration>,
-    /// Whether to say what it waits for.
+    /// True if the answer says what it waits for.
     pub(crate) explain: bool,
 }
 
-/// How to show one operation.
+/// Reads the options of showing one operation.
 pub(crate) fn look(pairs: Vec<(String, String)>) -> Result<Look, Invalid> {
     let mut look = Look::default();
     let mut wrong = Vec::new();
@@ -55,7 +55,7 @@ pub(crate) fn look(pairs: Vec<(String, String)>) -> Result<Look, Invalid> {
     }
 }
 
-/// What to list.
+/// Reads the query of a listing.
 pub(crate) fn list(
     pairs: Vec<(String, String)>,
     caller: &Caller,
@@ -82,17 +82,17 @@ pub(crate) fn list(
     }
 }
 
-/// What to act on.
+/// The operations to act on.
 #[derive(Clone, Debug)]
 pub(crate) struct BulkQuery {
-    /// Which operations: the caller's own organization's.
+    /// The filter, within the caller's own organization.
     pub(crate) query: Query,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub(crate) is_rehearsal: bool,
 }
 
-/// What to act on. Stricter than [`list`]: what is missing here by mistake is
-/// not shown too much, it is done.
+/// Reads the operations to act on. Stricter than [`list`]: a filter that is
+/// missing by mistake does not show too much here, it acts on too much.
 pub(crate) fn bulk(pairs: Vec<(String, String)>, caller: &Caller) -> Result<BulkQuery, Invalid> {
     let mut query = Query {
         limit: BULK_SHARE,
@@ -106,7 +106,7 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Bulk
             _ if !names.insert(name.clone()) => Err("is given twice".to_owned()),
             "dryRun" => read_truth(&value).map(|truth| is_rehearsal = truth),
             "all" => read_truth(&value).map(|truth| is_all = truth),
-            // An empty variable in somebody's script must not select everything.
+            // An empty variable in a script must not select everything.
             _ if value.is_empty() => Err("must not be empty".to_owned()),
             _ => set(&mut query, &name, value, caller, BULK_SHARE),
         };
@@ -129,23 +129,23 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Bulk
     }
 }
 
-/// Whose ends to tell.
+/// The operations whose ends are reported.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventQuery {
-    /// Of which operations: the caller's own organization's.
+    /// The filter, within the caller's own organization.
     pub(crate) filter: Filter,
-    /// From where on; `None`: from now on.
+    /// The place to begin at; `None`: from now on.
     pub(crate) place: Option<Place>,
 }
 
-/// Whose ends to tell.
+/// Reads the operations whose ends are reported.
 pub(crate) fn events(pairs: Vec<(String, String)>, caller: &Caller) -> Result<EventQuery, Invalid> {
     let mut query = Query::default();
     let mut place = None;
     let mut wrong = Vec::new();
     for (name, value) in pairs {
         let set = match name.as_str() {
-            // What an empty field of a form sends: no condition.
+            // An empty field of a form sends this: no condition.
             _ if value.is_empty() => Ok(()),
             "lastEventId" => match value.parse() {
                 Ok(given) => {
@@ -156,7 +156,7 @@ pub(crate) fn events(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Ev
             },
             "status" => {
                 let set = set(&mut query, &name, value, caller, 1);
-                // Another would be waited for without end.
+                // Another status would be waited for without end.
                 let tells = query.filter.status.is_none_or(is_an_end);
                 set.and_then(|()| tells.then_some(()).ok_or_else(|| ENDS.to_owned()))
             }
@@ -210,7 +210,7 @@ fn set(
                 completed_before,
                 correlation_id,
                 holding,
-                // Not the caller's to choose.
+                // The caller cannot choose this.
                 organization: _,
             },
         cursor,

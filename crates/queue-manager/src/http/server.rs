@@ -30,7 +30,7 @@ impl Server {
     pub async fn start(listen: SocketAddr, manager: QueueManager) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        // Answers are small and each is written at once: waiting for more to send
+        // Answers are small and each is written at once: waiting for more data
         // would only delay them.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
@@ -51,17 +51,18 @@ impl Server {
         })
     }
 
-    /// Where it listens: the port that was found, if any would do.
+    /// The address that it listens on, with the chosen port if the option was
+    /// any.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Drains the manager, accepts nothing new, and lets the requests that are
-    /// here end, for `grace` at most.
+    /// Drains the manager, accepts nothing new, and lets the requests in
+    /// progress end, for `grace` at most.
     ///
     /// # Errors
-    /// When the server had ended before, and why.
+    /// When the server had ended before, with the reason.
     pub async fn shutdown(self, grace: Duration) -> io::Result<()> {
         self.manager.drain();
         self.stop.cancel();

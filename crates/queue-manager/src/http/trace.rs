@@ -1,7 +1,7 @@
-//! The span of a request, and what is counted about it.
+//! The span of a request, and its metrics.
 //!
-//! The span is named and filled as the OpenTelemetry conventions for HTTP
-//! servers say, and goes on with the trace of the caller, where one came along.
+//! The span is named and filled as in the OpenTelemetry conventions for HTTP
+//! servers, and continues the trace of the caller, if there is one.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::HeaderMap;

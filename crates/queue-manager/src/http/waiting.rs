@@ -1,4 +1,4 @@
-//! What an operation waits for, as the API shows it.
+//! The reason that an operation waits, as the API shows it.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use utoipa::ToSchema;
 
 use crate::manager::WaitingFor;
 
-/// The time for which an offer may well be on its way: a worker decides within it.
+/// The time for which an offer may well be on its way: a worker decides within
+/// it.
 const ON_ITS_WAY: Duration = drumline_backend::broker::UNDECIDED_MAX;
 
-/// One operation, and why it does not run or does not end.
+/// One operation, and the reason that it does not run or does not end.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explained {
@@ -139,8 +140,8 @@ fn dispatch(bypassed: Option<Bypassed>) -> String {
     }
 }
 
-/// An offer that a queue has taken. Whether it is on its way is known only for
-/// a moment.
+/// An offer that a queue has taken. It is known to be on its way only for a
+/// moment.
 fn delivery(offered_ago: Option<Duration>, bypassed: Option<Bypassed>) -> String {
     let room = "workers that have a handler for it have room";
     let offer = match offered_ago {

@@ -17,7 +17,7 @@ pub(super) struct Door {
     router: Router,
 }
 
-/// What HTTP would answer.
+/// The answer that HTTP would give.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -32,7 +32,7 @@ impl Door {
         }
     }
 
-    /// Does what is asked.
+    /// Executes the request.
     pub(super) async fn ask(&self, errand: &Errand) -> Answer {
         let mut request = Request::new(Body::from(errand.body.clone()));
         *request.method_mut() = Method::POST;
@@ -44,7 +44,8 @@ impl Door {
         self.pass(request).await
     }
 
-    /// Whether store and broker are there, and this manager is to stay.
+    /// Returns true if store and broker are available, and this manager is to
+    /// stay.
     pub(super) async fn is_ready(&self) -> bool {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = axum::http::Uri::from_static("/readyz");

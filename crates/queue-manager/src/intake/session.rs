@@ -1,5 +1,5 @@
-//! From the opening of the intake to its end: requests are done, in the order
-//! that they need, and acknowledged when nothing of them can be lost.
+//! A session, from the opening of the intake to its end: requests are done, in
+//! the order that they need, and acknowledged when nothing of them can be lost.
 //!
 //! ```text
 //! gather what is here ── lanes: one per token, one per request without ──┐ some at a time
@@ -9,14 +9,15 @@
 //!
 //! Requests are gathered, and each batch is done before the next. Creates of
 //! one token are done one after the other, others beside each other; a request
-//! of another kind waits for all before it. So what a producer has published
-//! for one token is created in that order, and what he publishes as *execute*
-//! finds what he has created before.
+//! of another kind waits for all before it. So a producer's creates for one
+//! token are done in the order of publishing, and its *execute* requests find
+//! what the producer has created before.
 //!
-//! A store or a broker that is away is waited for, with the requests in hand and
-//! unacknowledged: nothing overtakes them. Not for ever, for RabbitMQ closes the
-//! channel of a consumer that holds a message for half an hour: after a while
-//! the session ends, and what is in hand goes back to its place in the queue.
+//! While the store or the broker is unavailable, the session waits, with the
+//! requests in hand and unacknowledged: nothing overtakes them. The wait is
+//! bounded, because RabbitMQ closes the channel of a consumer that holds a
+//! message for half an hour. After a while the session ends, and the requests
+//! in hand go back to their place in the queue.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,21 +43,22 @@ use crate::manager::QueueManager;
 const BATCH: usize = super::PREFETCH.get() as usize;
 
 /// Requests that are being done at a time: enough to keep the store busy, and
-/// well under the 52 that one caller may have done at a time, whose they may
-/// all be.
+/// well under the 52 concurrent requests of one caller, to which they may all
+/// belong.
 const AT_ONCE: usize = 16;
 
-/// How long requests are kept in hand while store or broker are away.
+/// The time that requests are kept in hand while store or broker are
+/// unavailable.
 const HOLD: Duration = Duration::from_secs(60);
 
-/// The first pause before something is tried again, and the longest.
+/// The first pause before a request is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
-/// How often a request of unknown effort is told that the service is busy while
-/// everything is there, before that is the answer.
+/// The number of times that a request of unknown effort may meet a busy service
+/// while everything is available, before "busy" is the answer.
 const BUSY: u32 = 3;
 
-/// See the module's text.
+/// The processing of requests while the intake is open.
 pub(super) struct Session {
     shared: Arc<Shared>,
 }
@@ -65,14 +67,14 @@ struct Shared {
     manager: QueueManager,
     door: Door,
     intake: Arc<dyn Intake>,
-    /// Nothing more is begun: the process is to end, or something that is
-    /// needed has been away for too long.
+    /// Cancelled when nothing more is to be begun: the process is to end, or a
+    /// server that is needed has been unavailable for too long.
     over: CancellationToken,
     /// Requests that are done and not answered yet.
     finishing: TaskTracker,
 }
 
-/// A request, and what it stands for.
+/// A request, and its translation.
 struct Job {
     envelope: Envelope,
     payload: Vec<u8>,
@@ -105,14 +107,15 @@ impl Session {
         while let Some(Some(batch)) = over.run_until_cancelled(gather(&mut *requests)).await {
             self.shared.work(batch).await;
         }
-        // While the channel is there: what is done can still be acknowledged.
+        // While the channel is open, requests that are done can still be
+        // acknowledged.
         self.shared.finishing.close();
         self.shared.finishing.wait().await;
         requests.close().await;
     }
 }
 
-/// What is there, at least one; `None` at the end. Cancel-safe.
+/// The requests at hand, at least one; `None` at the end. Cancel-safe.
 async fn gather(requests: &mut dyn Requests) -> Option<Vec<Request>> {
     let mut batch = vec![requests.next().await?];
     // Nothing is awaited from here on.
@@ -163,7 +166,7 @@ impl Shared {
         self.work_off(lanes, until).await;
     }
 
-    /// The job in a request; one that stands for none is finished here.
+    /// The job in a request; a request that stands for none is finished here.
     fn understand(self: &Arc<Self>, request: Request) -> Option<Job> {
         let Request {
             envelope,
@@ -190,7 +193,7 @@ impl Shared {
         stream::iter(lanes.lanes)
             .for_each_concurrent(AT_ONCE, async |lane| {
                 for job in lane {
-                    // Nobody overtakes one that could not be done.
+                    // Nothing overtakes a job that could not be done.
                     let Some(answer) = self.done(&job, until).await else {
                         return;
                     };
@@ -202,8 +205,8 @@ impl Shared {
             .await;
     }
 
-    /// Does a job, again while something is away: the answer, or `None` when
-    /// the session is over.
+    /// Does a job, and repeats it while store or broker is unavailable. Returns
+    /// the answer, or `None` when the session is over.
     async fn done(&self, job: &Job, until: Instant) -> Option<Answer> {
         let mut errand = job.errand.clone();
         let span = span(&job.envelope, &mut errand);
@@ -240,8 +243,8 @@ impl Shared {
                 return;
             }
             let answered = shared.answer(verdict.reply).await;
-            // Whoever takes it next can answer it, if that does nothing twice.
-            // Until the channel is closed, nobody would.
+            // The next receiver can answer it, if that does nothing twice.
+            // Until the channel is closed, there is none.
             if !answered && repeatable {
                 shared.over.cancel();
                 return;
@@ -276,7 +279,7 @@ impl Shared {
         true
     }
 
-    /// Whether nothing more is to be done about the answer.
+    /// Returns true if nothing more is to be done about the answer.
     async fn answer(&self, reply: Option<Reply>) -> bool {
         let Some(reply) = reply else {
             return true;
@@ -311,7 +314,7 @@ impl Shared {
         *pause = pause.saturating_mul(2).min(PAUSES.1);
     }
 
-    /// Bytes of a request that are kept aside: as many as one may have.
+    /// Bytes of a request that are kept aside: the most that one may have.
     fn keep(&self) -> usize {
         let limits = &self.manager.options().limits;
         limits.body_bytes.max(limits.batch_bytes)

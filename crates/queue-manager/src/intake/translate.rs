@@ -8,7 +8,7 @@
 //! | headers `Drumline-Organization`, `Drumline-Caller`, `Idempotency-Key`, `traceparent`, `tracestate` | the same |
 //! | `message_id` | an idempotency key of its own |
 //!
-//! Everything else that is wrong with a request the HTTP face will say.
+//! All other faults of a request are left to the HTTP face.
 
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -26,7 +26,7 @@ use crate::options::Limits;
 /// The content type of bincode: [`wire::Request`] in its envelope.
 pub(super) const BINCODE: &str = "application/x-drumline-bincode";
 
-/// The headers that mean something, in lower case.
+/// The headers that have a meaning, in lower case.
 const HEADERS: [&str; 5] = [
     "drumline-organization",
     "drumline-caller",
@@ -47,20 +47,20 @@ pub(super) struct Errand {
     pub(super) order: Order,
 }
 
-/// What a request has to wait for.
+/// The requests that a request has to wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// Nothing: it creates an operation without a token.
     Free,
     /// The creates with the same token before it.
     Token(String),
-    /// Everything before it, and everything behind it has to wait for it: who
-    /// knows what it touches.
+    /// Everything before it, and everything behind it has to wait for it: its
+    /// effects are unknown.
     Alone,
 }
 
 impl Errand {
-    /// Whether it does nothing more when it is done again.
+    /// Returns true if repeating it does nothing more.
     pub(super) fn is_repeatable(&self) -> bool {
         self.repeatable.is_some() || self.headers.contains_key(IDEMPOTENCY_KEY)
     }
@@ -69,14 +69,14 @@ impl Errand {
 /// Reads a message.
 ///
 /// # Errors
-/// When it stands for no request.
+/// When the message stands for no request.
 pub(super) fn translate(
     envelope: &Envelope,
     payload: Vec<u8>,
     limits: &Limits,
 ) -> Result<Errand, Box<Problem>> {
     if let Some(encoding) = &envelope.content_encoding
-        // What some clients call the character set.
+        // Some clients give the character set here.
         && !["utf-8", "identity"].contains(&encoding.to_ascii_lowercase().as_str())
     {
         let detail = format!("content_encoding {encoding:?} is not understood: send it plain");
@@ -121,14 +121,14 @@ enum Message {
     Execute(Bytes),
 }
 
-/// Which request it is, as JSON.
+/// The kind of the request, and its content as JSON.
 fn content(
     envelope: &Envelope,
     payload: Vec<u8>,
     limits: &Limits,
 ) -> Result<Message, Box<Problem>> {
     if envelope.content_type.as_deref() == Some(BINCODE) {
-        // Before it is decoded: what it becomes is looked at once more.
+        // This comes before decoding: the result is examined once more.
         let limit = limits.body_bytes.max(limits.batch_bytes);
         if payload.len() > limit {
             return Err(Problem::too_large(limit));
@@ -148,7 +148,7 @@ fn content(
     }
 }
 
-/// Its kind is in it; the routing key has nothing to add.
+/// Decodes a request, which contains its kind; the routing key adds nothing.
 fn decoded(payload: &[u8]) -> Result<Message, String> {
     let request: wire::Request = codec::decode(payload).map_err(|error| error.to_string())?;
     match request {
@@ -161,7 +161,7 @@ fn decoded(payload: &[u8]) -> Result<Message, String> {
     }
 }
 
-/// The headers that mean something.
+/// The headers that have a meaning.
 fn headers(envelope: &Envelope) -> Result<HeaderMap, Box<Problem>> {
     let mut headers = HeaderMap::new();
     let mut wrong = Vec::new();
@@ -181,9 +181,9 @@ fn headers(envelope: &Envelope) -> Result<HeaderMap, Box<Problem>> {
     }
 }
 
-/// The idempotency key of a message: no producer's are those of another, nor
-/// those of somebody who asks over HTTP. A digest, for a `message_id` may be as
-/// long as a key, and need not be ASCII.
+/// The idempotency key of a message. Keys of different producers differ, and
+/// differ from keys of HTTP callers. It is a digest, for a `message_id` may be
+/// as long as a key, and need not be ASCII.
 fn key(envelope: &Envelope, id: &str) -> HeaderValue {
     let caller = envelope.header("drumline-caller").unwrap_or_default();
     let mut hash = Sha256::new();
@@ -198,8 +198,8 @@ fn key(envelope: &Envelope, id: &str) -> HeaderValue {
     HeaderValue::from_str(&key).unwrap_or(HeaderValue::from_static("amqp"))
 }
 
-/// What a create has to wait for. What cannot be read waits for nothing: it is
-/// not going to be created either.
+/// The requests that a create has to wait for. An unreadable create waits for
+/// nothing: it is not going to be created either.
 fn order(body: &[u8]) -> Order {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

@@ -1,11 +1,11 @@
-//! What becomes of a request, once there is an answer to it.
+//! The disposition of a request, once there is an answer to it.
 //!
 //! | status | with `reply_to` | without |
 //! |---|---|---|
 //! | 2xx | answered | done |
 //! | 400, 413, 415, 422, 500: it will never be done as it is | answered and put aside | put aside |
-//! | 404, 409, 429 and other refusals | answered | put aside: nobody would hear |
-//! | 503: the store or the broker is away | tried again | tried again |
+//! | 404, 409, 429 and other refusals | answered | put aside: there is no receiver |
+//! | 503: the store or the broker is unavailable | tried again | tried again |
 //! | 503: the broker refuses to declare the queue | answered | put aside |
 //!
 //! Whatever it is, the request is acknowledged afterwards.
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::door::{Answer, PROBLEM};
 use crate::http::Problem;
 
-/// What is to be done about a request.
+/// The disposition of a request.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) reply: Option<Reply>,
@@ -45,7 +45,7 @@ impl Answer {
         self.status == StatusCode::SERVICE_UNAVAILABLE && !needs_operator
     }
 
-    /// Whether the request itself is what is wrong.
+    /// Returns true if the fault lies in the request itself.
     fn is_hopeless(&self) -> bool {
         [
             StatusCode::BAD_REQUEST,
@@ -58,8 +58,8 @@ impl Answer {
     }
 }
 
-/// Judges: `understood` says whether the message stood for a request at all;
-/// at most `keep` bytes of it are put aside.
+/// Decides: `understood` is true if the message stood for a request at all; at
+/// most `keep` bytes of it are put aside.
 pub(super) fn judge(
     envelope: Envelope,
     payload: &[u8],
@@ -89,7 +89,7 @@ pub(super) fn judge(
     Verdict { reply, refused }
 }
 
-/// What a problem document says.
+/// The content of a problem document.
 #[derive(Default, Deserialize)]
 struct Reason {
     code: String,
@@ -100,7 +100,7 @@ struct Reason {
 mod tests {
     use super::*;
 
-    /// Whether it is answered, and whether it is put aside.
+    /// Returns two flags: the request is answered, and it is put aside.
     fn judged(status: u16, understood: bool, reply_to: Option<&str>) -> (bool, bool) {
         let envelope = Envelope {
             reply_to: reply_to.map(str::to_owned),

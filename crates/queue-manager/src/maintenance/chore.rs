@@ -17,19 +17,19 @@ use crate::manager::QueueManager;
 /// Partitions that are looked at at the same time: enough to hide the round
 /// trips, few enough not to be a burst.
 const AT_ONCE: usize = 32;
-/// The longest rest while the store is away.
+/// The longest rest while the store is unavailable.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
-/// What a look has come to.
+/// The result of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// All that there was is done: rest.
+    /// All work is done: rest.
     Clear,
     /// A batch was full: look again at once.
     More,
 }
 
-/// Something that is looked after in rounds.
+/// A kind of work that is done in rounds.
 pub(super) trait Chore: Send + 'static {
     /// The word for logs and metrics.
     const NAME: &'static str;
@@ -45,7 +45,7 @@ pub(super) trait Chore: Send + 'static {
     ) -> impl Future<Output = store::Result<Look>> + Send;
 }
 
-/// What chores run on.
+/// The surroundings that chores run in.
 pub(super) struct Chores {
     pub(super) manager: QueueManager,
     pub(super) share: watch::Receiver<Share>,

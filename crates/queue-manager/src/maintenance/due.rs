@@ -1,10 +1,9 @@
-//! Due: what waits for a time goes on when it has come.
+//! Due: operations that wait for a time go on when it has come.
 //!
 //! Suspended operations become Ready, and series have an occurrence
-//! ([`series`]). Whether the time has come is judged by the store's clock. A
-//! batch is one commit per operation in one round trip; where somebody was
-//! faster, the due set tells in the next look whether there is still something
-//! to do.
+//! ([`series`]). The store's clock decides whether the time has come. A batch
+//! is one commit per operation in one round trip. If another manager or a
+//! client was faster, the due set shows in the next look whether work is left.
 
 mod series;
 
@@ -18,7 +17,7 @@ use super::Rhythm;
 use super::chore::{Chore, Look, for_each};
 use crate::manager::QueueManager;
 
-/// See the module's text.
+/// The chore that wakes operations whose time has come.
 pub(super) struct Due;
 
 impl Chore for Due {
@@ -57,7 +56,7 @@ async fn look(manager: &QueueManager, partition: Partition) -> store::Result<Loo
     })
 }
 
-/// Makes Ready what is due; how many it were.
+/// Makes operations Ready that are due, and returns their number.
 async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
     let store = manager.store();
     let mut waking: Vec<Operation> = Vec::new();

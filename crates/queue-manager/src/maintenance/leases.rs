@@ -1,13 +1,13 @@
 //! Leases: operations of workers that are lost.
 //!
-//! No clock is compared with another. A lock moves its beat with every
-//! renewal; one that has not moved for a whole lease, on the monotonic clock of
-//! this process, belongs to a worker that has stopped its handler by itself by
-//! now (it does so after three quarters of a lease without a renewal). The
+//! No clock is compared with another. A lock moves its beat with every renewal.
+//! A lock that has not moved for a whole lease, on the monotonic clock of this
+//! process, belongs to a worker that has stopped its handler by itself by now
+//! (it does so after three quarters of a lease without a renewal). The
 //! take-over is made only if the lock still stands as it was watched.
 //!
-//! When the store was away, or came back with another life, the watch starts
-//! again: its holders could not renew either.
+//! When the store was unavailable, or came back as another incarnation, the
+//! watch starts again: the holders could not renew either.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::Rhythm;
 use super::chore::{Chore, Look, for_each};
 use crate::manager::QueueManager;
 
-/// See the module's text.
+/// The chore that takes over operations of lost workers.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     watched: HashMap<OperationId, Watched>,
@@ -85,8 +85,9 @@ impl Leases {
         Ok(Look::Clear)
     }
 
-    /// How long a lock has stood still, at least: from the *answer* that first
-    /// showed it to the *question* that showed it last.
+    /// Returns the lock as it is watched from now on, and true if it has stood
+    /// still for a whole lease: at least from the *answer* that first showed it
+    /// to the *question* that showed it last.
     fn judge(&self, lock: &Lock, asked: Instant, answered: Instant) -> (Watched, bool) {
         let before = self.watched.get(&lock.id);
         let still = before.filter(|before| before.fence == lock.fence && before.beat == lock.beat);

@@ -1,4 +1,4 @@
-//! The beat of this manager, and which partitions fall to it.
+//! The heartbeat of this manager, and the partitions that fall to it.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::manager::QueueManager;
 /// The partitions that fall to this manager.
 pub(super) type Share = Arc<[Partition]>;
 
-/// Beats until stopped, then leaves. While the membership is away the last
-/// share stands: better two look after a partition than nobody.
+/// Beats until stopped, then leaves. While the membership is unavailable the
+/// last share stands: better two managers look after a partition than none.
 pub(super) async fn run(
     manager: QueueManager,
     announce: watch::Sender<Share>,

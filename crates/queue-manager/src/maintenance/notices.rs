@@ -1,4 +1,4 @@
-//! Notices: ends that somebody is to be told of by webhook.
+//! Notices: ends that are to be reported by webhook.
 //!
 //! ```text
 //! notices of my partitions ─ operation ─ signed POST ─┬─ 2xx: done
@@ -7,15 +7,15 @@
 //!    └──────── soon, uncounted ◀── its receiver is slow, and has enough
 //! ```
 //!
-//! A notice is taken out after it was delivered, so it is never forgotten, and
-//! comes twice where a manager is lost in between, or two look after one
-//! partition for a moment. Nothing else waits for a receiver: tries run beside
-//! the looks, so many at once and no more.
+//! A notice is taken out after it was delivered. So it is never forgotten, and
+//! comes twice if a manager is lost in between, or if two managers look after
+//! one partition for a moment. Nothing else waits for a receiver: tries run
+//! beside the looks, and their number is bounded.
 //!
-//! Of each partition the earliest are seen, and no more than there is room to
-//! try. Those of a receiver that is silent would stay the earliest and hide
-//! everybody else's; so they are put behind the others, without having been
-//! tried.
+//! Of each partition the earliest notices are seen, and no more than there is
+//! room to try. The notices of a silent receiver would stay the earliest and
+//! hide those of all other receivers. So they are put behind the others,
+//! without having been tried.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -32,26 +32,27 @@ use super::chore::{Chore, Look, for_each};
 use crate::manager::QueueManager;
 use crate::webhook::{Delivery, Sender, Webhooks};
 
-/// How long a look waits for room while all tries are under way.
+/// The time that a look waits for room while all tries are under way.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A host whose latest try is younger than this is quick enough to be waited
-/// for. Longer keeps others waiting; shorter puts off what is done in a moment.
+/// for. A longer time keeps other hosts waiting; a shorter one puts off tries
+/// that end in a moment.
 const QUICK: Duration = Duration::from_millis(200);
-/// What is put off comes back after so many times the age of its host's latest
-/// try: less often, the longer the host is silent.
+/// A notice that is put off comes back after so many times the age of its
+/// host's latest try: less often, the longer the host is silent.
 const BACK_OFF: u32 = 4;
-/// After which time a notice comes back whose operation cannot be read: only
-/// another release can tell it.
+/// The time after which a notice comes back whose operation cannot be read:
+/// only another release can report it.
 const UNREADABLE: Duration = Duration::from_secs(60);
 /// Notices that are put off at the same time: enough to hide the round trips.
 const PUT_OFF_AT_ONCE: usize = 16;
 
-/// See the module's text.
+/// The chore that delivers notices.
 pub(super) struct Notices {
     sender: Sender,
     tries: JoinSet<()>,
     under_way: HashMap<Id, Try>,
-    /// With which partition the next look begins: all get their turn.
+    /// The partition with which the next look begins: all get their turn.
     turn: usize,
 }
 
@@ -62,7 +63,7 @@ struct Try {
     began: Instant,
 }
 
-/// One that is to be tried.
+/// A notice that is to be tried.
 struct Due {
     notice: Notice,
     operation: Operation,
@@ -85,8 +86,8 @@ impl Due {
 }
 
 impl Notices {
-    /// The chore; `None` where there is nothing to sign with, or nothing to
-    /// send with, and the notices are left to other managers.
+    /// Creates the chore; `None` if there is nothing to sign with, or nothing
+    /// to send with, and the notices are left to other managers.
     pub(super) fn new(webhooks: &Webhooks) -> Option<Self> {
         if !webhooks.are_on() {
             return None;
@@ -123,7 +124,7 @@ impl Notices {
         self.under_way.remove(&id);
     }
 
-    /// Waits until half of what is under way has ended, but not for long.
+    /// Waits until half of the tries have ended, but not for long.
     async fn make_room(&mut self) {
         let few = self.under_way.len() / 2;
         let room = async {
@@ -142,8 +143,9 @@ impl Notices {
         self.under_way.values().any(|other| other.id == id)
     }
 
-    /// Starts those whose hosts have room, waiting a little for hosts that are
-    /// quick. The others, and for how long they are to be put off.
+    /// Starts the tries whose hosts have room, waiting a little for hosts that
+    /// are quick. Returns the others, and the time for which each is to be put
+    /// off.
     async fn start_all(
         &mut self,
         manager: &QueueManager,
@@ -174,8 +176,8 @@ impl Notices {
         }
     }
 
-    /// How long ago the latest try to a host began that has no room for
-    /// another; `None`: it has room.
+    /// The age of the latest try to a host that has no room for another;
+    /// `None`: it has room.
     fn crowded_since(&self, manager: &QueueManager, host: &str) -> Option<Duration> {
         let most = manager.options().webhooks.at_once_per_host;
         let to_host = self.under_way.values().filter(|other| other.host == host);
@@ -201,7 +203,7 @@ impl Notices {
     }
 }
 
-/// Puts notices behind the others, without counting it as a try.
+/// Puts notices behind the others, without counting a try.
 async fn put_off(
     manager: &QueueManager,
     notices: Vec<(OperationId, Duration)>,
@@ -225,7 +227,7 @@ impl Chore for Notices {
         self.reap();
         let at_once = manager.options().webhooks.at_once;
         let room = at_once.saturating_sub(self.under_way.len());
-        // Those that are under way are still there, and come first.
+        // Notices that are under way are still there, and come first.
         let mut due = for_each(share, |partition| {
             manager.store().notices(partition, at_once)
         })
@@ -248,7 +250,7 @@ impl Chore for Notices {
             if let Some(operation) = operation {
                 readable.push(Due::new(notice, operation));
             } else {
-                // Removed, or of a later release, which will tell it.
+                // Removed, or of a later release, which will report it.
                 tracing::debug!(id = %notice.id, "nothing to tell");
                 behind.push((notice.id, UNREADABLE));
             }
@@ -265,8 +267,8 @@ impl Chore for Notices {
     }
 }
 
-/// One try, and what follows from it. Dropped in between, the notice is still
-/// there, and comes again.
+/// Makes one try, and acts on its result. If the future is dropped in between,
+/// the notice is still there, and comes again.
 async fn tell(
     manager: QueueManager,
     sender: Sender,

@@ -1,9 +1,9 @@
 //! Reconcile: operations that the broker has lost are offered again.
 //!
-//! A broker that lost its data looks healthy, and an operation whose message
-//! is gone looks like one that waits its turn. Its age tells nothing: a long
-//! healthy backlog is old too, and must not be published once more. So we ask
-//! the queue itself:
+//! A broker that lost its data looks healthy, and an operation whose message is
+//! gone looks like one that waits its turn. Its age proves nothing: a long
+//! healthy backlog is old too, and must not be published once more. So the
+//! manager asks the queue itself:
 //!
 //! ```text
 //! sweep ─ operations that wait for long ─ by route ─ marker through the route
@@ -16,24 +16,24 @@
 //! ```
 //!
 //! After a loss of the broker's connection all earlier offers are doubted at
-//! once, whatever its age; all queues of a pool are asked at the same time, and
-//! nobody waits for long afterwards: all that was in workers' hands went back
-//! with their connections. A healthy backlog is still told from a loss, for its
-//! markers come back after it.
+//! once, whatever their age. All queues of a pool are asked at the same time,
+//! and the wait afterwards is short: everything that was in workers' hands went
+//! back with their connections. A healthy backlog is still distinguished from a
+//! loss, for its markers come back after it.
 //!
-//! A queue that is by-passed is not asked: no marker would come back. What was
-//! offered before it was by-passed, [`super::redirect`] has offered again; what
-//! was offered later has gone through the next queue, which is asked instead.
+//! A queue that is by-passed is not asked: no marker would come back.
+//! [`super::redirect`] has repeated the offers made before the by-pass. Later
+//! offers have gone through the next queue, which is asked instead.
 //!
-//! A marker is sent after its candidates were seen in the broker's hands, so
+//! A marker is sent after its candidates were seen in the broker's hands. So
 //! none of them can be behind it, but for those that a busy worker has put
 //! there since; hence the further rounds through a work queue that is not
-//! empty. A queue that nobody consumes gives no marker back, and nothing is
-//! done: there is nobody to deliver to. A queue that *is* consumed and gives
-//! none back for long may have lost the marker itself, and gets another; each
-//! time we wait twice as long. Should we be wrong all the same, it costs a
-//! duplicate, which the claim drops; and an operation that was offered again
-//! gets twice the time before the next.
+//! empty. A queue without a consumer gives no marker back, and nothing is done:
+//! there is no worker to deliver to. A queue that *is* consumed and gives no
+//! marker back for long may have lost the marker itself, and gets another; each
+//! time the wait doubles. A wrong conclusion costs a duplicate, which the claim
+//! drops; and an operation that was offered again gets twice the time before
+//! the next.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -52,30 +52,31 @@ use crate::manager::QueueManager;
 
 /// Looks at markers between two sweeps.
 const LOOKS_PER_SWEEP: u32 = 5;
-/// How often a work queue is asked at most while it is not empty. Each time
-/// some of what was in it is passed on to its end by workers that have no free
-/// slot: with a fifth, three operations in two thousand are still there after
-/// the last.
+/// The rounds that a work queue is asked at most while it is not empty. Each
+/// time some of its offers are passed on to its end by workers that have no
+/// free slot: with a fifth, three operations in two thousand are still there
+/// after the last.
 const ROUNDS: u32 = 4;
-/// The time that workers have for the deliveries before a marker, where the
-/// broker was lost and is back.
+/// The time that workers have for the deliveries before a marker, if the broker
+/// was lost and is back.
 const SETTLED_AFTER_LOSS: Duration = Duration::from_secs(1);
-/// How many operations' histories are remembered. Forgetting one costs a
-/// duplicate.
+/// The number of operations whose histories are remembered. Forgetting one
+/// costs a duplicate.
 const REMEMBERED: usize = 100_000;
 
-/// See the module's text.
+/// The chore that offers operations again that the broker has lost.
 #[derive(Debug, Default)]
 pub(super) struct Reconcile {
-    /// When the last sweep was.
+    /// The time of the last sweep.
     swept: Option<Instant>,
     /// The broker's connection when it was last looked at.
     connection: Option<u64>,
-    /// Where the sweep of a partition goes on; missing: at the beginning.
+    /// The place where the sweep of a partition goes on; missing: at the
+    /// beginning.
     cursors: HashMap<Partition, OperationId>,
-    /// What is under suspicion, by the route it was published to.
+    /// The probes that are under way, by the route that was published to.
     probes: HashMap<Route, Probe>,
-    /// How often an operation was offered again from here.
+    /// The number of times that each operation was offered again from here.
     again: HashMap<OperationId, u32>,
 }
 
@@ -83,20 +84,20 @@ pub(super) struct Reconcile {
 #[derive(Debug)]
 struct Probe {
     candidates: Vec<(OperationId, Stamp)>,
-    /// The marker that we wait for now; a later one will do as well.
+    /// The marker that is awaited now; a later one will do as well.
     marker: Marker,
-    /// Markers through the other queues of the pool, where all are asked at the
+    /// Markers through the other queues of the pool, if all are asked at the
     /// same time.
     others: Vec<Marker>,
     sent: Instant,
-    /// How long after `sent` we look where it is.
+    /// The time after `sent` at which the marker is looked for.
     patience: Duration,
     returned: Option<Instant>,
-    /// How often the work queue was asked before this time.
+    /// The number of times that the work queue was asked before this one.
     rounds: u32,
 }
 
-/// What to do with a probe.
+/// The next step of a probe.
 enum Verdict {
     /// Nothing yet.
     Wait,
@@ -104,10 +105,10 @@ enum Verdict {
     Resend,
     /// Ask a second time: the marker may be lost, or far behind.
     Urge,
-    /// This queue is through, or is by-passed; now another one, or the work queue
-    /// once more for what was put to its end.
+    /// This queue is done, or is by-passed; now another one, or the work queue
+    /// once more for the offers that were put to its end.
     Ask(Route),
-    /// What still waits is lost.
+    /// The operations that still wait are lost.
     Lost,
 }
 
@@ -135,7 +136,7 @@ impl Chore for Reconcile {
 }
 
 impl Reconcile {
-    /// Looks which markers have come back, and acts on it.
+    /// Finds the markers that have come back, and acts on them.
     async fn follow_up(&mut self, manager: &QueueManager) -> store::Result<()> {
         if self.probes.is_empty() {
             return Ok(());
@@ -158,7 +159,7 @@ impl Reconcile {
                     continue;
                 }
                 Verdict::Urge => {
-                    // Should it fail, or be lost too: there will be another.
+                    // If it fails, or is lost too, there will be another.
                     send_marker(manager, &probe.marker.route, &probe.candidates).await?;
                     self.probes.insert(route, probe);
                     continue;
@@ -180,8 +181,8 @@ impl Reconcile {
         Ok(())
     }
 
-    /// Looks at one page of each partition for operations that have waited for too
-    /// long in the broker; for all of them where the broker was lost.
+    /// Looks at one page of each partition for operations that have waited too
+    /// long in the broker; for all of them if the broker was lost.
     async fn sweep(
         &mut self,
         manager: &QueueManager,
@@ -189,7 +190,8 @@ impl Reconcile {
         was_lost: bool,
     ) -> store::Result<()> {
         if was_lost {
-            // The markers may be lost with the rest, and everything is asked anew.
+            // The markers may be lost with the rest, and everything is asked
+            // again.
             self.probes.clear();
             self.cursors.clear();
         }
@@ -232,8 +234,8 @@ impl Reconcile {
         Ok(())
     }
 
-    /// Whether an operation has waited for longer than usual; each time it was
-    /// offered again doubles what is usual for it.
+    /// Returns true if an operation has waited for longer than usual. Each time
+    /// that it was offered again doubles its usual time.
     fn is_old(&self, manager: &QueueManager, id: OperationId, stamp: Stamp) -> bool {
         let grace = manager.options().rhythm.reconcile_grace;
         let times = self.again.get(&id).copied().unwrap_or(0).min(16);
@@ -244,7 +246,7 @@ impl Reconcile {
         u128::from(now_us.saturating_sub(stamp.0)) >= usual.as_micros()
     }
 
-    /// The suspects of routes that are not being asked already.
+    /// The candidates of routes that are not being asked already.
     async fn by_route(
         &self,
         manager: &QueueManager,
@@ -316,7 +318,7 @@ impl Reconcile {
     }
 }
 
-/// Where a probe stands.
+/// Decides the next step of a probe.
 async fn judge(
     manager: &QueueManager,
     probe: &mut Probe,
@@ -364,7 +366,7 @@ async fn judge(
     probe.sent = Instant::now();
     match manager.backend().broker.backlog(&probe.marker.route).await {
         Ok(None | Some(Backlog { messages: 0, .. })) => Verdict::Resend,
-        // Nobody will give back another one either.
+        // Without a consumer, another marker would not come back either.
         Ok(Some(Backlog { consumers: 0, .. })) | Err(_) => Verdict::Wait,
         Ok(Some(Backlog { .. })) => {
             probe.patience = probe.patience.saturating_mul(2);
@@ -373,8 +375,8 @@ async fn judge(
     }
 }
 
-/// The queue to ask after this one: offers that this one does not take, or that
-/// busy workers have passed on, are there.
+/// The queue to ask after this one. It holds the offers that this queue does
+/// not take, or that busy workers have passed on.
 async fn next_queue(manager: &QueueManager, asked: &Route) -> Verdict {
     let of_pool = |source| Route {
         queue: asked.queue.clone(),
@@ -383,7 +385,7 @@ async fn next_queue(manager: &QueueManager, asked: &Route) -> Verdict {
     let (work, spare) = (of_pool(Source::Work), of_pool(Source::Spare));
     match asked.source {
         Source::Lane(_) if !is_bypassed(manager, &work) => Verdict::Ask(work),
-        // Nearly always the spare queue is empty, and nobody need be asked.
+        // Nearly always the spare queue is empty, and need not be asked.
         Source::Lane(_) | Source::Work
             if !is_bypassed(manager, &spare) && !is_empty(manager, &spare).await =>
         {
@@ -403,7 +405,7 @@ async fn is_empty(manager: &QueueManager, route: &Route) -> bool {
     matches!(backlog, Ok(None | Some(Backlog { messages: 0, .. })))
 }
 
-/// Asks a route after operations. `None` where the broker did not take the
+/// Asks a route after operations. Returns `None` if the broker did not take the
 /// marker: a later sweep will find the candidates again.
 async fn send(
     manager: &QueueManager,
@@ -422,8 +424,8 @@ async fn send(
     }))
 }
 
-/// Asks all queues that offers of a route may be in, at the same time. `None`
-/// where none of them takes a marker.
+/// Asks all queues that offers of a route may be in, at the same time. Returns
+/// `None` if none of them takes a marker.
 async fn send_to_all(
     manager: &QueueManager,
     route: &Route,
@@ -456,8 +458,8 @@ async fn send_to_all(
     }))
 }
 
-/// Sends a marker through a route, behind these operations. `None` where the
-/// broker did not take it, or where there are none.
+/// Sends a marker through a route, behind these operations. Returns `None` if
+/// the broker did not take it, or if there are no operations.
 async fn send_marker(
     manager: &QueueManager,
     route: &Route,

@@ -1,9 +1,9 @@
 //! Relay: dispatch set → broker, for entries whose makers did not get there.
 //!
-//! A create, a resume or a promotion publishes its own entry at once; what is
-//! still there after a second was left behind by a crash, by a broker that was
-//! away, or by a dispatcher that had no room. What no queue takes stays, and is
-//! passed by for the others behind it.
+//! A create, a resume or a promotion publishes its own entry at once. An entry
+//! that is still there after a second was left behind by a crash, by a broker
+//! that was unavailable, or by a dispatcher that had no room. An entry that no
+//! queue takes stays, and is passed by for the others behind it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -34,7 +34,8 @@ impl Chore for Relay {
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         if let Err(error) = manager.backend().broker.check() {
-            // Not an error of ours, and nothing to be done before it is back.
+            // This is no error of the manager, and it can do nothing before the
+            // broker is back.
             manager.metrics().failed(Self::NAME);
             tracing::debug!(%error, "nothing can be relayed now");
             return Ok(Look::Clear);

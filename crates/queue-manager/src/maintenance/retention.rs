@@ -1,13 +1,13 @@
 //! Retention: Completed operations are removed when they are old enough.
 //!
 //! In small steps, oldest end first, with a pause behind each, so that a store
-//! with a million old operations answers everybody else as before. Each
-//! removal is an ordinary commit: one that still holds its chain, or is too
-//! new for what it was taken for, is refused and stays.
+//! with a million old operations answers all other callers as before. Each
+//! removal is an ordinary commit: an operation that still holds its chain, or
+//! is too new for its assumed class, is refused and stays.
 //!
-//! What stays is not read again with each look: the next one goes on behind
-//! the last end that was seen. Every few minutes a look begins at the front
-//! once more, for some may be free to go by then.
+//! Operations that stay are not read again with each look: the next look goes
+//! on behind the last end that was seen. Every few minutes a look begins at the
+//! front once more, for some may be free to go by then.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,30 +21,31 @@ use super::Rhythm;
 use super::chore::{Chore, Look};
 use crate::manager::QueueManager;
 
-/// How often a look begins at the front: so long what was in the way may stay
-/// after its time. Shorter reads more that must stay, and in vain.
+/// The interval at which a look begins at the front: an operation that had to
+/// stay may outlive its time by so long. A shorter interval reads more
+/// operations that must stay, and in vain.
 const START_OVER: Duration = Duration::from_secs(5 * 60);
 
-/// How long Completed operations are kept. `None` keeps them for ever; the
+/// The time that Completed operations are kept. `None` keeps them for ever; the
 /// store then grows with every operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Succeeded ones. Default 30 days.
+    /// Succeeded operations. Default 30 days.
     pub succeeded: Option<Duration>,
-    /// Failed and Canceled ones. Default 90 days: somebody may still want to
-    /// know why.
+    /// Failed and Canceled operations. Default 90 days: the reason may still be
+    /// wanted.
     pub unsuccessful: Option<Duration>,
-    /// Succeeded ones whose creator asked for no history
+    /// Succeeded operations whose creator asked for no history
     /// (`retainJobHistory: false`). Default as long as the other Succeeded
-    /// ones; zero removes them as soon as they have ended, and whoever wanted
-    /// to see the result must have been waiting.
+    /// ones. Zero removes them as soon as they have ended, and only a caller
+    /// that was waiting sees the result.
     pub transient: Option<Duration>,
     /// Operations that are removed in one step. Default 32: a few milliseconds
     /// of the store. They are read with their payloads.
     pub step: usize,
-    /// The pause behind each step. Default 5 ms, so that others get their turn;
-    /// together with the step it bounds what one manager removes to some 5,000
-    /// in a second.
+    /// The pause behind each step. Default 5 ms, so that other callers get
+    /// their turn; together with the step it bounds the removals of one manager
+    /// to some 5,000 in a second.
     pub pause: Duration,
 }
 
@@ -72,11 +73,11 @@ impl Retention {
     }
 }
 
-/// See the module's text.
+/// The chore that removes old operations.
 pub(super) struct Retain {
-    /// Up to where the ends have been seen.
+    /// The stamp up to which the ends have been seen.
     seen: HashMap<(Partition, EndClass), Stamp>,
-    /// Since when that is kept.
+    /// The time since which `seen` is kept.
     begun: Instant,
 }
 
@@ -100,8 +101,8 @@ impl Chore for Retain {
         if self.begun.elapsed() >= START_OVER {
             *self = Self::new();
         }
-        // One partition after the other: this is the one chore that is never
-        // in a hurry.
+        // One partition after the other: this is the one chore that is never in
+        // a hurry.
         for partition in share {
             for class in [
                 EndClass::Transient,
@@ -118,8 +119,8 @@ impl Chore for Retain {
     }
 }
 
-/// Removes what ended longer ago than `keep`, and behind what was `seen`, step
-/// by step.
+/// Removes operations that ended longer ago than `keep`, and behind the `seen`
+/// stamp, step by step.
 async fn remove_old(
     manager: &QueueManager,
     partition: Partition,
@@ -143,7 +144,8 @@ async fn remove_old(
     }
 }
 
-/// Removes operations, but for those that must stay; how many have gone.
+/// Removes operations, except those that must stay, and returns the number
+/// removed.
 async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<usize> {
     let found = manager.readable(ids).await?;
     let mut commits = Vec::new();
@@ -168,8 +170,8 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
     Ok(gone.count())
 }
 
-/// Whether its end may still have to be told: the notice is made from the
-/// operation.
+/// Returns true if the end may still have to be reported: the notice is made
+/// from the operation.
 fn may_be_awaited(manager: &QueueManager, operation: &Operation, now: Timestamp) -> bool {
     let webhooks = &manager.options().webhooks;
     operation.header.rules.webhook
@@ -179,7 +181,7 @@ fn may_be_awaited(manager: &QueueManager, operation: &Operation, now: Timestamp)
             .is_some_and(|end| now.since(end) < webhooks.longest())
 }
 
-/// The stamp of what ended so long before `now`.
+/// The stamp of ends that lie so long before `now`.
 fn before(now: Timestamp, keep: Duration) -> Stamp {
     let now = u128::try_from(now.as_millis()).unwrap_or(0) * 1000;
     let until = now.saturating_sub(keep.as_micros());

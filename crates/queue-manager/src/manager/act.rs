@@ -1,7 +1,7 @@
 //! Changing operations: cancel, pause, resume, postpone, delete.
 //!
-//! Each is one event of the state machine, decided on the newest header; what
-//! the machine refuses is refused here with the same words.
+//! Each is one event of the state machine, decided on the newest header. An
+//! event that the machine refuses is refused here with the same words.
 
 use drumline_backend::decide::{Decided, decide_open};
 use drumline_backend::store::Done;
@@ -14,16 +14,16 @@ use crate::error::{Error, Result};
 use crate::request::{Act, Changes};
 
 impl QueueManager {
-    /// Asks an operation to do something; answers with it as it is then. One
-    /// that is running is *asked* to stop: it is Pausing or Canceling until its
-    /// worker has stopped it.
+    /// Applies an action to an operation and returns the operation as it is
+    /// afterwards. A running operation is *asked* to stop: it is Pausing or
+    /// Canceling until its worker has stopped it.
     ///
-    /// Dropping the future leaves it open whether it was done.
+    /// If the future is dropped, the action may or may not have been applied.
     ///
     /// # Errors
-    /// [`Error::Refused`] with what would be legal, when it cannot be done
-    /// from where the operation stands; when there is none with this id; when
-    /// the store is away.
+    /// [`Error::Refused`] with the legal actions, when the operation's status
+    /// does not allow this one; when there is no operation with this id; when
+    /// the store is unavailable.
     pub async fn act(&self, caller: &Caller, id: OperationId, act: Act) -> Result<Operation> {
         let operation = self.get(caller, id).await?;
         self.act_on(operation, act).await
@@ -84,7 +84,8 @@ impl QueueManager {
         let is_cancel = event == Event::Cancel;
         let mut decided = decide_open(self.store(), self.ids(), &operation, event).await?;
         if is_cancel && matches!(decided, Decided::NotHead) {
-            // It waits behind others, so its end is not one that holds them.
+            // The operation is not the head, so its end does not hold the
+            // token.
             decided = decide_open(self.store(), self.ids(), &operation, Event::Discard).await?;
         }
         self.metrics()
@@ -110,7 +111,7 @@ impl QueueManager {
     }
 }
 
-/// What has to happen to an operation, so that it does what is asked.
+/// The event that applies an action to an operation.
 pub(super) const fn event_of(act: Act) -> Event {
     match act {
         Act::Cancel => Event::Cancel,

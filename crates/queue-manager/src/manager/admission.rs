@@ -1,4 +1,4 @@
-//! Who may come in: batches by organization, requests by caller.
+//! Admission: batches by organization, requests by caller.
 //!
 //! ```text
 //!  enter_batch ─┐            ┌─ admitted: a pass, which leaves when it is dropped
@@ -6,13 +6,13 @@
 //!  enter ───────┘            └─ refused: Busy or Protected
 //! ```
 //!
-//! To come in costs a round trip. To leave costs the answer none: that, and
-//! renewing the passes of whoever stays for long, is `attendance`'s.
+//! To come in costs a round trip. To leave costs the answer nothing: leaving,
+//! and renewing the passes of requests that take long, is `attendance`'s.
 //!
-//! While the limiter is away, requests come in all the same, and are counted
-//! as unprotected: a protection that stops the service protects nobody, and
-//! what needs the store meets it away by itself. Batches do not come in: they
-//! need the store anyway.
+//! While the limiter is unavailable, requests come in all the same, and are
+//! counted as unprotected: a protection that stops the service is of no use,
+//! and a request that needs the store finds by itself that the store is
+//! unavailable. Batches do not come in: they need the store anyway.
 
 mod attendance;
 mod patience;
@@ -31,31 +31,32 @@ pub(super) use attendance::Attendance;
 pub use attendance::Pass;
 pub(super) use patience::Patience;
 
-/// A limiter that has not answered for so long counts as away. It answers
-/// within a millisecond; one that takes a second would slow down everything.
+/// A limiter that has not answered for so long counts as unavailable. It
+/// usually answers within a millisecond; a limiter that takes a second would
+/// slow down everything.
 const LONGEST: Duration = Duration::from_secs(1);
-/// When a caller with too many requests at the same time may try again: most
-/// requests are done by then, and nobody knows better.
+/// The time after which a caller with too many requests at the same time may
+/// try again. Most requests are done by then, and there is no better estimate.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// How much organizations and callers may ask for at a time.
+/// The limits of what organizations and callers may ask for at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// How many batches of one organization are executed at the same time, by
+    /// The batches of one organization that are executed at the same time, by
     /// all managers together; 0: any number. Default 2: a batch holds up to a
-    /// thousand requests, and one organization's should leave room for those of
-    /// others.
+    /// thousand requests, and the batches of one organization should leave room
+    /// for those of other organizations.
     pub batches: u32,
-    /// How much a caller may ask for.
+    /// The limits of one caller.
     pub protection: Protection,
-    /// How long a place is held for a manager that is dead. Default 10 s;
-    /// shorter ones are lost while the store is slow, longer ones keep others
-    /// out after a crash.
+    /// The time that a place is held for a manager that is dead. Default 10 s.
+    /// A shorter lease is lost while the store is slow; a longer one keeps
+    /// callers out after a crash.
     pub lease: Duration,
 }
 
-/// How much one caller may ask for within a sliding window, of all managers
-/// together. 0 in a number is no limit.
+/// The limits of one caller within a sliding window, for all managers together.
+/// 0 in a number is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protection {
     /// Requests within the window. Default 6,000.
@@ -66,8 +67,8 @@ pub struct Protection {
     pub concurrent: u32,
     /// The window. Default 300 s. It slides in steps of a thirtieth.
     pub window: Duration,
-    /// Whether it holds for those who do not say who they are, too: all of an
-    /// organization count as one caller then. Default no.
+    /// True if the limits apply to anonymous callers, too: all anonymous
+    /// callers of an organization count as one caller then. Default no.
     pub anonymous: bool,
 }
 
@@ -94,24 +95,25 @@ impl Default for Protection {
     }
 }
 
-/// How a request uses the service.
+/// The way that a request uses the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stay {
-    /// It is worked on until it is answered.
+    /// The manager works on the request until it is answered.
     Working,
-    /// It waits most of the time, and keeps nobody busy: counted as a request,
-    /// but neither as execution time nor as one at the same time.
+    /// The request waits most of the time, and keeps nothing busy. It is
+    /// counted as a request, but neither as execution time nor as a concurrent
+    /// request.
     Waiting,
 }
 
 impl QueueManager {
-    /// Comes in with a batch. Keep the pass while it is executed.
+    /// Admits a batch. Keep the pass while the batch is executed.
     ///
     /// Cancel-safe: a place that was taken meanwhile is given back.
     ///
     /// # Errors
     /// [`Error::Busy`] when the organization has as many batches executed as it
-    /// may have; when the store is away.
+    /// may have; when the store is unavailable.
     pub async fn enter_batch(&self, caller: &Caller) -> Result<Pass> {
         let Admission { batches, lease, .. } = self.options().admission;
         let limits = Limits::at_once(batches, lease);
@@ -130,12 +132,12 @@ impl QueueManager {
         }
     }
 
-    /// Comes in with a request. Keep the pass until it is answered.
+    /// Admits a request. Keep the pass until the request is answered.
     ///
     /// Cancel-safe: a place that was taken meanwhile is given back.
     ///
     /// # Errors
-    /// [`Error::Protected`] when the caller has used up what it may use.
+    /// [`Error::Protected`] when the caller has used up its limits.
     pub async fn enter(&self, caller: &Caller, stay: Stay) -> Result<Pass> {
         let Admission {
             protection, lease, ..
@@ -170,7 +172,8 @@ impl QueueManager {
                 self.metrics().protected(limit);
                 Err(Protected::new(limit, limits, retry_after.max(TRY_AGAIN)).into())
             }
-            // It may have come in all the same: the pass will leave.
+            // The limiter may have admitted it all the same: the pass will
+            // leave.
             Ok(Err(error)) => {
                 self.note_away(Some(&error));
                 Ok(pass)
@@ -182,9 +185,9 @@ impl QueueManager {
         }
     }
 
-    /// Enters. Who leaves says so behind its answer; so a caller that has just
-    /// got one may be met by itself, and is refused only when it is refused
-    /// again after all goodbyes.
+    /// Takes a place. Places are given back after the answer is sent, so a
+    /// refused caller may have collided with its own previous request. It is
+    /// refused only if it is refused again after all releases are flushed.
     async fn let_in(
         &self,
         subject: Subject,
@@ -252,7 +255,7 @@ impl Protected {
 }
 
 /// The subject of a limit. The length of the window is part of it: managers
-/// that are configured otherwise for a while must not share its buckets.
+/// that are configured differently for a while must not share its buckets.
 fn subject(kind: &str, names: &[&str], limits: &Limits) -> Subject {
     let mut hash = Sha256::new();
     for part in [kind].iter().chain(names) {

@@ -1,12 +1,13 @@
 //! The same action on everything that a filter selects.
 //!
-//! A call looks at a bounded share, newest first, and says where the next one
-//! goes on; so a million operations cost many small calls, each with its own
-//! answer, and a client that breaks off in between knows how far it has come.
+//! A call looks at a bounded share, newest first, and returns where the next
+//! call goes on. So a million operations cost many small calls, each with its
+//! own answer, and a client that breaks off in between knows how far it has
+//! come.
 //!
-//! The cursor is an id, and ids do not change: operations that leave the
-//! filter because we act on them shift nothing. What is created meanwhile is
-//! newer than the cursor and not met.
+//! The cursor is an id, and ids do not change: operations that leave the filter
+//! because of the action shift nothing. Operations that are created meanwhile
+//! are newer than the cursor and not met.
 
 use drumline_backend::store::Filter;
 use drumline_protocol::transition::At;
@@ -24,15 +25,15 @@ pub(crate) const SHARE: usize = 500;
 /// Operations that are read at once.
 const CHUNK: usize = 64;
 /// Operations that are acted on at the same time: enough to hide the round
-/// trips, few enough to leave the store to others.
+/// trips, few enough to leave the store to other callers.
 const AT_ONCE: usize = 16;
-/// How long a call looks before it answers with what it has done, and the
+/// The time that a call looks before it answers with what it has done, and the
 /// place to go on at.
 const LONGEST: Duration = Duration::from_secs(1);
-/// Refusals that are told in full; the others are counted.
+/// Refusals that are reported in full; the others are counted.
 const TOLD: usize = 20;
 
-/// What is asked of each operation.
+/// The action that is asked of each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkAct {
     /// An action.
@@ -44,23 +45,25 @@ pub enum BulkAct {
 /// An action on everything that a filter selects.
 #[derive(Clone, Debug)]
 pub struct Bulk {
-    /// What to do.
+    /// The action.
     pub act: BulkAct,
-    /// With which operations.
+    /// The operations to act on.
     pub filter: Filter,
-    /// Older than this one: [`BulkAnswer::next`] of the call before.
+    /// Selects operations older than this one: [`BulkAnswer::next`] of the call
+    /// before.
     pub cursor: Option<OperationId>,
-    /// With so many at most; 500 are the most.
+    /// The most operations to act on; at most 500.
     pub limit: usize,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub is_rehearsal: bool,
 }
 
 impl Bulk {
-    /// Whether one that the filter selects is meant. Those that are over are
-    /// not, where nobody has named them: "cancel everything of today" asks for
-    /// nothing from what ended today. Those that hold their token can be
-    /// resumed, and so are meant by that.
+    /// Returns true if the action is meant for an operation that the filter
+    /// selects. Completed operations are meant only if the filter names them:
+    /// "cancel everything of today" asks for nothing from what ended today.
+    /// Those that hold their token can be resumed, and so a resume is meant for
+    /// them.
     fn selects(&self, operation: &Operation) -> bool {
         let header = &operation.header;
         if header.status.state() != State::Completed {
@@ -74,7 +77,8 @@ impl Bulk {
         is_possible || self.names_completed()
     }
 
-    /// Whether the filter says itself whether Completed ones are meant.
+    /// Returns true if the filter itself says that Completed operations are
+    /// meant, or that they are not.
     fn names_completed(&self) -> bool {
         let Filter {
             state,
@@ -87,29 +91,29 @@ impl Bulk {
     }
 }
 
-/// What a call has come to.
+/// The result of one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BulkAnswer {
     /// Operations that were selected.
     pub matched: u64,
-    /// Of these, done; in a rehearsal, those with which it would be.
+    /// Of these, done; in a rehearsal, those on which the action would succeed.
     pub done: u64,
     /// Of these, refused.
     pub refused_count: u64,
     /// The first refusals.
     pub refused: Vec<BulkRefusal>,
-    /// Where the next call starts; `None`: that was all.
+    /// The cursor of the next call; `None`: nothing is left.
     pub next: Option<OperationId>,
 }
 
-/// One operation with which it could not be done.
+/// An operation that refused the action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkRefusal {
     /// The operation.
     pub id: OperationId,
-    /// Why, for programs.
+    /// The reason, for programs.
     pub code: ErrorCode,
-    /// Why, for people.
+    /// The reason, for people.
     pub message: String,
 }
 
@@ -117,12 +121,13 @@ impl QueueManager {
     /// Acts on a share of what a filter selects. Call again with
     /// [`BulkAnswer::next`] as the cursor until that is `None`.
     ///
-    /// Dropping the future leaves it open with which operations it was done;
-    /// asking again does it with the others, and is refused for those.
+    /// If the future is dropped, the action may or may not have been applied to
+    /// some of the operations. A repeated call applies it to the others, and is
+    /// refused for these.
     ///
     /// # Errors
-    /// When the store is away during the first steps. Later, what was done is
-    /// answered, and the next call meets the store.
+    /// When the store is unavailable during the first steps. Later, the call
+    /// answers with what was done, and the next call meets the store.
     pub async fn bulk(&self, bulk: &Bulk) -> Result<BulkAnswer> {
         let end = Instant::now() + LONGEST;
         let limit = u64::try_from(bulk.limit.min(SHARE)).unwrap_or(u64::MAX);
@@ -154,7 +159,7 @@ impl QueueManager {
                     Ok(()) => share.note_done(),
                     Err(error) => match BulkRefusal::of(id, error) {
                         Ok(refusal) => share.note_refused(refusal),
-                        // Gone meanwhile: it is not selected any more.
+                        // Removed meanwhile: it is not selected any more.
                         Err(Error::NotFound { .. }) => {}
                         Err(error) if answer.next == bulk.cursor => return Err(error),
                         Err(error) => return Ok(cut_short(answer, &error)),
@@ -184,7 +189,7 @@ impl QueueManager {
         (id, outcome)
     }
 
-    /// Whether something would happen to an operation as it stands.
+    /// Returns an error if an operation as it stands would refuse the event.
     fn rehearse(&self, operation: &Operation, event: Event) -> Result<()> {
         let event = match event {
             Event::Resume => self.resumption(operation)?,
@@ -199,8 +204,8 @@ impl QueueManager {
     }
 }
 
-/// The store went away behind the first chunk: what is done is done, and the
-/// caller goes on where it ended.
+/// Ends a call early, because the store became unavailable after the first
+/// chunk. What is done is done, and the caller goes on where the call ended.
 fn cut_short(answer: BulkAnswer, error: &Error) -> BulkAnswer {
     tracing::debug!(%error, done = answer.done, "a bulk action is cut short");
     answer
@@ -228,10 +233,10 @@ impl BulkAnswer {
 }
 
 impl BulkRefusal {
-    /// The refusal of one operation, where it is one.
+    /// The refusal of one operation, if the error is one.
     ///
     /// # Errors
-    /// With the error, where it is about more than this operation.
+    /// With the error itself, if it concerns more than this operation.
     fn of(id: OperationId, error: Error) -> Result<Self> {
         match error {
             Error::Refused(refused) => Ok(Self {

@@ -6,8 +6,8 @@
 //!
 //! Once it is stored, an operation is in the dispatch set and will reach the
 //! broker whatever happens to this process; so a publish that fails after that
-//! is no failure of the create. A broker that says beforehand that it takes
-//! nothing is: better to push back than to fill the store.
+//! is no failure of the create. A broker that reports beforehand that it takes
+//! nothing is a failure: better to push back than to fill the store.
 
 mod gathered;
 mod many;
@@ -34,39 +34,41 @@ use super::{Caller, QueueManager};
 use crate::error::{Error, Invalid, Result, Wrong};
 use crate::request::{CreateRequest, Recurring};
 
-/// The time that a create waits for the broker's confirm. It is stored by then, and
-/// the dispatch set holds it; waiting only keeps producers from being faster than
-/// the broker.
+/// The time that a create waits for the broker's confirm. The operation is
+/// stored by then, and the dispatch set holds it; waiting only keeps producers
+/// from being faster than the broker.
 const ANSWERED_AFTER: Duration = Duration::from_secs(2);
 
-/// What became of a create.
+/// The result of a create.
 #[derive(Clone, Debug)]
 pub struct Creation {
-    /// The operation: as it was created, or, where the idempotency key was
-    /// used before, as it is now.
+    /// The operation: as it was created, or, if the idempotency key was used
+    /// before, as it is now.
     pub operation: Operation,
-    /// Whether it was created by this call.
+    /// True if this call created the operation.
     pub is_new: bool,
 }
 
-/// Where an operation is among those that belong together.
+/// The position of an operation among those that belong together.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// How many operations are above it.
+    /// The number of operations above it.
     depth: u32,
-    /// What they are known by, and it too unless it says something else.
+    /// The correlation id of the group, and of the operation too unless it
+    /// names another.
     correlation_id: Option<Uuid>,
 }
 
 impl Place {
-    /// No handler creates it.
+    /// The place of an operation that no handler creates.
     const TOP: Self = Self {
         depth: 0,
         correlation_id: None,
     };
 
-    /// Where an operation is, as a caller may know it: another tenant's does
-    /// not exist for it, and not even its depth is told.
+    /// The place of an operation, as a caller may know it. An operation of
+    /// another tenant does not exist for the caller, and not even its depth is
+    /// reported.
     fn of(operation: &Operation, caller: &Caller) -> Option<Self> {
         let body = &operation.body;
         let is_ours = body.organization == caller.organization;
@@ -83,11 +85,12 @@ impl QueueManager {
     /// With an idempotency `key`, a repetition gets the operation of the first
     /// call, also when both run at the same time, on different managers.
     ///
-    /// Dropping the future leaves it open whether the operation was created.
+    /// If the future is dropped, the operation may or may not have been
+    /// created.
     ///
     /// # Errors
-    /// When the request breaks a rule, the key was used for another, or the
-    /// store or the broker are away.
+    /// When the request breaks a rule, the key was used for another request, or
+    /// the store or the broker is unavailable.
     pub async fn create(
         &self,
         caller: &Caller,
@@ -120,7 +123,7 @@ impl QueueManager {
                     let is_new = true;
                     Ok(Creation { operation, is_new })
                 }
-                // Only the key can have led two of us to one id.
+                // Only the key can have led two requests to one id.
                 Some(Created::Exists(operation)) if key.is_some() => Ok(self.repeated(*operation)),
                 Some(Created::Exists(_)) => Err(Error::Internal(format!("the id {id} came twice"))),
                 None => Err(no_answer()),
@@ -129,25 +132,26 @@ impl QueueManager {
         created.instrument(span).await
     }
 
-    /// Stores an operation together with what others create now.
+    /// Stores an operation together with those that other callers create now.
     async fn store_one(&self, new: &NewOperation) -> store::Result<Option<Created>> {
         if let Some(created) = self.shared.gathered.create(new.clone()).await {
             return created.map(Some);
         }
-        // A manager that is closed, or a store that is slow or away. Whatever
-        // became of the first try, a repetition recognises it.
+        // The manager is closed, or the store is slow or unavailable. Whatever
+        // came of the first try, a repetition recognises it.
         let stored = self.store().create(vec![new.clone()]).await?;
         Ok(stored.into_iter().next())
     }
 
-    /// The answer where the key was used before.
+    /// The answer for a key that was used before.
     fn repeated(&self, operation: Operation) -> Creation {
         self.metrics().creates_repeated.inc();
         let is_new = false;
         Creation { operation, is_new }
     }
 
-    /// Whether the request keeps the rules, those of this deployment too.
+    /// Returns an error if the request breaks a rule, including the rules of
+    /// this deployment.
     fn accept(&self, request: &CreateRequest) -> Result<()> {
         request.check()?;
         let url = request.webhook_url.as_deref();
@@ -157,10 +161,10 @@ impl QueueManager {
         }
     }
 
-    /// Refuses a pool of workers whose work queue the broker refuses to declare,
-    /// as this manager has found itself. Such a queue is set up wrongly: its
-    /// operations go round it, and an operator is to hear of it before there are
-    /// more.
+    /// Refuses a pool of workers whose work queue the broker refuses to
+    /// declare, as this manager has found itself. Such a queue is set up
+    /// wrongly: its operations go round it, and an operator is to be notified
+    /// before there are more.
     fn check_queue(&self, queue: &QueueName) -> Result<()> {
         let work = Route {
             queue: queue.clone(),
@@ -177,8 +181,9 @@ impl QueueManager {
         }
     }
 
-    /// Whether it is still to have a time, where it recurs. Not asked of what
-    /// was created before: a repetition may come when all is over.
+    /// Returns an error if a recurring request has no time that is still to
+    /// come. Operations that were created before are not checked: a repetition
+    /// may come when all times are over.
     fn comes_due(&self, request: &CreateRequest) -> Result<()> {
         let first = |recurring: &Recurring| recurring.begin(self.store().now()).1;
         match &request.recurrence {
@@ -189,7 +194,7 @@ impl QueueManager {
         }
     }
 
-    /// Where the operation would be, below the one whose handler creates it.
+    /// The place of the operation, below the one whose handler creates it.
     async fn place(&self, caller: &Caller, request: &CreateRequest) -> Result<Place> {
         let Some(parent) = parent_of(request) else {
             return Ok(Place::TOP);
@@ -198,8 +203,8 @@ impl QueueManager {
         self.place_below(parent.and_then(|parent| Place::of(&parent, caller)))
     }
 
-    /// Where an operation is below one at this place; an operation without a
-    /// parent, or with one that is not ours, is at the top.
+    /// The place of an operation below a parent at this place. An operation
+    /// without a parent, or with a foreign one, is at the top.
     fn place_below(&self, parent: Option<Place>) -> Result<Place> {
         let Some(parent) = parent else {
             return Ok(Place::TOP);
@@ -241,7 +246,8 @@ impl QueueManager {
         let header = match request.recurrence.map(|recurring| recurring.begin(now)) {
             None => first_header(rules, request.postpone_until, commit, now),
             Some((recurrence, first)) => {
-                // It had a time to come a moment ago, when it was accepted.
+                // The rule still had a time a moment ago, when the request was
+                // accepted.
                 let first = first.unwrap_or(now);
                 series_header(rules, recurrence, Some(first), commit, now)
             }
@@ -274,8 +280,8 @@ impl QueueManager {
         }
     }
 
-    /// What its end means for those behind it. The deployment's default is about
-    /// tokens: asynchronous requests have none, and one that fails must not stop
+    /// The token policy of a new operation. The deployment's default is about
+    /// tokens: asynchronous requests have none, and a failed one must not stop
     /// all others of its organization.
     fn token_policy(&self, request: &CreateRequest) -> TokenPolicy {
         if request.in_order_of_requests {
@@ -339,7 +345,7 @@ impl QueueManager {
     }
 }
 
-/// The span of one create: what the processing span will be linked to.
+/// The span of one create, which the processing span will be linked to.
 fn create_span(request: &CreateRequest) -> Span {
     let queue = &request.queue;
     info_span!(
@@ -354,7 +360,8 @@ fn create_span(request: &CreateRequest) -> Span {
     )
 }
 
-/// The operation whose handler creates it, where that is one of ours.
+/// The operation whose handler creates the new one, if it is an operation of
+/// this service.
 fn parent_of(request: &CreateRequest) -> Option<OperationId> {
     OperationId::from_bytes(request.parent_id?.into_bytes())
 }

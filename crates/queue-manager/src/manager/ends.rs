@@ -1,18 +1,18 @@
-//! The ends of operations, in their order, for those who watch.
+//! The ends of operations, in their order, for watchers.
 //!
 //! ```text
 //!  store ── ended_since ──▶ one task ──▶ ring of the latest ──▶ watcher, watcher, …
 //!    ▲                   (only while                               │
-//!    └──────────── ended_since, for who is behind the ring ────────┘
-//!                         somebody watches)
+//!    └──────────── ended_since, for watchers older than the ring ──┘
+//!                      there are watchers)
 //! ```
 //!
-//! A watcher holds a [`Place`] and asks what came behind it: nothing is sent
-//! to it, so one that reads slowly, or not at all, costs no memory and misses
-//! nothing. What the completions tell is only when to look; the store says
-//! what has ended. One that is behind the ring keeps what it has read until it
-//! has told it: reading the order of the ends is dear, for the store stands
-//! still meanwhile.
+//! A watcher holds a [`Place`] and asks for the ends behind it. Nothing is sent
+//! to a watcher, so a slow or idle one costs no memory and misses nothing.
+//! Completions only signal when to look; the store says what has ended. A
+//! watcher that is older than the ring caches what it has read until it has
+//! reported it, because reading the order of the ends is expensive: the store
+//! stands still meanwhile.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,28 +27,30 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Ends that are kept at hand: some seconds of a busy system, and 100 kB.
+/// Ends that are kept in memory: some seconds of a busy system, and 100 kB.
 const RING: usize = 4096;
-/// Ends that are read at once: a few milliseconds in which the store answers
-/// nobody else. More of them keep it for longer, fewer make more round trips.
+/// Ends that are read at once. The store answers no other request for the few
+/// milliseconds of a read: more ends keep it for longer, fewer make more round
+/// trips.
 const READ: usize = 256;
-/// From so many on an answer may have been cut, and more is looked for at once.
-/// Stores may cut well before [`READ`] where the ends lie in few partitions.
+/// The size from which an answer may have been cut, and the next is read at
+/// once. Stores may cut well before [`READ`] if the ends lie in few partitions.
 const FULL: usize = READ / 8;
-/// How often is looked without word of an end: bounds the delay where the
-/// word was lost, or the end was brought about by another process.
+/// The interval of looks without a signal. It bounds the delay if the signal
+/// was lost, or the end was brought about by another process.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long further ends are waited for after the first: a burst costs one
-/// look at the store per so long.
+/// The time to wait for further ends after the first: a burst costs one look at
+/// the store per interval.
 const GATHER: Duration = Duration::from_millis(25);
-/// The rest after the store was away.
+/// The rest after the store was unavailable.
 const REST: Duration = Duration::from_secs(1);
-/// What a fresh place lies back: clocks in milliseconds give the same stamp to
-/// everything within one.
+/// The distance of a new place from now: clocks in milliseconds give the same
+/// stamp to everything within one.
 const MILLISECOND: u64 = 1000;
 
-/// A place in the order of the ends: what is behind it has not been told yet.
-/// As text it is `stamp-id`, or `stamp` alone behind all ends of that stamp.
+/// A place in the order of the ends: the ends behind it have not been reported
+/// yet. As text it is `stamp-id`, or `stamp` alone behind all ends of that
+/// stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     stamp: Stamp,
@@ -74,7 +76,7 @@ impl Place {
         }
     }
 
-    /// Whether an end lies behind it.
+    /// Returns true if an end lies behind the place.
     fn is_before(self, (stamp, id): (Stamp, OperationId)) -> bool {
         stamp > self.stamp || (stamp == self.stamp && self.id.is_some_and(|told| id > told))
     }
@@ -82,13 +84,13 @@ impl Place {
     /// The stamp after which the store must be asked.
     const fn asked_after(self) -> Stamp {
         match self.id {
-            // Others may have ended in the same microsecond.
+            // Other operations may have ended in the same microsecond.
             Some(_) => Stamp(self.stamp.0.saturating_sub(1)),
             None => self.stamp,
         }
     }
 
-    /// The later of two places, of which this is the one that was told last.
+    /// The later of two places, of which this is the last reported one.
     fn moved_to(self, stamp: Stamp) -> Self {
         if stamp > self.stamp {
             Self::behind(stamp)
@@ -115,7 +117,7 @@ impl FromStr for Place {
             Some((stamp, id)) => (stamp, Some(id)),
             None => (text, None),
         };
-        // `+1` is a number to Rust, and no place that we gave.
+        // `+1` is a number to Rust, but not a place that this service gave out.
         if !stamp.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidPlace);
         }
@@ -128,7 +130,7 @@ impl FromStr for Place {
     }
 }
 
-/// Some ends in their order, and where to go on.
+/// Some ends in their order, and the place to go on at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) entries: Vec<(Stamp, OperationId)>,
@@ -158,15 +160,16 @@ struct Ring {
     until: Stamp,
 }
 
-/// One who watches. Gone when dropped.
+/// A watcher of ends. It is unregistered when dropped.
 pub(crate) struct Watcher {
     ends: Ends,
     store: Arc<dyn Store>,
     looked: watch::Receiver<()>,
     place: Place,
-    /// Ends behind the place that were read from the store and not told yet.
+    /// Ends behind the place that were read from the store and not reported
+    /// yet.
     ahead: VecDeque<(Stamp, OperationId)>,
-    /// Up to where `ahead` is all that has ended.
+    /// The stamp up to which `ahead` holds everything that has ended.
     ahead_until: Stamp,
 }
 
@@ -182,10 +185,10 @@ impl Ends {
         }
     }
 
-    /// Watches from a place on; from now on where none is given.
+    /// Watches from a place on; from now on if none is given.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     pub(crate) async fn watch(
         &self,
         store: Arc<dyn Store>,
@@ -207,7 +210,7 @@ impl Ends {
         })
     }
 
-    /// Fills the ring while somebody watches, until `closing`.
+    /// Fills the ring while there is a watcher, until `closing`.
     pub(crate) async fn run(self, store: Arc<dyn Store>, closing: CancellationToken) {
         closing.run_until_cancelled(self.fill(store.as_ref())).await;
     }
@@ -237,7 +240,7 @@ impl Ends {
         }
     }
 
-    /// Reads what has ended since the last look; how much that was.
+    /// Reads what has ended since the last look, and returns how much that was.
     async fn look(&self, store: &dyn Store) -> store::Result<usize> {
         let until = self.lock().as_ref().map(|ring| ring.until);
         let Some(until) = until else {
@@ -257,7 +260,8 @@ impl Ends {
         Ok(count)
     }
 
-    /// What the ring knows behind a place; `None`: it begins later.
+    /// The ends that the ring has behind a place; `None`: the ring begins
+    /// later.
     fn at_hand(&self, place: Place, limit: usize) -> Option<Ended> {
         self.lock().as_ref()?.after(place, limit)
     }
@@ -274,7 +278,7 @@ impl Ring {
     fn extend(&mut self, entries: Vec<(Stamp, OperationId)>, until: Stamp) {
         self.entries.extend(entries);
         while self.entries.len() > RING {
-            // All ends of a stamp are kept, or none.
+            // The ring keeps all ends of a stamp, or none.
             if let Some((stamp, _)) = self.entries.pop_front() {
                 self.from = stamp;
             }
@@ -293,17 +297,17 @@ impl Ring {
 }
 
 impl Watcher {
-    /// Where it is: everything before this place has been told.
+    /// The watcher's place: everything before it has been reported.
     pub(crate) const fn place(&self) -> Place {
         self.place
     }
 
-    /// The next ends, at most `limit`, in their order; none where nothing has
-    /// ended for about a second. They are given out again until
+    /// The next ends, at most `limit`, in their order; none if nothing has
+    /// ended for about a second. The same ends are returned again until
     /// [`Self::go_on`]. Cancel-safe.
     ///
     /// # Errors
-    /// When the store is away: ask again, after a rest.
+    /// When the store is unavailable: ask again, after a rest.
     pub(crate) async fn next(&mut self, limit: usize) -> store::Result<Ended> {
         self.looked.mark_unchanged();
         let ended = match self.ends.at_hand(self.place, limit) {
@@ -315,19 +319,19 @@ impl Watcher {
                 if self.ahead.is_empty() {
                     self.read_ahead().await?;
                 }
-                // One more shows that it was cut.
+                // One end more than the limit shows that the answer was cut.
                 let next = self.ahead.iter().take(limit.saturating_add(1));
                 cut(self.place, next.copied().collect(), self.ahead_until, limit)
             }
         };
         if ended.entries.is_empty() {
-            // An error: the manager has gone, and nobody looks any more.
+            // An error: the manager has gone, and no task looks any more.
             drop(timeout(LOOK, self.looked.changed()).await);
         }
         Ok(ended)
     }
 
-    /// Asks the store for what is behind the place.
+    /// Asks the store for the ends behind the place.
     async fn read_ahead(&mut self) -> store::Result<()> {
         let after = self.place.asked_after();
         let (entries, until) = read(self.store.as_ref(), after, READ).await?;
@@ -338,7 +342,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Everything up to this place has been told.
+    /// Notes that everything up to this place has been reported.
     pub(crate) fn go_on(&mut self, place: Place) {
         self.place = place;
         while self.ahead.front().is_some_and(|end| !place.is_before(*end)) {
@@ -364,7 +368,7 @@ fn cut(place: Place, mut entries: Vec<(Stamp, OperationId)>, until: Stamp, limit
     Ended { entries, place }
 }
 
-/// What ended behind a stamp, up to another; in order, also where the stamps
+/// Reads the ends behind a stamp, up to another; in order, also if the stamps
 /// are the same.
 async fn read(
     store: &dyn Store,
@@ -378,8 +382,9 @@ async fn read(
 
 /// The place of now, by the store's own clock.
 ///
-/// It is asked from there once: one partition may be ahead of the others, by a
-/// clock that was set back, and with that no end will be put before the place.
+/// The store is asked once. One partition may be ahead of the others, by a
+/// clock that was set back, and with this stamp no end will be put before the
+/// place.
 async fn now(store: &dyn Store) -> store::Result<Stamp> {
     let Stamp(now) = store.stamp(Partition::new(0)).await?;
     let place = Stamp(now.saturating_sub(MILLISECOND));
@@ -390,7 +395,7 @@ async fn now(store: &dyn Store) -> store::Result<Stamp> {
 /// Waits until something may have ended.
 async fn wait_for_word(completions: &mut broadcast::Receiver<OperationId>) {
     match timeout(LOOK, completions.recv()).await {
-        // Which ones, the store will say.
+        // The store will say which operations ended.
         Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => sleep(GATHER).await,
         Ok(Err(broadcast::error::RecvError::Closed)) => sleep(LOOK).await,
         Err(_elapsed) => {}

@@ -1,8 +1,8 @@
 //! Executing organization requests.
 //!
-//! A request here does what its address does elsewhere, through the same
-//! functions and rules; what is new is that many can come in one
-//! ([`batch`](self), transaction) or be executed later.
+//! A request here does the same as its own address elsewhere, through the same
+//! functions and rules. In addition, many can come in one ([`batch`](self),
+//! transaction) or be executed later.
 //!
 //! | request | does |
 //! |---|---|
@@ -36,21 +36,21 @@ pub use fault::Fault;
 
 use answer::Results;
 
-/// Operations on a page whose size nobody has said.
+/// Operations on a page if the request names no size.
 const USUAL_PAGE: usize = 50;
-/// How long an operation is looked for by its name. Names are no index: in a
-/// large store the search for one that is not there sees every operation.
+/// The time to look for an operation by its name. Names are no index: in a
+/// large store the search for a name that is not there sees every operation.
 const SEARCH: Duration = Duration::from_secs(20);
 
 impl QueueManager {
     /// Executes one request and answers it.
     ///
-    /// Dropping the future leaves it open what was done; of a batch, the items
-    /// behind the present one are not executed.
+    /// If the future is dropped, the request may or may not have been executed;
+    /// of a batch, the items behind the present one are not executed.
     ///
     /// # Errors
-    /// What is wrong with the request as a whole. Faults of the items of a
-    /// batch are in the answer.
+    /// The faults of the request as a whole. Faults of the items of a batch are
+    /// in the answer.
     pub async fn execute(&self, caller: &Caller, request: OrganizationRequest) -> Result<Answer> {
         match request.ask {
             Ask::One(item) => self.execute_one(caller, item).await,
@@ -61,7 +61,7 @@ impl QueueManager {
         }
     }
 
-    /// Executes what may also be an item of a batch.
+    /// Executes a request that may also be an item of a batch.
     async fn execute_one(&self, caller: &Caller, item: Item) -> Result<Answer> {
         let name = item.name();
         match item {

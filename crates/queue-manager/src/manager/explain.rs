@@ -1,10 +1,11 @@
-//! Why an operation does not run, or does not end: what people ask at night.
+//! Why an operation does not run, or does not end: the question of an operator
+//! at night.
 //!
-//! The answer is put together, when somebody asks, from what the store, the
-//! broker and the members say at this moment. It is for people: nothing is
-//! decided by it, and it may be out of date when it is read. It costs some
-//! round trips, and a look through the chain where there is one, so those who
-//! merely poll should not ask for it.
+//! The answer is put together, on demand, from what the store, the broker and
+//! the members report at this moment. It is for people: nothing is decided by
+//! it, and it may be out of date when it is read. It costs some round trips,
+//! and a search through the chain if there is one, so clients that merely poll
+//! should not ask for it.
 
 use std::time::Duration;
 
@@ -19,74 +20,74 @@ use super::QueueManager;
 use super::read::Query;
 use crate::error::Result;
 
-/// How long a chain may be searched for its head. After that the earliest that
-/// was found is named: it is in the way too.
+/// The time that a chain may be searched for its head. After that the earliest
+/// operation that was found is named: it is in the way too.
 const SEARCH: Duration = Duration::from_secs(2);
-/// How much newer than an operation the ids of those before it may look:
-/// managers make them, each by its own idea of the store's time.
+/// The tolerance for ids of earlier operations that look newer than this one:
+/// managers make ids, each by its own idea of the store's time.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// What keeps an operation from running, or from ending.
+/// The reason that an operation does not run, or does not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitingFor {
     /// A time.
     Time(Timestamp),
     /// The next time of a series.
     Occurrence(Timestamp),
-    /// Somebody who resumes it.
+    /// A person who resumes it.
     Person,
-    /// Somebody who starts a worker with a handler for it and resumes it: there
-    /// was none.
+    /// A person who starts a worker with a handler for it and resumes it: there
+    /// was no such worker.
     PersonWithHandler {
-        /// What for.
+        /// The message name that needs the handler.
         message_name: String,
     },
-    /// Somebody who resumes the series.
+    /// A person who resumes the series.
     PersonForSeries,
     /// The end of its handler, which was asked to stop.
     Stop,
     /// An earlier operation of its token.
     Predecessor {
-        /// Which.
+        /// The earlier operation.
         id: OperationId,
-        /// Where that one stands.
+        /// The status of the earlier operation.
         status: Status,
     },
     /// An earlier operation of its token, which failed or was cancelled, and
     /// holds the token until a person says how to go on.
     Holder {
-        /// Which.
+        /// The earlier operation.
         id: OperationId,
-        /// How it ended.
+        /// The status in which it ended.
         status: Status,
     },
     /// A worker that serves its queue: there is none.
     Worker {
-        /// Which queue.
+        /// The queue.
         queue: QueueName,
     },
     /// A worker with a handler for it: none of those that serve its queue has one.
     Handler {
-        /// Which queue.
+        /// The queue.
         queue: QueueName,
-        /// What for.
+        /// The message name that needs the handler.
         message_name: String,
     },
     /// The broker, which takes no messages.
     Broker {
-        /// What it says.
+        /// The broker's reason.
         why: String,
     },
     /// A free place: all workers that could run it are busy.
     Slot {
-        /// How many places they have, all together.
+        /// The places of these workers, all together.
         slots: u64,
     },
-    /// A queue of the broker that takes its offer: it is Ready, and the broker
-    /// is not known to have the offer.
+    /// A queue of the broker that takes its offer: the operation is Ready, and
+    /// the broker is not known to have the offer.
     Dispatch {
-        /// The queue that its offers usually go through, and what is wrong with
-        /// that, where anything is.
+        /// The queue that its offers usually go through, and that queue's
+        /// fault, if it has one.
         bypassed: Option<Bypassed>,
     },
     /// Its turn: there are workers with free places, and the broker has the
@@ -94,13 +95,13 @@ pub enum WaitingFor {
     Delivery {
         /// The age of the offer, by the store's clock.
         offered_ago: Option<Duration>,
-        /// The queue that its offers usually go through, where that does not
+        /// The queue that its offers usually go through, if that queue does not
         /// work.
         bypassed: Option<Bypassed>,
     },
 }
 
-/// Which person one waits for that is Suspended without a time.
+/// The person that an operation waits for if it is Suspended without a time.
 fn whom(operation: &Operation) -> WaitingFor {
     if operation.header.is_series() {
         return WaitingFor::PersonForSeries;
@@ -114,10 +115,10 @@ fn whom(operation: &Operation) -> WaitingFor {
 }
 
 impl QueueManager {
-    /// What an operation waits for; `None` where it runs or is Completed.
+    /// The reason that an operation waits; `None` if it runs or is Completed.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     pub async fn explain(&self, operation: &Operation) -> Result<Option<WaitingFor>> {
         Ok(match operation.header.status {
             Status::WaitingForResources => Some(self.why_not_claimed(operation).await?),
@@ -182,7 +183,7 @@ impl QueueManager {
             return Ok(WaitingFor::Dispatch { bypassed });
         }
         let now = u64::try_from(self.store().now().as_millis()).unwrap_or(0);
-        // A stamp ahead of the clock tells no age.
+        // A stamp ahead of the clock gives no age.
         let age = |last: LastOffer| (now.saturating_mul(1000)).checked_sub(last.stamp.0);
         Ok(WaitingFor::Delivery {
             offered_ago: last.and_then(age).map(Duration::from_micros),
@@ -190,18 +191,18 @@ impl QueueManager {
         })
     }
 
-    /// The head of the chain, where the operation is not that itself.
+    /// The head of the chain, if it is not the operation itself.
     async fn predecessor(&self, operation: &Operation) -> Result<Option<Operation>> {
         let Some(chain) = operation.header.rules.chain else {
             return Ok(None);
         };
         let end = Instant::now() + SEARCH;
-        // Of one millisecond, the ids are in no order.
+        // Ids of one millisecond are in no order.
         let newest = operation.body.created_on.saturating_add(SLACK);
         let newest = OperationId::new(newest, operation.id.partition(), [0xff; 16]);
         let mut earliest: Option<Operation> = None;
-        // Only heads hold or are Locked; and those are few, while Ready may be
-        // many.
+        // Only heads hold or are Locked. They are few, while Ready operations
+        // may be many.
         for state in [
             State::Locked,
             State::Completed,

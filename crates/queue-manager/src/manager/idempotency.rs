@@ -1,14 +1,14 @@
 //! Idempotency keys: the same request twice is one operation.
 //!
 //! A key reserves an *id*, and a create with an id that is taken changes
-//! nothing. So whoever comes second, however close, on whichever manager,
-//! works with the id of the first, and the store decides who creates it.
+//! nothing. So the second request, however close and on whichever manager,
+//! works with the id of the first, and the store decides which one creates it.
 //!
 //! An operation may be removed while its key is still remembered, by a person
-//! or by retention. Created again it would be executed again, so removal leaves
-//! a note behind for as long as a key could name the operation. A key without
-//! an operation and without a note is one whose first request did not get to
-//! the create: its repetition does.
+//! or by retention. If it were created again it would be executed again, so
+//! removal leaves a note behind for as long as a key could name the operation.
+//! A key without an operation and without a note is one whose first request did
+//! not get to the create: its repetition does.
 
 mod content;
 
@@ -25,7 +25,8 @@ use crate::request::{CreateRequest, objection_to_key};
 use content::fingerprint;
 
 impl QueueManager {
-    /// The id that belongs to a key: `fresh`, or that of the first request.
+    /// Returns the id that belongs to a key: `fresh`, or that of the first
+    /// request.
     pub(super) async fn reserve(
         &self,
         caller: &Caller,
@@ -53,22 +54,22 @@ impl QueueManager {
     }
 }
 
-/// What a note of a removal says, and what somebody leaves who looks for one.
+/// The content of a removal's note, and of what a search for a note leaves.
 const REMOVED: [u8; 16] = [1; 16];
 const LOOKED_FOR: [u8; 16] = [0; 16];
-/// How long that stays: the store has no way to look and leave nothing. An
-/// operation that is looked for is not there, and would have to be created,
-/// executed and removed within this time for its note to be missed.
+/// The lifetime of what a search leaves: the store has no way to look and leave
+/// nothing. An operation that is looked for is not there, and would have to be
+/// created, executed and removed within this time for its note to be missed.
 const LOOK: Duration = Duration::from_millis(1);
 
 impl QueueManager {
-    /// Notes that an operation is about to be removed. Before it is: a crash in
-    /// between leaves a note about an operation that is there, which nobody
-    /// looks for.
+    /// Notes that an operation is about to be removed. The note comes first: a
+    /// crash in between leaves a note about an operation that exists, which no
+    /// request looks for.
     pub(crate) async fn note_removal(&self, operation: &Operation) -> store::Result<()> {
         let age = self.store().now().since(operation.body.created_on);
         let keep = self.options().remember_keys.saturating_sub(age);
-        // Most are older than any key.
+        // Most operations are older than any key.
         if keep > Duration::ZERO {
             let note = Reservation {
                 id: operation.id,
@@ -81,7 +82,7 @@ impl QueueManager {
         Ok(())
     }
 
-    /// Refuses an id whose operation was there and is not any more.
+    /// Refuses an id whose operation existed and was removed.
     pub(super) async fn refuse_removed(&self, id: OperationId) -> Result<()> {
         let looked_for = Reservation {
             id,
@@ -96,10 +97,11 @@ impl QueueManager {
     }
 }
 
-/// Where the removal of an operation is noted, among the keys.
+/// The place of an operation's removal note, among the keys.
 fn note_of(id: OperationId) -> [u8; 16] {
     let mut hash = Sha256::new();
-    // Where keys have the length of the organization; no name is that long.
+    // This prefix stands where keys have the length of the organization; no
+    // name is that long.
     hash.update(u64::MAX.to_be_bytes());
     hash.update(id.as_bytes());
     first_half(hash)

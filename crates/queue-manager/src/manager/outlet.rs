@@ -1,7 +1,7 @@
 //! The way to the broker, which can be closed.
 //!
 //! The dispatcher's task ends when its last handle is gone, and clones of a
-//! manager may live on in servers and requests; so its handle is kept here,
+//! manager may live on in servers and requests. So the handle is kept here,
 //! where closing takes it away.
 
 use std::sync::{PoisonError, RwLock};
@@ -37,8 +37,8 @@ impl Outlet {
     /// Publishes an operation and waits for the broker.
     ///
     /// # Errors
-    /// When the broker did not take it: it stays in the dispatch set, and the
-    /// relay of some manager will publish it.
+    /// When the broker did not take it: the operation stays in the dispatch
+    /// set, and the relay of some manager will publish it.
     pub(crate) async fn publish(&self, operation: &Operation, stamp: Stamp) -> Result<(), Error> {
         match self.dispatcher() {
             Some(dispatcher) => dispatcher.publish(Offer::of(operation), stamp).await,
@@ -54,7 +54,7 @@ impl Outlet {
         }
     }
 
-    /// Publishes an operation soon; if that fails, the relay will.
+    /// Publishes an operation soon; if the publish fails, the relay repeats it.
     pub(crate) fn enqueue(&self, promoted: &Promoted) {
         if let Some(dispatcher) = self.dispatcher() {
             dispatcher.enqueue(promoted);

@@ -1,8 +1,8 @@
-//! Which partition a new operation goes to.
+//! The choice of a new operation's partition.
 //!
-//! With a token it is the chain's. Without one any will do, and short runs of
-//! creates share one: neighbours in time then also are neighbours in a batch
-//! to the store and in a message, while over a second all partitions get
+//! With a token it is the chain's partition. Without one any will do, and short
+//! runs of creates share one: neighbours in time then also are neighbours in a
+//! batch to the store and in a message, while over a second all partitions get
 //! their share.
 
 use std::sync::atomic::{AtomicU64, Ordering};

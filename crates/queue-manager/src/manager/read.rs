@@ -9,25 +9,26 @@ use tokio::time::{Instant, sleep_until};
 use super::{Caller, QueueManager};
 use crate::error::{Error, Result};
 
-/// How often a waiter looks for itself, in case the word of a completion did
-/// not reach this process. It bounds the delay of rare losses; ordinary
-/// completions are heard of at once.
+/// The interval at which a waiter looks for itself, in case the signal of a
+/// completion did not reach this process. It bounds the delay of rare losses;
+/// ordinary completions are signalled at once.
 const LOOK: Duration = Duration::from_secs(2);
 /// Operations that are read at once for a page: with the largest payloads they
 /// are some 64 MiB.
 const CHUNK: usize = 64;
-/// How long a page may be searched for before it is answered as it is, with
-/// the place to go on at.
+/// The time that a page may be searched for before it is answered as it is,
+/// with the place to go on at.
 const SEARCH: Duration = Duration::from_millis(500);
 
-/// What to list.
+/// The operations to list.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Which operations.
+    /// The filter.
     pub filter: Filter,
-    /// Older than this one: [`Listing::next`] of the page before.
+    /// Lists operations older than this one: [`Listing::next`] of the page
+    /// before.
     pub cursor: Option<OperationId>,
-    /// At most so many.
+    /// The most operations on the page.
     pub limit: usize,
 }
 
@@ -36,16 +37,16 @@ pub struct Query {
 pub struct Listing {
     /// The operations. A page may be short, even empty, though there are more.
     pub operations: Vec<Operation>,
-    /// Where the next page starts; `None`: that was all.
+    /// The cursor of the next page; `None`: this is the last.
     pub next: Option<OperationId>,
 }
 
 impl QueueManager {
-    /// One operation of the caller's organization. Those of others do not
-    /// exist for it: whoever guesses an id learns nothing.
+    /// One operation of the caller's organization. Operations of other
+    /// organizations do not exist for the caller: a guessed id reveals nothing.
     ///
     /// # Errors
-    /// When there is none with this id, or the store is away.
+    /// When there is no operation with this id, or the store is unavailable.
     pub async fn get(&self, caller: &Caller, id: OperationId) -> Result<Operation> {
         let found = self.look(id).await?;
         found
@@ -69,7 +70,8 @@ impl QueueManager {
         loop {
             let woken = waiter.woken();
             tokio::pin!(woken);
-            // Before we look, or a completion in between would not be heard.
+            // This comes before the look, or a completion in between would be
+            // missed.
             woken.as_mut().enable();
             let operation = self.get(caller, id).await?;
             let now = Instant::now();
@@ -90,14 +92,14 @@ impl QueueManager {
     /// whatever organization the filter names.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When the store is unavailable.
     pub async fn list(&self, caller: &Caller, query: &Query) -> Result<Listing> {
         let mut query = query.clone();
         query.filter.organization = Some(caller.organization.clone());
         self.search(&query).await
     }
 
-    /// One page of operations, newest first, of whichever organization.
+    /// One page of operations of any organization, newest first.
     pub(super) async fn search(&self, query: &Query) -> Result<Listing> {
         let limits = self.options().limits;
         let limit = query.limit.min(limits.page);
@@ -123,9 +125,9 @@ impl QueueManager {
         }
     }
 
-    /// Operations, for maintenance: a record that this release cannot read is
-    /// passed over, as if it were not there. It must not keep the others from
-    /// being looked after; a release that can read it will look after it.
+    /// Operations, for maintenance. A record that this release cannot read is
+    /// passed over, as if it were not there, and must not keep the others from
+    /// being maintained. A release that can read it will maintain it.
     pub(crate) async fn readable(
         &self,
         ids: &[OperationId],
@@ -160,7 +162,7 @@ pub(super) fn not_found(id: OperationId) -> Error {
     Error::NotFound { id: id.to_string() }
 }
 
-/// Bytes of an operation, roughly: what can be large in it.
+/// The rough size of an operation in bytes: its parts that can be large.
 pub(super) fn weight(operation: &Operation) -> usize {
     let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let Operation { body, report, .. } = operation;

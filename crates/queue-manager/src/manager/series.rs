@@ -3,10 +3,11 @@
 //! A series never runs. It is Suspended until its next time; maintenance finds
 //! it due and, in one transaction, creates the occurrence, which does run, and
 //! moves the series on to its next time. So there is one occurrence for each
-//! time, whoever else looks and whoever dies: the transaction succeeds once.
+//! time, whichever manager looks and whichever dies: the transaction succeeds
+//! once.
 //!
-//! What clients ask of a series is decided here as well where it takes the
-//! rule to do so: to resume it or to change it is to find its next time anew.
+//! A client's request about a series is decided here as well if it needs the
+//! rule: to resume or to change a series is to compute its next time again.
 
 use drumline_backend::decide::{Commits, Decided, decide_open};
 use drumline_backend::store::{Commit, Committed, Guard, NewOperation};
@@ -25,14 +26,14 @@ use crate::error::{Error, Invalid, Result, Wrong};
 use crate::recurrence::Rule;
 use crate::request::{NewRule, next_time};
 
-/// Occurrences that are shown.
+/// The number of occurrences that are shown.
 const SHOWN: usize = 5;
-/// How often somebody may be faster.
+/// The rounds that a change may lose to other callers.
 const ROUNDS: usize = 32;
 
 impl QueueManager {
-    /// The next five times of a series that is waiting for them; `None` for
-    /// what does not recur, or not any more.
+    /// The next five times of a series that is waiting for them; `None` for an
+    /// operation that does not recur, or not any more.
     #[must_use]
     pub fn next_occurrences(&self, operation: &Operation) -> Option<Vec<Timestamp>> {
         let recurrence = operation.header.recurrence.as_ref()?;
@@ -51,15 +52,15 @@ impl QueueManager {
         };
         let mut times = vec![next];
         if let Ok(rule) = Rule::parse(&recurrence.pattern) {
-            // One that is late passes over what it has missed.
+            // A late series passes over the times that it has missed.
             let after = next.max(self.store().now());
             times.extend(rule.following(recurrence.start, after, SHOWN - 1));
         }
         Some(times)
     }
 
-    /// An operation as it is shown where it was asked for alone: a series with
-    /// its next times.
+    /// An operation as it is shown if it was requested alone: a series with its
+    /// next times.
     pub(crate) fn view(&self, operation: &Operation) -> OperationView {
         let times = self.next_occurrences(operation);
         OperationView {
@@ -80,8 +81,8 @@ impl QueueManager {
             ..series.header.rules.clone()
         };
         NewOperation {
-            // Where the chain is, if there is one; the transaction then stays in
-            // one partition.
+            // In the partition of the chain, if there is one; the transaction
+            // then stays in one partition.
             id: self.ids().operation(now, series.id.partition()),
             header: first_header(rules, None, self.ids().commit(), now),
             body: Body {
@@ -95,7 +96,7 @@ impl QueueManager {
     /// Lets a series that was paused go on with its next time.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it is not paused, or its rule has no time left.
+    /// [`Error::Refused`] if it is not paused, or its rule has no time left.
     pub(super) async fn resume_series(&self, series: Operation) -> Result<Operation> {
         let (series, done) = self
             .reschedule(series, "resume", |manager, series| {
@@ -106,17 +107,17 @@ impl QueueManager {
         Ok(series)
     }
 
-    /// What resuming a series does to it as it stands.
+    /// The event that resumes a series as it stands.
     ///
     /// # Errors
-    /// [`Error::Refused`] where its rule has no time left.
+    /// [`Error::Refused`] if its rule has no time left.
     pub(super) fn resumption(&self, series: &Operation) -> Result<Event> {
         let header = &series.header;
         let Some(recurrence) = header.recurrence.clone() else {
             return Ok(Event::Resume);
         };
         if header.status != Status::Waiting || header.postpone_until.is_some() {
-            // Refused, in the words of the state machine.
+            // The state machine refuses it, in its own words.
             return Ok(Event::Resume);
         }
         let Some(next) = next_time(&recurrence, self.store().now()) else {
@@ -135,8 +136,8 @@ impl QueueManager {
     /// Changes the rule of a series.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where it does not recur, or the new rule has no time
-    /// to come; [`Error::Refused`] where it is over.
+    /// [`Error::Invalid`] if it does not recur, or the new rule has no time to
+    /// come; [`Error::Refused`] if it is over.
     pub(super) async fn change_rule(&self, series: Operation, rule: &NewRule) -> Result<Operation> {
         let (series, done) = self
             .reschedule(series, "reschedule", |manager, series| {
@@ -147,12 +148,12 @@ impl QueueManager {
         Ok(series)
     }
 
-    /// What a new rule does to a series as it stands. One that is paused stays
-    /// so.
+    /// The event that gives a series as it stands a new rule. A paused series
+    /// stays paused.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where it does not recur, or the new rule has no time
-    /// to come.
+    /// [`Error::Invalid`] if it does not recur, or the new rule has no time to
+    /// come.
     pub(super) fn rescheduling(&self, series: &Operation, rule: &NewRule) -> Result<Event> {
         let Some(recurrence) = &series.header.recurrence else {
             let why = "can be changed on recurring operations only";
@@ -174,8 +175,8 @@ impl QueueManager {
         })
     }
 
-    /// Makes an event happen to a series that is found anew for each try: what
-    /// was the next time a moment ago may have passed since.
+    /// Applies an event to a series, which is computed again for each try: the
+    /// next time of a moment ago may have passed since.
     async fn reschedule(
         &self,
         mut series: Operation,
@@ -221,7 +222,7 @@ impl QueueManager {
         }))
     }
 
-    /// A series whose rule cannot be followed waits for a person.
+    /// Lets a series whose rule cannot be followed wait for a person.
     pub(crate) async fn set_aside(
         &self,
         series: &Operation,
@@ -243,7 +244,7 @@ pub(super) fn no_time(name: &str) -> Invalid {
     Invalid::arguments(vec![Wrong::new(name, why)])
 }
 
-/// Whether the rule of a series can be followed.
+/// Returns true if the rule of a series can be followed.
 pub(crate) fn is_readable(recurrence: &Recurrence) -> bool {
     Rule::parse(&recurrence.pattern).is_ok()
 }

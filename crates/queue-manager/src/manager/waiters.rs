@@ -1,8 +1,9 @@
-//! Who waits for which operation.
+//! The requests that wait for operations.
 //!
-//! One task hears of completions and wakes those who wait for that operation;
-//! a thousand waiters cost nothing while other operations complete. What it
-//! does not hear of, waiters find by looking themselves now and then.
+//! One task receives completions and wakes the waiters of that operation; a
+//! thousand waiters cost nothing while other operations complete. Completions
+//! that the task does not receive, waiters find by looking themselves now and
+//! then.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,7 +19,7 @@ pub(crate) struct Waiters {
     by_id: Arc<Mutex<HashMap<OperationId, Waited>>>,
 }
 
-/// An operation that somebody waits for. Gone with the last of them.
+/// An operation that has waiters. It is removed with the last of them.
 #[derive(Debug, Default)]
 struct Waited {
     notify: Arc<Notify>,
@@ -26,7 +27,7 @@ struct Waited {
     waiters: usize,
 }
 
-/// One who waits. Gone when dropped.
+/// A registered waiter. It is unregistered when dropped.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     waiters: Waiters,
@@ -35,8 +36,8 @@ pub(crate) struct Waiter {
 }
 
 impl Waiters {
-    /// From now on completions of `id` are heard. Look at the operation after
-    /// this, and what completes in between is not missed.
+    /// Registers a waiter for `id`. A caller that looks at the operation after
+    /// this misses no completion in between.
     pub(crate) fn register(&self, id: OperationId) -> Waiter {
         let mut by_id = self.lock();
         let waited = by_id.entry(id).or_default();
@@ -50,7 +51,7 @@ impl Waiters {
         }
     }
 
-    /// Lets everybody look for themselves.
+    /// Wakes all waiters, so that each looks for itself.
     pub(crate) fn wake_all(&self) {
         for waited in self.lock().values() {
             waited.notify.notify_waiters();
@@ -74,7 +75,7 @@ impl Waiters {
                         waited.notify.notify_waiters();
                     }
                 }
-                // We do not know which we have missed.
+                // The missed completions are not known.
                 Err(broadcast::error::RecvError::Lagged(_)) => self.wake_all(),
                 Err(broadcast::error::RecvError::Closed) => return,
             }

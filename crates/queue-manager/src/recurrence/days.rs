@@ -1,8 +1,9 @@
 //! The times of rules by the day, week, month and year.
 //!
 //! The library walks from a start on. To spare it the past it gets a later
-//! start in the same rhythm: a whole number of INTERVALs on, with whatever the
-//! rule takes from its start (day, weekday, time of day) written down first.
+//! start in the same rhythm: a whole number of INTERVALs on. The parts that the
+//! rule takes from its start (day, weekday, time of day) are written down
+//! first.
 
 use chrono::{DateTime, Datelike, Month, Months, NaiveDate, Timelike, Utc};
 use rrule::{Frequency, RRule, RRuleSet, Tz, Unvalidated};
@@ -47,8 +48,8 @@ fn later_start(
             return None;
         }
         let skipped = Months::new(u32::try_from(passed * interval * months).ok()?);
-        // December does as well as January for a year: the library looks at all
-        // of it.
+        // December does as well as January for a year: the library looks at the
+        // whole year.
         let day = NaiveDate::from_ymd_opt(first.year(), first.month(), 1)?;
         let day = day.checked_add_months(skipped)?;
         let day = if months == 12 {
@@ -67,8 +68,8 @@ fn later_start(
     })
 }
 
-/// The rule with a later start, if there is one, and what it takes from the
-/// first one.
+/// The rule with a later start, if there is one, and the parts that it takes
+/// from the first one.
 fn with_start(
     rule: &RRule<Unvalidated>,
     first: DateTime<Utc>,

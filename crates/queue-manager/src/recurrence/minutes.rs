@@ -1,10 +1,10 @@
 //! The times of rules by the hour and the minute.
 //!
 //! A period is an hour or a minute; the periods of a rule are INTERVAL of them
-//! apart, counted from its start. Each is looked at in turn, but a day or an
-//! hour that the rule leaves out is passed over in one step. What is left of a
-//! period are the times in it: BYMINUTE and BYSECOND, or what the start has
-//! there, and of these what BYSETPOS picks.
+//! apart, counted from its start. Each is examined in turn, but a day or an
+//! hour that the rule leaves out is passed over in one step. The times of a
+//! period are BYMINUTE and BYSECOND, or the start's minute and second, and of
+//! these the ones that BYSETPOS picks.
 
 use std::collections::VecDeque;
 
@@ -19,11 +19,11 @@ const DAY: i64 = 86_400;
 /// rule that finds nothing in this many hardly ever does.
 const STEPS: u32 = 500_000;
 
-/// See the module's text. Ends where the rule does, or after [`STEPS`].
+/// The times of a rule. Ends with the rule, or after [`STEPS`].
 pub(super) struct Times<'a> {
     rule: &'a RRule<Unvalidated>,
     start: i64,
-    /// Where the period of the start begins.
+    /// The beginning of the start's period.
     base: i64,
     /// An hour or a minute.
     period: i64,
@@ -154,12 +154,12 @@ impl Iterator for Times<'_> {
     }
 }
 
-/// Whether a list names a number; an empty one names all.
+/// Returns true if a list names a number; an empty list names all.
 fn allows(list: &[u8], number: i64) -> bool {
     list.is_empty() || list.iter().any(|&listed| i64::from(listed) == number)
 }
 
-/// Whether the rule has times on a day at all.
+/// Returns true if the rule has times on a day at all.
 fn has_day(rule: &RRule<Unvalidated>, day: NaiveDate) -> bool {
     let year_days: u32 = if day.leap_year() { 366 } else { 365 };
     let month_days = u32::from(day.num_days_in_month());
@@ -173,8 +173,8 @@ fn has_day(rule: &RRule<Unvalidated>, day: NaiveDate) -> bool {
                 .any(|named| weekday(*named) == day.weekday()))
 }
 
-/// Whether a list of places, from the front or (negative) from the back, names
-/// place `number` of `length`; an empty one names all.
+/// Returns true if a list of places, from the front or (negative) from the
+/// back, names place `number` of `length`; an empty list names all.
 fn names_place<T: Copy + Into<i64>>(list: &[T], number: u32, length: u32) -> bool {
     let from_front = i64::from(number);
     let from_back = from_front - i64::from(length) - 1;

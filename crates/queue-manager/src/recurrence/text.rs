@@ -1,8 +1,8 @@
 //! The words of a rule.
 //!
-//! The library reads the numbers; the grammar around them is checked here,
-//! because the library overlooks what it does not know (`BYDAY=XXMO`), and its
-//! messages are for programmers.
+//! The library reads the numbers. The grammar around them is checked here,
+//! because the library overlooks words that it does not know (`BYDAY=XXMO`),
+//! and its messages are for programmers.
 
 use chrono::{NaiveDate, NaiveDateTime};
 use rrule::{Frequency, NWeekday, RRule, Tz, Unvalidated};
@@ -173,12 +173,12 @@ fn read_until(value: &str) -> Result<i64, InvalidRule> {
         .ok_or_else(|| wrong("has an UNTIL that is no time, as 20270131T060000Z or 20270131"))
 }
 
-/// Whether a part names times of which BYSETPOS can pick some.
+/// Returns true if a part names times of which BYSETPOS can pick some.
 fn is_chosen_from(name: &str) -> bool {
     name.starts_with("BY") && name != "BYSETPOS"
 }
 
-/// RFC 5545 forbids it, and the library lets it pass.
+/// Refuses a place that RFC 5545 forbids and that the library lets pass.
 fn check_places(parts: &RRule<Unvalidated>) -> Result<(), InvalidRule> {
     let with_place = parts.get_by_weekday().iter().find_map(|day| match day {
         NWeekday::Nth(place, day) => {

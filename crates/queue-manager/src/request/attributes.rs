@@ -1,7 +1,7 @@
 //! The attributes of a JSON object, taken one by one.
 //!
-//! Each `take` reads one attribute or notes what is wrong with it; what nobody
-//! has taken is unknown. `null` is the same as missing.
+//! Each `take` reads one attribute or notes its fault; an attribute that was
+//! not taken is unknown. `null` is the same as missing.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,20 +14,20 @@ use uuid::Uuid;
 
 use crate::error::{Error, Invalid, Wrong};
 
-/// Attributes of one kind that are complained about at most: a program's
-/// mistake, not a file that was sent by mistake.
+/// The most attributes of one kind that are reported: a program's mistake, not
+/// a file that was sent by mistake.
 const NAMED: usize = 50;
-/// Characters of a name that are shown in a complaint.
+/// Characters of a name that are shown in a report.
 const NAME_CHARS: usize = 100;
 
-/// The attributes of an object that are not taken yet, and what was wrong with
-/// those that are.
+/// The attributes of an object that are not taken yet, and the faults of those
+/// that are.
 #[derive(Debug)]
 pub(crate) struct Attributes<'a> {
-    /// In front of every name: `retryPolicy.`, say.
+    /// The prefix of every name: `retryPolicy.`, say.
     prefix: &'static str,
     rest: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// In the order in which it was found.
+    /// The faults, in the order in which they were found.
     pub(crate) wrong: Vec<Wrong>,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Attributes<'a> {
         })
     }
 
-    /// The attributes of a value; `None` where it is not an object.
+    /// The attributes of a value; `None` if it is not an object.
     pub(crate) fn of(value: &'a RawValue, prefix: &'static str) -> Option<Self> {
         let Entries(rest) = serde_json::from_str(value.get()).ok()?;
         let mut attributes = Self {
@@ -68,7 +68,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Which of two values is meant? Parsers differ, so nobody may ask.
+    /// Refuses names that appear twice: parsers differ on which value is meant.
     fn refuse_doubles(&mut self) {
         let mut names = HashSet::new();
         let mut doubles = Vec::new();
@@ -90,7 +90,7 @@ impl<'a> Attributes<'a> {
         self.wrong.push(Wrong::new(name, why));
     }
 
-    /// Takes an attribute as it is; `None` where it is missing or null.
+    /// Takes an attribute as it is; `None` if it is missing or null.
     pub(crate) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         let place = self.rest.iter().position(|(other, _)| other == name)?;
         let (_, value) = self.rest.remove(place);
@@ -114,13 +114,13 @@ impl<'a> Attributes<'a> {
         self.value(name, &format!("must be a number {range}"))
     }
 
-    /// Takes a number that stands for something.
+    /// Takes a number that is a code.
     pub(crate) fn coded(&mut self, name: &str, why: &str) -> Option<u8> {
         self.value(name, why)
     }
 
-    /// Takes something that has both a number and a name: `find` gets the
-    /// number, where it is one, and the text.
+    /// Takes a value that has both a number and a name: `find` gets the number,
+    /// if it is one, and the text.
     pub(crate) fn named<T>(
         &mut self,
         name: &str,
@@ -137,7 +137,7 @@ impl<'a> Attributes<'a> {
         found
     }
 
-    /// Whether an attribute is there, if only as `null`.
+    /// Returns true if an attribute is present, if only as `null`.
     pub(crate) fn is_given(&self, name: &str) -> bool {
         self.rest.iter().any(|(other, _)| other == name)
     }
@@ -163,7 +163,7 @@ impl<'a> Attributes<'a> {
         time
     }
 
-    /// Takes a text that means something.
+    /// Takes a text and parses it.
     pub(crate) fn parsed<T>(
         &mut self,
         name: &str,
@@ -187,7 +187,7 @@ impl<'a> Attributes<'a> {
         value
     }
 
-    /// Notes of all that is left why it should not be there.
+    /// Notes a reason against each attribute that is left.
     pub(crate) fn refuse_rest(&mut self, why: impl Fn(&str) -> &'static str) {
         let rest = std::mem::take(&mut self.rest);
         for (name, _) in rest.iter().take(NAMED) {
@@ -195,12 +195,12 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The names of all that is left.
+    /// The names of all attributes that are left.
     pub(crate) fn rest(&self) -> impl Iterator<Item = &str> {
         self.rest.iter().map(|(name, _)| name.as_ref())
     }
 
-    /// Whether everything was as it should be.
+    /// Returns the faults, if there are any.
     pub(crate) fn finish(self) -> Result<(), Invalid> {
         if self.wrong.is_empty() {
             Ok(())
@@ -237,6 +237,6 @@ impl<'de> Deserialize<'de> for Entries<'de> {
     }
 }
 
-/// A member's name, borrowed where it has no escapes.
+/// A member's name, borrowed if it has no escapes.
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -10,7 +10,7 @@ use super::attributes::Attributes;
 use super::{CREATE_ONLY, NewRule, READ_ONLY};
 use crate::error::{Error, Invalid};
 
-/// What a client asks an operation to do.
+/// An action on an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// End as Canceled.
@@ -81,8 +81,8 @@ impl Changes {
         Err(Invalid { code, attributes })
     }
 
-    /// Reads the time to postpone to: `{"postponeUntil": …}`. A body without a
-    /// byte is one without attributes.
+    /// Reads the time to postpone to: `{"postponeUntil": …}`. An empty body is
+    /// one without attributes.
     ///
     /// # Errors
     /// As [`Self::from_json`].
@@ -160,7 +160,7 @@ fn read_status(given: &mut Attributes<'_>) -> Option<Status> {
     status
 }
 
-/// What the attributes mean together; `None` where they ask for nothing.
+/// The meaning of the attributes together; `None` if they ask for nothing.
 fn combine(
     state: Option<State>,
     status: Option<Status>,
@@ -203,7 +203,7 @@ fn combine(
     })
 }
 
-/// The status that a client means who names a state alone.
+/// The status that a client means if it names a state alone.
 const fn wanted(state: State) -> Status {
     match state {
         State::Ready => Status::WaitingForResources,

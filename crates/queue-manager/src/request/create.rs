@@ -11,11 +11,11 @@ use super::{READ_ONLY, Recurring, payload, retry};
 use crate::error::{Error, Invalid, Wrong};
 use crate::webhook;
 
-/// An operation that is to be created. What a Rust program puts into it is
-/// checked when it is created, what comes as JSON while it is read.
+/// An operation that is to be created. The fields that a Rust program sets are
+/// checked when the operation is created; JSON is checked while it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateRequest {
-    /// What is asked for: picks the handler. 1 to 160 characters.
+    /// The message name, which picks the handler. 1 to 160 characters.
     pub message_name: String,
     /// A name for people, up to 256 characters.
     pub name: String,
@@ -23,38 +23,38 @@ pub struct CreateRequest {
     pub operation_type: OperationType,
     /// Equal token, strict order.
     pub dependency_token: Option<DependencyToken>,
-    /// What becomes of the chain when it fails or is cancelled; `None`: what
-    /// the deployment says.
+    /// The policy of the chain when the operation fails or is cancelled;
+    /// `None`: the deployment's default.
     pub token_policy: Option<TokenPolicy>,
     /// In order of arrival with all asynchronous requests of the organization,
-    /// one at a time, instead of a token: what `ExecuteAsync` creates.
+    /// one at a time, instead of a token: set on what `ExecuteAsync` creates.
     pub in_order_of_requests: bool,
     /// The pool of workers.
     pub queue: QueueName,
     /// Not before this time.
     pub postpone_until: Option<Timestamp>,
-    /// By which rule it recurs, if it does.
+    /// The rule by which it recurs, if it does.
     pub recurrence: Option<Recurring>,
     /// The payload: JSON text.
     pub data: Option<String>,
-    /// Equal for operations that belong together; made up where missing.
+    /// Equal for operations that belong together; made up if missing.
     pub correlation_id: Option<Uuid>,
     /// The request that it comes from.
     pub request_id: Option<Uuid>,
     /// The operation whose handler creates it.
     pub parent_id: Option<Uuid>,
-    /// What kind of record it is about, up to 256 characters.
+    /// The kind of record it is about, up to 256 characters.
     pub primary_entity_type: Option<String>,
     /// The record it is about.
     pub regarding_object_id: Option<Uuid>,
-    /// Whether a Succeeded one is kept for the whole retention time.
+    /// True if a Succeeded one is kept for the whole retention time.
     pub retain_job_history: bool,
-    /// When it is tried again.
+    /// The policy of further tries.
     pub retry: RetryPolicy,
     /// Fails instead of starting a second time.
     pub at_most_once: bool,
-    /// Who is told when it has ended: an absolute http or https address of up
-    /// to 2048 bytes.
+    /// The receiver that is notified of the end: an absolute http or https
+    /// address of up to 2048 bytes.
     pub webhook_url: Option<String>,
 }
 
@@ -141,7 +141,7 @@ impl CreateRequest {
         Ok(request)
     }
 
-    /// Whether it keeps the rules that the types of its fields do not.
+    /// Checks the rules that the types of its fields do not enforce.
     ///
     /// # Errors
     /// With all attributes that break one.

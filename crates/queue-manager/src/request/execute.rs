@@ -10,12 +10,12 @@
 //!                           └ Multiple ─ Batch ─ Item*
 //! ```
 //!
-//! The types say what may lie in what: a batch in a batch cannot be built. An
-//! item of a batch that cannot be read is a fault of that item alone, so a
-//! [`Batch`] holds results; a transaction with one is no transaction.
+//! The types determine the nesting: a batch in a batch cannot be built. An item
+//! of a batch that cannot be read is a fault of that item alone, so a [`Batch`]
+//! holds results; a transaction with an unreadable request is no transaction.
 //!
-//! What a deployment allows (how many items, which asynchronous requests) is
-//! looked at while reading: what is refused costs nothing.
+//! The limits of a deployment (the number of items, the asynchronous requests)
+//! are checked while reading: a refused request costs nothing.
 
 mod envelope;
 mod read;
@@ -37,16 +37,16 @@ pub struct OrganizationRequest {
     pub(crate) ask: Ask,
 }
 
-/// What is asked for.
+/// The content of a request.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    /// One thing.
+    /// A single request.
     One(Item),
-    /// Many things, each for itself.
+    /// Many requests, each for itself.
     Multiple(Batch),
 }
 
-/// What may be asked for alone, and as an item of a batch.
+/// A request that may be made alone, and as an item of a batch.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// An operation is to be created.
@@ -65,14 +65,14 @@ pub(crate) enum Item {
     Transaction(Transaction),
 }
 
-/// A create, and what makes it repeatable.
+/// A create, and its key, which makes it repeatable.
 #[derive(Debug)]
 pub(crate) struct Wish {
     pub(crate) request: CreateRequest,
     pub(crate) key: Option<String>,
 }
 
-/// Which operation to show, and how much of it.
+/// The operation to show, and the attributes to show of it.
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) which: Which,
@@ -80,7 +80,7 @@ pub(crate) struct Look {
     pub(crate) columns: Option<Vec<String>>,
 }
 
-/// How an operation is named.
+/// The name of an operation.
 #[derive(Debug)]
 pub(crate) enum Which {
     /// By its id.
@@ -89,13 +89,13 @@ pub(crate) enum Which {
     Name(String),
 }
 
-/// Which operations to list.
+/// The operations to list.
 #[derive(Debug)]
 pub(crate) struct Search {
-    /// Without the token: whose it is only the caller's organization tells.
+    /// Without the token: only the caller's organization tells its owner.
     pub(crate) filter: Filter,
     pub(crate) token: Option<DependencyToken>,
-    /// `None`: as many as are usual.
+    /// `None`: the usual number.
     pub(crate) limit: Option<usize>,
     pub(crate) cursor: Option<OperationId>,
 }
@@ -110,12 +110,12 @@ pub(crate) struct Update {
 /// `ExecuteMultiple`.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// In their order; those that could not be read, with the reason.
+    /// In their order; an item that could not be read is its error.
     pub(crate) items: Vec<Result<Item>>,
     pub(crate) settings: Settings,
 }
 
-/// How a batch is executed and answered.
+/// The settings by which a batch is executed and answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// A fault does not keep the items behind it from being executed.
@@ -131,8 +131,8 @@ pub(crate) struct Transaction {
     pub(crate) return_responses: bool,
 }
 
-/// What may be part of a transaction: what changes something, in the store
-/// alone.
+/// A request that may be part of a transaction: it changes something, in the
+/// store alone.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// See [`Item::Create`].
@@ -151,9 +151,9 @@ impl OrganizationRequest {
     /// # Errors
     /// [`Error::Syntax`] when it is not JSON; [`Error::Invalid`] with all
     /// attributes that are unknown or break a rule; [`Error::BatchTooLarge`];
-    /// [`Error::InTransaction`] where it is about one request of a
-    /// transaction; [`Error::TooLarge`] when it has more bytes than a request
-    /// that is no batch may have.
+    /// [`Error::InTransaction`] if it concerns one request of a transaction;
+    /// [`Error::TooLarge`] when it has more bytes than a request that is no
+    /// batch may have.
     pub fn from_json(body: &[u8], options: &Options) -> Result<Self> {
         let envelope = Envelope::of_body(body)?;
         let ask = match envelope.name {
@@ -206,9 +206,9 @@ impl OrganizationRequest {
 }
 
 impl OrganizationRequest {
-    /// The same request, repeatable as a whole: whatever it creates without a
-    /// key of its own gets one that is made of this one and its place. What it
-    /// changes or removes is done again.
+    /// The same request, repeatable as a whole. Each create without a key of
+    /// its own gets one that is made of this key and its place. Changes and
+    /// removals are done again.
     #[must_use]
     pub(crate) fn repeatable(mut self, key: &str) -> Self {
         match &mut self.ask {
@@ -250,7 +250,7 @@ fn refused_key(why: &str) -> Error {
     Invalid::arguments(vec![Wrong::new("Idempotency-Key", why)]).into()
 }
 
-/// The requests that there are.
+/// The requests of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     /// Create an operation.
@@ -300,7 +300,7 @@ impl Name {
 }
 
 impl Item {
-    /// Which request it is.
+    /// The name of the request.
     pub(crate) const fn name(&self) -> Name {
         match self {
             Self::Create(_) => Name::Create,
@@ -314,7 +314,7 @@ impl Item {
     }
 }
 
-/// The id of the request that an operation comes from, where it names none
+/// Sets the id of the request that an operation comes from, if it names none
 /// itself.
 fn inherit(wish: &mut Wish, request_id: Option<Uuid>) {
     wish.request.request_id = wish.request.request_id.or(request_id);

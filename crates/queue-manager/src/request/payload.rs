@@ -1,20 +1,20 @@
-//! Whether a payload can be read by everybody.
+//! The check that every reader can parse a payload.
 //!
-//! It is stored and handed on as the text that came. A text that most JSON
-//! libraries refuse (a lone surrogate, a number beyond every type, a thousand
-//! brackets) would make the operation, and every list that it is on,
-//! unreadable for them; better to say so to the one who sends it.
+//! The payload is stored and handed on as the text that came. A text that most
+//! JSON libraries refuse (a lone surrogate, a number beyond every type, a
+//! thousand brackets) would make the operation, and every list that it is on,
+//! unreadable for them; better to refuse it at its sender.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How deep arrays and objects may lie in each other. Most libraries stop at
+/// The depth to which arrays and objects may be nested. Most libraries stop at
 /// 128, and a payload is shown inside of an operation inside of a list.
 pub(crate) const NESTING: usize = 100;
 
-/// What is wrong with a payload, if anything.
+/// Returns the fault of a payload, if it has one.
 pub(crate) fn check(value: &RawValue) -> Result<(), String> {
     let mut text = serde_json::Deserializer::from_str(value.get());
     Level(NESTING)
@@ -22,7 +22,7 @@ pub(crate) fn check(value: &RawValue) -> Result<(), String> {
         .map_err(|error| format!("is not JSON that everybody can read: {error}"))
 }
 
-/// Looks at everything, keeps nothing; so many levels may follow.
+/// Visits everything and keeps nothing; so many levels may follow.
 #[derive(Clone, Copy)]
 struct Level(usize);
 

@@ -1,4 +1,4 @@
-//! How an operation is to recur, as clients say it.
+//! The recurrence of an operation, as clients give it.
 
 use drumline_protocol::{Recurrence, Timestamp, limits};
 
@@ -11,22 +11,22 @@ use crate::recurrence::{Rule, whole_second};
 pub struct Recurring {
     /// An RFC 5545 rule, up to 256 characters.
     pub pattern: String,
-    /// Where it starts to count; `None`: with the creation.
+    /// The time from which it counts; `None`: the creation.
     pub start: Option<Timestamp>,
 }
 
-/// What is to change about a series. What is `None` stays.
+/// The changes to a series. A field that is `None` stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRule {
     /// The rule from now on.
     pub pattern: Option<String>,
-    /// Where it starts to count.
+    /// The time from which it counts.
     pub start: Option<Timestamp>,
 }
 
 impl Recurring {
-    /// Takes the attributes of recurrence; `None` where the operation is not
-    /// to recur. As the Dynamics service has it, an empty pattern is none.
+    /// Takes the attributes of recurrence; `None` if the operation is not to
+    /// recur. As in the Dynamics service, an empty pattern is none.
     pub(super) fn take(given: &mut Attributes<'_>) -> Option<Self> {
         let pattern = given.text("recurrencePattern", limits::RECURRENCE_CHARS);
         let was_wrong = given.wrong.iter().any(|w| w.name == "recurrencePattern");
@@ -45,8 +45,8 @@ impl Recurring {
 
     /// The recurrence of a series that is created now, and its first time.
     ///
-    /// That is the first one from the start on which is still to come: what
-    /// would have been before the creation is not made up for.
+    /// That is the first time from the start on that is still to come: times
+    /// before the creation are not made up for.
     pub(crate) fn begin(&self, now: Timestamp) -> (Recurrence, Option<Timestamp>) {
         // Not before the next second: "now" is to be the first time.
         let next_second = Timestamp::from_millis(now.as_millis().saturating_add(1));
@@ -61,7 +61,7 @@ impl Recurring {
 }
 
 impl NewRule {
-    /// Takes the attributes of recurrence; `None` where none is given.
+    /// Takes the attributes of recurrence; `None` if none is given.
     pub(super) fn take(given: &mut Attributes<'_>) -> Option<Self> {
         let names = ["recurrencePattern", "recurrenceStartTime"];
         let is_given = names.map(|name| given.is_given(name));
@@ -126,8 +126,8 @@ fn objections(pattern: Option<&str>, start: Option<Timestamp>) -> Vec<Wrong> {
     wrong
 }
 
-/// The first time after `after`; `None` where there is none, and where the
-/// rule is one that only another release can read.
+/// The first time after `after`; `None` if there is none, or if only another
+/// release can read the rule.
 pub(crate) fn next_time(recurrence: &Recurrence, after: Timestamp) -> Option<Timestamp> {
     let rule = Rule::parse(&recurrence.pattern).ok()?;
     rule.next(recurrence.start, after)

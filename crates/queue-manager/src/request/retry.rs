@@ -1,4 +1,4 @@
-//! `retryPolicy`: what is missing in it is taken from the default one.
+//! `retryPolicy`: members that are missing are taken from the default policy.
 
 use drumline_protocol::{Exhausted, RetryPolicy};
 use serde_json::value::RawValue;
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::attributes::Attributes;
 use crate::error::Wrong;
 
-/// Reads a retry policy; what is wrong with it goes to `wrong`.
+/// Reads a retry policy; its faults go to `wrong`.
 pub(crate) fn policy(value: &RawValue, wrong: &mut Vec<Wrong>) -> RetryPolicy {
     let mut policy = RetryPolicy::default();
     let Some(mut given) = Attributes::of(value, "retryPolicy.") else {

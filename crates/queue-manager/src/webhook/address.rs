@@ -1,16 +1,16 @@
-//! Where notices may go.
+//! The addresses that notices may go to.
 //!
-//! Whoever may create operations chooses the address that *we* then call,
-//! from where we stand: behind the firewall, beside the cloud's metadata
-//! service. So what is not a public address is refused, unless the deployment
-//! wants it: once at the create, as far as the text of the address tells, and
-//! at each delivery for the addresses that its name resolves to.
+//! A caller that creates operations chooses the address that *this service*
+//! then calls, from where it stands: behind the firewall, beside the cloud's
+//! metadata service. So an address that is not public is refused, unless the
+//! deployment wants it: once at the create, as far as the text of the address
+//! shows, and at each delivery for the addresses that its name resolves to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
-/// The longest address, in bytes: what proxies and receivers agree on.
+/// The longest address, in bytes: the size that proxies and receivers agree on.
 const LONGEST: usize = 2048;
 
 /// Reads an address.
@@ -28,14 +28,14 @@ pub(crate) fn check(text: &str) -> Result<Url, &'static str> {
         return Err("must be an absolute http or https address");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        // Everybody who may read the operation could read them.
+        // Every caller that may read the operation could read them.
         return Err("must not contain a user name or a password");
     }
     Ok(url)
 }
 
-/// Whether an address says in its text that it is not public. A name may
-/// still resolve to anything.
+/// Returns true if the text of an address shows that it is not public. A name
+/// may still resolve to anything.
 pub(crate) fn is_private_by_its_text(url: &Url) -> bool {
     let Some(host) = url.host_str() else {
         return true;
@@ -50,7 +50,7 @@ pub(crate) fn is_private_by_its_text(url: &Url) -> bool {
     }
 }
 
-/// Whether an address is not of the public internet.
+/// Returns true if an address is not of the public internet.
 pub(crate) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_private_v4(v4),

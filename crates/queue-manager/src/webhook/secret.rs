@@ -10,9 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
-/// In front of every secret, so that scanners and people know one.
+/// The prefix of every secret, so that scanners and people recognise one.
 const PREFIX: &str = "whsec_";
-/// What the specification allows, in bytes: shorter ones could be guessed.
+/// The size that the specification allows, in bytes: a shorter secret could be
+/// guessed.
 const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// A signing secret. Never shown, not even by `Debug`.
@@ -21,7 +22,7 @@ pub struct Secret {
     key: hmac::Key,
 }
 
-/// Why a text is no secret. Does not show the text.
+/// A text is no secret. Does not show the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected whsec_ and the base64 of 24 to 64 random bytes")]
 pub struct BadSecret;

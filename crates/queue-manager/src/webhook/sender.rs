@@ -1,4 +1,4 @@
-//! One try to tell an operation's end: a signed POST.
+//! One try to report an operation's end: a signed POST.
 
 use std::error::Error as _;
 use std::fmt;
@@ -14,14 +14,14 @@ use reqwest::{Client, StatusCode, Url};
 use super::address::{check, is_private, is_private_by_its_text};
 use super::{Secret, Webhooks};
 
-/// What became of a try.
+/// The result of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// A 2xx: the receiver has it.
     Taken,
     /// The receiver wants no more, or it can never be sent: do not try again.
     Unwanted(String),
-    /// Anything else, and why: try again.
+    /// Any other result, with the reason: try again.
     Failed(String),
 }
 
@@ -39,14 +39,14 @@ impl Sender {
     /// # Errors
     /// When the system's certificates cannot be used.
     pub(crate) fn new(webhooks: &Webhooks) -> Result<Self, reqwest::Error> {
-        // Whoever was first has chosen for the whole process; that is fine.
+        // The first provider is for the whole process; any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder()
             .timeout(webhooks.timeout)
             // Each hop would have to be checked and signed for; and a
             // redirected POST becomes a GET.
             .redirect(reqwest::redirect::Policy::none())
-            // A proxy would resolve the names where we cannot look.
+            // A proxy would resolve the names out of our sight.
             .no_proxy()
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(1)
@@ -62,16 +62,16 @@ impl Sender {
         })
     }
 
-    /// Tries once to tell the end of an operation. `now` is signed along, so
+    /// Tries once to report the end of an operation. `now` is signed along, so
     /// that an old notice cannot be played again later.
     ///
-    /// Dropping the future leaves it open whether the receiver has it.
+    /// If the future is dropped, the receiver may or may not have the notice.
     pub(crate) async fn tell(&self, url: &str, operation: &Operation, now: Timestamp) -> Delivery {
         let url = match check(url) {
             Ok(url) => url,
             Err(why) => return Delivery::Unwanted(format!("the address {why}")),
         };
-        // Names are looked at when they are resolved; these are not.
+        // Names are checked when they are resolved; IP addresses are not.
         if !self.allow_private && is_private_by_its_text(&url) {
             return Delivery::Unwanted(NotPublic.to_string());
         }
@@ -108,7 +108,7 @@ impl Sender {
             request = request.header("traceparent", &trace.traceparent);
         }
         match request.body(body).send().await {
-            // What it says beyond the status is not read: nobody would see it.
+            // The rest of the answer is not read: it would be shown nowhere.
             Ok(response) => judge(response.status()),
             Err(error) => Delivery::Failed(reasons(&error)),
         }
@@ -143,7 +143,7 @@ fn reasons(error: &reqwest::Error) -> String {
     text
 }
 
-/// Looks names up, and leaves out what is not public.
+/// Looks names up, and leaves out addresses that are not public.
 #[derive(Clone, Copy, Debug)]
 struct Resolver {
     allow_private: bool,
@@ -174,8 +174,8 @@ impl Resolve for Resolver {
             if found.is_empty() {
                 return Err(NotPublic.into());
             }
-            // The connection is made to what was looked at, not to what the
-            // name resolves to a moment later.
+            // The connection is made to the checked addresses, not to those
+            // that the name resolves to a moment later.
             let found: Addrs = Box::new(found.into_iter());
             Ok(found)
         })
@@ -187,8 +187,8 @@ mod tests {
     use super::*;
 
     async fn resolved(allow_private: bool) -> Result<Vec<SocketAddr>, String> {
-        // To the resolver a name like any other; that of the address's text
-        // was looked at before.
+        // To the resolver this is a name like any other; the text of the
+        // address was checked before.
         let name: Name = "localhost".parse().unwrap();
         let found = Resolver { allow_private }.resolve(name).await;
         found

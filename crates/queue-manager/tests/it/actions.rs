@@ -1,5 +1,5 @@
 //! Actions and changes: every arrow that a client may take, and the refusals
-//! with what would be legal.
+//! with the legal actions.
 
 use axum::http::StatusCode;
 use drumline_protocol::{Event, OperationId};
@@ -11,7 +11,7 @@ use crate::support::{backend, manager};
 
 const LATER: &str = "2099-01-01T00:00:00.000Z";
 
-/// Where an operation is brought before something is asked of it.
+/// The status that an operation is brought to before the request.
 #[derive(Clone, Copy, Debug)]
 enum From {
     Ready,
@@ -64,8 +64,8 @@ impl Bench {
     }
 }
 
-/// What comes of a request: a status by name, or the name of the error and the
-/// actions that are legal.
+/// The result of a request: a status by name, or the name of the error and the
+/// legal actions.
 type Expected = Result<&'static str, (&'static str, &'static [&'static str])>;
 
 async fn check(from: From, method: &str, action: &str, body: &Value, expected: Expected) {

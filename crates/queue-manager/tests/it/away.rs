@@ -1,4 +1,4 @@
-//! The store or the broker away: 503, nothing half-done, nothing lost.
+//! The store or the broker unavailable: 503, nothing half-done, nothing lost.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ async fn a_store_that_does_not_answer_keeps_nobody_waiting_for_the_others() {
     while let Some(caller) = callers.join_next().await {
         caller.expect("a busy store, at once");
     }
-    // Two seconds with the others at most, and then what each waits alone.
+    // Two seconds with the others at most, and then each create's own wait.
     let longest = STORE_PATIENCE + Duration::from_secs(3);
     assert!(asked.elapsed() <= longest, "{:?}", asked.elapsed());
     Faults::set(&faults.creates_time_out, false);
@@ -172,7 +172,7 @@ async fn what_fails_for_many_is_tried_for_each() {
             status => panic!("{status}"),
         }
     }
-    // Whoever came first was alone.
+    // The first create was alone in its batch.
     assert!(refused <= 1, "{refused}");
     let counts = backend.store.counts().await.expect("the store is there");
     assert_eq!(counts.ready, 50 - refused);

@@ -1,6 +1,6 @@
-//! Every way to ask wrongly, and what is answered.
+//! Every way to ask wrongly, and its answer.
 //!
-//! Cases are data; [`check`] holds what is true of every error: a problem
+//! Cases are data; [`check`] asserts the common part of every error: a problem
 //! document whose members agree with the status and with its page.
 
 use axum::http::StatusCode;
@@ -19,7 +19,7 @@ struct Case<'a> {
     attributes: &'a [&'a str],
 }
 
-/// What is sent along.
+/// The body of the request.
 enum Body<'a> {
     None,
     Json(Value),

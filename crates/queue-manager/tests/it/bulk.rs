@@ -59,7 +59,7 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     }
     assert_eq!(client.status(other).await, "WaitingForResources");
 
-    // A dry run tells refusals, too.
+    // A dry run reports refusals, too.
     let again = ask(&client, &format!("{path}&dryRun=true")).await;
     assert_eq!(counts(&again), (3, 0, 3));
     assert_eq!(counts(&ask(&client, path).await), (3, 0, 3));
@@ -117,7 +117,8 @@ async fn the_cursor_meets_each_once_although_they_leave_the_filter() {
         assert_eq!((canceled, refused), (matched, 0));
         calls += 1;
         done += canceled;
-        // Newer than the cursor, by the clock that ids are made by: not met.
+        // Newer than the cursor, by the clock that ids are made by: not
+        // selected.
         tokio::time::sleep(Duration::from_millis(5)).await;
         client.create(&json!({"messageName": "later"})).await;
         cursor = next(&answer);
@@ -188,7 +189,7 @@ async fn what_is_over_is_meant_only_where_it_is_named() {
         ("postpone", until, (1, 1, 0)),
         // The live one is Ready, and the one that holds its token goes on.
         ("resume", json!({}), (2, 1, 1)),
-        // What can be deleted is nothing else than what is over.
+        // Only Completed operations can be deleted.
         ("delete", json!({}), (3, 1, 2)),
     ] {
         let path = format!("/v1/operations/{action}?messageName=a&dryRun=true");

@@ -114,7 +114,7 @@ async fn what_is_in_a_broken_work_queue_goes_through_the_spare_queue() {
     let before = client.create(&json!({"messageName": "a"})).await;
     let maintenance = Maintenance::start(&manager);
     faults.breaks(&route(Source::Work), Trouble::Unconsumable);
-    // Maintenance has seen it: what is offered from now on is not in that queue.
+    // Maintenance has seen it: later offers are not in that queue.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let after = client.create(&json!({"messageName": "a"})).await;
     let mut spare = Listener::of(&backend, Source::Spare).await;
@@ -167,7 +167,7 @@ async fn a_lost_message_is_found_though_its_lane_gives_no_marker_back() {
     let maintenance = Maintenance::start(&manager);
     let mut work = Listener::of_work(&backend).await;
     assert_eq!(work.hear(SOON).await, [first], "redirected");
-    // The work queue has confirmed it, and loses it: nobody claims it.
+    // The work queue has confirmed it, and loses it: no worker claims it.
     assert_eq!(work.hear(Duration::from_secs(60)).await, [first]);
     maintenance.stop().await;
 }

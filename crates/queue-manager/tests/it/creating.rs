@@ -1,4 +1,4 @@
-//! Creating operations: what is stored, what is offered, what is repeated.
+//! Creating operations: the record, the offer, and repetitions.
 
 use std::time::Duration;
 
@@ -251,7 +251,7 @@ async fn in_a_batch_nobody_overtakes_one_that_met_the_store_away() {
         .create(&json!({"messageName": "a"}))
         .await;
     let first = CreateRequest::new("a");
-    // To know how deep it is, its parent has to be read.
+    // The second create's depth is known only after its parent was read.
     let second = CreateRequest {
         parent_id: Some(parent.to_string().parse().expect("a UUID")),
         ..CreateRequest::new("a")

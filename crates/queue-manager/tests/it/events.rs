@@ -46,7 +46,8 @@ async fn an_end_is_told_with_the_operation() {
     assert_eq!(told.json.get("data"), Some(&json!({"x": 1})));
     reader.nothing_for(LONG).await;
 
-    // Draining ends the stream, so that the client comes back to another.
+    // Draining ends the stream, so that the client comes back to another
+    // manager.
     manager.drain();
     assert!(reader.next(LONG).await.is_none());
     manager.close().await;
@@ -85,7 +86,7 @@ async fn a_thousand_ends_survive_reconnects_without_loss_or_repetition() {
                 }
                 told.push(next(&mut reader).await.operation);
             }
-            // Whichever manager it meets.
+            // Either manager will do.
             let to = if connections % 2 == 0 {
                 &other
             } else {
@@ -129,7 +130,7 @@ async fn the_order_is_that_of_the_ends_and_a_late_reader_gets_them_all() {
     }
     assert_eq!(told, order);
 
-    // What was removed meanwhile is left out.
+    // Operations that were removed meanwhile are left out.
     let middle = client
         .send("DELETE", &format!("/v1/operations/{}", order[1]), &[], "")
         .await;
@@ -162,7 +163,7 @@ async fn a_late_reader_tells_all_that_it_has_read_before_it_reads_more() {
     // Three to read them, the rest for those that follow from now on.
     let asked = faults.ends_asked.load(Ordering::Relaxed);
     assert!(asked < 8, "{asked}");
-    // From there on it follows like any other.
+    // From there on it follows like any other watcher.
     let [id] = end_some(&backend, &manager, 1).await[..] else {
         unreachable!("one has ended")
     };
@@ -296,7 +297,7 @@ async fn nonsense_is_refused() {
         "lastEventId=-1",
         "lastEventId=1-2",
         "status=Done",
-        // Who waits for one that is no end would wait without one.
+        // A watcher of a status that is no end would wait without end.
         "status=InProgress",
         "status=0",
         "state=Ready",

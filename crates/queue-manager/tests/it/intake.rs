@@ -1,5 +1,5 @@
-//! Requests over AMQP: done in their order, once, answered by somebody or put
-//! aside, and never lost.
+//! Requests over AMQP: done in their order, once, answered or put aside, and
+//! never lost.
 
 use std::sync::Arc;
 
@@ -374,14 +374,14 @@ async fn one_that_cannot_be_done_yet_holds_back_its_token_only() {
     let parent = Client::of(&scene.manager)
         .create(&json!({"messageName": "a", "name": "parent"}))
         .await;
-    // To know how deep the first one is, its parent has to be read.
+    // The first create's depth is known only after its parent was read.
     Faults::set(&faults.reads_fail, true);
     let first = json!({"messageName": "a", "name": "first", "dependencyToken": "t", "parentId": parent.to_string()});
     let second = json!({"messageName": "a", "name": "second", "dependencyToken": "t"});
     let other = json!({"messageName": "a", "name": "other"});
     for (number, body) in [first, second, other].iter().enumerate() {
         let number = u32::try_from(number).expect("three");
-        // A repeatable one would be looked for, and so not be done either.
+        // A repeatable request would be looked for, and so not be done either.
         let once = Envelope {
             message_id: None,
             ..envelope("create", number)

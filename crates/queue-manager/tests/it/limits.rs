@@ -15,7 +15,7 @@ use crate::support::client::{Answer, Client};
 use crate::support::faulty::{Faults, faulty};
 use crate::support::{backend, until};
 
-/// Nothing is limited but what a test says.
+/// No limits but those that a test sets.
 const UNLIMITED: Protection = Protection {
     requests: 0,
     execution: Duration::ZERO,
@@ -57,7 +57,7 @@ fn assert_refused(answer: &Answer, code: &str) {
     assert_ne!(seconds(answer), 0, "{answer:?}");
 }
 
-/// What `Retry-After` says.
+/// The value of `Retry-After`.
 fn seconds(answer: &Answer) -> u64 {
     answer.header("retry-after").parse().expect("a number")
 }
@@ -79,7 +79,7 @@ async fn a_caller_with_too_many_requests_is_told_when_to_come_back() {
         assert_refused(&refused, "0x80072322");
         assert!((1..=310).contains(&seconds(&refused)), "{refused:?}");
     }
-    // It is this caller's limit, and nobody else's.
+    // It is the limit of this caller, and of no other.
     let elsewhere = ("Drumline-Organization", "contoso");
     for who in [&[JO, elsewhere][..], &[("Drumline-Caller", "jim")], &[]] {
         assert_eq!(ask(one, who).await.status, StatusCode::OK, "{who:?}");
@@ -129,7 +129,7 @@ async fn a_caller_that_has_used_up_its_time_is_refused() {
         sleep(Duration::from_secs(5)).await;
         drop(pass);
     }
-    // The time is told behind the answer.
+    // The time is reported after the answer.
     until("the time is used up", async || {
         ask(&client, &[JO]).await.status == StatusCode::TOO_MANY_REQUESTS
     })
@@ -301,7 +301,7 @@ async fn while_the_limiter_is_away_requests_come_in_and_batches_do_not() {
     let begun = Instant::now();
     for _ in 0..5 {
         let answer = ask(&client, &[JO]).await;
-        // As for everybody: the protection adds nothing to it.
+        // As for every other caller: the protection adds nothing to it.
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     }
     assert!(

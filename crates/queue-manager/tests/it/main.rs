@@ -1,7 +1,7 @@
 //! The queue manager over the embedded backend, through its public faces.
 //!
-//! Time is paused and moves when everybody waits, the store's clock with it:
-//! minutes pass in milliseconds, and nothing depends on how fast the machine is.
+//! Time is paused and moves when all tasks wait, the store's clock with it:
+//! minutes pass in milliseconds, and nothing depends on the machine's speed.
 
 mod actions;
 mod away;

@@ -1,4 +1,4 @@
-//! Maintenance: what would stand still goes on.
+//! Maintenance: operations that would stand still go on.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ async fn a_worker_that_stops_beating_loses_its_operation_after_a_lease() {
     let id = client.create(&json!({"messageName": "a"})).await;
     listener.hear(A_WHILE).await;
     let fence = worker.claim(id).await;
-    // As long as it beats it keeps the operation, however long that is.
+    // As long as the worker renews the lock it keeps the operation.
     for _ in 0..20 {
         tokio::time::sleep(LEASE * 3 / 4).await;
         let renewed = backend.store.renew(&[(id, fence)]).await;
@@ -99,7 +99,7 @@ async fn a_worker_that_stops_beating_loses_its_operation_after_a_lease() {
     assert_eq!(listener.hear(A_WHILE).await, [id]);
     let operation = stored(&backend, id).await;
     assert_eq!(operation.header.lost, 1);
-    // The zombie comes back, and is told.
+    // The zombie comes back, and is refused.
     let said = worker.say(id, fence, Event::Succeed).await;
     assert!(
         matches!(

@@ -1,4 +1,4 @@
-//! What is counted, and who is shown.
+//! The counters, and the members that are shown.
 
 use drumline_queue_manager::Maintenance;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Tenants: what belongs to one does not exist for the others.
+//! Tenants: the operations of one do not exist for the others.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};

@@ -23,7 +23,7 @@ async fn create(client: &Client) -> OperationId {
     client.create(&json!({"messageName": "a"})).await
 }
 
-/// Waits until the metrics say so.
+/// Waits until the metrics have this line.
 async fn until_metric(client: &Client, line: &str) {
     crate::support::until(line, || async {
         client.get("/metrics").await.text.contains(line)
@@ -64,7 +64,7 @@ async fn a_lost_marker_is_replaced_though_the_queue_is_never_empty() {
     unreachable!("it was never offered again");
 }
 
-/// What a worker without a free slot does with an offer.
+/// Does what a worker without a free slot does with an offer.
 async fn pass_on(backend: &Backend, id: OperationId) {
     let route = Route {
         queue: QueueName::default(),

@@ -1,4 +1,4 @@
-//! Series: one occurrence for each time, and what clients may ask of them.
+//! Series: one occurrence for each time, and the actions of clients.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::support::{backend, manager, stored, until};
 const MINUTE: Duration = Duration::from_secs(60);
 const A_WHILE: Duration = Duration::from_secs(5);
 
-/// A world with one manager that looks after it.
+/// A backend with one manager that maintains it.
 struct Scene {
     backend: Backend,
     manager: QueueManager,
@@ -168,7 +168,7 @@ async fn a_start_in_the_past_sets_the_rhythm_and_makes_up_for_nothing() {
     assert_eq!(scene.occurrence(A_WHILE).await, None);
 }
 
-/// Two managers look after everything, and one of them dies at any moment and
+/// Two managers maintain everything, and one of them dies at any moment and
 /// comes back; handlers are quick. Ten series, fifty times each.
 #[tokio::test(start_paused = true)]
 async fn every_time_has_one_occurrence_while_managers_die() {
@@ -198,7 +198,7 @@ async fn every_time_has_one_occurrence_while_managers_die() {
         .map(|manager| Some(Maintenance::start(manager)));
     let mut done: HashSet<OperationId> = HashSet::new();
     while done.len() < 10 * TIMES {
-        // As a process that is killed: whatever it awaits is dropped.
+        // As a process that is killed: everything that it awaits is dropped.
         let victim = random.usize(0..2);
         drop(running[victim].take());
         sleep(Duration::from_millis(random.u64(0..4000))).await;
@@ -321,7 +321,7 @@ async fn occurrences_are_in_the_chain_and_the_series_is_not() {
     body["recurrencePattern"] = json!("FREQ=DAILY;COUNT=1");
     let series = scene.client.create(&body).await;
     let before = scene.client.create(&token).await;
-    // Nobody waits behind a series.
+    // No operation waits behind a series.
     let fence = scene.worker.claim(before).await;
     until("the series is over", || async {
         scene.client.status(series).await == "Succeeded"
@@ -373,7 +373,7 @@ async fn a_series_is_paused_resumed_postponed_and_cancelled() {
     let heard = scene.listener.hear(2 * MINUTE).await;
     assert_eq!(heard.len(), 1);
 
-    // What runs goes on.
+    // A running occurrence goes on.
     let fence = scene.worker.claim(heard[0]).await;
     scene.ask(series, "cancel").await;
     scene.worker.succeed(heard[0], fence).await;
@@ -401,7 +401,7 @@ async fn the_rule_of_a_series_can_be_changed() {
     );
     assert_eq!(view["postponeUntil"], json!("2026-11-18T13:15:00.000Z"));
 
-    // One that is paused stays paused.
+    // A paused series stays paused.
     scene.ask(series, "pause").await;
     let (_, view) = scene
         .patch(series, &json!({"recurrencePattern": "FREQ=DAILY"}))

@@ -129,7 +129,7 @@ async fn what_must_stay_does_not_keep_the_others() {
     let backend = backend();
     let retention = Retention {
         unsuccessful: seconds(60),
-        // Fewer than those that are in the way.
+        // Fewer than the operations that are in the way.
         step: 2,
         ..Retention::default()
     };
@@ -138,7 +138,7 @@ async fn what_must_stay_does_not_keep_the_others() {
     let worker = Worker::new(&backend);
     let mut holding = Vec::new();
     let mut others = Vec::new();
-    // The holding ones are the older ones of every partition.
+    // The holding operations are the older ones of every partition.
     for number in 0..40 {
         let token = format!("t{number}");
         let body = json!({"messageName": "a", "dependencyToken": token, "tokenPolicy": "hold"});
@@ -160,7 +160,7 @@ async fn what_must_stay_does_not_keep_the_others() {
     for id in &holding {
         assert!(is_there(&client, *id).await, "its chain waits for a person");
     }
-    // Once somebody has let the chain go on, they go too.
+    // Once a client has let the chain go on, they are removed too.
     for id in &holding {
         let path = format!("/v1/operations/{id}/resume");
         let answer = client.post(&path, &json!({})).await;
@@ -248,7 +248,7 @@ async fn ten_thousand_are_removed_in_small_steps_while_others_are_served() {
     let largest = faults.largest_commit.load(Ordering::Relaxed);
     assert!(largest <= retention.step, "{largest}");
     assert!(most_at_once <= 2 * retention.step as u64, "{most_at_once}");
-    // Nothing is left of them but what was served meanwhile.
+    // Nothing is left of them but the operations that were served meanwhile.
     let page = client
         .get("/v1/operations?messageName=a&state=Completed")
         .await;

@@ -1,5 +1,5 @@
-//! What the tests share: a manager in a world of its own, a client for its
-//! HTTP face, and somebody who works like a worker.
+//! The common parts of the tests: a manager with a backend of its own, a client
+//! for its HTTP face, and a worker by hand.
 
 pub(crate) mod client;
 pub(crate) mod faulty;
@@ -16,7 +16,7 @@ use drumline_protocol::{Operation, OperationId, PartitionCount, Timestamp};
 use drumline_queue_manager::{Options, QueueManager};
 use tokio::time::Instant;
 
-/// A clock that follows tokio's, which stands still while somebody works.
+/// A clock that follows tokio's, which stands still while a task works.
 #[derive(Debug)]
 struct Paused {
     begun: Instant,
@@ -49,7 +49,7 @@ pub(crate) async fn stored(backend: &Backend, id: OperationId) -> Operation {
     found.expect("the operation is there")
 }
 
-/// Waits until something is so; in paused time this costs none. Ten minutes
+/// Waits until a condition holds; in paused time this costs none. Ten minutes
 /// without it are a failure.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let end = Instant::now() + Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! Ends told by webhook, to a receiver on a real port, in real time.
+//! Ends reported by webhook, to a receiver on a real port, in real time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,17 +25,17 @@ use crate::support::client::Client;
 use crate::support::worker::Worker;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// What [`SECRET`] means, written down by hand.
+/// The bytes of [`SECRET`], written down by hand.
 const KEY: [u8; 24] = [
     0x31, 0xf2, 0x90, 0xf6, 0xbf, 0x06, 0x29, 0x8a, 0xab, 0x4f, 0x08, 0xd4, 0x3c, 0x3f, 0x08, 0x2c,
     0xf6, 0x48, 0xa3, 0x62, 0xda, 0x2d, 0xa4, 0xb0,
 ];
 /// A second one: zeros.
 const NEXT: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-/// Far longer than anything here takes.
+/// Far longer than any step here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One notice that came.
+/// A received notice.
 #[derive(Clone, Debug)]
 struct Came {
     headers: HeaderMap,
@@ -53,7 +53,7 @@ impl Came {
     }
 }
 
-/// Somebody who is told. Answers as written down, then with 204.
+/// A receiver of notices. Answers as written down, then with 204.
 struct Receiver {
     url: String,
     shared: Arc<Shared>,
@@ -67,7 +67,7 @@ struct Shared {
     answers: Mutex<Vec<Answer>>,
 }
 
-/// What a receiver does with a notice.
+/// The reaction of a receiver to a notice.
 enum Answer {
     Status(u16),
     /// Sends the client somewhere else.
@@ -348,7 +348,7 @@ async fn a_manager_that_is_lost_in_the_middle_loses_no_notice() {
     let receiver = Receiver::start(vec![Answer::Silence]).await;
     let id = ended(&backend, &first, &receiver.url).await;
     receiver.came(1).await;
-    // It is gone between the request and what it would have noted.
+    // The manager is gone between the request and the note of its result.
     drop(maintenance);
     first.close().await;
 

@@ -19,7 +19,7 @@ fn incoming() -> TraceContext {
     }
 }
 
-/// The provider empties the exporter when it goes away, so it comes along.
+/// The provider empties the exporter when it is dropped, so it comes along.
 fn exporting() -> (InMemorySpanExporter, SdkTracerProvider, impl Subscriber) {
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder()
@@ -35,8 +35,8 @@ fn silent() -> impl Subscriber {
     tracing_subscriber::registry().with(vec![log, logging::carrier()])
 }
 
-/// What a producer and then a worker do; the context in between is all that
-/// they share.
+/// Acts as a producer and then a worker; they share only the context in
+/// between.
 fn create_then_process() -> TraceContext {
     let request = info_span!(target: "drumline", "POST /v1/operations");
     set_parent(&request, &incoming());

@@ -1,19 +1,20 @@
-//! Why a child cannot be created.
+//! The error of creating children.
 
 use drumline_backend::store;
 use drumline_protocol::ErrorCode;
 
-/// Why children could not be created. Returned from a handler with `?`, it
-/// ends the operation as its [code](Self::code) says.
+/// The reason that children could not be created. Returned from a handler with
+/// `?`, it ends the operation as its [code](Self::code) says.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// Operations create operations, and these would be too deep: most likely a
     /// handler creates what it is itself called for.
     #[error("the operation would be {depth} levels deep, {limit} are allowed")]
     TooDeep {
-        /// How deep it would be.
+        /// The depth that it would have.
         depth: u32,
-        /// How deep it may be: see [`Options::depth`](crate::Options::depth).
+        /// The depth that is allowed: see
+        /// [`Options::depth`](crate::Options::depth).
         limit: u32,
     },
     /// An attribute breaks a rule; nothing was created.
@@ -29,14 +30,14 @@ pub enum CreateError {
     /// stay; the next run finds them.
     #[error("the operation is not held by this run any more")]
     NotHeld,
-    /// The store cannot be used at all. (While it is merely away, it is asked
-    /// again.)
+    /// The store cannot be used at all. (A store that is only unavailable is
+    /// asked again.)
     #[error("the store cannot be used")]
     Store(#[source] store::Error),
 }
 
 impl CreateError {
-    /// The code by which what becomes of the operation is decided.
+    /// The code that decides what becomes of the operation.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {

@@ -1,20 +1,20 @@
-//! Who a child is: the same in every run of its parent.
+//! The identity of a child: the same in every run of its parent.
 //!
 //! The id is made of the parent's id and a key, so that a run that creates a
-//! child once more gets the one that is there. Its time is that of the
-//! parent's id, because the clock says something else in each run; so children
+//! child once more gets the child that is there. The time in the id is taken
+//! from the parent's id, because the clock differs in each run. So children
 //! stand beside their parent in lists.
 //!
-//! Without a key of its own, a child is known by its content and by how many
-//! equal ones its run has created before it. A mere number would do only for
-//! handlers that create the same children in the same order each time; where a
-//! later run finds one more item at the head of its list, all numbers behind
-//! it would mean other children, and one would never be created.
+//! Without a key of its own, a child is known by its content and by the number
+//! of equal children that its run has created before. A mere number would do
+//! only for handlers that create the same children in the same order each time.
+//! If a later run found one more item at the head of its list, all numbers
+//! behind it would mean other children, and one child would never be created.
 //!
-//! The commit follows from the identity, too, and from the rules, which are in
-//! the header: by it the store recognises a create that it has seen before,
-//! for a while even when the child is gone already, and never takes one header
-//! for another.
+//! The commit follows from the identity, and also from the rules, which are in
+//! the header. By the commit the store recognises a create that it has seen
+//! before, for a while even when the child is gone already, and never takes one
+//! header for another.
 
 use drumline_protocol::{ChainKey, CommitId, OperationId, PartitionCount, QueueName, Rules};
 use serde_json::Value;
@@ -26,7 +26,7 @@ use super::new_child::Checked;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity([u8; 32]);
 
-/// What a child asks for, as a hash.
+/// The hash of the attributes that a child asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Content([u8; 32]);
 
@@ -38,7 +38,7 @@ impl Identity {
         Self(hash.finish())
     }
 
-    /// The child with a content, `before` of which were there before it.
+    /// The child with a content that has `before` equal children before it.
     pub(super) fn of_content(parent: OperationId, content: &Content, before: u32) -> Self {
         let mut hash = Hash::new("child by content", parent.as_bytes());
         hash.field(&content.0);
@@ -63,8 +63,8 @@ impl Identity {
     }
 
     /// The name of the commit that creates the child with these rules, to be
-    /// offered under this name in this queue. With other ones it is another
-    /// commit: the store then answers with the child that it has, which is not
+    /// offered under this name in this queue. Other rules make another commit:
+    /// the store then answers with the child that it has, and the child is not
     /// offered to a pool that it is not for.
     pub(super) fn commit(&self, rules: &Rules, message: &str, queue: &QueueName) -> CommitId {
         let mut hash = Hash::new("create", &self.0);
@@ -79,8 +79,8 @@ impl Identity {
 }
 
 impl Content {
-    /// What a child asks for. Not its name for people, and not when and how
-    /// often it is tried: that may well be said otherwise the next time.
+    /// Hashes what a child asks for. Leaves out its name for people, its time
+    /// of start and its retry policy: a later run may well give other ones.
     pub(super) fn of(child: &Checked) -> Self {
         let mut hash = Hash::new("content", child.message_name.as_bytes());
         hash.field(&child.operation_type.0.to_be_bytes());
@@ -96,9 +96,9 @@ impl Content {
     }
 }
 
-/// The same JSON with the members of its objects in order: a hash map gives
-/// them another order in each run. A text that is nested too deeply to be read
-/// stays as it is.
+/// The same JSON with the members of its objects in order, because a hash map
+/// gives them another order in each run. A text that is nested too deeply to be
+/// read stays as it is.
 fn in_order(json: &str) -> String {
     fn write(value: &Value, to: &mut String) {
         match value {

@@ -1,4 +1,4 @@
-//! What a handler says about a child that it wants.
+//! The description of a child that a handler wants.
 
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use uuid::Uuid;
 
 use super::{CreateError, Start};
 
-/// The largest payload of a child, in bytes of JSON: what a queue manager
-/// accepts by default.
+/// The largest payload of a child, in bytes of JSON: the default limit of a
+/// queue manager.
 pub const DATA_BYTES: usize = 1 << 20;
 
 /// An operation that a handler wants created: see
-/// [`Context::create`](crate::Context::create). What is not said is as for a
-/// producer who does not say it, except the queue, which is the parent's.
+/// [`Context::create`](crate::Context::create). An attribute that is not set
+/// has the default that a producer gets, except the queue, which is the
+/// parent's.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is created before it is given to `Context::create`"]
 pub struct NewChild {
@@ -28,7 +29,7 @@ pub struct NewChild {
     queue: Option<QueueName>,
     token: Option<String>,
     token_policy: TokenPolicy,
-    /// JSON text, or why there is none.
+    /// JSON text, or the reason that there is none.
     data: Option<Result<String, String>>,
     start: Start,
     retry: RetryPolicy,
@@ -77,14 +78,15 @@ impl NewChild {
         }
     }
 
-    /// Its name among its parent's children, any string: a run that creates a
-    /// child with the key of an earlier run's child gets that one, whatever
-    /// else it says. The token must then be the same in every run.
+    /// The child's name among its parent's children, any string. A run that
+    /// creates a child with the key of an earlier run's child gets that child,
+    /// whatever its other attributes say. The token must then be the same in
+    /// every run.
     ///
     /// Without a key, children are told apart by what they ask for (message
-    /// name, type, queue, token, data, record) and, where that is equal, by
-    /// their number. Give a key where the data differ from run to run: a time,
-    /// a random number.
+    /// name, type, queue, token, data, record) and, if that is equal, by their
+    /// number. Give a key if the data differ from run to run: a time, a random
+    /// number.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -117,7 +119,7 @@ impl NewChild {
         self
     }
 
-    /// What becomes of the chain behind it when it fails or is cancelled.
+    /// The policy for the chain behind it when it fails or is cancelled.
     pub const fn token_policy(mut self, policy: TokenPolicy) -> Self {
         self.token_policy = policy;
         self
@@ -141,7 +143,7 @@ impl NewChild {
         self
     }
 
-    /// When it is tried again.
+    /// The retry policy.
     pub const fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
@@ -159,15 +161,15 @@ impl NewChild {
         self
     }
 
-    /// What kind of record it is about, up to 256 characters, and which.
+    /// The kind of record that it is about, up to 256 characters, and its id.
     pub fn regarding(mut self, entity_type: impl Into<String>, id: Uuid) -> Self {
         self.primary_entity_type = Some(entity_type.into());
         self.regarding_object_id = Some(id);
         self
     }
 
-    /// Holds it against the rules that the API has for a create; fills in the
-    /// parent's queue.
+    /// Checks the child against the rules that the API has for a create, and
+    /// fills in the parent's queue.
     pub(super) fn check(self, parents: &QueueName) -> Result<Checked, CreateError> {
         if self.message_name.is_empty() {
             return Err(invalid("messageName", "must not be empty".to_owned()));
@@ -220,7 +222,7 @@ impl NewChild {
 }
 
 impl Checked {
-    /// What transitions depend on.
+    /// The attributes that transitions depend on.
     pub(super) fn rules(&self, chain: Option<ChainKey>) -> Rules {
         Rules {
             operation_type: self.operation_type,

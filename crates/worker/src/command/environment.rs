@@ -1,15 +1,15 @@
-//! What a command finds in its environment.
+//! The environment of a command.
 //!
-//! It inherits the worker's, except the worker's own settings (they hold
-//! passwords), and gets the facts of this run.
+//! A command inherits the worker's environment, except the worker's own
+//! settings (they hold passwords), and gets the facts of this run.
 
 use std::ffi::OsStr;
 
 use crate::context::Context;
 
-/// The prefix of the worker's own settings, and of what a command gets.
+/// The prefix of the worker's own settings, and of the variables for a command.
 const PREFIX: &str = "DRUMLINE_";
-/// Passed on all the same: by it a command finds the service, to create
+/// Passed on all the same: a command finds the service by it, to create
 /// operations of its own.
 pub(crate) const SERVER: &str = "DRUMLINE_SERVER";
 /// The largest checkpoint that fits into an environment: the system allows

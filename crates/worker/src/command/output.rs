@@ -1,10 +1,10 @@
-//! What a command prints, line by line.
+//! The output of a command, line by line.
 //!
 //! A line of standard output that is a JSON object with `progress` (0 to 100,
-//! and `text`) is a report, one with `checkpoint` is a checkpoint. The last
+//! and `text`) is a report; a line with `checkpoint` is a checkpoint. The last
 //! other line that is JSON is the result. Everything else is chatter and
-//! ignored; so is a line longer than [`LINE_BYTES`], and a command that prints
-//! without end costs the worker no memory. Of standard error the end is kept.
+//! ignored, also a line longer than [`LINE_BYTES`]. A command that prints
+//! without end costs the worker no memory. The end of standard error is kept.
 
 use std::borrow::Cow;
 
@@ -17,10 +17,10 @@ use crate::report::REPORT_BYTES;
 
 /// The longest line that is looked at: as long as the longest result.
 pub const LINE_BYTES: usize = REPORT_BYTES;
-/// How much of the end of standard error is kept.
+/// The number of bytes of the end of standard error that are kept.
 pub const ERRORS_BYTES: usize = 16 << 10;
 
-/// What one line means.
+/// The meaning of one line.
 #[derive(Debug, PartialEq)]
 pub enum Line {
     /// A report and, or, a checkpoint.

@@ -1,7 +1,7 @@
 //! One run of a command under its supervisor.
 //!
-//! Dropped, it closes the supervisor's pipe, and the supervisor kills the
-//! command's whole group.
+//! A run that is dropped closes the supervisor's pipe, and the supervisor kills
+//! the command's whole group.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,8 +21,8 @@ use super::{Command, KILL_MARGIN};
 use crate::context::Context;
 use crate::supervise::Supervisor;
 
-/// How long after the command's end its output may still come: a process that
-/// has left its group may hold the pipe for ever.
+/// The time after the command's end in which its output may still come: a
+/// process that has left its group may hold the pipe for ever.
 const OUTPUT_AFTER: Duration = Duration::from_millis(500);
 /// Beats per remaining lease; several may be late before the supervisor acts.
 const BEATS: u32 = 8;
@@ -37,7 +37,7 @@ pub(super) struct Process {
     stderr: ChildStderr,
 }
 
-/// How a command has ended.
+/// The end of a command.
 pub(super) struct Ended {
     /// The exit code; `None` where the supervisor was killed.
     pub(super) code: Option<i32>,
@@ -154,8 +154,8 @@ fn take_checkpoint(json: String, context: &Context) {
 }
 
 /// Talks to the supervisor: input, beats while the lease is held, signals when
-/// the handler is to stop. When the supervisor does not listen any more, its
-/// end is what everybody waits for.
+/// the handler is to stop. When the supervisor does not listen any more, only
+/// its end is waited for.
 async fn talk(stdin: ChildStdin, command: &Command, context: &Context) -> Infallible {
     if let Err(error) = try_talk(stdin, command, context).await {
         tracing::debug!(%error, "the supervisor does not listen any more");
@@ -195,8 +195,9 @@ async fn try_talk(mut stdin: ChildStdin, command: &Command, context: &Context) -
     }
 }
 
-/// When to stop waiting for a command that was asked to end: after its grace,
-/// and in any case early enough to see its end before the worker drops us.
+/// The time to stop waiting for a command that was asked to end: after its
+/// grace, and in any case early enough to see its end before the worker drops
+/// us.
 fn kill_time(grace: Duration, context: &Context) -> Instant {
     let by_grace = Instant::now() + grace;
     context

@@ -1,5 +1,5 @@
-//! A TOML table that is read key by key: what nobody asked for is a mistake,
-//! and so is a value of the wrong kind; all of them are collected.
+//! A TOML table that is read key by key. A key that was not asked for is a
+//! mistake, and so is a value of the wrong kind. All mistakes are collected.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl<'t> Mistakes<'t> {
 /// One table.
 pub(super) struct Table<'a, 't> {
     table: &'a DeTable<'a>,
-    /// Where it begins.
+    /// The byte at which it begins.
     at: usize,
     known: BTreeSet<&'static str>,
     mistakes: &'a mut Mistakes<'t>,
@@ -79,7 +79,7 @@ impl<'a, 't> Table<'a, 't> {
         self.mistakes.add(at, what);
     }
 
-    /// Whether the key is there, whatever its value.
+    /// Returns true if the key is there, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
@@ -152,7 +152,7 @@ impl<'a, 't> Table<'a, 't> {
         None
     }
 
-    /// A table within this one, and where it begins.
+    /// A table within this one, and the byte at which it begins.
     pub(super) fn table(&mut self, key: &'static str) -> Option<(usize, &'a DeTable<'a>)> {
         let (at, value) = self.value(key)?;
         if let DeValue::Table(table) = value {
@@ -247,7 +247,7 @@ impl<'a, 't> Table<'a, 't> {
         tables
     }
 
-    /// All that was to be read is read: what is left, nobody knows.
+    /// Ends the reading: every key that is left is unknown.
     pub(super) fn finish(self) {
         for (name, _value) in self.table {
             if !self.known.contains(name.get_ref().as_ref()) {

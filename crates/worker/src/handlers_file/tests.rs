@@ -1,4 +1,4 @@
-//! What a file may say, and what is said about its mistakes.
+//! The contents that a file may have, and the reports of its mistakes.
 
 use super::*;
 

@@ -8,8 +8,9 @@
 //!     └───────────────────────── the probe succeeds ───────────────────────┘
 //! ```
 //!
-//! While it is open, ends of runs that were started before say nothing: that
-//! the handler fails is known, and a success may be as old as its start.
+//! While the breaker is open, ends of runs that were started before say
+//! nothing: the handler's failing is known, and a success may be as old as its
+//! start.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 use super::Throttle;
 
-/// See the module's text.
+/// The circuit breaker of one message name.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     state: State,
@@ -31,7 +32,7 @@ enum State {
     Open {
         until: Instant,
     },
-    /// One is under way.
+    /// One operation is under way as the probe.
     Probing,
 }
 
@@ -41,18 +42,18 @@ impl Default for State {
     }
 }
 
-/// Whether an operation may run.
+/// The answer to an operation that wants to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It may.
+    /// It may run.
     Pass,
-    /// It may, and its end will decide about the others.
+    /// It may run, and its end will decide about the others.
     Probe,
-    /// It may not, and need not ask before so much time has passed.
+    /// It may not run, and need not ask before so much time has passed.
     Wait(Duration),
 }
 
-/// What is worth a line in the log.
+/// A change that is worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// From now on operations are put off.
@@ -71,7 +72,7 @@ impl Breaker {
                 self.state = State::Probing;
                 Admission::Probe
             }
-            // Nobody knows how long it takes; a pause is what it takes if it fails.
+            // The probe may take any time; after its failure a pause follows.
             State::Probing => Admission::Wait(throttle.pause),
         }
     }
@@ -127,13 +128,14 @@ impl Breaker {
         }
     }
 
-    /// Whether forgetting it changes nothing, or nothing that matters.
+    /// Returns true if forgetting the breaker changes nothing that matters.
     pub(super) fn is_idle(&self, throttle: Throttle, now: Instant) -> bool {
         match &self.state {
             State::Closed(failures) => failures
                 .back()
                 .is_none_or(|latest| now.duration_since(*latest) > throttle.within),
-            // Nobody has come for the probe: the name may never be seen again.
+            // No operation has come for the probe: the name may never be seen
+            // again.
             State::Open { until } => now.saturating_duration_since(*until) > throttle.within,
             State::Probing => false,
         }
@@ -164,7 +166,7 @@ mod tests {
             }
         }
 
-        /// One that was opened at 0.
+        /// A bench whose breaker was opened at 0.
         fn open() -> Self {
             let mut bench = Self::new();
             assert_eq!([bench.fail(0), bench.fail(0)], [None; 2]);
@@ -230,7 +232,7 @@ mod tests {
         assert_eq!(bench.admit(30), wait(30));
         assert_eq!(bench.breaker.succeeded(true), Some(Change::Closed));
         assert_eq!(bench.admit(31), Admission::Pass);
-        // The count starts anew.
+        // The count starts again.
         assert_eq!([bench.fail(32), bench.fail(32)], [None; 2]);
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::yard::{Yard, draft, in_time};
 
-/// What has run, per token: (number, start or end).
+/// The runs per token: (number, start or end).
 type Log = Arc<Mutex<BTreeMap<String, Vec<(u64, &'static str)>>>>;
 
 fn note(log: &Log, token: &str, number: u64, what: &'static str) {
@@ -38,7 +38,7 @@ fn logged(log: &Log) -> Builder {
 }
 
 /// Each start is followed by its own end, numbers never go down, none is
-/// missing, and what is there twice is a retry.
+/// missing, and a repeated number is a retry.
 fn assert_in_order(log: &Log, tokens: usize, numbers: u64) {
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
     assert_eq!(log.len(), tokens);
@@ -90,7 +90,7 @@ async fn the_next_of_a_chain_goes_on_in_the_same_slot_without_the_broker() {
     for id in ids {
         yard.completed(id).await;
     }
-    // One start each: nobody else could have published the promoted ones.
+    // One start each: no other process could have published the promoted ones.
     assert_eq!(log.lock().expect("not poisoned")["t"].len(), 8);
     worker.drain().await;
 }

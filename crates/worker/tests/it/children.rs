@@ -135,7 +135,7 @@ async fn a_later_run_finds_the_children_of_an_earlier_one() {
             context.create(timed).await?;
             return Err(HandlerError::retry("once more"));
         }
-        // Another order, and one that was not there before.
+        // Another order, and a child that was not there before.
         context.create(timed).await?;
         context.create(NewChild::new("Child").data(&2)).await?;
         context.create_all(twins()).await?;

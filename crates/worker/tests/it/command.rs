@@ -54,7 +54,7 @@ fn result(operation: &Operation) -> Value {
     serde_json::from_str(result.expect("a result")).expect("JSON")
 }
 
-/// Whether a process is there and no zombie.
+/// Returns true if a process is there and no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
@@ -98,7 +98,7 @@ async fn a_command_gets_the_operation_and_gives_a_result() {
     assert_eq!(operation.header.status, Status::Succeeded);
     let progress = operation.report.progress.clone().expect("reported");
     assert_eq!((progress.percent, &*progress.text), (40, "half way"));
-    // What it read on its standard input is what the API shows.
+    // The command's standard input is the operation as the API shows it.
     let shown = result(&operation);
     assert_eq!(shown["id"], operation.id.to_string());
     assert_eq!(shown["messageName"], "ImportSolution");
@@ -127,7 +127,7 @@ async fn a_command_finds_the_facts_of_its_run_in_the_environment() {
     assert_eq!(found["token"], "a b");
     assert_eq!(found["saved"], "");
     assert_eq!(found["extra"], "more");
-    // Nobody records spans here, so the creating one is the nearest there is.
+    // No subscriber records spans here, so the creating span is the nearest.
     assert_eq!(found["trace"], operation.body.trace.traceparent);
 }
 

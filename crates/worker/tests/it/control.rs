@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::yard::{Draft, Yard, draft, in_time};
 
-/// A handler that says when it has started, and stops when it is asked to,
-/// saying why.
+/// A handler that reports its start, and stops when it is asked to, reporting
+/// the reason.
 fn obedient() -> (
     impl Fn(Value, Context) -> HandlerFuture,
     mpsc::UnboundedReceiver<Option<StopReason>>,
@@ -193,8 +193,8 @@ async fn draining_gives_back_without_counting_the_attempt() {
         (operation.header.starts, operation.header.attempt()),
         (1, 0)
     );
-    // It is on its way to others already: nobody looks after the dispatch set
-    // here.
+    // The operation is on its way to other workers already: no manager looks
+    // after the dispatch set here.
     let nothing = async |_: Value, _: Context| Outcome::Done(None);
     let other = yard.start(Yard::builder().handler("X", nothing)).await;
     let header = yard.completed(id).await.header;
@@ -248,7 +248,8 @@ async fn draining_lets_handlers_come_to_their_end() {
     let drain = worker.drain();
     let (drained, ()) = in_time("drain", async {
         tokio::join!(drain, async {
-            // A second one is left to others, and does not start here.
+            // A second operation is left to other workers, and does not start
+            // here.
             yard.submit(draft("X")).await;
             go.notify_one();
         })

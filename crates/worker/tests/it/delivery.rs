@@ -1,4 +1,4 @@
-//! What becomes of messages that this worker cannot, or should not, keep.
+//! The fate of messages that this worker cannot, or should not, keep.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ async fn what_a_full_worker_holds_goes_to_others() {
     let full = yard
         .start(Yard::builder().concurrency(1).handler("*", slow))
         .await;
-    // One runs, the others are in the hands of the full worker.
+    // One operation runs, the others are in the hands of the full worker.
     let running = yard.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
     let mut held = Vec::new();
@@ -49,7 +49,7 @@ async fn what_a_full_worker_holds_goes_to_others() {
         assert_eq!(yard.completed(id).await.header.status, Status::Succeeded);
     }
     assert_eq!(yard.get(running).await.header.status, Status::InProgress);
-    // With a slot of its own it takes work again.
+    // With a slot of its own the worker takes work again.
     free.drain().await;
     go.add_permits(100);
     yard.completed(running).await;
@@ -87,7 +87,7 @@ async fn operations_that_nobody_knows_are_suspended_for_a_person() {
     let operation = yard.reaches(id, Status::Waiting).await;
     let fault = operation.report.fault.expect("a fault");
     assert_eq!(fault.code, ErrorCode::NO_HANDLER);
-    // It still holds its place in the chain.
+    // The operation still holds its place in the chain.
     let next = yard.get(next).await.header.status;
     assert_eq!(next, Status::WaitingForResources);
     worker.drain().await;
@@ -119,7 +119,7 @@ async fn what_a_draining_worker_could_not_do_goes_back() {
     other.drain().await;
 }
 
-/// Waits until a worker has taken all there is.
+/// Waits until a worker has taken all messages.
 async fn drained_queue(yard: &Yard) {
     let route = work_queue();
     loop {
@@ -288,7 +288,8 @@ async fn a_stale_look_does_not_undo_a_newer_checkpoint() {
         Outcome::Stopped
     };
     let id = yard.submit(draft("X")).await;
-    // Somebody finds that nobody has a handler, and takes some time over it.
+    // Another worker finds that no worker has a handler, and takes some time
+    // over it.
     let seen = yard.get(id).await;
     let builder = Yard::builder()
         .grace(Duration::from_secs(5))

@@ -1,5 +1,5 @@
-//! What becomes of an error: the documents' three outcomes, the same for every
-//! kind of handler.
+//! The consequences of an error: the documents' three outcomes, the same for
+//! every kind of handler.
 
 use drumline_protocol::{Exhausted, Operation, OperationType, RetryPolicy, Status};
 use drumline_worker::{Builder, Context, ErrorCode, HandlerError};
@@ -9,7 +9,7 @@ use crate::command::shell;
 use crate::http::called_with;
 use crate::yard::{Draft, Yard, draft};
 
-/// What became of an operation after one run.
+/// The fate of an operation after one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Became {
     Failed,
@@ -24,7 +24,7 @@ const WORKFLOW: OperationType = OperationType(10);
 /// Anything that is not 10.
 const OTHER: OperationType = OperationType(54);
 
-/// One that is not tried again before the test is over.
+/// An operation that is not tried again before the test is over.
 fn patient(operation_type: OperationType) -> Draft {
     Draft {
         operation_type,
@@ -179,7 +179,7 @@ async fn the_last_retry_fails_or_suspends_by_policy() {
         };
         let operation = run(Yard::builder().handler("X", handler), draft).await;
         assert_eq!(became(&operation), (expected, ErrorCode::SERVER_BUSY));
-        // Nobody is promised another try.
+        // The text promises no other try.
         let fault = operation.report.fault.expect("a fault");
         assert!(!fault.friendly_message.contains("again"), "{fault:?}");
     }

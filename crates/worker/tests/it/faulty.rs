@@ -1,4 +1,4 @@
-//! A store that is away when a test says so, in four ways.
+//! A store that a test can make unavailable, in four ways.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,18 +17,18 @@ use drumline_protocol::{
 };
 use tokio::sync::broadcast;
 
-/// Passes everything on, except what it is told not to.
+/// Passes everything on, except the calls that it is set to fail.
 pub(crate) struct Faulty {
     store: Arc<dyn Store>,
     /// Renewals are never answered.
     pub(crate) mute: AtomicBool,
     /// No commit is made.
     pub(crate) down: AtomicBool,
-    /// So many commits are made, and their answers lost.
+    /// The number of commits that are made, and their answers lost.
     pub(crate) lost_answers: AtomicU32,
-    /// So many creates are made, and their answers lost.
+    /// The number of creates that are made, and their answers lost.
     pub(crate) lost_creates: AtomicU32,
-    /// How many commits were refused because it was down.
+    /// The number of commits that were refused because the store was down.
     pub(crate) refused: AtomicU32,
 }
 
@@ -45,7 +45,7 @@ impl Faulty {
     }
 }
 
-/// Whether an answer arrives; one fewer is lost from then on if it does not.
+/// Returns true if an answer arrives; if not, one fewer is lost from then on.
 fn is_kept(lost: &AtomicU32) -> bool {
     lost.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1))
         .is_err()

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::yard::{Draft, Yard, draft, in_time};
 
-/// What the service was sent.
+/// The request that the service was sent.
 #[derive(Debug)]
 pub(crate) struct Request {
     headers: Vec<(String, String)>,
@@ -98,7 +98,7 @@ async fn called(answer: &str) -> (Operation, Request) {
     called_with(answer, Draft { retry, ..draft }).await
 }
 
-/// What becomes of an operation whose handler answers so.
+/// Runs an operation whose handler answers so, to the end of the run.
 pub(crate) async fn called_with(answer: &str, draft: Draft) -> (Operation, Request) {
     let (yard, worker, mut hear) = service(Some(answer)).await;
     let id = yard.submit(draft).await;

@@ -23,7 +23,7 @@ impl Drop for Alive {
 }
 
 /// Takes the operation over, as a manager does that has watched a lock stand
-/// still; gives `false` if it has moved meanwhile.
+/// still. Returns false if the operation has moved meanwhile.
 async fn take_over(yard: &Yard, id: OperationId) -> bool {
     let store: &Arc<dyn Store> = &yard.backend.store;
     let locks = store.locks(id.partition()).await.expect("read");

@@ -1,5 +1,5 @@
-//! The worker over the embedded backend: what producers, clients and handlers
-//! can see of it.
+//! The worker over the embedded backend, as producers, clients and handlers see
+//! it.
 
 mod chains;
 mod children;

@@ -1,4 +1,4 @@
-//! A store that is away, or whose answers are lost.
+//! A store that is unavailable, or whose answers are lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,7 @@ async fn a_handler_whose_lease_cannot_be_renewed_is_stopped_before_it_ends() {
             tell.send(Instant::now()).expect("heard");
             context.stop_requested().await;
             tell.send(Instant::now()).expect("heard");
-            // It will not be asked again; it is dropped here.
+            // The store will not be asked again; the future is dropped here.
             std::future::pending::<()>().await;
             Outcome::Done(Some("1".to_owned()))
         }
@@ -170,7 +170,7 @@ async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
     };
     becomes_ready(true, &mut ready).await;
 
-    // From here on it can neither claim nor beat.
+    // From here on the worker can neither claim nor beat.
     faulty.down.store(true, Ordering::Release);
     fragile.is_down.store(true, Ordering::Release);
     let mut ids = Vec::new();
@@ -181,7 +181,7 @@ async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
         ids.push(yard.submit(new).await);
     }
     becomes_ready(false, &mut ready).await;
-    // Everything is there for a worker that can.
+    // Everything is there for a worker that reaches the store.
     let leases = LeaseStore::from(Arc::clone(&yard.backend.store));
     let builder = Yard::builder().handler("X", handler);
     let other = builder.start(yard.backend.clone(), leases).await;
@@ -190,7 +190,7 @@ async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
         yard.completed(id).await;
     }
 
-    // It works again when the store answers.
+    // The worker works again when the store answers.
     faulty.down.store(false, Ordering::Release);
     fragile.is_down.store(false, Ordering::Release);
     becomes_ready(true, &mut ready).await;

@@ -1,4 +1,4 @@
-//! What becomes of an operation by what its handler says.
+//! The fate of an operation by the outcome of its handler.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -46,7 +46,7 @@ async fn a_result_is_stored_with_the_success() {
     .await;
     assert_eq!(operation.header.status, Status::Succeeded);
     assert_eq!(operation.report.result.as_deref(), Some("42"));
-    // Reported, and never written by itself: it comes with the end.
+    // Reported, and never written by itself: the report comes with the end.
     assert_eq!(operation.report.progress.map(|p| p.percent), Some(50));
     assert_eq!(operation.header.host_id.as_deref(), Some("here"));
     assert_eq!(operation.header.starts, 1);

@@ -55,7 +55,8 @@ impl Supervised {
     }
 }
 
-/// Says its process id, and that of a child which ignores SIGTERM as it does.
+/// Prints its process id, and the id of a child which ignores SIGTERM as it
+/// does.
 const STUBBORN: &str = r#"
     trap '' TERM
     sh -c 'trap "" TERM; while true; do sleep 1; done' &
@@ -80,7 +81,7 @@ async fn the_whole_group_dies_when_the_worker_is_killed() {
 async fn the_whole_group_dies_when_the_worker_stands_still() {
     let mut supervised = Supervised::start(STUBBORN, Duration::from_millis(300)).await;
     let (command, child) = (supervised.pid().await, supervised.pid().await);
-    // A worker that is stopped keeps the pipe, and says nothing.
+    // A worker that is stopped keeps the pipe, and sends nothing.
     is_gone(command).await;
     is_gone(child).await;
     assert_eq!(supervised.code().await, Some(75));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::yard::{Yard, draft};
 
-/// So many failures are borne, and then there is a pause that no test outlives.
+/// A throttle that bears so many failures; its pause outlives every test.
 const fn strict(failures: u32) -> Throttle {
     Throttle {
         failures,
@@ -19,7 +19,7 @@ const fn strict(failures: u32) -> Throttle {
     }
 }
 
-/// A handler that does what its data say.
+/// A handler that obeys its data.
 async fn obey(word: String, _: Context) -> Result<(), HandlerError> {
     assert_ne!(word, "panic", "told so");
     match &*word {
@@ -144,7 +144,7 @@ async fn after_each_pause_one_operation_is_risked_and_success_lets_all_through()
     let yard = Yard::new();
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
-    // What it needs comes back after the third call.
+    // The thing that it needs comes back after the third call.
     let handler = move |_: Value, _: Context| {
         let call = counted.fetch_add(1, Ordering::Relaxed);
         std::future::ready(if call < 3 {
@@ -188,8 +188,8 @@ async fn a_probe_that_is_stopped_leaves_its_place_to_the_next() {
         submit(&yard, "X", "fail").await.header.status,
         Status::Failed
     );
-    // Says nothing about the handler; were it to keep the place, nothing would
-    // ever run again.
+    // The end says nothing about the handler; if it kept the probe's place,
+    // nothing would ever run again.
     let id = yard.submit(draft("X").data(&json!("suspend"))).await;
     yard.until(id, |operation| operation.header.starts == 1)
         .await;

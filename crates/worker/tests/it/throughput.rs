@@ -1,4 +1,4 @@
-//! How much a worker gets done when the handlers do nothing.
+//! The throughput of a worker whose handlers do nothing.
 
 use drumline_worker::{Context, HandlerError};
 use serde_json::Value;

@@ -94,7 +94,7 @@ async fn every_run_is_a_span_of_the_creating_trace_and_linked_to_its_creation() 
         }
     }
     assert!(matches!(runs[0].status, SpanStatus::Error { .. }));
-    // What the handler does is under its run.
+    // The spans of the handler are under its run.
     let spans = recording.exporter.get_finished_spans().expect("exported");
     let inside = spans.iter().find(|span| span.name == "inside");
     let parent = inside.expect("recorded").parent_span_id;

@@ -1,5 +1,5 @@
-//! A yard to work in: an embedded backend, and what producers, clients and
-//! managers do to it.
+//! A yard to work in: an embedded backend, and the actions of producers,
+//! clients and managers on it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct Yard {
     dispatcher: Dispatcher,
 }
 
-/// What is to be submitted.
+/// An operation that is to be submitted.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) message_name: String,
@@ -170,7 +170,7 @@ impl Yard {
         new.id
     }
 
-    /// Every operation there is, in order of submission.
+    /// Every operation, in order of submission.
     pub(crate) async fn all(&self) -> Vec<Operation> {
         let everything = Filter::default();
         let all = self.backend.store.list(&everything, None, 10_000).await;
@@ -207,7 +207,8 @@ impl Yard {
         }
     }
 
-    /// Wakes what is due, as a manager does, until the operation is Completed.
+    /// Wakes due operations, as a manager does, until the operation is
+    /// Completed.
     pub(crate) async fn completed(&self, id: OperationId) -> Operation {
         self.until(id, |operation| {
             matches!(
@@ -224,7 +225,7 @@ impl Yard {
             .await
     }
 
-    /// Waits until the operation is as wanted, waking what is due meanwhile.
+    /// Waits until the operation is as wanted, waking due operations meanwhile.
     pub(crate) async fn until(
         &self,
         id: OperationId,

@@ -1,4 +1,4 @@
-//! The floor of the latency: what a lone message waits for with the bare
+//! The floor of the latency: the time that a lone message waits with the bare
 //! libraries, at the same gentle rate as [`latency`](crate::bench::latency).
 //!
 //! ```text
@@ -22,7 +22,7 @@ use super::scripts::Scripts;
 use super::{Floor, acknowledge, id, next_batch, publish};
 use crate::bench::latency::{EVERY, TAIL};
 
-/// When each was submitted, by number.
+/// The time at which each was submitted, by number.
 type Submitted = Arc<Mutex<HashMap<u64, Instant>>>;
 
 impl Floor {
@@ -99,7 +99,7 @@ impl Submit {
     }
 }
 
-/// Claims what comes, and tells how long it has taken.
+/// Claims deliveries, and reports the time that each has taken.
 struct Starter {
     consumer: Consumer,
     redis: MultiplexedConnection,
@@ -110,14 +110,14 @@ struct Starter {
 
 impl Starter {
     async fn run(mut self) -> anyhow::Result<()> {
-        // What comes after the start keeps nobody from starting.
+        // The work after the start delays no other start.
         let mut completing = JoinSet::new();
         while let Some(batch) = next_batch(&mut self.consumer).await? {
             let ids = batch.iter().map(id).collect::<anyhow::Result<Vec<_>>>()?;
             self.scripts.claim(&mut self.redis, &ids).await?;
             for number in &ids {
-                // One of an earlier round comes again if its acknowledgement
-                // was lost with the round's channel.
+                // A message of an earlier round comes again if its
+                // acknowledgement was lost with the round's channel.
                 let Some(submitted) = lock(&self.submitted).remove(number) else {
                     continue;
                 };

@@ -19,10 +19,10 @@ use crate::exit::{Exit, Failure, Result};
 use crate::output::hint;
 use crate::output::progress::Progress;
 
-/// Bad lines that are told; more would hide the first.
+/// Bad lines that are shown; more would hide the first.
 const TOLD: usize = 20;
 
-/// What was done.
+/// The number of operations, by result.
 #[derive(Debug, Default)]
 struct Tally {
     ids: Vec<String>,
@@ -88,7 +88,7 @@ async fn send_with(
     Ok(())
 }
 
-/// What became of one line.
+/// Notes the result of one line.
 fn note(session: &Session, tally: &mut Tally, number: usize, outcome: Outcome) -> Result<()> {
     let (id, existed) = match outcome {
         Ok(Some(OrganizationResponse::Create { id, existed })) => (id, existed),
@@ -107,8 +107,8 @@ fn note(session: &Session, tally: &mut Tally, number: usize, outcome: Outcome) -
     Ok(())
 }
 
-/// The lines were checked by the rules that every service has; what is refused
-/// all the same breaks a limit of this one.
+/// The failure for a refused line. Lines were checked by the rules that every
+/// service has, so a refused line breaks a limit of this one.
 fn refused(number: usize, fault: &Fault) -> Failure {
     let Fault {
         error_code, name, ..

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 pub(super) struct Line {
     /// Its number in the file, from 1.
     pub(super) number: usize,
-    /// Its JSON text, as it is.
+    /// Its JSON text, unchanged.
     pub(super) text: Box<RawValue>,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Line {
 pub(super) struct BadLine {
     /// Its number in the file, from 1.
     pub(super) number: usize,
-    /// What is wrong with it.
+    /// The fault of the line.
     pub(super) what: String,
 }
 
@@ -45,8 +45,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, Vec<BadLine>> {
     if bad.is_empty() { Ok(lines) } else { Err(bad) }
 }
 
-/// The line as JSON. The check is the service's own: whoever made the file
-/// hears of everything that is wrong with it before anything is created.
+/// Reads a line as JSON. The check is the service's own: the author of the file
+/// gets all faults before anything is created.
 fn check(text: &str) -> Result<Box<RawValue>, String> {
     CreateRequest::from_json(text.as_bytes()).map_err(|error| error.to_string())?;
     RawValue::from_string(text.to_owned()).map_err(|error| error.to_string())

@@ -8,8 +8,8 @@ use crate::cli::submit::Attributes;
 use crate::commands::filter::timestamp;
 use crate::output::time::Now;
 
-/// The request; what is not given is left to the service. `parent` is the
-/// operation whose handler we are part of, if we are.
+/// Creates the request; attributes that are not given are left to the service.
+/// `parent` is the operation whose handler runs this command, if there is one.
 pub(super) fn of(
     message: &str,
     attributes: &Attributes,

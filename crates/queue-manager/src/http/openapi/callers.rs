@@ -1,5 +1,5 @@
-//! What is true of every call under /v1: it may say who asks, and is refused
-//! when it says so wrongly, or asks for too much. Said once, here.
+//! The common part of every call under /v1: a call may name the caller, and is
+//! refused when the name is wrong, or when the caller asks for too much.
 
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr};
@@ -7,7 +7,7 @@ use utoipa::{IntoParams, IntoResponses, Modify};
 
 use super::{Invalid, TooMany};
 
-/// The call that nobody is refused because of: it never ends.
+/// The call that is not rate-limited: it never ends.
 const EVENTS: &str = "/v1/events";
 
 /// The headers that say who asks.
@@ -34,7 +34,7 @@ struct Headers {
     caller: String,
 }
 
-/// See the module's text.
+/// The modifier that adds the caller's headers and refusals to every call.
 pub(super) struct Callers;
 
 impl Modify for Callers {
@@ -52,7 +52,7 @@ impl Modify for Callers {
                     refusals.extend(TooMany::responses());
                 }
                 for (status, response) in refusals {
-                    // What a call says of itself is more exact.
+                    // A call's own description is more exact.
                     let responses = &mut operation.responses.responses;
                     responses.entry(status).or_insert(response);
                 }

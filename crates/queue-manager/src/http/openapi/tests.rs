@@ -1,4 +1,4 @@
-//! The document agrees with what is sent, what is read, and its copy.
+//! The document agrees with the answers, with the requests, and with its copy.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ fn operation() -> drumline_protocol::Operation {
 #[test]
 fn an_operation_is_described_as_it_is_sent() {
     let mut view = OperationView::from(&operation());
-    // Left out unless one series is asked for.
+    // Left out unless a single series is requested.
     view.next_occurrences = Some(Vec::new());
     assert_eq!(properties("Operation"), members(&view));
     assert_eq!(
@@ -83,8 +83,8 @@ fn an_operation_is_described_as_it_is_sent() {
 #[test]
 fn every_attribute_that_is_described_is_read() {
     for name in properties("NewOperation") {
-        // A value that is wrong for every attribute but `data`: the complaint
-        // is about the value, and not that the name is unknown.
+        // A value that is wrong for every attribute but `data`: the message is
+        // about the value, and not about an unknown name.
         let body = format!(r#"{{"{name}": [1]}}"#);
         let refused = CreateRequest::from_json(body.as_bytes()).unwrap_err();
         assert!(!refused.to_string().contains("unknown"), "{refused}");

@@ -6,10 +6,11 @@
 //! | still there | is skipped: a series never overlaps itself |
 //!
 //! The next time is the first that is still to come, so times that were missed
-//! while nobody looked have one occurrence together. The occurrence and the
+//! while no manager looked have one occurrence together. The occurrence and the
 //! step of the series are one transaction, which names the version of the
-//! series that it was decided on: of two managers one succeeds, and one that
-//! dies leaves nothing half done. The publish may fail; the relay repeats it.
+//! series that it was decided on. Of two managers one succeeds, and a manager
+//! that dies leaves nothing half done. The publish may fail; the relay repeats
+//! it.
 
 use std::collections::HashSet;
 
@@ -27,7 +28,7 @@ use crate::request::next_time;
 /// trips.
 const AT_ONCE: usize = 16;
 
-/// Moves series on whose time has come; how many it were.
+/// Moves series on whose time has come, and returns their number.
 pub(super) async fn occur(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
     if due.is_empty() {
         return Ok(0);
@@ -71,7 +72,7 @@ async fn still_running(
         .collect())
 }
 
-/// Moves one series on; `false` where it is not due (any more).
+/// Moves one series on; `false` if it is not due (any more).
 async fn occur_once(
     manager: &QueueManager,
     series: Operation,
@@ -99,7 +100,7 @@ async fn occur_once(
     let creates: Vec<_> = new.iter().cloned().collect();
     let created = match manager.store().transact(creates, vec![commit]).await? {
         Transacted::Done { created, .. } => created,
-        // Somebody was faster: another manager, or a client.
+        // Another manager or a client was faster.
         Transacted::Refused { .. } => return Ok(false),
     };
     let metrics = manager.metrics();
@@ -119,7 +120,7 @@ async fn occur_once(
             operation: stored_as(new, sequence),
             stamp,
         }),
-        // Parked behind others of its token; or stored by an earlier try.
+        // Parked behind others of its token, or stored by an earlier try.
         Created::New { offer: None, .. } | Created::Exists(_) => {}
     }
     Ok(true)

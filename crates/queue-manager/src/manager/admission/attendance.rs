@@ -1,12 +1,13 @@
-//! Who is inside, of those who came in through this manager.
+//! The requests and batches that this manager has admitted and that are not
+//! done yet.
 //!
-//! One task sees to it that the limiter knows: it renews the leases of those
-//! who stay for long, and says goodbye for those who have left, many in one
+//! One task keeps the limiter up to date: it renews the leases of those that
+//! stay for long, and releases the places of those that have left, many in one
 //! round trip when they are many. Most leave before their first renewal, which
 //! then costs nothing.
 //!
-//! When the limiter is away, goodbyes are lost, and the leases end by
-//! themselves; the time that those were busy is not counted then.
+//! When the limiter is unavailable, releases are lost, and the leases end by
+//! themselves. The time that those requests were busy is not counted then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,15 +19,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Goodbyes that may wait to be said. More come together only when the limiter
+/// Releases that may wait to be sent. More come together only when the limiter
 /// is slow; their leases end then.
 const MOST_WAITING: usize = 10_000;
-/// Goodbyes that are said in one round trip.
+/// Releases that are sent in one round trip.
 const AT_ONCE: usize = 256;
 /// Leases are renewed when this part of them is over: two renewals may be lost.
 const THIRD: u32 = 3;
 
-/// See the module's text. Cheap to clone.
+/// The admitted requests and batches of one manager. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(in crate::manager) struct Attendance(Arc<Shared>);
 
@@ -43,14 +44,14 @@ struct State {
     departures: Vec<Departure>,
 }
 
-/// The place of one who is inside.
+/// The place of one admitted request.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     subject: Subject,
     since: Instant,
 }
 
-/// The right to be inside. Whoever drops it leaves.
+/// The right to be inside. Dropping the pass gives the place back.
 #[must_use = "whoever drops it leaves"]
 #[derive(Debug)]
 pub struct Pass {
@@ -68,7 +69,7 @@ struct Held {
 }
 
 impl Attendance {
-    /// A pass for one who is about to come in.
+    /// Creates a pass for a request that is about to come in.
     pub(super) fn pass(&self, subject: Subject, id: Uuid, limits: Limits) -> Pass {
         let visitor = Visitor(id);
         let since = Instant::now();
@@ -86,8 +87,8 @@ impl Attendance {
         }
     }
 
-    /// Tells the limiter until `closing`, and then once more of those who have
-    /// left. All have the same lease.
+    /// Keeps the limiter up to date until `closing`, and then once more
+    /// releases the places of those that have left. All have the same lease.
     pub(in crate::manager) async fn run(
         self,
         limiter: Arc<dyn Limiter>,
@@ -106,7 +107,7 @@ impl Attendance {
         self.say_goodbye(&*limiter).await;
     }
 
-    /// Tells the limiter of those who have left.
+    /// Releases the places of those that have left.
     pub(super) async fn say_goodbye(&self, limiter: &dyn Limiter) {
         loop {
             let some = {
@@ -139,7 +140,7 @@ impl Attendance {
             Ok(renewed) => {
                 let lost = renewed.iter().filter(|was_inside| !**was_inside).count();
                 if lost > 0 {
-                    // They go on: half a batch helps nobody.
+                    // Their requests go on: half a batch is of no use.
                     tracing::debug!(lost, "places were lost to others while we could not renew");
                 }
             }
@@ -154,17 +155,17 @@ impl Attendance {
 }
 
 impl Pass {
-    /// The pass of one whom nothing limits.
+    /// A pass for a request that nothing limits.
     pub(super) const fn free() -> Self {
         Self { held: None }
     }
 
-    /// By which name its holder enters.
+    /// The name by which the holder of the pass enters.
     pub(super) fn visitor(&self) -> Option<Visitor> {
         self.held.as_ref().map(|held| held.visitor)
     }
 
-    /// It was refused, so there is nothing to leave.
+    /// Consumes the pass of a refused request, which has no place to give back.
     pub(super) fn void(mut self) {
         if let Some(held) = self.held.take() {
             held.attendance.state().inside.remove(&held.visitor);

@@ -1,19 +1,20 @@
-//! When to ask a limiter that did not answer again: not at once, and then one
-//! request alone finds out. The others need not wait for what is away.
+//! The pause after a limiter that did not answer: it is not asked at once, and
+//! then by a single request. The other requests need not wait for a limiter
+//! that is unavailable.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long it is not asked after it did not answer.
+/// The time that the limiter is not asked after it did not answer.
 const REST: Duration = Duration::from_secs(1);
 
-/// See the module's text.
+/// A breaker in front of the limiter.
 #[derive(Debug)]
 pub(in crate::manager) struct Patience {
     epoch: Instant,
-    /// In milliseconds since the epoch; 0: it answers.
+    /// In milliseconds since the epoch; 0: the limiter answers.
     ask_at: AtomicU64,
 }
 
@@ -25,7 +26,8 @@ impl Patience {
         }
     }
 
-    /// Whether to ask now. Of several whose time has come, one is to.
+    /// Returns true if the caller should ask now. When the time has come, only
+    /// one of several callers gets true.
     pub(super) fn may_ask(&self) -> bool {
         let ask_at = self.ask_at.load(Ordering::Relaxed);
         if ask_at == 0 {
@@ -38,16 +40,16 @@ impl Patience {
                 .is_ok()
     }
 
-    /// It has answered.
+    /// Notes that the limiter has answered.
     pub(super) fn answered(&self) {
         // Read first: every request comes by here, and none should write to
-        // what all of them read.
+        // memory that all of them read.
         if self.ask_at.load(Ordering::Relaxed) != 0 {
             self.ask_at.store(0, Ordering::Relaxed);
         }
     }
 
-    /// It has not answered. Whether that is news.
+    /// Notes that the limiter has not answered. Returns true if that is news.
     pub(super) fn failed(&self) -> bool {
         self.ask_at.swap(self.later(), Ordering::Relaxed) == 0
     }

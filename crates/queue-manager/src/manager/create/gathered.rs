@@ -1,9 +1,9 @@
 //! Single creates of many callers, [gathered](drumline_backend::gather): one
-//! round trip to the store carries whatever has come together during the one
-//! before.
+//! round trip to the store carries everything that has come together during the
+//! previous one.
 //!
-//! They have nothing to do with each other: two creates whose order matters are
-//! made one after the other, and so are never in one batch.
+//! The creates are independent of each other: two creates whose order matters
+//! are made one after the other, and so are never in one batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +17,21 @@ use tokio_util::task::TaskTracker;
 
 /// Creates that may wait. Over it, callers wait in line.
 const WAITING: usize = 1024;
-/// Two batches keep the store busy while an answer travels. As large as what
-/// shares a [partition](crate::manager::partitions), so that it is one script.
+/// Two batches keep the store busy while an answer travels. A batch is as large
+/// as a run that shares a [partition](crate::manager::partitions), so that it
+/// is one script.
 const BOUNDS: Bounds = Bounds {
     batch: 64,
     in_flight: 2,
 };
 
-/// How long a create stays with the others. A store that is away would let them
-/// wait for all those before them, each batch for as long as the store's patience
-/// lasts; alone, each waits for its own.
+/// The time that a create stays in a batch. While the store is unavailable, a
+/// create would wait for all batches before it, each for as long as the store's
+/// timeout lasts; alone, it waits for its own call only.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Bytes of data in one call to the store: what it is occupied with for some
-/// milliseconds. A single one may have more.
+/// Bytes of data in one call to the store, which occupy it for some
+/// milliseconds. A single create may have more.
 const CALL_BYTES: usize = 8 << 20;
 
 /// A way to the store for single creates.
@@ -67,9 +68,10 @@ impl Gathered {
         Self { requests }
     }
 
-    /// [`Store::create`] of one. `None` when it takes too long, or the task has
-    /// ended: it is open then whether it was created, and the caller is to try
-    /// by itself. Dropping the future leaves that open, too.
+    /// [`Store::create`] of one operation. Returns `None` when it takes too
+    /// long, or the task has ended. The operation may or may not have been
+    /// created then, and the caller is to try by itself; the same holds if the
+    /// future is dropped.
     pub(in crate::manager) async fn create(
         &self,
         new: NewOperation,
@@ -83,7 +85,7 @@ impl Gathered {
     }
 }
 
-/// Creates a batch, in as many calls as its size asks for.
+/// Creates a batch, in as many calls as its size needs.
 async fn create(store: &dyn Store, mut batch: Vec<Request>) {
     while !batch.is_empty() {
         let rest = batch.split_off(fitting(&batch));
@@ -92,7 +94,8 @@ async fn create(store: &dyn Store, mut batch: Vec<Request>) {
     }
 }
 
-/// How many of a batch, from its start, one call may carry: at least one.
+/// The number of requests that one call may carry, from the start of a batch:
+/// at least one.
 fn fitting(batch: &[Request]) -> usize {
     let mut bytes = 0_usize;
     let fit = batch.iter().take_while(|request| {
@@ -111,7 +114,7 @@ async fn call(store: &dyn Store, mut batch: Vec<Request>) {
     match store.create(operations.collect()).await {
         Ok(created) => {
             for (request, created) in batch.into_iter().zip(created) {
-                // Whoever asked may have gone away; that is their right.
+                // The caller may have gone away, which is no error.
                 drop(request.answer.send(Ok(created)));
             }
         }
@@ -120,8 +123,8 @@ async fn call(store: &dyn Store, mut batch: Vec<Request>) {
                 drop(request.answer.send(Err(error.clone())));
             }
         }
-        // It may be the fault of one, and others may be stored: those find
-        // themselves when they are tried alone.
+        // One create may be at fault, and others may be stored: their callers
+        // find out when they try alone.
         Err(_) => {
             for request in batch {
                 Box::pin(call(store, vec![request])).await;
@@ -130,7 +133,7 @@ async fn call(store: &dyn Store, mut batch: Vec<Request>) {
     }
 }
 
-/// Whether somebody waits for the answer.
+/// Returns true if a caller waits for the answer.
 fn is_open(request: &Request) -> bool {
     !request.answer.is_closed()
 }

@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Every step looks at a whole chunk, so that a thousand creates cost the store
-//! some round trips and not some thousand; while one chunk is published, the
+//! some round trips and not some thousand. While one chunk is published, the
 //! next is stored. Chunks are stored one after the other, and so each token
 //! keeps the order of the list.
 //!
-//! Nothing may overtake what meets the store or the broker away, so the list
-//! is cut behind the first that does. Who wants to stop at the first fault of
-//! any kind has it cut there: before the chunk is stored, and so nothing behind
-//! the fault is ever created.
+//! No create may overtake one that found the store or the broker unavailable,
+//! so the list is cut behind the first such create. A caller that wants to stop
+//! at the first fault of any kind has the list cut there before the chunk is
+//! stored, and so nothing behind the fault is ever created.
 
 use std::collections::HashMap;
 
@@ -29,20 +29,21 @@ use crate::error::{Error, Result};
 use crate::manager::{Caller, QueueManager};
 use crate::request::{CreateRequest, Wish};
 
-/// Operations that go to the store in one call. Larger ones keep other callers
-/// waiting; in smaller ones the round trips would show.
+/// Operations that go to the store in one call. Larger chunks keep other
+/// callers waiting; in smaller ones the round trips would show.
 const CHUNK: usize = 256;
 
-/// What a fault means for those behind it.
+/// The meaning of a fault for the creates behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::manager) enum OnFault {
-    /// Nothing: each stands for itself, as long as store and broker are there.
+    /// Nothing: each create stands for itself, as long as the store and the
+    /// broker are available.
     GoOn,
     /// They are not created, and there is no answer for them.
     Stop,
 }
 
-/// What is to be done about one of a chunk.
+/// The decision about one create of a chunk.
 pub(in crate::manager) enum Plan {
     /// Create this.
     New {
@@ -51,16 +52,16 @@ pub(in crate::manager) enum Plan {
         /// Its key was reserved by an earlier request.
         is_late: bool,
     },
-    /// Its key was used before: nothing.
+    /// Its key was used before: there is nothing to create.
     Known(Box<Operation>),
 }
 
-/// One of a chunk, on its way to a [`Plan`].
+/// A create of a chunk, on its way to a [`Plan`].
 struct Draft {
     wish: Wish,
     place: Place,
     id: OperationId,
-    /// Whether the id is that of an earlier request with the same key.
+    /// True if the id is that of an earlier request with the same key.
     is_reserved: bool,
 }
 
@@ -68,10 +69,11 @@ impl QueueManager {
     /// Creates operations in the order of the list, so that those with one
     /// token run in that order; the answers are in that order too.
     ///
-    /// Each stands for itself, up to the first that meets the store or the
-    /// broker away: those behind it are not tried, or they would overtake it.
+    /// Each create stands for itself, up to the first that finds the store or
+    /// the broker unavailable: the creates behind it are not tried, or they
+    /// would overtake it.
     ///
-    /// Dropping the future leaves it open which of them were created.
+    /// If the future is dropped, some of them may or may not have been created.
     pub async fn create_many(
         &self,
         caller: &Caller,
@@ -88,7 +90,7 @@ impl QueueManager {
     }
 
     /// [`Self::create_many`], with idempotency keys. With [`OnFault::Stop`] the
-    /// answers end with the first fault, and so does what is created.
+    /// answers end with the first fault, and so do the creates.
     pub(in crate::manager) async fn create_in_order(
         &self,
         caller: &Caller,
@@ -103,7 +105,8 @@ impl QueueManager {
             let chunk: Vec<Wish> = wishes.by_ref().take(CHUNK).collect();
             let plans = self.plan_chunk(caller, chunk, on_fault).await;
             let mut stored = self.store_chunk(plans, &mut publishing).await;
-            // Once more: the store may have been away for all that was new.
+            // Cut once more: the store may have been unavailable for all that
+            // was new.
             cut(&mut stored, on_fault);
             answers.extend(stored);
             match answers.last() {
@@ -125,7 +128,7 @@ impl QueueManager {
         answers
     }
 
-    /// What to do about each of a chunk, up to the first that cuts it.
+    /// Decides about each create of a chunk, up to the first that cuts it.
     pub(in crate::manager) async fn plan_chunk(
         &self,
         caller: &Caller,
@@ -148,7 +151,8 @@ impl QueueManager {
         plans
     }
 
-    /// How deep each is, and below whom: all parents are read in one call.
+    /// The depth and the parent of each create; all parents are read in one
+    /// call.
     async fn find_places(&self, caller: &Caller, wishes: Vec<Result<Wish>>) -> Vec<Result<Draft>> {
         let named = wishes
             .iter()
@@ -171,7 +175,8 @@ impl QueueManager {
         for wish in wishes {
             drafts.push(wish.and_then(|wish| {
                 let parent = parent_of(&wish.request);
-                // The first that needed to know; the list is cut behind it.
+                // The first create that needed to know; the list is cut behind
+                // it.
                 if parent.is_some()
                     && let Some(error) = away.take()
                 {
@@ -192,7 +197,7 @@ impl QueueManager {
         drafts
     }
 
-    /// The ids that belong to keys, all asked for at once.
+    /// The ids that belong to keys, all requested at once.
     async fn find_ids(&self, caller: &Caller, drafts: &mut [Result<Draft>]) {
         let reserving = drafts.iter().map(|draft| async {
             let Ok(Draft { wish, id, .. }) = draft else {
@@ -214,7 +219,7 @@ impl QueueManager {
         }
     }
 
-    /// Which of the reserved ids are taken already, and the plans for the rest.
+    /// Finds the reserved ids that are taken already, and plans the rest.
     async fn find_known(&self, caller: &Caller, drafts: Vec<Result<Draft>>) -> Vec<Result<Plan>> {
         let reserved = drafts.iter().flatten().filter(|draft| draft.is_reserved);
         let ids: Vec<OperationId> = reserved.map(|draft| draft.id).collect();
@@ -262,7 +267,7 @@ impl QueueManager {
         plans
     }
 
-    /// Refuses those whose keys stand for operations that were removed.
+    /// Refuses creates whose keys stand for operations that were removed.
     async fn refuse_spent(&self, plans: &mut [Result<Plan>]) {
         let looking = plans.iter().map(|plan| async {
             match plan {
@@ -319,7 +324,8 @@ impl QueueManager {
                             let is_new = true;
                             Ok(Creation { operation, is_new })
                         }
-                        // The same key twice in one list, or elsewhere meanwhile.
+                        // The same key came twice in one list, or at another
+                        // manager meanwhile.
                         Created::Exists(operation) if is_keyed => Ok(self.repeated(*operation)),
                         Created::Exists(operation) => Err(Error::Internal(format!(
                             "the id {} came twice",
@@ -349,7 +355,7 @@ impl QueueManager {
     }
 }
 
-/// Cuts a list behind the first that decides about those behind it.
+/// Cuts a list behind the first answer that decides about those behind it.
 fn cut<T>(list: &mut Vec<Result<T>>, on_fault: OnFault) {
     let first = list.iter().position(|one| match one {
         Ok(_) => false,
@@ -360,7 +366,7 @@ fn cut<T>(list: &mut Vec<Result<T>>, on_fault: OnFault) {
     }
 }
 
-/// Whether it is nobody's fault, and may be over soon.
+/// Returns true if the error is not the caller's fault, and may be over soon.
 const fn is_away(error: &Error) -> bool {
     matches!(error, Error::Store(_) | Error::Broker(_))
 }

@@ -1,4 +1,4 @@
-//! What requests are answered with, as it is sent.
+//! Answers to requests, as they are sent.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,19 +17,20 @@ use crate::request::Name;
 pub struct Answer {
     response_name: &'static str,
     results: Results,
-    /// How large it is, roughly, where it can be large.
+    /// The rough size of the answer, if it can be large.
     #[serde(skip)]
     bytes: usize,
 }
 
-/// What came of it. Requests that by design answer nothing have none.
+/// The result of a request. Requests that by design answer nothing have none.
 #[derive(Debug, serde::Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub(super) enum Results {
     /// `Create`.
     Id {
         id: String,
-        /// Left out where it is false: most have no key that was used before.
+        /// Left out if it is false: most requests have no key that was used
+        /// before.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         existed: bool,
     },
@@ -53,8 +54,8 @@ pub(super) enum Results {
     Nothing,
 }
 
-/// What came of one item of a batch: an answer, a fault, or, where there was
-/// nothing to answer, neither.
+/// The result of one item of a batch: an answer, a fault, or neither if there
+/// was nothing to answer.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemAnswer {
@@ -76,12 +77,12 @@ impl Answer {
         Self { bytes, ..self }
     }
 
-    /// How large it is, roughly, where it can be large.
+    /// The rough size of the answer, if it can be large.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// As an item's answer: `None` where there is nothing by design.
+    /// Converts it to an item's answer: `None` if there is nothing by design.
     pub(super) fn unless_nothing(self) -> Option<Self> {
         match self.results {
             Results::Nothing => None,
@@ -96,9 +97,9 @@ impl Answer {
 }
 
 impl Results {
-    /// The answer to a create, which has another word where it is a request
-    /// that is to be executed later. With its key, the operation may have
-    /// existed before.
+    /// The answer to a create, which has another name if it is a request that
+    /// is to be executed later. With its key, the operation may have existed
+    /// before.
     pub(super) fn created(name: Name, id: OperationId, existed: bool) -> Self {
         let id = id.to_string();
         match name {

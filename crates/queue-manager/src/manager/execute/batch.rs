@@ -8,9 +8,9 @@
 //! | true | false | every fault |
 //! | false | false | the first fault |
 //!
-//! Creates that follow one another go to the store together. That changes how
-//! long they take and nothing else: they are stored in their order, and where
-//! the first fault ends the batch, nothing behind it is stored.
+//! Creates that follow one another go to the store together. That changes only
+//! the time that they take: they are stored in their order, and if the first
+//! fault ends the batch, nothing behind it is stored.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;
@@ -22,9 +22,9 @@ use crate::manager::create::OnFault;
 use crate::manager::{Caller, QueueManager};
 use crate::request::{Batch, Item, Name, Settings, Wish};
 
-/// Bytes of operations that one batch answers with. Behind them, requests for
-/// operations are faults: some pages of listings fit, a thousand would not fit
-/// anybody's memory.
+/// Bytes of operations that one batch answers with. Requests for operations
+/// behind them are faults: some pages of listings fit, a thousand would not fit
+/// into memory.
 const ANSWER_BYTES: usize = 64 << 20;
 
 impl QueueManager {
@@ -65,8 +65,8 @@ impl QueueManager {
         Ok(responses.results())
     }
 
-    /// Creates what stands at the head of the list, up to the first item that
-    /// is something else.
+    /// Creates the run of creates at the head of the list, up to the first item
+    /// that is something else.
     async fn create_run(
         &self,
         caller: &Caller,
@@ -123,16 +123,16 @@ const fn is_create(item: &Result<Item>) -> bool {
     }
 }
 
-/// What came of the items so far.
+/// The results of the items so far.
 struct Responses<'a> {
     manager: &'a QueueManager,
     settings: Settings,
     /// Items executed, which is the index of the next one.
     executed: usize,
     is_faulted: bool,
-    /// What comes back.
+    /// The answers to return.
     answers: Vec<ItemAnswer>,
-    /// How large that is.
+    /// The size of the answers.
     bytes: usize,
 }
 
@@ -148,7 +148,7 @@ impl<'a> Responses<'a> {
         }
     }
 
-    /// Notes what came of the next item.
+    /// Adds the result of the next item.
     fn add(&mut self, answer: Result<Answer>) {
         let request_index = self.executed;
         self.executed += 1;
@@ -167,8 +167,8 @@ impl<'a> Responses<'a> {
         });
     }
 
-    /// An answer, if there is room for it. Only requests that change nothing
-    /// have large ones, so nothing is done and then called a fault.
+    /// Returns an answer if there is room for it. Only requests that change
+    /// nothing have large answers, so nothing is done and then called a fault.
     fn fit(&mut self, answer: Answer) -> Result<Answer> {
         if !self.settings.return_responses {
             return Ok(answer);
@@ -181,7 +181,7 @@ impl<'a> Responses<'a> {
         Ok(answer)
     }
 
-    /// Whether the items behind are not to be executed.
+    /// Returns true if the remaining items are not to be executed.
     const fn is_over(&self) -> bool {
         self.is_faulted && !self.settings.continue_on_error
     }

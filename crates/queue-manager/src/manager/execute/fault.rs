@@ -1,5 +1,5 @@
-//! What went wrong with a request, as items of a batch show it and as a
-//! problem document repeats it.
+//! The fault of a request, as items of a batch show it and as a problem
+//! document repeats it.
 
 use drumline_protocol::{ErrorCode, Timestamp};
 use serde::Serialize;
@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Wrong};
 
-/// Seconds after which it is worth another try.
+/// Seconds after which another try is worthwhile.
 const RETRY_AFTER: &str = "Retry-After";
-/// When what failed because something is away may be tried again. Stores and
-/// brokers come back within seconds or after minutes.
+/// The time after which a request may be tried again that failed because
+/// something was unavailable. Stores and brokers come back within seconds or
+/// after minutes.
 const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// A fault, in the words of the Dynamics service.
@@ -23,23 +24,23 @@ pub struct Fault {
     pub name: &'static str,
     /// For people.
     pub message: String,
-    /// For programs: what the kind of fault has to say besides.
+    /// For programs: the details of this kind of fault.
     pub error_details: Map<String, Value>,
-    /// Which request of a transaction it was, from 0.
+    /// The index of the request in a transaction, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faulted_request_index: Option<usize>,
-    /// When.
+    /// The time of the fault.
     pub timestamp: String,
 }
 
 impl Fault {
-    /// The fault that an error is.
+    /// The fault that describes an error.
     #[must_use]
     pub fn of(error: &Error, now: Timestamp) -> Self {
         let code = error.code();
         let message = if code == ErrorCode::INTERNAL {
             tracing::error!(%error, "internal error");
-            // The client cannot do anything with the particulars.
+            // The client cannot do anything with the details.
             "something went wrong on our side; the log of the queue manager has more".to_owned()
         } else {
             error.to_string()
@@ -51,7 +52,7 @@ impl Fault {
         }
     }
 
-    /// A fault without particulars.
+    /// A fault without details.
     #[must_use]
     pub fn plain(code: ErrorCode, message: String, now: Timestamp) -> Self {
         Self {

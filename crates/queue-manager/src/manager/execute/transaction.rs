@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! plan creates ─ read what is changed ─┬─ decide each change ─ one write ─ publish ─ answer
-//!                                      └────── somebody was faster ──┘
+//!                                      └── another caller was faster ┘
 //! ```
 //!
-//! Everything is decided on what was there before: the requests do not see what
-//! those before them do, and so each operation may be named once. The store
-//! writes all of it in one step, and nothing is offered to a worker before.
-//! Keys that are reserved for a transaction that fails stay reserved, for the
-//! same content.
+//! Everything is decided on what was there before: the requests do not see the
+//! effects of those before them, and so each operation may be named once. The
+//! store writes all of it in one step, and nothing is offered to a worker
+//! before. Keys that are reserved for a transaction that fails stay reserved,
+//! for the same content.
 
 use std::collections::{HashMap, HashSet};
 
@@ -28,8 +28,9 @@ use crate::manager::read::not_found;
 use crate::manager::{Caller, QueueManager};
 use crate::request::{Act, Changes, Name, Step, Transaction, Update, Wish};
 
-/// How often somebody may be faster. Each time somebody else has made progress;
-/// who loses that often competes with a crowd, and may as well come back later.
+/// The rounds that a transaction may lose to other callers. Each lost round
+/// means progress for another caller. A transaction that loses that often
+/// competes with a crowd, and may as well come back later.
 const ROUNDS: usize = 8;
 
 /// A change that a transaction makes, and the place of its request.
@@ -45,7 +46,8 @@ struct Birth {
     id: OperationId,
     /// An earlier request with its key has created it.
     existed: bool,
-    /// `None`: that one has, or one before it in the list.
+    /// `None`: the earlier request has created it, or one before it in the
+    /// list.
     new: Option<NewOperation>,
 }
 
@@ -53,9 +55,9 @@ impl QueueManager {
     /// Executes all requests of a transaction; answers in their order.
     ///
     /// # Errors
-    /// [`Error::InTransaction`] when one cannot be executed, and
-    /// [`Error::Store`] when the store is away. Then none was executed, or, in
-    /// the second case, it is open.
+    /// [`Error::InTransaction`] when a request cannot be executed: then none
+    /// was. [`Error::Store`] when the store is unavailable: then the
+    /// transaction may or may not have been executed.
     pub(super) async fn execute_transaction(
         &self,
         caller: &Caller,
@@ -86,8 +88,8 @@ impl QueueManager {
                 }
             }
         }
-        // Both are looked at before either is complained about: the first
-        // request that cannot be executed is the one that is named.
+        // Both are examined before either is reported: the error names the
+        // first request that cannot be executed.
         let births = self.plan_births(caller, wishes).await;
         let changes = self.find_changes(caller, wanted).await.and_then(|changes| {
             self.decide_all(&changes)?;
@@ -204,8 +206,8 @@ impl QueueManager {
                 }
                 Transacted::Refused { commit, answer } => (commit, answer),
             };
-            // Before anything else: a repetition below us may have met its own
-            // first write, changed by somebody since.
+            // This comes first: a repetition below us may have met its own
+            // first write, changed by another caller since.
             if self.is_made(&new).await? {
                 return Ok(());
             }
@@ -214,12 +216,13 @@ impl QueueManager {
                 return Err(Error::Internal(what));
             };
             match answer {
-                // The next time of a series was found for what it was then.
+                // The next time of a series was computed for an older version.
                 Committed::Conflict(header) if matches!(change.event, Event::Reschedule { .. }) => {
                     return Err(at(change.index, changed_meanwhile(&header).into()));
                 }
                 Committed::Conflict(header) => change.operation.header = *header,
-                // It waits behind others, and so its end does not hold them.
+                // The operation is not the head, and so its end does not hold
+                // the token.
                 Committed::NotHead if change.event == Event::Cancel => {
                     change.event = Event::Discard;
                 }
@@ -260,7 +263,8 @@ impl QueueManager {
         Ok((headers, commits))
     }
 
-    /// Whether the creates of a transaction are there: then all of it is.
+    /// Returns true if the creates of a transaction are stored: then all of it
+    /// is.
     async fn is_made(&self, new: &[NewOperation]) -> Result<bool> {
         let Some(first) = new.first() else {
             return Ok(false);
@@ -286,7 +290,7 @@ impl QueueManager {
                     let operation = stored_as(new, *sequence);
                     offers.extend(offer.map(|stamp| (Offer::of(&operation), stamp)));
                 }
-                // Elsewhere, with the same key, meanwhile.
+                // Created by another manager, with the same key, meanwhile.
                 Created::Exists(_) => {
                     self.metrics().creates_repeated.inc();
                 }
@@ -308,8 +312,8 @@ impl QueueManager {
     }
 }
 
-/// The fault of one request of a transaction. That the store is away is
-/// nobody's.
+/// The fault of one request of a transaction. An unavailable store is the fault
+/// of no request.
 fn at(index: usize, error: Error) -> Error {
     let is_ours = matches!(
         error,
@@ -322,7 +326,7 @@ fn at(index: usize, error: Error) -> Error {
     Error::InTransaction { index, source }
 }
 
-/// Of two faults the one that comes first in the list.
+/// Returns the fault that comes first in the list.
 fn first_of(one: Error, other: Error) -> Error {
     match (&one, &other) {
         (Error::InTransaction { index, .. }, Error::InTransaction { index: earlier, .. })
@@ -334,7 +338,7 @@ fn first_of(one: Error, other: Error) -> Error {
     }
 }
 
-/// The refusal of a change that was decided on what a series was before.
+/// The refusal of a change that was decided on an older version of a series.
 fn changed_meanwhile(header: &Header) -> Refused {
     Refused {
         event: "reschedule",

@@ -1,12 +1,12 @@
-//! What tells one create from another: the fingerprint that is kept with an
-//! idempotency key.
+//! The content of a create: the fingerprint that is kept with an idempotency
+//! key.
 //!
-//! It is stored, and compared by other releases than the one that wrote it, so
-//! its form is fixed: a version, then JSON with sorted members, in which every
-//! attribute that has its default is left out. So an attribute that is new in a
-//! release changes no fingerprint of a request that does not use it. What a
-//! test freezes here must not change; a new version would refuse, for as long
-//! as keys are kept, what was asked before it.
+//! The fingerprint is stored, and compared by other releases than the one that
+//! wrote it, so its form is fixed: a version, then JSON with sorted members, in
+//! which every attribute that has its default is left out. So a new attribute
+//! changes no fingerprint of a request that does not use it. The form that a
+//! test freezes here must not change: a new version would refuse, for as long
+//! as keys are kept, repetitions of older requests.
 //!
 //! Not part of the content: `requestId`, which names the call and may be
 //! another in each repetition; spaces and the order of members in the payload.
@@ -31,7 +31,7 @@ pub(super) fn fingerprint(request: &CreateRequest) -> [u8; 16] {
 
 /// The attributes that differ from their defaults, named as in the API.
 fn content(request: &CreateRequest) -> Value {
-    // No `..`: who adds an attribute has to decide here too.
+    // No `..`: a new attribute needs a decision here too.
     let CreateRequest {
         message_name,
         name,
@@ -125,8 +125,8 @@ fn policy(policy: &RetryPolicy) -> Value {
     })
 }
 
-/// Writes JSON in one way: sorted members, no spaces. Whether the maps of the
-/// JSON library sort themselves is for whoever builds the program to choose.
+/// Writes JSON in one way: sorted members, no spaces. The maps of the JSON
+/// library may or may not sort themselves, depending on the build.
 fn write(value: &Value, text: &mut String) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {

@@ -8,7 +8,7 @@ use super::Name;
 use crate::error::{Error, Invalid, Result, Wrong};
 use crate::request::attributes::Attributes;
 
-/// In front of the names of parameters in complaints.
+/// The prefix of parameter names in reports.
 const PARAMETERS: &str = "parameters.";
 
 /// A request whose parameters are not read yet.
@@ -16,7 +16,7 @@ const PARAMETERS: &str = "parameters.";
 pub(super) struct Envelope<'a> {
     pub(super) name: Name,
     pub(super) request_id: Option<Uuid>,
-    /// Empty where there are none.
+    /// Empty if there are none.
     pub(super) parameters: Attributes<'a>,
 }
 

@@ -1,4 +1,4 @@
-//! The parameters of requests that ask for one thing.
+//! The parameters of single requests.
 
 use drumline_backend::store::Filter;
 use drumline_protocol::{
@@ -18,7 +18,7 @@ use crate::request::{
 /// Attributes that an operation shows, and that are neither read-only nor
 /// given at creation alone.
 const CHANGEABLE: &[&str] = &["postponeUntil"];
-/// Columns that are named at most: more than an operation has.
+/// The most columns that may be named: more than an operation has.
 const COLUMNS: usize = 100;
 
 /// Reads one request.
@@ -58,7 +58,7 @@ pub(super) fn single(envelope: Envelope<'_>, options: &Options) -> Result<Item> 
     }
 }
 
-/// The refusal of several requests where one is meant.
+/// The refusal of several requests in place of one.
 pub(super) fn nested(name: Name) -> Error {
     let why = format!(
         "must not be {} here: it holds requests itself",
@@ -257,8 +257,8 @@ fn update(mut given: Attributes<'_>) -> Result<Update> {
     finish(given, update, |update| update)
 }
 
-/// Takes the id of an operation. A text that is not an id of ours names none.
-/// What is not even a text is noted, and the error is of no account.
+/// Takes the id of an operation. A text that is not an id of this service names
+/// no operation. A value that is not a text is noted, and the error is ignored.
 fn id(given: &mut Attributes<'_>) -> Result<OperationId> {
     match given.parsed("id", Ok) {
         None => Err(missing_id("id", "is required")),
@@ -283,8 +283,8 @@ fn required<'a>(given: &mut Attributes<'a>, name: &str) -> Option<&'a RawValue> 
     value
 }
 
-/// What was read, or everything that is wrong: with the parameters, and inside
-/// of one of them.
+/// Returns the value that was read, or all faults: those of the parameters, and
+/// those inside one of them.
 fn finish<T, U>(
     given: Attributes<'_>,
     inner: Option<Result<T>>,

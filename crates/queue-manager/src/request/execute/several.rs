@@ -8,7 +8,7 @@ use crate::error::{Error, Invalid, Result, Wrong};
 use crate::options::Options;
 use crate::request::attributes::Attributes;
 
-/// Reads an `ExecuteMultiple`: what is wrong with an item stays with it.
+/// Reads an `ExecuteMultiple`: the fault of an item stays with the item.
 pub(super) fn batch(envelope: Envelope<'_>, options: &Options) -> Result<Batch> {
     let mut given = envelope.parameters;
     let items = requests(&mut given, options)?;
@@ -22,8 +22,8 @@ pub(super) fn batch(envelope: Envelope<'_>, options: &Options) -> Result<Batch> 
     })
 }
 
-/// Reads an `ExecuteTransaction`: what is wrong with a request is wrong with
-/// the whole.
+/// Reads an `ExecuteTransaction`: the fault of a request is a fault of the
+/// whole.
 pub(super) fn transaction(envelope: Envelope<'_>, options: &Options) -> Result<Transaction> {
     let mut given = envelope.parameters;
     let items = requests(&mut given, options)?;
@@ -42,8 +42,8 @@ pub(super) fn transaction(envelope: Envelope<'_>, options: &Options) -> Result<T
     })
 }
 
-/// Takes the requests, not yet read. Their number is looked at first: before
-/// any of them is, and before anything is done.
+/// Takes the requests, not yet read. Their number is checked first, before any
+/// of them is read and before anything is done.
 fn requests<'a>(given: &mut Attributes<'a>, options: &Options) -> Result<Vec<&'a RawValue>> {
     const NAME: &str = "requests";
     let Some(value) = given.take(NAME) else {

@@ -26,7 +26,7 @@ pub(super) fn batch(items: &[Value], continue_on_error: bool, return_responses: 
     )
 }
 
-/// The places of the responses, and whether each is a fault.
+/// The places of the responses, with true for each fault.
 fn places(results: &Value) -> Vec<(u64, bool)> {
     let responses = results["responses"].as_array().expect("a list");
     let place = |response: &Value| {
@@ -123,7 +123,7 @@ async fn the_batch_table_holds_on_the_running_service() {
                     assert!(fault["errorDetails"].is_object(), "{about}: {fault}");
                 }
             }
-            // What was done is what came before the end of the batch.
+            // The items before the end of the batch were executed.
             let last = if continue_on_error { 6 } else { 2 };
             let done = items[..last].iter().filter_map(|item| {
                 let name = item["parameters"]["target"]["name"].as_str();
@@ -272,7 +272,7 @@ async fn more_batches_at_once_than_allowed_are_a_fault_before_the_first_item() {
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.json["errorCode"], json!("0x8004A001"));
     assert_eq!(refused.json["errorDetails"], json!({"Retry-After": 2}));
-    // What is no batch comes in, and those of others do.
+    // A single request comes in, and so do batches of other organizations.
     executed(&client, &create("2")).await;
     let headers = [
         ("content-type", "application/json"),

@@ -1,5 +1,5 @@
-//! Creates that follow one another in a batch go to the store together: what
-//! must not be different because of that.
+//! Creates that follow one another in a batch go to the store together: the
+//! behaviour that this must not change.
 
 use drumline_protocol::State;
 use serde_json::{Value, json};
@@ -40,8 +40,8 @@ async fn the_order_of_the_list_is_the_order_of_each_token() {
             last[n % 4] = operation.sequence;
         }
     }
-    // All that may run are with the broker when the answer comes; that they are
-    // is noted soon after, and before a manager ends.
+    // All operations that may run are with the broker when the answer comes.
+    // The confirms are noted soon after, and before a manager ends.
     manager.close().await;
     let counts = backend.store.counts().await.expect("the store is there");
     assert_eq!((counts.ready, counts.undispatched), (1000, 0));
@@ -87,7 +87,7 @@ async fn behind_the_first_fault_nothing_is_created() {
     }
 }
 
-/// The names of all operations, however many.
+/// The names of all operations, over all pages.
 async fn names_of_all(client: &Client) -> Vec<Value> {
     let mut names = Vec::new();
     let mut cursor = Value::Null;
@@ -162,8 +162,8 @@ async fn what_follows_a_chunk_that_could_not_be_stored_does_not_overtake_it() {
     let mut known = with_token(255, "t");
     known["parameters"]["idempotencyKey"] = json!("k");
     executed(&client, &known).await;
-    // The last of the first chunk that goes to the store is there already: it
-    // is no fault, though all before it in the chunk are.
+    // The last create of the store's first chunk exists already. It is no
+    // fault, though all before it in the chunk are.
     let mut items: Vec<Value> = (0..300).map(|n| with_token(n, "t")).collect();
     items[255] = known;
     Faults::set(&faults.next_create_fails, true);

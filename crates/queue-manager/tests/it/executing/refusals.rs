@@ -1,5 +1,5 @@
-//! Every way to ask wrongly: each wrong attribute is named, and nothing that
-//! comes over the network is a fault of ours.
+//! Every way to ask wrongly: each wrong attribute is named, and no input from
+//! the network is a fault of the service.
 
 use axum::http::StatusCode;
 use drumline_backend::Ids;
@@ -215,7 +215,7 @@ async fn a_batch_may_be_large_and_its_items_may_not() {
     assert_eq!(whole.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(whole.json["errorCode"], json!("0x8D000005"));
     assert_eq!(whole.json["errorDetails"], json!({"MaxBytes": 50_000}));
-    // Only there: everywhere else a problem is no fault.
+    // Only on `/v1/execute`: everywhere else a problem is no fault.
     let other = json!({"messageName": "a", "data": "x".repeat(10_000)});
     let other = client.post("/v1/operations", &other).await;
     assert_eq!(other.status, StatusCode::PAYLOAD_TOO_LARGE);

@@ -52,7 +52,7 @@ async fn everything_is_done_and_answered_in_order() {
     assert_eq!(client.status(new).await, "WaitingForResources");
     assert_eq!(client.status(paused).await, "WaitingForResources");
     assert_eq!(names(&client).await, ["ImportSolution", "new", "paused"]);
-    // What may run now is offered.
+    // Operations that may run now are offered.
     let mut heard = listener.hear(Duration::from_secs(5)).await;
     heard.extend(listener.hear(Duration::from_secs(5)).await);
     heard.sort();
@@ -87,13 +87,13 @@ async fn one_fault_is_the_fault_of_all_and_nothing_is_done() {
     listener.hear(Duration::from_secs(1)).await;
     let inner = |name: &str| request(name, json!({"requests": []}));
     let cases = [
-        // What cannot be read.
+        // Requests that cannot be read.
         (request("Create", json!({"target": {}})), 422, "0x80040203"),
         (request("Nonsense", json!({})), 422, "0x80040203"),
         (inner("ExecuteMultiple"), 422, "0x80040203"),
         (inner("ExecuteTransaction"), 422, "0x80040203"),
         (request("RetrieveMultiple", json!({})), 422, "0x80040203"),
-        // What cannot be done.
+        // Requests that cannot be executed.
         (
             delete("7f000000-0000-8000-8000-000000000000"),
             404,
@@ -129,7 +129,7 @@ async fn one_fault_is_the_fault_of_all_and_nothing_is_done() {
     let requests = [create("new"), set_state(waiting, 2)];
     let answer = client.post("/v1/execute", &transaction(&requests)).await;
     assert_faulted(&answer, 1, 409, "0x80044162");
-    // The first in the list is named, whatever kind it is.
+    // The first fault in the list is named, of either kind.
     let deep = request(
         "Create",
         json!({"target": {"messageName": "a"}, "idempotencyKey": "k"}),
@@ -186,7 +186,7 @@ async fn transactions_that_meet_are_done_one_after_the_other_or_not_at_all() {
     for round in 0..20 {
         let one = id(&executed(&clients[0], &create("one")).await);
         let other = id(&executed(&clients[0], &create("other")).await);
-        // All of them cancel both; one can, the others create nothing.
+        // All of them cancel both; one succeeds, the others create nothing.
         let name = format!("round {round}");
         let requests = [create(&name), set_state(one, 3), set_state(other, 3)];
         let body = transaction(&requests);

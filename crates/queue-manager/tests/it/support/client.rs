@@ -8,18 +8,18 @@ use drumline_queue_manager::{QueueManager, http};
 use serde_json::Value;
 use tower::ServiceExt;
 
-/// What was answered.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// The body, where it is JSON; else `null`.
+    /// The body, if it is JSON; else `null`.
     pub(crate) json: Value,
     pub(crate) text: String,
 }
 
 impl Answer {
-    /// A header as text; empty where there is none.
+    /// A header as text; empty if there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.and_then(|value| value.to_str().ok()).unwrap_or("")

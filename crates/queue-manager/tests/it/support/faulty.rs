@@ -21,10 +21,10 @@ use drumline_protocol::{
 };
 use tokio::sync::broadcast;
 
-/// What a store takes before it says that it is away.
+/// The time that a store takes before it reports that it is unavailable.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What fails now.
+/// The present faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     /// The store, and with it membership and limiter, does not answer.
@@ -33,13 +33,13 @@ pub(crate) struct Faults {
     pub(crate) next_create_fails: AtomicBool,
     /// A create is not answered for as long as a store may take.
     pub(crate) creates_time_out: AtomicBool,
-    /// The broker says that it takes nothing.
+    /// The broker reports that it takes nothing.
     pub(crate) broker_is_blocked: AtomicBool,
-    /// The broker says that it takes everything, and takes nothing.
+    /// The broker reports that it takes everything, and takes nothing.
     pub(crate) publishes_fail: AtomicBool,
     /// The number of the broker's connection.
     pub(crate) connection: AtomicU64,
-    /// These queues take nothing, and say why.
+    /// These queues take nothing, and report why.
     pub(crate) broken: Mutex<BTreeMap<Route, Trouble>>,
     /// The broker confirms everything, and keeps nothing.
     pub(crate) broker_forgets: AtomicBool,
@@ -47,7 +47,7 @@ pub(crate) struct Faults {
     pub(crate) reads_fail: AtomicBool,
     /// The most commits that came in one call, as it was last reset.
     pub(crate) largest_commit: AtomicUsize,
-    /// How often was asked what has ended, over all partitions.
+    /// The number of reads of ends, over all partitions.
     pub(crate) ends_asked: AtomicUsize,
     /// Records that were read.
     pub(crate) reads: AtomicUsize,
@@ -90,8 +90,8 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// The store, if it is there. As on a network, others get a turn before it
-    /// answers.
+    /// The store, if it is there. As on a network, other tasks get a turn
+    /// before it answers.
     async fn store(&self) -> store::Result<&dyn Store> {
         self.there()?;
         tokio::task::yield_now().await;

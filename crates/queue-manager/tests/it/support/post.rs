@@ -1,6 +1,6 @@
-//! A post office: an intake without a broker. It has what a broker has: a queue
-//! that keeps its order, deliveries that come again, and somebody who reads the
-//! answers.
+//! A post office: an intake without a broker. It has the properties of a
+//! broker: a queue that keeps its order, deliveries that come again, and a
+//! reader of the answers.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -29,7 +29,7 @@ struct State {
     queue: BTreeMap<u64, Letter>,
     published: u64,
     opened: u64,
-    /// The connection is gone: what is in hand comes again.
+    /// The connection is gone: requests in hand come again.
     is_cut: bool,
     answers_fail: bool,
     replies: Vec<Reply>,
@@ -40,7 +40,7 @@ struct State {
 struct Letter {
     envelope: Envelope,
     payload: Vec<u8>,
-    /// Which opening has it in hand.
+    /// The opening that has it in hand.
     holder: Option<u64>,
 }
 
@@ -60,23 +60,23 @@ impl Post {
         self.shared.news.notify_waiters();
     }
 
-    /// Cuts the connection: what was not acknowledged comes again.
+    /// Cuts the connection: unacknowledged requests come again.
     pub(crate) fn cut(&self) {
         self.state().is_cut = true;
         self.shared.news.notify_waiters();
     }
 
-    /// Whether answers can be sent at all.
+    /// Lets the sending of answers fail, or succeed again.
     pub(crate) fn answers_fail(&self, fail: bool) {
         self.state().answers_fail = fail;
     }
 
-    /// How many requests are not acknowledged.
+    /// The number of requests that are not acknowledged.
     pub(crate) fn waiting(&self) -> usize {
         self.state().queue.len()
     }
 
-    /// How often the intake was opened.
+    /// The number of times that the intake was opened.
     pub(crate) fn opened(&self) -> u64 {
         self.state().opened
     }
@@ -86,7 +86,7 @@ impl Post {
         self.state().replies.clone()
     }
 
-    /// What was put aside so far.
+    /// The requests that were put aside so far.
     pub(crate) fn refused(&self) -> Vec<Refused> {
         self.state().refused.clone()
     }

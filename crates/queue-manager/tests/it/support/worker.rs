@@ -1,4 +1,4 @@
-//! Somebody who does to operations what a worker does.
+//! A worker by hand, which acts on operations as a worker does.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl Worker {
         }
     }
 
-    /// Claims an operation; the fence of its lock.
+    /// Claims an operation, and returns the fence of its lock.
     pub(crate) async fn claim(&self, id: OperationId) -> Fence {
         let event = Event::Claim {
             host: "test".to_owned(),
@@ -48,7 +48,7 @@ impl Worker {
         }
     }
 
-    /// Says something about an operation that it holds.
+    /// Applies an event to an operation that it holds.
     pub(crate) async fn say(&self, id: OperationId, fence: Fence, event: Event) -> Decided {
         self.happen(id, event, Guard::Holder(fence)).await
     }
@@ -59,7 +59,7 @@ impl Worker {
         self.succeed(id, fence).await;
     }
 
-    /// Succeeds, and tells the workers of the chain's next, as a worker would.
+    /// Succeeds, and offers the chain's next operation, as a worker would.
     pub(crate) async fn succeed(&self, id: OperationId, fence: Fence) {
         let said = self.say(id, fence, Event::Succeed).await;
         let Decided::Done(_, done) = said else {
@@ -104,7 +104,7 @@ impl Listener {
         Self::with_prefetch(backend, source, 1000).await
     }
 
-    /// One that leaves in the queue what it has not asked for.
+    /// A listener that leaves in the queue what it has not asked for.
     pub(crate) async fn with_prefetch(backend: &Backend, source: Source, prefetch: u16) -> Self {
         let route = Route {
             queue: QueueName::default(),
