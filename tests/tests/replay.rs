@@ -24,8 +24,8 @@ async fn replayed_histories_end_with_equal_trees_while_workers_are_killed() -> R
         .arg(examples().join("git-replay/run.sh"))
         .arg(fleet.folder().join("replay"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        // Enough for a dozen kills; `make fleet-demo` replays more.
-        .env("COMMITS", "100");
+        // Enough for a dozen kills on a quick machine; `make fleet-demo` replays more.
+        .env("COMMITS", "200");
     let mut replay = Process::start(&mut command, &log)?;
     let mut random = fastrand::Rng::with_seed(42);
     let deadline = Instant::now() + Duration::from_secs(240);
