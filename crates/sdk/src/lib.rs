@@ -32,7 +32,7 @@
 //!
 //! ```no_run
 //! use drumline_sdk::{Connection, Result, Worker};
-//! # async fn import_solution(_: String, _: drumline_sdk::Context) -> drumline_sdk::Outcome { todo!() }
+//! # async fn import_solution(_: String, _: drumline_sdk::Context) -> drumline_sdk::Outcome { drumline_sdk::Outcome::Done(None) }
 //!
 //! # async fn example() -> Result<()> {
 //! let connection = Connection::to("redis://redis:6379", "amqp://rabbit:5672").namespace("team-a");

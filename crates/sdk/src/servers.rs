@@ -25,7 +25,7 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 /// later are made again in the background.
 ///
 /// ```no_run
-/// # async fn greet(_: String, _: drumline_sdk::Context) -> drumline_sdk::Outcome { todo!() }
+/// # async fn greet(_: String, _: drumline_sdk::Context) -> drumline_sdk::Outcome { drumline_sdk::Outcome::Done(None) }
 /// # async fn example(stop: impl Future<Output = ()>) -> drumline_sdk::Result<()> {
 /// use drumline_sdk::{Connection, Worker};
 ///
