@@ -24,7 +24,7 @@ use drumline_backend::Broker as _;
 use drumline_backend::broker::Backlog;
 use drumline_backend::store::{self, Promoted, Stamp};
 use drumline_protocol::message::{Offer, Route, Source};
-use drumline_protocol::{Operation, OperationId, Partition};
+use drumline_protocol::{Operation, OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -55,6 +55,11 @@ struct Queue {
     since: Instant,
     /// The last look at which it was by-passed.
     seen: Instant,
+    /// The store's time at that look, as a stamp: earlier offers have gone round
+    /// the queue.
+    seen_at: Stamp,
+    /// The earliest offers that may be in the queue.
+    from: Stamp,
     partitions: HashMap<Partition, Progress>,
 }
 
@@ -90,12 +95,20 @@ impl Chore for Redirect {
             let queue = self.0.entry(route.clone()).or_insert_with(|| Queue {
                 since: now,
                 seen: now,
+                seen_at: Stamp(0),
+                from: Stamp(0),
                 partitions: HashMap::new(),
             });
             if now.duration_since(queue.seen) > GRACE {
                 queue.since = now;
+                // It has worked in between and may hold offers of that time.
+                if queue.partitions.values().all(|progress| progress.is_done) {
+                    queue.from = queue.seen_at;
+                }
+                queue.partitions.clear();
             }
             queue.seen = now;
+            queue.seen_at = stamp_of(manager.store().now());
             // Now, because everything that is offered from now on goes round
             // the queue.
             begin(manager, &route, share, &mut queue.partitions).await?;
@@ -103,10 +116,16 @@ impl Chore for Redirect {
             if is_new || is_unused_spare(manager, &route).await {
                 continue;
             }
-            go_on(manager, &route, &mut queue.partitions).await?;
+            go_on(manager, &route, queue.from, &mut queue.partitions).await?;
         }
         Ok(Look::Clear)
     }
+}
+
+/// A time of the store as a stamp.
+fn stamp_of(time: Timestamp) -> Stamp {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(0);
+    Stamp(millis.saturating_mul(1000))
 }
 
 /// Returns true for a spare queue without messages: nearly always nothing went
@@ -154,6 +173,7 @@ async fn begin(
 async fn go_on(
     manager: &QueueManager,
     route: &Route,
+    from: Stamp,
     known: &mut HashMap<Partition, Progress>,
 ) -> store::Result<()> {
     let batch = manager.options().rhythm.batch;
@@ -169,7 +189,7 @@ async fn go_on(
             .await?;
         let old = offered
             .into_iter()
-            .filter(|(_, stamp)| *stamp <= progress.until);
+            .filter(|(_, stamp)| from <= *stamp && *stamp <= progress.until);
         offer_again(manager, route, old.collect()).await?;
         known.insert(
             partition,

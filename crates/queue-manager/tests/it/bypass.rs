@@ -260,3 +260,30 @@ async fn a_healthy_backlog_is_not_published_again_after_a_reconnection() {
     assert!(metrics.contains("drumline_reconcile_reoffered_total 0"));
     maintenance.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_breaks_again_is_seen_through_again() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let first = client.create(&in_order(1)).await;
+    let lane = lane_of(first);
+    let maintenance = Maintenance::start(&manager);
+    let mut work = Listener::of_work(&backend).await;
+    faults.breaks(&lane, Trouble::Silent);
+    assert_eq!(work.hear(SOON).await, [first]);
+    faults.mends(&lane);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    // While the lane works it takes another head.
+    let mut others = 2..;
+    let second = loop {
+        let id = client.create(&in_order(others.next().unwrap())).await;
+        if lane_of(id) == lane {
+            break id;
+        }
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    faults.breaks(&lane, Trouble::Silent);
+    assert!(work.hear(SOON).await.contains(&second));
+    maintenance.stop().await;
+}
