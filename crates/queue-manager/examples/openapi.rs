@@ -3,5 +3,5 @@
 use std::io::{Write, stdout};
 
 fn main() -> std::io::Result<()> {
-    stdout().write_all(drumline_queue_manager::http::openapi_json().as_bytes())
+    stdout().write_all(drumline_queue_manager::ingress::http::openapi_json().as_bytes())
 }

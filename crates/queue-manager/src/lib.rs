@@ -2,17 +2,19 @@
 //! control them, and looks after work that would otherwise stand still.
 //!
 //! ```text
-//!  http ──┐                       ┌── store  (decides)
-//!         ├── QueueManager ───────┤
-//!  (…) ───┘        ▲              └── dispatcher ── broker (delivers)
-//!                  │
-//!             Maintenance: relay · due · leases · reconcile · notices · retention
+//!  ingress/http ──┐                        ┌── store  (decides)
+//!                 ├── service ─────────────┤
+//!  ingress/amqp ──┘   QueueManager         └── dispatcher ── broker (delivers)
+//!                          ▲
+//!  maintenance ────────────┘  scheduler · relay · lease reaper · lost messages
+//!                             redirect · notices · retention
 //! ```
 //!
-//! [`QueueManager`] is the service without any protocol: the form of requests
-//! is in [`request`], the errors in [`error`]. [`http`] puts it on the network.
-//! [`Maintenance`] may run in any number of processes, with or without a
-//! network face.
+//! [`service`] holds everything that clients can ask for, without any protocol.
+//! The form of requests is in [`request`], the errors are in [`error`].
+//! [`ingress`] translates requests that come over HTTP and AMQP, and calls the
+//! service. [`Maintenance`] may run in any number of processes, with or without
+//! an ingress.
 //!
 //! Spans, with the OpenTelemetry conventions for HTTP and for messaging:
 //!
@@ -28,19 +30,18 @@
 //! Everything here stands on the ports: no product is named.
 
 pub mod error;
-pub mod http;
-pub mod intake;
+pub mod ingress;
 pub mod maintenance;
-pub mod manager;
 pub mod metrics;
 pub mod options;
 pub mod recurrence;
 pub mod request;
+pub mod service;
 pub mod webhook;
 
 pub use error::{Error, Result};
-pub use http::Server;
-pub use intake::Reception;
+pub use ingress::amqp::Reception;
+pub use ingress::http::Server;
 pub use maintenance::Maintenance;
-pub use manager::{Caller, QueueManager};
 pub use options::Options;
+pub use service::{Caller, QueueManager};

@@ -18,15 +18,15 @@
 //! A chore looks at its partitions concurrently, in bounded batches, then
 //! rests. When the store is unavailable it waits longer each time.
 
-mod chore;
-mod due;
-mod leases;
-mod members;
+mod heartbeat;
+mod lease_reaper;
+mod lost_messages;
 mod notices;
-mod reconcile;
 mod redirect;
 mod relay;
 mod retention;
+mod scheduler;
+mod task;
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::manager::QueueManager;
+use crate::service::QueueManager;
 
 pub use retention::Retention;
 
@@ -114,9 +114,9 @@ impl Maintenance {
     pub fn start(manager: &QueueManager) -> Self {
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
-        let (announce, share) = watch::channel(members::Share::default());
-        tasks.spawn(members::run(manager.clone(), announce, stop.clone()));
-        let chores = chore::Chores {
+        let (announce, share) = watch::channel(heartbeat::Share::default());
+        tasks.spawn(heartbeat::run(manager.clone(), announce, stop.clone()));
+        let chores = task::Chores {
             manager: manager.clone(),
             share,
             stop: stop.clone(),
@@ -124,9 +124,9 @@ impl Maintenance {
         };
         chores.start(relay::Relay::default());
         chores.start(redirect::Redirect::default());
-        chores.start(due::Due);
-        chores.start(leases::Leases::default());
-        chores.start(reconcile::Reconcile::default());
+        chores.start(scheduler::Due);
+        chores.start(lease_reaper::Leases::default());
+        chores.start(lost_messages::Reconcile::default());
         chores.start(retention::Retain::new());
         if let Some(notices) = notices::Notices::new(&manager.options().webhooks) {
             chores.start(notices);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drumline_protocol::{TokenPolicy, limits};
 
 use crate::maintenance::{Retention, Rhythm};
-use crate::manager::Admission;
+use crate::service::Admission;
 use crate::webhook::Webhooks;
 
 /// The options of a queue manager.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use drumline_queue_manager::manager::{Admission, Protection};
+use drumline_queue_manager::service::{Admission, Protection};
 
 use super::values;
 

@@ -28,8 +28,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use super::Rhythm;
-use super::chore::{Chore, Look, for_each};
-use crate::manager::QueueManager;
+use super::task::{Chore, Look, for_each};
+use crate::service::QueueManager;
 use crate::webhook::{Delivery, Sender, Webhooks};
 
 /// The time that a look waits for room while all tries are under way.

@@ -29,8 +29,8 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::Rhythm;
-use super::chore::{Chore, Look, for_each};
-use crate::manager::QueueManager;
+use super::task::{Chore, Look, for_each};
+use crate::service::QueueManager;
 
 /// Pages of one queue in one look. A million operations in a queue that is lost
 /// are offered again within minutes, which is faster than they are executed.

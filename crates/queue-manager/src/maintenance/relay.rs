@@ -14,8 +14,8 @@ use drumline_protocol::Partition;
 use futures_util::future::join_all;
 
 use super::Rhythm;
-use super::chore::{Chore, Look, for_each};
-use crate::manager::QueueManager;
+use super::task::{Chore, Look, for_each};
+use crate::service::QueueManager;
 
 /// The relay of one manager.
 #[derive(Debug, Default)]

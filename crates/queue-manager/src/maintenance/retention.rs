@@ -18,8 +18,8 @@ use drumline_protocol::{Event, Operation, OperationId, Partition, Timestamp, app
 use tokio::time::{Instant, sleep};
 
 use super::Rhythm;
-use super::chore::{Chore, Look};
-use crate::manager::QueueManager;
+use super::task::{Chore, Look};
+use crate::service::QueueManager;
 
 /// The interval at which a look begins at the front: an operation that had to
 /// stay may outlive its time by so long. A shorter interval reads more

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use drumline_backend::{Backend, Ids};
 use drumline_protocol::Organization;
-use drumline_queue_manager::manager::{Admission, Protection, Stay};
+use drumline_queue_manager::service::{Admission, Protection, Stay};
 use drumline_queue_manager::{Caller, Error, Options, QueueManager};
 use serde_json::json;
 use tokio::time::{Instant, advance, sleep};

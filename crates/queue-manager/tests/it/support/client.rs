@@ -4,7 +4,8 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use drumline_protocol::OperationId;
-use drumline_queue_manager::{QueueManager, http};
+use drumline_queue_manager::QueueManager;
+use drumline_queue_manager::ingress::http;
 use serde_json::Value;
 use tower::ServiceExt;
 

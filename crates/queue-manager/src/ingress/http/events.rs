@@ -1,0 +1,174 @@
+//! `/v1/events`: operations as they end, as server-sent events.
+//!
+//! Each event's id is a place in the order of the ends, so that a client that
+//! comes back with it (browsers do so by themselves) goes on where it was, on
+//! any queue manager. Operations that were removed in between are left out.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use drumline_backend::store::{self, Filter};
+use drumline_protocol::Operation;
+use drumline_protocol::view::OperationView;
+use futures_util::stream::{self, Stream, StreamExt};
+use tokio::time::{Instant, sleep};
+
+use super::caller::By;
+use super::extractors::Parameters;
+use super::problem::Answer;
+use super::{openapi, query};
+use crate::error::{Error, Invalid, Wrong};
+use crate::service::{Ended, Place, QueueManager, Watcher};
+
+/// The header in which a client sends the place up to which it has read.
+const LAST_EVENT_ID: &str = "last-event-id";
+/// Operations that are read at once: with the largest payloads some 16 MiB,
+/// which is the memory that one reader may occupy.
+const AT_ONCE: usize = 16;
+/// The time after which a client shall come back when the connection broke.
+const RETRY: Duration = Duration::from_secs(2);
+/// The interval at which an idle client is sent the current place, so that it
+/// does not come back with a place of last week.
+const SAY_PLACE: Duration = Duration::from_secs(15);
+/// The rest while the store is unavailable.
+const REST: Duration = Duration::from_secs(1);
+
+/// Ends as they happen
+///
+/// Server-sent events, in the order of the ends: `completed` with the
+/// operation as `data`. Begins with what ends from now on, or behind
+/// `Last-Event-ID`: nothing in between is left out or told twice, but for
+/// operations that have been removed since. `lastEventId=0` begins with the
+/// oldest that is still there.
+#[utoipa::path(
+    get, path = "/v1/events", tag = "operations",
+    params(
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read"),
+        ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot set headers; the header wins"),
+        ("name" = Option<String>, Query, description = "Exactly this name"),
+        ("status" = Option<String>, Query, description = "A status code or its name", example = "Failed"),
+        ("messageName" = Option<String>, Query),
+        ("dependencyToken" = Option<String>, Query),
+        ("correlationId" = Option<String>, Query),
+    ),
+    responses(
+        (status = 200, description = "Events without end", content_type = "text/event-stream", body = String),
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn events(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Parameters(pairs): Parameters,
+    headers: HeaderMap,
+) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    let mut wanted = query::events(pairs, &caller)?;
+    if let Some(value) = headers.get(LAST_EVENT_ID) {
+        let place = value.to_str().ok().and_then(|text| text.parse().ok());
+        wanted.place = Some(place.ok_or_else(not_a_place)?);
+    }
+    let watcher = manager
+        .watch_ends(wanted.place)
+        .await
+        .map_err(Error::from)?;
+    // With the place: a client that is cut off before its first event goes on
+    // from here, and not from the place of its return.
+    let greeting = Event::default()
+        .retry(RETRY)
+        .id(watcher.place().to_string());
+    let reader = Reader {
+        said: watcher.place(),
+        said_at: Instant::now(),
+        watcher,
+        filter: wanted.filter,
+        manager,
+    };
+    let batches = stream::unfold(reader, |mut reader| async {
+        let events = reader.next().await?;
+        Some((stream::iter(events), reader))
+    });
+    let events = stream::iter([greeting]).chain(batches.flatten());
+    Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
+}
+
+fn not_a_place() -> Invalid {
+    let why = "must be the id of an event of this service";
+    Invalid::arguments(vec![Wrong::new("Last-Event-ID", why)])
+}
+
+/// A client that reads events.
+struct Reader {
+    manager: QueueManager,
+    watcher: Watcher,
+    filter: Filter,
+    /// The last place that was sent to the client.
+    said: Place,
+    said_at: Instant,
+}
+
+impl Reader {
+    /// The next events; `None` when this manager is drained. The client comes
+    /// back, and meets another manager.
+    async fn next(&mut self) -> Option<Vec<Event>> {
+        let manager = self.manager.clone();
+        let some = async {
+            loop {
+                match self.look().await {
+                    Ok(events) if !events.is_empty() => return events,
+                    Ok(_nothing) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "ends are not shown");
+                        sleep(REST).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            events = some => Some(events),
+            () = manager.drained() => None,
+        }
+    }
+
+    /// Looks once for new ends.
+    async fn look(&mut self) -> store::Result<Vec<Event>> {
+        let Ended { entries, place } = self.watcher.next(AT_ONCE).await?;
+        let ids: Vec<_> = entries.iter().map(|(_, id)| *id).collect();
+        // A failure here leaves the place as it was.
+        let found = self.manager.readable(&ids).await?;
+        let mut events = Vec::new();
+        for (end, operation) in entries.into_iter().zip(found) {
+            let selected = operation.filter(|operation| self.filter.selects(operation));
+            if let Some(operation) = selected {
+                let place = Place::of(end);
+                events.push(completed(&operation, place));
+                self.has_said(place);
+            }
+        }
+        self.watcher.go_on(place);
+        if self.said_at.elapsed() >= SAY_PLACE && self.said != place {
+            // Without data it is no event to a client, but a place.
+            events.push(Event::default().id(place.to_string()));
+            self.has_said(place);
+        }
+        Ok(events)
+    }
+
+    fn has_said(&mut self, place: Place) {
+        self.said = place;
+        self.said_at = Instant::now();
+    }
+}
+
+fn completed(operation: &Operation, place: Place) -> Event {
+    let event = Event::default().event("completed").id(place.to_string());
+    let view = OperationView::from(operation);
+    match serde_json::to_string(&view) {
+        Ok(json) => event.data(json),
+        // A view consists of serializable values only.
+        Err(error) => event.comment(error.to_string()),
+    }
+}

@@ -1,0 +1,77 @@
+//! `/v1/execute`: organization requests.
+
+use axum::Extension;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+
+use super::operations::idempotency_key;
+use super::problem::{Answer, Problem};
+use super::{body, caller, openapi};
+use crate::request::OrganizationRequest;
+use crate::service::{self, Fault, QueueManager};
+
+/// Makes everything that a request creates repeatable, including the items of
+/// batches and transactions: for requests that the broker may deliver again.
+/// Only this process can put it on a request; over the network the header is
+/// used.
+#[derive(Clone, Debug)]
+pub(crate) struct Repeatable(pub(crate) HeaderValue);
+
+/// Execute an organization request
+///
+/// `ExecuteMultiple` and `ExecuteTransaction` hold requests themselves; their
+/// faults are in the answer of the one and in the problem of the other. With an
+/// `Idempotency-Key`, repeating a `Create` or an `ExecuteAsync` is safe.
+#[utoipa::path(
+    post, path = "/v1/execute", tag = "requests",
+    params(("Idempotency-Key" = Option<String>, Header, description = "For Create and ExecuteAsync: any text up to 255 bytes, kept for two days")),
+    request_body = openapi::execute::Request,
+    responses(
+        (status = 200, description = "What came of it", body = openapi::execute::Response),
+        openapi::NotJson,
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn execute(
+    State(manager): State<QueueManager>,
+    repeatable: Option<Extension<Repeatable>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let now = || manager.store().now();
+    let limit = manager.options().limits.batch_bytes;
+    let read = async {
+        let caller = caller::of_headers(&headers)?;
+        let key = idempotency_key(&headers)?;
+        let body = body::json_up_to(limit, &headers, body).await?;
+        Ok((caller, key, body))
+    };
+    let (caller, key, body) = read
+        .await
+        .map_err(|problem: Box<Problem>| Box::new(problem.into_fault(now())))?;
+    let executed = async {
+        let mut request = OrganizationRequest::from_json(&body, manager.options())?;
+        drop(body);
+        if let Some(key) = key {
+            request = request.with_key(key)?;
+        }
+        let repeatable = repeatable.as_ref().map(|Extension(Repeatable(key))| key);
+        if let Some(key) = repeatable.and_then(|key| key.to_str().ok()) {
+            request = request.repeatable(key);
+        }
+        manager.execute(&caller, request).await
+    };
+    let answer: service::Answer = executed.await.map_err(|error| {
+        let fault = Fault::of(&error, now());
+        Box::new(Problem::from(error).with_fault(fault))
+    })?;
+    Ok(Json(answer).into_response())
+}

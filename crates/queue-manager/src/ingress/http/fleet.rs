@@ -1,0 +1,227 @@
+//! `/v1/workers` and `/v1/queues`: the live processes, and the waiting
+//! messages.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use drumline_backend::Broker as _;
+use drumline_backend::broker::Bypassed;
+use drumline_backend::membership::{Member, Role};
+use drumline_backend::store::Counts;
+use drumline_protocol::QueueName;
+use drumline_protocol::message::{Route, Source};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::openapi;
+use super::problem::Answer;
+use crate::error::Error;
+use crate::service::QueueManager;
+
+/// The live processes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Fleet {
+    /// Those who run handlers.
+    workers: Vec<MemberView>,
+    /// Those who take requests.
+    managers: Vec<MemberView>,
+}
+
+/// One live process.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MemberView {
+    /// Which life of which process.
+    id: String,
+    /// Its name for people.
+    host: String,
+    /// The queues that it serves.
+    queues: Vec<String>,
+    /// The message names that it has handlers for; `*` for all.
+    message_names: Vec<String>,
+    /// How many operations it runs at once.
+    concurrency: u32,
+    /// How many it runs now.
+    running: u32,
+    /// It takes nothing new.
+    draining: bool,
+    /// When it started.
+    started_on: String,
+}
+
+/// The queues.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Queues {
+    /// By name.
+    queues: Vec<QueueView>,
+    /// Operations of all queues by state.
+    operations: CountsView,
+}
+
+/// One queue.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueueView {
+    /// Its name.
+    name: String,
+    /// How many workers serve it.
+    workers: u32,
+    /// How many operations they run at once, all together.
+    concurrency: u32,
+    /// How many they run now, of whichever of their queues.
+    running: u32,
+    /// Messages in its work queue that no worker has been given yet; `null`
+    /// where the broker does not answer. Operations with a token wait in lanes.
+    waiting_messages: Option<u64>,
+    /// Those of its queues in the broker that do not work. Offers go round
+    /// them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bypassed: Vec<BypassedView>,
+}
+
+/// A queue of the broker that does not work.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BypassedView {
+    /// `work`, `lane` or `spare`.
+    kind: &'static str,
+    /// The partition of a lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<u16>,
+    /// `silent`, `unconsumable`, `consumer-refused` or `refused`.
+    reason: &'static str,
+    /// The same for people, with what the broker says.
+    detail: String,
+}
+
+/// How many operations there are.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CountsView {
+    ready: u64,
+    suspended: u64,
+    locked: u64,
+    completed: u64,
+    /// Ready ones that are not known to be with the broker yet.
+    undispatched: u64,
+}
+
+/// Who is alive
+#[utoipa::path(
+    get, path = "/v1/workers", tag = "fleet",
+    responses(
+        (status = 200, description = "The live processes", body = Fleet),
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn workers(State(manager): State<QueueManager>) -> Answer<Json<Fleet>> {
+    let members = members(&manager).await?;
+    let shown = |role| {
+        let with_role = members.iter().filter(|member| member.role == role);
+        with_role.map(MemberView::from).collect()
+    };
+    Ok(Json(Fleet {
+        workers: shown(Role::Worker),
+        managers: shown(Role::Manager),
+    }))
+}
+
+/// What waits where
+#[utoipa::path(
+    get, path = "/v1/queues", tag = "fleet",
+    responses(
+        (status = 200, description = "The queues", body = Queues),
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Queues>> {
+    let members = members(&manager).await?;
+    let mut by_name = BTreeMap::from([(QueueName::default(), QueueView::default())]);
+    for member in members.iter().filter(|member| member.role == Role::Worker) {
+        for queue in &member.queues {
+            let view = by_name.entry(queue.clone()).or_default();
+            view.workers += 1;
+            view.concurrency = view.concurrency.saturating_add(member.concurrency);
+            view.running = view.running.saturating_add(member.running);
+        }
+    }
+    let bypassed = manager.bypass().bypassed();
+    for Bypassed { route, .. } in &bypassed {
+        by_name.entry(route.queue.clone()).or_default();
+    }
+    let mut queues = Vec::new();
+    for (queue, mut view) in by_name {
+        view.name = queue.to_string();
+        let route = Route {
+            queue,
+            source: Source::Work,
+        };
+        let backlog = manager.backend().broker.backlog(&route).await;
+        view.waiting_messages = backlog.ok().map(|found| found.unwrap_or_default().messages);
+        view.bypassed = bypassed
+            .iter()
+            .filter(|one| one.route.queue == route.queue)
+            .map(BypassedView::from)
+            .collect();
+        queues.push(view);
+    }
+    let counts = manager.store().counts().await.map_err(Error::Store)?;
+    Ok(Json(Queues {
+        queues,
+        operations: CountsView::from(counts),
+    }))
+}
+
+pub(super) async fn members(manager: &QueueManager) -> Result<Vec<Member>, Error> {
+    Ok(manager.backend().membership.members().await?)
+}
+
+impl From<&Bypassed> for BypassedView {
+    fn from(bypassed: &Bypassed) -> Self {
+        let Bypassed { route, trouble } = bypassed;
+        Self {
+            kind: route.source.kind(),
+            partition: match route.source {
+                Source::Lane(partition) => Some(partition.get()),
+                Source::Work | Source::Spare => None,
+            },
+            reason: trouble.kind(),
+            detail: bypassed.to_string(),
+        }
+    }
+}
+
+impl From<&Member> for MemberView {
+    fn from(member: &Member) -> Self {
+        Self {
+            id: member.id.to_string(),
+            host: member.host.clone(),
+            queues: member.queues.iter().map(QueueName::to_string).collect(),
+            message_names: member.messages.clone(),
+            concurrency: member.concurrency,
+            running: member.running,
+            draining: member.draining,
+            started_on: member.started_on().to_string(),
+        }
+    }
+}
+
+impl From<Counts> for CountsView {
+    fn from(counts: Counts) -> Self {
+        let Counts {
+            ready,
+            suspended,
+            locked,
+            completed,
+            undispatched,
+        } = counts;
+        Self {
+            ready,
+            suspended,
+            locked,
+            completed,
+            undispatched,
+        }
+    }
+}

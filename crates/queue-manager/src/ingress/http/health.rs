@@ -1,0 +1,96 @@
+//! `/healthz`, `/readyz`, `/metrics`: for machines that watch machines.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use drumline_backend::{Broker as _, Role};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::fleet;
+use crate::service::QueueManager;
+
+/// The time that the store may take to answer a probe. Probes give up after a
+/// second or two themselves.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The content type that Prometheus expects: this version of the text.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whether this process takes work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// Whether it does.
+    ready: bool,
+    /// It is about to end.
+    draining: bool,
+    /// `ok`, or what is wrong with the store.
+    store: String,
+    /// `ok`, or what is wrong with the broker.
+    broker: String,
+}
+
+/// Whether the process is alive
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It is", body = String)))]
+pub(crate) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the process takes work
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses(
+        (status = 200, description = "It does", body = Readiness),
+        (status = 503, description = "It does not, and why", body = Readiness),
+    )
+)]
+pub(crate) async fn ready(State(manager): State<QueueManager>) -> Response {
+    let answered = tokio::time::timeout(PATIENCE, manager.store().incarnation()).await;
+    let store = match answered {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_elapsed) => Some("the store does not answer".to_owned()),
+    };
+    let broker = manager.backend().broker.check().err();
+    let broker = broker.map(|error| error.to_string());
+    let draining = manager.is_draining();
+    let ready = store.is_none() && broker.is_none() && !draining;
+    let ok = || "ok".to_owned();
+    let readiness = Readiness {
+        ready,
+        draining,
+        store: store.unwrap_or_else(ok),
+        broker: broker.unwrap_or_else(ok),
+    };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(readiness)).into_response()
+}
+
+/// Metrics in the text format of Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics", body = String, content_type = "application/openmetrics-text")))]
+pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
+    manager.metrics().bypassed(&manager.bypass().bypassed());
+    // A value that cannot be asked for now stays as it was; the counters are
+    // wanted most when the store is unavailable.
+    let asked = async {
+        if let Ok(counts) = manager.store().counts().await {
+            manager.metrics().counted(&counts);
+        }
+        if let Ok(members) = fleet::members(&manager).await {
+            let with_role = |role| members.iter().filter(|member| member.role == role).count();
+            let present = (with_role(Role::Worker), with_role(Role::Manager));
+            manager.metrics().present(present.0, present.1);
+        }
+    };
+    if tokio::time::timeout(PATIENCE, asked).await.is_err() {
+        tracing::debug!("metrics without the state of the store");
+    }
+    ([(CONTENT_TYPE, METRICS_TYPE)], manager.metrics().text()).into_response()
+}

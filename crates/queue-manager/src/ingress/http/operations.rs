@@ -1,0 +1,339 @@
+//! `/v1/operations`: create, read, change.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{HeaderMap, LOCATION};
+use axum::response::{IntoResponse, Response};
+use drumline_protocol::OperationId;
+use drumline_protocol::view::OperationView;
+use serde::Serialize;
+
+use super::caller::By;
+use super::extractors::{Id, Parameters};
+use super::problem::Answer;
+use super::waiting::{Explained, WaitingView};
+use super::{body, openapi, query};
+use crate::error::{Invalid, Wrong};
+use crate::request::{Act, Changes, CreateRequest};
+use crate::service::{Caller, Creation, QueueManager};
+
+/// The header that makes a create repeatable.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// One page of a listing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListAnswer {
+    operations: Vec<OperationView>,
+    next_cursor: Option<String>,
+}
+
+/// Create an operation
+///
+/// Answers when the operation is stored. With an `Idempotency-Key`, repeating
+/// the request is safe: it answers 200 with the operation of the first one.
+#[utoipa::path(
+    post, path = "/v1/operations", tag = "operations",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text up to 255 bytes, kept for two days; a UUID does well")),
+    request_body = openapi::NewOperation,
+    responses(
+        (status = 201, description = "It is created", body = openapi::Operation, headers(("Location" = String, description = "Its address"))),
+        (status = 200, description = "The key was used before: the first operation", body = openapi::Operation),
+        openapi::NotJson,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn create(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let body = body::json(&manager, &headers, body).await?;
+    let request = CreateRequest::from_json(&body)?;
+    let key = idempotency_key(&headers)?;
+    let Creation { operation, is_new } = manager.create(&caller, request, key).await?;
+    let view = manager.view(&operation);
+    let location = format!("/v1/operations/{}", view.id);
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, [(LOCATION, location)], Json(view)).into_response())
+}
+
+/// Get an operation
+///
+/// With `wait` it answers when the operation is Completed, or after that time
+/// with the operation as it is then. With `explain` it says why the operation
+/// does not run or does not end; that is for people, and too dear for polling.
+#[utoipa::path(
+    get, path = "/v1/operations/{id}", tag = "operations",
+    params(
+        ("id" = String, Path),
+        ("wait" = Option<String>, Query, description = "A time span, as 30s; at most a minute", example = "30s"),
+        ("explain" = Option<bool>, Query, description = "Whether to add `waitingFor`"),
+    ),
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::ExplainedOperation),
+        openapi::NotFound,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn get(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Id(id): Id,
+    Parameters(pairs): Parameters,
+) -> Answer<Response> {
+    let look = query::look(pairs)?;
+    let operation = match look.wait {
+        Some(wait) => manager.wait(&caller, id, wait).await?,
+        None => manager.get(&caller, id).await?,
+    };
+    let view = manager.view(&operation);
+    if !look.explain {
+        return Ok(Json(view).into_response());
+    }
+    let waiting_for = manager.explain(&operation).await?;
+    Ok(Json(Explained {
+        operation: view,
+        waiting_for: waiting_for.map(WaitingView::from),
+    })
+    .into_response())
+}
+
+/// List operations
+///
+/// Newest first. The cursor is stable: operations that are created meanwhile
+/// do not shift the pages. A page may be short, even empty, and have a next.
+#[utoipa::path(
+    get, path = "/v1/operations", tag = "operations",
+    params(
+        ("name" = Option<String>, Query, description = "Exactly this name"),
+        ("state" = Option<String>, Query, description = "A state code or its name", example = "Ready"),
+        ("status" = Option<String>, Query, description = "A status code or its name", example = "InProgress"),
+        ("messageName" = Option<String>, Query),
+        ("operationType" = Option<u32>, Query),
+        ("dependencyToken" = Option<String>, Query),
+        ("createdAfter" = Option<String>, Query, description = "RFC 3339"),
+        ("createdBefore" = Option<String>, Query, description = "RFC 3339"),
+        ("completedBefore" = Option<String>, Query, description = "RFC 3339; selects Completed ones only"),
+        ("correlationId" = Option<String>, Query),
+        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when missing"),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = openapi::OperationList),
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn list(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Parameters(pairs): Parameters,
+) -> Answer<Response> {
+    let longest = manager.options().limits.page;
+    let query = query::list(pairs, &caller, longest)?;
+    let listing = manager.list(&caller, &query).await?;
+    let answer = ListAnswer {
+        operations: listing.operations.iter().map(OperationView::from).collect(),
+        next_cursor: listing.next.map(|place| place.to_string()),
+    };
+    Ok(Json(answer).into_response())
+}
+
+/// Change an operation
+///
+/// `stateCode` 0 resumes, 1 pauses, 3 cancels; `postponeUntil` postpones; of a
+/// series, `recurrencePattern` and `recurrenceStartTime` change the rule.
+/// Everything else is read-only.
+#[utoipa::path(
+    patch, path = "/v1/operations/{id}", tag = "operations",
+    params(("id" = String, Path)),
+    request_body = openapi::OperationChanges,
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn update(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    let body = body::json(&manager, &headers, body).await?;
+    let changes = Changes::from_json(&body)?;
+    let operation = manager.update(&caller, id, changes).await?;
+    Ok(Json(manager.view(&operation)))
+}
+
+/// Cancel an operation
+///
+/// A running one is asked to stop: it is Canceling until its worker has done so.
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/cancel", tag = "actions",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn cancel(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    act(&manager, &caller, id, &headers, body, Act::Cancel).await
+}
+
+/// Pause an operation
+///
+/// A running one is asked to stop: it is Pausing until its worker has done so.
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/pause", tag = "actions",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn pause(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    act(&manager, &caller, id, &headers, body, Act::Pause).await
+}
+
+/// Resume an operation
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/resume", tag = "actions",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn resume(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    act(&manager, &caller, id, &headers, body, Act::Resume).await
+}
+
+/// Postpone an operation
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/postpone", tag = "actions",
+    params(("id" = String, Path)),
+    request_body = openapi::Postponement,
+    responses(
+        (status = 200, description = "The operation as it is now", body = openapi::Operation),
+        openapi::NotJson,
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::TooLarge,
+        openapi::NotCalledJson,
+        openapi::Invalid,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn postpone(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<OperationView>> {
+    let body = body::json_unless_empty(&manager, &headers, body).await?;
+    let act = Changes::postpone_from_json(&body)?;
+    let operation = manager.act(&caller, id, act).await?;
+    Ok(Json(manager.view(&operation)))
+}
+
+/// Delete an operation
+///
+/// Completed ones only.
+#[utoipa::path(
+    delete, path = "/v1/operations/{id}", tag = "operations",
+    params(("id" = String, Path)),
+    responses(
+        (status = 204, description = "It is gone"),
+        openapi::NotFound,
+        openapi::Illegal,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn delete(
+    State(manager): State<QueueManager>,
+    By(caller): By,
+    Id(id): Id,
+) -> Answer<StatusCode> {
+    manager.delete(&caller, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn act(
+    manager: &QueueManager,
+    caller: &Caller,
+    id: OperationId,
+    headers: &HeaderMap,
+    body: Body,
+    act: Act,
+) -> Answer<Json<OperationView>> {
+    let body = body::json_or_nothing(manager, headers, body).await?;
+    Changes::nothing_from_json(&body)?;
+    let operation = manager.act(caller, id, act).await?;
+    Ok(Json(manager.view(&operation)))
+}
+
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    value.to_str().map(Some).map_err(|_not_text| {
+        let why = "must be visible ASCII";
+        Invalid::arguments(vec![Wrong::new("Idempotency-Key", why)]).into()
+    })
+}

@@ -1,0 +1,353 @@
+//! Errors as problem documents (RFC 9457): the one place where an error meets
+//! an HTTP status.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use drumline_backend::{broker, store};
+use drumline_protocol::{ErrorCode, Timestamp};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::error::{Error, Invalid, Wrong};
+use crate::service::Fault;
+
+/// The time after which a client may repeat a request that failed because
+/// something was unavailable. Stores and brokers come back within seconds or
+/// after minutes. Two seconds cost a client little in the first case and this
+/// service little in the second.
+const RETRY_AFTER_SECONDS: u16 = 2;
+
+/// The same if an operator has to act first: a suspect queue is tried again
+/// about that often.
+const RETRY_UNUSABLE_SECONDS: u16 = 30;
+
+/// An error, as `application/problem+json`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// The page about this kind of error, relative to this server.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs/errors/CannotPause.md")]
+    pub(crate) kind: String,
+    /// The kind of error, for people.
+    pub(crate) title: String,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// What went wrong this time, for people.
+    pub(crate) detail: String,
+    /// The kind of error, for programs: the number of the Dynamics service
+    /// where it has one.
+    #[schema(example = "0x80044F01")]
+    pub(crate) code: String,
+    /// The kind of error, as a word.
+    #[schema(example = "CannotPause")]
+    pub(crate) name: &'static str,
+    /// The address that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instance: Option<String>,
+    /// The attributes that break a rule, where it is about attributes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) attributes: Vec<WrongAttribute>,
+    /// What could be asked of the operation instead, where it is about an
+    /// action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) legal_actions: Option<Vec<&'static str>>,
+    /// `code` once more, as faults of organization requests call it; this and
+    /// the members behind it are there on `/v1/execute` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error_code: Option<String>,
+    /// `detail` once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    /// What the kind of fault has to say besides: `MaxBatchSize`, say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) error_details: Option<Map<String, Value>>,
+    /// Which request of a transaction it was, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) faulted_request_index: Option<usize>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) timestamp: Option<String>,
+    /// Seconds; also in the header.
+    #[serde(skip)]
+    pub(crate) retry_after: Option<u16>,
+    /// How many bytes a body may have, where it has more.
+    #[serde(skip)]
+    max_bytes: Option<usize>,
+}
+
+/// One attribute that breaks a rule.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct WrongAttribute {
+    /// Its name.
+    pub(crate) name: String,
+    /// The rule.
+    pub(crate) detail: String,
+}
+
+/// The result of a handler. The problem is boxed, because it is rare and large.
+pub(crate) type Answer<T> = Result<T, Box<Problem>>;
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
+        let name = code.name().unwrap_or("Unknown");
+        Self {
+            kind: format!("/docs/errors/{name}.md"),
+            title: title(name),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code: code.to_string(),
+            name,
+            instance: None,
+            attributes: Vec::new(),
+            legal_actions: None,
+            error_code: None,
+            message: None,
+            error_details: None,
+            faulted_request_index: None,
+            timestamp: None,
+            retry_after: None,
+            max_bytes: None,
+        }
+    }
+
+    /// Returns the same problem with the members of a fault.
+    pub(crate) fn with_fault(self, fault: Fault) -> Self {
+        Self {
+            error_code: Some(fault.error_code),
+            message: Some(fault.message),
+            error_details: Some(fault.error_details),
+            faulted_request_index: fault.faulted_request_index,
+            timestamp: Some(fault.timestamp),
+            ..self
+        }
+    }
+
+    /// Returns the same problem with the members of a fault, for errors that
+    /// came before there was a request that could have one.
+    pub(crate) fn into_fault(self, now: Timestamp) -> Self {
+        let mut details = Map::new();
+        if let Some(limit) = self.max_bytes {
+            details.insert("MaxBytes".to_owned(), limit.into());
+        }
+        if !self.attributes.is_empty() {
+            details.insert("Attributes".to_owned(), json!(self.attributes));
+        }
+        Self {
+            error_code: Some(self.code.clone()),
+            message: Some(self.detail.clone()),
+            error_details: Some(details),
+            timestamp: Some(now.to_string()),
+            ..self
+        }
+    }
+
+    const fn is_internal(&self) -> bool {
+        self.status == StatusCode::INTERNAL_SERVER_ERROR.as_u16()
+    }
+
+    /// A body with more bytes than a request may have.
+    pub(crate) fn too_large(limit: usize) -> Box<Self> {
+        let detail = format!("the body has more than {limit} bytes");
+        let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail);
+        Box::new(Self {
+            max_bytes: Some(limit),
+            ..problem
+        })
+    }
+
+    fn busy(detail: String) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::SERVER_BUSY,
+                detail,
+            )
+        }
+    }
+
+    fn internal(detail: &str) -> Self {
+        tracing::error!(detail, "internal error");
+        // The client cannot do anything with the details.
+        let detail = "something went wrong on our side; the log of the queue manager has more";
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::INTERNAL,
+            detail,
+        )
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::Syntax { .. } => Self::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_JSON, detail),
+            Error::Invalid(invalid) => Self::from(invalid),
+            Error::NotFound { .. } => {
+                Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail)
+            }
+            Error::Refused(refused) => Self {
+                legal_actions: Some(refused.legal.iter().map(|action| action.name()).collect()),
+                ..Self::new(StatusCode::CONFLICT, refused.code, detail)
+            },
+            Error::KeyReused | Error::KeySpent { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorCode::KEY_REUSED,
+                detail,
+            ),
+            Error::BatchTooLarge { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorCode::INVALID_ARGUMENT,
+                detail,
+            ),
+            Error::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, detail)
+            }
+            Error::InTransaction { source, .. } => {
+                let inner = Self::from(*source);
+                let detail = if inner.is_internal() {
+                    inner.detail
+                } else {
+                    detail
+                };
+                Self { detail, ..inner }
+            }
+            Error::TooDeep { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorCode::INFINITE_LOOP,
+                detail,
+            ),
+            Error::QueueUnusable { .. } => Self {
+                retry_after: Some(RETRY_UNUSABLE_SECONDS),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    ErrorCode::QUEUE_UNUSABLE,
+                    detail,
+                )
+            },
+            Error::Protected(protected) => Self {
+                retry_after: Some(whole_seconds(protected.retry_after)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, protected.code(), detail)
+            },
+            Error::Store(store::Error::Unavailable { .. })
+            | Error::Busy { .. }
+            | Error::Stopping
+            | Error::SearchTooLong => Self::busy(detail),
+            Error::Store(store::Error::Corrupt(_) | store::Error::Unfit(_)) => {
+                Self::internal(&detail)
+            }
+            Error::Broker(
+                broker::Error::Unavailable { .. }
+                | broker::Error::Blocked { .. }
+                | broker::Error::Unroutable { .. }
+                | broker::Error::Queue { .. }
+                | broker::Error::Refused,
+            ) => Self::busy(detail),
+            Error::Broker(broker::Error::Encode(_)) | Error::Internal(_) => Self::internal(&detail),
+        }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let detail = invalid.to_string();
+        let attributes = invalid.attributes.into_iter();
+        Self {
+            attributes: attributes
+                .map(|Wrong { name, why }| WrongAttribute { name, detail: why })
+                .collect(),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, invalid.code, detail)
+        }
+    }
+}
+
+impl From<Error> for Box<Problem> {
+    fn from(error: Error) -> Self {
+        Self::new(Problem::from(error))
+    }
+}
+
+impl From<Invalid> for Box<Problem> {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(Problem::from(invalid))
+    }
+}
+
+impl IntoResponse for Box<Problem> {
+    fn into_response(self) -> Response {
+        (*self).into_response()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // Its text is written by `with_instance`, which knows the address.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The value of `Retry-After` for a span. Rounded up: a caller that comes too
+/// early is refused again.
+fn whole_seconds(span: Duration) -> u16 {
+    let seconds = span.as_millis().div_ceil(1_000);
+    u16::try_from(seconds).unwrap_or(u16::MAX)
+}
+
+/// Writes the text of a problem, with the requested address.
+pub(crate) async fn with_instance(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
+    };
+    problem.instance = Some(path);
+    let text = serde_json::to_vec(&problem).unwrap_or_default();
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    *response.body_mut() = text.into();
+    response
+}
+
+pub(crate) async fn no_such_address(uri: Uri) -> Problem {
+    let detail = format!("there is nothing at {}", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, ErrorCode::NO_ROUTE, detail)
+}
+
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not possible at {}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NO_ROUTE, detail)
+}
+
+/// `CannotPause` → `Cannot pause`.
+fn title(name: &str) -> String {
+    let mut title = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !title.is_empty() {
+            title.push(' ');
+            title.extend(letter.to_lowercase());
+        } else {
+            title.push(letter);
+        }
+    }
+    title
+}

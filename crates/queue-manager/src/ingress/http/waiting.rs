@@ -1,0 +1,163 @@
+//! The reason that an operation waits, as the API shows it.
+
+use std::time::Duration;
+
+use drumline_backend::broker::Bypassed;
+use drumline_protocol::Status;
+use drumline_protocol::view::OperationView;
+use humantime::format_duration;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::service::WaitingFor;
+
+/// The time for which an offer may well be on its way: a worker decides within
+/// it.
+const ON_ITS_WAY: Duration = drumline_backend::broker::UNDECIDED_MAX;
+
+/// One operation, and the reason that it does not run or does not end.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explained {
+    #[serde(flatten)]
+    pub(crate) operation: OperationView,
+    pub(crate) waiting_for: Option<WaitingView>,
+}
+
+/// Why an operation does not run, or does not end, as of this moment.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitingView {
+    /// `time`, `occurrence`, `person`, `stop`, `predecessor`, `holder`, `worker`,
+    /// `handler`, `broker`, `slot`, `dispatch` or `delivery`.
+    #[schema(example = "predecessor")]
+    reason: &'static str,
+    /// The same for people, with what can be done about it.
+    detail: String,
+    /// The operation that is in its way: an earlier one with its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uuid")]
+    operation_id: Option<String>,
+}
+
+impl From<WaitingFor> for WaitingView {
+    fn from(waiting: WaitingFor) -> Self {
+        let operation_id = match &waiting {
+            WaitingFor::Predecessor { id, .. } | WaitingFor::Holder { id, .. } => {
+                Some(id.to_string())
+            }
+            WaitingFor::Time(_)
+            | WaitingFor::Occurrence(_)
+            | WaitingFor::Person
+            | WaitingFor::PersonWithHandler { .. }
+            | WaitingFor::PersonForSeries
+            | WaitingFor::Stop
+            | WaitingFor::Worker { .. }
+            | WaitingFor::Handler { .. }
+            | WaitingFor::Broker { .. }
+            | WaitingFor::Slot { .. }
+            | WaitingFor::Dispatch { .. }
+            | WaitingFor::Delivery { .. } => None,
+        };
+        let (reason, detail) = match waiting {
+            WaitingFor::Time(until) => (
+                "time",
+                format!("it was put off until {until}; resume lets it go on now"),
+            ),
+            WaitingFor::Occurrence(next) => (
+                "occurrence",
+                format!("it recurs and never runs itself; it waits for its next time, {next}"),
+            ),
+            WaitingFor::Person => (
+                "person",
+                "it was paused, or its handler asked for a person (see `message`); it goes on when it is resumed".to_owned(),
+            ),
+            WaitingFor::PersonWithHandler { message_name } => (
+                "person",
+                format!("no worker had a handler for {message_name:?}; start one, then resume it"),
+            ),
+            WaitingFor::PersonForSeries => (
+                "person",
+                "the series is paused, and nothing comes of it until then; resume it".to_owned(),
+            ),
+            WaitingFor::Stop => (
+                "stop",
+                "its handler was asked to stop, and has not yet; if its worker is lost, another ends it after a lease".to_owned(),
+            ),
+            WaitingFor::Predecessor { id, status } => (
+                "predecessor",
+                format!("{id}, earlier and in the same order (of a token, or of asynchronous requests), is {} ({}); look at that one", status.state().name(), status.name()),
+            ),
+            WaitingFor::Holder { id, status } => (
+                "holder",
+                format!(
+                    "its token is held by {id}, which {}: resume {id} to skip it, or cancel the rest",
+                    match status {
+                        Status::Canceled => "was Canceled",
+                        Status::Failed
+                        | Status::Succeeded
+                        | Status::WaitingForResources
+                        | Status::Waiting
+                        | Status::InProgress
+                        | Status::Pausing
+                        | Status::Canceling => "Failed",
+                    }
+                ),
+            ),
+            WaitingFor::Worker { queue } => (
+                "worker",
+                format!("no live worker serves the queue {queue}; start one"),
+            ),
+            WaitingFor::Handler { queue, message_name } => (
+                "handler",
+                format!("no live worker of the queue {queue} has a handler for {message_name:?}; start one"),
+            ),
+            WaitingFor::Broker { why } => ("broker", format!("the broker takes no messages: {why}")),
+            WaitingFor::Slot { slots } => (
+                "slot",
+                format!("all workers that have a handler for it are busy; they run {slots} operations at once"),
+            ),
+            WaitingFor::Dispatch { bypassed } => ("dispatch", dispatch(bypassed)),
+            WaitingFor::Delivery {
+                offered_ago,
+                bypassed,
+            } => ("delivery", delivery(offered_ago, bypassed)),
+        };
+        Self {
+            reason,
+            detail,
+            operation_id,
+        }
+    }
+}
+
+/// An offer that no queue is known to have.
+fn dispatch(bypassed: Option<Bypassed>) -> String {
+    let now = "it is not known to be with the broker yet, and is published again every second";
+    match bypassed {
+        None => now.to_owned(),
+        Some(bypassed) => format!("{now}; {}", round(&bypassed)),
+    }
+}
+
+/// An offer that a queue has taken. It is known to be on its way only for a
+/// moment.
+fn delivery(offered_ago: Option<Duration>, bypassed: Option<Bypassed>) -> String {
+    let room = "workers that have a handler for it have room";
+    let offer = match offered_ago {
+        Some(ago) if ago < ON_ITS_WAY => "it is on its way to one".to_owned(),
+        Some(ago) => {
+            let ago = format_duration(Duration::from_secs(ago.as_secs()));
+            format!("it was offered {ago} ago, and is offered again if that was lost")
+        }
+        None => "it was offered, and is offered again if that was lost".to_owned(),
+    };
+    match bypassed {
+        None => format!("{room}; {offer}"),
+        Some(bypassed) => format!("{room}; {offer}; {}", round(&bypassed)),
+    }
+}
+
+fn round(bypassed: &Bypassed) -> String {
+    format!("{bypassed} and is by-passed")
+}

@@ -1,0 +1,79 @@
+//! The heartbeat of this manager, and the partitions that fall to it.
+
+use std::sync::Arc;
+
+use drumline_backend::membership::BEAT;
+use drumline_backend::membership::MemberId;
+use drumline_backend::{Member, Role, rendezvous};
+use drumline_protocol::{Partition, PartitionCount};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::service::QueueManager;
+
+/// The partitions that fall to this manager.
+pub(super) type Share = Arc<[Partition]>;
+
+/// Beats until stopped, then leaves. While the membership is unavailable the
+/// last share stands: better two managers look after a partition than none.
+pub(super) async fn run(
+    manager: QueueManager,
+    announce: watch::Sender<Share>,
+    stop: CancellationToken,
+) {
+    let membership = Arc::clone(&manager.backend().membership);
+    let partitions = manager.backend().store.partitions();
+    let mut is_away = false;
+    while !stop.is_cancelled() {
+        match membership.beat(&itself(&manager)).await {
+            Ok(members) => {
+                is_away = false;
+                manager.bypass().note(&members, manager.member());
+                let mine = share(partitions, manager.member(), &members);
+                announce.send_if_modified(|before| {
+                    let has_changed = **before != *mine;
+                    *before = mine;
+                    has_changed
+                });
+            }
+            Err(error) => {
+                if !is_away {
+                    tracing::warn!(%error, "cannot beat");
+                }
+                is_away = true;
+            }
+        }
+        stop.run_until_cancelled(tokio::time::sleep(BEAT)).await;
+    }
+    if let Err(error) = membership.leave(manager.member()).await {
+        tracing::debug!(%error, "left without a word; silence will tell");
+    }
+}
+
+fn itself(manager: &QueueManager) -> Member {
+    Member {
+        id: manager.member(),
+        role: Role::Manager,
+        host: manager.options().host.clone(),
+        queues: Vec::new(),
+        messages: Vec::new(),
+        concurrency: 0,
+        running: 0,
+        draining: manager.is_draining(),
+        started_on_ms: manager.started_on().as_millis(),
+        bypassed: manager.bypass().own(),
+    }
+}
+
+/// The partitions that fall to `me` among the live managers.
+fn share(partitions: PartitionCount, me: MemberId, members: &[Member]) -> Share {
+    let managers: Vec<MemberId> = members
+        .iter()
+        .filter(|member| member.role == Role::Manager)
+        .map(|member| member.id)
+        .collect();
+    partitions
+        .all()
+        .filter(|partition| rendezvous::owner(u64::from(partition.get()), &managers) == Some(me))
+        .collect()
+}

@@ -1,0 +1,160 @@
+//! Leases: operations of workers that are lost.
+//!
+//! No clock is compared with another. A lock moves its beat with every renewal.
+//! A lock that has not moved for a whole lease, on the monotonic clock of this
+//! process, belongs to a worker that has stopped its handler by itself by now
+//! (it does so after three quarters of a lease without a renewal). The
+//! take-over is made only if the lock still stands as it was watched.
+//!
+//! When the store was unavailable, or came back as another incarnation, the
+//! watch starts again: the holders could not renew either.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use drumline_backend::decide::{Decided, decide};
+use drumline_backend::store::{self, Guard, Lock};
+use drumline_protocol::{Event, Fence, Operation, OperationId, Partition};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::Rhythm;
+use super::task::{Chore, Look, for_each};
+use crate::service::QueueManager;
+
+/// The chore that takes over operations of lost workers.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    watched: HashMap<OperationId, Watched>,
+    incarnation: Option<String>,
+}
+
+/// A lock as it was first seen with this beat.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    fence: Fence,
+    beat: u64,
+    since: Instant,
+}
+
+impl Chore for Leases {
+    const NAME: &'static str = "leases";
+
+    fn rest(rhythm: &Rhythm) -> Duration {
+        rhythm.leases
+    }
+
+    async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
+        let looked = self.watch(manager, share).await;
+        if looked.is_err() {
+            self.watched.clear();
+        }
+        looked
+    }
+}
+
+impl Leases {
+    async fn watch(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
+        let store = manager.store();
+        let incarnation = store.incarnation().await?;
+        if self.incarnation.as_ref() != Some(&incarnation) {
+            self.watched.clear();
+            self.incarnation = Some(incarnation);
+        }
+        let seen = for_each(share, |partition| async move {
+            let asked = Instant::now();
+            let locks = store.locks(partition).await?;
+            Ok((asked, locks, Instant::now()))
+        })
+        .await?;
+        let mut watched = HashMap::new();
+        let mut expired = Vec::new();
+        for (asked, locks, answered) in seen {
+            for lock in locks {
+                let (watch, is_expired) = self.judge(&lock, asked, answered);
+                watched.insert(lock.id, watch);
+                if is_expired {
+                    expired.push(lock);
+                }
+            }
+        }
+        self.watched = watched;
+        for batch in expired.chunks(manager.options().rhythm.batch) {
+            take_over(manager, batch).await?;
+        }
+        Ok(Look::Clear)
+    }
+
+    /// Returns the lock as it is watched from now on, and true if it has stood
+    /// still for a whole lease: at least from the *answer* that first showed it
+    /// to the *question* that showed it last.
+    fn judge(&self, lock: &Lock, asked: Instant, answered: Instant) -> (Watched, bool) {
+        let before = self.watched.get(&lock.id);
+        let still = before.filter(|before| before.fence == lock.fence && before.beat == lock.beat);
+        match still {
+            Some(before) => {
+                let stood = asked.saturating_duration_since(before.since);
+                (*before, stood >= lock.lease)
+            }
+            None => {
+                let fresh = Watched {
+                    fence: lock.fence,
+                    beat: lock.beat,
+                    since: answered,
+                };
+                (fresh, false)
+            }
+        }
+    }
+}
+
+async fn take_over(manager: &QueueManager, locks: &[Lock]) -> store::Result<()> {
+    let ids: Vec<OperationId> = locks.iter().map(|lock| lock.id).collect();
+    let operations = manager.readable(&ids).await?;
+    let expiries = locks
+        .iter()
+        .zip(operations)
+        .filter_map(|(lock, operation)| Some(expire(manager, lock, operation?)));
+    for expired in join_all(expiries).await {
+        expired?;
+    }
+    Ok(())
+}
+
+async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> store::Result<()> {
+    let guard = Guard::Watched {
+        fence: lock.fence,
+        beat: lock.beat,
+    };
+    let decided = decide(
+        manager.store(),
+        manager.ids(),
+        operation.id,
+        operation.header.clone(),
+        Event::LeaseExpired,
+        guard,
+        &operation.report,
+    );
+    match decided.await? {
+        Decided::Done(header, done) => {
+            manager.metrics().taken_over.inc();
+            tracing::warn!(
+                id = %operation.id,
+                host = operation.header.host_id.as_deref(),
+                status = header.status.name(),
+                "its worker was lost"
+            );
+            let operation = Operation {
+                header,
+                ..operation
+            };
+            manager.outlet().enqueue_all(&operation, &done);
+        }
+        // The worker has come to an end after all, or renewed at last.
+        Decided::Fenced | Decided::Missing | Decided::NotHead => {}
+        Decided::Refused(refused) => {
+            tracing::debug!(id = %operation.id, %refused, "a lock without a holder");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Due: operations that wait for a time go on when it has come.
+//!
+//! Suspended operations become Ready, and series have an occurrence
+//! ([`series`]). The store's clock decides whether the time has come. A batch
+//! is one commit per operation in one round trip. If another manager or a
+//! client was faster, the due set shows in the next look whether work is left.
+
+mod series;
+
+use std::time::Duration;
+
+use drumline_backend::store::{self, Commit, Committed, Guard};
+use drumline_protocol::transition::At;
+use drumline_protocol::{Event, Operation, Partition, apply};
+
+use super::Rhythm;
+use super::task::{Chore, Look, for_each};
+use crate::service::QueueManager;
+
+/// The chore that wakes operations whose time has come.
+pub(super) struct Due;
+
+impl Chore for Due {
+    const NAME: &'static str = "due";
+
+    fn rest(rhythm: &Rhythm) -> Duration {
+        rhythm.due
+    }
+
+    async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
+        let looks = for_each(share, |partition| look(manager, partition)).await?;
+        Ok(if looks.contains(&Look::More) {
+            Look::More
+        } else {
+            Look::Clear
+        })
+    }
+}
+
+async fn look(manager: &QueueManager, partition: Partition) -> store::Result<Look> {
+    let batch = manager.options().rhythm.batch;
+    let due = manager.store().due(partition, batch).await?;
+    if due.is_empty() {
+        return Ok(Look::Clear);
+    }
+    let found = manager.readable(&due).await?.into_iter().flatten();
+    let (recurring, waking): (Vec<Operation>, Vec<Operation>) =
+        found.partition(|operation| operation.header.is_series());
+    let woken = wake(manager, waking).await?;
+    let moved = series::occur(manager, recurring).await?;
+    // Without progress there is no hurry.
+    Ok(if due.len() >= batch && woken + moved > 0 {
+        Look::More
+    } else {
+        Look::Clear
+    })
+}
+
+/// Makes operations Ready that are due, and returns their number.
+async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
+    let store = manager.store();
+    let mut waking: Vec<Operation> = Vec::new();
+    let mut commits = Vec::new();
+    for operation in due {
+        let at = At {
+            now: store.now(),
+            commit: manager.ids().commit(),
+        };
+        // Refused: it is not (or no longer) due, as its newest header says.
+        if let Ok(transition) = apply(&operation.header, Event::Due, at) {
+            commits.push(Commit::new(
+                operation.id,
+                &operation.header,
+                &transition,
+                Guard::Open,
+            ));
+            waking.push(Operation {
+                header: transition.header,
+                ..operation
+            });
+        }
+    }
+    if commits.is_empty() {
+        return Ok(0);
+    }
+    let answers = store.commit(commits).await?;
+    let mut woken = 0;
+    for (operation, answer) in waking.iter().zip(answers) {
+        if let Committed::Done(done) = answer {
+            woken += 1;
+            manager.outlet().enqueue_all(operation, &done);
+        }
+    }
+    manager.metrics().woken.inc_by(woken);
+    Ok(woken)
+}

@@ -1,0 +1,127 @@
+//! Series that are due: an occurrence each, or none, and on to the next time.
+//!
+//! | the occurrence before | this time |
+//! |---|---|
+//! | Completed, removed, or there was none | an occurrence is created |
+//! | still there | is skipped: a series never overlaps itself |
+//!
+//! The next time is the first that is still to come, so times that were missed
+//! while no manager looked have one occurrence together. The occurrence and the
+//! step of the series are one transaction, which names the version of the
+//! series that it was decided on. Of two managers one succeeds, and a manager
+//! that dies leaves nothing half done. The publish may fail; the relay repeats
+//! it.
+
+use std::collections::HashSet;
+
+use drumline_backend::store::{self, Commit, Created, Guard, Promoted, Transacted};
+use drumline_protocol::transition::At;
+use drumline_protocol::{Event, Operation, OperationId, State, apply};
+use futures_util::stream::{self, StreamExt};
+
+use crate::request::next_time;
+use crate::service::QueueManager;
+use crate::service::series::is_readable;
+use crate::service::stored_as;
+
+/// Transactions at the same time, of one partition: enough to hide the round
+/// trips.
+const AT_ONCE: usize = 16;
+
+/// Moves series on whose time has come, and returns their number.
+pub(super) async fn occur(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let busy = still_running(manager, &due).await?;
+    let moved: Vec<store::Result<bool>> = stream::iter(due)
+        .map(|series| {
+            let is_busy = busy.contains(&series.id);
+            occur_once(manager, series, is_busy)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let mut count = 0;
+    for moved in moved {
+        count += u64::from(moved?);
+    }
+    Ok(count)
+}
+
+/// The series whose last occurrence is not Completed.
+async fn still_running(
+    manager: &QueueManager,
+    due: &[Operation],
+) -> store::Result<HashSet<OperationId>> {
+    let last = |series: &Operation| series.header.recurrence.as_ref()?.last;
+    let (series, ids): (Vec<OperationId>, Vec<OperationId>) = due
+        .iter()
+        .filter_map(|series| Some((series.id, last(series)?)))
+        .unzip();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let found = manager.readable(&ids).await?;
+    let is_running = |occurrence: Option<Operation>| {
+        occurrence.is_some_and(|one| one.header.status.state() != State::Completed)
+    };
+    let both = series.into_iter().zip(found);
+    Ok(both
+        .filter_map(|(id, occurrence)| is_running(occurrence).then_some(id))
+        .collect())
+}
+
+/// Moves one series on; `false` if it is not due (any more).
+async fn occur_once(
+    manager: &QueueManager,
+    series: Operation,
+    is_busy: bool,
+) -> store::Result<bool> {
+    let Some(recurrence) = &series.header.recurrence else {
+        return Ok(false);
+    };
+    if !is_readable(recurrence) {
+        manager.set_aside(&series).await?;
+        return Ok(false);
+    }
+    let now = manager.store().now();
+    let new = (!is_busy).then(|| manager.occurrence(&series, now));
+    let event = Event::Occur {
+        last: new.as_ref().map(|new| new.id),
+        next: next_time(recurrence, now),
+    };
+    let commit = manager.ids().commit();
+    // Refused: it is not (or no longer) due, as its newest header says.
+    let Ok(transition) = apply(&series.header, event, At { now, commit }) else {
+        return Ok(false);
+    };
+    let commit = Commit::new(series.id, &series.header, &transition, Guard::Open);
+    let creates: Vec<_> = new.iter().cloned().collect();
+    let created = match manager.store().transact(creates, vec![commit]).await? {
+        Transacted::Done { created, .. } => created,
+        // Another manager or a client was faster.
+        Transacted::Refused { .. } => return Ok(false),
+    };
+    let metrics = manager.metrics();
+    let (Some(new), Some(created)) = (new, created.into_iter().next()) else {
+        metrics.occurrences_skipped.inc();
+        tracing::info!(id = %series.id, "a time of a series is skipped: the occurrence before is not Completed");
+        return Ok(true);
+    };
+    metrics.occurrences.inc();
+    metrics.created.inc();
+    tracing::debug!(id = %new.id, series = %series.id, "an occurrence is created");
+    match created {
+        Created::New {
+            sequence,
+            offer: Some(stamp),
+        } => manager.outlet().enqueue(&Promoted {
+            operation: stored_as(new, sequence),
+            stamp,
+        }),
+        // Parked behind others of its token, or stored by an earlier try.
+        Created::New { offer: None, .. } | Created::Exists(_) => {}
+    }
+    Ok(true)
+}

@@ -1,0 +1,137 @@
+//! One chore: look, rest, look again, until stopped.
+
+use std::future::Future;
+use std::time::Duration;
+
+use drumline_backend::store;
+use drumline_protocol::Partition;
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Rhythm;
+use super::heartbeat::Share;
+use crate::service::QueueManager;
+
+/// Partitions that are looked at at the same time: enough to hide the round
+/// trips, few enough not to be a burst.
+const AT_ONCE: usize = 32;
+/// The longest rest while the store is unavailable.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// The result of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// All work is done: rest.
+    Clear,
+    /// A batch was full: look again at once.
+    More,
+}
+
+/// A kind of work that is done in rounds.
+pub(super) trait Chore: Send + 'static {
+    /// The word for logs and metrics.
+    const NAME: &'static str;
+
+    /// The rest between two looks.
+    fn rest(rhythm: &Rhythm) -> Duration;
+
+    /// One look at the partitions in `share`.
+    fn look(
+        &mut self,
+        manager: &QueueManager,
+        share: &[Partition],
+    ) -> impl Future<Output = store::Result<Look>> + Send;
+}
+
+/// The surroundings that chores run in.
+pub(super) struct Chores {
+    pub(super) manager: QueueManager,
+    pub(super) share: watch::Receiver<Share>,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Chores {
+    /// Starts a chore.
+    pub(super) fn start<C: Chore>(&self, chore: C) {
+        let stop = self.stop.clone();
+        let manager = self.manager.clone();
+        let share = self.share.clone();
+        self.tasks.spawn(async move {
+            // Every step is a compare-and-set, so it may be dropped anywhere.
+            stop.run_until_cancelled(run(chore, manager, share)).await;
+        });
+    }
+}
+
+async fn run<C: Chore>(mut chore: C, manager: QueueManager, share: watch::Receiver<Share>) {
+    let rest = C::rest(&manager.options().rhythm);
+    let mut failures = 0_u32;
+    loop {
+        let mine = share.borrow().clone();
+        let pause = match chore.look(&manager, &mine).await {
+            Ok(Look::Clear) => rest,
+            Ok(Look::More) => Duration::ZERO,
+            Err(error) => {
+                manager.metrics().failed(C::NAME);
+                if failures == 0 {
+                    tracing::warn!(chore = C::NAME, %error, "maintenance cannot go on");
+                }
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(backoff(rest, failures, fastrand::f64())).await;
+                continue;
+            }
+        };
+        if failures > 0 {
+            tracing::info!(chore = C::NAME, failures, "maintenance goes on");
+            failures = 0;
+        }
+        if pause.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// The rest after so many failures in a row: doubling, up to
+/// [`LONGEST_REST`], less up to half of it by `jitter` (0 to 1), so that
+/// managers do not come back together.
+fn backoff(rest: Duration, failures: u32, jitter: f64) -> Duration {
+    let full = rest
+        .saturating_mul(2_u32.saturating_pow(failures.min(16)))
+        .min(LONGEST_REST);
+    full.mul_f64(1.0 - jitter / 2.0)
+}
+
+/// Does something for each partition, some at a time. The first error ends it.
+pub(super) async fn for_each<F, T>(
+    share: &[Partition],
+    work: impl FnMut(Partition) -> F,
+) -> store::Result<Vec<T>>
+where
+    F: Future<Output = store::Result<T>>,
+{
+    let results: Vec<_> = stream::iter(share.iter().copied())
+        .map(work)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    results.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_the_longest() {
+        let rest = Duration::from_millis(200);
+        assert_eq!(backoff(rest, 1, 0.0), Duration::from_millis(400));
+        assert_eq!(backoff(rest, 2, 0.0), Duration::from_millis(800));
+        assert_eq!(backoff(rest, 40, 0.0), LONGEST_REST);
+        assert_eq!(backoff(rest, 1, 1.0), rest);
+    }
+}

@@ -1,0 +1,249 @@
+//! The service: everything that clients can ask for, without a protocol.
+//!
+//! A manager is cheap to clone; all clones are one manager. The manager owns
+//! the tasks that it starts, and [`QueueManager::close`] waits for them.
+//!
+//! One file per kind of request: [`create`](self), read, act. None of them
+//! keeps anything between requests but caches of what the store knows.
+
+mod bulk;
+mod completion_feed;
+mod control;
+mod create;
+mod dispatcher_handle;
+mod explain;
+mod idempotency;
+mod organization_requests;
+mod partitions;
+mod rate_limit;
+mod read;
+pub(crate) mod series;
+mod waiters;
+
+use std::sync::Arc;
+
+use drumline_backend::bypass::Bypass;
+use drumline_backend::store::{self, Store};
+use drumline_backend::{Backend, Broker, Ids, MemberId};
+use drumline_protocol::{Organization, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::Metrics;
+use crate::options::Options;
+
+pub use bulk::{Bulk, BulkAct, BulkAnswer, BulkRefusal};
+pub use completion_feed::{InvalidPlace, Place};
+pub use create::Creation;
+pub use explain::WaitingFor;
+pub use organization_requests::{Answer, Fault, ItemAnswer};
+pub use rate_limit::{Admission, Pass, Protection, Stay};
+pub use read::{Listing, Query};
+
+pub(crate) use bulk::SHARE as BULK_SHARE;
+pub(crate) use completion_feed::{Ended, Watcher};
+pub(crate) use create::stored_as;
+
+use completion_feed::Ends;
+use create::Gathered;
+use dispatcher_handle::Outlet;
+use partitions::Partitions;
+use rate_limit::{Attendance, Patience};
+use waiters::Waiters;
+
+/// The owner of operations that an anonymous caller creates.
+const ANONYMOUS: &str = "anonymous";
+
+/// The identity of the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The tenant: tokens and idempotency keys of different tenants never meet.
+    pub organization: Organization,
+    /// The identity, as `ownerId` shows it.
+    pub owner: String,
+}
+
+impl Default for Caller {
+    /// A caller that did not identify itself.
+    fn default() -> Self {
+        Self {
+            organization: Organization::default(),
+            owner: ANONYMOUS.to_owned(),
+        }
+    }
+}
+
+impl Caller {
+    /// Returns true if the caller did not identify itself.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.owner == ANONYMOUS
+    }
+}
+
+/// A queue manager: the service behind every protocol.
+#[derive(Clone, Debug)]
+pub struct QueueManager {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    backend: Backend,
+    /// The way round queues that do not work; the backend's broker is behind it.
+    bypass: Arc<Bypass>,
+    ids: Ids,
+    options: Options,
+    member: MemberId,
+    started_on: Timestamp,
+    gathered: Gathered,
+    outlet: Outlet,
+    partitions: Partitions,
+    waiters: Waiters,
+    ends: Ends,
+    attendance: Attendance,
+    patience: Patience,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    /// Cancelled by [`QueueManager::close`].
+    closing: CancellationToken,
+    /// Cancelled by [`QueueManager::drain`].
+    draining: CancellationToken,
+}
+
+impl QueueManager {
+    /// Creates a manager over a backend. Must be called on a tokio runtime,
+    /// which runs its tasks: the dispatcher and the task that wakes waiters.
+    #[must_use]
+    pub fn new(backend: Backend, ids: Ids, options: Options) -> Self {
+        let bypass = Bypass::over(Arc::clone(&backend.broker));
+        let backend = Backend {
+            broker: Arc::clone(&bypass) as Arc<dyn Broker>,
+            ..backend
+        };
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let partitions = Partitions::new(backend.store.partitions(), ids.jitter());
+        let waiters = Waiters::default();
+        tasks.spawn(
+            waiters
+                .clone()
+                .run(backend.store.completions(), closing.clone()),
+        );
+        let ends = Ends::new();
+        let store = Arc::clone(&backend.store);
+        tasks.spawn(ends.clone().run(store, closing.clone()));
+        let attendance = Attendance::default();
+        let limiter = Arc::clone(&backend.limiter);
+        let lease = options.admission.lease;
+        tasks.spawn(attendance.clone().run(limiter, lease, closing.clone()));
+        let store = Arc::clone(&backend.store);
+        let shared = Shared {
+            gathered: Gathered::start(store, &tasks, closing.clone()),
+            outlet: Outlet::start(&backend, &tasks),
+            member: ids.member(),
+            started_on: backend.store.now(),
+            metrics: Metrics::default(),
+            draining: CancellationToken::new(),
+            backend,
+            bypass,
+            ids,
+            options,
+            partitions,
+            waiters,
+            ends,
+            attendance,
+            patience: Patience::new(),
+            tasks,
+            closing,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The backend of this manager.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.shared.backend
+    }
+
+    /// The way round queues of the broker that do not work.
+    #[must_use]
+    pub fn bypass(&self) -> &Bypass {
+        &self.shared.bypass
+    }
+
+    /// The manager's options.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// The manager's name among the members.
+    #[must_use]
+    pub fn member(&self) -> MemberId {
+        self.shared.member
+    }
+
+    /// The manager's metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Starts draining: the manager reports from now on that it takes nothing
+    /// new ([`Self::is_draining`], `/readyz`), so that a load balancer looks
+    /// elsewhere. Requests that arrive all the same are served; waits end at
+    /// once.
+    pub fn drain(&self) {
+        self.shared.draining.cancel();
+    }
+
+    /// Returns true if [`Self::drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.is_cancelled()
+    }
+
+    /// Ends the manager's tasks, after the dispatcher has published what it was
+    /// given. Creates that come later are stored and left to the other
+    /// managers.
+    pub async fn close(&self) {
+        self.drain();
+        self.shared.closing.cancel();
+        self.shared.outlet.close();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Watches operations end, from a place on; from now on if none is given.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub(crate) async fn watch_ends(&self, place: Option<Place>) -> store::Result<Watcher> {
+        let store = Arc::clone(&self.shared.backend.store);
+        self.shared.ends.watch(store, place).await
+    }
+
+    /// Resolves when [`Self::drain`] is called. Cancel-safe.
+    pub(crate) async fn drained(&self) {
+        self.shared.draining.cancelled().await;
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.shared.backend.store.as_ref()
+    }
+
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.shared.ids
+    }
+
+    pub(crate) fn outlet(&self) -> &Outlet {
+        &self.shared.outlet
+    }
+
+    pub(crate) fn started_on(&self) -> Timestamp {
+        self.shared.started_on
+    }
+}

@@ -1,0 +1,255 @@
+//! The same action on everything that a filter selects.
+//!
+//! A call looks at a bounded share, newest first, and returns where the next
+//! call goes on. So a million operations cost many small calls, each with its
+//! own answer, and a client that breaks off in between knows how far it has
+//! come.
+//!
+//! The cursor is an id, and ids do not change: operations that leave the filter
+//! because of the action shift nothing. Operations that are created meanwhile
+//! are newer than the cursor and not met.
+
+use drumline_backend::store::Filter;
+use drumline_protocol::transition::At;
+use drumline_protocol::{ErrorCode, Event, Operation, OperationId, State, apply};
+use futures_util::stream::{self, StreamExt};
+use tokio::time::{Duration, Instant};
+
+use super::QueueManager;
+use super::control::event_of;
+use crate::error::{Error, Result};
+use crate::request::Act;
+
+/// Operations that one call selects at most.
+pub(crate) const SHARE: usize = 500;
+/// Operations that are read at once.
+const CHUNK: usize = 64;
+/// Operations that are acted on at the same time: enough to hide the round
+/// trips, few enough to leave the store to other callers.
+const AT_ONCE: usize = 16;
+/// The time that a call looks before it answers with what it has done, and the
+/// place to go on at.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Refusals that are reported in full; the others are counted.
+const TOLD: usize = 20;
+
+/// The action that is asked of each operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkAct {
+    /// An action.
+    Act(Act),
+    /// Removal; Completed ones only.
+    Delete,
+}
+
+/// An action on everything that a filter selects.
+#[derive(Clone, Debug)]
+pub struct Bulk {
+    /// The action.
+    pub act: BulkAct,
+    /// The operations to act on.
+    pub filter: Filter,
+    /// Selects operations older than this one: [`BulkAnswer::next`] of the call
+    /// before.
+    pub cursor: Option<OperationId>,
+    /// The most operations to act on; at most 500.
+    pub limit: usize,
+    /// Only report what would be done.
+    pub is_rehearsal: bool,
+}
+
+impl Bulk {
+    /// Returns true if the action is meant for an operation that the filter
+    /// selects. Completed operations are meant only if the filter names them:
+    /// "cancel everything of today" asks for nothing from what ended today.
+    /// Those that hold their token can be resumed, and so a resume is meant for
+    /// them.
+    fn selects(&self, operation: &Operation) -> bool {
+        let header = &operation.header;
+        if header.status.state() != State::Completed {
+            return true;
+        }
+        let is_possible = match self.act {
+            BulkAct::Delete => true,
+            BulkAct::Act(Act::Resume) => header.holding,
+            BulkAct::Act(Act::Cancel | Act::Pause | Act::Postpone(_)) => false,
+        };
+        is_possible || self.names_completed()
+    }
+
+    /// Returns true if the filter itself says that Completed operations are
+    /// meant, or that they are not.
+    fn names_completed(&self) -> bool {
+        let Filter {
+            state,
+            status,
+            completed_before,
+            holding,
+            ..
+        } = &self.filter;
+        state.is_some() || status.is_some() || completed_before.is_some() || *holding == Some(true)
+    }
+}
+
+/// The result of one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BulkAnswer {
+    /// Operations that were selected.
+    pub matched: u64,
+    /// Of these, done; in a rehearsal, those on which the action would succeed.
+    pub done: u64,
+    /// Of these, refused.
+    pub refused_count: u64,
+    /// The first refusals.
+    pub refused: Vec<BulkRefusal>,
+    /// The cursor of the next call; `None`: nothing is left.
+    pub next: Option<OperationId>,
+}
+
+/// An operation that refused the action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BulkRefusal {
+    /// The operation.
+    pub id: OperationId,
+    /// The reason, for programs.
+    pub code: ErrorCode,
+    /// The reason, for people.
+    pub message: String,
+}
+
+impl QueueManager {
+    /// Acts on a share of what a filter selects. Call again with
+    /// [`BulkAnswer::next`] as the cursor until that is `None`.
+    ///
+    /// If the future is dropped, the action may or may not have been applied to
+    /// some of the operations. A repeated call applies it to the others, and is
+    /// refused for these.
+    ///
+    /// # Errors
+    /// When the store is unavailable during the first steps. Later, the call
+    /// answers with what was done, and the next call meets the store.
+    pub async fn bulk(&self, bulk: &Bulk) -> Result<BulkAnswer> {
+        let end = Instant::now() + LONGEST;
+        let limit = u64::try_from(bulk.limit.min(SHARE)).unwrap_or(u64::MAX);
+        let mut answer = BulkAnswer {
+            next: bulk.cursor,
+            ..BulkAnswer::default()
+        };
+        loop {
+            let room = usize::try_from(limit - answer.matched).unwrap_or(CHUNK);
+            let page = self
+                .store()
+                .list(&bulk.filter, answer.next, CHUNK.min(room))
+                .await;
+            let page = match page {
+                Ok(page) => page,
+                Err(error) if answer.next == bulk.cursor => return Err(error.into()),
+                Err(error) => return Ok(cut_short(answer, &error.into())),
+            };
+            let selected = page.operations.into_iter();
+            let selected = selected.filter(|operation| bulk.selects(operation));
+            let outcomes: Vec<_> = stream::iter(selected)
+                .map(|operation| self.bulk_one(bulk, operation))
+                .buffered(AT_ONCE)
+                .collect()
+                .await;
+            let mut share = BulkAnswer::default();
+            for (id, outcome) in outcomes {
+                match outcome {
+                    Ok(()) => share.note_done(),
+                    Err(error) => match BulkRefusal::of(id, error) {
+                        Ok(refusal) => share.note_refused(refusal),
+                        // Removed meanwhile: it is not selected any more.
+                        Err(Error::NotFound { .. }) => {}
+                        Err(error) if answer.next == bulk.cursor => return Err(error),
+                        Err(error) => return Ok(cut_short(answer, &error)),
+                    },
+                }
+            }
+            answer.add(share);
+            answer.next = page.next;
+            if answer.next.is_none() || answer.matched >= limit || Instant::now() >= end {
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn bulk_one(&self, bulk: &Bulk, operation: Operation) -> (OperationId, Result<()>) {
+        let id = operation.id;
+        let outcome = match (bulk.act, bulk.is_rehearsal) {
+            (BulkAct::Act(act), false) => self.act_on(operation, act).await.map(drop),
+            (BulkAct::Delete, false) => self.delete_this(operation).await,
+            // A series goes on with its next time.
+            (BulkAct::Act(Act::Resume), true) => self
+                .resumption(&operation)
+                .and_then(|event| self.rehearse(&operation, event)),
+            (BulkAct::Act(act), true) => self.rehearse(&operation, event_of(act)),
+            (BulkAct::Delete, true) => self.rehearse(&operation, Event::Delete),
+        };
+        (id, outcome)
+    }
+
+    /// Returns an error if an operation as it stands would refuse the event.
+    fn rehearse(&self, operation: &Operation, event: Event) -> Result<()> {
+        let event = match event {
+            Event::Resume => self.resumption(operation)?,
+            other => other,
+        };
+        let at = At {
+            now: self.store().now(),
+            commit: self.ids().commit(),
+        };
+        apply(&operation.header, event, at)?;
+        Ok(())
+    }
+}
+
+/// Ends a call early, because the store became unavailable after the first
+/// chunk. What is done is done, and the caller goes on where the call ended.
+fn cut_short(answer: BulkAnswer, error: &Error) -> BulkAnswer {
+    tracing::debug!(%error, done = answer.done, "a bulk action is cut short");
+    answer
+}
+
+impl BulkAnswer {
+    fn note_done(&mut self) {
+        self.matched += 1;
+        self.done += 1;
+    }
+
+    fn note_refused(&mut self, refusal: BulkRefusal) {
+        self.matched += 1;
+        self.refused_count += 1;
+        self.refused.push(refusal);
+    }
+
+    fn add(&mut self, share: Self) {
+        self.matched += share.matched;
+        self.done += share.done;
+        self.refused_count += share.refused_count;
+        self.refused.extend(share.refused);
+        self.refused.truncate(TOLD);
+    }
+}
+
+impl BulkRefusal {
+    /// The refusal of one operation, if the error is one.
+    ///
+    /// # Errors
+    /// With the error itself, if it concerns more than this operation.
+    fn of(id: OperationId, error: Error) -> Result<Self> {
+        match error {
+            Error::Refused(refused) => Ok(Self {
+                id,
+                code: refused.code,
+                message: refused.to_string(),
+            }),
+            Error::Invalid(invalid) => Ok(Self {
+                id,
+                code: invalid.code,
+                message: invalid.to_string(),
+            }),
+            other => Err(other),
+        }
+    }
+}

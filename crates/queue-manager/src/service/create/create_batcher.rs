@@ -1,0 +1,139 @@
+//! Single creates of many callers, [gathered](drumline_backend::gather): one
+//! round trip to the store carries everything that has come together during the
+//! previous one.
+//!
+//! The creates are independent of each other: two creates whose order matters
+//! are made one after the other, and so are never in one batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::gather::{Bounds, gather};
+use drumline_backend::store::{self, Created, NewOperation, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Creates that may wait. Over it, callers wait in line.
+const WAITING: usize = 1024;
+/// Two batches keep the store busy while an answer travels. A batch is as large
+/// as a run that shares a [partition](crate::service::partitions), so that it
+/// is one script.
+const BOUNDS: Bounds = Bounds {
+    batch: 64,
+    in_flight: 2,
+};
+
+/// The time that a create stays in a batch. While the store is unavailable, a
+/// create would wait for all batches before it, each for as long as the store's
+/// timeout lasts; alone, it waits for its own call only.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes of data in one call to the store, which occupy it for some
+/// milliseconds. A single create may have more.
+const CALL_BYTES: usize = 8 << 20;
+
+/// A way to the store for single creates.
+#[derive(Debug)]
+pub(in crate::service) struct Gathered {
+    requests: mpsc::Sender<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    new: NewOperation,
+    answer: oneshot::Sender<store::Result<Created>>,
+}
+
+impl Gathered {
+    /// Starts the task on `tasks`. It ends when `closing` is cancelled.
+    pub(in crate::service) fn start(
+        store: Arc<dyn Store>,
+        tasks: &TaskTracker,
+        closing: CancellationToken,
+    ) -> Self {
+        let (requests, incoming) = mpsc::channel(WAITING);
+        let batches = tasks.clone();
+        tasks.spawn(async move {
+            let gathering = gather(incoming, BOUNDS, |batch, place| {
+                let store = Arc::clone(&store);
+                batches.spawn(async move {
+                    create(&*store, batch).await;
+                    drop(place);
+                });
+            });
+            closing.run_until_cancelled(gathering).await;
+        });
+        Self { requests }
+    }
+
+    /// [`Store::create`] of one operation. Returns `None` when it takes too
+    /// long, or the task has ended. The operation may or may not have been
+    /// created then, and the caller is to try by itself; the same holds if the
+    /// future is dropped.
+    pub(in crate::service) async fn create(
+        &self,
+        new: NewOperation,
+    ) -> Option<store::Result<Created>> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.requests.send(Request { new, answer }).await.ok()?;
+            answered.await.ok()
+        };
+        timeout(PATIENCE, asked).await.ok()?
+    }
+}
+
+/// Creates a batch, in as many calls as its size needs.
+async fn create(store: &dyn Store, mut batch: Vec<Request>) {
+    while !batch.is_empty() {
+        let rest = batch.split_off(fitting(&batch));
+        call(store, batch).await;
+        batch = rest;
+    }
+}
+
+/// The number of requests that one call may carry, from the start of a batch:
+/// at least one.
+fn fitting(batch: &[Request]) -> usize {
+    let mut bytes = 0_usize;
+    let fit = batch.iter().take_while(|request| {
+        bytes += request.new.body.data.as_ref().map_or(0, String::len);
+        bytes <= CALL_BYTES
+    });
+    fit.count().max(1)
+}
+
+async fn call(store: &dyn Store, mut batch: Vec<Request>) {
+    batch.retain(is_open);
+    if batch.is_empty() {
+        return;
+    }
+    let operations = batch.iter().map(|request| request.new.clone());
+    match store.create(operations.collect()).await {
+        Ok(created) => {
+            for (request, created) in batch.into_iter().zip(created) {
+                // The caller may have gone away, which is no error.
+                drop(request.answer.send(Ok(created)));
+            }
+        }
+        Err(error) if batch.len() == 1 => {
+            for request in batch {
+                drop(request.answer.send(Err(error.clone())));
+            }
+        }
+        // One create may be at fault, and others may be stored: their callers
+        // find out when they try alone.
+        Err(_) => {
+            for request in batch {
+                Box::pin(call(store, vec![request])).await;
+            }
+        }
+    }
+}
+
+/// Returns true if a caller waits for the answer.
+fn is_open(request: &Request) -> bool {
+    !request.answer.is_closed()
+}

@@ -1,0 +1,350 @@
+//! `ExecuteTransaction`: all of a list of requests, or nothing.
+//!
+//! ```text
+//! plan creates ─ read what is changed ─┬─ decide each change ─ one write ─ publish ─ answer
+//!                                      └── another caller was faster ┘
+//! ```
+//!
+//! Everything is decided on what was there before: the requests do not see the
+//! effects of those before them, and so each operation may be named once. The
+//! store writes all of it in one step, and nothing is offered to a worker
+//! before. Keys that are reserved for a transaction that fails stay reserved,
+//! for the same content.
+
+use std::collections::{HashMap, HashSet};
+
+use drumline_backend::store::{
+    self, Commit, Committed, Created, Done, Guard, NewOperation, Transacted,
+};
+use drumline_protocol::message::Offer;
+use drumline_protocol::transition::{At, apply, legal_actions};
+use drumline_protocol::{ErrorCode, Event, Header, Operation, OperationId, Refused, Report};
+
+use super::answer::{Answer, Results};
+use crate::error::{Error, Invalid, Result, Wrong};
+use crate::request::{Act, Changes, Name, Step, Transaction, Update, Wish};
+use crate::service::control::{event_of, unreachable_by_clients};
+use crate::service::create::{OnFault, Plan, stored_as};
+use crate::service::read::not_found;
+use crate::service::{Caller, QueueManager};
+
+/// The rounds that a transaction may lose to other callers. Each lost round
+/// means progress for another caller. A transaction that loses that often
+/// competes with a crowd, and may as well come back later.
+const ROUNDS: usize = 8;
+
+/// A change that a transaction makes, and the place of its request.
+struct Change {
+    index: usize,
+    operation: Operation,
+    event: Event,
+}
+
+/// A create of a transaction, and the place of its request.
+struct Birth {
+    index: usize,
+    id: OperationId,
+    /// An earlier request with its key has created it.
+    existed: bool,
+    /// `None`: the earlier request has created it, or one before it in the
+    /// list.
+    new: Option<NewOperation>,
+}
+
+impl QueueManager {
+    /// Executes all requests of a transaction; answers in their order.
+    ///
+    /// # Errors
+    /// [`Error::InTransaction`] when a request cannot be executed: then none
+    /// was. [`Error::Store`] when the store is unavailable: then the
+    /// transaction may or may not have been executed.
+    pub(super) async fn execute_transaction(
+        &self,
+        caller: &Caller,
+        transaction: Transaction,
+    ) -> Result<Vec<Answer>> {
+        let Transaction {
+            steps,
+            return_responses,
+        } = transaction;
+        let (mut names, mut wishes, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Create(wish) => {
+                    names.push(Name::Create);
+                    wishes.push((index, *wish));
+                }
+                Step::ExecuteAsync(wish) => {
+                    names.push(Name::ExecuteAsync);
+                    wishes.push((index, *wish));
+                }
+                Step::Update(Update { id, changes }) => {
+                    names.push(Name::Update);
+                    wanted.push((index, id, Some(changes)));
+                }
+                Step::Delete(id) => {
+                    names.push(Name::Delete);
+                    wanted.push((index, id, None));
+                }
+            }
+        }
+        // Both are examined before either is reported: the error names the
+        // first request that cannot be executed.
+        let births = self.plan_births(caller, wishes).await;
+        let changes = self.find_changes(caller, wanted).await.and_then(|changes| {
+            self.decide_all(&changes)?;
+            Ok(changes)
+        });
+        let (births, changes) = match (births, changes) {
+            (Ok(births), Ok(changes)) => (births, changes),
+            (Err(one), Err(other)) => return Err(first_of(one, other)),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
+        };
+        let born = births
+            .iter()
+            .map(|birth| (birth.index, (birth.id, birth.existed)));
+        let born: HashMap<usize, (OperationId, bool)> = born.collect();
+        self.transact(births, changes).await?;
+        if !return_responses {
+            return Ok(Vec::new());
+        }
+        let answers = names.into_iter().enumerate().map(|(index, name)| {
+            let results = match born.get(&index) {
+                Some(&(id, existed)) => Results::created(name, id, existed),
+                None => Results::Nothing,
+            };
+            Answer::new(name, results)
+        });
+        Ok(answers.collect())
+    }
+
+    async fn plan_births(&self, caller: &Caller, wishes: Vec<(usize, Wish)>) -> Result<Vec<Birth>> {
+        let (places, wishes): (Vec<usize>, Vec<Wish>) = wishes.into_iter().unzip();
+        let plans = self.plan_chunk(caller, wishes, OnFault::Stop).await;
+        let mut births = Vec::with_capacity(plans.len());
+        let mut planned = HashSet::new();
+        for (index, plan) in places.into_iter().zip(plans) {
+            let (id, existed, new) = match plan.map_err(|error| at(index, error))? {
+                Plan::Known(operation) => (operation.id, true, None),
+                // The same key twice is one operation.
+                Plan::New { new, .. } if !planned.insert(new.id) => (new.id, true, None),
+                Plan::New { new, .. } => (new.id, false, Some(*new)),
+            };
+            births.push(Birth {
+                index,
+                id,
+                existed,
+                new,
+            });
+        }
+        Ok(births)
+    }
+
+    /// The operations that are changed, and what is to happen to each.
+    async fn find_changes(
+        &self,
+        caller: &Caller,
+        wanted: Vec<(usize, OperationId, Option<Changes>)>,
+    ) -> Result<Vec<Change>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<OperationId> = wanted.iter().map(|(_, id, _)| *id).collect();
+        let found = self.store().get(&ids).await?;
+        let mut changes = Vec::with_capacity(wanted.len());
+        let mut named = HashSet::new();
+        for ((index, id, wanted), operation) in wanted.into_iter().zip(found) {
+            let operation =
+                operation.filter(|found| found.body.organization == caller.organization);
+            let operation = operation.ok_or_else(|| at(index, not_found(id)))?;
+            if !named.insert(id) {
+                let why = "is named twice: a transaction changes an operation once";
+                let wrong = Wrong::new("parameters.id", why);
+                return Err(at(index, Invalid::arguments(vec![wrong]).into()));
+            }
+            let event = match wanted {
+                None => Event::Delete,
+                Some(Changes::Act(Act::Resume)) => self
+                    .resumption(&operation)
+                    .map_err(|error| at(index, error))?,
+                Some(Changes::Act(act)) => event_of(act),
+                Some(Changes::Rule(rule)) => self
+                    .rescheduling(&operation, &rule)
+                    .map_err(|error| at(index, error))?,
+                Some(Changes::Unreachable(status)) => {
+                    let refused = unreachable_by_clients(&operation, status);
+                    return Err(at(index, refused.into()));
+                }
+            };
+            changes.push(Change {
+                index,
+                operation,
+                event,
+            });
+        }
+        Ok(changes)
+    }
+
+    /// Writes everything in one step, and offers what may run then.
+    async fn transact(&self, births: Vec<Birth>, mut changes: Vec<Change>) -> Result<()> {
+        let new: Vec<NewOperation> = births.into_iter().filter_map(|birth| birth.new).collect();
+        if new.is_empty() && changes.is_empty() {
+            return Ok(());
+        }
+        for change in &changes {
+            if change.event == Event::Delete {
+                self.note_removal(&change.operation).await?;
+            }
+        }
+        for _ in 0..ROUNDS {
+            let (headers, commits) = self.decide_all(&changes)?;
+            let (commit, answer) = match self.store().transact(new.clone(), commits).await? {
+                Transacted::Done { created, committed } => {
+                    self.offer_all(new, &created, changes, headers, committed)
+                        .await;
+                    return Ok(());
+                }
+                Transacted::Refused { commit, answer } => (commit, answer),
+            };
+            // This comes first: a repetition below us may have met its own
+            // first write, changed by another caller since.
+            if self.is_made(&new).await? {
+                return Ok(());
+            }
+            let Some(change) = changes.get_mut(commit) else {
+                let what = format!("the store refused commit {commit}, which is not there");
+                return Err(Error::Internal(what));
+            };
+            match answer {
+                // The next time of a series was computed for an older version.
+                Committed::Conflict(header) if matches!(change.event, Event::Reschedule { .. }) => {
+                    return Err(at(change.index, changed_meanwhile(&header).into()));
+                }
+                Committed::Conflict(header) => change.operation.header = *header,
+                // The operation is not the head, and so its end does not hold
+                // the token.
+                Committed::NotHead if change.event == Event::Cancel => {
+                    change.event = Event::Discard;
+                }
+                Committed::Missing => return Err(at(change.index, not_found(change.operation.id))),
+                Committed::NotHead | Committed::Fenced | Committed::Done(_) => {
+                    let what = format!("{} met a guard", change.operation.id);
+                    return Err(Error::Internal(what));
+                }
+            }
+        }
+        Err(Error::Store(store::Error::Unavailable {
+            message: format!("its operations changed {ROUNDS} times while it was tried"),
+            source: None,
+        }))
+    }
+
+    /// The headers after every change, and the commits that write them.
+    fn decide_all(&self, changes: &[Change]) -> Result<(Vec<Header>, Vec<Commit>)> {
+        let (mut headers, mut commits) = (Vec::new(), Vec::new());
+        for Change {
+            index,
+            operation,
+            event,
+        } in changes
+        {
+            let now = self.store().now();
+            let commit = self.ids().commit();
+            let transition = apply(&operation.header, event.clone(), At { now, commit })
+                .map_err(|refused| at(*index, refused.into()))?;
+            let mut commit = Commit::new(operation.id, &operation.header, &transition, Guard::Open);
+            commit.report = transition.fault.map(|fault| Report {
+                fault: Some(fault),
+                ..operation.report.clone()
+            });
+            headers.push(transition.header);
+            commits.push(commit);
+        }
+        Ok((headers, commits))
+    }
+
+    /// Returns true if the creates of a transaction are stored: then all of it
+    /// is.
+    async fn is_made(&self, new: &[NewOperation]) -> Result<bool> {
+        let Some(first) = new.first() else {
+            return Ok(false);
+        };
+        let found = self.look(first.id).await?;
+        Ok(found.is_some_and(|found| found.body == first.body))
+    }
+
+    /// Offers to the workers what a transaction has made ready.
+    async fn offer_all(
+        &self,
+        new: Vec<NewOperation>,
+        created: &[Created],
+        changes: Vec<Change>,
+        headers: Vec<Header>,
+        committed: Vec<Done>,
+    ) {
+        let mut offers = Vec::new();
+        for (new, created) in new.into_iter().zip(created) {
+            match created {
+                Created::New { sequence, offer } => {
+                    self.metrics().created.inc();
+                    let operation = stored_as(new, *sequence);
+                    offers.extend(offer.map(|stamp| (Offer::of(&operation), stamp)));
+                }
+                // Created by another manager, with the same key, meanwhile.
+                Created::Exists(_) => {
+                    self.metrics().creates_repeated.inc();
+                }
+            }
+        }
+        for ((change, header), done) in changes.into_iter().zip(headers).zip(committed) {
+            self.metrics().acted(change.event.name(), true);
+            let operation = Operation {
+                header,
+                ..change.operation
+            };
+            self.outlet().enqueue_all(&operation, &done);
+        }
+        if let Some(publishing) = self.publish_soon(offers)
+            && let Err(error) = publishing.await
+        {
+            tracing::warn!(%error, "some operations are left to the relay");
+        }
+    }
+}
+
+/// The fault of one request of a transaction. An unavailable store is the fault
+/// of no request.
+fn at(index: usize, error: Error) -> Error {
+    let is_ours = matches!(
+        error,
+        Error::Store(_) | Error::Broker(_) | Error::Stopping | Error::Internal(_)
+    );
+    if is_ours {
+        return error;
+    }
+    let source = Box::new(error);
+    Error::InTransaction { index, source }
+}
+
+/// Returns the fault that comes first in the list.
+fn first_of(one: Error, other: Error) -> Error {
+    match (&one, &other) {
+        (Error::InTransaction { index, .. }, Error::InTransaction { index: earlier, .. })
+            if earlier < index =>
+        {
+            other
+        }
+        _ => one,
+    }
+}
+
+/// The refusal of a change that was decided on an older version of a series.
+fn changed_meanwhile(header: &Header) -> Refused {
+    Refused {
+        event: "reschedule",
+        status: header.status,
+        code: ErrorCode::STATE_CHANGED,
+        why: Some("somebody else changed it meanwhile: try again"),
+        legal: legal_actions(header),
+    }
+}

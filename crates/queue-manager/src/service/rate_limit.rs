@@ -1,0 +1,297 @@
+//! Admission: batches by organization, requests by caller.
+//!
+//! ```text
+//!  enter_batch ─┐            ┌─ admitted: a pass, which leaves when it is dropped
+//!               ├─ limiter ──┤
+//!  enter ───────┘            └─ refused: Busy or Protected
+//! ```
+//!
+//! To come in costs a round trip. To leave costs the answer nothing: leaving,
+//! and renewing the passes of requests that take long, is `attendance`'s.
+//!
+//! While the limiter is unavailable, requests come in all the same, and are
+//! counted as unprotected: a protection that stops the service is of no use,
+//! and a request that needs the store finds by itself that the store is
+//! unavailable. Batches do not come in: they need the store anyway.
+
+mod limiter_breaker;
+mod permits;
+
+use std::time::Duration;
+
+use drumline_backend::limiter::{Entered, Limit, Limits, Subject};
+use drumline_backend::store;
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use super::{Caller, QueueManager};
+use crate::error::{Error, Protected, Result};
+
+pub(super) use limiter_breaker::Patience;
+pub(super) use permits::Attendance;
+pub use permits::Pass;
+
+/// A limiter that has not answered for so long counts as unavailable. It
+/// usually answers within a millisecond; a limiter that takes a second would
+/// slow down everything.
+const LONGEST: Duration = Duration::from_secs(1);
+/// The time after which a caller with too many requests at the same time may
+/// try again. Most requests are done by then, and there is no better estimate.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// The limits of what organizations and callers may ask for at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The batches of one organization that are executed at the same time, by
+    /// all managers together; 0: any number. Default 2: a batch holds up to a
+    /// thousand requests, and the batches of one organization should leave room
+    /// for those of other organizations.
+    pub batches: u32,
+    /// The limits of one caller.
+    pub protection: Protection,
+    /// The time that a place is held for a manager that is dead. Default 10 s.
+    /// A shorter lease is lost while the store is slow; a longer one keeps
+    /// callers out after a crash.
+    pub lease: Duration,
+}
+
+/// The limits of one caller within a sliding window, for all managers together.
+/// 0 in a number is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// Requests within the window. Default 6,000.
+    pub requests: u64,
+    /// Execution time within the window. Default 20 min.
+    pub execution: Duration,
+    /// Requests at the same time. Default 52.
+    pub concurrent: u32,
+    /// The window. Default 300 s. It slides in steps of a thirtieth.
+    pub window: Duration,
+    /// True if the limits apply to anonymous callers, too: all anonymous
+    /// callers of an organization count as one caller then. Default no.
+    pub anonymous: bool,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            batches: 2,
+            protection: Protection::default(),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Protection {
+    /// The numbers that users of the Dynamics service know.
+    fn default() -> Self {
+        Self {
+            requests: 6_000,
+            execution: Duration::from_secs(20 * 60),
+            concurrent: 52,
+            window: Duration::from_secs(300),
+            anonymous: false,
+        }
+    }
+}
+
+/// The way that a request uses the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// The manager works on the request until it is answered.
+    Working,
+    /// The request waits most of the time, and keeps nothing busy. It is
+    /// counted as a request, but neither as execution time nor as a concurrent
+    /// request.
+    Waiting,
+}
+
+impl QueueManager {
+    /// Admits a batch. Keep the pass while the batch is executed.
+    ///
+    /// Cancel-safe: a place that was taken meanwhile is given back.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the organization has as many batches executed as it
+    /// may have; when the store is unavailable.
+    pub async fn enter_batch(&self, caller: &Caller) -> Result<Pass> {
+        let Admission { batches, lease, .. } = self.options().admission;
+        let limits = Limits::at_once(batches, lease);
+        if limits.limits_nothing() {
+            return Ok(Pass::free());
+        }
+        let subject = subject("batches", &[&caller.organization.0], &limits);
+        let pass = self.pass(subject, limits);
+        match self.let_in(subject, &pass, &limits).await? {
+            Entered::Admitted => Ok(pass),
+            Entered::Refused { .. } => {
+                pass.void();
+                self.metrics().batches_refused.inc();
+                Err(Error::Busy { limit: batches })
+            }
+        }
+    }
+
+    /// Admits a request. Keep the pass until the request is answered.
+    ///
+    /// Cancel-safe: a place that was taken meanwhile is given back.
+    ///
+    /// # Errors
+    /// [`Error::Protected`] when the caller has used up its limits.
+    pub async fn enter(&self, caller: &Caller, stay: Stay) -> Result<Pass> {
+        let Admission {
+            protection, lease, ..
+        } = self.options().admission;
+        let limits = protection.limits(lease);
+        let is_exempt = caller.is_anonymous() && !protection.anonymous;
+        if is_exempt || limits.limits_nothing() {
+            return Ok(Pass::free());
+        }
+        if !self.shared.patience.may_ask() {
+            self.metrics().unprotected.inc();
+            return Ok(Pass::free());
+        }
+        let subject = subject(
+            "requests",
+            &[&caller.organization.0, &caller.owner],
+            &limits,
+        );
+        let pass = match stay {
+            Stay::Working => self.pass(subject, limits),
+            Stay::Waiting => Pass::free(),
+        };
+        let entering = self.let_in(subject, &pass, &limits);
+        match timeout(LONGEST, entering).await {
+            Ok(Ok(Entered::Admitted)) => {
+                self.shared.patience.answered();
+                Ok(pass)
+            }
+            Ok(Ok(Entered::Refused { limit, retry_after })) => {
+                self.shared.patience.answered();
+                pass.void();
+                self.metrics().protected(limit);
+                Err(Protected::new(limit, limits, retry_after.max(TRY_AGAIN)).into())
+            }
+            // The limiter may have admitted it all the same: the pass will
+            // leave.
+            Ok(Err(error)) => {
+                self.note_away(Some(&error));
+                Ok(pass)
+            }
+            Err(_elapsed) => {
+                self.note_away(None);
+                Ok(pass)
+            }
+        }
+    }
+
+    /// Takes a place. Places are given back after the answer is sent, so a
+    /// refused caller may have collided with its own previous request. It is
+    /// refused only if it is refused again after all releases are flushed.
+    async fn let_in(
+        &self,
+        subject: Subject,
+        pass: &Pass,
+        limits: &Limits,
+    ) -> store::Result<Entered> {
+        let limiter = self.shared.backend.limiter.as_ref();
+        let entered = limiter.enter(subject, pass.visitor(), limits).await?;
+        let is_full = matches!(
+            entered,
+            Entered::Refused {
+                limit: Limit::Concurrent,
+                ..
+            }
+        );
+        if !is_full {
+            return Ok(entered);
+        }
+        self.shared.attendance.say_goodbye(limiter).await;
+        limiter.enter(subject, pass.visitor(), limits).await
+    }
+
+    fn note_away(&self, error: Option<&store::Error>) {
+        if self.shared.patience.failed() {
+            let error = error.map(tracing::field::display);
+            tracing::warn!(error, "the limiter is away; requests come in uncounted");
+        }
+        self.metrics().unprotected.inc();
+    }
+
+    fn pass(&self, subject: Subject, limits: Limits) -> Pass {
+        self.shared
+            .attendance
+            .pass(subject, self.ids().uuid(), limits)
+    }
+}
+
+impl Protection {
+    fn limits(&self, lease: Duration) -> Limits {
+        let Self {
+            requests,
+            execution,
+            concurrent,
+            window,
+            anonymous: _,
+        } = *self;
+        Limits {
+            concurrent,
+            requests,
+            execution,
+            window,
+            lease,
+        }
+    }
+}
+
+impl Protected {
+    fn new(limit: Limit, limits: Limits, retry_after: Duration) -> Self {
+        Self {
+            limit,
+            limits,
+            retry_after,
+        }
+    }
+}
+
+/// The subject of a limit. The length of the window is part of it: managers
+/// that are configured differently for a while must not share its buckets.
+fn subject(kind: &str, names: &[&str], limits: &Limits) -> Subject {
+    let mut hash = Sha256::new();
+    for part in [kind].iter().chain(names) {
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.update(limits.bucket_ms().to_be_bytes());
+    let mut half = [0; 16];
+    for (to, from) in half.iter_mut().zip(hash.finalize()) {
+        *to = from;
+    }
+    Subject(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_told_apart_by_everything_that_makes_them_up() {
+        let limits = Protection::default().limits(Duration::from_secs(10));
+        let longer = Limits {
+            window: limits.window * 2,
+            ..limits
+        };
+        let all = [
+            subject("requests", &["a", "bc"], &limits),
+            subject("requests", &["ab", "c"], &limits),
+            subject("batches", &["a", "bc"], &limits),
+            subject("requests", &["a", "bc"], &longer),
+            subject("requests", &["a"], &limits),
+        ];
+        for (place, one) in all.iter().enumerate() {
+            assert!(!all[..place].contains(one), "{place}");
+        }
+        assert_eq!(all[0], subject("requests", &["a", "bc"], &limits));
+    }
+}
