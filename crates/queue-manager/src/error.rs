@@ -101,7 +101,7 @@ pub enum Error {
     },
     /// The caller has used up its limits: it is to come back later.
     #[error(transparent)]
-    Protected(#[from] Protected),
+    RateLimited(#[from] RateLimited),
     /// This process is about to end: ask another.
     #[error("this queue manager is shutting down")]
     Stopping,
@@ -123,7 +123,7 @@ impl Error {
             Self::BatchTooLarge { .. } => ErrorCode::INVALID_ARGUMENT,
             Self::TooLarge { .. } => ErrorCode::TOO_LARGE,
             Self::InTransaction { source, .. } => source.code(),
-            Self::Protected(protected) => protected.code(),
+            Self::RateLimited(protected) => protected.code(),
             Self::TooDeep { .. } => ErrorCode::INFINITE_LOOP,
             Self::QueueUnusable { .. } => ErrorCode::QUEUE_UNUSABLE,
             Self::Store(store::Error::Unavailable { .. })
@@ -150,7 +150,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A request that is refused so that the service has time for other callers,
 /// too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Protected {
+pub struct RateLimited {
     /// The limit that was reached.
     pub limit: Limit,
     /// The limits.
@@ -159,7 +159,7 @@ pub struct Protected {
     pub retry_after: Duration,
 }
 
-impl Protected {
+impl RateLimited {
     /// The code that users know.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
@@ -171,9 +171,9 @@ impl Protected {
     }
 }
 
-impl std::error::Error for Protected {}
+impl std::error::Error for RateLimited {}
 
-impl fmt::Display for Protected {
+impl fmt::Display for RateLimited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Limits {
             concurrent,

@@ -40,8 +40,8 @@ pub mod service;
 pub mod webhook;
 
 pub use error::{Error, Result};
-pub use ingress::amqp::Reception;
+pub use ingress::amqp::AmqpIngress;
 pub use ingress::http::Server;
 pub use maintenance::Maintenance;
 pub use options::Options;
-pub use service::{Caller, QueueManager};
+pub use service::{Actor, QueueManager};

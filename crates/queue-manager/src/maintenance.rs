@@ -15,7 +15,7 @@
 //! a moment, both look after it, which costs a look and nothing else, because
 //! every step is a compare-and-set.
 //!
-//! A chore looks at its partitions concurrently, in bounded batches, then
+//! A task looks at its partitions concurrently, in bounded batches, then
 //! rests. When the store is unavailable it waits longer each time.
 
 mod heartbeat;
@@ -42,7 +42,7 @@ pub use retention::Retention;
 /// The intervals of maintenance. Shorter is quicker and busier: each look is
 /// one round trip per partition, the partitions of a look at once.
 #[derive(Clone, Debug)]
-pub struct Rhythm {
+pub struct MaintenanceOptions {
     /// Between looks for operations whose time has come. Default 200 ms, which
     /// is their largest delay on an idle system.
     pub due: Duration,
@@ -81,7 +81,7 @@ pub struct Rhythm {
     pub batch: usize,
 }
 
-impl Default for Rhythm {
+impl Default for MaintenanceOptions {
     fn default() -> Self {
         Self {
             due: Duration::from_millis(200),
@@ -109,32 +109,32 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Starts all chores, and the heartbeat that makes this manager known.
+    /// Starts all tasks, and the heartbeat that makes this manager known.
     #[must_use]
     pub fn start(manager: &QueueManager) -> Self {
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let (announce, share) = watch::channel(heartbeat::Share::default());
         tasks.spawn(heartbeat::run(manager.clone(), announce, stop.clone()));
-        let chores = task::Chores {
+        let all = task::Tasks {
             manager: manager.clone(),
             share,
             stop: stop.clone(),
             tasks: tasks.clone(),
         };
-        chores.start(relay::Relay::default());
-        chores.start(redirect::Redirect::default());
-        chores.start(scheduler::Due);
-        chores.start(lease_reaper::Leases::default());
-        chores.start(lost_messages::Reconcile::default());
-        chores.start(retention::Retain::new());
+        all.start(relay::Relay::default());
+        all.start(redirect::Redirect::default());
+        all.start(scheduler::Scheduler);
+        all.start(lease_reaper::LeaseReaper::default());
+        all.start(lost_messages::LostMessages::default());
+        all.start(retention::Retain::new());
         if let Some(notices) = notices::Notices::new(&manager.options().webhooks) {
-            chores.start(notices);
+            all.start(notices);
         }
         Self { tasks, stop }
     }
 
-    /// Stops all chores and notifies the other managers, which take the
+    /// Stops all tasks and notifies the other managers, which take the
     /// partitions over. Work that was begun is done or will be done by another
     /// manager.
     pub async fn stop(self) {

@@ -55,7 +55,7 @@ pub struct Metrics {
     intake_answered: Family<Status, Counter>,
     intake_quarantined: Family<Code, Counter>,
     protected: Family<Reached, Counter>,
-    failures: Family<Chore, Counter>,
+    failures: Family<Task, Counter>,
     operations: Family<InState, Gauge>,
     undispatched: Gauge,
     members: Family<InRole, Gauge>,
@@ -90,7 +90,7 @@ labels! {
     Queue { queue: String, kind: &'static str, partition: String, reason: &'static str }
     Status { status: u16 }
     Code { code: String }
-    Chore { chore: &'static str }
+    Task { chore: &'static str }
     Ended { class: &'static str }
     Told { outcome: &'static str }
     InState { state: &'static str }
@@ -376,7 +376,7 @@ impl Metrics {
 
     /// A round of maintenance met the store or the broker away.
     pub(crate) fn failed(&self, chore: &'static str) {
-        self.failures.get_or_create(&Chore { chore }).inc();
+        self.failures.get_or_create(&Task { chore }).inc();
     }
 
     /// Notes the store's counts of its operations.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drumline_protocol::{TokenPolicy, limits};
 
-use crate::maintenance::{Retention, Rhythm};
+use crate::maintenance::{MaintenanceOptions, Retention};
 use crate::service::Admission;
 use crate::webhook::Webhooks;
 
@@ -38,7 +38,7 @@ pub struct Options {
     /// the Dynamics service. To hold it asks for a person each time.
     pub token_policy: TokenPolicy,
     /// The intervals of maintenance.
-    pub rhythm: Rhythm,
+    pub maintenance: MaintenanceOptions,
     /// The time that Completed operations are kept.
     pub retention: Retention,
     /// The options of webhooks.
@@ -65,7 +65,7 @@ impl Default for Options {
             async_requests: vec!["ImportSolution".to_owned()],
             admission: Admission::default(),
             token_policy: TokenPolicy::Continue,
-            rhythm: Rhythm::default(),
+            maintenance: MaintenanceOptions::default(),
             retention: Retention::default(),
             webhooks: Webhooks::default(),
         }

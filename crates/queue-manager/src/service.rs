@@ -37,7 +37,7 @@ pub use completion_feed::{InvalidPlace, Place};
 pub use create::Creation;
 pub use explain::WaitingFor;
 pub use organization_requests::{Answer, Fault, ItemAnswer};
-pub use rate_limit::{Admission, Pass, Protection, Stay};
+pub use rate_limit::{Admission, Permit, Protection, Stay};
 pub use read::{Listing, Query};
 
 pub(crate) use bulk::SHARE as BULK_SHARE;
@@ -45,39 +45,39 @@ pub(crate) use completion_feed::{Ended, Watcher};
 pub(crate) use create::stored_as;
 
 use completion_feed::Ends;
-use create::Gathered;
-use dispatcher_handle::Outlet;
+use create::CreateBatcher;
+use dispatcher_handle::DispatcherHandle;
 use partitions::Partitions;
-use rate_limit::{Attendance, Patience};
+use rate_limit::{LimiterBreaker, Permits};
 use waiters::Waiters;
 
 /// The owner of operations that an anonymous caller creates.
 const ANONYMOUS: &str = "anonymous";
 
-/// The identity of the caller.
+/// The author of a call: the caller, and the tenant that it acts for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct Actor {
     /// The tenant: tokens and idempotency keys of different tenants never meet.
     pub organization: Organization,
-    /// The identity, as `ownerId` shows it.
-    pub owner: String,
+    /// The name of the caller, as `ownerId` shows it.
+    pub caller: String,
 }
 
-impl Default for Caller {
-    /// A caller that did not identify itself.
+impl Default for Actor {
+    /// The actor of a caller that did not identify itself.
     fn default() -> Self {
         Self {
             organization: Organization::default(),
-            owner: ANONYMOUS.to_owned(),
+            caller: ANONYMOUS.to_owned(),
         }
     }
 }
 
-impl Caller {
+impl Actor {
     /// Returns true if the caller did not identify itself.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
-        self.owner == ANONYMOUS
+        self.caller == ANONYMOUS
     }
 }
 
@@ -96,13 +96,13 @@ struct Shared {
     options: Options,
     member: MemberId,
     started_on: Timestamp,
-    gathered: Gathered,
-    outlet: Outlet,
+    creates: CreateBatcher,
+    dispatcher: DispatcherHandle,
     partitions: Partitions,
     waiters: Waiters,
     ends: Ends,
-    attendance: Attendance,
-    patience: Patience,
+    permits: Permits,
+    breaker: LimiterBreaker,
     metrics: Metrics,
     tasks: TaskTracker,
     /// Cancelled by [`QueueManager::close`].
@@ -133,14 +133,14 @@ impl QueueManager {
         let ends = Ends::new();
         let store = Arc::clone(&backend.store);
         tasks.spawn(ends.clone().run(store, closing.clone()));
-        let attendance = Attendance::default();
+        let permits = Permits::default();
         let limiter = Arc::clone(&backend.limiter);
         let lease = options.admission.lease;
-        tasks.spawn(attendance.clone().run(limiter, lease, closing.clone()));
+        tasks.spawn(permits.clone().run(limiter, lease, closing.clone()));
         let store = Arc::clone(&backend.store);
         let shared = Shared {
-            gathered: Gathered::start(store, &tasks, closing.clone()),
-            outlet: Outlet::start(&backend, &tasks),
+            creates: CreateBatcher::start(store, &tasks, closing.clone()),
+            dispatcher: DispatcherHandle::start(&backend, &tasks),
             member: ids.member(),
             started_on: backend.store.now(),
             metrics: Metrics::default(),
@@ -152,8 +152,8 @@ impl QueueManager {
             partitions,
             waiters,
             ends,
-            attendance,
-            patience: Patience::new(),
+            permits,
+            breaker: LimiterBreaker::new(),
             tasks,
             closing,
         };
@@ -212,7 +212,7 @@ impl QueueManager {
     pub async fn close(&self) {
         self.drain();
         self.shared.closing.cancel();
-        self.shared.outlet.close();
+        self.shared.dispatcher.close();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
@@ -239,8 +239,8 @@ impl QueueManager {
         &self.shared.ids
     }
 
-    pub(crate) fn outlet(&self) -> &Outlet {
-        &self.shared.outlet
+    pub(crate) fn dispatcher(&self) -> &DispatcherHandle {
+        &self.shared.dispatcher
     }
 
     pub(crate) fn started_on(&self) -> Timestamp {

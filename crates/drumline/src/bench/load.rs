@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use drumline_protocol::DependencyToken;
 use drumline_queue_manager::request::CreateRequest;
-use drumline_queue_manager::{Caller, QueueManager};
+use drumline_queue_manager::{Actor, QueueManager};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -110,7 +110,7 @@ async fn callers(
 /// The inputs of one caller.
 struct Call {
     manager: QueueManager,
-    caller: Caller,
+    caller: Actor,
     way: Way,
     end: Instant,
     count: Option<Arc<Count>>,

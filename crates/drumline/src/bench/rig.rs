@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use drumline_backend::Ids;
 use drumline_protocol::OperationId;
-use drumline_queue_manager::{Caller, Maintenance, Options, QueueManager};
+use drumline_queue_manager::{Actor, Maintenance, Options, QueueManager};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ const STARTS: usize = 1 << 20;
 /// A manager, its maintenance, and workers if wanted.
 pub(super) struct Rig {
     pub(super) manager: QueueManager,
-    pub(super) caller: Caller,
+    pub(super) caller: Actor,
     pub(super) count: Arc<Count>,
     pub(super) starts: Arc<Starts>,
     maintenance: Maintenance,
@@ -133,7 +133,7 @@ impl Rig {
         counting.spawn(hear(way.backend.store.completions(), Arc::clone(&count)));
         Ok(Self {
             manager,
-            caller: Caller::default(),
+            caller: Actor::default(),
             count,
             starts,
             maintenance,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drumline_backend::Ids;
 use drumline_queue_manager::options::Limits;
-use drumline_queue_manager::{Maintenance, Options, QueueManager, Reception, Server};
+use drumline_queue_manager::{AmqpIngress, Maintenance, Options, QueueManager, Server};
 
 use super::signals::Signals;
 use super::{REQUEST_GRACE, ends, host_id, listen, servers};
@@ -33,7 +33,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
         .map_err(|error| listen::cannot_listen(settings.http.listen, error))?;
     let reception = settings
         .intake
-        .then(|| Reception::start(&manager, met.intake()));
+        .then(|| AmqpIngress::start(&manager, met.intake()));
     output::line(&format!("ready http://{}", server.address()))?;
 
     let signal = signals.next().await;

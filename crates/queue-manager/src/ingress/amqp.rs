@@ -49,14 +49,14 @@ const PREFETCH: NonZeroU16 = NonZeroU16::new(64).unwrap();
 /// broker or the store is unavailable.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The task that takes requests. [`Reception::stop`] ends it in order.
+/// The task that takes requests. [`AmqpIngress::stop`] ends it in order.
 #[derive(Debug)]
-pub struct Reception {
+pub struct AmqpIngress {
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-impl Reception {
+impl AmqpIngress {
     /// Starts to take requests, as soon as store and broker are available. Must
     /// be called on a tokio runtime.
     #[must_use]

@@ -8,9 +8,9 @@
 //! Callers identify themselves, and are believed (`caller`). A caller that asks
 //! for too much is refused, with a time to come back (`protect`).
 
+mod actor;
 mod body;
 mod bulk;
-mod caller;
 mod error_pages;
 mod events;
 mod execute;
@@ -63,8 +63,11 @@ pub fn router(manager: QueueManager) -> Router {
         .route("/v1/execute", post(execute::execute))
         .route("/v1/workers", get(fleet::workers))
         .route("/v1/queues", get(fleet::queues))
-        .layer(from_fn_with_state(manager.clone(), rate_limit::protected))
-        // Not protected: the request never ends, and costs no work meanwhile.
+        .layer(from_fn_with_state(
+            manager.clone(),
+            rate_limit::rate_limited,
+        ))
+        // Not rate_limited: the request never ends, and costs no work meanwhile.
         .route("/v1/events", get(events::events))
         .layer(from_fn_with_state(manager.clone(), trace::traced));
     Router::new()

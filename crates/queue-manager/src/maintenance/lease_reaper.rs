@@ -18,13 +18,13 @@ use drumline_protocol::{Event, Fence, Operation, OperationId, Partition};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::Rhythm;
-use super::task::{Chore, Look, for_each};
+use super::MaintenanceOptions;
+use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
-/// The chore that takes over operations of lost workers.
+/// The task that takes over operations of lost workers.
 #[derive(Debug, Default)]
-pub(super) struct Leases {
+pub(super) struct LeaseReaper {
     watched: HashMap<OperationId, Watched>,
     incarnation: Option<String>,
 }
@@ -37,11 +37,11 @@ struct Watched {
     since: Instant,
 }
 
-impl Chore for Leases {
+impl Task for LeaseReaper {
     const NAME: &'static str = "leases";
 
-    fn rest(rhythm: &Rhythm) -> Duration {
-        rhythm.leases
+    fn rest(maintenance: &MaintenanceOptions) -> Duration {
+        maintenance.leases
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
@@ -53,7 +53,7 @@ impl Chore for Leases {
     }
 }
 
-impl Leases {
+impl LeaseReaper {
     async fn watch(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let store = manager.store();
         let incarnation = store.incarnation().await?;
@@ -79,7 +79,7 @@ impl Leases {
             }
         }
         self.watched = watched;
-        for batch in expired.chunks(manager.options().rhythm.batch) {
+        for batch in expired.chunks(manager.options().maintenance.batch) {
             take_over(manager, batch).await?;
         }
         Ok(Look::Clear)
@@ -148,7 +148,7 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
                 header,
                 ..operation
             };
-            manager.outlet().enqueue_all(&operation, &done);
+            manager.dispatcher().enqueue_all(&operation, &done);
         }
         // The worker has come to an end after all, or renewed at last.
         Decided::Fenced | Decided::Missing | Decided::NotHead => {}

@@ -46,8 +46,8 @@ use drumline_protocol::{OperationId, Partition};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::Rhythm;
-use super::task::{Chore, Look, for_each};
+use super::MaintenanceOptions;
+use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
 /// Looks at markers between two sweeps.
@@ -64,9 +64,9 @@ const SETTLED_AFTER_LOSS: Duration = Duration::from_secs(1);
 /// costs a duplicate.
 const REMEMBERED: usize = 100_000;
 
-/// The chore that offers operations again that the broker has lost.
+/// The task that offers operations again that the broker has lost.
 #[derive(Debug, Default)]
-pub(super) struct Reconcile {
+pub(super) struct LostMessages {
     /// The time of the last sweep.
     swept: Option<Instant>,
     /// The broker's connection when it was last looked at.
@@ -112,11 +112,11 @@ enum Verdict {
     Lost,
 }
 
-impl Chore for Reconcile {
+impl Task for LostMessages {
     const NAME: &'static str = "reconcile";
 
-    fn rest(rhythm: &Rhythm) -> Duration {
-        rhythm.reconcile / LOOKS_PER_SWEEP
+    fn rest(maintenance: &MaintenanceOptions) -> Duration {
+        maintenance.reconcile / LOOKS_PER_SWEEP
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
@@ -126,7 +126,7 @@ impl Chore for Reconcile {
         self.follow_up(manager).await?;
         let now = manager.backend().broker.connection_number();
         let was_lost = self.connection.replace(now).is_some_and(|then| then != now);
-        let rest = manager.options().rhythm.reconcile;
+        let rest = manager.options().maintenance.reconcile;
         if was_lost || self.swept.is_none_or(|swept| swept.elapsed() >= rest) {
             self.swept = Some(Instant::now());
             self.sweep(manager, share, was_lost).await?;
@@ -135,7 +135,7 @@ impl Chore for Reconcile {
     }
 }
 
-impl Reconcile {
+impl LostMessages {
     /// Finds the markers that have come back, and acts on them.
     async fn follow_up(&mut self, manager: &QueueManager) -> store::Result<()> {
         if self.probes.is_empty() {
@@ -195,7 +195,7 @@ impl Reconcile {
             self.probes.clear();
             self.cursors.clear();
         }
-        let batch = manager.options().rhythm.batch;
+        let batch = manager.options().maintenance.batch;
         let cursors = &self.cursors;
         let pages = for_each(share, |partition| async move {
             let after = cursors.get(&partition).copied();
@@ -237,7 +237,7 @@ impl Reconcile {
     /// Returns true if an operation has waited for longer than usual. Each time
     /// that it was offered again doubles its usual time.
     fn is_old(&self, manager: &QueueManager, id: OperationId, stamp: Stamp) -> bool {
-        let grace = manager.options().rhythm.reconcile_grace;
+        let grace = manager.options().maintenance.reconcile_grace;
         let times = self.again.get(&id).copied().unwrap_or(0).min(16);
         let usual = grace.saturating_mul(2_u32.saturating_pow(times));
         let now_us = u64::try_from(manager.store().now().as_millis())
@@ -262,7 +262,7 @@ impl Reconcile {
             .filter(|(id, _)| !asked.contains(id))
             .collect();
         let mut by_route: HashMap<Route, Vec<_>> = HashMap::new();
-        for some in suspects.chunks(manager.options().rhythm.batch) {
+        for some in suspects.chunks(manager.options().maintenance.batch) {
             let ids: Vec<OperationId> = some.iter().map(|(id, _)| *id).collect();
             let operations = manager.readable(&ids).await?;
             for (suspect, operation) in some.iter().zip(operations) {
@@ -287,7 +287,7 @@ impl Reconcile {
             self.again.clear();
         }
         let mut lost = 0;
-        for some in candidates.chunks(manager.options().rhythm.batch) {
+        for some in candidates.chunks(manager.options().maintenance.batch) {
             let offers = some
                 .iter()
                 .map(|(id, stamp)| manager.store().reoffer(*id, *stamp, Duration::ZERO));
@@ -303,7 +303,7 @@ impl Reconcile {
             let ids: Vec<OperationId> = stamps.keys().copied().collect();
             for operation in manager.readable(&ids).await?.into_iter().flatten() {
                 if let Some(stamp) = stamps.get(&operation.id).copied() {
-                    manager.outlet().enqueue(&Promoted { operation, stamp });
+                    manager.dispatcher().enqueue(&Promoted { operation, stamp });
                 }
             }
         }
@@ -324,7 +324,7 @@ async fn judge(
     probe: &mut Probe,
     returned: &HashMap<Route, u64>,
 ) -> Verdict {
-    let rhythm = &manager.options().rhythm;
+    let maintenance = &manager.options().maintenance;
     let is_back = |marker: &Marker| {
         let latest = returned.get(&marker.route);
         latest.is_some_and(|latest| *latest >= marker.stamp)
@@ -348,7 +348,7 @@ async fn judge(
     }
     if is_back(&probe.marker) {
         let since = probe.returned.get_or_insert_with(Instant::now);
-        if since.elapsed() < rhythm.reconcile_settle {
+        if since.elapsed() < maintenance.reconcile_settle {
             return Verdict::Wait;
         }
         let is_work = probe.marker.route.source == Source::Work;
@@ -418,7 +418,7 @@ async fn send(
         marker,
         others: Vec::new(),
         sent: Instant::now(),
-        patience: manager.options().rhythm.marker_patience,
+        patience: manager.options().maintenance.marker_patience,
         returned: None,
         rounds: 0,
     }))
@@ -452,7 +452,7 @@ async fn send_to_all(
         marker,
         others: sent.collect(),
         sent: Instant::now(),
-        patience: manager.options().rhythm.marker_patience,
+        patience: manager.options().maintenance.marker_patience,
         returned: None,
         rounds: 0,
     }))

@@ -27,8 +27,8 @@ use reqwest::Url;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use super::Rhythm;
-use super::task::{Chore, Look, for_each};
+use super::MaintenanceOptions;
+use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 use crate::webhook::{Delivery, Sender, Webhooks};
 
@@ -47,7 +47,7 @@ const UNREADABLE: Duration = Duration::from_secs(60);
 /// Notices that are put off at the same time: enough to hide the round trips.
 const PUT_OFF_AT_ONCE: usize = 16;
 
-/// The chore that delivers notices.
+/// The task that delivers notices.
 pub(super) struct Notices {
     sender: Sender,
     tries: JoinSet<()>,
@@ -86,7 +86,7 @@ impl Due {
 }
 
 impl Notices {
-    /// Creates the chore; `None` if there is nothing to sign with, or nothing
+    /// Creates the task; `None` if there is nothing to sign with, or nothing
     /// to send with, and the notices are left to other managers.
     pub(super) fn new(webhooks: &Webhooks) -> Option<Self> {
         if !webhooks.are_on() {
@@ -216,11 +216,11 @@ async fn put_off(
         .await
 }
 
-impl Chore for Notices {
+impl Task for Notices {
     const NAME: &'static str = "notices";
 
-    fn rest(rhythm: &Rhythm) -> Duration {
-        rhythm.notices
+    fn rest(maintenance: &MaintenanceOptions) -> Duration {
+        maintenance.notices
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {

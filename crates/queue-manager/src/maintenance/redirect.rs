@@ -28,8 +28,8 @@ use drumline_protocol::{Operation, OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::Rhythm;
-use super::task::{Chore, Look, for_each};
+use super::MaintenanceOptions;
+use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
 /// Pages of one queue in one look. A million operations in a queue that is lost
@@ -73,11 +73,11 @@ struct Progress {
     is_done: bool,
 }
 
-impl Chore for Redirect {
+impl Task for Redirect {
     const NAME: &'static str = "redirect";
 
-    fn rest(rhythm: &Rhythm) -> Duration {
-        rhythm.redirect
+    fn rest(maintenance: &MaintenanceOptions) -> Duration {
+        maintenance.redirect
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
@@ -176,7 +176,7 @@ async fn go_on(
     from: Stamp,
     known: &mut HashMap<Partition, Progress>,
 ) -> store::Result<()> {
-    let batch = manager.options().rhythm.batch;
+    let batch = manager.options().maintenance.batch;
     let open = known.iter().filter(|(_, progress)| !progress.is_done);
     let some: Vec<(Partition, Progress)> = open
         .map(|(partition, progress)| (*partition, *progress))
@@ -226,7 +226,7 @@ async fn offer_again(
         // `None` if another manager was faster.
         if let Some(stamp) = offered? {
             count += 1;
-            manager.outlet().enqueue(&Promoted {
+            manager.dispatcher().enqueue(&Promoted {
                 operation: operation.clone(),
                 stamp,
             });

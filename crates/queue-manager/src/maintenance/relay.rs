@@ -13,8 +13,8 @@ use drumline_backend::{dispatch, store};
 use drumline_protocol::Partition;
 use futures_util::future::join_all;
 
-use super::Rhythm;
-use super::task::{Chore, Look, for_each};
+use super::MaintenanceOptions;
+use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
 /// The relay of one manager.
@@ -25,11 +25,11 @@ pub(super) struct Relay {
     cursors: HashMap<Partition, Stamp>,
 }
 
-impl Chore for Relay {
+impl Task for Relay {
     const NAME: &'static str = "relay";
 
-    fn rest(rhythm: &Rhythm) -> Duration {
-        rhythm.relay
+    fn rest(maintenance: &MaintenanceOptions) -> Duration {
+        maintenance.relay
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
@@ -71,16 +71,16 @@ async fn relay(
     partition: Partition,
     after: Option<Stamp>,
 ) -> store::Result<Relayed> {
-    let Rhythm {
+    let MaintenanceOptions {
         relay_age, batch, ..
-    } = manager.options().rhythm;
+    } = manager.options().maintenance;
     let left = manager
         .store()
         .undispatched(partition, relay_age, after, batch)
         .await?;
     let published = left
         .iter()
-        .map(|entry| manager.outlet().publish(&entry.operation, entry.stamp));
+        .map(|entry| manager.dispatcher().publish(&entry.operation, entry.stamp));
     let answers = join_all(published).await;
     let is_refused = answers.iter().any(|answer| match answer {
         Err(dispatch::Error::Broker(error)) => error.is_of_queue(),

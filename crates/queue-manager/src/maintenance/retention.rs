@@ -17,8 +17,8 @@ use drumline_protocol::transition::{At, EndClass};
 use drumline_protocol::{Event, Operation, OperationId, Partition, Timestamp, apply};
 use tokio::time::{Instant, sleep};
 
-use super::Rhythm;
-use super::task::{Chore, Look};
+use super::MaintenanceOptions;
+use super::task::{Look, Task};
 use crate::service::QueueManager;
 
 /// The interval at which a look begins at the front: an operation that had to
@@ -73,7 +73,7 @@ impl Retention {
     }
 }
 
-/// The chore that removes old operations.
+/// The task that removes old operations.
 pub(super) struct Retain {
     /// The stamp up to which the ends have been seen.
     seen: HashMap<(Partition, EndClass), Stamp>,
@@ -90,18 +90,18 @@ impl Retain {
     }
 }
 
-impl Chore for Retain {
+impl Task for Retain {
     const NAME: &'static str = "retention";
 
-    fn rest(rhythm: &Rhythm) -> Duration {
-        rhythm.retention
+    fn rest(maintenance: &MaintenanceOptions) -> Duration {
+        maintenance.retention
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         if self.begun.elapsed() >= START_OVER {
             *self = Self::new();
         }
-        // One partition after the other: this is the one chore that is never in
+        // One partition after the other: this is the one task that is never in
         // a hurry.
         for partition in share {
             for class in [

@@ -13,18 +13,18 @@ use drumline_backend::store::{self, Commit, Committed, Guard};
 use drumline_protocol::transition::At;
 use drumline_protocol::{Event, Operation, Partition, apply};
 
-use super::Rhythm;
-use super::task::{Chore, Look, for_each};
+use super::MaintenanceOptions;
+use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
-/// The chore that wakes operations whose time has come.
-pub(super) struct Due;
+/// The task that wakes operations whose time has come.
+pub(super) struct Scheduler;
 
-impl Chore for Due {
+impl Task for Scheduler {
     const NAME: &'static str = "due";
 
-    fn rest(rhythm: &Rhythm) -> Duration {
-        rhythm.due
+    fn rest(maintenance: &MaintenanceOptions) -> Duration {
+        maintenance.due
     }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
@@ -38,7 +38,7 @@ impl Chore for Due {
 }
 
 async fn look(manager: &QueueManager, partition: Partition) -> store::Result<Look> {
-    let batch = manager.options().rhythm.batch;
+    let batch = manager.options().maintenance.batch;
     let due = manager.store().due(partition, batch).await?;
     if due.is_empty() {
         return Ok(Look::Clear);
@@ -88,7 +88,7 @@ async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64>
     for (operation, answer) in waking.iter().zip(answers) {
         if let Committed::Done(done) = answer {
             woken += 1;
-            manager.outlet().enqueue_all(operation, &done);
+            manager.dispatcher().enqueue_all(operation, &done);
         }
     }
     manager.metrics().woken.inc_by(woken);

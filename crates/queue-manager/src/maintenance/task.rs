@@ -1,4 +1,4 @@
-//! One chore: look, rest, look again, until stopped.
+//! One task: look, rest, look again, until stopped.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Rhythm;
+use super::MaintenanceOptions;
 use super::heartbeat::Share;
 use crate::service::QueueManager;
 
@@ -30,12 +30,12 @@ pub(super) enum Look {
 }
 
 /// A kind of work that is done in rounds.
-pub(super) trait Chore: Send + 'static {
+pub(super) trait Task: Send + 'static {
     /// The word for logs and metrics.
     const NAME: &'static str;
 
     /// The rest between two looks.
-    fn rest(rhythm: &Rhythm) -> Duration;
+    fn rest(maintenance: &MaintenanceOptions) -> Duration;
 
     /// One look at the partitions in `share`.
     fn look(
@@ -45,33 +45,33 @@ pub(super) trait Chore: Send + 'static {
     ) -> impl Future<Output = store::Result<Look>> + Send;
 }
 
-/// The surroundings that chores run in.
-pub(super) struct Chores {
+/// The surroundings that tasks run in.
+pub(super) struct Tasks {
     pub(super) manager: QueueManager,
     pub(super) share: watch::Receiver<Share>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
 
-impl Chores {
-    /// Starts a chore.
-    pub(super) fn start<C: Chore>(&self, chore: C) {
+impl Tasks {
+    /// Starts a task.
+    pub(super) fn start<C: Task>(&self, task: C) {
         let stop = self.stop.clone();
         let manager = self.manager.clone();
         let share = self.share.clone();
         self.tasks.spawn(async move {
             // Every step is a compare-and-set, so it may be dropped anywhere.
-            stop.run_until_cancelled(run(chore, manager, share)).await;
+            stop.run_until_cancelled(run(task, manager, share)).await;
         });
     }
 }
 
-async fn run<C: Chore>(mut chore: C, manager: QueueManager, share: watch::Receiver<Share>) {
-    let rest = C::rest(&manager.options().rhythm);
+async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver<Share>) {
+    let rest = C::rest(&manager.options().maintenance);
     let mut failures = 0_u32;
     loop {
         let mine = share.borrow().clone();
-        let pause = match chore.look(&manager, &mine).await {
+        let pause = match task.look(&manager, &mine).await {
             Ok(Look::Clear) => rest,
             Ok(Look::More) => Duration::ZERO,
             Err(error) => {

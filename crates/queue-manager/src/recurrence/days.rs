@@ -1,7 +1,7 @@
 //! The times of rules by the day, week, month and year.
 //!
 //! The library walks from a start on. To spare it the past it gets a later
-//! start in the same rhythm: a whole number of INTERVALs on. The parts that the
+//! start in the same maintenance: a whole number of INTERVALs on. The parts that the
 //! rule takes from its start (day, weekday, time of day) are written down
 //! first.
 
@@ -27,7 +27,7 @@ pub(super) fn times(
     }
 }
 
-/// The same rule from a start as close before `begin` as the rhythm allows;
+/// The same rule from a start as close before `begin` as the maintenance allows;
 /// `None` beyond the end of time.
 fn later_start(
     rule: &RRule<Unvalidated>,

@@ -9,7 +9,7 @@ use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{ErrorCode, Event, Operation, OperationId, Refused, State, Status};
 
 use super::read::not_found;
-use super::{Caller, QueueManager};
+use super::{Actor, QueueManager};
 use crate::error::{Error, Result};
 use crate::request::{Act, Changes};
 
@@ -24,8 +24,8 @@ impl QueueManager {
     /// [`Error::Refused`] with the legal actions, when the operation's status
     /// does not allow this one; when there is no operation with this id; when
     /// the store is unavailable.
-    pub async fn act(&self, caller: &Caller, id: OperationId, act: Act) -> Result<Operation> {
-        let operation = self.get(caller, id).await?;
+    pub async fn act(&self, actor: &Actor, id: OperationId, act: Act) -> Result<Operation> {
+        let operation = self.get(actor, id).await?;
         self.act_on(operation, act).await
     }
 
@@ -34,8 +34,8 @@ impl QueueManager {
         if act == Act::Resume && operation.header.is_series() {
             return self.resume_series(operation).await;
         }
-        let (operation, done) = self.happen(operation, event_of(act)).await?;
-        self.outlet().enqueue_all(&operation, &done);
+        let (operation, done) = self.apply(operation, event_of(act)).await?;
+        self.dispatcher().enqueue_all(&operation, &done);
         Ok(operation)
     }
 
@@ -45,18 +45,18 @@ impl QueueManager {
     /// As [`Self::act`].
     pub async fn update(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         id: OperationId,
         changes: Changes,
     ) -> Result<Operation> {
         match changes {
-            Changes::Act(act) => self.act(caller, id, act).await,
+            Changes::Act(act) => self.act(actor, id, act).await,
             Changes::Rule(rule) => {
-                let operation = self.get(caller, id).await?;
+                let operation = self.get(actor, id).await?;
                 self.change_rule(operation, &rule).await
             }
             Changes::Unreachable(wanted) => {
-                let operation = self.get(caller, id).await?;
+                let operation = self.get(actor, id).await?;
                 Err(unreachable_by_clients(&operation, wanted).into())
             }
         }
@@ -66,19 +66,19 @@ impl QueueManager {
     ///
     /// # Errors
     /// As [`Self::act`].
-    pub async fn delete(&self, caller: &Caller, id: OperationId) -> Result<()> {
-        let operation = self.get(caller, id).await?;
+    pub async fn delete(&self, actor: &Actor, id: OperationId) -> Result<()> {
+        let operation = self.get(actor, id).await?;
         self.delete_this(operation).await
     }
 
     /// [`Self::delete`] of an operation that was just read.
     pub(super) async fn delete_this(&self, operation: Operation) -> Result<()> {
         self.note_removal(&operation).await?;
-        self.happen(operation, Event::Delete).await?;
+        self.apply(operation, Event::Delete).await?;
         Ok(())
     }
 
-    async fn happen(&self, operation: Operation, event: Event) -> Result<(Operation, Box<Done>)> {
+    async fn apply(&self, operation: Operation, event: Event) -> Result<(Operation, Box<Done>)> {
         let name = event.name();
         let id = operation.id;
         let is_cancel = event == Event::Cancel;

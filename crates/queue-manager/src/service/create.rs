@@ -1,7 +1,7 @@
 //! Creating operations.
 //!
 //! ```text
-//! check ─ place ─ key reserved? ─ broker takes messages? ─ store ─ publish ─ answer
+//! check ─ lineage ─ key reserved? ─ broker takes messages? ─ store ─ publish ─ answer
 //! ```
 //!
 //! Once it is stored, an operation is in the dispatch set and will reach the
@@ -26,11 +26,11 @@ use tokio::time::timeout;
 use tracing::{Instrument, Span, field, info_span};
 use uuid::Uuid;
 
-pub(in crate::service) use create_batcher::Gathered;
+pub(in crate::service) use create_batcher::CreateBatcher;
 pub(in crate::service) use many::{OnFault, Plan};
 
 use super::series::no_time;
-use super::{Caller, QueueManager};
+use super::{Actor, QueueManager};
 use crate::error::{Error, Invalid, Result, Wrong};
 use crate::request::{CreateRequest, Recurring};
 
@@ -51,7 +51,7 @@ pub struct Creation {
 
 /// The position of an operation among those that belong together.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Lineage {
     /// The number of operations above it.
     depth: u32,
     /// The correlation id of the group, and of the operation too unless it
@@ -59,19 +59,19 @@ struct Place {
     correlation_id: Option<Uuid>,
 }
 
-impl Place {
-    /// The place of an operation that no handler creates.
+impl Lineage {
+    /// The lineage of an operation that no handler creates.
     const TOP: Self = Self {
         depth: 0,
         correlation_id: None,
     };
 
-    /// The place of an operation, as a caller may know it. An operation of
+    /// The lineage of an operation, as a caller may know it. An operation of
     /// another tenant does not exist for the caller, and not even its depth is
     /// reported.
-    fn of(operation: &Operation, caller: &Caller) -> Option<Self> {
+    fn of(operation: &Operation, actor: &Actor) -> Option<Self> {
         let body = &operation.body;
-        let is_ours = body.organization == caller.organization;
+        let is_ours = body.organization == actor.organization;
         is_ours.then_some(Self {
             depth: body.depth,
             correlation_id: Some(body.correlation_id),
@@ -93,18 +93,18 @@ impl QueueManager {
     /// the store or the broker is unavailable.
     pub async fn create(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         request: CreateRequest,
         key: Option<&str>,
     ) -> Result<Creation> {
         let span = create_span(&request);
         let created = async {
             self.accept(&request)?;
-            let place = self.place(caller, &request).await?;
-            let mut id = self.fresh_id(caller, &request);
+            let lineage = self.lineage(actor, &request).await?;
+            let mut id = self.fresh_id(actor, &request);
             if let Some(key) = key {
                 let fresh = id;
-                id = self.reserve(caller, key, &request, id).await?;
+                id = self.reserve(actor, key, &request, id).await?;
                 if id != fresh {
                     if let Some(operation) = self.look(id).await? {
                         return Ok(self.repeated(operation));
@@ -115,7 +115,7 @@ impl QueueManager {
             self.comes_due(&request)?;
             self.shared.backend.broker.check()?;
             self.check_queue(&request.queue)?;
-            let new = self.plan(caller, request, id, place);
+            let new = self.plan(actor, request, id, lineage);
             match self.store_one(&new).await? {
                 Some(Created::New { sequence, offer }) => {
                     let operation = stored_as(new, sequence);
@@ -134,7 +134,7 @@ impl QueueManager {
 
     /// Stores an operation together with those that other callers create now.
     async fn store_one(&self, new: &NewOperation) -> store::Result<Option<Created>> {
-        if let Some(created) = self.shared.gathered.create(new.clone()).await {
+        if let Some(created) = self.shared.creates.create(new.clone()).await {
             return created.map(Some);
         }
         // The manager is closed, or the store is slow or unavailable. Whatever
@@ -194,48 +194,48 @@ impl QueueManager {
         }
     }
 
-    /// The place of the operation, below the one whose handler creates it.
-    async fn place(&self, caller: &Caller, request: &CreateRequest) -> Result<Place> {
+    /// The lineage of the operation, below the one whose handler creates it.
+    async fn lineage(&self, actor: &Actor, request: &CreateRequest) -> Result<Lineage> {
         let Some(parent) = parent_of(request) else {
-            return Ok(Place::TOP);
+            return Ok(Lineage::TOP);
         };
         let parent = self.look(parent).await?;
-        self.place_below(parent.and_then(|parent| Place::of(&parent, caller)))
+        self.lineage_below(parent.and_then(|parent| Lineage::of(&parent, actor)))
     }
 
-    /// The place of an operation below a parent at this place. An operation
+    /// The lineage of an operation below a parent at this lineage. An operation
     /// without a parent, or with a foreign one, is at the top.
-    fn place_below(&self, parent: Option<Place>) -> Result<Place> {
+    fn lineage_below(&self, parent: Option<Lineage>) -> Result<Lineage> {
         let Some(parent) = parent else {
-            return Ok(Place::TOP);
+            return Ok(Lineage::TOP);
         };
         let depth = parent.depth.saturating_add(1);
         let limit = self.options().limits.depth;
         if depth > limit {
             return Err(Error::TooDeep { depth, limit });
         }
-        Ok(Place { depth, ..parent })
+        Ok(Lineage { depth, ..parent })
     }
 
-    fn fresh_id(&self, caller: &Caller, request: &CreateRequest) -> OperationId {
-        let partition = self.shared.partitions.choose(chain(caller, request));
+    fn fresh_id(&self, actor: &Actor, request: &CreateRequest) -> OperationId {
+        let partition = self.shared.partitions.choose(chain(actor, request));
         self.ids().operation(self.store().now(), partition)
     }
 
     /// The operation to store. Its trace goes on from the current span.
     fn plan(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         request: CreateRequest,
         id: OperationId,
-        place: Place,
+        lineage: Lineage,
     ) -> NewOperation {
         Span::current().record("messaging.message.id", field::display(id));
         let now = self.store().now();
         let rules = Rules {
             operation_type: request.operation_type,
             // A series waits in no chain: its occurrences do.
-            chain: chain(caller, &request).filter(|_| request.recurrence.is_none()),
+            chain: chain(actor, &request).filter(|_| request.recurrence.is_none()),
             token_policy: self.token_policy(&request),
             transient: !request.retain_job_history,
             webhook: request.webhook_url.is_some(),
@@ -263,15 +263,15 @@ impl QueueManager {
                 data: request.data,
                 correlation_id: request
                     .correlation_id
-                    .or(place.correlation_id)
+                    .or(lineage.correlation_id)
                     .unwrap_or_else(|| self.ids().uuid()),
                 request_id: request.request_id,
                 parent_id: request.parent_id,
-                depth: place.depth,
+                depth: lineage.depth,
                 primary_entity_type: request.primary_entity_type,
                 regarding_object_id: request.regarding_object_id,
-                organization: caller.organization.clone(),
-                owner: caller.owner.clone(),
+                organization: actor.organization.clone(),
+                owner: actor.caller.clone(),
                 created_on: now,
                 retain_job_history: request.retain_job_history,
                 webhook_url: request.webhook_url,
@@ -307,7 +307,7 @@ impl QueueManager {
             messaging.destination.name = %queue,
             messaging.message.id = %operation.id,
         );
-        let published = self.outlet().publish(operation, stamp).instrument(span);
+        let published = self.dispatcher().publish(operation, stamp).instrument(span);
         match timeout(ANSWERED_AFTER, published).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -333,7 +333,7 @@ impl QueueManager {
             messaging.operation.name = "send",
             messaging.batch.message_count = count,
         );
-        let published = self.outlet().publish_all(offers).instrument(span);
+        let published = self.dispatcher().publish_all(offers).instrument(span);
         let left = match timeout(ANSWERED_AFTER, published).await {
             Ok(answers) => answers.iter().filter(|answer| answer.is_err()).count(),
             Err(_elapsed) => count,
@@ -366,12 +366,12 @@ fn parent_of(request: &CreateRequest) -> Option<OperationId> {
     OperationId::from_bytes(request.parent_id?.into_bytes())
 }
 
-fn chain(caller: &Caller, request: &CreateRequest) -> Option<ChainKey> {
+fn chain(actor: &Actor, request: &CreateRequest) -> Option<ChainKey> {
     if request.in_order_of_requests {
-        return Some(ChainKey::of_requests(&caller.organization));
+        return Some(ChainKey::of_requests(&actor.organization));
     }
     let token = request.dependency_token.as_ref()?;
-    Some(ChainKey::new(&caller.organization, token))
+    Some(ChainKey::new(&actor.organization, token))
 }
 
 pub(crate) fn stored_as(new: NewOperation, sequence: u64) -> Operation {

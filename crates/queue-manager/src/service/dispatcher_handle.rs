@@ -15,11 +15,11 @@ use tokio_util::task::TaskTracker;
 
 /// The way to the broker.
 #[derive(Debug)]
-pub(crate) struct Outlet {
+pub(crate) struct DispatcherHandle {
     dispatcher: RwLock<Option<Dispatcher>>,
 }
 
-impl Outlet {
+impl DispatcherHandle {
     /// Starts the dispatcher on `tasks`.
     pub(crate) fn start(backend: &Backend, tasks: &TaskTracker) -> Self {
         Self {

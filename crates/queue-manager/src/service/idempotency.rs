@@ -18,7 +18,7 @@ use drumline_backend::store::{self, Reservation};
 use drumline_protocol::{Operation, OperationId};
 use sha2::{Digest, Sha256};
 
-use super::{Caller, QueueManager};
+use super::{Actor, QueueManager};
 use crate::error::{Error, Invalid, Result, Wrong};
 use crate::request::{CreateRequest, objection_to_key};
 
@@ -29,7 +29,7 @@ impl QueueManager {
     /// request.
     pub(super) async fn reserve(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         key: &str,
         request: &CreateRequest,
         fresh: OperationId,
@@ -44,7 +44,7 @@ impl QueueManager {
         let keep = self.options().remember_keys;
         let held = self
             .store()
-            .reserve(digest(&caller.organization.0, key), reservation, keep)
+            .reserve(digest(&actor.organization.0, key), reservation, keep)
             .await?;
         if held.content == reservation.content {
             Ok(held.id)

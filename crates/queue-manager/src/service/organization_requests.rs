@@ -27,7 +27,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use super::read::weight;
-use super::{Caller, Query, QueueManager};
+use super::{Actor, Query, QueueManager};
 use crate::error::{Error, Result};
 use crate::request::{Ask, Item, Look, Name, OrganizationRequest, Search, Update, Which, Wish};
 
@@ -51,49 +51,49 @@ impl QueueManager {
     /// # Errors
     /// The faults of the request as a whole. Faults of the items of a batch are
     /// in the answer.
-    pub async fn execute(&self, caller: &Caller, request: OrganizationRequest) -> Result<Answer> {
+    pub async fn execute(&self, actor: &Actor, request: OrganizationRequest) -> Result<Answer> {
         match request.ask {
-            Ask::One(item) => self.execute_one(caller, item).await,
+            Ask::One(item) => self.execute_one(actor, item).await,
             Ask::Multiple(batch) => {
-                let results = self.execute_multiple(caller, batch).await?;
+                let results = self.execute_multiple(actor, batch).await?;
                 Ok(Answer::new(Name::ExecuteMultiple, results))
             }
         }
     }
 
     /// Executes a request that may also be an item of a batch.
-    async fn execute_one(&self, caller: &Caller, item: Item) -> Result<Answer> {
+    async fn execute_one(&self, actor: &Actor, item: Item) -> Result<Answer> {
         let name = item.name();
         match item {
             Item::Create(wish) | Item::ExecuteAsync(wish) => {
                 let Wish { request, key } = *wish;
-                let created = self.create(caller, request, key.as_deref()).await?;
+                let created = self.create(actor, request, key.as_deref()).await?;
                 Ok(Answer::new(
                     name,
                     Results::created(name, created.operation.id, !created.is_new),
                 ))
             }
-            Item::Retrieve(look) => self.retrieve(caller, look).await,
-            Item::RetrieveMultiple(search) => self.retrieve_multiple(caller, *search).await,
+            Item::Retrieve(look) => self.retrieve(actor, look).await,
+            Item::RetrieveMultiple(search) => self.retrieve_multiple(actor, *search).await,
             Item::Update(Update { id, changes }) => {
-                self.update(caller, id, changes).await?;
+                self.update(actor, id, changes).await?;
                 Ok(Answer::new(name, Results::Nothing))
             }
             Item::Delete(id) => {
-                self.delete(caller, id).await?;
+                self.delete(actor, id).await?;
                 Ok(Answer::new(name, Results::Nothing))
             }
             Item::Transaction(transaction) => {
-                let responses = self.execute_transaction(caller, transaction).await?;
+                let responses = self.execute_transaction(actor, transaction).await?;
                 Ok(Answer::new(name, Results::Responses { responses }))
             }
         }
     }
 
-    async fn retrieve(&self, caller: &Caller, look: Look) -> Result<Answer> {
+    async fn retrieve(&self, actor: &Actor, look: Look) -> Result<Answer> {
         let operation = match look.which {
-            Which::Id(id) => self.get(caller, id).await?,
-            Which::Name(name) => self.newest(caller, name).await?,
+            Which::Id(id) => self.get(actor, id).await?,
+            Which::Name(name) => self.newest(actor, name).await?,
         };
         let bytes = weight(&operation);
         let operation = shown(&self.view(&operation), look.columns.as_deref())?;
@@ -102,7 +102,7 @@ impl QueueManager {
     }
 
     /// The newest operation with a name.
-    async fn newest(&self, caller: &Caller, name: String) -> Result<Operation> {
+    async fn newest(&self, actor: &Actor, name: String) -> Result<Operation> {
         let end = Instant::now() + SEARCH;
         let mut query = Query {
             filter: Filter {
@@ -113,7 +113,7 @@ impl QueueManager {
             limit: 1,
         };
         loop {
-            let page = self.list(caller, &query).await?;
+            let page = self.list(actor, &query).await?;
             if let Some(newest) = page.operations.into_iter().next() {
                 return Ok(newest);
             }
@@ -128,21 +128,21 @@ impl QueueManager {
         }
     }
 
-    async fn retrieve_multiple(&self, caller: &Caller, search: Search) -> Result<Answer> {
+    async fn retrieve_multiple(&self, actor: &Actor, search: Search) -> Result<Answer> {
         let Search {
             mut filter,
             token,
             limit,
             cursor,
         } = search;
-        let organization = &caller.organization;
+        let organization = &actor.organization;
         filter.chain = token.map(|token| ChainKey::new(organization, &token));
         let query = Query {
             filter,
             cursor,
             limit: limit.unwrap_or(USUAL_PAGE),
         };
-        let listing = self.list(caller, &query).await?;
+        let listing = self.list(actor, &query).await?;
         let bytes = listing.operations.iter().map(weight).sum();
         let results = Results::Operations {
             operations: listing.operations.iter().map(OperationView::from).collect(),

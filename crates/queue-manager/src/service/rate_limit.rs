@@ -3,11 +3,11 @@
 //! ```text
 //!  enter_batch ─┐            ┌─ admitted: a pass, which leaves when it is dropped
 //!               ├─ limiter ──┤
-//!  enter ───────┘            └─ refused: Busy or Protected
+//!  enter ───────┘            └─ refused: Busy or RateLimited
 //! ```
 //!
 //! To come in costs a round trip. To leave costs the answer nothing: leaving,
-//! and renewing the passes of requests that take long, is `attendance`'s.
+//! and renewing the passes of requests that take long, is `permits`'s.
 //!
 //! While the limiter is unavailable, requests come in all the same, and are
 //! counted as unprotected: a protection that stops the service is of no use,
@@ -24,12 +24,12 @@ use drumline_backend::store;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use super::{Caller, QueueManager};
-use crate::error::{Error, Protected, Result};
+use super::{Actor, QueueManager};
+use crate::error::{Error, RateLimited, Result};
 
-pub(super) use limiter_breaker::Patience;
-pub(super) use permits::Attendance;
-pub use permits::Pass;
+pub(super) use limiter_breaker::LimiterBreaker;
+pub use permits::Permit;
+pub(super) use permits::Permits;
 
 /// A limiter that has not answered for so long counts as unavailable. It
 /// usually answers within a millisecond; a limiter that takes a second would
@@ -114,13 +114,13 @@ impl QueueManager {
     /// # Errors
     /// [`Error::Busy`] when the organization has as many batches executed as it
     /// may have; when the store is unavailable.
-    pub async fn enter_batch(&self, caller: &Caller) -> Result<Pass> {
+    pub async fn enter_batch(&self, actor: &Actor) -> Result<Permit> {
         let Admission { batches, lease, .. } = self.options().admission;
         let limits = Limits::at_once(batches, lease);
         if limits.limits_nothing() {
-            return Ok(Pass::free());
+            return Ok(Permit::free());
         }
-        let subject = subject("batches", &[&caller.organization.0], &limits);
+        let subject = subject("batches", &[&actor.organization.0], &limits);
         let pass = self.pass(subject, limits);
         match self.let_in(subject, &pass, &limits).await? {
             Entered::Admitted => Ok(pass),
@@ -137,40 +137,36 @@ impl QueueManager {
     /// Cancel-safe: a place that was taken meanwhile is given back.
     ///
     /// # Errors
-    /// [`Error::Protected`] when the caller has used up its limits.
-    pub async fn enter(&self, caller: &Caller, stay: Stay) -> Result<Pass> {
+    /// [`Error::RateLimited`] when the caller has used up its limits.
+    pub async fn enter(&self, actor: &Actor, stay: Stay) -> Result<Permit> {
         let Admission {
             protection, lease, ..
         } = self.options().admission;
         let limits = protection.limits(lease);
-        let is_exempt = caller.is_anonymous() && !protection.anonymous;
+        let is_exempt = actor.is_anonymous() && !protection.anonymous;
         if is_exempt || limits.limits_nothing() {
-            return Ok(Pass::free());
+            return Ok(Permit::free());
         }
-        if !self.shared.patience.may_ask() {
+        if !self.shared.breaker.may_ask() {
             self.metrics().unprotected.inc();
-            return Ok(Pass::free());
+            return Ok(Permit::free());
         }
-        let subject = subject(
-            "requests",
-            &[&caller.organization.0, &caller.owner],
-            &limits,
-        );
+        let subject = subject("requests", &[&actor.organization.0, &actor.caller], &limits);
         let pass = match stay {
             Stay::Working => self.pass(subject, limits),
-            Stay::Waiting => Pass::free(),
+            Stay::Waiting => Permit::free(),
         };
         let entering = self.let_in(subject, &pass, &limits);
         match timeout(LONGEST, entering).await {
             Ok(Ok(Entered::Admitted)) => {
-                self.shared.patience.answered();
+                self.shared.breaker.answered();
                 Ok(pass)
             }
             Ok(Ok(Entered::Refused { limit, retry_after })) => {
-                self.shared.patience.answered();
+                self.shared.breaker.answered();
                 pass.void();
                 self.metrics().protected(limit);
-                Err(Protected::new(limit, limits, retry_after.max(TRY_AGAIN)).into())
+                Err(RateLimited::new(limit, limits, retry_after.max(TRY_AGAIN)).into())
             }
             // The limiter may have admitted it all the same: the pass will
             // leave.
@@ -191,7 +187,7 @@ impl QueueManager {
     async fn let_in(
         &self,
         subject: Subject,
-        pass: &Pass,
+        pass: &Permit,
         limits: &Limits,
     ) -> store::Result<Entered> {
         let limiter = self.shared.backend.limiter.as_ref();
@@ -206,22 +202,20 @@ impl QueueManager {
         if !is_full {
             return Ok(entered);
         }
-        self.shared.attendance.say_goodbye(limiter).await;
+        self.shared.permits.flush_releases(limiter).await;
         limiter.enter(subject, pass.visitor(), limits).await
     }
 
     fn note_away(&self, error: Option<&store::Error>) {
-        if self.shared.patience.failed() {
+        if self.shared.breaker.failed() {
             let error = error.map(tracing::field::display);
             tracing::warn!(error, "the limiter is away; requests come in uncounted");
         }
         self.metrics().unprotected.inc();
     }
 
-    fn pass(&self, subject: Subject, limits: Limits) -> Pass {
-        self.shared
-            .attendance
-            .pass(subject, self.ids().uuid(), limits)
+    fn pass(&self, subject: Subject, limits: Limits) -> Permit {
+        self.shared.permits.pass(subject, self.ids().uuid(), limits)
     }
 }
 
@@ -244,7 +238,7 @@ impl Protection {
     }
 }
 
-impl Protected {
+impl RateLimited {
     fn new(limit: Limit, limits: Limits, retry_after: Duration) -> Self {
         Self {
             limit,

@@ -6,7 +6,7 @@ use drumline_backend::store::{self, Filter};
 use drumline_protocol::{Operation, OperationId, State};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Caller, QueueManager};
+use super::{Actor, QueueManager};
 use crate::error::{Error, Result};
 
 /// The interval at which a waiter looks for itself, in case the signal of a
@@ -47,10 +47,10 @@ impl QueueManager {
     ///
     /// # Errors
     /// When there is no operation with this id, or the store is unavailable.
-    pub async fn get(&self, caller: &Caller, id: OperationId) -> Result<Operation> {
+    pub async fn get(&self, actor: &Actor, id: OperationId) -> Result<Operation> {
         let found = self.look(id).await?;
         found
-            .filter(|operation| operation.body.organization == caller.organization)
+            .filter(|operation| operation.body.organization == actor.organization)
             .ok_or_else(|| not_found(id))
     }
 
@@ -59,12 +59,7 @@ impl QueueManager {
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub async fn wait(
-        &self,
-        caller: &Caller,
-        id: OperationId,
-        wait: Duration,
-    ) -> Result<Operation> {
+    pub async fn wait(&self, actor: &Actor, id: OperationId, wait: Duration) -> Result<Operation> {
         let end = Instant::now() + wait.min(self.options().longest_wait);
         let waiter = self.shared.waiters.register(id);
         loop {
@@ -73,7 +68,7 @@ impl QueueManager {
             // This comes before the look, or a completion in between would be
             // missed.
             woken.as_mut().enable();
-            let operation = self.get(caller, id).await?;
+            let operation = self.get(actor, id).await?;
             let now = Instant::now();
             let is_over = operation.header.status.state() == State::Completed;
             if is_over || now >= end || self.is_draining() {
@@ -93,9 +88,9 @@ impl QueueManager {
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub async fn list(&self, caller: &Caller, query: &Query) -> Result<Listing> {
+    pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Listing> {
         let mut query = query.clone();
-        query.filter.organization = Some(caller.organization.clone());
+        query.filter.organization = Some(actor.organization.clone());
         self.search(&query).await
     }
 

@@ -103,7 +103,7 @@ impl QueueManager {
                 manager.resumption(series)
             })
             .await?;
-        self.outlet().enqueue_all(&series, &done);
+        self.dispatcher().enqueue_all(&series, &done);
         Ok(series)
     }
 
@@ -144,7 +144,7 @@ impl QueueManager {
                 manager.rescheduling(series, rule)
             })
             .await?;
-        self.outlet().enqueue_all(&series, &done);
+        self.dispatcher().enqueue_all(&series, &done);
         Ok(series)
     }
 

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use drumline_protocol::message::Source;
 use drumline_protocol::{DependencyToken, State};
 use drumline_queue_manager::request::CreateRequest;
-use drumline_queue_manager::{Caller, Error};
+use drumline_queue_manager::{Actor, Error};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -203,7 +203,7 @@ async fn a_batch_keeps_the_order_of_each_token() {
             ..CreateRequest::new("a")
         })
         .collect();
-    let created = manager.create_many(&Caller::default(), requests).await;
+    let created = manager.create_many(&Actor::default(), requests).await;
     let created: Vec<_> = created
         .into_iter()
         .map(|one| one.expect("created"))
@@ -236,7 +236,7 @@ async fn in_a_batch_each_stands_for_itself() {
         CreateRequest::new(""),
         CreateRequest::new("b"),
     ];
-    let created = manager.create_many(&Caller::default(), requests).await;
+    let created = manager.create_many(&Actor::default(), requests).await;
     assert!(matches!(
         created.as_slice(),
         [Ok(_), Err(Error::Invalid(_)), Ok(_)]
@@ -259,7 +259,7 @@ async fn in_a_batch_nobody_overtakes_one_that_met_the_store_away() {
     Faults::set(&faults.reads_fail, true);
     let mut requests = vec![first.clone(), second, first.clone()];
     requests.resize(1000, first);
-    let created = manager.create_many(&Caller::default(), requests).await;
+    let created = manager.create_many(&Actor::default(), requests).await;
     assert_eq!(created.len(), 1000);
     assert!(created[0].is_ok());
     for untried in &created[1..] {

@@ -7,7 +7,7 @@ use drumline_backend::Backend;
 use drumline_backend::intake::{Envelope, Reply};
 use drumline_backend::store::Filter;
 use drumline_protocol::{Operation, codec, wire};
-use drumline_queue_manager::{QueueManager, Reception};
+use drumline_queue_manager::{AmqpIngress, QueueManager};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
@@ -33,13 +33,13 @@ fn envelope(kind: &str, number: u32) -> Envelope {
 struct Scene {
     post: Post,
     manager: QueueManager,
-    reception: Reception,
+    reception: AmqpIngress,
 }
 
 impl Scene {
     fn over(backend: &Backend) -> Self {
         let (post, manager) = (Post::default(), manager(backend));
-        let reception = Reception::start(&manager, Arc::new(post.clone()));
+        let reception = AmqpIngress::start(&manager, Arc::new(post.clone()));
         Self {
             post,
             manager,
@@ -448,7 +448,7 @@ async fn a_stopped_reception_leaves_the_rest_to_others() {
     reception.stop().await;
     let left = post.waiting();
     assert_eq!(created(&backend).await.len(), 500 - left);
-    let other = Reception::start(&manager(&backend), Arc::new(post.clone()));
+    let other = AmqpIngress::start(&manager(&backend), Arc::new(post.clone()));
     until("all are done", async || post.waiting() == 0).await;
     other.stop().await;
     assert_eq!(created(&backend).await.len(), 500);

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use drumline_backend::{Backend, Ids};
 use drumline_protocol::Organization;
 use drumline_queue_manager::service::{Admission, Protection, Stay};
-use drumline_queue_manager::{Caller, Error, Options, QueueManager};
+use drumline_queue_manager::{Actor, Error, Options, QueueManager};
 use serde_json::json;
 use tokio::time::{Instant, advance, sleep};
 
@@ -38,10 +38,10 @@ fn manager(backend: &Backend, protection: Protection) -> QueueManager {
     QueueManager::new(backend.clone(), Ids::random(), options)
 }
 
-fn jo() -> Caller {
-    Caller {
-        owner: "jo".to_owned(),
-        ..Caller::default()
+fn jo() -> Actor {
+    Actor {
+        caller: "jo".to_owned(),
+        ..Actor::default()
     }
 }
 
@@ -203,7 +203,7 @@ async fn an_organization_has_so_many_batches_at_the_same_time() {
         let refused = enter(place).await.expect_err("two are the limit");
         assert!(matches!(refused, Error::Busy { limit: 2 }), "{refused:?}");
     }
-    let elsewhere = Caller {
+    let elsewhere = Actor {
         organization: Organization("contoso".to_owned()),
         ..jo()
     };
@@ -229,7 +229,7 @@ async fn a_batch_too_many_is_busy_before_its_first_item() {
             "settings": {"continueOnError": true, "returnResponses": true},
         },
     });
-    let anyone = Caller::default();
+    let anyone = Actor::default();
     let passes = [
         manager.enter_batch(&anyone).await.expect("let in"),
         manager.enter_batch(&anyone).await.expect("let in"),

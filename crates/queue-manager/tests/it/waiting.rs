@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use drumline_queue_manager::Caller;
+use drumline_queue_manager::Actor;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -62,7 +62,7 @@ async fn a_wait_for_an_operation_that_is_deleted_ends() {
     let client = Client::of(&manager);
     let id = client.create(&json!({"messageName": "a"})).await;
     let path = format!("/v1/operations/{id}?wait=30s");
-    let anyone = Caller::default();
+    let anyone = Actor::default();
     let remove = async {
         manager
             .act(&anyone, id, drumline_queue_manager::request::Act::Cancel)

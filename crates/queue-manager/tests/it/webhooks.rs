@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use drumline_backend::{Backend, Ids};
 use drumline_protocol::OperationId;
-use drumline_queue_manager::maintenance::Rhythm;
+use drumline_queue_manager::maintenance::MaintenanceOptions;
 use drumline_queue_manager::webhook::Webhooks;
 use drumline_queue_manager::{Maintenance, Options, QueueManager};
 use serde_json::{Value, json};
@@ -149,9 +149,9 @@ fn manager_with(backend: &Backend, webhooks: Webhooks) -> QueueManager {
 fn manager_that_looks(backend: &Backend, webhooks: Webhooks, notices: Duration) -> QueueManager {
     let options = Options {
         webhooks,
-        rhythm: Rhythm {
+        maintenance: MaintenanceOptions {
             notices,
-            ..Rhythm::default()
+            ..MaintenanceOptions::default()
         },
         ..Options::default()
     };

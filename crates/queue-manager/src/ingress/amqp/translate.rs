@@ -185,11 +185,11 @@ fn headers(envelope: &Envelope) -> Result<HeaderMap, Box<Problem>> {
 /// differ from keys of HTTP callers. It is a digest, for a `message_id` may be
 /// as long as a key, and need not be ASCII.
 fn key(envelope: &Envelope, id: &str) -> HeaderValue {
-    let caller = envelope.header("drumline-caller").unwrap_or_default();
+    let actor = envelope.header("drumline-caller").unwrap_or_default();
     let mut hash = Sha256::new();
     // The length keeps ("ab", "c") and ("a", "bc") apart.
-    hash.update((caller.len() as u64).to_be_bytes());
-    hash.update(caller);
+    hash.update((actor.len() as u64).to_be_bytes());
+    hash.update(actor);
     hash.update(id);
     let mut key = "amqp-".to_owned();
     for byte in hash.finalize() {

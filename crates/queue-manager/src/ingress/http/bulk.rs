@@ -12,13 +12,13 @@ use axum::http::header::HeaderMap;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::caller::By;
+use super::actor::By;
 use super::extractors::Parameters;
 use super::problem::Answer;
 use super::query::{self, BulkQuery};
 use super::{body, openapi};
 use crate::request::{Act, Changes};
-use crate::service::{Bulk, BulkAct, BulkAnswer, BulkRefusal, Caller, QueueManager};
+use crate::service::{Actor, Bulk, BulkAct, BulkAnswer, BulkRefusal, QueueManager};
 
 /// What one call has come to.
 #[derive(Debug, Serialize, ToSchema)]
@@ -132,21 +132,21 @@ pub(crate) struct BulkParameters {
         (status = 200, description = "What was done, and where to go on", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn cancel(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<BulkView>> {
     simple(
         &manager,
-        &caller,
+        &actor,
         pairs,
         &headers,
         body,
@@ -165,21 +165,21 @@ pub(crate) async fn cancel(
         (status = 200, description = "What was done, and where to go on", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn pause(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<BulkView>> {
     simple(
         &manager,
-        &caller,
+        &actor,
         pairs,
         &headers,
         body,
@@ -199,21 +199,21 @@ pub(crate) async fn pause(
         (status = 200, description = "What was done, and where to go on", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn resume(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<BulkView>> {
     simple(
         &manager,
-        &caller,
+        &actor,
         pairs,
         &headers,
         body,
@@ -233,21 +233,21 @@ pub(crate) async fn resume(
         (status = 200, description = "What was done, and where to go on", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn postpone(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<BulkView>> {
     let body = body::json_unless_empty(&manager, &headers, body).await?;
     let act = Changes::postpone_from_json(&body)?;
-    run(&manager, &caller, pairs, BulkAct::Act(act)).await
+    run(&manager, &actor, pairs, BulkAct::Act(act)).await
 }
 
 /// Delete many operations
@@ -262,25 +262,25 @@ pub(crate) async fn postpone(
         (status = 200, description = "What was done, and where to go on", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn delete(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<BulkView>> {
-    simple(&manager, &caller, pairs, &headers, body, BulkAct::Delete).await
+    simple(&manager, &actor, pairs, &headers, body, BulkAct::Delete).await
 }
 
 /// An action without arguments.
 async fn simple(
     manager: &QueueManager,
-    caller: &Caller,
+    actor: &Actor,
     pairs: Vec<(String, String)>,
     headers: &HeaderMap,
     body: Body,
@@ -288,19 +288,19 @@ async fn simple(
 ) -> Answer<Json<BulkView>> {
     let body = body::json_or_nothing(manager, headers, body).await?;
     Changes::nothing_from_json(&body)?;
-    run(manager, caller, pairs, act).await
+    run(manager, actor, pairs, act).await
 }
 
 async fn run(
     manager: &QueueManager,
-    caller: &Caller,
+    actor: &Actor,
     pairs: Vec<(String, String)>,
     act: BulkAct,
 ) -> Answer<Json<BulkView>> {
     let BulkQuery {
         query,
         is_rehearsal,
-    } = query::bulk(pairs, caller)?;
+    } = query::bulk(pairs, actor)?;
     let bulk = Bulk {
         act,
         filter: query.filter,

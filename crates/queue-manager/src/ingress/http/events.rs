@@ -16,7 +16,7 @@ use drumline_protocol::view::OperationView;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::{Instant, sleep};
 
-use super::caller::By;
+use super::actor::By;
 use super::extractors::Parameters;
 use super::problem::Answer;
 use super::{openapi, query};
@@ -62,11 +62,11 @@ const REST: Duration = Duration::from_secs(1);
 )]
 pub(crate) async fn events(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Parameters(pairs): Parameters,
     headers: HeaderMap,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
-    let mut wanted = query::events(pairs, &caller)?;
+    let mut wanted = query::events(pairs, &actor)?;
     if let Some(value) = headers.get(LAST_EVENT_ID) {
         let place = value.to_str().ok().and_then(|text| text.parse().ok());
         wanted.place = Some(place.ok_or_else(not_a_place)?);

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::operations::idempotency_key;
 use super::problem::{Answer, Problem};
-use super::{body, caller, openapi};
+use super::{actor, body, openapi};
 use crate::request::OrganizationRequest;
 use crate::service::{self, Fault, QueueManager};
 
@@ -35,7 +35,7 @@ pub(crate) struct Repeatable(pub(crate) HeaderValue);
         openapi::NotFound,
         openapi::Illegal,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
@@ -49,12 +49,12 @@ pub(crate) async fn execute(
     let now = || manager.store().now();
     let limit = manager.options().limits.batch_bytes;
     let read = async {
-        let caller = caller::of_headers(&headers)?;
+        let actor = actor::of_headers(&headers)?;
         let key = idempotency_key(&headers)?;
         let body = body::json_up_to(limit, &headers, body).await?;
-        Ok((caller, key, body))
+        Ok((actor, key, body))
     };
-    let (caller, key, body) = read
+    let (actor, key, body) = read
         .await
         .map_err(|problem: Box<Problem>| Box::new(problem.into_fault(now())))?;
     let executed = async {
@@ -67,7 +67,7 @@ pub(crate) async fn execute(
         if let Some(key) = repeatable.and_then(|key| key.to_str().ok()) {
             request = request.repeatable(key);
         }
-        manager.execute(&caller, request).await
+        manager.execute(&actor, request).await
     };
     let answer: service::Answer = executed.await.map_err(|error| {
         let fault = Fault::of(&error, now());

@@ -101,7 +101,7 @@ errors! {
     /// A large body.
     TooLarge = 413, "The body is larger than the deployment allows";
     /// Another media type.
-    NotCalledJson = 415, "The content type does not say JSON";
+    UnsupportedMediaType = 415, "The content type does not say JSON";
     /// Broken rules.
     Invalid = 422, "Attributes are unknown or break a rule; `attributes` names them all";
     /// A caller that has used up what it may use.

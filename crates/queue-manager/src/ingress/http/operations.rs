@@ -10,14 +10,14 @@ use drumline_protocol::OperationId;
 use drumline_protocol::view::OperationView;
 use serde::Serialize;
 
-use super::caller::By;
+use super::actor::By;
 use super::extractors::{Id, Parameters};
 use super::problem::Answer;
 use super::waiting::{Explained, WaitingView};
 use super::{body, openapi, query};
 use crate::error::{Invalid, Wrong};
 use crate::request::{Act, Changes, CreateRequest};
-use crate::service::{Caller, Creation, QueueManager};
+use crate::service::{Actor, Creation, QueueManager};
 
 /// The header that makes a create repeatable.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -43,21 +43,21 @@ struct ListAnswer {
         (status = 200, description = "The key was used before: the first operation", body = openapi::Operation),
         openapi::NotJson,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn create(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
     let body = body::json(&manager, &headers, body).await?;
     let request = CreateRequest::from_json(&body)?;
     let key = idempotency_key(&headers)?;
-    let Creation { operation, is_new } = manager.create(&caller, request, key).await?;
+    let Creation { operation, is_new } = manager.create(&actor, request, key).await?;
     let view = manager.view(&operation);
     let location = format!("/v1/operations/{}", view.id);
     let status = if is_new {
@@ -89,14 +89,14 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn get(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Id(id): Id,
     Parameters(pairs): Parameters,
 ) -> Answer<Response> {
     let look = query::look(pairs)?;
     let operation = match look.wait {
-        Some(wait) => manager.wait(&caller, id, wait).await?,
-        None => manager.get(&caller, id).await?,
+        Some(wait) => manager.wait(&actor, id, wait).await?,
+        None => manager.get(&actor, id).await?,
     };
     let view = manager.view(&operation);
     if !look.explain {
@@ -138,12 +138,12 @@ pub(crate) async fn get(
 )]
 pub(crate) async fn list(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Parameters(pairs): Parameters,
 ) -> Answer<Response> {
     let longest = manager.options().limits.page;
-    let query = query::list(pairs, &caller, longest)?;
-    let listing = manager.list(&caller, &query).await?;
+    let query = query::list(pairs, &actor, longest)?;
+    let listing = manager.list(&actor, &query).await?;
     let answer = ListAnswer {
         operations: listing.operations.iter().map(OperationView::from).collect(),
         next_cursor: listing.next.map(|place| place.to_string()),
@@ -166,21 +166,21 @@ pub(crate) async fn list(
         openapi::NotFound,
         openapi::Illegal,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn update(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
     let body = body::json(&manager, &headers, body).await?;
     let changes = Changes::from_json(&body)?;
-    let operation = manager.update(&caller, id, changes).await?;
+    let operation = manager.update(&actor, id, changes).await?;
     Ok(Json(manager.view(&operation)))
 }
 
@@ -196,19 +196,19 @@ pub(crate) async fn update(
         openapi::NotFound,
         openapi::Illegal,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn cancel(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, &caller, id, &headers, body, Act::Cancel).await
+    act(&manager, &actor, id, &headers, body, Act::Cancel).await
 }
 
 /// Pause an operation
@@ -223,19 +223,19 @@ pub(crate) async fn cancel(
         openapi::NotFound,
         openapi::Illegal,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn pause(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, &caller, id, &headers, body, Act::Pause).await
+    act(&manager, &actor, id, &headers, body, Act::Pause).await
 }
 
 /// Resume an operation
@@ -248,19 +248,19 @@ pub(crate) async fn pause(
         openapi::NotFound,
         openapi::Illegal,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn resume(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, &caller, id, &headers, body, Act::Resume).await
+    act(&manager, &actor, id, &headers, body, Act::Resume).await
 }
 
 /// Postpone an operation
@@ -274,21 +274,21 @@ pub(crate) async fn resume(
         openapi::NotFound,
         openapi::Illegal,
         openapi::TooLarge,
-        openapi::NotCalledJson,
+        openapi::UnsupportedMediaType,
         openapi::Invalid,
         openapi::Busy,
     )
 )]
 pub(crate) async fn postpone(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Id(id): Id,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
     let body = body::json_unless_empty(&manager, &headers, body).await?;
     let act = Changes::postpone_from_json(&body)?;
-    let operation = manager.act(&caller, id, act).await?;
+    let operation = manager.act(&actor, id, act).await?;
     Ok(Json(manager.view(&operation)))
 }
 
@@ -307,16 +307,16 @@ pub(crate) async fn postpone(
 )]
 pub(crate) async fn delete(
     State(manager): State<QueueManager>,
-    By(caller): By,
+    By(actor): By,
     Id(id): Id,
 ) -> Answer<StatusCode> {
-    manager.delete(&caller, id).await?;
+    manager.delete(&actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn act(
     manager: &QueueManager,
-    caller: &Caller,
+    actor: &Actor,
     id: OperationId,
     headers: &HeaderMap,
     body: Body,
@@ -324,7 +324,7 @@ async fn act(
 ) -> Answer<Json<OperationView>> {
     let body = body::json_or_nothing(manager, headers, body).await?;
     Changes::nothing_from_json(&body)?;
-    let operation = manager.act(caller, id, act).await?;
+    let operation = manager.act(actor, id, act).await?;
     Ok(Json(manager.view(&operation)))
 }
 

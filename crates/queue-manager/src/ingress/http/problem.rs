@@ -235,9 +235,9 @@ impl From<Error> for Problem {
                     detail,
                 )
             },
-            Error::Protected(protected) => Self {
-                retry_after: Some(whole_seconds(protected.retry_after)),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, protected.code(), detail)
+            Error::RateLimited(rate_limited) => Self {
+                retry_after: Some(whole_seconds(rate_limited.retry_after)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, rate_limited.code(), detail)
             },
             Error::Store(store::Error::Unavailable { .. })
             | Error::Busy { .. }

@@ -9,7 +9,7 @@ use drumline_protocol::{
 };
 
 use crate::error::{Invalid, Wrong};
-use crate::service::{BULK_SHARE, Caller, InvalidPlace, Place, Query};
+use crate::service::{Actor, BULK_SHARE, InvalidPlace, Place, Query};
 
 /// Operations on a page if the request names no size.
 const USUAL_PAGE: usize = 50;
@@ -58,7 +58,7 @@ pub(crate) fn look(pairs: Vec<(String, String)>) -> Result<Look, Invalid> {
 /// Reads the query of a listing.
 pub(crate) fn list(
     pairs: Vec<(String, String)>,
-    caller: &Caller,
+    actor: &Actor,
     longest: usize,
 ) -> Result<Query, Invalid> {
     let mut query = Query {
@@ -71,7 +71,7 @@ pub(crate) fn list(
         if value.is_empty() && name != "dependencyToken" && name != "name" {
             continue;
         }
-        if let Err(why) = set(&mut query, &name, value, caller, longest) {
+        if let Err(why) = set(&mut query, &name, value, actor, longest) {
             wrong.push(Wrong::new(name, why));
         }
     }
@@ -93,7 +93,7 @@ pub(crate) struct BulkQuery {
 
 /// Reads the operations to act on. Stricter than [`list`]: a filter that is
 /// missing by mistake does not show too much here, it acts on too much.
-pub(crate) fn bulk(pairs: Vec<(String, String)>, caller: &Caller) -> Result<BulkQuery, Invalid> {
+pub(crate) fn bulk(pairs: Vec<(String, String)>, actor: &Actor) -> Result<BulkQuery, Invalid> {
     let mut query = Query {
         limit: BULK_SHARE,
         ..Query::default()
@@ -108,7 +108,7 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Bulk
             "all" => read_truth(&value).map(|truth| is_all = truth),
             // An empty variable in a script must not select everything.
             _ if value.is_empty() => Err("must not be empty".to_owned()),
-            _ => set(&mut query, &name, value, caller, BULK_SHARE),
+            _ => set(&mut query, &name, value, actor, BULK_SHARE),
         };
         if let Err(why) = set {
             wrong.push(Wrong::new(name, why));
@@ -118,7 +118,7 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Bulk
         let why = "is missing: name at least one, or say all=true";
         wrong.push(Wrong::new("filter", why));
     }
-    query.filter.organization = Some(caller.organization.clone());
+    query.filter.organization = Some(actor.organization.clone());
     if wrong.is_empty() {
         Ok(BulkQuery {
             query,
@@ -139,7 +139,7 @@ pub(crate) struct EventQuery {
 }
 
 /// Reads the operations whose ends are reported.
-pub(crate) fn events(pairs: Vec<(String, String)>, caller: &Caller) -> Result<EventQuery, Invalid> {
+pub(crate) fn events(pairs: Vec<(String, String)>, actor: &Actor) -> Result<EventQuery, Invalid> {
     let mut query = Query::default();
     let mut place = None;
     let mut wrong = Vec::new();
@@ -155,13 +155,13 @@ pub(crate) fn events(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Ev
                 Err(why) => Err(InvalidPlace::to_string(&why)),
             },
             "status" => {
-                let set = set(&mut query, &name, value, caller, 1);
+                let set = set(&mut query, &name, value, actor, 1);
                 // Another status would be waited for without end.
                 let tells = query.filter.status.is_none_or(is_an_end);
                 set.and_then(|()| tells.then_some(()).ok_or_else(|| ENDS.to_owned()))
             }
             "name" | "messageName" | "dependencyToken" | "correlationId" => {
-                set(&mut query, &name, value, caller, 1)
+                set(&mut query, &name, value, actor, 1)
             }
             _ => Err("is an unknown parameter".to_owned()),
         };
@@ -169,7 +169,7 @@ pub(crate) fn events(pairs: Vec<(String, String)>, caller: &Caller) -> Result<Ev
             wrong.push(Wrong::new(name, why));
         }
     }
-    query.filter.organization = Some(caller.organization.clone());
+    query.filter.organization = Some(actor.organization.clone());
     if wrong.is_empty() {
         Ok(EventQuery {
             filter: query.filter,
@@ -193,7 +193,7 @@ fn set(
     query: &mut Query,
     name: &str,
     value: String,
-    caller: &Caller,
+    actor: &Actor,
     longest: usize,
 ) -> Result<(), String> {
     let Query {
@@ -233,7 +233,7 @@ fn set(
         }
         "dependencyToken" => {
             let token = DependencyToken::try_from(value).map_err(|error| error.to_string())?;
-            *chain = Some(ChainKey::new(&caller.organization, &token));
+            *chain = Some(ChainKey::new(&actor.organization, &token));
         }
         "createdAfter" => *created_after = Some(read_time(&value)?),
         "createdBefore" => *created_before = Some(read_time(&value)?),

@@ -9,22 +9,22 @@ use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::caller;
+use super::actor;
 use super::problem::Problem;
 use crate::service::{QueueManager, Stay};
 
 /// Admits a request, or refuses it with a time to come back.
-pub(crate) async fn protected(
+pub(crate) async fn rate_limited(
     State(manager): State<QueueManager>,
     request: Request,
     next: Next,
 ) -> Response {
-    let caller = match caller::of_headers(request.headers()) {
-        Ok(caller) => caller,
+    let actor = match actor::of_headers(request.headers()) {
+        Ok(actor) => actor,
         Err(invalid) => return Problem::from(invalid).into_response(),
     };
     let stay = stay(request.method(), request.uri());
-    match manager.enter(&caller, stay).await {
+    match manager.enter(&actor, stay).await {
         Ok(pass) => {
             let response = next.run(request).await;
             drop(pass);

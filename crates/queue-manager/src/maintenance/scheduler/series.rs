@@ -116,7 +116,7 @@ async fn occur_once(
         Created::New {
             sequence,
             offer: Some(stamp),
-        } => manager.outlet().enqueue(&Promoted {
+        } => manager.dispatcher().enqueue(&Promoted {
             operation: stored_as(new, sequence),
             stamp,
         }),

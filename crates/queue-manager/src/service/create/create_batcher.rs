@@ -36,7 +36,7 @@ const CALL_BYTES: usize = 8 << 20;
 
 /// A way to the store for single creates.
 #[derive(Debug)]
-pub(in crate::service) struct Gathered {
+pub(in crate::service) struct CreateBatcher {
     requests: mpsc::Sender<Request>,
 }
 
@@ -46,7 +46,7 @@ struct Request {
     answer: oneshot::Sender<store::Result<Created>>,
 }
 
-impl Gathered {
+impl CreateBatcher {
     /// Starts the task on `tasks`. It ends when `closing` is cancelled.
     pub(in crate::service) fn start(
         store: Arc<dyn Store>,

@@ -1,7 +1,7 @@
 //! Creating many operations, in the order of a list.
 //!
 //! ```text
-//! chunk:  check ─ places ─ keys ─ known already? ─ plan ─ store ─┬─ next chunk …
+//! chunk:  check ─ lineages ─ keys ─ known already? ─ plan ─ store ─┬─ next chunk …
 //!                                                                └─ publish ─┐
 //! answers ───────────────────────────────────────────────── when all are through
 //! ```
@@ -24,10 +24,10 @@ use drumline_protocol::{Operation, OperationId};
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
-use super::{Creation, Place, create_span, no_answer, parent_of, stored_as, unavailable};
+use super::{Creation, Lineage, create_span, no_answer, parent_of, stored_as, unavailable};
 use crate::error::{Error, Result};
 use crate::request::{CreateRequest, Wish};
-use crate::service::{Caller, QueueManager};
+use crate::service::{Actor, QueueManager};
 
 /// Operations that go to the store in one call. Larger chunks keep other
 /// callers waiting; in smaller ones the round trips would show.
@@ -59,7 +59,7 @@ pub(in crate::service) enum Plan {
 /// A create of a chunk, on its way to a [`Plan`].
 struct Draft {
     wish: Wish,
-    place: Place,
+    lineage: Lineage,
     id: OperationId,
     /// True if the id is that of an earlier request with the same key.
     is_reserved: bool,
@@ -76,14 +76,14 @@ impl QueueManager {
     /// If the future is dropped, some of them may or may not have been created.
     pub async fn create_many(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         requests: Vec<CreateRequest>,
     ) -> Vec<Result<Operation>> {
         let wishes = requests
             .into_iter()
             .map(|request| Wish { request, key: None });
         let created = self
-            .create_in_order(caller, wishes.collect(), OnFault::GoOn)
+            .create_in_order(actor, wishes.collect(), OnFault::GoOn)
             .await;
         let operation = |creation: Creation| creation.operation;
         created.into_iter().map(|one| one.map(operation)).collect()
@@ -93,7 +93,7 @@ impl QueueManager {
     /// answers end with the first fault, and so do the creates.
     pub(in crate::service) async fn create_in_order(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         wishes: Vec<Wish>,
         on_fault: OnFault,
     ) -> Vec<Result<Creation>> {
@@ -103,7 +103,7 @@ impl QueueManager {
         let mut publishing = Vec::new();
         while answers.len() < count {
             let chunk: Vec<Wish> = wishes.by_ref().take(CHUNK).collect();
-            let plans = self.plan_chunk(caller, chunk, on_fault).await;
+            let plans = self.plan_chunk(actor, chunk, on_fault).await;
             let mut stored = self.store_chunk(plans, &mut publishing).await;
             // Cut once more: the store may have been unavailable for all that
             // was new.
@@ -131,7 +131,7 @@ impl QueueManager {
     /// Decides about each create of a chunk, up to the first that cuts it.
     pub(in crate::service) async fn plan_chunk(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         chunk: Vec<Wish>,
         on_fault: OnFault,
     ) -> Vec<Result<Plan>> {
@@ -140,11 +140,11 @@ impl QueueManager {
             accepted.push(self.accept(&wish.request).map(|()| wish));
         }
         cut(&mut accepted, on_fault);
-        let mut drafts = self.find_places(caller, accepted).await;
+        let mut drafts = self.find_places(actor, accepted).await;
         cut(&mut drafts, on_fault);
-        self.find_ids(caller, &mut drafts).await;
+        self.find_ids(actor, &mut drafts).await;
         cut(&mut drafts, on_fault);
-        let mut plans = self.find_known(caller, drafts).await;
+        let mut plans = self.find_known(actor, drafts).await;
         cut(&mut plans, on_fault);
         self.refuse_spent(&mut plans).await;
         cut(&mut plans, on_fault);
@@ -153,19 +153,20 @@ impl QueueManager {
 
     /// The depth and the parent of each create; all parents are read in one
     /// call.
-    async fn find_places(&self, caller: &Caller, wishes: Vec<Result<Wish>>) -> Vec<Result<Draft>> {
+    async fn find_places(&self, actor: &Actor, wishes: Vec<Result<Wish>>) -> Vec<Result<Draft>> {
         let named = wishes
             .iter()
             .flatten()
             .filter_map(|wish| parent_of(&wish.request));
-        let mut parents: HashMap<OperationId, Option<Place>> = named.map(|id| (id, None)).collect();
+        let mut parents: HashMap<OperationId, Option<Lineage>> =
+            named.map(|id| (id, None)).collect();
         let ids: Vec<OperationId> = parents.keys().copied().collect();
         let mut away = None;
         if !ids.is_empty() {
             match self.store().get(&ids).await {
                 Ok(found) => {
                     for parent in found.into_iter().flatten() {
-                        parents.insert(parent.id, Place::of(&parent, caller));
+                        parents.insert(parent.id, Lineage::of(&parent, actor));
                     }
                 }
                 Err(error) => away = Some(error),
@@ -183,12 +184,12 @@ impl QueueManager {
                     return Err(error.into());
                 }
                 let parent = parent.and_then(|id| parents.get(&id).copied().flatten());
-                let place = self.place_below(parent)?;
-                let id = self.fresh_id(caller, &wish.request);
+                let lineage = self.lineage_below(parent)?;
+                let id = self.fresh_id(actor, &wish.request);
                 let is_reserved = false;
                 Ok(Draft {
                     wish,
-                    place,
+                    lineage,
                     id,
                     is_reserved,
                 })
@@ -198,13 +199,13 @@ impl QueueManager {
     }
 
     /// The ids that belong to keys, all requested at once.
-    async fn find_ids(&self, caller: &Caller, drafts: &mut [Result<Draft>]) {
+    async fn find_ids(&self, actor: &Actor, drafts: &mut [Result<Draft>]) {
         let reserving = drafts.iter().map(|draft| async {
             let Ok(Draft { wish, id, .. }) = draft else {
                 return None;
             };
             let key = wish.key.as_deref()?;
-            Some(self.reserve(caller, key, &wish.request, *id).await)
+            Some(self.reserve(actor, key, &wish.request, *id).await)
         });
         let reserved = join_all(reserving).await;
         for (draft, reserved) in drafts.iter_mut().zip(reserved) {
@@ -220,7 +221,7 @@ impl QueueManager {
     }
 
     /// Finds the reserved ids that are taken already, and plans the rest.
-    async fn find_known(&self, caller: &Caller, drafts: Vec<Result<Draft>>) -> Vec<Result<Plan>> {
+    async fn find_known(&self, actor: &Actor, drafts: Vec<Result<Draft>>) -> Vec<Result<Plan>> {
         let reserved = drafts.iter().flatten().filter(|draft| draft.is_reserved);
         let ids: Vec<OperationId> = reserved.map(|draft| draft.id).collect();
         let mut known = HashMap::new();
@@ -249,13 +250,13 @@ impl QueueManager {
                 self.check_queue(&draft.wish.request.queue)?;
                 let Draft {
                     wish,
-                    place,
+                    lineage,
                     id,
                     is_reserved: is_late,
                 } = draft;
                 let is_keyed = wish.key.is_some();
                 let span = create_span(&wish.request);
-                let new = span.in_scope(|| self.plan(caller, wish.request, id, place));
+                let new = span.in_scope(|| self.plan(actor, wish.request, id, lineage));
                 let new = Box::new(new);
                 Ok(Plan::New {
                     new,

@@ -20,7 +20,7 @@ use super::fault::Fault;
 use crate::error::{Error, Result};
 use crate::request::{Batch, Item, Name, Settings, Wish};
 use crate::service::create::OnFault;
-use crate::service::{Caller, QueueManager};
+use crate::service::{Actor, QueueManager};
 
 /// Bytes of operations that one batch answers with. Requests for operations
 /// behind them are faults: some pages of listings fit, a thousand would not fit
@@ -32,8 +32,8 @@ impl QueueManager {
     ///
     /// # Errors
     /// When the batch may not begin: then none of it is executed.
-    pub(super) async fn execute_multiple(&self, caller: &Caller, batch: Batch) -> Result<Results> {
-        let _pass = self.enter_batch(caller).await?;
+    pub(super) async fn execute_multiple(&self, actor: &Actor, batch: Batch) -> Result<Results> {
+        let _pass = self.enter_batch(actor).await?;
         let Batch { items, settings } = batch;
         let mut responses = Responses::new(self, settings);
         let mut items = items.into_iter().peekable();
@@ -41,12 +41,12 @@ impl QueueManager {
             match item {
                 Ok(Item::Create(wish)) => {
                     let first = (Name::Create, *wish);
-                    self.create_run(caller, first, &mut items, &mut responses)
+                    self.create_run(actor, first, &mut items, &mut responses)
                         .await;
                 }
                 Ok(Item::ExecuteAsync(wish)) => {
                     let first = (Name::ExecuteAsync, *wish);
-                    self.create_run(caller, first, &mut items, &mut responses)
+                    self.create_run(actor, first, &mut items, &mut responses)
                         .await;
                 }
                 Ok(
@@ -55,7 +55,7 @@ impl QueueManager {
                     | Item::Update(_)
                     | Item::Delete(_)
                     | Item::Transaction(_)),
-                ) => responses.add(self.execute_one(caller, item).await),
+                ) => responses.add(self.execute_one(actor, item).await),
                 Err(error) => responses.add(Err(error)),
             }
             if responses.is_over() {
@@ -69,7 +69,7 @@ impl QueueManager {
     /// that is something else.
     async fn create_run(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         first: (Name, Wish),
         items: &mut Peekable<IntoIter<Result<Item>>>,
         responses: &mut Responses<'_>,
@@ -100,7 +100,7 @@ impl QueueManager {
         } else {
             OnFault::Stop
         };
-        let created = self.create_in_order(caller, wishes, on_fault).await;
+        let created = self.create_in_order(actor, wishes, on_fault).await;
         for (name, created) in names.into_iter().zip(created) {
             let results = created
                 .map(|created| Results::created(name, created.operation.id, !created.is_new));

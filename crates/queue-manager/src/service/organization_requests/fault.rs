@@ -89,7 +89,7 @@ fn details(error: &Error) -> Map<String, Value> {
             let legal = refused.legal.iter().map(|action| action.name());
             Some(("LegalActions", legal.collect()))
         }
-        Error::Protected(protected) => {
+        Error::RateLimited(protected) => {
             let seconds = protected.retry_after.as_millis().div_ceil(1_000);
             let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
             Some((RETRY_AFTER, json!(seconds)))

@@ -26,7 +26,7 @@ use crate::request::{Act, Changes, Name, Step, Transaction, Update, Wish};
 use crate::service::control::{event_of, unreachable_by_clients};
 use crate::service::create::{OnFault, Plan, stored_as};
 use crate::service::read::not_found;
-use crate::service::{Caller, QueueManager};
+use crate::service::{Actor, QueueManager};
 
 /// The rounds that a transaction may lose to other callers. Each lost round
 /// means progress for another caller. A transaction that loses that often
@@ -60,7 +60,7 @@ impl QueueManager {
     /// transaction may or may not have been executed.
     pub(super) async fn execute_transaction(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         transaction: Transaction,
     ) -> Result<Vec<Answer>> {
         let Transaction {
@@ -90,8 +90,8 @@ impl QueueManager {
         }
         // Both are examined before either is reported: the error names the
         // first request that cannot be executed.
-        let births = self.plan_births(caller, wishes).await;
-        let changes = self.find_changes(caller, wanted).await.and_then(|changes| {
+        let births = self.plan_births(actor, wishes).await;
+        let changes = self.find_changes(actor, wanted).await.and_then(|changes| {
             self.decide_all(&changes)?;
             Ok(changes)
         });
@@ -118,9 +118,9 @@ impl QueueManager {
         Ok(answers.collect())
     }
 
-    async fn plan_births(&self, caller: &Caller, wishes: Vec<(usize, Wish)>) -> Result<Vec<Birth>> {
+    async fn plan_births(&self, actor: &Actor, wishes: Vec<(usize, Wish)>) -> Result<Vec<Birth>> {
         let (places, wishes): (Vec<usize>, Vec<Wish>) = wishes.into_iter().unzip();
-        let plans = self.plan_chunk(caller, wishes, OnFault::Stop).await;
+        let plans = self.plan_chunk(actor, wishes, OnFault::Stop).await;
         let mut births = Vec::with_capacity(plans.len());
         let mut planned = HashSet::new();
         for (index, plan) in places.into_iter().zip(plans) {
@@ -143,7 +143,7 @@ impl QueueManager {
     /// The operations that are changed, and what is to happen to each.
     async fn find_changes(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         wanted: Vec<(usize, OperationId, Option<Changes>)>,
     ) -> Result<Vec<Change>> {
         if wanted.is_empty() {
@@ -154,8 +154,7 @@ impl QueueManager {
         let mut changes = Vec::with_capacity(wanted.len());
         let mut named = HashSet::new();
         for ((index, id, wanted), operation) in wanted.into_iter().zip(found) {
-            let operation =
-                operation.filter(|found| found.body.organization == caller.organization);
+            let operation = operation.filter(|found| found.body.organization == actor.organization);
             let operation = operation.ok_or_else(|| at(index, not_found(id)))?;
             if !named.insert(id) {
                 let why = "is named twice: a transaction changes an operation once";
@@ -302,7 +301,7 @@ impl QueueManager {
                 header,
                 ..change.operation
             };
-            self.outlet().enqueue_all(&operation, &done);
+            self.dispatcher().enqueue_all(&operation, &done);
         }
         if let Some(publishing) = self.publish_soon(offers)
             && let Err(error) = publishing.await

@@ -12,13 +12,13 @@ const REST: Duration = Duration::from_secs(1);
 
 /// A breaker in front of the limiter.
 #[derive(Debug)]
-pub(in crate::service) struct Patience {
+pub(in crate::service) struct LimiterBreaker {
     epoch: Instant,
     /// In milliseconds since the epoch; 0: the limiter answers.
     ask_at: AtomicU64,
 }
 
-impl Patience {
+impl LimiterBreaker {
     pub(in crate::service) fn new() -> Self {
         Self {
             epoch: Instant::now(),
@@ -73,15 +73,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_failure_one_asks_again_when_it_has_rested() {
-        let patience = Patience::new();
-        assert!(patience.may_ask() && patience.may_ask());
-        assert!(patience.failed(), "the first failure is news");
-        assert!(!patience.failed(), "the second is not");
-        assert!(!patience.may_ask());
+        let breaker = LimiterBreaker::new();
+        assert!(breaker.may_ask() && breaker.may_ask());
+        assert!(breaker.failed(), "the first failure is news");
+        assert!(!breaker.failed(), "the second is not");
+        assert!(!breaker.may_ask());
         tokio::time::advance(REST).await;
-        assert!(patience.may_ask());
-        assert!(!patience.may_ask(), "one is enough");
-        patience.answered();
-        assert!(patience.may_ask() && patience.may_ask());
+        assert!(breaker.may_ask());
+        assert!(!breaker.may_ask(), "one is enough");
+        breaker.answered();
+        assert!(breaker.may_ask() && breaker.may_ask());
     }
 }

@@ -29,7 +29,7 @@ const THIRD: u32 = 3;
 
 /// The admitted requests and batches of one manager. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(in crate::service) struct Attendance(Arc<Shared>);
+pub(in crate::service) struct Permits(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -51,34 +51,34 @@ struct Place {
     since: Instant,
 }
 
-/// The right to be inside. Dropping the pass gives the place back.
+/// The right to be inside. Dropping the permit gives the place back.
 #[must_use = "whoever drops it leaves"]
 #[derive(Debug)]
-pub struct Pass {
+pub struct Permit {
     /// `None`: nothing is limited.
     held: Option<Held>,
 }
 
 #[derive(Debug)]
 struct Held {
-    attendance: Attendance,
+    permits: Permits,
     subject: Subject,
     visitor: Visitor,
     limits: Limits,
     since: Instant,
 }
 
-impl Attendance {
+impl Permits {
     /// Creates a pass for a request that is about to come in.
-    pub(super) fn pass(&self, subject: Subject, id: Uuid, limits: Limits) -> Pass {
+    pub(super) fn pass(&self, subject: Subject, id: Uuid, limits: Limits) -> Permit {
         let visitor = Visitor(id);
         let since = Instant::now();
         self.state()
             .inside
             .insert(visitor, Place { subject, since });
-        Pass {
+        Permit {
             held: Some(Held {
-                attendance: self.clone(),
+                permits: self.clone(),
                 subject,
                 visitor,
                 limits,
@@ -99,16 +99,16 @@ impl Attendance {
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.0.somebody_left.notified() => self.say_goodbye(&*limiter).await,
+                () = self.0.somebody_left.notified() => self.flush_releases(&*limiter).await,
                 _ = renewals.tick() => self.renew(&*limiter, lease).await,
                 () = closing.cancelled() => break,
             }
         }
-        self.say_goodbye(&*limiter).await;
+        self.flush_releases(&*limiter).await;
     }
 
     /// Releases the places of those that have left.
-    pub(super) async fn say_goodbye(&self, limiter: &dyn Limiter) {
+    pub(super) async fn flush_releases(&self, limiter: &dyn Limiter) {
         loop {
             let some = {
                 let departures = &mut self.state().departures;
@@ -119,7 +119,7 @@ impl Attendance {
                 return;
             }
             if let Err(error) = limiter.leave(&some).await {
-                tracing::debug!(%error, count = some.len(), "left without a goodbye");
+                tracing::debug!(%error, count = some.len(), "permits were not released");
             }
         }
     }
@@ -154,7 +154,7 @@ impl Attendance {
     }
 }
 
-impl Pass {
+impl Permit {
     /// A pass for a request that nothing limits.
     pub(super) const fn free() -> Self {
         Self { held: None }
@@ -168,17 +168,17 @@ impl Pass {
     /// Consumes the pass of a refused request, which has no place to give back.
     pub(super) fn void(mut self) {
         if let Some(held) = self.held.take() {
-            held.attendance.state().inside.remove(&held.visitor);
+            held.permits.state().inside.remove(&held.visitor);
         }
     }
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
         let Some(held) = self.held.take() else {
             return;
         };
-        let mut state = held.attendance.state();
+        let mut state = held.permits.state();
         state.inside.remove(&held.visitor);
         if state.departures.len() < MOST_WAITING {
             state.departures.push(Departure {
@@ -189,6 +189,6 @@ impl Drop for Pass {
             });
         }
         drop(state);
-        held.attendance.0.somebody_left.notify_one();
+        held.permits.0.somebody_left.notify_one();
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::http::StatusCode;
 use drumline_backend::Ids;
 use drumline_queue_manager::service::Admission;
-use drumline_queue_manager::{Caller, Options, QueueManager, Server};
+use drumline_queue_manager::{Actor, Options, QueueManager, Server};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -264,7 +264,7 @@ async fn more_batches_at_once_than_allowed_are_a_fault_before_the_first_item() {
     let backend = backend();
     let manager = manager(&backend);
     let client = Client::of(&manager);
-    let caller = Caller::default();
+    let caller = Actor::default();
     let first = manager.enter_batch(&caller).await.expect("room");
     let second = manager.enter_batch(&caller).await.expect("room");
     let asked = batch(&[create("1")], true, true);

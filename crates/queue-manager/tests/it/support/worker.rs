@@ -42,7 +42,7 @@ impl Worker {
             owner: self.member,
             lease: LEASE,
         };
-        match self.happen(id, event, guard).await {
+        match self.apply(id, event, guard).await {
             Decided::Done(_, done) => done.fence.expect("a claim gives a fence"),
             other => unreachable!("not claimed: {other:?}"),
         }
@@ -50,7 +50,7 @@ impl Worker {
 
     /// Applies an event to an operation that it holds.
     pub(crate) async fn say(&self, id: OperationId, fence: Fence, event: Event) -> Decided {
-        self.happen(id, event, Guard::Holder(fence)).await
+        self.apply(id, event, Guard::Holder(fence)).await
     }
 
     /// Claims an operation and succeeds at once.
@@ -74,7 +74,7 @@ impl Worker {
         }
     }
 
-    async fn happen(&self, id: OperationId, event: Event, guard: Guard) -> Decided {
+    async fn apply(&self, id: OperationId, event: Event, guard: Guard) -> Decided {
         let operation = stored(&self.backend, id).await;
         let decided = decide(
             self.backend.store.as_ref(),

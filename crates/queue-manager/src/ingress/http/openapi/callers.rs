@@ -31,7 +31,7 @@ struct Headers {
         max_length = 256,
         pattern = "^[!-~]([ -~]*[!-~])?$"
     )]
-    caller: String,
+    actor: String,
 }
 
 /// The modifier that adds the caller's headers and refusals to every call.

@@ -12,7 +12,7 @@ use drumline_protocol::Organization;
 
 use super::problem::Problem;
 use crate::error::{Invalid, Wrong};
-use crate::service::Caller;
+use crate::service::Actor;
 
 /// The header that names the tenant.
 pub(crate) const ORGANIZATION: &str = "Drumline-Organization";
@@ -23,7 +23,7 @@ pub(crate) const LONGEST: usize = 256;
 
 /// The extracted caller.
 #[derive(Clone, Debug)]
-pub(crate) struct By(pub(crate) Caller);
+pub(crate) struct By(pub(crate) Actor);
 
 impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = Box<Problem>;
@@ -39,21 +39,21 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
 /// With every header that breaks a rule. A gateway whose variable is empty must
 /// not put all its tenants into one; a header that is there twice may be one
 /// that a client slipped in.
-pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Caller, Invalid> {
-    let mut caller = Caller::default();
+pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Actor, Invalid> {
+    let mut actor = Actor::default();
     let mut wrong = Vec::new();
     match name_in(headers, ORGANIZATION) {
-        Ok(Some(name)) => caller.organization = Organization(name),
+        Ok(Some(name)) => actor.organization = Organization(name),
         Ok(None) => {}
         Err(why) => wrong.push(Wrong::new(ORGANIZATION, why)),
     }
     match name_in(headers, CALLER) {
-        Ok(Some(name)) => caller.owner = name,
+        Ok(Some(name)) => actor.caller = name,
         Ok(None) => {}
         Err(why) => wrong.push(Wrong::new(CALLER, why)),
     }
     if wrong.is_empty() {
-        Ok(caller)
+        Ok(actor)
     } else {
         Err(Invalid::arguments(wrong))
     }
@@ -91,22 +91,22 @@ mod tests {
 
     #[test]
     fn whoever_says_nothing_is_anonymous_in_the_default_organization() {
-        let caller = of_headers(&HeaderMap::new()).unwrap();
-        assert_eq!(caller, Caller::default());
-        assert!(caller.is_anonymous());
+        let actor = of_headers(&HeaderMap::new()).unwrap();
+        assert_eq!(actor, Actor::default());
+        assert!(actor.is_anonymous());
     }
 
     #[test]
     fn the_headers_name_organization_and_caller() {
         let longest = "x".repeat(LONGEST);
-        let caller = of_headers(&headers(&[
+        let actor = of_headers(&headers(&[
             ("drumline-organization", longest.as_bytes()),
             ("drumline-caller", b"Jo Doe <jo@example.com>"),
         ]));
-        let caller = caller.unwrap();
-        assert_eq!(caller.organization, Organization(longest));
-        assert_eq!(caller.owner, "Jo Doe <jo@example.com>");
-        assert!(!caller.is_anonymous());
+        let actor = actor.unwrap();
+        assert_eq!(actor.organization, Organization(longest));
+        assert_eq!(actor.caller, "Jo Doe <jo@example.com>");
+        assert!(!actor.is_anonymous());
     }
 
     #[test]
