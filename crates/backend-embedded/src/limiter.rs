@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::limiter::{Departure, Entered, Limit, Limiter, Limits, Subject, Visitor};
+use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limiter, Limits, PermitId, Release};
 use drumline_backend::store::Result;
 use drumline_protocol::Timestamp;
 
 use self::tally::Tally;
 use crate::clock::Clock;
 
-/// The interval at which idle subjects are removed. Each holds half a kilobyte.
+/// The interval at which idle keys are removed. Each holds half a kilobyte.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// The limiter of the embedded backend: all subjects in one map.
+/// The limiter of the embedded backend: all keys in one map.
 #[derive(Debug)]
 pub struct EmbeddedLimiter {
     clock: Arc<dyn Clock>,
@@ -27,22 +27,22 @@ pub struct EmbeddedLimiter {
 
 #[derive(Debug, Default)]
 struct State {
-    subjects: HashMap<Subject, Account>,
+    keys: HashMap<LimitKey, Account>,
     /// `None`: not swept yet.
     sweep_at: Option<Timestamp>,
 }
 
-/// The state of one subject.
+/// The state of one key.
 #[derive(Debug, Default)]
 struct Account {
-    /// The visitors that are inside, and the ends of their leases.
-    inside: HashMap<Visitor, Timestamp>,
-    /// Made when the first counted visitor enters.
+    /// The permits that are held, and the ends of their leases.
+    held: HashMap<PermitId, Timestamp>,
+    /// Made when the first counted permit is acquired.
     tally: Option<Box<Tally>>,
 }
 
 impl EmbeddedLimiter {
-    /// Makes a limiter without visitors.
+    /// Makes a limiter without permits.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -60,25 +60,25 @@ impl EmbeddedLimiter {
 
 #[async_trait]
 impl Limiter for EmbeddedLimiter {
-    async fn enter(
+    async fn acquire(
         &self,
-        subject: Subject,
-        visitor: Option<Visitor>,
+        key: LimitKey,
+        permit: Option<PermitId>,
         limits: &Limits,
-    ) -> Result<Entered> {
+    ) -> Result<Acquired> {
         let now = self.clock.now();
         let mut state = self.state();
         state.sweep(now);
-        let account = state.subjects.entry(subject).or_default();
-        Ok(account.enter(visitor, limits, now))
+        let account = state.keys.entry(key).or_default();
+        Ok(account.acquire(permit, limits, now))
     }
 
-    async fn renew(&self, inside: &[(Subject, Visitor)], lease: Duration) -> Result<Vec<bool>> {
+    async fn renew(&self, held: &[(LimitKey, PermitId)], lease: Duration) -> Result<Vec<bool>> {
         let now = self.clock.now();
         let mut state = self.state();
-        let renewed = inside.iter().map(|(subject, visitor)| {
-            let account = state.subjects.get_mut(subject);
-            let until = account.and_then(|account| account.inside.get_mut(visitor));
+        let renewed = held.iter().map(|(key, permit)| {
+            let account = state.keys.get_mut(key);
+            let until = account.and_then(|account| account.held.get_mut(permit));
             until.is_some_and(|until| {
                 *until = now.saturating_add(lease);
                 true
@@ -87,12 +87,12 @@ impl Limiter for EmbeddedLimiter {
         Ok(renewed.collect())
     }
 
-    async fn leave(&self, departures: &[Departure]) -> Result<()> {
+    async fn release(&self, releases: &[Release]) -> Result<()> {
         let now = self.clock.now();
         let mut state = self.state();
-        for departure in departures {
-            if let Some(account) = state.subjects.get_mut(&departure.subject) {
-                account.leave(departure, now);
+        for release in releases {
+            if let Some(account) = state.keys.get_mut(&release.key) {
+                account.release(release, now);
             }
         }
         Ok(())
@@ -100,25 +100,25 @@ impl Limiter for EmbeddedLimiter {
 }
 
 impl State {
-    /// Removes, now and then, the subjects that have become empty.
+    /// Removes, now and then, the keys that have become empty.
     fn sweep(&mut self, now: Timestamp) {
         if self.sweep_at.is_some_and(|at| now < at) {
             return;
         }
         self.sweep_at = Some(now.saturating_add(SWEEP));
-        self.subjects.retain(|_, account| {
-            account.inside.retain(|_, until| *until > now);
+        self.keys.retain(|_, account| {
+            account.held.retain(|_, until| *until > now);
             account.tally.take_if(|tally| tally.is_over(now));
-            !account.inside.is_empty() || account.tally.is_some()
+            !account.held.is_empty() || account.tally.is_some()
         });
     }
 }
 
 impl Account {
-    fn enter(&mut self, visitor: Option<Visitor>, limits: &Limits, now: Timestamp) -> Entered {
-        self.inside.retain(|_, until| *until > now);
-        if visitor.is_some_and(|visitor| self.inside.contains_key(&visitor)) {
-            return Entered::Admitted;
+    fn acquire(&mut self, permit: Option<PermitId>, limits: &Limits, now: Timestamp) -> Acquired {
+        self.held.retain(|_, until| *until > now);
+        if permit.is_some_and(|permit| self.held.contains_key(&permit)) {
+            return Acquired::Granted;
         }
         let tally = limits.has_window().then(|| {
             let tally = self.tally.get_or_insert_default();
@@ -128,11 +128,11 @@ impl Account {
         if let Some(tally) = &tally
             && let Some((limit, retry_after)) = tally.objection(limits, now)
         {
-            return Entered::Refused { limit, retry_after };
+            return Acquired::Refused { limit, retry_after };
         }
         let most = usize::try_from(limits.concurrent).unwrap_or(usize::MAX);
-        if most > 0 && self.inside.len() >= most {
-            return Entered::Refused {
+        if most > 0 && self.held.len() >= most {
+            return Acquired::Refused {
                 limit: Limit::Concurrent,
                 retry_after: Duration::ZERO,
             };
@@ -140,20 +140,19 @@ impl Account {
         if let Some(tally) = tally {
             tally.count(1, Duration::ZERO);
         }
-        if let Some(visitor) = visitor {
-            self.inside
-                .insert(visitor, now.saturating_add(limits.lease));
+        if let Some(permit) = permit {
+            self.held.insert(permit, now.saturating_add(limits.lease));
         }
-        Entered::Admitted
+        Acquired::Granted
     }
 
-    fn leave(&mut self, departure: &Departure, now: Timestamp) {
-        if self.inside.remove(&departure.visitor).is_none() || !departure.limits.has_window() {
+    fn release(&mut self, release: &Release, now: Timestamp) {
+        if self.held.remove(&release.permit).is_none() || !release.limits.has_window() {
             return;
         }
         let tally = self.tally.get_or_insert_default();
-        tally.slide(departure.limits.bucket_ms(), now);
-        tally.count(0, departure.busy);
+        tally.slide(release.limits.bucket_ms(), now);
+        tally.count(0, release.busy);
     }
 }
 
@@ -164,7 +163,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
-    const SUBJECT: Subject = Subject([7; 16]);
+    const KEY: LimitKey = LimitKey([7; 16]);
 
     fn limiter() -> (ManualClock, EmbeddedLimiter) {
         let clock = ManualClock::new(Timestamp::from_millis(1_795_000_000_000));
@@ -176,16 +175,16 @@ mod tests {
     async fn a_lease_ends_when_it_should_and_not_before() {
         let (clock, limiter) = limiter();
         let limits = Limits::at_once(1, Duration::from_secs(10));
-        let enter = async |number| {
-            let visitor = Some(Visitor(Uuid::from_u128(number)));
-            let entered = limiter.enter(SUBJECT, visitor, &limits).await.unwrap();
-            entered == Entered::Admitted
+        let acquire = async |number| {
+            let permit = Some(PermitId(Uuid::from_u128(number)));
+            let acquired = limiter.acquire(KEY, permit, &limits).await.unwrap();
+            acquired == Acquired::Granted
         };
-        assert!(enter(1).await);
+        assert!(acquire(1).await);
         clock.advance(Duration::from_millis(9_999));
-        assert!(!enter(2).await);
+        assert!(!acquire(2).await);
         clock.advance(Duration::from_millis(1));
-        assert!(enter(2).await);
+        assert!(acquire(2).await);
     }
 
     #[tokio::test]
@@ -197,13 +196,13 @@ mod tests {
             ..Limits::at_once(5, Duration::from_secs(10))
         };
         for number in 0..100 {
-            let visitor = Some(Visitor(Uuid::from_u128(1)));
-            let subject = Subject([number; 16]);
-            limiter.enter(subject, visitor, &limits).await.unwrap();
+            let permit = Some(PermitId(Uuid::from_u128(1)));
+            let key = LimitKey([number; 16]);
+            limiter.acquire(key, permit, &limits).await.unwrap();
         }
-        assert_eq!(limiter.state().subjects.len(), 100);
+        assert_eq!(limiter.state().keys.len(), 100);
         clock.advance(SWEEP);
-        limiter.enter(SUBJECT, None, &limits).await.unwrap();
-        assert_eq!(limiter.state().subjects.len(), 1);
+        limiter.acquire(KEY, None, &limits).await.unwrap();
+        assert_eq!(limiter.state().keys.len(), 1);
     }
 }

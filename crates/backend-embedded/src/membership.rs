@@ -1,11 +1,11 @@
 //! Membership in one process: the members that have beaten within the last
-//! [`SILENCE`], by the backend's clock.
+//! [`MEMBER_TIMEOUT`], by the backend's clock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use drumline_backend::membership::{Member, MemberId, Membership, SILENCE};
+use drumline_backend::membership::{MEMBER_TIMEOUT, Member, MemberId, Membership};
 use drumline_backend::store;
 use drumline_protocol::Timestamp;
 
@@ -42,7 +42,7 @@ impl EmbeddedMembership {
     /// Removes the silent members; returns the rest in order of their ids.
     fn listed(&self, alive: &mut BTreeMap<MemberId, Alive>) -> Vec<Member> {
         let now = self.clock.now();
-        alive.retain(|_, one| now.since(one.last_beat) < SILENCE);
+        alive.retain(|_, one| now.since(one.last_beat) < MEMBER_TIMEOUT);
         alive.values().map(|one| one.member.clone()).collect()
     }
 }
@@ -93,7 +93,7 @@ mod tests {
             bypassed: Vec::new(),
         };
         membership.beat(&member).await.unwrap();
-        clock.advance(SILENCE - std::time::Duration::from_millis(1));
+        clock.advance(MEMBER_TIMEOUT - std::time::Duration::from_millis(1));
         assert_eq!(membership.members().await.unwrap(), [member]);
         clock.advance(std::time::Duration::from_millis(1));
         assert_eq!(membership.members().await.unwrap(), []);

@@ -16,7 +16,7 @@
 //!                     ├─ due        (time, id)
 //!                     ├─ ends       class → (stamp, id): the ends, in that order
 //!                     ├─ notices    (time, id): ends that a receiver outside is notified of
-//!                     └─ dispatch   id → stamp: ought to be in the broker
+//!                     └─ outbox     id → stamp: ought to be in the broker
 //! ```
 //!
 //! The state knows effects and no transitions: those are the caller's.
@@ -24,13 +24,13 @@
 mod chains;
 mod commit;
 mod create;
-mod dispatch;
 mod due;
 mod ends;
 mod listing;
 mod locks;
 mod markers;
 mod notices;
+mod outbox;
 mod record;
 mod reservations;
 mod transact;
@@ -42,12 +42,12 @@ use drumline_backend::store::{Counts, Stamp};
 use drumline_protocol::{Header, Operation, OperationId, Partition, PartitionCount, Timestamp};
 
 use self::chains::Chains;
-use self::dispatch::Dispatch;
 use self::due::Due;
 use self::ends::Ends;
 use self::locks::Locks;
 use self::markers::Markers;
 use self::notices::Notices;
+use self::outbox::Outbox;
 use self::record::Record;
 use self::reservations::Reservations;
 
@@ -79,7 +79,7 @@ struct Contents {
     due: Due,
     ends: Ends,
     notices: Notices,
-    dispatch: Dispatch,
+    outbox: Outbox,
 }
 
 impl State {
@@ -128,7 +128,7 @@ impl State {
             counts.suspended += suspended.len() as u64;
             counts.locked += locked.len() as u64;
             counts.completed += completed.len() as u64;
-            counts.undispatched += contents.dispatch.len() as u64;
+            counts.undispatched += contents.outbox.len() as u64;
         }
         counts
     }
@@ -172,11 +172,11 @@ impl Contents {
             .is_none_or(|key| self.chains.head(key) == Some(id))
     }
 
-    /// Puts an operation into the dispatch set, as a new entry whose age counts
+    /// Puts an operation into the outbox, as a new entry whose age counts
     /// from `since`.
     fn offer(&mut self, id: OperationId, since: Timestamp, now: Timestamp) -> Stamp {
         let stamp = Stamp(self.tick(now));
-        self.dispatch.add(id, stamp, since);
+        self.outbox.add(id, stamp, since);
         if let Some(record) = self.records.get_mut(&id) {
             Arc::make_mut(record).last_offer = stamp;
         }

@@ -158,15 +158,15 @@ impl Store for EmbeddedStore {
         Ok(self.state().locks(partition))
     }
 
-    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+    async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
         let mut state = self.state();
         for (id, stamp) in entries {
-            state.dispatched(*id, *stamp);
+            state.remove_from_outbox(*id, *stamp);
         }
         Ok(())
     }
 
-    async fn undispatched(
+    async fn outbox_entries(
         &self,
         partition: Partition,
         age: Duration,
@@ -174,7 +174,9 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<Promoted>> {
         let now = self.clock.now();
-        Ok(self.state().undispatched(partition, age, after, limit, now))
+        Ok(self
+            .state()
+            .outbox_entries(partition, age, after, limit, now))
     }
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {

@@ -267,12 +267,12 @@ async fn dispatched(store: Arc<RedisStore>, steps: Vec<Step>) -> Vec<Step> {
         .iter()
         .filter_map(|step| Some((step.id, step.stamp?)))
         .collect();
-    drop(store.dispatched(&entries).await);
+    drop(store.remove_from_outbox(&entries).await);
     steps
 }
 
 async fn claim(store: Arc<RedisStore>, steps: Vec<Step>, ids: Arc<Ids>) -> Vec<Step> {
-    let guard = Guard::Taking {
+    let guard = Guard::Acquire {
         owner: ids.member(),
         lease: Duration::from_secs(10),
     };

@@ -26,10 +26,10 @@ pub(crate) struct PartitionKeys {
     record_prefix: String,
     chain_prefix: String,
     index_prefix: String,
-    grave_prefix: String,
+    tombstone_prefix: String,
     ends_prefix: String,
     due: String,
-    dispatch: String,
+    outbox: String,
     locks: String,
     tick: String,
     notices: String,
@@ -67,9 +67,9 @@ impl Keys {
         &self.namespace
     }
 
-    /// The prefix of the keys of a limited subject; all of them expire.
-    pub(crate) fn limited(namespace: &str, subject: &[u8; 16]) -> String {
-        format!("{namespace}:{{l:{}}}", hex(subject))
+    /// The prefix of the keys of a limited party; all of them expire.
+    pub(crate) fn limited(namespace: &str, key: &[u8; 16]) -> String {
+        format!("{namespace}:{{l:{}}}", hex(key))
     }
 
     /// Channel: ids that are Completed, 16 bytes each, one or several.
@@ -109,10 +109,10 @@ impl PartitionKeys {
             record_prefix: key("op:"),
             chain_prefix: key("chain:"),
             index_prefix: key("index:"),
-            grave_prefix: key("gone:"),
+            tombstone_prefix: key("gone:"),
             ends_prefix: key("ended:"),
             due: key("due"),
-            dispatch: key("dispatch"),
+            outbox: key("dispatch"),
             locks: key("locks"),
             tick: key("tick"),
             notices: key("notices"),
@@ -126,10 +126,10 @@ impl PartitionKeys {
             &self.chain_prefix,
             &self.index_prefix,
             &self.due,
-            &self.dispatch,
+            &self.outbox,
             &self.locks,
             &self.tick,
-            &self.grave_prefix,
+            &self.tombstone_prefix,
             &self.ends_prefix,
             &self.notices,
         ]
@@ -173,8 +173,8 @@ impl PartitionKeys {
     }
 
     /// Sorted set: stamp → id of an operation that ought to be in the broker.
-    pub(crate) fn dispatch(&self) -> &str {
-        &self.dispatch
+    pub(crate) fn outbox(&self) -> &str {
+        &self.outbox
     }
 
     /// Hash: id → lock.

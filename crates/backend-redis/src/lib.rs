@@ -1,7 +1,7 @@
 //! Drumline's store, membership and limiter on Redis.
 //!
 //! Redis decides: every change of an operation is one script on one partition,
-//! and a script knows effects (put into the dispatch set, leave the chain), not
+//! and a script knows effects (put into the outbox, leave the chain), not
 //! states. The rules that choose the effects are Rust, in the protocol crate.
 //!
 //! ```text
@@ -20,20 +20,20 @@
 
 mod clock;
 mod completions;
-mod facts;
 mod keys;
 mod limiter;
 mod link;
 mod membership;
-mod meta;
 mod options;
 mod record;
 mod reply;
 mod scripts;
+mod server_info;
 mod store;
+mod store_format;
 
-pub use facts::{Facts, inspect};
 pub use limiter::RedisLimiter;
 pub use membership::RedisMembership;
 pub use options::Options;
+pub use server_info::{ServerInfo, inspect};
 pub use store::RedisStore;

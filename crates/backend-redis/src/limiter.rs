@@ -1,14 +1,14 @@
-//! The limiter on Redis: a sorted set of the visitors inside, and a hash of
+//! The limiter on Redis: a sorted set of the permits held, and a hash of
 //! counts.
 //!
 //! The server's clock judges, in the scripts. Everything expires: an idle
-//! subject is gone a window later.
+//! party is gone a window later.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::Limiter;
-use drumline_backend::limiter::{Departure, Entered, Limit, Limits, Subject, Visitor};
+use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limits, PermitId, Release};
 use drumline_backend::store::Result;
 use redis::Pipeline;
 
@@ -33,9 +33,9 @@ pub struct RedisLimiter {
     namespace: String,
 }
 
-/// The keys of one subject.
-struct SubjectKeys {
-    inside: String,
+/// The names of the structures of one key.
+struct LimitKeys {
+    held: String,
     window: String,
 }
 
@@ -49,10 +49,10 @@ impl RedisLimiter {
         }
     }
 
-    fn keys(&self, subject: Subject) -> SubjectKeys {
-        let prefix = Keys::limited(&self.namespace, &subject.0);
-        SubjectKeys {
-            inside: format!("{prefix}:inside"),
+    fn keys(&self, key: LimitKey) -> LimitKeys {
+        let prefix = Keys::limited(&self.namespace, &key.0);
+        LimitKeys {
+            held: format!("{prefix}:inside"),
             window: format!("{prefix}:window"),
         }
     }
@@ -60,16 +60,16 @@ impl RedisLimiter {
 
 #[async_trait]
 impl Limiter for RedisLimiter {
-    async fn enter(
+    async fn acquire(
         &self,
-        subject: Subject,
-        visitor: Option<Visitor>,
+        key: LimitKey,
+        permit: Option<PermitId>,
         limits: &Limits,
-    ) -> Result<Entered> {
-        let SubjectKeys { inside, window } = self.keys(subject);
-        let mut command = SCRIPTS.enter.call(&[inside, window]);
-        match &visitor {
-            Some(visitor) => command.arg(visitor.0.as_bytes()),
+    ) -> Result<Acquired> {
+        let LimitKeys { held, window } = self.keys(key);
+        let mut command = SCRIPTS.acquire_permit.call(&[held, window]);
+        match &permit {
+            Some(permit) => command.arg(permit.0.as_bytes()),
             None => command.arg(""),
         };
         command
@@ -80,37 +80,37 @@ impl Limiter for RedisLimiter {
             .arg(width(limits));
         let mut parts = Parts::of(self.link.run_one("enter", command).await?)?;
         let limit = match parts.number()? {
-            0 => return Ok(Entered::Admitted),
+            0 => return Ok(Acquired::Granted),
             1 => Limit::Requests,
             2 => Limit::Execution,
             3 => Limit::Concurrent,
             _ => return Err(reply::unexpected()),
         };
         let retry_after = Duration::from_millis(parts.number()?);
-        Ok(Entered::Refused { limit, retry_after })
+        Ok(Acquired::Refused { limit, retry_after })
     }
 
-    async fn renew(&self, inside: &[(Subject, Visitor)], lease: Duration) -> Result<Vec<bool>> {
-        let mut commands = Pipeline::with_capacity(inside.len());
-        for (subject, visitor) in inside {
-            let mut command = SCRIPTS.stay.call(&[self.keys(*subject).inside]);
-            command.arg(visitor.0.as_bytes()).arg(ms(lease));
+    async fn renew(&self, held: &[(LimitKey, PermitId)], lease: Duration) -> Result<Vec<bool>> {
+        let mut commands = Pipeline::with_capacity(held.len());
+        for (key, permit) in held {
+            let mut command = SCRIPTS.renew_permit.call(&[self.keys(*key).held]);
+            command.arg(permit.0.as_bytes()).arg(ms(lease));
             commands.add_command(command);
         }
         let answers = self.link.run("renew a place", &commands).await?;
-        let is_inside = |answer| Ok(reply::number(answer)? == 1);
-        answers.into_iter().map(is_inside).collect()
+        let is_held = |answer| Ok(reply::number(answer)? == 1);
+        answers.into_iter().map(is_held).collect()
     }
 
-    async fn leave(&self, departures: &[Departure]) -> Result<()> {
-        let mut commands = Pipeline::with_capacity(departures.len());
-        for departure in departures {
-            let SubjectKeys { inside, window } = self.keys(departure.subject);
-            let mut command = SCRIPTS.leave.call(&[inside, window]);
+    async fn release(&self, releases: &[Release]) -> Result<()> {
+        let mut commands = Pipeline::with_capacity(releases.len());
+        for release in releases {
+            let LimitKeys { held, window } = self.keys(release.key);
+            let mut command = SCRIPTS.release_permit.call(&[held, window]);
             command
-                .arg(departure.visitor.0.as_bytes())
-                .arg(micros(departure.busy))
-                .arg(width(&departure.limits));
+                .arg(release.permit.0.as_bytes())
+                .arg(micros(release.busy))
+                .arg(width(&release.limits));
             commands.add_command(command);
         }
         self.link.run("leave", &commands).await?;

@@ -9,12 +9,12 @@
 //!
 //! A timeout is not a failure: the server may have executed the request. Since
 //! every script is harmless to repeat, requests are repeated here until they
-//! are answered or the patience is used up; [`remedy()`] chooses the remedy for
+//! are answered or the patience is used up; [`error_action()`] chooses the action for
 //! each error. A connection on which nothing at all was heard while a request
 //! timed out is taken for dead; a connection that is merely slow is kept.
 
-mod pledge;
-mod remedy;
+mod error_action;
+mod store_identity;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,8 +32,8 @@ use redis::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-pub(crate) use self::pledge::Pledge;
-use self::remedy::{Remedy, remedy};
+use self::error_action::{ErrorAction, error_action};
+pub(crate) use self::store_identity::StoreIdentity;
 use crate::options::Options;
 use crate::scripts::SCRIPTS;
 
@@ -62,7 +62,7 @@ struct Inner {
     config: AsyncConnectionConfig,
     connect_timeout: Duration,
     patience: Duration,
-    pledge: Arc<OnceLock<Pledge>>,
+    identity: Arc<OnceLock<StoreIdentity>>,
     /// The moment from which `heard` is counted.
     epoch: Instant,
     // The lock is held for a moment, never across an await.
@@ -101,11 +101,11 @@ impl Link {
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout))
             .set_pipeline_buffer_size(WAITING);
-        let pledge = Arc::default();
+        let identity = Arc::default();
         let connection = connect(
             client.clone(),
             config.clone(),
-            Arc::clone(&pledge),
+            Arc::clone(&identity),
             Duration::ZERO,
         );
         Ok(Self(Arc::new(Inner {
@@ -113,7 +113,7 @@ impl Link {
             config,
             connect_timeout: options.connect_timeout,
             patience: options.patience,
-            pledge,
+            identity,
             epoch: Instant::now(),
             slot: Mutex::new(Slot {
                 generation: 0,
@@ -122,10 +122,10 @@ impl Link {
         })))
     }
 
-    /// Sets the pledge that every server connected to from now on must hold.
-    /// The first pledge counts.
-    pub(crate) fn hold_to(&self, pledge: Pledge) {
-        self.0.pledge.get_or_init(|| pledge);
+    /// Sets the identity that every server connected to from now on must have.
+    /// The first identity counts.
+    pub(crate) fn require_identity(&self, identity: StoreIdentity) {
+        self.0.identity.get_or_init(|| identity);
     }
 
     /// The client from which connections of another kind are made.
@@ -170,11 +170,11 @@ impl Link {
                 Ok(Err(error)) => error,
                 Err(_elapsed) => return Err(self.out_of_patience(what, None)),
             };
-            match remedy(&error) {
-                Remedy::Repeat => {}
-                Remedy::LoadScripts => continue,
-                Remedy::GiveUp => return Err(unavailable(what, error)),
-                Remedy::Refuse => return Err(Error::Unfit(format!("{what}: {error}"))),
+            match error_action(&error) {
+                ErrorAction::Repeat => {}
+                ErrorAction::LoadScripts => continue,
+                ErrorAction::GiveUp => return Err(unavailable(what, error)),
+                ErrorAction::Refuse => return Err(Error::Unfit(format!("{what}: {error}"))),
             }
             tracing::debug!(what, %error, "to be repeated");
             if Instant::now() + pause >= deadline {
@@ -199,9 +199,9 @@ impl Link {
             Ok(answers) => return Ok(answers),
             Err(error) => error,
         };
-        if matches!(remedy(&error), Remedy::LoadScripts) {
+        if matches!(error_action(&error), ErrorAction::LoadScripts) {
             self.ask(&live, &SCRIPTS.load()).await?;
-        } else if remedy::wants_another_connection(&error) {
+        } else if error_action::wants_another_connection(&error) {
             self.replace(generation, Duration::ZERO);
         }
         Err(error)
@@ -216,7 +216,7 @@ impl Link {
         match &answered {
             Ok(_) => live.heard.store(self.micros(), Ordering::Relaxed),
             Err(error) if error.is_timeout() && live.heard.load(Ordering::Relaxed) <= asked => {
-                return Err(remedy::silent());
+                return Err(error_action::silent());
             }
             Err(_) => {}
         }
@@ -236,10 +236,10 @@ impl Link {
             let Inner {
                 client,
                 config,
-                pledge,
+                identity,
                 ..
             } = &*self.0;
-            slot.connection = connect(client.clone(), config.clone(), Arc::clone(pledge), pause);
+            slot.connection = connect(client.clone(), config.clone(), Arc::clone(identity), pause);
         }
     }
 
@@ -293,12 +293,12 @@ fn client(url: &str) -> RedisResult<Client> {
 }
 
 /// Makes one attempt to connect, for all waiting callers. The scripts are
-/// loaded and the pledge is redeemed before any caller uses the connection: the
-/// server may be a fresh one.
+/// loaded and the identity is verified before any caller uses the connection:
+/// the server may be a fresh one.
 fn connect(
     client: Client,
     config: AsyncConnectionConfig,
-    pledge: Arc<OnceLock<Pledge>>,
+    identity: Arc<OnceLock<StoreIdentity>>,
     pause: Duration,
 ) -> Shared<BoxFuture<'static, RedisResult<Live>>> {
     let attempt = async move {
@@ -319,8 +319,8 @@ fn connect(
                 .send_packed_commands(&load, 0, load.len())
                 .await?,
         )?;
-        if let Some(pledge) = pledge.get() {
-            pledge.redeem(&mut connection).await?;
+        if let Some(identity) = identity.get() {
+            identity.verify_or_init(&mut connection).await?;
         }
         tracing::debug!("connected to Redis");
         Ok(Live {

@@ -5,7 +5,7 @@
 //! as gone until their next beat.
 
 use async_trait::async_trait;
-use drumline_backend::membership::SILENCE;
+use drumline_backend::membership::MEMBER_TIMEOUT;
 use drumline_backend::store::Result;
 use drumline_backend::{Member, MemberId, Membership};
 
@@ -41,7 +41,7 @@ impl RedisMembership {
     /// Beats for a member, or for none; returns the live members.
     async fn call(&self, member: Option<&Member>) -> Result<Vec<Member>> {
         let mut command = SCRIPTS.beat.call(&[&self.members, &self.beats]);
-        command.arg(u64::try_from(SILENCE.as_millis()).unwrap_or(u64::MAX));
+        command.arg(u64::try_from(MEMBER_TIMEOUT.as_millis()).unwrap_or(u64::MAX));
         match member {
             Some(member) => command
                 .arg(member.id.0.as_bytes().as_slice())

@@ -10,35 +10,35 @@ use redis::{Cmd, Pipeline};
 /// Every script of this release. A field each: none is looked up by name.
 #[derive(Debug)]
 pub(crate) struct Scripts {
+    pub(crate) acquire_permit: Script,
     pub(crate) beat: Script,
     pub(crate) commit: Script,
     pub(crate) create: Script,
-    pub(crate) dispatched: Script,
     pub(crate) due: Script,
     pub(crate) ended_since: Script,
-    pub(crate) enter: Script,
-    pub(crate) leave: Script,
     pub(crate) marker_returned: Script,
     pub(crate) newest: Script,
     pub(crate) notice_later: Script,
     pub(crate) notices: Script,
     pub(crate) offered: Script,
+    pub(crate) outbox_entries: Script,
+    pub(crate) release_permit: Script,
+    pub(crate) remove_from_outbox: Script,
     pub(crate) renew: Script,
+    pub(crate) renew_permit: Script,
     pub(crate) reoffer: Script,
     pub(crate) report: Script,
     pub(crate) reserve: Script,
     pub(crate) stamp: Script,
     pub(crate) transact: Script,
-    pub(crate) stay: Script,
-    pub(crate) undispatched: Script,
 }
 
 /// The scripts, with their hashes computed once per process.
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(Scripts::new);
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
-const CREATING: &str = include_str!("scripts/creating.lua");
-const COMMITTING: &str = include_str!("scripts/committing.lua");
+const LIB_CREATE: &str = include_str!("scripts/lib_create.lua");
+const LIB_COMMIT: &str = include_str!("scripts/lib_commit.lua");
 const WINDOW: &str = include_str!("scripts/window.lua");
 
 impl Scripts {
@@ -47,77 +47,77 @@ impl Scripts {
         let with_prelude = |parts: &[&str]| Script::new(&[&[PRELUDE], parts].concat().join("\n"));
         let with_window = |body: &str| Script::new(&format!("{WINDOW}\n{body}"));
         Self {
+            acquire_permit: with_window(include_str!("scripts/acquire_permit.lua")),
             beat: alone(include_str!("scripts/beat.lua")),
-            commit: with_prelude(&[COMMITTING, include_str!("scripts/commit.lua")]),
-            create: with_prelude(&[CREATING, include_str!("scripts/create.lua")]),
-            dispatched: alone(include_str!("scripts/dispatched.lua")),
+            commit: with_prelude(&[LIB_COMMIT, include_str!("scripts/commit.lua")]),
+            create: with_prelude(&[LIB_CREATE, include_str!("scripts/create.lua")]),
             due: alone(include_str!("scripts/due.lua")),
             ended_since: alone(include_str!("scripts/ended_since.lua")),
-            enter: with_window(include_str!("scripts/enter.lua")),
-            leave: with_window(include_str!("scripts/leave.lua")),
             marker_returned: alone(include_str!("scripts/marker_returned.lua")),
             newest: alone(include_str!("scripts/newest.lua")),
             notice_later: alone(include_str!("scripts/notice_later.lua")),
             notices: alone(include_str!("scripts/notices.lua")),
             offered: with_prelude(&[include_str!("scripts/offered.lua")]),
+            outbox_entries: alone(include_str!("scripts/outbox_entries.lua")),
+            release_permit: with_window(include_str!("scripts/release_permit.lua")),
+            remove_from_outbox: alone(include_str!("scripts/remove_from_outbox.lua")),
             renew: alone(include_str!("scripts/renew.lua")),
+            renew_permit: with_window(include_str!("scripts/renew_permit.lua")),
             reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),
             report: alone(include_str!("scripts/report.lua")),
             reserve: alone(include_str!("scripts/reserve.lua")),
             stamp: alone(include_str!("scripts/stamp.lua")),
-            transact: with_prelude(&[CREATING, COMMITTING, include_str!("scripts/transact.lua")]),
-            stay: with_window(include_str!("scripts/stay.lua")),
-            undispatched: alone(include_str!("scripts/undispatched.lua")),
+            transact: with_prelude(&[LIB_CREATE, LIB_COMMIT, include_str!("scripts/transact.lua")]),
         }
     }
 
     /// The commands that load all of them.
     pub(crate) fn load(&self) -> Pipeline {
         let Self {
+            acquire_permit,
             beat,
             commit,
             create,
-            dispatched,
             due,
             ended_since,
-            enter,
-            leave,
             marker_returned,
             newest,
             notice_later,
             notices,
             offered,
+            outbox_entries,
+            release_permit,
+            remove_from_outbox,
             renew,
+            renew_permit,
             reoffer,
             report,
             reserve,
             stamp,
             transact,
-            stay,
-            undispatched,
         } = self;
         let all = [
+            acquire_permit,
             beat,
             commit,
             create,
-            dispatched,
             due,
             ended_since,
-            enter,
-            leave,
             marker_returned,
             newest,
             notice_later,
             notices,
             offered,
+            outbox_entries,
+            release_permit,
+            remove_from_outbox,
             renew,
+            renew_permit,
             reoffer,
             report,
             reserve,
             stamp,
             transact,
-            stay,
-            undispatched,
         ];
         let mut commands = redis::pipe();
         for script in all {

@@ -3,14 +3,14 @@
 mod batches;
 mod commit;
 mod create;
-mod dispatch;
 mod due;
+mod effect_codes;
 mod ends;
 mod listing;
 mod locks;
 mod markers;
 mod notices;
-mod plan;
+mod outbox;
 mod read;
 mod reservations;
 mod transact;
@@ -36,11 +36,11 @@ use tokio::task::JoinSet;
 use self::notices::Tries;
 use crate::clock::{self, Clock};
 use crate::completions::{self, Completions};
-use crate::facts;
 use crate::keys::Keys;
 use crate::link::Link;
-use crate::meta;
 use crate::options::Options;
+use crate::server_info::{self, ServerInfo};
+use crate::store_format;
 
 /// A store on Redis, with one connection of its own (and a second one for
 /// [`Store::completions`], made when that is first called).
@@ -79,8 +79,8 @@ impl RedisStore {
     pub async fn connect(options: &Options) -> Result<Self> {
         let namespace = options.checked_namespace()?;
         let link = Link::new(options)?;
-        facts::read(&link).await?.judge()?;
-        let partitions = meta::settle(&link, namespace, options.partitions).await?;
+        server_info::read(&link).await?.judge()?;
+        let partitions = store_format::settle(&link, namespace, options.partitions).await?;
         let clock = Arc::new(Clock::start(&link).await?);
         let mut tasks = JoinSet::new();
         tasks.spawn(clock::keep(Arc::clone(&clock), link.clone()));
@@ -99,8 +99,8 @@ impl RedisStore {
     ///
     /// # Errors
     /// When the server is unavailable.
-    pub async fn inspect(&self) -> Result<facts::Facts> {
-        facts::read(&self.link).await
+    pub async fn inspect(&self) -> Result<ServerInfo> {
+        server_info::read(&self.link).await
     }
 
     pub(crate) fn link(&self) -> &Link {
@@ -166,11 +166,11 @@ impl Store for RedisStore {
         self.locks_of(partition).await
     }
 
-    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+    async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
         self.take_out(entries).await
     }
 
-    async fn undispatched(
+    async fn outbox_entries(
         &self,
         partition: Partition,
         age: Duration,
@@ -273,6 +273,6 @@ impl Store for RedisStore {
     }
 
     async fn incarnation(&self) -> Result<String> {
-        facts::run_id(&self.link).await
+        server_info::run_id(&self.link).await
     }
 }

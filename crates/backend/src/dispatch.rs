@@ -1,20 +1,21 @@
-//! Dispatch set → broker.
+//! Outbox → broker.
 //!
 //! ```text
-//! publish() ─┐               ┌─ batch ─ Broker::publish ─ answers ─┐
-//! enqueue() ─┴─ gather() ────┼─ batch ─ …                          ├─ Store::dispatched
-//!                            └─ …                                  ┘  now and then
+//! publish() ─┐           ┌─ batch ─ Broker::publish ─ answers ─┐
+//! enqueue() ─┴─ batcher ─┼─ batch ─ …                          ├─ Store::remove_from_outbox
+//!                        └─ …                                  ┘  now and then
 //! ```
 //!
 //! No offer waits for company: a lone offer is published at once. While the
-//! broker works on some batches, the offers behind them [gather] into the next,
-//! so that a burst costs the broker few messages and few confirms.
+//! broker works on some batches, the offers behind them gather into the next
+//! [batch](crate::batcher), so that a burst costs the broker few messages and
+//! few confirms.
 //!
-//! Confirmed entries are removed from the dispatch set lazily; the relay looks
+//! Confirmed entries are removed from the outbox lazily; the relay looks
 //! at them later than that. Most are claimed by then: the claim removes them as
 //! well, and there is nothing left to write.
 //!
-//! Offers that fail stay in the dispatch set, and the relay of a queue manager
+//! Offers that fail stay in the outbox, and the relay of a queue manager
 //! publishes them later.
 
 use std::collections::BTreeMap;
@@ -28,8 +29,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::Backend;
+use crate::batcher::{Bounds, run_batches};
 use crate::broker;
-use crate::gather::{Bounds, gather};
+
 use crate::store::{Promoted, Stamp, Store};
 
 /// The most offers that may wait for the task. Beyond it, publishers wait too.
@@ -53,10 +55,10 @@ const NOTED_AT_ONCE: usize = 512;
 /// The most batches that may wait to be noted. Beyond it, publishing waits too.
 const UNNOTED: usize = 64;
 
-/// Entries of the dispatch set.
+/// Entries of the outbox.
 type Entries = Vec<(OperationId, Stamp)>;
 
-/// The reason why an offer was not published. It is still in the dispatch set.
+/// The reason why an offer was not published. It is still in the outbox.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The broker did not take it.
@@ -94,7 +96,7 @@ impl Dispatcher {
     /// future is dropped, the offer may still be published.
     ///
     /// # Errors
-    /// When the broker did not take the offer. It is still in the dispatch set.
+    /// When the broker did not take the offer. It is still in the outbox.
     pub async fn publish(&self, offer: Offer, stamp: Stamp) -> Result<(), Error> {
         let (answer, answered) = oneshot::channel();
         let request = Request {
@@ -150,20 +152,20 @@ impl Dispatcher {
 async fn run(backend: Backend, incoming: mpsc::Receiver<Request>, tasks: TaskTracker) {
     let (confirmed, unnoted) = mpsc::channel(UNNOTED);
     tasks.spawn(note(Arc::clone(&backend.store), unnoted));
-    gather(incoming, BOUNDS, |batch, place| {
+    run_batches(incoming, BOUNDS, |batch, permit| {
         let (backend, confirmed) = (backend.clone(), confirmed.clone());
         tasks.spawn(async move {
             let entries = publish(&backend, batch).await;
             if !entries.is_empty() && confirmed.send(entries).await.is_err() {
                 tracing::error!("nobody notes confirms");
             }
-            drop(place);
+            drop(permit);
         });
     })
     .await;
 }
 
-/// Removes confirmed entries from the dispatch set.
+/// Removes confirmed entries from the outbox.
 async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
     while let Some(mut entries) = confirmed.recv().await {
         let soon = Instant::now() + NOTED_AFTER;
@@ -177,7 +179,7 @@ async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
         while let Ok(more) = confirmed.try_recv() {
             entries.extend(more);
         }
-        if let Err(error) = store.dispatched(&entries).await {
+        if let Err(error) = store.remove_from_outbox(&entries).await {
             // The relay will publish them once more; the claim drops the
             // duplicates.
             tracing::debug!(%error, count = entries.len(), "confirms not noted");

@@ -6,16 +6,16 @@
 //!
 //! Services name these traits and never a product; adapters implement them and
 //! never name a service. Parts that can be built on the ports alone stand here
-//! too, and are the same over every backend: [`decide`] (apply a transition and
-//! commit it, again after a conflict), [`dispatch`] (dispatch set → broker),
-//! [`bypass`] (a way round queues that do not work) and [`rendezvous`] (the
-//! member that looks after a thing).
+//! too, and are the same over every backend: [`apply_event`] (apply a transition
+//! and commit it, again after a conflict), [`batcher`] (many callers, few round
+//! trips), [`dispatch`] (outbox → broker), [`bypass`] (a way round queues that do
+//! not work) and [`rendezvous`] (the member that looks after a thing).
 
+pub mod apply_event;
+pub mod batcher;
 pub mod broker;
 pub mod bypass;
-pub mod decide;
 pub mod dispatch;
-pub mod gather;
 pub mod ids;
 pub mod intake;
 pub mod limiter;

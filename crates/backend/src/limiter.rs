@@ -1,17 +1,17 @@
-//! The limiter bounds how much a subject may ask for, counted over all
+//! The limiter bounds how much one party may ask for, counted over all
 //! processes.
 //!
-//! A [`Subject`] is the party that is limited, such as a caller or an
-//! organization's batches. A visitor of the subject *enters* before it acts,
-//! and *leaves* afterwards. The subject's [`Limits`] bound how many visitors
-//! may be inside at the same time, how many may enter within a sliding window,
-//! and how long they may be busy within that window.
+//! A [`LimitKey`] names the party that is limited, such as a caller or an
+//! organization's batches. The party *acquires* a permit before it acts, and
+//! *releases* the permit afterwards. [`Limits`] bound how many permits may be
+//! held at the same time, how many may be acquired within a sliding window, and
+//! for how long their holders may be busy within that window.
 //!
-//! Being inside is a lease: it is renewed while the visit lasts, and ends by
-//! itself if the process dies before it leaves. The limiter's own clock judges
-//! windows and leases; a step of that clock lets some visitors in too early or
-//! too late. So the limiter protects a service from overload. Nothing that must
-//! not happen twice may depend on it.
+//! A permit is a lease: its holder renews it while the work lasts, and it ends
+//! by itself if the process dies before it releases the permit. The limiter's
+//! own clock judges windows and leases, so a step of that clock grants some
+//! permits too early or too late. The limiter protects a service from overload.
+//! Nothing that must not happen twice may depend on it.
 
 use std::time::Duration;
 
@@ -22,32 +22,33 @@ use crate::store::Result;
 
 /// The number of buckets that a window is counted in. The window slides by
 /// whole buckets, so an entry is counted for up to a thirtieth of the window
-/// too long, and never too short. More buckets cost more memory per subject.
+/// too long, and never too short. More buckets cost more memory per key.
 pub const BUCKETS: u32 = 30;
 
 /// The key of a limited party: a hash of its parts, which include its kind and
-/// the length of its window. A collision would only put two under one limit.
+/// the length of its window. A collision would only put two parties under one
+/// limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Subject(pub [u8; 16]);
+pub struct LimitKey(pub [u8; 16]);
 
-/// The id of one visitor that is inside. Ids are unique.
+/// The id of one permit. Ids are unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Visitor(pub Uuid);
+pub struct PermitId(pub Uuid);
 
-/// The bounds of a subject. Zero in any of the three is no limit.
+/// The bounds of a key. Zero in any of the first three is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most visitors that may be inside at the same time.
+    /// The most permits that may be held at the same time.
     pub concurrent: u32,
-    /// The most visitors that may enter within the window.
+    /// The most permits that may be acquired within the window.
     pub requests: u64,
-    /// The longest time that they may be busy within the window, all together;
-    /// counted when they leave.
+    /// The longest time that their holders may be busy within the window, all
+    /// together. Counted when a permit is released.
     pub execution: Duration,
     /// The length of the window. Milliseconds count; zero counts as one.
     pub window: Duration,
-    /// The time after which a visitor that neither renews nor leaves is
-    /// outside.
+    /// The time after which a permit ends that is neither renewed nor
+    /// released.
     pub lease: Duration,
 }
 
@@ -95,71 +96,70 @@ pub enum Limit {
     Concurrent,
 }
 
-/// The result of entering. A refused visitor is not counted; otherwise a caller
-/// that retries continuously would never get in.
+/// The result of acquiring a permit. A refusal is not counted; otherwise a
+/// caller that retries continuously would never get a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entered {
-    /// The visitor is inside, or has been counted as passing through.
-    Admitted,
-    /// The visitor is not inside.
+pub enum Acquired {
+    /// The permit is held, or the request was counted without one.
+    Granted,
+    /// The permit is not held.
     Refused {
         /// The first limit that is reached, in the order of [`Limit`].
         limit: Limit,
-        /// The time until there will be room, if no other visitor takes it.
-        /// Zero for [`Limit::Concurrent`]: the time when the next visitor
-        /// leaves is unknown.
+        /// The time until there will be room, if no other caller takes it.
+        /// Zero for [`Limit::Concurrent`]: the time of the next release is
+        /// unknown.
         retry_after: Duration,
     },
 }
 
-/// The end of a visit.
+/// The release of one permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Departure {
-    /// The subject that the visitor leaves.
-    pub subject: Subject,
-    /// The visitor that leaves.
-    pub visitor: Visitor,
-    /// The time that the visitor was busy.
+pub struct Release {
+    /// The key that the permit was acquired for.
+    pub key: LimitKey,
+    /// The permit.
+    pub permit: PermitId,
+    /// The time for which its holder was busy.
     pub busy: Duration,
-    /// The limits with which the visitor entered.
+    /// The limits with which it was acquired.
     pub limits: Limits,
 }
 
-/// The limiter counts visits per subject, over all processes.
+/// The limiter counts permits per key, over all processes.
 #[async_trait]
 pub trait Limiter: Send + Sync + 'static {
-    /// Enters, in one round trip. `None` passes through: there must be room,
-    /// the entry is counted in the window, and the visitor is not inside
-    /// afterwards.
+    /// Acquires a permit, in one round trip. Without a permit (`None`) there
+    /// must be room too, and the request is counted in the window, but nothing
+    /// is held afterwards.
     ///
-    /// A visitor that is inside and enters again is admitted, and counted once.
-    /// If the future is dropped, the visitor may or may not have entered:
-    /// leave.
+    /// A permit that is held already is granted again, and counted once. If the
+    /// future is dropped, the permit may or may not be held: release it.
     ///
     /// # Errors
-    /// When the store behind it is unavailable. The visitor may or may not have
-    /// entered.
-    async fn enter(
+    /// When the store behind it is unavailable. The permit may or may not be
+    /// held.
+    async fn acquire(
         &self,
-        subject: Subject,
-        visitor: Option<Visitor>,
+        key: LimitKey,
+        permit: Option<PermitId>,
         limits: &Limits,
-    ) -> Result<Entered>;
+    ) -> Result<Acquired>;
 
-    /// Renews the leases of visitors; returns for each whether it was still
-    /// inside. A visitor that was not stays outside: another may have its
+    /// Renews the leases of permits; returns for each whether it was still
+    /// held. A permit that was not held stays so: another caller may have its
     /// place.
     ///
     /// # Errors
     /// When the store behind it is unavailable. Some may have been renewed.
-    async fn renew(&self, inside: &[(Subject, Visitor)], lease: Duration) -> Result<Vec<bool>>;
+    async fn renew(&self, held: &[(LimitKey, PermitId)], lease: Duration) -> Result<Vec<bool>>;
 
-    /// Leaves. A visitor that is not inside any more is not counted, so leaving
-    /// twice is leaving once.
+    /// Releases permits. A permit that is not held any more is not counted, so
+    /// releasing it twice is releasing it once.
     ///
     /// # Errors
-    /// When the store behind it is unavailable. Some may have left.
-    async fn leave(&self, departures: &[Departure]) -> Result<()>;
+    /// When the store behind it is unavailable. Some may have been released.
+    async fn release(&self, releases: &[Release]) -> Result<()>;
 }
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ use crate::broker::Bypassed;
 use crate::store;
 
 /// The interval between two beats of a member.
-pub const BEAT: Duration = Duration::from_secs(1);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The time for which a member that does not beat is still listed. Ten missed
 /// beats: a long garbage collection or a slow disk of the store is not a death.
-pub const SILENCE: Duration = Duration::from_secs(10);
+pub const MEMBER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One life of one process. A restarted worker is another member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ pub trait Membership: Send + Sync + 'static {
     async fn beat(&self, member: &Member) -> store::Result<Vec<Member>>;
 
     /// Reports that a member is gone, so that the others need not wait for
-    /// [`SILENCE`].
+    /// [`MEMBER_TIMEOUT`].
     ///
     /// # Errors
     /// When the store behind it is unavailable.

@@ -1,6 +1,6 @@
 //! The store makes every decision, atomically.
 //!
-//! A store keeps records, chains, locks, due times and the dispatch set, and
+//! A store keeps records, chains, locks, due times and the outbox, and
 //! executes [`Commit`]s: "if this is still version 7, write this header and do
 //! these effects". It knows effects, not states. Each verb may be repeated
 //! after an unclear answer (a timeout is not a failure): the store recognises
@@ -55,7 +55,7 @@ impl From<codec::Error> for Error {
 /// The store's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The name of one entry in the dispatch set, or of one moment of a partition.
+/// The name of one entry in the outbox, or of one moment of a partition.
 /// It only ever grows: microseconds of the store's clock where that moves on,
 /// the last stamp + 1 where it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +79,7 @@ pub enum Created {
     New {
         /// Its place in the order of submission.
         sequence: u64,
-        /// Its entry in the dispatch set: publish it. `None` where the
+        /// Its entry in the outbox: publish it. `None` where the
         /// operation is Suspended, or parked behind its predecessors.
         offer: Option<Stamp>,
     },
@@ -91,9 +91,9 @@ pub enum Created {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// None: clients, due times.
-    Open,
+    None,
     /// The lock is taken for this owner; a claim.
-    Taking {
+    Acquire {
         /// The worker.
         owner: MemberId,
         /// The time for which the lock may stand still before a take-over.
@@ -102,7 +102,7 @@ pub enum Guard {
     /// The lock must still have this fence: writes of the holder.
     Holder(Fence),
     /// The lock must still stand exactly as it was watched: a take-over.
-    Watched {
+    Unchanged {
         /// The fence that was seen.
         fence: Fence,
         /// The beat that was seen.
@@ -160,7 +160,7 @@ pub enum Committed {
     Done(Box<Done>),
     /// The commit required the head of the chain (a claim, or an end that is to
     /// hold the chain), and the operation is not the head. Nothing is written,
-    /// but the operation is parked: its entry in the dispatch set is withdrawn,
+    /// but the operation is parked: its entry in the outbox is withdrawn,
     /// and it will be offered when it becomes the head.
     NotHead,
     /// Another commit was faster: this is the header now. Decide again.
@@ -178,9 +178,9 @@ pub struct Done {
     pub fence: Option<Fence>,
     /// The record, if [`Commit::want_record`] asked for it.
     pub record: Option<Record>,
-    /// The operation's own entry in the dispatch set, if it got one.
+    /// The operation's own entry in the outbox, if it got one.
     pub offer: Option<Stamp>,
-    /// The chain's new head, if this commit put it into the dispatch set.
+    /// The chain's new head, if this commit put it into the outbox.
     pub promoted: Option<Promoted>,
 }
 
@@ -256,7 +256,7 @@ pub struct Record {
     pub sequence: u64,
 }
 
-/// An operation that may run now, and its entry in the dispatch set.
+/// An operation that may run now, and its entry in the outbox.
 #[derive(Clone, Debug)]
 pub struct Promoted {
     /// The operation.
@@ -268,11 +268,11 @@ pub struct Promoted {
 /// The last offer of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastOffer {
-    /// The stamp of its latest entry in the dispatch set.
+    /// The stamp of its latest entry in the outbox.
     pub stamp: Stamp,
     /// True if that entry is still there: the broker is not known to have the
     /// offer.
-    pub is_undispatched: bool,
+    pub is_in_outbox: bool,
 }
 
 /// A lock as it stands.
@@ -405,7 +405,7 @@ pub struct Counts {
     pub locked: u64,
     /// Completed and not yet removed.
     pub completed: u64,
-    /// In the dispatch set.
+    /// In the outbox.
     pub undispatched: u64,
 }
 
@@ -432,7 +432,7 @@ pub trait Store: Send + Sync + 'static {
     fn completions(&self) -> broadcast::Receiver<OperationId>;
 
     /// Stores operations, in the order given; each by itself is atomic:
-    /// record, place in its chain, indexes, due set, dispatch set.
+    /// record, place in its chain, indexes, due set, outbox.
     ///
     /// # Errors
     /// When the store is unavailable. Some may have been stored; repeat with
@@ -491,20 +491,20 @@ pub trait Store: Send + Sync + 'static {
     /// When the store is unavailable.
     async fn locks(&self, partition: Partition) -> Result<Vec<Lock>>;
 
-    /// Removes entries that the broker has confirmed from the dispatch set. An
+    /// Removes entries that the broker has confirmed from the outbox. An
     /// entry with another stamp is another entry, and stays.
     ///
     /// # Errors
     /// When the store is unavailable: the entries will be published once more.
-    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()>;
+    async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()>;
 
-    /// Returns the entries of a partition's dispatch set that are older than
+    /// Returns the entries of a partition's outbox that are older than
     /// `age` and have a stamp above `after`, oldest first, with their
     /// operations. Returns fewer than `limit` where the operations are large.
     ///
     /// # Errors
     /// When the store is unavailable.
-    async fn undispatched(
+    async fn outbox_entries(
         &self,
         partition: Partition,
         age: Duration,
@@ -583,7 +583,7 @@ pub trait Store: Send + Sync + 'static {
     async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()>;
 
     /// Returns the Ready operations of a partition that ought to be in the
-    /// broker (not in the dispatch set, and a head or without a chain), with
+    /// broker (not in the outbox, and a head or without a chain), with
     /// the stamp of their last offer; oldest first, ids after `after`. At most
     /// `limit` Ready operations are looked at. The second value is the id to go
     /// on from, `None` at the end.
@@ -597,7 +597,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)>;
 
-    /// Puts an operation into the dispatch set again, if it still is Ready and
+    /// Puts an operation into the outbox again, if it still is Ready and
     /// was last offered with `seen`. `delay` keeps the entry from the relay for
     /// that long. Returns the new stamp, or `None` if another caller was
     /// faster.

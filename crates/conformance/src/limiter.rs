@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use drumline_backend::Limiter;
-use drumline_backend::limiter::{Departure, Entered, Limit, Limits, Subject, Visitor};
+use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limits, PermitId, Release};
 use uuid::Uuid;
 
 pub mod places;
@@ -15,49 +15,49 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A span that cases wait for: long enough to see that it has begun.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The subject of a case; every case has a world of its own.
-const SUBJECT: Subject = Subject([0x7b; 16]);
+/// The key of a case; every case has a world of its own.
+const KEY: LimitKey = LimitKey([0x7b; 16]);
 
-fn visitor(number: u128) -> Visitor {
-    Visitor(Uuid::from_u128(number))
+fn permit(number: u128) -> PermitId {
+    PermitId(Uuid::from_u128(number))
 }
 
-/// Enters as the visitor with this number.
-async fn enter(limiter: &dyn Limiter, number: u128, limits: &Limits) -> Entered {
-    enter_as(limiter, SUBJECT, Some(visitor(number)), limits).await
+/// Acquires the permit with this number.
+async fn acquire(limiter: &dyn Limiter, number: u128, limits: &Limits) -> Acquired {
+    acquire_as(limiter, KEY, Some(permit(number)), limits).await
 }
 
-/// Passes through.
-async fn pass(limiter: &dyn Limiter, limits: &Limits) -> Entered {
-    enter_as(limiter, SUBJECT, None, limits).await
+/// Asks without a permit.
+async fn pass(limiter: &dyn Limiter, limits: &Limits) -> Acquired {
+    acquire_as(limiter, KEY, None, limits).await
 }
 
-async fn enter_as(
+async fn acquire_as(
     limiter: &dyn Limiter,
-    subject: Subject,
-    visitor: Option<Visitor>,
+    key: LimitKey,
+    permit: Option<PermitId>,
     limits: &Limits,
-) -> Entered {
-    let entered = limiter.enter(subject, visitor, limits).await;
-    entered.expect("the limiter is there")
+) -> Acquired {
+    let acquired = limiter.acquire(key, permit, limits).await;
+    acquired.expect("the limiter is there")
 }
 
-/// Leaves after having been busy.
-async fn leave(limiter: &dyn Limiter, number: u128, limits: &Limits, busy: Duration) {
-    let departure = Departure {
-        subject: SUBJECT,
-        visitor: visitor(number),
+/// Releases a permit after having been busy.
+async fn release(limiter: &dyn Limiter, number: u128, limits: &Limits, busy: Duration) {
+    let release = Release {
+        key: KEY,
+        permit: permit(number),
         busy,
         limits: *limits,
     };
-    let left = limiter.leave(&[departure]).await;
-    left.expect("the limiter is there");
+    let released = limiter.release(&[release]).await;
+    released.expect("the limiter is there");
 }
 
-/// The limit that is reached; `None`: the visitor was let in.
-fn reached(entered: Entered) -> Option<Limit> {
-    match entered {
-        Entered::Admitted => None,
-        Entered::Refused { limit, .. } => Some(limit),
+/// The limit that is reached; `None`: the permit was granted.
+fn reached(acquired: Acquired) -> Option<Limit> {
+    match acquired {
+        Acquired::Granted => None,
+        Acquired::Refused { limit, .. } => Some(limit),
     }
 }

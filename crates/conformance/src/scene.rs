@@ -1,10 +1,10 @@
 //! The props of the store's cases: drafts of operations, and the usual moves of
-//! producers, workers and clients, each through [`decide`] as in the services.
+//! producers, workers and clients, each through [`apply_event`] as in the services.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::decide::{Decided, decide};
+use drumline_backend::apply_event::{Applied, apply_event};
 use drumline_backend::store::{Created, Done, Guard, NewOperation, Stamp};
 use drumline_backend::{Ids, MemberId, Store};
 use drumline_protocol::operation::{TraceContext, first_header, series_header};
@@ -226,22 +226,22 @@ impl Scene {
     }
 
     /// Makes an event happen, with any outcome.
-    pub(crate) async fn event(&self, id: OperationId, event: Event, guard: Guard) -> Decided {
+    pub(crate) async fn event(&self, id: OperationId, event: Event, guard: Guard) -> Applied {
         let header = self.read(id).await.header;
         let report = Report::default();
         let store = &*self.store;
-        decide(store, &self.ids, id, header, event, guard, &report)
+        apply_event(store, &self.ids, id, header, event, guard, &report)
             .await
             .expect("the store answers")
     }
 
     /// Makes a client's (or the clock's) event happen; it must be legal.
     pub(crate) async fn client(&self, id: OperationId, event: Event) -> (Header, Done) {
-        done(self.event(id, event, Guard::Open).await)
+        done(self.event(id, event, Guard::None).await)
     }
 
     /// Tries to claim an operation.
-    pub(crate) async fn try_claim(&self, id: OperationId) -> Decided {
+    pub(crate) async fn try_claim(&self, id: OperationId) -> Applied {
         self.event(id, claim_event(), self.taking()).await
     }
 
@@ -264,7 +264,7 @@ impl Scene {
 
     /// The guard that a claim takes its lock with.
     pub(crate) const fn taking(&self) -> Guard {
-        Guard::Taking {
+        Guard::Acquire {
             owner: self.worker,
             lease: LEASE,
         }
@@ -273,16 +273,16 @@ impl Scene {
     /// The broker has confirmed an operation.
     pub(crate) async fn confirm(&self, id: OperationId, stamp: Stamp) {
         self.store
-            .dispatched(&[(id, stamp)])
+            .remove_from_outbox(&[(id, stamp)])
             .await
             .expect("dispatched");
     }
 
-    /// The dispatch set of one partition, oldest first.
-    pub(crate) async fn undispatched(&self, partition: Partition) -> Vec<(OperationId, Stamp)> {
+    /// The outbox of one partition, oldest first.
+    pub(crate) async fn outbox_entries(&self, partition: Partition) -> Vec<(OperationId, Stamp)> {
         let entries = self
             .store
-            .undispatched(partition, Duration::ZERO, None, 1_000)
+            .outbox_entries(partition, Duration::ZERO, None, 1_000)
             .await
             .expect("undispatched");
         entries
@@ -291,9 +291,9 @@ impl Scene {
             .collect()
     }
 
-    /// The entry of one operation in the dispatch set.
+    /// The entry of one operation in the outbox.
     pub(crate) async fn entry(&self, id: OperationId) -> Option<Stamp> {
-        let entries = self.undispatched(id.partition()).await;
+        let entries = self.outbox_entries(id.partition()).await;
         entries
             .into_iter()
             .find(|(entry, _)| *entry == id)
@@ -320,10 +320,10 @@ pub(crate) fn claim_event() -> Event {
 }
 
 /// The outcome of an event that had to happen.
-pub(crate) fn done(decided: Decided) -> (Header, Done) {
+pub(crate) fn done(decided: Applied) -> (Header, Done) {
     match decided {
-        Decided::Done(header, done) => (header, *done),
-        other @ (Decided::Refused(_) | Decided::NotHead | Decided::Fenced | Decided::Missing) => {
+        Applied::Done(header, done) => (header, *done),
+        other @ (Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing) => {
             panic!("expected it to happen: {other:?}")
         }
     }

@@ -1,7 +1,7 @@
 //! Maintenance: work that would stand still if no manager looked for it.
 //!
 //! ```text
-//! members ── which partitions are mine ──┬─ relay      dispatch set → broker
+//! members ── which partitions are mine ──┬─ relay      outbox → broker
 //!                                        ├─ due        Suspended → Ready
 //!                                        ├─ leases     lost workers' operations
 //!                                        ├─ reconcile  what the broker has lost
@@ -46,9 +46,9 @@ pub struct MaintenanceOptions {
     /// Between looks for operations whose time has come. Default 200 ms, which
     /// is their largest delay on an idle system.
     pub due: Duration,
-    /// Between looks at the dispatch set. Default 500 ms.
+    /// Between looks at the outbox. Default 500 ms.
     pub relay: Duration,
-    /// The time that an entry of the dispatch set is left to its maker. Default
+    /// The time that an entry of the outbox is left to its maker. Default
     /// 1 s, far longer than a publish takes; a shorter time publishes twice.
     pub relay_age: Duration,
     /// Between looks at the locks. Default 500 ms, which is the largest delay

@@ -7,7 +7,7 @@
 //!
 //! A child belongs to its parent: the same trace, `parentId`, `correlationId`,
 //! organization and owner, and one level deeper. Once it is stored it is in the
-//! dispatch set, and reaches the broker whatever becomes of this process.
+//! outbox, and reaches the broker whatever becomes of this process.
 //!
 //! A handler may be started again after it has created children, so the
 //! `identity` of a child follows from its parent and its key: a child that an

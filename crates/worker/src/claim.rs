@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use drumline_backend::decide::Commits;
+use drumline_backend::apply_event::Commits;
 use drumline_backend::store::{self, Commit, Committed, Done, Guard, Record, Renewal};
 use drumline_protocol::transition::{At, Event, apply};
 use drumline_protocol::{Fence, Header, Operation, OperationId};
@@ -45,7 +45,7 @@ pub(crate) async fn claim(
     mut header: Header,
     mut known: Option<Record>,
 ) -> Claim {
-    let guard = Guard::Taking {
+    let guard = Guard::Acquire {
         owner: shared.member,
         lease: shared.options.lease,
     };

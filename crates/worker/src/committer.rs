@@ -1,4 +1,4 @@
-//! The worker's commits, [gathered](drumline_backend::gather): one round trip to
+//! The worker's commits, [gathered](drumline_backend::batcher): one round trip to
 //! the store carries whatever has come together during the one before.
 //!
 //! The committer asks an unavailable store again until it answers (every commit
@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::decide::Commits;
-use drumline_backend::gather::{Bounds, gather};
+use drumline_backend::apply_event::Commits;
+use drumline_backend::batcher::{Bounds, run_batches};
 use drumline_backend::store::{self, Commit, Committed, Store};
 use drumline_protocol::{OperationId, Report, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -85,11 +85,11 @@ fn stopped() -> store::Error {
 }
 
 async fn run(store: Arc<dyn Store>, incoming: mpsc::Receiver<Request>, scope: TaskScope) {
-    gather(incoming, BOUNDS, |batch, place| {
+    run_batches(incoming, BOUNDS, |batch, permit| {
         let store = Arc::clone(&store);
         scope.spawn(async move {
             perform(&*store, batch).await;
-            drop(place);
+            drop(permit);
         });
     })
     .await;

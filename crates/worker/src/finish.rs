@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use drumline_backend::decide::{Decided, decide_through};
+use drumline_backend::apply_event::{Applied, apply_event_through};
 use drumline_backend::store::{self, Guard, Promoted};
 use drumline_protocol::transition::Event;
 use drumline_protocol::{Fault, Operation, Report, Status};
@@ -34,7 +34,7 @@ pub(crate) async fn finish(
         }
     };
     match decided {
-        Ok(Decided::Done(header, done)) => {
+        Ok(Applied::Done(header, done)) => {
             tracing::debug!(
                 %id, outcome = name, status = header.status.name(),
                 attempt = header.attempt(), "run ended"
@@ -56,7 +56,7 @@ pub(crate) async fn finish(
             }
             done.promoted
         }
-        Ok(Decided::Fenced | Decided::Missing | Decided::NotHead) => {
+        Ok(Applied::Fenced | Applied::Missing | Applied::NotHead) => {
             tracing::warn!(%id, outcome = name, "the operation was taken over meanwhile");
             trace::record_outcome(
                 &execution.span,
@@ -65,7 +65,7 @@ pub(crate) async fn finish(
             );
             None
         }
-        Ok(Decided::Refused(refused)) => {
+        Ok(Applied::Refused(refused)) => {
             tracing::error!(%id, outcome = name, %refused, "the outcome fits nowhere");
             None
         }
@@ -84,24 +84,24 @@ async fn commit(
     execution: &Execution,
     event: Event,
     report: &Report,
-) -> store::Result<Decided> {
-    let mut decided = decide(shared, execution, event, report).await?;
+) -> store::Result<Applied> {
+    let mut decided = apply_event(shared, execution, event, report).await?;
     for instead in [Event::Stopped, Event::Release] {
-        if !matches!(decided, Decided::Refused(_)) {
+        if !matches!(decided, Applied::Refused(_)) {
             break;
         }
-        decided = decide(shared, execution, instead, report).await?;
+        decided = apply_event(shared, execution, instead, report).await?;
     }
     Ok(decided)
 }
 
-async fn decide(
+async fn apply_event(
     shared: &Shared,
     execution: &Execution,
     event: Event,
     report: &Report,
-) -> store::Result<Decided> {
-    decide_through(
+) -> store::Result<Applied> {
+    apply_event_through(
         &shared.committer,
         &shared.ids,
         execution.operation.id,

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::membership::{BEAT, SILENCE};
+use drumline_backend::membership::{HEARTBEAT_INTERVAL, MEMBER_TIMEOUT};
 use drumline_backend::{Member, Role};
 use drumline_protocol::Timestamp;
 use tokio::sync::watch;
@@ -44,9 +44,9 @@ pub(crate) async fn beat(
     members: watch::Sender<Arc<[Member]>>,
     contact: watch::Sender<Contact>,
 ) {
-    let patience = shared.options.lease.min(SILENCE);
+    let patience = shared.options.lease.min(MEMBER_TIMEOUT);
     let started_on = shared.backend.store.now();
-    let mut ticks = tokio::time::interval(BEAT);
+    let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_draining = false;
     let mut heard = Instant::now();

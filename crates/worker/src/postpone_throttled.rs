@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::apply_event::{Applied, apply_event_unlocked};
 use drumline_backend::store;
 use drumline_protocol::OperationId;
 use drumline_protocol::transition::Event;
@@ -42,10 +42,10 @@ async fn throttle(shared: &Shared, id: OperationId, delay: Duration) -> store::R
     };
     let until = store.now().saturating_add(delay);
     let event = Event::Throttle { until };
-    match decide_open(store, &shared.ids, &operation, event).await? {
-        Decided::Done(..) => tracing::debug!(%id, ?delay, "put off: its handler fails too often"),
+    match apply_event_unlocked(store, &shared.ids, &operation, event).await? {
+        Applied::Done(..) => tracing::debug!(%id, ?delay, "put off: its handler fails too often"),
         // Claimed by another worker, or moved by a client: not ours to put off.
-        Decided::Refused(_) | Decided::NotHead | Decided::Fenced | Decided::Missing => {}
+        Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing => {}
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ impl Shared {
     }
 
     /// Publishes a promoted operation that this worker does not go on with. The
-    /// operation is in the dispatch set, so nothing is lost if publishing
+    /// operation is in the outbox, so nothing is lost if publishing
     /// fails.
     pub(crate) fn hand_on(&self, promoted: &Promoted) {
         let dispatcher = self

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use drumline_backend::decide::decide_through;
+use drumline_backend::apply_event::apply_event_through;
 use drumline_backend::store::{Guard, Promoted, Record};
 use drumline_protocol::message::Offer;
 use drumline_protocol::transition::Event;
@@ -122,7 +122,7 @@ async fn go_on(
     let known = Some(record);
     match take(shared, operation.id, operation.header, &message_name, known).await {
         Taken::Granted(claimed, ticket) => Some((claimed, ticket)),
-        // It stays in the dispatch set unless another worker has it.
+        // It stays in the outbox unless another worker has it.
         Taken::Dropped | Taken::Unknown => None,
     }
 }
@@ -134,7 +134,7 @@ async fn give_back(shared: &Shared, claimed: Claimed) {
         operation, fence, ..
     } = claimed;
     tracing::warn!(id = %operation.id, "an offer named the wrong message");
-    let given_back = decide_through(
+    let given_back = apply_event_through(
         &shared.committer,
         &shared.ids,
         operation.id,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::apply_event::{Applied, apply_event_unlocked};
 use drumline_backend::store;
 use drumline_protocol::OperationId;
 use drumline_protocol::message::Offer;
@@ -155,8 +155,9 @@ impl Unhandled {
         for (id, operation) in ids.iter().zip(store.get(ids).await?) {
             if let Some(operation) = operation {
                 let decided =
-                    decide_open(store, &self.shared.ids, &operation, Event::Unhandled).await?;
-                if let Decided::Done(..) = decided {
+                    apply_event_unlocked(store, &self.shared.ids, &operation, Event::Unhandled)
+                        .await?;
+                if let Applied::Done(..) = decided {
                     let message_name = operation.body.message_name;
                     tracing::warn!(%id, message_name, "suspended: nobody has a handler");
                 }

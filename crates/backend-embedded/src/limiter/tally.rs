@@ -8,7 +8,7 @@ use drumline_protocol::Timestamp;
 
 const RING: usize = BUCKETS as usize + 1;
 
-/// The counts of one subject.
+/// The counts of one key.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     bucket_ms: u64,

@@ -2,7 +2,7 @@
 //!
 //! First everything is checked, then everything is written. A commit with any
 //! answer but `Done` has changed nothing, except that `NotHead` takes the
-//! operation out of the dispatch set (it is parked).
+//! operation out of the outbox (it is parked).
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl Contents {
 
     /// Keeps an operation that is not the head from being published.
     pub(super) fn park(&mut self, id: OperationId) {
-        self.dispatch.remove(id);
+        self.outbox.remove(id);
     }
 
     /// Returns true if the lock is as the guard requires.
@@ -74,10 +74,10 @@ impl Contents {
         let held = self.locks.get(commit.id);
         match commit.guard {
             // A lock needs an owner.
-            Guard::Open => commit.effects.lock != LockEffect::Take,
-            Guard::Taking { .. } => held.is_none(),
+            Guard::None => commit.effects.lock != LockEffect::Take,
+            Guard::Acquire { .. } => held.is_none(),
             Guard::Holder(fence) => held.is_some_and(|held| held.fence == fence),
-            Guard::Watched { fence, beat } => {
+            Guard::Unchanged { fence, beat } => {
                 held.is_some_and(|held| held.fence == fence && held.beat == beat)
             }
         }
@@ -154,7 +154,7 @@ impl Contents {
             LockEffect::Keep | LockEffect::Release | LockEffect::AskToStop => None,
         };
         let offer = match commit.effects.offer {
-            OfferEffect::Add => self.dispatch.stamp(id),
+            OfferEffect::Add => self.outbox.stamp(id),
             OfferEffect::Keep | OfferEffect::Withdraw => None,
         };
         let head = match commit.effects.chain {
@@ -163,7 +163,7 @@ impl Contents {
                 .and_then(|key| self.chains.head(key)),
             ChainEffect::Keep | ChainEffect::RequireHead | ChainEffect::Hold => None,
         };
-        let promoted = head.and_then(|head| self.promoted(head, self.dispatch.stamp(head)?));
+        let promoted = head.and_then(|head| self.promoted(head, self.outbox.stamp(head)?));
         Done {
             fence,
             record: if commit.want_record {
@@ -184,14 +184,14 @@ impl Contents {
         now: Timestamp,
     ) -> Option<Fence> {
         match (effect, guard) {
-            (LockEffect::Take, Guard::Taking { owner, lease }) => {
+            (LockEffect::Take, Guard::Acquire { owner, lease }) => {
                 let fence = Fence(self.tick(now));
                 self.locks.take(id, Held::new(owner, fence, lease));
                 Some(fence)
             }
             // `guarded` admits no lock without an owner; a holder or watcher
             // never takes a lock that is held.
-            (LockEffect::Take, Guard::Open | Guard::Holder(_) | Guard::Watched { .. })
+            (LockEffect::Take, Guard::None | Guard::Holder(_) | Guard::Unchanged { .. })
             | (LockEffect::Keep, _) => None,
             (LockEffect::Release, _) => {
                 self.locks.release(id);
@@ -217,7 +217,7 @@ impl Contents {
                 self.travels(id, header).then(|| self.offer(id, now, now))
             }
             OfferEffect::Withdraw => {
-                self.dispatch.remove(id);
+                self.outbox.remove(id);
                 None
             }
         }
@@ -226,7 +226,7 @@ impl Contents {
     /// Offers a chain's new head, if it is Ready and not offered already.
     fn promote(&mut self, head: OperationId, now: Timestamp) -> Option<Promoted> {
         let ready = self.index(StateCode::Ready).contains(&head);
-        if !ready || self.dispatch.stamp(head).is_some() {
+        if !ready || self.outbox.stamp(head).is_some() {
             return None;
         }
         let stamp = self.offer(head, now, now);
@@ -240,7 +240,7 @@ impl Contents {
         self.records.remove(&id);
         self.locks.release(id);
         self.due.clear(id);
-        self.dispatch.remove(id);
+        self.outbox.remove(id);
         self.ends.remove(id);
         self.notices.remove(id);
     }

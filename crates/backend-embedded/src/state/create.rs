@@ -1,4 +1,4 @@
-//! Create: record, place in the chain, index, due set, dispatch set, in one step.
+//! Create: record, place in the chain, index, due set, outbox, in one step.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl State {
         }
         Created::New {
             sequence: earlier.sequence,
-            offer: contents.dispatch.stamp(new.id),
+            offer: contents.outbox.stamp(new.id),
         }
     }
 }

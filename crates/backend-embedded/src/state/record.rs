@@ -14,7 +14,7 @@ pub(super) struct Record {
     pub(super) sequence: u64,
     /// The commit that created it, by which a repeated create is recognised.
     pub(super) created_by: CommitId,
-    /// The stamp of its latest entry in the dispatch set; 0 before the first.
+    /// The stamp of its latest entry in the outbox; 0 before the first.
     pub(super) last_offer: Stamp,
 }
 

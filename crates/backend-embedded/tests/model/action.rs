@@ -233,7 +233,7 @@ impl World {
 
     /// The actions of managers for one operation.
     fn maintenance(&self, id: OperationId, actions: &mut Vec<Action>) {
-        if let Some(stamp) = self.store.dispatch_entry(id) {
+        if let Some(stamp) = self.store.outbox_entry(id) {
             // While a publication has the offer in hand, it is too young for
             // the relay. A publication that went round its queue is not in hand
             // any more: only its late confirm is.

@@ -66,7 +66,7 @@ impl World {
         let last = self.store.last_offer(id);
         let flags = [
             header.postpone_until.is_some(),
-            self.store.dispatch_entry(id).is_some(),
+            self.store.outbox_entry(id).is_some(),
             self.store.lock(id).is_some(),
             last.is_some_and(|stamp| self.lost.contains(&(id, stamp))),
         ];
@@ -78,7 +78,7 @@ impl World {
         let flags = [
             message.header.version == self.header(message.id).version,
             Some(message.stamp) == self.store.last_offer(message.id),
-            Some(message.stamp) == self.store.dispatch_entry(message.id),
+            Some(message.stamp) == self.store.outbox_entry(message.id),
             false,
         ];
         let queue = u32::try_from(message.queue).expect("there are few");

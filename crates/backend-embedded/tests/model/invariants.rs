@@ -81,15 +81,15 @@ impl World {
     }
 
     /// A Ready operation has a way to a worker. Either it is parked behind
-    /// another operation, or it is in the dispatch set, or the message of its
+    /// another operation, or it is in the outbox, or the message of its
     /// last offer is on its way, or the broker has lost that message, which
     /// reconciliation repairs, or the message is in a queue that does not work,
     /// and will be offered round that.
     fn somebody_offers(&self, id: OperationId) -> Result<(), Broken> {
-        let entry = self.store.dispatch_entry(id);
+        let entry = self.store.outbox_entry(id);
         if self.state(id) != StateCode::Ready || self.is_parked(id) {
             return match entry {
-                Some(_) => Err(format!("{id} is in the dispatch set and must not travel")),
+                Some(_) => Err(format!("{id} is in the outbox and must not travel")),
                 None => Ok(()),
             };
         }

@@ -23,7 +23,7 @@ impl World {
         let guard = if self.mutation == Mutation::TakeOverIgnoresBeat {
             Guard::Holder(held.fence)
         } else {
-            Guard::Watched {
+            Guard::Unchanged {
                 fence: suspect.fence,
                 beat: suspect.beat,
             }
@@ -58,14 +58,15 @@ impl World {
     }
 
     /// The process that made a commit publishes the entries that it put into
-    /// the dispatch set.
+    /// the outbox.
     pub(crate) fn follow_up(&mut self, id: OperationId, done: &Done) {
         self.offer(id, done.offer);
         let Some(head) = &done.promoted else {
             return;
         };
         if self.mutation == Mutation::NobodyIsPromoted {
-            self.store().dispatched(head.operation.id, head.stamp);
+            self.store()
+                .remove_from_outbox(head.operation.id, head.stamp);
         } else {
             self.offer(head.operation.id, Some(head.stamp));
         }

@@ -20,7 +20,7 @@ pub(crate) enum Mutation {
     TakeOverIgnoresBeat,
     /// An operation that is to hold its chain leaves it.
     HoldLetsGo,
-    /// The relay does not publish entries left in the dispatch set.
+    /// The relay does not publish entries left in the outbox.
     RelaySleeps,
     /// No watcher takes over from a dead worker.
     NobodyWatches,

@@ -70,7 +70,7 @@ pub(crate) fn operation(
 
 /// The guard of a claim. Guards compare fences, never owners.
 pub(crate) fn taking() -> Guard {
-    Guard::Taking {
+    Guard::Acquire {
         owner: MemberId(Uuid::nil()),
         lease: Duration::from_secs(10),
     }

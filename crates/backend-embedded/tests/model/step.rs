@@ -40,7 +40,7 @@ impl World {
                 world.publications.swap_remove(at);
             }
             Action::Relay(id) => {
-                let stamp = world.store.dispatch_entry(id);
+                let stamp = world.store.outbox_entry(id);
                 world.offer(id, stamp);
             }
             Action::Lose(at) => {
@@ -95,9 +95,9 @@ impl World {
                     Request::Cancel => Event::Cancel,
                     Request::Discard => Event::Discard,
                 };
-                world.manage(id, event, Guard::Open);
+                world.manage(id, event, Guard::None);
             }
-            Action::Due(id) => world.manage(id, Event::Due, Guard::Open),
+            Action::Due(id) => world.manage(id, Event::Due, Guard::None),
             Action::Suspect(id) => {
                 world.budget.suspicions -= 1;
                 world.suspect = world.store.lock(id).map(|held| Suspect {
@@ -109,7 +109,7 @@ impl World {
             Action::TakeOverSuspect => world.take_over_suspect()?,
             Action::TakeOver(id) => {
                 if let Some(held) = world.store.lock(id) {
-                    let guard = Guard::Watched {
+                    let guard = Guard::Unchanged {
                         fence: held.fence,
                         beat: held.beat,
                     };
@@ -161,11 +161,11 @@ impl World {
         };
         self.publications.retain(|publication| {
             let Message { id, stamp, .. } = publication.message;
-            let entry = self.store.dispatch_entry(id);
+            let entry = self.store.outbox_entry(id);
             if publication.published && entry != Some(stamp) {
                 let mut store = State::clone(&self.store);
-                store.dispatched(id, stamp);
-                return store.dispatch_entry(id) != entry;
+                store.remove_from_outbox(id, stamp);
+                return store.outbox_entry(id) != entry;
             }
             publication.published || !over(&publication.message)
         });
@@ -228,11 +228,11 @@ impl World {
     fn confirm(&mut self, at: usize) {
         let Message { id, stamp, .. } = self.publications.swap_remove(at).message;
         let stamp = if self.mutation == Mutation::ConfirmIgnoresStamp {
-            self.store.dispatch_entry(id).unwrap_or(stamp)
+            self.store.outbox_entry(id).unwrap_or(stamp)
         } else {
             stamp
         };
-        self.store().dispatched(id, stamp);
+        self.store().remove_from_outbox(id, stamp);
     }
 
     pub(crate) fn decided(

@@ -2,8 +2,8 @@
 --
 -- KEYS  prelude.lua
 -- ARGV  1 the channel that hears of ends; then per commit the 8 of
---         committing.lua
--- Returns, per commit, its answer: committing.lua
+--         lib_commit.lua
+-- Returns, per commit, its answer: lib_commit.lua
 local ITEM = 8
 most = TICKS_OF_COMMIT * (#ARGV - 1) / ITEM
 

@@ -2,7 +2,7 @@
 -- itself recognises its own earlier try.
 --
 -- KEYS  prelude.lua
--- ARGV  per operation the 6 of creating.lua
+-- ARGV  per operation the 6 of lib_create.lua
 -- Returns, per operation, the answer of create()
 local ITEM = 6
 most = #ARGV / ITEM

@@ -5,10 +5,10 @@
 --       [2] prefix of the chains      + key (16 bytes) -> zset sequence -> id
 --       [3] prefix of the indexes     + letter         -> zset 0 -> id
 --       [4] the due set               zset: ms         -> id
---       [5] the dispatch set          zset: stamp      -> id
+--       [5] the outbox                zset: stamp      -> id
 --       [6] the locks                 hash: id         -> lock
 --       [7] the tick                  number
---       [8] prefix of the gravestones + id             -> gravestone
+--       [8] prefix of the tombstones  + id             -> tombstone
 --       [9] prefix of the ends        + letter         -> zset stamp -> id
 --      [10] the notices               zset: when       -> id
 --       All of one partition, hence of one slot. transact.lua has several such
@@ -29,13 +29,13 @@
 --
 -- A notice is due at a time; the score is 256 * ms + how often it was tried.
 --
--- A gravestone: 1 commit that removed it (8)   9 first commit (8)
+-- A tombstone: 1 commit that removed it (8)   9 first commit (8)
 --              17 sequence (8). It expires; a repetition does not come later.
 --
 -- Every number that Lua computes with is below 2^53 (microseconds since 1970
 -- are below 2^51); numbers that may be larger are compared as bytes.
 
-local RECORD, CHAIN, INDEX, DUE, DISPATCH, LOCKS, TICK, GRAVE, ENDS, NOTICES = unpack(KEYS, 1, 10)
+local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES = unpack(KEYS, 1, 10)
 
 -- The one index whose operations may be offered.
 local OFFERED = '0'
@@ -136,8 +136,8 @@ local function settle(id)
   if touched[id] then write_gathered() end
 end
 
--- Puts an operation with this `h` into the dispatch set and returns the new `h`.
+-- Puts an operation with this `h` into the outbox and returns the new `h`.
 local function put_on_offer(id, h, stamp)
-  later(id, 'ZADD', DISPATCH, decimal(stamp), id)
+  later(id, 'ZADD', OUTBOX, decimal(stamp), id)
   return sub(h, 1, 32) .. pack(stamp) .. sub(h, 41)
 end

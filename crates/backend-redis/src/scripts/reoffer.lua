@@ -1,4 +1,4 @@
--- reoffer: puts an operation into the dispatch set again, if it was not offered
+-- reoffer: puts an operation into the outbox again, if it was not offered
 -- since the caller looked. A repetition answers 0: the entry is there, and the
 -- relay publishes it.
 --

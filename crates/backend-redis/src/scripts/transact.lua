@@ -11,8 +11,8 @@
 -- ARGV  1 the channel that hears of ends
 --       2 how many creates
 --       3 how many commits
---       per create, 7: the partition's place in KEYS, from 0; the 6 of creating.lua
---       per commit, 9: the partition's place in KEYS, from 0; the 8 of committing.lua
+--       per create, 7: the partition's place in KEYS, from 0; the 6 of lib_create.lua
+--       per commit, 9: the partition's place in KEYS, from 0; the 8 of lib_commit.lua
 -- Returns {'D', the answer of create() per create, the answer per commit}
 --     or: {'R', the commit's place, from 0, its answer}: nothing is written
 local KEYS_OF_ONE = 10
@@ -29,7 +29,7 @@ local function turn_to(partition)
   lasts[now_at] = last
   now_at, last = partition, lasts[partition]
   local first = partition * KEYS_OF_ONE + 1
-  RECORD, CHAIN, INDEX, DUE, DISPATCH, LOCKS, TICK, GRAVE, ENDS, NOTICES =
+  RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES =
     unpack(KEYS, first, first + KEYS_OF_ONE - 1)
 end
 

@@ -1,9 +1,9 @@
--- window: the counts of entries within a sliding window, in a ring of buckets:
+-- window: the counts of permits within a sliding window, in a ring of buckets:
 -- one that is being filled, and as many full ones as make up the window. Part
--- of enter.lua and leave.lua.
+-- of acquire_permit.lua and release_permit.lua.
 --
--- A hash: 'at' the number of the latest bucket since 1970; 'r' how many have
--- entered, 'b' for how many µs they were busy, all buckets together; 'r<p>' and
+-- A hash: 'at' the number of the latest bucket since 1970; 'r' how many
+-- were acquired, 'b' for how many µs their holders were busy, all buckets together; 'r<p>' and
 -- 'b<p>' the same of the bucket at place p = number % RING.
 local RING = 31
 
@@ -13,7 +13,8 @@ local function milliseconds()
 end
 
 -- Drops the buckets that have left the window.
--- Returns the latest bucket; how many have entered; for how long they were busy
+-- Returns the latest bucket; how many were acquired; for how long their holders
+-- were busy
 local function slide(window, width, now)
   local latest = math.floor(now / width)
   local held = redis.call('HMGET', window, 'at', 'r', 'b')
@@ -51,8 +52,8 @@ local function count(window, latest, what, amount)
   redis.call('HINCRBY', window, what .. latest % RING, amount)
 end
 
--- Lets the visitors expire when the last lease has ended.
-local function expire(inside)
-  local last = redis.call('ZRANGE', inside, -1, -1, 'WITHSCORES')
-  redis.call('PEXPIREAT', inside, last[2])
+-- Lets the permits expire when the last lease has ended.
+local function expire(held)
+  local last = redis.call('ZRANGE', held, -1, -1, 'WITHSCORES')
+  redis.call('PEXPIREAT', held, last[2])
 end

@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 
 use super::RedisStore;
 use super::batches::batches;
-use super::plan;
+use super::effect_codes;
 use crate::keys::PartitionKeys;
 use crate::record;
 use crate::reply::{self, Packed, Parts};
@@ -65,11 +65,11 @@ pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
     let header = &commit.header;
     command
         .arg(commit.id.as_bytes().as_slice())
-        .arg(plan::letters(commit).as_slice())
+        .arg(effect_codes::letters(commit).as_slice())
         .arg(record::name(commit.expected, commit.after))
         .arg(record::name(header.version, header.commit))
         .arg(codec::encode(header)?)
-        .arg(plan::guard(commit.guard));
+        .arg(effect_codes::guard(commit.guard));
     match commit.effects.due {
         DueEffect::Set(until) => command.arg(until.as_millis()),
         DueEffect::Keep | DueEffect::Clear => command.arg(""),

@@ -49,7 +49,7 @@ impl RedisStore {
                     }
                 };
             }
-            commands.cmd("ZCARD").arg(keys.dispatch());
+            commands.cmd("ZCARD").arg(keys.outbox());
         }
         let mut counts = Counts::default();
         let mut answers = self.link.run("counts", &commands).await?.into_iter();

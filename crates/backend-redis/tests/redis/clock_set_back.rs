@@ -28,7 +28,7 @@ async fn what_no_broker_has_confirmed_is_given_out_at_once() {
     let new = draft(&store, &Ids::random(), None);
     let stamp = create(&store, &new).await;
     let entries = store
-        .undispatched(partition, Duration::from_secs(5), None, 9)
+        .outbox_entries(partition, Duration::from_secs(5), None, 9)
         .await;
     let entries = entries.expect("undispatched").into_iter();
     assert_eq!(
@@ -56,7 +56,7 @@ async fn whoever_follows_the_ends_neither_waits_nor_misses_one() {
         for new in ended {
             create(&store, &new).await;
             let (id, header) = (new.id, &new.header);
-            let cancel = commit(&store, &ids, id, header, Event::Cancel, Guard::Open);
+            let cancel = commit(&store, &ids, id, header, Event::Cancel, Guard::None);
             make(&store, cancel).await;
             let found = store.ended_since(after, 10).await.expect("ended since");
             let [(stamp, told)] = found.entries.as_slice() else {
@@ -90,7 +90,7 @@ async fn no_end_is_put_before_a_place_that_lies_in_the_future() {
         new.id,
         &new.header,
         Event::Cancel,
-        Guard::Open,
+        Guard::None,
     );
     make(&store, cancel).await;
     let found = store.ended_since(place, 10).await.expect("ended since");

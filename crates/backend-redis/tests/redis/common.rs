@@ -107,7 +107,7 @@ pub(crate) fn commit(
 
 /// The commit of a claim.
 pub(crate) fn claim(store: &dyn Store, ids: &Ids, id: OperationId, header: &Header) -> Commit {
-    let guard = Guard::Taking {
+    let guard = Guard::Acquire {
         owner: ids.member(),
         lease: LEASE,
     };

@@ -101,20 +101,20 @@ async fn a_store_of_another_format_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_facts_of_a_good_server_are_told() {
     let server = server_with(&[]).await;
-    let facts = inspect(&common::options_on(&server.url()))
+    let info = inspect(&common::options_on(&server.url()))
         .await
         .expect("inspect");
-    assert_eq!(facts.objections(), Vec::<String>::new());
-    assert_eq!(facts.risks(), Vec::<String>::new());
-    assert!(facts.append_only && facts.used_memory > 0, "{facts:?}");
+    assert_eq!(info.objections(), Vec::<String>::new());
+    assert_eq!(info.risks(), Vec::<String>::new());
+    assert!(info.append_only && info.used_memory > 0, "{info:?}");
 
     let weak = RedisOptions {
         append_fsync: "everysec".to_owned(),
         ..RedisOptions::default()
     };
     let weak = RedisServer::start_with(weak).await.expect("a Redis");
-    let facts = inspect(&common::options_on(&weak.url()))
+    let info = inspect(&common::options_on(&weak.url()))
         .await
         .expect("inspect");
-    assert_eq!(facts.risks().len(), 1, "{facts:?}");
+    assert_eq!(info.risks().len(), 1, "{info:?}");
 }

@@ -32,7 +32,7 @@ async fn until_heard(there: &RedisStore, receiver: &mut Receiver<OperationId>) {
         create(there, &new).await;
         make(
             there,
-            commit(there, &ids, new.id, &new.header, Event::Cancel, Guard::Open),
+            commit(there, &ids, new.id, &new.header, Event::Cancel, Guard::None),
         )
         .await;
         ended.push(new.id);
@@ -88,7 +88,7 @@ async fn whoever_may_not_publish_can_complete_all_the_same() {
         new.id,
         &new.header,
         Event::Cancel,
-        Guard::Open,
+        Guard::None,
     );
     make(&store, cancel).await;
     assert_eq!(receiver.try_recv(), Ok(new.id));

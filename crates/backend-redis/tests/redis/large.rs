@@ -41,7 +41,7 @@ async fn a_backlog_of_large_operations_is_given_out_in_pieces() {
     let mut given = Vec::new();
     while given.len() < stamps.len() {
         let entries = store
-            .undispatched(Partition::new(0), Duration::ZERO, None, AT_ONCE)
+            .outbox_entries(Partition::new(0), Duration::ZERO, None, AT_ONCE)
             .await
             .expect("undispatched");
         assert!(!entries.is_empty(), "there are more");
@@ -54,7 +54,10 @@ async fn a_backlog_of_large_operations_is_given_out_in_pieces() {
             .iter()
             .map(|entry| (entry.operation.id, entry.stamp))
             .collect();
-        store.dispatched(&confirmed).await.expect("dispatched");
+        store
+            .remove_from_outbox(&confirmed)
+            .await
+            .expect("dispatched");
         given.extend(entries.iter().map(|entry| entry.stamp));
     }
     assert_eq!(given, stamps);

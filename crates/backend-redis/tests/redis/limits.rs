@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drumline_backend::Limiter;
-use drumline_backend::limiter::{Departure, Entered, Limit, Limits, Subject, Visitor};
+use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limits, PermitId, Release};
 use drumline_backend_redis::RedisLimiter;
 use drumline_test_servers::RedisServer;
 use uuid::Uuid;
@@ -18,21 +18,21 @@ const LIMITS: Limits = Limits {
     lease: Duration::from_secs(10),
 };
 
-fn visitor(number: u64) -> Visitor {
-    Visitor(Uuid::from_u128(u128::from(number)))
+fn permit(number: u64) -> PermitId {
+    PermitId(Uuid::from_u128(u128::from(number)))
 }
 
-async fn visit(limiter: &RedisLimiter, subject: Subject, number: u64, limits: &Limits) -> Entered {
-    let visitor = visitor(number);
-    let entered = limiter.enter(subject, Some(visitor), limits).await;
-    let departure = Departure {
-        subject,
-        visitor,
+async fn visit(limiter: &RedisLimiter, key: LimitKey, number: u64, limits: &Limits) -> Acquired {
+    let permit = permit(number);
+    let acquired = limiter.acquire(key, Some(permit), limits).await;
+    let release = Release {
+        key,
+        permit,
         busy: Duration::from_millis(1),
         limits: *limits,
     };
-    limiter.leave(&[departure]).await.expect("leave");
-    entered.expect("enter")
+    limiter.release(&[release]).await.expect("leave");
+    acquired.expect("enter")
 }
 
 /// Every key of the limiter, and the milliseconds until it expires.
@@ -56,21 +56,21 @@ async fn everything_expires() {
     let options = common::options().await;
     let store = common::connect(&options).await;
     let limiter = RedisLimiter::new(&store);
-    let subject = Subject([1; 16]);
-    visit(&limiter, subject, 1, &LIMITS).await;
-    let inside = limiter.enter(subject, Some(visitor(2)), &LIMITS).await;
-    assert_eq!(inside.expect("enter"), Entered::Admitted);
-    let renewed = limiter.renew(&[(subject, visitor(2))], LIMITS.lease).await;
+    let key = LimitKey([1; 16]);
+    visit(&limiter, key, 1, &LIMITS).await;
+    let held = limiter.acquire(key, Some(permit(2)), &LIMITS).await;
+    assert_eq!(held.expect("enter"), Acquired::Granted);
+    let renewed = limiter.renew(&[(key, permit(2))], LIMITS.lease).await;
     assert_eq!(renewed.expect("renew"), [true]);
     // Refused at once: a window is made, and nothing is counted in it.
     let full = Limits {
         concurrent: 1,
         ..LIMITS
     };
-    let refused = limiter.enter(subject, Some(visitor(3)), &full).await;
+    let refused = limiter.acquire(key, Some(permit(3)), &full).await;
     let limit = Limit::Concurrent;
     let retry_after = Duration::ZERO;
-    let expected = Entered::Refused { limit, retry_after };
+    let expected = Acquired::Refused { limit, retry_after };
     assert_eq!(refused.expect("enter"), expected);
     let keys = keys(&options.url, &options.namespace).await;
     assert_eq!(keys.len(), 2, "{keys:?}");
@@ -92,33 +92,31 @@ async fn numbers_as_large_as_they_come_are_no_trouble() {
         window: Duration::MAX,
         lease: Duration::MAX,
     };
-    let subject = Subject([2; 16]);
+    let key = LimitKey([2; 16]);
     for number in 1..=2 {
-        let entered = limiter
-            .enter(subject, Some(visitor(number)), &largest)
-            .await;
-        assert_eq!(entered.expect("enter"), Entered::Admitted);
-        let departure = Departure {
-            subject,
-            visitor: visitor(number),
+        let acquired = limiter.acquire(key, Some(permit(number)), &largest).await;
+        assert_eq!(acquired.expect("enter"), Acquired::Granted);
+        let release = Release {
+            key,
+            permit: permit(number),
             // A hundred years.
             busy: Duration::from_secs(365 * 24 * 3_600 * 100),
             limits: largest,
         };
-        limiter.leave(&[departure]).await.expect("leave");
+        limiter.release(&[release]).await.expect("leave");
     }
-    let renewed = limiter.renew(&[(subject, visitor(1))], Duration::MAX).await;
+    let renewed = limiter.renew(&[(key, permit(1))], Duration::MAX).await;
     assert_eq!(renewed.expect("renew"), [false]);
 }
 
-/// A subject is some counts, and not a list of its requests.
+/// A key is some counts, and not a list of its requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_subject_takes_no_more_than_a_few_kilobytes() {
     const VISITS: u64 = 500;
     let server = RedisServer::start().await.expect("a Redis");
     let options = common::options_on(&server.url());
     let limiter = RedisLimiter::new(&common::connect(&options).await);
-    let subject = Subject([3; 16]);
+    let key = LimitKey([3; 16]);
     // The window is so short that its buckets are all in use by the end.
     let limits = Limits {
         window: Duration::from_millis(150),
@@ -126,8 +124,8 @@ async fn a_busy_subject_takes_no_more_than_a_few_kilobytes() {
     };
     for number in 0..VISITS {
         assert_eq!(
-            visit(&limiter, subject, number, &limits).await,
-            Entered::Admitted
+            visit(&limiter, key, number, &limits).await,
+            Acquired::Granted
         );
     }
     let mut redis = raw(&options.url).await;

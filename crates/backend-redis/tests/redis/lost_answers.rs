@@ -103,7 +103,7 @@ async fn a_create_is_answered_as_if_nothing_had_happened() {
     let counts = line.near.counts().await.expect("counts");
     assert_eq!((counts.ready, counts.undispatched), (1, 1));
     line.near
-        .dispatched(&[(id, *stamp)])
+        .remove_from_outbox(&[(id, *stamp)])
         .await
         .expect("dispatched");
     let counts = line.near.counts().await.expect("counts");
@@ -121,10 +121,10 @@ async fn a_create_does_not_bring_back_what_was_run_and_deleted_meanwhile() {
         if near.get(&[id]).await.expect("get") == [None] {
             return false;
         }
-        let cancel = commit(near, &ids, id, &first, Event::Cancel, Guard::Open);
+        let cancel = commit(near, &ids, id, &first, Event::Cancel, Guard::None);
         let cancelled = cancel.header.clone();
         make(near, cancel).await;
-        let delete = commit(near, &ids, id, &cancelled, Event::Delete, Guard::Open);
+        let delete = commit(near, &ids, id, &cancelled, Event::Delete, Guard::None);
         make(near, delete).await;
         true
     };
@@ -193,7 +193,7 @@ async fn a_whole_run_is_answered_as_if_nothing_had_happened() {
         first.id,
         &succeeded,
         Event::Delete,
-        Guard::Open,
+        Guard::None,
     );
     let answer = line.commit(first.id, delete).await;
     assert!(matches!(answer, Committed::Done(_)), "{answer:?}");
@@ -214,7 +214,7 @@ async fn a_transaction_is_made_once_and_answered_as_if_nothing_had_happened() {
         old.id,
         &old.header,
         Event::Cancel,
-        Guard::Open,
+        Guard::None,
     );
     let id = new.id;
     let ask = |far: Arc<RedisStore>| async move { far.transact(vec![new], vec![cancel]).await };

@@ -50,7 +50,10 @@ async fn fill(store: &RedisStore, chains: u64) {
             };
             confirmed.extend(offer.map(|stamp| (new.id, stamp)));
         }
-        store.dispatched(&confirmed).await.expect("dispatched");
+        store
+            .remove_from_outbox(&confirmed)
+            .await
+            .expect("dispatched");
     }
     assert_eq!(store.counts().await.expect("counts").undispatched, 0);
 }

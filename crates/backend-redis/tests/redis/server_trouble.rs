@@ -53,7 +53,7 @@ async fn a_restart_loses_nothing_and_is_a_new_life() {
     let header = found[0].as_ref().map(|operation| operation.header.clone());
     assert_eq!(header, Some(new.header.clone()));
     let waiting = store
-        .undispatched(new.id.partition(), Duration::ZERO, None, 9)
+        .outbox_entries(new.id.partition(), Duration::ZERO, None, 9)
         .await;
     let waiting = waiting.expect("undispatched");
     assert_eq!(
@@ -221,7 +221,7 @@ async fn on_a_full_server_everything_can_come_to_an_end() {
         let fence = make(&store, claim).await.fence.expect("a lock");
         held.push((one.id, header, fence));
     }
-    let open = |header: &Header, id, event| commit(&store, &ids, id, header, event, Guard::Open);
+    let open = |header: &Header, id, event| commit(&store, &ids, id, header, event, Guard::None);
     let pause = open(&waiting.header, waiting.id, Event::Pause);
     let paused = pause.header.clone();
     make(&store, pause).await;

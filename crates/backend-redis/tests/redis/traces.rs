@@ -67,8 +67,8 @@ async fn live_and_go(store: &dyn Store, ids: &Ids, token: Option<&str>, holds: b
     };
     let mut header = new.header;
     let later = store.now().saturating_add(Duration::from_secs(3600));
-    step(&mut header, Event::Postpone(later), Guard::Open).await;
-    step(&mut header, Event::Resume, Guard::Open).await;
+    step(&mut header, Event::Postpone(later), Guard::None).await;
+    step(&mut header, Event::Resume, Guard::None).await;
     let taking = claim(store, ids, id, &header);
     header = taking.header.clone();
     let fence = make(store, taking).await.fence.expect("a fence");
@@ -79,9 +79,9 @@ async fn live_and_go(store: &dyn Store, ids: &Ids, token: Option<&str>, holds: b
     };
     step(&mut header, end, Guard::Holder(fence)).await;
     if holds {
-        step(&mut header, Event::Resume, Guard::Open).await;
+        step(&mut header, Event::Resume, Guard::None).await;
     }
-    step(&mut header, Event::Delete, Guard::Open).await;
+    step(&mut header, Event::Delete, Guard::None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::limiter::{Entered, Limit, Limits};
+use drumline_backend::limiter::{Acquired, Limit, Limits};
 use tokio::task::JoinSet;
 
-use super::{HOUR, SECOND, enter, leave, pass, reached};
+use super::{HOUR, SECOND, acquire, pass, reached, release};
 use crate::LimiterHarness;
 use crate::wait::eventually;
 
@@ -19,17 +19,20 @@ const LIMITS: Limits = Limits {
     lease: HOUR,
 };
 
-/// As many enter as may, through any process; a refused visitor gets the time
+/// As many enter as may, through any process; a refused caller gets the time
 /// until there will be room, and is not counted.
 pub async fn no_more_enter_than_may_within_the_window(harness: &dyn LimiterHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     for (number, limiter) in [(1, &one), (2, &other), (3, &one)] {
-        assert_eq!(enter(&**limiter, number, &LIMITS).await, Entered::Admitted);
-        leave(&**limiter, number, &LIMITS, Duration::ZERO).await;
+        assert_eq!(
+            acquire(&**limiter, number, &LIMITS).await,
+            Acquired::Granted
+        );
+        release(&**limiter, number, &LIMITS, Duration::ZERO).await;
     }
-    assert_eq!(pass(&*other, &LIMITS).await, Entered::Admitted);
+    assert_eq!(pass(&*other, &LIMITS).await, Acquired::Granted);
     for limiter in [&one, &other, &one, &other] {
-        let Entered::Refused { limit, retry_after } = enter(&**limiter, 9, &LIMITS).await else {
+        let Acquired::Refused { limit, retry_after } = acquire(&**limiter, 9, &LIMITS).await else {
             panic!("a fifth one");
         };
         assert_eq!(limit, Limit::Requests);
@@ -45,26 +48,26 @@ pub async fn no_more_enter_than_may_within_the_window(harness: &dyn LimiterHarne
         requests: 5,
         ..LIMITS
     };
-    assert_eq!(enter(&*one, 9, &more).await, Entered::Admitted);
+    assert_eq!(acquire(&*one, 9, &more).await, Acquired::Granted);
     assert_eq!(
-        reached(enter(&*one, 10, &more).await),
+        reached(acquire(&*one, 10, &more).await),
         Some(Limit::Requests)
     );
 }
 
-/// The time that visitors were busy is added up; unreported time is unknown.
+/// The time that holders were busy is added up; unreported time is unknown.
 pub async fn no_more_enter_when_the_time_is_used_up(harness: &dyn LimiterHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
-    assert_eq!(enter(&*one, 1, &LIMITS).await, Entered::Admitted);
-    assert_eq!(enter(&*other, 2, &LIMITS).await, Entered::Admitted);
+    assert_eq!(acquire(&*one, 1, &LIMITS).await, Acquired::Granted);
+    assert_eq!(acquire(&*other, 2, &LIMITS).await, Acquired::Granted);
     let almost = LIMITS.execution - Duration::from_micros(1);
     // The second of these is the repetition of the first.
     for _ in 0..2 {
-        leave(&*one, 1, &LIMITS, almost).await;
+        release(&*one, 1, &LIMITS, almost).await;
     }
-    assert_eq!(enter(&*other, 3, &LIMITS).await, Entered::Admitted);
-    leave(&*other, 2, &LIMITS, Duration::from_micros(1)).await;
-    let Entered::Refused { limit, retry_after } = enter(&*one, 4, &LIMITS).await else {
+    assert_eq!(acquire(&*other, 3, &LIMITS).await, Acquired::Granted);
+    release(&*other, 2, &LIMITS, Duration::from_micros(1)).await;
+    let Acquired::Refused { limit, retry_after } = acquire(&*one, 4, &LIMITS).await else {
         panic!("the time is used up");
     };
     assert_eq!(limit, Limit::Execution);
@@ -75,18 +78,18 @@ pub async fn no_more_enter_when_the_time_is_used_up(harness: &dyn LimiterHarness
 pub async fn a_repeated_entry_is_counted_once(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     for _ in 0..10 {
-        assert_eq!(enter(&*limiter, 1, &LIMITS).await, Entered::Admitted);
+        assert_eq!(acquire(&*limiter, 1, &LIMITS).await, Acquired::Granted);
     }
     for number in 2..=4 {
-        assert_eq!(enter(&*limiter, number, &LIMITS).await, Entered::Admitted);
+        assert_eq!(acquire(&*limiter, number, &LIMITS).await, Acquired::Granted);
     }
     assert_eq!(
-        reached(enter(&*limiter, 5, &LIMITS).await),
+        reached(acquire(&*limiter, 5, &LIMITS).await),
         Some(Limit::Requests)
     );
 }
 
-/// Of many visitors at once, as many enter as may.
+/// Of many permits at once, as many enter as may.
 pub async fn of_racing_visitors_as_many_enter_as_may(harness: &dyn LimiterHarness) {
     const MOST: u64 = 7;
     let limiters = [harness.connect().await, harness.connect().await];
@@ -98,16 +101,16 @@ pub async fn of_racing_visitors_as_many_enter_as_may(harness: &dyn LimiterHarnes
                 requests: MOST,
                 ..LIMITS
             };
-            let entered = enter(&*limiter, number, &limits).await;
-            leave(&*limiter, number, &limits, Duration::ZERO).await;
-            u64::from(entered == Entered::Admitted)
+            let acquired = acquire(&*limiter, number, &limits).await;
+            release(&*limiter, number, &limits, Duration::ZERO).await;
+            u64::from(acquired == Acquired::Granted)
         });
     }
-    let entered: u64 = racing.join_all().await.into_iter().sum();
-    assert_eq!(entered, MOST);
+    let acquired: u64 = racing.join_all().await.into_iter().sum();
+    assert_eq!(acquired, MOST);
 }
 
-/// The window slides: a visitor that waits for the reported time gets in.
+/// The window slides: a caller that waits for the reported time gets a permit.
 pub async fn there_is_room_when_it_was_said_to_be(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let limits = Limits {
@@ -118,8 +121,8 @@ pub async fn there_is_room_when_it_was_said_to_be(harness: &dyn LimiterHarness) 
     };
     for _ in 0..2 {
         let retry_after = eventually("a refusal", async || match pass(&*limiter, &limits).await {
-            Entered::Admitted => None,
-            Entered::Refused { limit, retry_after } => {
+            Acquired::Granted => None,
+            Acquired::Refused { limit, retry_after } => {
                 assert_eq!(limit, Limit::Requests);
                 Some(retry_after)
             }
@@ -128,7 +131,7 @@ pub async fn there_is_room_when_it_was_said_to_be(harness: &dyn LimiterHarness) 
         assert!(retry_after <= SECOND * 2, "{retry_after:?}");
         // This waits for the time itself.
         tokio::time::sleep(retry_after + Duration::from_millis(1)).await;
-        assert_eq!(pass(&*limiter, &limits).await, Entered::Admitted);
+        assert_eq!(pass(&*limiter, &limits).await, Acquired::Granted);
     }
 }
 
@@ -141,12 +144,12 @@ pub async fn each_limit_stands_for_itself(harness: &dyn LimiterHarness) {
         execution: Duration::from_secs(1),
         ..LIMITS
     };
-    assert_eq!(enter(&*limiter, 1, &all).await, Entered::Admitted);
+    assert_eq!(acquire(&*limiter, 1, &all).await, Acquired::Granted);
     assert_eq!(
-        enter(&*limiter, 2, &Limits::at_once(0, HOUR)).await,
-        Entered::Admitted
+        acquire(&*limiter, 2, &Limits::at_once(0, HOUR)).await,
+        Acquired::Granted
     );
-    leave(&*limiter, 1, &all, Duration::from_secs(1)).await;
+    release(&*limiter, 1, &all, Duration::from_secs(1)).await;
     let cases = [
         (all, Some(Limit::Requests)),
         (Limits { requests: 0, ..all }, Some(Limit::Execution)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_backend::store::Committed;
 use drumline_protocol::{Event, Organization, QueueName, State, Status};
 
@@ -98,7 +98,7 @@ pub async fn a_parked_operation_is_promoted_as_head(harness: &dyn StoreHarness) 
     let scene = Scene::new(harness).await;
     let first = scene.create(of_token("a")).await;
     let second = scene.create(of_token("a")).await;
-    assert!(matches!(scene.try_claim(second.id).await, Decided::NotHead));
+    assert!(matches!(scene.try_claim(second.id).await, Applied::NotHead));
     let promoted = scene.run(first.id).await.promoted.expect("promoted");
     assert_eq!(promoted.operation.id, second.id);
     scene.run(second.id).await;
@@ -134,7 +134,7 @@ pub async fn a_suspended_new_head_is_offered_when_it_is_resumed(harness: &dyn St
     let third = scene.create(of_token("a")).await;
     scene.client(second.id, Event::Pause).await;
     assert!(scene.run(first.id).await.promoted.is_none());
-    assert!(scene.undispatched(first.id.partition()).await.is_empty());
+    assert!(scene.outbox_entries(first.id.partition()).await.is_empty());
     assert!(matches!(
         claim_fresh(&scene, &third).await,
         Committed::NotHead

@@ -1,6 +1,6 @@
 //! Commits: compare and set, once, however often they are tried.
 
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_backend::store::{Commit, Committed, Done, Guard};
 use drumline_protocol::transition::{At, Transition};
 use drumline_protocol::{Event, Header, OperationId, Progress, Report, State, Status, apply};
@@ -158,12 +158,12 @@ pub async fn a_repeated_completion_is_answered_like_the_first(harness: &dyn Stor
     assert_eq!(scene.entry(third.id).await, None, "one step, not two");
 }
 
-/// A resume that is repeated names the same entry of the dispatch set.
+/// A resume that is repeated names the same entry of the outbox.
 pub async fn a_repeated_resume_is_answered_like_the_first(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
     let (header, _) = scene.client(fresh.id, Event::Pause).await;
-    let resume = commit(&scene, fresh.id, &header, Event::Resume, Guard::Open);
+    let resume = commit(&scene, fresh.id, &header, Event::Resume, Guard::None);
     let first = commit_done(&scene, resume.clone()).await;
     let again = commit_done(&scene, resume).await;
     assert!(first.offer.is_some());
@@ -174,7 +174,7 @@ pub async fn a_repeated_resume_is_answered_like_the_first(harness: &dyn StoreHar
 pub async fn a_repetition_that_comes_too_late_is_a_conflict(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
-    let pause = commit(&scene, fresh.id, &fresh.header, Event::Pause, Guard::Open);
+    let pause = commit(&scene, fresh.id, &fresh.header, Event::Pause, Guard::None);
     commit_done(&scene, pause.clone()).await;
     let (current, _) = scene.client(fresh.id, Event::Resume).await;
     let answer = commit_one(&scene, pause).await;
@@ -254,9 +254,9 @@ pub async fn of_racing_claims_one_wins(harness: &dyn StoreHarness) {
         let mut winners = Vec::new();
         for (worker, decided) in tasks.join_all().await {
             match decided {
-                Decided::Done(_, done) => winners.push((worker, done.fence)),
-                Decided::Refused(refused) => assert_eq!(refused.status, Status::InProgress),
-                other @ (Decided::NotHead | Decided::Fenced | Decided::Missing) => {
+                Applied::Done(_, done) => winners.push((worker, done.fence)),
+                Applied::Refused(refused) => assert_eq!(refused.status, Status::InProgress),
+                other @ (Applied::NotHead | Applied::Fenced | Applied::Missing) => {
                     panic!("a loser finds it taken: {other:?}")
                 }
             }
@@ -290,8 +290,8 @@ pub async fn racing_changes_are_made_one_after_the_other(harness: &dyn StoreHarn
                 Event::Resume
             };
             matches!(
-                client.event(id, event, Guard::Open).await,
-                Decided::Done(..)
+                client.event(id, event, Guard::None).await,
+                Applied::Done(..)
             )
         });
     }

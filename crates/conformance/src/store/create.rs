@@ -62,7 +62,7 @@ pub async fn of_a_chain_only_the_head_is_offered(harness: &dyn StoreHarness) {
         State::Ready
     );
     assert_eq!(
-        scene.undispatched(first.id.partition()).await,
+        scene.outbox_entries(first.id.partition()).await,
         [(first.id, first.offer.expect("it is the head"))]
     );
 }
@@ -75,7 +75,7 @@ pub async fn a_postponed_operation_is_not_offered_and_holds_its_place(harness: &
     let first = scene.create(draft).await;
     let second = scene.create(of_token("a")).await;
     assert_eq!((first.offer, second.offer), (None, None));
-    assert!(scene.undispatched(first.id.partition()).await.is_empty());
+    assert!(scene.outbox_entries(first.id.partition()).await.is_empty());
     let found = scene.read(first.id).await.header;
     assert_eq!(found.status.state(), State::Suspended);
 }

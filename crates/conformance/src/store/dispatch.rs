@@ -1,4 +1,4 @@
-//! The dispatch set: operations that ought to be in the broker, that are known
+//! The outbox: operations that ought to be in the broker, that are known
 //! to be there, and that have to be offered again.
 
 use std::time::Duration;
@@ -79,14 +79,14 @@ pub async fn entries_are_given_out_oldest_first(harness: &dyn StoreHarness) {
     }
     let entries = scene
         .store
-        .undispatched(Partition::new(0), Duration::ZERO, None, 3)
+        .outbox_entries(Partition::new(0), Duration::ZERO, None, 3)
         .await
         .expect("undispatched");
     let ids: Vec<_> = entries.iter().map(|entry| entry.operation.id).collect();
     assert_eq!(Some(ids.as_slice()), created.get(..3));
     let whole = scene.read(created[0]).await;
     assert_eq!(entries.first().map(|entry| &entry.operation), Some(&whole));
-    let other = scene.undispatched(Partition::new(1)).await;
+    let other = scene.outbox_entries(Partition::new(1)).await;
     assert!(other.is_empty(), "each partition has its own");
 }
 
@@ -103,7 +103,7 @@ pub async fn entries_are_given_out_from_a_stamp_on(harness: &dyn StoreHarness) {
     loop {
         let entries = scene
             .store
-            .undispatched(Partition::new(0), Duration::ZERO, after, 2)
+            .outbox_entries(Partition::new(0), Duration::ZERO, after, 2)
             .await
             .expect("undispatched");
         let Some(last) = entries.last() else { break };
@@ -121,12 +121,12 @@ pub async fn the_last_offer_is_told(harness: &dyn StoreHarness) {
     let stamp = fresh.offer.expect("offered");
     let mut expected = LastOffer {
         stamp,
-        is_undispatched: true,
+        is_in_outbox: true,
     };
     let told = async || scene.store.last_offer(fresh.id).await.expect("told");
     assert_eq!(told().await, Some(expected));
     scene.confirm(fresh.id, stamp).await;
-    expected.is_undispatched = false;
+    expected.is_in_outbox = false;
     assert_eq!(told().await, Some(expected));
     let again = scene
         .store
@@ -136,7 +136,7 @@ pub async fn the_last_offer_is_told(harness: &dyn StoreHarness) {
     let again = again.expect("nobody was faster");
     expected = LastOffer {
         stamp: again,
-        is_undispatched: true,
+        is_in_outbox: true,
     };
     assert_eq!(told().await, Some(expected));
     let nobody = scene.prepare(independent()).id;
@@ -149,11 +149,11 @@ pub async fn young_entries_are_not_given_out(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
     let partition = fresh.id.partition();
-    let old = scene.store.undispatched(partition, HOUR, None, 10).await;
+    let old = scene.store.outbox_entries(partition, HOUR, None, 10).await;
     assert!(old.expect("undispatched").is_empty());
     let age = Duration::from_millis(100);
     eventually("the entry is old enough", async || {
-        let entries = scene.store.undispatched(partition, age, None, 10).await;
+        let entries = scene.store.outbox_entries(partition, age, None, 10).await;
         entries.expect("undispatched").pop()
     })
     .await;

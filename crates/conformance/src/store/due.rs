@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_backend::store::Guard;
 use drumline_protocol::{ErrorCode, Event, OperationId, Partition, State};
 
@@ -108,8 +108,8 @@ pub async fn a_time_can_be_moved(harness: &dyn StoreHarness) {
     assert_eq!(id, earlier.id);
     // A manager that read the list before the time was moved wakes no
     // operation.
-    let early = scene.event(later.id, Event::Due, Guard::Open).await;
-    assert!(matches!(early, Decided::Refused(_)), "{early:?}");
+    let early = scene.event(later.id, Event::Due, Guard::None).await;
+    assert!(matches!(early, Applied::Refused(_)), "{early:?}");
 }
 
 /// A resumed, cancelled or paused operation does not come due any more.
@@ -139,11 +139,11 @@ pub async fn of_two_managers_one_wakes_it(harness: &dyn StoreHarness) {
     let partition = fresh.id.partition();
     eventually("it is due", async || due(&scene, partition).await.pop()).await;
     let (one, two) = tokio::join!(
-        scene.event(fresh.id, Event::Due, Guard::Open),
-        other.event(fresh.id, Event::Due, Guard::Open),
+        scene.event(fresh.id, Event::Due, Guard::None),
+        other.event(fresh.id, Event::Due, Guard::None),
     );
     let made = [one, two];
-    let made = made.iter().filter(|one| matches!(one, Decided::Done(..)));
+    let made = made.iter().filter(|one| matches!(one, Applied::Done(..)));
     assert_eq!(made.count(), 1);
     assert_eq!(scene.read(fresh.id).await.header.version, 2);
 }
@@ -182,10 +182,10 @@ async fn due(scene: &Scene, partition: Partition) -> Vec<OperationId> {
 /// not.
 async fn wake(scene: &Scene, id: OperationId) -> Option<drumline_backend::store::Stamp> {
     eventually("it wakes", async || {
-        match scene.event(id, Event::Due, Guard::Open).await {
-            Decided::Done(_, done) => Some(done.offer),
-            Decided::Refused(_) => None,
-            other @ (Decided::NotHead | Decided::Fenced | Decided::Missing) => {
+        match scene.event(id, Event::Due, Guard::None).await {
+            Applied::Done(_, done) => Some(done.offer),
+            Applied::Refused(_) => None,
+            other @ (Applied::NotHead | Applied::Fenced | Applied::Missing) => {
                 panic!("expected it to wake: {other:?}")
             }
         }

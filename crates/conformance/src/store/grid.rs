@@ -2,12 +2,12 @@
 //!
 //! The pure function gives the outcome of each event on each status. Here the
 //! store performs the event, and afterwards everything that depends on the
-//! status (index, lock, due set, dispatch set, chain) must fit the header that
+//! status (index, lock, due set, outbox, chain) must fit the header that
 //! it holds.
 
 use std::time::Duration;
 
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_backend::store::{Filter, Guard};
 use drumline_protocol::transition::{At, ChainEffect, EndClass};
 use drumline_protocol::{
@@ -112,16 +112,16 @@ async fn behind_a_head(harness: &dyn StoreHarness, draft: fn(&str) -> Draft) {
                 matches!(chain, ChainEffect::RequireHead | ChainEffect::Hold)
             });
             match scene.event(id, event, guard).await {
-                Decided::NotHead => {
+                Applied::NotHead => {
                     assert!(needs_head, "{what}");
                     assert_eq!(scene.read(id).await.header, before, "{what}");
                 }
-                Decided::Refused(refused) => assert_eq!(Some(refused), expected.err(), "{what}"),
-                Decided::Done(_, done) => {
+                Applied::Refused(refused) => assert_eq!(Some(refused), expected.err(), "{what}"),
+                Applied::Done(_, done) => {
                     assert!(!needs_head, "{what}");
                     assert!(done.offer.is_none() && done.promoted.is_none(), "{what}");
                 }
-                other @ (Decided::Fenced | Decided::Missing) => panic!("{what}: {other:?}"),
+                other @ (Applied::Fenced | Applied::Missing) => panic!("{what}: {other:?}"),
             }
             assert_eq!(scene.entry(id).await, None, "{what}");
             assert_eq!(scene.entry(next).await, None, "{what}");
@@ -192,7 +192,7 @@ async fn check(
     let removed = matches!(event, Event::Delete);
     let expected = apply(&before, event.clone(), at(scene));
     match (scene.event(id, event, guard).await, expected) {
-        (Decided::Done(after, done), Ok(expected)) => {
+        (Applied::Done(after, done), Ok(expected)) => {
             assert_eq!(after.status, expected.header.status, "{what}");
             assert_eq!(after.version, before.version + 1, "{what}");
             if removed {
@@ -206,7 +206,7 @@ async fn check(
             let promoted = done.promoted.map(|head| head.operation.id);
             assert_eq!(promoted, next.filter(|_| frees), "{what}");
         }
-        (Decided::Refused(refused), Err(expected)) => {
+        (Applied::Refused(refused), Err(expected)) => {
             assert_eq!(refused, expected, "{what}");
             assert_eq!(scene.read(id).await.header, before, "{what}");
             fits(scene, id, &before, next, &what).await;
@@ -231,7 +231,7 @@ async fn fits(
     let locked = lock_of(scene, id).await.is_some();
     assert_eq!(locked, state == State::Locked, "{what}: lock");
     let offered = scene.entry(id).await.is_some();
-    assert_eq!(offered, state == State::Ready, "{what}: dispatch set");
+    assert_eq!(offered, state == State::Ready, "{what}: outbox");
     let due = scene.store.due(id.partition(), 10_000).await.expect("due");
     let past = header
         .postpone_until
@@ -303,7 +303,7 @@ async fn guard_of(scene: &Scene, id: OperationId, event: &Event) -> Guard {
         | Event::Suspend(_)
         | Event::Stopped
         | Event::Release => Guard::Holder(lock.map_or(Fence(0), |lock| lock.fence)),
-        Event::LeaseExpired => lock.map_or(Guard::Open, |lock| super::locks::watched(&lock)),
+        Event::LeaseExpired => lock.map_or(Guard::None, |lock| super::locks::watched(&lock)),
         Event::Pause
         | Event::Resume
         | Event::Postpone(_)
@@ -314,7 +314,7 @@ async fn guard_of(scene: &Scene, id: OperationId, event: &Event) -> Guard {
         | Event::Reschedule { .. }
         | Event::Unhandled
         | Event::Throttle { .. }
-        | Event::Delete => Guard::Open,
+        | Event::Delete => Guard::None,
     }
 }
 

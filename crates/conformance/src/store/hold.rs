@@ -1,7 +1,7 @@
 //! Chains that stop: an operation that failed or was cancelled stays the head
 //! until a person resumes it.
 
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_backend::store::{Committed, Filter, Guard};
 use drumline_protocol::{Event, Status};
 
@@ -73,8 +73,8 @@ pub async fn a_cancel_behind_the_head_is_discarded(harness: &dyn StoreHarness) {
     let first = scene.create(holding("a")).await;
     let second = scene.create(holding("a")).await;
     let third = scene.create(holding("a")).await;
-    let told = scene.event(second.id, Event::Cancel, Guard::Open).await;
-    assert!(matches!(told, Decided::NotHead), "{told:?}");
+    let told = scene.event(second.id, Event::Cancel, Guard::None).await;
+    assert!(matches!(told, Applied::NotHead), "{told:?}");
     assert_eq!(scene.read(second.id).await.header, second.header);
     let (header, done) = scene.client(second.id, Event::Discard).await;
     assert_eq!((header.status, header.holding), (Status::Canceled, false));
@@ -91,15 +91,15 @@ pub async fn of_racing_resumes_one_releases_the_chain(harness: &dyn StoreHarness
     let second = scene.create(holding("a")).await;
     scene.client(first.id, Event::Cancel).await;
     let (one, two) = tokio::join!(
-        scene.event(first.id, Event::Resume, Guard::Open),
-        other.event(first.id, Event::Resume, Guard::Open),
+        scene.event(first.id, Event::Resume, Guard::None),
+        other.event(first.id, Event::Resume, Guard::None),
     );
     let mut promoted = Vec::new();
     for decided in [one, two] {
         match decided {
-            Decided::Done(_, done) => promoted.push(done.promoted.map(|head| head.operation.id)),
-            Decided::Refused(_) => {}
-            other @ (Decided::NotHead | Decided::Fenced | Decided::Missing) => {
+            Applied::Done(_, done) => promoted.push(done.promoted.map(|head| head.operation.id)),
+            Applied::Refused(_) => {}
+            other @ (Applied::NotHead | Applied::Fenced | Applied::Missing) => {
                 panic!("expected one of them to be too late: {other:?}")
             }
         }
@@ -113,7 +113,7 @@ pub async fn a_repeated_resume_of_a_chain_is_answered_like_the_first(harness: &d
     let first = scene.create(holding("a")).await;
     let second = scene.create(holding("a")).await;
     let (header, _) = scene.client(first.id, Event::Cancel).await;
-    let resume = commit(&scene, first.id, &header, Event::Resume, Guard::Open);
+    let resume = commit(&scene, first.id, &header, Event::Resume, Guard::None);
     let once = commit_done(&scene, resume.clone()).await.promoted;
     let again = commit_done(&scene, resume).await.promoted;
     let once = once.expect("the next head");
@@ -155,8 +155,8 @@ async fn stands_still(scene: &Scene, first: &Fresh, second: &Fresh, status: Stat
         matches!(answer, Committed::NotHead | Committed::Conflict(_)),
         "{answer:?}"
     );
-    let refused = scene.event(first.id, Event::Delete, Guard::Open).await;
-    assert!(matches!(refused, Decided::Refused(_)), "{refused:?}");
+    let refused = scene.event(first.id, Event::Delete, Guard::None).await;
+    assert!(matches!(refused, Applied::Refused(_)), "{refused:?}");
 }
 
 /// A resume of the first offers the second; the first may be deleted then.

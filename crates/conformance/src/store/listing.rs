@@ -87,9 +87,9 @@ pub async fn a_listing_shows_each_once_while_they_change(harness: &dyn StoreHarn
         let turn = found.len() / 5;
         for (number, id) in newest_first.iter().enumerate() {
             match (number + turn) % 16 {
-                0 => drop(scene.event(*id, Event::Pause, Guard::Open).await),
-                1 => drop(scene.event(*id, Event::Cancel, Guard::Open).await),
-                2 => drop(scene.event(*id, Event::Resume, Guard::Open).await),
+                0 => drop(scene.event(*id, Event::Pause, Guard::None).await),
+                1 => drop(scene.event(*id, Event::Cancel, Guard::None).await),
+                2 => drop(scene.event(*id, Event::Resume, Guard::None).await),
                 3 => drop(scene.try_claim(*id).await),
                 _ => {}
             }

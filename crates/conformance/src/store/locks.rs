@@ -1,6 +1,6 @@
 //! Locks: one holder, and no write by any other process.
 
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_backend::store::{Committed, Guard, Lock, Renewal};
 use drumline_protocol::{Event, Fence, OperationId, Progress, Report, Status};
 
@@ -135,12 +135,12 @@ pub async fn a_lock_that_moves_is_not_taken_over(harness: &dyn StoreHarness) {
     let seen = lock_of(&scene, id).await.expect("locked");
     scene.store.renew(&[(id, fence)]).await.expect("renew");
     let late = scene.event(id, Event::LeaseExpired, watched(&seen)).await;
-    assert!(matches!(late, Decided::Fenced), "{late:?}");
+    assert!(matches!(late, Applied::Fenced), "{late:?}");
     assert_eq!(scene.read(id).await.header.status, Status::InProgress);
 
     let seen = lock_of(&scene, id).await.expect("locked");
     let taken = scene.event(id, Event::LeaseExpired, watched(&seen)).await;
-    let Decided::Done(header, done) = taken else {
+    let Applied::Done(header, done) = taken else {
         panic!("it stood still: {taken:?}");
     };
     assert_eq!(header.status, Status::WaitingForResources);
@@ -162,7 +162,7 @@ pub async fn of_two_watchers_one_takes_over(harness: &dyn StoreHarness) {
         other.event(id, Event::LeaseExpired, watched(&seen)),
     );
     let made = [one, two];
-    let made = made.iter().filter(|one| matches!(one, Decided::Done(..)));
+    let made = made.iter().filter(|one| matches!(one, Applied::Done(..)));
     assert_eq!(made.count(), 1);
     assert_eq!(scene.read(id).await.header.lost, 1);
 }
@@ -181,7 +181,7 @@ pub async fn a_stale_fence_writes_nothing(harness: &dyn StoreHarness) {
     // The lock has no holder now …
     for event in [Event::Succeed, Event::Release, Event::Fail(fault())] {
         let late = scene.event(first, event, Guard::Holder(stale)).await;
-        assert!(matches!(late, Decided::Refused(_)), "{late:?}");
+        assert!(matches!(late, Applied::Refused(_)), "{late:?}");
     }
     // … and now another worker holds it.
     let fence = scene.claim(first).await;
@@ -261,7 +261,7 @@ pub async fn a_lost_at_most_once_operation_fails_and_frees_its_chain(harness: &d
     let taken = scene
         .event(first, Event::LeaseExpired, watched(&seen))
         .await;
-    let Decided::Done(header, done) = taken else {
+    let Applied::Done(header, done) = taken else {
         panic!("it stood still: {taken:?}");
     };
     assert_eq!(header.status, Status::Failed);
@@ -278,7 +278,7 @@ pub(crate) async fn lock_of(scene: &Scene, id: OperationId) -> Option<Lock> {
 
 /// The guard of a watcher that has seen this lock stand still.
 pub(crate) const fn watched(lock: &Lock) -> Guard {
-    Guard::Watched {
+    Guard::Unchanged {
         fence: lock.fence,
         beat: lock.beat,
     }

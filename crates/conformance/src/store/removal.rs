@@ -1,6 +1,6 @@
 //! Delete: the operation goes, with every trace of it.
 
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_backend::store::{Committed, Counts, Filter, Guard};
 use drumline_protocol::{Event, Fence, Report};
 
@@ -18,7 +18,7 @@ pub async fn delete_removes_every_trace(harness: &dyn StoreHarness) {
         let header = scene.read(fresh.id).await.header;
         scene.client(fresh.id, Event::Delete).await;
         assert_eq!(scene.store.get(&[fresh.id]).await.expect("get"), [None]);
-        let delete = commit(&scene, fresh.id, &header, Event::Delete, Guard::Open);
+        let delete = commit(&scene, fresh.id, &header, Event::Delete, Guard::None);
         assert!(matches!(
             commit_one(&scene, delete).await,
             Committed::Missing
@@ -31,7 +31,7 @@ pub async fn delete_removes_every_trace(harness: &dyn StoreHarness) {
         let written = scene.store.report(fresh.id, Fence(1), &report).await;
         assert!(!written.expect("report"));
         let partition = fresh.id.partition();
-        assert!(scene.undispatched(partition).await.is_empty());
+        assert!(scene.outbox_entries(partition).await.is_empty());
         assert!(scene.offered(partition).await.is_empty());
         assert!(
             scene
@@ -69,7 +69,7 @@ pub async fn delete_does_not_disturb_the_chain(harness: &dyn StoreHarness) {
 pub async fn only_completed_operations_can_be_deleted(harness: &dyn StoreHarness) {
     let scene = Scene::new(harness).await;
     let fresh = scene.create(independent()).await;
-    let refused = scene.event(fresh.id, Event::Delete, Guard::Open).await;
-    assert!(matches!(refused, Decided::Refused(_)), "{refused:?}");
+    let refused = scene.event(fresh.id, Event::Delete, Guard::None).await;
+    assert!(matches!(refused, Applied::Refused(_)), "{refused:?}");
     assert_eq!(scene.read(fresh.id).await.header, fresh.header);
 }

@@ -133,7 +133,7 @@ async fn occur(
         last: Some(occurrence.id),
         next,
     };
-    let moves_on = commit(scene, series, seen, event, Guard::Open);
+    let moves_on = commit(scene, series, seen, event, Guard::None);
     let creates = vec![occurrence.clone()];
     let answer = scene.store.transact(creates, vec![moves_on]).await;
     answer.expect("transact")

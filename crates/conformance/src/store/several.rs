@@ -37,7 +37,7 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
     let fence = scene.claim(head.id).await;
     let held = scene.read(head.id).await.header;
 
-    // Effects that take entries out of the dispatch set come first: a store
+    // Effects that take entries out of the outbox come first: a store
     // that writes by kind would take them out before it has put them in.
     let claim_other = commit(
         &scene,
@@ -51,21 +51,21 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
         changed.id,
         &changed.header,
         Event::Pause,
-        Guard::Open,
+        Guard::None,
     );
     let resume = commit(
         &scene,
         changed.id,
         &pause.header,
         Event::Resume,
-        Guard::Open,
+        Guard::None,
     );
     let pause_again = commit(
         &scene,
         changed.id,
         &resume.header,
         Event::Pause,
-        Guard::Open,
+        Guard::None,
     );
     let succeed = commit(&scene, head.id, &held, Event::Succeed, Guard::Holder(fence));
     let claim_next = commit(&scene, next.id, &next.header, claim_event(), scene.taking());
@@ -74,7 +74,7 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
         next.id,
         &claim_next.header,
         Event::Cancel,
-        Guard::Open,
+        Guard::None,
     );
     let commits = vec![
         claim_other,
@@ -137,7 +137,7 @@ pub async fn a_repetition_in_one_call_is_recognised(harness: &dyn StoreHarness) 
         assert_eq!(again.sequence, fresh[0].sequence);
         assert_eq!(again.offer, fresh[0].offer);
     }
-    assert_eq!(scene.undispatched(Partition::new(0)).await.len(), 2);
+    assert_eq!(scene.outbox_entries(Partition::new(0)).await.len(), 2);
     // Some operations are new, and one was there before the call.
     let third = scene.prepare(independent());
     let mixed = scene.store_all(vec![third.clone(), second.clone()]).await;
@@ -271,7 +271,7 @@ impl Twin {
             let guard = match (event, self.fences[*place]) {
                 (Event::Claim { .. }, _) => scene.taking(),
                 (event, Some(fence)) if is_holders(event) => Guard::Holder(fence),
-                _ => Guard::Open,
+                _ => Guard::None,
             };
             let mut commit = commit(
                 scene,
@@ -340,7 +340,7 @@ impl Twin {
                 })
                 .collect(),
         );
-        let entries = scene.undispatched(partition).await;
+        let entries = scene.outbox_entries(partition).await;
         note("dispatch", self.ours(entries.iter().map(|(id, _)| *id)));
         let offered = scene.offered(partition).await;
         note("offered", self.ours(offered.iter().map(|(id, _)| *id)));

@@ -103,7 +103,7 @@ pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
         guard: Guard::Holder(Fence(1)),
         ..open(&scene, &first, Event::Pause)
     };
-    let missing = commit(&scene, gone.id, &gone.header, Event::Cancel, Guard::Open);
+    let missing = commit(&scene, gone.id, &gone.header, Event::Cancel, Guard::None);
     let wrong = [
         claim(&second),
         open(&scene, &second, Event::Cancel),
@@ -311,7 +311,7 @@ pub async fn an_operation_is_in_a_transaction_once(harness: &dyn StoreHarness) {
     let fresh = scene.create(independent()).await;
     let new = scene.prepare(independent());
     let pause = || open(&scene, &fresh, Event::Pause);
-    let of_new = commit(&scene, new.id, &new.header, Event::Cancel, Guard::Open);
+    let of_new = commit(&scene, new.id, &new.header, Event::Cancel, Guard::None);
     for (creates, commits) in [
         (Vec::new(), vec![pause(), pause()]),
         (vec![new.clone(), new.clone()], Vec::new()),
@@ -394,7 +394,7 @@ fn in_partition(number: u16) -> Draft {
 
 /// A client's commit on an operation that was just created.
 fn open(scene: &Scene, fresh: &Fresh, event: Event) -> Commit {
-    commit(scene, fresh.id, &fresh.header, event, Guard::Open)
+    commit(scene, fresh.id, &fresh.header, event, Guard::None)
 }
 
 /// A transaction that has to be made.

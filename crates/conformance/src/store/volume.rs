@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_backend::store::{Commit, Committed, Filter, Guard, NewOperation, Promoted};
 use drumline_protocol::{Event, OperationId, Partition, State};
 use tokio::task::JoinSet;
@@ -39,7 +39,7 @@ pub async fn ten_thousand_operations(harness: &dyn StoreHarness) {
         }
         scene
             .store
-            .dispatched(&confirmed)
+            .remove_from_outbox(&confirmed)
             .await
             .expect("dispatched");
     }
@@ -102,7 +102,7 @@ pub async fn racing_workers_keep_every_chain_in_order(harness: &dyn StoreHarness
                 if left.load(Ordering::Relaxed) == 0 {
                     break;
                 }
-                let Decided::Done(claimed, done) = worker.try_claim(id).await else {
+                let Applied::Done(claimed, done) = worker.try_claim(id).await else {
                     continue;
                 };
                 let fence = done.fence.expect("a claim takes a lock");

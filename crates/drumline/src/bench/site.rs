@@ -71,12 +71,12 @@ impl Site {
         };
         let redis = servers::redis_options(&servers, PartitionCount::DEFAULT.get())
             .map_err(|failure| failure.error)?;
-        let facts = drumline_backend_redis::inspect(&redis).await?;
+        let info = drumline_backend_redis::inspect(&redis).await?;
         let rabbit = servers::rabbit_options(&servers, "bench").map_err(|failure| failure.error)?;
         let broker = drumline_backend_rabbitmq::RabbitBroker::start(rabbit);
         let greeting = broker.inspect().await?;
         broker.stop().await;
-        let durability = match (facts.append_only, facts.append_fsync.as_deref()) {
+        let durability = match (info.append_only, info.append_fsync.as_deref()) {
             (true, Some(fsync)) => format!("appendfsync {fsync}"),
             (true, None) => "appendonly".to_owned(),
             (false, _) => "not durable".to_owned(),
@@ -89,7 +89,7 @@ impl Site {
             })),
             description: format!(
                 "Redis {} ({durability}), {} {}",
-                facts.version, greeting.product, greeting.version
+                info.version, greeting.product, greeting.version
             ),
         })
     }

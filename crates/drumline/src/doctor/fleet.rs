@@ -19,7 +19,7 @@ const WORKERS: &str = "workers";
 const MANAGERS: &str = "managers";
 /// Ready operations that are examined for queues without workers.
 const SAMPLE: usize = 500;
-/// Entries of the dispatch set that are older should have been relayed.
+/// Entries of the outbox that are older should have been relayed.
 const STALE: Duration = Duration::from_secs(10);
 
 pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
@@ -74,7 +74,7 @@ async fn dispatch(store: &RedisStore, counts: &Counts) -> store::Result<Finding>
     let mut stale = 0;
     for partition in store.partitions().all() {
         stale += store
-            .undispatched(partition, STALE, None, SAMPLE)
+            .outbox_entries(partition, STALE, None, SAMPLE)
             .await?
             .len();
     }

@@ -1,6 +1,6 @@
 //! The check of Redis: its release, its eviction, and its persistence.
 
-use drumline_backend_redis::Facts;
+use drumline_backend_redis::ServerInfo;
 
 use super::Finding;
 use crate::cli::service::Servers;
@@ -18,7 +18,7 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
         Err(failure) => return vec![Finding::bad(SUBJECT, reasons(&failure.error))],
     };
     match drumline_backend_redis::inspect(&options).await {
-        Ok(facts) => judge(&facts, &masked(&servers.redis_url)),
+        Ok(info) => judge(&info, &masked(&servers.redis_url)),
         Err(error) => vec![Finding::bad(
             SUBJECT,
             format!(
@@ -30,21 +30,17 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
     }
 }
 
-fn judge(facts: &Facts, url: &str) -> Vec<Finding> {
+fn judge(info: &ServerInfo, url: &str) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(
         SUBJECT,
-        format!(
-            "{} ({}, {}) at {url}",
-            facts.version, facts.mode, facts.role
-        ),
+        format!("{} ({}, {}) at {url}", info.version, info.mode, info.role),
     )];
     findings.extend(
-        facts
-            .objections()
+        info.objections()
             .into_iter()
             .map(|objection| Finding::bad(SUBJECT, objection)),
     );
-    let risks = facts.risks();
+    let risks = info.risks();
     if risks.is_empty() {
         findings.push(Finding::ok(
             SUBJECT,
@@ -52,20 +48,20 @@ fn judge(facts: &Facts, url: &str) -> Vec<Finding> {
         ));
     }
     findings.extend(risks.into_iter().map(|risk| Finding::warn(SUBJECT, risk)));
-    findings.push(memory(facts));
+    findings.push(memory(info));
     findings
 }
 
-fn memory(facts: &Facts) -> Finding {
-    let used = facts.used_memory >> 20;
-    if facts.max_memory == 0 {
+fn memory(info: &ServerInfo) -> Finding {
+    let used = info.used_memory >> 20;
+    if info.max_memory == 0 {
         return Finding::ok(
             SUBJECT,
             format!("{used} MiB used, no maxmemory: the machine's memory is the limit"),
         );
     }
-    let most = facts.max_memory >> 20;
-    let percent = facts.used_memory.saturating_mul(100) / facts.max_memory;
+    let most = info.max_memory >> 20;
+    let percent = info.used_memory.saturating_mul(100) / info.max_memory;
     let text = format!("{used} of {most} MiB used ({percent} %)");
     if percent < FULL_PERCENT {
         Finding::ok(SUBJECT, text)
@@ -84,8 +80,8 @@ mod tests {
     use super::super::Level;
     use super::*;
 
-    fn facts() -> Facts {
-        Facts {
+    fn info() -> ServerInfo {
+        ServerInfo {
             version: "7.0.15".to_owned(),
             run_id: "x".to_owned(),
             mode: "standalone".to_owned(),
@@ -98,27 +94,27 @@ mod tests {
         }
     }
 
-    fn worst(facts: &Facts) -> Level {
-        let findings = judge(facts, "redis://host");
+    fn worst(info: &ServerInfo) -> Level {
+        let findings = judge(info, "redis://host");
         findings.iter().map(|finding| finding.level).max().unwrap()
     }
 
     #[test]
     fn each_setting_has_its_verdict() {
-        assert_eq!(worst(&facts()), Level::Ok);
-        let nearly_full = Facts {
+        assert_eq!(worst(&info()), Level::Ok);
+        let nearly_full = ServerInfo {
             used_memory: 900 << 20,
-            ..facts()
+            ..info()
         };
         assert_eq!(worst(&nearly_full), Level::Warn);
-        let forgetful = Facts {
+        let forgetful = ServerInfo {
             append_fsync: Some("everysec".to_owned()),
-            ..facts()
+            ..info()
         };
         assert_eq!(worst(&forgetful), Level::Warn);
-        let evicting = Facts {
+        let evicting = ServerInfo {
             max_memory_policy: "allkeys-lru".to_owned(),
-            ..facts()
+            ..info()
         };
         assert_eq!(worst(&evicting), Level::Bad);
     }

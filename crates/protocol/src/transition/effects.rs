@@ -13,7 +13,7 @@ pub struct Effects {
     pub chain: ChainEffect,
     /// The due set.
     pub due: DueEffect,
-    /// The dispatch set.
+    /// The outbox.
     pub offer: OfferEffect,
     /// It ends: note when, among those of this class, and tell those who wait.
     pub end: Option<EndClass>,
@@ -56,7 +56,7 @@ pub enum ChainEffect {
     Keep,
     /// The commit is refused unless the operation is the head.
     RequireHead,
-    /// It leaves; if the next head is Ready, it is put into the dispatch set.
+    /// It leaves; if the next head is Ready, it is put into the outbox.
     Leave,
     /// It ends and stays, so that nobody behind it can start. The commit is
     /// refused unless it is the head: behind others it would stop the chain
@@ -75,7 +75,7 @@ pub enum DueEffect {
     Clear,
 }
 
-/// What becomes of the entry in the dispatch set.
+/// What becomes of the entry in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OfferEffect {
     /// Nothing.

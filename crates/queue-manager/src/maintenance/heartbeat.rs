@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drumline_backend::membership::BEAT;
+use drumline_backend::membership::HEARTBEAT_INTERVAL;
 use drumline_backend::membership::MemberId;
 use drumline_backend::{Member, Role, rendezvous};
 use drumline_protocol::{Partition, PartitionCount};
@@ -43,7 +43,8 @@ pub(super) async fn run(
                 is_away = true;
             }
         }
-        stop.run_until_cancelled(tokio::time::sleep(BEAT)).await;
+        stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT_INTERVAL))
+            .await;
     }
     if let Err(error) = membership.leave(manager.member()).await {
         tracing::debug!(%error, "left without a word; silence will tell");

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use drumline_backend::decide::{Decided, decide};
+use drumline_backend::apply_event::{Applied, apply_event};
 use drumline_backend::store::{self, Guard, Lock};
 use drumline_protocol::{Event, Fence, Operation, OperationId, Partition};
 use futures_util::future::join_all;
@@ -122,11 +122,11 @@ async fn take_over(manager: &QueueManager, locks: &[Lock]) -> store::Result<()> 
 }
 
 async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> store::Result<()> {
-    let guard = Guard::Watched {
+    let guard = Guard::Unchanged {
         fence: lock.fence,
         beat: lock.beat,
     };
-    let decided = decide(
+    let decided = apply_event(
         manager.store(),
         manager.ids(),
         operation.id,
@@ -136,7 +136,7 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
         &operation.report,
     );
     match decided.await? {
-        Decided::Done(header, done) => {
+        Applied::Done(header, done) => {
             manager.metrics().taken_over.inc();
             tracing::warn!(
                 id = %operation.id,
@@ -151,8 +151,8 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
             manager.dispatcher().enqueue_all(&operation, &done);
         }
         // The worker has come to an end after all, or renewed at last.
-        Decided::Fenced | Decided::Missing | Decided::NotHead => {}
-        Decided::Refused(refused) => {
+        Applied::Fenced | Applied::Missing | Applied::NotHead => {}
+        Applied::Refused(refused) => {
             tracing::debug!(id = %operation.id, %refused, "a lock without a holder");
         }
     }

@@ -1,4 +1,4 @@
-//! Relay: dispatch set → broker, for entries whose makers did not get there.
+//! Relay: outbox → broker, for entries whose makers did not get there.
 //!
 //! A create, a resume or a promotion publishes its own entry at once. An entry
 //! that is still there after a second was left behind by a crash, by a broker
@@ -76,7 +76,7 @@ async fn relay(
     } = manager.options().maintenance;
     let left = manager
         .store()
-        .undispatched(partition, relay_age, after, batch)
+        .outbox_entries(partition, relay_age, after, batch)
         .await?;
     let published = left
         .iter()
@@ -95,7 +95,7 @@ async fn relay(
     manager.metrics().relayed.inc_by(taken.len() as u64);
     // Now and not when the dispatcher gets to it: the next look may come at
     // once, and would find and publish them again.
-    manager.store().dispatched(&taken).await?;
+    manager.store().remove_from_outbox(&taken).await?;
     let is_full = left.len() >= batch;
     let all_taken = taken.len() == left.len();
     // Entries that no queue takes must not be all that is ever looked at: the

@@ -160,7 +160,7 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
         if let Ok(transition) = apply(&operation.header, Event::Delete, at) {
             manager.note_removal(&operation).await?;
             let header = &operation.header;
-            commits.push(Commit::new(operation.id, header, &transition, Guard::Open));
+            commits.push(Commit::new(operation.id, header, &transition, Guard::None));
         }
     }
     let answers = manager.store().commit(commits).await?;

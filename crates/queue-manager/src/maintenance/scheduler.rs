@@ -72,7 +72,7 @@ async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64>
                 operation.id,
                 &operation.header,
                 &transition,
-                Guard::Open,
+                Guard::None,
             ));
             waking.push(Operation {
                 header: transition.header,

@@ -3,7 +3,7 @@
 //! Each is one event of the state machine, decided on the newest header. An
 //! event that the machine refuses is refused here with the same words.
 
-use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::apply_event::{Applied, apply_event_unlocked};
 use drumline_backend::store::Done;
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{ErrorCode, Event, Operation, OperationId, Refused, State, Status};
@@ -82,16 +82,17 @@ impl QueueManager {
         let name = event.name();
         let id = operation.id;
         let is_cancel = event == Event::Cancel;
-        let mut decided = decide_open(self.store(), self.ids(), &operation, event).await?;
-        if is_cancel && matches!(decided, Decided::NotHead) {
+        let mut decided = apply_event_unlocked(self.store(), self.ids(), &operation, event).await?;
+        if is_cancel && matches!(decided, Applied::NotHead) {
             // The operation is not the head, so its end does not hold the
             // token.
-            decided = decide_open(self.store(), self.ids(), &operation, Event::Discard).await?;
+            decided =
+                apply_event_unlocked(self.store(), self.ids(), &operation, Event::Discard).await?;
         }
         self.metrics()
-            .acted(name, matches!(decided, Decided::Done(..)));
+            .acted(name, matches!(decided, Applied::Done(..)));
         match decided {
-            Decided::Done(header, done) => {
+            Applied::Done(header, done) => {
                 tracing::debug!(%id, action = name, status = header.status.name(), "done");
                 Ok((
                     Operation {
@@ -101,10 +102,10 @@ impl QueueManager {
                     done,
                 ))
             }
-            Decided::Refused(refused) => Err(refused.into()),
-            Decided::Missing => Err(not_found(id)),
+            Applied::Refused(refused) => Err(refused.into()),
+            Applied::Missing => Err(not_found(id)),
             // Only a cancel asks for the head, and no action names a lock.
-            Decided::NotHead | Decided::Fenced => {
+            Applied::NotHead | Applied::Fenced => {
                 Err(Error::Internal(format!("{name} of {id} met a guard")))
             }
         }

@@ -4,7 +4,7 @@
 //! check ─ lineage ─ key reserved? ─ broker takes messages? ─ store ─ publish ─ answer
 //! ```
 //!
-//! Once it is stored, an operation is in the dispatch set and will reach the
+//! Once it is stored, an operation is in the outbox and will reach the
 //! broker whatever happens to this process; so a publish that fails after that
 //! is no failure of the create. A broker that reports beforehand that it takes
 //! nothing is a failure: better to push back than to fill the store.
@@ -35,7 +35,7 @@ use crate::error::{Error, Invalid, Result, Wrong};
 use crate::request::{CreateRequest, Recurring};
 
 /// The time that a create waits for the broker's confirm. The operation is
-/// stored by then, and the dispatch set holds it; waiting only keeps producers
+/// stored by then, and the outbox holds it; waiting only keeps producers
 /// from being faster than the broker.
 const ANSWERED_AFTER: Duration = Duration::from_secs(2);
 

@@ -61,7 +61,7 @@ impl DispatcherHandle {
         }
     }
 
-    /// Publishes what a commit put into the dispatch set: the operation itself
+    /// Publishes what a commit put into the outbox: the operation itself
     /// as it is after the commit, and the new head of its chain.
     pub(crate) fn enqueue_all(&self, operation: &Operation, done: &Done) {
         if let Some(stamp) = done.offer {

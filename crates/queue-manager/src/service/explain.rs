@@ -179,7 +179,7 @@ impl QueueManager {
         let trouble = self.bypass().trouble(&route);
         let bypassed = trouble.map(|trouble| Bypassed { route, trouble });
         let last = self.store().last_offer(operation.id).await?;
-        if last.is_some_and(|last| last.is_undispatched) {
+        if last.is_some_and(|last| last.is_in_outbox) {
             return Ok(WaitingFor::Dispatch { bypassed });
         }
         let now = u64::try_from(self.store().now().as_millis()).unwrap_or(0);

@@ -19,7 +19,7 @@ mod permits;
 
 use std::time::Duration;
 
-use drumline_backend::limiter::{Entered, Limit, Limits, Subject};
+use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limits};
 use drumline_backend::store;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -123,8 +123,8 @@ impl QueueManager {
         let subject = subject("batches", &[&actor.organization.0], &limits);
         let pass = self.pass(subject, limits);
         match self.let_in(subject, &pass, &limits).await? {
-            Entered::Admitted => Ok(pass),
-            Entered::Refused { .. } => {
+            Acquired::Granted => Ok(pass),
+            Acquired::Refused { .. } => {
                 pass.void();
                 self.metrics().batches_refused.inc();
                 Err(Error::Busy { limit: batches })
@@ -158,11 +158,11 @@ impl QueueManager {
         };
         let entering = self.let_in(subject, &pass, &limits);
         match timeout(LONGEST, entering).await {
-            Ok(Ok(Entered::Admitted)) => {
+            Ok(Ok(Acquired::Granted)) => {
                 self.shared.breaker.answered();
                 Ok(pass)
             }
-            Ok(Ok(Entered::Refused { limit, retry_after })) => {
+            Ok(Ok(Acquired::Refused { limit, retry_after })) => {
                 self.shared.breaker.answered();
                 pass.void();
                 self.metrics().protected(limit);
@@ -186,15 +186,15 @@ impl QueueManager {
     /// refused only if it is refused again after all releases are flushed.
     async fn let_in(
         &self,
-        subject: Subject,
+        subject: LimitKey,
         pass: &Permit,
         limits: &Limits,
-    ) -> store::Result<Entered> {
+    ) -> store::Result<Acquired> {
         let limiter = self.shared.backend.limiter.as_ref();
-        let entered = limiter.enter(subject, pass.visitor(), limits).await?;
+        let entered = limiter.acquire(subject, pass.visitor(), limits).await?;
         let is_full = matches!(
             entered,
-            Entered::Refused {
+            Acquired::Refused {
                 limit: Limit::Concurrent,
                 ..
             }
@@ -203,7 +203,7 @@ impl QueueManager {
             return Ok(entered);
         }
         self.shared.permits.flush_releases(limiter).await;
-        limiter.enter(subject, pass.visitor(), limits).await
+        limiter.acquire(subject, pass.visitor(), limits).await
     }
 
     fn note_away(&self, error: Option<&store::Error>) {
@@ -214,7 +214,7 @@ impl QueueManager {
         self.metrics().unprotected.inc();
     }
 
-    fn pass(&self, subject: Subject, limits: Limits) -> Permit {
+    fn pass(&self, subject: LimitKey, limits: Limits) -> Permit {
         self.shared.permits.pass(subject, self.ids().uuid(), limits)
     }
 }
@@ -250,7 +250,7 @@ impl RateLimited {
 
 /// The subject of a limit. The length of the window is part of it: managers
 /// that are configured differently for a while must not share its buckets.
-fn subject(kind: &str, names: &[&str], limits: &Limits) -> Subject {
+fn subject(kind: &str, names: &[&str], limits: &Limits) -> LimitKey {
     let mut hash = Sha256::new();
     for part in [kind].iter().chain(names) {
         // The length keeps ("ab", "c") and ("a", "bc") apart.
@@ -262,7 +262,7 @@ fn subject(kind: &str, names: &[&str], limits: &Limits) -> Subject {
     for (to, from) in half.iter_mut().zip(hash.finalize()) {
         *to = from;
     }
-    Subject(half)
+    LimitKey(half)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! A client's request about a series is decided here as well if it needs the
 //! rule: to resume or to change a series is to compute its next time again.
 
-use drumline_backend::decide::{Commits, Decided, decide_open};
+use drumline_backend::apply_event::{Applied, Commits, apply_event_unlocked};
 use drumline_backend::store::{Commit, Committed, Guard, NewOperation};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::{At, legal_actions};
@@ -196,7 +196,7 @@ impl QueueManager {
                     return Err(refused.into());
                 }
             };
-            let commit = Commit::new(series.id, &series.header, &transition, Guard::Open);
+            let commit = Commit::new(series.id, &series.header, &transition, Guard::None);
             match self.store().commit_one(commit).await? {
                 Committed::Done(done) => {
                     self.metrics().acted(name, true);
@@ -228,12 +228,12 @@ impl QueueManager {
         series: &Operation,
     ) -> drumline_backend::store::Result<()> {
         tracing::warn!(id = %series.id, "a series has a rule that this release cannot read; it is paused");
-        match decide_open(self.store(), self.ids(), series, Event::Pause).await? {
-            Decided::Done(..)
-            | Decided::Refused(_)
-            | Decided::NotHead
-            | Decided::Fenced
-            | Decided::Missing => Ok(()),
+        match apply_event_unlocked(self.store(), self.ids(), series, Event::Pause).await? {
+            Applied::Done(..)
+            | Applied::Refused(_)
+            | Applied::NotHead
+            | Applied::Fenced
+            | Applied::Missing => Ok(()),
         }
     }
 }

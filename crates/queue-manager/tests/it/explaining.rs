@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use drumline_backend::apply_event::{Applied, apply_event_unlocked};
 use drumline_backend::broker::{Bypassed, Trouble};
-use drumline_backend::decide::{Decided, decide_open};
 use drumline_backend::{Backend, Ids, Member, MemberId, Role};
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{Event, OperationId, QueueName};
@@ -188,8 +188,8 @@ async fn who_waits_for_a_person_tells_what_that_one_is_to_do() {
     }
     let operation = stored(&backend, unhandled).await;
     let (store, ids) = (backend.store.as_ref(), Ids::random());
-    let decided = decide_open(store, &ids, &operation, Event::Unhandled).await;
-    assert!(matches!(decided, Ok(Decided::Done(..))), "{decided:?}");
+    let decided = apply_event_unlocked(store, &ids, &operation, Event::Unhandled).await;
+    assert!(matches!(decided, Ok(Applied::Done(..))), "{decided:?}");
 
     for (id, words) in [
         (paused, "it was paused"),

@@ -3,7 +3,7 @@
 
 use axum::http::StatusCode;
 use drumline_backend::Ids;
-use drumline_backend::decide::Decided;
+use drumline_backend::apply_event::Applied;
 use drumline_protocol::message::Source;
 use drumline_protocol::{ErrorCode, Event, Fault, OperationId, TokenPolicy};
 use drumline_queue_manager::{Options, QueueManager};
@@ -47,7 +47,7 @@ impl Chain {
         let fence = self.worker.claim(id).await;
         let fault = Fault::new(ErrorCode::HANDLER_FAILED, "it failed", "it failed");
         let said = self.worker.say(id, fence, Event::Fail(fault)).await;
-        let Decided::Done(_, done) = said else {
+        let Applied::Done(_, done) = said else {
             unreachable!("not failed: {said:?}");
         };
         assert!(done.promoted.is_none(), "the next one was promoted");

@@ -104,8 +104,8 @@ async fn a_worker_that_stops_beating_loses_its_operation_after_a_lease() {
     assert!(
         matches!(
             said,
-            drumline_backend::decide::Decided::Fenced
-                | drumline_backend::decide::Decided::Refused(_)
+            drumline_backend::apply_event::Applied::Fenced
+                | drumline_backend::apply_event::Applied::Refused(_)
         ),
         "{said:?}"
     );

@@ -284,11 +284,11 @@ async fn end_many(backend: &Backend, template: OperationId, count: usize) {
         let claim = Event::Claim {
             host: "test".to_owned(),
         };
-        let taking = Guard::Taking {
+        let taking = Guard::Acquire {
             owner: MemberId(Uuid::from_u128(7)),
             lease: Duration::from_secs(10),
         };
-        for (event, guard) in [(claim, taking), (Event::Succeed, Guard::Open)] {
+        for (event, guard) in [(claim, taking), (Event::Succeed, Guard::None)] {
             let mut commits = Vec::new();
             for (id, header) in &mut headers {
                 let at = At {

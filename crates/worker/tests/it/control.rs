@@ -194,7 +194,7 @@ async fn draining_gives_back_without_counting_the_attempt() {
         (1, 0)
     );
     // The operation is on its way to other workers already: no manager looks
-    // after the dispatch set here.
+    // after the outbox here.
     let nothing = async |_: Value, _: Context| Outcome::Done(None);
     let other = yard.start(Yard::builder().handler("X", nothing)).await;
     let header = yard.completed(id).await.header;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::Ids;
-use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::apply_event::{Applied, apply_event_unlocked};
 use drumline_protocol::message::{Marker, Message, Route, Source};
 use drumline_protocol::{ErrorCode, Event, OperationId, Partition, QueueName, Status};
 use drumline_worker::{Context, HandlerError, Outcome};
@@ -299,8 +299,8 @@ async fn a_stale_look_does_not_undo_a_newer_checkpoint() {
         .await;
     worker.drain().await;
     let store = &*yard.backend.store;
-    let decided = decide_open(store, &Ids::random(), &seen, Event::Unhandled).await;
-    assert!(matches!(decided, Ok(Decided::Done(..))), "{decided:?}");
+    let decided = apply_event_unlocked(store, &Ids::random(), &seen, Event::Unhandled).await;
+    assert!(matches!(decided, Ok(Applied::Done(..))), "{decided:?}");
     let report = yard.get(id).await.report;
     assert_eq!(
         report.fault.map(|fault| fault.code),

@@ -117,11 +117,11 @@ impl Store for Faulty {
         self.store.locks(partition).await
     }
 
-    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
-        self.store.dispatched(entries).await
+    async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+        self.store.remove_from_outbox(entries).await
     }
 
-    async fn undispatched(
+    async fn outbox_entries(
         &self,
         partition: Partition,
         age: Duration,
@@ -129,7 +129,7 @@ impl Store for Faulty {
         limit: usize,
     ) -> Result<Vec<Promoted>> {
         let store = &self.store;
-        store.undispatched(partition, age, after, limit).await
+        store.outbox_entries(partition, age, after, limit).await
     }
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::decide::{Decided, decide};
+use drumline_backend::apply_event::{Applied, apply_event};
 use drumline_backend::store::Guard;
 use drumline_backend::{Ids, Store};
 use drumline_protocol::{Event, OperationId, Status};
@@ -30,19 +30,19 @@ async fn take_over(yard: &Yard, id: OperationId) -> bool {
     let lock = locks.into_iter().find(|lock| lock.id == id).expect("held");
     let operation = yard.get(id).await;
     let ids = Ids::random();
-    let decided = decide(
+    let decided = apply_event(
         &**store,
         &ids,
         id,
         operation.header,
         Event::LeaseExpired,
-        Guard::Watched {
+        Guard::Unchanged {
             fence: lock.fence,
             beat: lock.beat,
         },
         &operation.report,
     );
-    matches!(decided.await.expect("decided"), Decided::Done(..))
+    matches!(decided.await.expect("decided"), Applied::Done(..))
 }
 
 #[tokio::test]

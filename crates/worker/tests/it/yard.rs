@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::decide::{Decided, decide_open};
+use drumline_backend::apply_event::{Applied, apply_event_unlocked};
 use drumline_backend::dispatch::Dispatcher;
 use drumline_backend::store::{Created, Filter, NewOperation};
 use drumline_backend::{Backend, Ids};
@@ -187,10 +187,11 @@ impl Yard {
     /// A client's action.
     pub(crate) async fn ask(&self, id: OperationId, event: Event) {
         let operation = self.get(id).await;
-        let decided = decide_open(&*self.backend.store, &self.ids, &operation, event).await;
+        let decided =
+            apply_event_unlocked(&*self.backend.store, &self.ids, &operation, event).await;
         let decided = decided.expect("the store is there");
         let done = match decided {
-            Decided::Done(header, done) => Ok((header, done)),
+            Applied::Done(header, done) => Ok((header, done)),
             other => Err(other),
         };
         let (header, done) = done.expect("a legal action");

@@ -96,7 +96,7 @@ async fn occur_once(
     let Ok(transition) = apply(&series.header, event, At { now, commit }) else {
         return Ok(false);
     };
-    let commit = Commit::new(series.id, &series.header, &transition, Guard::Open);
+    let commit = Commit::new(series.id, &series.header, &transition, Guard::None);
     let creates: Vec<_> = new.iter().cloned().collect();
     let created = match manager.store().transact(creates, vec![commit]).await? {
         Transacted::Done { created, .. } => created,

@@ -1,4 +1,4 @@
-//! Single creates of many callers, [gathered](drumline_backend::gather): one
+//! Single creates of many callers, [gathered](drumline_backend::batcher): one
 //! round trip to the store carries everything that has come together during the
 //! previous one.
 //!
@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::gather::{Bounds, gather};
+use drumline_backend::batcher::{Bounds, run_batches};
 use drumline_backend::store::{self, Created, NewOperation, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -56,11 +56,11 @@ impl CreateBatcher {
         let (requests, incoming) = mpsc::channel(WAITING);
         let batches = tasks.clone();
         tasks.spawn(async move {
-            let gathering = gather(incoming, BOUNDS, |batch, place| {
+            let gathering = run_batches(incoming, BOUNDS, |batch, permit| {
                 let store = Arc::clone(&store);
                 batches.spawn(async move {
                     create(&*store, batch).await;
-                    drop(place);
+                    drop(permit);
                 });
             });
             closing.run_until_cancelled(gathering).await;

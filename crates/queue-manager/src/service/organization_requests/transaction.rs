@@ -251,7 +251,7 @@ impl QueueManager {
             let commit = self.ids().commit();
             let transition = apply(&operation.header, event.clone(), At { now, commit })
                 .map_err(|refused| at(*index, refused.into()))?;
-            let mut commit = Commit::new(operation.id, &operation.header, &transition, Guard::Open);
+            let mut commit = Commit::new(operation.id, &operation.header, &transition, Guard::None);
             commit.report = transition.fault.map(|fault| Report {
                 fault: Some(fault),
                 ..operation.report.clone()

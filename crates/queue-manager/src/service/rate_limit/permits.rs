@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drumline_backend::limiter::{Departure, Limiter, Limits, Subject, Visitor};
+use drumline_backend::limiter::{LimitKey, Limiter, Limits, PermitId, Release};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -40,14 +40,14 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    inside: HashMap<Visitor, Place>,
-    departures: Vec<Departure>,
+    inside: HashMap<PermitId, Place>,
+    departures: Vec<Release>,
 }
 
 /// The place of one admitted request.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    subject: Subject,
+    subject: LimitKey,
     since: Instant,
 }
 
@@ -62,16 +62,16 @@ pub struct Permit {
 #[derive(Debug)]
 struct Held {
     permits: Permits,
-    subject: Subject,
-    visitor: Visitor,
+    subject: LimitKey,
+    visitor: PermitId,
     limits: Limits,
     since: Instant,
 }
 
 impl Permits {
     /// Creates a pass for a request that is about to come in.
-    pub(super) fn pass(&self, subject: Subject, id: Uuid, limits: Limits) -> Permit {
-        let visitor = Visitor(id);
+    pub(super) fn pass(&self, subject: LimitKey, id: Uuid, limits: Limits) -> Permit {
+        let visitor = PermitId(id);
         let since = Instant::now();
         self.state()
             .inside
@@ -118,7 +118,7 @@ impl Permits {
             if some.is_empty() {
                 return;
             }
-            if let Err(error) = limiter.leave(&some).await {
+            if let Err(error) = limiter.release(&some).await {
                 tracing::debug!(%error, count = some.len(), "permits were not released");
             }
         }
@@ -126,7 +126,7 @@ impl Permits {
 
     async fn renew(&self, limiter: &dyn Limiter, lease: Duration) {
         let old = lease / THIRD;
-        let stay: Vec<(Subject, Visitor)> = self
+        let stay: Vec<(LimitKey, PermitId)> = self
             .state()
             .inside
             .iter()
@@ -161,7 +161,7 @@ impl Permit {
     }
 
     /// The name by which the holder of the pass enters.
-    pub(super) fn visitor(&self) -> Option<Visitor> {
+    pub(super) fn visitor(&self) -> Option<PermitId> {
         self.held.as_ref().map(|held| held.visitor)
     }
 
@@ -181,9 +181,9 @@ impl Drop for Permit {
         let mut state = held.permits.state();
         state.inside.remove(&held.visitor);
         if state.departures.len() < MOST_WAITING {
-            state.departures.push(Departure {
-                subject: held.subject,
-                visitor: held.visitor,
+            state.departures.push(Release {
+                key: held.subject,
+                permit: held.visitor,
                 busy: held.since.elapsed(),
                 limits: held.limits,
             });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::broker::{self, Backlog, Broker, Bypassed, Subscription, Trouble};
-use drumline_backend::limiter::{Departure, Entered, Limiter, Limits, Subject, Visitor};
+use drumline_backend::limiter::{Acquired, LimitKey, Limiter, Limits, PermitId, Release};
 use drumline_backend::store::{
     self, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice,
     Page, Promoted, Renewal, Reservation, Stamp, Store, Transacted,
@@ -191,28 +191,28 @@ impl Membership for Faulty {
 
 #[async_trait]
 impl Limiter for Faulty {
-    async fn enter(
+    async fn acquire(
         &self,
-        subject: Subject,
-        visitor: Option<Visitor>,
+        key: LimitKey,
+        permit: Option<PermitId>,
         limits: &Limits,
-    ) -> store::Result<Entered> {
+    ) -> store::Result<Acquired> {
         self.there()?;
-        self.inner.limiter.enter(subject, visitor, limits).await
+        self.inner.limiter.acquire(key, permit, limits).await
     }
 
     async fn renew(
         &self,
-        inside: &[(Subject, Visitor)],
+        inside: &[(LimitKey, PermitId)],
         lease: Duration,
     ) -> store::Result<Vec<bool>> {
         self.there()?;
         self.inner.limiter.renew(inside, lease).await
     }
 
-    async fn leave(&self, departures: &[Departure]) -> store::Result<()> {
+    async fn release(&self, releases: &[Release]) -> store::Result<()> {
         self.there()?;
-        self.inner.limiter.leave(departures).await
+        self.inner.limiter.release(releases).await
     }
 }
 
@@ -288,11 +288,11 @@ impl Store for Faulty {
         self.store().await?.locks(partition).await
     }
 
-    async fn dispatched(&self, entries: &[(OperationId, Stamp)]) -> store::Result<()> {
-        self.store().await?.dispatched(entries).await
+    async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> store::Result<()> {
+        self.store().await?.remove_from_outbox(entries).await
     }
 
-    async fn undispatched(
+    async fn outbox_entries(
         &self,
         partition: Partition,
         age: Duration,
@@ -300,7 +300,7 @@ impl Store for Faulty {
         limit: usize,
     ) -> store::Result<Vec<Promoted>> {
         let store = self.store().await?;
-        store.undispatched(partition, age, after, limit).await
+        store.outbox_entries(partition, age, after, limit).await
     }
 
     async fn last_offer(&self, id: OperationId) -> store::Result<Option<LastOffer>> {

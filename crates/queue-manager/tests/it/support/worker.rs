@@ -3,8 +3,8 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use drumline_backend::apply_event::{Applied, apply_event};
 use drumline_backend::broker::{Delivery, Subscription};
-use drumline_backend::decide::{Decided, decide};
 use drumline_backend::store::Guard;
 use drumline_backend::{Backend, Ids, MemberId};
 use drumline_protocol::message::{Message, Offer, Route, Source};
@@ -38,18 +38,18 @@ impl Worker {
         let event = Event::Claim {
             host: "test".to_owned(),
         };
-        let guard = Guard::Taking {
+        let guard = Guard::Acquire {
             owner: self.member,
             lease: LEASE,
         };
         match self.apply(id, event, guard).await {
-            Decided::Done(_, done) => done.fence.expect("a claim gives a fence"),
+            Applied::Done(_, done) => done.fence.expect("a claim gives a fence"),
             other => unreachable!("not claimed: {other:?}"),
         }
     }
 
     /// Applies an event to an operation that it holds.
-    pub(crate) async fn say(&self, id: OperationId, fence: Fence, event: Event) -> Decided {
+    pub(crate) async fn say(&self, id: OperationId, fence: Fence, event: Event) -> Applied {
         self.apply(id, event, Guard::Holder(fence)).await
     }
 
@@ -62,7 +62,7 @@ impl Worker {
     /// Succeeds, and offers the chain's next operation, as a worker would.
     pub(crate) async fn succeed(&self, id: OperationId, fence: Fence) {
         let said = self.say(id, fence, Event::Succeed).await;
-        let Decided::Done(_, done) = said else {
+        let Applied::Done(_, done) = said else {
             unreachable!("not succeeded: {said:?}");
         };
         if let Some(next) = done.promoted {
@@ -74,9 +74,9 @@ impl Worker {
         }
     }
 
-    async fn apply(&self, id: OperationId, event: Event, guard: Guard) -> Decided {
+    async fn apply(&self, id: OperationId, event: Event, guard: Guard) -> Applied {
         let operation = stored(&self.backend, id).await;
-        let decided = decide(
+        let decided = apply_event(
             self.backend.store.as_ref(),
             &self.ids,
             id,

@@ -11,7 +11,7 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// The facts that a Redis reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct ServerInfo {
     /// `redis_version`.
     pub version: String,
     /// `run_id`: another one after each start.
@@ -38,14 +38,14 @@ pub struct Facts {
 ///
 /// # Errors
 /// When the server is unavailable or refuses the credentials.
-pub async fn inspect(options: &Options) -> Result<Facts> {
+pub async fn inspect(options: &Options) -> Result<ServerInfo> {
     read(&Link::new(options)?).await
 }
 
 /// Does the same as [`inspect`] over an existing link.
-pub(crate) async fn read(link: &Link) -> Result<Facts> {
-    let info = reply::text(link.run_one("info", redis::cmd("INFO")).await?)?;
-    let mut facts = from_info(&info);
+pub(crate) async fn read(link: &Link) -> Result<ServerInfo> {
+    let text = reply::text(link.run_one("info", redis::cmd("INFO")).await?)?;
+    let mut info = from_info(&text);
     let mut config = redis::cmd("CONFIG");
     config.arg("GET").arg("appendfsync");
     // Hosted servers know no CONFIG; that is a fact, too.
@@ -53,22 +53,22 @@ pub(crate) async fn read(link: &Link) -> Result<Facts> {
         let mut parts = Parts::of(answer)?;
         if parts.len() == 2 {
             parts.value()?;
-            facts.append_fsync = Some(reply::text(parts.value()?)?);
+            info.append_fsync = Some(reply::text(parts.value()?)?);
         }
     }
-    Ok(facts)
+    Ok(info)
 }
 
 /// The run id alone.
 pub(crate) async fn run_id(link: &Link) -> Result<String> {
     let mut info = redis::cmd("INFO");
     info.arg("server");
-    let info = reply::text(link.run_one("info", info).await?)?;
-    Ok(field(&info, "run_id").to_owned())
+    let text = reply::text(link.run_one("info", info).await?)?;
+    Ok(field(&text, "run_id").to_owned())
 }
 
-impl Facts {
-    /// The reasons why this server must not be used, each with the remedy.
+impl ServerInfo {
+    /// The reasons why this server must not be used, each with its remedy.
     /// Empty: it may be used.
     #[must_use]
     pub fn objections(&self) -> Vec<String> {
@@ -147,25 +147,25 @@ impl Facts {
     }
 }
 
-fn from_info(info: &str) -> Facts {
-    let text = |name| field(info, name).to_owned();
-    let number = |name| field(info, name).parse().unwrap_or(0);
-    Facts {
-        version: text("redis_version"),
-        run_id: text("run_id"),
-        mode: text("redis_mode"),
-        role: text("role"),
+fn from_info(text: &str) -> ServerInfo {
+    let words = |name| field(text, name).to_owned();
+    let number = |name| field(text, name).parse().unwrap_or(0);
+    ServerInfo {
+        version: words("redis_version"),
+        run_id: words("run_id"),
+        mode: words("redis_mode"),
+        role: words("role"),
         used_memory: number("used_memory"),
         max_memory: number("maxmemory"),
-        max_memory_policy: text("maxmemory_policy"),
-        append_only: field(info, "aof_enabled") == "1",
+        max_memory_policy: words("maxmemory_policy"),
+        append_only: field(text, "aof_enabled") == "1",
         append_fsync: None,
     }
 }
 
 /// The value of one line of INFO; empty if there is no such line.
-fn field<'a>(info: &'a str, name: &str) -> &'a str {
-    info.lines()
+fn field<'a>(text: &'a str, name: &str) -> &'a str {
+    text.lines()
         .filter_map(|line| line.split_once(':'))
         .find(|(found, _)| *found == name)
         .map_or("", |(_, value)| value.trim_end())
@@ -179,8 +179,8 @@ mod tests {
         # Memory\r\nused_memory:1000\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n\
         # Persistence\r\naof_enabled:1\r\n# Replication\r\nrole:master\r\n";
 
-    fn facts() -> Facts {
-        Facts {
+    fn info() -> ServerInfo {
+        ServerInfo {
             append_fsync: Some("always".to_owned()),
             ..from_info(INFO)
         }
@@ -188,15 +188,15 @@ mod tests {
 
     #[test]
     fn a_server_as_it_should_be_is_neither_refused_nor_a_risk() {
-        assert_eq!(facts().objections(), Vec::<String>::new());
-        assert_eq!(facts().risks(), Vec::<String>::new());
-        assert_eq!(facts().used_memory, 1000);
-        assert_eq!(facts().run_id, "abc");
+        assert_eq!(info().objections(), Vec::<String>::new());
+        assert_eq!(info().risks(), Vec::<String>::new());
+        assert_eq!(info().used_memory, 1000);
+        assert_eq!(info().run_id, "abc");
     }
 
     #[test]
     fn what_loses_operations_is_refused() {
-        let refused = |info: &str| from_info(info).objections().len();
+        let refused = |text: &str| from_info(text).objections().len();
         assert_eq!(refused(&INFO.replace("noeviction", "allkeys-lru")), 1);
         assert_eq!(refused(&INFO.replace("7.0.15", "6.0.16")), 1);
         assert_eq!(refused(&INFO.replace("7.0.15", "5.9")), 1);
@@ -210,9 +210,9 @@ mod tests {
         for weak in ["everysec", "no"] {
             let append_fsync = Some(weak.to_owned());
             assert_eq!(
-                Facts {
+                ServerInfo {
                     append_fsync,
-                    ..facts()
+                    ..info()
                 }
                 .risks()
                 .len(),
@@ -220,18 +220,18 @@ mod tests {
             );
         }
         assert_eq!(
-            Facts {
+            ServerInfo {
                 append_fsync: None,
-                ..facts()
+                ..info()
             }
             .risks()
             .len(),
             1
         );
         assert_eq!(
-            Facts {
+            ServerInfo {
                 append_only: false,
-                ..facts()
+                ..info()
             }
             .risks()
             .len(),

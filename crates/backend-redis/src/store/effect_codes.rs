@@ -1,5 +1,5 @@
 //! A commit's guard and effects as the eleven letters that
-//! `committing.lua` reads.
+//! `lib_commit.lua` reads.
 
 use drumline_backend::store::{Commit, Guard};
 use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEffect};
@@ -10,10 +10,10 @@ use crate::record;
 pub(super) fn letters(commit: &Commit) -> [u8; 11] {
     let effects = &commit.effects;
     let guard = match commit.guard {
-        Guard::Open => b'-',
-        Guard::Taking { .. } => b't',
+        Guard::None => b'-',
+        Guard::Acquire { .. } => b't',
         Guard::Holder(_) => b'h',
-        Guard::Watched { .. } => b'w',
+        Guard::Unchanged { .. } => b'w',
     };
     let lock = match effects.lock {
         LockEffect::Keep => b'-',
@@ -60,9 +60,9 @@ pub(super) fn letters(commit: &Commit) -> [u8; 11] {
 /// The bytes that the guard compares with, or that a new lock is made of.
 pub(super) fn guard(guard: Guard) -> Vec<u8> {
     match guard {
-        Guard::Open => Vec::new(),
-        Guard::Taking { owner, lease } => record::taker(owner, lease),
+        Guard::None => Vec::new(),
+        Guard::Acquire { owner, lease } => record::taker(owner, lease),
         Guard::Holder(fence) => fence.0.to_be_bytes().to_vec(),
-        Guard::Watched { fence, beat } => [fence.0.to_be_bytes(), beat.to_be_bytes()].concat(),
+        Guard::Unchanged { fence, beat } => [fence.0.to_be_bytes(), beat.to_be_bytes()].concat(),
     }
 }

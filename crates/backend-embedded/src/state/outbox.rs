@@ -1,4 +1,4 @@
-//! The dispatch set: operations that ought to be in the broker and are not
+//! The outbox: operations that ought to be in the broker and are not
 //! known to be.
 //!
 //! Every entry has a fresh stamp, and a confirm removes only the entry that it
@@ -14,9 +14,9 @@ use drumline_protocol::{OperationId, Partition, State as StateCode, Timestamp};
 
 use super::{Contents, State};
 
-/// The dispatch set of one partition, by operation and by age.
+/// The outbox of one partition, by operation and by age.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Dispatch {
+pub(super) struct Outbox {
     by_id: BTreeMap<OperationId, Entry>,
     by_age: BTreeSet<(Entry, OperationId)>,
 }
@@ -29,7 +29,7 @@ struct Entry {
     stamp: Stamp,
 }
 
-impl Dispatch {
+impl Outbox {
     pub(super) fn add(&mut self, id: OperationId, stamp: Stamp, since: Timestamp) {
         self.remove(id);
         let entry = Entry { since, stamp };
@@ -53,10 +53,10 @@ impl Dispatch {
 }
 
 impl State {
-    /// The stamp of an operation's entry in the dispatch set.
+    /// The stamp of an operation's entry in the outbox.
     #[must_use]
-    pub fn dispatch_entry(&self, id: OperationId) -> Option<Stamp> {
-        self.contents(id.partition())?.dispatch.stamp(id)
+    pub fn outbox_entry(&self, id: OperationId) -> Option<Stamp> {
+        self.contents(id.partition())?.outbox.stamp(id)
     }
 
     /// The stamp of an operation's latest entry, present or removed.
@@ -66,10 +66,10 @@ impl State {
     }
 
     /// Removes an entry, if its stamp still is `stamp`.
-    pub fn dispatched(&mut self, id: OperationId, stamp: Stamp) {
-        let dispatch = &mut self.contents_mut(id.partition()).dispatch;
-        if dispatch.stamp(id) == Some(stamp) {
-            dispatch.remove(id);
+    pub fn remove_from_outbox(&mut self, id: OperationId, stamp: Stamp) {
+        let outbox = &mut self.contents_mut(id.partition()).outbox;
+        if outbox.stamp(id) == Some(stamp) {
+            outbox.remove(id);
         }
     }
 
@@ -78,13 +78,13 @@ impl State {
     pub fn offer_of(&self, id: OperationId) -> Option<LastOffer> {
         Some(LastOffer {
             stamp: self.last_offer(id)?,
-            is_undispatched: self.dispatch_entry(id).is_some(),
+            is_in_outbox: self.outbox_entry(id).is_some(),
         })
     }
 
     /// Entries older than `age` with stamps above `after`, oldest first.
     #[must_use]
-    pub fn undispatched(
+    pub fn outbox_entries(
         &self,
         partition: Partition,
         age: Duration,
@@ -95,7 +95,7 @@ impl State {
         let Some(contents) = self.contents(partition) else {
             return Vec::new();
         };
-        let by_age = contents.dispatch.by_age.iter();
+        let by_age = contents.outbox.by_age.iter();
         by_age
             .take_while(|(entry, _)| entry.since.saturating_add(age) <= now)
             .filter(|(entry, _)| after.is_none_or(|after| entry.stamp > after))
@@ -126,7 +126,7 @@ impl State {
             let Some(record) = contents.records.get(&id) else {
                 continue;
             };
-            let known = contents.dispatch.stamp(id).is_some();
+            let known = contents.outbox.stamp(id).is_some();
             if !known && contents.travels(id, &record.header) {
                 found.push((id, record.last_offer));
             }

@@ -1,4 +1,4 @@
-//! The dispatch set: operations that ought to be in the broker, and ones to
+//! The outbox: operations that ought to be in the broker, and ones to
 //! offer again.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl RedisStore {
     pub(super) async fn take_out(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
         let mut commands = redis::pipe();
         for batch in batches(&self.keys, entries.iter().map(|(id, _)| *id), MOST) {
-            let mut command = SCRIPTS.dispatched.call(&[batch.keys.dispatch()]);
+            let mut command = SCRIPTS.remove_from_outbox.call(&[batch.keys.outbox()]);
             for (id, stamp) in batch.items.iter().filter_map(|&at| entries.get(at)) {
                 command.arg(id.as_bytes().as_slice()).arg(stamp.0);
             }
@@ -45,8 +45,8 @@ impl RedisStore {
         };
         let mut command =
             SCRIPTS
-                .undispatched
-                .call(&[keys.dispatch(), keys.record_prefix(), keys.tick()]);
+                .outbox_entries
+                .call(&[keys.outbox(), keys.record_prefix(), keys.tick()]);
         command.arg(micros(age)).arg(limit);
         match after {
             Some(Stamp(after)) => command.arg(format!("({after}")),
@@ -67,7 +67,7 @@ impl RedisStore {
         commands.cmd("HGET").arg(keys.record(id)).arg("h");
         commands
             .cmd("ZSCORE")
-            .arg(keys.dispatch())
+            .arg(keys.outbox())
             .arg(id.as_bytes().as_slice());
         let mut answers = self.link.run("last_offer", &commands).await?.into_iter();
         let mut next = || answers.next().ok_or_else(reply::unexpected);
@@ -79,7 +79,7 @@ impl RedisStore {
         let stamp = stamp.first_chunk().ok_or_else(reply::unexpected)?;
         Ok(Some(LastOffer {
             stamp: Stamp(u64::from_be_bytes(*stamp)),
-            is_undispatched: entry.is_some(),
+            is_in_outbox: entry.is_some(),
         }))
     }
 

@@ -1,7 +1,7 @@
--- undispatched: entries of the dispatch set that were not published for a
+-- outbox_entries: entries of the outbox that were not published for a
 -- while, oldest first, with their records. Reads only.
 --
--- KEYS  [1] the dispatch set: zset stamp -> id
+-- KEYS  [1] the outbox: zset stamp -> id
 --       [2] prefix of the records
 --       [3] the tick
 -- ARGV  1 how old they are at least, in microseconds

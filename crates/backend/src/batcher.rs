@@ -3,18 +3,18 @@
 //! ```text
 //! caller ─┐                        ┌─ batch ─ …
 //! caller ─┼─ bounded queue ─ here ─┼─ batch ─ …
-//! caller ─┘                        └─ as many at a time as there are places
+//! caller ─┘                        └─ as many at a time as there are permits
 //! ```
 //!
 //! No request waits for company: a lone request is a batch at once. While all
-//! places are taken, new requests gather into the next batch; so batches grow
+//! permits are taken, new requests gather into the next batch; so batches grow
 //! with the load, and no time to wait has to be configured.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// The bounds of gathering.
+/// The bounds of a batcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// The most requests in a batch.
@@ -23,26 +23,26 @@ pub struct Bounds {
     pub in_flight: usize,
 }
 
-/// The place of a batch that is under way. When it is dropped, the next batch
-/// gets the place.
+/// The permit of a batch that is under way. When it is dropped, the next batch
+/// may start.
 #[derive(Debug)]
-pub struct Place {
+pub struct BatchPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Gathers until all senders are gone. `start` is given each batch, never an
-/// empty one, and must handle the batch on a task of its own.
+/// Makes batches until all senders are gone. `start` is given each batch, never
+/// an empty one, and must handle the batch on a task of its own.
 ///
 /// Dropping the future loses the requests in the queue, and no batch.
-pub async fn gather<T>(
+pub async fn run_batches<T>(
     mut incoming: mpsc::Receiver<T>,
     bounds: Bounds,
-    mut start: impl FnMut(Vec<T>, Place),
+    mut start: impl FnMut(Vec<T>, BatchPermit),
 ) {
-    let places = Arc::new(Semaphore::new(bounds.in_flight));
+    let permits = Arc::new(Semaphore::new(bounds.in_flight));
     loop {
-        // The place first, then the batch: it grows while we wait.
-        let Ok(permit) = Arc::clone(&places).acquire_owned().await else {
+        // The permit first, then the batch: it grows while we wait.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             // The semaphore is never closed.
             return;
         };
@@ -50,7 +50,7 @@ pub async fn gather<T>(
         if incoming.recv_many(&mut batch, bounds.batch).await == 0 {
             return;
         }
-        start(batch, Place { _permit: permit });
+        start(batch, BatchPermit { _permit: permit });
     }
 }
 
@@ -69,23 +69,23 @@ mod tests {
             in_flight: 1,
         };
         let mut gathering = JoinSet::new();
-        gathering.spawn(gather(incoming, bounds, move |batch, place| {
-            started.send((batch, place)).unwrap();
+        gathering.spawn(run_batches(incoming, bounds, move |batch, permit| {
+            started.send((batch, permit)).unwrap();
         }));
         requests.send(1).await.unwrap();
-        let (first, place) = batches.recv().await.unwrap();
+        let (first, permit) = batches.recv().await.unwrap();
         assert_eq!(first, [1]);
         for number in 2..=5 {
             requests.send(number).await.unwrap();
         }
-        assert!(batches.try_recv().is_err(), "there is no place");
-        drop(place);
-        let (second, place) = batches.recv().await.unwrap();
+        assert!(batches.try_recv().is_err(), "there is no permit");
+        drop(permit);
+        let (second, permit) = batches.recv().await.unwrap();
         assert_eq!(second, [2, 3, 4], "as many as a batch may have");
-        drop((requests, place));
-        let (last, place) = batches.recv().await.unwrap();
+        drop((requests, permit));
+        let (last, permit) = batches.recv().await.unwrap();
         assert_eq!(last, [5], "also after the senders are gone");
-        drop(place);
+        drop(permit);
         gathering.join_next().await.unwrap().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Apply an event and commit it; on a conflict, decide again.
+//! Apply an event and commit it; on a conflict, apply it again.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -57,7 +57,7 @@ impl Commits for dyn Store + '_ {
     clippy::large_enum_variant,
     reason = "one at a time, and most often the large one"
 )]
-pub enum Decided {
+pub enum Applied {
     /// The event happened: the header now, and the store's answer.
     Done(Header, Box<Done>),
     /// The table has no such arrow from the operation's present state.
@@ -85,7 +85,7 @@ pub enum Decided {
 ///
 /// # Errors
 /// When the store is unavailable: the event may or may not have happened.
-pub async fn decide(
+pub async fn apply_event(
     store: &dyn Store,
     ids: &Ids,
     id: OperationId,
@@ -93,15 +93,15 @@ pub async fn decide(
     event: Event,
     guard: Guard,
     report: &Report,
-) -> store::Result<Decided> {
-    decide_through(store, ids, id, header, event, guard, report).await
+) -> store::Result<Applied> {
+    apply_event_through(store, ids, id, header, event, guard, report).await
 }
 
-/// Does the same as [`decide`] through a layer that gathers commits.
+/// Does the same as [`apply_event`] through a layer that gathers commits.
 ///
 /// # Errors
-/// As [`decide`].
-pub async fn decide_through<C: Commits + ?Sized>(
+/// As [`apply_event`].
+pub async fn apply_event_through<C: Commits + ?Sized>(
     commits: &C,
     ids: &Ids,
     id: OperationId,
@@ -109,7 +109,7 @@ pub async fn decide_through<C: Commits + ?Sized>(
     event: Event,
     guard: Guard,
     report: &Report,
-) -> store::Result<Decided> {
+) -> store::Result<Applied> {
     let is_holder = matches!(guard, Guard::Holder(_));
     let mut report = Cow::Borrowed(report);
     // Set after a conflict, if the report is not ours: it may have changed.
@@ -121,22 +121,22 @@ pub async fn decide_through<C: Commits + ?Sized>(
         };
         let commit = match prepare(id, &header, event.clone(), guard, &report, at) {
             Ok(commit) => commit,
-            Err(refused) => return Ok(Decided::Refused(refused)),
+            Err(refused) => return Ok(Applied::Refused(refused)),
         };
         if report_is_old && commit.report.is_some() {
             match commits.report_of(id).await? {
                 Some(newer) => report = Cow::Owned(newer),
-                None => return Ok(Decided::Missing),
+                None => return Ok(Applied::Missing),
             }
             report_is_old = false;
             continue;
         }
         let after = commit.header.clone();
         match commits.commit_one(commit).await? {
-            Committed::Done(done) => return Ok(Decided::Done(after, done)),
-            Committed::NotHead => return Ok(Decided::NotHead),
-            Committed::Fenced => return Ok(Decided::Fenced),
-            Committed::Missing => return Ok(Decided::Missing),
+            Committed::Done(done) => return Ok(Applied::Done(after, done)),
+            Committed::NotHead => return Ok(Applied::NotHead),
+            Committed::Fenced => return Ok(Applied::Fenced),
+            Committed::Missing => return Ok(Applied::Missing),
             Committed::Conflict(current) => {
                 header = *current;
                 report_is_old = !is_holder;
@@ -150,7 +150,7 @@ pub async fn decide_through<C: Commits + ?Sized>(
 }
 
 /// The commit that makes `event` happen to an operation with this header: the
-/// commit of [`decide`], for a caller that puts it into a transaction. `report`
+/// commit of [`apply_event`], for a caller that puts it into a transaction. `report`
 /// means the same as there.
 ///
 /// # Errors
@@ -177,23 +177,23 @@ pub fn prepare(
     Ok(commit)
 }
 
-/// [`decide`] for an operation that was just read, by a caller without a lock.
+/// [`apply_event`] for an operation that was just read, by a caller without a lock.
 ///
 /// # Errors
-/// As [`decide`].
-pub async fn decide_open(
+/// As [`apply_event`].
+pub async fn apply_event_unlocked(
     store: &dyn Store,
     ids: &Ids,
     operation: &Operation,
     event: Event,
-) -> store::Result<Decided> {
-    decide(
+) -> store::Result<Applied> {
+    apply_event(
         store,
         ids,
         operation.id,
         operation.header.clone(),
         event,
-        Guard::Open,
+        Guard::None,
         &operation.report,
     )
     .await

@@ -12,12 +12,12 @@
 --     or: 'E', three(h, body, report or ''): another create used the id
 -- Takes one number of the tick.
 -- `is_new` is true if it is known that there was no such record and no
--- gravestone when the script began.
+-- tombstone when the script began.
 
 -- Operations in one question.
 local MOST_ASKED = 500
 
--- Returns true if none of these operations has a record or a gravestone; the
+-- Returns true if none of these operations has a record or a tombstone; the
 -- arguments of an operation are `step` behind those of the one before.
 local function all_are_new(first, last, step)
   for start = first, last, MOST_ASKED * step do
@@ -25,7 +25,7 @@ local function all_are_new(first, last, step)
     for at = start, math.min(last, start + (MOST_ASKED - 1) * step), step do
       local id = ARGV[at]
       keys[#keys + 1] = RECORD .. id
-      keys[#keys + 1] = GRAVE .. id
+      keys[#keys + 1] = TOMBSTONE .. id
     end
     if call('EXISTS', unpack(keys)) ~= 0 then return false end
   end
@@ -43,12 +43,12 @@ local function create(at, is_new)
       if sub(h, 17, 24) ~= sub(start, 17, 24) then
         return 'E' .. three(h, call('HGET', key, 'b'), call('HGET', key, 'r') or '')
       end
-      return 'N' .. sub(h, 25, 32) .. pack(tonumber(call('ZSCORE', DISPATCH, id) or 0))
+      return 'N' .. sub(h, 25, 32) .. pack(tonumber(call('ZSCORE', OUTBOX, id) or 0))
     end
     -- Its first try may be so long ago that it has run and was removed since.
-    local grave = call('GET', GRAVE .. id)
-    if grave and sub(grave, 9, 16) == sub(start, 17, 24) then
-      return 'N' .. sub(grave, 17, 24) .. pack(0)
+    local tombstone = call('GET', TOMBSTONE .. id)
+    if tombstone and sub(tombstone, 9, 16) == sub(start, 17, 24) then
+      return 'N' .. sub(tombstone, 17, 24) .. pack(0)
     end
   end
 
@@ -68,7 +68,7 @@ local function create(at, is_new)
   local stamp = 0
   if offer == 'a' and head then
     stamp = sequence
-    later(id, 'ZADD', DISPATCH, place, id)
+    later(id, 'ZADD', OUTBOX, place, id)
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)
   call('HSET', key, 'h', start .. numbers .. rest, 'b', body)

@@ -8,7 +8,7 @@ use drumline_backend::store::{Error, Result};
 use drumline_protocol::PartitionCount;
 
 use crate::keys;
-use crate::link::{Link, Pledge};
+use crate::link::{Link, StoreIdentity};
 use crate::reply;
 
 /// The layout of keys, records and locks that this release reads and writes.
@@ -35,7 +35,7 @@ pub(crate) async fn settle(
             "the store keeps the partition count that it was made with"
         );
     }
-    link.hold_to(Pledge { key, value });
+    link.require_identity(StoreIdentity { key, value });
     Ok(count)
 }
 

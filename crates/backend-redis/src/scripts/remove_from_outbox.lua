@@ -1,7 +1,7 @@
--- dispatched: takes entries out of the dispatch set that the broker has
+-- remove_from_outbox: takes entries out of the outbox that the broker has
 -- confirmed. An entry with another stamp is another entry, and stays.
 --
--- KEYS  [1] the dispatch set: zset stamp -> id
+-- KEYS  [1] the outbox: zset stamp -> id
 -- ARGV  per entry, 2: id (16), stamp in decimal. At most 1,000 entries.
 -- Returns how many were taken out
 local ids, stamps = {}, {}

@@ -4,8 +4,8 @@
 --
 -- The arguments of a commit are ARGV[at] and the seven behind it:
 --       1 id (16)
---       2 the plan, 11 letters; '-' is "nothing":
---         1 guard     '-' open, t taking, h holder, w watched
+--       2 the codes, 11 letters; '-' is "nothing":
+--         1 guard     '-' none, t acquire, h holder, w unchanged
 --         2 lock      t take, r release, a ask its holder to stop
 --         3 chain     h be its head or fail, l leave, k be its head or fail
 --                     and keep it
@@ -30,7 +30,7 @@
 --           it is made, now or earlier; fence and stamp are 0 if there is none
 --           record: '-'; or 'r', sequence (8), two(body, report or '')
 --           promoted: '-'; or 'p', id (16), stamp (8), three(h, body, report or '')
---       'N' not the head: taken out of the dispatch set, nothing else
+--       'N' not the head: taken out of the outbox, nothing else
 --       'C', h: another version: this one
 --       'F' the lock is not the one that the guard names
 --       'M' no such operation
@@ -39,9 +39,9 @@
 local TICKS_OF_COMMIT = 3
 local NOTHING = '-'
 -- A repetition comes within the patience of its caller: seconds.
-local GRAVE_SECONDS = 600
+local TOMBSTONE_SECONDS = 600
 
-local TAKE, HOLDER, WATCHED = ('thw'):byte(1, 3)
+local TAKE, HOLDER, UNCHANGED = ('thw'):byte(1, 3)
 local RELEASE, ASK, REQUIRE_HEAD, LEAVE, HOLD = ('rahlk'):byte(1, 5)
 local SET, CLEAR, ADD, WITHDRAW = ('scaw'):byte(1, 4)
 local TELL, REMOVE, YES, NO = ('nrw-'):byte(1, 4)
@@ -71,14 +71,14 @@ local function made(id, h, lock, chain, offer, wanted)
     local held = call('HGET', LOCKS, id)
     if held then fence = number(sub(held, 17, 24)) end
   end
-  if offer == ADD then stamp = tonumber(call('ZSCORE', DISPATCH, id) or 0) end
+  if offer == ADD then stamp = tonumber(call('ZSCORE', OUTBOX, id) or 0) end
   if wanted == YES then
     local _, body, report = parts(id)
     record = record_of(h, body, report)
   end
   if chain == LEAVE then
     local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), 0, 0)[1]
-    local entry = head and call('ZSCORE', DISPATCH, head)
+    local entry = head and call('ZSCORE', OUTBOX, head)
     if entry then promoted = promotion_of(head, tonumber(entry), parts(head)) end
   end
   return done(fence, stamp, record, promoted)
@@ -100,7 +100,7 @@ end
 -- Returns true if the commit at `at` needs to see the lock.
 local function asks_for_lock(at)
   local guard, lock = byte(ARGV[at + 1], 1, 2)
-  return guard == HOLDER or guard == WATCHED or lock == ASK
+  return guard == HOLDER or guard == UNCHANGED or lock == ASK
 end
 
 -- Returns true if the commit at `at` starts nothing: it must be possible on a
@@ -117,15 +117,17 @@ local function insist() call('HDEL', LOCKS, '') end
 -- Returns nothing and the parts that were read, if the commit at `at` can be
 -- made; else its answer: it was made before, or an objection stands against it.
 local function check(at)
-  local id, plan, expected, name = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local guard, lock, chain, _, offer, _, _, remove, wanted = byte(plan, 1, 9)
+  local id, codes, expected, name = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local guard, lock, chain, _, offer, _, _, remove, wanted = byte(codes, 1, 9)
 
   settle(id)
   local h, body, report
   if wanted == YES then h, body, report = parts(id) else h = call('HGET', RECORD .. id, 'h') end
   if not h then
-    local grave = remove == REMOVE and call('GET', GRAVE .. id)
-    if grave and sub(grave, 1, 8) == sub(name, 9) then return done(0, 0, NOTHING, NOTHING) end
+    local tombstone = remove == REMOVE and call('GET', TOMBSTONE .. id)
+    if tombstone and sub(tombstone, 1, 8) == sub(name, 9) then
+      return done(0, 0, NOTHING, NOTHING)
+    end
     return 'M'
   end
   if sub(h, 9, 16) == sub(name, 9) then return made(id, h, lock, chain, offer, wanted) end
@@ -135,7 +137,7 @@ local function check(at)
   if asks_for_lock(at) then held = lock_of(id) end
   if guard == HOLDER then
     if not held or sub(held, 17, 24) ~= ARGV[at + 5] then return 'F' end
-  elseif guard == WATCHED then
+  elseif guard == UNCHANGED then
     if not held or sub(held, 17, 32) ~= ARGV[at + 5] then return 'F' end
   end
   -- A lock needs an owner.
@@ -144,7 +146,7 @@ local function check(at)
   if chain == REQUIRE_HEAD or chain == HOLD then
     local chained = sub(h, 42, 57)
     if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, 0, 0)[1] ~= id then
-      later(id, 'ZREM', DISPATCH, id)
+      later(id, 'ZREM', OUTBOX, id)
       return 'N'
     end
   end
@@ -155,8 +157,8 @@ local ended = {}
 
 -- Makes the commit at `at`, with the parts that check() has read.
 local function write(at, h, body, report, held)
-  local id, plan, name, header = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
-  local _, lock, chain, due, offer, class, tell, remove, wanted, reported = byte(plan, 1, 10)
+  local id, codes, name, header = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+  local _, lock, chain, due, offer, class, tell, remove, wanted, reported = byte(codes, 1, 10)
   local key = RECORD .. id
 
   local key_of_chain, head, second
@@ -169,7 +171,7 @@ local function write(at, h, body, report, held)
   if chain == LEAVE and second and head == id then
     next_h, next_body, next_report = parts(second)
     settle(second)
-    if not next_h or sub(next_h, 41, 41) ~= OFFERED or call('ZSCORE', DISPATCH, second) then
+    if not next_h or sub(next_h, 41, 41) ~= OFFERED or call('ZSCORE', OUTBOX, second) then
       next_h = nil
     end
   end
@@ -196,13 +198,13 @@ local function write(at, h, body, report, held)
   if offer == ADD and (not key_of_chain or head == id) then
     stamp = stamp_after(offer_bytes)
     offer_bytes = pack(stamp)
-    later(id, 'ZADD', DISPATCH, decimal(stamp), id)
+    later(id, 'ZADD', OUTBOX, decimal(stamp), id)
   elseif offer == WITHDRAW then
-    later(id, 'ZREM', DISPATCH, id)
+    later(id, 'ZREM', OUTBOX, id)
   end
 
   if class ~= NO then
-    later(id, 'ZADD', ENDS .. sub(plan, 6, 6), decimal(tick()), id)
+    later(id, 'ZADD', ENDS .. sub(codes, 6, 6), decimal(tick()), id)
     ended[#ended + 1] = id
   end
   -- At once: before all notices that were put off.
@@ -218,17 +220,17 @@ local function write(at, h, body, report, held)
     end
   end
 
-  local was, is = sub(h, 41, 41), sub(plan, 11, 11)
+  local was, is = sub(h, 41, 41), sub(codes, 11, 11)
   if remove == REMOVE then
     write_gathered()
     call('DEL', key)
     if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
     call('ZREM', DUE, id)
-    call('ZREM', DISPATCH, id)
+    call('ZREM', OUTBOX, id)
     call('HDEL', LOCKS, id)
     for letter in ('sut'):gmatch('.') do call('ZREM', ENDS .. letter, id) end
     call('ZREM', NOTICES, id)
-    call('SET', GRAVE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', GRAVE_SECONDS)
+    call('SET', TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', TOMBSTONE_SECONDS)
   else
     if was ~= is then
       if was ~= NOWHERE then later(id, 'ZREM', INDEX .. was, id) end

@@ -1,4 +1,5 @@
-//! The pledge: the keys that identify a store's server, written if it is empty.
+//! The identity of a store: a key that every server of the store holds. It is
+//! written to a server that is empty.
 //!
 //! A server may come back as another one: without its data, or at another
 //! place. The processes that go on using it must not find themselves on a store
@@ -9,17 +10,20 @@ use redis::{ErrorKind, RedisResult};
 
 /// One key and its value.
 #[derive(Debug)]
-pub(crate) struct Pledge {
+pub(crate) struct StoreIdentity {
     /// The key.
     pub(crate) key: String,
     /// The value that the key must hold.
     pub(crate) value: String,
 }
 
-impl Pledge {
+impl StoreIdentity {
     /// Verifies the keys on a server, and writes only missing ones: a full
     /// server must still be of use.
-    pub(super) async fn redeem(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    pub(super) async fn verify_or_init(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<()> {
         let mut get = redis::cmd("GET");
         get.arg(&self.key);
         let mut found: Option<String> = get.query_async(connection).await?;
@@ -33,7 +37,7 @@ impl Pledge {
             return Ok(());
         }
         let found = found.unwrap_or_default();
-        // `remedy` takes this kind for final.
+        // `error_action` takes this kind for final.
         Err((
             ErrorKind::InvalidClientConfig,
             "the store was made anew, and otherwise",

@@ -1,10 +1,10 @@
-//! The remedy for an error of Redis: one function decides.
+//! The action after an error of Redis: one function decides.
 
 use redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
 
-/// The remedy for an error.
+/// The action after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remedy {
+pub(super) enum ErrorAction {
     /// The error may pass, or the request may or may not have been executed:
     /// ask again after a pause.
     Repeat,
@@ -16,35 +16,35 @@ pub(super) enum Remedy {
     Refuse,
 }
 
-/// Returns the remedy for an error.
-pub(super) fn remedy(error: &RedisError) -> Remedy {
+/// Returns the action after an error.
+pub(super) fn error_action(error: &RedisError) -> ErrorAction {
     match error.kind() {
         ErrorKind::Server(kind) => by_kind(kind),
-        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => Remedy::Refuse,
+        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => ErrorAction::Refuse,
         // The client knows no name for these.
         ErrorKind::Extension => match error.code() {
             // A script of another client takes long.
-            Some("BUSY") => Remedy::Repeat,
-            Some("NOAUTH" | "WRONGPASS") => Remedy::Refuse,
+            Some("BUSY") => ErrorAction::Repeat,
+            Some("NOAUTH" | "WRONGPASS") => ErrorAction::Refuse,
             // MISCONF and OOM among them: disk or memory is full.
-            Some(_) | None => Remedy::GiveUp,
+            Some(_) | None => ErrorAction::GiveUp,
         },
         // The connection: broken, silent, or talking nonsense.
-        _ => Remedy::Repeat,
+        _ => ErrorAction::Repeat,
     }
 }
 
-fn by_kind(kind: ServerErrorKind) -> Remedy {
+fn by_kind(kind: ServerErrorKind) -> ErrorAction {
     match kind {
-        ServerErrorKind::NoScript => Remedy::LoadScripts,
+        ServerErrorKind::NoScript => ErrorAction::LoadScripts,
         // A start, a fail-over, or a slot that is moving.
         ServerErrorKind::BusyLoading
         | ServerErrorKind::TryAgain
         | ServerErrorKind::ClusterDown
         | ServerErrorKind::MasterDown
-        | ServerErrorKind::ReadOnly => Remedy::Repeat,
-        ServerErrorKind::NoPerm => Remedy::Refuse,
-        _ => Remedy::GiveUp,
+        | ServerErrorKind::ReadOnly => ErrorAction::Repeat,
+        ServerErrorKind::NoPerm => ErrorAction::Refuse,
+        _ => ErrorAction::GiveUp,
     }
 }
 
@@ -79,39 +79,51 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_has_its_remedy() {
-        let cases: [(&[u8], Remedy); 12] = [
+    fn each_answer_has_its_action() {
+        let cases: [(&[u8], ErrorAction); 12] = [
             (
                 b"-LOADING Redis is loading the dataset in memory\r\n",
-                Remedy::Repeat,
+                ErrorAction::Repeat,
             ),
             (
                 b"-TRYAGAIN Multiple keys request during rehashing\r\n",
-                Remedy::Repeat,
+                ErrorAction::Repeat,
             ),
-            (b"-CLUSTERDOWN The cluster is down\r\n", Remedy::Repeat),
-            (b"-MASTERDOWN Link with MASTER is down\r\n", Remedy::Repeat),
+            (b"-CLUSTERDOWN The cluster is down\r\n", ErrorAction::Repeat),
+            (
+                b"-MASTERDOWN Link with MASTER is down\r\n",
+                ErrorAction::Repeat,
+            ),
             (
                 b"-READONLY You can't write against a read only replica.\r\n",
-                Remedy::Repeat,
+                ErrorAction::Repeat,
             ),
-            (b"-BUSY Redis is busy running a script\r\n", Remedy::Repeat),
-            (b"-NOSCRIPT No matching script.\r\n", Remedy::LoadScripts),
+            (
+                b"-BUSY Redis is busy running a script\r\n",
+                ErrorAction::Repeat,
+            ),
+            (
+                b"-NOSCRIPT No matching script.\r\n",
+                ErrorAction::LoadScripts,
+            ),
             (
                 b"-MISCONF Errors writing to the AOF file\r\n",
-                Remedy::GiveUp,
+                ErrorAction::GiveUp,
             ),
             (
                 b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
-                Remedy::GiveUp,
+                ErrorAction::GiveUp,
             ),
-            (b"-ERR unknown command\r\n", Remedy::GiveUp),
-            (b"-NOAUTH Authentication required.\r\n", Remedy::Refuse),
-            (b"-NOPERM this user has no permissions\r\n", Remedy::Refuse),
+            (b"-ERR unknown command\r\n", ErrorAction::GiveUp),
+            (b"-NOAUTH Authentication required.\r\n", ErrorAction::Refuse),
+            (
+                b"-NOPERM this user has no permissions\r\n",
+                ErrorAction::Refuse,
+            ),
         ];
         for (answer, expected) in cases {
             assert_eq!(
-                remedy(&said(answer)),
+                error_action(&said(answer)),
                 expected,
                 "{}",
                 String::from_utf8_lossy(answer)
