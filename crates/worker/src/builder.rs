@@ -15,21 +15,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::committer::Committer;
 use crate::context::Context;
-use crate::delivery_queue::DeliveryQueue;
-use crate::handler::{Handler, Limits, Registered, Registry, Typed};
+use crate::handlers::outcome::IntoOutcome;
+use crate::handlers::{Handler, Limits, Registered, Registry, Typed};
+use crate::heartbeat;
 use crate::heartbeat::Contact;
-use crate::leases::{self, Held, LeaseStore, LeaseThread};
+use crate::offers::delivery_ack;
+use crate::offers::delivery_queue::DeliveryQueue;
+use crate::offers::sources::Sources;
+use crate::offers::unhandled::Unhandled;
 use crate::options::{LEASE_MIN, Options};
-use crate::outcome::IntoOutcome;
+use crate::run::committer::Committer;
+use crate::run::leases::{self, Held, LeaseStore, LeaseThread};
+use crate::run::shared::{Parts, Shared};
+use crate::run::task_scope::TaskScope;
 use crate::running::RunningWorker;
-use crate::shared::{Parts, Shared};
-use crate::sources::Sources;
-use crate::task_scope::TaskScope;
 use crate::throttle::Throttle;
-use crate::unhandled::Unhandled;
-use crate::{delivery_ack, heartbeat};
 
 /// Deliveries between the subscriptions and the delivery queue. The number is
 /// small because a delivery that waits here is not looked at.

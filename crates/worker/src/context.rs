@@ -1,5 +1,9 @@
 //! The handler's view of its operation, and its way to report back.
 
+pub(crate) mod children;
+pub(crate) mod report;
+pub(crate) mod stop;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,9 +15,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::children::{Children, CreateError, NewChild};
-use crate::report::{CheckpointError, Reporter};
-use crate::stop::{Stop, StopReason};
+use crate::context::children::{Children, CreateError, NewChild};
+use crate::context::report::{CheckpointError, Reporter};
+use crate::context::stop::{Stop, StopReason};
 
 /// One operation that this worker holds.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use drumline_protocol::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
-use crate::shared::Shared;
+use crate::run::shared::Shared;
 
 /// The live members, as far as this worker knows.
 pub(crate) type Members = watch::Receiver<Arc<[Member]>>;

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::leases::LeaseThread;
-use crate::shared::Shared;
-use crate::stop::StopReason;
-use crate::task_scope::TaskScope;
+use crate::context::stop::StopReason;
+use crate::run::leases::LeaseThread;
+use crate::run::shared::Shared;
+use crate::run::task_scope::TaskScope;
 
 /// The time for writing the ends of handlers, after the latest time at which
 /// they are dropped.

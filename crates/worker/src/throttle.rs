@@ -9,6 +9,7 @@
 //! behind one mutex, which handlers without a [`Throttle`] never touch.
 
 mod breaker;
+pub(crate) mod postpone;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -12,12 +12,12 @@ use drumline_protocol::transition::Event;
 use drumline_protocol::{Header, OperationId};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::claim::{Claim, Claimed, claim};
-use crate::delivery_ack::Pending;
-use crate::execute::execute;
-use crate::postpone_throttled::postpone_throttled;
-use crate::shared::Shared;
+use crate::offers::delivery_ack::Pending;
+use crate::run::claim::{Claim, Claimed, claim};
+use crate::run::execute::execute;
+use crate::run::shared::Shared;
 use crate::throttle::Ticket;
+use crate::throttle::postpone::postpone_throttled;
 
 /// The number of operations of one chain that a slot runs in a row while other
 /// offers wait for a slot: a long chain must not keep the slot from the rest.

@@ -30,7 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Execution;
-use crate::stop::StopReason;
+use crate::context::stop::StopReason;
 
 /// A request to pause or cancel reaches the handler within this time and two
 /// round trips: it comes with the answer to a renewal.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use drumline_protocol::{ErrorCode, Fault, OperationType};
 use serde::Serialize;
 
-use crate::children::CreateError;
-use crate::http::code_of_status;
+use crate::context::children::CreateError;
+use crate::handlers::http::code_of_status;
 
 /// The outcome of an operation whose handler has ended.
 #[derive(Clone, Debug, PartialEq)]

@@ -29,10 +29,10 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::IgnoredAny;
 
 use crate::context::Context;
-use crate::error_body::ErrorBody;
-use crate::handler::{Handler, HandlerFuture};
-use crate::outcome::{Disposition, Outcome};
-use crate::report::REPORT_BYTES;
+use crate::context::report::REPORT_BYTES;
+use crate::handlers::error_body::ErrorBody;
+use crate::handlers::outcome::{Disposition, Outcome};
+use crate::handlers::{Handler, HandlerFuture};
 
 /// The time that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);

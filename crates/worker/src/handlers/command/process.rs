@@ -19,7 +19,7 @@ use super::environment::{self, CHECKPOINT_BYTES};
 use super::output::{Line, read_lines, read_tail, tail_text};
 use super::{Command, KILL_MARGIN};
 use crate::context::Context;
-use crate::supervise::Supervisor;
+use crate::handlers::supervise::Supervisor;
 
 /// The time after the command's end in which its output may still come: a
 /// process that has left its group may hold the pipe for ever.

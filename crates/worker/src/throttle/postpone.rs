@@ -9,7 +9,7 @@ use drumline_protocol::OperationId;
 use drumline_protocol::transition::Event;
 
 use crate::backoff::Backoff;
-use crate::shared::Shared;
+use crate::run::shared::Shared;
 
 /// Suspends an operation that is Ready for `delay` and a little more, so that
 /// operations that were put off together do not come back together. An

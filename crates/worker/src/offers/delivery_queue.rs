@@ -27,11 +27,11 @@ use drumline_protocol::message::{Marker, Message, Offer};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::delivery_ack::{Pending, Receipts, acknowledge};
-use crate::redistribute::redistribute;
-use crate::shared::Shared;
-use crate::slot::occupy;
-use crate::task_scope::TaskScope;
+use crate::offers::delivery_ack::{Pending, Receipts, acknowledge};
+use crate::offers::redistribute::redistribute;
+use crate::offers::slot::occupy;
+use crate::run::shared::Shared;
+use crate::run::task_scope::TaskScope;
 
 /// The time without a free slot after which offers go to other workers. Long
 /// enough not to shuffle messages around whenever the worker gets busy, short

@@ -9,8 +9,8 @@ use drumline_protocol::transition::Event;
 use drumline_protocol::{Fault, Operation, Report, Status};
 
 use crate::context::Execution;
-use crate::shared::Shared;
-use crate::trace;
+use crate::run::shared::Shared;
+use crate::run::trace;
 
 /// Commits the end of a run, and returns the chain's next operation if the
 /// commit has made it runnable. Tries until the lease is over.

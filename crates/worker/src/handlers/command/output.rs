@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
 
-use crate::report::REPORT_BYTES;
+use crate::context::report::REPORT_BYTES;
 
 /// The longest line that is looked at: as long as the longest result.
 pub const LINE_BYTES: usize = REPORT_BYTES;

@@ -13,11 +13,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::committer::Committer;
-use crate::handler::Registry;
-use crate::leases::Held;
+use crate::handlers::Registry;
 use crate::options::Options;
-use crate::task_scope::TaskScope;
+use crate::run::committer::Committer;
+use crate::run::leases::Held;
+use crate::run::task_scope::TaskScope;
 use crate::throttle::{Throttles, Ticket};
 
 /// The state that all parts of a running worker share.

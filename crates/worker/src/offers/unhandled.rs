@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::heartbeat::Members;
-use crate::redistribute::to_work_queue;
-use crate::shared::Shared;
+use crate::offers::redistribute::to_work_queue;
+use crate::run::shared::Shared;
 
 /// The average time that an offer rests before it goes round again.
 const REST: Duration = Duration::from_millis(500);

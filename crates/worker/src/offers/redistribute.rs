@@ -6,8 +6,8 @@ use drumline_backend::broker;
 use drumline_protocol::message::{Message, Offer, Route, Source};
 use tokio::sync::mpsc;
 
-use crate::delivery_ack::Pending;
-use crate::shared::Shared;
+use crate::offers::delivery_ack::Pending;
+use crate::run::shared::Shared;
 
 /// Messages in one publish.
 const BATCH: usize = 256;

@@ -32,10 +32,10 @@ use std::time::Duration;
 use drumline_protocol::{ErrorCode, Fault, OperationType};
 
 use crate::context::Context;
-use crate::error_body::ErrorBody;
-use crate::handler::{Handler, HandlerFuture};
-use crate::outcome::{Disposition, Outcome};
-use crate::supervise::Supervisor;
+use crate::handlers::error_body::ErrorBody;
+use crate::handlers::outcome::{Disposition, Outcome};
+use crate::handlers::supervise::Supervisor;
+use crate::handlers::{Handler, HandlerFuture};
 
 pub(crate) use self::environment::SERVER;
 use self::process::{Ended, Process};

@@ -14,17 +14,17 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use crate::backoff::Backoff;
-use crate::children::Children;
-use crate::claim::Claimed;
+use crate::context::children::Children;
+use crate::context::report::{REPORT_BYTES, Reporter};
+use crate::context::stop::{Stop, StopReason};
 use crate::context::{Context, Execution, HeldLease};
-use crate::finish::finish;
-use crate::handler::{Limits, Registered};
-use crate::outcome::Outcome;
-use crate::report::{REPORT_BYTES, Reporter};
-use crate::shared::Shared;
-use crate::stop::{Stop, StopReason};
+use crate::handlers::outcome::Outcome;
+use crate::handlers::{Limits, Registered};
+use crate::run::claim::Claimed;
+use crate::run::finish::finish;
+use crate::run::shared::Shared;
+use crate::run::trace;
 use crate::throttle::Ticket;
-use crate::trace;
 
 /// The least time between two writes of a handler's report: four a second are
 /// as many as people can follow.

@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::heartbeat::{Contact, Members};
-use crate::lanes::own_lanes;
-use crate::shared::Shared;
-use crate::task_scope::TaskScope;
+use crate::offers::lanes::own_lanes;
+use crate::run::shared::Shared;
+use crate::run::task_scope::TaskScope;
 
 /// Messages in hand per lane. A lane has few runnable operations at a time,
 /// and there are many lanes.
@@ -36,11 +36,11 @@ pub(crate) struct Sources {
     pub(crate) scope: TaskScope,
     pub(crate) members: Members,
     pub(crate) deliveries: mpsc::Sender<Delivery>,
-    /// The worker has no room: see [`crate::delivery_queue`].
+    /// The worker has no room: see [`crate::offers::delivery_queue`].
     pub(crate) saturated: watch::Receiver<bool>,
     pub(crate) contact: watch::Receiver<Contact>,
     /// Has the delivery queue forget the deliveries: see
-    /// [`crate::delivery_queue`].
+    /// [`crate::offers::delivery_queue`].
     pub(crate) forget: mpsc::Sender<oneshot::Sender<()>>,
     pub(crate) ready: watch::Sender<bool>,
 }

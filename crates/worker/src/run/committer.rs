@@ -15,7 +15,7 @@ use drumline_protocol::{OperationId, Report, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backoff::Backoff;
-use crate::task_scope::TaskScope;
+use crate::run::task_scope::TaskScope;
 
 /// Requests that may wait. Over it, callers wait too.
 const WAITING: usize = 1024;
@@ -85,11 +85,11 @@ fn stopped() -> store::Error {
 }
 
 async fn run(store: Arc<dyn Store>, incoming: mpsc::Receiver<Request>, scope: TaskScope) {
-    run_batches(incoming, BOUNDS, |batch, permit| {
+    run_batches(incoming, BOUNDS, |batch, place| {
         let store = Arc::clone(&store);
         scope.spawn(async move {
             perform(&*store, batch).await;
-            drop(permit);
+            drop(place);
         });
     })
     .await;

@@ -40,10 +40,10 @@ use toml::de::{DeTable, DeValue};
 
 use self::table::{Mistakes, Table};
 use crate::builder::Builder;
-use crate::command::{Command, CommandHandler, KILL_MARGIN, SERVER};
-use crate::handler::{Handler, Limits};
-use crate::http::{Endpoint, HttpHandler};
-use crate::supervise::Supervisor;
+use crate::handlers::command::{Command, CommandHandler, KILL_MARGIN, SERVER};
+use crate::handlers::http::{Endpoint, HttpHandler};
+use crate::handlers::supervise::Supervisor;
+use crate::handlers::{Handler, Limits};
 use crate::throttle::Throttle;
 
 /// From SIGTERM to SIGKILL, unless the file says otherwise.

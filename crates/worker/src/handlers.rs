@@ -1,5 +1,12 @@
 //! Handlers, their limits, and the registry that finds them.
 
+pub mod command;
+pub(crate) mod error_body;
+pub mod handlers_file;
+pub mod http;
+pub(crate) mod outcome;
+pub mod supervise;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -11,7 +18,7 @@ use drumline_protocol::{ErrorCode, Fault};
 use serde::de::DeserializeOwned;
 
 use crate::context::Context;
-use crate::outcome::{IntoOutcome, Outcome};
+use crate::handlers::outcome::{IntoOutcome, Outcome};
 use crate::throttle::Throttle;
 
 /// The message name of a handler for all that no other handler takes.

@@ -187,7 +187,7 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
-    use crate::children::NewChild;
+    use crate::context::children::NewChild;
 
     const PARENT_MS: i64 = 1_795_000_000_000;
 

@@ -34,7 +34,7 @@ use self::identity::{Content, Identity};
 use self::new_child::Checked;
 use crate::backoff::Backoff;
 use crate::context::Execution;
-use crate::shared::Shared;
+use crate::run::shared::Shared;
 
 pub use self::error::CreateError;
 pub use self::new_child::{DATA_BYTES, NewChild};
