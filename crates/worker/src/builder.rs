@@ -1,5 +1,7 @@
 //! Putting a worker together and starting it.
 
+mod from_file;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
@@ -16,8 +18,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
+use crate::handlers::function::Typed;
 use crate::handlers::outcome::IntoOutcome;
-use crate::handlers::{Handler, Limits, Registered, Registry, Typed};
+use crate::handlers::registry::{Registered, Registry};
+use crate::handlers::{Handler, Limits};
 use crate::heartbeat;
 use crate::heartbeat::Contact;
 use crate::offers::delivery_ack;
@@ -25,6 +29,7 @@ use crate::offers::delivery_queue::DeliveryQueue;
 use crate::offers::sources::Sources;
 use crate::offers::unhandled::Unhandled;
 use crate::options::{LEASE_MIN, Options};
+use crate::publisher::Publisher;
 use crate::run::committer::Committer;
 use crate::run::leases::{self, Held, LeaseStore, LeaseThread};
 use crate::run::shared::{Parts, Shared};
@@ -252,7 +257,7 @@ impl Builder {
         let dispatching = TaskTracker::new();
         let shared = Arc::new(Shared::new(Parts {
             committer: Committer::start(Arc::clone(&backend.store), &services),
-            dispatcher: Dispatcher::start(backend.clone(), &dispatching),
+            publisher: Publisher::new(Dispatcher::start(backend.clone(), &dispatching)),
             member: ids.member(),
             backend,
             bypass,

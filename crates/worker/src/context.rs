@@ -1,11 +1,12 @@
 //! The handler's view of its operation, and its way to report back.
 
 pub(crate) mod children;
+pub(crate) mod execution;
+pub(crate) mod lease;
 pub(crate) mod report;
 pub(crate) mod stop;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_protocol::operation::TraceContext;
@@ -15,74 +16,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::context::children::{Children, CreateError, NewChild};
-use crate::context::report::{CheckpointError, Reporter};
-use crate::context::stop::{Stop, StopReason};
-
-/// One operation that this worker holds.
-#[derive(Debug)]
-pub(crate) struct Execution {
-    pub(crate) operation: Operation,
-    pub(crate) fence: Fence,
-    pub(crate) stop: Stop,
-    /// The time at which it is dropped if it has not stopped; known once it is
-    /// asked to stop.
-    pub(crate) stop_by: OnceLock<Instant>,
-    pub(crate) reporter: Reporter,
-    pub(crate) span: Span,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) lease: HeldLease,
-    /// The end is being written, so a lock that is gone is no surprise.
-    pub(crate) settling: AtomicBool,
-}
-
-impl Execution {
-    /// Returns true if this run may still act in its operation's name. A lease
-    /// that has just run out is lost from then on, even if the thread that
-    /// watches it is late.
-    pub(crate) fn may_act(&self) -> bool {
-        if self.lease.left(Instant::now()).is_zero() {
-            self.stop.request(StopReason::LeaseLost);
-        }
-        !self.stop.is_lost() && !self.settling.load(Ordering::Acquire)
-    }
-}
-
-/// The age of a lease's last renewal, shared with the thread that renews it.
-#[derive(Debug)]
-pub(crate) struct HeldLease {
-    length: Duration,
-    claimed: Instant,
-    /// The time at which the last successful renewal was sent, in µs after
-    /// `claimed`.
-    renewed_us: AtomicU64,
-}
-
-impl HeldLease {
-    /// A lease that was taken by a request sent at `claimed`.
-    pub(crate) const fn new(length: Duration, claimed: Instant) -> Self {
-        Self {
-            length,
-            claimed,
-            renewed_us: AtomicU64::new(0),
-        }
-    }
-
-    /// Notes a successful renewal. The time of *sending* counts: the store
-    /// cannot have seen the renewal any earlier.
-    pub(crate) fn renewed(&self, sent: Instant) {
-        let after = sent.saturating_duration_since(self.claimed).as_micros();
-        let after = u64::try_from(after).unwrap_or(u64::MAX);
-        self.renewed_us.fetch_max(after, Ordering::AcqRel);
-    }
-
-    /// The time that we may still act without another renewal: three quarters
-    /// of the lease. The last quarter is for stopping what runs.
-    pub(crate) fn left(&self, now: Instant) -> Duration {
-        let renewed = self.claimed + Duration::from_micros(self.renewed_us.load(Ordering::Acquire));
-        (self.length * 3 / 4).saturating_sub(now.saturating_duration_since(renewed))
-    }
-}
+use self::children::{Children, CreateError, NewChild};
+use self::execution::Execution;
+use self::report::CheckpointError;
+use self::stop::StopReason;
 
 /// A handler's view of the operation that it runs. Cheap to clone; clones are
 /// the same.
@@ -288,29 +225,5 @@ impl Context {
     #[must_use]
     pub fn lease_left(&self) -> Duration {
         self.execution.lease.left(Instant::now())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lease_is_used_to_three_quarters_since_the_last_renewal_was_sent() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let left = |lease: &HeldLease, seconds| lease.left(at(seconds)).as_secs();
-        let lease = HeldLease::new(Duration::from_secs(40), start);
-        assert_eq!(
-            [left(&lease, 0), left(&lease, 29), left(&lease, 31)],
-            [30, 1, 0]
-        );
-        lease.renewed(at(20));
-        // An answer that was overtaken by a later one changes nothing.
-        lease.renewed(at(10));
-        assert_eq!(
-            [left(&lease, 20), left(&lease, 49), left(&lease, 51)],
-            [30, 1, 0]
-        );
     }
 }

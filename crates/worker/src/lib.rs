@@ -49,6 +49,28 @@
 //! hears whether a client wants to pause or cancel. The end is one commit,
 //! guarded by the fence of this very run.
 //!
+//! # The parts
+//!
+//! ```text
+//! builder, running   put a worker together, start it, stop it
+//!   ↓
+//! offers             from the broker to a slot
+//!   ↓
+//! heartbeat          the beat of this worker, the list of live members
+//!   ↓
+//! run                from the claim to the end of one operation
+//!   ↓
+//! handlers           functions, commands, web services, and what they return
+//!   ↓
+//! context            what a handler sees of its run: reports, children, stop
+//!   ↓
+//! options, throttle, publisher, backoff
+//!   ↓
+//! the ports of `drumline-backend`
+//! ```
+//!
+//! A part names only parts below it; `.ci/architecture` holds that.
+//!
 //! Invariants: nothing here names a store or a broker. No handler runs without
 //! its lease being renewed. Every task has an owner that can wait for it.
 
@@ -59,6 +81,7 @@ mod handlers;
 mod heartbeat;
 mod offers;
 mod options;
+mod publisher;
 mod run;
 mod running;
 mod throttle;

@@ -95,7 +95,7 @@ impl RunningWorker {
         }
         let left_behind = shared.runs.len();
         shared.runs.end();
-        shared.close_dispatcher();
+        shared.publisher.close();
         self.dispatching.close();
         let closing = async {
             self.feeds.done().await;
@@ -136,7 +136,7 @@ impl RunningWorker {
         self.feeds.end();
         self.heartbeat.end();
         self.services.end();
-        self.shared.close_dispatcher();
+        self.shared.publisher.close();
         if let Some(leases) = &self.leases {
             leases.end();
         }

@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use drumline_backend::store::{self, Created, NewOperation, Stamp};
+use drumline_backend::store::{self, Created, NewOperation, Stamp, Store};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{Body, ChainKey, Operation, OperationId, Report, Timestamp};
@@ -32,9 +32,9 @@ use tracing::{Span, info_span};
 
 use self::identity::{Content, Identity};
 use self::new_child::Checked;
+use super::execution::Execution;
 use crate::backoff::Backoff;
-use crate::context::Execution;
-use crate::run::shared::Shared;
+use crate::publisher::Publisher;
 
 pub use self::error::CreateError;
 pub use self::new_child::{DATA_BYTES, NewChild};
@@ -48,16 +48,21 @@ const CHUNK_BYTES: usize = 8 << 20;
 
 /// The children of one run.
 pub(crate) struct Children {
-    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    publisher: Arc<Publisher>,
+    /// The depth to which operations may create operations.
+    depth: u32,
     /// The number of children without a key that this run has had, by content.
     without_key: Mutex<HashMap<Content, u32>>,
 }
 
 impl Children {
     /// A run without children.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, publisher: Arc<Publisher>, depth: u32) -> Self {
         Self {
-            shared,
+            store,
+            publisher,
+            depth,
             without_key: Mutex::default(),
         }
     }
@@ -71,7 +76,7 @@ impl Children {
         children: Vec<NewChild>,
     ) -> Result<Vec<OperationId>, CreateError> {
         let depth = execution.operation.body.depth.saturating_add(1);
-        let limit = self.shared.options.depth;
+        let limit = self.depth;
         if depth > limit {
             return Err(CreateError::TooDeep { depth, limit });
         }
@@ -87,7 +92,7 @@ impl Children {
             let created = self.store(execution, chunk).await?;
             let offers = chunk.iter().zip(created);
             let offers = offers.filter_map(|(new, created)| offer(new, &created));
-            self.shared.announce(offers.collect()).await;
+            self.publisher.announce(offers.collect()).await;
         }
         Ok(planned.into_iter().map(|new| new.id).collect())
     }
@@ -95,8 +100,7 @@ impl Children {
     /// The operation to store.
     fn plan(&self, execution: &Execution, child: Checked, depth: u32) -> NewOperation {
         let parent = &execution.operation;
-        let store = &self.shared.backend.store;
-        let now = store.now();
+        let now = self.store.now();
         let token = child.dependency_token.as_ref();
         let chain = token.map(|token| ChainKey::new(&parent.body.organization, token));
         let rules = child.rules(chain);
@@ -107,7 +111,7 @@ impl Children {
                 Identity::of_content(parent.id, &content, self.count(content))
             }
         };
-        let id = identity.operation(parent.id, chain, store.partitions());
+        let id = identity.operation(parent.id, chain, self.store.partitions());
         let commit = identity.commit(&rules, &child.message_name, &child.queue);
         let trace = create_trace(execution, id, child.queue.as_str());
         NewOperation {
@@ -160,7 +164,7 @@ impl Children {
             }
             let created = tokio::select! {
                 biased;
-                created = self.shared.backend.store.create(chunk.to_vec()) => created,
+                created = self.store.create(chunk.to_vec()) => created,
                 () = execution.stop.lost() => return Err(CreateError::NotHeld),
             };
             match created {

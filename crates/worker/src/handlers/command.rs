@@ -31,11 +31,11 @@ use std::time::Duration;
 
 use drumline_protocol::{ErrorCode, Fault, OperationType};
 
+use super::error_body::ErrorBody;
+use super::outcome::{Disposition, Outcome};
+use super::supervise::Supervisor;
+use super::{Handler, HandlerFuture};
 use crate::context::Context;
-use crate::handlers::error_body::ErrorBody;
-use crate::handlers::outcome::{Disposition, Outcome};
-use crate::handlers::supervise::Supervisor;
-use crate::handlers::{Handler, HandlerFuture};
 
 pub(crate) use self::environment::SERVER;
 use self::process::{Ended, Process};

@@ -30,7 +30,6 @@ mod table;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_protocol::limits::MESSAGE_NAME_CHARS;
@@ -39,11 +38,9 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use toml::de::{DeTable, DeValue};
 
 use self::table::{Mistakes, Table};
-use crate::builder::Builder;
-use crate::handlers::command::{Command, CommandHandler, KILL_MARGIN, SERVER};
-use crate::handlers::http::{Endpoint, HttpHandler};
-use crate::handlers::supervise::Supervisor;
-use crate::handlers::{Handler, Limits};
+use super::Limits;
+use super::command::{Command, KILL_MARGIN, SERVER};
+use super::http::Endpoint;
 use crate::throttle::Throttle;
 
 /// From SIGTERM to SIGKILL, unless the file says otherwise.
@@ -184,28 +181,6 @@ impl HandlersFile {
             }
         }
         self
-    }
-
-    /// Registers the handlers; commands run under `supervisor`.
-    ///
-    /// # Errors
-    /// When the web client cannot be set up.
-    pub fn register(self, mut builder: Builder, supervisor: &Supervisor) -> Result<Builder, Error> {
-        for FileHandler {
-            message,
-            limits,
-            action,
-        } in self.handlers
-        {
-            let handler: Arc<dyn Handler> = match action {
-                Action::Command(command) => {
-                    Arc::new(CommandHandler::new(command, supervisor.clone()))
-                }
-                Action::Http(endpoint) => Arc::new(HttpHandler::new(endpoint)?),
-            };
-            builder = builder.handler_dyn(message, limits, handler);
-        }
-        Ok(builder)
     }
 }
 

@@ -25,14 +25,14 @@ use chrono::{DateTime, FixedOffset};
 use drumline_protocol::view::OperationView;
 use drumline_protocol::{ErrorCode, Fault, Operation};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Response, Url};
 use serde::de::IgnoredAny;
 
+use super::error_body::ErrorBody;
+use super::outcome::{Disposition, Outcome, code_of_status};
+use super::{Handler, HandlerFuture};
 use crate::context::Context;
 use crate::context::report::REPORT_BYTES;
-use crate::handlers::error_body::ErrorBody;
-use crate::handlers::outcome::{Disposition, Outcome};
-use crate::handlers::{Handler, HandlerFuture};
 
 /// The time that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -166,18 +166,6 @@ async fn done(response: Response) -> Result<Outcome, reqwest::Error> {
         .filter(|body| is_json && serde_json::from_str::<IgnoredAny>(body).is_ok())
         .filter(|body| body.trim() != "null");
     Ok(Outcome::Done(result))
-}
-
-/// The code of an answer that is no success; it decides what becomes of the
-/// operation.
-pub(crate) fn code_of_status(status: StatusCode) -> ErrorCode {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorCode::PRIVILEGE_DENIED,
-        StatusCode::NOT_FOUND => ErrorCode::NOT_FOUND,
-        StatusCode::TOO_MANY_REQUESTS => ErrorCode::SERVER_BUSY,
-        status if status.is_server_error() => ErrorCode::SERVER_BUSY,
-        _ => ErrorCode::HANDLER_FAILED,
-    }
 }
 
 /// The text for people if the service has no words for them.

@@ -27,9 +27,9 @@ use drumline_protocol::message::{Marker, Message, Offer};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::offers::delivery_ack::{Pending, Receipts, acknowledge};
-use crate::offers::redistribute::redistribute;
-use crate::offers::slot::occupy;
+use super::delivery_ack::{Pending, Receipts, acknowledge};
+use super::redistribute::redistribute;
+use super::slot::occupy;
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
 

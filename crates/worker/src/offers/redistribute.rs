@@ -6,7 +6,7 @@ use drumline_backend::broker;
 use drumline_protocol::message::{Message, Offer, Route, Source};
 use tokio::sync::mpsc;
 
-use crate::offers::delivery_ack::Pending;
+use super::delivery_ack::Pending;
 use crate::run::shared::Shared;
 
 /// Messages in one publish.

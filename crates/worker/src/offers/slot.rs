@@ -12,12 +12,12 @@ use drumline_protocol::transition::Event;
 use drumline_protocol::{Header, OperationId};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::offers::delivery_ack::Pending;
+use super::delivery_ack::Pending;
 use crate::run::claim::{Claim, Claimed, claim};
 use crate::run::execute::execute;
 use crate::run::shared::Shared;
 use crate::throttle::Ticket;
-use crate::throttle::postpone::postpone_throttled;
+use crate::throttle::postpone::postpone;
 
 /// The number of operations of one chain that a slot runs in a row while other
 /// offers wait for a slot: a long chain must not keep the slot from the rest.
@@ -81,7 +81,7 @@ async fn take(
             Claim::Unknown => Taken::Unknown,
         },
         Err(delay) => {
-            postpone_throttled(shared, id, delay).await;
+            postpone(&*shared.backend.store, &shared.ids, id, delay).await;
             Taken::Dropped
         }
     }
@@ -109,7 +109,7 @@ async fn go_on(
     let others_wait = shared.waiting.load(Ordering::Relaxed) > 0;
     let enough = in_a_row >= IN_A_ROW && others_wait;
     if !ours || enough || shared.draining.is_cancelled() {
-        shared.hand_on(&promoted);
+        shared.publisher.hand_on(&promoted);
         return None;
     }
     let operation = promoted.operation;

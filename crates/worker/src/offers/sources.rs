@@ -18,9 +18,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::lanes::own_lanes;
 use crate::backoff::Backoff;
 use crate::heartbeat::{Contact, Members};
-use crate::offers::lanes::own_lanes;
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
 

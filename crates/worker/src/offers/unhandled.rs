@@ -20,8 +20,8 @@ use drumline_protocol::transition::Event;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::redistribute::to_work_queue;
 use crate::heartbeat::Members;
-use crate::offers::redistribute::to_work_queue;
 use crate::run::shared::Shared;
 
 /// The average time that an offer rests before it goes round again.

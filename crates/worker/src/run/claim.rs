@@ -11,7 +11,7 @@ use drumline_protocol::transition::{At, Event, apply};
 use drumline_protocol::{Fence, Header, Operation, OperationId};
 use tokio::time::Instant;
 
-use crate::run::shared::Shared;
+use super::shared::Shared;
 
 /// The number of times that the operation may change under our hands.
 const ROUNDS: usize = 16;

@@ -14,8 +14,8 @@ use drumline_backend::store::{self, Commit, Committed, Store};
 use drumline_protocol::{OperationId, Report, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
+use super::task_scope::TaskScope;
 use crate::backoff::Backoff;
-use crate::run::task_scope::TaskScope;
 
 /// Requests that may wait. Over it, callers wait too.
 const WAITING: usize = 1024;

@@ -13,17 +13,20 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
+use super::claim::Claimed;
+use super::finish::finish;
+use super::shared::Shared;
+use super::trace;
 use crate::backoff::Backoff;
+use crate::context::Context;
 use crate::context::children::Children;
+use crate::context::execution::Execution;
+use crate::context::lease::HeldLease;
 use crate::context::report::{REPORT_BYTES, Reporter};
 use crate::context::stop::{Stop, StopReason};
-use crate::context::{Context, Execution, HeldLease};
+use crate::handlers::Limits;
 use crate::handlers::outcome::Outcome;
-use crate::handlers::{Limits, Registered};
-use crate::run::claim::Claimed;
-use crate::run::finish::finish;
-use crate::run::shared::Shared;
-use crate::run::trace;
+use crate::handlers::registry::Registered;
 use crate::throttle::Ticket;
 
 /// The least time between two writes of a handler's report: four a second are
@@ -97,7 +100,11 @@ impl Drop for Holding<'_> {
 
 async fn run(shared: &Arc<Shared>, registered: &Registered, execution: &Arc<Execution>) -> Ending {
     let handler = Arc::clone(&registered.handler);
-    let children = Arc::new(Children::new(Arc::clone(shared)));
+    let children = Arc::new(Children::new(
+        Arc::clone(&shared.backend.store),
+        Arc::clone(&shared.publisher),
+        shared.options.depth,
+    ));
     let context = Context::new(Arc::clone(execution), children);
     let handler = AssertUnwindSafe(async move { handler.run(context).await })
         .catch_unwind()

@@ -8,9 +8,9 @@ use drumline_backend::store::{self, Guard, Promoted};
 use drumline_protocol::transition::Event;
 use drumline_protocol::{Fault, Operation, Report, Status};
 
-use crate::context::Execution;
-use crate::run::shared::Shared;
-use crate::run::trace;
+use super::shared::Shared;
+use super::trace;
+use crate::context::execution::Execution;
 
 /// Commits the end of a run, and returns the chain's next operation if the
 /// commit has made it runnable. Tries until the lease is over.
@@ -52,7 +52,7 @@ pub(crate) async fn finish(
                     report: report.clone(),
                     ..execution.operation.clone()
                 };
-                shared.hand_on(&Promoted { operation, stamp });
+                shared.publisher.hand_on(&Promoted { operation, stamp });
             }
             done.promoted
         }

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Execution;
+use crate::context::execution::Execution;
 use crate::context::stop::StopReason;
 
 /// A request to pause or cancel reaches the handler within this time and two

@@ -1,26 +1,24 @@
-//! The state that all parts of a running worker share.
+//! The state that the parts of a running worker share.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use drumline_backend::bypass::Bypass;
-use drumline_backend::dispatch::Dispatcher;
-use drumline_backend::store::{Promoted, Stamp};
 use drumline_backend::{Backend, Ids, MemberId};
-use drumline_protocol::message::Offer;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::handlers::Registry;
+use super::committer::Committer;
+use super::leases::Held;
+use super::task_scope::TaskScope;
+use crate::handlers::registry::Registry;
 use crate::options::Options;
-use crate::run::committer::Committer;
-use crate::run::leases::Held;
-use crate::run::task_scope::TaskScope;
+use crate::publisher::Publisher;
 use crate::throttle::{Throttles, Ticket};
 
-/// The state that all parts of a running worker share.
+/// The state that the parts of a running worker share.
 pub(crate) struct Shared {
     pub(crate) backend: Backend,
     /// The way round queues that do not work; the backend's broker is behind it.
@@ -30,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) handlers: Registry,
     pub(crate) committer: Committer,
+    pub(crate) publisher: Arc<Publisher>,
     pub(crate) held: Arc<Held>,
     pub(crate) throttles: Throttles,
     /// One permit per operation that may run.
@@ -42,10 +41,9 @@ pub(crate) struct Shared {
     pub(crate) draining: CancellationToken,
     /// The time at which the last handler of a draining worker is dropped.
     pub(crate) drained_by: OnceLock<Instant>,
-    dispatcher: Mutex<Option<Dispatcher>>,
 }
 
-/// The parts that an [`Shared`] is made of.
+/// The parts that a [`Shared`] is made of.
 pub(crate) struct Parts {
     pub(crate) backend: Backend,
     pub(crate) bypass: Arc<Bypass>,
@@ -54,8 +52,8 @@ pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) handlers: Registry,
     pub(crate) committer: Committer,
+    pub(crate) publisher: Publisher,
     pub(crate) held: Arc<Held>,
-    pub(crate) dispatcher: Dispatcher,
 }
 
 impl Shared {
@@ -69,13 +67,13 @@ impl Shared {
             options: parts.options,
             handlers: parts.handlers,
             committer: parts.committer,
+            publisher: Arc::new(parts.publisher),
             held: parts.held,
             throttles: Throttles::default(),
             waiting: AtomicUsize::new(0),
             runs: TaskScope::default(),
             draining: CancellationToken::new(),
             drained_by: OnceLock::new(),
-            dispatcher: Mutex::new(Some(parts.dispatcher)),
         }
     }
 
@@ -95,47 +93,5 @@ impl Shared {
         self.options
             .concurrency
             .saturating_sub(self.slots.available_permits())
-    }
-
-    /// Publishes a promoted operation that this worker does not go on with. The
-    /// operation is in the outbox, so nothing is lost if publishing
-    /// fails.
-    pub(crate) fn hand_on(&self, promoted: &Promoted) {
-        let dispatcher = self
-            .dispatcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(dispatcher) = &*dispatcher {
-            dispatcher.enqueue(promoted);
-        }
-    }
-
-    /// Publishes operations that were just stored, and waits for the broker. If
-    /// publishing fails, a queue manager will do it.
-    pub(crate) async fn announce(&self, offers: Vec<(Offer, Stamp)>) {
-        let dispatcher = self
-            .dispatcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(dispatcher) = dispatcher else {
-            return;
-        };
-        let count = offers.len();
-        let published = dispatcher.publish_all(offers).await;
-        let left = published.iter().filter(|answer| answer.is_err()).count();
-        if left > 0 {
-            tracing::debug!(left, count, "stored, and left to the relay");
-        }
-    }
-
-    /// Lets the dispatcher end once it has published its backlog.
-    pub(crate) fn close_dispatcher(&self) {
-        drop(
-            self.dispatcher
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
     }
 }

@@ -3,23 +3,23 @@
 
 use std::time::Duration;
 
+use drumline_backend::Ids;
 use drumline_backend::apply_event::{Applied, apply_event_unlocked};
-use drumline_backend::store;
+use drumline_backend::store::{self, Store};
 use drumline_protocol::OperationId;
 use drumline_protocol::transition::Event;
 
 use crate::backoff::Backoff;
-use crate::run::shared::Shared;
 
 /// Suspends an operation that is Ready for `delay` and a little more, so that
 /// operations that were put off together do not come back together. An
 /// operation that is not Ready any more is left alone. Tries until the store
 /// answers.
-pub(crate) async fn postpone_throttled(shared: &Shared, id: OperationId, delay: Duration) {
+pub(crate) async fn postpone(store: &dyn Store, ids: &Ids, id: OperationId, delay: Duration) {
     let delay = delay.mul_f64(1.0 + fastrand::f64() / 4.0);
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     loop {
-        match throttle(shared, id, delay).await {
+        match throttle(store, ids, id, delay).await {
             Ok(()) => return,
             Err(error @ store::Error::Unavailable { .. }) => {
                 tracing::debug!(%id, %error, "put off later");
@@ -34,15 +34,19 @@ pub(crate) async fn postpone_throttled(shared: &Shared, id: OperationId, delay: 
     }
 }
 
-async fn throttle(shared: &Shared, id: OperationId, delay: Duration) -> store::Result<()> {
-    let store = &*shared.backend.store;
+async fn throttle(
+    store: &dyn Store,
+    ids: &Ids,
+    id: OperationId,
+    delay: Duration,
+) -> store::Result<()> {
     // Its report is needed, too: it keeps what earlier runs have saved.
     let Some(operation) = store.get(&[id]).await?.pop().flatten() else {
         return Ok(());
     };
     let until = store.now().saturating_add(delay);
     let event = Event::Throttle { until };
-    match apply_event_unlocked(store, &shared.ids, &operation, event).await? {
+    match apply_event_unlocked(store, ids, &operation, event).await? {
         Applied::Done(..) => tracing::debug!(%id, ?delay, "put off: its handler fails too often"),
         // Claimed by another worker, or moved by a client: not ours to put off.
         Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing => {}

@@ -1,0 +1,41 @@
+//! One run of an operation that this worker holds.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use drumline_protocol::{Fence, Operation};
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::lease::HeldLease;
+use super::report::Reporter;
+use super::stop::{Stop, StopReason};
+
+/// One operation that this worker holds.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    pub(crate) operation: Operation,
+    pub(crate) fence: Fence,
+    pub(crate) stop: Stop,
+    /// The time at which it is dropped if it has not stopped; known once it is
+    /// asked to stop.
+    pub(crate) stop_by: OnceLock<Instant>,
+    pub(crate) reporter: Reporter,
+    pub(crate) span: Span,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) lease: HeldLease,
+    /// The end is being written, so a lock that is gone is no surprise.
+    pub(crate) settling: AtomicBool,
+}
+
+impl Execution {
+    /// Returns true if this run may still act in its operation's name. A lease
+    /// that has just run out is lost from then on, even if the thread that
+    /// watches it is late.
+    pub(crate) fn may_act(&self) -> bool {
+        if self.lease.left(Instant::now()).is_zero() {
+            self.stop.request(StopReason::LeaseLost);
+        }
+        !self.stop.is_lost() && !self.settling.load(Ordering::Acquire)
+    }
+}
