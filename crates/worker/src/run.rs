@@ -2,6 +2,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod committer;
+pub(crate) mod end;
 pub(crate) mod execute;
 pub(crate) mod finish;
 pub(crate) mod leases;

@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drumline_protocol::transition::Event;
 use tokio::time::Instant;
 
 use self::breaker::{Admission, Breaker, Change};
@@ -100,15 +99,14 @@ impl Throttles {
 }
 
 impl Ticket {
-    /// The run has ended with this event.
-    pub(crate) fn ended(mut self, event: &Event) {
-        let Some(counted) = self.counted.take() else {
-            return;
-        };
-        match verdict(event) {
-            Some(succeeded) => counted.ended(succeeded),
-            // Dropping the ticket gives a probe's place to the next operation.
-            None => self.counted = Some(counted),
+    /// Counts the end of the run: true if the handler has succeeded, `None` if
+    /// the end says nothing about the handler.
+    pub(crate) fn ended(mut self, handler_succeeded: Option<bool>) {
+        // Dropping the ticket gives a probe's place to the next operation.
+        if let Some(succeeded) = handler_succeeded
+            && let Some(counted) = self.counted.take()
+        {
+            counted.ended(succeeded);
         }
     }
 }
@@ -158,31 +156,6 @@ impl Counted {
             }
             None => {}
         }
-    }
-}
-
-/// Returns true if the handler has succeeded; `None` if the end says nothing
-/// about the handler.
-const fn verdict(event: &Event) -> Option<bool> {
-    match event {
-        Event::Succeed => Some(true),
-        Event::Fail(_) | Event::Retry { .. } => Some(false),
-        Event::Claim { .. }
-        | Event::Suspend(_)
-        | Event::Stopped
-        | Event::Release
-        | Event::LeaseExpired
-        | Event::Pause
-        | Event::Resume
-        | Event::Postpone(_)
-        | Event::Cancel
-        | Event::Discard
-        | Event::Due
-        | Event::Occur { .. }
-        | Event::Reschedule { .. }
-        | Event::Unhandled
-        | Event::Throttle { .. }
-        | Event::Delete => None,
     }
 }
 

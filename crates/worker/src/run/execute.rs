@@ -7,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use drumline_backend::store::Promoted;
-use drumline_protocol::transition::Event;
 use drumline_protocol::{ErrorCode, Fault, Report};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use super::claim::Claimed;
+use super::end::RunEnd;
 use super::finish::finish;
 use super::shared::Shared;
 use super::trace;
@@ -74,9 +74,9 @@ pub(crate) async fn execute(
     // it must not be renewed.
     let _held = Holding::new(shared, &execution);
     let ending = run(shared, registered, &execution).await;
-    let (event, report) = conclude(shared, &execution, registered.limits, ending)?;
-    ticket.ended(&event);
-    finish(shared, &execution, event, &report).await
+    let (end, report) = conclude(shared, &execution, registered.limits, ending)?;
+    ticket.ended(end.handler_succeeded());
+    finish(shared, &execution, end, &report).await
 }
 
 /// Has the lease of an execution renewed while it lives.
@@ -171,22 +171,22 @@ async fn write_reports(shared: &Shared, execution: &Execution) {
     }
 }
 
-/// The event that ends the run; `None` if the operation is not ours any more.
+/// The end of the run; `None` if the operation is not ours any more.
 fn conclude(
     shared: &Shared,
     execution: &Execution,
     limits: Limits,
     ending: Ending,
-) -> Option<(Event, Report)> {
+) -> Option<(RunEnd, Report)> {
     let mut report = execution.reporter.latest();
-    let retry = |fault, after| Event::Retry {
+    let retry = |fault, after| RunEnd::Retried {
         fault,
         after,
         jitter: shared.ids.jitter(),
     };
-    let event = match ending {
+    let end = match ending {
         Ending::Returned(Ok(Outcome::Done(Some(result)))) if result.len() > REPORT_BYTES => {
-            Event::Fail(Fault::new(
+            RunEnd::Failed(Fault::new(
                 ErrorCode::TOO_LARGE,
                 "The result is too large to be stored.",
                 &format!("{} bytes, {REPORT_BYTES} are allowed", result.len()),
@@ -197,19 +197,19 @@ fn conclude(
             // The earlier fault and the checkpoint are over.
             report.fault = None;
             report.checkpoint = None;
-            Event::Succeed
+            RunEnd::Succeeded
         }
         Ending::Returned(Ok(Outcome::Retry { fault, after })) => retry(fault, after),
-        Ending::Returned(Ok(Outcome::Fail(fault))) => Event::Fail(fault),
-        Ending::Returned(Ok(Outcome::Suspend(fault))) => Event::Suspend(fault),
-        Ending::Returned(Err(panic)) => Event::Fail(panicked(&*panic)),
+        Ending::Returned(Ok(Outcome::Fail(fault))) => RunEnd::Failed(fault),
+        Ending::Returned(Ok(Outcome::Suspend(fault))) => RunEnd::Suspended(fault),
+        Ending::Returned(Err(panic)) => RunEnd::Failed(panicked(&*panic)),
         Ending::Returned(Ok(Outcome::Stopped)) | Ending::Dropped => match execution.stop.reason() {
-            Some(StopReason::Pause | StopReason::Cancel) => Event::Stopped,
-            Some(StopReason::Drain) => Event::Release,
+            Some(StopReason::Pause | StopReason::Cancel) => RunEnd::Stopped,
+            Some(StopReason::Drain) => RunEnd::Released,
             Some(StopReason::Timeout) if limits.retry_on_timeout => retry(timed_out(limits), None),
-            Some(StopReason::Timeout) => Event::Fail(timed_out(limits)),
+            Some(StopReason::Timeout) => RunEnd::Failed(timed_out(limits)),
             Some(StopReason::LeaseLost) => return lost(execution),
-            None => Event::Fail(Fault::new(
+            None => RunEnd::Failed(Fault::new(
                 ErrorCode::HANDLER_FAILED,
                 "The operation has failed.",
                 "the handler has stopped without being asked to",
@@ -220,7 +220,7 @@ fn conclude(
     if execution.stop.is_lost() {
         return lost(execution);
     }
-    Some((event, report))
+    Some((end, report))
 }
 
 fn lost<T>(execution: &Execution) -> Option<T> {

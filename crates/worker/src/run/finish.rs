@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use drumline_backend::apply_event::{Applied, apply_event_through};
 use drumline_backend::store::{self, Guard, Promoted};
 use drumline_protocol::transition::Event;
-use drumline_protocol::{Fault, Operation, Report, Status};
+use drumline_protocol::{Operation, Report, Status};
 
+use super::end::RunEnd;
 use super::shared::Shared;
 use super::trace;
 use crate::context::execution::Execution;
@@ -17,12 +18,13 @@ use crate::context::execution::Execution;
 pub(crate) async fn finish(
     shared: &Arc<Shared>,
     execution: &Execution,
-    event: Event,
+    end: RunEnd,
     report: &Report,
 ) -> Option<Promoted> {
     execution.settling.store(true, Ordering::Release);
+    let error = end.fault().map(|fault| fault.message.clone());
+    let event = end.into_event();
     let name = event.name();
-    let error = fault_of(&event).map(|fault| fault.message.clone());
     let id = execution.operation.id;
     let decided = tokio::select! {
         biased;
@@ -111,28 +113,6 @@ async fn apply_event(
         report,
     )
     .await
-}
-
-const fn fault_of(event: &Event) -> Option<&Fault> {
-    match event {
-        Event::Fail(fault) | Event::Suspend(fault) | Event::Retry { fault, .. } => Some(fault),
-        Event::Claim { .. }
-        | Event::Succeed
-        | Event::Stopped
-        | Event::Release
-        | Event::LeaseExpired
-        | Event::Pause
-        | Event::Resume
-        | Event::Postpone(_)
-        | Event::Cancel
-        | Event::Discard
-        | Event::Due
-        | Event::Occur { .. }
-        | Event::Reschedule { .. }
-        | Event::Unhandled
-        | Event::Throttle { .. }
-        | Event::Delete => None,
-    }
 }
 
 const fn outcome_name(status: Status) -> &'static str {
