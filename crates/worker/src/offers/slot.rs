@@ -5,16 +5,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use drumline_backend::apply_event::apply_event_through;
-use drumline_backend::store::{Guard, Promoted, Record};
+use drumline_backend::store::{Promoted, Record};
 use drumline_protocol::message::Offer;
-use drumline_protocol::transition::Event;
 use drumline_protocol::{Header, OperationId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::delivery_ack::Pending;
 use crate::run::claim::{Claim, Claimed, claim};
 use crate::run::execute::execute;
+use crate::run::finish::release;
 use crate::run::shared::Shared;
 use crate::throttle::Ticket;
 use crate::throttle::postpone::postpone;
@@ -92,7 +91,9 @@ async fn work(shared: &Arc<Shared>, claimed: Claimed, ticket: Ticket) -> Option<
     if let Some(registered) = shared.handlers.find(name) {
         execute(shared, registered, claimed, ticket).await
     } else {
-        give_back(shared, claimed).await;
+        // Such an offer is not one of ours.
+        tracing::warn!(id = %claimed.operation.id, "an offer named the wrong message");
+        release(shared, claimed).await;
         None
     }
 }
@@ -124,27 +125,5 @@ async fn go_on(
         Taken::Granted(claimed, ticket) => Some((claimed, ticket)),
         // It stays in the outbox unless another worker has it.
         Taken::Dropped | Taken::Unknown => None,
-    }
-}
-
-/// Gives back an operation that was claimed because of an offer that named
-/// another message than the record does: such an offer is not one of ours.
-async fn give_back(shared: &Shared, claimed: Claimed) {
-    let Claimed {
-        operation, fence, ..
-    } = claimed;
-    tracing::warn!(id = %operation.id, "an offer named the wrong message");
-    let given_back = apply_event_through(
-        &shared.committer,
-        &shared.ids,
-        operation.id,
-        operation.header,
-        Event::Release,
-        Guard::Holder(fence),
-        &operation.report,
-    )
-    .await;
-    if let Err(error) = given_back {
-        tracing::warn!(id = %operation.id, %error, "left to whoever takes over");
     }
 }

@@ -3,18 +3,16 @@
 //! The store decides. Everything that makes an offer worthless (taken, done,
 //! gone, not its turn) is an ordinary answer here, and no error.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drumline_backend::apply_event::Commits;
+use drumline_backend::apply_event::{Applied, Commits, apply_event_through};
 use drumline_backend::store::{self, Commit, Committed, Done, Guard, Record, Renewal};
-use drumline_protocol::transition::{At, Event, apply};
-use drumline_protocol::{Fence, Header, Operation, OperationId};
+use drumline_protocol::transition::Event;
+use drumline_protocol::{Fence, Header, Operation, OperationId, Report, Timestamp};
 use tokio::time::Instant;
 
+use super::committer::Committer;
 use super::shared::Shared;
-
-/// The number of times that the operation may change under our hands.
-const ROUNDS: usize = 16;
 
 /// The result of an attempt to claim.
 pub(crate) enum Claim {
@@ -42,44 +40,105 @@ pub(crate) struct Claimed {
 pub(crate) async fn claim(
     shared: &Arc<Shared>,
     id: OperationId,
-    mut header: Header,
-    mut known: Option<Record>,
+    header: Header,
+    known: Option<Record>,
 ) -> Claim {
-    let guard = Guard::Acquire {
-        owner: shared.member,
-        lease: shared.options.lease,
-    };
-    for _ in 0..ROUNDS {
-        let event = Event::Claim {
+    let attempt = Attempt::new(&shared.committer, known.is_none());
+    let decided = apply_event_through(
+        &attempt,
+        &shared.ids,
+        id,
+        header,
+        Event::Claim {
             host: shared.options.host.clone(),
-        };
-        let at = At {
-            now: shared.committer.now(),
-            commit: shared.ids.commit(),
-        };
-        let Ok(transition) = apply(&header, event, at) else {
-            return Claim::Dropped;
-        };
-        let mut commit = Commit::new(id, &header, &transition, guard);
-        commit.want_record = known.is_none();
-        let sent = Instant::now();
-        match shared.committer.commit_one(commit).await {
-            Ok(Committed::Done(done)) => {
-                return granted(shared, id, transition.header, *done, known.take(), sent).await;
-            }
-            Ok(Committed::Conflict(current)) => header = *current,
-            Ok(Committed::NotHead | Committed::Fenced | Committed::Missing) => {
-                return Claim::Dropped;
-            }
-            Err(store::Error::Unavailable { .. }) => return Claim::Unknown,
-            // Holding the message back would not make the record readable.
-            Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
-                tracing::error!(%id, %error, "cannot be claimed");
-                return Claim::Dropped;
-            }
+        },
+        Guard::Acquire {
+            owner: shared.member,
+            lease: shared.options.lease,
+        },
+        // A claim has no fault, so no report is written.
+        &Report::default(),
+    )
+    .await;
+    match decided {
+        Ok(Applied::Done(header, done)) => {
+            granted(shared, id, header, *done, known, attempt.sent()).await
+        }
+        Ok(Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing) => {
+            Claim::Dropped
+        }
+        // The operation has changed over and over: other processes look after it.
+        Err(store::Error::Unavailable { .. }) if attempt.was_answered() => Claim::Dropped,
+        Err(store::Error::Unavailable { .. }) => Claim::Unknown,
+        // Holding the message back would not make the record readable.
+        Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
+            tracing::error!(%id, %error, "cannot be claimed");
+            Claim::Dropped
         }
     }
-    Claim::Dropped
+}
+
+/// The committer as a claim needs it: a commit asks for the record, and the time
+/// of the request is kept.
+struct Attempt<'a> {
+    committer: &'a Committer,
+    want_record: bool,
+    latest: Mutex<Latest>,
+}
+
+/// The latest commit of a claim.
+#[derive(Clone, Copy)]
+struct Latest {
+    sent: Instant,
+    answered: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(committer: &'a Committer, want_record: bool) -> Self {
+        Self {
+            committer,
+            want_record,
+            latest: Mutex::new(Latest {
+                sent: Instant::now(),
+                answered: false,
+            }),
+        }
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time at which the latest commit was sent.
+    fn sent(&self) -> Instant {
+        self.latest().sent
+    }
+
+    /// Returns true if the store has answered the latest commit.
+    fn was_answered(&self) -> bool {
+        self.latest().answered
+    }
+}
+
+impl Commits for Attempt<'_> {
+    fn now(&self) -> Timestamp {
+        self.committer.now()
+    }
+
+    async fn commit_one(&self, mut commit: Commit) -> store::Result<Committed> {
+        commit.want_record = self.want_record;
+        *self.latest() = Latest {
+            sent: Instant::now(),
+            answered: false,
+        };
+        let answer = self.committer.commit_one(commit).await?;
+        self.latest().answered = true;
+        Ok(answer)
+    }
+
+    async fn report_of(&self, id: OperationId) -> store::Result<Option<Report>> {
+        self.committer.report_of(id).await
+    }
 }
 
 async fn granted(

@@ -1,15 +1,38 @@
-//! The end of a run: the event that it becomes, and what it says about the
-//! handler.
+//! The end of a run: from the handler's last word to the event of the operation.
+//!
+//! ```text
+//! handler returned, was dropped, lost its lease ─→ conclude ─→ RunEnd ─→ finish
+//!                                                                └─→ throttle
+//! ```
 //!
 //! A run can end in six ways, far fewer than there are events. The two questions
-//! that the worker has about an end (was there a fault, is the handler to blame)
-//! are answered here, so that a new event of the state machine changes nothing in
-//! the worker.
+//! that the worker has about an end (is there a fault, is the handler to blame)
+//! are answered here, so a new event of the state machine changes nothing in the
+//! worker.
 
+use std::any::Any;
 use std::time::Duration;
 
+use drumline_backend::Ids;
 use drumline_protocol::transition::Event;
-use drumline_protocol::{Fault, Jitter};
+use drumline_protocol::{ErrorCode, Fault, Jitter, Report};
+
+use super::trace;
+use crate::context::execution::Execution;
+use crate::context::report::REPORT_BYTES;
+use crate::context::stop::StopReason;
+use crate::handlers::Limits;
+use crate::handlers::outcome::Outcome;
+
+/// The way in which the handler has come to its end.
+pub(super) enum Ending {
+    /// The handler has come to its end, or panicked.
+    Returned(Result<Outcome, Box<dyn Any + Send>>),
+    /// The handler has not stopped in time and was dropped.
+    Dropped,
+    /// The operation is not ours any more; the handler was dropped.
+    Lost,
+}
 
 /// The end of a run.
 #[derive(Debug)]
@@ -71,4 +94,87 @@ impl RunEnd {
             Self::Released => Event::Release,
         }
     }
+}
+
+/// The end of the run; `None` if the operation is not ours any more.
+pub(super) fn conclude(
+    ids: &Ids,
+    execution: &Execution,
+    limits: Limits,
+    ending: Ending,
+) -> Option<(RunEnd, Report)> {
+    let mut report = execution.reporter.latest();
+    let retry = |fault, after| RunEnd::Retried {
+        fault,
+        after,
+        jitter: ids.jitter(),
+    };
+    let end = match ending {
+        Ending::Returned(Ok(Outcome::Done(Some(result)))) if result.len() > REPORT_BYTES => {
+            RunEnd::Failed(Fault::new(
+                ErrorCode::TOO_LARGE,
+                "The result is too large to be stored.",
+                &format!("{} bytes, {REPORT_BYTES} are allowed", result.len()),
+            ))
+        }
+        Ending::Returned(Ok(Outcome::Done(result))) => {
+            report.result = result;
+            // The earlier fault and the checkpoint are over.
+            report.fault = None;
+            report.checkpoint = None;
+            RunEnd::Succeeded
+        }
+        Ending::Returned(Ok(Outcome::Retry { fault, after })) => retry(fault, after),
+        Ending::Returned(Ok(Outcome::Fail(fault))) => RunEnd::Failed(fault),
+        Ending::Returned(Ok(Outcome::Suspend(fault))) => RunEnd::Suspended(fault),
+        Ending::Returned(Err(panic)) => RunEnd::Failed(panicked(&*panic)),
+        Ending::Returned(Ok(Outcome::Stopped)) | Ending::Dropped => match execution.stop.reason() {
+            Some(StopReason::Pause | StopReason::Cancel) => RunEnd::Stopped,
+            Some(StopReason::Drain) => RunEnd::Released,
+            Some(StopReason::Timeout) if limits.retry_on_timeout => retry(timed_out(limits), None),
+            Some(StopReason::Timeout) => RunEnd::Failed(timed_out(limits)),
+            Some(StopReason::LeaseLost) => return lost(execution),
+            None => RunEnd::Failed(Fault::new(
+                ErrorCode::HANDLER_FAILED,
+                "The operation has failed.",
+                "the handler has stopped without being asked to",
+            )),
+        },
+        Ending::Lost => return lost(execution),
+    };
+    if execution.stop.is_lost() {
+        return lost(execution);
+    }
+    Some((end, report))
+}
+
+fn lost<T>(execution: &Execution) -> Option<T> {
+    tracing::warn!(
+        id = %execution.operation.id, fence = %execution.fence,
+        "the lease was lost; the handler was stopped and nothing is written"
+    );
+    trace::record_outcome(&execution.span, "lost", Some("the lease was lost"));
+    None
+}
+
+fn timed_out(limits: Limits) -> Fault {
+    let timeout = humantime::format_duration(limits.timeout.unwrap_or_default());
+    Fault::new(
+        ErrorCode::HANDLER_TIMEOUT,
+        "The operation took too long and was stopped.",
+        &format!("the handler has not ended within {timeout}"),
+    )
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Fault::new(
+        ErrorCode::HANDLER_FAILED,
+        "The operation has failed because of a defect in its handler.",
+        &format!("the handler panicked: {text}"),
+    )
 }

@@ -1,19 +1,17 @@
 //! One run of one operation: handler, stop signals, reports, and how it ends.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use drumline_backend::store::Promoted;
-use drumline_protocol::{ErrorCode, Fault, Report};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use super::claim::Claimed;
-use super::end::RunEnd;
+use super::end::{Ending, conclude};
 use super::finish::finish;
 use super::shared::Shared;
 use super::trace;
@@ -22,26 +20,14 @@ use crate::context::Context;
 use crate::context::children::Children;
 use crate::context::execution::Execution;
 use crate::context::lease::HeldLease;
-use crate::context::report::{REPORT_BYTES, Reporter};
+use crate::context::report::Reporter;
 use crate::context::stop::{Stop, StopReason};
-use crate::handlers::Limits;
-use crate::handlers::outcome::Outcome;
 use crate::handlers::registry::Registered;
 use crate::throttle::Ticket;
 
 /// The least time between two writes of a handler's report: four a second are
 /// as many as people can follow.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
-
-/// The end of a run.
-enum Ending {
-    /// The handler has come to its end, or panicked.
-    Returned(Result<Outcome, Box<dyn Any + Send>>),
-    /// The handler has not stopped in time and was dropped.
-    Dropped,
-    /// The operation is not ours any more; the handler was dropped.
-    Lost,
-}
 
 /// Runs a claimed operation to its end. Returns the next operation of its chain
 /// if the end has made that operation runnable.
@@ -74,7 +60,7 @@ pub(crate) async fn execute(
     // it must not be renewed.
     let _held = Holding::new(shared, &execution);
     let ending = run(shared, registered, &execution).await;
-    let (end, report) = conclude(shared, &execution, registered.limits, ending)?;
+    let (end, report) = conclude(&shared.ids, &execution, registered.limits, ending)?;
     ticket.ended(end.handler_succeeded());
     finish(shared, &execution, end, &report).await
 }
@@ -169,87 +155,4 @@ async fn write_reports(shared: &Shared, execution: &Execution) {
             }
         }
     }
-}
-
-/// The end of the run; `None` if the operation is not ours any more.
-fn conclude(
-    shared: &Shared,
-    execution: &Execution,
-    limits: Limits,
-    ending: Ending,
-) -> Option<(RunEnd, Report)> {
-    let mut report = execution.reporter.latest();
-    let retry = |fault, after| RunEnd::Retried {
-        fault,
-        after,
-        jitter: shared.ids.jitter(),
-    };
-    let end = match ending {
-        Ending::Returned(Ok(Outcome::Done(Some(result)))) if result.len() > REPORT_BYTES => {
-            RunEnd::Failed(Fault::new(
-                ErrorCode::TOO_LARGE,
-                "The result is too large to be stored.",
-                &format!("{} bytes, {REPORT_BYTES} are allowed", result.len()),
-            ))
-        }
-        Ending::Returned(Ok(Outcome::Done(result))) => {
-            report.result = result;
-            // The earlier fault and the checkpoint are over.
-            report.fault = None;
-            report.checkpoint = None;
-            RunEnd::Succeeded
-        }
-        Ending::Returned(Ok(Outcome::Retry { fault, after })) => retry(fault, after),
-        Ending::Returned(Ok(Outcome::Fail(fault))) => RunEnd::Failed(fault),
-        Ending::Returned(Ok(Outcome::Suspend(fault))) => RunEnd::Suspended(fault),
-        Ending::Returned(Err(panic)) => RunEnd::Failed(panicked(&*panic)),
-        Ending::Returned(Ok(Outcome::Stopped)) | Ending::Dropped => match execution.stop.reason() {
-            Some(StopReason::Pause | StopReason::Cancel) => RunEnd::Stopped,
-            Some(StopReason::Drain) => RunEnd::Released,
-            Some(StopReason::Timeout) if limits.retry_on_timeout => retry(timed_out(limits), None),
-            Some(StopReason::Timeout) => RunEnd::Failed(timed_out(limits)),
-            Some(StopReason::LeaseLost) => return lost(execution),
-            None => RunEnd::Failed(Fault::new(
-                ErrorCode::HANDLER_FAILED,
-                "The operation has failed.",
-                "the handler has stopped without being asked to",
-            )),
-        },
-        Ending::Lost => return lost(execution),
-    };
-    if execution.stop.is_lost() {
-        return lost(execution);
-    }
-    Some((end, report))
-}
-
-fn lost<T>(execution: &Execution) -> Option<T> {
-    tracing::warn!(
-        id = %execution.operation.id, fence = %execution.fence,
-        "the lease was lost; the handler was stopped and nothing is written"
-    );
-    trace::record_outcome(&execution.span, "lost", Some("the lease was lost"));
-    None
-}
-
-fn timed_out(limits: Limits) -> Fault {
-    let timeout = humantime::format_duration(limits.timeout.unwrap_or_default());
-    Fault::new(
-        ErrorCode::HANDLER_TIMEOUT,
-        "The operation took too long and was stopped.",
-        &format!("the handler has not ended within {timeout}"),
-    )
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Fault {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Fault::new(
-        ErrorCode::HANDLER_FAILED,
-        "The operation has failed because of a defect in its handler.",
-        &format!("the handler panicked: {text}"),
-    )
 }

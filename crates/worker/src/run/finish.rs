@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use drumline_backend::apply_event::{Applied, apply_event_through};
 use drumline_backend::store::{self, Guard, Promoted};
 use drumline_protocol::transition::Event;
-use drumline_protocol::{Operation, Report, Status};
+use drumline_protocol::{Fence, Operation, Report, Status};
 
+use super::claim::Claimed;
 use super::end::RunEnd;
 use super::shared::Shared;
 use super::trace;
@@ -87,29 +88,45 @@ async fn commit(
     event: Event,
     report: &Report,
 ) -> store::Result<Applied> {
-    let mut decided = apply_event(shared, execution, event, report).await?;
+    let Execution {
+        operation, fence, ..
+    } = execution;
+    let mut decided = apply_event(shared, operation, *fence, event, report).await?;
     for instead in [Event::Stopped, Event::Release] {
         if !matches!(decided, Applied::Refused(_)) {
             break;
         }
-        decided = apply_event(shared, execution, instead, report).await?;
+        decided = apply_event(shared, operation, *fence, instead, report).await?;
     }
     Ok(decided)
 }
 
+/// Gives back an operation that was claimed and not started.
+pub(crate) async fn release(shared: &Shared, claimed: Claimed) {
+    let Claimed {
+        operation, fence, ..
+    } = claimed;
+    let event = Event::Release;
+    if let Err(error) = apply_event(shared, &operation, fence, event, &operation.report).await {
+        tracing::warn!(id = %operation.id, %error, "left to whoever takes over");
+    }
+}
+
+/// Makes an event happen to an operation that this worker holds.
 async fn apply_event(
     shared: &Shared,
-    execution: &Execution,
+    operation: &Operation,
+    fence: Fence,
     event: Event,
     report: &Report,
 ) -> store::Result<Applied> {
     apply_event_through(
         &shared.committer,
         &shared.ids,
-        execution.operation.id,
-        execution.operation.header.clone(),
+        operation.id,
+        operation.header.clone(),
         event,
-        Guard::Holder(execution.fence),
+        Guard::Holder(fence),
         report,
     )
     .await
