@@ -10,7 +10,7 @@ use std::time::Duration;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::dispatch::Dispatcher;
 use drumline_backend::store;
-use drumline_backend::{Backend, Broker, Ids};
+use drumline_backend::{Backend, Broker};
 use drumline_protocol::{QueueName, limits};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +30,7 @@ use crate::offers::sources::Sources;
 use crate::offers::unhandled::Unhandled;
 use crate::options::{LEASE_MIN, Options};
 use crate::publisher::Publisher;
+use crate::random::Random;
 use crate::run::committer::Committer;
 use crate::run::leases::{self, Held, LeaseStore, LeaseThread};
 use crate::run::shared::{Parts, Shared};
@@ -76,6 +77,7 @@ impl Worker {
     pub fn builder() -> Builder {
         Builder {
             options: Options::default(),
+            random: Random::from_entropy(),
             handlers: Registry::default(),
             twice: None,
         }
@@ -87,6 +89,7 @@ impl Worker {
 #[must_use = "a worker does nothing before it is started"]
 pub struct Builder {
     options: Options,
+    random: Random,
     handlers: Registry,
     twice: Option<String>,
 }
@@ -203,6 +206,13 @@ impl Builder {
         self
     }
 
+    /// Draws ids and delays from this source. For tests and simulations that are
+    /// to be the same in every run.
+    pub fn random(mut self, random: Random) -> Self {
+        self.random = random;
+        self
+    }
+
     /// Starts the worker on the current runtime, and waits until its lease
     /// thread is connected. Subscriptions are made in the background: see
     /// [`RunningWorker::ready`].
@@ -219,6 +229,7 @@ impl Builder {
     ) -> Result<RunningWorker, Error> {
         let Self {
             mut options,
+            random,
             handlers,
             twice,
         } = self;
@@ -252,16 +263,17 @@ impl Builder {
             broker: Arc::clone(&bypass) as Arc<dyn Broker>,
             ..backend
         };
-        let ids = Ids::random();
+        let ids = random.ids();
         let services = TaskScope::default();
         let dispatching = TaskTracker::new();
         let shared = Arc::new(Shared::new(Parts {
-            committer: Committer::start(Arc::clone(&backend.store), &services),
+            committer: Committer::start(Arc::clone(&backend.store), random.clone(), &services),
             publisher: Publisher::new(Dispatcher::start(backend.clone(), &dispatching)),
             member: ids.member(),
             backend,
             bypass,
             ids,
+            random,
             options,
             handlers,
             held,

@@ -64,7 +64,7 @@
 //!   ↓
 //! context            what a handler sees of its run: reports, children, stop
 //!   ↓
-//! options, throttle, publisher, backoff
+//! options, throttle, publisher, backoff, random
 //!   ↓
 //! the ports of `drumline-backend`
 //! ```
@@ -82,6 +82,7 @@ mod heartbeat;
 mod offers;
 mod options;
 mod publisher;
+mod random;
 mod run;
 mod running;
 mod throttle;
@@ -96,6 +97,7 @@ pub use handlers::outcome::{Disposition, HandlerError, IntoOutcome, Outcome};
 pub use handlers::{ALL_OTHERS, Handler, HandlerFuture, Limits};
 pub use handlers::{command, handlers_file, http, supervise};
 pub use options::{LEASE_MIN, Options};
+pub use random::Random;
 pub use run::leases::LeaseStore;
 pub use running::{Drained, RunningWorker};
 pub use throttle::Throttle;

@@ -33,8 +33,9 @@ use tracing::{Span, info_span};
 use self::identity::{Content, Identity};
 use self::new_child::Checked;
 use super::execution::Execution;
-use crate::backoff::Backoff;
+use crate::backoff;
 use crate::publisher::Publisher;
+use crate::random::Random;
 
 pub use self::error::CreateError;
 pub use self::new_child::{DATA_BYTES, NewChild};
@@ -50,6 +51,7 @@ const CHUNK_BYTES: usize = 8 << 20;
 pub(crate) struct Children {
     store: Arc<dyn Store>,
     publisher: Arc<Publisher>,
+    random: Random,
     /// The depth to which operations may create operations.
     depth: u32,
     /// The number of children without a key that this run has had, by content.
@@ -58,10 +60,16 @@ pub(crate) struct Children {
 
 impl Children {
     /// A run without children.
-    pub(crate) fn new(store: Arc<dyn Store>, publisher: Arc<Publisher>, depth: u32) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        publisher: Arc<Publisher>,
+        random: Random,
+        depth: u32,
+    ) -> Self {
         Self {
             store,
             publisher,
+            random,
             depth,
             without_key: Mutex::default(),
         }
@@ -157,7 +165,7 @@ impl Children {
         execution: &Execution,
         chunk: &[NewOperation],
     ) -> Result<Vec<Created>, CreateError> {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        let mut backoff = backoff::for_store(&self.random);
         loop {
             if !execution.may_act() {
                 return Err(CreateError::NotHeld);

@@ -80,7 +80,14 @@ async fn take(
             Claim::Unknown => Taken::Unknown,
         },
         Err(delay) => {
-            postpone(&*shared.backend.store, &shared.ids, id, delay).await;
+            postpone(
+                &*shared.backend.store,
+                &shared.ids,
+                &shared.random,
+                id,
+                delay,
+            )
+            .await;
             Taken::Dropped
         }
     }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lanes::own_lanes;
-use crate::backoff::Backoff;
+use crate::backoff;
 use crate::heartbeat::{Contact, Members};
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
@@ -211,7 +211,7 @@ enum End {
 
 impl One {
     async fn run(mut self, end: CancellationToken) {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut backoff = backoff::for_subscription(&self.shared.random);
         while !end.is_cancelled() {
             let broker = &self.shared.backend.broker;
             let subscribed = end

@@ -22,6 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::redistribute::to_work_queue;
 use crate::heartbeat::Members;
+use crate::random::Random;
 use crate::run::shared::Shared;
 
 /// The average time that an offer rests before it goes round again.
@@ -84,7 +85,7 @@ impl Unhandled {
         let kept = self.kept.entry(offer.id).or_insert_with(|| Kept {
             offer: offer.clone(),
             since: now,
-            rests_until: now + rest(),
+            rests_until: now + rest(&self.shared.random),
         });
         // The latest header is the one that a claim can commit against.
         if kept.offer.header.version < offer.header.version {
@@ -140,7 +141,7 @@ impl Unhandled {
                 Err(error) => {
                     tracing::debug!(%id, %error, "passed on later");
                     if let Some(kept) = self.kept.get_mut(id) {
-                        kept.rests_until = Instant::now() + rest();
+                        kept.rests_until = Instant::now() + rest(&self.shared.random);
                     }
                 }
             }
@@ -169,6 +170,6 @@ impl Unhandled {
 }
 
 /// With jitter, so that two workers do not swap the same offers in step.
-fn rest() -> Duration {
-    REST.mul_f64(0.5 + fastrand::f64())
+fn rest(random: &Random) -> Duration {
+    REST.mul_f64(0.5 + random.f64())
 }

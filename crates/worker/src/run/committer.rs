@@ -6,7 +6,6 @@
 //! wait any longer drops the future, and the commit is not tried again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use drumline_backend::apply_event::Commits;
 use drumline_backend::batcher::{Bounds, run_batches};
@@ -15,7 +14,8 @@ use drumline_protocol::{OperationId, Report, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::task_scope::TaskScope;
-use crate::backoff::Backoff;
+use crate::backoff;
+use crate::random::Random;
 
 /// Requests that may wait. Over it, callers wait too.
 const WAITING: usize = 1024;
@@ -40,9 +40,9 @@ struct Request {
 
 impl Committer {
     /// Starts the task.
-    pub(crate) fn start(store: Arc<dyn Store>, scope: &TaskScope) -> Self {
+    pub(crate) fn start(store: Arc<dyn Store>, random: Random, scope: &TaskScope) -> Self {
         let (requests, incoming) = mpsc::channel(WAITING);
-        scope.spawn(run(Arc::clone(&store), incoming, scope.clone()));
+        scope.spawn(run(Arc::clone(&store), random, incoming, scope.clone()));
         Self { store, requests }
     }
 
@@ -84,11 +84,17 @@ fn stopped() -> store::Error {
     }
 }
 
-async fn run(store: Arc<dyn Store>, incoming: mpsc::Receiver<Request>, scope: TaskScope) {
+async fn run(
+    store: Arc<dyn Store>,
+    random: Random,
+    incoming: mpsc::Receiver<Request>,
+    scope: TaskScope,
+) {
     run_batches(incoming, BOUNDS, |batch, place| {
         let store = Arc::clone(&store);
+        let random = random.clone();
         scope.spawn(async move {
-            perform(&*store, batch).await;
+            perform(&*store, &random, batch).await;
             drop(place);
         });
     })
@@ -96,8 +102,8 @@ async fn run(store: Arc<dyn Store>, incoming: mpsc::Receiver<Request>, scope: Ta
 }
 
 /// Makes the commits of a batch, and answers each request.
-async fn perform(store: &dyn Store, mut batch: Vec<Request>) {
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+async fn perform(store: &dyn Store, random: &Random, mut batch: Vec<Request>) {
+    let mut backoff = backoff::for_store(random);
     loop {
         batch.retain(|request| !request.answer.is_closed());
         if batch.is_empty() {
@@ -116,7 +122,7 @@ async fn perform(store: &dyn Store, mut batch: Vec<Request>) {
             // One record that cannot be read must not hold back the others.
             Err(store::Error::Corrupt(_) | store::Error::Unfit(_)) if batch.len() > 1 => {
                 let rest = batch.split_off(batch.len() / 2);
-                Box::pin(perform(store, batch)).await;
+                Box::pin(perform(store, random, batch)).await;
                 batch = rest;
             }
             Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {

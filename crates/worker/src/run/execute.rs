@@ -15,7 +15,7 @@ use super::end::{Ending, conclude};
 use super::finish::finish;
 use super::shared::Shared;
 use super::trace;
-use crate::backoff::Backoff;
+use crate::backoff;
 use crate::context::Context;
 use crate::context::children::Children;
 use crate::context::execution::Execution;
@@ -89,6 +89,7 @@ async fn run(shared: &Arc<Shared>, registered: &Registered, execution: &Arc<Exec
     let children = Arc::new(Children::new(
         Arc::clone(&shared.backend.store),
         Arc::clone(&shared.publisher),
+        shared.random.clone(),
         shared.options.depth,
     ));
     let context = Context::new(Arc::clone(execution), children);
@@ -130,7 +131,7 @@ async fn end_by_request(shared: &Shared, execution: &Execution, grace: Duration)
 /// the operation is not ours.
 async fn write_reports(shared: &Shared, execution: &Execution) {
     let id = execution.operation.id;
-    let mut backoff = Backoff::new(REPORT_EVERY, Duration::from_secs(2));
+    let mut backoff = backoff::for_report(REPORT_EVERY, &shared.random);
     loop {
         execution.reporter.unwritten().await;
         let (report, edition) = execution.reporter.edition();

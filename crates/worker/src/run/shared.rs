@@ -16,6 +16,7 @@ use super::task_scope::TaskScope;
 use crate::handlers::registry::Registry;
 use crate::options::Options;
 use crate::publisher::Publisher;
+use crate::random::Random;
 use crate::throttle::{Throttles, Ticket};
 
 /// The state that the parts of a running worker share.
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     /// The way round queues that do not work; the backend's broker is behind it.
     pub(crate) bypass: Arc<Bypass>,
     pub(crate) ids: Ids,
+    pub(crate) random: Random,
     pub(crate) member: MemberId,
     pub(crate) options: Options,
     pub(crate) handlers: Registry,
@@ -49,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) bypass: Arc<Bypass>,
     pub(crate) member: MemberId,
     pub(crate) ids: Ids,
+    pub(crate) random: Random,
     pub(crate) options: Options,
     pub(crate) handlers: Registry,
     pub(crate) committer: Committer,
@@ -63,6 +66,7 @@ impl Shared {
             backend: parts.backend,
             bypass: parts.bypass,
             ids: parts.ids,
+            random: parts.random,
             member: parts.member,
             options: parts.options,
             handlers: parts.handlers,

@@ -1,5 +1,4 @@
-//! Putting off operations that a [throttle](crate::throttle) does not let
-//! through.
+//! Postpones the operations that the throttle does not let through.
 
 use std::time::Duration;
 
@@ -9,23 +8,30 @@ use drumline_backend::store::{self, Store};
 use drumline_protocol::OperationId;
 use drumline_protocol::transition::Event;
 
-use crate::backoff::Backoff;
+use crate::backoff;
+use crate::random::Random;
 
 /// Suspends an operation that is Ready for `delay` and a little more, so that
-/// operations that were put off together do not come back together. An
+/// operations that are postponed together do not come back together. An
 /// operation that is not Ready any more is left alone. Tries until the store
 /// answers.
-pub(crate) async fn postpone(store: &dyn Store, ids: &Ids, id: OperationId, delay: Duration) {
-    let delay = delay.mul_f64(1.0 + fastrand::f64() / 4.0);
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+pub(crate) async fn postpone(
+    store: &dyn Store,
+    ids: &Ids,
+    random: &Random,
+    id: OperationId,
+    delay: Duration,
+) {
+    let delay = delay.mul_f64(1.0 + random.f64() / 4.0);
+    let mut backoff = backoff::for_store(random);
     loop {
-        match throttle(store, ids, id, delay).await {
+        match suspend(store, ids, id, delay).await {
             Ok(()) => return,
             Err(error @ store::Error::Unavailable { .. }) => {
                 tracing::debug!(%id, %error, "put off later");
                 backoff.sleep().await;
             }
-            // Holding its message back would not make the record readable.
+            // Holding the message back would not make the record readable.
             Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
                 tracing::error!(%id, %error, "cannot be put off");
                 return;
@@ -34,13 +40,13 @@ pub(crate) async fn postpone(store: &dyn Store, ids: &Ids, id: OperationId, dela
     }
 }
 
-async fn throttle(
+async fn suspend(
     store: &dyn Store,
     ids: &Ids,
     id: OperationId,
     delay: Duration,
 ) -> store::Result<()> {
-    // Its report is needed, too: it keeps what earlier runs have saved.
+    // The report is needed, too: it keeps the data of earlier runs.
     let Some(operation) = store.get(&[id]).await?.pop().flatten() else {
         return Ok(());
     };
@@ -48,7 +54,7 @@ async fn throttle(
     let event = Event::Throttle { until };
     match apply_event_unlocked(store, ids, &operation, event).await? {
         Applied::Done(..) => tracing::debug!(%id, ?delay, "put off: its handler fails too often"),
-        // Claimed by another worker, or moved by a client: not ours to put off.
+        // Another worker has claimed the operation, or a client has moved it.
         Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing => {}
     }
     Ok(())
