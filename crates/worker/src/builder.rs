@@ -32,7 +32,7 @@ use crate::options::{LEASE_MIN, Options};
 use crate::publisher::Publisher;
 use crate::random::Random;
 use crate::run::committer::Committer;
-use crate::run::leases::{self, Held, LeaseStore, LeaseThread};
+use crate::run::leases::{self, Held, LeaseStore, Renewals};
 use crate::run::shared::{Parts, Shared};
 use crate::run::task_scope::TaskScope;
 use crate::running::RunningWorker;
@@ -252,7 +252,7 @@ impl Builder {
         }
         options.host = limits::cut(&options.host, limits::HOST_ID_CHARS).to_owned();
         let held = Arc::new(Held::default());
-        let thread = LeaseThread::start(leases.into(), Arc::clone(&held), options.lease)
+        let renewals = Renewals::start(leases.into(), Arc::clone(&held), options.lease)
             .await
             .map_err(|error| match error {
                 leases::StartError::Thread(error) => Error::Thread(error),
@@ -278,7 +278,7 @@ impl Builder {
             handlers,
             held,
         }));
-        Ok(run(shared, services, dispatching, thread))
+        Ok(run(shared, services, dispatching, renewals))
     }
 }
 
@@ -287,7 +287,7 @@ fn run(
     shared: Arc<Shared>,
     services: TaskScope,
     dispatching: TaskTracker,
-    leases: LeaseThread,
+    renewals: Renewals,
 ) -> RunningWorker {
     let feeds = TaskScope::default();
     let (members, known_members) = watch::channel(Arc::from([]));
@@ -344,7 +344,7 @@ fn run(
         feeds,
         services,
         dispatching,
-        leases: Some(leases),
+        renewals: Some(renewals),
         ready: is_ready,
     }
 }

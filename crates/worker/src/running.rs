@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::context::stop::StopReason;
-use crate::run::leases::LeaseThread;
+use crate::run::leases::Renewals;
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
 
@@ -32,7 +32,7 @@ pub struct RunningWorker {
     /// Needed to the very end.
     pub(crate) services: TaskScope,
     pub(crate) dispatching: TaskTracker,
-    pub(crate) leases: Option<LeaseThread>,
+    pub(crate) renewals: Option<Renewals>,
     pub(crate) ready: watch::Receiver<bool>,
 }
 
@@ -125,8 +125,8 @@ impl RunningWorker {
         self.cut();
         self.services.done().await;
         self.feeds.done().await;
-        if let Some(leases) = self.leases.take() {
-            leases.done().await;
+        if let Some(renewals) = self.renewals.take() {
+            renewals.done().await;
         }
     }
 
@@ -137,8 +137,8 @@ impl RunningWorker {
         self.heartbeat.end();
         self.services.end();
         self.shared.publisher.close();
-        if let Some(leases) = &self.leases {
-            leases.end();
+        if let Some(renewals) = &self.renewals {
+            renewals.end();
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Leases: kept while a handler runs, and nothing is written once lost.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, apply_event};
 use drumline_backend::store::Guard;
 use drumline_backend::{Ids, Store};
 use drumline_protocol::{Event, OperationId, Status};
-use drumline_worker::{Context, Outcome};
+use drumline_worker::{Builder, Context, LeaseStore, Outcome, RunningWorker, StopReason};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use crate::faulty::Faulty;
 use crate::yard::{Yard, draft, in_time};
 
 /// Dropped with the handler that it lives in.
@@ -179,4 +182,90 @@ async fn a_handler_that_blocks_its_thread_keeps_its_lease() {
     let operation = yard.completed(id).await;
     assert_eq!(operation.header.status, Status::Succeeded);
     worker.drain().await;
+}
+
+/// A worker whose renewals share the one runtime and the clock of the test.
+async fn simulated(yard: &Yard, builder: Builder, renewed: Arc<dyn Store>) -> RunningWorker {
+    let leases = LeaseStore::from(renewed).on_current_runtime();
+    let worker = builder.start(yard.backend.clone(), leases).await;
+    worker.expect("the worker starts")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_for_an_hour_of_a_simulation() {
+    let yard = Yard::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, _: Context| {
+        let tell = tell.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            tell.send(()).expect("heard");
+            Outcome::Done(None)
+        }
+    };
+    let builder = Yard::builder().handler("X", handler);
+    let worker = simulated(&yard, builder, Arc::clone(&yard.backend.store)).await;
+    let id = yard.submit(draft("X")).await;
+    hear.recv().await.expect("the handler comes to its end");
+    let operation = yard.completed(id).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    assert_eq!((operation.header.starts, operation.header.lost), (1, 0));
+    worker.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_not_renewed_is_given_up_after_three_quarters() {
+    let yard = Yard::new();
+    let faulty = Faulty::over(Arc::clone(&yard.backend.store));
+    faulty.mute.store(true, Ordering::Release);
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            tell.send((Instant::now(), None)).expect("heard");
+            let reason = context.stop_requested().await;
+            tell.send((Instant::now(), Some(reason))).expect("heard");
+            Outcome::Stopped
+        }
+    };
+    let builder = Yard::builder().handler("X", handler);
+    let worker = simulated(&yard, builder.lease(Duration::from_secs(40)), faulty).await;
+    yard.submit(draft("X")).await;
+    let (started, _) = hear.recv().await.expect("told");
+    let (stopped, reason) = hear.recv().await.expect("told");
+    assert_eq!(reason, Some(StopReason::LeaseLost));
+    let held = (stopped - started).as_secs_f64();
+    assert!((30.0..=31.0).contains(&held), "{held}");
+    worker.stop_now().await;
+}
+
+/// The number of tasks on this runtime, once they have done what they can do now.
+async fn tasks() -> usize {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let runtime = tokio::runtime::Handle::current();
+    runtime.metrics().num_alive_tasks()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_worker_of_a_simulation_leaves_no_task_behind() {
+    let yard = Yard::new();
+    let before = tasks().await;
+    let handler = |_: Value, _: Context| async { Outcome::Done(None) };
+    let builder = Yard::builder().handler("X", handler);
+    let worker = simulated(&yard, builder, Arc::clone(&yard.backend.store)).await;
+    worker.drain().await;
+    assert_eq!(tasks().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_given_up_leaves_no_task_behind() {
+    let yard = Yard::new();
+    let before = tasks().await;
+    let handler = |_: Value, _: Context| async { Outcome::Done(None) };
+    let builder = Yard::builder().handler("X", handler);
+    let leases = LeaseStore::connect(std::future::pending).on_current_runtime();
+    let start = builder.start(yard.backend.clone(), leases);
+    let given_up = tokio::time::timeout(Duration::from_secs(1), start).await;
+    assert!(given_up.is_err(), "its store never connects");
+    assert_eq!(tasks().await, before);
 }

@@ -1,0 +1,63 @@
+//! The runs whose leases a worker renews.
+
+use std::collections::{BTreeMap, btree_map};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use drumline_protocol::OperationId;
+
+use crate::context::execution::Execution;
+use crate::context::stop::StopReason;
+
+/// The runs whose leases the worker renews now.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    /// In order, so that renewals are the same in every run of a simulation.
+    pub(super) executions: BTreeMap<OperationId, Arc<Execution>>,
+    /// All handlers are asked to stop, also those that are still to come.
+    stopping: Option<StopReason>,
+}
+
+impl Held {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Each change is a single call that leaves the map whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Renews the lease of a run from now on.
+    pub(crate) fn hold(&self, execution: &Arc<Execution>) {
+        let mut inner = self.inner();
+        if let Some(reason) = inner.stopping {
+            execution.stop.request(reason);
+        }
+        inner
+            .executions
+            .insert(execution.operation.id, Arc::clone(execution));
+    }
+
+    /// Renews the lease of a run no longer.
+    pub(crate) fn release(&self, execution: &Execution) {
+        let mut inner = self.inner();
+        // The same operation may have come again, with another fence.
+        if let btree_map::Entry::Occupied(entry) = inner.executions.entry(execution.operation.id)
+            && entry.get().fence == execution.fence
+        {
+            entry.remove();
+        }
+    }
+
+    /// Asks every handler to stop.
+    pub(crate) fn stop_all(&self, reason: StopReason) {
+        let mut inner = self.inner();
+        inner.stopping = Some(reason);
+        for execution in inner.executions.values() {
+            execution.stop.request(reason);
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Execution>> {
+        self.inner().executions.values().map(Arc::clone).collect()
+    }
+}
