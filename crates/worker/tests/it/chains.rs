@@ -7,7 +7,7 @@ use std::time::Duration;
 use drumline_worker::{Builder, Context, HandlerError};
 use serde_json::{Value, json};
 
-use crate::yard::{Yard, draft, in_time};
+use crate::harness::{Harness, draft, in_time};
 
 /// The runs per token: (number, start or end).
 type Log = Arc<Mutex<BTreeMap<String, Vec<(u64, &'static str)>>>>;
@@ -34,7 +34,7 @@ fn logged(log: &Log) -> Builder {
             Ok(number)
         }
     };
-    Yard::builder().concurrency(8).handler("Log", handler)
+    Harness::builder().concurrency(8).handler("Log", handler)
 }
 
 /// Each start is followed by its own end, numbers never go down, none is
@@ -56,21 +56,21 @@ fn assert_in_order(log: &Log, tokens: usize, numbers: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_of_a_token_run_one_by_one_in_order_of_creation() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let log = Log::default();
-    let first = yard.start(logged(&log)).await;
-    let second = yard.start(logged(&log)).await;
+    let first = harness.start(logged(&log)).await;
+    let second = harness.start(logged(&log)).await;
     let (tokens, numbers) = (10, 20);
     let mut ids = Vec::new();
     for number in 0..numbers {
         for token in 0..tokens {
             let token = format!("t{token}");
             let draft = draft("Log").token(&token).data(&json!([token, number]));
-            ids.push(yard.submit(draft).await);
+            ids.push(harness.submit(draft).await);
         }
     }
     for id in ids {
-        yard.completed(id).await;
+        harness.completed(id).await;
     }
     assert_in_order(&log, tokens, numbers);
     first.drain().await;
@@ -79,16 +79,16 @@ async fn operations_of_a_token_run_one_by_one_in_order_of_creation() {
 
 #[tokio::test]
 async fn the_next_of_a_chain_goes_on_in_the_same_slot_without_the_broker() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let log = Log::default();
     let mut ids = Vec::new();
     for number in 1..5 {
         let draft = draft("Log").token("t").data(&json!(["t", number]));
-        ids.push(yard.submit(draft).await);
+        ids.push(harness.submit(draft).await);
     }
-    let worker = yard.start(logged(&log).concurrency(1)).await;
+    let worker = harness.start(logged(&log).concurrency(1)).await;
     for id in ids {
-        yard.completed(id).await;
+        harness.completed(id).await;
     }
     // One start each: no other process could have published the promoted ones.
     assert_eq!(log.lock().expect("not poisoned")["t"].len(), 8);
@@ -97,15 +97,15 @@ async fn the_next_of_a_chain_goes_on_in_the_same_slot_without_the_broker() {
 
 #[tokio::test]
 async fn a_chain_that_goes_on_elsewhere_is_handed_on() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let run = async |_: Value, _: Context| -> Result<(), HandlerError> { Ok(()) };
-    let one = yard.start(Yard::builder().handler("A", run)).await;
-    let other = yard.start(Yard::builder().handler("B", run)).await;
-    let first = yard.submit(draft("A").token("t")).await;
-    let second = yard.submit(draft("B").token("t")).await;
-    let third = yard.submit(draft("A").token("t")).await;
+    let one = harness.start(Harness::builder().handler("A", run)).await;
+    let other = harness.start(Harness::builder().handler("B", run)).await;
+    let first = harness.submit(draft("A").token("t")).await;
+    let second = harness.submit(draft("B").token("t")).await;
+    let third = harness.submit(draft("A").token("t")).await;
     for id in [first, second, third] {
-        in_time("the chain", yard.completed(id)).await;
+        in_time("the chain", harness.completed(id)).await;
     }
     one.drain().await;
     other.drain().await;
@@ -113,21 +113,21 @@ async fn a_chain_that_goes_on_elsewhere_is_handed_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_workers_claim_each_operation_once() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let run = async |_: Value, context: Context| -> Result<u32, HandlerError> {
         Ok(context.operation().header.starts)
     };
     let mut workers = Vec::new();
     for _ in 0..4 {
-        let builder = Yard::builder().concurrency(4).handler("X", run);
-        workers.push(yard.start(builder).await);
+        let builder = Harness::builder().concurrency(4).handler("X", run);
+        workers.push(harness.start(builder).await);
     }
     let mut ids = Vec::new();
     for _ in 0..300 {
-        ids.push(yard.submit(draft("X")).await);
+        ids.push(harness.submit(draft("X")).await);
     }
     for id in ids {
-        let operation = yard.completed(id).await;
+        let operation = harness.completed(id).await;
         assert_eq!(operation.header.starts, 1);
     }
     for worker in workers {

@@ -12,25 +12,25 @@ use drumline_worker::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::faulty::Faulty;
-use crate::yard::{Draft, Yard, draft, in_time};
+use crate::faulty_store::FaultyStore;
+use crate::harness::{Draft, Harness, draft, in_time};
 
 /// Does nothing; children's message name.
 async fn done(_: Value, _: Context) -> Outcome {
     Outcome::Done(None)
 }
 
-/// A yard over a faulty store.
-fn faulty() -> (Yard, Arc<Faulty>) {
+/// A harness over a faulty store.
+fn faulty() -> (Harness, Arc<FaultyStore>) {
     let backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
-    let faulty = Faulty::over(Arc::clone(&backend.store));
+    let faulty = FaultyStore::over(Arc::clone(&backend.store));
     let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
-    (Yard::over(Backend { store, ..backend }), faulty)
+    (Harness::over(Backend { store, ..backend }), faulty)
 }
 
 /// All operations but the first.
-async fn children(yard: &Yard) -> Vec<Operation> {
-    let mut all = yard.all().await;
+async fn children(harness: &Harness) -> Vec<Operation> {
+    let mut all = harness.all().await;
     all.retain(|operation| operation.body.parent_id.is_some());
     all
 }
@@ -41,17 +41,19 @@ fn data(operations: &[Operation]) -> Vec<&str> {
 }
 
 /// A worker whose operations are created, and never run.
-async fn parent_only<F, R>(yard: &Yard, handler: F) -> RunningWorker
+async fn parent_only<F, R>(harness: &Harness, handler: F) -> RunningWorker
 where
     F: Fn(Value, Context) -> R + Send + Sync + 'static,
     R: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
-    yard.start(Yard::builder().handler("Parent", handler)).await
+    harness
+        .start(Harness::builder().handler("Parent", handler))
+        .await
 }
 
 #[tokio::test]
 async fn a_child_belongs_to_its_parent_and_runs() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let queue: QueueName = "imports".parse().expect("a queue name");
     let handler = async |_: Value, context: Context| -> Result<String, HandlerError> {
         let child = NewChild::new("Child")
@@ -59,20 +61,20 @@ async fn a_child_belongs_to_its_parent_and_runs() {
             .data(&json!({"n": 1}));
         Ok(context.create(child).await?.to_string())
     };
-    let builder = Yard::builder().queue(queue.clone());
+    let builder = Harness::builder().queue(queue.clone());
     let builder = builder.handler("Parent", handler).handler("Child", done);
-    let worker = yard.start(builder).await;
+    let worker = harness.start(builder).await;
     let queue = queue.clone();
-    let parent = yard
+    let parent = harness
         .submit(Draft {
             queue,
             ..draft("Parent")
         })
         .await;
-    let parent = yard.completed(parent).await;
+    let parent = harness.completed(parent).await;
     let child: String =
         serde_json::from_str(parent.report.result.as_deref().expect("an id")).expect("JSON");
-    let child = yard.completed(child.parse().expect("an id")).await;
+    let child = harness.completed(child.parse().expect("an id")).await;
     assert_eq!(child.header.status, Status::Succeeded);
     let (own, parents) = (&child.body, &parent.body);
     assert_eq!(own.name, "one of one");
@@ -95,7 +97,7 @@ async fn a_child_belongs_to_its_parent_and_runs() {
 #[tokio::test]
 async fn children_of_one_token_run_in_the_order_of_the_list() {
     const CHILDREN: u32 = 600;
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
         let numbers = (0..CHILDREN).map(|number| NewChild::new("Child").data(&number).token("t"));
         context.create_all(numbers).await?;
@@ -108,12 +110,12 @@ async fn children_of_one_token_run_in_the_order_of_the_list() {
         noted.push(number);
         std::future::ready(Outcome::Done(None))
     };
-    let builder = Yard::builder().handler("Parent", handler);
-    let worker = yard.start(builder.handler("Child", child)).await;
-    let parent = yard.submit(draft("Parent")).await;
-    yard.completed(parent).await;
-    let last = children(&yard).await.pop().expect("children");
-    yard.completed(last.id).await;
+    let builder = Harness::builder().handler("Parent", handler);
+    let worker = harness.start(builder.handler("Child", child)).await;
+    let parent = harness.submit(draft("Parent")).await;
+    harness.completed(parent).await;
+    let last = children(&harness).await.pop().expect("children");
+    harness.completed(last.id).await;
     let ran = ran.lock().unwrap_or_else(PoisonError::into_inner).clone();
     assert_eq!(ran, (0..CHILDREN).collect::<Vec<_>>());
     worker.drain().await;
@@ -121,7 +123,7 @@ async fn children_of_one_token_run_in_the_order_of_the_list() {
 
 #[tokio::test]
 async fn a_later_run_finds_the_children_of_an_earlier_one() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
         let twins = || {
             [
@@ -141,11 +143,11 @@ async fn a_later_run_finds_the_children_of_an_earlier_one() {
         context.create_all(twins()).await?;
         Ok(())
     };
-    let builder = Yard::builder().handler("Parent", handler);
-    let worker = yard.start(builder.handler("Child", done)).await;
-    let parent = yard.submit(draft("Parent")).await;
-    yard.completed(parent).await;
-    let children = children(&yard).await;
+    let builder = Harness::builder().handler("Parent", handler);
+    let worker = harness.start(builder.handler("Child", done)).await;
+    let parent = harness.submit(draft("Parent")).await;
+    harness.completed(parent).await;
+    let children = children(&harness).await;
     let mut data = data(&children);
     data.sort_unstable();
     // The twins, the new one, and one with a fence, which is a large number.
@@ -153,25 +155,25 @@ async fn a_later_run_finds_the_children_of_an_earlier_one() {
     assert_eq!(data[..2], ["1", "1"]);
     assert!(data.contains(&"2"), "{data:?}");
     for child in children {
-        assert_eq!(yard.completed(child.id).await.header.starts, 1);
+        assert_eq!(harness.completed(child.id).await.header.starts, 1);
     }
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn a_create_whose_answer_is_lost_is_made_once() {
-    let (yard, faulty) = faulty();
+    let (harness, faulty) = faulty();
     let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
         let numbers = (0..3).map(|number| NewChild::new("Child").data(&number));
         context.create_all(numbers).await?;
         Ok(())
     };
-    let worker = parent_only(&yard, handler).await;
-    let parent = yard.submit(draft("Parent")).await;
+    let worker = parent_only(&harness, handler).await;
+    let parent = harness.submit(draft("Parent")).await;
     faulty.lost_creates.store(2, Ordering::Release);
-    let parent = yard.completed(parent).await;
+    let parent = harness.completed(parent).await;
     assert_eq!(parent.header.status, Status::Succeeded);
-    let children = children(&yard).await;
+    let children = children(&harness).await;
     let mut data = data(&children);
     data.sort_unstable();
     assert_eq!(data, ["0", "1", "2"]);
@@ -180,18 +182,18 @@ async fn a_create_whose_answer_is_lost_is_made_once() {
 
 #[tokio::test]
 async fn a_handler_that_creates_what_it_is_called_for_comes_to_an_end() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
         context.create(NewChild::new("Again")).await?;
         Ok(())
     };
-    let builder = Yard::builder().depth(3).handler("Again", handler);
-    let worker = yard.start(builder).await;
-    let first = yard.submit(draft("Again")).await;
-    yard.completed(first).await;
+    let builder = Harness::builder().depth(3).handler("Again", handler);
+    let worker = harness.start(builder).await;
+    let first = harness.submit(draft("Again")).await;
+    harness.completed(first).await;
     let deepest = in_time("the deepest", async {
         loop {
-            let all = yard.all().await;
+            let all = harness.all().await;
             if let Some(deepest) = all.into_iter().find(|each| each.body.depth == 3) {
                 return deepest.id;
             }
@@ -199,36 +201,36 @@ async fn a_handler_that_creates_what_it_is_called_for_comes_to_an_end() {
         }
     })
     .await;
-    let deepest = yard.completed(deepest).await;
+    let deepest = harness.completed(deepest).await;
     assert_eq!(deepest.header.status, Status::Failed);
     let fault = deepest.report.fault.expect("a fault");
     assert_eq!(fault.code, ErrorCode::INFINITE_LOOP);
-    assert_eq!(yard.all().await.len(), 4);
+    assert_eq!(harness.all().await.len(), 4);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn one_bad_child_keeps_all_from_being_created() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
         let children = [NewChild::new("Child"), NewChild::new("")];
         context.create_all(children).await?;
         Ok(())
     };
-    let worker = parent_only(&yard, handler).await;
-    let parent = yard.submit(draft("Parent")).await;
-    let parent = yard.completed(parent).await;
+    let worker = parent_only(&harness, handler).await;
+    let parent = harness.submit(draft("Parent")).await;
+    let parent = harness.completed(parent).await;
     assert_eq!(parent.header.status, Status::Failed);
     let fault = parent.report.fault.expect("a fault");
     assert_eq!(fault.code, ErrorCode::INVALID_ARGUMENT);
     assert_eq!(fault.message, "messageName must not be empty");
-    assert!(children(&yard).await.is_empty());
+    assert!(children(&harness).await.is_empty());
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn a_postponed_child_waits_for_its_time() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
         let hour = Duration::from_secs(3600);
         context
@@ -236,10 +238,10 @@ async fn a_postponed_child_waits_for_its_time() {
             .await?;
         Ok(())
     };
-    let worker = parent_only(&yard, handler).await;
-    let parent = yard.submit(draft("Parent")).await;
-    yard.completed(parent).await;
-    let child = children(&yard).await.pop().expect("a child");
+    let worker = parent_only(&harness, handler).await;
+    let parent = harness.submit(draft("Parent")).await;
+    harness.completed(parent).await;
+    let child = children(&harness).await.pop().expect("a child");
     assert_eq!(child.header.status, Status::Waiting);
     let until = child.header.postpone_until.expect("a time");
     assert_eq!(until.since(child.body.created_on).as_secs(), 3600);
@@ -249,7 +251,7 @@ async fn a_postponed_child_waits_for_its_time() {
 /// A context that has outlived its run, in two ways.
 #[tokio::test]
 async fn a_run_that_does_not_hold_its_operation_creates_nothing() {
-    let (yard, faulty) = faulty();
+    let (harness, faulty) = faulty();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |ends: bool, context: Context| {
         let tell = tell.clone();
@@ -261,21 +263,21 @@ async fn a_run_that_does_not_hold_its_operation_creates_nothing() {
             Outcome::Done(None)
         }
     };
-    let builder = Yard::builder().lease(Duration::from_millis(500));
-    let worker = yard.start(builder.handler("Parent", handler)).await;
+    let builder = Harness::builder().lease(Duration::from_millis(500));
+    let worker = harness.start(builder.handler("Parent", handler)).await;
 
-    let ended = yard.submit(draft("Parent").data(&json!(true))).await;
+    let ended = harness.submit(draft("Parent").data(&json!(true))).await;
     let context = in_time("start", hear.recv()).await.expect("a context");
-    yard.completed(ended).await;
+    harness.completed(ended).await;
     let created = context.create(NewChild::new("Child")).await;
     assert!(matches!(created, Err(CreateError::NotHeld)), "{created:?}");
 
-    yard.submit(draft("Parent").data(&json!(false))).await;
+    harness.submit(draft("Parent").data(&json!(false))).await;
     let context = in_time("start", hear.recv()).await.expect("a context");
     faulty.mute.store(true, Ordering::Release);
     in_time("the loss of the lease", context.stop_requested()).await;
     let created = context.create(NewChild::new("Child")).await;
     assert!(matches!(created, Err(CreateError::NotHeld)), "{created:?}");
-    assert!(children(&yard).await.is_empty());
+    assert!(children(&harness).await.is_empty());
     worker.stop_now().await;
 }

@@ -10,7 +10,7 @@ use drumline_worker::supervise::Supervisor;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::yard::{Draft, Yard, draft, in_time};
+use crate::harness::{Draft, Harness, draft, in_time};
 
 pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_drumline-supervise");
 
@@ -20,15 +20,15 @@ pub(crate) fn shell(script: &str, more: &str) -> Builder {
     let text = format!("[[handler]]\nmessage = '*'\ncommand = ['sh', '-c', {script}]\n{more}");
     HandlersFile::parse(&text, Path::new("/"))
         .expect("a good file")
-        .register(Yard::builder(), &Supervisor::at(SUPERVISOR))
+        .register(Harness::builder(), &Supervisor::at(SUPERVISOR))
         .expect("registered")
 }
 
 async fn run(builder: Builder, draft: Draft) -> Operation {
-    let yard = Yard::new();
-    let worker = yard.start(builder).await;
-    let id = yard.submit(draft).await;
-    let operation = yard
+    let harness = Harness::new();
+    let worker = harness.start(builder).await;
+    let id = harness.submit(draft).await;
+    let operation = harness
         .until(id, |operation| {
             let header = &operation.header;
             match header.status {
@@ -61,8 +61,8 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 }
 
 /// The number that a script has printed as its progress text.
-pub(crate) async fn told_pid(yard: &Yard, id: drumline_protocol::OperationId) -> u32 {
-    let operation = yard
+pub(crate) async fn told_pid(harness: &Harness, id: drumline_protocol::OperationId) -> u32 {
+    let operation = harness
         .until(id, |operation| operation.report.progress.is_some())
         .await;
     let progress = operation.report.progress.expect("there");
@@ -145,7 +145,7 @@ async fn a_command_is_told_where_the_service_is() {
         let builder = HandlersFile::parse(&format!("{text}\n{env}"), Path::new("/"))
             .expect("a good file")
             .server("http://127.0.0.1:4711")
-            .register(Yard::builder(), &Supervisor::at(SUPERVISOR))
+            .register(Harness::builder(), &Supervisor::at(SUPERVISOR))
             .expect("registered");
         let operation = run(builder, draft("X")).await;
         assert_eq!(result(&operation), json!(expected));
@@ -188,7 +188,7 @@ async fn a_command_that_cannot_be_started_fails_and_says_why() {
     let text = "[[handler]]\nmessage = '*'\ncommand = ['./no-such-program']";
     let builder = HandlersFile::parse(text, Path::new("/"))
         .expect("a good file")
-        .register(Yard::builder(), &Supervisor::at(SUPERVISOR))
+        .register(Harness::builder(), &Supervisor::at(SUPERVISOR))
         .expect("registered");
     let operation = run(builder, draft("X")).await;
     assert_eq!(operation.header.status, Status::Failed);
@@ -211,20 +211,20 @@ async fn a_command_goes_on_from_its_checkpoint() {
 
 #[tokio::test]
 async fn a_cancelled_command_gets_sigterm_within_a_second_and_may_clean_up() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let script = r#"
         trap 'echo "{\"progress\": 99, \"text\": \"cleaned up\"}"; exit 1' TERM
         echo "{\"progress\": 1, \"text\": \"$$\"}"
         while true; do sleep 0.01; done
     "#;
-    let worker = yard.start(shell(script, "")).await;
-    let id = yard.submit(draft("X")).await;
-    let pid = told_pid(&yard, id).await;
+    let worker = harness.start(shell(script, "")).await;
+    let id = harness.submit(draft("X")).await;
+    let pid = told_pid(&harness, id).await;
     let asked = Instant::now();
-    yard.ask(id, Event::Cancel).await;
+    harness.ask(id, Event::Cancel).await;
     is_gone(pid).await;
     assert!(asked.elapsed() < Duration::from_secs(1));
-    let operation = yard.completed(id).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.header.status, Status::Canceled);
     let progress = operation.report.progress.expect("reported");
     assert_eq!(progress.text, "cleaned up");
@@ -233,18 +233,18 @@ async fn a_cancelled_command_gets_sigterm_within_a_second_and_may_clean_up() {
 
 #[tokio::test]
 async fn a_command_that_ignores_sigterm_is_killed_with_its_whole_group() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let script = r#"
         trap '' TERM
         sh -c 'trap "" TERM; while true; do sleep 1; done' &
         echo "{\"progress\": 1, \"text\": \"$!\"}"
         wait
     "#;
-    let worker = yard.start(shell(script, "grace = '100ms'")).await;
-    let id = yard.submit(draft("X")).await;
-    let grandchild = told_pid(&yard, id).await;
-    yard.ask(id, Event::Cancel).await;
-    let operation = yard.completed(id).await;
+    let worker = harness.start(shell(script, "grace = '100ms'")).await;
+    let id = harness.submit(draft("X")).await;
+    let grandchild = told_pid(&harness, id).await;
+    harness.ask(id, Event::Cancel).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.header.status, Status::Canceled);
     is_gone(grandchild).await;
     worker.drain().await;
@@ -271,23 +271,23 @@ async fn a_command_that_takes_too_long_is_stopped_and_fails() {
 
 #[tokio::test]
 async fn a_command_ends_with_its_worker() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let script = r#"
         trap '' TERM
         echo "{\"progress\": 1, \"text\": \"$$\"}"
         while true; do sleep 1; done
     "#;
-    let worker = yard.start(shell(script, "")).await;
-    let id = yard.submit(draft("X")).await;
-    let pid = told_pid(&yard, id).await;
+    let worker = harness.start(shell(script, "")).await;
+    let id = harness.submit(draft("X")).await;
+    let pid = told_pid(&harness, id).await;
     worker.stop_now().await;
     is_gone(pid).await;
-    assert_eq!(yard.get(id).await.header.status, Status::InProgress);
+    assert_eq!(harness.get(id).await.header.status, Status::InProgress);
 }
 
 #[tokio::test]
 async fn a_drained_command_is_given_back_without_counting() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let script = r#"
         echo "{\"progress\": 1, \"text\": \"$$\"}"
         while true; do sleep 0.01; done
@@ -295,13 +295,13 @@ async fn a_drained_command_is_given_back_without_counting() {
     let builder = shell(script, "grace = '1s'")
         .grace(Duration::from_secs(5))
         .drain_timeout(Duration::from_millis(5_100));
-    let worker = yard.start(builder).await;
-    let id = yard.submit(draft("X")).await;
-    let pid = told_pid(&yard, id).await;
+    let worker = harness.start(builder).await;
+    let id = harness.submit(draft("X")).await;
+    let pid = told_pid(&harness, id).await;
     let drained = in_time("drain", worker.drain()).await;
     assert_eq!(drained.left_behind, 0);
     assert!(!is_alive(pid));
-    let operation = yard.get(id).await;
+    let operation = harness.get(id).await;
     assert_eq!(operation.header.status, Status::WaitingForResources);
     assert_eq!(operation.header.attempt(), 0);
 }

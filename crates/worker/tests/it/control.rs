@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use crate::yard::{Draft, Yard, draft, in_time};
+use crate::harness::{Draft, Harness, draft, in_time};
 
 /// A handler that reports its start, and stops when it is asked to, reporting
 /// the reason.
@@ -33,23 +33,25 @@ fn obedient() -> (
 
 #[tokio::test]
 async fn a_running_handler_hears_of_a_cancel_within_a_second() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (handler, mut hear) = obedient();
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
     assert_eq!(in_time("start", hear.recv()).await, Some(None));
     let asked = Instant::now();
-    yard.ask(id, Event::Cancel).await;
+    harness.ask(id, Event::Cancel).await;
     let heard = in_time("stop", hear.recv()).await;
     assert_eq!(heard, Some(Some(StopReason::Cancel)));
     assert!(asked.elapsed() < Duration::from_secs(1));
-    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    assert_eq!(harness.completed(id).await.header.status, Status::Canceled);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn a_paused_handler_goes_on_from_its_checkpoint() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
         let tell = tell.clone();
@@ -64,15 +66,17 @@ async fn a_paused_handler_goes_on_from_its_checkpoint() {
             Err(HandlerError::stopped())
         }
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
-    yard.ask(id, Event::Pause).await;
-    let paused = yard.reaches(id, Status::Waiting).await;
+    harness.ask(id, Event::Pause).await;
+    let paused = harness.reaches(id, Status::Waiting).await;
     // Saved while it was stopping: written with the end of the run.
     assert_eq!(paused.report.checkpoint.as_deref(), Some("7"));
-    yard.ask(id, Event::Resume).await;
-    let operation = yard.completed(id).await;
+    harness.ask(id, Event::Resume).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.report.result.as_deref(), Some("7"));
     assert_eq!(operation.header.starts, 2);
     worker.drain().await;
@@ -80,7 +84,7 @@ async fn a_paused_handler_goes_on_from_its_checkpoint() {
 
 #[tokio::test]
 async fn a_handler_that_does_not_listen_is_dropped_when_its_grace_ends() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let started = Arc::new(Notify::new());
     let handler = {
         let started = Arc::clone(&started);
@@ -89,12 +93,12 @@ async fn a_handler_that_does_not_listen_is_dropped_when_its_grace_ends() {
             std::future::pending::<Outcome>()
         }
     };
-    let builder = Yard::builder().grace(Duration::from_millis(50));
-    let worker = yard.start(builder.handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let builder = Harness::builder().grace(Duration::from_millis(50));
+    let worker = harness.start(builder.handler("X", handler)).await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", started.notified()).await;
-    yard.ask(id, Event::Cancel).await;
-    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    harness.ask(id, Event::Cancel).await;
+    assert_eq!(harness.completed(id).await.header.status, Status::Canceled);
     in_time("slot", async {
         while worker.running() > 0 {
             tokio::task::yield_now().await;
@@ -106,7 +110,7 @@ async fn a_handler_that_does_not_listen_is_dropped_when_its_grace_ends() {
 
 #[tokio::test]
 async fn a_handler_that_comes_to_its_end_meanwhile_succeeds() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
         let tell = tell.clone();
@@ -116,17 +120,19 @@ async fn a_handler_that_comes_to_its_end_meanwhile_succeeds() {
             Outcome::Done(None)
         }
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
-    yard.ask(id, Event::Cancel).await;
-    assert_eq!(yard.completed(id).await.header.status, Status::Succeeded);
+    harness.ask(id, Event::Cancel).await;
+    assert_eq!(harness.completed(id).await.header.status, Status::Succeeded);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn a_retry_that_crosses_a_cancel_is_cancelled() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
         let tell = tell.clone();
@@ -136,17 +142,19 @@ async fn a_retry_that_crosses_a_cancel_is_cancelled() {
             Err::<(), _>(HandlerError::retry("interrupted"))
         }
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
-    yard.ask(id, Event::Cancel).await;
-    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    harness.ask(id, Event::Cancel).await;
+    assert_eq!(harness.completed(id).await.header.status, Status::Canceled);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn a_cancel_after_a_pause_reaches_the_handler_too() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
         let tell = tell.clone();
@@ -163,31 +171,33 @@ async fn a_cancel_after_a_pause_reaches_the_handler_too() {
             }
         }
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
-    yard.ask(id, Event::Pause).await;
+    harness.ask(id, Event::Pause).await;
     let paused = in_time("pause", hear.recv()).await;
     assert_eq!(paused, Some(Some(StopReason::Pause)));
-    yard.ask(id, Event::Cancel).await;
-    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    harness.ask(id, Event::Cancel).await;
+    assert_eq!(harness.completed(id).await.header.status, Status::Canceled);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn draining_gives_back_without_counting_the_attempt() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (handler, mut hear) = obedient();
-    let builder = Yard::builder()
+    let builder = Harness::builder()
         .grace(Duration::from_secs(5))
         .drain_timeout(Duration::from_millis(5_050));
-    let worker = yard.start(builder.handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness.start(builder.handler("X", handler)).await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
     let drained = in_time("drain", worker.drain()).await;
     assert_eq!(drained.left_behind, 0);
     assert_eq!(hear.recv().await, Some(Some(StopReason::Drain)));
-    let operation = yard.get(id).await;
+    let operation = harness.get(id).await;
     assert_eq!(operation.header.status, Status::WaitingForResources);
     assert_eq!(
         (operation.header.starts, operation.header.attempt()),
@@ -196,15 +206,17 @@ async fn draining_gives_back_without_counting_the_attempt() {
     // The operation is on its way to other workers already: no manager looks
     // after the outbox here.
     let nothing = async |_: Value, _: Context| Outcome::Done(None);
-    let other = yard.start(Yard::builder().handler("X", nothing)).await;
-    let header = yard.completed(id).await.header;
+    let other = harness
+        .start(Harness::builder().handler("X", nothing))
+        .await;
+    let header = harness.completed(id).await.header;
     assert_eq!((header.starts, header.attempt()), (2, 1));
     other.drain().await;
 }
 
 #[tokio::test]
 async fn draining_drops_handlers_that_do_not_stop_and_gives_back_all_the_same() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let started = Arc::new(Notify::new());
     let handler = {
         let started = Arc::clone(&started);
@@ -213,22 +225,22 @@ async fn draining_drops_handlers_that_do_not_stop_and_gives_back_all_the_same() 
             std::future::pending::<Outcome>()
         }
     };
-    let builder = Yard::builder()
+    let builder = Harness::builder()
         .grace(Duration::from_millis(50))
         .drain_timeout(Duration::from_millis(100));
-    let worker = yard.start(builder.handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness.start(builder.handler("X", handler)).await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", started.notified()).await;
     let drained = in_time("drain", worker.drain()).await;
     assert_eq!(drained.left_behind, 0);
-    let operation = yard.get(id).await;
+    let operation = harness.get(id).await;
     assert_eq!(operation.header.status, Status::WaitingForResources);
     assert_eq!(operation.header.attempt(), 0);
 }
 
 #[tokio::test]
 async fn draining_lets_handlers_come_to_their_end() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (go, started) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let handler = {
         let (go, started) = (Arc::clone(&go), Arc::clone(&started));
@@ -242,32 +254,34 @@ async fn draining_lets_handlers_come_to_their_end() {
             }
         }
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", started.notified()).await;
     let drain = worker.drain();
     let (drained, ()) = in_time("drain", async {
         tokio::join!(drain, async {
             // A second operation is left to other workers, and does not start
             // here.
-            yard.submit(draft("X")).await;
+            harness.submit(draft("X")).await;
             go.notify_one();
         })
     })
     .await;
     assert_eq!(drained.left_behind, 0);
-    assert_eq!(yard.get(id).await.header.status, Status::Succeeded);
+    assert_eq!(harness.get(id).await.header.status, Status::Succeeded);
 }
 
 #[tokio::test]
 async fn an_at_most_once_operation_does_not_start_twice() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (handler, mut hear) = obedient();
-    let builder = Yard::builder()
+    let builder = Harness::builder()
         .grace(Duration::from_secs(5))
         .drain_timeout(Duration::from_millis(5_050));
-    let worker = yard.start(builder.handler("X", handler)).await;
-    let id = yard
+    let worker = harness.start(builder.handler("X", handler)).await;
+    let id = harness
         .submit(Draft {
             at_most_once: true,
             ..draft("X")
@@ -275,5 +289,5 @@ async fn an_at_most_once_operation_does_not_start_twice() {
         .await;
     in_time("start", hear.recv()).await;
     worker.drain().await;
-    assert_eq!(yard.get(id).await.header.status, Status::Failed);
+    assert_eq!(harness.get(id).await.header.status, Status::Failed);
 }

@@ -11,7 +11,7 @@ use drumline_worker::{Context, HandlerError, Outcome};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use crate::yard::{Draft, Yard, draft, in_time};
+use crate::harness::{Draft, Harness, draft, in_time};
 
 async fn nothing(_: Value, _: Context) -> Result<(), HandlerError> {
     Ok(())
@@ -19,7 +19,7 @@ async fn nothing(_: Value, _: Context) -> Result<(), HandlerError> {
 
 #[tokio::test]
 async fn what_a_full_worker_holds_goes_to_others() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let go = Arc::new(Semaphore::new(0));
     let slow = {
@@ -33,45 +33,54 @@ async fn what_a_full_worker_holds_goes_to_others() {
             }
         }
     };
-    let full = yard
-        .start(Yard::builder().concurrency(1).handler("*", slow))
+    let full = harness
+        .start(Harness::builder().concurrency(1).handler("*", slow))
         .await;
     // One operation runs, the others are in the hands of the full worker.
-    let running = yard.submit(draft("X")).await;
+    let running = harness.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
     let mut held = Vec::new();
     for number in 0..40 {
-        held.push(yard.submit(draft("X").token(&number.to_string())).await);
-        held.push(yard.submit(draft("X")).await);
+        held.push(harness.submit(draft("X").token(&number.to_string())).await);
+        held.push(harness.submit(draft("X")).await);
     }
-    let free = yard.start(Yard::builder().handler("X", nothing)).await;
+    let free = harness
+        .start(Harness::builder().handler("X", nothing))
+        .await;
     for id in held {
-        assert_eq!(yard.completed(id).await.header.status, Status::Succeeded);
+        assert_eq!(harness.completed(id).await.header.status, Status::Succeeded);
     }
-    assert_eq!(yard.get(running).await.header.status, Status::InProgress);
+    assert_eq!(harness.get(running).await.header.status, Status::InProgress);
     // With a slot of its own the worker takes work again.
     free.drain().await;
     go.add_permits(100);
-    yard.completed(running).await;
-    let last = yard.submit(draft("X")).await;
-    assert_eq!(yard.completed(last).await.header.status, Status::Succeeded);
+    harness.completed(running).await;
+    let last = harness.submit(draft("X")).await;
+    assert_eq!(
+        harness.completed(last).await.header.status,
+        Status::Succeeded
+    );
     full.drain().await;
 }
 
 #[tokio::test]
 async fn operations_without_a_handler_here_are_done_elsewhere() {
-    let yard = Yard::new();
-    let one = yard.start(Yard::builder().handler("A", nothing)).await;
-    let other = yard.start(Yard::builder().handler("B", nothing)).await;
+    let harness = Harness::new();
+    let one = harness
+        .start(Harness::builder().handler("A", nothing))
+        .await;
+    let other = harness
+        .start(Harness::builder().handler("B", nothing))
+        .await;
     let mut ids = Vec::new();
     for number in 0..8 {
         for name in ["A", "B"] {
-            ids.push(yard.submit(draft(name)).await);
-            ids.push(yard.submit(draft(name).token(&number.to_string())).await);
+            ids.push(harness.submit(draft(name)).await);
+            ids.push(harness.submit(draft(name).token(&number.to_string())).await);
         }
     }
     for id in ids {
-        assert_eq!(yard.completed(id).await.header.status, Status::Succeeded);
+        assert_eq!(harness.completed(id).await.header.status, Status::Succeeded);
     }
     one.drain().await;
     other.drain().await;
@@ -79,51 +88,59 @@ async fn operations_without_a_handler_here_are_done_elsewhere() {
 
 #[tokio::test]
 async fn operations_that_nobody_knows_are_suspended_for_a_person() {
-    let yard = Yard::new();
-    let builder = Yard::builder().unhandled_after(Duration::from_millis(100));
-    let worker = yard.start(builder.handler("A", nothing)).await;
-    let id = yard.submit(draft("B").token("t")).await;
-    let next = yard.submit(draft("A").token("t")).await;
-    let operation = yard.reaches(id, Status::Waiting).await;
+    let harness = Harness::new();
+    let builder = Harness::builder().unhandled_after(Duration::from_millis(100));
+    let worker = harness.start(builder.handler("A", nothing)).await;
+    let id = harness.submit(draft("B").token("t")).await;
+    let next = harness.submit(draft("A").token("t")).await;
+    let operation = harness.reaches(id, Status::Waiting).await;
     let fault = operation.report.fault.expect("a fault");
     assert_eq!(fault.code, ErrorCode::NO_HANDLER);
     // The operation still holds its place in the chain.
-    let next = yard.get(next).await.header.status;
+    let next = harness.get(next).await.header.status;
     assert_eq!(next, Status::WaitingForResources);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn a_handler_that_comes_later_takes_what_has_waited_for_it() {
-    let yard = Yard::new();
-    let worker = yard.start(Yard::builder().handler("A", nothing)).await;
-    let id = yard.submit(draft("B")).await;
-    let later = yard.start(Yard::builder().handler("B", nothing)).await;
-    assert_eq!(yard.completed(id).await.header.status, Status::Succeeded);
+    let harness = Harness::new();
+    let worker = harness
+        .start(Harness::builder().handler("A", nothing))
+        .await;
+    let id = harness.submit(draft("B")).await;
+    let later = harness
+        .start(Harness::builder().handler("B", nothing))
+        .await;
+    assert_eq!(harness.completed(id).await.header.status, Status::Succeeded);
     worker.drain().await;
     later.drain().await;
 }
 
 #[tokio::test]
 async fn what_a_draining_worker_could_not_do_goes_back() {
-    let yard = Yard::new();
-    let worker = yard.start(Yard::builder().handler("A", nothing)).await;
-    let unknown = yard.submit(draft("B")).await;
-    in_time("delivery", drained_queue(&yard)).await;
+    let harness = Harness::new();
+    let worker = harness
+        .start(Harness::builder().handler("A", nothing))
+        .await;
+    let unknown = harness.submit(draft("B")).await;
+    in_time("delivery", drained_queue(&harness)).await;
     worker.drain().await;
-    let other = yard.start(Yard::builder().handler("B", nothing)).await;
+    let other = harness
+        .start(Harness::builder().handler("B", nothing))
+        .await;
     assert_eq!(
-        yard.completed(unknown).await.header.status,
+        harness.completed(unknown).await.header.status,
         Status::Succeeded
     );
     other.drain().await;
 }
 
 /// Waits until a worker has taken all messages.
-async fn drained_queue(yard: &Yard) {
+async fn drained_queue(harness: &Harness) {
     let route = work_queue();
     loop {
-        let backlog = yard.backend.broker.backlog(&route).await;
+        let backlog = harness.backend.broker.backlog(&route).await;
         if backlog.expect("read").is_some_and(|b| b.messages == 0) {
             return;
         }
@@ -140,19 +157,21 @@ fn work_queue() -> Route {
 
 #[tokio::test]
 async fn markers_are_noted() {
-    let yard = Yard::new();
-    let worker = yard.start(Yard::builder().handler("A", nothing)).await;
-    let stamp = yard.backend.store.stamp(Partition::new(0)).await;
+    let harness = Harness::new();
+    let worker = harness
+        .start(Harness::builder().handler("A", nothing))
+        .await;
+    let stamp = harness.backend.store.stamp(Partition::new(0)).await;
     let marker = Marker {
         route: work_queue(),
         stamp: stamp.expect("a stamp").0,
     };
     let message = Message::Marker(marker.clone());
     let messages = [(work_queue(), message)];
-    let published = yard.backend.broker.publish(&messages).await;
+    let published = harness.backend.broker.publish(&messages).await;
     assert!(published.iter().all(Result::is_ok));
     in_time("marker", async {
-        while !yard
+        while !harness
             .backend
             .store
             .markers()
@@ -169,66 +188,72 @@ async fn markers_are_noted() {
 
 #[tokio::test]
 async fn duplicates_and_stale_offers_change_nothing() {
-    let yard = Yard::new();
-    let worker = yard.start(Yard::builder().handler("A", nothing)).await;
-    let id = yard.submit(draft("A")).await;
-    let before = yard.completed(id).await;
+    let harness = Harness::new();
+    let worker = harness
+        .start(Harness::builder().handler("A", nothing))
+        .await;
+    let id = harness.submit(draft("A")).await;
+    let before = harness.completed(id).await;
     let mut stale = before.clone();
     stale.header.status = Status::WaitingForResources;
     stale.header.version = 1;
     let mut unknown = drumline_protocol::message::Offer::of(&stale);
-    unknown.id = OperationId::new(yard.backend.store.now(), Partition::new(3), [9; 16]);
+    unknown.id = OperationId::new(harness.backend.store.now(), Partition::new(3), [9; 16]);
     let offers = vec![drumline_protocol::message::Offer::of(&stale), unknown];
     let messages = vec![
         (work_queue(), Message::Offers(offers)),
         (work_queue(), Message::Offers(Vec::new())),
     ];
-    for answer in yard.backend.broker.publish(&messages).await {
+    for answer in harness.backend.broker.publish(&messages).await {
         answer.expect("published");
     }
-    let last = yard.submit(draft("A")).await;
-    yard.completed(last).await;
-    assert_eq!(yard.get(id).await, before);
+    let last = harness.submit(draft("A")).await;
+    harness.completed(last).await;
+    assert_eq!(harness.get(id).await, before);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn a_worker_serves_its_queues_only() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let imports: QueueName = "imports".parse().expect("a name");
     let mails: QueueName = "mails".parse().expect("a name");
-    let builder = Yard::builder().queue(imports.clone());
-    let worker = yard.start(builder.handler("*", nothing)).await;
+    let builder = Harness::builder().queue(imports.clone());
+    let worker = harness.start(builder.handler("*", nothing)).await;
     let to = |queue: &QueueName| Draft {
         queue: queue.clone(),
         ..draft("X")
     };
-    let other = yard.submit(to(&mails)).await;
-    let own = yard.submit(to(&imports)).await;
-    yard.completed(own).await;
-    let other = yard.get(other).await.header.status;
+    let other = harness.submit(to(&mails)).await;
+    let own = harness.submit(to(&imports)).await;
+    harness.completed(own).await;
+    let other = harness.get(other).await.header.status;
     assert_eq!(other, Status::WaitingForResources);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn lanes_move_to_a_worker_that_comes_and_back_when_it_goes() {
-    let yard = Yard::new();
-    let first = yard.start(Yard::builder().handler("X", nothing)).await;
-    let second = yard.start(Yard::builder().handler("X", nothing)).await;
+    let harness = Harness::new();
+    let first = harness
+        .start(Harness::builder().handler("X", nothing))
+        .await;
+    let second = harness
+        .start(Harness::builder().handler("X", nothing))
+        .await;
     let consumers = async |expected: u64| {
         in_time("lanes", async {
             loop {
                 let mut count = 0;
-                for lane in yard.backend.store.partitions().all() {
+                for lane in harness.backend.store.partitions().all() {
                     let route = Route {
                         queue: QueueName::default(),
                         source: Source::Lane(lane),
                     };
-                    let backlog = yard.backend.broker.backlog(&route).await.expect("read");
+                    let backlog = harness.backend.broker.backlog(&route).await.expect("read");
                     count += backlog.map_or(0, |backlog| backlog.consumers);
                 }
-                let members = yard.backend.membership.members().await.expect("read");
+                let members = harness.backend.membership.members().await.expect("read");
                 if count == 64 && members.len() as u64 == expected {
                     return;
                 }
@@ -241,15 +266,15 @@ async fn lanes_move_to_a_worker_that_comes_and_back_when_it_goes() {
     second.drain().await;
     consumers(1).await;
     for number in 0..20 {
-        let id = yard.submit(draft("X").token(&number.to_string())).await;
-        yard.completed(id).await;
+        let id = harness.submit(draft("X").token(&number.to_string())).await;
+        harness.completed(id).await;
     }
     first.drain().await;
 }
 
 #[tokio::test]
 async fn readiness_ends_with_the_subscriptions() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let stay = Arc::new(Notify::new());
     let handler = {
         let stay = Arc::clone(&stay);
@@ -261,9 +286,11 @@ async fn readiness_ends_with_the_subscriptions() {
             }
         }
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
-    yard.reaches(id, Status::InProgress).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
+    harness.reaches(id, Status::InProgress).await;
     let mut ready = worker.ready();
     let ((), drained) = in_time("drain", async {
         tokio::join!(
@@ -276,32 +303,33 @@ async fn readiness_ends_with_the_subscriptions() {
     })
     .await;
     assert_eq!(drained.left_behind, 0);
-    yard.completed(id).await;
+    harness.completed(id).await;
 }
 
 #[tokio::test]
 async fn a_stale_look_does_not_undo_a_newer_checkpoint() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, context: Context| -> Outcome {
         context.checkpoint(&"page 7").expect("small enough");
         context.stop_requested().await;
         Outcome::Stopped
     };
-    let id = yard.submit(draft("X")).await;
+    let id = harness.submit(draft("X")).await;
     // Another worker finds that no worker has a handler, and takes some time
     // over it.
-    let seen = yard.get(id).await;
-    let builder = Yard::builder()
+    let seen = harness.get(id).await;
+    let builder = Harness::builder()
         .grace(Duration::from_secs(5))
         .drain_timeout(Duration::from_millis(5_050));
-    let worker = yard.start(builder.handler("X", handler)).await;
-    yard.until(id, |operation| operation.report.checkpoint.is_some())
+    let worker = harness.start(builder.handler("X", handler)).await;
+    harness
+        .until(id, |operation| operation.report.checkpoint.is_some())
         .await;
     worker.drain().await;
-    let store = &*yard.backend.store;
+    let store = &*harness.backend.store;
     let decided = apply_event_unlocked(store, &Ids::random(), &seen, Event::Unhandled).await;
     assert!(matches!(decided, Ok(Applied::Done(..))), "{decided:?}");
-    let report = yard.get(id).await.report;
+    let report = harness.get(id).await.report;
     assert_eq!(
         report.fault.map(|fault| fault.code),
         Some(ErrorCode::NO_HANDLER)

@@ -6,8 +6,8 @@ use drumline_worker::{Builder, Context, ErrorCode, HandlerError};
 use serde_json::json;
 
 use crate::command::shell;
+use crate::harness::{Draft, Harness, draft};
 use crate::http::called_with;
-use crate::yard::{Draft, Yard, draft};
 
 /// The fate of an operation after one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +39,10 @@ fn patient(operation_type: OperationType) -> Draft {
 
 /// Runs one operation once.
 async fn run(builder: Builder, draft: Draft) -> Operation {
-    let yard = Yard::new();
-    let worker = yard.start(builder).await;
-    let id = yard.submit(draft).await;
-    let operation = yard
+    let harness = Harness::new();
+    let worker = harness.start(builder).await;
+    let id = harness.submit(draft).await;
+    let operation = harness
         .until(id, |operation| {
             matches!(operation.header.status, Status::Failed | Status::Waiting)
         })
@@ -86,7 +86,7 @@ async fn a_handler_in_rust_is_classified_by_its_code() {
     };
     for (code, operation_type, expected) in BY_CODE {
         let draft = patient(*operation_type).data(&json!(code.0));
-        let operation = run(Yard::builder().handler("X", handler), draft).await;
+        let operation = run(Harness::builder().handler("X", handler), draft).await;
         assert_eq!(became(&operation), (*expected, *code));
     }
 }
@@ -177,7 +177,7 @@ async fn the_last_retry_fails_or_suspends_by_policy() {
             retry,
             ..draft("X")
         };
-        let operation = run(Yard::builder().handler("X", handler), draft).await;
+        let operation = run(Harness::builder().handler("X", handler), draft).await;
         assert_eq!(became(&operation), (expected, ErrorCode::SERVER_BUSY));
         // The text promises no other try.
         let fault = operation.report.fault.expect("a fault");
@@ -193,6 +193,6 @@ async fn an_at_most_once_operation_is_not_tried_again() {
         at_most_once: true,
         ..patient(OTHER)
     };
-    let operation = run(Yard::builder().handler("X", handler), draft).await;
+    let operation = run(Harness::builder().handler("X", handler), draft).await;
     assert_eq!(became(&operation).0, Failed);
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::yard::{Draft, Yard, draft, in_time};
+use crate::harness::{Draft, Harness, draft, in_time};
 
 /// The request that the service was sent.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Request {
 async fn service(
     answer: Option<&str>,
 ) -> (
-    Yard,
+    Harness,
     drumline_worker::RunningWorker,
     mpsc::UnboundedReceiver<Request>,
 ) {
@@ -51,11 +51,11 @@ async fn service(
     );
     let builder = HandlersFile::parse(&text, Path::new("/"))
         .expect("a good file")
-        .register(Yard::builder(), &Supervisor::at("none"))
+        .register(Harness::builder(), &Supervisor::at("none"))
         .expect("registered");
-    let yard = Yard::new();
-    let worker = yard.start(builder).await;
-    (yard, worker, hear)
+    let harness = Harness::new();
+    let worker = harness.start(builder).await;
+    (harness, worker, hear)
 }
 
 async fn serve(stream: TcpStream, answer: Option<&str>) -> Request {
@@ -100,10 +100,10 @@ async fn called(answer: &str) -> (Operation, Request) {
 
 /// Runs an operation whose handler answers so, to the end of the run.
 pub(crate) async fn called_with(answer: &str, draft: Draft) -> (Operation, Request) {
-    let (yard, worker, mut hear) = service(Some(answer)).await;
-    let id = yard.submit(draft).await;
+    let (harness, worker, mut hear) = service(Some(answer)).await;
+    let id = harness.submit(draft).await;
     let request = in_time("request", hear.recv()).await.expect("called");
-    let operation = yard
+    let operation = harness
         .until(id, |operation| {
             operation.header.status != Status::InProgress
         })
@@ -183,20 +183,20 @@ async fn what_the_service_refuses_has_failed() {
 
 #[tokio::test]
 async fn a_service_that_fails_or_cannot_be_reached_is_called_again() {
-    let (yard, worker, mut hear) =
+    let (harness, worker, mut hear) =
         service(Some("HTTP/1.1 503 Down\r\ncontent-length: 0\r\n\r\n")).await;
     let retry = RetryPolicy {
         max_retries: 2,
         initial_ms: 1,
         ..RetryPolicy::default()
     };
-    let id = yard
+    let id = harness
         .submit(Draft {
             retry,
             ..draft("X")
         })
         .await;
-    let operation = yard.completed(id).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.header.status, Status::Failed);
     assert_eq!(operation.header.starts, 3);
     for _ in 0..3 {
@@ -207,11 +207,11 @@ async fn a_service_that_fails_or_cannot_be_reached_is_called_again() {
 
 #[tokio::test]
 async fn a_cancelled_call_is_dropped() {
-    let (yard, worker, mut hear) = service(None).await;
-    let id = yard.submit(draft("X")).await;
-    yard.reaches(id, Status::InProgress).await;
-    yard.ask(id, Event::Cancel).await;
-    assert_eq!(yard.completed(id).await.header.status, Status::Canceled);
+    let (harness, worker, mut hear) = service(None).await;
+    let id = harness.submit(draft("X")).await;
+    harness.reaches(id, Status::InProgress).await;
+    harness.ask(id, Event::Cancel).await;
+    assert_eq!(harness.completed(id).await.header.status, Status::Canceled);
     // The service has seen the connection end.
     in_time("end", hear.recv()).await;
     worker.drain().await;

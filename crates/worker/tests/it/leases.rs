@@ -13,8 +13,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::faulty::Faulty;
-use crate::yard::{Yard, draft, in_time};
+use crate::faulty_store::FaultyStore;
+use crate::harness::{Harness, draft, in_time};
 
 /// Dropped with the handler that it lives in.
 struct Alive(mpsc::UnboundedSender<&'static str>);
@@ -27,11 +27,11 @@ impl Drop for Alive {
 
 /// Takes the operation over, as a manager does that has watched a lock stand
 /// still. Returns false if the operation has moved meanwhile.
-async fn take_over(yard: &Yard, id: OperationId) -> bool {
-    let store: &Arc<dyn Store> = &yard.backend.store;
+async fn take_over(harness: &Harness, id: OperationId) -> bool {
+    let store: &Arc<dyn Store> = &harness.backend.store;
     let locks = store.locks(id.partition()).await.expect("read");
     let lock = locks.into_iter().find(|lock| lock.id == id).expect("held");
-    let operation = yard.get(id).await;
+    let operation = harness.get(id).await;
     let ids = Ids::random();
     let decided = apply_event(
         &**store,
@@ -50,7 +50,7 @@ async fn take_over(yard: &Yard, id: OperationId) -> bool {
 
 #[tokio::test]
 async fn a_handler_whose_operation_was_taken_over_is_stopped_and_writes_nothing() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
         let alive = Alive(tell.clone());
@@ -62,19 +62,19 @@ async fn a_handler_whose_operation_was_taken_over_is_stopped_and_writes_nothing(
             Outcome::Done(Some("1".to_owned()))
         }
     };
-    let worker = yard
-        .start(Yard::builder().concurrency(1).handler("X", handler))
+    let worker = harness
+        .start(Harness::builder().concurrency(1).handler("X", handler))
         .await;
-    let id = yard.submit(draft("X")).await;
+    let id = harness.submit(draft("X")).await;
     assert_eq!(in_time("start", hear.recv()).await, Some("started"));
     in_time("take over", async {
-        while !take_over(&yard, id).await {
+        while !take_over(&harness, id).await {
             tokio::task::yield_now().await;
         }
     })
     .await;
     assert_eq!(in_time("stop", hear.recv()).await, Some("stopped"));
-    let operation = yard.get(id).await;
+    let operation = harness.get(id).await;
     assert_eq!(operation.header.status, Status::WaitingForResources);
     assert_eq!(operation.header.lost, 1);
     assert_eq!(operation.report.result, None);
@@ -83,7 +83,7 @@ async fn a_handler_whose_operation_was_taken_over_is_stopped_and_writes_nothing(
 
 #[tokio::test]
 async fn a_lock_moves_while_its_handler_runs() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
         let tell = tell.clone();
@@ -94,13 +94,13 @@ async fn a_lock_moves_while_its_handler_runs() {
             Outcome::Stopped
         }
     };
-    let builder = Yard::builder().lease(Duration::from_millis(900));
-    let worker = yard.start(builder.handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let builder = Harness::builder().lease(Duration::from_millis(900));
+    let worker = harness.start(builder.handler("X", handler)).await;
+    let id = harness.submit(draft("X")).await;
     let left = in_time("start", hear.recv()).await.expect("told");
     assert!(left <= Duration::from_millis(675), "{left:?}");
     let beat = async || {
-        let locks = yard.backend.store.locks(id.partition()).await;
+        let locks = harness.backend.store.locks(id.partition()).await;
         locks.expect("read").first().expect("held").beat
     };
     let first = beat().await;
@@ -110,17 +110,17 @@ async fn a_lock_moves_while_its_handler_runs() {
         }
     })
     .await;
-    yard.ask(id, Event::Cancel).await;
+    harness.ask(id, Event::Cancel).await;
     let left = in_time("stop", hear.recv()).await.expect("told");
     assert!(left > Duration::ZERO);
-    let operation = yard.completed(id).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.header.starts, 1);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn reports_are_in_the_store_when_they_are_flushed() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
         let tell = tell.clone();
@@ -135,10 +135,12 @@ async fn reports_are_in_the_store_when_they_are_flushed() {
             Outcome::Stopped
         }
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
     in_time("flush", hear.recv()).await;
-    let report = yard.get(id).await.report;
+    let report = harness.get(id).await.report;
     assert_eq!(report.progress.map(|p| p.percent), Some(77));
     assert_eq!(report.checkpoint.as_deref(), Some("\"here\""));
     worker.stop_now().await;
@@ -146,7 +148,7 @@ async fn reports_are_in_the_store_when_they_are_flushed() {
 
 #[tokio::test]
 async fn a_worker_that_dies_leaves_its_operation_locked() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, _: Context| {
         let alive = Alive(tell.clone());
@@ -157,18 +159,20 @@ async fn a_worker_that_dies_leaves_its_operation_locked() {
             Outcome::Stopped
         }
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
     worker.stop_now().await;
     assert_eq!(hear.recv().await, Some("stopped"));
-    assert_eq!(yard.get(id).await.header.status, Status::InProgress);
-    assert!(take_over(&yard, id).await);
+    assert_eq!(harness.get(id).await.header.status, Status::InProgress);
+    assert!(take_over(&harness, id).await);
 }
 
 #[tokio::test]
 async fn a_handler_that_blocks_its_thread_keeps_its_lease() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let lease = Duration::from_millis(500);
     let handler = move |_: Value, _: Context| {
         // The only thread of the runtime: nothing else can run here.
@@ -176,24 +180,24 @@ async fn a_handler_that_blocks_its_thread_keeps_its_lease() {
         std::thread::sleep(3 * lease);
         std::future::ready(Outcome::Done(None))
     };
-    let builder = Yard::builder().lease(lease);
-    let worker = yard.start(builder.handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
-    let operation = yard.completed(id).await;
+    let builder = Harness::builder().lease(lease);
+    let worker = harness.start(builder.handler("X", handler)).await;
+    let id = harness.submit(draft("X")).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.header.status, Status::Succeeded);
     worker.drain().await;
 }
 
 /// A worker whose renewals share the one runtime and the clock of the test.
-async fn simulated(yard: &Yard, builder: Builder, renewed: Arc<dyn Store>) -> RunningWorker {
+async fn simulated(harness: &Harness, builder: Builder, renewed: Arc<dyn Store>) -> RunningWorker {
     let leases = LeaseStore::from(renewed).on_current_runtime();
-    let worker = builder.start(yard.backend.clone(), leases).await;
+    let worker = builder.start(harness.backend.clone(), leases).await;
     worker.expect("the worker starts")
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_kept_for_an_hour_of_a_simulation() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, _: Context| {
         let tell = tell.clone();
@@ -203,11 +207,11 @@ async fn a_lease_is_kept_for_an_hour_of_a_simulation() {
             Outcome::Done(None)
         }
     };
-    let builder = Yard::builder().handler("X", handler);
-    let worker = simulated(&yard, builder, Arc::clone(&yard.backend.store)).await;
-    let id = yard.submit(draft("X")).await;
+    let builder = Harness::builder().handler("X", handler);
+    let worker = simulated(&harness, builder, Arc::clone(&harness.backend.store)).await;
+    let id = harness.submit(draft("X")).await;
     hear.recv().await.expect("the handler comes to its end");
-    let operation = yard.completed(id).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.header.status, Status::Succeeded);
     assert_eq!((operation.header.starts, operation.header.lost), (1, 0));
     worker.drain().await;
@@ -215,8 +219,8 @@ async fn a_lease_is_kept_for_an_hour_of_a_simulation() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_not_renewed_is_given_up_after_three_quarters() {
-    let yard = Yard::new();
-    let faulty = Faulty::over(Arc::clone(&yard.backend.store));
+    let harness = Harness::new();
+    let faulty = FaultyStore::over(Arc::clone(&harness.backend.store));
     faulty.mute.store(true, Ordering::Release);
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
@@ -228,9 +232,9 @@ async fn a_lease_that_is_not_renewed_is_given_up_after_three_quarters() {
             Outcome::Stopped
         }
     };
-    let builder = Yard::builder().handler("X", handler);
-    let worker = simulated(&yard, builder.lease(Duration::from_secs(40)), faulty).await;
-    yard.submit(draft("X")).await;
+    let builder = Harness::builder().handler("X", handler);
+    let worker = simulated(&harness, builder.lease(Duration::from_secs(40)), faulty).await;
+    harness.submit(draft("X")).await;
     let (started, _) = hear.recv().await.expect("told");
     let (stopped, reason) = hear.recv().await.expect("told");
     assert_eq!(reason, Some(StopReason::LeaseLost));
@@ -248,23 +252,23 @@ async fn tasks() -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_drained_worker_of_a_simulation_leaves_no_task_behind() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let before = tasks().await;
     let handler = |_: Value, _: Context| async { Outcome::Done(None) };
-    let builder = Yard::builder().handler("X", handler);
-    let worker = simulated(&yard, builder, Arc::clone(&yard.backend.store)).await;
+    let builder = Harness::builder().handler("X", handler);
+    let worker = simulated(&harness, builder, Arc::clone(&harness.backend.store)).await;
     worker.drain().await;
     assert_eq!(tasks().await, before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_is_given_up_leaves_no_task_behind() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let before = tasks().await;
     let handler = |_: Value, _: Context| async { Outcome::Done(None) };
-    let builder = Yard::builder().handler("X", handler);
+    let builder = Harness::builder().handler("X", handler);
     let leases = LeaseStore::connect(std::future::pending).on_current_runtime();
-    let start = builder.start(yard.backend.clone(), leases);
+    let start = builder.start(harness.backend.clone(), leases);
     let given_up = tokio::time::timeout(Duration::from_secs(1), start).await;
     assert!(given_up.is_err(), "its store never connects");
     assert_eq!(tasks().await, before);

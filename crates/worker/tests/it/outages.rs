@@ -12,24 +12,24 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::faulty::Faulty;
-use crate::yard::{Yard, draft, in_time};
+use crate::faulty_store::FaultyStore;
+use crate::harness::{Harness, draft, in_time};
 
-/// A yard, and a backend for workers over the same, faulty store.
-fn faulty() -> (Yard, Arc<Faulty>, Backend) {
+/// A harness, and a backend for workers over the same, faulty store.
+fn faulty() -> (Harness, Arc<FaultyStore>, Backend) {
     let backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
-    let faulty = Faulty::over(Arc::clone(&backend.store));
+    let faulty = FaultyStore::over(Arc::clone(&backend.store));
     let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
     let workers = Backend {
         store,
         ..backend.clone()
     };
-    (Yard::over(backend), faulty, workers)
+    (Harness::over(backend), faulty, workers)
 }
 
 #[tokio::test]
 async fn a_handler_whose_lease_cannot_be_renewed_is_stopped_before_it_ends() {
-    let (yard, faulty, backend) = faulty();
+    let (harness, faulty, backend) = faulty();
     let lease = Duration::from_millis(1200);
     let (tell, mut hear) = mpsc::unbounded_channel();
     let handler = move |_: Value, context: Context| {
@@ -45,9 +45,9 @@ async fn a_handler_whose_lease_cannot_be_renewed_is_stopped_before_it_ends() {
     };
     faulty.mute.store(true, Ordering::Release);
     let leases = LeaseStore::from(Arc::clone(&backend.store));
-    let builder = Yard::builder().lease(lease).handler("X", handler);
+    let builder = Harness::builder().lease(lease).handler("X", handler);
     let worker = builder.start(backend, leases).await.expect("it starts");
-    let id = yard.submit(draft("X")).await;
+    let id = harness.submit(draft("X")).await;
     let started = in_time("start", hear.recv()).await.expect("told");
     let stopped = in_time("stop", hear.recv()).await.expect("told");
     let ran = stopped - started;
@@ -59,7 +59,7 @@ async fn a_handler_whose_lease_cannot_be_renewed_is_stopped_before_it_ends() {
         }
     })
     .await;
-    let operation = yard.get(id).await;
+    let operation = harness.get(id).await;
     assert_eq!(operation.header.status, Status::InProgress);
     assert_eq!(operation.report.result, None);
     worker.stop_now().await;
@@ -67,7 +67,7 @@ async fn a_handler_whose_lease_cannot_be_renewed_is_stopped_before_it_ends() {
 
 #[tokio::test]
 async fn an_outcome_is_written_when_the_store_is_back() {
-    let (yard, faulty, backend) = faulty();
+    let (harness, faulty, backend) = faulty();
     let (go, started) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let handler = {
         let (go, started) = (Arc::clone(&go), Arc::clone(&started));
@@ -81,9 +81,9 @@ async fn an_outcome_is_written_when_the_store_is_back() {
         }
     };
     let leases = LeaseStore::from(Arc::clone(&backend.store));
-    let builder = Yard::builder().handler("X", handler);
+    let builder = Harness::builder().handler("X", handler);
     let worker = builder.start(backend, leases).await.expect("it starts");
-    let id = yard.submit(draft("X")).await;
+    let id = harness.submit(draft("X")).await;
     in_time("start", started.notified()).await;
     faulty.down.store(true, Ordering::Release);
     go.notify_one();
@@ -93,9 +93,9 @@ async fn an_outcome_is_written_when_the_store_is_back() {
         }
     })
     .await;
-    assert_eq!(yard.get(id).await.header.status, Status::InProgress);
+    assert_eq!(harness.get(id).await.header.status, Status::InProgress);
     faulty.down.store(false, Ordering::Release);
-    let operation = yard.completed(id).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.report.result.as_deref(), Some("7"));
     assert_eq!(operation.header.starts, 1);
     worker.drain().await;
@@ -103,16 +103,16 @@ async fn an_outcome_is_written_when_the_store_is_back() {
 
 #[tokio::test]
 async fn lost_answers_to_claims_and_outcomes_change_nothing() {
-    let (yard, faulty, backend) = faulty();
+    let (harness, faulty, backend) = faulty();
     let handler = async |_: Value, _: Context| Outcome::Done(None);
     faulty.lost_answers.store(6, Ordering::Release);
     let leases = LeaseStore::from(Arc::clone(&backend.store));
-    let builder = Yard::builder().handler("X", handler);
+    let builder = Harness::builder().handler("X", handler);
     let worker = builder.start(backend, leases).await.expect("it starts");
     for number in 0..6 {
         let token = (number % 2).to_string();
-        let id = yard.submit(draft("X").token(&token)).await;
-        let operation = yard.completed(id).await;
+        let id = harness.submit(draft("X").token(&token)).await;
+        let operation = harness.completed(id).await;
         assert_eq!(operation.header.status, Status::Succeeded);
         assert_eq!(operation.header.starts, 1);
     }
@@ -149,7 +149,7 @@ impl Membership for Fragile {
 
 #[tokio::test]
 async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
-    let (yard, faulty, backend) = faulty();
+    let (harness, faulty, backend) = faulty();
     let fragile = Arc::new(Fragile {
         inner: Arc::clone(&backend.membership),
         is_down: AtomicBool::new(false),
@@ -160,7 +160,7 @@ async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
     };
     let handler = async |_: Value, _: Context| Outcome::Done(None);
     let leases = LeaseStore::from(Arc::clone(&backend.store));
-    let builder = Yard::builder().concurrency(1).handler("X", handler);
+    let builder = Harness::builder().concurrency(1).handler("X", handler);
     let builder = builder.lease(Duration::from_millis(1500));
     let worker = builder.start(backend, leases).await.expect("it starts");
     let mut ready = worker.ready();
@@ -178,16 +178,16 @@ async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
         let token = (number % 3 != 0).then(|| number.to_string());
         let new = draft("X");
         let new = token.iter().fold(new, |new, token| new.token(token));
-        ids.push(yard.submit(new).await);
+        ids.push(harness.submit(new).await);
     }
     becomes_ready(false, &mut ready).await;
     // Everything is there for a worker that reaches the store.
-    let leases = LeaseStore::from(Arc::clone(&yard.backend.store));
-    let builder = Yard::builder().handler("X", handler);
-    let other = builder.start(yard.backend.clone(), leases).await;
+    let leases = LeaseStore::from(Arc::clone(&harness.backend.store));
+    let builder = Harness::builder().handler("X", handler);
+    let other = builder.start(harness.backend.clone(), leases).await;
     let other = other.expect("it starts");
     for id in ids {
-        yard.completed(id).await;
+        harness.completed(id).await;
     }
 
     // The worker works again when the store answers.
@@ -195,7 +195,7 @@ async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
     fragile.is_down.store(false, Ordering::Release);
     becomes_ready(true, &mut ready).await;
     other.drain().await;
-    let id = yard.submit(draft("X").token("t")).await;
-    yard.completed(id).await;
+    let id = harness.submit(draft("X").token("t")).await;
+    harness.completed(id).await;
     worker.drain().await;
 }

@@ -8,14 +8,14 @@ use drumline_protocol::{Operation, RetryPolicy, Status};
 use drumline_worker::{Builder, Context, ErrorCode, HandlerError, Limits, Outcome};
 use serde_json::{Value, json};
 
-use crate::yard::{Draft, Yard, draft};
+use crate::harness::{Draft, Harness, draft};
 
 /// Runs one operation on one worker to its end.
 async fn run(builder: Builder, draft: Draft) -> Operation {
-    let yard = Yard::new();
-    let worker = yard.start(builder).await;
-    let id = yard.submit(draft).await;
-    let operation = yard.completed(id).await;
+    let harness = Harness::new();
+    let worker = harness.start(builder).await;
+    let id = harness.submit(draft).await;
+    let operation = harness.completed(id).await;
     worker.drain().await;
     operation
 }
@@ -40,7 +40,7 @@ async fn add(sum: Sum, context: Context) -> Result<i64, HandlerError> {
 #[tokio::test]
 async fn a_result_is_stored_with_the_success() {
     let operation = run(
-        Yard::builder().handler("Add", add).host("here"),
+        Harness::builder().handler("Add", add).host("here"),
         draft("Add").data(&json!({"a": 2, "b": 40})),
     )
     .await;
@@ -55,7 +55,7 @@ async fn a_result_is_stored_with_the_success() {
 #[tokio::test]
 async fn data_that_the_handler_does_not_expect_fails() {
     let operation = run(
-        Yard::builder().handler("Add", add),
+        Harness::builder().handler("Add", add),
         draft("Add").data(&json!({"a": "two"})),
     )
     .await;
@@ -71,7 +71,7 @@ async fn an_error_fails_with_its_text() {
         "seven".parse::<u32>()?;
         Ok(())
     };
-    let operation = run(Yard::builder().handler("X", handler), draft("X")).await;
+    let operation = run(Harness::builder().handler("X", handler), draft("X")).await;
     assert_eq!(operation.header.status, Status::Failed);
     let expected = "invalid digit found in string".to_owned();
     assert_eq!(fault(&operation), (ErrorCode::HANDLER_FAILED, expected));
@@ -79,21 +79,21 @@ async fn an_error_fails_with_its_text() {
 
 #[tokio::test]
 async fn a_panic_is_a_failure_and_the_worker_goes_on() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |fatal: bool, _: Context| -> Result<(), HandlerError> {
         assert!(!fatal, "no wheels");
         Ok(())
     };
-    let worker = yard
-        .start(Yard::builder().concurrency(1).handler("X", handler))
+    let worker = harness
+        .start(Harness::builder().concurrency(1).handler("X", handler))
         .await;
-    let first = yard.submit(draft("X").data(&json!(true))).await;
-    let second = yard.submit(draft("X").data(&json!(false))).await;
-    let first = yard.completed(first).await;
+    let first = harness.submit(draft("X").data(&json!(true))).await;
+    let second = harness.submit(draft("X").data(&json!(false))).await;
+    let first = harness.completed(first).await;
     assert_eq!(first.header.status, Status::Failed);
     assert!(fault(&first).1.contains("no wheels"), "{first:?}");
     assert_eq!(
-        yard.completed(second).await.header.status,
+        harness.completed(second).await.header.status,
         Status::Succeeded
     );
     worker.drain().await;
@@ -113,7 +113,7 @@ async fn a_retry_runs_again_and_may_succeed() {
             Ok("at last")
         }
     };
-    let operation = run(Yard::builder().handler("X", handler), draft("X")).await;
+    let operation = run(Harness::builder().handler("X", handler), draft("X")).await;
     assert_eq!(operation.header.status, Status::Succeeded);
     assert_eq!(operation.header.starts, 3);
     assert_eq!(operation.header.retry_count, 2);
@@ -131,7 +131,7 @@ async fn retries_come_to_an_end() {
         ..RetryPolicy::default()
     };
     let operation = run(
-        Yard::builder().handler("X", handler),
+        Harness::builder().handler("X", handler),
         Draft {
             retry,
             ..draft("X")
@@ -144,13 +144,15 @@ async fn retries_come_to_an_end() {
 
 #[tokio::test]
 async fn a_handler_may_ask_for_a_person() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, _: Context| -> Result<(), HandlerError> {
         Err(HandlerError::suspend("no licence").friendly("Buy one."))
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X")).await;
-    let operation = yard.reaches(id, Status::Waiting).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X")).await;
+    let operation = harness.reaches(id, Status::Waiting).await;
     assert_eq!(operation.header.postpone_until, None);
     let fault = operation.report.fault.expect("a fault");
     assert_eq!(fault.friendly_message, "Buy one.");
@@ -166,7 +168,7 @@ async fn a_handler_that_takes_too_long_fails() {
     };
     let limits = Limits::new().timeout(Duration::from_millis(30));
     let operation = run(
-        Yard::builder().handler_with("X", limits, handler),
+        Harness::builder().handler_with("X", limits, handler),
         draft("X"),
     )
     .await;
@@ -188,7 +190,7 @@ async fn a_handler_that_hangs_may_be_tried_again() {
         .grace(Duration::from_millis(10))
         .retry_on_timeout();
     let operation = run(
-        Yard::builder().handler_with("X", limits, handler),
+        Harness::builder().handler_with("X", limits, handler),
         draft("X"),
     )
     .await;
@@ -200,7 +202,7 @@ async fn a_handler_that_hangs_may_be_tried_again() {
 async fn a_result_that_is_too_large_fails() {
     let handler =
         async |_: Value, _: Context| Outcome::done(&"x".repeat(drumline_worker::REPORT_BYTES));
-    let operation = run(Yard::builder().handler("X", handler), draft("X")).await;
+    let operation = run(Harness::builder().handler("X", handler), draft("X")).await;
     assert_eq!(operation.header.status, Status::Failed);
     assert_eq!(fault(&operation).0, ErrorCode::TOO_LARGE);
 }
@@ -208,6 +210,6 @@ async fn a_result_that_is_too_large_fails() {
 #[tokio::test]
 async fn stopping_without_being_asked_is_a_failure() {
     let handler = async |_: Value, _: Context| Outcome::Stopped;
-    let operation = run(Yard::builder().handler("X", handler), draft("X")).await;
+    let operation = run(Harness::builder().handler("X", handler), draft("X")).await;
     assert_eq!(operation.header.status, Status::Failed);
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::command::{SUPERVISOR, is_alive, is_gone};
-use crate::yard::in_time;
+use crate::harness::in_time;
 
 struct Supervised {
     child: Child,

@@ -8,7 +8,7 @@ use drumline_protocol::{Operation, Status};
 use drumline_worker::{Builder, Context, ErrorCode, HandlerError, Limits, RunningWorker, Throttle};
 use serde_json::{Value, json};
 
-use crate::yard::{Yard, draft};
+use crate::harness::{Harness, draft};
 
 /// A throttle that bears so many failures; its pause outlives every test.
 const fn strict(failures: u32) -> Throttle {
@@ -31,26 +31,27 @@ async fn obey(word: String, _: Context) -> Result<(), HandlerError> {
     }
 }
 
-async fn start(yard: &Yard, builder: Builder) -> RunningWorker {
+async fn start(harness: &Harness, builder: Builder) -> RunningWorker {
     let limits = Limits::new()
         .timeout(Duration::from_millis(20))
         .grace(Duration::from_millis(1));
     let builder = builder.concurrency(1).handler_with("X", limits, obey);
-    yard.start(builder).await
+    harness.start(builder).await
 }
 
 /// Runs one operation until nothing moves it any more.
-async fn submit(yard: &Yard, message_name: &str, word: &str) -> Operation {
-    let id = yard.submit(draft(message_name).data(&json!(word))).await;
-    yard.until(id, |operation| match operation.header.status {
-        Status::Succeeded | Status::Failed | Status::Waiting => true,
-        Status::WaitingForResources
-        | Status::InProgress
-        | Status::Pausing
-        | Status::Canceling
-        | Status::Canceled => false,
-    })
-    .await
+async fn submit(harness: &Harness, message_name: &str, word: &str) -> Operation {
+    let id = harness.submit(draft(message_name).data(&json!(word))).await;
+    harness
+        .until(id, |operation| match operation.header.status {
+            Status::Succeeded | Status::Failed | Status::Waiting => true,
+            Status::WaitingForResources
+            | Status::InProgress
+            | Status::Pausing
+            | Status::Canceling
+            | Status::Canceled => false,
+        })
+        .await
 }
 
 fn is_put_off(operation: &Operation) -> bool {
@@ -67,12 +68,12 @@ fn is_put_off(operation: &Operation) -> bool {
 #[tokio::test]
 async fn failures_retries_timeouts_and_panics_are_counted() {
     for word in ["fail", "retry", "panic", "hang"] {
-        let yard = Yard::new();
-        let worker = start(&yard, Yard::builder().throttle(strict(1))).await;
+        let harness = Harness::new();
+        let worker = start(&harness, Harness::builder().throttle(strict(1))).await;
         for _ in 0..2 {
-            assert!(!is_put_off(&submit(&yard, "X", word).await), "{word}");
+            assert!(!is_put_off(&submit(&harness, "X", word).await), "{word}");
         }
-        let third = submit(&yard, "X", "succeed").await;
+        let third = submit(&harness, "X", "succeed").await;
         assert!(is_put_off(&third), "{word}");
         assert_eq!(third.header.retry_count, 0);
         let until = third.header.postpone_until.expect("a time");
@@ -84,64 +85,64 @@ async fn failures_retries_timeouts_and_panics_are_counted() {
 
 #[tokio::test]
 async fn those_that_wait_for_a_person_are_not_counted() {
-    let yard = Yard::new();
-    let worker = start(&yard, Yard::builder().throttle(strict(0))).await;
+    let harness = Harness::new();
+    let worker = start(&harness, Harness::builder().throttle(strict(0))).await;
     for word in ["suspend", "succeed", "suspend"] {
-        assert!(!is_put_off(&submit(&yard, "X", word).await));
+        assert!(!is_put_off(&submit(&harness, "X", word).await));
     }
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn without_a_throttle_nothing_is_put_off() {
-    let yard = Yard::new();
-    let worker = start(&yard, Yard::builder()).await;
+    let harness = Harness::new();
+    let worker = start(&harness, Harness::builder()).await;
     for _ in 0..50 {
-        assert!(!is_put_off(&submit(&yard, "X", "fail").await));
+        assert!(!is_put_off(&submit(&harness, "X", "fail").await));
     }
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn each_message_name_has_its_own_count_and_a_handler_its_own_throttle() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let patient = Limits::new().throttle(strict(100));
-    let builder = Yard::builder()
+    let builder = Harness::builder()
         .throttle(strict(0))
         .handler_with("*", Limits::new(), obey)
         .handler_with("Patient", patient, obey);
-    let worker = start(&yard, builder).await;
+    let worker = start(&harness, builder).await;
     for name in ["A", "B"] {
-        assert!(!is_put_off(&submit(&yard, name, "fail").await));
-        assert!(is_put_off(&submit(&yard, name, "fail").await));
+        assert!(!is_put_off(&submit(&harness, name, "fail").await));
+        assert!(is_put_off(&submit(&harness, name, "fail").await));
     }
     for _ in 0..3 {
-        assert!(!is_put_off(&submit(&yard, "Patient", "fail").await));
+        assert!(!is_put_off(&submit(&harness, "Patient", "fail").await));
     }
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn a_promoted_head_is_put_off_too_and_keeps_its_place() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let mut ids = Vec::new();
     for word in ["fail", "succeed", "succeed"] {
         let draft = draft("X").token("t").data(&json!(word));
-        ids.push(yard.submit(draft).await);
+        ids.push(harness.submit(draft).await);
     }
-    let worker = start(&yard, Yard::builder().throttle(strict(0))).await;
-    let failed = yard.completed(ids[0]).await;
+    let worker = start(&harness, Harness::builder().throttle(strict(0))).await;
+    let failed = harness.completed(ids[0]).await;
     assert_eq!(failed.header.status, Status::Failed);
-    let second = yard.reaches(ids[1], Status::Waiting).await;
+    let second = harness.reaches(ids[1], Status::Waiting).await;
     assert!(is_put_off(&second));
-    let third = yard.get(ids[2]).await;
+    let third = harness.get(ids[2]).await;
     assert_eq!(third.header.status, Status::WaitingForResources);
     worker.drain().await;
 }
 
 #[tokio::test]
 async fn after_each_pause_one_operation_is_risked_and_success_lets_all_through() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
     // The thing that it needs comes back after the third call.
@@ -157,15 +158,15 @@ async fn after_each_pause_one_operation_is_risked_and_success_lets_all_through()
         pause: Duration::from_millis(50),
         ..strict(0)
     };
-    let builder = Yard::builder().concurrency(1).throttle(throttle);
-    let worker = yard.start(builder.handler("X", handler)).await;
+    let builder = Harness::builder().concurrency(1).throttle(throttle);
+    let worker = harness.start(builder.handler("X", handler)).await;
     let mut ids = Vec::new();
     for _ in 0..10 {
-        ids.push(yard.submit(draft("X")).await);
+        ids.push(harness.submit(draft("X")).await);
     }
     let mut ended = Vec::new();
     for id in ids {
-        ended.push(yard.completed(id).await.header);
+        ended.push(harness.completed(id).await.header);
     }
     let failed = ended
         .iter()
@@ -178,23 +179,24 @@ async fn after_each_pause_one_operation_is_risked_and_success_lets_all_through()
 
 #[tokio::test]
 async fn a_probe_that_is_stopped_leaves_its_place_to_the_next() {
-    let yard = Yard::new();
+    let harness = Harness::new();
     let throttle = Throttle {
         pause: Duration::from_millis(20),
         ..strict(0)
     };
-    let worker = start(&yard, Yard::builder().throttle(throttle)).await;
+    let worker = start(&harness, Harness::builder().throttle(throttle)).await;
     assert_eq!(
-        submit(&yard, "X", "fail").await.header.status,
+        submit(&harness, "X", "fail").await.header.status,
         Status::Failed
     );
     // The end says nothing about the handler; if it kept the probe's place,
     // nothing would ever run again.
-    let id = yard.submit(draft("X").data(&json!("suspend"))).await;
-    yard.until(id, |operation| operation.header.starts == 1)
+    let id = harness.submit(draft("X").data(&json!("suspend"))).await;
+    harness
+        .until(id, |operation| operation.header.starts == 1)
         .await;
-    let id = yard.submit(draft("X").data(&json!("succeed"))).await;
-    let operation = yard.completed(id).await;
+    let id = harness.submit(draft("X").data(&json!("succeed"))).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.header.status, Status::Succeeded);
     worker.drain().await;
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use crate::yard::{Yard, draft, in_time};
+use crate::harness::{Harness, draft, in_time};
 
 const COUNT: u32 = 20_000;
 
@@ -13,21 +13,22 @@ const COUNT: u32 = 20_000;
 #[ignore = "a measurement, not a check: run it with --release and --nocapture"]
 async fn operations_per_second_of_a_no_op_handler() {
     for token in [false, true] {
-        let yard = Yard::new();
+        let harness = Harness::new();
         for number in 0..COUNT {
             let draft = draft("X");
-            yard.submit(if token {
-                draft.token(&(number % 1000).to_string())
-            } else {
-                draft
-            })
-            .await;
+            harness
+                .submit(if token {
+                    draft.token(&(number % 1000).to_string())
+                } else {
+                    draft
+                })
+                .await;
         }
         let handler = async |_: Value, _: Context| -> Result<(), HandlerError> { Ok(()) };
-        let mut completed = yard.backend.store.completions();
+        let mut completed = harness.backend.store.completions();
         let start = Instant::now();
-        let builder = Yard::builder().concurrency(64).handler("X", handler);
-        let worker = yard.start(builder).await;
+        let builder = Harness::builder().concurrency(64).handler("X", handler);
+        let worker = harness.start(builder).await;
         let mut left = COUNT;
         in_time("all", async {
             while left > 0 {

@@ -13,7 +13,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::command::SUPERVISOR;
-use crate::yard::{Yard, draft};
+use crate::harness::{Harness, draft};
 
 /// The trace and the span that every draft says it was created in.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -57,7 +57,7 @@ fn attribute(span: &SpanData, name: &str) -> String {
 #[tokio::test]
 async fn every_run_is_a_span_of_the_creating_trace_and_linked_to_its_creation() {
     let recording = Recording::start();
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
         if context.attempt() == 1 {
             return Err(HandlerError::retry("not yet"));
@@ -65,9 +65,11 @@ async fn every_run_is_a_span_of_the_creating_trace_and_linked_to_its_creation() 
         tracing::info_span!("inside").in_scope(|| ());
         Ok(())
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let id = yard.submit(draft("X").token("t")).await;
-    yard.completed(id).await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let id = harness.submit(draft("X").token("t")).await;
+    harness.completed(id).await;
     worker.drain().await;
 
     let runs = recording.runs();
@@ -104,20 +106,22 @@ async fn every_run_is_a_span_of_the_creating_trace_and_linked_to_its_creation() 
 #[tokio::test]
 async fn a_child_is_created_in_a_span_of_its_own_under_the_run() {
     let recording = Recording::start();
-    let yard = Yard::new();
+    let harness = Harness::new();
     let handler = async |_: Value, context: Context| -> Result<(), HandlerError> {
         if context.operation().body.depth == 0 {
             context.create(NewChild::new("X")).await?;
         }
         Ok(())
     };
-    let worker = yard.start(Yard::builder().handler("X", handler)).await;
-    let parent = yard.submit(draft("X")).await;
-    yard.completed(parent).await;
-    let all = yard.all().await;
+    let worker = harness
+        .start(Harness::builder().handler("X", handler))
+        .await;
+    let parent = harness.submit(draft("X")).await;
+    harness.completed(parent).await;
+    let all = harness.all().await;
     let child = all.into_iter().find(|each| each.body.depth == 1);
     let child = child.expect("a child").id;
-    yard.completed(child).await;
+    harness.completed(child).await;
     worker.drain().await;
 
     let runs = recording.runs();
@@ -134,17 +138,17 @@ async fn a_child_is_created_in_a_span_of_its_own_under_the_run() {
 #[tokio::test]
 async fn a_command_goes_on_with_the_trace_of_its_run() {
     let recording = Recording::start();
-    let yard = Yard::new();
+    let harness = Harness::new();
     let text = r#"[[handler]]
         message = "*"
         command = ["sh", "-c", 'echo "\"$TRACEPARENT\""']"#;
     let builder = HandlersFile::parse(text, Path::new("/"))
         .expect("a good file")
-        .register(Yard::builder(), &Supervisor::at(SUPERVISOR))
+        .register(Harness::builder(), &Supervisor::at(SUPERVISOR))
         .expect("registered");
-    let worker = yard.start(builder).await;
-    let id = yard.submit(draft("X")).await;
-    let operation = yard.completed(id).await;
+    let worker = harness.start(builder).await;
+    let id = harness.submit(draft("X")).await;
+    let operation = harness.completed(id).await;
     assert_eq!(operation.header.status, Status::Succeeded);
     worker.drain().await;
 

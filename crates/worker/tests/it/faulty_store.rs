@@ -18,7 +18,7 @@ use drumline_protocol::{
 use tokio::sync::broadcast;
 
 /// Passes everything on, except the calls that it is set to fail.
-pub(crate) struct Faulty {
+pub(crate) struct FaultyStore {
     store: Arc<dyn Store>,
     /// Renewals are never answered.
     pub(crate) mute: AtomicBool,
@@ -32,7 +32,7 @@ pub(crate) struct Faulty {
     pub(crate) refused: AtomicU32,
 }
 
-impl Faulty {
+impl FaultyStore {
     pub(crate) fn over(store: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
             store,
@@ -51,7 +51,7 @@ fn is_kept(lost: &AtomicU32) -> bool {
         .is_err()
 }
 
-fn away() -> Error {
+fn unavailable() -> Error {
     Error::Unavailable {
         message: "told so".to_owned(),
         source: None,
@@ -59,7 +59,7 @@ fn away() -> Error {
 }
 
 #[async_trait]
-impl Store for Faulty {
+impl Store for FaultyStore {
     fn partitions(&self) -> PartitionCount {
         self.store.partitions()
     }
@@ -76,18 +76,18 @@ impl Store for Faulty {
         let answers = self.store.create(operations).await?;
         is_kept(&self.lost_creates)
             .then_some(answers)
-            .ok_or_else(away)
+            .ok_or_else(unavailable)
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
         if self.down.load(Ordering::Acquire) {
             self.refused.fetch_add(1, Ordering::AcqRel);
-            return Err(away());
+            return Err(unavailable());
         }
         let answers = self.store.commit(commits).await?;
         is_kept(&self.lost_answers)
             .then_some(answers)
-            .ok_or_else(away)
+            .ok_or_else(unavailable)
     }
 
     async fn transact(

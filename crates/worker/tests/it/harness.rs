@@ -1,4 +1,4 @@
-//! A yard to work in: an embedded backend, and the actions of producers,
+//! The harness of these tests: an embedded backend, and the actions of producers,
 //! clients and managers on it.
 
 use std::future::Future;
@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
-pub(crate) struct Yard {
+pub(crate) struct Harness {
     pub(crate) backend: Backend,
     ids: Arc<Ids>,
     dispatcher: Dispatcher,
@@ -67,7 +67,7 @@ impl Draft {
     }
 }
 
-impl Yard {
+impl Harness {
     pub(crate) fn new() -> Self {
         Self::over(drumline_backend_embedded::backend(PartitionCount::DEFAULT))
     }
