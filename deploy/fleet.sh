@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# A whole fleet on this machine: a private RabbitMQ and Redis on free ports, two
-# queue managers, four workers (each with the handlers of both examples).
+# Starts a whole fleet on this machine: a private RabbitMQ and Redis on free
+# ports, two queue managers, and four workers with the handlers of the examples.
 #
-#   deploy/fleet.sh FOLDER             stays up until Ctrl-C
-#   deploy/fleet.sh FOLDER COMMAND…    runs the command on it, exits as it exits
+#   deploy/fleet.sh FOLDER             runs until Ctrl-C
+#   deploy/fleet.sh FOLDER COMMAND…    runs the command on the fleet, and exits with its code
 #
-# FOLDER takes the logs and process ids. A worker or a manager that ends is
-# started again, as systemd or an orchestrator would. The command, and whoever
-# sources FOLDER/env, finds the fleet in DRUMLINE_SERVER and FLEET_FOLDER.
+# FOLDER gets the logs and process ids. The script restarts a worker or manager
+# that ends, as systemd or an orchestrator would. The command finds the fleet in
+# DRUMLINE_SERVER and FLEET_FOLDER. So does a shell that sources FOLDER/env.
 #
-# Environment: FLEET_PORT (8080; the second manager gets the next one, 0 = any
-# free ones), FLEET_MANAGERS (2), FLEET_WORKERS (4), DRUMLINE_LEASE (3s).
+# Environment: FLEET_PORT (8080; the second manager gets the next port, 0 takes
+# free ports), FLEET_MANAGERS (2), FLEET_WORKERS (4), DRUMLINE_LEASE (3s).
 # `drumline`, `drumline-test-servers` and the examples must be on the PATH.
 set -euo pipefail
 
-folder=${1:?which folder may be filled?}
+folder=${1:?usage: deploy/fleet.sh FOLDER [COMMAND…]}
 shift
 rm -rf "$folder"
 mkdir -p "$folder"
@@ -28,18 +28,18 @@ port=${FLEET_PORT:-8080}
 keepers=()
 servers=
 
-# Each job gets a process group of its own: Ctrl-C reaches this script alone,
-# which then stops all others in the right order.
+# Each job gets a process group of its own. So Ctrl-C reaches this script alone,
+# which stops the other processes in the right order.
 set -m
 
 finish() {
 	local code=$?
 	trap '' INT TERM
 	trap - EXIT
-	# Without the keepers nobody is started again; each passes the end on.
+	# Without the keepers no process is restarted. Each keeper ends its process.
 	for keeper in "${keepers[@]}"; do kill -TERM "$keeper" 2>/dev/null || true; done
 	for keeper in "${keepers[@]}"; do wait "$keeper" 2>/dev/null || true; done
-	# The servers last: whoever drains still needs them.
+	# The servers are stopped last, because processes that drain need them.
 	if [[ -n $servers ]]; then
 		kill -TERM "$servers" 2>/dev/null || true
 		wait "$servers" 2>/dev/null || true
@@ -49,7 +49,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# keep NAME COMMAND…: runs it, and again whenever it ends.
+# keep NAME COMMAND…: runs a command, and restarts it whenever it ends.
 keep() {
 	local name=$1
 	shift
@@ -64,19 +64,19 @@ keep() {
 			code=0
 			wait "$child" || code=$?
 			echo "$name ended with $code" >>"$folder/$name.log"
-			# 64 and 65: its settings or handlers are wrong, and will stay so.
+			# 64 and 65: the settings or handlers are wrong, and a restart does not help.
 			if [[ $code == 6[45] ]]; then
 				touch "$folder/$name.hopeless"
 				exit
 			fi
-			# Whatever cannot start should not keep a core busy with trying.
+			# A process that cannot start must not keep a core busy with restarts.
 			sleep 0.2
 		done
 	) 2>>"$folder/$name.log" &
 	keepers+=($!)
 }
 
-# await NAME: waits until it has said that it is ready.
+# await NAME: waits until a process reports that it is ready.
 await() {
 	local tries=0
 	until grep -qs '^ready' "$folder/$1.out"; do
@@ -89,7 +89,7 @@ await() {
 	done
 }
 
-# ready URL: whether /readyz says so.
+# ready URL: succeeds if /readyz answers 200.
 ready() {
 	local host=${1#http://} status
 	exec 3<>"/dev/tcp/${host%:*}/${host#*:}" || return
@@ -150,6 +150,6 @@ else
 	echo
 	echo "In another terminal:  set -a; source $folder/env; drumline list"
 	echo "Ctrl-C stops all of it."
-	# Until a signal comes; `wait` hears it at once.
+	# Waits for a signal, which interrupts `wait` at once.
 	wait "$servers"
 fi

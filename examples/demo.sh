@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# `make demo`: the solutions example on a Drumline of its own, in one process,
-# with nothing to install. Stops what it started, and fails loudly.
+# `make demo`: runs the solutions example on its own `drumline dev`, with nothing
+# to install. Stops the processes that it started, and shows the log on failure.
 #
 #   examples/demo.sh FOLDER
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-folder=${1:?which folder may be filled?}
+folder=${1:?usage: examples/demo.sh FOLDER}
 rm -rf "$folder"
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
@@ -28,7 +28,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# `drumline dev` says "ready URL" when it takes requests.
+# `drumline dev` prints "ready URL" when it takes requests.
 until grep -q '^ready ' "$folder/dev.out"; do
 	kill -0 "$dev" 2>/dev/null || {
 		echo "drumline dev has ended before it was ready" >&2

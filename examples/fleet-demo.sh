@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# `make fleet-demo`: both examples at once on a fleet (deploy/fleet.sh runs this
-# and says where the fleet is), while a worker is killed with -9 now and then.
+# `make fleet-demo`: runs two examples at once on a fleet while workers are killed
+# with -9 every few seconds. deploy/fleet.sh runs this script and names the fleet.
 #
 #   deploy/fleet.sh FOLDER examples/fleet-demo.sh [REPOSITORY…]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-fleet=${FLEET_FOLDER:?deploy/fleet.sh says where its processes are}
+fleet=${FLEET_FOLDER:?run this script with deploy/fleet.sh}
 folder=$fleet/demo
 
-# Kills a worker that is drawn by lot; the fleet starts another in its place.
+# Kills a random worker at intervals. The fleet restarts it.
 kill_now_and_then() {
 	local victims victim
 	while sleep "${KILL_EVERY:-4}"; do

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# The git-replay example against a Drumline that runs: submits every commit of
-# some repositories' main lines, waits, and compares the trees.
+# Runs the git-replay example on a running Drumline: submits every commit of the
+# main lines of some repositories, waits, and compares the trees.
 #
 #   DRUMLINE_SERVER=http://127.0.0.1:8080 examples/git-replay/run.sh FOLDER [REPOSITORY…]
 #
-# Without repositories, and beside those that are named, it makes three sample
-# ones, of COMMITS commits each (200). `drumline` and `drumline-example-git-replay` must be on the PATH, here
-# and for the worker, which needs the handler of handlers.toml.
+# In addition to the named repositories it makes three samples, of COMMITS
+# commits each (200). `drumline` and `drumline-example-git-replay` must be on the
+# PATH, here and for the worker, which needs the handler of handlers.toml.
 set -euo pipefail
 
-folder=${1:?which folder may be filled?}
+folder=${1:?usage: examples/git-replay/run.sh FOLDER [REPOSITORY…]}
 shift
 mkdir -p "$folder"
 
-# Copies: somebody may commit to a repository while it is being replayed.
+# Replays copies, because a repository may get new commits meanwhile.
 repositories=()
 for repository in "$@"; do
 	original=$folder/originals/${#repositories[@]}/$(basename "$(realpath "$repository")")

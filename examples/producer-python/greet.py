@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The handler of the example: greets whoever is named in the data."""
+"""The handler of the example: greets the person that the data names."""
 
 import json
 import sys

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Publish operations to Drumline over AMQP, and see them through.
+"""Publish operations to Drumline over AMQP, and wait until they are Completed.
 
 Publishes some creates to the exchange, waits until each is answered, and then
-asks over HTTP until each is Completed. Exits with 0 when all have Succeeded,
-those of each token in the order in which they were published.
+asks over HTTP until each is Completed. Exits with 0 when all have Succeeded, and
+the operations of each token in the order in which they were published.
 
-What a producer of yours would take over is in `Producer`: publisher confirms,
-a message id for each request, answers that are found by their correlation id,
-and requests that are published again when no answer comes.
+The class `Producer` is a start for your own program: publisher confirms, a
+message id for each request, answers that are found by their correlation id, and
+requests that are published again when no answer comes.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ JSON = "application/json"
 
 
 class Failure(Exception):
-    """Something is not as it should be; the text is for whoever runs this."""
+    """An unexpected result; the text is for the user of this program."""
 
 
 @dataclass
 class Answer:
-    """What Drumline says to one request."""
+    """Drumline's answer to one request."""
 
     status: int
     body: dict[str, Any]
@@ -46,8 +46,8 @@ class Answer:
 class Request:
     """One request, and its answer once there is one.
 
-    The id is made once, before the first try, and sent with every other: it is
-    what makes publishing again safe.
+    The id is made once, before the first try, and is the same in every try. That
+    makes it safe to publish the request again.
     """
 
     kind: str
@@ -69,10 +69,10 @@ class Producer:
         self._connection = pika.BlockingConnection(self._parameters)
         self._await_exchange()
         self._channel = self._connection.channel()
-        # With confirms, a publish that returns is on RabbitMQ's disk; without,
-        # it is anywhere.
+        # With confirms, publish returns when the message is on RabbitMQ's disk.
+        # Without them, it returns before.
         self._channel.confirm_delivery()
-        # Ours alone, and gone with the connection.
+        # Exclusive: this connection alone uses the queue, which ends with it.
         queue = self._channel.queue_declare("", exclusive=True)
         self._answers = queue.method.queue
         self._channel.basic_consume(self._answers, self._on_answer, auto_ack=True)
@@ -84,8 +84,8 @@ class Producer:
     def request(self, requests: Iterable[Request]) -> None:
         """Publishes requests in order and waits until all are answered.
 
-        Those that are not answered in time are published once more, in their
-        order, with the ids that they had: what was done is not done again.
+        Requests that are not answered in time are published once more, in the same
+        order and with the same ids, so none of them is executed twice.
         """
         requests = list(requests)
         for attempt in ("first", "second"):
@@ -109,7 +109,7 @@ class Producer:
             correlation_id=request.id,
             reply_to=self._answers,
         )
-        # Mandatory: raises where there is no queue behind the exchange.
+        # Mandatory: publish raises if there is no queue behind the exchange.
         self._channel.basic_publish(
             self._exchange, request.kind, request.payload, properties, mandatory=True
         )
@@ -127,7 +127,7 @@ class Producer:
             request.answer = Answer(properties.headers["status"], json.loads(body))
 
     def _await_exchange(self) -> None:
-        """It is declared by the first queue manager that is connected."""
+        """Waits for the exchange, which the first queue manager declares."""
         deadline = time.monotonic() + self._patience
         while True:
             channel = self._connection.channel()
@@ -142,7 +142,7 @@ class Producer:
 
 
 def creates(count: int, tokens: int) -> list[Request]:
-    """So many requests, in turn for each token."""
+    """Makes `count` requests, in turn for each token."""
     correlation = str(uuid.uuid4())
     requests = []
     for number in range(count):
@@ -151,7 +151,7 @@ def creates(count: int, tokens: int) -> list[Request]:
             "name": f"greeting {number}",
             # Equal token, strict order.
             "dependencyToken": f"guest-{number % tokens}",
-            # Equal for what belongs together.
+            # The same for operations that belong together.
             "correlationId": correlation,
             "data": {"name": f"guest {number}"},
         }
@@ -165,7 +165,7 @@ def get(server: str, path: str) -> dict[str, Any]:
 
 
 def wait_for_completion(server: str, ids: list[str], patience: float) -> list[dict[str, Any]]:
-    """Asks over HTTP until each is Completed, whatever became of it."""
+    """Asks over HTTP until each is Completed, with any outcome."""
     deadline = time.monotonic() + patience
     operations = []
     for id in ids:
@@ -181,16 +181,16 @@ def wait_for_completion(server: str, ids: list[str], patience: float) -> list[di
 
 
 def check(operations: list[dict[str, Any]]) -> None:
-    """All have Succeeded, and those of each token in their order."""
+    """Checks that all have Succeeded, those of each token in order."""
     last_end: dict[str, str] = {}
     for operation in operations:
         number = operation["name"].removeprefix("greeting ")
         if operation["status"] != "Succeeded":
             raise Failure(f"{operation['id']}: {operation['status']}, {operation['message']}")
         if operation["result"] != {"greeting": f"hello, guest {number}"}:
-            raise Failure(f"{operation['id']}: an odd result, {operation['result']}")
+            raise Failure(f"{operation['id']}: an unexpected result, {operation['result']}")
         token = operation["dependencyToken"]
-        # Times of one format and zone: they compare as texts.
+        # The times have one format and zone, so they compare as texts.
         if operation["startedOn"] < last_end.get(token, ""):
             raise Failure(f"{operation['id']} started before its predecessor had ended")
         last_end[token] = operation["completedOn"]
@@ -207,12 +207,12 @@ def run(options: argparse.Namespace) -> None:
             ids.append(request.answer.body["id"])
         print(f"{len(ids)} creates are answered")
 
-        # The same message once more is no second operation.
+        # The same message published again creates no second operation.
         again = Request("create", requests[0].payload, id=requests[0].id)
         producer.request([again])
         if (again.answer.status, again.answer.body["id"]) != (200, ids[0]):
             raise Failure(f"the same message id made another operation: {again.answer}")
-        print("the same message again is answered with the same operation")
+        print("the same message, published again, is answered with the same operation")
 
         # Organization requests go the same way, with another routing key.
         body = {"requestName": "Retrieve", "parameters": {"id": ids[-1], "columnSet": ["name"]}}
@@ -222,7 +222,7 @@ def run(options: argparse.Namespace) -> None:
             raise Failure(f"Retrieve: {retrieve.answer}")
         print("an organization request is answered:", retrieve.answer.body["results"]["operation"])
 
-        # What is wrong is told, and kept in the quarantine.
+        # A wrong request is answered, and kept in the quarantine.
         wrong = Request("create", b'{"messageName": "Greet", "surprise": true}')
         producer.request([wrong])
         if wrong.answer.status != 422:
@@ -230,7 +230,7 @@ def run(options: argparse.Namespace) -> None:
         print("a wrong request is refused:", wrong.answer.body["detail"])
 
     check(wait_for_completion(options.server, ids, options.patience))
-    print(f"{len(ids)} operations have Succeeded, each token's in their order")
+    print(f"{len(ids)} operations have Succeeded, in order for each token")
 
 
 def arguments() -> argparse.Namespace:
@@ -241,22 +241,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--amqp-url",
         default=environment("DRUMLINE_AMQP_URL", "amqp://127.0.0.1:5672"),
-        help="RabbitMQ (DRUMLINE_AMQP_URL; %(default)s)",
+        help="URL of RabbitMQ (DRUMLINE_AMQP_URL; %(default)s)",
     )
     parser.add_argument(
         "--server",
         default=environment("DRUMLINE_SERVER", "http://127.0.0.1:8080"),
-        help="a queue manager's HTTP API (DRUMLINE_SERVER; %(default)s)",
+        help="URL of a queue manager (DRUMLINE_SERVER; %(default)s)",
     )
     parser.add_argument(
         "--namespace",
         default=environment("DRUMLINE_NAMESPACE", "drumline"),
-        help="the installation (DRUMLINE_NAMESPACE; %(default)s)",
+        help="namespace of the installation (DRUMLINE_NAMESPACE; %(default)s)",
     )
-    parser.add_argument("--count", type=int, default=20, help="operations (%(default)s)")
-    parser.add_argument("--tokens", type=int, default=3, help="dependency tokens (%(default)s)")
+    parser.add_argument("--count", type=int, default=20, help="number of operations (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=3, help="number of dependency tokens (%(default)s)")
     parser.add_argument(
-        "--patience", type=float, default=30, help="seconds to wait for anything (%(default)s)"
+        "--patience", type=float, default=30, help="seconds to wait for each answer (%(default)s)"
     )
     return parser.parse_args()
 

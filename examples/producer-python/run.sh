@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The producer example against a queue manager and a worker of its own, on the
-# Redis and RabbitMQ that the environment names. Stops what it started, and
-# fails loudly.
+# Runs the producer example with its own queue manager and worker, on the Redis
+# and RabbitMQ that the environment names. Stops the processes that it started,
+# and shows the logs on failure.
 #
 #   drumline-test-servers -- examples/producer-python/run.sh FOLDER
 #
-# FOLDER takes logs and a Python environment with pika, which pip fetches.
+# FOLDER gets the logs and a Python environment with pika, which pip fetches.
 # `drumline` and `python3` must be on the PATH.
 set -euo pipefail
 example=$(cd "$(dirname "$0")" && pwd)
 
-folder=${1:?which folder may be filled?}
-: "${DRUMLINE_REDIS_URL:?which Redis?}" "${DRUMLINE_AMQP_URL:?which RabbitMQ?}"
+folder=${1:?usage: examples/producer-python/run.sh FOLDER}
+: "${DRUMLINE_REDIS_URL:?the URL of Redis is needed}" "${DRUMLINE_AMQP_URL:?the URL of RabbitMQ is needed}"
 export DRUMLINE_NAMESPACE=producer-example
 rm -rf "$folder"
 mkdir -p "$folder"
@@ -24,7 +24,7 @@ python3 -m venv "$folder/venv" || {
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --no-input \
 	--requirement "$example/requirements.txt" >"$folder/pip.log" 2>&1 || {
 	cat "$folder/pip.log" >&2
-	echo "pip cannot install pika: the example needs a package index that can be reached" >&2
+	echo "pip cannot install pika: the example needs a reachable package index" >&2
 	exit 1
 }
 
@@ -49,7 +49,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# start NAME COMMAND…: in the background, until it says that it is ready.
+# start NAME COMMAND…: starts it in the background, and waits until it is ready.
 start() {
 	local name=$1
 	shift

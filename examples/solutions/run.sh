@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The solutions example against a Drumline that runs: makes packages, submits
-# an import for each, waits, and compares the result with the packages.
+# Runs the solutions example on a running Drumline: makes packages, submits an
+# import for each, waits, and compares the result with the packages.
 #
 #   DRUMLINE_SERVER=http://127.0.0.1:8080 examples/solutions/run.sh FOLDER
 #
@@ -8,7 +8,7 @@
 # the worker, which needs the handler of handlers.toml.
 set -euo pipefail
 
-folder=${1:?which folder may be filled?}
+folder=${1:?usage: examples/solutions/run.sh FOLDER}
 mkdir -p "$folder"
 
 drumline-example-solutions make-packages "$folder/packages"

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# The worker example with a queue manager of its own, on the Redis and RabbitMQ
-# that the environment names. Stops what it started, and fails loudly.
+# Runs the worker example with its own queue manager, on the Redis and RabbitMQ
+# that the environment names. Stops the processes that it started, and shows the
+# logs on failure.
 #
 #   drumline-test-servers -- examples/worker-rust/run.sh FOLDER
 #
-# FOLDER takes logs and settings. `drumline` and `drumline-example-worker-rust`
+# FOLDER gets the logs and settings. `drumline` and `drumline-example-worker-rust`
 # must be on the PATH.
 set -euo pipefail
 
-folder=${1:?which folder may be filled?}
-: "${DRUMLINE_REDIS_URL:?which Redis?}" "${DRUMLINE_AMQP_URL:?which RabbitMQ?}"
+folder=${1:?usage: examples/worker-rust/run.sh FOLDER}
+: "${DRUMLINE_REDIS_URL:?the URL of Redis is needed}" "${DRUMLINE_AMQP_URL:?the URL of RabbitMQ is needed}"
 rm -rf "$folder"
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
@@ -45,7 +46,7 @@ fail() {
 	exit 1
 }
 
-# await FILE PATTERN PROCESS: until a line of FILE matches, while PROCESS runs.
+# await FILE PATTERN PROCESS: waits for a matching line in FILE, while PROCESS runs.
 await() {
 	until grep -q "$2" "$1"; do
 		kill -0 "$3" 2>/dev/null || fail "process $3 has ended before it wrote '$2' to $1"
@@ -53,12 +54,12 @@ await() {
 	done
 }
 
-# is ID PATTERN: the operation, as JSON, matches.
+# is ID PATTERN: succeeds if the operation, as JSON, matches.
 is() {
 	drumline get "$1" --output json | grep -q "$2"
 }
 
-# A wrong setting is named, and nothing is started.
+# A wrong setting is reported, and nothing is started.
 if DRUMLINE_LEASE=soon drumline-example-worker-rust 2>"$folder/wrong.log"; then
 	fail "the worker runs with a wrong lease"
 fi
@@ -83,8 +84,7 @@ for name in Ada Grace; do
 	grep -q '"greeter"' "$folder/$name.json" || fail "another worker: $(<"$folder/$name.json")"
 done
 
-# A worker that is asked to stop lets its handlers come to their end, and starts
-# nothing new.
+# A worker that drains lets its running handlers end, and starts nothing new.
 running=$(drumline submit Greet --data '{"name": "Edsger", "seconds": 3}' --output json |
 	sed -n 's/.*"id": *"\([^"]*\)".*/\1/p')
 until is "$running" '"InProgress"'; do

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# `make fuzz-api`: the HTTP API against its own description. Schemathesis makes
-# requests up from /openapi.json, good ones and bad ones, and looks for answers
-# that are not described, and for internal errors.
+# `make fuzz-api`: tests the HTTP API against its own description. Schemathesis
+# generates valid and invalid requests from /openapi.json, and reports answers
+# that are not described, and internal errors.
 #
 #   tests/openapi/run.sh FOLDER [SECONDS]
 #
-# FOLDER takes logs and a Python environment, which pip fetches. `drumline` and
+# FOLDER gets the logs and a Python environment, which pip fetches. `drumline` and
 # `python3` must be on the PATH. The service is `drumline dev`: nothing is kept.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
-folder=${1:?which folder may be filled?}
+folder=${1:?usage: tests/openapi/run.sh FOLDER [SECONDS]}
 seconds=${2:-120}
 rm -rf "$folder"
 mkdir -p "$folder"
@@ -23,7 +23,7 @@ python3 -m venv "$folder/venv" || {
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --no-input \
 	--requirement "$here/requirements.txt" >"$folder/pip.log" 2>&1 || {
 	cat "$folder/pip.log" >&2
-	echo "pip cannot install schemathesis: this needs a package index that can be reached" >&2
+	echo "pip cannot install schemathesis: this needs a reachable package index" >&2
 	exit 1
 }
 
@@ -49,12 +49,12 @@ until grep -q '^ready ' "$folder/dev.out"; do
 	sleep 0.05
 done
 server=$(sed -n 's/^ready //p' "$folder/dev.out")
-# It leaves files where it runs.
+# Schemathesis leaves files in the current folder.
 cd "$folder"
 
-# Events have no end, so that no answer to them could be looked at.
-# Of the checks those that a description can be held to; what a client may not
-# send is said in words where JSON Schema cannot say it.
+# /v1/events never ends, so its answer cannot be checked. The checks are those
+# that a description can satisfy: where JSON Schema cannot express what a client
+# may not send, the description says it in words.
 "$folder/venv/bin/schemathesis" run "$server/openapi.json" \
 	--exclude-path /v1/events \
 	--checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance \
