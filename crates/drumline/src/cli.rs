@@ -22,21 +22,21 @@ const ABOUT: &str = "Asynchronous operations, one at a time per token, in order"
 const LONG_ABOUT: &str = "\
 Drumline takes operations (import this solution, send these mails), answers at once with an id, and has \
 a fleet of workers execute them later: exactly one worker at a time per operation, strictly in order per \
-dependency token, observable and controllable the whole way.";
+dependency token. Operations can be observed and controlled at any time.";
 
 const AFTER_HELP: &str = "\
-Try it, nothing to install:
-  drumline dev                                    a whole Drumline in one process, on 127.0.0.1:8080
+Try it, with nothing to install:
+  drumline dev                                    everything in one process, on 127.0.0.1:8080
   drumline submit Echo --data '{\"hello\": 1}' --wait
   drumline list
 
 On RabbitMQ and Redis:
-  drumline doctor                                 are the servers fit?
+  drumline doctor                                 checks the servers
   drumline queue-manager --redis-url redis://redis --amqp-url amqp://rabbit
   drumline worker --redis-url redis://redis --amqp-url amqp://rabbit --handlers handlers.toml
 
-Settings come from the flag, else the environment (DRUMLINE_REDIS_URL for --redis-url), else drumline.toml, \
-else the default. `drumline config` shows what is in force and where it comes from.";
+A setting is taken from its flag, else from the environment (DRUMLINE_REDIS_URL for --redis-url), else from \
+drumline.toml, else it has its default. `drumline config` shows the settings in force and their sources.";
 
 /// The exit codes, for `--help`; docs/cli.md has the same table and a test
 /// compares them.
@@ -47,13 +47,13 @@ Exit codes:
   2   wait: Canceled
   3   wait: not Completed within --timeout
   4   no such operation
-  5   refused: not possible where the operation stands
+  5   refused: not possible in the operation's state
   6   execute: the request, or one of its items, faulted
   64  wrong usage: flags, environment, drumline.toml, or a request that breaks a rule
   65  wrong input: a line of submit --file, a request of execute --file, a handlers file
-  69  the queue manager, Redis or RabbitMQ is away
-  70  a bug of ours
-  75  not now: the service is busy, try again later
+  69  the queue manager, Redis or RabbitMQ is unavailable
+  70  an internal error: a bug in drumline
+  75  the service is busy: try again later
   130 interrupted";
 
 /// The whole command line.
@@ -91,7 +91,7 @@ pub(crate) struct Global {
         help = "Read settings from this file instead of ./drumline.toml [env: DRUMLINE_CONFIG]"
     )]
     pub(crate) config: Option<PathBuf>,
-    /// What is logged on stderr: error, warn, info, debug, trace, or a filter per module
+    /// Log level on stderr: error, warn, info, debug, trace, or a filter per module
     #[arg(
         long,
         global = true,
@@ -100,7 +100,7 @@ pub(crate) struct Global {
         default_value = "info"
     )]
     pub(crate) log: String,
-    /// How it is logged
+    /// Log format
     #[arg(
         long,
         global = true,
@@ -123,10 +123,10 @@ pub(crate) enum LogFormat {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run everything in one process: nothing to install, data is gone at exit
+    /// Run everything in one process, with nothing to install; data is gone at exit
     #[command(after_help = service::DEV_HELP)]
     Dev(service::Dev),
-    /// Take requests over HTTP and look after the operations
+    /// Take requests over HTTP and AMQP, and maintain the operations
     #[command(after_help = service::QUEUE_MANAGER_HELP)]
     QueueManager(service::QueueManager),
     /// Execute operations
@@ -147,22 +147,22 @@ pub(crate) enum Command {
     /// Wait until operations are Completed
     #[command(after_help = client::WAIT_HELP)]
     Wait(client::Wait),
-    /// Follow operations as they are Completed
+    /// Follow operations as they become Completed
     #[command(after_help = client::EVENTS_HELP)]
     Events(Box<client::Events>),
-    /// End operations: also running ones, which are stopped
+    /// Cancel operations; running ones are stopped
     #[command(after_help = control::CANCEL_HELP)]
     Cancel(Box<control::Control>),
-    /// Let operations wait until somebody resumes them
+    /// Suspend operations until they are resumed
     #[command(after_help = control::PAUSE_HELP)]
     Pause(Box<control::Control>),
-    /// Let Suspended operations go on
+    /// Resume Suspended operations
     #[command(after_help = control::RESUME_HELP)]
     Resume(Box<control::Control>),
-    /// Let operations wait until a time
+    /// Suspend operations until a time
     #[command(after_help = control::POSTPONE_HELP)]
     Postpone(Box<control::Postpone>),
-    /// Change the attributes that may be changed
+    /// Change attributes of operations
     #[command(after_help = control::UPDATE_HELP)]
     Update(Box<control::Update>),
     /// Remove Completed operations

@@ -16,18 +16,18 @@ Examples:
   drumline get 019a9c1e-…
   drumline get --output json 019a9c1e-… | jq .status
 
-For an operation that is not Completed it says what it waits for (`waitingFor` in JSON), for a series when it comes \
-due next.";
+The line `waits for` (`waitingFor` in JSON) says why an operation does not run or does not end. A series shows its \
+next times.";
 
 pub(crate) const LIST_HELP: &str = "\
 Examples:
   drumline list --state Suspended
   drumline list --message ImportSolution --token crm --limit 500
-  drumline list --holds-token                      what waits behind them waits for you
+  drumline list --holds-token                      their chains wait for a person
   drumline list --status Failed --created-after 24h --output json | jq -r .id | xargs drumline delete";
 
 pub(crate) const WAIT_HELP: &str = "\
-Exit code: 0 all Succeeded, 1 one Failed, 2 one was Canceled (and none Failed), 3 not all were Completed in time.
+Exit code: 0 all Succeeded, 1 one Failed, 2 one was Canceled and none Failed, 3 not all were Completed in time.
 
 Examples:
   id=$(drumline submit Report --output json | jq -r .id)
@@ -38,7 +38,7 @@ Examples:
   echo '{\"requestName\": \"ExecuteAsync\", \"parameters\": {\"request\": {\"requestName\": \"ImportSolution\"}}}' | drumline execute -f -
   drumline execute --file batch.json --output json | jq .results
 
-batch.json, for example; a request more than the deployment allows is refused before the first one is executed:
+batch.json, for example (a batch with more requests than --max-batch-size is refused as a whole):
   {\"requestName\": \"ExecuteMultiple\", \"parameters\": {
     \"settings\": {\"continueOnError\": true, \"returnResponses\": true},
     \"requests\": [
@@ -51,15 +51,15 @@ pub(crate) const EVENTS_HELP: &str = "\
 Examples:
   drumline events
   drumline events --status Failed --output json | jq -r .operation.message
-  drumline events --message ImportSolution --limit 1       wait for the next one to end
+  drumline events --message ImportSolution --limit 1       waits for the next completion
 
-Every line of JSON has the event's id; go on behind one with --after ID. A broken connection is made again without loss.";
+Every line of JSON has the event's id. --after ID continues after that event. The command reconnects without loss.";
 
 /// How to reach the service, and how to answer.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server and output")]
 pub(crate) struct Remote {
-    /// The queue manager
+    /// URL of the queue manager
     #[arg(
         long,
         env = "DRUMLINE_SERVER",
@@ -68,7 +68,7 @@ pub(crate) struct Remote {
         value_parser = values::base_url
     )]
     pub(crate) server: Url,
-    /// How long one request may take
+    /// Time limit of one request
     #[arg(
         long,
         env = "DRUMLINE_REQUEST_TIMEOUT",
@@ -77,10 +77,10 @@ pub(crate) struct Remote {
         value_parser = values::positive_duration
     )]
     pub(crate) request_timeout: Duration,
-    /// The organization whose operations are meant [default: default]
+    /// Organization of the operations [default: default]
     #[arg(long, env = "DRUMLINE_ORGANIZATION", value_name = "NAME")]
     pub(crate) organization: Option<String>,
-    /// Who asks: owner of what is created [default: anonymous]
+    /// Caller, which owns the operations that it creates [default: anonymous]
     #[arg(long, env = "DRUMLINE_CALLER", value_name = "NAME")]
     pub(crate) caller: Option<String>,
     #[command(flatten)]
@@ -90,7 +90,7 @@ pub(crate) struct Remote {
 /// How to answer.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Output {
-    /// Text for people, or JSON (one value per line) for programs
+    /// Output format: text for people, json (one value per line) for programs
     #[arg(
         long,
         short = 'o',
@@ -117,7 +117,7 @@ pub(crate) struct Get {
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) filter: Filter,
-    /// At most so many; 0 = all there are
+    /// Maximum number of operations; 0 lists all
     #[arg(long, short = 'n', value_name = "NUMBER", default_value = "50")]
     pub(crate) limit: usize,
     #[command(flatten)]
@@ -128,7 +128,7 @@ pub(crate) struct List {
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Only those")]
 pub(crate) struct Filter {
-    /// In this state: Ready, Suspended, Locked, Completed
+    /// With this state: Ready, Suspended, Locked, Completed
     #[arg(long, value_name = "STATE", value_parser = values::state)]
     pub(crate) state: Option<State>,
     #[arg(
@@ -148,22 +148,22 @@ pub(crate) struct Filter {
     /// With this dependency token
     #[arg(long, alias = "dependency-token", value_name = "TOKEN")]
     pub(crate) token: Option<String>,
-    /// Of this operation type
+    /// With this operation type
     #[arg(long = "type", value_name = "NUMBER")]
     pub(crate) operation_type: Option<u32>,
     /// With this correlation id
     #[arg(long, value_name = "UUID")]
     pub(crate) correlation_id: Option<Uuid>,
-    /// Created after this time, or in the last so long: 2026-11-20T15:42:00Z, 2h
+    /// Created after this time (2026-11-20T15:42:00Z), or within this span before now (2h)
     #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
     pub(crate) created_after: Option<Since>,
-    /// Created before this time, or longer ago than this
+    /// Created before this time, or longer ago than this span
     #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
     pub(crate) created_before: Option<Since>,
-    /// Completed before this time, or longer ago than this
+    /// Completed before this time, or longer ago than this span
     #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
     pub(crate) completed_before: Option<Since>,
-    /// That failed or were cancelled, and hold their token until somebody resumes (skips) them
+    /// Failed or Canceled, and holding their token until they are resumed (skipped)
     #[arg(long)]
     pub(crate) holds_token: bool,
 }
@@ -175,7 +175,7 @@ pub(crate) struct Wait {
     /// Ids of operations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
-    /// Not longer than this
+    /// Maximum time to wait [default: no limit]
     #[arg(long, value_name = "SPAN", value_parser = values::positive_duration)]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
@@ -186,7 +186,7 @@ pub(crate) struct Wait {
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Execute {
-    /// File with one organization request as JSON; - for standard input
+    /// File with one organization request as JSON; - reads standard input
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) file: PathBuf,
     #[command(flatten)]
@@ -204,7 +204,7 @@ pub(crate) struct Events {
         help_heading = "Only those"
     )]
     pub(crate) message: Option<String>,
-    /// That end like this: Succeeded, Failed, Canceled
+    /// With this status: Succeeded, Failed, Canceled
     #[arg(long, value_name = "STATUS", value_parser = values::end_status, help_heading = "Only those")]
     pub(crate) status: Option<Status>,
     /// With this name
@@ -221,10 +221,10 @@ pub(crate) struct Events {
     /// With this correlation id
     #[arg(long, value_name = "UUID", help_heading = "Only those")]
     pub(crate) correlation_id: Option<Uuid>,
-    /// Go on behind this event instead of with what completes from now on
+    /// Start after this event; 0 starts with the oldest that is stored [default: start now]
     #[arg(long, value_name = "EVENT")]
     pub(crate) after: Option<String>,
-    /// End after so many; 0 = never
+    /// Stop after this number of events; 0 never stops
     #[arg(long, short = 'n', value_name = "NUMBER", default_value = "0")]
     pub(crate) limit: usize,
     #[command(flatten)]

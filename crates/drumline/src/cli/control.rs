@@ -12,19 +12,19 @@ use super::values;
 pub(crate) const CANCEL_HELP: &str = "\
 Examples:
   drumline cancel 019a9c1e-…
-  drumline cancel --token crm --dry-run            how many would it be?
+  drumline cancel --token crm --dry-run            counts them only
   drumline cancel --message SendMail --state Suspended --yes
-  drumline cancel --all                            shows how many, and asks";
+  drumline cancel --all                            shows the number, and asks";
 
 pub(crate) const PAUSE_HELP: &str = "\
-A running operation is asked to stop; the command waits up to ten seconds until it has.
+A running operation is asked to stop. The command waits up to ten seconds for it.
 
 Examples:
   drumline pause 019a9c1e-…
   drumline pause --message SendMail --state Ready";
 
 pub(crate) const RESUME_HELP: &str = "\
-A Failed or Canceled operation that holds its token (--token-policy hold) is skipped by resuming it.
+A Failed or Canceled operation that holds its token (--token-policy hold) is skipped: the next one of the token starts.
 
 Examples:
   drumline resume 019a9c1e-…
@@ -34,10 +34,10 @@ pub(crate) const DELETE_HELP: &str = "\
 Examples:
   drumline delete 019a9c1e-…
   drumline delete --status Canceled --created-after 1h
-To tidy up by age, see `drumline purge`.";
+`drumline purge` deletes by age.";
 
 pub(crate) const POSTPONE_HELP: &str = "\
-A running operation is asked to stop; the command waits up to ten seconds until it has.
+A running operation is asked to stop. The command waits up to ten seconds for it.
 
 Examples:
   drumline postpone 019a9c1e-… --in 2h
@@ -46,15 +46,16 @@ Examples:
 
 pub(crate) const UPDATE_HELP: &str = "\
 Examples:
-  drumline update 019a9c1e-… --state Suspended                           as `drumline pause`
-  drumline update 019a9c1e-… --postpone-until 2026-12-24T18:00:00Z       as `drumline postpone`
-  drumline update 019a9c1e-… --recurrence 'FREQ=HOURLY;INTERVAL=6'       of a series";
+  drumline update 019a9c1e-… --state Suspended                           like `drumline pause`
+  drumline update 019a9c1e-… --postpone-until 2026-12-24T18:00:00Z       like `drumline postpone`
+  drumline update 019a9c1e-… --recurrence 'FREQ=HOURLY;INTERVAL=6'       for a series";
 
 pub(crate) const PURGE_HELP: &str = "\
 Examples:
   drumline purge --older-than 30d --dry-run
   drumline purge --older-than 7d --status Succeeded --yes
-Queue managers do this by themselves by outcome and age; this is for more, or for now.";
+Queue managers remove old operations by themselves (--remove-succeeded-after, --remove-failed-after). This command \
+removes more, or at once.";
 
 /// `drumline cancel`, `pause`, `resume`, `delete`.
 #[derive(Debug, Args)]
@@ -77,10 +78,10 @@ pub(crate) struct Postpone {
     /// Ids of operations
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
-    /// Until this time
+    /// Postpone until this time
     #[arg(long, value_name = "TIME", value_parser = values::time, group = "when")]
     pub(crate) until: Option<DateTime<Utc>>,
-    /// For this span from now
+    /// Postpone for this span from now
     #[arg(long = "in", value_name = "SPAN", value_parser = values::duration, group = "when")]
     pub(crate) in_: Option<Duration>,
     #[command(flatten)]
@@ -92,7 +93,7 @@ pub(crate) struct Postpone {
 /// Instead of ids: all operations that match.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Selection {
-    /// Instead of ids: every operation
+    /// Instead of ids: all operations
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
@@ -104,10 +105,10 @@ pub(crate) struct Selection {
 /// Before many operations are changed.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Consent {
-    /// Change nothing, and say how many operations match
+    /// Change nothing, and show how many operations match
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short = 'y', conflicts_with = "dry_run")]
     pub(crate) yes: bool,
 }
@@ -120,7 +121,7 @@ pub(crate) struct Update {
     /// Ids of operations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
-    /// Ready resumes, Suspended pauses, Completed cancels
+    /// New state: Ready resumes, Suspended pauses, Completed cancels
     #[arg(long, value_name = "STATE", value_parser = values::state, group = "changes")]
     pub(crate) state: Option<State>,
     #[arg(
@@ -128,16 +129,16 @@ pub(crate) struct Update {
         value_name = "STATUS",
         value_parser = values::status,
         group = "changes",
-        help = "As --state, more exactly: WaitingForResources, Waiting, Canceled"
+        help = "New status, like --state: WaitingForResources, Waiting, Canceled"
     )]
     pub(crate) status: Option<Status>,
-    /// Not before this time
+    /// Postpone until this time
     #[arg(long, value_name = "TIME", value_parser = values::time, group = "changes")]
     pub(crate) postpone_until: Option<DateTime<Utc>>,
-    /// Another rule for a series: RFC 5545, in UTC
+    /// New rule of a series: RFC 5545, in UTC
     #[arg(long, value_name = "RULE", group = "changes")]
     pub(crate) recurrence: Option<String>,
-    /// Another start for a series
+    /// New start of a series
     #[arg(long, value_name = "TIME", value_parser = values::time, group = "changes")]
     pub(crate) recurrence_start: Option<DateTime<Utc>>,
     #[command(flatten)]
@@ -148,10 +149,10 @@ pub(crate) struct Update {
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Purge {
-    /// Completed longer ago than this, such as 30d
+    /// Minimum time since completion, such as 30d
     #[arg(long, value_name = "SPAN", value_parser = values::duration)]
     pub(crate) older_than: Duration,
-    /// That ended like this: Succeeded, Failed, Canceled
+    /// With this status: Succeeded, Failed, Canceled
     #[arg(long, value_name = "STATUS", value_parser = values::end_status, help_heading = "Only those")]
     pub(crate) status: Option<Status>,
     /// With this message name

@@ -11,9 +11,9 @@ use super::values;
 
 /// What happens after operations have ended.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "After the end")]
+#[command(next_help_heading = "After completion")]
 pub(crate) struct Ends {
-    /// What happens to a dependency token when an operation with it fails or is cancelled, unless the operation says so itself
+    /// Token policy of operations that name none: what follows when an operation with a token fails or is cancelled
     #[arg(
         long,
         env = "DRUMLINE_TOKEN_POLICY",
@@ -21,7 +21,7 @@ pub(crate) struct Ends {
         default_value = "continue"
     )]
     pub(crate) token_policy: OnTrouble,
-    /// When Succeeded operations are removed; `never` keeps them
+    /// Age at which Succeeded operations are removed; `never` keeps them
     #[arg(
         long,
         env = "DRUMLINE_REMOVE_SUCCEEDED_AFTER",
@@ -30,7 +30,7 @@ pub(crate) struct Ends {
         value_parser = values::removal
     )]
     pub(crate) remove_succeeded_after: values::Removal,
-    /// When Failed and Canceled operations are removed; `never` keeps them
+    /// Age at which Failed and Canceled operations are removed; `never` keeps them
     #[arg(
         long,
         env = "DRUMLINE_REMOVE_FAILED_AFTER",
@@ -39,7 +39,7 @@ pub(crate) struct Ends {
         value_parser = values::removal
     )]
     pub(crate) remove_failed_after: values::Removal,
-    /// When Succeeded ones with `retainJobHistory: false` are removed; 0s: at once [default: like other Succeeded ones]
+    /// Age at which Succeeded operations with `retainJobHistory: false` are removed; 0s removes them at once [default: like other Succeeded operations]
     #[arg(
         long,
         env = "DRUMLINE_REMOVE_TRANSIENT_AFTER",
@@ -47,7 +47,7 @@ pub(crate) struct Ends {
         value_parser = values::duration
     )]
     pub(crate) remove_transient_after: Option<Duration>,
-    /// Secret that webhooks are signed with, whsec_…; several with commas, to change it; without one there are none
+    /// Secret that signs webhooks, whsec_…; separate several with commas, to change it; without one, webhooks are refused
     // Text that is read later: a faulty secret must not be shown.
     #[arg(
         long,
@@ -58,7 +58,7 @@ pub(crate) struct Ends {
         value_name = "SECRET"
     )]
     pub(crate) webhook_secret: Option<values::Hidden>,
-    /// Let webhooks go to loopback, private and link-local addresses
+    /// Allow webhooks to loopback, private and link-local addresses
     #[arg(
         long,
         env = "DRUMLINE_WEBHOOK_ALLOW_PRIVATE",

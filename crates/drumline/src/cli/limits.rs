@@ -13,7 +13,7 @@ use super::values;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct Limits {
-    /// `ExecuteMultiple` requests of one organization that are executed at the same time, by all managers; 0 for any number
+    /// Maximum of `ExecuteMultiple` requests of one organization at the same time, over all managers; 0 sets no limit
     #[arg(
         long,
         env = "DRUMLINE_MAX_BATCHES",
@@ -21,7 +21,7 @@ pub(crate) struct Limits {
         default_value = "2"
     )]
     pub(crate) max_batches: u32,
-    /// Requests that one `ExecuteMultiple` or `ExecuteTransaction` may hold
+    /// Maximum of requests in one `ExecuteMultiple` or `ExecuteTransaction`
     #[arg(
         long,
         env = "DRUMLINE_MAX_BATCH_SIZE",
@@ -29,7 +29,7 @@ pub(crate) struct Limits {
         default_value = "1000"
     )]
     pub(crate) max_batch_size: NonZeroUsize,
-    /// Request that `ExecuteAsync` takes; may be given several times; `*` for any
+    /// Request name that `ExecuteAsync` accepts; repeat it for several; `*` accepts any
     #[arg(
         long,
         env = "DRUMLINE_ASYNC_REQUESTS",
@@ -38,7 +38,7 @@ pub(crate) struct Limits {
         value_delimiter = ','
     )]
     pub(crate) async_requests: Vec<String>,
-    /// Requests of one named caller within --protect-window; more are answered with 429; 0 for any number
+    /// Maximum of requests of one named caller within --protect-window; more are answered 429; 0 sets no limit
     #[arg(
         long,
         env = "DRUMLINE_PROTECT_REQUESTS",
@@ -46,7 +46,7 @@ pub(crate) struct Limits {
         default_value = "6000"
     )]
     pub(crate) protect_requests: u64,
-    /// Execution time that requests of one named caller use within --protect-window; 0s for any
+    /// Maximum of execution time that requests of one named caller use within --protect-window; 0s sets no limit
     #[arg(
         long,
         env = "DRUMLINE_PROTECT_EXECUTION",
@@ -55,7 +55,7 @@ pub(crate) struct Limits {
         value_parser = values::duration
     )]
     pub(crate) protect_execution: Duration,
-    /// Requests of one named caller at the same time; 0 for any number
+    /// Maximum of requests of one named caller at the same time; 0 sets no limit
     #[arg(
         long,
         env = "DRUMLINE_PROTECT_CONCURRENT",
@@ -63,7 +63,7 @@ pub(crate) struct Limits {
         default_value = "52"
     )]
     pub(crate) protect_concurrent: u32,
-    /// The sliding window of --protect-requests and --protect-execution
+    /// Length of the sliding window of --protect-requests and --protect-execution, 1s to 1h
     #[arg(
         long,
         env = "DRUMLINE_PROTECT_WINDOW",
@@ -72,7 +72,7 @@ pub(crate) struct Limits {
         value_parser = window
     )]
     pub(crate) protect_window: Duration,
-    /// Hold requests without a Drumline-Caller header to the limits of one caller, too
+    /// Apply these limits to requests without a Drumline-Caller header, too, as one caller per organization
     // Not a plain switch: the command line must be able to turn off what the
     // file or the environment turned on.
     #[arg(

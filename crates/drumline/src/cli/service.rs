@@ -14,30 +14,31 @@ use super::limits::Limits;
 use super::values;
 
 pub(crate) const DEV_HELP: &str = "\
-Prints `ready http://…` on stdout when it takes requests; the log is on stderr.
+Prints `ready http://…` on stdout when it takes requests. The log is on stderr.
 
-Besides the handlers of --handlers it knows three of its own:
+Besides the handlers of --handlers there are three:
   Echo    answers with its data at once
-  Sleep   takes {\"seconds\": 5} of time, with progress; can be paused and goes on where it was
-  Fail    fails; {\"retry\": true} for a failure that may pass, {\"suspend\": true} to ask for a person
+  Sleep   takes {\"seconds\": 5} of time, with progress; after a pause it sleeps the rest
+  Fail    fails; {\"retry\": true} asks for a retry, {\"suspend\": true} for a person
 
 Examples:
   drumline dev
   drumline dev --handlers handlers.toml --concurrency 8
-  drumline dev --listen 127.0.0.1:0        # any free port; read it from the `ready` line";
+  drumline dev --listen 127.0.0.1:0        # takes a free port; the `ready` line has it";
 
 pub(crate) const QUEUE_MANAGER_HELP: &str = "\
-Prints `ready http://…` on stdout when it takes requests; the log is on stderr. Any number of queue managers may run \
-side by side. SIGTERM or SIGINT drains: no new requests, running ones are answered; a second one forces.
+Prints `ready http://…` on stdout when it takes requests. The log is on stderr. Any number of queue managers may run \
+side by side. SIGTERM or SIGINT drains: it takes no new requests, and answers running ones. A second signal ends it \
+at once.
 
 Examples:
   drumline queue-manager --redis-url redis://redis:6379 --amqp-url amqp://user:password@rabbit:5672
-  drumline queue-manager --listen 0.0.0.0:8080 --allow-unauthenticated    # behind something that authenticates";
+  drumline queue-manager --listen 0.0.0.0:8080 --allow-unauthenticated    # behind a gateway that authenticates";
 
 pub(crate) const WORKER_HELP: &str = "\
-Prints `ready` on stdout when it takes work; the log is on stderr. SIGTERM or SIGINT drains: nothing new is \
-started, what runs may end within --drain-timeout and is then given back, which does not count as an attempt; a second \
-one forces.
+Prints `ready` on stdout when it takes work. The log is on stderr. SIGTERM or SIGINT drains: it starts nothing new, \
+lets running operations end within --drain-timeout, and gives the rest back, which does not count as an attempt. A \
+second signal ends it at once.
 
 A handlers file:
   [[handler]]
@@ -53,7 +54,7 @@ Examples:
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Servers")]
 pub(crate) struct Servers {
-    /// Redis: it decides
+    /// Redis connection URL (state and locks)
     #[arg(
         long,
         env = "DRUMLINE_REDIS_URL",
@@ -63,7 +64,7 @@ pub(crate) struct Servers {
         value_parser = values::redis_url
     )]
     pub(crate) redis_url: String,
-    /// RabbitMQ: it delivers
+    /// RabbitMQ connection URL (delivery)
     #[arg(
         long,
         env = "DRUMLINE_AMQP_URL",
@@ -73,7 +74,7 @@ pub(crate) struct Servers {
         value_parser = values::amqp_url
     )]
     pub(crate) amqp_url: String,
-    /// Prefix of keys, queues and exchanges, so that installations can share servers
+    /// Prefix of keys, queues and exchanges, which lets installations share servers
     #[arg(
         long,
         env = "DRUMLINE_NAMESPACE",
@@ -90,7 +91,7 @@ pub(crate) struct Servers {
 pub(crate) struct Meeting {
     #[command(flatten)]
     pub(crate) servers: Servers,
-    /// Partitions (and lanes per queue), when the namespace is first used; fixed from then on
+    /// Number of partitions (and lanes per queue); fixed once the namespace is used
     #[arg(
         long,
         env = "DRUMLINE_PARTITIONS",
@@ -99,7 +100,7 @@ pub(crate) struct Meeting {
         value_parser = clap::value_parser!(u16).range(1..=4096)
     )]
     pub(crate) partitions: u16,
-    /// How long to wait at start for servers that are away, before giving up with exit code 69
+    /// Time to wait at start for unavailable servers, before ending with exit code 69
     #[arg(
         long,
         env = "DRUMLINE_START_PATIENCE",
@@ -114,7 +115,7 @@ pub(crate) struct Meeting {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "HTTP")]
 pub(crate) struct Http {
-    /// Address and port of the HTTP API; port 0 takes a free one
+    /// Address and port of the HTTP API; port 0 takes a free port
     #[arg(
         long,
         env = "DRUMLINE_LISTEN",
@@ -122,7 +123,7 @@ pub(crate) struct Http {
         default_value = "127.0.0.1:8080"
     )]
     pub(crate) listen: SocketAddr,
-    /// Serve other machines although nobody has to say who they are
+    /// Allow --listen to serve other machines, although Drumline does not authenticate
     // Not a plain switch: the command line must be able to turn off what the
     // file or the environment turned on.
     #[arg(
@@ -136,7 +137,7 @@ pub(crate) struct Http {
         value_parser = BoolishValueParser::new()
     )]
     pub(crate) allow_unauthenticated: bool,
-    /// Largest body of a request, in bytes; larger ones are answered with 413
+    /// Maximum size of a request body, in bytes; larger ones are answered 413
     #[arg(
         long,
         env = "DRUMLINE_MAX_BODY",
@@ -151,7 +152,7 @@ pub(crate) struct Http {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Execution")]
 pub(crate) struct Execution {
-    /// TOML file that says which command or address handles which message
+    /// TOML file that maps message names to commands and web services
     #[arg(long, env = "DRUMLINE_HANDLERS", value_name = "FILE")]
     pub(crate) handlers: Option<PathBuf>,
     /// Queue to serve; repeat it for several
@@ -163,7 +164,7 @@ pub(crate) struct Execution {
         value_delimiter = ','
     )]
     pub(crate) queue: Vec<QueueName>,
-    /// How many operations may run at the same time
+    /// Maximum of operations that run at the same time
     #[arg(
         long,
         env = "DRUMLINE_CONCURRENCY",
@@ -171,7 +172,7 @@ pub(crate) struct Execution {
         default_value = "16"
     )]
     pub(crate) concurrency: NonZeroU16,
-    /// How long a worker may be silent before its operations go to others
+    /// Time without a renewal after which other workers get the operations, 500ms to 1h
     #[arg(
         long,
         env = "DRUMLINE_LEASE",
@@ -180,7 +181,7 @@ pub(crate) struct Execution {
         value_parser = lease
     )]
     pub(crate) lease: Duration,
-    /// How long a handler may take to stop once asked; then it is dropped, a command killed
+    /// Time that a handler has to stop when asked; then it is dropped, a command killed
     #[arg(
         long,
         env = "DRUMLINE_STOP_GRACE",
@@ -189,7 +190,7 @@ pub(crate) struct Execution {
         value_parser = values::duration
     )]
     pub(crate) stop_grace: Duration,
-    /// How long running operations may go on when the process is asked to stop, --stop-grace included
+    /// Time that running operations have to end when the process drains, --stop-grace included
     #[arg(
         long,
         env = "DRUMLINE_DRAIN_TIMEOUT",
@@ -236,7 +237,7 @@ pub(crate) struct QueueManager {
     pub(crate) ends: Ends,
     #[command(flatten)]
     pub(crate) meeting: Meeting,
-    /// Whether requests are also taken over AMQP, from the exchange NAMESPACE.requests
+    /// Take requests over AMQP, too, from the exchange NAMESPACE.requests
     #[arg(
         long,
         env = "DRUMLINE_INTAKE",
@@ -256,7 +257,7 @@ pub(crate) struct Worker {
     pub(crate) execution: Execution,
     #[command(flatten)]
     pub(crate) meeting: Meeting,
-    /// Serve /healthz and /readyz here, for an orchestrator
+    /// Address and port of /healthz and /readyz, for an orchestrator [default: not served]
     #[arg(
         long,
         env = "DRUMLINE_HEALTH_LISTEN",
@@ -264,7 +265,7 @@ pub(crate) struct Worker {
         help_heading = "HTTP"
     )]
     pub(crate) health_listen: Option<SocketAddr>,
-    /// Name of this worker for people (hostId) [default: host name and process id]
+    /// Name of this worker, shown as hostId [default: host name and process id]
     #[arg(
         long,
         env = "DRUMLINE_HOST_ID",
@@ -272,7 +273,7 @@ pub(crate) struct Worker {
         help_heading = "Execution"
     )]
     pub(crate) host_id: Option<String>,
-    /// How long an operation may wait for a worker that knows its message before it is suspended
+    /// Time that an operation waits for a worker with a handler before it is suspended
     #[arg(
         long,
         env = "DRUMLINE_UNHANDLED_AFTER",

@@ -20,12 +20,12 @@ Examples:
   drumline submit CloseBooks --recurrence 'FREQ=MONTHLY;BYMONTHDAY=-1;BYHOUR=22' --name monthly
   drumline submit Migrate --token crm --token-policy hold --webhook https://ops.example.org/drumline
 
-Many at once: one JSON request per line, as `POST /v1/operations` takes it.
+Many operations at once, with one JSON request per line, as `POST /v1/operations` takes it:
   {\"messageName\": \"ImportSolution\", \"dependencyToken\": \"crm\", \"data\": {\"file\": \"crm_1_0.zip\"}}
   drumline submit --file operations.jsonl
 All lines are checked before the first is sent. They are created in the order of the file, up to a thousand with one \
-request. Each line has an idempotency key made of the file's content and its number: after an interruption, run the same command again, \
-and nothing is created twice.
+request. Each line has an idempotency key, made of the file's content and the number of the line: after an \
+interruption, run the same command again, and nothing is created twice.
 
 With --wait the exit code is that of `drumline wait`.";
 
@@ -33,10 +33,10 @@ With --wait the exit code is that of `drumline wait`.";
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Submit {
-    /// What to do: the message name that picks the handler
+    /// Message name, which selects the handler
     #[arg(value_name = "MESSAGE", required_unless_present = "file")]
     pub(crate) message: Option<String>,
-    /// JSON Lines file with one request per line; - for standard input
+    /// JSON Lines file with one request per line; - reads standard input
     #[arg(
         long,
         short = 'f',
@@ -46,16 +46,16 @@ pub(crate) struct Submit {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) attributes: Attributes,
-    /// Repeating a submit with the same key (and the same request) creates nothing twice; not with --in
+    /// Idempotency key: the same key with the same request creates only once; not with --in
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
-    /// With --file: go on from an earlier run of a file that was corrected since; the message of that run has the key
+    /// With --file: continue an earlier run after the file was corrected; the message of that run has the key
     #[arg(long, value_name = "KEY", requires = "file")]
     pub(crate) continue_as: Option<String>,
     /// Wait until it is Completed; not with --recurrence
     #[arg(long)]
     pub(crate) wait: bool,
-    /// With --wait: not longer than this
+    /// With --wait: maximum time to wait [default: no limit]
     #[arg(
         long,
         value_name = "SPAN",
@@ -72,7 +72,7 @@ pub(crate) struct Submit {
 #[command(next_help_heading = "Attributes")]
 #[group(id = "Attributes", multiple = true)]
 pub(crate) struct Attributes {
-    /// The payload: JSON text, @FILE, or - for standard input
+    /// Payload: JSON text, @FILE, or - for standard input
     #[arg(
         long,
         short = 'd',
@@ -80,70 +80,70 @@ pub(crate) struct Attributes {
         allow_hyphen_values = true
     )]
     pub(crate) data: Option<String>,
-    /// A name for people
+    /// Name for people
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Dependency token: operations with an equal one run strictly in order
+    /// Dependency token: operations with equal tokens run strictly in order
     #[arg(long, alias = "dependency-token", value_name = "TOKEN")]
     pub(crate) token: Option<String>,
-    /// What happens to its token when it fails or is cancelled [default: continue]
+    /// What follows for its token when it fails or is cancelled [default: the queue manager's --token-policy]
     #[arg(long, value_name = "POLICY", requires = "token")]
     pub(crate) token_policy: Option<OnTrouble>,
-    /// It recurs, in UTC: an RFC 5545 rule such as FREQ=DAILY;INTERVAL=3
+    /// Recurrence rule: RFC 5545, in UTC, such as FREQ=DAILY;INTERVAL=3
     #[arg(long, value_name = "RULE")]
     pub(crate) recurrence: Option<String>,
-    /// When the recurrence starts [default: now]
+    /// Start of the recurrence [default: now]
     #[arg(long, value_name = "TIME", value_parser = values::time, requires = "recurrence")]
     pub(crate) recurrence_start: Option<DateTime<Utc>>,
-    /// Who is told when it has ended: an address that gets a signed POST
+    /// Webhook: an address that gets a signed POST when the operation is Completed
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
     /// Operation type [default: 54, Execute Async Request]
     #[arg(long = "type", value_name = "NUMBER")]
     pub(crate) operation_type: Option<u32>,
-    /// Queue: which pool of workers does it
+    /// Queue: the pool of workers that runs it [default: default]
     #[arg(long, value_name = "QUEUE")]
     pub(crate) queue: Option<QueueName>,
-    /// Not before this time
+    /// Earliest time to start, such as 2026-11-20T15:42:00Z
     #[arg(long, value_name = "TIME", value_parser = values::time, conflicts_with = "in_")]
     pub(crate) postpone_until: Option<DateTime<Utc>>,
-    /// Not before this span has passed
+    /// Span from now to the earliest start, such as 10m
     #[arg(id = "in_", long = "in", value_name = "SPAN", value_parser = values::duration)]
     pub(crate) in_: Option<Duration>,
-    /// Equal for operations that belong together
+    /// Correlation id, the same for operations that belong together
     #[arg(long, value_name = "UUID")]
     pub(crate) correlation_id: Option<Uuid>,
-    /// The request that it comes from
+    /// Id of the request that it comes from
     #[arg(long, value_name = "UUID")]
     pub(crate) request_id: Option<Uuid>,
-    /// The operation whose handler creates it [default: in a handler's command, that operation]
+    /// Id of the operation whose handler creates it [default: in a command handler, its operation]
     #[arg(long, value_name = "UUID")]
     pub(crate) parent_id: Option<Uuid>,
-    /// What kind of record it is about
+    /// Type of the record that it is about
     #[arg(long, value_name = "TYPE")]
     pub(crate) entity_type: Option<String>,
-    /// The record it is about
+    /// Id of the record that it is about
     #[arg(long, value_name = "UUID")]
     pub(crate) regarding: Option<Uuid>,
-    /// Do not keep it for the whole retention time when it has Succeeded
+    /// Keep it only for --remove-transient-after when it has Succeeded
     #[arg(long)]
     pub(crate) forget: bool,
-    /// Fail instead of starting a second time
+    /// Never start it a second time: it fails when its worker is lost
     #[arg(long)]
     pub(crate) at_most_once: bool,
-    /// How often it is tried again; 0 = the first failure is final
+    /// Maximum number of retries; 0 makes the first failure final [default: 10]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) retry_max: Option<u32>,
-    /// The first delay before it is tried again
+    /// Delay before the first retry [default: 5s]
     #[arg(long, value_name = "SPAN", value_parser = values::duration)]
     pub(crate) retry_initial: Option<Duration>,
-    /// Each further delay is this many times the one before
+    /// Factor by which each further delay grows [default: 2]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) retry_factor: Option<u32>,
-    /// No delay is longer
+    /// Longest delay between retries [default: 1h]
     #[arg(long, value_name = "SPAN", value_parser = values::duration)]
     pub(crate) retry_longest: Option<Duration>,
-    /// What follows the last retry
+    /// Outcome after the last retry [default: fail]
     #[arg(long, value_name = "WHAT")]
     pub(crate) retry_exhausted: Option<Exhausted>,
 }
@@ -151,9 +151,9 @@ pub(crate) struct Attributes {
 /// `--retry-exhausted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Exhausted {
-    /// It fails
+    /// The operation fails
     Fail,
-    /// It waits for a person
+    /// The operation waits for a person
     Suspend,
 }
 
@@ -171,7 +171,7 @@ impl From<Exhausted> for ExhaustedView {
 pub(crate) enum OnTrouble {
     /// The next operation of the token starts
     Continue,
-    /// The token waits until somebody resumes (skips) it
+    /// The token waits until the operation is resumed (skipped)
     Hold,
 }
 

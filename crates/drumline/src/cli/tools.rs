@@ -11,16 +11,17 @@ use super::service::{Meeting, Servers};
 use super::values;
 
 pub(crate) const DOCTOR_HELP: &str = "\
-Changes nothing but for one throw-away queue in RabbitMQ, which it removes. Exit code 1 if anything must be changed.
+The command changes nothing, except for a temporary queue in RabbitMQ, which it removes. Exit code: 0 nothing must be changed, 1 \
+something must be changed.
 
 Examples:
   drumline doctor --redis-url redis://redis --amqp-url amqp://rabbit --server http://127.0.0.1:8080
   drumline doctor --output json | jq 'select(.level != \"ok\")'";
 
 pub(crate) const BENCH_HELP: &str = "\
-Works in a namespace of its own on the servers and removes it afterwards. The floor is what this machine does with \
-the bare libraries: per operation one message of 512 bytes published, confirmed, consumed and acknowledged on a quorum \
-queue, and three small Redis scripts.
+The command works in a namespace of its own on the servers and removes it afterwards. The floor is the baseline: what \
+the bare libraries reach on this machine. Per operation that is one message of 512 bytes published, confirmed, consumed \
+and acknowledged on a quorum queue, and three small Redis scripts.
 
 Examples:
   drumline bench --embedded --seconds 2
@@ -38,7 +39,7 @@ Examples:
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) servers: Servers,
-    /// Also ask this queue manager whether it is ready
+    /// URL of a queue manager to check, too
     // Without the default of the client commands: without a server, nothing is
     // asked.
     #[arg(
@@ -63,7 +64,7 @@ pub(crate) struct Bench {
     /// Only these measurements
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub(crate) only: Vec<Measurement>,
-    /// How long each round of a measurement takes, in seconds
+    /// Length of each round of a measurement, in seconds
     #[arg(
         long,
         value_name = "NUMBER",
@@ -71,22 +72,22 @@ pub(crate) struct Bench {
         value_parser = clap::value_parser!(u32).range(1..=3600)
     )]
     pub(crate) seconds: u32,
-    /// Rounds of each measurement; the median counts
+    /// Number of rounds of each measurement; the median counts
     #[arg(long, value_name = "NUMBER", default_value = "3")]
     pub(crate) rounds: NonZeroUsize,
-    /// Callers that create at the same time
+    /// Number of callers that create at the same time
     #[arg(long, value_name = "NUMBER", default_value = "256")]
     pub(crate) callers: NonZeroUsize,
-    /// Operations per batch where batches are measured
+    /// Operations per batch, for the measurements with batches
     #[arg(long, value_name = "NUMBER", default_value = "100")]
     pub(crate) batch: NonZeroUsize,
-    /// Operations that the worker runs at the same time
+    /// Maximum of operations that the worker runs at the same time
     #[arg(long, value_name = "NUMBER", default_value = "256")]
     pub(crate) concurrency: NonZeroU32,
-    /// Different tokens where order is measured
+    /// Number of tokens, for the measurement of order
     #[arg(long, value_name = "NUMBER", default_value = "1000")]
     pub(crate) tokens: NonZeroUsize,
-    /// Worker processes of their own beside this one; 0 = worker and manager in this process
+    /// Number of separate worker processes; 0 runs the worker in this process
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     pub(crate) processes: usize,
     #[command(flatten)]
@@ -98,7 +99,7 @@ pub(crate) struct Bench {
 pub(crate) struct BenchWorker {
     #[command(flatten)]
     pub(crate) meeting: Meeting,
-    /// Operations that it runs at the same time
+    /// Maximum of operations that it runs at the same time
     #[arg(long)]
     pub(crate) concurrency: NonZeroU32,
 }
@@ -106,9 +107,9 @@ pub(crate) struct BenchWorker {
 /// What `bench` can measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Measurement {
-    /// The bare libraries on the same servers
+    /// The baseline: bare libraries on the same servers
     Floor,
-    /// Creates per second, nobody executes
+    /// Creates per second, without a worker
     Create,
     /// Creates per second in batches
     CreateBatch,
@@ -116,9 +117,9 @@ pub(crate) enum Measurement {
     Single,
     /// Operations per second from create to Completed, created in batches
     Batch,
-    /// Operations per second in order per token
+    /// Operations per second from create to Completed, in order per token
     Ordered,
-    /// From submit to start, at 200 per second
+    /// Milliseconds from submit to start, at 200 per second
     Latency,
     /// Bytes of Redis per waiting operation
     Memory,
@@ -133,7 +134,7 @@ pub(crate) struct Config {
     /// Print the table of settings for docs/configuration.md
     #[arg(long, hide = true, conflicts_with = "command")]
     pub(crate) reference: bool,
-    /// A command, with flags if you like
+    /// Command, optionally with flags
     #[arg(
         value_name = "COMMAND",
         trailing_var_arg = true,

@@ -11,11 +11,11 @@ use super::catalogue::{self, Setting};
 use crate::cli::Cli;
 
 const HEAD: &str = "\
-# drumline.toml: settings of all commands. Made by `drumline config --sample`.
+# drumline.toml: settings of all commands, written by `drumline config --sample`.
 #
-# Precedence: flag, then environment, then this file, then the default. A key outside of any table holds for every
-# command that has it; a key in [worker] holds for `drumline worker` alone and wins there. Everything here is commented
-# out and shows the default, or an example where there is none.
+# Precedence: flag, then environment, then this file, then the default. A key outside of any table applies to every
+# command that has it. A key in [worker] applies to `drumline worker` alone and has precedence there. All keys are
+# commented out. They show the default, or an example where there is none.
 ";
 
 /// The sample file.
