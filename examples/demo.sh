@@ -6,39 +6,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-folder=${1:?usage: examples/demo.sh FOLDER}
-rm -rf "$folder"
-mkdir -p "$folder"
-folder=$(cd "$folder" && pwd)
+# shellcheck source=examples/processes.sh
+source examples/processes.sh
 
-drumline dev --listen 127.0.0.1:0 --handlers examples/solutions/handlers.toml \
-	>"$folder/dev.out" 2>"$folder/dev.log" &
-dev=$!
-finish() {
-	local code=$?
-	trap - EXIT
-	kill -TERM "$dev" 2>/dev/null || true
-	wait "$dev" || true
-	if [[ $code != 0 ]]; then
-		echo "the demo FAILED; the end of $folder/dev.log:" >&2
-		tail -n 20 "$folder/dev.log" >&2
-	fi
-	exit "$code"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-
-# `drumline dev` prints "ready URL" when it takes requests.
-until grep -q '^ready ' "$folder/dev.out"; do
-	kill -0 "$dev" 2>/dev/null || {
-		echo "drumline dev has ended before it was ready" >&2
-		exit 1
-	}
-	sleep 0.05
-done
-server=$(sed -n 's/^ready //p' "$folder/dev.out")
-export DRUMLINE_SERVER=$server
-echo "drumline dev is ready at $server"
+fill "${1-}" "the demo"
+start_ready dev drumline dev --listen 127.0.0.1:0 --handlers examples/solutions/handlers.toml
+echo "drumline dev is ready at $DRUMLINE_SERVER"
 
 examples/solutions/run.sh "$folder"
 

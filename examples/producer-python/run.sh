@@ -10,23 +10,13 @@
 set -euo pipefail
 example=$(cd "$(dirname "$0")" && pwd)
 
-folder=${1:?usage: examples/producer-python/run.sh FOLDER}
-: "${DRUMLINE_REDIS_URL:?the URL of Redis is needed}" "${DRUMLINE_AMQP_URL:?the URL of RabbitMQ is needed}"
-export DRUMLINE_NAMESPACE=producer-example
-rm -rf "$folder"
-mkdir -p "$folder"
-folder=$(cd "$folder" && pwd)
+# shellcheck source=examples/processes.sh
+source "$example/../processes.sh"
 
-python3 -m venv "$folder/venv" || {
-	echo "python3 cannot make an environment; on Debian or Ubuntu: apt-get install python3-venv" >&2
-	exit 1
-}
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check --no-input \
-	--requirement "$example/requirements.txt" >"$folder/pip.log" 2>&1 || {
-	cat "$folder/pip.log" >&2
-	echo "pip cannot install pika: the example needs a reachable package index" >&2
-	exit 1
-}
+fill "${1-}" "the producer example"
+: "${DRUMLINE_REDIS_URL:?which Redis?}" "${DRUMLINE_AMQP_URL:?which RabbitMQ?}"
+export DRUMLINE_NAMESPACE=producer-example
+install_python "$example/requirements.txt"
 
 cat >"$folder/handlers.toml" <<-TOML
 	[[handler]]
@@ -34,41 +24,7 @@ cat >"$folder/handlers.toml" <<-TOML
 	command = ["python3", "$example/greet.py"]
 TOML
 
-started=()
-finish() {
-	local code=$?
-	trap - EXIT
-	for process in "${started[@]}"; do kill -TERM "$process" 2>/dev/null || true; done
-	for process in "${started[@]}"; do wait "$process" || true; done
-	if [[ $code != 0 ]]; then
-		echo "the producer example FAILED; its logs are in $folder" >&2
-		tail -n 20 "$folder/manager.log" "$folder/worker.log" >&2 || true
-	fi
-	exit "$code"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-
-# start NAME COMMAND…: starts it in the background, and waits until it is ready.
-start() {
-	local name=$1
-	shift
-	"$@" >"$folder/$name.out" 2>"$folder/$name.log" &
-	local process=$!
-	started+=("$process")
-	until grep -q '^ready' "$folder/$name.out"; do
-		kill -0 "$process" 2>/dev/null || {
-			echo "the $name has ended before it was ready" >&2
-			exit 1
-		}
-		sleep 0.05
-	done
-}
-
-touch "$folder/worker.log"
-start manager drumline queue-manager --listen 127.0.0.1:0
-DRUMLINE_SERVER=$(sed -n 's/^ready //p' "$folder/manager.out")
-export DRUMLINE_SERVER
-start worker drumline worker --handlers "$folder/handlers.toml"
+start_ready manager drumline queue-manager --listen 127.0.0.1:0
+start_ready worker drumline worker --handlers "$folder/handlers.toml"
 
 "$folder/venv/bin/python" "$example/producer.py"

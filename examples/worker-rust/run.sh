@@ -9,11 +9,11 @@
 # must be on the PATH.
 set -euo pipefail
 
-folder=${1:?usage: examples/worker-rust/run.sh FOLDER}
-: "${DRUMLINE_REDIS_URL:?the URL of Redis is needed}" "${DRUMLINE_AMQP_URL:?the URL of RabbitMQ is needed}"
-rm -rf "$folder"
-mkdir -p "$folder"
-folder=$(cd "$folder" && pwd)
+# shellcheck source=examples/processes.sh
+source "$(dirname "$0")/../processes.sh"
+
+fill "${1-}" "the worker example"
+: "${DRUMLINE_REDIS_URL:?which Redis?}" "${DRUMLINE_AMQP_URL:?which RabbitMQ?}"
 
 # One file for the queue manager and for the worker.
 export DRUMLINE_CONFIG=$folder/drumline.toml
@@ -25,36 +25,7 @@ cat >"$DRUMLINE_CONFIG" <<-TOML
 	drain-timeout = "20s"
 TOML
 
-started=()
-finish() {
-	local code=$?
-	trap - EXIT
-	for process in "${started[@]}"; do kill -TERM "$process" 2>/dev/null || true; done
-	for process in "${started[@]}"; do wait "$process" || true; done
-	if [[ $code != 0 ]]; then
-		echo "the worker example FAILED; its logs are in $folder" >&2
-		tail -n 20 "$folder/manager.log" "$folder/worker.log" >&2 || true
-	fi
-	exit "$code"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-
-# fail TEXT…: ends the run.
-fail() {
-	echo "$*" >&2
-	exit 1
-}
-
-# await FILE PATTERN PROCESS: waits for a matching line in FILE, while PROCESS runs.
-await() {
-	until grep -q "$2" "$1"; do
-		kill -0 "$3" 2>/dev/null || fail "process $3 has ended before it wrote '$2' to $1"
-		sleep 0.05
-	done
-}
-
-# is ID PATTERN: succeeds if the operation, as JSON, matches.
+# is ID PATTERN: the operation, as JSON, matches.
 is() {
 	drumline get "$1" --output json | grep -q "$2"
 }
@@ -65,16 +36,9 @@ if DRUMLINE_LEASE=soon drumline-example-worker-rust 2>"$folder/wrong.log"; then
 fi
 grep -q 'DRUMLINE_LEASE: invalid value "soon"' "$folder/wrong.log" || fail "$(<"$folder/wrong.log")"
 
-touch "$folder"/{manager.out,worker.log}
-drumline queue-manager >"$folder/manager.out" 2>"$folder/manager.log" &
-manager=$!
-started+=("$manager")
-drumline-example-worker-rust 2>"$folder/worker.log" &
-worker=$!
-started+=("$worker")
-await "$folder/manager.out" '^ready' "$manager"
-DRUMLINE_SERVER=$(sed -n 's/^ready //p' "$folder/manager.out")
-export DRUMLINE_SERVER
+start worker drumline-example-worker-rust
+worker=$process
+start_ready manager drumline queue-manager
 await "$folder/worker.log" ' ready$' "$worker"
 
 for name in Ada Grace; do
