@@ -1,0 +1,73 @@
+//! The actions of clients: what is legal, and what a refusal says.
+
+use super::*;
+
+#[test]
+fn the_legal_actions_are_those_that_apply_accepts() {
+    let mut headers: Vec<Header> = Status::ALL.into_iter().map(header).collect();
+    for status in [Status::Failed, Status::Canceled] {
+        let mut holding = header(status);
+        holding.holding = true;
+        headers.push(holding);
+    }
+    for status in [Status::Waiting, Status::Succeeded, Status::Canceled] {
+        headers.push(series(status));
+    }
+    let mut paused = series(Status::Waiting);
+    paused.postpone_until = None;
+    headers.push(paused);
+    for mut header in headers {
+        for operation_type in [54, 9] {
+            header.rules.operation_type = OperationType(operation_type);
+            for action in Action::ALL {
+                let listed = legal_actions(&header).contains(&action);
+                let accepted = apply(&header, asked(&header, action), at()).is_ok();
+                // Of a series that is not paused, the rule can be changed, but
+                // there is nothing to resume.
+                let waits = header.is_series() && header.postpone_until.is_some();
+                if waits && action == Action::Resume {
+                    assert!(accepted && !listed);
+                } else {
+                    assert_eq!(accepted, listed, "{action:?} × {header:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The event that a client's wish stands for.
+fn asked(header: &Header, action: Action) -> Event {
+    match action {
+        Action::Cancel => Event::Cancel,
+        Action::Pause => Event::Pause,
+        Action::Resume if header.is_series() => Event::Reschedule {
+            recurrence: recurrence(),
+            next: Some(LATER),
+        },
+        Action::Resume => Event::Resume,
+        Action::Postpone => Event::Postpone(LATER),
+        Action::Delete => Event::Delete,
+    }
+}
+
+#[test]
+fn a_refusal_says_why_and_what_would_be_legal() {
+    let refused = apply(&header(Status::Succeeded), Event::Cancel, at()).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::CANNOT_CANCEL);
+    assert_eq!(refused.legal, [Action::Delete]);
+    assert_eq!(
+        refused.to_string(),
+        "cancel is not possible: the operation is Completed (Succeeded)"
+    );
+}
+
+#[test]
+fn restricted_types_are_closed_to_clients_but_can_be_postponed() {
+    let mut header = header(Status::WaitingForResources);
+    header.rules.operation_type = OperationType(31);
+    for event in [Event::Cancel, Event::Pause] {
+        let refused = apply(&header, event, at()).unwrap_err();
+        assert!(refused.why.is_some(), "{refused}");
+    }
+    assert!(apply(&header, Event::Postpone(LATER), at()).is_ok());
+}

@@ -1,0 +1,153 @@
+//! Starts, retries and ends of one operation.
+
+use super::*;
+
+#[test]
+fn a_start_is_counted_before_it_happens_and_a_drained_one_is_taken_back() {
+    let claim = Event::Claim {
+        host: "w1".to_owned(),
+    };
+    let claimed = apply(&header(Status::WaitingForResources), claim, at())
+        .unwrap()
+        .header;
+    assert_eq!((claimed.starts, claimed.attempt()), (1, 1));
+    assert_eq!(claimed.host_id.as_deref(), Some("w1"));
+    let released = apply(&claimed, Event::Release, at()).unwrap().header;
+    assert_eq!((released.starts, released.attempt()), (1, 0));
+}
+
+#[test]
+fn retries_follow_the_policy_and_end() {
+    let retry = |header: &Header, after| {
+        let event = Event::Retry {
+            fault: fault(),
+            after,
+            jitter: Jitter(0),
+        };
+        apply(header, event, at()).unwrap()
+    };
+    let mut locked = header(Status::InProgress);
+    locked.rules.retry.max_retries = 1;
+    let first = retry(&locked, None);
+    assert_eq!(first.header.retry_count, 1);
+    assert_eq!(
+        first.header.postpone_until,
+        Some(NOW.saturating_add(Duration::from_secs(5)))
+    );
+    let asked = retry(&locked, Some(Duration::from_secs(60)));
+    assert_eq!(asked.header.postpone_until, Some(LATER));
+
+    locked.retry_count = 1;
+    assert_eq!(retry(&locked, None).header.status, Status::Failed);
+    locked.rules.retry.exhausted = Exhausted::Suspend;
+    let last = retry(&locked, None);
+    assert_eq!(
+        (last.header.status, last.header.postpone_until),
+        (Status::Waiting, None)
+    );
+    assert_eq!(last.fault, Some(fault()));
+}
+
+#[test]
+fn at_most_once_fails_instead_of_starting_again() {
+    let mut locked = header(Status::InProgress);
+    locked.rules.at_most_once = true;
+    let retry = Event::Retry {
+        fault: fault(),
+        after: None,
+        jitter: Jitter(0),
+    };
+    for event in [Event::LeaseExpired, Event::Release, retry] {
+        let transition = apply(&locked, event, at()).unwrap();
+        assert_eq!(transition.header.status, Status::Failed);
+        assert!(transition.fault.is_some());
+    }
+}
+
+#[test]
+fn an_operation_that_takes_its_workers_down_is_contained() {
+    let mut locked = header(Status::InProgress);
+    locked.rules.retry.max_lost = 2;
+    for expected in [
+        Status::WaitingForResources,
+        Status::WaitingForResources,
+        Status::Failed,
+    ] {
+        let after = apply(&locked, Event::LeaseExpired, at()).unwrap().header;
+        assert_eq!(after.status, expected);
+        locked.lost = after.lost;
+    }
+}
+
+#[test]
+fn a_postponed_running_operation_wakes_when_it_was_told_to() {
+    let pausing = apply(&header(Status::InProgress), Event::Postpone(LATER), at())
+        .unwrap()
+        .header;
+    let waiting = apply(&pausing, Event::Stopped, at()).unwrap();
+    assert_eq!(waiting.header.postpone_until, Some(LATER));
+    assert_eq!(waiting.effects.due, DueEffect::Set(LATER));
+}
+
+#[test]
+fn nothing_wakes_before_its_time() {
+    let mut waiting = header(Status::Waiting);
+    waiting.postpone_until = Some(LATER);
+    assert!(apply(&waiting, Event::Due, at()).is_err());
+    waiting.postpone_until = None;
+    assert!(apply(&waiting, Event::Due, at()).is_err());
+}
+
+#[test]
+fn time_in_handlers_adds_up() {
+    let first = apply(&header(Status::InProgress), Event::Release, at())
+        .unwrap()
+        .header;
+    assert_eq!(first.execution_ms, 10_000);
+    let mut again = header(Status::InProgress);
+    again.execution_ms = first.execution_ms;
+    let done = apply(&again, Event::Succeed, at()).unwrap().header;
+    assert_eq!(done.execution_ms, 20_000);
+}
+
+#[test]
+fn the_end_says_how_long_it_is_worth_keeping() {
+    let end = |event, transient| {
+        let mut header = header(Status::InProgress);
+        header.rules.transient = transient;
+        apply(&header, event, at()).unwrap().effects.end
+    };
+    assert_eq!(end(Event::Succeed, false), Some(EndClass::Succeeded));
+    assert_eq!(end(Event::Succeed, true), Some(EndClass::Transient));
+    for transient in [false, true] {
+        let failed = end(Event::Fail(fault()), transient);
+        assert_eq!(failed, Some(EndClass::Unsuccessful));
+    }
+}
+
+#[test]
+fn an_end_is_told_once_and_only_where_it_was_asked_for() {
+    let mut running = header(Status::InProgress);
+    running.rules.token_policy = TokenPolicy::Hold;
+    let fail = |header: &Header| apply(header, Event::Fail(fault()), at()).unwrap();
+    assert!(!fail(&running).effects.tell);
+    running.rules.webhook = true;
+    let failed = fail(&running);
+    assert!(failed.effects.tell);
+    // Neither a resume nor a removal is another end.
+    let resumed = apply(&failed.header, Event::Resume, at()).unwrap();
+    assert_eq!((resumed.effects.tell, resumed.effects.end), (false, None));
+    let removed = apply(&resumed.header, Event::Delete, at()).unwrap();
+    assert_eq!((removed.effects.tell, removed.effects.end), (false, None));
+}
+
+#[test]
+fn a_throttled_operation_is_put_off_and_nothing_is_counted() {
+    let ready = header(Status::WaitingForResources);
+    let transition = apply(&ready, Event::Throttle { until: LATER }, at()).unwrap();
+    let after = &transition.header;
+    assert_eq!(after.postpone_until, Some(LATER));
+    assert_eq!((after.starts, after.retry_count), (0, 0));
+    assert_eq!(transition.effects.offer, OfferEffect::Withdraw);
+    assert_eq!(transition.fault.unwrap().code, ErrorCode::THROTTLED);
+}
