@@ -5,21 +5,21 @@
 //! that happens to run on the machine. No containers.
 //!
 //! Nothing is left behind: dropping a server kills it and removes its files,
-//! and when the test process itself dies, by whatever signal, a `sweeper`
+//! and when the test process itself dies, by whatever signal, a `reaper`
 //! that reads a pipe from it does the same.
 //!
 //! The crate does not install the servers. If the programs are missing,
 //! starting fails and names the packages; a test is never skipped.
 
-mod home;
 mod port;
 mod process;
 mod proxy;
 mod rabbit;
 mod ready;
+mod reaper;
 mod redis;
+mod server_dir;
 mod shared;
-mod sweeper;
 
 pub use proxy::{Direction, TcpProxy};
 pub use rabbit::{RabbitOptions, RabbitServer};

@@ -140,7 +140,7 @@ impl Drop for TerminateOnDrop {
             // The command may have ended in this moment; then there is nothing
             // to do.
             if let Err(error) = kill_process(pid, Signal::TERM) {
-                say(&format!("the command has not been told to end: {error}"));
+                say(&format!("the command cannot be terminated: {error}"));
             }
         }
     }
@@ -172,10 +172,7 @@ impl Drop for AddressFile {
     }
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "a command's answer to whoever called it"
-)]
+#[expect(clippy::print_stdout, reason = "the output of a command")]
 fn say(line: &str) {
     println!("{line}");
 }

@@ -72,7 +72,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // There is no caller to notify; the sweeper tries again.
+        // There is no caller to notify; the reaper tries again.
         drop(self.kill());
     }
 }

@@ -5,9 +5,9 @@
 //!                ◄── to-client pump ──
 //! ```
 //!
-//! Each connection has two pumps. All obey one [`Weather`], which the owner of
+//! Each connection has two pumps. All obey one [`NetworkFault`], which the owner of
 //! the proxy changes. A connection that has lost bytes can never be sane
-//! again, so it is cut when the weather clears.
+//! again, so it is cut when the fault clears.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub enum Direction {
 
 /// The present state of the network.
 #[derive(Clone, Copy, Debug, Default)]
-struct Weather {
+struct NetworkFault {
     /// Nothing that the client sends arrives.
     deaf_server: bool,
     /// Nothing that the server sends arrives.
@@ -49,7 +49,7 @@ struct Weather {
     epoch: u64,
 }
 
-impl Weather {
+impl NetworkFault {
     fn swallows(&self, direction: Direction) -> bool {
         match direction {
             Direction::ToServer => self.deaf_server,
@@ -62,7 +62,7 @@ impl Weather {
 #[derive(Debug)]
 pub struct TcpProxy {
     address: SocketAddr,
-    weather: watch::Sender<Weather>,
+    fault: watch::Sender<NetworkFault>,
     // Aborted on drop, and its connections with it.
     _listener: JoinSet<()>,
 }
@@ -75,12 +75,12 @@ impl TcpProxy {
     pub async fn start(target: &str) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port")?;
         let address = listener.local_addr()?;
-        let (weather, forecast) = watch::channel(Weather::default());
+        let (fault, faults) = watch::channel(NetworkFault::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, target.to_owned(), forecast));
+        tasks.spawn(accept(listener, target.to_owned(), faults));
         Ok(Self {
             address,
-            weather,
+            fault,
             _listener: tasks,
         })
     }
@@ -99,60 +99,60 @@ impl TcpProxy {
 
     /// Drops all connections; new ones are forwarded as before.
     pub fn cut(&self) {
-        self.weather.send_modify(|weather| weather.epoch += 1);
+        self.fault.send_modify(|fault| fault.epoch += 1);
     }
 
     /// Drops all connections, and new ones at once, until [`TcpProxy::heal`].
     pub fn refuse(&self) {
-        self.weather.send_modify(|weather| {
-            weather.epoch += 1;
-            weather.refusing = true;
+        self.fault.send_modify(|fault| {
+            fault.epoch += 1;
+            fault.refusing = true;
         });
     }
 
     /// Keeps all connections, accepts new ones, and swallows all bytes of
     /// either side, until [`TcpProxy::heal`].
     pub fn blackhole(&self) {
-        self.weather.send_modify(|weather| {
-            weather.deaf_server = true;
-            weather.deaf_client = true;
+        self.fault.send_modify(|fault| {
+            fault.deaf_server = true;
+            fault.deaf_client = true;
         });
     }
 
     /// Acts as [`TcpProxy::blackhole`], one way only.
     pub fn silence(&self, direction: Direction) {
-        self.weather.send_modify(|weather| match direction {
-            Direction::ToServer => weather.deaf_server = true,
-            Direction::ToClient => weather.deaf_client = true,
+        self.fault.send_modify(|fault| match direction {
+            Direction::ToServer => fault.deaf_server = true,
+            Direction::ToClient => fault.deaf_client = true,
         });
     }
 
     /// Delays everything by so much from now on, each way.
     pub fn delay(&self, delay: Duration) {
-        self.weather.send_modify(|weather| weather.delay = delay);
+        self.fault.send_modify(|fault| fault.delay = delay);
     }
 
-    /// Returns to good weather. Connections that have lost bytes are cut.
+    /// Ends every fault. Connections that have lost bytes are cut.
     pub fn heal(&self) {
-        self.weather.send_modify(|weather| {
-            *weather = Weather {
-                epoch: weather.epoch,
-                ..Weather::default()
+        self.fault.send_modify(|fault| {
+            *fault = NetworkFault {
+                epoch: fault.epoch,
+                ..NetworkFault::default()
             };
         });
     }
 }
 
-async fn accept(listener: TcpListener, target: String, forecast: watch::Receiver<Weather>) {
+async fn accept(listener: TcpListener, target: String, faults: watch::Receiver<NetworkFault>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { return };
-                if forecast.borrow().refusing {
+                if faults.borrow().refusing {
                     continue;
                 }
-                connections.spawn(connection(client, target.clone(), forecast.clone()));
+                connections.spawn(connection(client, target.clone(), faults.clone()));
             }
             // Only to let go of connections that have ended.
             Some(_) = connections.join_next() => {}
@@ -161,9 +161,9 @@ async fn accept(listener: TcpListener, target: String, forecast: watch::Receiver
 }
 
 /// Serves one connection until either side closes it or it is cut.
-async fn connection(client: TcpStream, target: String, forecast: watch::Receiver<Weather>) {
-    let epoch = forecast.borrow().epoch;
-    let mut cut = forecast.clone();
+async fn connection(client: TcpStream, target: String, faults: watch::Receiver<NetworkFault>) {
+    let epoch = faults.borrow().epoch;
+    let mut cut = faults.clone();
     let serve = async {
         let Ok(server) = TcpStream::connect(&target).await else {
             return;
@@ -174,14 +174,14 @@ async fn connection(client: TcpStream, target: String, forecast: watch::Receiver
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::select! {
-            () = pump(from_client, to_server, Direction::ToServer, forecast.clone()) => {}
-            () = pump(from_server, to_client, Direction::ToClient, forecast.clone()) => {}
+            () = pump(from_client, to_server, Direction::ToServer, faults.clone()) => {}
+            () = pump(from_server, to_client, Direction::ToClient, faults.clone()) => {}
         }
     };
     tokio::select! {
         () = serve => {}
         // Also when the proxy is dropped.
-        _ = cut.wait_for(|weather| weather.epoch != epoch) => {}
+        _ = cut.wait_for(|fault| fault.epoch != epoch) => {}
     }
 }
 
@@ -190,7 +190,7 @@ async fn pump(
     mut from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,
     direction: Direction,
-    mut forecast: watch::Receiver<Weather>,
+    mut faults: watch::Receiver<NetworkFault>,
 ) {
     let (on_the_way, arriving) = mpsc::channel(UNDER_WAY);
     let read = async {
@@ -202,10 +202,10 @@ async fn pump(
                     Ok(count) if count > 0 => count,
                     Ok(_) | Err(_) => break,
                 },
-                _ = forecast.changed(), if has_lost => 0,
+                _ = faults.changed(), if has_lost => 0,
             };
-            let weather = *forecast.borrow_and_update();
-            if weather.swallows(direction) {
+            let fault = *faults.borrow_and_update();
+            if fault.swallows(direction) {
                 has_lost |= count > 0;
                 continue;
             }
@@ -213,7 +213,7 @@ async fn pump(
                 break;
             }
             let bytes = buffer.get(..count).unwrap_or_default().to_vec();
-            let due = Instant::now() + weather.delay;
+            let due = Instant::now() + fault.delay;
             if on_the_way.send((due, bytes)).await.is_err() {
                 break;
             }

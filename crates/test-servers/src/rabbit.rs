@@ -10,26 +10,26 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::Signal;
 
-use crate::home::Home;
 use crate::port;
-use crate::ready::Greeting;
+use crate::ready::Probe;
+use crate::server_dir::ServerDir;
 
 /// The protocol header of AMQP 0-9-1; a broker that is ready answers with a
 /// method frame (type 1) on channel 0.
-const GREETING: Greeting = Greeting {
+const PROBE: Probe = Probe {
     sent: b"AMQP\x00\x00\x09\x01",
     answer: b"\x01\x00\x00",
 };
 
 /// epmd's "names" request: length 1, then `n`. epmd answers with its own port,
 /// whose upper bytes are always zero.
-const NAMES: Greeting = Greeting {
+const NAMES: Probe = Probe {
     sent: b"\x00\x01n",
     answer: b"\x00\x00",
 };
 
 /// The time that a node may take to start: 4–5 s on a quiet machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The folder of Debian's scripts.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin";
@@ -56,7 +56,7 @@ impl Default for RabbitOptions {
 /// A RabbitMQ node that lives as long as this value.
 #[derive(Debug)]
 pub struct RabbitServer {
-    home: Home,
+    server_dir: ServerDir,
     options: RabbitOptions,
     port: u16,
     distribution_port: u16,
@@ -78,21 +78,21 @@ impl RabbitServer {
     /// As [`RabbitServer::start`].
     pub async fn start_with(options: RabbitOptions) -> anyhow::Result<Self> {
         let server = Self {
-            home: Home::create("rabbitmq")?,
+            server_dir: ServerDir::create("rabbitmq")?,
             options,
             port: port::free()?,
             distribution_port: port::free()?,
             epmd_port: port::free()?,
         };
-        std::fs::write(server.home.path("plugins"), "[].\n")?;
+        std::fs::write(server.server_dir.path("plugins"), "[].\n")?;
         let lines = server.options.configuration.join("\n");
-        std::fs::write(server.home.path("rabbitmq.conf"), lines)?;
+        std::fs::write(server.server_dir.path("rabbitmq.conf"), lines)?;
         let mut epmd = Command::new("epmd");
         epmd.args(["-port", &server.epmd_port.to_string()])
             .args(["-address", "127.0.0.1"]);
         server
-            .home
-            .start_helper(&mut epmd, server.epmd_port, NAMES, PATIENCE)
+            .server_dir
+            .start_helper(&mut epmd, server.epmd_port, NAMES, START_TIMEOUT)
             .await
             .context("epmd")?;
         server.restart().await?;
@@ -114,7 +114,7 @@ impl RabbitServer {
     /// The path of its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.home.log()
+        self.server_dir.log()
     }
 
     /// Kills it (SIGKILL) and waits until it is gone. Its data stay.
@@ -122,7 +122,7 @@ impl RabbitServer {
     /// # Errors
     /// When the system refuses.
     pub fn kill(&self) -> anyhow::Result<()> {
-        self.home.kill()
+        self.server_dir.kill()
     }
 
     /// Starts it again on its data and its port; kills it first if it runs.
@@ -131,8 +131,8 @@ impl RabbitServer {
     /// When it does not come up.
     pub async fn restart(&self) -> anyhow::Result<()> {
         let mut command = self.script("rabbitmq-server");
-        self.home
-            .restart(&mut command, self.port, GREETING, PATIENCE)
+        self.server_dir
+            .restart(&mut command, self.port, PROBE, START_TIMEOUT)
             .await
             .context("rabbitmq-server")
     }
@@ -142,7 +142,7 @@ impl RabbitServer {
     /// # Errors
     /// When a file cannot be deleted.
     pub fn wipe(&self) -> anyhow::Result<()> {
-        self.home.wipe()
+        self.server_dir.wipe()
     }
 
     /// SIGSTOP: connections stay, and nothing answers.
@@ -150,7 +150,7 @@ impl RabbitServer {
     /// # Errors
     /// When it is not running.
     pub fn stop_signal(&self) -> anyhow::Result<()> {
-        self.home.signal(Signal::STOP)
+        self.server_dir.signal(Signal::STOP)
     }
 
     /// SIGCONT: goes on after [`RabbitServer::stop_signal`].
@@ -158,7 +158,7 @@ impl RabbitServer {
     /// # Errors
     /// When it is not running.
     pub fn cont(&self) -> anyhow::Result<()> {
-        self.home.signal(Signal::CONT)
+        self.server_dir.signal(Signal::CONT)
     }
 
     /// Runs `rabbitmqctl` on this node, and returns its output. Takes a second
@@ -193,8 +193,8 @@ impl RabbitServer {
         let mut command = Command::new(path.join(name));
         let node = format!("drumline-{}@localhost", self.port);
         command
-            // The home has the Erlang cookie: no foreign node can join.
-            .env("HOME", self.home.path(""))
+            // The directory has the Erlang cookie: no foreign node can join.
+            .env("HOME", self.server_dir.path(""))
             .env("RABBITMQ_NODENAME", node)
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.port.to_string())
@@ -203,17 +203,26 @@ impl RabbitServer {
             // Our epmd is there. A node would start another epmd, at its start
             // and every minute, which outlives us when it comes just as we end.
             .env("ERL_AFLAGS", "-start_epmd false")
-            .env("RABBITMQ_MNESIA_BASE", self.home.path("data"))
-            .env("RABBITMQ_LOG_BASE", self.home.path("logs"))
+            .env("RABBITMQ_MNESIA_BASE", self.server_dir.path("data"))
+            .env("RABBITMQ_LOG_BASE", self.server_dir.path("logs"))
             .env("RABBITMQ_LOGS", "-")
-            .env("RABBITMQ_PID_FILE", self.home.path("pid"))
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.home.path("plugins"))
+            .env("RABBITMQ_PID_FILE", self.server_dir.path("pid"))
+            .env(
+                "RABBITMQ_ENABLED_PLUGINS_FILE",
+                self.server_dir.path("plugins"),
+            )
             // Nothing from /etc/rabbitmq.
-            .env("RABBITMQ_CONFIG_FILE", self.home.path("rabbitmq.conf"))
-            .env("RABBITMQ_CONF_ENV_FILE", self.home.path("no-such-file"))
+            .env(
+                "RABBITMQ_CONFIG_FILE",
+                self.server_dir.path("rabbitmq.conf"),
+            )
+            .env(
+                "RABBITMQ_CONF_ENV_FILE",
+                self.server_dir.path("no-such-file"),
+            )
             .env(
                 "RABBITMQ_ADVANCED_CONFIG_FILE",
-                self.home.path("no-such-file"),
+                self.server_dir.path("no-such-file"),
             )
             // The script then becomes the server instead of waiting for it as
             // a child, so that the process that we kill is the server.

@@ -1,4 +1,4 @@
-//! Waits until a server answers its own protocol's greeting.
+//! Waits until a server answers its own protocol's probe.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -22,42 +22,42 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// The bytes that are sent to a server, and the start of its answer when it is
 /// ready.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Greeting {
+pub(crate) struct Probe {
     pub(crate) sent: &'static [u8],
     pub(crate) answer: &'static [u8],
 }
 
-/// Returns when `port` answers the greeting; fails when `process` ends before,
-/// or after `patience`.
+/// Returns when `port` answers the probe; fails when `process` ends before,
+/// or after `start_timeout`.
 pub(crate) async fn wait(
     process: &mut Process,
     port: u16,
-    greeting: Greeting,
-    patience: Duration,
+    probe: Probe,
+    start_timeout: Duration,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + start_timeout;
     let mut ticks = interval(EVERY);
     loop {
         ticks.tick().await;
         process.assert_running()?;
-        if let Ok(Ok(true)) = timeout(ANSWER, ask(port, greeting)).await {
+        if let Ok(Ok(true)) = timeout(ANSWER, ask(port, probe)).await {
             return Ok(());
         }
         anyhow::ensure!(
             Instant::now() < deadline,
-            "port {port} does not answer within {patience:?}; {}",
+            "port {port} does not answer within {start_timeout:?}; {}",
             process.log_tail()
         );
     }
 }
 
-async fn ask(port: u16, greeting: Greeting) -> anyhow::Result<bool> {
+async fn ask(port: u16, probe: Probe) -> anyhow::Result<bool> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    stream.write_all(greeting.sent).await?;
-    let mut answer = vec![0; greeting.answer.len()];
+    stream.write_all(probe.sent).await?;
+    let mut answer = vec![0; probe.answer.len()];
     stream
         .read_exact(&mut answer)
         .await
         .context("it closed the connection")?;
-    Ok(answer == greeting.answer)
+    Ok(answer == probe.answer)
 }

@@ -7,18 +7,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::Signal;
 
-use crate::home::Home;
 use crate::port;
-use crate::ready::Greeting;
+use crate::ready::Probe;
+use crate::server_dir::ServerDir;
 
-const GREETING: Greeting = Greeting {
+const PROBE: Probe = Probe {
     sent: b"PING\r\n",
     answer: b"+PONG",
 };
 
 /// The time that Redis may take to start. It is up in some 20 ms; the rest is
 /// for a busy machine, or for a long append-only file.
-const PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The settings of a private Redis.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Default for RedisOptions {
 /// A Redis server that lives as long as this value.
 #[derive(Debug)]
 pub struct RedisServer {
-    home: Home,
+    server_dir: ServerDir,
     options: RedisOptions,
     port: u16,
 }
@@ -65,7 +65,7 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub async fn start_with(options: RedisOptions) -> anyhow::Result<Self> {
         let server = Self {
-            home: Home::create("redis")?,
+            server_dir: ServerDir::create("redis")?,
             options,
             port: port::free()?,
         };
@@ -88,7 +88,7 @@ impl RedisServer {
     /// The path of its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.home.log()
+        self.server_dir.log()
     }
 
     /// Kills it (SIGKILL) and waits until it is gone. Its data stay.
@@ -96,7 +96,7 @@ impl RedisServer {
     /// # Errors
     /// When the system refuses.
     pub fn kill(&self) -> anyhow::Result<()> {
-        self.home.kill()
+        self.server_dir.kill()
     }
 
     /// Starts it again on its data and its port; kills it first if it runs.
@@ -104,8 +104,8 @@ impl RedisServer {
     /// # Errors
     /// When it does not come up.
     pub async fn restart(&self) -> anyhow::Result<()> {
-        self.home
-            .restart(&mut self.command(), self.port, GREETING, PATIENCE)
+        self.server_dir
+            .restart(&mut self.command(), self.port, PROBE, START_TIMEOUT)
             .await
             .context("redis-server")
     }
@@ -115,7 +115,7 @@ impl RedisServer {
     /// # Errors
     /// When a file cannot be deleted.
     pub fn wipe(&self) -> anyhow::Result<()> {
-        self.home.wipe()
+        self.server_dir.wipe()
     }
 
     /// SIGSTOP: connections stay, and nothing answers.
@@ -123,7 +123,7 @@ impl RedisServer {
     /// # Errors
     /// When it is not running.
     pub fn stop_signal(&self) -> anyhow::Result<()> {
-        self.home.signal(Signal::STOP)
+        self.server_dir.signal(Signal::STOP)
     }
 
     /// SIGCONT: goes on after [`RedisServer::stop_signal`].
@@ -131,7 +131,7 @@ impl RedisServer {
     /// # Errors
     /// When it is not running.
     pub fn cont(&self) -> anyhow::Result<()> {
-        self.home.signal(Signal::CONT)
+        self.server_dir.signal(Signal::CONT)
     }
 
     fn command(&self) -> Command {
@@ -144,7 +144,7 @@ impl RedisServer {
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .arg("--dir")
-            .arg(self.home.path("data"))
+            .arg(self.server_dir.path("data"))
             .args(["--appendonly", append_only])
             .args(["--appendfsync", &self.options.append_fsync])
             // Snapshots would only steal time from the test.

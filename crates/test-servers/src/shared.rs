@@ -2,7 +2,7 @@
 //!
 //! `make test` starts one pair for the whole run and names it in the
 //! environment; namespaces keep the tests apart. A test that is run by itself
-//! gets a pair of its process's own, which the sweeper ends with the process.
+//! gets a pair of its process's own, which the reaper ends with the process.
 
 use tokio::sync::OnceCell;
 

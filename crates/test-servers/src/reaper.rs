@@ -1,4 +1,4 @@
-//! The cleaner for a test process that could not clean up itself.
+//! Cleans up after a test process that could not clean up itself.
 //!
 //! A shell reads process groups from a pipe, line by line; the last line
 //! counts. The pipe closes when its owner drops it or dies, and then the shell
@@ -22,15 +22,15 @@ rm -rf -- "$1" 2>/dev/null || { sleep 1; rm -rf -- "$1"; }
 
 /// One shell that watches over one server's processes and directory.
 #[derive(Debug)]
-pub(crate) struct Sweeper {
+pub(crate) struct Reaper {
     shell: Child,
 }
 
-impl Sweeper {
+impl Reaper {
     /// Starts to watch over `directory`; no processes yet.
     pub(crate) fn start(directory: &Path) -> anyhow::Result<Self> {
         let shell = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "drumline-test-sweeper"])
+            .args(["-c", SCRIPT, "drumline-test-reaper"])
             .arg(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -49,13 +49,13 @@ impl Sweeper {
             .shell
             .stdin
             .as_mut()
-            .context("the sweeper's pipe is gone")?;
-        writeln!(pipe, "{}", line.join(" ")).context("the sweeper is gone")
+            .context("the reaper's pipe is gone")?;
+        writeln!(pipe, "{}", line.join(" ")).context("the reaper is gone")
     }
 }
 
-impl Drop for Sweeper {
-    /// Lets the shell sweep, and waits for it.
+impl Drop for Reaper {
+    /// Lets the shell clean up, and waits for it.
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         drop(self.shell.wait());

@@ -1,5 +1,5 @@
-//! The home of a private server: its directory, its process, its helpers, and
-//! the sweeper that ends all of them with the test.
+//! The directory of a private server, its processes, and the reaper that ends all
+//! of them with the test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,58 +11,59 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 
 use crate::process::Process;
-use crate::ready::{self, Greeting};
-use crate::sweeper::Sweeper;
+use crate::ready::{self, Probe};
+use crate::reaper::Reaper;
 
 /// Tells apart the directories of one process.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// The life of one private server. Dropping it ends everything in it.
+/// What belongs to one private server. Dropping it ends the processes and removes
+/// the files.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct ServerDir {
     directory: PathBuf,
-    residents: Mutex<Residents>,
+    processes: Mutex<Processes>,
 }
 
-// Dropped in this order: processes first, the sweeper then removes the files.
+// Dropped in this order: processes first, the reaper then removes the files.
 #[derive(Debug)]
-struct Residents {
+struct Processes {
     server: Option<Process>,
     helper: Option<Process>,
-    sweeper: Sweeper,
+    reaper: Reaper,
 }
 
-impl Residents {
-    fn tell_sweeper(&mut self) -> anyhow::Result<()> {
+impl Processes {
+    fn notify_reaper(&mut self) -> anyhow::Result<()> {
         let groups: Vec<u32> = [&self.server, &self.helper]
             .into_iter()
             .flatten()
             .map(Process::group)
             .collect();
-        self.sweeper.watch(&groups)
+        self.reaper.watch(&groups)
     }
 }
 
-impl Home {
-    /// An empty home with a `data` directory and no process in it.
+impl ServerDir {
+    /// A directory with an empty `data` in it, and no process.
     pub(crate) fn create(kind: &str) -> anyhow::Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("drumline-{kind}-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(directory.join("data"))
             .with_context(|| format!("cannot create {}", directory.display()))?;
-        let residents = Residents {
+        let processes = Processes {
             server: None,
             helper: None,
-            sweeper: Sweeper::start(&directory)?,
+            reaper: Reaper::start(&directory)?,
         };
         Ok(Self {
             directory,
-            residents: Mutex::new(residents),
+            processes: Mutex::new(processes),
         })
     }
 
-    /// A path in the home.
+    /// A path in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
@@ -72,20 +73,20 @@ impl Home {
         self.path("log")
     }
 
-    /// Starts a process that stays until the home ends, over kills and
+    /// Starts a process that lives as long as the directory, over kills and
     /// restarts of the server.
     pub(crate) async fn start_helper(
         &self,
         command: &mut Command,
         port: u16,
-        greeting: Greeting,
-        patience: Duration,
+        probe: Probe,
+        start_timeout: Duration,
     ) -> anyhow::Result<()> {
         let mut process = Process::start(command, &self.path("helper-log"))?;
-        ready::wait(&mut process, port, greeting, patience).await?;
-        let mut residents = self.residents();
-        residents.helper = Some(process);
-        residents.tell_sweeper()
+        ready::wait(&mut process, port, probe, start_timeout).await?;
+        let mut processes = self.processes();
+        processes.helper = Some(process);
+        processes.notify_reaper()
     }
 
     /// Kills the server if it runs, starts it, and waits until it answers.
@@ -93,36 +94,36 @@ impl Home {
         &self,
         command: &mut Command,
         port: u16,
-        greeting: Greeting,
-        patience: Duration,
+        probe: Probe,
+        start_timeout: Duration,
     ) -> anyhow::Result<()> {
         self.kill()?;
         let mut process = Process::start(command, &self.log())?;
         {
-            // The sweeper is notified first: a test that is killed while the
+            // The reaper is notified first: a test that is killed while the
             // server starts leaves no process behind.
-            let mut residents = self.residents();
+            let mut processes = self.processes();
             let mut groups = vec![process.group()];
-            groups.extend(residents.helper.as_ref().map(Process::group));
-            residents.sweeper.watch(&groups)?;
+            groups.extend(processes.helper.as_ref().map(Process::group));
+            processes.reaper.watch(&groups)?;
         }
-        ready::wait(&mut process, port, greeting, patience).await?;
-        self.residents().server = Some(process);
+        ready::wait(&mut process, port, probe, start_timeout).await?;
+        self.processes().server = Some(process);
         Ok(())
     }
 
     /// Kills the server, if it runs, and waits until it is gone.
     pub(crate) fn kill(&self) -> anyhow::Result<()> {
-        let mut residents = self.residents();
-        if let Some(mut process) = residents.server.take() {
+        let mut processes = self.processes();
+        if let Some(mut process) = processes.server.take() {
             process.kill()?;
         }
-        residents.tell_sweeper()
+        processes.notify_reaper()
     }
 
     /// Sends the server a signal.
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        self.residents()
+        self.processes()
             .server
             .as_ref()
             .context("the server is not running")?
@@ -138,8 +139,8 @@ impl Home {
     }
 
     /// The content, also after a panic elsewhere: a failing test cleans up too.
-    fn residents(&self) -> MutexGuard<'_, Residents> {
-        self.residents
+    fn processes(&self) -> MutexGuard<'_, Processes> {
+        self.processes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
