@@ -13,6 +13,14 @@ use rustix::process::Signal;
 use crate::process::Process;
 use crate::ready::{self, Probe};
 use crate::reaper::Reaper;
+use crate::shared::named;
+
+/// The file system in memory of Linux.
+const MEMORY: &str = "/dev/shm";
+
+/// The room that a file system in memory must have: some servers at once, and
+/// RabbitMQ far from its alarm (50 MB).
+const ROOM: u64 = 2 << 30;
 
 /// Tells apart the directories of one process.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -49,7 +57,7 @@ impl ServerDir {
     pub(crate) fn create(kind: &str) -> anyhow::Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("drumline-{kind}-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
+        let directory = parent().join(name);
         std::fs::create_dir_all(directory.join("data"))
             .with_context(|| format!("cannot create {}", directory.display()))?;
         let processes = Processes {
@@ -143,6 +151,24 @@ impl ServerDir {
         self.processes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The folder of the directories: `TMPDIR` if it is set, else in memory, else
+/// on a disk.
+///
+/// Both servers wait for `fsync` before they confirm: milliseconds on many a
+/// disk, which a test would spend waiting. A server that is killed finds its
+/// data again all the same, for the kernel lives on.
+fn parent() -> PathBuf {
+    if let Some(folder) = named("TMPDIR") {
+        return PathBuf::from(folder);
+    }
+    let room = rustix::fs::statvfs(MEMORY).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    if room >= ROOM {
+        PathBuf::from(MEMORY)
+    } else {
+        std::env::temp_dir()
     }
 }
 

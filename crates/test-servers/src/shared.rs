@@ -39,10 +39,11 @@ pub async fn amqp_url() -> anyhow::Result<String> {
     }
 }
 
+/// The value of a variable of the environment, if it is set and not empty.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place where tests read the environment"
 )]
-fn named(variable: &str) -> Option<String> {
+pub(crate) fn named(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|url| !url.is_empty())
 }
