@@ -1,6 +1,6 @@
 //! `POST /v1/operations`: one operation.
 
-use drumline_protocol::view::OperationView;
+use drumline_api::view::OperationView;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 

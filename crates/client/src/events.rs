@@ -11,8 +11,8 @@ mod parser;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use drumline_api::view::OperationView;
 use drumline_protocol::Status;
-use drumline_protocol::view::OperationView;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use reqwest::{Method, Response};
 use tokio::time::{sleep, timeout};

@@ -88,5 +88,5 @@ pub use update::Update;
 
 // The types of operations and their attributes, so that users need not name the
 // crate below.
-pub use drumline_protocol::view::{ExhaustedView, OperationView, ProgressView, RetryPolicyView};
+pub use drumline_api::view::{ExhaustedView, OperationView, ProgressView, RetryPolicyView};
 pub use drumline_protocol::{Action, ErrorCode, OperationType, State, Status, Timestamp};

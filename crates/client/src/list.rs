@@ -1,6 +1,6 @@
 //! `GET /v1/operations`: the operations that match, newest first.
 
-use drumline_protocol::view::OperationView;
+use drumline_api::view::OperationView;
 use drumline_protocol::{OperationType, State, Status, Timestamp};
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use reqwest::Method;

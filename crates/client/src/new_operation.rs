@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_protocol::view::ExhaustedView;
+use drumline_api::view::ExhaustedView;
 use drumline_protocol::{OperationType, Timestamp};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_protocol::view::OperationView;
+use drumline_api::view::OperationView;
 use drumline_protocol::{Action, State, Timestamp};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! `PATCH /v1/operations/{id}`: the attributes that clients may change.
 
-use drumline_protocol::view::OperationView;
+use drumline_api::view::OperationView;
 use drumline_protocol::{State, Status, Timestamp};
 use reqwest::Method;
 use serde::{Serialize, Serializer};

@@ -31,8 +31,6 @@ pub mod status;
 pub mod time;
 pub mod token;
 pub mod transition;
-pub mod view;
-pub mod wire;
 
 pub use error_code::ErrorCode;
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};

@@ -1,6 +1,6 @@
 //! The answers.
 
-use drumline_protocol::view::OperationView;
+use drumline_api::view::OperationView;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};

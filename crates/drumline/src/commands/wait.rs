@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use drumline_client::OperationView;
 use drumline_protocol::Status;
-use drumline_protocol::view::OperationView;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use drumline_protocol::{codec, wire};
+use drumline_api::wire;
+use drumline_protocol::codec;
 use drumline_test_servers::RabbitServer;
 use futures_util::StreamExt as _;
 use lapin::message::BasicGetMessage;

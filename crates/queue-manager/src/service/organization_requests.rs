@@ -20,8 +20,8 @@ mod transaction;
 
 use std::time::Duration;
 
+use drumline_api::view::OperationView;
 use drumline_backend::store::Filter;
-use drumline_protocol::view::OperationView;
 use drumline_protocol::{ChainKey, Operation};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;

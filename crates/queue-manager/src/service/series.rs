@@ -9,11 +9,11 @@
 //! A client's request about a series is decided here as well if it needs the
 //! rule: to resume or to change a series is to compute its next time again.
 
+use drumline_api::view::OperationView;
 use drumline_backend::apply_event::{Applied, Commits, apply_event_unlocked};
 use drumline_backend::store::{Commit, Committed, Guard, NewOperation};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::{At, legal_actions};
-use drumline_protocol::view::OperationView;
 use drumline_protocol::{
     Body, ChainKey, ErrorCode, Event, Operation, Recurrence, Refused, Rules, Status, Timestamp,
     apply,

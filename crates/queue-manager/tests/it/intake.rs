@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use drumline_api::wire;
 use drumline_backend::Backend;
 use drumline_backend::intake::{Envelope, Reply};
 use drumline_backend::store::Filter;
-use drumline_protocol::{Operation, codec, wire};
-use drumline_queue_manager::{AmqpIngress, QueueManager};
+use drumline_protocol::{Operation, codec};
+use drumline_queue_manager::{QueueManager, Reception};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;

@@ -22,7 +22,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
-use drumline_protocol::view::OperationView;
+use drumline_api::view::OperationView;
 use drumline_protocol::{ErrorCode, Fault, Operation};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, Url};

@@ -13,8 +13,9 @@
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{StatusCode, Uri};
+use drumline_api::wire;
 use drumline_backend::intake::Envelope;
-use drumline_protocol::{ErrorCode, codec, wire};
+use drumline_protocol::{ErrorCode, codec};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use drumline_api::view::OperationView;
 use drumline_backend::store::{self, Filter};
 use drumline_protocol::Operation;
-use drumline_protocol::view::OperationView;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::{Instant, sleep};
 

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, LOCATION};
 use axum::response::{IntoResponse, Response};
+use drumline_api::view::OperationView;
 use drumline_protocol::OperationId;
-use drumline_protocol::view::OperationView;
 use serde::Serialize;
 
 use super::actor::By;

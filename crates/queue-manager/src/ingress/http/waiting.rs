@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use drumline_api::view::OperationView;
 use drumline_backend::broker::Bypassed;
 use drumline_protocol::Status;
-use drumline_protocol::view::OperationView;
 use humantime::format_duration;
 use serde::Serialize;
 use utoipa::ToSchema;

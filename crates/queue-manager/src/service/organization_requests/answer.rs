@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use drumline_api::view::OperationView;
 use drumline_protocol::OperationId;
-use drumline_protocol::view::OperationView;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 

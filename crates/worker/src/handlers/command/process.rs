@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
-use drumline_protocol::view::OperationView;
+use drumline_api::view::OperationView;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use drumline_api::view::{OperationView, RetryPolicyView};
 use drumline_protocol::operation::{Report, TraceContext, first_header};
-use drumline_protocol::view::{OperationView, RetryPolicyView};
 use drumline_protocol::{
     Body, CommitId, OperationId, OperationType, Organization, Partition, QueueName, RetryPolicy,
     Rules, Timestamp, TokenPolicy,

@@ -1,16 +1,14 @@
 //! The view has every attribute, reads what it writes, and survives anything
 //! that could be stored.
 
+use drumline_protocol::operation::{TraceContext, first_header, series_header};
+use drumline_protocol::{
+    Body, ChainKey, CommitId, DependencyToken, ErrorCode, Fault, OperationId, OperationType,
+    Organization, Partition, QueueName, Recurrence, Report, Rules, TokenPolicy,
+};
 use serde_json::Value;
 
 use super::*;
-use crate::error_code::ErrorCode;
-use crate::id::{CommitId, OperationId, Partition};
-use crate::kind::OperationType;
-use crate::operation::{
-    Body, Fault, Recurrence, Report, Rules, TokenPolicy, TraceContext, first_header, series_header,
-};
-use crate::token::{ChainKey, DependencyToken, Organization, QueueName};
 
 fn operation(data: Option<&str>, report: Report) -> Operation {
     let now = Timestamp::from_millis(1_795_000_000_123);

@@ -8,14 +8,12 @@
 
 use std::borrow::Cow;
 
+use drumline_protocol::operation::execution_time_span;
+use drumline_protocol::transition::legal_actions;
+use drumline_protocol::{Exhausted, Operation, Progress, RetryPolicy, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
-
-use crate::operation::{Operation, Progress, execution_time_span};
-use crate::retry::{Exhausted, RetryPolicy};
-use crate::time::Timestamp;
-use crate::transition::legal_actions;
 
 /// One operation as the API shows it. Unknown or unset attributes are `null`.
 ///

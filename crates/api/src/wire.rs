@@ -1,7 +1,7 @@
 //! Requests as producers send them over AMQP in bincode: the same requests as
 //! over HTTP, typed, for programs that would rather not write JSON.
 //!
-//! A request is written by [`encode`](crate::codec::encode) with its version in
+//! A request is written by [`encode`](drumline_protocol::codec::encode) with its version in
 //! front, and frozen by a fixture like everything else that leaves a process.
 //! It has the *outline* of a request and no rule: the queue manager turns it
 //! into the JSON that HTTP would have brought ([`Create::to_json`]) and reads
@@ -9,13 +9,12 @@
 //!
 //! Payloads are JSON text here too: no process looks into them on the way.
 
+use drumline_protocol::Timestamp;
+use drumline_protocol::codec::Format;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
-
-use crate::codec::Format;
-use crate::time::Timestamp;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,8 +166,9 @@ fn time<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok,
 mod tests {
     use std::path::PathBuf;
 
+    use drumline_protocol::codec::{decode, encode};
+
     use super::*;
-    use crate::codec::{decode, encode};
 
     fn everything() -> Create {
         Create {
