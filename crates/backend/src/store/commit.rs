@@ -1,0 +1,117 @@
+//! A commit: one atomic change of one operation, and its answer.
+
+use std::time::Duration;
+
+use drumline_protocol::transition::{Effects, Transition};
+use drumline_protocol::{Body, CommitId, Fence, Header, OperationId, Report, State};
+
+use super::outbox::{Promoted, Stamp};
+use crate::membership::MemberId;
+
+/// The lock that a commit relies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// None: clients, due times.
+    None,
+    /// The lock is taken for this owner; a claim.
+    Acquire {
+        /// The worker.
+        owner: MemberId,
+        /// The time for which the lock may stand still before a take-over.
+        lease: Duration,
+    },
+    /// The lock must still have this fence: writes of the holder.
+    Holder(Fence),
+    /// The lock must still stand exactly as it was watched: a take-over.
+    Unchanged {
+        /// The fence that was seen.
+        fence: Fence,
+        /// The beat that was seen.
+        beat: u64,
+    },
+}
+
+/// One atomic change of one operation.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The operation that changes.
+    pub id: OperationId,
+    /// The version that the decision was made on.
+    pub expected: u64,
+    /// The commit that wrote that version. A store that has lost its last
+    /// writes gives out version numbers twice, and a message may still carry a
+    /// header of the lost past.
+    pub after: CommitId,
+    /// The state at that version.
+    pub from: State,
+    /// The header to write. Its `commit` is what a repetition recognises.
+    pub header: Header,
+    /// The effects to do in the same step.
+    pub effects: Effects,
+    /// The lock that the commit relies on.
+    pub guard: Guard,
+    /// A report to write, if it has changed.
+    pub report: Option<Report>,
+    /// True if the answer is to bring body, report and sequence along.
+    pub want_record: bool,
+}
+
+impl Commit {
+    /// The commit of a transition from `before`.
+    #[must_use]
+    pub fn new(id: OperationId, before: &Header, transition: &Transition, guard: Guard) -> Self {
+        Self {
+            id,
+            expected: before.version,
+            after: before.commit,
+            from: before.status.state(),
+            header: transition.header.clone(),
+            effects: transition.effects,
+            guard,
+            report: None,
+            want_record: false,
+        }
+    }
+}
+
+/// The outcome of a commit.
+#[derive(Clone, Debug)]
+pub enum Committed {
+    /// The commit is made (now, or by an earlier try of the same commit).
+    Done(Box<Done>),
+    /// The commit required the head of the chain (a claim, or an end that is to
+    /// hold the chain), and the operation is not the head. Nothing is written,
+    /// but the operation is parked: its entry in the outbox is withdrawn,
+    /// and it will be offered when it becomes the head.
+    NotHead,
+    /// Another commit was faster: this is the header now. Decide again.
+    Conflict(Box<Header>),
+    /// The lock is not the one that the guard names: the caller is stale.
+    Fenced,
+    /// There is no such operation (any more).
+    Missing,
+}
+
+/// The answer to a commit that was made.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// The fence of a lock that was taken.
+    pub fence: Option<Fence>,
+    /// The record, if [`Commit::want_record`] asked for it.
+    pub record: Option<Record>,
+    /// The operation's own entry in the outbox, if it got one.
+    pub offer: Option<Stamp>,
+    /// The chain's new head, if this commit put it into the outbox.
+    pub promoted: Option<Promoted>,
+}
+
+/// The parts of an operation that a claim brings along.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The body.
+    pub body: Body,
+    /// The report as it stands.
+    pub report: Report,
+    /// The order of submission.
+    pub sequence: u64,
+}

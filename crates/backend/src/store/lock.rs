@@ -1,0 +1,34 @@
+//! Locks, and the answers to their renewals.
+
+use std::time::Duration;
+
+use drumline_protocol::{Fence, OperationId};
+
+use crate::membership::MemberId;
+
+/// A lock as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// The operation that is locked.
+    pub id: OperationId,
+    /// The owner of the lock.
+    pub owner: MemberId,
+    /// The fence of this holding.
+    pub fence: Fence,
+    /// The beat moves with every renewal.
+    pub beat: u64,
+    /// The time for which the beat may stand still.
+    pub lease: Duration,
+}
+
+/// The answer to a renewal of one lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The lock is held for another lease.
+    Held {
+        /// The handler has been asked to stop: read the header to see why.
+        asked_to_stop: bool,
+    },
+    /// The lock is not the caller's any more: stop at once, write nothing.
+    Lost,
+}

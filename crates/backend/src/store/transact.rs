@@ -1,0 +1,43 @@
+//! A transaction: creates and commits, all or nothing.
+
+use std::collections::BTreeSet;
+
+use super::commit::{Commit, Committed, Done};
+use super::create::{Created, NewOperation};
+use super::error::{Error, Result};
+
+/// The outcome of a transaction.
+#[derive(Clone, Debug)]
+pub enum Transacted {
+    /// All of it is made (now, or by an earlier try of the same transaction).
+    Done {
+        /// The creates, in the order given. [`Created::Exists`] refuses
+        /// nothing: another create has used the id, and this one wrote nothing.
+        created: Vec<Created>,
+        /// The commits, in the order given.
+        committed: Vec<Done>,
+    },
+    /// Nothing is written.
+    Refused {
+        /// The place of the first commit that stands against it, from 0.
+        commit: usize,
+        /// The answer of that commit: anything but [`Committed::Done`].
+        answer: Committed,
+    },
+}
+
+/// Checks a requirement of every store: no operation is in a transaction twice,
+/// because a commit is decided on the state before the transaction.
+///
+/// # Errors
+/// [`Error::Unfit`] with the first operation that is in it twice.
+pub fn check_distinct(creates: &[NewOperation], commits: &[Commit]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    let creates = creates.iter().map(|new| new.id);
+    for id in creates.chain(commits.iter().map(|commit| commit.id)) {
+        if !seen.insert(id) {
+            return Err(Error::Unfit(format!("{id} is in one transaction twice")));
+        }
+    }
+    Ok(())
+}
