@@ -23,53 +23,29 @@
 //! A caller that has waited too long gets its answer from
 //! [`Publisher::publish`].
 
-use std::collections::{HashSet, VecDeque};
+mod backlog;
+mod task;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::broker::{Error, Result, Trouble};
-use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use lapin::Channel;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use drumline_backend::broker::{Error, Result};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::confirm::{Outgoing, Verdict};
-use crate::connection::Connection;
+use self::task::Task;
+use crate::confirm::Outgoing;
 use crate::connection_supervisor::{ConnectionSupervisor, State};
 use crate::error::{silent, stopped};
-use crate::options::{Namespace, Options};
-use crate::overdue::Overdue;
-use crate::publish_batch::{Answered, BatchResult, Item, Kind, Outcome, PublishBatch};
+use crate::options::Options;
 use crate::publish_results::{Answer, again, answers, for_each};
 use crate::suspects::{Suspects, refusal};
 use crate::topology::Target;
+use crate::unresponsive_queues::UnresponsiveQueues;
 
 /// Calls that may wait for the task. Over it, callers wait in line.
 const WAITING: usize = 1024;
-
-/// Messages that may wait in the task. Over it, no further call is taken.
-const MESSAGES: usize = 16 * 1024;
-
-/// Messages in one batch: about what the broker confirms in some milliseconds.
-const BATCH: usize = 1024;
-
-/// Batches at a time. One would leave the broker idle for the time that an
-/// answer travels; with many, batches stay small and cost more.
-const BATCHES: usize = 4;
-
-/// Batches at a time that have queues to declare.
-const DECLARING: usize = 4;
-
-/// The number of times that a refused message is published again. A queue that somebody else
-/// is just creating refuses what comes before it has a leader.
-const REFUSALS: u8 = 5;
-
-/// The first pause before that; it doubles. Five of them are 1.5 s: an election
-/// takes milliseconds, or on a busy machine some hundreds of them.
-const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The messages of one call.
 type Call = Vec<(Outgoing, Answer)>;
@@ -91,21 +67,7 @@ impl Publisher {
         tasks: &TaskTracker,
     ) -> Self {
         let (calls, incoming) = mpsc::channel(WAITING);
-        let task = Task {
-            incoming,
-            waiting: VecDeque::new(),
-            undeclared: VecDeque::new(),
-            batches: FuturesUnordered::new(),
-            plain: 0,
-            declaring: 0,
-            idle: Vec::new(),
-            state: supervisor.watch(),
-            suspects: Arc::clone(suspects),
-            tasks: tasks.clone(),
-            namespace: options.namespace.clone(),
-            patience: options.patience,
-            given_up_after: options.replace_queue_after,
-        };
+        let task = Task::new(options, incoming, supervisor.watch(), unresponsive, tasks);
         tasks.spawn(task.run());
         Self {
             calls,
@@ -186,345 +148,5 @@ impl Publisher {
     /// The link that it publishes over.
     pub(crate) fn supervisor(&self) -> &ConnectionSupervisor {
         &self.supervisor
-    }
-}
-
-/// The task.
-struct Task {
-    incoming: mpsc::Receiver<Call>,
-    /// The messages that are published next, in this order.
-    waiting: VecDeque<Item>,
-    /// The same, where the queue is still to be declared.
-    undeclared: VecDeque<Item>,
-    batches: FuturesUnordered<BoxFuture<'static, BatchResult>>,
-    /// Batches under way without a declaration.
-    plain: usize,
-    /// Batches under way with one.
-    declaring: usize,
-    /// Channels that wait for a batch, and the connections that they are of.
-    idle: Vec<(Arc<Connection>, Channel)>,
-    state: watch::Receiver<State>,
-    suspects: Arc<Suspects>,
-    tasks: TaskTracker,
-    namespace: Namespace,
-    patience: Duration,
-    given_up_after: Duration,
-}
-
-impl Task {
-    async fn run(mut self) {
-        let mut is_open = true;
-        while is_open || self.has_messages() || !self.batches.is_empty() {
-            self.start_batches();
-            let has_room = self.waiting.len() + self.undeclared.len() < MESSAGES;
-            tokio::select! {
-                call = self.incoming.recv(), if is_open && has_room => match call {
-                    Some(call) => self.accept_all(call),
-                    None => is_open = false,
-                },
-                Some(result) = self.batches.next() => self.finish(result),
-                changed = self.state.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn has_messages(&self) -> bool {
-        !self.waiting.is_empty() || !self.undeclared.is_empty()
-    }
-
-    /// Takes a call, and those that wait behind it.
-    fn accept_all(&mut self, call: Call) {
-        let mut next = Some(call);
-        while let Some(call) = next {
-            let items = call.into_iter().map(|(message, answer)| Item {
-                message,
-                answer,
-                alone: false,
-                refused: 0,
-            });
-            self.waiting.extend(items);
-            let has_room = self.waiting.len() + self.undeclared.len() < MESSAGES;
-            next = has_room.then(|| self.incoming.try_recv().ok()).flatten();
-        }
-    }
-
-    /// Starts as many batches as there may be now.
-    fn start_batches(&mut self) {
-        let state = self.state.borrow_and_update().clone();
-        match state {
-            State::Down(_) => {}
-            State::Blocked(_, reason) => {
-                let blocked = Error::Blocked { reason };
-                for item in self.waiting.drain(..).chain(self.undeclared.drain(..)) {
-                    item.answer.give(Err(again(&blocked)));
-                }
-            }
-            // Its end is known before the link has told it.
-            State::Up(connection) if connection.is_doubted() => {}
-            State::Up(connection) => {
-                self.idle.retain(|(of, _)| Arc::ptr_eq(of, &connection));
-                while self.plain < BATCHES {
-                    let Some(items) = self.next_batch(&connection) else {
-                        break;
-                    };
-                    self.plain += 1;
-                    self.start(&connection, items, Kind::Plain);
-                }
-                while self.declaring < DECLARING {
-                    let Some(items) = self.next_undeclared() else {
-                        break;
-                    };
-                    self.declaring += 1;
-                    self.start(&connection, items, Kind::Declaring);
-                }
-            }
-        }
-    }
-
-    fn start(&mut self, connection: &Arc<Connection>, items: Vec<Item>, kind: Kind) {
-        let batch = PublishBatch {
-            connection: Arc::clone(connection),
-            channel: self.idle.pop().map(|(_, channel)| channel),
-            items,
-            state: self.state.clone(),
-            namespace: self.namespace.clone(),
-            patience: self.patience,
-            kind,
-        };
-        self.batches.push(Box::pin(batch.run()));
-    }
-
-    /// Takes the next batch: messages whose queues are declared. Those for
-    /// others are put aside, those for suspects are answered.
-    fn next_batch(&mut self, connection: &Connection) -> Option<Vec<Item>> {
-        let mut batch: Vec<Item> = Vec::new();
-        let is_calm = self.suspects.is_empty();
-        while let Some(item) = self.waiting.pop_front() {
-            if item.answer.is_closed() {
-                continue;
-            }
-            if !is_calm && let Some(refusal) = self.suspects.refusal(&item.message.target) {
-                item.answer.give(Err(refusal));
-                continue;
-            }
-            if !connection.is_declared(&item.message.target) {
-                self.undeclared.push_back(item);
-                continue;
-            }
-            let is_full = batch.len() >= BATCH || (item.alone && !batch.is_empty());
-            if is_full {
-                self.waiting.push_front(item);
-                break;
-            }
-            let is_alone = item.alone;
-            batch.push(item);
-            if is_alone {
-                break;
-            }
-        }
-        (!batch.is_empty()).then_some(batch)
-    }
-
-    /// The batch whose queues are declared next.
-    fn next_undeclared(&mut self) -> Option<Vec<Item>> {
-        let mut batch: Vec<Item> = Vec::new();
-        let is_calm = self.suspects.is_empty();
-        while batch.len() < BATCH
-            && let Some(item) = self.undeclared.pop_front()
-        {
-            if item.answer.is_closed() {
-                continue;
-            }
-            if !is_calm && let Some(refusal) = self.suspects.refusal(&item.message.target) {
-                item.answer.give(Err(refusal));
-                continue;
-            }
-            if item.alone && !batch.is_empty() {
-                self.undeclared.push_front(item);
-                break;
-            }
-            let is_alone = item.alone;
-            batch.push(item);
-            if is_alone {
-                break;
-            }
-        }
-        (!batch.is_empty()).then_some(batch)
-    }
-
-    fn finish(&mut self, result: BatchResult) {
-        let BatchResult {
-            connection,
-            items,
-            outcome,
-            kind,
-        } = result;
-        match kind {
-            Kind::Plain => self.plain = self.plain.saturating_sub(1),
-            Kind::Declaring => self.declaring = self.declaring.saturating_sub(1),
-            Kind::Pause => {}
-        }
-        match outcome {
-            Outcome::Answered(answered) => self.answer(&connection, items, answered),
-            Outcome::Interrupted => self.once_more(items),
-            Outcome::Lost => {
-                connection.doubt();
-                self.once_more(items);
-            }
-            Outcome::Poisoned(targets) => {
-                connection.doubt();
-                for target in &targets {
-                    self.suspects.suspect(target, Trouble::Silent);
-                }
-                self.once_more(items);
-            }
-            Outcome::Refused(error) => match <[Item; 1]>::try_from(items) {
-                Ok([item]) => {
-                    tracing::warn!(queue = %item.message.target, %error, "RabbitMQ has refused to publish");
-                    item.answer.give(Err(error));
-                }
-                Err(items) => {
-                    let alone = items.into_iter().map(|item| Item {
-                        alone: true,
-                        ..item
-                    });
-                    self.once_more(alone.collect());
-                }
-            },
-        }
-    }
-
-    fn answer(&mut self, connection: &Arc<Connection>, items: Vec<Item>, answered: Answered) {
-        let Answered {
-            verdicts,
-            published,
-        } = answered;
-        // Before anybody is answered: the caller may come again at once.
-        let silent = self.note_suspects(connection, &items, &verdicts);
-        match published {
-            None => {}
-            Some((channel, _)) if silent.is_empty() => {
-                self.idle.push((Arc::clone(connection), channel));
-            }
-            Some((channel, pending)) => {
-                let was_published = |(_, verdict): &(&Item, &Option<Verdict>)| {
-                    !matches!(verdict, Some(Verdict::Undeclared(_)))
-                };
-                let of_messages = items.iter().zip(&verdicts).filter(was_published);
-                let overdue = Overdue {
-                    connection: Arc::clone(connection),
-                    channel,
-                    pending,
-                    targets: of_messages
-                        .map(|(item, _)| item.message.target.clone())
-                        .collect(),
-                    suspects: Arc::clone(&self.suspects),
-                    given_up_after: self.given_up_after,
-                };
-                overdue.watch(&self.tasks);
-            }
-        }
-        let mut refused = Vec::new();
-        for (item, verdict) in items.into_iter().zip(verdicts) {
-            let is_refused = verdict == Some(Verdict::Refused);
-            if is_refused && item.refused < REFUSALS && !item.answer.is_closed() {
-                refused.push(item);
-            } else {
-                if is_refused {
-                    // It goes on refusing: others need not find that out again.
-                    self.suspects.suspect(&item.message.target, Trouble::Silent);
-                }
-                let answer = result(connection, &item.message.target, verdict);
-                item.answer.give(answer);
-            }
-        }
-        self.try_refused(refused);
-    }
-
-    /// Makes suspects of queues that are silent or cannot be declared, and
-    /// notes those that have proved to work. The silent ones.
-    fn note_suspects(
-        &self,
-        connection: &Connection,
-        items: &[Item],
-        verdicts: &[Option<Verdict>],
-    ) -> HashSet<Target> {
-        let mut silent = HashSet::new();
-        let mut proven = HashSet::new();
-        for (item, verdict) in items.iter().zip(verdicts) {
-            let target = &item.message.target;
-            match verdict {
-                Some(Verdict::Taken) => drop(proven.insert(target)),
-                Some(Verdict::Undeclared(trouble)) => {
-                    self.suspects.suspect(target, trouble.clone());
-                }
-                Some(Verdict::Refused | Verdict::Unroutable) => {}
-                None => drop(silent.insert(target.clone())),
-            }
-        }
-        for target in &silent {
-            self.suspects.suspect(target, Trouble::Silent);
-        }
-        connection.prove(proven.into_iter().filter(|target| !silent.contains(target)));
-        silent
-    }
-
-    /// Publishes refused messages again, after a pause.
-    fn try_refused(&mut self, refused: Vec<Item>) {
-        let Some(tried) = refused.iter().map(|item| item.refused).max() else {
-            return;
-        };
-        let State::Up(connection) = self.state.borrow().clone() else {
-            return self.once_more(refused);
-        };
-        let items = refused.into_iter().map(|item| Item {
-            refused: item.refused.saturating_add(1),
-            ..item
-        });
-        let result = BatchResult {
-            connection,
-            items: items.collect(),
-            outcome: Outcome::Interrupted,
-            kind: Kind::Pause,
-        };
-        let pause = REFUSAL_PAUSE.saturating_mul(1 << tried.min(REFUSALS));
-        self.batches.push(Box::pin(async move {
-            sleep(pause).await;
-            result
-        }));
-    }
-
-    /// Before everything else that waits, in the same order.
-    fn once_more(&mut self, items: Vec<Item>) {
-        for item in items.into_iter().rev() {
-            self.waiting.push_front(item);
-        }
-    }
-}
-
-/// Translates a verdict for the caller.
-fn result(connection: &Connection, target: &Target, verdict: Option<Verdict>) -> Result<()> {
-    match verdict {
-        Some(Verdict::Taken) => Ok(()),
-        Some(Verdict::Unroutable) => {
-            // The next publish declares it.
-            connection.forget(target);
-            match target {
-                Target::Route(route) => Err(Error::Unroutable {
-                    route: route.clone(),
-                }),
-                Target::Quarantine | Target::Requests | Target::RefusedRequests => {
-                    Err(Error::Refused)
-                }
-            }
-        }
-        Some(Verdict::Refused) => Err(Error::Refused),
-        Some(Verdict::Undeclared(trouble)) => Err(refusal(target, trouble)),
-        // The queue may or may not have the message.
-        None => Err(refusal(target, Trouble::Silent)),
     }
 }
