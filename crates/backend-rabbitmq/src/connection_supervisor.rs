@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use drumline_backend::broker::{Error, Result};
+use drumline_protocol::Backoff;
 use futures_util::{Stream, StreamExt as _};
 use lapin::Event;
 use tokio::sync::watch;
@@ -27,7 +28,6 @@ use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backoff::Backoff;
 use crate::connect::connect;
 use crate::connection::Connection;
 use crate::error::stopped;
@@ -156,7 +156,7 @@ impl Supervisor {
                 if started.elapsed() > self.options.reconnect_max {
                     backoff.reset();
                 }
-                sleep(backoff.pause(fastrand::f64())).await;
+                sleep(backoff.jittered(fastrand::f64())).await;
             }
         })
         .await;

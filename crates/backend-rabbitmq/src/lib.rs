@@ -31,7 +31,6 @@
 
 mod ack_coalescer;
 mod acker;
-mod backoff;
 mod broker;
 mod confirm;
 mod connect;

@@ -12,15 +12,14 @@
 
 use std::time::Duration;
 
-use drumline_protocol::codec;
 use drumline_protocol::message::{Route, Source};
+use drumline_protocol::{Backoff, codec};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backoff::Backoff;
 use crate::confirm::Outgoing;
 use crate::options::Namespace;
 use crate::publisher::Publisher;
@@ -108,7 +107,7 @@ async fn publish(publisher: &Publisher, message: Outgoing, receipt: &TagReceipt)
                 tracing::debug!(queue = %message.target, %error, "an unreadable message is moved later");
             }
         }
-        sleep(backoff.pause(fastrand::f64())).await;
+        sleep(backoff.jittered(fastrand::f64())).await;
     }
 }
 

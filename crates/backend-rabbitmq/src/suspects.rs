@@ -20,11 +20,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drumline_backend::broker::{Bypassed, Error, Trouble};
+use drumline_protocol::Backoff;
 use drumline_protocol::message::Source;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::topology::Target;
 
 /// The first pause before a suspect is tried. Late confirms clear a slow one
@@ -122,8 +122,8 @@ impl Suspects {
         } else {
             Backoff::new(FIRST_TRY, LAST_TRY)
         };
-        let due = now + backoff.pause(fastrand::f64());
-        let suspect = Suspect {
+        let due = now + backoff.jittered(fastrand::f64());
+        let queue = Unresponsive {
             trouble,
             since: now,
             used: now,
@@ -179,8 +179,8 @@ impl Suspects {
 
     /// A try has failed: the next one comes after a longer pause.
     pub(crate) fn put_off(&self, target: &Target) {
-        if let Some(suspect) = self.known().suspects.get_mut(target) {
-            suspect.due = Instant::now() + suspect.backoff.pause(fastrand::f64());
+        if let Some(queue) = self.known().queues.get_mut(target) {
+            queue.due = Instant::now() + queue.backoff.jittered(fastrand::f64());
         }
     }
 

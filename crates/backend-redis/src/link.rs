@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use drumline_backend::store::{Error, Result};
+use drumline_protocol::Backoff;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
@@ -163,7 +164,7 @@ impl Link {
             return Ok(Vec::new());
         }
         let deadline = Instant::now() + self.0.patience;
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let error = match timeout_at(deadline, self.attempt(commands)).await {
                 Ok(Ok(answers)) => return Ok(answers),
@@ -177,11 +178,11 @@ impl Link {
                 ErrorAction::Refuse => return Err(Error::Unfit(format!("{what}: {error}"))),
             }
             tracing::debug!(what, %error, "to be repeated");
+            let pause = backoff.full();
             if Instant::now() + pause >= deadline {
                 return Err(self.out_of_patience(what, Some(error)));
             }
             sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drumline_protocol::Backoff;
 use reqwest::RequestBuilder;
 use tokio::time::{Instant, sleep};
 
@@ -37,12 +38,14 @@ impl Repeat {
 /// The growing pauses between attempts.
 #[derive(Debug)]
 pub(crate) struct Pauses {
-    next: Duration,
+    backoff: Backoff,
 }
 
 impl Pauses {
     pub(crate) const fn new() -> Self {
-        Self { next: FIRST_PAUSE }
+        Self {
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+        }
     }
 
     /// The pause after this error: no shorter than the service asks, and a
@@ -54,8 +57,7 @@ impl Pauses {
 
     /// The same, if the service asks for a pause of this length.
     pub(crate) fn at_least(&mut self, asked: Option<Duration>) -> Duration {
-        let wanted = asked.unwrap_or_default().max(self.next);
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        let wanted = asked.unwrap_or_default().max(self.backoff.full());
         wanted.mul_f64(1.0 + 0.5 * fastrand::f64())
     }
 }

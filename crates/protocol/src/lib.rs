@@ -18,6 +18,7 @@
     )
 )]
 
+pub mod backoff;
 pub mod codec;
 pub mod error_code;
 pub mod id;
@@ -32,6 +33,7 @@ pub mod time;
 pub mod token;
 pub mod transition;
 
+pub use backoff::Backoff;
 pub use error_code::ErrorCode;
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
 pub use kind::OperationType;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use drumline_backend::store;
-use drumline_protocol::Partition;
+use drumline_protocol::{Backoff, Partition};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,8 @@ impl Tasks {
 async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver<Share>) {
     let rest = C::rest(&manager.options().maintenance);
     let mut failures = 0_u32;
+    // Managers that have lost the same store do not come back to it together.
+    let mut backoff = Backoff::new(rest.saturating_mul(2), LONGEST_REST);
     loop {
         let mine = share.borrow().clone();
         let pause = match task.look(&manager, &mine).await {
@@ -80,13 +82,14 @@ async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver
                     tracing::warn!(chore = C::NAME, %error, "maintenance cannot go on");
                 }
                 failures = failures.saturating_add(1);
-                tokio::time::sleep(backoff(rest, failures, fastrand::f64())).await;
+                tokio::time::sleep(backoff.jittered(fastrand::f64())).await;
                 continue;
             }
         };
         if failures > 0 {
             tracing::info!(chore = C::NAME, failures, "maintenance goes on");
             failures = 0;
+            backoff.reset();
         }
         if pause.is_zero() {
             tokio::task::yield_now().await;
@@ -94,16 +97,6 @@ async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver
             tokio::time::sleep(pause).await;
         }
     }
-}
-
-/// The rest after so many failures in a row: doubling, up to
-/// [`LONGEST_REST`], less up to half of it by `jitter` (0 to 1), so that
-/// managers do not come back together.
-fn backoff(rest: Duration, failures: u32, jitter: f64) -> Duration {
-    let full = rest
-        .saturating_mul(2_u32.saturating_pow(failures.min(16)))
-        .min(LONGEST_REST);
-    full.mul_f64(1.0 - jitter / 2.0)
 }
 
 /// Does something for each partition, some at a time. The first error ends it.
@@ -120,18 +113,4 @@ where
         .collect()
         .await;
     results.into_iter().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_the_longest() {
-        let rest = Duration::from_millis(200);
-        assert_eq!(backoff(rest, 1, 0.0), Duration::from_millis(400));
-        assert_eq!(backoff(rest, 2, 0.0), Duration::from_millis(800));
-        assert_eq!(backoff(rest, 40, 0.0), LONGEST_REST);
-        assert_eq!(backoff(rest, 1, 1.0), rest);
-    }
 }

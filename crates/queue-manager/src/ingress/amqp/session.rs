@@ -26,6 +26,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use drumline_backend::broker::{self, Receipt};
 use drumline_backend::intake::{Envelope, Intake, Refused, Reply, Request, Requests};
+use drumline_protocol::Backoff;
 use drumline_protocol::operation::TraceContext;
 use drumline_telemetry::{current_context, set_parent};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -211,7 +212,7 @@ impl Shared {
         let mut errand = job.errand.clone();
         let span = span(&job.envelope, &mut errand);
         let mut busy = 0;
-        let mut pause = PAUSES.0;
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         while !self.over.is_cancelled() {
             let answer = self.door.ask(&errand).instrument(span.clone()).await;
             if !answer.is_busy() {
@@ -228,7 +229,7 @@ impl Shared {
                 tracing::warn!("store or broker are away; requests wait in their queue");
                 self.over.cancel();
             }
-            self.rest(&mut pause).await;
+            self.rest(&mut backoff).await;
         }
         None
     }
@@ -267,13 +268,13 @@ impl Shared {
             "a request is put aside"
         );
         let until = Instant::now() + HOLD;
-        let mut pause = PAUSES.0;
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         while let Err(error) = self.intake.quarantine(refused.clone()).await {
             if self.over.is_cancelled() || Instant::now() >= until {
                 tracing::warn!(%error, "the quarantine has not taken a request");
                 return false;
             }
-            self.rest(&mut pause).await;
+            self.rest(&mut backoff).await;
         }
         self.manager.metrics().quarantined(code);
         true
@@ -285,7 +286,7 @@ impl Shared {
             return true;
         };
         let until = Instant::now() + HOLD;
-        let mut pause = PAUSES.0;
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         while let Err(error) = self.intake.reply(reply.clone()).await {
             let passes = match &error {
                 broker::Error::Unavailable { .. } | broker::Error::Blocked { .. } => true,
@@ -302,16 +303,15 @@ impl Shared {
                 tracing::warn!(%error, "a request is not answered");
                 return false;
             }
-            self.rest(&mut pause).await;
+            self.rest(&mut backoff).await;
         }
         self.manager.metrics().intake_answered(reply.status);
         true
     }
 
     /// A pause that grows; ends with the session.
-    async fn rest(&self, pause: &mut Duration) {
-        self.over.run_until_cancelled(sleep(*pause)).await;
-        *pause = pause.saturating_mul(2).min(PAUSES.1);
+    async fn rest(&self, backoff: &mut Backoff) {
+        self.over.run_until_cancelled(sleep(backoff.full())).await;
     }
 
     /// Bytes of a request that are kept aside: the most that one may have.
