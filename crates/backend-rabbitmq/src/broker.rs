@@ -26,8 +26,8 @@ use crate::quarantine::Quarantine;
 use crate::repair::Repair;
 use crate::server_info::{self, ServerInfo};
 use crate::subscription::Subscriber;
-use crate::suspects::Suspects;
 use crate::topology::{self, Target};
+use crate::unresponsive_queues::UnresponsiveQueues;
 
 /// A broker on RabbitMQ. Dropping it closes its connections in the background;
 /// [`RabbitBroker::stop`] does so and waits.
@@ -39,7 +39,7 @@ pub struct RabbitBroker {
     options: Arc<Options>,
     publisher: Publisher,
     consuming: ConnectionSupervisor,
-    suspects: Arc<Suspects>,
+    unresponsive: Arc<UnresponsiveQueues>,
     /// This process has consumed a queue of offers.
     consumes: Arc<AtomicBool>,
     quarantine: Quarantine,
@@ -60,17 +60,17 @@ impl RabbitBroker {
             ConnectionSupervisor::start(Arc::clone(&options), purpose, &tasks, stop.clone())
         };
         let (publishing, consuming) = (supervisor("publishing"), supervisor("consuming"));
-        let suspects = Arc::new(Suspects::default());
+        let unresponsive = Arc::new(UnresponsiveQueues::default());
         let consumes = Arc::new(AtomicBool::new(false));
         let repair = Repair {
             options: Arc::clone(&options),
-            suspects: Arc::clone(&suspects),
+            unresponsive: Arc::clone(&unresponsive),
             publishing: publishing.clone(),
             consumes: Arc::clone(&consumes),
             stop: stop.clone(),
         };
         tasks.spawn(repair.run());
-        let publisher = Publisher::start(&options, &publishing, &suspects, &tasks);
+        let publisher = Publisher::start(&options, &publishing, &unresponsive, &tasks);
         let quarantine = Quarantine {
             publisher: publisher.clone(),
             namespace: options.namespace.clone(),
@@ -81,7 +81,7 @@ impl RabbitBroker {
             options,
             publisher,
             consuming,
-            suspects,
+            unresponsive,
             consumes,
             quarantine,
             tasks,
@@ -127,7 +127,7 @@ impl RabbitBroker {
             supervisor,
             quarantine: self.quarantine.clone(),
             publisher: self.publisher.clone(),
-            suspects: Arc::clone(&self.suspects),
+            unresponsive: Arc::clone(&self.unresponsive),
             ack_mode,
             tasks: self.tasks.clone(),
         }
@@ -223,7 +223,8 @@ impl Broker for RabbitBroker {
         match timeout_at(deadline, self.count(&connection, &target)).await {
             Ok(counted) => counted.inspect_err(|error| connection.doubt_after(error)),
             Err(_elapsed) => {
-                self.tasks.spawn(async move { connection.answers().await });
+                self.tasks
+                    .spawn(async move { connection.is_responsive().await });
                 Err(silent("asking for a queue's length", patience))
             }
         }
@@ -238,10 +239,10 @@ impl Broker for RabbitBroker {
     }
 
     fn bypassed(&self) -> Vec<Bypassed> {
-        self.suspects.bypassed()
+        self.unresponsive.bypassed()
     }
 
     fn trouble(&self, route: &Route) -> Option<Trouble> {
-        self.suspects.trouble(&Target::Route(route.clone()))
+        self.unresponsive.trouble(&Target::Route(route.clone()))
     }
 }

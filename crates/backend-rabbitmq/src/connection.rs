@@ -108,7 +108,7 @@ impl Connection {
             Ok(Ok(())) => return Ok(HashMap::new()),
             Ok(Err(error)) if !is_refusal(&error) => return Err(error),
             Ok(Err(_refusal)) => {}
-            Err(_elapsed) if self.answers().await => {}
+            Err(_elapsed) if self.is_responsive().await => {}
             Err(_elapsed) => return Err(silent("declaring queues", patience)),
         }
         // One of them is at fault, and holds up the others on its channel.
@@ -235,9 +235,9 @@ impl Connection {
         }
     }
 
-    /// Something was not answered: whether anything is. If not, the connection
-    /// is doubted; if so, it was the queue that has not answered.
-    pub(crate) async fn answers(&self) -> bool {
+    /// Probes, after a request without an answer, whether the connection is dead or
+    /// only one queue is unresponsive. A dead connection is doubted.
+    pub(crate) async fn is_responsive(&self) -> bool {
         match timeout(PROOF, self.channel()).await {
             Ok(Ok(channel)) => {
                 close(&channel).await;

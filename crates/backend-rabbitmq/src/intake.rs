@@ -42,17 +42,17 @@ pub struct RabbitIntake {
     /// The connection for publishing. Requests come in over another: an alarm stops everything
     /// on a connection that publishes, acknowledgements too.
     publishing: ConnectionSupervisor,
-    post: ReplyPublisher,
+    replies: ReplyPublisher,
 }
 
 impl RabbitIntake {
     pub(crate) fn new(subscriber: Subscriber, publishing: ConnectionSupervisor) -> Self {
         let patience = subscriber.options.patience;
-        let post = ReplyPublisher::start(publishing.clone(), patience, &subscriber.tasks);
+        let replies = ReplyPublisher::start(publishing.clone(), patience, &subscriber.tasks);
         Self {
             subscriber,
             publishing,
-            post,
+            replies,
         }
     }
 
@@ -115,7 +115,7 @@ impl Intake for RabbitIntake {
         match timeout_at(deadline, connection.declare(&quarantine)).await {
             Ok(declared) => declared.inspect_err(|error| connection.doubt_after(error))?,
             Err(_elapsed) => {
-                connection.answers().await;
+                connection.is_responsive().await;
                 return Err(silent("declaring the quarantine", self.patience()));
             }
         }
@@ -130,7 +130,7 @@ impl Intake for RabbitIntake {
     }
 
     async fn reply(&self, reply: Reply) -> Result<()> {
-        self.post
+        self.replies
             .send(OutgoingReply {
                 properties: envelope::of_reply(&reply)?,
                 queue: envelope::short(&reply.to)?,
@@ -151,7 +151,7 @@ impl Intake for RabbitIntake {
             }
             Ok(put) => put.inspect_err(|error| connection.doubt_after(error)),
             Err(_elapsed) => {
-                connection.answers().await;
+                connection.is_responsive().await;
                 Err(silent("putting a request aside", self.patience()))
             }
         }

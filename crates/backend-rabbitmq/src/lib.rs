@@ -4,7 +4,7 @@
 //! RabbitBroker ── publisher (task) ── confirm channels ─┐ publishing
 //!      │                                                ├─ connection ── supervisor (task)
 //!      │          declarations ── throw-away channels ──┘
-//!      ├───────── repair (task) ── a connection for each suspect
+//!      ├───────── repair (task) ── a connection for each unresponsive queue
 //!      ├───────── subscription ── its channel ── acker (task) ──┐ consuming
 //!      └───────── backlog ─────── throw-away channel ───────────┴─ connection ── supervisor (task)
 //!
@@ -47,8 +47,8 @@ mod quarantine;
 mod repair;
 mod server_info;
 mod subscription;
-mod suspects;
 mod topology;
+mod unresponsive_queues;
 
 pub use broker::RabbitBroker;
 pub use error::{Error, Result};

@@ -1,7 +1,6 @@
 //! Confirms that have not come in time: still waited for, in the background.
 //!
-//! A queue that was only slow confirms after a while, and is no suspect any
-//! more.
+//! A queue that was only slow confirms after a while, and works again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,10 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::confirm::Pending;
 use crate::connection::Connection;
-use crate::suspects::Suspects;
 use crate::topology::Target;
+use crate::unresponsive_queues::UnresponsiveQueues;
 
-/// The interval at which suspects are cleared.
+/// The interval at which queues are cleared.
 const STEP: Duration = Duration::from_secs(1);
 
 /// Confirms that are overdue, and the channel that they will come on.
@@ -27,7 +26,7 @@ pub(crate) struct Overdue {
     pub(crate) pending: Pending,
     /// The queue of each message of the batch, in order.
     pub(crate) targets: Vec<Target>,
-    pub(crate) suspects: Arc<Suspects>,
+    pub(crate) unresponsive: Arc<UnresponsiveQueues>,
     /// The time after which the confirms are given up.
     pub(crate) given_up_after: Duration,
 }
@@ -51,7 +50,7 @@ impl Overdue {
             let settled = self.pending.settle(STEP).await;
             let still = self.owing();
             for target in owing.difference(&still) {
-                self.suspects
+                self.unresponsive
                     .clear_if(target, |trouble| *trouble == Trouble::Silent);
             }
             owing = still;

@@ -24,12 +24,12 @@ use crate::publish_results::Answer;
 use crate::topology::Target;
 
 /// The time for which confirms may fail to come, after others of the batch have
-/// come, before their queues are suspected. Far over the time that a busy disk takes;
+/// come, before their queues count as silent. Far over the time that a busy disk takes;
 /// so long a silent lane holds up its batch, once.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The same where no queue of the batch has confirmed anything, so that the
-/// disk may be busy. A slow queue that is suspected costs a duplicate.
+/// disk may be busy. A slow queue that is taken for silent costs a duplicate.
 const ALL_QUIET: Duration = Duration::from_secs(2);
 
 /// A message that is to be published.
@@ -177,7 +177,7 @@ async fn send(
             Ok(false) if some_are_silent(&batch, &pending.verdicts()) => break,
             // A broker that is slow, or silent; or all queues are.
             Ok(false) if Instant::now() < all_quiet => {}
-            Ok(false) if connection.answers().await => break,
+            Ok(false) if connection.is_responsive().await => break,
             Ok(false) => return Outcome::Lost,
             Err(error) => return failure(failed("waiting for confirms", error)),
         }

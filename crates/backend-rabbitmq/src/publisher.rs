@@ -17,8 +17,8 @@
 //! A batch that is lost with its connection is published again on the next one,
 //! as long as the caller waits for it: a message may be published twice, which
 //! the claim sorts out. Each message has an answer of its own; the queues that
-//! are silent, or cannot be declared, become [`suspects`](crate::suspects), and
-//! messages for suspects are answered at once.
+//! are silent, or cannot be declared, become [unresponsive](crate::unresponsive_queues), and
+//! messages for such queues are answered at once.
 //!
 //! A caller that has waited too long gets its answer from
 //! [`Publisher::publish`].
@@ -40,7 +40,6 @@ use crate::connection_supervisor::{ConnectionSupervisor, State};
 use crate::error::{silent, stopped};
 use crate::options::Options;
 use crate::publish_results::{Answer, again, answers, for_each};
-use crate::suspects::{Suspects, refusal};
 use crate::topology::Target;
 use crate::unresponsive_queues::UnresponsiveQueues;
 
@@ -55,7 +54,7 @@ type Call = Vec<(Outgoing, Answer)>;
 pub(crate) struct Publisher {
     calls: mpsc::Sender<Call>,
     supervisor: ConnectionSupervisor,
-    suspects: Arc<Suspects>,
+    unresponsive: Arc<UnresponsiveQueues>,
     patience: Duration,
 }
 
@@ -63,7 +62,7 @@ impl Publisher {
     pub(crate) fn start(
         options: &Options,
         supervisor: &ConnectionSupervisor,
-        suspects: &Arc<Suspects>,
+        unresponsive: &Arc<UnresponsiveQueues>,
         tasks: &TaskTracker,
     ) -> Self {
         let (calls, incoming) = mpsc::channel(WAITING);
@@ -72,7 +71,7 @@ impl Publisher {
         Self {
             calls,
             supervisor: supervisor.clone(),
-            suspects: Arc::clone(suspects),
+            unresponsive: Arc::clone(unresponsive),
             patience: options.patience,
         }
     }
@@ -93,10 +92,10 @@ impl Publisher {
         let (answers, mut answered) = answers(count);
         let mut call = Vec::with_capacity(count);
         let mut targets = Vec::with_capacity(count);
-        let is_calm = self.suspects.is_empty();
+        let is_calm = self.unresponsive.is_empty();
         for (message, answer) in messages.into_iter().zip(answers) {
             targets.push(message.target.clone());
-            let refusal = (!is_calm).then(|| self.suspects.refusal(&message.target));
+            let refusal = (!is_calm).then(|| self.unresponsive.refusal(&message.target));
             match refusal.flatten() {
                 Some(refusal) => answer.give(Err(refusal)),
                 None => call.push((message, answer)),
@@ -117,9 +116,9 @@ impl Publisher {
                 let given = answered.so_far();
                 let all = given.into_iter().zip(targets);
                 all.map(|(given, target)| {
-                    // Suspects are found sooner than this; of the others nothing
-                    // is known but that no answer has come.
-                    let known = || self.suspects.refusal(&target);
+                    // Unresponsive queues are found sooner than this. Of the others
+                    // only this is known: no answer has come.
+                    let known = || self.unresponsive.refusal(&target);
                     given.unwrap_or_else(|| Err(known().unwrap_or_else(|| again(&why))))
                 })
                 .collect()

@@ -1,8 +1,8 @@
-//! Tries suspects again, each on a connection of its own; replaces those that
+//! Tries unresponsive queues again, each on a connection of its own; replaces those that
 //! do not work for long, one at a time.
 //!
 //! ```text
-//! suspect ─ due? ─ own connection: declare, publish, consume ─ works ─→ cleared
+//! queue ─ due? ─ own connection: declare, publish, consume ─ works ─→ cleared
 //!                        │ does not
 //!                        ├─ younger than `replace_queue_after` ─→ again, later
 //!                        └─ older ─ nobody else repairs? ─ delete, declare ─→ again
@@ -39,8 +39,8 @@ use crate::connection::declare_on;
 use crate::connection_supervisor::ConnectionSupervisor;
 use crate::error::{failed, is_hard, is_refusal, reason, silent};
 use crate::options::Options;
-use crate::suspects::{Due, Suspects};
 use crate::topology::{self, Target};
+use crate::unresponsive_queues::{Due, UnresponsiveQueues};
 
 /// The time that each step of a try may take: far over what a busy broker needs.
 const STEP: Duration = Duration::from_secs(3);
@@ -52,7 +52,7 @@ const DELETED_WITHIN: Duration = Duration::from_secs(20);
 /// The time that a connection may take to be closed politely.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Suspects that are tried at the same time. One without a leader takes some
+/// Queues that are tried at the same time. One without a leader takes some
 /// seconds, and those behind it may be in order.
 const AT_ONCE: usize = 4;
 
@@ -60,7 +60,7 @@ const AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Repair {
     pub(crate) options: Arc<Options>,
-    pub(crate) suspects: Arc<Suspects>,
+    pub(crate) unresponsive: Arc<UnresponsiveQueues>,
     /// The link that this process publishes over: an alarm shows there.
     pub(crate) publishing: ConnectionSupervisor,
     /// This process consumes queues of offers. One that does not need not have
@@ -81,7 +81,7 @@ impl Repair {
         let mut tried: Vec<Target> = Vec::new();
         loop {
             let has_room = tries.len() < AT_ONCE;
-            let next = has_room.then(|| self.suspects.next(&tried)).flatten();
+            let next = has_room.then(|| self.unresponsive.next(&tried)).flatten();
             let is_due = async {
                 match &next {
                     Some(due) => sleep_until(due.at).await,
@@ -97,30 +97,30 @@ impl Repair {
                 }
                 Some(target) = tries.next() => tried.retain(|one| *one != target),
                 // It may be due sooner.
-                () = self.suspects.added() => {}
+                () = self.unresponsive.added() => {}
             }
         }
     }
 
-    /// Tries a suspect once; gives its name back.
+    /// Tries a queue once; gives its name back.
     async fn try_again(&self, due: Due) -> Target {
         let Due { target, since, .. } = due;
         let trouble = match self.examine(&target).await {
             Ok(None) => {
-                self.suspects.clear(&target);
+                self.unresponsive.clear(&target);
                 return target;
             }
             Ok(Some(trouble)) => trouble,
             Err(error) => {
                 // The broker is unavailable, which says nothing of its queues.
                 tracing::debug!(queue = %target, %error, "a queue could not be tried");
-                self.suspects.put_off(&target);
+                self.unresponsive.put_off(&target);
                 return target;
             }
         };
         let is_old = since.elapsed() >= self.options.replace_queue_after;
         let needs_operator = trouble.needs_operator();
-        self.suspects.suspect(&target, trouble);
+        self.unresponsive.add(&target, trouble);
         if is_old && !needs_operator {
             match self.replace(&target).await {
                 Ok(true) => {
@@ -132,11 +132,11 @@ impl Repair {
                 }
             }
             if let Ok(None) = self.examine(&target).await {
-                self.suspects.clear(&target);
+                self.unresponsive.clear(&target);
                 return target;
             }
         }
-        self.suspects.put_off(&target);
+        self.unresponsive.put_off(&target);
         target
     }
 
@@ -197,7 +197,7 @@ impl Repair {
         match timeout(STEP, self.consume_once(&channel, target)).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(error)) => {
-                let error = failed("consuming a suspect", error);
+                let error = failed("consuming an unresponsive queue", error);
                 Ok(Some(if is_refusal(&error) {
                     Trouble::ConsumerRefused(reason(&error))
                 } else {
@@ -209,7 +209,7 @@ impl Repair {
     }
 
     async fn is_confirmed(&self, channel: &Channel, target: &Target) -> Result<bool> {
-        const DOING: &str = "publishing to a suspect";
+        const DOING: &str = "publishing to an unresponsive queue";
         let failed = |error| failed(DOING, error);
         channel
             .confirm_select(ConfirmSelectOptions::default())

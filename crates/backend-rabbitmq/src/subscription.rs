@@ -33,8 +33,8 @@ use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::quarantine::Quarantine;
 use crate::repair::nothing;
-use crate::suspects::{Suspects, refusal};
 use crate::topology::Target;
+use crate::unresponsive_queues::{UnresponsiveQueues, refusal};
 
 /// The parts that a subscription is made with.
 #[derive(Clone, Debug)]
@@ -43,13 +43,13 @@ pub(crate) struct Subscriber {
     pub(crate) supervisor: ConnectionSupervisor,
     pub(crate) quarantine: Quarantine,
     pub(crate) publisher: Publisher,
-    pub(crate) suspects: Arc<Suspects>,
+    pub(crate) unresponsive: Arc<UnresponsiveQueues>,
     pub(crate) ack_mode: AckMode,
     pub(crate) tasks: TaskTracker,
 }
 
 /// The time that a queue may take to answer a consumer before it becomes a
-/// suspect. Many lanes are consumed at the same time after a reconnection.
+/// unresponsive. Many lanes are consumed at the same time after a reconnection.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 impl Subscriber {
@@ -62,7 +62,7 @@ impl Subscriber {
         target: &Target,
         prefetch: NonZeroU16,
     ) -> Result<Subscription> {
-        if let Some(refusal) = self.suspects.refusal(target) {
+        if let Some(refusal) = self.unresponsive.refusal(target) {
             return Err(refusal);
         }
         self.prove(target).await?;
@@ -74,8 +74,8 @@ impl Subscriber {
             Ok(Ok(started)) => started,
             Ok(Err(_ended)) => Err(silent("subscribing", patience)),
             // One silent queue must not cost the other lanes their consumers.
-            Err(_elapsed) if connection.answers().await => {
-                self.suspects.suspect(target, Trouble::Unconsumable);
+            Err(_elapsed) if connection.is_responsive().await => {
+                self.unresponsive.add(target, Trouble::Unconsumable);
                 Err(refusal(target, Trouble::Unconsumable))
             }
             Err(_elapsed) => Err(silent("subscribing", patience)),
@@ -120,7 +120,7 @@ impl Subscriber {
                     let works = started.is_ok();
                     if answer.send(started).is_err() && works {
                         subscriber
-                            .suspects
+                            .unresponsive
                             .clear_if(&target, |trouble| *trouble == Trouble::Unconsumable);
                     }
                 }
@@ -139,7 +139,7 @@ impl Subscriber {
             return error;
         }
         let trouble = Trouble::ConsumerRefused(reason(&error));
-        self.suspects.suspect(target, trouble.clone());
+        self.unresponsive.add(target, trouble.clone());
         refusal(target, trouble)
     }
 
@@ -155,7 +155,7 @@ impl Subscriber {
         let undeclarable = connection.declare_each(&undeclared, patience).await;
         let undeclarable = undeclarable.inspect_err(|error| connection.doubt_after(error))?;
         if let Some(trouble) = undeclarable.get(target) {
-            self.suspects.suspect(target, trouble.clone());
+            self.unresponsive.add(target, trouble.clone());
             return Err(refusal(target, trouble.clone()));
         }
         // Of its own: closing it is what hands the queue over.

@@ -24,22 +24,21 @@ use std::time::Duration;
 
 use drumline_protocol::OperationId;
 use drumline_protocol::message::{Message, Offer, Route};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::Backend;
-use crate::batcher::{Bounds, run_batches};
+use crate::batcher::{Batcher, Bounds, Request};
 use crate::broker;
 
 use crate::store::{Promoted, Stamp, Store};
 
-/// The most offers that may wait for the task. Beyond it, publishers wait too.
-const WAITING: usize = 4096;
 /// The offers in one batch, as many as the broker confirms in about a
 /// millisecond; and enough batches to keep it busy during a round trip, few
 /// enough that they grow under load.
 const BOUNDS: Bounds = Bounds {
+    waiting: 4096,
     batch: 512,
     in_flight: 4,
 };
@@ -73,23 +72,31 @@ pub enum Error {
 /// gone, after it has published all the offers that it was given.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
-    requests: mpsc::Sender<Request>,
+    batcher: Batcher<Entry, Result<(), Error>>,
 }
 
-#[derive(Debug)]
-struct Request {
-    offer: Offer,
-    stamp: Stamp,
-    answer: Option<oneshot::Sender<Result<(), Error>>>,
-}
+/// An offer, and the stamp of its entry in the outbox.
+type Entry = (Offer, Stamp);
 
 impl Dispatcher {
     /// Starts the task on `tasks`.
     #[must_use]
     pub fn start(backend: Backend, tasks: &TaskTracker) -> Self {
-        let (requests, incoming) = mpsc::channel(WAITING);
-        tasks.spawn(run(backend, incoming, tasks.clone()));
-        Self { requests }
+        let (confirmed, unnoted) = mpsc::channel(UNNOTED);
+        tasks.spawn(note(Arc::clone(&backend.store), unnoted));
+        let batches = tasks.clone();
+        let (batcher, run) = Batcher::new(BOUNDS, move |batch, permit| {
+            let (backend, confirmed) = (backend.clone(), confirmed.clone());
+            batches.spawn(async move {
+                let entries = publish(&backend, batch).await;
+                if !entries.is_empty() && confirmed.send(entries).await.is_err() {
+                    tracing::error!("nothing notes confirms");
+                }
+                drop(permit);
+            });
+        });
+        tasks.spawn(run);
+        Self { batcher }
     }
 
     /// Publishes an offer and waits until the broker has confirmed it. If the
@@ -98,16 +105,8 @@ impl Dispatcher {
     /// # Errors
     /// When the broker did not take the offer. It is still in the outbox.
     pub async fn publish(&self, offer: Offer, stamp: Stamp) -> Result<(), Error> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request {
-            offer,
-            stamp,
-            answer: Some(answer),
-        };
-        if self.requests.send(request).await.is_err() {
-            return Err(Error::Stopped);
-        }
-        answered.await.unwrap_or(Err(Error::Stopped))
+        let answer = self.batcher.ask((offer, stamp)).await;
+        answer.unwrap_or(Err(Error::Stopped))
     }
 
     /// Does the same as [`Self::publish`] for many offers: all are on their way
@@ -115,18 +114,8 @@ impl Dispatcher {
     /// the offers.
     pub async fn publish_all(&self, offers: Vec<(Offer, Stamp)>) -> Vec<Result<(), Error>> {
         let mut waiting = Vec::with_capacity(offers.len());
-        for (offer, stamp) in offers {
-            let (answer, answered) = oneshot::channel();
-            let request = Request {
-                offer,
-                stamp,
-                answer: Some(answer),
-            };
-            // When the task is gone, so is `answer`, and waiting for it fails.
-            if self.requests.send(request).await.is_err() {
-                tracing::debug!("an offer came after the end of the dispatcher");
-            }
-            waiting.push(answered);
+        for entry in offers {
+            waiting.push(self.batcher.send(entry).await);
         }
         let mut answers = Vec::with_capacity(waiting.len());
         for answered in waiting {
@@ -138,31 +127,11 @@ impl Dispatcher {
     /// Publishes an operation soon, without waiting. If there is no room now,
     /// the relay publishes it.
     pub fn enqueue(&self, promoted: &Promoted) {
-        let request = Request {
-            offer: Offer::of(&promoted.operation),
-            stamp: promoted.stamp,
-            answer: None,
-        };
-        if self.requests.try_send(request).is_err() {
+        let offer = Offer::of(&promoted.operation);
+        if !self.batcher.try_tell((offer, promoted.stamp)) {
             tracing::debug!(id = %promoted.operation.id, "left to the relay");
         }
     }
-}
-
-async fn run(backend: Backend, incoming: mpsc::Receiver<Request>, tasks: TaskTracker) {
-    let (confirmed, unnoted) = mpsc::channel(UNNOTED);
-    tasks.spawn(note(Arc::clone(&backend.store), unnoted));
-    run_batches(incoming, BOUNDS, |batch, permit| {
-        let (backend, confirmed) = (backend.clone(), confirmed.clone());
-        tasks.spawn(async move {
-            let entries = publish(&backend, batch).await;
-            if !entries.is_empty() && confirmed.send(entries).await.is_err() {
-                tracing::error!("nobody notes confirms");
-            }
-            drop(permit);
-        });
-    })
-    .await;
 }
 
 /// Removes confirmed entries from the outbox.
@@ -189,11 +158,11 @@ async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
 
 /// Publishes one batch, answers each request, and returns the confirmed
 /// entries.
-async fn publish(backend: &Backend, batch: Vec<Request>) -> Entries {
-    let mut by_route: BTreeMap<Route, Vec<Request>> = BTreeMap::new();
+async fn publish(backend: &Backend, batch: Vec<Request<Entry, Result<(), Error>>>) -> Entries {
+    let mut by_route: BTreeMap<Route, Vec<_>> = BTreeMap::new();
     for request in batch {
         by_route
-            .entry(request.offer.route())
+            .entry(request.item.0.route())
             .or_default()
             .push(request);
     }
@@ -202,8 +171,8 @@ async fn publish(backend: &Backend, batch: Vec<Request>) -> Entries {
     for (route, mut requests) in by_route {
         while !requests.is_empty() {
             let rest = requests.split_off(requests.len().min(PER_MESSAGE));
-            let offers = requests.iter().map(|r| r.offer.clone()).collect();
-            messages.push((route.clone(), Message::Offers(offers)));
+            let offers = requests.iter().map(|request| request.item.0.clone());
+            messages.push((route.clone(), Message::Offers(offers.collect())));
             waiting.push(std::mem::replace(&mut requests, rest));
         }
     }
@@ -212,18 +181,15 @@ async fn publish(backend: &Backend, batch: Vec<Request>) -> Entries {
     for (requests, answer) in waiting.into_iter().zip(answers) {
         let answer = answer.map_err(|error| Error::Broker(Arc::new(error)));
         for request in requests {
-            if answer.is_ok() {
-                confirmed.push((request.offer.id, request.stamp));
-            }
-            match request.answer {
-                // The caller may have dropped its future, which is its right.
-                Some(back) => drop(back.send(answer.clone())),
-                None => {
-                    if let Err(error) = &answer {
-                        tracing::debug!(id = %request.offer.id, %error, "left to the relay");
-                    }
+            let (offer, stamp) = &request.item;
+            match &answer {
+                Ok(()) => confirmed.push((offer.id, *stamp)),
+                Err(error) if !request.wants_answer() => {
+                    tracing::debug!(id = %offer.id, %error, "left to the relay");
                 }
+                Err(_) => {}
             }
+            request.answer(answer.clone());
         }
     }
     confirmed

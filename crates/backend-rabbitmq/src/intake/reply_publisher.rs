@@ -153,7 +153,7 @@ impl Task {
                 Err(error)
             }
             Err(_elapsed) => {
-                connection.answers().await;
+                connection.is_responsive().await;
                 Err(silent(DOING, patience))
             }
         }
@@ -194,7 +194,7 @@ async fn confirmed(
             Err(error)
         }
         // The broker is there, his queue is not.
-        Err(_elapsed) if connection.answers().await => Err(Error::Refused),
+        Err(_elapsed) if connection.is_responsive().await => Err(Error::Refused),
         Err(_elapsed) => Err(silent(DOING, patience)),
     }
 }

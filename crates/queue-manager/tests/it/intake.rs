@@ -8,7 +8,7 @@ use drumline_backend::Backend;
 use drumline_backend::intake::{Envelope, Reply};
 use drumline_backend::store::Filter;
 use drumline_protocol::{Operation, codec};
-use drumline_queue_manager::{QueueManager, Reception};
+use drumline_queue_manager::{AmqpIngress, QueueManager};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;

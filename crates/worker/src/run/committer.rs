@@ -8,20 +8,18 @@
 use std::sync::Arc;
 
 use drumline_backend::apply_event::Commits;
-use drumline_backend::batcher::{Bounds, run_batches};
+use drumline_backend::batcher::{self, Batcher, Bounds};
 use drumline_backend::store::{self, Commit, Committed, Store};
 use drumline_protocol::{OperationId, Report, Timestamp};
-use tokio::sync::{mpsc, oneshot};
 
 use super::task_scope::TaskScope;
 use crate::backoff;
 use crate::random::Random;
 
-/// Requests that may wait. Over it, callers wait too.
-const WAITING: usize = 1024;
 /// Two batches keep the store busy while an answer travels; more would make
 /// them small.
 const BOUNDS: Bounds = Bounds {
+    waiting: 1024,
     batch: 256,
     in_flight: 2,
 };
@@ -30,20 +28,24 @@ const BOUNDS: Bounds = Bounds {
 #[derive(Clone)]
 pub(crate) struct Committer {
     store: Arc<dyn Store>,
-    requests: mpsc::Sender<Request>,
+    batcher: Batcher<Vec<Commit>, store::Result<Vec<Committed>>>,
 }
 
-struct Request {
-    commits: Vec<Commit>,
-    answer: oneshot::Sender<store::Result<Vec<Committed>>>,
-}
+type Request = batcher::Request<Vec<Commit>, store::Result<Vec<Committed>>>;
 
 impl Committer {
     /// Starts the task.
     pub(crate) fn start(store: Arc<dyn Store>, random: Random, scope: &TaskScope) -> Self {
-        let (requests, incoming) = mpsc::channel(WAITING);
-        scope.spawn(run(Arc::clone(&store), random, incoming, scope.clone()));
-        Self { store, requests }
+        let (to, batches) = (Arc::clone(&store), scope.clone());
+        let (batcher, run) = Batcher::new(BOUNDS, move |batch, permit| {
+            let (store, random) = (Arc::clone(&to), random.clone());
+            batches.spawn(async move {
+                perform(&*store, &random, batch).await;
+                drop(permit);
+            });
+        });
+        scope.spawn(run);
+        Self { store, batcher }
     }
 
     /// Makes commits, each atomic by itself, and returns the answers in order.
@@ -52,12 +54,8 @@ impl Committer {
     /// When a record cannot be read, the store must not be used, or the worker
     /// has been stopped.
     pub(crate) async fn commit(&self, commits: Vec<Commit>) -> store::Result<Vec<Committed>> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.requests.send(Request { commits, answer }).await;
-        if sent.is_err() {
-            return Err(stopped());
-        }
-        answered.await.unwrap_or_else(|_gone| Err(stopped()))
+        let answer = self.batcher.ask(commits).await;
+        answer.unwrap_or_else(|| Err(stopped()))
     }
 }
 
@@ -84,34 +82,17 @@ fn stopped() -> store::Error {
     }
 }
 
-async fn run(
-    store: Arc<dyn Store>,
-    random: Random,
-    incoming: mpsc::Receiver<Request>,
-    scope: TaskScope,
-) {
-    run_batches(incoming, BOUNDS, |batch, place| {
-        let store = Arc::clone(&store);
-        let random = random.clone();
-        scope.spawn(async move {
-            perform(&*store, &random, batch).await;
-            drop(place);
-        });
-    })
-    .await;
-}
-
 /// Makes the commits of a batch, and answers each request.
 async fn perform(store: &dyn Store, random: &Random, mut batch: Vec<Request>) {
     let mut backoff = backoff::for_store(random);
     loop {
-        batch.retain(|request| !request.answer.is_closed());
+        batch.retain(|request| !request.is_abandoned());
         if batch.is_empty() {
             return;
         }
         let commits = batch
             .iter()
-            .flat_map(|request| request.commits.iter().cloned())
+            .flat_map(|request| request.item.iter().cloned())
             .collect();
         match store.commit(commits).await {
             Ok(answers) => return answer(batch, answers),
@@ -127,7 +108,7 @@ async fn perform(store: &dyn Store, random: &Random, mut batch: Vec<Request>) {
             }
             Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
                 if let Some(request) = batch.pop() {
-                    drop(request.answer.send(Err(error)));
+                    request.answer(Err(error));
                 }
                 return;
             }
@@ -138,8 +119,7 @@ async fn perform(store: &dyn Store, random: &Random, mut batch: Vec<Request>) {
 fn answer(batch: Vec<Request>, answers: Vec<Committed>) {
     let mut answers = answers.into_iter();
     for request in batch {
-        let own = answers.by_ref().take(request.commits.len()).collect();
-        // The caller may have dropped its future, which it is free to do.
-        drop(request.answer.send(Ok(own)));
+        let own = answers.by_ref().take(request.item.len()).collect();
+        request.answer(Ok(own));
     }
 }

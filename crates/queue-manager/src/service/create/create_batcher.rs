@@ -8,19 +8,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::batcher::{Bounds, run_batches};
+use drumline_backend::batcher::{self, Batcher, Bounds};
 use drumline_backend::store::{self, Created, NewOperation, Store};
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Creates that may wait. Over it, callers wait in line.
-const WAITING: usize = 1024;
 /// Two batches keep the store busy while an answer travels. A batch is as large
 /// as a run that shares a [partition](crate::service::partitions), so that it
 /// is one script.
 const BOUNDS: Bounds = Bounds {
+    waiting: 1024,
     batch: 64,
     in_flight: 2,
 };
@@ -37,14 +35,10 @@ const CALL_BYTES: usize = 8 << 20;
 /// A way to the store for single creates.
 #[derive(Debug)]
 pub(in crate::service) struct CreateBatcher {
-    requests: mpsc::Sender<Request>,
+    batcher: Batcher<NewOperation, store::Result<Created>>,
 }
 
-#[derive(Debug)]
-struct Request {
-    new: NewOperation,
-    answer: oneshot::Sender<store::Result<Created>>,
-}
+type Request = batcher::Request<NewOperation, store::Result<Created>>;
 
 impl CreateBatcher {
     /// Starts the task on `tasks`. It ends when `closing` is cancelled.
@@ -53,19 +47,18 @@ impl CreateBatcher {
         tasks: &TaskTracker,
         closing: CancellationToken,
     ) -> Self {
-        let (requests, incoming) = mpsc::channel(WAITING);
         let batches = tasks.clone();
-        tasks.spawn(async move {
-            let gathering = run_batches(incoming, BOUNDS, |batch, permit| {
-                let store = Arc::clone(&store);
-                batches.spawn(async move {
-                    create(&*store, batch).await;
-                    drop(permit);
-                });
+        let (batcher, run) = Batcher::new(BOUNDS, move |batch, permit| {
+            let store = Arc::clone(&store);
+            batches.spawn(async move {
+                create(&*store, batch).await;
+                drop(permit);
             });
-            closing.run_until_cancelled(gathering).await;
         });
-        Self { requests }
+        tasks.spawn(async move {
+            closing.run_until_cancelled(run).await;
+        });
+        Self { batcher }
     }
 
     /// [`Store::create`] of one operation. Returns `None` when it takes too
@@ -76,12 +69,7 @@ impl CreateBatcher {
         &self,
         new: NewOperation,
     ) -> Option<store::Result<Created>> {
-        let (answer, answered) = oneshot::channel();
-        let asked = async {
-            self.requests.send(Request { new, answer }).await.ok()?;
-            answered.await.ok()
-        };
-        timeout(PATIENCE, asked).await.ok()?
+        timeout(PATIENCE, self.batcher.ask(new)).await.ok()?
     }
 }
 
@@ -99,28 +87,27 @@ async fn create(store: &dyn Store, mut batch: Vec<Request>) {
 fn fitting(batch: &[Request]) -> usize {
     let mut bytes = 0_usize;
     let fit = batch.iter().take_while(|request| {
-        bytes += request.new.body.data.as_ref().map_or(0, String::len);
+        bytes += request.item.body.data.as_ref().map_or(0, String::len);
         bytes <= CALL_BYTES
     });
     fit.count().max(1)
 }
 
 async fn call(store: &dyn Store, mut batch: Vec<Request>) {
-    batch.retain(is_open);
+    batch.retain(|request| !request.is_abandoned());
     if batch.is_empty() {
         return;
     }
-    let operations = batch.iter().map(|request| request.new.clone());
+    let operations = batch.iter().map(|request| request.item.clone());
     match store.create(operations.collect()).await {
         Ok(created) => {
             for (request, created) in batch.into_iter().zip(created) {
-                // The caller may have gone away, which is no error.
-                drop(request.answer.send(Ok(created)));
+                request.answer(Ok(created));
             }
         }
         Err(error) if batch.len() == 1 => {
             for request in batch {
-                drop(request.answer.send(Err(error.clone())));
+                request.answer(Err(error.clone()));
             }
         }
         // One create may be at fault, and others may be stored: their callers
@@ -131,9 +118,4 @@ async fn call(store: &dyn Store, mut batch: Vec<Request>) {
             }
         }
     }
-}
-
-/// Returns true if a caller waits for the answer.
-fn is_open(request: &Request) -> bool {
-    !request.answer.is_closed()
 }

@@ -9,11 +9,11 @@
 //! (541, seen on 3.10). Other queues cannot even be declared: they exist with
 //! other arguments, or a limit is reached.
 //!
-//! One such queue must not hold up the others, and nobody needs it: offers go
-//! round it ([`drumline_backend::bypass`]). The suspects are those of a process,
-//! whatever becomes of its connections. A message for a suspect is answered at
-//! once. A suspect is cleared when a late confirm comes, or by the
-//! [repair](crate::repair), which tries it again with backoff.
+//! One such queue must not hold up the others, and no offer needs it: offers go
+//! round it ([`drumline_backend::bypass`]). The list belongs to the process and
+//! outlives its connections. A message for an unresponsive queue is answered at
+//! once. A queue leaves the list when a late confirm comes, or when the repair
+//! task has tried it with success; the repair tries with backoff.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::topology::Target;
 
-/// The first pause before a suspect is tried. Late confirms clear a slow one
+/// The first pause before a queue is tried. Late confirms clear a slow queue
 /// before that; and a queue that works again is missed for no longer.
 const FIRST_TRY: Duration = Duration::from_secs(1);
 
@@ -42,27 +42,27 @@ const REFUSED_LAST: Duration = Duration::from_secs(60);
 /// The time for which a queue is not mentioned in the log again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// A suspect that nobody has used for so long is dropped. Producers may name
+/// A queue that no caller has used for so long is dropped. Producers may name
 /// ever new queues, and a queue that is used again is found out again.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
-/// The suspects of one process.
+/// The unresponsive queues of one process.
 #[derive(Debug, Default)]
-pub(crate) struct Suspects {
+pub(crate) struct UnresponsiveQueues {
     known: Mutex<Known>,
     added: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    suspects: HashMap<Target, Suspect>,
+    queues: HashMap<Target, Unresponsive>,
     /// The last time that each queue was mentioned in the log, where that is not
     /// long ago.
     told: HashMap<Target, Instant>,
 }
 
 #[derive(Debug)]
-struct Suspect {
+struct Unresponsive {
     trouble: Trouble,
     since: Instant,
     /// The last time that a caller wanted to use it.
@@ -71,38 +71,38 @@ struct Suspect {
     backoff: Backoff,
 }
 
-/// A suspect that is to be tried.
+/// A queue that is to be tried.
 #[derive(Clone, Debug)]
 pub(crate) struct Due {
     pub(crate) target: Target,
-    /// The time at which it became a suspect.
+    /// The time at which it became unresponsive.
     pub(crate) since: Instant,
     /// The time at which it is to be tried.
     pub(crate) at: Instant,
 }
 
-impl Suspects {
+impl UnresponsiveQueues {
     pub(crate) fn is_empty(&self) -> bool {
-        self.known().suspects.is_empty()
+        self.known().queues.is_empty()
     }
 
-    /// The error of a caller that wants to use a suspect; `None` for a queue that
-    /// is no suspect.
+    /// The error of a caller that wants to use a queue; `None` for a queue that
+    /// works.
     pub(crate) fn refusal(&self, target: &Target) -> Option<Error> {
         let mut known = self.known();
-        let suspect = known.suspects.get_mut(target)?;
-        suspect.used = Instant::now();
-        Some(refusal(target, suspect.trouble.clone()))
+        let queue = known.queues.get_mut(target)?;
+        queue.used = Instant::now();
+        Some(refusal(target, queue.trouble.clone()))
     }
 
-    /// The trouble with a queue, if it is a suspect.
+    /// The trouble with a queue, if it is unresponsive.
     pub(crate) fn trouble(&self, target: &Target) -> Option<Trouble> {
         let known = self.known();
-        known.suspects.get(target).map(|one| one.trouble.clone())
+        known.queues.get(target).map(|one| one.trouble.clone())
     }
 
-    /// Makes a queue a suspect, or notes what else is wrong with it.
-    pub(crate) fn suspect(&self, target: &Target, trouble: Trouble) {
+    /// Adds a queue, or notes what else is wrong with it.
+    pub(crate) fn add(&self, target: &Target, trouble: Trouble) {
         let now = Instant::now();
         let mut known = self.known();
         let told = known.told.get(target);
@@ -113,8 +113,8 @@ impl Suspects {
             known.told.insert(target.clone(), now);
             tracing::warn!(queue = %target, %trouble, "a queue does not work and is by-passed");
         }
-        if let Some(suspect) = known.suspects.get_mut(target) {
-            suspect.trouble = trouble;
+        if let Some(queue) = known.queues.get_mut(target) {
+            queue.trouble = trouble;
             return;
         }
         let mut backoff = if trouble.needs_operator() {
@@ -130,43 +130,44 @@ impl Suspects {
             due,
             backoff,
         };
-        known.suspects.insert(target.clone(), suspect);
+        known.queues.insert(target.clone(), queue);
         drop(known);
         self.added.notify_one();
     }
 
-    /// A queue works: it is no suspect any more.
+    /// Removes a queue: it works.
     pub(crate) fn clear(&self, target: &Target) {
         self.clear_if(target, |_trouble| true);
     }
 
-    /// [`Self::clear`], where the queue is a suspect for a reason that is
+    /// [`Self::clear`], where the queue is unresponsive for a reason that is
     /// disproved.
     pub(crate) fn clear_if(&self, target: &Target, disproved: impl Fn(&Trouble) -> bool) {
         let mut known = self.known();
-        let suspect = known.suspects.get(target);
-        if suspect.is_some_and(|suspect| disproved(&suspect.trouble))
-            && let Some(suspect) = known.suspects.remove(target)
+        let queue = known.queues.get(target);
+        if queue.is_some_and(|queue| disproved(&queue.trouble))
+            && let Some(queue) = known.queues.remove(target)
         {
-            let after = suspect.since.elapsed();
+            let after = queue.since.elapsed();
             tracing::debug!(queue = %target, ?after, "a queue works again");
         }
     }
 
-    /// The suspect that is to be tried first, but for those that are being tried.
-    /// Of those that are due, the queues that every offer can take come first.
+    /// Returns the queue that is to be tried first, but for those that are being
+    /// tried. Of those that are due, the queues that every offer can take come
+    /// first.
     pub(crate) fn next(&self, but: &[Target]) -> Option<Due> {
         let mut known = self.known();
         let now = Instant::now();
         known
-            .suspects
-            .retain(|_, suspect| now.duration_since(suspect.used) < FORGOTTEN_AFTER);
-        let others = known.suspects.iter();
+            .queues
+            .retain(|_, queue| now.duration_since(queue.used) < FORGOTTEN_AFTER);
+        let others = known.queues.iter();
         let others = others.filter(|(target, _)| !but.contains(target));
-        let due = others.map(|(target, suspect)| Due {
+        let due = others.map(|(target, queue)| Due {
             target: target.clone(),
-            since: suspect.since,
-            at: suspect.due,
+            since: queue.since,
+            at: queue.due,
         });
         due.min_by_key(|due| {
             let is_lane = matches!(
@@ -177,30 +178,30 @@ impl Suspects {
         })
     }
 
-    /// A try has failed: the next one comes after a longer pause.
+    /// Puts off the next try after a failed one: the pause grows.
     pub(crate) fn put_off(&self, target: &Target) {
         if let Some(queue) = self.known().queues.get_mut(target) {
             queue.due = Instant::now() + queue.backoff.jittered(fastrand::f64());
         }
     }
 
-    /// Waits until a suspect has been added since this was last called.
+    /// Waits until a queue has been added since this was last called.
     /// Cancel-safe.
     pub(crate) async fn added(&self) {
         self.added.notified().await;
     }
 
-    /// The suspects that offers could go through.
+    /// The unresponsive queues that offers could go through.
     pub(crate) fn bypassed(&self) -> Vec<Bypassed> {
         let known = self.known();
-        let of = |(target, suspect): (&Target, &Suspect)| match target {
+        let of = |(target, queue): (&Target, &Unresponsive)| match target {
             Target::Route(route) => Some(Bypassed {
                 route: route.clone(),
-                trouble: suspect.trouble.clone(),
+                trouble: queue.trouble.clone(),
             }),
             Target::Quarantine | Target::Requests | Target::RefusedRequests => None,
         };
-        let mut bypassed: Vec<Bypassed> = known.suspects.iter().filter_map(of).collect();
+        let mut bypassed: Vec<Bypassed> = known.queues.iter().filter_map(of).collect();
         drop(known);
         bypassed.sort_by(|a, b| a.route.cmp(&b.route));
         bypassed
@@ -241,17 +242,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_suspect_is_tried_again_with_growing_pauses() {
-        let suspects = Suspects::default();
-        suspects.suspect(&lane(1), Trouble::Silent);
-        suspects.added().await;
+    async fn an_unresponsive_queue_is_tried_again_with_growing_pauses() {
+        let unresponsive = UnresponsiveQueues::default();
+        unresponsive.add(&lane(1), Trouble::Silent);
+        unresponsive.added().await;
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            let due = suspects.next(&[]).expect("it is a suspect");
+            let due = unresponsive.next(&[]).expect("it is unresponsive");
             pauses.push(due.at.saturating_duration_since(Instant::now()));
             tokio::time::sleep_until(due.at).await;
-            assert!(suspects.refusal(&lane(1)).is_some(), "it is still used");
-            suspects.put_off(&lane(1));
+            assert!(unresponsive.refusal(&lane(1)).is_some(), "it is still used");
+            unresponsive.put_off(&lane(1));
         }
         assert!(pauses[0] <= FIRST_TRY, "{pauses:?}");
         assert!(pauses.iter().all(|pause| *pause <= LAST_TRY), "{pauses:?}");
@@ -260,40 +261,45 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_late_confirm_clears_silence_and_nothing_else() {
-        let suspects = Suspects::default();
-        suspects.suspect(&lane(1), Trouble::Silent);
-        suspects.suspect(&lane(2), Trouble::Unconsumable);
+        let unresponsive = UnresponsiveQueues::default();
+        unresponsive.add(&lane(1), Trouble::Silent);
+        unresponsive.add(&lane(2), Trouble::Unconsumable);
         for target in [lane(1), lane(2)] {
-            suspects.clear_if(&target, |trouble| *trouble == Trouble::Silent);
+            unresponsive.clear_if(&target, |trouble| *trouble == Trouble::Silent);
         }
-        assert!(suspects.refusal(&lane(1)).is_none());
-        assert!(suspects.refusal(&lane(2)).is_some());
-        suspects.clear(&lane(2));
-        assert!(suspects.is_empty());
+        assert!(unresponsive.refusal(&lane(1)).is_none());
+        assert!(unresponsive.refusal(&lane(2)).is_some());
+        unresponsive.clear(&lane(2));
+        assert!(unresponsive.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_suspect_that_nobody_uses_is_forgotten() {
-        let suspects = Suspects::default();
-        suspects.suspect(&lane(1), Trouble::Silent);
+    async fn an_unresponsive_queue_that_nobody_uses_is_forgotten() {
+        let unresponsive = UnresponsiveQueues::default();
+        unresponsive.add(&lane(1), Trouble::Silent);
         tokio::time::sleep(FORGOTTEN_AFTER).await;
-        assert!(suspects.next(&[]).is_none());
-        assert!(suspects.is_empty());
+        assert!(unresponsive.next(&[]).is_none());
+        assert!(unresponsive.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_those_that_are_due_a_work_queue_is_tried_before_the_lanes() {
-        let suspects = Suspects::default();
+        let unresponsive = UnresponsiveQueues::default();
         let work = Target::Route(Route {
             queue: QueueName::default(),
             source: Source::Work,
         });
         for number in 0..20 {
-            suspects.suspect(&lane(number), Trouble::Silent);
+            unresponsive.add(&lane(number), Trouble::Silent);
         }
-        suspects.suspect(&work, Trouble::Silent);
+        unresponsive.add(&work, Trouble::Silent);
         tokio::time::sleep(FIRST_TRY).await;
-        let next = |but: &[Target]| suspects.next(but).expect("they are suspects").target;
+        let next = |but: &[Target]| {
+            unresponsive
+                .next(but)
+                .expect("they are unresponsive")
+                .target
+        };
         assert_eq!(next(&[]), work);
         assert_ne!(next(std::slice::from_ref(&work)), work, "it is being tried");
     }
