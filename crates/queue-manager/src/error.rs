@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use drumline_api::{self as api, Invalid};
 use drumline_backend::limiter::{Limit, Limits};
 use drumline_backend::{broker, store};
 use drumline_protocol::{ErrorCode, QueueName, Refused};
@@ -144,6 +145,22 @@ impl Error {
     }
 }
 
+impl From<api::Error> for Error {
+    fn from(error: api::Error) -> Self {
+        match error {
+            api::Error::Invalid(invalid) => Self::Invalid(invalid),
+            api::Error::Syntax { message } => Self::Syntax { message },
+            api::Error::NotFound { id } => Self::NotFound { id },
+            api::Error::BatchTooLarge { found, max } => Self::BatchTooLarge { found, max },
+            api::Error::TooLarge { limit } => Self::TooLarge { limit },
+            api::Error::InTransaction { index, source } => Self::InTransaction {
+                index,
+                source: Box::new(Self::from(*source)),
+            },
+        }
+    }
+}
+
 /// This crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -200,53 +217,4 @@ impl fmt::Display for RateLimited {
             }
         }
     }
-}
-
-/// A request that breaks rules, with every attribute that does.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", summary(.attributes))]
-pub struct Invalid {
-    /// The code that users know.
-    pub code: ErrorCode,
-    /// The attributes, and the rule that each breaks; never empty.
-    pub attributes: Vec<Wrong>,
-}
-
-/// One attribute that breaks a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// Its name, as in the JSON; members of members with a dot.
-    pub name: String,
-    /// The rule, as a clause about it: "is required".
-    pub why: String,
-}
-
-impl Wrong {
-    /// An attribute and the rule that it breaks.
-    #[must_use]
-    pub fn new(name: impl Into<String>, why: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            why: why.into(),
-        }
-    }
-}
-
-impl Invalid {
-    /// A request whose attributes break the rules of their types.
-    #[must_use]
-    pub const fn arguments(attributes: Vec<Wrong>) -> Self {
-        Self {
-            code: ErrorCode::INVALID_ARGUMENT,
-            attributes,
-        }
-    }
-}
-
-fn summary(attributes: &[Wrong]) -> String {
-    let clauses: Vec<String> = attributes
-        .iter()
-        .map(|Wrong { name, why }| format!("{name} {why}"))
-        .collect();
-    clauses.join("; ")
 }

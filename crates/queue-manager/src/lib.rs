@@ -11,7 +11,7 @@
 //! ```
 //!
 //! [`service`] holds everything that clients can ask for, without any protocol.
-//! The form of requests is in [`request`], the errors are in [`error`].
+//! Requests are read in [`drumline_api`], the errors are in [`error`].
 //! [`ingress`] translates requests that come over HTTP and AMQP, and calls the
 //! service. [`Maintenance`] may run in any number of processes, with or without
 //! an ingress.
@@ -35,7 +35,6 @@ pub mod maintenance;
 pub mod metrics;
 pub mod options;
 pub mod recurrence;
-pub mod request;
 pub mod service;
 pub mod webhook;
 
@@ -43,5 +42,5 @@ pub use error::{Error, Result};
 pub use ingress::amqp::AmqpIngress;
 pub use ingress::http::Server;
 pub use maintenance::Maintenance;
-pub use options::Options;
+pub use options::{GRAMMAR, Options};
 pub use service::{Actor, QueueManager};

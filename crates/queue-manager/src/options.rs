@@ -4,11 +4,26 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use drumline_api::{Deployment, Grammar};
 use drumline_protocol::{TokenPolicy, limits};
 
 use crate::maintenance::{MaintenanceOptions, Retention};
+use crate::recurrence::Rule;
 use crate::service::Admission;
-use crate::webhook::Webhooks;
+use crate::webhook::{self, Webhooks};
+
+/// The grammars of the texts in a request: rules of recurrence and addresses of
+/// webhooks.
+pub const GRAMMAR: Grammar = Grammar {
+    recurrence_pattern: |text| match Rule::parse(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    },
+    webhook_url: |text| match webhook::check(text) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(why.to_owned()),
+    },
+};
 
 /// The options of a queue manager.
 #[derive(Clone, Debug)]
@@ -46,11 +61,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns true if `ExecuteAsync` takes requests of this name.
+    /// The part of the options that a request is held to while it is read.
     #[must_use]
-    pub fn executes_later(&self, name: &str) -> bool {
-        let mut names = self.async_requests.iter();
-        names.any(|known| known == "*" || known == name)
+    pub fn deployment(&self) -> Deployment<'_> {
+        Deployment {
+            body_bytes: self.limits.body_bytes,
+            page: self.limits.page,
+            batch_items: self.max_batch_size.get(),
+            async_requests: &self.async_requests,
+            grammar: GRAMMAR,
+        }
     }
 }
 

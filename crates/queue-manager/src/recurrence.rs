@@ -20,10 +20,13 @@
 
 mod days;
 mod minutes;
+mod schedule;
 mod text;
 
 use drumline_protocol::Timestamp;
 use rrule::{Frequency, RRule, Unvalidated};
+
+pub(crate) use schedule::{begin, changed, next_time};
 
 /// The largest COUNT. A rule with a COUNT is counted through from its start
 /// each time that it is asked: this many take some milliseconds.

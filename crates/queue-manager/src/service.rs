@@ -40,6 +40,8 @@ pub use organization_requests::{Answer, Fault, ItemAnswer};
 pub use rate_limit::{Admission, Permit, Protection, Stay};
 pub use read::{Listing, Query};
 
+pub(crate) use read::selection;
+
 pub(crate) use bulk::SHARE as BULK_SHARE;
 pub(crate) use completion_feed::{Ended, Watcher};
 pub(crate) use create::stored_as;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use drumline_queue_manager::request::CreateRequest;
+use drumline_api::CreateOperation;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -28,7 +28,7 @@ pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64
     let mut creating = JoinSet::new();
     while Instant::now() < end {
         ticks.tick().await;
-        let mut request = CreateRequest::new(MESSAGE);
+        let mut request = CreateOperation::new(MESSAGE);
         request.data = Some((first + submitted.len()).to_string());
         let (manager, caller) = (rig.manager.clone(), rig.caller.clone());
         submitted.push(rig.starts.now());

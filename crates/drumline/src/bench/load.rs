@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use drumline_api::CreateOperation;
 use drumline_protocol::DependencyToken;
-use drumline_queue_manager::request::CreateRequest;
 use drumline_queue_manager::{Actor, QueueManager};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -142,8 +142,8 @@ async fn call(call: Call) -> anyhow::Result<u64> {
 }
 
 impl Call {
-    fn request(&self) -> anyhow::Result<CreateRequest> {
-        let mut request = CreateRequest::new(MESSAGE);
+    fn request(&self) -> anyhow::Result<CreateOperation> {
+        let mut request = CreateOperation::new(MESSAGE);
         if let Some(tokens) = self.way.tokens {
             let token = self.next_token.fetch_add(1, Ordering::Relaxed) % tokens;
             request.dependency_token = Some(DependencyToken::try_from(format!("token-{token}"))?);

@@ -1,6 +1,6 @@
 //! Bytes of Redis per waiting operation.
 
-use drumline_queue_manager::request::CreateRequest;
+use drumline_api::CreateOperation;
 
 use super::crew::MESSAGE;
 use super::mean;
@@ -19,7 +19,7 @@ pub(super) async fn round(rig: &Rig, site: &Site) -> anyhow::Result<f64> {
     for _ in 0..OPERATIONS / BATCH {
         let requests = (0..BATCH)
             .map(|_| {
-                let mut request = CreateRequest::new(MESSAGE);
+                let mut request = CreateOperation::new(MESSAGE);
                 request.data = Some(DATA.to_owned());
                 request
             })

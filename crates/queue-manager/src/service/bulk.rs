@@ -9,6 +9,7 @@
 //! because of the action shift nothing. Operations that are created meanwhile
 //! are newer than the cursor and not met.
 
+use drumline_api::Control;
 use drumline_backend::store::Filter;
 use drumline_protocol::transition::At;
 use drumline_protocol::{ErrorCode, Event, Operation, OperationId, State, apply};
@@ -18,7 +19,6 @@ use tokio::time::{Duration, Instant};
 use super::QueueManager;
 use super::control::event_of;
 use crate::error::{Error, Result};
-use crate::request::Act;
 
 /// Operations that one call selects at most.
 pub(crate) const SHARE: usize = 500;
@@ -37,7 +37,7 @@ const TOLD: usize = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkAct {
     /// An action.
-    Act(Act),
+    Act(Control),
     /// Removal; Completed ones only.
     Delete,
 }
@@ -71,8 +71,8 @@ impl Bulk {
         }
         let is_possible = match self.act {
             BulkAct::Delete => true,
-            BulkAct::Act(Act::Resume) => header.holding,
-            BulkAct::Act(Act::Cancel | Act::Pause | Act::Postpone(_)) => false,
+            BulkAct::Act(Control::Resume) => header.holding,
+            BulkAct::Act(Control::Cancel | Control::Pause | Control::Postpone(_)) => false,
         };
         is_possible || self.names_completed()
     }
@@ -180,7 +180,7 @@ impl QueueManager {
             (BulkAct::Act(act), false) => self.act_on(operation, act).await.map(drop),
             (BulkAct::Delete, false) => self.delete_this(operation).await,
             // A series goes on with its next time.
-            (BulkAct::Act(Act::Resume), true) => self
+            (BulkAct::Act(Control::Resume), true) => self
                 .resumption(&operation)
                 .and_then(|event| self.rehearse(&operation, event)),
             (BulkAct::Act(act), true) => self.rehearse(&operation, event_of(act)),

@@ -3,6 +3,7 @@
 //! Each is one event of the state machine, decided on the newest header. An
 //! event that the machine refuses is refused here with the same words.
 
+use drumline_api::{Control, UpdateOperation};
 use drumline_backend::apply_event::{Applied, apply_event_unlocked};
 use drumline_backend::store::Done;
 use drumline_protocol::transition::legal_actions;
@@ -11,7 +12,6 @@ use drumline_protocol::{ErrorCode, Event, Operation, OperationId, Refused, State
 use super::read::not_found;
 use super::{Actor, QueueManager};
 use crate::error::{Error, Result};
-use crate::request::{Act, Changes};
 
 impl QueueManager {
     /// Applies an action to an operation and returns the operation as it is
@@ -24,14 +24,14 @@ impl QueueManager {
     /// [`Error::Refused`] with the legal actions, when the operation's status
     /// does not allow this one; when there is no operation with this id; when
     /// the store is unavailable.
-    pub async fn act(&self, actor: &Actor, id: OperationId, act: Act) -> Result<Operation> {
+    pub async fn act(&self, actor: &Actor, id: OperationId, act: Control) -> Result<Operation> {
         let operation = self.get(actor, id).await?;
         self.act_on(operation, act).await
     }
 
     /// [`Self::act`] on an operation that was just read.
-    pub(super) async fn act_on(&self, operation: Operation, act: Act) -> Result<Operation> {
-        if act == Act::Resume && operation.header.is_series() {
+    pub(super) async fn act_on(&self, operation: Operation, act: Control) -> Result<Operation> {
+        if act == Control::Resume && operation.header.is_series() {
             return self.resume_series(operation).await;
         }
         let (operation, done) = self.apply(operation, event_of(act)).await?;
@@ -47,15 +47,15 @@ impl QueueManager {
         &self,
         actor: &Actor,
         id: OperationId,
-        changes: Changes,
+        changes: UpdateOperation,
     ) -> Result<Operation> {
         match changes {
-            Changes::Act(act) => self.act(actor, id, act).await,
-            Changes::Rule(rule) => {
+            UpdateOperation::Control(act) => self.act(actor, id, act).await,
+            UpdateOperation::Rule(rule) => {
                 let operation = self.get(actor, id).await?;
                 self.change_rule(operation, &rule).await
             }
-            Changes::Unreachable(wanted) => {
+            UpdateOperation::Unreachable(wanted) => {
                 let operation = self.get(actor, id).await?;
                 Err(unreachable_by_clients(&operation, wanted).into())
             }
@@ -113,12 +113,12 @@ impl QueueManager {
 }
 
 /// The event that applies an action to an operation.
-pub(super) const fn event_of(act: Act) -> Event {
+pub(super) const fn event_of(act: Control) -> Event {
     match act {
-        Act::Cancel => Event::Cancel,
-        Act::Pause => Event::Pause,
-        Act::Resume => Event::Resume,
-        Act::Postpone(until) => Event::Postpone(until),
+        Control::Cancel => Event::Cancel,
+        Control::Pause => Event::Pause,
+        Control::Resume => Event::Resume,
+        Control::Postpone(until) => Event::Postpone(until),
     }
 }
 

@@ -14,6 +14,7 @@ mod many;
 
 use std::time::Duration;
 
+use drumline_api::{CreateOperation, FieldError, Invalid};
 use drumline_backend::broker::Trouble;
 use drumline_backend::store::{self, Created, NewOperation, Stamp};
 use drumline_protocol::message::{Offer, Route, Source};
@@ -31,8 +32,9 @@ pub(in crate::service) use many::{OnFault, Plan};
 
 use super::series::no_time;
 use super::{Actor, QueueManager};
-use crate::error::{Error, Invalid, Result, Wrong};
-use crate::request::{CreateRequest, Recurring};
+use crate::error::{Error, Result};
+use crate::options::GRAMMAR;
+use crate::recurrence;
 
 /// The time that a create waits for the broker's confirm. The operation is
 /// stored by then, and the outbox holds it; waiting only keeps producers
@@ -94,7 +96,7 @@ impl QueueManager {
     pub async fn create(
         &self,
         actor: &Actor,
-        request: CreateRequest,
+        request: CreateOperation,
         key: Option<&str>,
     ) -> Result<Creation> {
         let span = create_span(&request);
@@ -152,11 +154,11 @@ impl QueueManager {
 
     /// Returns an error if the request breaks a rule, including the rules of
     /// this deployment.
-    fn accept(&self, request: &CreateRequest) -> Result<()> {
-        request.check()?;
+    fn accept(&self, request: &CreateOperation) -> Result<()> {
+        request.check(&GRAMMAR)?;
         let url = request.webhook_url.as_deref();
         match url.and_then(|url| self.options().webhooks.objection(url)) {
-            Some(why) => Err(Invalid::arguments(vec![Wrong::new("webhookUrl", why)]).into()),
+            Some(why) => Err(Invalid::arguments(vec![FieldError::new("webhookUrl", why)]).into()),
             None => Ok(()),
         }
     }
@@ -184,18 +186,19 @@ impl QueueManager {
     /// Returns an error if a recurring request has no time that is still to
     /// come. Operations that were created before are not checked: a repetition
     /// may come when all times are over.
-    fn comes_due(&self, request: &CreateRequest) -> Result<()> {
-        let first = |recurring: &Recurring| recurring.begin(self.store().now()).1;
-        match &request.recurrence {
-            Some(recurring) if first(recurring).is_none() => {
-                Err(no_time("recurrencePattern").into())
-            }
-            Some(_) | None => Ok(()),
+    fn comes_due(&self, request: &CreateOperation) -> Result<()> {
+        let Some(pattern) = &request.recurrence_pattern else {
+            return Ok(());
+        };
+        let now = self.store().now();
+        match recurrence::begin(pattern, request.recurrence_start_time, now) {
+            (_, Some(_first)) => Ok(()),
+            (_, None) => Err(no_time("recurrencePattern").into()),
         }
     }
 
     /// The lineage of the operation, below the one whose handler creates it.
-    async fn lineage(&self, actor: &Actor, request: &CreateRequest) -> Result<Lineage> {
+    async fn lineage(&self, actor: &Actor, request: &CreateOperation) -> Result<Lineage> {
         let Some(parent) = parent_of(request) else {
             return Ok(Lineage::TOP);
         };
@@ -217,7 +220,7 @@ impl QueueManager {
         Ok(Lineage { depth, ..parent })
     }
 
-    fn fresh_id(&self, actor: &Actor, request: &CreateRequest) -> OperationId {
+    fn fresh_id(&self, actor: &Actor, request: &CreateOperation) -> OperationId {
         let partition = self.shared.partitions.choose(chain(actor, request));
         self.ids().operation(self.store().now(), partition)
     }
@@ -226,7 +229,7 @@ impl QueueManager {
     fn plan(
         &self,
         actor: &Actor,
-        request: CreateRequest,
+        request: CreateOperation,
         id: OperationId,
         lineage: Lineage,
     ) -> NewOperation {
@@ -235,7 +238,7 @@ impl QueueManager {
         let rules = Rules {
             operation_type: request.operation_type,
             // A series waits in no chain: its occurrences do.
-            chain: chain(actor, &request).filter(|_| request.recurrence.is_none()),
+            chain: chain(actor, &request).filter(|_| request.recurrence_pattern.is_none()),
             token_policy: self.token_policy(&request),
             transient: !request.retain_job_history,
             webhook: request.webhook_url.is_some(),
@@ -243,9 +246,11 @@ impl QueueManager {
             retry: request.retry,
         };
         let commit = self.ids().commit();
-        let header = match request.recurrence.map(|recurring| recurring.begin(now)) {
+        let header = match &request.recurrence_pattern {
             None => first_header(rules, request.postpone_until, commit, now),
-            Some((recurrence, first)) => {
+            Some(pattern) => {
+                let start = request.recurrence_start_time;
+                let (recurrence, first) = recurrence::begin(pattern, start, now);
                 // The rule still had a time a moment ago, when the request was
                 // accepted.
                 let first = first.unwrap_or(now);
@@ -283,7 +288,7 @@ impl QueueManager {
     /// The token policy of a new operation. The deployment's default is about
     /// tokens: asynchronous requests have none, and a failed one must not stop
     /// all others of its organization.
-    fn token_policy(&self, request: &CreateRequest) -> TokenPolicy {
+    fn token_policy(&self, request: &CreateOperation) -> TokenPolicy {
         if request.in_order_of_requests {
             return TokenPolicy::Continue;
         }
@@ -346,7 +351,7 @@ impl QueueManager {
 }
 
 /// The span of one create, which the processing span will be linked to.
-fn create_span(request: &CreateRequest) -> Span {
+fn create_span(request: &CreateOperation) -> Span {
     let queue = &request.queue;
     info_span!(
         "create",
@@ -362,11 +367,11 @@ fn create_span(request: &CreateRequest) -> Span {
 
 /// The operation whose handler creates the new one, if it is an operation of
 /// this service.
-fn parent_of(request: &CreateRequest) -> Option<OperationId> {
+fn parent_of(request: &CreateOperation) -> Option<OperationId> {
     OperationId::from_bytes(request.parent_id?.into_bytes())
 }
 
-fn chain(actor: &Actor, request: &CreateRequest) -> Option<ChainKey> {
+fn chain(actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
     if request.in_order_of_requests {
         return Some(ChainKey::of_requests(&actor.organization));
     }

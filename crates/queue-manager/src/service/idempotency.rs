@@ -14,13 +14,13 @@ mod content;
 
 use std::time::Duration;
 
+use drumline_api::{CreateOperation, FieldError, Invalid, check_idempotency_key};
 use drumline_backend::store::{self, Reservation};
 use drumline_protocol::{Operation, OperationId};
 use sha2::{Digest, Sha256};
 
 use super::{Actor, QueueManager};
-use crate::error::{Error, Invalid, Result, Wrong};
-use crate::request::{CreateRequest, objection_to_key};
+use crate::error::{Error, Result};
 
 use content::fingerprint;
 
@@ -31,11 +31,11 @@ impl QueueManager {
         &self,
         actor: &Actor,
         key: &str,
-        request: &CreateRequest,
+        request: &CreateOperation,
         fresh: OperationId,
     ) -> Result<OperationId> {
-        if let Some(why) = objection_to_key(key) {
-            return Err(Invalid::arguments(vec![Wrong::new("Idempotency-Key", why)]).into());
+        if let Err(why) = check_idempotency_key(key) {
+            return Err(Invalid::arguments(vec![FieldError::new("Idempotency-Key", why)]).into());
         }
         let reservation = Reservation {
             id: fresh,

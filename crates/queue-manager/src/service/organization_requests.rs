@@ -20,16 +20,19 @@ mod transaction;
 
 use std::time::Duration;
 
+use drumline_api::OrganizationRequest;
+use drumline_api::execute::{
+    Item, KeyedCreate, RequestName, Retrieve, RetrieveMultiple, Selector, Update,
+};
 use drumline_api::view::OperationView;
 use drumline_backend::store::Filter;
-use drumline_protocol::{ChainKey, Operation};
+use drumline_protocol::Operation;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
-use super::read::weight;
+use super::read::{selection, weight};
 use super::{Actor, Query, QueueManager};
 use crate::error::{Error, Result};
-use crate::request::{Ask, Item, Look, Name, OrganizationRequest, Search, Update, Which, Wish};
 
 pub use answer::{Answer, ItemAnswer};
 pub use fault::Fault;
@@ -52,11 +55,11 @@ impl QueueManager {
     /// The faults of the request as a whole. Faults of the items of a batch are
     /// in the answer.
     pub async fn execute(&self, actor: &Actor, request: OrganizationRequest) -> Result<Answer> {
-        match request.ask {
-            Ask::One(item) => self.execute_one(actor, item).await,
-            Ask::Multiple(batch) => {
+        match request {
+            OrganizationRequest::One(item) => self.execute_one(actor, item).await,
+            OrganizationRequest::Multiple(batch) => {
                 let results = self.execute_multiple(actor, batch).await?;
-                Ok(Answer::new(Name::ExecuteMultiple, results))
+                Ok(Answer::new(RequestName::ExecuteMultiple, results))
             }
         }
     }
@@ -65,16 +68,16 @@ impl QueueManager {
     async fn execute_one(&self, actor: &Actor, item: Item) -> Result<Answer> {
         let name = item.name();
         match item {
-            Item::Create(wish) | Item::ExecuteAsync(wish) => {
-                let Wish { request, key } = *wish;
+            Item::Create(create) | Item::ExecuteAsync(create) => {
+                let KeyedCreate { request, key } = *create;
                 let created = self.create(actor, request, key.as_deref()).await?;
                 Ok(Answer::new(
                     name,
                     Results::created(name, created.operation.id, !created.is_new),
                 ))
             }
-            Item::Retrieve(look) => self.retrieve(actor, look).await,
-            Item::RetrieveMultiple(search) => self.retrieve_multiple(actor, *search).await,
+            Item::Retrieve(retrieve) => self.retrieve(actor, retrieve).await,
+            Item::RetrieveMultiple(list) => self.retrieve_multiple(actor, *list).await,
             Item::Update(Update { id, changes }) => {
                 self.update(actor, id, changes).await?;
                 Ok(Answer::new(name, Results::Nothing))
@@ -90,14 +93,14 @@ impl QueueManager {
         }
     }
 
-    async fn retrieve(&self, actor: &Actor, look: Look) -> Result<Answer> {
-        let operation = match look.which {
-            Which::Id(id) => self.get(actor, id).await?,
-            Which::Name(name) => self.newest(actor, name).await?,
+    async fn retrieve(&self, actor: &Actor, retrieve: Retrieve) -> Result<Answer> {
+        let operation = match retrieve.selector {
+            Selector::Id(id) => self.get(actor, id).await?,
+            Selector::Name(name) => self.newest(actor, name).await?,
         };
         let bytes = weight(&operation);
-        let operation = shown(&self.view(&operation), look.columns.as_deref())?;
-        let answer = Answer::new(Name::Retrieve, Results::Operation { operation });
+        let operation = shown(&self.view(&operation), retrieve.columns.as_deref())?;
+        let answer = Answer::new(RequestName::Retrieve, Results::Operation { operation });
         Ok(answer.with_bytes(bytes))
     }
 
@@ -128,17 +131,14 @@ impl QueueManager {
         }
     }
 
-    async fn retrieve_multiple(&self, actor: &Actor, search: Search) -> Result<Answer> {
-        let Search {
-            mut filter,
-            token,
+    async fn retrieve_multiple(&self, actor: &Actor, list: RetrieveMultiple) -> Result<Answer> {
+        let RetrieveMultiple {
+            filter,
             limit,
             cursor,
-        } = search;
-        let organization = &actor.organization;
-        filter.chain = token.map(|token| ChainKey::new(organization, &token));
+        } = list;
         let query = Query {
-            filter,
+            filter: selection(filter, &actor.organization),
             cursor,
             limit: limit.unwrap_or(USUAL_PAGE),
         };
@@ -148,7 +148,7 @@ impl QueueManager {
             operations: listing.operations.iter().map(OperationView::from).collect(),
             next_cursor: listing.next.map(|place| place.to_string()),
         };
-        Ok(Answer::new(Name::RetrieveMultiple, results).with_bytes(bytes))
+        Ok(Answer::new(RequestName::RetrieveMultiple, results).with_bytes(bytes))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use drumline_api::ListFilter;
 use drumline_backend::store::{self, Filter};
-use drumline_protocol::{Operation, OperationId, State};
+use drumline_protocol::{ChainKey, Operation, OperationId, Organization, State};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Actor, QueueManager};
@@ -30,6 +31,38 @@ pub struct Query {
     pub cursor: Option<OperationId>,
     /// The most operations on the page.
     pub limit: usize,
+}
+
+/// The selection that the conditions of a caller of this organization make.
+pub(crate) fn selection(filter: ListFilter, organization: &Organization) -> Filter {
+    // No `..`: a new condition must be looked at here.
+    let ListFilter {
+        name,
+        state,
+        status,
+        message_name,
+        operation_type,
+        dependency_token,
+        created_after,
+        created_before,
+        completed_before,
+        correlation_id,
+        holds_token,
+    } = filter;
+    Filter {
+        name,
+        state,
+        status,
+        message_name,
+        operation_type,
+        chain: dependency_token.map(|token| ChainKey::new(organization, &token)),
+        created_after,
+        created_before,
+        completed_before,
+        correlation_id,
+        holding: holds_token,
+        organization: Some(organization.clone()),
+    }
 }
 
 /// One page of a listing, newest first.

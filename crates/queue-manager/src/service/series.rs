@@ -10,6 +10,7 @@
 //! rule: to resume or to change a series is to compute its next time again.
 
 use drumline_api::view::OperationView;
+use drumline_api::{FieldError, Invalid, RuleChange};
 use drumline_backend::apply_event::{Applied, Commits, apply_event_unlocked};
 use drumline_backend::store::{Commit, Committed, Guard, NewOperation};
 use drumline_protocol::operation::first_header;
@@ -22,9 +23,8 @@ use uuid::Uuid;
 
 use super::QueueManager;
 use super::read::not_found;
-use crate::error::{Error, Invalid, Result, Wrong};
-use crate::recurrence::Rule;
-use crate::request::{NewRule, next_time};
+use crate::error::{Error, Result};
+use crate::recurrence::{self, Rule, next_time};
 
 /// The number of occurrences that are shown.
 const SHOWN: usize = 5;
@@ -138,7 +138,11 @@ impl QueueManager {
     /// # Errors
     /// [`Error::Invalid`] if it does not recur, or the new rule has no time to
     /// come; [`Error::Refused`] if it is over.
-    pub(super) async fn change_rule(&self, series: Operation, rule: &NewRule) -> Result<Operation> {
+    pub(super) async fn change_rule(
+        &self,
+        series: Operation,
+        rule: &RuleChange,
+    ) -> Result<Operation> {
         let (series, done) = self
             .reschedule(series, "reschedule", |manager, series| {
                 manager.rescheduling(series, rule)
@@ -154,16 +158,16 @@ impl QueueManager {
     /// # Errors
     /// [`Error::Invalid`] if it does not recur, or the new rule has no time to
     /// come.
-    pub(super) fn rescheduling(&self, series: &Operation, rule: &NewRule) -> Result<Event> {
+    pub(super) fn rescheduling(&self, series: &Operation, rule: &RuleChange) -> Result<Event> {
         let Some(recurrence) = &series.header.recurrence else {
             let why = "can be changed on recurring operations only";
-            let wrong = rule.names().map(|name| Wrong::new(name, why));
+            let wrong = rule.names().map(|name| FieldError::new(name, why));
             return Err(Error::Invalid(Invalid {
                 code: ErrorCode::CANNOT_UPDATE_NONRECURRING,
                 attributes: wrong.collect(),
             }));
         };
-        let recurrence = rule.applied_to(recurrence);
+        let recurrence = recurrence::changed(recurrence, rule);
         let next = next_time(&recurrence, self.store().now());
         if next.is_none() {
             return Err(no_time(rule.names().next().unwrap_or("recurrencePattern")).into());
@@ -241,7 +245,7 @@ impl QueueManager {
 /// The refusal of a rule that never comes due again.
 pub(super) fn no_time(name: &str) -> Invalid {
     let why = "has no time that is still to come";
-    Invalid::arguments(vec![Wrong::new(name, why)])
+    Invalid::arguments(vec![FieldError::new(name, why)])
 }
 
 /// Returns true if the rule of a series can be followed.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use drumline_api::CreateOperation;
 use drumline_protocol::message::Source;
 use drumline_protocol::{DependencyToken, State};
-use drumline_queue_manager::request::CreateRequest;
 use drumline_queue_manager::{Actor, Error};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -196,11 +196,11 @@ async fn a_batch_keeps_the_order_of_each_token() {
     let backend = backend();
     let manager = manager(&backend);
     let token = |n: usize| DependencyToken::try_from(format!("t{n}")).ok();
-    let requests: Vec<CreateRequest> = (0..700)
-        .map(|n| CreateRequest {
+    let requests: Vec<CreateOperation> = (0..700)
+        .map(|n| CreateOperation {
             name: n.to_string(),
             dependency_token: if n % 4 == 0 { None } else { token(n % 4) },
-            ..CreateRequest::new("a")
+            ..CreateOperation::new("a")
         })
         .collect();
     let created = manager.create_many(&Actor::default(), requests).await;
@@ -232,9 +232,9 @@ async fn a_batch_keeps_the_order_of_each_token() {
 async fn in_a_batch_each_stands_for_itself() {
     let manager = manager(&backend());
     let requests = vec![
-        CreateRequest::new("a"),
-        CreateRequest::new(""),
-        CreateRequest::new("b"),
+        CreateOperation::new("a"),
+        CreateOperation::new(""),
+        CreateOperation::new("b"),
     ];
     let created = manager.create_many(&Actor::default(), requests).await;
     assert!(matches!(
@@ -250,11 +250,11 @@ async fn in_a_batch_nobody_overtakes_one_that_met_the_store_away() {
     let parent = Client::of(&manager)
         .create(&json!({"messageName": "a"}))
         .await;
-    let first = CreateRequest::new("a");
+    let first = CreateOperation::new("a");
     // The second create's depth is known only after its parent was read.
-    let second = CreateRequest {
+    let second = CreateOperation {
         parent_id: Some(parent.to_string().parse().expect("a UUID")),
-        ..CreateRequest::new("a")
+        ..CreateOperation::new("a")
     };
     Faults::set(&faults.reads_fail, true);
     let mut requests = vec![first.clone(), second, first.clone()];

@@ -65,7 +65,7 @@ async fn a_wait_for_an_operation_that_is_deleted_ends() {
     let anyone = Actor::default();
     let remove = async {
         manager
-            .act(&anyone, id, drumline_queue_manager::request::Act::Cancel)
+            .act(&anyone, id, drumline_api::Control::Cancel)
             .await
             .expect("Ready can be cancelled");
         manager

@@ -2,7 +2,8 @@
 //!
 //! Nothing here sends anything.
 
-use drumline_queue_manager::request::CreateRequest;
+use drumline_api::CreateOperation;
+use drumline_queue_manager::GRAMMAR;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -48,7 +49,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, Vec<BadLine>> {
 /// Reads a line as JSON. The check is the service's own: the author of the file
 /// gets all faults before anything is created.
 fn check(text: &str) -> Result<Box<RawValue>, String> {
-    CreateRequest::from_json(text.as_bytes()).map_err(|error| error.to_string())?;
+    CreateOperation::from_json(text.as_bytes(), &GRAMMAR).map_err(|error| error.to_string())?;
     RawValue::from_string(text.to_owned()).map_err(|error| error.to_string())
 }
 

@@ -13,14 +13,13 @@
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{StatusCode, Uri};
-use drumline_api::wire;
+use drumline_api::{FieldError, Invalid, wire};
 use drumline_backend::intake::Envelope;
 use drumline_protocol::{ErrorCode, codec};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::in_process_http::JSON;
-use crate::error::{Invalid, Wrong};
 use crate::ingress::http::{Problem, Repeatable};
 use crate::options::Limits;
 
@@ -172,7 +171,7 @@ fn headers(envelope: &Envelope) -> Result<HeaderMap, Box<Problem>> {
         };
         match HeaderValue::from_str(value) {
             Ok(value) => drop(headers.insert(HeaderName::from_static(name), value)),
-            Err(_not_visible) => wrong.push(Wrong::new(name, "must be visible ASCII")),
+            Err(_not_visible) => wrong.push(FieldError::new(name, "must be visible ASCII")),
         }
     }
     if wrong.is_empty() {

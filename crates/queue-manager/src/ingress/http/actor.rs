@@ -8,10 +8,10 @@
 use axum::extract::FromRequestParts;
 use axum::http::header::HeaderMap;
 use axum::http::request::Parts;
+use drumline_api::{FieldError, Invalid};
 use drumline_protocol::Organization;
 
 use super::problem::Problem;
-use crate::error::{Invalid, Wrong};
 use crate::service::Actor;
 
 /// The header that names the tenant.
@@ -45,12 +45,12 @@ pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Actor, Invalid> {
     match name_in(headers, ORGANIZATION) {
         Ok(Some(name)) => actor.organization = Organization(name),
         Ok(None) => {}
-        Err(why) => wrong.push(Wrong::new(ORGANIZATION, why)),
+        Err(why) => wrong.push(FieldError::new(ORGANIZATION, why)),
     }
     match name_in(headers, CALLER) {
         Ok(Some(name)) => actor.caller = name,
         Ok(None) => {}
-        Err(why) => wrong.push(Wrong::new(CALLER, why)),
+        Err(why) => wrong.push(FieldError::new(CALLER, why)),
     }
     if wrong.is_empty() {
         Ok(actor)

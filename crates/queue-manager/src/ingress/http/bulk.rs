@@ -9,6 +9,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::HeaderMap;
+use drumline_api::Control;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -17,7 +18,6 @@ use super::extractors::Parameters;
 use super::problem::Answer;
 use super::query::{self, BulkQuery};
 use super::{body, openapi};
-use crate::request::{Act, Changes};
 use crate::service::{Actor, Bulk, BulkAct, BulkAnswer, BulkRefusal, QueueManager};
 
 /// What one call has come to.
@@ -150,7 +150,7 @@ pub(crate) async fn cancel(
         pairs,
         &headers,
         body,
-        BulkAct::Act(Act::Cancel),
+        BulkAct::Act(Control::Cancel),
     )
     .await
 }
@@ -183,7 +183,7 @@ pub(crate) async fn pause(
         pairs,
         &headers,
         body,
-        BulkAct::Act(Act::Pause),
+        BulkAct::Act(Control::Pause),
     )
     .await
 }
@@ -217,7 +217,7 @@ pub(crate) async fn resume(
         pairs,
         &headers,
         body,
-        BulkAct::Act(Act::Resume),
+        BulkAct::Act(Control::Resume),
     )
     .await
 }
@@ -246,7 +246,7 @@ pub(crate) async fn postpone(
     body: Body,
 ) -> Answer<Json<BulkView>> {
     let body = body::json_unless_empty(&manager, &headers, body).await?;
-    let act = Changes::postpone_from_json(&body)?;
+    let act = Control::postpone_from_json(&body)?;
     run(&manager, &actor, pairs, BulkAct::Act(act)).await
 }
 
@@ -287,7 +287,7 @@ async fn simple(
     act: BulkAct,
 ) -> Answer<Json<BulkView>> {
     let body = body::json_or_nothing(manager, headers, body).await?;
-    Changes::nothing_from_json(&body)?;
+    Control::nothing_from_json(&body)?;
     run(manager, actor, pairs, act).await
 }
 

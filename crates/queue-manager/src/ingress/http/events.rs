@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::header::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use drumline_api::view::OperationView;
+use drumline_api::{FieldError, Invalid};
 use drumline_backend::store::{self, Filter};
 use drumline_protocol::Operation;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -20,7 +21,7 @@ use super::actor::By;
 use super::extractors::Parameters;
 use super::problem::Answer;
 use super::{openapi, query};
-use crate::error::{Error, Invalid, Wrong};
+use crate::error::Error;
 use crate::service::{Ended, Place, QueueManager, Watcher};
 
 /// The header in which a client sends the place up to which it has read.
@@ -97,7 +98,7 @@ pub(crate) async fn events(
 
 fn not_a_place() -> Invalid {
     let why = "must be the id of an event of this service";
-    Invalid::arguments(vec![Wrong::new("Last-Event-ID", why)])
+    Invalid::arguments(vec![FieldError::new("Last-Event-ID", why)])
 }
 
 /// A client that reads events.

@@ -6,11 +6,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use drumline_api::OrganizationRequest;
 
 use super::operations::idempotency_key;
 use super::problem::{Answer, Problem};
 use super::{actor, body, openapi};
-use crate::request::OrganizationRequest;
 use crate::service::{self, Fault, QueueManager};
 
 /// Makes everything that a request creates repeatable, including the items of
@@ -58,7 +58,7 @@ pub(crate) async fn execute(
         .await
         .map_err(|problem: Box<Problem>| Box::new(problem.into_fault(now())))?;
     let executed = async {
-        let mut request = OrganizationRequest::from_json(&body, manager.options())?;
+        let mut request = OrganizationRequest::from_json(&body, &manager.options().deployment())?;
         drop(body);
         if let Some(key) = key {
             request = request.with_key(key)?;

@@ -4,10 +4,11 @@
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
+use drumline_api::{FieldError, Invalid};
 use drumline_protocol::OperationId;
 
 use super::problem::Problem;
-use crate::error::{Error, Invalid, Wrong};
+use crate::error::Error;
 
 /// The operation that the path names. A text that is not an id of this service
 /// names none.
@@ -38,7 +39,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(pairs)) => Ok(Self(pairs)),
             Err(error) => {
-                let wrong = Wrong::new("address", format!("is not valid: {error}"));
+                let wrong = FieldError::new("address", format!("is not valid: {error}"));
                 Err(Invalid::arguments(vec![wrong]).into())
             }
         }

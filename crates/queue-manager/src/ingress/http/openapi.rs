@@ -1,7 +1,7 @@
 //! `/openapi.json`: the API as a document, made from the handlers.
 //!
 //! The types here only describe. Answers are written by the view in `api`,
-//! and requests are read by [`crate::request`]. Tests hold the two together,
+//! and requests are read there. Tests hold the two together,
 //! and the document against its committed copy, docs/openapi.json.
 #![expect(dead_code, reason = "the types here are read by the derive alone")]
 

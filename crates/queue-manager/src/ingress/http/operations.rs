@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, LOCATION};
 use axum::response::{IntoResponse, Response};
 use drumline_api::view::OperationView;
+use drumline_api::{Control, CreateOperation, FieldError, Invalid, UpdateOperation};
 use drumline_protocol::OperationId;
 use serde::Serialize;
 
@@ -15,8 +16,7 @@ use super::extractors::{Id, Parameters};
 use super::problem::Answer;
 use super::waiting::{Explained, WaitingView};
 use super::{body, openapi, query};
-use crate::error::{Invalid, Wrong};
-use crate::request::{Act, Changes, CreateRequest};
+use crate::options::GRAMMAR;
 use crate::service::{Actor, Creation, QueueManager};
 
 /// The header that makes a create repeatable.
@@ -55,7 +55,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Answer<Response> {
     let body = body::json(&manager, &headers, body).await?;
-    let request = CreateRequest::from_json(&body)?;
+    let request = CreateOperation::from_json(&body, &GRAMMAR)?;
     let key = idempotency_key(&headers)?;
     let Creation { operation, is_new } = manager.create(&actor, request, key).await?;
     let view = manager.view(&operation);
@@ -179,7 +179,7 @@ pub(crate) async fn update(
     body: Body,
 ) -> Answer<Json<OperationView>> {
     let body = body::json(&manager, &headers, body).await?;
-    let changes = Changes::from_json(&body)?;
+    let changes = UpdateOperation::from_json(&body, &GRAMMAR)?;
     let operation = manager.update(&actor, id, changes).await?;
     Ok(Json(manager.view(&operation)))
 }
@@ -208,7 +208,7 @@ pub(crate) async fn cancel(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, &actor, id, &headers, body, Act::Cancel).await
+    act(&manager, &actor, id, &headers, body, Control::Cancel).await
 }
 
 /// Pause an operation
@@ -235,7 +235,7 @@ pub(crate) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, &actor, id, &headers, body, Act::Pause).await
+    act(&manager, &actor, id, &headers, body, Control::Pause).await
 }
 
 /// Resume an operation
@@ -260,7 +260,7 @@ pub(crate) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<OperationView>> {
-    act(&manager, &actor, id, &headers, body, Act::Resume).await
+    act(&manager, &actor, id, &headers, body, Control::Resume).await
 }
 
 /// Postpone an operation
@@ -287,7 +287,7 @@ pub(crate) async fn postpone(
     body: Body,
 ) -> Answer<Json<OperationView>> {
     let body = body::json_unless_empty(&manager, &headers, body).await?;
-    let act = Changes::postpone_from_json(&body)?;
+    let act = Control::postpone_from_json(&body)?;
     let operation = manager.act(&actor, id, act).await?;
     Ok(Json(manager.view(&operation)))
 }
@@ -320,10 +320,10 @@ async fn act(
     id: OperationId,
     headers: &HeaderMap,
     body: Body,
-    act: Act,
+    act: Control,
 ) -> Answer<Json<OperationView>> {
     let body = body::json_or_nothing(manager, headers, body).await?;
-    Changes::nothing_from_json(&body)?;
+    Control::nothing_from_json(&body)?;
     let operation = manager.act(actor, id, act).await?;
     Ok(Json(manager.view(&operation)))
 }
@@ -334,6 +334,6 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
     };
     value.to_str().map(Some).map_err(|_not_text| {
         let why = "must be visible ASCII";
-        Invalid::arguments(vec![Wrong::new("Idempotency-Key", why)]).into()
+        Invalid::arguments(vec![FieldError::new("Idempotency-Key", why)]).into()
     })
 }

@@ -8,13 +8,14 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use drumline_api::{FieldError, Invalid};
 use drumline_backend::{broker, store};
 use drumline_protocol::{ErrorCode, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::error::{Error, Invalid, Wrong};
+use crate::error::Error;
 use crate::service::Fault;
 
 /// The time after which a client may repeat a request that failed because
@@ -264,7 +265,7 @@ impl From<Invalid> for Problem {
         let attributes = invalid.attributes.into_iter();
         Self {
             attributes: attributes
-                .map(|Wrong { name, why }| WrongAttribute { name, detail: why })
+                .map(|FieldError { name, why }| WrongAttribute { name, detail: why })
                 .collect(),
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, invalid.code, detail)
         }
@@ -274,6 +275,12 @@ impl From<Invalid> for Problem {
 impl From<Error> for Box<Problem> {
     fn from(error: Error) -> Self {
         Self::new(Problem::from(error))
+    }
+}
+
+impl From<drumline_api::Error> for Box<Problem> {
+    fn from(error: drumline_api::Error) -> Self {
+        Self::from(Error::from(error))
     }
 }
 

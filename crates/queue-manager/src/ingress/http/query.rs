@@ -3,13 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use drumline_api::{FieldError, Invalid, ListFilter};
 use drumline_backend::store::Filter;
-use drumline_protocol::{
-    ChainKey, DependencyToken, OperationId, OperationType, State, Status, Timestamp,
-};
+use drumline_protocol::{OperationId, State, Status};
 
-use crate::error::{Invalid, Wrong};
-use crate::service::{Actor, BULK_SHARE, InvalidPlace, Place, Query};
+use crate::service::{Actor, BULK_SHARE, InvalidPlace, Place, Query, selection};
 
 /// Operations on a page if the request names no size.
 const USUAL_PAGE: usize = 50;
@@ -29,7 +27,7 @@ pub(crate) struct Look {
 /// Reads the options of showing one operation.
 pub(crate) fn look(pairs: Vec<(String, String)>) -> Result<Look, Invalid> {
     let mut look = Look::default();
-    let mut wrong = Vec::new();
+    let mut errors = Vec::new();
     for (name, value) in pairs {
         match name.as_str() {
             "wait" => {
@@ -37,21 +35,67 @@ pub(crate) fn look(pairs: Vec<(String, String)>) -> Result<Look, Invalid> {
                 let parsed = value.parse().ok().map(Duration::from_secs);
                 look.wait = parsed.or_else(|| humantime::parse_duration(&value).ok());
                 if look.wait.is_none() {
-                    wrong.push(Wrong::new(name, "must be a time span, as 30s or 1m"));
+                    errors.push(FieldError::new(name, "must be a time span, as 30s or 1m"));
                 }
             }
             "explain" => match value.as_str() {
                 "" | "true" => look.explain = true,
                 "false" => look.explain = false,
-                _ => wrong.push(Wrong::new(name, "must be true or false")),
+                _ => errors.push(FieldError::new(name, "must be true or false")),
             },
-            _ => wrong.push(Wrong::new(name, "is an unknown parameter")),
+            _ => errors.push(FieldError::new(name, "is an unknown parameter")),
         }
     }
-    if wrong.is_empty() {
+    if errors.is_empty() {
         Ok(look)
     } else {
-        Err(Invalid::arguments(wrong))
+        Err(Invalid::arguments(errors))
+    }
+}
+
+/// Conditions, and the page to show of what they select.
+struct Listed {
+    filter: ListFilter,
+    cursor: Option<OperationId>,
+    limit: usize,
+}
+
+impl Listed {
+    fn new(limit: usize) -> Self {
+        Self {
+            filter: ListFilter::default(),
+            cursor: None,
+            limit,
+        }
+    }
+
+    /// Takes one parameter.
+    fn set(&mut self, name: &str, value: String, longest: usize) -> Result<(), String> {
+        match name {
+            "cursor" => {
+                let place: Result<OperationId, _> = value.parse();
+                let place = place.map_err(|_not| "must be a nextCursor of an earlier answer")?;
+                self.cursor = Some(place);
+            }
+            "limit" => {
+                let number: Option<usize> = value.parse().ok();
+                let number = number.filter(|number| (1..=longest).contains(number));
+                self.limit =
+                    number.ok_or_else(|| format!("must be a number from 1 to {longest}"))?;
+            }
+            _ if self.filter.set(name, value)? => {}
+            _ => return Err("is an unknown parameter".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// The query, within the caller's own organization.
+    fn query(self, actor: &Actor) -> Query {
+        Query {
+            filter: selection(self.filter, &actor.organization),
+            cursor: self.cursor,
+            limit: self.limit,
+        }
     }
 }
 
@@ -61,24 +105,21 @@ pub(crate) fn list(
     actor: &Actor,
     longest: usize,
 ) -> Result<Query, Invalid> {
-    let mut query = Query {
-        limit: USUAL_PAGE.min(longest),
-        ..Query::default()
-    };
-    let mut wrong = Vec::new();
+    let mut listed = Listed::new(USUAL_PAGE.min(longest));
+    let mut errors = Vec::new();
     for (name, value) in pairs {
         // `?state=` is what an empty field of a form sends: no condition.
         if value.is_empty() && name != "dependencyToken" && name != "name" {
             continue;
         }
-        if let Err(why) = set(&mut query, &name, value, actor, longest) {
-            wrong.push(Wrong::new(name, why));
+        if let Err(why) = listed.set(&name, value, longest) {
+            errors.push(FieldError::new(name, why));
         }
     }
-    if wrong.is_empty() {
-        Ok(query)
+    if errors.is_empty() {
+        Ok(listed.query(actor))
     } else {
-        Err(Invalid::arguments(wrong))
+        Err(Invalid::arguments(errors))
     }
 }
 
@@ -94,11 +135,8 @@ pub(crate) struct BulkQuery {
 /// Reads the operations to act on. Stricter than [`list`]: a filter that is
 /// missing by mistake does not show too much here, it acts on too much.
 pub(crate) fn bulk(pairs: Vec<(String, String)>, actor: &Actor) -> Result<BulkQuery, Invalid> {
-    let mut query = Query {
-        limit: BULK_SHARE,
-        ..Query::default()
-    };
-    let mut wrong = Vec::new();
+    let mut listed = Listed::new(BULK_SHARE);
+    let mut errors = Vec::new();
     let (mut is_rehearsal, mut is_all) = (false, false);
     let mut names = HashSet::new();
     for (name, value) in pairs {
@@ -108,24 +146,23 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, actor: &Actor) -> Result<BulkQu
             "all" => read_truth(&value).map(|truth| is_all = truth),
             // An empty variable in a script must not select everything.
             _ if value.is_empty() => Err("must not be empty".to_owned()),
-            _ => set(&mut query, &name, value, actor, BULK_SHARE),
+            _ => listed.set(&name, value, BULK_SHARE),
         };
         if let Err(why) = set {
-            wrong.push(Wrong::new(name, why));
+            errors.push(FieldError::new(name, why));
         }
     }
-    if wrong.is_empty() && !is_all && query.filter == Filter::default() {
+    if errors.is_empty() && !is_all && listed.filter == ListFilter::default() {
         let why = "is missing: name at least one, or say all=true";
-        wrong.push(Wrong::new("filter", why));
+        errors.push(FieldError::new("filter", why));
     }
-    query.filter.organization = Some(actor.organization.clone());
-    if wrong.is_empty() {
+    if errors.is_empty() {
         Ok(BulkQuery {
-            query,
+            query: listed.query(actor),
             is_rehearsal,
         })
     } else {
-        Err(Invalid::arguments(wrong))
+        Err(Invalid::arguments(errors))
     }
 }
 
@@ -140,9 +177,9 @@ pub(crate) struct EventQuery {
 
 /// Reads the operations whose ends are reported.
 pub(crate) fn events(pairs: Vec<(String, String)>, actor: &Actor) -> Result<EventQuery, Invalid> {
-    let mut query = Query::default();
+    let mut listed = Listed::new(1);
     let mut place = None;
-    let mut wrong = Vec::new();
+    let mut errors = Vec::new();
     for (name, value) in pairs {
         let set = match name.as_str() {
             // An empty field of a form sends this: no condition.
@@ -155,28 +192,27 @@ pub(crate) fn events(pairs: Vec<(String, String)>, actor: &Actor) -> Result<Even
                 Err(why) => Err(InvalidPlace::to_string(&why)),
             },
             "status" => {
-                let set = set(&mut query, &name, value, actor, 1);
+                let set = listed.set(&name, value, 1);
                 // Another status would be waited for without end.
-                let tells = query.filter.status.is_none_or(is_an_end);
+                let tells = listed.filter.status.is_none_or(is_an_end);
                 set.and_then(|()| tells.then_some(()).ok_or_else(|| ENDS.to_owned()))
             }
             "name" | "messageName" | "dependencyToken" | "correlationId" => {
-                set(&mut query, &name, value, actor, 1)
+                listed.set(&name, value, 1)
             }
             _ => Err("is an unknown parameter".to_owned()),
         };
         if let Err(why) = set {
-            wrong.push(Wrong::new(name, why));
+            errors.push(FieldError::new(name, why));
         }
     }
-    query.filter.organization = Some(actor.organization.clone());
-    if wrong.is_empty() {
+    if errors.is_empty() {
         Ok(EventQuery {
-            filter: query.filter,
+            filter: listed.query(actor).filter,
             place,
         })
     } else {
-        Err(Invalid::arguments(wrong))
+        Err(Invalid::arguments(errors))
     }
 }
 
@@ -187,91 +223,4 @@ fn is_an_end(status: Status) -> bool {
 fn read_truth(text: &str) -> Result<bool, String> {
     text.parse()
         .map_err(|_not| "must be true or false".to_owned())
-}
-
-fn set(
-    query: &mut Query,
-    name: &str,
-    value: String,
-    actor: &Actor,
-    longest: usize,
-) -> Result<(), String> {
-    let Query {
-        filter:
-            Filter {
-                name: by_name,
-                state,
-                status,
-                message_name,
-                operation_type,
-                chain,
-                created_after,
-                created_before,
-                completed_before,
-                correlation_id,
-                holding,
-                // The caller cannot choose this.
-                organization: _,
-            },
-        cursor,
-        limit,
-    } = query;
-    match name {
-        "name" => *by_name = Some(value),
-        "state" => {
-            let found = read_state(&value);
-            *state = Some(found.ok_or("must be 0 to 3, or Ready, Suspended, Locked, Completed")?);
-        }
-        "status" => {
-            let found = read_status(&value);
-            *status = Some(found.ok_or("must be a status code or its name, as 20 or InProgress")?);
-        }
-        "messageName" => *message_name = Some(value),
-        "operationType" => {
-            let number = value.parse().map_err(|_not| "must be a number")?;
-            *operation_type = Some(OperationType(number));
-        }
-        "dependencyToken" => {
-            let token = DependencyToken::try_from(value).map_err(|error| error.to_string())?;
-            *chain = Some(ChainKey::new(&actor.organization, &token));
-        }
-        "createdAfter" => *created_after = Some(read_time(&value)?),
-        "createdBefore" => *created_before = Some(read_time(&value)?),
-        "completedBefore" => *completed_before = Some(read_time(&value)?),
-        "correlationId" => {
-            *correlation_id = Some(value.parse().map_err(|_not| "must be a UUID")?);
-        }
-        "holdsToken" => *holding = Some(read_truth(&value)?),
-        "cursor" => {
-            let place: Result<OperationId, _> = value.parse();
-            *cursor = Some(place.map_err(|_not| "must be a nextCursor of an earlier answer")?);
-        }
-        "limit" => {
-            let number: Option<usize> = value.parse().ok();
-            let number = number.filter(|number| (1..=longest).contains(number));
-            *limit = number.ok_or_else(|| format!("must be a number from 1 to {longest}"))?;
-        }
-        _ => return Err("is an unknown parameter".to_owned()),
-    }
-    Ok(())
-}
-
-fn read_time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse_rfc3339(text).map_err(|error| format!("is {error}"))
-}
-
-fn read_state(text: &str) -> Option<State> {
-    let by_code = text.parse().ok().and_then(State::from_code);
-    by_code.or_else(|| {
-        let mut all = State::ALL.into_iter();
-        all.find(|state| state.name().eq_ignore_ascii_case(text))
-    })
-}
-
-fn read_status(text: &str) -> Option<Status> {
-    let by_code = text.parse().ok().and_then(Status::from_code);
-    by_code.or_else(|| {
-        let mut all = Status::ALL.into_iter();
-        all.find(|status| status.name().eq_ignore_ascii_case(text))
-    })
 }

@@ -19,7 +19,7 @@ use drumline_protocol::transition::At;
 use drumline_protocol::{Event, Operation, OperationId, State, apply};
 use futures_util::stream::{self, StreamExt};
 
-use crate::request::next_time;
+use crate::recurrence::next_time;
 use crate::service::QueueManager;
 use crate::service::series::is_readable;
 use crate::service::stored_as;

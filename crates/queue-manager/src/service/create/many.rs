@@ -18,6 +18,8 @@
 
 use std::collections::HashMap;
 
+use drumline_api::CreateOperation;
+use drumline_api::execute::KeyedCreate;
 use drumline_backend::store::{Created, NewOperation, Stamp};
 use drumline_protocol::message::Offer;
 use drumline_protocol::{Operation, OperationId};
@@ -26,7 +28,6 @@ use tokio::task::JoinHandle;
 
 use super::{Creation, Lineage, create_span, no_answer, parent_of, stored_as, unavailable};
 use crate::error::{Error, Result};
-use crate::request::{CreateRequest, Wish};
 use crate::service::{Actor, QueueManager};
 
 /// Operations that go to the store in one call. Larger chunks keep other
@@ -58,7 +59,7 @@ pub(in crate::service) enum Plan {
 
 /// A create of a chunk, on its way to a [`Plan`].
 struct Draft {
-    wish: Wish,
+    create: KeyedCreate,
     lineage: Lineage,
     id: OperationId,
     /// True if the id is that of an earlier request with the same key.
@@ -77,13 +78,13 @@ impl QueueManager {
     pub async fn create_many(
         &self,
         actor: &Actor,
-        requests: Vec<CreateRequest>,
+        requests: Vec<CreateOperation>,
     ) -> Vec<Result<Operation>> {
-        let wishes = requests
+        let creates = requests
             .into_iter()
-            .map(|request| Wish { request, key: None });
+            .map(|request| KeyedCreate { request, key: None });
         let created = self
-            .create_in_order(actor, wishes.collect(), OnFault::GoOn)
+            .create_in_order(actor, creates.collect(), OnFault::GoOn)
             .await;
         let operation = |creation: Creation| creation.operation;
         created.into_iter().map(|one| one.map(operation)).collect()
@@ -94,15 +95,15 @@ impl QueueManager {
     pub(in crate::service) async fn create_in_order(
         &self,
         actor: &Actor,
-        wishes: Vec<Wish>,
+        creates: Vec<KeyedCreate>,
         on_fault: OnFault,
     ) -> Vec<Result<Creation>> {
-        let count = wishes.len();
+        let count = creates.len();
         let mut answers = Vec::with_capacity(count);
-        let mut wishes = wishes.into_iter();
+        let mut creates = creates.into_iter();
         let mut publishing = Vec::new();
         while answers.len() < count {
-            let chunk: Vec<Wish> = wishes.by_ref().take(CHUNK).collect();
+            let chunk: Vec<KeyedCreate> = creates.by_ref().take(CHUNK).collect();
             let plans = self.plan_chunk(actor, chunk, on_fault).await;
             let mut stored = self.store_chunk(plans, &mut publishing).await;
             // Cut once more: the store may have been unavailable for all that
@@ -132,12 +133,12 @@ impl QueueManager {
     pub(in crate::service) async fn plan_chunk(
         &self,
         actor: &Actor,
-        chunk: Vec<Wish>,
+        chunk: Vec<KeyedCreate>,
         on_fault: OnFault,
     ) -> Vec<Result<Plan>> {
-        let mut accepted: Vec<Result<Wish>> = Vec::with_capacity(chunk.len());
-        for wish in chunk {
-            accepted.push(self.accept(&wish.request).map(|()| wish));
+        let mut accepted: Vec<Result<KeyedCreate>> = Vec::with_capacity(chunk.len());
+        for create in chunk {
+            accepted.push(self.accept(&create.request).map(|()| create));
         }
         cut(&mut accepted, on_fault);
         let mut drafts = self.find_places(actor, accepted).await;
@@ -153,11 +154,15 @@ impl QueueManager {
 
     /// The depth and the parent of each create; all parents are read in one
     /// call.
-    async fn find_places(&self, actor: &Actor, wishes: Vec<Result<Wish>>) -> Vec<Result<Draft>> {
-        let named = wishes
+    async fn find_places(
+        &self,
+        actor: &Actor,
+        creates: Vec<Result<KeyedCreate>>,
+    ) -> Vec<Result<Draft>> {
+        let named = creates
             .iter()
             .flatten()
-            .filter_map(|wish| parent_of(&wish.request));
+            .filter_map(|create| parent_of(&create.request));
         let mut parents: HashMap<OperationId, Option<Lineage>> =
             named.map(|id| (id, None)).collect();
         let ids: Vec<OperationId> = parents.keys().copied().collect();
@@ -172,10 +177,10 @@ impl QueueManager {
                 Err(error) => away = Some(error),
             }
         }
-        let mut drafts = Vec::with_capacity(wishes.len());
-        for wish in wishes {
-            drafts.push(wish.and_then(|wish| {
-                let parent = parent_of(&wish.request);
+        let mut drafts = Vec::with_capacity(creates.len());
+        for create in creates {
+            drafts.push(create.and_then(|create| {
+                let parent = parent_of(&create.request);
                 // The first create that needed to know; the list is cut behind
                 // it.
                 if parent.is_some()
@@ -185,10 +190,10 @@ impl QueueManager {
                 }
                 let parent = parent.and_then(|id| parents.get(&id).copied().flatten());
                 let lineage = self.lineage_below(parent)?;
-                let id = self.fresh_id(actor, &wish.request);
+                let id = self.fresh_id(actor, &create.request);
                 let is_reserved = false;
                 Ok(Draft {
-                    wish,
+                    create,
                     lineage,
                     id,
                     is_reserved,
@@ -201,11 +206,11 @@ impl QueueManager {
     /// The ids that belong to keys, all requested at once.
     async fn find_ids(&self, actor: &Actor, drafts: &mut [Result<Draft>]) {
         let reserving = drafts.iter().map(|draft| async {
-            let Ok(Draft { wish, id, .. }) = draft else {
+            let Ok(Draft { create, id, .. }) = draft else {
                 return None;
             };
-            let key = wish.key.as_deref()?;
-            Some(self.reserve(actor, key, &wish.request, *id).await)
+            let key = create.key.as_deref()?;
+            Some(self.reserve(actor, key, &create.request, *id).await)
         });
         let reserved = join_all(reserving).await;
         for (draft, reserved) in drafts.iter_mut().zip(reserved) {
@@ -245,18 +250,18 @@ impl QueueManager {
                 if let Some(operation) = known.get(&draft.id) {
                     return Ok(Plan::Known(Box::new(operation.clone())));
                 }
-                self.comes_due(&draft.wish.request)?;
+                self.comes_due(&draft.create.request)?;
                 self.shared.backend.broker.check()?;
-                self.check_queue(&draft.wish.request.queue)?;
+                self.check_queue(&draft.create.request.queue)?;
                 let Draft {
-                    wish,
+                    create,
                     lineage,
                     id,
                     is_reserved: is_late,
                 } = draft;
-                let is_keyed = wish.key.is_some();
-                let span = create_span(&wish.request);
-                let new = span.in_scope(|| self.plan(actor, wish.request, id, lineage));
+                let is_keyed = create.key.is_some();
+                let span = create_span(&create.request);
+                let new = span.in_scope(|| self.plan(actor, create.request, id, lineage));
                 let new = Box::new(new);
                 Ok(Plan::New {
                     new,

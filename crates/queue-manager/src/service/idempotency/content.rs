@@ -11,17 +11,16 @@
 //! Not part of the content: `requestId`, which names the call and may be
 //! another in each repetition; spaces and the order of members in the payload.
 
+use drumline_api::CreateOperation;
 use drumline_protocol::{Exhausted, OperationType, QueueName, RetryPolicy, TokenPolicy};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-
-use crate::request::{CreateRequest, Recurring};
 
 /// The form of the text that is hashed.
 const VERSION: &str = "drumline create 1\n";
 
 /// The fingerprint of a request.
-pub(super) fn fingerprint(request: &CreateRequest) -> [u8; 16] {
+pub(super) fn fingerprint(request: &CreateOperation) -> [u8; 16] {
     let mut text = VERSION.to_owned();
     write(&content(request), &mut text);
     let mut hash = Sha256::new();
@@ -30,9 +29,9 @@ pub(super) fn fingerprint(request: &CreateRequest) -> [u8; 16] {
 }
 
 /// The attributes that differ from their defaults, named as in the API.
-fn content(request: &CreateRequest) -> Value {
+fn content(request: &CreateOperation) -> Value {
     // No `..`: a new attribute needs a decision here too.
-    let CreateRequest {
+    let CreateOperation {
         message_name,
         name,
         operation_type,
@@ -41,7 +40,8 @@ fn content(request: &CreateRequest) -> Value {
         in_order_of_requests,
         queue,
         postpone_until,
-        recurrence,
+        recurrence_pattern,
+        recurrence_start_time,
         data,
         correlation_id,
         request_id: _,
@@ -70,9 +70,10 @@ fn content(request: &CreateRequest) -> Value {
     let queue = Some(queue).filter(|queue| **queue != QueueName::default());
     content.put("queue", queue.map(QueueName::as_str));
     content.put("postponeUntil", postpone_until.map(|time| time.to_string()));
-    if let Some(Recurring { pattern, start }) = recurrence {
+    if let Some(pattern) = recurrence_pattern {
+        let start = recurrence_start_time.map(|time| time.to_string());
         content.put("recurrencePattern", Some(pattern.as_str()));
-        content.put("recurrenceStartTime", start.map(|time| time.to_string()));
+        content.put("recurrenceStartTime", start);
     }
     content.put("data", payload);
     content.put("correlationId", correlation_id.map(|id| id.to_string()));
@@ -162,10 +163,10 @@ mod tests {
 
     use super::*;
 
-    fn with_data(text: &str) -> CreateRequest {
-        CreateRequest {
+    fn with_data(text: &str) -> CreateOperation {
+        CreateOperation {
             data: Some(text.to_owned()),
-            ..CreateRequest::new("ImportSolution")
+            ..CreateOperation::new("ImportSolution")
         }
     }
 
@@ -174,7 +175,7 @@ mod tests {
         let first = fingerprint(&with_data(r#"{"a":1,"b":[2]}"#));
         assert_eq!(first, fingerprint(&with_data(r#"{ "b": [2], "a": 1 }"#)));
         assert_ne!(first, fingerprint(&with_data(r#"{"a":1,"b":[3]}"#)));
-        assert_ne!(first, fingerprint(&CreateRequest::new("ImportSolution")));
+        assert_ne!(first, fingerprint(&CreateOperation::new("ImportSolution")));
         let mut other_call = with_data(r#"{"a":1,"b":[2]}"#);
         other_call.request_id = Some(Uuid::from_u128(7));
         assert_eq!(first, fingerprint(&other_call));
@@ -182,13 +183,13 @@ mod tests {
 
     #[test]
     fn fingerprints_of_this_version_are_frozen() {
-        let frozen = |request: &CreateRequest| {
+        let frozen = |request: &CreateOperation| {
             let bytes = fingerprint(request);
             bytes.map(|byte| format!("{byte:02x}")).concat()
         };
-        let plain = CreateRequest::new("a");
+        let plain = CreateOperation::new("a");
         assert_eq!(frozen(&plain), "f1ca26022635cec063564ffdb42f4010");
-        let full = CreateRequest {
+        let full = CreateOperation {
             name: "contoso".to_owned(),
             operation_type: OperationType(203),
             dependency_token: DependencyToken::try_from("t".to_owned()).ok(),

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use drumline_api::execute::RequestName;
 use drumline_api::view::OperationView;
 use drumline_protocol::OperationId;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::Fault;
-use crate::request::Name;
 
 /// The answer to one request: `{"responseName": …, "results": …}`.
 #[derive(Debug, serde::Serialize)]
@@ -65,7 +65,7 @@ pub struct ItemAnswer {
 }
 
 impl Answer {
-    pub(super) const fn new(name: Name, results: Results) -> Self {
+    pub(super) const fn new(name: RequestName, results: Results) -> Self {
         Self {
             response_name: name.as_str(),
             results,
@@ -100,17 +100,17 @@ impl Results {
     /// The answer to a create, which has another name if it is a request that
     /// is to be executed later. With its key, the operation may have existed
     /// before.
-    pub(super) fn created(name: Name, id: OperationId, existed: bool) -> Self {
+    pub(super) fn created(name: RequestName, id: OperationId, existed: bool) -> Self {
         let id = id.to_string();
         match name {
-            Name::ExecuteAsync => Self::Job { async_job_id: id },
-            Name::Create
-            | Name::Retrieve
-            | Name::RetrieveMultiple
-            | Name::Update
-            | Name::Delete
-            | Name::ExecuteMultiple
-            | Name::ExecuteTransaction => Self::Id { id, existed },
+            RequestName::ExecuteAsync => Self::Job { async_job_id: id },
+            RequestName::Create
+            | RequestName::Retrieve
+            | RequestName::RetrieveMultiple
+            | RequestName::Update
+            | RequestName::Delete
+            | RequestName::ExecuteMultiple
+            | RequestName::ExecuteTransaction => Self::Id { id, existed },
         }
     }
 }

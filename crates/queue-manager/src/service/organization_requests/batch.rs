@@ -15,10 +15,11 @@
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
+use drumline_api::execute::{Batch, BatchSettings, Item, KeyedCreate, RequestName};
+
 use super::answer::{Answer, ItemAnswer, Results};
 use super::fault::Fault;
 use crate::error::{Error, Result};
-use crate::request::{Batch, Item, Name, Settings, Wish};
 use crate::service::create::OnFault;
 use crate::service::{Actor, QueueManager};
 
@@ -39,13 +40,13 @@ impl QueueManager {
         let mut items = items.into_iter().peekable();
         while let Some(item) = items.next() {
             match item {
-                Ok(Item::Create(wish)) => {
-                    let first = (Name::Create, *wish);
+                Ok(Item::Create(create)) => {
+                    let first = (RequestName::Create, *create);
                     self.create_run(actor, first, &mut items, &mut responses)
                         .await;
                 }
-                Ok(Item::ExecuteAsync(wish)) => {
-                    let first = (Name::ExecuteAsync, *wish);
+                Ok(Item::ExecuteAsync(create)) => {
+                    let first = (RequestName::ExecuteAsync, *create);
                     self.create_run(actor, first, &mut items, &mut responses)
                         .await;
                 }
@@ -56,7 +57,7 @@ impl QueueManager {
                     | Item::Delete(_)
                     | Item::Transaction(_)),
                 ) => responses.add(self.execute_one(actor, item).await),
-                Err(error) => responses.add(Err(error)),
+                Err(error) => responses.add(Err(error.into())),
             }
             if responses.is_over() {
                 break;
@@ -70,20 +71,20 @@ impl QueueManager {
     async fn create_run(
         &self,
         actor: &Actor,
-        first: (Name, Wish),
-        items: &mut Peekable<IntoIter<Result<Item>>>,
+        first: (RequestName, KeyedCreate),
+        items: &mut Peekable<IntoIter<Result<Item, drumline_api::Error>>>,
         responses: &mut Responses<'_>,
     ) {
-        let (mut names, mut wishes) = (vec![first.0], vec![first.1]);
+        let (mut names, mut creates) = (vec![first.0], vec![first.1]);
         while let Some(item) = items.next_if(is_create) {
             match item {
-                Ok(Item::Create(wish)) => {
-                    names.push(Name::Create);
-                    wishes.push(*wish);
+                Ok(Item::Create(create)) => {
+                    names.push(RequestName::Create);
+                    creates.push(*create);
                 }
-                Ok(Item::ExecuteAsync(wish)) => {
-                    names.push(Name::ExecuteAsync);
-                    wishes.push(*wish);
+                Ok(Item::ExecuteAsync(create)) => {
+                    names.push(RequestName::ExecuteAsync);
+                    creates.push(*create);
                 }
                 Ok(
                     Item::Retrieve(_)
@@ -100,7 +101,7 @@ impl QueueManager {
         } else {
             OnFault::Stop
         };
-        let created = self.create_in_order(actor, wishes, on_fault).await;
+        let created = self.create_in_order(actor, creates, on_fault).await;
         for (name, created) in names.into_iter().zip(created) {
             let results = created
                 .map(|created| Results::created(name, created.operation.id, !created.is_new));
@@ -109,7 +110,7 @@ impl QueueManager {
     }
 }
 
-const fn is_create(item: &Result<Item>) -> bool {
+const fn is_create(item: &Result<Item, drumline_api::Error>) -> bool {
     match item {
         Ok(Item::Create(_) | Item::ExecuteAsync(_)) => true,
         Ok(
@@ -126,7 +127,7 @@ const fn is_create(item: &Result<Item>) -> bool {
 /// The results of the items so far.
 struct Responses<'a> {
     manager: &'a QueueManager,
-    settings: Settings,
+    settings: BatchSettings,
     /// Items executed, which is the index of the next one.
     executed: usize,
     is_faulted: bool,
@@ -137,7 +138,7 @@ struct Responses<'a> {
 }
 
 impl<'a> Responses<'a> {
-    const fn new(manager: &'a QueueManager, settings: Settings) -> Self {
+    const fn new(manager: &'a QueueManager, settings: BatchSettings) -> Self {
         Self {
             manager,
             settings,

@@ -1,11 +1,12 @@
 //! The fault of a request, as items of a batch show it and as a problem
 //! document repeats it.
 
+use drumline_api::FieldError;
 use drumline_protocol::{ErrorCode, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Wrong};
+use crate::error::Error;
 
 /// Seconds after which another try is worthwhile.
 const RETRY_AFTER: &str = "Retry-After";
@@ -82,7 +83,7 @@ fn details(error: &Error) -> Map<String, Value> {
         Error::TooDeep { limit, .. } => Some(("MaxDepth", json!(limit))),
         Error::Invalid(invalid) => {
             let wrong = invalid.attributes.iter();
-            let wrong = wrong.map(|Wrong { name, why }| json!({"name": name, "detail": why}));
+            let wrong = wrong.map(|FieldError { name, why }| json!({"name": name, "detail": why}));
             Some(("Attributes", wrong.collect()))
         }
         Error::Refused(refused) => {

@@ -13,6 +13,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use drumline_api::execute::{KeyedCreate, RequestName, Step, Transaction, Update};
+use drumline_api::{Control, FieldError, Invalid, UpdateOperation};
 use drumline_backend::store::{
     self, Commit, Committed, Created, Done, Guard, NewOperation, Transacted,
 };
@@ -21,8 +23,7 @@ use drumline_protocol::transition::{At, apply, legal_actions};
 use drumline_protocol::{ErrorCode, Event, Header, Operation, OperationId, Refused, Report};
 
 use super::answer::{Answer, Results};
-use crate::error::{Error, Invalid, Result, Wrong};
-use crate::request::{Act, Changes, Name, Step, Transaction, Update, Wish};
+use crate::error::{Error, Result};
 use crate::service::control::{event_of, unreachable_by_clients};
 use crate::service::create::{OnFault, Plan, stored_as};
 use crate::service::read::not_found;
@@ -67,30 +68,30 @@ impl QueueManager {
             steps,
             return_responses,
         } = transaction;
-        let (mut names, mut wishes, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut names, mut creates, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
         for (index, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Create(wish) => {
-                    names.push(Name::Create);
-                    wishes.push((index, *wish));
+                Step::Create(create) => {
+                    names.push(RequestName::Create);
+                    creates.push((index, *create));
                 }
-                Step::ExecuteAsync(wish) => {
-                    names.push(Name::ExecuteAsync);
-                    wishes.push((index, *wish));
+                Step::ExecuteAsync(create) => {
+                    names.push(RequestName::ExecuteAsync);
+                    creates.push((index, *create));
                 }
                 Step::Update(Update { id, changes }) => {
-                    names.push(Name::Update);
+                    names.push(RequestName::Update);
                     wanted.push((index, id, Some(changes)));
                 }
                 Step::Delete(id) => {
-                    names.push(Name::Delete);
+                    names.push(RequestName::Delete);
                     wanted.push((index, id, None));
                 }
             }
         }
         // Both are examined before either is reported: the error names the
         // first request that cannot be executed.
-        let births = self.plan_births(actor, wishes).await;
+        let births = self.plan_births(actor, creates).await;
         let changes = self.find_changes(actor, wanted).await.and_then(|changes| {
             self.decide_all(&changes)?;
             Ok(changes)
@@ -118,9 +119,13 @@ impl QueueManager {
         Ok(answers.collect())
     }
 
-    async fn plan_births(&self, actor: &Actor, wishes: Vec<(usize, Wish)>) -> Result<Vec<Birth>> {
-        let (places, wishes): (Vec<usize>, Vec<Wish>) = wishes.into_iter().unzip();
-        let plans = self.plan_chunk(actor, wishes, OnFault::Stop).await;
+    async fn plan_births(
+        &self,
+        actor: &Actor,
+        creates: Vec<(usize, KeyedCreate)>,
+    ) -> Result<Vec<Birth>> {
+        let (places, creates): (Vec<usize>, Vec<KeyedCreate>) = creates.into_iter().unzip();
+        let plans = self.plan_chunk(actor, creates, OnFault::Stop).await;
         let mut births = Vec::with_capacity(plans.len());
         let mut planned = HashSet::new();
         for (index, plan) in places.into_iter().zip(plans) {
@@ -144,7 +149,7 @@ impl QueueManager {
     async fn find_changes(
         &self,
         actor: &Actor,
-        wanted: Vec<(usize, OperationId, Option<Changes>)>,
+        wanted: Vec<(usize, OperationId, Option<UpdateOperation>)>,
     ) -> Result<Vec<Change>> {
         if wanted.is_empty() {
             return Ok(Vec::new());
@@ -158,19 +163,19 @@ impl QueueManager {
             let operation = operation.ok_or_else(|| at(index, not_found(id)))?;
             if !named.insert(id) {
                 let why = "is named twice: a transaction changes an operation once";
-                let wrong = Wrong::new("parameters.id", why);
+                let wrong = FieldError::new("parameters.id", why);
                 return Err(at(index, Invalid::arguments(vec![wrong]).into()));
             }
             let event = match wanted {
                 None => Event::Delete,
-                Some(Changes::Act(Act::Resume)) => self
+                Some(UpdateOperation::Control(Control::Resume)) => self
                     .resumption(&operation)
                     .map_err(|error| at(index, error))?,
-                Some(Changes::Act(act)) => event_of(act),
-                Some(Changes::Rule(rule)) => self
+                Some(UpdateOperation::Control(act)) => event_of(act),
+                Some(UpdateOperation::Rule(rule)) => self
                     .rescheduling(&operation, &rule)
                     .map_err(|error| at(index, error))?,
-                Some(Changes::Unreachable(status)) => {
+                Some(UpdateOperation::Unreachable(status)) => {
                     let refused = unreachable_by_clients(&operation, status);
                     return Err(at(index, refused.into()));
                 }

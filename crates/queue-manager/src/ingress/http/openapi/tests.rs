@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use drumline_api::CreateOperation;
 use drumline_api::view::{OperationView, RetryPolicyView};
 use drumline_protocol::operation::{Report, TraceContext, first_header};
 use drumline_protocol::{
@@ -12,7 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::*;
-use crate::request::CreateRequest;
+use crate::options::GRAMMAR;
 
 fn document() -> Value {
     serde_json::from_str(&openapi_json()).unwrap()
@@ -86,7 +87,7 @@ fn every_attribute_that_is_described_is_read() {
         // A value that is wrong for every attribute but `data`: the message is
         // about the value, and not about an unknown name.
         let body = format!(r#"{{"{name}": [1]}}"#);
-        let refused = CreateRequest::from_json(body.as_bytes()).unwrap_err();
+        let refused = CreateOperation::from_json(body.as_bytes(), &GRAMMAR).unwrap_err();
         assert!(!refused.to_string().contains("unknown"), "{refused}");
     }
 }

@@ -6,15 +6,18 @@ use drumline_protocol::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::attributes::Attributes;
-use super::{READ_ONLY, Recurring, payload, retry};
-use crate::error::{Error, Invalid, Wrong};
-use crate::webhook;
+use crate::deployment::Grammar;
+use crate::error::{Error, FieldError, Invalid};
+use crate::fields::Fields;
+use crate::{READ_ONLY, payload, recurrence, retry};
+
+/// The longest idempotency key, in bytes. A UUID has 36.
+const KEY_BYTES: usize = 255;
 
 /// An operation that is to be created. The fields that a Rust program sets are
 /// checked when the operation is created; JSON is checked while it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateRequest {
+pub struct CreateOperation {
     /// The message name, which picks the handler. 1 to 160 characters.
     pub message_name: String,
     /// A name for people, up to 256 characters.
@@ -33,8 +36,11 @@ pub struct CreateRequest {
     pub queue: QueueName,
     /// Not before this time.
     pub postpone_until: Option<Timestamp>,
-    /// The rule by which it recurs, if it does.
-    pub recurrence: Option<Recurring>,
+    /// The rule by which it recurs, if it does: an RFC 5545 rule, up to 256
+    /// characters.
+    pub recurrence_pattern: Option<String>,
+    /// The time from which the rule counts; `None`: the creation.
+    pub recurrence_start_time: Option<Timestamp>,
     /// The payload: JSON text.
     pub data: Option<String>,
     /// Equal for operations that belong together; made up if missing.
@@ -58,7 +64,7 @@ pub struct CreateRequest {
     pub webhook_url: Option<String>,
 }
 
-impl CreateRequest {
+impl CreateOperation {
     /// A request with a message name and defaults.
     #[must_use]
     pub fn new(message_name: impl Into<String>) -> Self {
@@ -71,7 +77,8 @@ impl CreateRequest {
             in_order_of_requests: false,
             queue: QueueName::default(),
             postpone_until: None,
-            recurrence: None,
+            recurrence_pattern: None,
+            recurrence_start_time: None,
             data: None,
             correlation_id: None,
             request_id: None,
@@ -90,11 +97,11 @@ impl CreateRequest {
     /// # Errors
     /// [`Error::Syntax`] when it is not JSON; [`Error::Invalid`] with all
     /// attributes that are unknown or break a rule.
-    pub fn from_json(body: &[u8]) -> Result<Self, Error> {
-        let mut given = Attributes::of_body(body)?;
+    pub fn from_json(body: &[u8], grammar: &Grammar) -> Result<Self, Error> {
+        let mut given = Fields::of_body(body)?;
         let mut request = Self::new("");
         let message_name = given.text("messageName", limits::MESSAGE_NAME_CHARS);
-        if message_name.is_none() && !is_noted(&given.wrong, "messageName") {
+        if message_name.is_none() && !given.is_noted("messageName") {
             given.note("messageName", "is required");
         }
         request.message_name = message_name.unwrap_or_default();
@@ -118,7 +125,7 @@ impl CreateRequest {
             TokenPolicy::from_name(&text).ok_or_else(|| "must be continue or hold".to_owned())
         });
         request.postpone_until = given.time("postponeUntil");
-        request.recurrence = Recurring::take(&mut given);
+        (request.recurrence_pattern, request.recurrence_start_time) = recurrence::take(&mut given);
         request.data = read_data(&mut given);
         request.correlation_id = given.uuid("correlationId");
         request.request_id = given.uuid("requestId");
@@ -129,12 +136,12 @@ impl CreateRequest {
         request.at_most_once = given.boolean("atMostOnce").unwrap_or(false);
         request.webhook_url = given.parsed("webhookUrl", Ok);
         if let Some(policy) = given.take("retryPolicy") {
-            request.retry = retry::policy(policy, &mut given.wrong);
+            request.retry = retry::policy(policy, &mut given.errors);
         }
         given.refuse_rest(why_not);
-        for wrong in request.rules_broken() {
-            if !is_noted(&given.wrong, &wrong.name) {
-                given.wrong.push(wrong);
+        for error in request.rules_broken(grammar) {
+            if !given.is_noted(&error.name) {
+                given.errors.push(error);
             }
         }
         given.finish()?;
@@ -145,19 +152,19 @@ impl CreateRequest {
     ///
     /// # Errors
     /// With all attributes that break one.
-    pub fn check(&self) -> Result<(), Invalid> {
-        let wrong = self.rules_broken();
-        if wrong.is_empty() {
+    pub fn check(&self, grammar: &Grammar) -> Result<(), Invalid> {
+        let errors = self.rules_broken(grammar);
+        if errors.is_empty() {
             Ok(())
         } else {
-            Err(Invalid::arguments(wrong))
+            Err(Invalid::arguments(errors))
         }
     }
 
-    fn rules_broken(&self) -> Vec<Wrong> {
-        let mut wrong = Vec::new();
+    fn rules_broken(&self, grammar: &Grammar) -> Vec<FieldError> {
+        let mut errors = Vec::new();
         if self.message_name.is_empty() {
-            wrong.push(Wrong::new("messageName", "must not be empty"));
+            errors.push(FieldError::new("messageName", "must not be empty"));
         }
         let texts = [
             (
@@ -173,27 +180,31 @@ impl CreateRequest {
             // Bytes are at least as many as characters, and counted for free.
             if text.len() > limit && text.chars().count() > limit {
                 let why = format!("is too long: {limit} characters are allowed");
-                wrong.push(Wrong::new(name, why));
+                errors.push(FieldError::new(name, why));
             }
         }
-        let webhook = self.webhook_url.as_deref().map(webhook::check);
+        let webhook = self.webhook_url.as_deref().map(grammar.webhook_url);
         if let Some(Err(why)) = webhook {
-            wrong.push(Wrong::new("webhookUrl", why));
+            errors.push(FieldError::new("webhookUrl", why));
         }
-        if let Some(recurrence) = &self.recurrence {
-            wrong.extend(recurrence.objections());
+        if let Some(pattern) = &self.recurrence_pattern {
+            errors.extend(recurrence::objections(
+                Some(pattern),
+                self.recurrence_start_time,
+                grammar,
+            ));
             if self.postpone_until.is_some() {
                 let why = "does not go with recurrencePattern: give recurrenceStartTime";
-                wrong.push(Wrong::new("postponeUntil", why));
+                errors.push(FieldError::new("postponeUntil", why));
             }
             if self.in_order_of_requests {
                 let why = "does not go with the order of asynchronous requests";
-                wrong.push(Wrong::new("recurrencePattern", why));
+                errors.push(FieldError::new("recurrencePattern", why));
             }
         }
         if self.dependency_token.is_some() && self.in_order_of_requests {
             let why = "does not go with the order of asynchronous requests";
-            wrong.push(Wrong::new("dependencyToken", why));
+            errors.push(FieldError::new("dependencyToken", why));
         }
         if self.dependency_token.is_some() && !self.operation_type.can_have_token() {
             let why = format!(
@@ -201,17 +212,25 @@ impl CreateRequest {
                 self.operation_type.0,
                 self.operation_type.name().unwrap_or("a bulk operation"),
             );
-            wrong.push(Wrong::new("dependencyToken", why));
+            errors.push(FieldError::new("dependencyToken", why));
         }
-        wrong
+        errors
     }
 }
 
-fn is_noted(wrong: &[Wrong], name: &str) -> bool {
-    wrong.iter().any(|wrong| wrong.name == name)
+/// Checks an idempotency key.
+///
+/// # Errors
+/// The rule that it breaks, as a clause about it.
+pub fn check_idempotency_key(key: &str) -> Result<(), String> {
+    if (1..=KEY_BYTES).contains(&key.len()) {
+        Ok(())
+    } else {
+        Err(format!("must have 1 to {KEY_BYTES} bytes"))
+    }
 }
 
-fn read_data(given: &mut Attributes<'_>) -> Option<String> {
+fn read_data(given: &mut Fields<'_>) -> Option<String> {
     let value: &RawValue = given.take("data")?;
     if let Err(why) = payload::check(value) {
         given.note("data", why);

@@ -6,13 +6,15 @@
 
 use drumline_protocol::{ErrorCode, State, Status, Timestamp};
 
-use super::attributes::Attributes;
-use super::{CREATE_ONLY, NewRule, READ_ONLY};
+use crate::deployment::Grammar;
 use crate::error::{Error, Invalid};
+use crate::fields::Fields;
+use crate::recurrence::RuleChange;
+use crate::{CREATE_ONLY, READ_ONLY};
 
-/// An action on an operation.
+/// A client's action on an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Control {
     /// End as Canceled.
     Cancel,
     /// Wait for a person.
@@ -23,40 +25,78 @@ pub enum Act {
     Postpone(Timestamp),
 }
 
+impl Control {
+    /// Reads the time to postpone to: `{"postponeUntil": …}`. An empty body is
+    /// one without attributes.
+    ///
+    /// # Errors
+    /// As [`UpdateOperation::from_json`].
+    pub fn postpone_from_json(body: &[u8]) -> Result<Self, Error> {
+        let mut given = if body.is_empty() {
+            Fields::empty("")
+        } else {
+            Fields::of_body(body)?
+        };
+        let until = given.time("postponeUntil");
+        given.refuse_rest(|_name| "is unknown");
+        if until.is_none() && given.errors.is_empty() {
+            given.note("postponeUntil", "is required");
+        }
+        match until {
+            Some(until) if given.errors.is_empty() => Ok(Self::Postpone(until)),
+            Some(_) | None => Err(Invalid::arguments(given.errors).into()),
+        }
+    }
+
+    /// Checks the body of an action without arguments: none, `{}`, or the
+    /// `null` that clients send for nothing.
+    ///
+    /// # Errors
+    /// As [`UpdateOperation::from_json`].
+    pub fn nothing_from_json(body: &[u8]) -> Result<(), Error> {
+        if body.is_empty() || body.trim_ascii() == b"null" {
+            return Ok(());
+        }
+        let mut given = Fields::of_body(body)?;
+        given.refuse_rest(|_name| "is unknown");
+        Ok(given.finish()?)
+    }
+}
+
 /// A change that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changes {
+pub enum UpdateOperation {
     /// It is an action.
-    Act(Act),
+    Control(Control),
     /// It is another rule for a series.
-    Rule(NewRule),
+    Rule(RuleChange),
     /// It names a state that clients cannot bring about (Locked, Succeeded,
     /// Failed): refused whatever the operation's state is.
     Unreachable(Status),
 }
 
-impl Changes {
+impl UpdateOperation {
     /// Reads a change from JSON.
     ///
     /// # Errors
     /// [`Error::Syntax`] when it is not JSON; [`Error::Invalid`] with all
     /// attributes that are read-only, unknown, or contradict each other.
-    pub fn from_json(body: &[u8]) -> Result<Self, Error> {
-        Ok(Self::of(Attributes::of_body(body)?)?)
+    pub fn from_json(body: &[u8], grammar: &Grammar) -> Result<Self, Error> {
+        Ok(Self::of(Fields::of_body(body)?, grammar)?)
     }
 
     /// Reads a change from the attributes that are left.
-    pub(super) fn of(mut given: Attributes<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn of(mut given: Fields<'_>, grammar: &Grammar) -> Result<Self, Invalid> {
         let asks_for_time = given.is_given("postponeUntil");
         let state = read_state(&mut given);
         let status = read_status(&mut given);
         let until = given.time("postponeUntil");
-        let rule = NewRule::take(&mut given);
+        let rule = RuleChange::take(&mut given, grammar);
         let mut code = refusal(given.rest());
         given.refuse_rest(why_not);
         if let Some(rule) = rule {
             if state.is_none() && status.is_none() && !asks_for_time {
-                if given.wrong.is_empty() {
+                if given.errors.is_empty() {
                     return Ok(Self::Rule(rule));
                 }
             } else {
@@ -66,7 +106,7 @@ impl Changes {
                     given.note(name, why);
                 }
             }
-        } else if given.wrong.is_empty() {
+        } else if given.errors.is_empty() {
             match combine(state, status, until) {
                 Ok(Some(changes)) => return Ok(changes),
                 Ok(None) if asks_for_time => given.note(
@@ -77,44 +117,8 @@ impl Changes {
                 Err((name, why)) => given.note(name, why),
             }
         }
-        let attributes = given.wrong;
+        let attributes = given.errors;
         Err(Invalid { code, attributes })
-    }
-
-    /// Reads the time to postpone to: `{"postponeUntil": …}`. An empty body is
-    /// one without attributes.
-    ///
-    /// # Errors
-    /// As [`Self::from_json`].
-    pub fn postpone_from_json(body: &[u8]) -> Result<Act, Error> {
-        let mut given = if body.is_empty() {
-            Attributes::empty("")
-        } else {
-            Attributes::of_body(body)?
-        };
-        let until = given.time("postponeUntil");
-        given.refuse_rest(|_name| "is unknown");
-        if until.is_none() && given.wrong.is_empty() {
-            given.note("postponeUntil", "is required");
-        }
-        match until {
-            Some(until) if given.wrong.is_empty() => Ok(Act::Postpone(until)),
-            Some(_) | None => Err(Invalid::arguments(given.wrong).into()),
-        }
-    }
-
-    /// Checks the body of an action without arguments: none, `{}`, or the
-    /// `null` that clients send for nothing.
-    ///
-    /// # Errors
-    /// As [`Self::from_json`].
-    pub fn nothing_from_json(body: &[u8]) -> Result<(), Error> {
-        if body.is_empty() || body.trim_ascii() == b"null" {
-            return Ok(());
-        }
-        let mut given = Attributes::of_body(body)?;
-        given.refuse_rest(|_name| "is unknown");
-        Ok(given.finish()?)
     }
 }
 
@@ -140,7 +144,7 @@ fn is_read_only(name: &str) -> bool {
     READ_ONLY.contains(&name) || CREATE_ONLY.contains(&name)
 }
 
-fn read_state(given: &mut Attributes<'_>) -> Option<State> {
+fn read_state(given: &mut Fields<'_>) -> Option<State> {
     const WHY: &str = "must be 0, 1, 2 or 3";
     let code = given.coded("stateCode", WHY)?;
     let state = State::from_code(code);
@@ -150,7 +154,7 @@ fn read_state(given: &mut Attributes<'_>) -> Option<State> {
     state
 }
 
-fn read_status(given: &mut Attributes<'_>) -> Option<Status> {
+fn read_status(given: &mut Fields<'_>) -> Option<Status> {
     const WHY: &str = "must be 0, 10, 20, 21, 22, 30, 31 or 32";
     let code = given.coded("statusCode", WHY)?;
     let status = Status::from_code(code);
@@ -165,7 +169,7 @@ fn combine(
     state: Option<State>,
     status: Option<Status>,
     until: Option<Timestamp>,
-) -> Result<Option<Changes>, (&'static str, &'static str)> {
+) -> Result<Option<UpdateOperation>, (&'static str, &'static str)> {
     if let (Some(state), Some(status)) = (state, status)
         && status.state() != state
     {
@@ -174,8 +178,10 @@ fn combine(
     let status = status.or_else(|| state.map(wanted));
     Ok(match (status, until) {
         (None, None) => None,
-        (None | Some(Status::Waiting), Some(until)) => Some(Changes::Act(Act::Postpone(until))),
-        (Some(Status::Waiting), None) => Some(Changes::Act(Act::Pause)),
+        (None | Some(Status::Waiting), Some(until)) => {
+            Some(UpdateOperation::Control(Control::Postpone(until)))
+        }
+        (Some(Status::Waiting), None) => Some(UpdateOperation::Control(Control::Pause)),
         (
             Some(
                 Status::WaitingForResources
@@ -188,8 +194,10 @@ fn combine(
             ),
             Some(_),
         ) => return Err(("postponeUntil", "goes with stateCode 1 only")),
-        (Some(Status::WaitingForResources), None) => Some(Changes::Act(Act::Resume)),
-        (Some(Status::Canceled), None) => Some(Changes::Act(Act::Cancel)),
+        (Some(Status::WaitingForResources), None) => {
+            Some(UpdateOperation::Control(Control::Resume))
+        }
+        (Some(Status::Canceled), None) => Some(UpdateOperation::Control(Control::Cancel)),
         (
             Some(
                 status @ (Status::InProgress
@@ -199,7 +207,7 @@ fn combine(
                 | Status::Failed),
             ),
             None,
-        ) => Some(Changes::Unreachable(status)),
+        ) => Some(UpdateOperation::Unreachable(status)),
     })
 }
 

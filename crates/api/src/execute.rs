@@ -3,11 +3,11 @@
 //! ```text
 //! {"requestName": "…", "requestId": …, "parameters": {…}}
 //!
-//! OrganizationRequest ─ Ask ┬ One ─ Item ┬ Create, ExecuteAsync        (a Wish)
-//!                           │            ├ Retrieve, RetrieveMultiple
-//!                           │            ├ Update, Delete
-//!                           │            └ Transaction ─ Step*
-//!                           └ Multiple ─ Batch ─ Item*
+//! OrganizationRequest ┬ One ─ Item ┬ Create, ExecuteAsync   (a KeyedCreate)
+//!                     │            ├ Retrieve, RetrieveMultiple
+//!                     │            ├ Update, Delete
+//!                     │            └ Transaction ─ Step*
+//!                     └ Multiple ─ Batch ─ Item*
 //! ```
 //!
 //! The types determine the nesting: a batch in a batch cannot be built. An item
@@ -21,25 +21,20 @@ mod envelope;
 mod read;
 mod several;
 
-use drumline_backend::store::Filter;
-use drumline_protocol::{DependencyToken, OperationId};
+use drumline_protocol::OperationId;
 use uuid::Uuid;
 
-use super::{Changes, CreateRequest};
-use crate::error::{Error, Invalid, Result, Wrong};
-use crate::options::Options;
+use crate::create::CreateOperation;
+use crate::deployment::Deployment;
+use crate::error::{Error, FieldError, Invalid, Result};
+use crate::filter::ListFilter;
+use crate::update::UpdateOperation;
 
 use envelope::Envelope;
 
 /// A request that was read, and that breaks no rule of its own.
-#[derive(Debug)]
-pub struct OrganizationRequest {
-    pub(crate) ask: Ask,
-}
-
-/// The content of a request.
-#[derive(Debug)]
-pub(crate) enum Ask {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrganizationRequest {
     /// A single request.
     One(Item),
     /// Many requests, each for itself.
@@ -47,16 +42,16 @@ pub(crate) enum Ask {
 }
 
 /// A request that may be made alone, and as an item of a batch.
-#[derive(Debug)]
-pub(crate) enum Item {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
     /// An operation is to be created.
-    Create(Box<Wish>),
+    Create(Box<KeyedCreate>),
     /// A request is to be executed later.
-    ExecuteAsync(Box<Wish>),
+    ExecuteAsync(Box<KeyedCreate>),
     /// One operation.
-    Retrieve(Look),
+    Retrieve(Retrieve),
     /// A page of operations.
-    RetrieveMultiple(Box<Search>),
+    RetrieveMultiple(Box<RetrieveMultiple>),
     /// A change of an operation.
     Update(Update),
     /// The removal of an operation.
@@ -66,23 +61,26 @@ pub(crate) enum Item {
 }
 
 /// A create, and its key, which makes it repeatable.
-#[derive(Debug)]
-pub(crate) struct Wish {
-    pub(crate) request: CreateRequest,
-    pub(crate) key: Option<String>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedCreate {
+    /// The operation.
+    pub request: CreateOperation,
+    /// The key.
+    pub key: Option<String>,
 }
 
 /// The operation to show, and the attributes to show of it.
-#[derive(Debug)]
-pub(crate) struct Look {
-    pub(crate) which: Which,
-    /// These attributes only.
-    pub(crate) columns: Option<Vec<String>>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retrieve {
+    /// The operation.
+    pub selector: Selector,
+    /// These attributes only; `None`: all.
+    pub columns: Option<Vec<String>>,
 }
 
 /// The name of an operation.
-#[derive(Debug)]
-pub(crate) enum Which {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
     /// By its id.
     Id(OperationId),
     /// The newest with this name.
@@ -90,55 +88,60 @@ pub(crate) enum Which {
 }
 
 /// The operations to list.
-#[derive(Debug)]
-pub(crate) struct Search {
-    /// Without the token: only the caller's organization tells its owner.
-    pub(crate) filter: Filter,
-    pub(crate) token: Option<DependencyToken>,
-    /// `None`: the usual number.
-    pub(crate) limit: Option<usize>,
-    pub(crate) cursor: Option<OperationId>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetrieveMultiple {
+    /// The filter.
+    pub filter: ListFilter,
+    /// The most on the page; `None`: the usual number.
+    pub limit: Option<usize>,
+    /// Operations older than this one.
+    pub cursor: Option<OperationId>,
 }
 
 /// A change of an operation.
-#[derive(Clone, Debug)]
-pub(crate) struct Update {
-    pub(crate) id: OperationId,
-    pub(crate) changes: Changes,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// The operation.
+    pub id: OperationId,
+    /// The change.
+    pub changes: UpdateOperation,
 }
 
 /// `ExecuteMultiple`.
-#[derive(Debug)]
-pub(crate) struct Batch {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
     /// In their order; an item that could not be read is its error.
-    pub(crate) items: Vec<Result<Item>>,
-    pub(crate) settings: Settings,
+    pub items: Vec<Result<Item>>,
+    /// The settings.
+    pub settings: BatchSettings,
 }
 
 /// The settings by which a batch is executed and answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub struct BatchSettings {
     /// A fault does not keep the items behind it from being executed.
-    pub(crate) continue_on_error: bool,
+    pub continue_on_error: bool,
     /// Answers come back, not only faults.
-    pub(crate) return_responses: bool,
+    pub return_responses: bool,
 }
 
 /// `ExecuteTransaction`.
-#[derive(Debug)]
-pub(crate) struct Transaction {
-    pub(crate) steps: Vec<Step>,
-    pub(crate) return_responses: bool,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// In their order.
+    pub steps: Vec<Step>,
+    /// Answers come back.
+    pub return_responses: bool,
 }
 
 /// A request that may be part of a transaction: it changes something, in the
 /// store alone.
-#[derive(Debug)]
-pub(crate) enum Step {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
     /// See [`Item::Create`].
-    Create(Box<Wish>),
+    Create(Box<KeyedCreate>),
     /// See [`Item::ExecuteAsync`].
-    ExecuteAsync(Box<Wish>),
+    ExecuteAsync(Box<KeyedCreate>),
     /// See [`Item::Update`].
     Update(Update),
     /// See [`Item::Delete`].
@@ -146,7 +149,7 @@ pub(crate) enum Step {
 }
 
 impl OrganizationRequest {
-    /// Reads a request from JSON, as far as `options` allow it.
+    /// Reads a request from JSON, as far as the deployment allows it.
     ///
     /// # Errors
     /// [`Error::Syntax`] when it is not JSON; [`Error::Invalid`] with all
@@ -154,27 +157,29 @@ impl OrganizationRequest {
     /// [`Error::InTransaction`] if it concerns one request of a transaction;
     /// [`Error::TooLarge`] when it has more bytes than a request that is no
     /// batch may have.
-    pub fn from_json(body: &[u8], options: &Options) -> Result<Self> {
+    pub fn from_json(body: &[u8], deployment: &Deployment<'_>) -> Result<Self> {
         let envelope = Envelope::of_body(body)?;
-        let ask = match envelope.name {
-            Name::ExecuteMultiple => Ask::Multiple(several::batch(envelope, options)?),
-            Name::ExecuteTransaction => {
-                Ask::One(Item::Transaction(several::transaction(envelope, options)?))
+        match envelope.name {
+            RequestName::ExecuteMultiple => {
+                Ok(Self::Multiple(several::batch(envelope, deployment)?))
             }
-            Name::Create
-            | Name::Retrieve
-            | Name::RetrieveMultiple
-            | Name::Update
-            | Name::Delete
-            | Name::ExecuteAsync => {
-                let limit = options.limits.body_bytes;
+            RequestName::ExecuteTransaction => {
+                let transaction = several::transaction(envelope, deployment)?;
+                Ok(Self::One(Item::Transaction(transaction)))
+            }
+            RequestName::Create
+            | RequestName::Retrieve
+            | RequestName::RetrieveMultiple
+            | RequestName::Update
+            | RequestName::Delete
+            | RequestName::ExecuteAsync => {
+                let limit = deployment.body_bytes;
                 if body.len() > limit {
                     return Err(Error::TooLarge { limit });
                 }
-                Ask::One(read::single(envelope, options)?)
+                Ok(Self::One(read::single(envelope, deployment)?))
             }
-        };
-        Ok(Self { ask })
+        }
     }
 
     /// The same request, repeatable: with this key it creates once.
@@ -182,38 +187,36 @@ impl OrganizationRequest {
     /// # Errors
     /// When it does not create one operation, or has another key already.
     pub fn with_key(mut self, key: &str) -> Result<Self> {
-        let wish = match &mut self.ask {
-            Ask::One(Item::Create(wish) | Item::ExecuteAsync(wish)) => wish,
-            Ask::One(
+        let create = match &mut self {
+            Self::One(Item::Create(create) | Item::ExecuteAsync(create)) => create,
+            Self::One(
                 Item::Retrieve(_)
                 | Item::RetrieveMultiple(_)
                 | Item::Update(_)
                 | Item::Delete(_)
                 | Item::Transaction(_),
             )
-            | Ask::Multiple(_) => {
+            | Self::Multiple(_) => {
                 return Err(refused_key(
                     "goes with Create and ExecuteAsync; items have an idempotencyKey of their own",
                 ));
             }
         };
-        if wish.key.as_ref().is_some_and(|other| other != key) {
+        if create.key.as_ref().is_some_and(|other| other != key) {
             return Err(refused_key("is not the idempotencyKey in the parameters"));
         }
-        wish.key = Some(key.to_owned());
+        create.key = Some(key.to_owned());
         Ok(self)
     }
-}
 
-impl OrganizationRequest {
     /// The same request, repeatable as a whole. Each create without a key of
     /// its own gets one that is made of this key and its place. Changes and
     /// removals are done again.
     #[must_use]
-    pub(crate) fn repeatable(mut self, key: &str) -> Self {
-        match &mut self.ask {
-            Ask::One(item) => item.repeatable(key),
-            Ask::Multiple(batch) => {
+    pub fn repeatable(mut self, key: &str) -> Self {
+        match &mut self {
+            Self::One(item) => item.repeatable(key),
+            Self::Multiple(batch) => {
                 for (index, item) in batch.items.iter_mut().enumerate() {
                     if let Ok(item) = item {
                         item.repeatable(&format!("{key}/{index}"));
@@ -228,14 +231,14 @@ impl OrganizationRequest {
 impl Item {
     fn repeatable(&mut self, key: &str) {
         match self {
-            Self::Create(wish) | Self::ExecuteAsync(wish) => {
-                wish.key.get_or_insert_with(|| key.to_owned());
+            Self::Create(create) | Self::ExecuteAsync(create) => {
+                create.key.get_or_insert_with(|| key.to_owned());
             }
             Self::Transaction(transaction) => {
                 for (index, step) in transaction.steps.iter_mut().enumerate() {
                     match step {
-                        Step::Create(wish) | Step::ExecuteAsync(wish) => {
-                            wish.key.get_or_insert_with(|| format!("{key}/{index}"));
+                        Step::Create(create) | Step::ExecuteAsync(create) => {
+                            create.key.get_or_insert_with(|| format!("{key}/{index}"));
                         }
                         Step::Update(_) | Step::Delete(_) => {}
                     }
@@ -244,15 +247,29 @@ impl Item {
             Self::Retrieve(_) | Self::RetrieveMultiple(_) | Self::Update(_) | Self::Delete(_) => {}
         }
     }
+
+    /// The name of the request.
+    #[must_use]
+    pub const fn name(&self) -> RequestName {
+        match self {
+            Self::Create(_) => RequestName::Create,
+            Self::ExecuteAsync(_) => RequestName::ExecuteAsync,
+            Self::Retrieve(_) => RequestName::Retrieve,
+            Self::RetrieveMultiple(_) => RequestName::RetrieveMultiple,
+            Self::Update(_) => RequestName::Update,
+            Self::Delete(_) => RequestName::Delete,
+            Self::Transaction(_) => RequestName::ExecuteTransaction,
+        }
+    }
 }
 
 fn refused_key(why: &str) -> Error {
-    Invalid::arguments(vec![Wrong::new("Idempotency-Key", why)]).into()
+    Invalid::from(FieldError::new("Idempotency-Key", why)).into()
 }
 
 /// The requests of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
+pub enum RequestName {
     /// Create an operation.
     Create,
     /// Show one.
@@ -271,9 +288,9 @@ pub(crate) enum Name {
     ExecuteTransaction,
 }
 
-impl Name {
+impl RequestName {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub const ALL: [Self; 8] = [
         Self::Create,
         Self::Retrieve,
         Self::RetrieveMultiple,
@@ -285,7 +302,8 @@ impl Name {
     ];
 
     /// As `requestName` and `responseName` have it.
-    pub(crate) const fn as_str(self) -> &'static str {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Create => "Create",
             Self::Retrieve => "Retrieve",
@@ -299,23 +317,8 @@ impl Name {
     }
 }
 
-impl Item {
-    /// The name of the request.
-    pub(crate) const fn name(&self) -> Name {
-        match self {
-            Self::Create(_) => Name::Create,
-            Self::ExecuteAsync(_) => Name::ExecuteAsync,
-            Self::Retrieve(_) => Name::Retrieve,
-            Self::RetrieveMultiple(_) => Name::RetrieveMultiple,
-            Self::Update(_) => Name::Update,
-            Self::Delete(_) => Name::Delete,
-            Self::Transaction(_) => Name::ExecuteTransaction,
-        }
-    }
-}
-
 /// Sets the id of the request that an operation comes from, if it names none
 /// itself.
-fn inherit(wish: &mut Wish, request_id: Option<Uuid>) {
-    wish.request.request_id = wish.request.request_id.or(request_id);
+fn inherit(create: &mut KeyedCreate, request_id: Option<Uuid>) {
+    create.request.request_id = create.request.request_id.or(request_id);
 }

@@ -12,7 +12,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor}
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::error::{Error, Invalid, Wrong};
+use crate::error::{Error, FieldError, Invalid};
 
 /// The most attributes of one kind that are reported: a program's mistake, not
 /// a file that was sent by mistake.
@@ -23,15 +23,15 @@ const NAME_CHARS: usize = 100;
 /// The attributes of an object that are not taken yet, and the faults of those
 /// that are.
 #[derive(Debug)]
-pub(crate) struct Attributes<'a> {
+pub(crate) struct Fields<'a> {
     /// The prefix of every name: `retryPolicy.`, say.
     prefix: &'static str,
     rest: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// The faults, in the order in which they were found.
-    pub(crate) wrong: Vec<Wrong>,
+    pub(crate) errors: Vec<FieldError>,
 }
 
-impl<'a> Attributes<'a> {
+impl<'a> Fields<'a> {
     /// The attributes of the object in a request's body.
     ///
     /// # Errors
@@ -42,8 +42,8 @@ impl<'a> Attributes<'a> {
             message: error.to_string(),
         })?;
         Self::of(value, "").ok_or_else(|| {
-            let wrong = Wrong::new("body", "must be a JSON object");
-            Error::Invalid(Invalid::arguments(vec![wrong]))
+            let error = FieldError::new("body", "must be a JSON object");
+            Error::Invalid(error.into())
         })
     }
 
@@ -53,7 +53,7 @@ impl<'a> Attributes<'a> {
         let mut attributes = Self {
             prefix,
             rest,
-            wrong: Vec::new(),
+            errors: Vec::new(),
         };
         attributes.refuse_doubles();
         Some(attributes)
@@ -64,7 +64,7 @@ impl<'a> Attributes<'a> {
         Self {
             prefix,
             rest: Vec::new(),
-            wrong: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
@@ -87,7 +87,13 @@ impl<'a> Attributes<'a> {
     /// Notes that an attribute breaks a rule.
     pub(crate) fn note(&mut self, name: &str, why: impl Into<String>) {
         let name = format!("{}{}", self.prefix, limits::cut(name, NAME_CHARS));
-        self.wrong.push(Wrong::new(name, why));
+        self.errors.push(FieldError::new(name, why));
+    }
+
+    /// Returns true if an attribute of this name breaks a rule.
+    pub(crate) fn is_noted(&self, name: &str) -> bool {
+        let mut errors = self.errors.iter();
+        errors.any(|error| error.name.strip_prefix(self.prefix) == Some(name))
     }
 
     /// Takes an attribute as it is; `None` if it is missing or null.
@@ -202,10 +208,10 @@ impl<'a> Attributes<'a> {
 
     /// Returns the faults, if there are any.
     pub(crate) fn finish(self) -> Result<(), Invalid> {
-        if self.wrong.is_empty() {
+        if self.errors.is_empty() {
             Ok(())
         } else {
-            Err(Invalid::arguments(self.wrong))
+            Err(Invalid::arguments(self.errors))
         }
     }
 }

@@ -3,19 +3,19 @@
 use serde_json::value::RawValue;
 
 use super::envelope::Envelope;
-use super::{Batch, Item, Name, Settings, Step, Transaction, read};
-use crate::error::{Error, Invalid, Result, Wrong};
-use crate::options::Options;
-use crate::request::attributes::Attributes;
+use super::{Batch, BatchSettings, Item, RequestName, Step, Transaction, read};
+use crate::deployment::Deployment;
+use crate::error::{Error, FieldError, Invalid, Result};
+use crate::fields::Fields;
 
 /// Reads an `ExecuteMultiple`: the fault of an item stays with the item.
-pub(super) fn batch(envelope: Envelope<'_>, options: &Options) -> Result<Batch> {
+pub(super) fn batch(envelope: Envelope<'_>, deployment: &Deployment<'_>) -> Result<Batch> {
     let mut given = envelope.parameters;
-    let items = requests(&mut given, options)?;
+    let items = requests(&mut given, deployment)?;
     let settings = settings(&mut given);
     given.refuse_rest(|_name| "is unknown");
     given.finish()?;
-    let items = items.into_iter().map(|item| self::item(item, options));
+    let items = items.into_iter().map(|item| self::item(item, deployment));
     Ok(Batch {
         items: items.collect(),
         settings,
@@ -24,14 +24,17 @@ pub(super) fn batch(envelope: Envelope<'_>, options: &Options) -> Result<Batch> 
 
 /// Reads an `ExecuteTransaction`: the fault of a request is a fault of the
 /// whole.
-pub(super) fn transaction(envelope: Envelope<'_>, options: &Options) -> Result<Transaction> {
+pub(super) fn transaction(
+    envelope: Envelope<'_>,
+    deployment: &Deployment<'_>,
+) -> Result<Transaction> {
     let mut given = envelope.parameters;
-    let items = requests(&mut given, options)?;
+    let items = requests(&mut given, deployment)?;
     let return_responses = given.boolean("returnResponses").unwrap_or(false);
     given.refuse_rest(|_name| "is unknown");
     given.finish()?;
     let steps = items.into_iter().enumerate().map(|(index, item)| {
-        step(item, options).map_err(|error| Error::InTransaction {
+        step(item, deployment).map_err(|error| Error::InTransaction {
             index,
             source: Box::new(error),
         })
@@ -44,7 +47,7 @@ pub(super) fn transaction(envelope: Envelope<'_>, options: &Options) -> Result<T
 
 /// Takes the requests, not yet read. Their number is checked first, before any
 /// of them is read and before anything is done.
-fn requests<'a>(given: &mut Attributes<'a>, options: &Options) -> Result<Vec<&'a RawValue>> {
+fn requests<'a>(given: &mut Fields<'a>, deployment: &Deployment<'_>) -> Result<Vec<&'a RawValue>> {
     const NAME: &str = "requests";
     let Some(value) = given.take(NAME) else {
         given.note(NAME, "is required");
@@ -54,7 +57,7 @@ fn requests<'a>(given: &mut Attributes<'a>, options: &Options) -> Result<Vec<&'a
         given.note(NAME, "must be a list of requests");
         return Ok(Vec::new());
     };
-    let max = options.max_batch_size.get();
+    let max = deployment.batch_items;
     if items.len() > max {
         let found = items.len();
         return Err(Error::BatchTooLarge { found, max });
@@ -62,42 +65,44 @@ fn requests<'a>(given: &mut Attributes<'a>, options: &Options) -> Result<Vec<&'a
     Ok(items)
 }
 
-fn settings(given: &mut Attributes<'_>) -> Settings {
+fn settings(given: &mut Fields<'_>) -> BatchSettings {
     const NAME: &str = "settings";
     let Some(value) = given.take(NAME) else {
-        return Settings::default();
+        return BatchSettings::default();
     };
-    let Some(mut inner) = Attributes::of(value, "parameters.settings.") else {
+    let Some(mut inner) = Fields::of(value, "parameters.settings.") else {
         given.note(NAME, "must be an object");
-        return Settings::default();
+        return BatchSettings::default();
     };
-    let settings = Settings {
+    let settings = BatchSettings {
         continue_on_error: inner.boolean("continueOnError").unwrap_or(false),
         return_responses: inner.boolean("returnResponses").unwrap_or(false),
     };
     inner.refuse_rest(|_name| "is unknown");
-    given.wrong.append(&mut inner.wrong);
+    given.errors.append(&mut inner.errors);
     settings
 }
 
-fn item(item: &RawValue, options: &Options) -> Result<Item> {
-    let envelope = envelope(item, options)?;
+fn item(item: &RawValue, deployment: &Deployment<'_>) -> Result<Item> {
+    let envelope = envelope(item, deployment)?;
     match envelope.name {
-        Name::ExecuteTransaction => Ok(Item::Transaction(transaction(envelope, options)?)),
-        Name::Create
-        | Name::Retrieve
-        | Name::RetrieveMultiple
-        | Name::Update
-        | Name::Delete
-        | Name::ExecuteAsync
-        | Name::ExecuteMultiple => read::single(envelope, options),
+        RequestName::ExecuteTransaction => {
+            Ok(Item::Transaction(transaction(envelope, deployment)?))
+        }
+        RequestName::Create
+        | RequestName::Retrieve
+        | RequestName::RetrieveMultiple
+        | RequestName::Update
+        | RequestName::Delete
+        | RequestName::ExecuteAsync
+        | RequestName::ExecuteMultiple => read::single(envelope, deployment),
     }
 }
 
-fn step(item: &RawValue, options: &Options) -> Result<Step> {
-    let envelope = envelope(item, options)?;
+fn step(item: &RawValue, deployment: &Deployment<'_>) -> Result<Step> {
+    let envelope = envelope(item, deployment)?;
     let name = envelope.name;
-    match read::single(envelope, options)? {
+    match read::single(envelope, deployment)? {
         Item::Create(wish) => Ok(Step::Create(wish)),
         Item::ExecuteAsync(wish) => Ok(Step::ExecuteAsync(wish)),
         Item::Update(update) => Ok(Step::Update(update)),
@@ -107,17 +112,17 @@ fn step(item: &RawValue, options: &Options) -> Result<Step> {
                 "must not be {} in a transaction: it changes nothing",
                 name.as_str()
             );
-            Err(Invalid::arguments(vec![Wrong::new("requestName", why)]).into())
+            Err(Invalid::from(FieldError::new("requestName", why)).into())
         }
         Item::Transaction(_) => Err(read::nested(name)),
     }
 }
 
 /// A request of several may be as large as one that comes alone.
-fn envelope<'a>(item: &'a RawValue, options: &Options) -> Result<Envelope<'a>> {
+fn envelope<'a>(item: &'a RawValue, deployment: &Deployment<'_>) -> Result<Envelope<'a>> {
     let envelope = Envelope::of_item(item)?;
-    let limit = options.limits.body_bytes;
-    let holds_others = envelope.name == Name::ExecuteTransaction;
+    let limit = deployment.body_bytes;
+    let holds_others = envelope.name == RequestName::ExecuteTransaction;
     if item.get().len() > limit && !holds_others {
         return Err(Error::TooLarge { limit });
     }

@@ -4,9 +4,9 @@
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::Name;
-use crate::error::{Error, Invalid, Result, Wrong};
-use crate::request::attributes::Attributes;
+use super::RequestName;
+use crate::error::{Error, FieldError, Invalid, Result};
+use crate::fields::Fields;
 
 /// The prefix of parameter names in reports.
 const PARAMETERS: &str = "parameters.";
@@ -14,31 +14,31 @@ const PARAMETERS: &str = "parameters.";
 /// A request whose parameters are not read yet.
 #[derive(Debug)]
 pub(super) struct Envelope<'a> {
-    pub(super) name: Name,
+    pub(super) name: RequestName,
     pub(super) request_id: Option<Uuid>,
     /// Empty if there are none.
-    pub(super) parameters: Attributes<'a>,
+    pub(super) parameters: Fields<'a>,
 }
 
 impl<'a> Envelope<'a> {
     /// Reads the envelope in a body.
     pub(super) fn of_body(body: &'a [u8]) -> Result<Self> {
-        Self::read(Attributes::of_body(body)?)
+        Self::read(Fields::of_body(body)?)
     }
 
     /// Reads the envelope of one request of several.
     pub(super) fn of_item(item: &'a RawValue) -> Result<Self> {
-        let given = Attributes::of(item, "").ok_or_else(|| {
-            let wrong = Wrong::new("request", "must be an object with a requestName");
-            Error::Invalid(Invalid::arguments(vec![wrong]))
+        let given = Fields::of(item, "").ok_or_else(|| {
+            let error = FieldError::new("request", "must be an object with a requestName");
+            Error::Invalid(error.into())
         })?;
         Self::read(given)
     }
 
-    fn read(mut given: Attributes<'a>) -> Result<Self> {
+    fn read(mut given: Fields<'a>) -> Result<Self> {
         let is_named = given.is_given("requestName");
         let name = given.parsed("requestName", |text| {
-            let mut all = Name::ALL.into_iter();
+            let mut all = RequestName::ALL.into_iter();
             all.find(|name| name.as_str() == text)
                 .ok_or_else(unknown_name)
         });
@@ -47,9 +47,9 @@ impl<'a> Envelope<'a> {
         }
         let request_id = given.uuid("requestId");
         let parameters = match given.take("parameters") {
-            None => Some(Attributes::empty(PARAMETERS)),
+            None => Some(Fields::empty(PARAMETERS)),
             Some(value) => {
-                let parameters = Attributes::of(value, PARAMETERS);
+                let parameters = Fields::of(value, PARAMETERS);
                 if parameters.is_none() {
                     given.note("parameters", "must be an object");
                 }
@@ -58,24 +58,27 @@ impl<'a> Envelope<'a> {
         };
         given.refuse_rest(|_name| "is unknown");
         match (name, parameters) {
-            (Some(name), Some(parameters)) if given.wrong.is_empty() => Ok(Self {
+            (Some(name), Some(parameters)) if given.errors.is_empty() => Ok(Self {
                 name,
                 request_id,
                 parameters,
             }),
             (Some(_), Some(_)) | (None, _) | (_, None) => {
-                if given.wrong.is_empty() {
+                if given.errors.is_empty() {
                     // `null` is the same as missing.
                     given.note("requestName", "is required");
                 }
-                Err(Invalid::arguments(given.wrong).into())
+                Err(Invalid::arguments(given.errors).into())
             }
         }
     }
 }
 
 fn unknown_name() -> String {
-    let known: Vec<&str> = Name::ALL.into_iter().map(Name::as_str).collect();
+    let known: Vec<&str> = RequestName::ALL
+        .into_iter()
+        .map(RequestName::as_str)
+        .collect();
     format!(
         "is not a request of this service; it has {}",
         known.join(", ")

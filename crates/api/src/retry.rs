@@ -3,14 +3,14 @@
 use drumline_protocol::{Exhausted, RetryPolicy};
 use serde_json::value::RawValue;
 
-use super::attributes::Attributes;
-use crate::error::Wrong;
+use crate::error::FieldError;
+use crate::fields::Fields;
 
-/// Reads a retry policy; its faults go to `wrong`.
-pub(crate) fn policy(value: &RawValue, wrong: &mut Vec<Wrong>) -> RetryPolicy {
+/// Reads a retry policy; its faults go to `errors`.
+pub(crate) fn policy(value: &RawValue, errors: &mut Vec<FieldError>) -> RetryPolicy {
     let mut policy = RetryPolicy::default();
-    let Some(mut given) = Attributes::of(value, "retryPolicy.") else {
-        wrong.push(Wrong::new("retryPolicy", "must be an object"));
+    let Some(mut given) = Fields::of(value, "retryPolicy.") else {
+        errors.push(FieldError::new("retryPolicy", "must be an object"));
         return policy;
     };
     const U32: &str = "from 0 to 4294967295";
@@ -32,7 +32,7 @@ pub(crate) fn policy(value: &RawValue, wrong: &mut Vec<Wrong>) -> RetryPolicy {
     });
     set(&mut policy.exhausted, exhausted);
     given.refuse_rest(|_name| "is unknown");
-    wrong.append(&mut given.wrong);
+    errors.append(&mut given.errors);
     policy
 }
 

@@ -1,0 +1,43 @@
+//! The recurrence of one series: how it begins, and how a change goes on.
+
+use drumline_api::RuleChange;
+use drumline_protocol::{Recurrence, Timestamp};
+
+use super::{Rule, whole_second};
+
+/// The recurrence of a series that is created now, and its first time.
+///
+/// That is the first time from the start on that is still to come: times
+/// before the creation are not made up for.
+pub(crate) fn begin(
+    pattern: &str,
+    start: Option<Timestamp>,
+    now: Timestamp,
+) -> (Recurrence, Option<Timestamp>) {
+    // Not before the next second: "now" is to be the first time.
+    let next_second = Timestamp::from_millis(now.as_millis().saturating_add(1));
+    let recurrence = Recurrence {
+        pattern: pattern.to_owned(),
+        start: whole_second(start.unwrap_or(next_second)),
+        last: None,
+    };
+    let first = next_time(&recurrence, now);
+    (recurrence, first)
+}
+
+/// The recurrence that a series has from a change on.
+pub(crate) fn changed(recurrence: &Recurrence, change: &RuleChange) -> Recurrence {
+    let pattern = change.pattern.as_ref().unwrap_or(&recurrence.pattern);
+    Recurrence {
+        pattern: pattern.clone(),
+        start: change.start.map_or(recurrence.start, whole_second),
+        last: recurrence.last,
+    }
+}
+
+/// The first time after `after`; `None` if there is none, or if only another
+/// release can read the rule.
+pub(crate) fn next_time(recurrence: &Recurrence, after: Timestamp) -> Option<Timestamp> {
+    let rule = Rule::parse(&recurrence.pattern).ok()?;
+    rule.next(recurrence.start, after)
+}
