@@ -15,7 +15,7 @@ use crate::run::task_scope::TaskScope;
 
 /// The time for writing the ends of handlers, after the latest time at which
 /// they are dropped.
-const SETTLING: Duration = Duration::from_secs(3);
+const FINISHING: Duration = Duration::from_secs(3);
 /// The time for closing subscriptions and publishing what is left.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -85,7 +85,7 @@ impl RunningWorker {
             .is_err()
         {
             shared.held.stop_all(StopReason::Drain);
-            let end = drained_by + SETTLING;
+            let end = drained_by + FINISHING;
             if tokio::time::timeout_at(end, shared.runs.done())
                 .await
                 .is_err()

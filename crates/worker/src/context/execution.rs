@@ -25,7 +25,7 @@ pub(crate) struct Execution {
     pub(crate) deadline: Option<Instant>,
     pub(crate) lease: HeldLease,
     /// The end is being written, so a lock that is gone is no surprise.
-    pub(crate) settling: AtomicBool,
+    pub(crate) finishing: AtomicBool,
 }
 
 impl Execution {
@@ -36,6 +36,6 @@ impl Execution {
         if self.lease.left(Instant::now()).is_zero() {
             self.stop.request(StopReason::LeaseLost);
         }
-        !self.stop.is_lost() && !self.settling.load(Ordering::Acquire)
+        !self.stop.is_lost() && !self.finishing.load(Ordering::Acquire)
     }
 }

@@ -38,7 +38,7 @@ use super::{Handler, HandlerFuture};
 use crate::context::Context;
 
 pub(crate) use self::environment::SERVER;
-use self::process::{Ended, Process};
+use self::process::{Exit, Process};
 
 /// `EX_TEMPFAIL`: retry later.
 const RETRY: i32 = 75;
@@ -108,9 +108,9 @@ impl Handler for CommandHandler {
         Box::pin(async move {
             match Process::start(&command, &supervisor, &context) {
                 Ok(process) => match process.run(&command, &context).await {
-                    Ok(ended) => {
+                    Ok(exit) => {
                         let rules = &context.operation().header.rules;
-                        outcome(&command, ended, rules.operation_type)
+                        outcome(&command, exit, rules.operation_type)
                     }
                     Err(error) => not_run(&error),
                 },
@@ -130,13 +130,13 @@ fn not_run(error: &std::io::Error) -> Outcome {
     Disposition::Retry.outcome(fault, None)
 }
 
-fn outcome(command: &Command, ended: Ended, operation_type: OperationType) -> Outcome {
-    let Ended {
+fn outcome(command: &Command, exit: Exit, operation_type: OperationType) -> Outcome {
+    let Exit {
         code,
         asked_to_stop,
         result,
         errors,
-    } = ended;
+    } = exit;
     let Some(code) = code else {
         let fault = fault(ErrorCode::HANDLER_FAILED, "was killed", SUPERVISOR_KILLED);
         return Disposition::Retry.outcome(fault, None);

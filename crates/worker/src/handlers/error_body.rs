@@ -47,15 +47,15 @@ impl ErrorBody {
         if !json.trim_start().starts_with('{') {
             return Self::default();
         }
-        let Ok(mut words) = serde_json::from_str::<RawErrorBody>(json) else {
+        let Ok(mut raw) = serde_json::from_str::<RawErrorBody>(json) else {
             return Self::default();
         };
-        if words.error.is_object() {
-            let inner = serde_json::from_value::<RawErrorBody>(words.error.take());
+        if raw.error.is_object() {
+            let inner = serde_json::from_value::<RawErrorBody>(raw.error.take());
             return inner.map(Self::from).unwrap_or_default();
         }
         // Without our kind of code it is a foreign document.
-        let problem = Self::from(words);
+        let problem = Self::from(raw);
         if problem.code.is_some() {
             problem
         } else {
@@ -74,12 +74,12 @@ impl ErrorBody {
 }
 
 impl From<RawErrorBody> for ErrorBody {
-    fn from(words: RawErrorBody) -> Self {
+    fn from(raw: RawErrorBody) -> Self {
         let text = |value: Value| value.as_str().map(str::to_owned);
         Self {
-            code: text(words.code).and_then(|text| parse(&text)),
-            message: text(words.message).or_else(|| text(words.detail)),
-            friendly_message: text(words.friendly_message),
+            code: text(raw.code).and_then(|text| parse(&text)),
+            message: text(raw.message).or_else(|| text(raw.detail)),
+            friendly_message: text(raw.friendly_message),
         }
     }
 }

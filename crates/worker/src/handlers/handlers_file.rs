@@ -25,26 +25,20 @@
 //!
 //! Every mistake is reported, at once, with its line.
 
+mod entry;
 mod table;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use drumline_protocol::limits::MESSAGE_NAME_CHARS;
-use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
+use self::entry::{handler, throttle};
 use self::table::{Mistakes, Table};
 use super::Limits;
-use super::command::{Command, KILL_MARGIN, SERVER};
+use super::command::{Command, SERVER};
 use super::http::Endpoint;
-use crate::throttle::Throttle;
-
-/// From SIGTERM to SIGKILL, unless the file says otherwise.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// The handlers of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,155 +176,6 @@ impl HandlersFile {
         }
         self
     }
-}
-
-/// The keys of one of the two kinds of handlers.
-const OF_EITHER: &[&str] = &[
-    "command",
-    "directory",
-    "env",
-    "headers",
-    "http",
-    "retry_codes",
-    "suspend_codes",
-];
-
-/// One handler; `None` where a mistake keeps it from being one.
-fn handler(table: &mut Table<'_, '_>, directory: &Path) -> Option<FileHandler> {
-    let message = message(table);
-    let timeout = table.duration("timeout");
-    let grace = table.duration("grace");
-    let retry_on_timeout = table.boolean("retry_on_timeout").unwrap_or(false);
-    let mut limits = Limits::new();
-    limits.timeout = timeout;
-    limits.retry_on_timeout = retry_on_timeout;
-    limits.throttle = throttle(table);
-    let action = match (table.has("command"), table.has("http")) {
-        (true, false) => {
-            let grace = grace.unwrap_or(GRACE);
-            limits = limits.grace(grace + KILL_MARGIN);
-            command(table, directory, grace).map(Action::Command)
-        }
-        (false, true) => {
-            limits.grace = grace;
-            endpoint(table).map(Action::Http)
-        }
-        (true, true) => {
-            table.mistake("a handler has a command or http, not both");
-            table.skip(OF_EITHER);
-            None
-        }
-        (false, false) => {
-            table.mistake("a handler needs a command or http");
-            table.skip(OF_EITHER);
-            None
-        }
-    };
-    Some(FileHandler {
-        message: message?,
-        limits,
-        action: action?,
-    })
-}
-
-/// `throttle`, all of it: the limit of failures has no sensible default.
-fn throttle(table: &mut Table<'_, '_>) -> Option<Throttle> {
-    let (at, own) = table.table("throttle")?;
-    let mut own = Table::new(own, at, table.mistakes());
-    let failures = own.number("failures");
-    let within = own.duration("within");
-    let pause = own.duration("pause");
-    for key in ["failures", "within", "pause"] {
-        if !own.has(key) {
-            own.mistake(format!("throttle: {key} is missing"));
-        }
-    }
-    own.finish();
-    Some(Throttle {
-        failures: failures?,
-        within: within?,
-        pause: pause?,
-    })
-}
-
-fn message(table: &mut Table<'_, '_>) -> Option<String> {
-    let Some((at, name)) = table.string("message") else {
-        if !table.has("message") {
-            table.mistake("a handler needs a message: a message name, or \"*\"");
-        }
-        return None;
-    };
-    let length = name.chars().count();
-    if length == 0 || length > MESSAGE_NAME_CHARS {
-        let what = format!("message: a name has 1 to {MESSAGE_NAME_CHARS} characters");
-        table.mistake_at(at, what);
-        return None;
-    }
-    Some(name)
-}
-
-fn command(table: &mut Table<'_, '_>, directory: &Path, grace: Duration) -> Option<Command> {
-    let command = table.strings("command");
-    let own = table.string("directory");
-    let environment = table.pairs("env");
-    let retry_codes = table.codes("retry_codes");
-    let suspend_codes = table.codes("suspend_codes");
-    let (at, command) = command?;
-    if command.first().is_none_or(String::is_empty) {
-        table.mistake_at(at, "command: the first element is the program");
-        return None;
-    }
-    for (at, name, value) in &environment {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            table.mistake_at(*at, format!("env: {name:?} cannot be set"));
-        }
-    }
-    Some(Command {
-        command,
-        directory: directory.join(own.map_or_else(String::new, |(_at, own)| own)),
-        environment: environment
-            .into_iter()
-            .map(|(_at, name, value)| (name, value))
-            .collect(),
-        retry_codes,
-        suspend_codes,
-        grace,
-    })
-}
-
-fn endpoint(table: &mut Table<'_, '_>) -> Option<Endpoint> {
-    let url = table.string("http");
-    let mut headers = HeaderMap::new();
-    for (at, name, value) in table.pairs("headers") {
-        let header = HeaderName::try_from(&name)
-            .ok()
-            .zip(HeaderValue::try_from(&value).ok());
-        match header {
-            Some((name, mut value)) => {
-                // Headers carry passwords; a debug print must not show them.
-                value.set_sensitive(true);
-                headers.insert(name, value);
-            }
-            None => table.mistake_at(at, format!("headers: {name:?} is not a header")),
-        }
-    }
-    let (at, url) = url?;
-    match Url::parse(&url) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Some(Endpoint { url, headers }),
-        Ok(_) => {
-            table.mistake_at(at, "http: expected an address with http:// or https://");
-            None
-        }
-        Err(error) => {
-            table.mistake_at(at, format!("http: {error}"));
-            None
-        }
-    }
-}
-
-/// The kind of a value, for error messages.
-fn kind(value: &DeValue<'_>) -> &'static str {
-    value.type_str()
 }
 
 #[cfg(test)]

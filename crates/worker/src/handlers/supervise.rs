@@ -114,13 +114,13 @@ pub fn run_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<Exi
             runtime.shutdown_background();
             code
         }
-        Err(error) => complain("cannot supervise", &error, NOT_STARTED),
+        Err(error) => fail("cannot supervise", &error, NOT_STARTED),
     };
     Some(ExitCode::from(code))
 }
 
 /// A message of the worker.
-enum Word {
+enum Message {
     Beat(Duration),
     Term,
     Kill,
@@ -134,10 +134,10 @@ async fn supervise(command: &[OsString]) -> u8 {
     };
     let (input, lease) = match started.await {
         Ok(started) => started,
-        Err(error) => return complain("nothing to supervise", &error, NOT_STARTED),
+        Err(error) => return fail("nothing to supervise", &error, NOT_STARTED),
     };
     let [program, arguments @ ..] = command else {
-        return complain("nothing to supervise", &"no command", NOT_STARTED);
+        return fail("nothing to supervise", &"no command", NOT_STARTED);
     };
     let spawned = Command::new(program)
         .args(arguments)
@@ -152,7 +152,7 @@ async fn supervise(command: &[OsString]) -> u8 {
                 io::ErrorKind::NotFound => NOT_FOUND,
                 _ => NOT_STARTED,
             };
-            return complain(&what, &error, code);
+            return fail(&what, &error, code);
         }
     };
     feed(&mut child, input);
@@ -210,10 +210,10 @@ async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) ->
     loop {
         tokio::select! {
             _ended = &mut ended => break,
-            word = next_word(&mut pipe), if !killed => match word {
-                Some(Word::Beat(more)) => lives_until = Instant::now() + more,
-                Some(Word::Term) => signal_group(group, Signal::TERM),
-                Some(Word::Kill) | None => killed = true,
+            message = next_message(&mut pipe), if !killed => match message {
+                Some(Message::Beat(more)) => lives_until = Instant::now() + more,
+                Some(Message::Term) => signal_group(group, Signal::TERM),
+                Some(Message::Kill) | None => killed = true,
             },
             () = sleep_until(lives_until), if !killed => {
                 unheard = true;
@@ -228,11 +228,11 @@ async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) ->
     signal_group(group, Signal::KILL);
     let status = child.wait();
     if unheard {
-        return complain("the command was killed", &"the worker is silent", UNHEARD);
+        return fail("the command was killed", &"the worker is silent", UNHEARD);
     }
     match status {
         Ok(status) => code_of(status),
-        Err(error) => complain("the command's end is unknown", &error, NOT_STARTED),
+        Err(error) => fail("the command's end is unknown", &error, NOT_STARTED),
     }
 }
 
@@ -244,7 +244,7 @@ fn ended(pid: Pid) {
 
 /// The next word; `None` when the worker has gone. Lines are short, so a
 /// dropped future loses at worst one beat.
-async fn next_word(pipe: &mut BufReader<Stdin>) -> Option<Word> {
+async fn next_message(pipe: &mut BufReader<Stdin>) -> Option<Message> {
     loop {
         let mut line = String::new();
         if pipe.read_line(&mut line).await.ok()? == 0 {
@@ -254,11 +254,11 @@ async fn next_word(pipe: &mut BufReader<Stdin>) -> Option<Word> {
         match (words.next(), words.next()) {
             (Some("beat"), Some(ms)) => {
                 if let Ok(ms) = ms.parse() {
-                    return Some(Word::Beat(Duration::from_millis(ms)));
+                    return Some(Message::Beat(Duration::from_millis(ms)));
                 }
             }
-            (Some("term"), _) => return Some(Word::Term),
-            (Some("kill"), _) => return Some(Word::Kill),
+            (Some("term"), _) => return Some(Message::Term),
+            (Some("kill"), _) => return Some(Message::Kill),
             _ => {}
         }
     }
@@ -269,7 +269,7 @@ fn signal_group(group: Pid, signal: Signal) {
     if let Err(error) = kill_process_group(group, signal)
         && error != rustix::io::Errno::SRCH
     {
-        complain("the command was not signalled", &error, 0);
+        fail("the command was not signalled", &error, 0);
     }
 }
 
@@ -284,7 +284,7 @@ fn code_of(status: ExitStatus) -> u8 {
 
 /// Prints a complaint. Standard error is the command's, and the worker makes it
 /// the operation's message.
-fn complain(what: &str, why: &dyn std::fmt::Display, code: u8) -> u8 {
+fn fail(what: &str, why: &dyn std::fmt::Display, code: u8) -> u8 {
     drop(writeln!(io::stderr(), "{what}: {why}"));
     code
 }

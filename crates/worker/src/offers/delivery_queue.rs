@@ -44,7 +44,7 @@ const HELD_MAX: Duration = UNDECIDED_MAX.saturating_sub(Duration::from_millis(50
 /// The pause before offers that the broker did not take are passed on again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// The interval at which waiting offers are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The task that takes deliveries to free slots, or passes them on.
 pub(crate) struct DeliveryQueue {
@@ -75,8 +75,8 @@ impl DeliveryQueue {
     }
 
     async fn work(&mut self) {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = tokio::time::interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.fill_slots();
             self.shared
@@ -105,7 +105,7 @@ impl DeliveryQueue {
                         tracing::debug!("the sources have ended meanwhile");
                     }
                 }
-                _now = looks.tick(), if !self.pending.is_empty() => self.look(),
+                _now = checks.tick(), if !self.pending.is_empty() => self.check(),
             }
         }
     }
@@ -163,7 +163,7 @@ impl DeliveryQueue {
     }
 
     /// Passes on the offers that have waited too long.
-    fn look(&mut self) {
+    fn check(&mut self) {
         let waited = |pending: &Pending| pending.since.elapsed();
         let longest = self.pending.front().map(waited).unwrap_or_default();
         if longest >= SATURATED_AFTER && self.last_slot.elapsed() >= SATURATED_AFTER {

@@ -28,7 +28,7 @@ pub(crate) fn own_lanes(
     }
     partitions
         .all()
-        .filter(|lane| rendezvous::owner(thing(queue, *lane), &serving) == Some(me))
+        .filter(|lane| rendezvous::owner(lane_key(queue, *lane), &serving) == Some(me))
         .map(|lane| Route {
             queue: queue.clone(),
             source: Source::Lane(lane),
@@ -38,7 +38,7 @@ pub(crate) fn own_lanes(
 
 /// The number of a lane: queues must not all fall to the same worker. FNV-1a,
 /// because workers of all releases must agree.
-fn thing(queue: &QueueName, lane: Partition) -> u64 {
+fn lane_key(queue: &QueueName, lane: Partition) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let lane = lane.get().to_be_bytes();
     for byte in queue.as_str().bytes().chain(lane) {

@@ -6,20 +6,19 @@
 //! and not acknowledged go back to the lane. A worker that cannot decide closes
 //! all subscriptions.
 
+mod subscription;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use drumline_backend::broker::{Delivery, Subscription};
+use drumline_backend::broker::Delivery;
 use drumline_protocol::message::{Route, Source};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::subscription::{OpenSubscriptions, SubscriptionTask};
 use super::lanes::own_lanes;
-use crate::backoff;
 use crate::heartbeat::{Contact, Members};
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
@@ -27,8 +26,6 @@ use crate::run::task_scope::TaskScope;
 /// Messages in hand per lane. A lane has few runnable operations at a time,
 /// and there are many lanes.
 const LANE_PREFETCH: NonZeroU16 = NonZeroU16::new(4).expect("4 is not 0");
-/// A subscription that has stood so long was a healthy one.
-const HEALTHY: Duration = Duration::from_secs(10);
 
 /// The task that keeps the worker's subscriptions.
 pub(crate) struct Sources {
@@ -48,10 +45,7 @@ pub(crate) struct Sources {
 impl Sources {
     /// Consumes until the worker is drained; then every subscription is closed.
     pub(crate) async fn run(mut self) {
-        let standing = Arc::new(Standing {
-            count: AtomicUsize::new(0),
-            ready: self.ready.clone(),
-        });
+        let open = Arc::new(OpenSubscriptions::new(self.ready.clone()));
         let draining = self.shared.draining.clone();
         while !draining.is_cancelled() {
             let mut contact = self.contact.clone();
@@ -60,7 +54,7 @@ impl Sources {
                 return;
             }
             let end = draining.child_token();
-            let goes_on = self.consume(&standing, &end).await;
+            let goes_on = self.consume(&open, &end).await;
             end.cancel();
             if !goes_on {
                 return;
@@ -76,11 +70,11 @@ impl Sources {
 
     /// Consumes until the worker drains or has lost the store. Returns true if it
     /// is to go on when the store is back.
-    async fn consume(&mut self, standing: &Arc<Standing>, end: &CancellationToken) -> bool {
+    async fn consume(&mut self, open: &Arc<OpenSubscriptions>, end: &CancellationToken) -> bool {
         for queue in &self.shared.options.queues {
             for source in [Source::Work, Source::Spare] {
                 let queue = queue.clone();
-                self.start(Route { queue, source }, standing, end.clone());
+                self.start(Route { queue, source }, open, end.clone());
             }
         }
         let mut contact = self.contact.clone();
@@ -98,7 +92,7 @@ impl Sources {
             for route in ours {
                 lanes.entry(route).or_insert_with_key(|route| {
                     let end = end.child_token();
-                    self.start(route.clone(), standing, end.clone());
+                    self.start(route.clone(), open, end.clone());
                     end
                 });
             }
@@ -127,8 +121,8 @@ impl Sources {
             .collect()
     }
 
-    fn start(&self, route: Route, standing: &Arc<Standing>, end: CancellationToken) {
-        let source = One {
+    fn start(&self, route: Route, open: &Arc<OpenSubscriptions>, end: CancellationToken) {
+        let source = SubscriptionTask {
             shared: Arc::clone(&self.shared),
             prefetch: match route.source {
                 Source::Lane(_) => LANE_PREFETCH,
@@ -140,7 +134,7 @@ impl Sources {
             },
             route,
             deliveries: self.deliveries.clone(),
-            standing: Arc::clone(standing),
+            open: Arc::clone(open),
         };
         self.scope.spawn(source.run(end));
     }
@@ -155,141 +149,4 @@ fn work_prefetch(concurrency: usize) -> NonZeroU16 {
         .ok()
         .and_then(NonZeroU16::new)
         .unwrap_or(LANE_PREFETCH)
-}
-
-/// The number of subscriptions that stand; the worker is ready while one does.
-struct Standing {
-    count: AtomicUsize,
-    ready: watch::Sender<bool>,
-}
-
-impl Standing {
-    fn stand(self: &Arc<Self>) -> Stand {
-        self.count.fetch_add(1, Ordering::AcqRel);
-        self.publish();
-        Stand(Arc::clone(self))
-    }
-
-    fn publish(&self) {
-        self.ready.send_if_modified(|ready| {
-            let now = self.count.load(Ordering::Acquire) > 0;
-            std::mem::replace(ready, now) != now
-        });
-    }
-}
-
-struct Stand(Arc<Standing>);
-
-impl Drop for Stand {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::AcqRel);
-        self.0.publish();
-    }
-}
-
-/// One subscription.
-struct One {
-    shared: Arc<Shared>,
-    route: Route,
-    prefetch: NonZeroU16,
-    /// Only for subscriptions that pause when the worker has no room.
-    saturated: Option<watch::Receiver<bool>>,
-    deliveries: mpsc::Sender<Delivery>,
-    standing: Arc<Standing>,
-}
-
-/// The reason that consuming has ended.
-#[derive(PartialEq, Eq)]
-enum End {
-    /// The broker has ended it.
-    Broken,
-    /// The worker has no room.
-    Saturated,
-    /// It is not ours any more, or the worker drains.
-    Over,
-}
-
-impl One {
-    async fn run(mut self, end: CancellationToken) {
-        let mut backoff = backoff::for_subscription(&self.shared.random);
-        while !end.is_cancelled() {
-            let broker = &self.shared.backend.broker;
-            let subscribed = end
-                .run_until_cancelled(broker.subscribe(&self.route, self.prefetch))
-                .await;
-            match subscribed {
-                None => return,
-                Some(Ok(subscription)) => {
-                    let since = Instant::now();
-                    let stand = self.standing.stand();
-                    let why = self.consume(subscription, &end).await;
-                    match why {
-                        End::Over => return,
-                        // Pausing on purpose does not make the subscription
-                        // unhealthy.
-                        End::Saturated => self.wait_for_room(&end).await,
-                        End::Broken => {
-                            tracing::debug!(route = ?self.route, "a subscription has ended");
-                        }
-                    }
-                    drop(stand);
-                    if why == End::Saturated {
-                        continue;
-                    }
-                    if since.elapsed() > HEALTHY {
-                        backoff.reset();
-                    }
-                }
-                Some(Err(error)) => {
-                    // A queue that is by-passed is in the log already.
-                    if error.is_of_queue() {
-                        tracing::debug!(route = %self.route, %error, "cannot subscribe; trying again");
-                    } else {
-                        tracing::warn!(route = %self.route, %error, "cannot subscribe; trying again");
-                    }
-                }
-            }
-            end.run_until_cancelled(backoff.sleep()).await;
-        }
-    }
-
-    async fn consume(
-        &mut self,
-        mut subscription: Box<dyn Subscription>,
-        end: &CancellationToken,
-    ) -> End {
-        let why = loop {
-            let delivery = tokio::select! {
-                biased;
-                () = end.cancelled() => break End::Over,
-                () = becomes(self.saturated.as_mut(), true) => break End::Saturated,
-                delivery = subscription.next() => delivery,
-            };
-            let Some(delivery) = delivery else {
-                return End::Broken;
-            };
-            tokio::select! {
-                biased;
-                () = end.cancelled() => break End::Over,
-                sent = self.deliveries.send(delivery) => if sent.is_err() { break End::Over },
-            }
-        };
-        subscription.close().await;
-        why
-    }
-
-    async fn wait_for_room(&mut self, end: &CancellationToken) {
-        let room = becomes(self.saturated.as_mut(), false);
-        end.run_until_cancelled(room).await;
-    }
-}
-
-/// Waits until the flag has this value; for ever without a flag. Cancel-safe.
-async fn becomes(flag: Option<&mut watch::Receiver<bool>>, value: bool) {
-    if let Some(flag) = flag
-        && flag.wait_for(|now| *now == value).await.is_ok()
-    {
-        return;
-    }
-    std::future::pending::<()>().await;
 }

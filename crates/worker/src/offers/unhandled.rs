@@ -28,11 +28,11 @@ use crate::run::shared::Shared;
 /// The average time that an offer rests before it goes round again.
 const REST: Duration = Duration::from_millis(500);
 /// The interval at which the offers are looked through.
-const LOOK: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The number of offers that are kept. Further ones are left to reconciliation.
-const KEPT: usize = 10_000;
+const KEPT_MAX: usize = 10_000;
 /// Offers dealt with at one look: the next look finds the rest.
-const AT_ONCE: usize = 256;
+const BATCH: usize = 256;
 
 /// The offers that this worker has no handler for.
 pub(crate) struct Unhandled {
@@ -59,25 +59,25 @@ impl Unhandled {
             self.keep(offer);
         }
         let all = self.kept.keys().copied().collect();
-        self.send_round(all).await;
+        self.republish(all).await;
     }
 
     async fn work(&mut self) {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = tokio::time::interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 offer = self.offers.recv() => match offer {
                     Some(offer) => self.keep(offer),
                     None => return,
                 },
-                _now = looks.tick(), if !self.kept.is_empty() => self.look().await,
+                _now = checks.tick(), if !self.kept.is_empty() => self.check().await,
             }
         }
     }
 
     fn keep(&mut self, offer: Offer) {
-        if self.kept.len() >= KEPT && !self.kept.contains_key(&offer.id) {
+        if self.kept.len() >= KEPT_MAX && !self.kept.contains_key(&offer.id) {
             tracing::warn!(id = %offer.id, "too many operations without a handler");
             return;
         }
@@ -94,7 +94,7 @@ impl Unhandled {
         }
     }
 
-    async fn look(&mut self) {
+    async fn check(&mut self) {
         let now = Instant::now();
         let members = Arc::clone(&self.members.borrow());
         let me = self.shared.member;
@@ -114,11 +114,11 @@ impl Unhandled {
             } else if now.duration_since(kept.since) >= self.shared.options.unhandled_after {
                 to_people.push(*id);
             }
-            if to_others.len() + to_people.len() >= AT_ONCE {
+            if to_others.len() + to_people.len() >= BATCH {
                 break;
             }
         }
-        self.send_round(to_others).await;
+        self.republish(to_others).await;
         if let Err(error) = self.suspend(&to_people).await {
             tracing::debug!(%error, "operations without a handler are suspended later");
         }
@@ -126,7 +126,7 @@ impl Unhandled {
 
     /// Publishes offers to the work queue; offers that are not taken rest
     /// again.
-    async fn send_round(&mut self, ids: Vec<OperationId>) {
+    async fn republish(&mut self, ids: Vec<OperationId>) {
         let offers: Vec<_> = ids
             .iter()
             .filter_map(|id| self.kept.get(id).map(|kept| kept.offer.clone()))

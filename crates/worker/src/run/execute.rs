@@ -54,7 +54,7 @@ pub(crate) async fn execute(
             .timeout
             .map(|timeout| Instant::now() + timeout),
         lease: HeldLease::new(shared.options.lease, sent),
-        settling: AtomicBool::new(false),
+        finishing: AtomicBool::new(false),
     });
     // Dropped with this future, whatever ends it: a lease without a run behind
     // it must not be renewed.

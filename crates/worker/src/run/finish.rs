@@ -22,7 +22,7 @@ pub(crate) async fn finish(
     end: RunEnd,
     report: &Report,
 ) -> Option<Promoted> {
-    execution.settling.store(true, Ordering::Release);
+    execution.finishing.store(true, Ordering::Release);
     let error = end.fault().map(|fault| fault.message.clone());
     let event = end.into_event();
     let name = event.name();

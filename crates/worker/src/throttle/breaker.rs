@@ -153,12 +153,12 @@ mod tests {
     };
 
     /// A breaker and a clock of its own.
-    struct Bench {
+    struct Fixture {
         breaker: Breaker,
         start: Instant,
     }
 
-    impl Bench {
+    impl Fixture {
         fn new() -> Self {
             Self {
                 breaker: Breaker::default(),
@@ -166,12 +166,12 @@ mod tests {
             }
         }
 
-        /// A bench whose breaker was opened at 0.
+        /// A fixture whose breaker was opened at 0.
         fn open() -> Self {
-            let mut bench = Self::new();
-            assert_eq!([bench.fail(0), bench.fail(0)], [None; 2]);
-            assert_eq!(bench.fail(0), Some(Change::Opened));
-            bench
+            let mut fixture = Self::new();
+            assert_eq!([fixture.fail(0), fixture.fail(0)], [None; 2]);
+            assert_eq!(fixture.fail(0), Some(Change::Opened));
+            fixture
         }
 
         fn at(&self, seconds: u64) -> Instant {
@@ -200,70 +200,70 @@ mod tests {
 
     #[test]
     fn it_opens_with_one_failure_more_than_is_borne() {
-        let mut bench = Bench::new();
-        assert_eq!(bench.fail(0), None);
-        assert_eq!(bench.fail(30), None);
-        assert_eq!(bench.admit(30), Admission::Pass);
-        assert_eq!(bench.fail(60), Some(Change::Opened));
-        assert_eq!(bench.admit(60), wait(30));
-        assert_eq!(bench.admit(85), wait(5));
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.fail(0), None);
+        assert_eq!(fixture.fail(30), None);
+        assert_eq!(fixture.admit(30), Admission::Pass);
+        assert_eq!(fixture.fail(60), Some(Change::Opened));
+        assert_eq!(fixture.admit(60), wait(30));
+        assert_eq!(fixture.admit(85), wait(5));
     }
 
     #[test]
     fn old_failures_do_not_count() {
-        let mut bench = Bench::new();
+        let mut fixture = Fixture::new();
         for seconds in [0, 31, 62, 93, 124] {
-            assert_eq!(bench.fail(seconds), None, "{seconds}");
+            assert_eq!(fixture.fail(seconds), None, "{seconds}");
         }
     }
 
     #[test]
     fn successes_do_not_hide_failures() {
-        let mut bench = Bench::new();
-        assert_eq!([bench.fail(0), bench.fail(1)], [None; 2]);
-        assert_eq!(bench.breaker.succeeded(false), None);
-        assert_eq!(bench.fail(2), Some(Change::Opened));
+        let mut fixture = Fixture::new();
+        assert_eq!([fixture.fail(0), fixture.fail(1)], [None; 2]);
+        assert_eq!(fixture.breaker.succeeded(false), None);
+        assert_eq!(fixture.fail(2), Some(Change::Opened));
     }
 
     #[test]
     fn after_the_pause_a_single_one_is_let_through() {
-        let mut bench = Bench::open();
-        assert_eq!(bench.admit(30), Admission::Probe);
-        assert_eq!(bench.admit(30), wait(30));
-        assert_eq!(bench.breaker.succeeded(true), Some(Change::Closed));
-        assert_eq!(bench.admit(31), Admission::Pass);
+        let mut fixture = Fixture::open();
+        assert_eq!(fixture.admit(30), Admission::Probe);
+        assert_eq!(fixture.admit(30), wait(30));
+        assert_eq!(fixture.breaker.succeeded(true), Some(Change::Closed));
+        assert_eq!(fixture.admit(31), Admission::Pass);
         // The count starts again.
-        assert_eq!([bench.fail(32), bench.fail(32)], [None; 2]);
+        assert_eq!([fixture.fail(32), fixture.fail(32)], [None; 2]);
     }
 
     #[test]
     fn a_probe_that_fails_begins_another_pause_and_says_nothing_new() {
-        let mut bench = Bench::open();
-        assert_eq!(bench.admit(40), Admission::Probe);
-        assert_eq!(bench.fail_probe(45), None);
-        assert_eq!(bench.admit(45), wait(30));
-        assert_eq!(bench.admit(75), Admission::Probe);
+        let mut fixture = Fixture::open();
+        assert_eq!(fixture.admit(40), Admission::Probe);
+        assert_eq!(fixture.fail_probe(45), None);
+        assert_eq!(fixture.admit(45), wait(30));
+        assert_eq!(fixture.admit(75), Admission::Probe);
     }
 
     #[test]
     fn runs_that_were_started_before_decide_nothing() {
-        let mut bench = Bench::open();
-        assert_eq!(bench.breaker.succeeded(false), None);
-        assert_eq!(bench.fail(20), None);
-        assert_eq!(bench.admit(20), wait(10));
-        assert_eq!(bench.admit(30), Admission::Probe);
-        assert_eq!(bench.breaker.succeeded(false), None);
-        assert_eq!(bench.fail(31), None);
-        assert_eq!(bench.admit(31), wait(30));
+        let mut fixture = Fixture::open();
+        assert_eq!(fixture.breaker.succeeded(false), None);
+        assert_eq!(fixture.fail(20), None);
+        assert_eq!(fixture.admit(20), wait(10));
+        assert_eq!(fixture.admit(30), Admission::Probe);
+        assert_eq!(fixture.breaker.succeeded(false), None);
+        assert_eq!(fixture.fail(31), None);
+        assert_eq!(fixture.admit(31), wait(30));
     }
 
     #[test]
     fn a_probe_without_a_verdict_leaves_its_place_to_the_next() {
-        let mut bench = Bench::open();
-        assert_eq!(bench.admit(30), Admission::Probe);
-        let now = bench.at(31);
-        bench.breaker.probe_was_lost(now);
-        assert_eq!(bench.admit(31), Admission::Probe);
+        let mut fixture = Fixture::open();
+        assert_eq!(fixture.admit(30), Admission::Probe);
+        let now = fixture.at(31);
+        fixture.breaker.probe_was_lost(now);
+        assert_eq!(fixture.admit(31), Admission::Probe);
     }
 
     #[test]
@@ -272,19 +272,19 @@ mod tests {
             failures: 0,
             ..THROTTLE
         };
-        let bench = Bench::new();
+        let fixture = Fixture::new();
         let mut breaker = Breaker::default();
-        let opened = breaker.failed(strict, false, bench.at(0));
+        let opened = breaker.failed(strict, false, fixture.at(0));
         assert_eq!(opened, Some(Change::Opened));
     }
 
     #[test]
     fn only_what_has_not_failed_lately_may_be_forgotten() {
-        let mut bench = Bench::new();
-        bench.fail(0);
-        assert!(!bench.breaker.is_idle(THROTTLE, bench.at(60)));
-        assert!(bench.breaker.is_idle(THROTTLE, bench.at(61)));
-        let open = Bench::open();
+        let mut fixture = Fixture::new();
+        fixture.fail(0);
+        assert!(!fixture.breaker.is_idle(THROTTLE, fixture.at(60)));
+        assert!(fixture.breaker.is_idle(THROTTLE, fixture.at(61)));
+        let open = Fixture::open();
         assert!(!open.breaker.is_idle(THROTTLE, open.at(60)));
         assert!(open.breaker.is_idle(THROTTLE, open.at(1000)));
     }

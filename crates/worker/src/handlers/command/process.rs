@@ -38,7 +38,7 @@ pub(super) struct Process {
 }
 
 /// The end of a command.
-pub(super) struct Ended {
+pub(super) struct Exit {
     /// The exit code; `None` where the supervisor was killed.
     pub(super) code: Option<i32>,
     /// It was asked to stop before it ended.
@@ -84,7 +84,7 @@ impl Process {
     }
 
     /// Runs it to its end.
-    pub(super) async fn run(self, command: &Command, context: &Context) -> io::Result<Ended> {
+    pub(super) async fn run(self, command: &Command, context: &Context) -> io::Result<Exit> {
         let Self {
             mut child,
             stdin,
@@ -116,7 +116,7 @@ impl Process {
             }
             status?
         };
-        Ok(Ended {
+        Ok(Exit {
             code: status.code(),
             asked_to_stop: context.stop_reason().is_some(),
             result,

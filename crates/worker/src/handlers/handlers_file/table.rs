@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Mistake, kind};
+use super::Mistake;
 
 /// The mistakes of a text.
 pub(super) struct Mistakes<'t> {
@@ -96,7 +96,7 @@ impl<'a, 't> Table<'a, 't> {
     }
 
     fn wrong(&mut self, at: usize, key: &str, expected: &str, found: &DeValue<'_>) {
-        let found = kind(found);
+        let found = found.type_str();
         self.mistakes
             .add(at, format!("{key}: expected {expected}, found {found}"));
     }

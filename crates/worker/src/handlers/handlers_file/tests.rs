@@ -1,6 +1,9 @@
 //! The contents that a file may have, and the reports of its mistakes.
 
+use std::time::Duration;
+
 use super::*;
+use crate::throttle::Throttle;
 
 fn parse(text: &str) -> Result<HandlersFile, Error> {
     HandlersFile::parse(text, Path::new("/etc/drumline"))

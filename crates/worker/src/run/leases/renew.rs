@@ -85,7 +85,7 @@ async fn renew_batch(
                 }
             }
             // Our own last commit has released it.
-            Renewal::Lost if execution.settling.load(Ordering::Acquire) => {}
+            Renewal::Lost if execution.finishing.load(Ordering::Acquire) => {}
             Renewal::Lost => execution.stop.request(StopReason::LeaseLost),
         }
     }
