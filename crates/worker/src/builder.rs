@@ -1,4 +1,4 @@
-//! Putting a worker together and starting it.
+//! Puts a worker together and starts it.
 
 mod from_file;
 
@@ -38,23 +38,23 @@ use crate::run::task_scope::TaskScope;
 use crate::running::RunningWorker;
 use crate::throttle::Throttle;
 
-/// Deliveries between the subscriptions and the delivery queue. The number is
-/// small because a delivery that waits here is not looked at.
+/// The number of deliveries that may wait between the subscriptions and the
+/// delivery queue. Few, because a delivery that waits here is not looked at.
 const DELIVERIES: usize = 32;
 
 /// The reason that a worker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Two handlers for one message name.
+    /// There are two handlers for one message name.
     #[error("there are two handlers for {0:?}")]
     TwoHandlers(String),
-    /// No handler at all.
+    /// There is no handler.
     #[error("a worker needs a handler")]
     NoHandler,
-    /// No slot.
+    /// The worker would have no slot.
     #[error("the concurrency must be 1 or more")]
     NoConcurrency,
-    /// A lease that a moment's pause of the store would end.
+    /// The lease is so short that a brief outage of the store would end it.
     #[error("a lease of {given:?} is too short, {LEASE_MIN:?} is the least")]
     ShortLease {
         /// The lease that was asked for.
@@ -96,7 +96,7 @@ pub struct Builder {
 
 impl Builder {
     /// Handles a message name with a function of the payload and a [`Context`].
-    /// The payload is read as `I`; a payload that is not an `I` makes the
+    /// The payload is read as `I`. A payload that is not an `I` makes the
     /// operation fail.
     pub fn handler<F, I, R>(self, message_name: impl Into<String>, function: F) -> Self
     where
@@ -107,7 +107,7 @@ impl Builder {
         self.handler_with(message_name, Limits::new(), function)
     }
 
-    /// As [`Self::handler`], with a timeout or a grace of its own.
+    /// Does the same as [`Self::handler`], with limits of the handler's own.
     pub fn handler_with<F, I, R>(
         self,
         message_name: impl Into<String>,
@@ -140,7 +140,8 @@ impl Builder {
         self
     }
 
-    /// Serves a queue; may be given several times. Without it, `default`.
+    /// Serves a queue. May be called several times. Without a call, the worker
+    /// serves `default`.
     pub fn queue(mut self, queue: QueueName) -> Self {
         if !self.options.queues.contains(&queue) {
             self.options.queues.push(queue);
@@ -193,21 +194,21 @@ impl Builder {
         self
     }
 
-    /// Puts off the operations of a message name whose handler fails too often:
+    /// Postpones the operations of a message name whose handler fails too often:
     /// see [`Options::throttle`].
     pub const fn throttle(mut self, throttle: Throttle) -> Self {
         self.options.throttle = Some(throttle);
         self
     }
 
-    /// Takes all settings at once; handlers stay.
+    /// Sets all settings at once. The handlers stay.
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// Draws ids and delays from this source. For tests and simulations that are
-    /// to be the same in every run.
+    /// Draws ids and delays from this source. For tests and simulations that must
+    /// be the same in every run.
     pub fn random(mut self, random: Random) -> Self {
         self.random = random;
         self

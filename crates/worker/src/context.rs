@@ -1,4 +1,13 @@
 //! The handler's view of its operation, and its way to report back.
+//!
+//! ```text
+//! handler ─→ Context ─┬─ execution ─┬─ stop ←── leases: pause, cancel, lease lost
+//!                     │             ├─ report ─→ the run writes it
+//!                     │             └─ lease ←── leases: renewed
+//!                     └─ children ─→ store, publisher
+//! ```
+//!
+//! The parts of a run that a handler never sees are in [`crate::run`].
 
 pub(crate) mod children;
 pub(crate) mod execution;
@@ -21,8 +30,8 @@ use self::execution::Execution;
 use self::report::CheckpointError;
 use self::stop::StopReason;
 
-/// A handler's view of the operation that it runs. Cheap to clone; clones are
-/// the same.
+/// A handler's view of the operation that it runs. Cheap to clone. Clones stand
+/// for the same run.
 #[derive(Clone, Debug)]
 pub struct Context {
     execution: Arc<Execution>,
@@ -57,8 +66,9 @@ impl Context {
         self.execution.operation.header.attempt()
     }
 
-    /// The fencing token of this run. It is larger than that of every earlier
-    /// run of the operation: hand it to systems that can refuse a smaller one.
+    /// The fencing token of this run. It is larger than the tokens of all earlier
+    /// runs of the operation. Systems that remember the largest token can refuse
+    /// a smaller one.
     #[must_use]
     pub fn fence(&self) -> Fence {
         self.execution.fence
@@ -70,8 +80,8 @@ impl Context {
         self.execution.deadline
     }
 
-    /// The span of this run. It is the current one while the handler runs;
-    /// tasks that the handler spawns are put under it with `Instrument`.
+    /// The span of this run. The span is current while the handler runs. Tasks
+    /// that the handler spawns are put under the span with `Instrument`.
     #[must_use]
     pub fn span(&self) -> &Span {
         &self.execution.span
@@ -99,11 +109,11 @@ impl Context {
     /// Waits until the handler is asked to stop, and returns the reason;
     /// returns at once if the handler has been asked already. Cancel-safe.
     ///
-    /// A handler that heeds the request saves a checkpoint, undoes what is half
-    /// done, and returns
+    /// A handler that heeds the request saves a checkpoint, undoes unfinished
+    /// work, and returns
     /// [`HandlerError::stopped`](crate::HandlerError::stopped) within the
-    /// grace. A handler that does not is dropped when the grace ends. A handler
-    /// that comes to its end meanwhile may succeed all the same.
+    /// grace. A handler that does not heed the request is dropped when the grace
+    /// ends. A handler that comes to its end meanwhile may succeed all the same.
     ///
     /// ```no_run
     /// use drumline_worker::{Context, HandlerError};
@@ -126,8 +136,8 @@ impl Context {
         self.execution.stop.requested().await
     }
 
-    /// The time at which the handler is dropped if it has not stopped by then;
-    /// `None` until it has been asked to stop.
+    /// The time at which the handler is dropped if it has not stopped by then.
+    /// `None` until the handler has been asked to stop.
     #[must_use]
     pub fn stop_by(&self) -> Option<Instant> {
         self.execution.stop_by.get().copied()
@@ -141,8 +151,8 @@ impl Context {
     }
 
     /// Saves the point to go on from after a pause, a retry or a crash. Never
-    /// waits; the latest wins. [`Self::flushed`] waits until the checkpoint is
-    /// safe.
+    /// waits. The latest checkpoint wins. [`Self::flushed`] waits until the
+    /// checkpoint is safe.
     ///
     /// # Errors
     /// When the value is not JSON, or too large.
@@ -153,7 +163,7 @@ impl Context {
     /// The checkpoint that the latest earlier run has saved, if any.
     ///
     /// # Errors
-    /// When it is not what `T` expects.
+    /// When the checkpoint cannot be read as a `T`.
     pub fn saved_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
         self.raw_checkpoint().map(serde_json::from_str).transpose()
     }
@@ -165,8 +175,8 @@ impl Context {
     }
 
     /// Waits until everything that was reported so far is in the store.
-    /// Cancel-safe. It does not return while the store is unavailable: a
-    /// handler that waits here is stopped when its lease ends.
+    /// Cancel-safe. Does not return while the store is unavailable. A handler
+    /// that waits here is stopped when its lease ends.
     pub async fn flushed(&self) {
         self.execution.reporter.flushed().await;
     }
@@ -187,8 +197,8 @@ impl Context {
     /// }
     /// ```
     ///
-    /// A later run of this operation that creates the same child gets the child
-    /// that is there: see [`NewChild::key`] for the meaning of "the same". Give
+    /// A later run of this operation that creates the same child gets the
+    /// existing child: see [`NewChild::key`] for the meaning of "the same". Give
     /// a key if a call is repeated within one run. (A child that was removed
     /// more than some minutes ago is created again.)
     ///
@@ -206,11 +216,11 @@ impl Context {
 
     /// Creates many children with few round trips, in the order given, which is
     /// the order of execution for children with one token. Their ids come back
-    /// in the same order. Otherwise as [`Self::create`]; if one child breaks a
-    /// rule, none is created.
+    /// in the same order. If one child breaks a rule, none is created. All else
+    /// is as in [`Self::create`].
     ///
     /// # Errors
-    /// As [`Self::create`]. Children at the front may have been created.
+    /// The same as of [`Self::create`]. Children at the front may have been created.
     pub async fn create_all(
         &self,
         children: impl IntoIterator<Item = NewChild>,
@@ -219,9 +229,8 @@ impl Context {
         self.children.create(&self.execution, children).await
     }
 
-    /// The time that this run may still act if the store is not heard from
-    /// again. It is refilled with every renewal, three times per lease or more
-    /// often.
+    /// The time that this run may still act if no further renewal succeeds. Every
+    /// renewal refills it, three times per lease or more often.
     #[must_use]
     pub fn lease_left(&self) -> Duration {
         self.execution.lease.left(Instant::now())

@@ -1,4 +1,12 @@
 //! Handlers: functions in Rust, commands, and web services.
+//!
+//! ```text
+//! handlers_file ─→ command (under a supervisor), http ─┐
+//!                           function of the program ───┴─→ registry ─→ run
+//! ```
+//!
+//! A handler is given a [`Context`] and returns an [`Outcome`]. It knows nothing
+//! of claims, leases and commits.
 
 pub mod command;
 pub(crate) mod error_body;
@@ -29,11 +37,11 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// Most handlers are plain functions: see
 /// [`Builder::handler`](crate::Builder::handler). Implement this where the
 /// payload is not known when the program is written, as the ready-made
-/// [`command`](crate::command) and [`http`](crate::http) handlers do.
+/// [`command`] and [`http`] handlers do.
 ///
 /// The future is dropped when the handler does not stop in time, or at once
-/// when the operation is lost. Anything that it has started elsewhere must end
-/// with it.
+/// when the operation is lost. Everything that the handler has started elsewhere
+/// must end with the future.
 pub trait Handler: Send + Sync + 'static {
     /// Runs one operation to its end.
     fn run(&self, context: Context) -> HandlerFuture;

@@ -1,4 +1,10 @@
-//! The worker's heartbeat, and the list of the other live members.
+//! The worker's heartbeat, and its answer: the list of the live members.
+//!
+//! ```text
+//!                       ┌─ members ─→ sources (own lanes), unhandled
+//! beat ─→ membership ───┤
+//!                       └─ contact ─→ sources (consume, or give back)
+//! ```
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,10 +24,10 @@ pub(crate) type Members = watch::Receiver<Arc<[Member]>>;
 /// The worker's contact with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contact {
-    /// The store answers.
+    /// True while the store answers.
     pub(crate) is_up: bool,
-    /// The number of times that it has been lost. A loss that is over before a
-    /// task looks is a loss all the same.
+    /// The number of times that the store was lost. A task that reads this after a
+    /// short loss still notices the loss.
     pub(crate) losses: u64,
 }
 
@@ -33,12 +39,12 @@ impl Contact {
     };
 }
 
-/// Beats until it is dropped; at once when the worker begins to drain, so that
-/// other workers take its lanes.
+/// Beats until the future is dropped. Beats at once when the worker begins to
+/// drain, so that other workers take its lanes.
 ///
-/// A worker that has not heard from the store for a lease, or for as long as
-/// the other members believe it alive, cannot decide anything, and must not
-/// keep operations that the others could decide. `contact` reports this.
+/// A worker that has had no answer for a lease, or for as long as other members
+/// list it, cannot decide anything. Such a worker must not keep operations that
+/// other workers could decide, so `contact` reports the loss.
 pub(crate) async fn beat(
     shared: Arc<Shared>,
     members: watch::Sender<Arc<[Member]>>,
@@ -61,7 +67,8 @@ pub(crate) async fn beat(
         let answer = loop {
             let is_up = contact.borrow().is_up;
             tokio::select! {
-                // The answer first: after a pause of the process both are there.
+                // The answer comes first, because both are there after a pause of
+                // the process.
                 biased;
                 answer = &mut beat => break answer,
                 () = sleep_until(heard + patience), if is_up => cut_off(&contact, patience),
@@ -78,7 +85,7 @@ pub(crate) async fn beat(
                     tracing::info!("the store answers again; taking work");
                 }
             }
-            // We go on with the members that we knew.
+            // The last list of members stays in force.
             Err(error) => {
                 tracing::warn!(%error, "no sign of life could be given");
                 if heard.elapsed() >= patience && contact.borrow().is_up {

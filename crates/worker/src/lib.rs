@@ -25,7 +25,7 @@
 //!     .concurrency(8)
 //!     .start(backend, leases)
 //!     .await?;
-//! // … until the process is told to end:
+//! // … until the process is asked to end:
 //! worker.drain().await;
 //! # Ok(())
 //! # }
@@ -37,17 +37,17 @@
 //! broker ─→ sources ─→ delivery queue ─→ slot: claim ─→ execute ─→ finish ─→ next of the chain
 //!              ↑         │         │            │          ↑ │        │
 //!          heartbeat  unhandled    │            └──── committer ──────┘ ─→ store
-//!        (own lanes)  (for others) │                         │
+//!        (own lanes) (no handler)  │                         │
 //!                             redistribute                children ─→ store
-//!                             (busy: to others)
+//!                          (to other workers)
 //!                                            lease thread ─→ store, by itself
 //! ```
 //!
-//! A message says "this operation may be runnable"; the claim in the store
+//! A message says "this operation may be runnable", and the claim in the store
 //! decides. The message is acknowledged as soon as the claim is decided, never
-//! after a run. While a handler runs, a thread of its own renews the lease and
-//! hears whether a client wants to pause or cancel. The end is one commit,
-//! guarded by the fence of this very run.
+//! after a run. While a handler runs, a thread of its own renews the lease. The
+//! answers of the store tell that thread if a client wants to pause or cancel the
+//! operation. The end of a run is one commit, guarded by the fence of that run.
 //!
 //! # The parts
 //!
@@ -69,9 +69,9 @@
 //! the ports of `drumline-backend`
 //! ```
 //!
-//! A part names only parts below it; `.ci/architecture` holds that.
+//! A part names only parts below it, which `.ci/architecture` checks.
 //!
-//! Invariants: nothing here names a store or a broker. No handler runs without
+//! Invariants: no part names a product behind the ports. No handler runs without
 //! its lease being renewed. Every task has an owner that can wait for it.
 
 mod backoff;

@@ -13,20 +13,21 @@ pub const LEASE_MIN: Duration = Duration::from_millis(500);
 /// The settings of a worker. [`Builder`](crate::Builder) has a method for each.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The queues that it serves; none = `default` alone.
+    /// The queues that the worker serves. Default: none, which means `default`
+    /// alone.
     pub queues: Vec<QueueName>,
-    /// The number of operations that it runs at once. Default 16. More than the
-    /// work can bear makes everything slow; fewer leaves the machine idle.
+    /// The number of operations that the worker runs at once. Default 16. Too many
+    /// make all of them slow. Too few leave the machine idle.
     pub concurrency: usize,
     /// The time that a lock may stand still before another worker takes it
-    /// over. Default 30 s. Longer: the operations of a dead worker wait longer.
-    /// Shorter: a store that is unavailable for a moment stops handlers (after
-    /// three quarters).
+    /// over. Default 30 s. With a longer lease, the operations of a dead worker
+    /// wait longer. With a shorter lease, a store that is unavailable for a moment
+    /// stops handlers (after three quarters of the lease).
     pub lease: Duration,
     /// `hostId`, for people. Default: `worker`.
     pub host: String,
     /// The time that a handler may take to stop once asked, unless it has a
-    /// grace of its own. Default 10 s. Then it is dropped.
+    /// grace of its own. Default 10 s. A handler that takes longer is dropped.
     pub grace: Duration,
     /// The time that running handlers may go on when the worker is drained.
     /// Default 25 s, within the 30 s that most supervisors grant. The grace is
@@ -39,14 +40,13 @@ pub struct Options {
     pub unhandled_after: Duration,
     /// The depth to which handlers may create operations: see
     /// [`Context::create`](crate::Context::create). Default 8, as for queue
-    /// managers. Less keeps honest work from being done; more lets a handler
-    /// that creates what it is called for go on for longer.
+    /// managers. A smaller depth may stop honest work. A larger depth lets a
+    /// handler that creates operations for itself go on for longer.
     pub depth: u32,
-    /// The number of failures after which a handler's operations are put off
-    /// instead of burnt, unless the handler has a throttle of its own. Default:
-    /// none, so handlers may fail as often as they like. The right number
-    /// depends on the number of operations, so no default suits every
-    /// deployment.
+    /// The number of failures after which a handler's operations are postponed
+    /// instead of started, unless the handler has a throttle of its own. Default:
+    /// none, so handlers may fail as often as they like. The right number depends
+    /// on the number of operations, so no default suits every deployment.
     pub throttle: Option<Throttle>,
 }
 

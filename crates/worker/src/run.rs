@@ -1,4 +1,15 @@
-//! From a claim to the end of a run, and the lease in between.
+//! From the claim to the end of one operation, and the lease in between.
+//!
+//! ```text
+//! slot ─→ claim ─→ execute: handler, stop signals, reports ─→ end ─→ finish ─→ slot
+//!           │          │                                               │
+//!           │          └── holds a lease ─→ leases ─→ store            │
+//!           └───────────────────── committer ──────────────────────────┘
+//!                                      └─→ store
+//! ```
+//!
+//! The slot's task runs the upper row. The committer is a task that gathers the
+//! commits of all slots, and the leases have a thread of their own.
 
 pub(crate) mod claim;
 pub(crate) mod committer;

@@ -1,4 +1,10 @@
 //! A running worker, and its ways to stop.
+//!
+//! ```text
+//! drain: take nothing new ─→ wait for runs ─→ ask handlers to stop ─→ write their ends
+//!          ─→ close subscriptions, publish the rest ─→ leave ─→ end all tasks
+//! stop_now, drop: end all tasks
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +25,19 @@ const FINISHING: Duration = Duration::from_secs(3);
 /// The time for closing subscriptions and publishing what is left.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// A worker that runs. Dropped, it stops as [`Self::stop_now`] does, without
-/// waiting.
+/// A worker that runs. A worker that is dropped stops as with [`Self::stop_now`],
+/// and nothing waits for its end.
 pub struct RunningWorker {
     pub(crate) shared: Arc<Shared>,
-    /// Starts runs; ends by itself when the worker drains.
+    /// The delivery queue, which starts runs. Ends by itself when the worker
+    /// drains.
     pub(crate) taking: TaskScope,
-    /// Says that the worker is alive.
+    /// The heartbeat.
     pub(crate) heartbeat: TaskScope,
-    /// Bring work in; end by themselves when the worker drains.
+    /// The tasks that bring work in. They end by themselves when the worker drains.
     pub(crate) feeds: TaskScope,
-    /// Needed to the very end.
+    /// The tasks that are needed to the very end: the committer, and
+    /// acknowledgements.
     pub(crate) services: TaskScope,
     pub(crate) dispatching: TaskTracker,
     pub(crate) renewals: Option<Renewals>,
@@ -57,8 +65,8 @@ impl RunningWorker {
         self.shared.running()
     }
 
-    /// Receives true while the worker takes work: at least one subscription
-    /// stands.
+    /// Receives true while the worker takes work, which is while at least one
+    /// subscription is open.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.clone()
@@ -68,17 +76,16 @@ impl RunningWorker {
     /// and gives back the operations that have not ended in time. Such attempts
     /// do not count.
     ///
-    /// Handlers may run until [`Options::drain_timeout`](crate::Options); they
-    /// are asked to stop one grace before. Dropping the future stops the
-    /// worker at once.
+    /// Handlers may run until [`Options::drain_timeout`](crate::Options). They are
+    /// asked to stop one grace earlier. Dropping the future stops the worker at
+    /// once.
     pub async fn drain(mut self) -> Drained {
         let shared = Arc::clone(&self.shared);
         let (grace, limit) = (shared.options.grace, shared.options.drain_timeout);
         tracing::info!(running = shared.running(), "draining");
         let drained_by = *shared.drained_by.get_or_init(|| Instant::now() + limit);
         shared.draining.cancel();
-        // After this no run is started any more, so waiting for runs is waiting
-        // for all of them.
+        // No run is started after this, so the wait below is for all runs.
         self.taking.done().await;
         if timeout(limit.saturating_sub(grace), shared.runs.done())
             .await
@@ -100,7 +107,7 @@ impl RunningWorker {
         let closing = async {
             self.feeds.done().await;
             self.dispatching.wait().await;
-            // No sign of life may follow the goodbye.
+            // No beat may follow the goodbye.
             self.heartbeat.end();
             self.heartbeat.done().await;
             shared.backend.membership.leave(shared.member).await
@@ -115,8 +122,8 @@ impl RunningWorker {
         Drained { left_behind }
     }
 
-    /// Stops as a crash would: handlers are dropped where they stand, nothing
-    /// is written, nothing is given back. For tests.
+    /// Stops as a crash would: handlers are dropped at once, nothing is written,
+    /// nothing is given back. For tests.
     pub async fn stop_now(mut self) {
         self.end().await;
     }

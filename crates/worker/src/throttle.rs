@@ -1,12 +1,12 @@
-//! Handlers that fail too often are given a rest, and so are the operations
-//! that they would burn.
+//! The throttle: handlers that fail too often are given a pause, and their
+//! operations are postponed meanwhile.
 //!
-//! Each message name that fails has a [`Breaker`] on this worker. While it is
-//! open, operations of the name are not claimed but put off. When the pause is
-//! over one operation is let through, and its end decides.
+//! Each message name that fails has a [`Breaker`] on this worker. While the breaker
+//! is open, operations of the name are postponed and not claimed. When the pause is
+//! over, one operation is let through, and its end decides.
 //!
-//! Everything here is a matter of moments between two awaits: the breakers are
-//! behind one mutex, which handlers without a [`Throttle`] never touch.
+//! The breakers are behind one mutex, which is never held across an await, and
+//! which handlers without a [`Throttle`] never touch.
 
 mod breaker;
 pub(crate) mod postpone;
@@ -21,39 +21,41 @@ use self::breaker::{Admission, Breaker, Change};
 
 /// The number of failures that are too many.
 ///
-/// A handler that fails more than `failures` times `within` a time is paused:
-/// for `pause`, the operations of its message name are put off on this worker,
-/// with 0x80040328, and without being started. Then one operation is tried. If
-/// it succeeds, all are let through again; if it fails, there is another pause.
+/// A handler that fails more than `failures` times `within` a time is paused. For
+/// the time `pause`, this worker postpones the operations of its message name, with
+/// 0x80040328, and does not start them. Then one operation is tried. If it
+/// succeeds, all operations are let through again. If it fails, there is another
+/// pause.
 ///
-/// Runs count that have failed or are to be tried again, timeouts and panics
-/// among them. Runs that were cancelled, paused, given back, or suspended for a
+/// A run counts if it has failed or is to be tried again. Timeouts and panics are
+/// among these. Runs that were cancelled, paused, given back, or suspended for a
 /// person do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
-    /// The number of failures that are borne. 0: the first is one too many.
+    /// The number of failures that are tolerated. With 0, the first failure opens
+    /// the breaker.
     pub failures: u32,
-    /// Older failures do not count. Short enough that unrelated failures do not
-    /// add up.
+    /// The age from which on a failure does not count. A short time keeps unrelated
+    /// failures from adding up.
     pub within: Duration,
-    /// The time that the operations are put off. The things that the handler
-    /// depends on have this time to come back; longer only costs time.
+    /// The time that the operations are postponed. The systems that the handler
+    /// depends on have this time to recover. A longer pause only costs time.
     pub pause: Duration,
 }
 
-/// The breakers of a worker, by message name. Only names that fail have one.
+/// The breakers of a worker, by message name. Only names that fail have a breaker.
 #[derive(Debug, Default)]
 pub(crate) struct Throttles(Arc<Mutex<HashMap<String, Breaker>>>);
 
-/// The number of names above which names that have not failed lately are
-/// forgotten. Names are the producers' if one handler takes all.
+/// The number of names above which names that have not failed lately are forgotten.
+/// If one handler takes all names, the producers decide how many there are.
 const NAMES: usize = 1000;
 
 /// The permission to run one operation. Its holder reports the end of the run;
 /// a ticket that is dropped without a report shows nothing about the handler.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    /// `None`: the end is not counted.
+    /// `None` if the end is not counted.
     counted: Option<Counted>,
 }
 
@@ -69,7 +71,7 @@ impl Throttles {
     /// Admits an operation, if it may run now.
     ///
     /// # Errors
-    /// When the operation is to be put off; the error is the delay.
+    /// When the operation is to be postponed. The error is the delay.
     pub(crate) fn admit(
         &self,
         message_name: &str,
@@ -99,8 +101,8 @@ impl Throttles {
 }
 
 impl Ticket {
-    /// Counts the end of the run: true if the handler has succeeded, `None` if
-    /// the end says nothing about the handler.
+    /// Counts the end of the run. `None` says that the end tells nothing about the
+    /// handler.
     pub(crate) fn ended(mut self, handler_succeeded: Option<bool>) {
         // Dropping the ticket gives a probe's place to the next operation.
         if let Some(succeeded) = handler_succeeded

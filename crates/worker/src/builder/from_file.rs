@@ -1,4 +1,4 @@
-//! Handlers from a file, registered with a builder. Here and not beside the file,
+//! Registers the handlers of a file with a builder. The code is not beside the file,
 //! because handlers know nothing of builders.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::handlers::http::HttpHandler;
 use crate::handlers::supervise::Supervisor;
 
 impl HandlersFile {
-    /// Registers the handlers; commands run under `supervisor`.
+    /// Registers the handlers. Commands run under `supervisor`.
     ///
     /// # Errors
     /// When the web client cannot be set up.

@@ -6,15 +6,15 @@
 //! ```
 //!
 //! A child belongs to its parent: the same trace, `parentId`, `correlationId`,
-//! organization and owner, and one level deeper. Once it is stored it is in the
-//! outbox, and reaches the broker whatever becomes of this process.
+//! organization and owner, and one level deeper. A child that is stored is in the
+//! outbox, and reaches the broker even if this process dies.
 //!
-//! A handler may be started again after it has created children, so the
+//! A handler may be started again after it has created children. So the
 //! `identity` of a child follows from its parent and its key: a child that an
 //! earlier run has created is found, and not created a second time. For the
-//! same reason it is harmless that the store does not ask for the parent's
-//! fence: a child that a stale run has created at the last moment is the very
-//! child that the next run is about to create.
+//! same reason the store need not ask for the parent's fence. A child that a
+//! stale run has created at the last moment is the very child that the next run
+//! is about to create.
 
 mod error;
 mod identity;
@@ -40,11 +40,11 @@ use crate::random::Random;
 pub use self::error::CreateError;
 pub use self::new_child::{DATA_BYTES, NewChild};
 
-/// Children that go to the store in one call. More would keep the worker's
+/// The number of children in one call of the store. More would keep the worker's
 /// claims and renewals waiting behind them.
 const CHUNK: usize = 256;
-/// Bytes of payload from which on a call takes no more children, for the same
-/// reason.
+/// The bytes of payload from which on a call takes no more children, for the
+/// same reason.
 const CHUNK_BYTES: usize = 8 << 20;
 
 /// The children of one run.
@@ -76,8 +76,8 @@ impl Children {
     }
 
     /// Creates all children, in order, or none if one of them breaks a rule.
-    /// Goes on until the store has answered or the operation is not held any
-    /// more.
+    /// Tries until the store has answered, or this run does not hold its
+    /// operation any more.
     pub(crate) async fn create(
         &self,
         execution: &Execution,
@@ -159,7 +159,7 @@ impl Children {
         before
     }
 
-    /// Stores a chunk; asks again while the store is unavailable.
+    /// Stores a chunk. Asks again while the store is unavailable.
     async fn store(
         &self,
         execution: &Execution,
@@ -195,13 +195,13 @@ impl std::fmt::Debug for Children {
     }
 }
 
-/// The offer to publish for a child that was stored. None if the child is
-/// postponed, parked, or on its way since an earlier run.
+/// The offer to publish for a child that was stored. `None` if the child is
+/// postponed or parked, or was offered by an earlier run.
 fn offer(new: &NewOperation, created: &Created) -> Option<(Offer, Stamp)> {
     let (Created::New { sequence, offer }, None) = (created, new.header.postpone_until) else {
-        // An earlier run has created it. Even if that run did not postpone the
-        // child and this run does, the child's header is not the one that we
-        // know, so the relay has to publish it.
+        // A child of an earlier run may have another header than this run has
+        // planned (only one of the two may postpone the child, say). So the
+        // relay has to publish such a child.
         return None;
     };
     let operation = Operation {
@@ -233,7 +233,7 @@ impl Start {
 }
 
 /// The trace context of the span that creates a child, under the span of the
-/// run. The child's own runs will be linked to it.
+/// run. The runs of the child will be linked to the creating span.
 fn create_trace(execution: &Execution, id: OperationId, queue: &str) -> TraceContext {
     let span: Span = info_span!(
         target: "drumline::worker",
@@ -254,7 +254,7 @@ fn create_trace(execution: &Execution, id: OperationId, queue: &str) -> TraceCon
     span.in_scope(drumline_telemetry::current_context)
 }
 
-/// The children in pieces that fit one call; each has at least one.
+/// The children in chunks that fit one call. Each chunk has at least one child.
 fn chunks(planned: &[NewOperation]) -> impl Iterator<Item = &[NewOperation]> {
     let mut rest = planned;
     std::iter::from_fn(move || {

@@ -17,21 +17,21 @@ pub(crate) struct Execution {
     pub(crate) operation: Operation,
     pub(crate) fence: Fence,
     pub(crate) stop: Stop,
-    /// The time at which it is dropped if it has not stopped; known once it is
-    /// asked to stop.
+    /// The time at which the handler is dropped if it has not stopped by then.
+    /// Set when the handler is asked to stop.
     pub(crate) stop_by: OnceLock<Instant>,
     pub(crate) reporter: Reporter,
     pub(crate) span: Span,
     pub(crate) deadline: Option<Instant>,
     pub(crate) lease: HeldLease,
-    /// The end is being written, so a lock that is gone is no surprise.
+    /// The end is being written, so a lock that is missing is no surprise.
     pub(crate) finishing: AtomicBool,
 }
 
 impl Execution {
     /// Returns true if this run may still act in its operation's name. A lease
-    /// that has just run out is lost from then on, even if the thread that
-    /// watches it is late.
+    /// that has just run out is lost from this call on, even if the thread that
+    /// watches leases is late.
     pub(crate) fn may_act(&self) -> bool {
         if self.lease.left(Instant::now()).is_zero() {
             self.stop.request(StopReason::LeaseLost);

@@ -33,8 +33,8 @@ impl HeldLease {
         self.renewed_us.fetch_max(after, Ordering::AcqRel);
     }
 
-    /// The time that we may still act without another renewal: three quarters
-    /// of the lease. The last quarter is for stopping what runs.
+    /// The time that the run may still act without another renewal: three
+    /// quarters of the lease. The last quarter is for stopping the handler.
     pub(crate) fn left(&self, now: Instant) -> Duration {
         let renewed = self.claimed + Duration::from_micros(self.renewed_us.load(Ordering::Acquire));
         (self.length * 3 / 4).saturating_sub(now.saturating_duration_since(renewed))

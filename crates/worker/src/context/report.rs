@@ -1,10 +1,9 @@
 //! The reports of a running handler: kept in memory, written now and then.
 //!
-//! Reporting never waits: the latest report wins, and the run's control loop
-//! writes it when some time has passed since the last write. So a handler may
-//! report a thousand times a second and the store sees four reports of them.
-//! The last report is written together with the end of the operation, and
-//! cannot be lost.
+//! Reporting never waits. The latest report wins, and the run writes it when some
+//! time has passed since the last write. So a handler may report a thousand times
+//! a second, and the store sees four of these reports. The last report is written
+//! together with the end of the operation, and cannot be lost.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,19 +12,19 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 /// The largest result or checkpoint, in bytes of JSON. Both travel with every
-/// read of the operation; larger data belong into a file of the handler's.
+/// read of the operation. Larger data belong into a file of the handler's.
 pub const REPORT_BYTES: usize = 1 << 20;
 
 /// The reason that a checkpoint could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// It cannot be written as JSON.
+    /// The checkpoint cannot be written as JSON.
     #[error("the checkpoint cannot be written as JSON")]
     NotJson(#[from] serde_json::Error),
-    /// It is too large.
+    /// The checkpoint is too large.
     #[error("the checkpoint has {bytes} bytes, {REPORT_BYTES} are allowed")]
     TooLarge {
-        /// Its size.
+        /// The size of the checkpoint.
         bytes: usize,
     },
 }
@@ -62,8 +61,7 @@ impl Reporter {
     }
 
     fn draft(&self) -> MutexGuard<'_, Draft> {
-        // A panic of a handler while it reports must not take other tasks
-        // along.
+        // The panic of a handler that reports must not end other tasks.
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,7 +93,7 @@ impl Reporter {
         Ok(())
     }
 
-    /// The report as it is now.
+    /// The latest report.
     pub(crate) fn latest(&self) -> Report {
         self.draft().report.clone()
     }
@@ -127,7 +125,8 @@ impl Reporter {
         self.written.notify_waiters();
     }
 
-    /// Waits until everything reported so far is in the store. Cancel-safe.
+    /// Waits until everything that was reported so far is in the store.
+    /// Cancel-safe.
     pub(crate) async fn flushed(&self) {
         let wanted = self.draft().edition;
         loop {

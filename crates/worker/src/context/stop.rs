@@ -4,22 +4,22 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-/// The reason that a handler is to stop. A later reason may replace an earlier
-/// one, but only by one further down this list.
+/// The reason that a handler is to stop. A reason is replaced only by a reason
+/// further down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StopReason {
-    /// The worker shuts down and gives the operation back to other workers;
-    /// this attempt will not be counted.
+    /// The worker shuts down and gives the operation back to other workers. This
+    /// attempt will not be counted.
     Drain,
-    /// It has run longer than its timeout.
+    /// The handler has run longer than its timeout.
     Timeout,
     /// A client lets the operation wait (pause, or postpone). A checkpoint that
-    /// is saved now will be there when the operation goes on.
+    /// is saved now will be there when the operation is run again.
     Pause,
     /// A client has cancelled the operation.
     Cancel,
-    /// The operation is not this worker's any more; another worker may run it
-    /// already. Nothing that is reported now will be kept.
+    /// This worker has lost the operation, and another worker may run it already.
+    /// Nothing that is reported now will be kept.
     LeaseLost,
 }
 
@@ -44,7 +44,7 @@ impl StopReason {
         }
     }
 
-    /// Its place in the list, from 1; 0 is "not asked".
+    /// The reason's number in the list, from 1. 0 stands for "not asked".
     const fn rank(self) -> u8 {
         match self {
             Self::Drain => 1,
@@ -56,7 +56,7 @@ impl StopReason {
     }
 }
 
-/// One handler's stop signal. Its reason only ever gets more serious.
+/// One handler's stop signal. The reason only ever gets more serious.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     rank: AtomicU8,
@@ -64,14 +64,14 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Asks the handler to stop, unless it was asked for a graver reason.
+    /// Asks the handler to stop, unless a graver reason was given already.
     pub(crate) fn request(&self, reason: StopReason) {
         if self.rank.fetch_max(reason.rank(), Ordering::AcqRel) < reason.rank() {
             self.changed.notify_waiters();
         }
     }
 
-    /// The reason that it is to stop, if it is.
+    /// The reason that the handler is to stop, if it has been asked.
     pub(crate) fn reason(&self) -> Option<StopReason> {
         let rank = self.rank.load(Ordering::Acquire);
         StopReason::ALL
@@ -79,25 +79,25 @@ impl Stop {
             .find(|reason| reason.rank() == rank)
     }
 
-    /// Returns true if the operation is not ours any more.
+    /// Returns true if this worker has lost the operation.
     pub(crate) fn is_lost(&self) -> bool {
         self.reason() == Some(StopReason::LeaseLost)
     }
 
-    /// Waits until the handler is to stop, at once if it is already.
-    /// Cancel-safe.
+    /// Waits until the handler is asked to stop. Returns at once if the handler
+    /// has been asked already. Cancel-safe.
     pub(crate) async fn requested(&self) -> StopReason {
         self.at_least(StopReason::Drain).await
     }
 
-    /// Waits until the operation is not ours any more. Cancel-safe.
+    /// Waits until this worker has lost the operation. Cancel-safe.
     pub(crate) async fn lost(&self) {
         self.at_least(StopReason::LeaseLost).await;
     }
 
     async fn at_least(&self, wanted: StopReason) -> StopReason {
         loop {
-            // Listen first, look then: a change in between is not missed.
+            // Listens before it reads, so a change in between is not missed.
             let changed = self.changed.notified();
             if let Some(reason) = self.reason().filter(|reason| *reason >= wanted) {
                 return reason;

@@ -1,25 +1,30 @@
 //! The ready-made handler that runs a command: no Rust is needed.
 //!
-//! The command finds the operation as JSON on its standard input, as the API
-//! shows it, and its bookkeeping data in its environment. Its output is reports
-//! and, last, the result ([`output`]). It runs under a
+//! ```text
+//! worker ─→ supervisor ─→ command
+//!   └─ environment (id, fence, trace), standard input (the operation as JSON)
+//!   ↑
+//!   └─ output: reports and, last, the result; exit code; end of standard error
+//! ```
+//!
+//! The operation on the standard input is as the API shows it. The output is
+//! described in [`output`]. The command runs under a
 //! [supervisor](crate::supervise), so that it ends when the worker does.
 //!
-//! | exit code | what becomes of the operation |
+//! | exit code | fate of the operation |
 //! |---|---|
 //! | 0 | Succeeded, with the last line of output that is JSON and no report |
 //! | 75 (`EX_TEMPFAIL`), or listed as retry | tried again by the retry policy |
 //! | 77 (`EX_NOPERM`), or listed as suspend | suspended for a person |
-//! | anything else, or a signal | Failed; the end of standard error is the message |
+//! | any other code, or a signal | Failed; the end of standard error is the message |
 //!
-//! A command that does not succeed may say more with its last line of JSON:
+//! A command that does not succeed may give more detail in its last line of JSON:
 //! `{"error": {"code": "0x80040216", "message": …, "friendlyMessage": …}}`. The
-//! texts are kept, and where the exit code is of the last kind, the error code
-//! decides what becomes of the operation, as it does for handlers in Rust (see
-//! [`Disposition`]).
+//! texts are kept. If the exit code is of the last kind, the error code decides the
+//! fate of the operation, as for handlers in Rust (see [`Disposition`]).
 //!
-//! A command that is asked to stop gets SIGTERM, and SIGKILL after the grace,
-//! each for its whole process group.
+//! A command that is asked to stop gets SIGTERM, and SIGKILL after the grace. Both
+//! signals are for its whole process group.
 
 mod environment;
 pub mod output;
@@ -47,29 +52,29 @@ const SUSPEND: i32 = 77;
 /// The message when neither the command nor its supervisor is left to say more.
 const SUPERVISOR_KILLED: &str = "its supervisor was killed";
 /// The margin that the worker adds to the grace of a command before it drops
-/// the handler. SIGKILL works at once, but the end has to be seen.
+/// the handler. SIGKILL works at once, but the worker has to notice the end.
 pub(crate) const KILL_MARGIN: Duration = Duration::from_secs(2);
 
 /// A command to run for each operation, with its folder, environment and exit
 /// codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// The program and its arguments; no shell is involved. Not empty.
+    /// The program and its arguments. Not empty. No shell is involved.
     pub command: Vec<String>,
-    /// The folder it runs in, and from which `./program` is found.
+    /// The working directory, in which `./program` is found.
     pub directory: PathBuf,
-    /// Added to its environment.
+    /// The variables that are added to its environment.
     pub environment: Vec<(String, String)>,
     /// Exit codes that mean "try again", besides 75.
     pub retry_codes: Vec<i32>,
     /// Exit codes that mean "ask a person", besides 77.
     pub suspend_codes: Vec<i32>,
-    /// The time that it may take to end after SIGTERM.
+    /// The time that the command may take to end after SIGTERM.
     pub grace: Duration,
 }
 
 impl Command {
-    /// The disposition that an exit code states outright.
+    /// The disposition that an exit code states.
     fn disposition(&self, code: i32) -> Option<Disposition> {
         if code == RETRY || self.retry_codes.contains(&code) {
             Some(Disposition::Retry)
@@ -120,7 +125,8 @@ impl Handler for CommandHandler {
     }
 }
 
-/// The supervisor itself could not be run: the machine is short of something.
+/// The outcome if not even the supervisor can be run: the machine lacks some
+/// resource.
 fn not_run(error: &std::io::Error) -> Outcome {
     let fault = Fault::new(
         ErrorCode::HANDLER_FAILED,
@@ -141,7 +147,7 @@ fn outcome(command: &Command, exit: Exit, operation_type: OperationType) -> Outc
         let fault = fault(ErrorCode::HANDLER_FAILED, "was killed", SUPERVISOR_KILLED);
         return Disposition::Retry.outcome(fault, None);
     };
-    // The command may have come to its end before it heard the signal.
+    // The command may have come to its end before the signal reached it.
     if code == 0 {
         return Outcome::Done(result);
     }

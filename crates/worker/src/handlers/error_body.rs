@@ -1,14 +1,14 @@
-//! The error object of a command or a web service: what it says about its
-//! failure beyond an exit code or a status.
+//! The error object of a command or a web service: the cause of a failure, beyond
+//! an exit code or a status.
 //!
 //! ```json
-//! {"error": {"code": "0x80040216", "message": "the mail database is away",
+//! {"error": {"code": "0x80040216", "message": "the mail database is unavailable",
 //!            "friendlyMessage": "Mails cannot be sent at the moment."}}
 //! ```
 //!
-//! Every member may be missing. The code decides what becomes of the operation
-//! if nothing more explicit does. A problem document (RFC 9457), as Drumline's
-//! own API gives it, says the same in other words, and is read too.
+//! Every member may be missing. The code decides the fate of the operation, unless
+//! an exit code of a listed kind does. A problem document (RFC 9457), as Drumline's
+//! own API gives it, has the same members under other names, and is read too.
 
 use drumline_protocol::{ErrorCode, Fault};
 use serde::Deserialize;
@@ -22,8 +22,8 @@ pub(crate) struct ErrorBody {
     friendly_message: Option<String>,
 }
 
-/// The members by which an error object is recognised. Values of another type
-/// are foreign: `"code": 503` means nothing to us.
+/// The members by which an error object is recognised. A value of another type is
+/// foreign: `"code": 503`, say, is no error code of Drumline.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawErrorBody {
@@ -40,10 +40,10 @@ struct RawErrorBody {
 }
 
 impl ErrorBody {
-    /// Parses a JSON text. Nothing is set if the text is no object of the two
+    /// Parses a JSON text. No part is set if the text is no object of these two
     /// kinds.
     pub(crate) fn of(json: &str) -> Self {
-        // A struct may be written as an array, too, but no sender does so here.
+        // Serde would read a struct from an array, too, which no sender means here.
         if !json.trim_start().starts_with('{') {
             return Self::default();
         }
@@ -54,7 +54,7 @@ impl ErrorBody {
             let inner = serde_json::from_value::<RawErrorBody>(raw.error.take());
             return inner.map(Self::from).unwrap_or_default();
         }
-        // Without our kind of code it is a foreign document.
+        // A document without a code of Drumline is foreign.
         let problem = Self::from(raw);
         if problem.code.is_some() {
             problem
@@ -84,7 +84,7 @@ impl From<RawErrorBody> for ErrorBody {
     }
 }
 
-/// A code as it is written: `0x` and eight hexadecimal digits.
+/// Parses a code: `0x` and eight hexadecimal digits.
 fn parse(text: &str) -> Option<ErrorCode> {
     let digits = text
         .strip_prefix("0x")

@@ -38,7 +38,7 @@ where
                 let run = (self.function)(input, context);
                 Box::pin(async move { run.await.into_outcome(operation_type) })
             }
-            // Trying again would not change the payload.
+            // Another run would be given the same payload.
             Err(error) => Box::pin(std::future::ready(Outcome::Fail(Fault::new(
                 ErrorCode::INVALID_ARGUMENT,
                 "The operation's data is not what its handler expects.",

@@ -23,7 +23,7 @@
 //! timeout = "30s"
 //! ```
 //!
-//! Every mistake is reported, at once, with its line.
+//! All mistakes are reported at once, each with its line.
 
 mod entry;
 mod table;
@@ -43,7 +43,7 @@ use super::http::Endpoint;
 /// The handlers of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlersFile {
-    /// In the order of the file; message names are unique.
+    /// The handlers, in the order of the file. Message names are unique.
     pub handlers: Vec<FileHandler>,
 }
 
@@ -52,7 +52,7 @@ pub struct HandlersFile {
 pub struct FileHandler {
     /// The message name, or `*`.
     pub message: String,
-    /// Its timeout, its grace and its throttle.
+    /// The timeout, the grace and the throttle.
     pub limits: Limits,
     /// The action for each operation.
     pub action: Action,
@@ -70,7 +70,7 @@ pub enum Action {
 /// The reason that a file of handlers cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
         /// The path of the file.
@@ -78,10 +78,10 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
-    /// It has mistakes: all of them.
+    /// The file has mistakes.
     #[error("{}", lines(mistakes))]
     Mistakes {
-        /// In the order of the file.
+        /// All mistakes, in the order of the file.
         mistakes: Vec<Mistake>,
     },
     /// The web client cannot be set up.
@@ -113,7 +113,7 @@ impl HandlersFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it is not there, or has mistakes.
+    /// When the file cannot be read, or has mistakes.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Read {
             path: path.to_owned(),
@@ -128,7 +128,7 @@ impl HandlersFile {
     /// Reads the text of a file that lies in `directory`.
     ///
     /// # Errors
-    /// When it has mistakes.
+    /// When the text has mistakes.
     pub fn parse(text: &str, directory: &Path) -> Result<Self, Error> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut mistakes = Mistakes::new(text);
@@ -164,8 +164,9 @@ impl HandlersFile {
     }
 
     /// Gives commands the service's address, for operations that they create:
-    /// `DRUMLINE_SERVER` in their environment, whatever the worker's own says.
-    /// A command whose `env` sets the variable keeps its value.
+    /// `DRUMLINE_SERVER` in their environment. The worker's own value of the
+    /// variable is not passed on then. A command whose `env` sets the variable
+    /// keeps its value.
     #[must_use]
     pub fn server(mut self, url: &str) -> Self {
         for handler in &mut self.handlers {

@@ -3,7 +3,7 @@
 //! The body is the operation as JSON, as the API shows it. The headers carry
 //! the trace and the values by which the service recognises a repetition.
 //!
-//! | answer | what becomes of the operation |
+//! | answer | fate of the operation |
 //! |---|---|
 //! | 2xx | Succeeded, with the body as the result where it is JSON |
 //! | 429, 5xx | tried again, after `Retry-After` or by the retry policy |
@@ -12,12 +12,12 @@
 //! | 404 | Failed; a workflow (type 10) is suspended |
 //! | anything else, redirects too | Failed; the body is the message |
 //!
-//! An answer that is no success may say more: with `{"error": {"code":
-//! "0x8004A001", "message": …, "friendlyMessage": …}}` or a problem document as
-//! its body, the code decides instead of the status, and the texts are kept.
+//! An answer that is no success may have a body of more detail: `{"error": {"code":
+//! "0x8004A001", "message": …, "friendlyMessage": …}}` or a problem document. Then
+//! the code decides instead of the status, and the texts are kept.
 //!
-//! A handler that is asked to stop drops the request. The service decides
-//! itself about work that it has begun; it can compare fences.
+//! A handler that is asked to stop drops the request. The service has to decide
+//! about work that it has begun, and can compare fences.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use super::{Handler, HandlerFuture};
 use crate::context::Context;
 use crate::context::report::REPORT_BYTES;
 
-/// The time that a connection may take to be made.
+/// The time that connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// The number of bytes of a body that are kept as a message.
 const MESSAGE_BYTES: usize = 16 << 10;
@@ -63,12 +63,12 @@ impl HttpHandler {
     /// # Errors
     /// When the system's certificates cannot be used.
     pub fn new(endpoint: Endpoint) -> Result<Self, reqwest::Error> {
-        // The first call in the process has chosen the provider for all of
-        // them, which is fine.
+        // The first call in the process has chosen the provider for all handlers,
+        // which is fine.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder()
             .connect_timeout(CONNECT)
-            // A redirected POST becomes a GET: not what was asked for.
+            // A redirected POST would become a GET, which asks for something else.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("drumline/", env!("CARGO_PKG_VERSION")))
             .build()?;
@@ -168,7 +168,7 @@ async fn done(response: Response) -> Result<Outcome, reqwest::Error> {
     Ok(Outcome::Done(result))
 }
 
-/// The text for people if the service has no words for them.
+/// The text for people, if the service gives none.
 fn friendly(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::PRIVILEGE_DENIED => {
@@ -192,8 +192,8 @@ async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, reqwest::
     Ok(body)
 }
 
-/// `Retry-After`: seconds, or a date. A date is measured against the answer's
-/// own `Date`, so that no clock has to be right.
+/// Parses `Retry-After`: seconds, or a date. A date is measured against the
+/// answer's own `Date`, so that no clock has to be right.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok();
     let date = |text| -> Option<DateTime<FixedOffset>> { DateTime::parse_from_rfc2822(text).ok() };

@@ -15,7 +15,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Nothing set: it may run for ever, and stop within the worker's grace.
+    /// No limit is set: the handler may run for ever, and must stop within the
+    /// worker's grace.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -27,29 +28,31 @@ impl Limits {
     }
 
     /// The time that one run may take. After it the handler is asked to stop,
-    /// and the operation fails with [`ErrorCode::HANDLER_TIMEOUT`].
+    /// and the operation fails with [`HANDLER_TIMEOUT`](crate::ErrorCode::HANDLER_TIMEOUT).
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The time that it may take to stop, once asked. Then it is dropped.
+    /// The time that the handler may take to stop, once asked. A handler that takes
+    /// longer is dropped.
     #[must_use]
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self
     }
 
-    /// A run that takes too long is tried again by the retry policy, instead of
-    /// failing. For handlers that hang rather than take long.
+    /// Lets a run that takes too long be tried again by the retry policy, instead
+    /// of failing. For handlers that sometimes hang, not for handlers that take
+    /// long.
     #[must_use]
     pub const fn retry_on_timeout(mut self) -> Self {
         self.retry_on_timeout = true;
         self
     }
 
-    /// The number of failures before its operations are put off.
+    /// The number of failures after which the handler's operations are postponed.
     #[must_use]
     pub const fn throttle(mut self, throttle: Throttle) -> Self {
         self.throttle = Some(throttle);

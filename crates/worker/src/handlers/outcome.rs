@@ -1,8 +1,8 @@
 //! The outcome of a handler, and the classification of an error.
 //!
-//! A handler returns a `Result`; `?` works on any error. This module alone
-//! decides if an error means "fail", "try again later" or "ask a person": by
-//! its [`ErrorCode`], unless the handler has decided it itself.
+//! A handler returns a `Result`, in which `?` works on any error. This module alone
+//! decides if an error means "fail", "try again later" or "ask a person". The
+//! [`ErrorCode`] decides, unless the handler has decided already.
 
 mod disposition;
 mod error;
@@ -21,7 +21,8 @@ pub use self::error::HandlerError;
 pub enum Outcome {
     /// Succeeded, with a result as JSON text.
     Done(Option<String>),
-    /// Put off: by `after`, or by the retry policy where it is `None`.
+    /// To be tried again: after the time `after`, or by the retry policy if it is
+    /// `None`.
     Retry {
         /// The fault.
         fault: Fault,
@@ -30,7 +31,7 @@ pub enum Outcome {
     },
     /// Failed for good.
     Fail(Fault),
-    /// Waits for a person.
+    /// Suspended until a person resumes it.
     Suspend(Fault),
     /// Stopped early because the worker asked for it: see
     /// [`Context::stop_requested`](crate::Context::stop_requested).
@@ -56,8 +57,8 @@ impl Outcome {
 
 /// A type that a handler function may return.
 pub trait IntoOutcome {
-    /// The outcome that the value stands for. `operation_type` because one
-    /// error means different things to different types.
+    /// The outcome that the value stands for. An error may have another
+    /// consequence for another `operation_type`.
     fn into_outcome(self, operation_type: OperationType) -> Outcome;
 }
 

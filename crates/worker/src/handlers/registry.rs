@@ -20,7 +20,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Adds a handler; `false` where the name is taken.
+    /// Adds a handler. Returns false if the name is taken.
     pub(crate) fn add(&mut self, name: String, registered: Registered) -> bool {
         let before = if name == ALL_OTHERS {
             self.all_others.replace(registered)

@@ -6,19 +6,22 @@
 //!   └────────────────── stdout, stderr ─────────────────────────────────┘
 //! ```
 //!
-//! A command must not outlive the worker's hold on the operation, whatever
-//! happens to the worker. A worker that is killed closes the pipe; a worker
-//! that is stopped sends no beat. Either way the supervisor kills the command's
-//! whole process group. The supervisor is the same program started a second
-//! time, under a hidden subcommand, so that there is nothing more to install.
+//! A command must not outlive the worker's hold on the operation. A worker that is
+//! killed closes the pipe, and a worker that is stopped (SIGSTOP) sends no beat. In
+//! both cases the supervisor kills the command's whole process group. The
+//! supervisor is the same program started a second time, under a hidden subcommand,
+//! so that there is nothing more to install.
 //!
-//! The pipe carries lines: `start BYTES MS` and then the command's standard
-//! input; `beat MS`, which lets the command live for so many milliseconds
-//! more; `term` and `kill`, which signal the group. Standard output and error
-//! are inherited and not touched.
+//! | line in the pipe | effect |
+//! |---|---|
+//! | `start BYTES MS`, then the bytes | starts the command with this input, for so many milliseconds |
+//! | `beat MS` | lets the command live for so many milliseconds from now |
+//! | `term`, `kill` | signals the group |
 //!
-//! The supervisor cannot find children that have left the group, and cannot
-//! survive a `kill -9` of its own.
+//! Standard output and error are inherited and not touched.
+//!
+//! The supervisor cannot find children that have left the group, and it cannot
+//! survive a `kill -9` of itself.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -34,8 +37,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "__supervise";
-/// The exit code when the worker has not been heard of in time: `EX_TEMPFAIL`,
-/// should the worker be alive after all and look.
+/// The exit code if no beat has come in time: `EX_TEMPFAIL`, for a worker that is
+/// alive after all.
 const UNHEARD: u8 = 75;
 /// The exit codes of shells for commands that cannot be started.
 const NOT_FOUND: u8 = 127;
@@ -52,7 +55,7 @@ impl Supervisor {
     /// anything else.
     ///
     /// # Errors
-    /// When the system does not tell which program that is.
+    /// When the system does not tell the path of the program.
     pub fn this_program() -> io::Result<Self> {
         // The running program even after its file was replaced by an upgrade.
         let running = Path::new("/proc/self/exe");
@@ -64,7 +67,7 @@ impl Supervisor {
         Ok(Self { program })
     }
 
-    /// Another program that calls [`run_if_asked`]: `drumline-supervise`, say.
+    /// Another program that calls [`run_if_asked`], such as `drumline-supervise`.
     #[must_use]
     pub fn at(program: impl Into<PathBuf>) -> Self {
         Self {
@@ -78,14 +81,14 @@ impl Supervisor {
         supervised
             .arg(SUBCOMMAND)
             .args(command)
-            // Signals from a terminal are for the worker alone.
+            // A signal from a terminal is for the worker alone.
             .process_group(0);
         supervised
     }
 }
 
-/// Acts as a supervisor if the program was started as one, and gives the code
-/// to exit with. `arguments` are the program's, its name first.
+/// Acts as a supervisor if the program was started as a supervisor, and returns the
+/// code to exit with. `arguments` are the program's, its name first.
 ///
 /// ```no_run
 /// # use std::process::ExitCode;
@@ -110,7 +113,7 @@ pub fn run_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<Exi
     let code = match runtime {
         Ok(runtime) => {
             let code = runtime.block_on(supervise(&command));
-            // A thread may be reading from the pipe; do not wait for it.
+            // A thread may still read from the pipe. Nothing waits for that thread.
             runtime.shutdown_background();
             code
         }
@@ -159,15 +162,15 @@ async fn supervise(command: &[OsString]) -> u8 {
     watch(child, pipe, lease).await
 }
 
-/// The supervisor ends with its command, and not before: a service manager
-/// that signals every process of a service must not take it away.
+/// Ignores the signals of a service manager, which may signal every process of a
+/// service. The supervisor must not end before its command.
 fn ignore_signals() -> io::Result<()> {
     for kind in [
         SignalKind::terminate(),
         SignalKind::interrupt(),
         SignalKind::hangup(),
     ] {
-        // Once installed, the handler stays; the command starts without it.
+        // The signal handler stays installed. The command starts without it.
         drop(signal(kind)?);
     }
     Ok(())
@@ -190,7 +193,7 @@ async fn start(pipe: &mut BufReader<Stdin>) -> io::Result<(Vec<u8>, Duration)> {
     Ok((input, Duration::from_millis(lease)))
 }
 
-/// Writes the command's input, on a thread: the command may not read it.
+/// Writes the command's input, on a thread, because the command may not read it.
 fn feed(child: &mut Child, input: Vec<u8>) {
     if let Some(mut stdin) = child.stdin.take() {
         drop(tokio::task::spawn_blocking(move || {
@@ -200,7 +203,7 @@ fn feed(child: &mut Child, input: Vec<u8>) {
     }
 }
 
-/// Waits for the end of the command, or brings it about.
+/// Waits for the end of the command, or kills the command.
 async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) -> u8 {
     let group = Pid::from_child(&child);
     let mut ended = tokio::task::spawn_blocking(move || ended(group));
@@ -224,7 +227,8 @@ async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) ->
             signal_group(group, Signal::KILL);
         }
     }
-    // Not reaped yet, so the group's number cannot have been given to others.
+    // The command is not reaped yet, so no other process can have the group's
+    // number.
     signal_group(group, Signal::KILL);
     let status = child.wait();
     if unheard {
@@ -242,8 +246,8 @@ fn ended(pid: Pid) {
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
 }
 
-/// The next word; `None` when the worker has gone. Lines are short, so a
-/// dropped future loses at worst one beat.
+/// Reads the next message. `None` if the worker has closed the pipe. Lines are
+/// short, so a dropped future loses at worst one beat.
 async fn next_message(pipe: &mut BufReader<Stdin>) -> Option<Message> {
     loop {
         let mut line = String::new();
@@ -264,7 +268,7 @@ async fn next_message(pipe: &mut BufReader<Stdin>) -> Option<Message> {
     }
 }
 
-/// Signals every process of the group; a group without processes is fine.
+/// Signals every process of the group. A group without processes is fine.
 fn signal_group(group: Pid, signal: Signal) {
     if let Err(error) = kill_process_group(group, signal)
         && error != rustix::io::Errno::SRCH
@@ -282,8 +286,8 @@ fn code_of(status: ExitStatus) -> u8 {
         .unwrap_or(u8::MAX)
 }
 
-/// Prints a complaint. Standard error is the command's, and the worker makes it
-/// the operation's message.
+/// Prints an error and returns `code`. Standard error is the command's, and the
+/// worker makes its end the operation's message.
 fn fail(what: &str, why: &dyn std::fmt::Display, code: u8) -> u8 {
     drop(writeln!(io::stderr(), "{what}: {why}"));
     code

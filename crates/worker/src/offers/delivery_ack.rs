@@ -1,4 +1,5 @@
-//! One delivery and the offers in it: acknowledged when all are decided.
+//! One delivery and the offers in it. The delivery is acknowledged when all of its
+//! offers are decided.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,10 +50,10 @@ impl Pending {
             .collect()
     }
 
-    /// Marks the offer as decided: the operation's fate is in the store, or on
-    /// its way through the broker once more. An offer that is dropped without
-    /// this call keeps its whole delivery unacknowledged, and the delivery
-    /// comes again.
+    /// Marks the offer as decided: the fate of the operation is in the store, or
+    /// the offer is on its way through the broker again. An offer that is dropped
+    /// without this call keeps its whole delivery unacknowledged, and the broker
+    /// delivers it again.
     pub(crate) fn decided(self) -> Offer {
         let delivery = &self.delivery;
         if delivery.undecided.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -70,13 +71,13 @@ impl Pending {
 }
 
 /// Passes a receipt on to the acknowledging task. After the end of the worker
-/// no task acknowledges, and the message comes again.
+/// there is no such task, and the broker delivers the message again.
 pub(crate) fn acknowledge(receipts: &Receipts, receipt: Box<dyn Receipt>) {
     drop(receipts.send(receipt));
 }
 
 /// Acknowledges receipts, one after the other. An acknowledgement only writes
-/// to a connection, so the holder of a receipt need not wait for it.
+/// to a connection, so no caller need wait for it.
 pub(crate) async fn acknowledger(mut incoming: mpsc::UnboundedReceiver<Box<dyn Receipt>>) {
     while let Some(receipt) = incoming.recv().await {
         if let Err(error) = receipt.acknowledge().await {

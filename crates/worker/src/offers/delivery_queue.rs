@@ -2,20 +2,20 @@
 //!
 //! ```text
 //! subscriptions ─→ deliveries ─→ pending ─ a slot is free ──→ slot: claim, run
-//!                                  │  └──── none for a while ─→ work queue, for others
+//!                                  │  └──── none for a while ─→ redistribute
 //!                                  └─ no handler ─→ unhandled
 //! ```
 //!
-//! A worker must not sit on offers that it has no room for, because no other
-//! worker can have a message that is held. When no slot has come free for a
-//! while, the offers in hand go to the work queue of their pool, which every
-//! worker consumes. This is safe even for heads of chains, because the claim
-//! keeps the order. Until a slot is free again the worker takes nothing from
-//! the work queue, and passes on at once what its lanes deliver. Offers that
-//! the broker does not take stay here and wait for a slot.
+//! A worker must not keep offers that it has no room for, because no other worker
+//! can have a message that is held. When no slot has come free for a while, the
+//! offers in hand go to the work queue of their pool, which every worker consumes.
+//! This is safe even for heads of chains, because the claim keeps the order. Until
+//! a slot is free again, the worker takes nothing from the work queue, and passes
+//! the offers of its lanes on at once. Offers that the broker does not take stay
+//! here and wait for a slot.
 //!
-//! A worker that cannot decide has no offers: their deliveries go back with its
-//! subscriptions.
+//! A worker that has lost the store has no offers. Their deliveries go back to the
+//! broker with its subscriptions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,17 +33,17 @@ use super::slot::occupy;
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
 
-/// The time without a free slot after which offers go to other workers. Long
-/// enough not to shuffle messages around whenever the worker gets busy, short
-/// against any real work.
+/// The time without a free slot after which offers go to other workers. A shorter
+/// time would shuffle messages around whenever the worker gets busy. A longer time
+/// would be long even against real work.
 const SATURATED_AFTER: Duration = Duration::from_secs(1);
 /// The longest time that an offer is kept, even if slots do come free now and
-/// then. Half a second less than is promised: for the next look, and for the
+/// then. Half a second less than is promised, for the next check, and for the
 /// broker to take the offers that are passed on.
 const HELD_MAX: Duration = UNDECIDED_MAX.saturating_sub(Duration::from_millis(500));
 /// The pause before offers that the broker did not take are passed on again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// The interval at which waiting offers are looked at.
+/// The interval at which the ages of waiting offers are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The task that takes deliveries to free slots, or passes them on.
@@ -54,15 +54,16 @@ pub(crate) struct DeliveryQueue {
     /// Offers that could not be passed on.
     pub(crate) return_offers: mpsc::UnboundedSender<Pending>,
     pub(crate) returned: mpsc::UnboundedReceiver<Pending>,
-    /// Asks for everything to be forgotten; answered when that is done.
+    /// Requests to forget all deliveries. Each is answered when that is done.
     pub(crate) forget: mpsc::Receiver<oneshot::Sender<()>>,
     pub(crate) receipts: Receipts,
     pub(crate) unhandled: mpsc::UnboundedSender<Offer>,
     pub(crate) saturated: watch::Sender<bool>,
     pub(crate) pending: VecDeque<Pending>,
-    /// The last time that a slot was to be had.
+    /// The last time that a slot was free.
     pub(crate) last_slot: Instant,
-    /// Nothing is passed on before this time: the broker has taken nothing.
+    /// The time before which nothing is passed on, because the broker has just
+    /// refused an offer.
     pub(crate) pass_on_after: Instant,
 }
 
@@ -96,7 +97,7 @@ impl DeliveryQueue {
                 },
                 Some(pending) = self.returned.recv() => {
                     self.pass_on_after = Instant::now() + TRY_AGAIN;
-                    // The oldest are in front.
+                    // The oldest offers are in front.
                     self.pending.push_front(pending);
                 }
                 Some(done) = self.forget.recv() => {
@@ -133,14 +134,14 @@ impl DeliveryQueue {
         }
     }
 
-    /// Forgets everything that was delivered. The subscriptions that are being
-    /// closed give it to other workers.
+    /// Forgets all deliveries. The broker gives them to other workers when the
+    /// subscriptions are closed.
     fn give_back(&mut self) {
         self.pending.clear();
         while self.deliveries.try_recv().is_ok() {}
     }
 
-    /// Starts as many of the pending as there are free slots.
+    /// Starts as many pending offers as there are free slots.
     fn fill_slots(&mut self) {
         while !self.pending.is_empty() {
             match Arc::clone(&self.shared.slots).try_acquire_owned() {
@@ -172,7 +173,7 @@ impl DeliveryQueue {
             self.pass_on(self.pending.len());
             return;
         }
-        // The oldest are in front.
+        // The oldest offers are in front.
         let overdue = self
             .pending
             .iter()

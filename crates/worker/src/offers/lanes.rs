@@ -1,8 +1,8 @@
 //! The lanes that a worker consumes: its share by rendezvous hashing.
 //!
-//! Every worker computes the same answer from the same list of members. While
-//! two lists differ, a lane has two consumers or none for a moment; the broker
-//! lets one of them wait, and the claim keeps the order.
+//! Every worker computes the same answer from the same list of members. While two
+//! workers have different lists, a lane may have two consumers or none. The broker
+//! lets the second consumer wait, and the claim keeps the order.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,8 @@ use drumline_backend::{Member, MemberId, Role, rendezvous};
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{Partition, PartitionCount, QueueName};
 
-/// The lanes of `queue` that fall to `me`, which counts even if not yet listed.
+/// The lanes of `queue` that fall to `me`. `me` has a share even if the list does
+/// not name it yet.
 pub(crate) fn own_lanes(
     me: MemberId,
     queue: &QueueName,
@@ -36,8 +37,9 @@ pub(crate) fn own_lanes(
         .collect()
 }
 
-/// The number of a lane: queues must not all fall to the same worker. FNV-1a,
-/// because workers of all releases must agree.
+/// The key of a lane for the rendezvous. The name of the queue is part of the key,
+/// so that the same lane of different queues falls to different workers. The hash
+/// is FNV-1a, because workers of all releases must agree.
 fn lane_key(queue: &QueueName, lane: Partition) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let lane = lane.get().to_be_bytes();

@@ -1,4 +1,4 @@
-//! Passing offers on to the other workers of their pool.
+//! Passes offers on to the other workers of their pool.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 use super::delivery_ack::Pending;
 use crate::run::shared::Shared;
 
-/// Messages in one publish.
+/// The number of messages in one publish.
 const BATCH: usize = 256;
 
-/// Publishes offers to the work queue, then decides them. Offers that the
-/// broker does not take are returned: a slot of this worker may come free for
-/// them sooner than the broker.
+/// Publishes offers to the work queue, then marks them as decided. Offers that the
+/// broker does not take are returned, because a slot of this worker may come free
+/// before the broker takes them.
 pub(crate) async fn redistribute(
     shared: Arc<Shared>,
     mut pending: Vec<Pending>,
@@ -39,7 +39,8 @@ pub(crate) async fn redistribute(
 }
 
 /// Publishes offers to the work queue of their pool, one in each message, so
-/// that they spread. If publishing fails, they go through the spare queue.
+/// that they spread. Offers that the work queue does not take go through the spare
+/// queue.
 pub(crate) async fn to_work_queue(shared: &Shared, offers: Vec<Offer>) -> Vec<broker::Result<()>> {
     let messages: Vec<_> = offers
         .into_iter()

@@ -1,6 +1,10 @@
-//! One slot at work: claims the operation of an offer, runs it, and goes on
-//! along its chain. An operation that a [throttle](crate::throttle) does not
-//! let through is put off instead of claimed.
+//! One slot: claims the operation of an offer, runs it, and goes on along its
+//! chain.
+//!
+//! ```text
+//! offer ─→ throttle ─→ claim ─→ execute ─→ next of the chain ─→ throttle ─→ …
+//!             └─ fails too often ─→ postpone      └─ enough in a row ─→ publisher
+//! ```
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,21 +23,22 @@ use crate::throttle::Ticket;
 use crate::throttle::postpone::postpone;
 
 /// The number of operations of one chain that a slot runs in a row while other
-/// offers wait for a slot: a long chain must not keep the slot from the rest.
+/// offers wait for a slot. A long chain must not keep the slot for itself.
 const IN_A_ROW: u32 = 16;
 
 /// The result of taking an offer.
 enum Taken {
-    /// It is ours to run, and the throttle hears how the run ends.
+    /// This worker holds the operation. The ticket counts the end of the run.
     Granted(Box<Claimed>, Ticket),
-    /// Nothing is to be done about it here.
+    /// This worker has nothing more to do with the operation.
     Dropped,
-    /// It may or may not be claimed, because the worker has been stopped
-    /// meanwhile.
+    /// The operation may or may not be claimed, because the worker has been
+    /// stopped meanwhile.
     Unknown,
 }
 
-/// Works on one offer, and on the operations that become runnable by it.
+/// Runs the operation of one offer, and the operations that its end makes
+/// runnable.
 pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSemaphorePermit) {
     let Offer {
         id,
@@ -41,7 +46,8 @@ pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSem
         message_name,
         ..
     } = pending.offer.clone();
-    // Held until the claim is decided; acknowledged before anything runs.
+    // The delivery is held until the claim is decided, and acknowledged before
+    // the handler runs.
     let mut next = match take(&shared, id, header, &message_name, None).await {
         Taken::Granted(claimed, ticket) => {
             pending.decided();
@@ -65,7 +71,7 @@ pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSem
     drop(slot);
 }
 
-/// Claims an operation, or puts it off where its handler fails too often.
+/// Claims an operation, or postpones it if its handler fails too often.
 async fn take(
     shared: &Arc<Shared>,
     id: OperationId,
@@ -98,14 +104,15 @@ async fn work(shared: &Arc<Shared>, claimed: Claimed, ticket: Ticket) -> Option<
     if let Some(registered) = shared.handlers.find(name) {
         execute(shared, registered, claimed, ticket).await
     } else {
-        // Such an offer is not one of ours.
+        // The offer named another message than the record does, so no worker and
+        // no manager of this service has written it.
         tracing::warn!(id = %claimed.operation.id, "an offer named the wrong message");
         release(shared, claimed).await;
         None
     }
 }
 
-/// Claims the chain's next operation, if this worker should be the one.
+/// Claims the next operation of the chain, if this worker should run it.
 async fn go_on(
     shared: &Arc<Shared>,
     promoted: Promoted,
@@ -130,7 +137,7 @@ async fn go_on(
     let known = Some(record);
     match take(shared, operation.id, operation.header, &message_name, known).await {
         Taken::Granted(claimed, ticket) => Some((claimed, ticket)),
-        // It stays in the outbox unless another worker has it.
+        // The operation is in the outbox until a worker has claimed it.
         Taken::Dropped | Taken::Unknown => None,
     }
 }

@@ -1,10 +1,16 @@
-//! Subscriptions: the work queues of each pool, and the lanes that are ours.
+//! Subscriptions: the work queues of each pool, and the lanes of this worker.
 //!
-//! One task per subscription. A subscription that has ended, for whatever
-//! reason, is made again after a pause. A lane that has become another worker's
-//! is handed over by closing the subscription: the messages that were delivered
-//! and not acknowledged go back to the lane. A worker that cannot decide closes
-//! all subscriptions.
+//! ```text
+//! members ──────→ sources ─┬─→ subscription ─┐
+//! lost contact ─→          ├─→ subscription ─┼─→ delivery queue
+//! draining ─────→          └─→ subscription ─┘
+//! ```
+//!
+//! Each subscription is a task. A subscription that has ended, for any reason, is
+//! made again after a pause. A lane that has become another worker's is handed
+//! over by closing its subscription: the broker puts the messages that were
+//! delivered and not acknowledged back into the lane. A worker that has lost the
+//! store closes all subscriptions.
 
 mod subscription;
 
@@ -23,8 +29,8 @@ use crate::heartbeat::{Contact, Members};
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
 
-/// Messages in hand per lane. A lane has few runnable operations at a time,
-/// and there are many lanes.
+/// The number of unacknowledged messages per lane. A lane has few runnable
+/// operations at a time, and there are many lanes.
 const LANE_PREFETCH: NonZeroU16 = NonZeroU16::new(4).expect("4 is not 0");
 
 /// The task that keeps the worker's subscriptions.
@@ -33,17 +39,17 @@ pub(crate) struct Sources {
     pub(crate) scope: TaskScope,
     pub(crate) members: Members,
     pub(crate) deliveries: mpsc::Sender<Delivery>,
-    /// The worker has no room: see [`crate::offers::delivery_queue`].
+    /// True while the worker has no room: see [`super::delivery_queue`].
     pub(crate) saturated: watch::Receiver<bool>,
     pub(crate) contact: watch::Receiver<Contact>,
-    /// Has the delivery queue forget the deliveries: see
-    /// [`crate::offers::delivery_queue`].
+    /// Asks the delivery queue to forget the deliveries: see
+    /// [`super::delivery_queue`].
     pub(crate) forget: mpsc::Sender<oneshot::Sender<()>>,
     pub(crate) ready: watch::Sender<bool>,
 }
 
 impl Sources {
-    /// Consumes until the worker is drained; then every subscription is closed.
+    /// Consumes until the worker drains. Every subscription is closed then.
     pub(crate) async fn run(mut self) {
         let open = Arc::new(OpenSubscriptions::new(self.ready.clone()));
         let draining = self.shared.draining.clone();
@@ -59,8 +65,8 @@ impl Sources {
             if !goes_on {
                 return;
             }
-            // Before anything is consumed again: deliveries of a subscription
-            // that stands must not be forgotten with deliveries that went back.
+            // The old deliveries are forgotten before anything is consumed again,
+            // so that no delivery of a new subscription is forgotten with them.
             let (done, forgotten) = oneshot::channel();
             if self.forget.send(done).await.is_ok() {
                 drop(forgotten.await);
@@ -68,8 +74,8 @@ impl Sources {
         }
     }
 
-    /// Consumes until the worker drains or has lost the store. Returns true if it
-    /// is to go on when the store is back.
+    /// Consumes until the worker drains or has lost the store. Returns true if the
+    /// worker is to consume again when the store is back.
     async fn consume(&mut self, open: &Arc<OpenSubscriptions>, end: &CancellationToken) -> bool {
         for queue in &self.shared.options.queues {
             for source in [Source::Work, Source::Spare] {
@@ -108,8 +114,8 @@ impl Sources {
 
     fn own_lanes(&mut self) -> BTreeSet<Route> {
         let members = Arc::clone(&self.members.borrow_and_update());
-        // No members are known yet: our share would be all lanes now, and few
-        // in a moment.
+        // No members are known yet. The share of this worker would be all lanes
+        // now, and few in a moment.
         if members.is_empty() {
             return BTreeSet::new();
         }
@@ -140,9 +146,9 @@ impl Sources {
     }
 }
 
-/// Messages in hand from a work queue: enough to keep the slots busy during a
-/// round trip to the broker even when each carries a single operation, and few
-/// enough that one worker does not take a burst from the others.
+/// The number of unacknowledged messages from a work queue. Enough to keep the
+/// slots busy during a round trip to the broker, even if each message has a single
+/// operation. Few enough that one worker does not take a whole burst.
 fn work_prefetch(concurrency: usize) -> NonZeroU16 {
     let count = (concurrency / 4).clamp(4, 64);
     u16::try_from(count)

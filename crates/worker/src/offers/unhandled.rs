@@ -1,12 +1,18 @@
 //! Operations that this worker has no handler for.
 //!
-//! Their messages are acknowledged at once: held back in the broker they would
-//! keep the lane from every other worker. The worker keeps the offers in memory
-//! instead. When another live worker knows the message name, the offers go to
-//! the work queue for it, after a moment (they may reach us again first). When
-//! no worker does, they wait. When no worker has known the name for long
-//! enough, the operation is suspended for a person. Offers that are lost with
-//! the worker are found again by reconciliation, like all lost messages.
+//! The messages of such operations are acknowledged at once, because messages that
+//! are held back in the broker would keep the lane from every other worker. The
+//! worker keeps the offers in memory instead:
+//!
+//! ```text
+//!         ┌─ another live worker knows the name ─→ work queue, after a rest
+//! offer ─→┼─ no worker knows it ────────────────→ kept
+//!         └─ no worker has known it for long ───→ suspended, for a person
+//! ```
+//!
+//! An offer in the work queue may reach this worker again first, hence the rest.
+//! Offers that are lost with the worker are found by reconciliation, like all lost
+//! messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,11 +33,11 @@ use crate::run::shared::Shared;
 
 /// The average time that an offer rests before it goes round again.
 const REST: Duration = Duration::from_millis(500);
-/// The interval at which the offers are looked through.
+/// The interval at which the offers are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// The number of offers that are kept. Further ones are left to reconciliation.
+/// The most offers that are kept. Further offers are left to reconciliation.
 const KEPT_MAX: usize = 10_000;
-/// Offers dealt with at one look: the next look finds the rest.
+/// The most offers that one check deals with. The next check finds the rest.
 const BATCH: usize = 256;
 
 /// The offers that this worker has no handler for.
@@ -42,7 +48,7 @@ pub(crate) struct Unhandled {
     pub(crate) kept: BTreeMap<OperationId, Kept>,
 }
 
-/// One offer, kept once however often it was delivered.
+/// One offer. An operation that is delivered several times is kept once.
 pub(crate) struct Kept {
     offer: Offer,
     since: Instant,
@@ -50,7 +56,7 @@ pub(crate) struct Kept {
 }
 
 impl Unhandled {
-    /// Works until the worker is drained; then all offers go to other workers.
+    /// Works until the worker drains. All offers go to other workers then.
     pub(crate) async fn run(mut self) {
         let draining = self.shared.draining.clone();
         draining.run_until_cancelled(self.work()).await;
@@ -87,7 +93,7 @@ impl Unhandled {
             since: now,
             rests_until: now + rest(&self.shared.random),
         });
-        // The latest header is the one that a claim can commit against.
+        // A claim can commit against the latest header only.
         if kept.offer.header.version < offer.header.version {
             kept.offer = offer;
             kept.since = now;
@@ -124,8 +130,8 @@ impl Unhandled {
         }
     }
 
-    /// Publishes offers to the work queue; offers that are not taken rest
-    /// again.
+    /// Publishes offers to the work queue. Offers that the broker does not take
+    /// rest again.
     async fn republish(&mut self, ids: Vec<OperationId>) {
         let offers: Vec<_> = ids
             .iter()
@@ -169,7 +175,8 @@ impl Unhandled {
     }
 }
 
-/// With jitter, so that two workers do not swap the same offers in step.
+/// The time that an offer rests. It has jitter, so that two workers do not swap
+/// the same offers in step.
 fn rest(random: &Random) -> Duration {
     REST.mul_f64(0.5 + random.f64())
 }

@@ -1,7 +1,8 @@
 //! Claiming: the step from "may be runnable" to "this worker runs it".
 //!
-//! The store decides. Everything that makes an offer worthless (taken, done,
-//! gone, not its turn) is an ordinary answer here, and no error.
+//! The store decides. Everything that makes an offer worthless (another worker has
+//! the operation, it is Completed, removed, or not the head of its chain) is an
+//! ordinary answer here, and no error.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,13 +17,13 @@ use super::shared::Shared;
 
 /// The result of an attempt to claim.
 pub(crate) enum Claim {
-    /// It is ours to run.
+    /// This worker holds the operation.
     Granted(Box<Claimed>),
-    /// It is not runnable, or not by us. The process that makes it runnable
-    /// will offer it again.
+    /// The operation is not runnable, or not by this worker. The process that
+    /// makes it runnable will offer it again.
     Dropped,
-    /// It may or may not be claimed, because the worker has been stopped
-    /// meanwhile.
+    /// The operation may or may not be claimed, because the worker has been
+    /// stopped meanwhile.
     Unknown,
 }
 
@@ -31,12 +32,13 @@ pub(crate) struct Claimed {
     pub(crate) operation: Operation,
     pub(crate) fence: Fence,
     /// The time at which the request that took the lock was sent. The lease
-    /// counts from then.
+    /// counts from this time.
     pub(crate) sent: Instant,
 }
 
-/// Tries to claim an operation, starting from a header that was seen. `known`
-/// saves the store from sending the parts that the caller has.
+/// Tries to claim an operation, starting from a header that the caller has seen.
+/// A caller that has the record passes it as `known`, and the store need not send
+/// it.
 pub(crate) async fn claim(
     shared: &Arc<Shared>,
     id: OperationId,
@@ -67,7 +69,8 @@ pub(crate) async fn claim(
         Ok(Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing) => {
             Claim::Dropped
         }
-        // The operation has changed over and over: other processes look after it.
+        // The store has answered, so this error says that the operation has changed
+        // too often. The process that makes it runnable will offer it again.
         Err(store::Error::Unavailable { .. }) if attempt.was_answered() => Claim::Dropped,
         Err(store::Error::Unavailable { .. }) => Claim::Unknown,
         // Holding the message back would not make the record readable.
@@ -78,8 +81,8 @@ pub(crate) async fn claim(
     }
 }
 
-/// The committer as a claim needs it: a commit asks for the record, and the time
-/// of the request is kept.
+/// The committer as a claim needs it: the commit asks for the record, and the time
+/// of the request is noted.
 struct Attempt<'a> {
     committer: &'a Committer,
     want_record: bool,
@@ -155,7 +158,7 @@ async fn granted(
         return Claim::Dropped;
     };
     // The answer took long, so the lock may be old, or another worker may have
-    // taken it over already. Ask before anything is started.
+    // taken it over already. The store is asked before the handler starts.
     if sent.elapsed() > shared.options.lease / 4 {
         sent = Instant::now();
         match shared.backend.store.renew(&[(id, fence)]).await.as_deref() {

@@ -1,9 +1,16 @@
 //! The worker's commits, [gathered](drumline_backend::batcher): one round trip to
-//! the store carries whatever has come together during the one before.
+//! the store carries all commits that have come together during the round trip
+//! before.
 //!
-//! The committer asks an unavailable store again until it answers (every commit
-//! may be repeated), so an answer always comes, if late. A caller that cannot
-//! wait any longer drops the future, and the commit is not tried again.
+//! ```text
+//! claim ──┐                         ┌─ perform: one batch ─┐
+//! finish ─┼─ requests ─→ committer ─┼─ perform: one batch ─┼─→ store
+//! finish ─┘                         └─ …                   ┘
+//! ```
+//!
+//! The committer asks an unavailable store again until it answers, because every
+//! commit may be repeated. So an answer always comes, if late. A caller that
+//! cannot wait any longer drops the future, and the commit is not tried again.
 
 use std::sync::Arc;
 
@@ -16,15 +23,15 @@ use super::task_scope::TaskScope;
 use crate::backoff;
 use crate::random::Random;
 
-/// Two batches keep the store busy while an answer travels; more would make
-/// them small.
+/// Two batches keep the store busy while an answer travels. With more, batches
+/// would be small.
 const BOUNDS: Bounds = Bounds {
     waiting: 1024,
     batch: 256,
     in_flight: 2,
 };
 
-/// A handle to the task; cheap to clone.
+/// A handle to the task. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Committer {
     store: Arc<dyn Store>,
@@ -100,7 +107,7 @@ async fn perform(store: &dyn Store, random: &Random, mut batch: Vec<Request>) {
                 tracing::debug!(%error, "commits are tried again");
                 backoff.sleep().await;
             }
-            // One record that cannot be read must not hold back the others.
+            // One record that cannot be read must not hold back the rest.
             Err(store::Error::Corrupt(_) | store::Error::Unfit(_)) if batch.len() > 1 => {
                 let rest = batch.split_off(batch.len() / 2);
                 Box::pin(perform(store, random, batch)).await;

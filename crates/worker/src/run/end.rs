@@ -30,7 +30,7 @@ pub(super) enum Ending {
     Returned(Result<Outcome, Box<dyn Any + Send>>),
     /// The handler has not stopped in time and was dropped.
     Dropped,
-    /// The operation is not ours any more; the handler was dropped.
+    /// This worker has lost the operation. The handler was dropped.
     Lost,
 }
 
@@ -65,8 +65,8 @@ impl RunEnd {
         }
     }
 
-    /// Returns true if the handler has succeeded; `None` if the end says nothing
-    /// about the handler.
+    /// Returns true if the handler has succeeded, and `None` if the end says
+    /// nothing about the handler.
     pub(crate) const fn handler_succeeded(&self) -> Option<bool> {
         match self {
             Self::Succeeded => Some(true),
@@ -96,7 +96,7 @@ impl RunEnd {
     }
 }
 
-/// The end of the run; `None` if the operation is not ours any more.
+/// The end of the run. `None` if this worker has lost the operation.
 pub(super) fn conclude(
     ids: &Ids,
     execution: &Execution,
@@ -119,7 +119,7 @@ pub(super) fn conclude(
         }
         Ending::Returned(Ok(Outcome::Done(result))) => {
             report.result = result;
-            // The earlier fault and the checkpoint are over.
+            // The fault and the checkpoint of earlier runs are obsolete.
             report.fault = None;
             report.checkpoint = None;
             RunEnd::Succeeded

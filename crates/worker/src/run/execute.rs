@@ -1,4 +1,12 @@
-//! One run of one operation: handler, stop signals, reports, and how it ends.
+//! One run of one operation: the handler, its stop signals, and its reports.
+//!
+//! ```text
+//!             ┌─ the handler ends ────────────────────→ returned
+//! execution ──┼─ asked to stop, and the grace is over ─→ dropped, or lost
+//!             └─ the store refuses a report ──────────→ lost
+//! ```
+//!
+//! The three run in one task, and the first to end decides.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicBool;
@@ -56,8 +64,8 @@ pub(crate) async fn execute(
         lease: HeldLease::new(shared.options.lease, sent),
         finishing: AtomicBool::new(false),
     });
-    // Dropped with this future, whatever ends it: a lease without a run behind
-    // it must not be renewed.
+    // The lease must not be renewed without its run, so the guard is dropped with
+    // this future.
     let _held = Holding::new(shared, &execution);
     let ending = run(shared, registered, &execution).await;
     let (end, report) = conclude(&shared.ids, &execution, registered.limits, ending)?;
@@ -65,7 +73,7 @@ pub(crate) async fn execute(
     finish(shared, &execution, end, &report).await
 }
 
-/// Has the lease of an execution renewed while it lives.
+/// A guard: the lease of the execution is renewed until the guard is dropped.
 struct Holding<'a> {
     shared: &'a Shared,
     execution: &'a Execution,
@@ -98,7 +106,8 @@ async fn run(shared: &Arc<Shared>, registered: &Registered, execution: &Arc<Exec
         .instrument(execution.span.clone());
     let grace = registered.limits.grace.unwrap_or(shared.options.grace);
     tokio::select! {
-        // The handler first: most are done before anything else matters.
+        // The handler comes first, because most handlers end before anything else
+        // happens.
         biased;
         outcome = handler => Ending::Returned(outcome),
         ending = end_by_request(shared, execution, grace) => ending,
@@ -127,8 +136,8 @@ async fn end_by_request(shared: &Shared, execution: &Execution, grace: Duration)
     }
 }
 
-/// Writes the handler's reports, now and then. Ends when the store says that
-/// the operation is not ours.
+/// Writes the handler's reports, now and then. Ends when the store answers that
+/// this worker has lost the operation.
 async fn write_reports(shared: &Shared, execution: &Execution) {
     let id = execution.operation.id;
     let mut backoff = backoff::for_report(REPORT_EVERY, &shared.random);

@@ -1,4 +1,4 @@
-//! Writing the end of a run to the store.
+//! Writes the end of a run to the store.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,8 +48,8 @@ pub(crate) async fn finish(
                 error.as_deref(),
             );
             if let Some(stamp) = done.offer {
-                // The operation is given back: other workers need not wait for
-                // the relay.
+                // The operation is given back. Other workers need not wait for the
+                // relay.
                 let operation = Operation {
                     header,
                     report: report.clone(),
@@ -79,9 +79,9 @@ pub(crate) async fn finish(
     }
 }
 
-/// Commits the event. If the event (a retry, say) does not fit because a client
-/// has asked for a pause or a cancel, the handler has simply stopped. If that
-/// does not fit either, the operation is given back.
+/// Commits the event. An event (a retry, say) may be refused because a client has
+/// asked for a pause or a cancel meanwhile: the handler has simply stopped then.
+/// If this event is refused too, the operation is given back.
 async fn commit(
     shared: &Shared,
     execution: &Execution,
@@ -139,7 +139,7 @@ const fn outcome_name(status: Status) -> &'static str {
         Status::Canceled => "canceled",
         Status::Waiting => "suspended",
         Status::WaitingForResources => "released",
-        // No event ends a run and leaves it locked.
+        // No event ends a run and leaves its operation locked.
         Status::InProgress | Status::Pausing | Status::Canceling => "locked",
     }
 }

@@ -3,20 +3,20 @@
 //! ```text
 //! worker's runtime              thread "drumline-leases", own runtime, own store
 //!   hold(execution) ──┐         ┌─ renew all, every third of a lease or oftener
-//!   release(id) ──────┴─ held ──┼─ asked to stop? read the header, tell the handler
-//!                               └─ renewed too long ago? tell the handler: lost
+//!   release(id) ──────┴─ held ──┼─ asked to stop? read the header, stop the handler
+//!                               └─ renewed too long ago? stop the handler: lost
 //! ```
 //!
-//! Handlers may block their threads; the lease must not end for that. So the
-//! renewals have a thread and a connection of their own, and share nothing with
-//! the rest but a map behind a mutex that is held for moments. A simulation,
-//! whose handlers block nothing, has them on its one runtime instead: see
+//! A handler that blocks its thread must not lose its lease. So the renewals have a
+//! thread and a connection of their own. They share a single map with the worker,
+//! behind a mutex that is held for moments. A simulation, whose handlers block
+//! nothing, has the renewals on its one runtime instead: see
 //! [`LeaseStore::on_current_runtime`].
 //!
-//! A lease that could not be renewed is given up after three quarters of its
-//! length, counted from when the last successful renewal was *sent*. A worker
-//! that takes over watches the lock stand still for the whole length, so the
-//! last quarter is there for the handler to be stopped in.
+//! A lease that cannot be renewed is given up after three quarters of its length,
+//! counted from the time at which the last successful renewal was *sent*. A worker
+//! that takes over watches the lock stand still for the whole length, so the last
+//! quarter is there to stop the handler.
 
 mod held;
 mod renew;
@@ -35,8 +35,8 @@ use self::store::RunsOn;
 pub(crate) use self::held::Held;
 pub use self::store::LeaseStore;
 
-/// The renewals of a worker. Dropped, they end: leases that are still held are
-/// not renewed any more.
+/// The renewals of a worker. They end when the handle is dropped, and leases that
+/// are still held are not renewed any more.
 #[derive(Debug)]
 pub(crate) struct Renewals {
     end: CancellationToken,
@@ -108,7 +108,7 @@ impl Renewals {
     /// Ends the renewals, and waits until they have ended.
     pub(crate) async fn done(mut self) {
         self.end.cancel();
-        // An error says that they have ended with a panic: ended all the same.
+        // An error says that the renewals have ended with a panic.
         drop((&mut self.ended).await);
     }
 }

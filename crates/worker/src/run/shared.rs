@@ -22,7 +22,7 @@ use crate::throttle::{Throttles, Ticket};
 /// The state that the parts of a running worker share.
 pub(crate) struct Shared {
     pub(crate) backend: Backend,
-    /// The way round queues that do not work; the backend's broker is behind it.
+    /// The bypass of queues that do not work. `backend.broker` is this bypass, too.
     pub(crate) bypass: Arc<Bypass>,
     pub(crate) ids: Ids,
     pub(crate) random: Random,
@@ -33,13 +33,13 @@ pub(crate) struct Shared {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) held: Arc<Held>,
     pub(crate) throttles: Throttles,
-    /// One permit per operation that may run.
+    /// The slots: one permit per operation that may run.
     pub(crate) slots: Arc<Semaphore>,
-    /// Offers that wait for a slot.
+    /// The number of offers that wait for a slot.
     pub(crate) waiting: AtomicUsize,
-    /// Claims and runs.
+    /// The tasks of claims and runs.
     pub(crate) runs: TaskScope,
-    /// No new operation is taken.
+    /// Cancelled when the worker drains: no new operation is taken then.
     pub(crate) draining: CancellationToken,
     /// The time at which the last handler of a draining worker is dropped.
     pub(crate) drained_by: OnceLock<Instant>,
@@ -84,7 +84,7 @@ impl Shared {
     /// Admits an operation with this message name.
     ///
     /// # Errors
-    /// When the operation is to be put off; the error is the delay.
+    /// When the operation is to be postponed. The error is the delay.
     pub(crate) fn admit(&self, message_name: &str) -> Result<Ticket, Duration> {
         let own = self.handlers.find(message_name);
         let own = own.and_then(|registered| registered.limits.throttle);

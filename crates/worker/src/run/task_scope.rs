@@ -1,11 +1,11 @@
-//! Tasks with an owner, which can wait for them and end them at once.
+//! Tasks with an owner, which can wait for its tasks and end them at once.
 
 use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// An owner of tasks; cheap to clone.
+/// An owner of tasks. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TaskScope {
     tasks: TaskTracker,
@@ -16,20 +16,20 @@ impl TaskScope {
     /// Starts a task that is dropped when the scope is ended.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let end = self.end.clone();
-        // A run is some kilobytes large, and is copied into every future around
-        // it, which has room for it once or twice more.
+        // A run is a future of some kilobytes. Without the box, every future around
+        // it would hold it once or twice more.
         let task = Box::pin(task);
         self.tasks.spawn(async move {
             end.run_until_cancelled(task).await;
         });
     }
 
-    /// Drops all tasks where they stand.
+    /// Drops all tasks at once.
     pub(crate) fn end(&self) {
         self.end.cancel();
     }
 
-    /// Waits until no task is left; no task may be started any more.
+    /// Waits until no task is left. No task may be started after this call.
     /// Cancel-safe.
     pub(crate) async fn done(&self) {
         self.tasks.close();

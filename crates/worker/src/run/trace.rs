@@ -1,15 +1,16 @@
 //! The span of one run, by the OpenTelemetry messaging conventions.
 //!
-//! It is a child of the creating span, so that the whole life of an operation
-//! is one trace, and linked to it as well, which is how the conventions tie a
-//! consumer to its producer. All runs of an operation, retries included, stand
-//! side by side in that trace.
+//! The span is a child of the creating span, so that the whole life of an operation
+//! is one trace. The span is also linked to the creating span, because the
+//! conventions tie a consumer to its producer by a link. All runs of an operation,
+//! retries included, stand side by side in the trace.
 
 use drumline_protocol::{Fence, Operation};
 use tracing::Span;
 use tracing::field::Empty;
 
-/// The span of a run; disabled, and then free, if no subscriber listens.
+/// The span of a run. The span is disabled, and costs nothing, if no subscriber
+/// listens.
 pub(crate) fn process_span(operation: &Operation, fence: Fence) -> Span {
     let body = &operation.body;
     let span = tracing::info_span!(

@@ -8,9 +8,8 @@
 //!     └───────────────────────── the probe succeeds ───────────────────────┘
 //! ```
 //!
-//! While the breaker is open, ends of runs that were started before say
-//! nothing: the handler's failing is known, and a success may be as old as its
-//! start.
+//! While the breaker is open, it ignores the ends of runs that were started before
+//! it opened. A failure is no news then, and a success may be as old as its start.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,7 +26,7 @@ pub(super) struct Breaker {
 
 #[derive(Debug)]
 enum State {
-    /// The latest failures, oldest first; one more than are borne at most.
+    /// The latest failures, oldest first. At most one more than are tolerated.
     Closed(VecDeque<Instant>),
     Open {
         until: Instant,
@@ -45,25 +44,25 @@ impl Default for State {
 /// The answer to an operation that wants to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It may run.
+    /// The operation may run.
     Pass,
-    /// It may run, and its end will decide about the others.
+    /// The operation may run, and its end will decide about the next ones.
     Probe,
-    /// It may not run, and need not ask before so much time has passed.
+    /// The operation may not run before so much time has passed.
     Wait(Duration),
 }
 
 /// A change that is worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// From now on operations are put off.
+    /// Operations are postponed from now on.
     Opened,
-    /// No longer.
+    /// Operations are let through again.
     Closed,
 }
 
 impl Breaker {
-    /// An operation wants to run.
+    /// Admits an operation, or not.
     pub(super) fn admit(&mut self, throttle: Throttle, now: Instant) -> Admission {
         match self.state {
             State::Closed(_) => Admission::Pass,
@@ -72,12 +71,12 @@ impl Breaker {
                 self.state = State::Probing;
                 Admission::Probe
             }
-            // The probe may take any time; after its failure a pause follows.
+            // The probe may take any time, and a pause follows its failure.
             State::Probing => Admission::Wait(throttle.pause),
         }
     }
 
-    /// A run has failed.
+    /// Counts a run that has failed.
     pub(super) fn failed(
         &mut self,
         throttle: Throttle,
@@ -109,7 +108,7 @@ impl Breaker {
         }
     }
 
-    /// A run has succeeded.
+    /// Counts a run that has succeeded.
     pub(super) fn succeeded(&mut self, is_probe: bool) -> Option<Change> {
         match self.state {
             State::Probing if is_probe => {
@@ -120,7 +119,7 @@ impl Breaker {
         }
     }
 
-    /// The probe has ended without a verdict: the next one takes its place.
+    /// Lets the next operation be the probe: the probe has ended without a result.
     pub(super) fn probe_was_lost(&mut self, now: Instant) {
         match self.state {
             State::Probing => self.state = State::Open { until: now },
@@ -134,7 +133,7 @@ impl Breaker {
             State::Closed(failures) => failures
                 .back()
                 .is_none_or(|latest| now.duration_since(*latest) > throttle.within),
-            // No operation has come for the probe: the name may never be seen
+            // No operation has come to be the probe, so the name may never be seen
             // again.
             State::Open { until } => now.saturating_duration_since(*until) > throttle.within,
             State::Probing => false,

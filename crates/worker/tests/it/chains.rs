@@ -90,7 +90,8 @@ async fn the_next_of_a_chain_goes_on_in_the_same_slot_without_the_broker() {
     for id in ids {
         harness.completed(id).await;
     }
-    // One start each: no other process could have published the promoted ones.
+    // Each was started once: no other process could have published the promoted
+    // operations.
     assert_eq!(log.lock().expect("not poisoned")["t"].len(), 8);
     worker.drain().await;
 }

@@ -36,7 +36,7 @@ async fn what_a_full_worker_holds_goes_to_others() {
     let full = harness
         .start(Harness::builder().concurrency(1).handler("*", slow))
         .await;
-    // One operation runs, the others are in the hands of the full worker.
+    // One operation runs. The full worker holds the offers of the rest.
     let running = harness.submit(draft("X")).await;
     in_time("start", hear.recv()).await;
     let mut held = Vec::new();
@@ -51,7 +51,7 @@ async fn what_a_full_worker_holds_goes_to_others() {
         assert_eq!(harness.completed(id).await.header.status, Status::Succeeded);
     }
     assert_eq!(harness.get(running).await.header.status, Status::InProgress);
-    // With a slot of its own the worker takes work again.
+    // The worker takes work again once a slot is free.
     free.drain().await;
     go.add_permits(100);
     harness.completed(running).await;

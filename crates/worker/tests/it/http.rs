@@ -82,7 +82,7 @@ async fn serve(stream: TcpStream, answer: Option<&str>) -> Request {
     request.body = serde_json::from_slice(&body).expect("JSON");
     match answer {
         Some(answer) => stream.write_all(answer.as_bytes()).await.expect("sent"),
-        // Until the client has gone.
+        // Waits until the client has closed the connection.
         None => drop(stream.read_u8().await),
     }
     request

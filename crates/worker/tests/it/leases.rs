@@ -243,7 +243,7 @@ async fn a_lease_that_is_not_renewed_is_given_up_after_three_quarters() {
     worker.stop_now().await;
 }
 
-/// The number of tasks on this runtime, once they have done what they can do now.
+/// The number of tasks on this runtime, after all tasks that can go on have done so.
 async fn tasks() -> usize {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let runtime = tokio::runtime::Handle::current();

@@ -7,30 +7,30 @@ use drumline_protocol::ErrorCode;
 /// `?`, it ends the operation as its [code](Self::code) says.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// Operations create operations, and these would be too deep: most likely a
-    /// handler creates what it is itself called for.
+    /// The children would be too many levels deep. Most likely a handler creates
+    /// operations that it handles itself.
     #[error("the operation would be {depth} levels deep, {limit} are allowed")]
     TooDeep {
-        /// The depth that it would have.
+        /// The depth that the child would have.
         depth: u32,
         /// The depth that is allowed: see
         /// [`Options::depth`](crate::Options::depth).
         limit: u32,
     },
-    /// An attribute breaks a rule; nothing was created.
+    /// An attribute breaks a rule. Nothing was created.
     #[error("{attribute} {why}")]
     Invalid {
-        /// Its name, as in the API.
+        /// The name of the attribute, as in the API.
         attribute: &'static str,
-        /// The rule.
+        /// The rule that it breaks.
         why: String,
     },
     /// This run does not hold its operation any more: the lease is lost, or the
     /// handler has already ended. Children of a list that were stored before
-    /// stay; the next run finds them.
+    /// stay, and the next run finds them.
     #[error("the operation is not held by this run any more")]
     NotHeld,
-    /// The store cannot be used at all. (A store that is only unavailable is
+    /// The store cannot be used at all. (A store that is merely unavailable is
     /// asked again.)
     #[error("the store cannot be used")]
     Store(#[source] store::Error),

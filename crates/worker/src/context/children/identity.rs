@@ -1,20 +1,21 @@
 //! The identity of a child: the same in every run of its parent.
 //!
-//! The id is made of the parent's id and a key, so that a run that creates a
-//! child once more gets the child that is there. The time in the id is taken
-//! from the parent's id, because the clock differs in each run. So children
-//! stand beside their parent in lists.
+//! The id is made of the parent's id and a key, so a run that creates a child
+//! again gets the existing child. The time in the id is the time of the parent's
+//! id, because the clock differs in each run. So children stand beside their
+//! parent in lists.
 //!
-//! Without a key of its own, a child is known by its content and by the number
-//! of equal children that its run has created before. A mere number would do
-//! only for handlers that create the same children in the same order each time.
-//! If a later run found one more item at the head of its list, all numbers
-//! behind it would mean other children, and one child would never be created.
+//! A child without a key is known by its content, and by the number of equal
+//! children that its run has created before. A number without the content would
+//! do only for handlers that create the same children in the same order each
+//! time. If a later run found one more item at the head of its list, all numbers
+//! behind that item would mean other children, and one child would never be
+//! created.
 //!
 //! The commit follows from the identity, and also from the rules, which are in
 //! the header. By the commit the store recognises a create that it has seen
-//! before, for a while even when the child is gone already, and never takes one
-//! header for another.
+//! before, for a while even after the child was removed. The store never takes
+//! one header for another.
 
 use drumline_protocol::{ChainKey, CommitId, OperationId, PartitionCount, QueueName, Rules};
 use serde_json::Value;
@@ -22,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use super::new_child::Checked;
 
-/// 256 bits that name a child for ever.
+/// The 256 bits that name a child for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity([u8; 32]);
 
@@ -46,8 +47,8 @@ impl Identity {
         Self(hash.finish())
     }
 
-    /// The child's id; in the chain's partition where it has a chain, anywhere
-    /// else, so that the children of one parent spread.
+    /// The child's id. A child with a chain is in the partition of the chain.
+    /// The other children of a parent spread over all partitions.
     pub(super) fn operation(
         &self,
         parent: OperationId,
@@ -63,8 +64,8 @@ impl Identity {
     }
 
     /// The name of the commit that creates the child with these rules, to be
-    /// offered under this name in this queue. Other rules make another commit:
-    /// the store then answers with the child that it has, and the child is not
+    /// offered under this message name in this queue. Other rules make another
+    /// commit: the store then answers with the existing child, which is not
     /// offered to a pool that it is not for.
     pub(super) fn commit(&self, rules: &Rules, message: &str, queue: &QueueName) -> CommitId {
         let mut hash = Hash::new("create", &self.0);
@@ -79,8 +80,8 @@ impl Identity {
 }
 
 impl Content {
-    /// Hashes what a child asks for. Leaves out its name for people, its time
-    /// of start and its retry policy: a later run may well give other ones.
+    /// Hashes the attributes of a child. Leaves out the name for people, the time
+    /// of start and the retry policy, which may well differ in a later run.
     pub(super) fn of(child: &Checked) -> Self {
         let mut hash = Hash::new("content", child.message_name.as_bytes());
         hash.field(&child.operation_type.0.to_be_bytes());
@@ -96,9 +97,9 @@ impl Content {
     }
 }
 
-/// The same JSON with the members of its objects in order, because a hash map
-/// gives them another order in each run. A text that is nested too deeply to be
-/// read stays as it is.
+/// The same JSON with the members of its objects in order, because the members
+/// of a hash map have another order in each run. A text that is nested too deeply
+/// to be read is left unchanged.
 fn in_order(json: &str) -> String {
     fn write(value: &Value, to: &mut String) {
         match value {
@@ -137,7 +138,8 @@ fn in_order(json: &str) -> String {
     }
 }
 
-/// SHA-256 over fields that cannot run into each other.
+/// SHA-256 over fields, each with its length, so that no two lists of fields have
+/// the same bytes.
 struct Hash(Sha256);
 
 impl Hash {

@@ -29,7 +29,7 @@ pub struct NewChild {
     queue: Option<QueueName>,
     token: Option<String>,
     token_policy: TokenPolicy,
-    /// JSON text, or the reason that there is none.
+    /// JSON text, or the reason that the data cannot be written as JSON.
     data: Option<Result<String, String>>,
     start: Start,
     retry: RetryPolicy,
@@ -79,12 +79,12 @@ impl NewChild {
     }
 
     /// The child's name among its parent's children, any string. A run that
-    /// creates a child with the key of an earlier run's child gets that child,
-    /// whatever its other attributes say. The token must then be the same in
-    /// every run.
+    /// creates a child with the key of an earlier run's child gets the earlier
+    /// child, even if the other attributes differ. The token must then be the
+    /// same in every run.
     ///
-    /// Without a key, children are told apart by what they ask for (message
-    /// name, type, queue, token, data, record) and, if that is equal, by their
+    /// Children without a key are told apart by their attributes (message name,
+    /// type, queue, token, data, record) and, if these are equal, by their
     /// number. Give a key if the data differ from run to run: a time, a random
     /// number.
     pub fn key(mut self, key: impl Into<String>) -> Self {
@@ -98,46 +98,47 @@ impl NewChild {
         self
     }
 
-    /// Its type.
+    /// The operation type.
     pub const fn operation_type(mut self, operation_type: OperationType) -> Self {
         self.operation_type = operation_type;
         self
     }
 
-    /// The pool of workers, where it is not the parent's.
+    /// The pool of workers, if it is not the parent's.
     pub fn queue(mut self, queue: QueueName) -> Self {
         self.queue = Some(queue);
         self
     }
 
-    /// Its dependency token, up to 256 characters: equal token, strict order.
+    /// The dependency token, up to 256 characters. Operations with an equal token
+    /// run in strict order.
     ///
-    /// With the parent's own token it starts after the parent is Completed, so
-    /// the parent must not wait for it.
+    /// A child with the parent's own token starts after the parent is Completed,
+    /// so the parent must not wait for the child.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// The policy for the chain behind it when it fails or is cancelled.
+    /// The policy for the chain when the child fails or is cancelled.
     pub const fn token_policy(mut self, policy: TokenPolicy) -> Self {
         self.token_policy = policy;
         self
     }
 
-    /// The payload: anything that can be written as JSON, up to [`DATA_BYTES`].
+    /// The payload: any value that can be written as JSON, up to [`DATA_BYTES`].
     pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
         self.data = Some(serde_json::to_string(data).map_err(|error| error.to_string()));
         self
     }
 
-    /// Not before this time, by the store's clock.
+    /// Starts the child no earlier than this time, by the store's clock.
     pub const fn postpone_until(mut self, time: Timestamp) -> Self {
         self.start = Start::At(time);
         self
     }
 
-    /// Not before so much time has passed since it was first created.
+    /// Starts the child no earlier than so much time after it was first created.
     pub const fn postpone_for(mut self, delay: Duration) -> Self {
         self.start = Start::In(delay);
         self
@@ -149,19 +150,20 @@ impl NewChild {
         self
     }
 
-    /// It fails instead of starting a second time.
+    /// Lets the child fail instead of starting a second time.
     pub const fn at_most_once(mut self) -> Self {
         self.at_most_once = true;
         self
     }
 
-    /// `retainJobHistory`; `true` unless said otherwise.
+    /// `retainJobHistory`. The default is `true`.
     pub const fn retain_job_history(mut self, retain: bool) -> Self {
         self.retain_job_history = retain;
         self
     }
 
-    /// The kind of record that it is about, up to 256 characters, and its id.
+    /// The kind of the record that the child is about, up to 256 characters, and
+    /// the id of the record.
     pub fn regarding(mut self, entity_type: impl Into<String>, id: Uuid) -> Self {
         self.primary_entity_type = Some(entity_type.into());
         self.regarding_object_id = Some(id);
@@ -237,7 +239,8 @@ impl Checked {
 }
 
 fn check_length(attribute: &'static str, text: &str, limit: usize) -> Result<(), CreateError> {
-    // Bytes are at least as many as characters, and counted for free.
+    // A text has at least as many bytes as characters, and its bytes are counted
+    // for free.
     if text.len() > limit && text.chars().count() > limit {
         let why = format!("is too long: {limit} characters are allowed");
         return Err(invalid(attribute, why));

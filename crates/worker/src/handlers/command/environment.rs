@@ -1,7 +1,7 @@
 //! The environment of a command.
 //!
-//! A command inherits the worker's environment, except the worker's own
-//! settings (they hold passwords), and gets the facts of this run.
+//! A command inherits the worker's environment, except the worker's own settings,
+//! which hold passwords. The facts of the run are added.
 
 use std::ffi::OsStr;
 
@@ -9,11 +9,11 @@ use crate::context::Context;
 
 /// The prefix of the worker's own settings, and of the variables for a command.
 const PREFIX: &str = "DRUMLINE_";
-/// Passed on all the same: a command finds the service by it, to create
-/// operations of its own.
+/// The one setting that is passed on: the address of the service, for a command
+/// that creates operations.
 pub(crate) const SERVER: &str = "DRUMLINE_SERVER";
-/// The largest checkpoint that fits into an environment: the system allows
-/// 128 KiB for one variable.
+/// The largest checkpoint of a command. The system allows 128 KiB for one variable
+/// of the environment.
 pub(super) const CHECKPOINT_BYTES: usize = 96 << 10;
 
 /// Sets the environment of a run.
@@ -27,7 +27,7 @@ pub(super) fn set(command: &mut tokio::process::Command, context: &Context) {
     let token = operation.body.dependency_token.as_ref();
     let trace = context.trace();
     let mut set = |name: &str, value: &str| {
-        // A token may be any string; a variable may not hold a NUL.
+        // A token may be any string, but a variable cannot hold a NUL.
         command.env(name, value.replace('\0', "\u{fffd}"));
     };
     set("DRUMLINE_OPERATION_ID", &operation.id.to_string());

@@ -1,10 +1,14 @@
 //! The output of a command, line by line.
 //!
-//! A line of standard output that is a JSON object with `progress` (0 to 100,
-//! and `text`) is a report; a line with `checkpoint` is a checkpoint. The last
-//! other line that is JSON is the result. Everything else is chatter and
-//! ignored, also a line longer than [`LINE_BYTES`]. A command that prints
-//! without end costs the worker no memory. The end of standard error is kept.
+//! | line of standard output | is |
+//! |---|---|
+//! | JSON object with `progress` (0 to 100, and `text`) | a report |
+//! | JSON object with `checkpoint` | a checkpoint |
+//! | the last other line that is JSON | the result |
+//! | all else, also a line longer than [`LINE_BYTES`] | chatter, ignored |
+//!
+//! A command that prints without end costs the worker no memory. The end of
+//! standard error is kept.
 
 use std::borrow::Cow;
 
@@ -15,7 +19,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
 
 use crate::context::report::REPORT_BYTES;
 
-/// The longest line that is looked at: as long as the longest result.
+/// The longest line that is read: as long as the longest result.
 pub const LINE_BYTES: usize = REPORT_BYTES;
 /// The number of bytes of the end of standard error that are kept.
 pub const ERRORS_BYTES: usize = 16 << 10;
@@ -23,16 +27,16 @@ pub const ERRORS_BYTES: usize = 16 << 10;
 /// The meaning of one line.
 #[derive(Debug, PartialEq)]
 pub enum Line {
-    /// A report and, or, a checkpoint.
+    /// A report, a checkpoint, or both.
     Report {
         /// Percent and text.
         progress: Option<(u8, String)>,
         /// JSON text.
         checkpoint: Option<String>,
     },
-    /// Other JSON: the result, unless another follows.
+    /// Other JSON: the result, unless another result follows.
     Result(String),
-    /// Not for us.
+    /// Text that is not for the worker.
     Chatter,
 }
 
@@ -78,7 +82,7 @@ impl Line {
     }
 }
 
-/// 0 to 100, whole or not; anything else is no progress.
+/// Parses a percentage: 0 to 100, whole or not. Any other value is no progress.
 fn percent(json: &str) -> Option<u8> {
     let percent: f64 = serde_json::from_str(json).ok()?;
     #[expect(
@@ -147,15 +151,15 @@ pub async fn read_tail(
         if from.read_buf(tail).await? == 0 {
             return Ok(());
         }
-        // Twice the size before anything moves: each byte moves once at most.
+        // The tail is cut at twice its size, so each byte moves once at most.
         if tail.len() > 2 * ERRORS_BYTES {
-            // One more than is kept, to show that there was more.
+            // One byte more than is kept shows that there was more.
             tail.drain(..tail.len() - ERRORS_BYTES - 1);
         }
     }
 }
 
-/// The kept end as text.
+/// The end that is kept, as text.
 #[must_use]
 pub fn tail_text(tail: &[u8]) -> String {
     let start = tail.len().saturating_sub(ERRORS_BYTES);
@@ -163,7 +167,7 @@ pub fn tail_text(tail: &[u8]) -> String {
     let text = String::from_utf8_lossy(kept);
     let text = text.trim();
     match text.split_once('\n') {
-        // The first line has lost its beginning.
+        // The first line has lost its beginning, and is left out.
         Some((_part, whole)) if start > 0 => whole.to_owned(),
         Some(_) | None => text.to_owned(),
     }

@@ -1,7 +1,13 @@
 //! One run of a command under its supervisor.
 //!
+//! ```text
+//! handler's future ─┬─ read: reports, checkpoint, result, end of standard error
+//!                   ├─ talk: input, beats; `term` when asked to stop; `kill` after
+//!                   └─ wait: exit code
+//! ```
+//!
 //! A run that is dropped closes the supervisor's pipe, and the supervisor kills
-//! the command's whole group.
+//! the command's whole process group.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,10 +27,11 @@ use super::{Command, KILL_MARGIN};
 use crate::context::Context;
 use crate::handlers::supervise::Supervisor;
 
-/// The time after the command's end in which its output may still come: a
-/// process that has left its group may hold the pipe for ever.
+/// The time after the command's end in which its output may still come. A process
+/// that has left its group may hold the pipe for ever.
 const OUTPUT_AFTER: Duration = Duration::from_millis(500);
-/// Beats per remaining lease; several may be late before the supervisor acts.
+/// The number of beats per remaining lease. Several beats may be late before the
+/// supervisor acts.
 const BEATS: u32 = 8;
 /// The longest time between two beats.
 const BEAT_MAX: Duration = Duration::from_secs(1);
@@ -39,9 +46,9 @@ pub(super) struct Process {
 
 /// The end of a command.
 pub(super) struct Exit {
-    /// The exit code; `None` where the supervisor was killed.
+    /// The exit code. `None` if the supervisor was killed.
     pub(super) code: Option<i32>,
-    /// It was asked to stop before it ended.
+    /// True if the command was asked to stop before it ended.
     pub(super) asked_to_stop: bool,
     /// The last line of output that was JSON and no report.
     pub(super) result: Option<String>,
@@ -50,7 +57,7 @@ pub(super) struct Exit {
 }
 
 impl Process {
-    /// Starts the supervisor; the command starts once it has its input.
+    /// Starts the supervisor, which starts the command once it has the input.
     pub(super) fn start(
         command: &Command,
         supervisor: &Supervisor,
@@ -83,7 +90,7 @@ impl Process {
         })
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     pub(super) async fn run(self, command: &Command, context: &Context) -> io::Result<Exit> {
         let Self {
             mut child,
@@ -99,7 +106,7 @@ impl Process {
                     take_line(line, context, &mut result);
                 });
                 let errors = read_tail(stderr, &mut tail);
-                // A pipe that breaks has ended.
+                // A broken pipe is an ended pipe.
                 drop(tokio::join!(lines, errors));
             });
             let mut talk = pin!(talk(stdin, command, context));
@@ -153,9 +160,9 @@ fn take_checkpoint(json: String, context: &Context) {
     }
 }
 
-/// Talks to the supervisor: input, beats while the lease is held, signals when
-/// the handler is to stop. When the supervisor does not listen any more, only
-/// its end is waited for.
+/// Talks to the supervisor: the input, beats while the lease is held, signals when
+/// the handler is to stop. Never returns, because the end of a supervisor that does
+/// not listen any more is noticed by its exit code.
 async fn talk(stdin: ChildStdin, command: &Command, context: &Context) -> Infallible {
     if let Err(error) = try_talk(stdin, command, context).await {
         tracing::debug!(%error, "the supervisor does not listen any more");
@@ -188,16 +195,16 @@ async fn try_talk(mut stdin: ChildStdin, command: &Command, context: &Context) -
             }
             () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
                 stdin.write_all(b"kill\n").await?;
-                // The pipe stays open: a closed one says more than "kill".
+                // The pipe stays open, because the end of the pipe would say that
+                // the worker is dead.
                 std::future::pending::<()>().await;
             }
         }
     }
 }
 
-/// The time to stop waiting for a command that was asked to end: after its
-/// grace, and in any case early enough to see its end before the worker drops
-/// us.
+/// The time at which a command that was asked to stop is killed: after its grace,
+/// and early enough to notice its end before the worker drops this handler.
 fn kill_time(grace: Duration, context: &Context) -> Instant {
     let by_grace = Instant::now() + grace;
     context

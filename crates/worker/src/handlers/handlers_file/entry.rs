@@ -17,7 +17,7 @@ use crate::throttle::Throttle;
 /// The time from SIGTERM to SIGKILL, unless the file states another.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The keys of one of the two kinds of handlers.
+/// The keys of either kind of handler.
 const OF_EITHER: &[&str] = &[
     "command",
     "directory",
@@ -141,7 +141,7 @@ fn endpoint(table: &mut Table<'_, '_>) -> Option<Endpoint> {
             .zip(HeaderValue::try_from(&value).ok());
         match header {
             Some((name, mut value)) => {
-                // Headers carry passwords; a debug print must not show them.
+                // A header may carry a password, which a debug print must not show.
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }

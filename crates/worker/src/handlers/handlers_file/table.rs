@@ -1,5 +1,5 @@
-//! A TOML table that is read key by key. A key that was not asked for is a
-//! mistake, and so is a value of the wrong kind. All mistakes are collected.
+//! A TOML table that is read key by key. A key that the reader does not ask for is
+//! a mistake, and so is a value of the wrong kind. All mistakes are collected.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl<'t> Mistakes<'t> {
         self.list.is_empty()
     }
 
-    /// In the order of the text.
+    /// The mistakes, in the order of the text.
     pub(super) fn into_list(mut self) -> Vec<Mistake> {
         self.list.sort_by_key(|mistake| mistake.line);
         self.list
@@ -46,7 +46,7 @@ impl<'t> Mistakes<'t> {
 /// One table.
 pub(super) struct Table<'a, 't> {
     table: &'a DeTable<'a>,
-    /// The byte at which it begins.
+    /// The byte at which the table begins.
     at: usize,
     known: BTreeSet<&'static str>,
     mistakes: &'a mut Mistakes<'t>,
@@ -70,7 +70,7 @@ impl<'a, 't> Table<'a, 't> {
         self.mistakes
     }
 
-    /// A mistake of the table as a whole.
+    /// Notes a mistake of the table as a whole.
     pub(super) fn mistake(&mut self, what: impl Into<String>) {
         self.mistakes.add(self.at, what);
     }
@@ -79,12 +79,12 @@ impl<'a, 't> Table<'a, 't> {
         self.mistakes.add(at, what);
     }
 
-    /// Returns true if the key is there, whatever its value.
+    /// Returns true if the table has the key, with any value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// These keys are known, and not looked at.
+    /// Skips keys: they are known, and their values are not read.
     pub(super) fn skip(&mut self, keys: &[&'static str]) {
         self.known.extend(keys);
     }
@@ -134,7 +134,7 @@ impl<'a, 't> Table<'a, 't> {
         }
     }
 
-    /// A whole number from 0 to 4294967295.
+    /// Reads a whole number from 0 to 4294967295.
     pub(super) fn number(&mut self, key: &'static str) -> Option<u32> {
         let (at, value) = self.value(key)?;
         let DeValue::Integer(number) = value else {
@@ -152,7 +152,7 @@ impl<'a, 't> Table<'a, 't> {
         None
     }
 
-    /// A table within this one, and the byte at which it begins.
+    /// Reads a table within this table, with the byte at which it begins.
     pub(super) fn table(&mut self, key: &'static str) -> Option<(usize, &'a DeTable<'a>)> {
         let (at, value) = self.value(key)?;
         if let DeValue::Table(table) = value {
@@ -183,7 +183,7 @@ impl<'a, 't> Table<'a, 't> {
         Some((at, strings))
     }
 
-    /// Exit codes: 1 to 255.
+    /// Reads exit codes: 1 to 255.
     pub(super) fn codes(&mut self, key: &'static str) -> Vec<i32> {
         let Some((_at, array)) = self.array(key) else {
             return Vec::new();
@@ -207,7 +207,7 @@ impl<'a, 't> Table<'a, 't> {
         codes
     }
 
-    /// The pairs of a table of strings, each with its place.
+    /// Reads the pairs of a table of strings, each with its position.
     pub(super) fn pairs(&mut self, key: &'static str) -> Vec<(usize, String, String)> {
         let Some((at, value)) = self.value(key) else {
             return Vec::new();
@@ -231,7 +231,7 @@ impl<'a, 't> Table<'a, 't> {
         pairs
     }
 
-    /// The tables of an array of tables, each with its place.
+    /// Reads the tables of an array of tables, each with its position.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<(usize, &'a DeTable<'a>)> {
         let Some((_at, array)) = self.array(key) else {
             return Vec::new();
@@ -247,7 +247,7 @@ impl<'a, 't> Table<'a, 't> {
         tables
     }
 
-    /// Ends the reading: every key that is left is unknown.
+    /// Ends the reading. Every key that was not read is unknown.
     pub(super) fn finish(self) {
         for (name, _value) in self.table {
             if !self.known.contains(name.get_ref().as_ref()) {

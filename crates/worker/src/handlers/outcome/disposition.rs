@@ -22,11 +22,11 @@ pub enum Disposition {
 }
 
 impl Disposition {
-    /// The disposition of an error with this code: the documents' table. A code
-    /// that the table does not name fails.
+    /// The disposition of an error with this code, by the documents' table. A code
+    /// that the table does not name fails the operation.
     #[must_use]
     pub fn of(code: ErrorCode, operation_type: OperationType) -> Self {
-        /// The type whose handler may wait for a record to appear.
+        /// The operation type whose handler may wait for a record to appear.
         const WORKFLOW: OperationType = OperationType(10);
         match code {
             ErrorCode::SERVER_BUSY
@@ -42,8 +42,8 @@ impl Disposition {
         }
     }
 
-    /// The outcome of an error with this disposition; `after` is only of use
-    /// for a retry.
+    /// The outcome of an error with this disposition. `after` is used for a retry
+    /// only.
     pub(crate) const fn outcome(self, fault: Fault, after: Option<Duration>) -> Outcome {
         match self {
             Self::Fail => Outcome::Fail(fault),
@@ -53,7 +53,7 @@ impl Disposition {
     }
 }
 
-/// The code of an error whose kind is known here.
+/// The code of an error of a known kind.
 pub(super) fn known_code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
     if let Some(error) = error.downcast_ref::<CreateError>() {
         return Some(error.code());
@@ -65,8 +65,8 @@ pub(super) fn known_code(error: &(dyn std::error::Error + 'static)) -> Option<Er
     is_network(error.kind()).then_some(ErrorCode::NETWORK_ERROR)
 }
 
-/// The code of a request that failed, or of a bad answer that
-/// `error_for_status` has made an error of.
+/// The code of a request that failed, or of an answer that `error_for_status` has
+/// turned into an error.
 fn code_of_request(error: &reqwest::Error) -> Option<ErrorCode> {
     if let Some(status) = error.status() {
         return Some(code_of_status(status));
@@ -75,7 +75,7 @@ fn code_of_request(error: &reqwest::Error) -> Option<ErrorCode> {
     network.then_some(ErrorCode::NETWORK_ERROR)
 }
 
-/// Returns true if the other side of a connection is to blame, which may pass.
+/// Returns true if the cause is the network or the peer, which may recover.
 const fn is_network(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
@@ -91,7 +91,7 @@ const fn is_network(kind: io::ErrorKind) -> bool {
     )
 }
 
-/// The code of an answer that is no success; it decides what becomes of the
+/// The code of an answer that is no success. The code decides the fate of the
 /// operation.
 pub(crate) fn code_of_status(status: StatusCode) -> ErrorCode {
     match status {

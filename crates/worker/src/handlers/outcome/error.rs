@@ -1,4 +1,4 @@
-//! The error of a handler: what it says outright, and what follows from its code.
+//! The error of a handler, which states its consequence or leaves it to the code.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::context::children::CreateError;
 
 /// The reason that a handler did not succeed.
 ///
-/// Any error turns into one, so `?` works in handlers. By itself an error is
-/// classified by its code (see [`Disposition`]); [`HandlerError::retry`],
-/// [`HandlerError::fail`] and [`HandlerError::suspend`] say it outright.
+/// Any error turns into a `HandlerError`, so `?` works in handlers. An error is
+/// classified by its code (see [`Disposition`]), unless it was made by
+/// [`HandlerError::retry`], [`HandlerError::fail`] or [`HandlerError::suspend`].
 ///
-/// An error of another library has no code, but some are known. A failure of
-/// the network in an `io::Error` or a `reqwest::Error` (of the version that
-/// this crate uses) is a network error. An HTTP status means what it means to
-/// an [`http`](crate::http) handler. A [`CreateError`] brings its own code.
+/// An error of another library has no code, but some kinds are known. A failure
+/// of the network in an `io::Error` or a `reqwest::Error` (of the version that
+/// this crate uses) is a network error. An HTTP status means the same as in an
+/// [`http`](crate::http) handler. A [`CreateError`] brings its own code.
 ///
 /// ```
 /// use drumline_worker::{ErrorCode, HandlerError};
@@ -41,14 +41,14 @@ pub struct HandlerError {
     code: ErrorCode,
     friendly: Option<String>,
     message: String,
-    /// `None`: by the code.
+    /// `None` if the code decides.
     disposition: Option<Disposition>,
     after: Option<Duration>,
     stopped: bool,
 }
 
 impl HandlerError {
-    /// An error with a code, which decides what becomes of the operation.
+    /// An error with a code, which decides the fate of the operation.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl HandlerError {
     }
 
     /// The handler has stopped early, because it was asked to. The request to
-    /// stop decides what becomes of the operation.
+    /// stop decides the fate of the operation.
     #[must_use]
     pub fn stopped() -> Self {
         Self {
@@ -96,21 +96,22 @@ impl HandlerError {
         }
     }
 
-    /// With a delay instead of the retry policy's; only of use for a retry.
+    /// Sets a delay, which replaces the delay of the retry policy. Used for a retry
+    /// only.
     #[must_use]
     pub const fn after(mut self, delay: Duration) -> Self {
         self.after = Some(delay);
         self
     }
 
-    /// With a text for people (`friendlyMessage`).
+    /// Sets a text for people (`friendlyMessage`).
     #[must_use]
     pub fn friendly(mut self, text: impl Into<String>) -> Self {
         self.friendly = Some(text.into());
         self
     }
 
-    /// With a code for programs; a disposition that was set outright stays.
+    /// Sets a code for programs. A disposition that was stated stays.
     #[must_use]
     pub const fn code(mut self, code: ErrorCode) -> Self {
         self.code = code;
@@ -126,8 +127,8 @@ impl IntoOutcome for HandlerError {
         let disposition = self
             .disposition
             .unwrap_or_else(|| Disposition::of(self.code, operation_type));
-        // The retry policy decides later whether there is another try, so this
-        // text must be true of a last try, too.
+        // The retry policy decides later if there is another attempt, so this text
+        // must be true of a last attempt, too.
         let friendly = self.friendly.as_deref().unwrap_or(match disposition {
             Disposition::Fail => "The operation has failed.",
             Disposition::Retry => "The operation could not be done now.",
@@ -144,8 +145,8 @@ impl fmt::Display for HandlerError {
     }
 }
 
-/// Like `anyhow`'s error, this one is no `std::error::Error` itself, which
-/// makes this conversion, and with it `?`, possible.
+/// `HandlerError` is no `std::error::Error` itself, like the error of `anyhow`. Only
+/// so is this conversion possible, and with it `?`.
 impl<E: std::error::Error + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
@@ -155,8 +156,7 @@ impl<E: std::error::Error + 'static> From<E> for HandlerError {
             if let Some(CreateError::NotHeld) = current.downcast_ref() {
                 return Self::stopped();
             }
-            // The source that is nearer to the handler knows better what it
-            // means.
+            // An error that is nearer to the handler knows the cause better.
             code = code.or_else(|| known_code(current));
             cause = current.source();
             if let Some(next) = cause {

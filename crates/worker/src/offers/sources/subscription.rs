@@ -100,8 +100,8 @@ impl SubscriptionTask {
                     let why = self.consume(subscription, &end).await;
                     match why {
                         EndReason::Over => return,
-                        // Pausing on purpose does not make the subscription
-                        // unhealthy.
+                        // A pause on purpose says nothing about the health of the
+                        // subscription.
                         EndReason::Saturated => self.wait_for_room(&end).await,
                         EndReason::Broken => {
                             tracing::debug!(route = ?self.route, "a subscription has ended");
@@ -159,7 +159,8 @@ impl SubscriptionTask {
     }
 }
 
-/// Waits until the flag has this value; for ever without a flag. Cancel-safe.
+/// Waits until the flag has this value. Without a flag, waits for ever.
+/// Cancel-safe.
 async fn becomes(flag: Option<&mut watch::Receiver<bool>>, value: bool) {
     if let Some(flag) = flag
         && flag.wait_for(|now| *now == value).await.is_ok()

@@ -14,9 +14,10 @@ pub(crate) struct Held(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    /// In order, so that renewals are the same in every run of a simulation.
+    /// Sorted, so that renewals are the same in every run of a simulation.
     pub(super) executions: BTreeMap<OperationId, Arc<Execution>>,
-    /// All handlers are asked to stop, also those that are still to come.
+    /// The reason for which all handlers are asked to stop, also the handlers
+    /// that have yet to start.
     stopping: Option<StopReason>,
 }
 
@@ -37,10 +38,10 @@ impl Held {
             .insert(execution.operation.id, Arc::clone(execution));
     }
 
-    /// Renews the lease of a run no longer.
+    /// Ends the renewals of a run's lease.
     pub(crate) fn release(&self, execution: &Execution) {
         let mut inner = self.inner();
-        // The same operation may have come again, with another fence.
+        // This worker may hold the same operation again, with another fence.
         if let btree_map::Entry::Occupied(entry) = inner.executions.entry(execution.operation.id)
             && entry.get().fence == execution.fence
         {

@@ -1,4 +1,4 @@
-//! Renewing all leases of a worker, and passing on requests to stop.
+//! Renews all leases of a worker, and passes on requests to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,10 +12,11 @@ use super::held::Held;
 use crate::context::execution::Execution;
 use crate::context::stop::StopReason;
 
-/// A request to pause or cancel reaches the handler within this time and two
-/// round trips: it comes with the answer to a renewal.
+/// The longest time between two renewals. A request to pause or cancel comes with
+/// the answer to a renewal, so it reaches the handler within this time and two
+/// round trips.
 const RENEWAL_MAX: Duration = Duration::from_millis(300);
-/// Locks in one renewal: some milliseconds of the store's time.
+/// The number of locks in one renewal, which takes the store some milliseconds.
 const BATCH: usize = 512;
 
 /// Renews the leases that are held, for ever.
@@ -23,7 +24,7 @@ pub(super) async fn run(store: &dyn Store, held: &Held, lease: Duration) {
     tokio::join!(renew(store, held, lease), watch(held, lease));
 }
 
-/// Ends handlers whose lease was not renewed for too long. Apart from
+/// Stops handlers whose lease was not renewed for too long. This does not wait for
 /// [`renew`], which may be waiting for a store that does not answer.
 async fn watch(held: &Held, lease: Duration) {
     let mut ticks = tokio::time::interval(lease / 40);
@@ -63,7 +64,7 @@ async fn renew(store: &dyn Store, held: &Held, lease: Duration) {
     }
 }
 
-/// Renews locks; gives back those whose handlers are asked to stop.
+/// Renews locks. Returns the runs that a client wants to stop.
 async fn renew_batch(
     store: &dyn Store,
     batch: &[Arc<Execution>],
@@ -84,7 +85,7 @@ async fn renew_batch(
                     asked.push(Arc::clone(execution));
                 }
             }
-            // Our own last commit has released it.
+            // The last commit of the run has released the lock.
             Renewal::Lost if execution.finishing.load(Ordering::Acquire) => {}
             Renewal::Lost => execution.stop.request(StopReason::LeaseLost),
         }
@@ -92,7 +93,7 @@ async fn renew_batch(
     Ok(asked)
 }
 
-/// Reads what the handlers are asked for, and notifies them.
+/// Reads the requests of clients, and notifies the handlers.
 async fn pass_on(store: &dyn Store, asked: &[Arc<Execution>]) -> store::Result<()> {
     let ids: Vec<_> = asked
         .iter()
@@ -103,7 +104,7 @@ async fn pass_on(store: &dyn Store, asked: &[Arc<Execution>]) -> store::Result<(
         match status {
             Some(Status::Pausing) => execution.stop.request(StopReason::Pause),
             Some(Status::Canceling) => execution.stop.request(StopReason::Cancel),
-            // The operation has moved on since; the next renewal will show it.
+            // The operation has moved on since. The next renewal will show its lock.
             Some(
                 Status::WaitingForResources
                 | Status::Waiting

@@ -10,10 +10,10 @@ type Connecting = Pin<Box<dyn Future<Output = store::Result<Arc<dyn Store>>> + S
 
 /// The store that leases are renewed through.
 ///
-/// The store should be a connection of its own, made on the thread that uses
-/// it. Most connections are driven by tasks of the runtime that they were made
-/// on, and a connection that shares its runtime with handlers stops when they
-/// block it.
+/// The store should be a connection of its own, made on the thread that renews.
+/// Most connections are driven by tasks of the runtime that they were made on, and
+/// a connection that shares its runtime with handlers stops when a handler blocks
+/// the runtime.
 pub struct LeaseStore {
     pub(super) connect: Box<dyn FnOnce() -> Connecting + Send>,
     pub(super) runs_on: RunsOn,
@@ -52,7 +52,7 @@ impl LeaseStore {
     }
 }
 
-/// A store that needs no runtime: the embedded one.
+/// For a store that needs no runtime, such as the embedded store.
 impl From<Arc<dyn Store>> for LeaseStore {
     fn from(store: Arc<dyn Store>) -> Self {
         Self::connect(move || std::future::ready(Ok(store)))
