@@ -17,6 +17,9 @@ use crate::journal;
 /// The operations to create: so many tokens, so many operations each.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
+    /// The first number: tokens, and operations without a token, are numbered
+    /// from here on. Loads of one fleet share no numbers.
+    pub first: usize,
     /// The number of tokens.
     pub tokens: usize,
     /// The number of operations of each token.
@@ -40,15 +43,16 @@ pub type Disturbed = HashMap<String, u64>;
 pub async fn create(apis: Vec<Api>, load: Load) -> Result<Disturbed> {
     let mut tokens = JoinSet::new();
     for token in 0..load.tokens {
-        tokens.spawn(one_token(apis.clone(), token, load));
+        tokens.spawn(one_token(apis.clone(), load.first + token, load));
     }
     for alone in 0..load.alone {
         let apis = apis.clone();
         tokens.spawn(async move {
             let ms = alone as u64 % (load.ms_max + 1);
-            let request = request(load.tokens + alone, 0, ms, false);
+            let number = load.first + load.tokens + alone;
+            let request = request(number, 0, ms, false);
             let api = apis.get(alone % apis.len().max(1)).context("a manager")?;
-            api.create(&format!("alone/{alone}"), &request).await?;
+            api.create(&format!("alone/{number}"), &request).await?;
             Ok(Disturbed::new())
         });
     }
@@ -172,13 +176,14 @@ async fn left(api: &Api) -> Result<u64> {
     Ok(left)
 }
 
-/// Lets everything come to rest, and checks the promises.
+/// Lets everything come to rest, and checks the promises about all loads that
+/// the fleet has had.
 ///
 /// # Errors
 /// When something does not come to rest, is lost, or breaks a promise.
 pub async fn settle(
     fleet: &Fleet,
-    load: Load,
+    loads: &[Load],
     disturbed: &Disturbed,
     hurts: &[Hurt],
 ) -> Result<()> {
@@ -195,13 +200,17 @@ pub async fn settle(
         journal.len(),
         hurts.len()
     );
+    let created = loads
+        .iter()
+        .map(|load| load.tokens * load.per_token + load.alone);
     ensure!(
-        finals.len() == load.tokens * load.per_token + load.alone,
+        finals.len() == created.sum::<usize>(),
         "lost or doubled: {summary}"
     );
     ensure!(count(31) == 0, "failed: {summary}");
     ensure!(
-        !load.disturbed || (count(32) > 0 && disturbed.values().sum::<u64>() > 0),
+        !loads.iter().any(|load| load.disturbed)
+            || (count(32) > 0 && disturbed.values().sum::<u64>() > 0),
         "nothing was disturbed: {summary}"
     );
     let found = violations(&journal, hurts, &finals);

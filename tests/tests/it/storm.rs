@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 const STORM: Load = Load {
+    first: 0,
     alone: 0,
     tokens: 200,
     per_token: 50,
@@ -25,7 +26,7 @@ const STORM: Load = Load {
 async fn order_and_single_execution_hold_in_peace() -> Result<()> {
     let fleet = Fleet::start("peace", Size::default()).await?;
     let disturbed = create(fleet.apis(), STORM).await?;
-    settle(&fleet, STORM, &disturbed, &[]).await
+    settle(&fleet, &[STORM], &disturbed, &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +42,7 @@ async fn order_and_single_execution_hold_while_workers_die() -> Result<()> {
         hurt_one(&mut fleet, &mut random, &mut hurts).await?;
     }
     let disturbed = creator.join_next().await.context("a creator")???;
-    settle(&fleet, STORM, &disturbed, &hurts).await
+    settle(&fleet, &[STORM], &disturbed, &hurts).await
 }
 
 /// Kills, stops or drains one worker, and starts a replacement if needed.

@@ -1,0 +1,84 @@
+//! Servers die under load, with and without their data. Nothing is lost, order
+//! is kept, and everything is Completed at the end without an operator.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use drumline_tests::fleet::{Fleet, Size};
+use drumline_tests::load::{Load, create, settle};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+const LOAD: Load = Load {
+    first: 0,
+    tokens: 100,
+    per_token: 30,
+    alone: 500,
+    ms_max: 20,
+    disturbed: false,
+};
+
+/// One fleet, and the loads that it has had.
+struct Loaded {
+    fleet: Fleet,
+    loads: Vec<Load>,
+}
+
+impl Loaded {
+    /// Creates one more load, lets `fault` happen in the middle of it, and
+    /// settles everything before the next fault.
+    async fn survives(
+        &mut self,
+        what: &'static str,
+        fault: impl AsyncFnOnce(&Fleet) -> Result<()>,
+    ) -> Result<()> {
+        let first = self.loads.len() * (LOAD.tokens + LOAD.alone);
+        let load = Load { first, ..LOAD };
+        self.loads.push(load);
+        let mut creator = JoinSet::new();
+        let api = self.fleet.api(0);
+        let before = api.list("status=30").await?.len();
+        creator.spawn(create(self.fleet.apis(), load));
+        // In the middle: operations are waiting, running, and being created.
+        while api.list("status=30").await?.len() < before + 100 {
+            sleep(Duration::from_millis(50)).await;
+        }
+        fault(&self.fleet).await.context(what)?;
+        let disturbed = creator.join_next().await.context("a creator")???;
+        settle(&self.fleet, &self.loads, &disturbed, &[])
+            .await
+            .context(what)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_die_one_after_the_other() -> Result<()> {
+    let mut loaded = Loaded {
+        fleet: Fleet::start("faults", Size::default()).await?,
+        loads: Vec::new(),
+    };
+    loaded
+        .survives("RabbitMQ killed and restarted", async |fleet| {
+            fleet.rabbit.kill()?;
+            sleep(Duration::from_secs(3)).await;
+            fleet.rabbit.restart().await
+        })
+        .await?;
+    loaded
+        .survives(
+            "RabbitMQ killed with its data folder deleted",
+            async |fleet| {
+                fleet.rabbit.kill()?;
+                fleet.rabbit.wipe()?;
+                fleet.rabbit.restart().await
+            },
+        )
+        .await?;
+    loaded
+        .survives("Redis killed and restarted", async |fleet| {
+            fleet.redis.kill()?;
+            sleep(Duration::from_secs(2)).await;
+            fleet.redis.restart().await
+        })
+        .await
+}

@@ -1,0 +1,9 @@
+//! One test at a time, each on a fleet of its own.
+
+mod batches;
+mod bypass;
+mod faults;
+mod recurrence;
+mod replay;
+mod running;
+mod storm;
