@@ -42,9 +42,9 @@ pub struct At {
 pub struct Transition {
     /// The next header, its version one higher.
     pub header: Header,
-    /// What the store performs in the same commit.
+    /// The effects that the store performs in the same commit.
     pub effects: Effects,
-    /// What went wrong, for the report, if anything did.
+    /// The fault for the report, if the event brings one.
     pub fault: Option<Fault>,
 }
 
@@ -88,7 +88,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         (Status::InProgress, Event::LeaseExpired) => Ok(from.lose_worker()),
 
         (Status::WaitingForResources, Event::Pause) if open => Ok(from.suspend(None, None)),
-        // What a paused series waits for is a person, no longer its time.
+        // A paused series waits for a person, no longer for its time.
         (Status::Waiting, Event::Pause)
             if open && header.is_series() && header.postpone_until.is_some() =>
         {
@@ -96,7 +96,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         }
         (Status::InProgress, Event::Pause) if open => Ok(from.ask_to_pause(StopRequest::Pause)),
         (Status::Waiting, Event::Resume) if open && !header.is_series() => Ok(from.ready()),
-        // Of whatever type: a chain that stands still for ever helps nobody.
+        // Of any type: no caller is helped by a chain that stands still for ever.
         (Status::Failed | Status::Canceled, Event::Resume) if header.holding => {
             Ok(from.stop_holding())
         }
@@ -116,8 +116,8 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
             Ok(from.ask_to_cancel())
         }
 
-        // Somebody may have cleared or moved the time since the due set was
-        // read; a time still to come, judged by the store's clock, stands.
+        // A client may have cleared or moved the time since the due set was
+        // read. A time still to come, judged by the store's clock, stands.
         (Status::Waiting, Event::Due) if !header.is_series() && is_due(header, at) => {
             Ok(from.ready())
         }
@@ -176,7 +176,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
     }
 }
 
-/// Whether its time has come.
+/// Returns true if its time has come.
 fn is_due(header: &Header, at: At) -> bool {
     header.postpone_until.is_some_and(|until| until <= at.now)
 }

@@ -25,8 +25,8 @@ const ROOM: u64 = 2 << 30;
 /// Tells apart the directories of one process.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// What belongs to one private server. Dropping it ends the processes and removes
-/// the files.
+/// The directory and the processes of one private server. Dropping it ends the
+/// processes and removes the files.
 #[derive(Debug)]
 pub(crate) struct ServerDir {
     directory: PathBuf,

@@ -3,7 +3,7 @@
 //! It may be killed between any two steps and started again. Until the branch
 //! moves nothing has happened; after it moved, the next start sees that the
 //! commit is there and succeeds. From any other state it fails, loudly: that
-//! would be a broken promise of whoever called it.
+//! would be a broken promise of the service.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl Order {
 pub(crate) struct Execution {
     /// The fencing token.
     pub(crate) fence: u64,
-    /// How long to wait between two steps.
+    /// The time to wait between two steps.
     pub(crate) pace: Duration,
     /// After which step to die.
     pub(crate) die_after: Option<Step>,
@@ -118,7 +118,7 @@ pub(crate) fn apply(order: &Order, execution: &Execution) -> Result<Outcome> {
     applied
 }
 
-/// The part of the work during which nobody else may be in the replica.
+/// The part of the work during which no other handler may be in the replica.
 fn inside(data: &Data, execution: &Execution) -> Result<Outcome> {
     let replica = Replica::enter(&data.replica)?;
     replica.admit(execution.fence)?;
@@ -142,8 +142,8 @@ fn inside(data: &Data, execution: &Execution) -> Result<Outcome> {
     Ok(Outcome::Applied)
 }
 
-/// Whether an earlier start has applied the commit. Otherwise the replica must
-/// be at its predecessor.
+/// Returns true if an earlier start has applied the commit. Otherwise the
+/// replica must be at its predecessor.
 fn already_there(data: &Data, state: Option<&State>) -> Result<bool> {
     let commit = state.map(|state| &state.commit);
     if let Some(state) = state.filter(|state| state.commit == data.commit) {

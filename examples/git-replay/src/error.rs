@@ -1,4 +1,4 @@
-//! What can go wrong, and what a worker makes of it.
+//! The errors, and what a worker makes of each.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub(crate) enum Error {
         /// The tree that it has.
         found: String,
     },
-    /// Somebody with a higher fence has been here: this start is a ghost.
+    /// A start with a higher fence has been here: this one is a ghost.
     #[error("stale: this start has the fence {fence}, the replica has seen {highest}")]
     Stale {
         /// This start's fence.
@@ -46,7 +46,7 @@ pub(crate) enum Error {
     Git {
         /// The subcommand.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
     },
     /// Git said something that this program does not understand.
@@ -54,7 +54,7 @@ pub(crate) enum Error {
     Answer {
         /// The subcommand.
         command: String,
-        /// What it said.
+        /// Its output.
         answer: String,
     },
     /// The journal of the executions cannot be read.
@@ -64,20 +64,20 @@ pub(crate) enum Error {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault in it.
         source: serde_json::Error,
     },
     /// The operating system refused something. That may pass.
     #[error("{doing} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         doing: &'static str,
         /// With which file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// What was verified is not as it should be.
+    /// The verified replicas are not as they should be.
     #[error("{0} of the replicas are not as they should be")]
     Differs(usize),
 }
@@ -95,7 +95,8 @@ impl Error {
         }
     }
 
-    /// What Drumline is to do: 75 = retry later, 1 = failed for good.
+    /// The exit code that tells Drumline what to do: 75 = retry later, 1 = failed
+    /// for good.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             // Git that was killed has not failed; it did not come to it.

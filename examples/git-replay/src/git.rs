@@ -8,8 +8,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use crate::error::{Error, Result};
 
-/// Where git writes when it is not told otherwise; set when this program runs
-/// from a git hook, and then not meant for us.
+/// The variables that name the repository of git. They are set when this program
+/// runs from a git hook, and then not meant for us.
 const INHERITED: [&str; 7] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -108,7 +108,7 @@ impl Git {
         self.succeeded(first)
     }
 
-    /// Whether it succeeds; silent.
+    /// Returns true if it succeeds; silent.
     pub(crate) fn succeeds(mut self) -> Result<bool> {
         self.command
             .stdout(Stdio::null())

@@ -3,7 +3,7 @@
 //! The start is written before any lock is taken and the end after it is
 //! given back, so that the journal shows whether two executions were there at
 //! the same time, not whether a lock kept them apart. Times are those of the
-//! machine's monotonic clock, which all processes share and nobody sets.
+//! machine's monotonic clock, which all processes share and no program sets.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Line {
-    /// Which end of the execution.
+    /// The end of the execution that this line is about.
     #[serde(flatten)]
     pub(crate) event: Event,
     /// When, in nanoseconds of the machine's monotonic clock.
@@ -34,7 +34,7 @@ pub(crate) struct Line {
     pub(crate) pid: u32,
 }
 
-/// Which end of an execution.
+/// The two ends of an execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 pub(crate) enum Event {
@@ -42,12 +42,12 @@ pub(crate) enum Event {
     Start,
     /// It ends by itself. A killed one does not.
     End {
-        /// What became of it.
+        /// The outcome.
         outcome: Outcome,
     },
 }
 
-/// What became of an execution.
+/// The outcome of an execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Outcome {
@@ -114,7 +114,7 @@ pub(crate) fn now_ns() -> u64 {
     seconds.saturating_mul(1_000_000_000) + u64::try_from(now.tv_nsec).unwrap_or_default()
 }
 
-/// What a journal shows.
+/// The findings in a journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// Commits that are applied.

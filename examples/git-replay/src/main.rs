@@ -47,19 +47,19 @@ enum Command {
     /// Write sample repositories, for machines that have no long histories,
     /// and print their paths.
     MakeRepositories {
-        /// Where to write them.
+        /// The folder to write them to.
         dir: PathBuf,
-        /// How many.
+        /// The number of repositories.
         #[arg(long, default_value = "3")]
         count: u64,
-        /// How many commits each of them has.
+        /// The number of commits in each of them.
         #[arg(long, default_value = "200")]
         commits: u64,
     },
     /// Print one operation per commit of the main lines, a JSON object per
     /// line, for `drumline submit --file -`.
     Operations {
-        /// Where the replicas are to be.
+        /// The folder of the replicas.
         #[arg(long, default_value = "replicas")]
         to: PathBuf,
         /// Only the last so many commits of each repository; the first of
@@ -76,7 +76,7 @@ enum Command {
     /// Check that each replica has the tree of its original's HEAD, and that
     /// its executions were in order and never two at a time.
     Verify {
-        /// Where the replicas are.
+        /// The folder of the replicas.
         #[arg(long, default_value = "replicas")]
         to: PathBuf,
         /// The repositories.
@@ -90,7 +90,7 @@ struct ApplyArguments {
     /// The fencing token of this start; a lower one than any before is refused.
     #[arg(long, env = "DRUMLINE_FENCE")]
     fence: u64,
-    /// How long to wait between two steps, so that a kill hits the middle.
+    /// The time to wait between two steps, so that a kill hits the middle.
     #[arg(long, value_name = "MS", default_value = "0")]
     pace_ms: u64,
     /// For tests: die after this step, as if killed.
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without a stderr there is nobody to complain to.
+            // Without a stderr the complaint has no reader.
             drop(writeln!(io::stderr(), "{error}"));
             error.exit_code()
         }

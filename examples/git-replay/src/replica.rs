@@ -1,15 +1,15 @@
 //! The replica: a bare repository, a lock, and the highest fence seen.
 //!
 //! ```text
-//! replica/lock               held while somebody works here
+//! replica/lock               held while a handler works here
 //! replica/fence              the highest fence that was here
-//! replica/executions.jsonl   who was here: see journal
+//! replica/executions.jsonl   the executions that were here: see journal
 //! replica/git                the repository; its branch `main` is the state
 //! ```
 //!
 //! The branch is the commit point: it is moved from the predecessor's commit
 //! to the next by git's compare-and-set. Everything before that is objects
-//! that nobody refers to and files that the next start removes.
+//! that nothing refers to and files that the next start removes.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -24,7 +24,7 @@ const BRANCH: &str = "refs/heads/main";
 /// The message of the replica's commits, in front of the original's hash.
 const MESSAGE: &str = "Replay of ";
 
-/// A replica, with nobody else in it.
+/// A replica that no other handler is in.
 #[derive(Debug)]
 pub(crate) struct Replica {
     root: PathBuf,
@@ -32,7 +32,7 @@ pub(crate) struct Replica {
     _lock: File,
 }
 
-/// What the replica's branch stands for.
+/// The state that the replica's branch stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     /// The replica's own commit.
@@ -44,8 +44,8 @@ pub(crate) struct State {
 }
 
 impl Replica {
-    /// Waits until nobody else is in the replica, and enters it. Creates it
-    /// when it is not there.
+    /// Waits until no other handler is in the replica, and enters it. Creates
+    /// it when it is not there.
     pub(crate) fn enter(root: &Path) -> Result<Self> {
         let path = root.join("lock");
         let lock = File::create(&path)
@@ -57,8 +57,8 @@ impl Replica {
         })
     }
 
-    /// Refuses whoever has a lower fence than somebody who was here before: a
-    /// worker that was taken for dead, and whose operation somebody else has.
+    /// Refuses a start with a lower fence than an earlier one had: its worker
+    /// was taken for dead, and another worker has the operation.
     pub(crate) fn admit(&self, fence: u64) -> Result<()> {
         let path = self.root.join("fence");
         let highest = match fs::read_to_string(&path) {
@@ -80,8 +80,8 @@ impl Replica {
     }
 
     /// Creates the repository where it is missing, and removes what a start
-    /// that was killed has left. Nobody else is here, so whatever looks like
-    /// somebody's lock is a dead one's.
+    /// that was killed has left. No other handler is here, so every lock of git
+    /// is a dead one's.
     pub(crate) fn tidy(&self) -> Result<()> {
         let git = self.git();
         if !git.exists() {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::git::Git;
 use crate::say;
 
-/// How many files a sample repository has at most.
+/// The most files that a sample repository has.
 const FILES: u64 = 24;
 /// Lines that a new file starts with.
 const LINES: u64 = 40;

@@ -8,7 +8,7 @@ use crate::git::Git;
 /// A repository to be replayed.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Where it is; absolute.
+    /// Its absolute path.
     pub(crate) path: PathBuf,
     /// Its name among the replicas.
     pub(crate) name: String,

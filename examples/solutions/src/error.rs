@@ -1,4 +1,4 @@
-//! What can go wrong, and what a worker makes of it.
+//! The errors, and what a worker makes of each.
 //!
 //! The exit code is the handler's whole vocabulary, so each error is sorted
 //! here, in one place, by what should happen next.
@@ -23,7 +23,7 @@ pub(crate) enum Error {
     Archive {
         /// The file.
         package: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         source: zip::result::ZipError,
     },
     /// The package's content contradicts itself.
@@ -62,7 +62,7 @@ pub(crate) enum Error {
     MissingDependency {
         /// The solution that cannot be imported yet.
         solution: String,
-        /// What it needs.
+        /// The package that it needs.
         needs: String,
         /// The lowest version that will do.
         at_least: Version,
@@ -72,22 +72,22 @@ pub(crate) enum Error {
     /// The worker has asked the handler to stop.
     #[error("stopped before component {next} of {all}")]
     Stopped {
-        /// How many components are imported.
+        /// The number of components that are imported.
         next: usize,
-        /// How many there are.
+        /// The number of all components.
         all: usize,
     },
     /// The operating system refused something. That may pass.
     #[error("{doing} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         doing: &'static str,
         /// With which file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// What was verified is not as it should be.
+    /// The verified solutions are not as they should be.
     #[error("{0} of the solutions are not as they should be")]
     Differs(usize),
 }
@@ -105,11 +105,12 @@ impl Error {
         }
     }
 
-    /// What Drumline is to do: 75 = retry later, 1 = failed for good.
+    /// The exit code that tells Drumline what to do: 75 = retry later, 1 = failed
+    /// for good.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            // A stopped import is neither done nor failed. Whoever asked it to
-            // stop knows what comes next; should nobody have, it goes on later.
+            // A stopped import is neither done nor failed. The client that
+            // stopped it decides what comes next. Without one it goes on later.
             Self::MissingDependency { .. } | Self::Io { .. } | Self::Stopped { .. } => {
                 ExitCode::from(TRY_LATER)
             }

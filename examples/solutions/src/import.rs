@@ -81,7 +81,7 @@ impl Stop {
     }
 }
 
-/// Where a stopped import goes on. What it skips is in place already; a
+/// The place at which a stopped import goes on. What it skips is in place already; a
 /// checkpoint that is lost or unreadable costs time, nothing else.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Checkpoint {
@@ -121,7 +121,7 @@ pub(crate) fn import(order: &Order, checkpoint: Option<&str>, stop: &Stop) -> Re
     Ok(())
 }
 
-/// Whether this package was imported before (a start that was killed after
+/// Returns true if this package was imported before (a start that was killed after
 /// its commit). Otherwise the package must be the very next one.
 fn already_there(package: &Package, installed: Option<&Installed>) -> Result<bool> {
     let Manifest {

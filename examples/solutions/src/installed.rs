@@ -5,9 +5,9 @@
 //! target/sales/components/…       the components
 //! ```
 //!
-//! Every file is written beside its place and renamed into it, so that whoever
-//! looks sees the old one or the new one, and a kill in between leaves nothing
-//! but a temporary file that the next start overwrites. `installed.json` is
+//! Every file is written beside its place and renamed into it, so that a reader
+//! sees the old one or the new one, and a kill in between leaves nothing but a
+//! temporary file that the next start overwrites. `installed.json` is
 //! the commit: a solution has the version that stands there.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::package::Component;
 use crate::version::Version;
 
-/// What is installed of one solution.
+/// The state of one installed solution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Installed {
     /// The version.
@@ -35,7 +35,7 @@ pub(crate) struct Installed {
 /// One import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Import {
-    /// What was imported.
+    /// The version that was imported.
     pub(crate) version: Version,
     /// The operation that did it.
     pub(crate) operation: String,
@@ -55,7 +55,7 @@ impl Folder {
         }
     }
 
-    /// What is installed; `None` before the first import.
+    /// The installed version; `None` before the first import.
     pub(crate) fn installed(&self) -> Result<Option<Installed>> {
         let path = self.record();
         let json = match fs::read(&path) {
@@ -120,7 +120,7 @@ impl Folder {
         Ok(files)
     }
 
-    /// Where a component is.
+    /// The path of a component.
     pub(crate) fn component(&self, path: &str) -> PathBuf {
         self.root.join("components").join(path)
     }

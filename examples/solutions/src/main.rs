@@ -46,25 +46,25 @@ struct Arguments {
 enum Command {
     /// Write sample packages: several solutions with several upgrades each.
     MakePackages {
-        /// Where to write them.
+        /// The folder to write them to.
         dir: PathBuf,
     },
     /// Print one operation per package, a JSON object per line, for
     /// `drumline submit --file -`.
     Operations {
-        /// Where the packages are.
+        /// The folder of the packages.
         dir: PathBuf,
-        /// Where they are to be imported.
+        /// The folder to import them into.
         #[arg(long, default_value = "target")]
         target: PathBuf,
     },
     /// Import one package: the handler. Reads the operation from stdin.
     Import {
-        /// How long to wait between two components: real imports take their
+        /// The time to wait between two components: real imports take their
         /// time, and a demonstration wants to be watched.
         #[arg(long, value_name = "MS", default_value = "0")]
         pace_ms: u64,
-        /// Where an earlier start of this operation got to.
+        /// The place that an earlier start of this operation got to.
         #[arg(long, env = "DRUMLINE_CHECKPOINT", hide = true)]
         checkpoint: Option<String>,
     },
@@ -73,7 +73,7 @@ enum Command {
     Verify {
         /// The target folder.
         target: PathBuf,
-        /// Where the packages are.
+        /// The folder of the packages.
         dir: PathBuf,
     },
 }

@@ -33,9 +33,9 @@ pub(crate) const FILE: &str = "solution.xml";
 pub(crate) struct Manifest {
     /// The solution's unique name: `[a-z0-9-]`, not empty.
     pub(crate) solution: String,
-    /// What will be installed.
+    /// The version that will be installed.
     pub(crate) version: Version,
-    /// What must be installed before; `None` for a first version.
+    /// The version that must be installed before; `None` for a first version.
     pub(crate) upgrades: Option<Version>,
     /// Other solutions that must be there.
     pub(crate) dependencies: Vec<Dependency>,

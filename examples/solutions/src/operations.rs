@@ -38,7 +38,7 @@ fn operations(dir: &Path, target: &Path) -> Result<Vec<serde_json::Value>> {
                 "operationType": 203,
                 "name": format!("Import {solution} {version}"),
                 "dependencyToken": format!("solution:{solution}"),
-                // What a package waits for is on its way: look often, and for
+                // The package that it waits for is on its way: look often, and for
                 // as long as a handful of imports may take.
                 "retryPolicy": { "initialMs": 250, "maxMs": 2_000, "maxRetries": 300 },
                 "data": { "package": path, "target": target },

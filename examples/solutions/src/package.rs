@@ -25,7 +25,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub(crate) struct Package {
     path: PathBuf,
     archive: ZipArchive<BufReader<File>>,
-    /// What it says about itself.
+    /// Its description of itself.
     pub(crate) manifest: Manifest,
     /// Its components, in the manifest's order.
     pub(crate) components: Vec<Component>,

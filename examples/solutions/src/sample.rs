@@ -23,7 +23,7 @@ const SOLUTIONS: [(&str, &[&str]); 6] = [
     ("billing", &["sales"]),
     ("portal", &["sales", "service"]),
 ];
-/// How many versions each solution has.
+/// The number of versions of each solution.
 const VERSIONS: u32 = 5;
 /// The kinds of component.
 const KINDS: [&str; 4] = ["entities", "forms", "plugins", "reports"];

@@ -1,7 +1,7 @@
-//! What the program says: the handler's lines on stdout, complaints on stderr.
+//! The output of the program: the handler's lines on stdout, complaints on stderr.
 //!
-//! Output that cannot be written is dropped: whoever closed the pipe does not
-//! want it, and an import does not fail for want of an audience.
+//! Output that cannot be written is dropped: a reader that closed the pipe does
+//! not want it, and an import does not fail for want of an audience.
 
 use std::io::{self, Write};
 

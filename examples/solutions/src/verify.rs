@@ -40,7 +40,7 @@ pub(crate) fn verify(target: &Path, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is not as it should be, if anything.
+/// The differences, none if all is as it should be.
 pub(crate) fn difference(
     target: &Path,
     solution: &str,

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! [`search`] walks breadth first through all worlds that can be reached from
-//! an empty one. [`action`] lists the actions that can happen next; [`step`],
-//! [`workers`] and [`managers`] make them happen; [`invariants`] must hold in
-//! every world, and [`canonical`] defines the equality of worlds. [`mutation`]
+//! an empty one. [`action`] lists the actions that can happen next, and [`step`],
+//! [`workers`] and [`managers`] make them happen. The [`invariants`] must hold in
+//! every world. [`canonical`] defines the equality of worlds, and [`mutation`]
 //! breaks one rule at a time, to show that the check would notice.
 //!
 //! The model leaves out time: every wait may be over, and a lease ends at the

@@ -1,5 +1,5 @@
 //! Requests of producers: answered, put aside, and delivered again when
-//! whoever had them is gone.
+//! their consumer is gone.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::network::proxied;
 use crate::props::{back_door, connect, options, soon, within};
 
-/// A producer, with a queue for his answers.
+/// A producer, with a queue for its answers.
 struct Producer {
     _connection: Connection,
     channel: Channel,

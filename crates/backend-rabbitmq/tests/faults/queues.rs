@@ -1,5 +1,5 @@
-//! Queues that somebody has deleted or declared otherwise, and messages that
-//! somebody else has put into them.
+//! Queues that another program has deleted or declared otherwise, and messages
+//! that it has put into them.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -183,7 +183,7 @@ async fn a_queue_that_is_declared_otherwise_hurts_its_own_messages_only() -> any
     let said = bypassed[0].trouble.to_string();
     assert!(said.contains("PRECONDITION_FAILED"), "{said}");
 
-    // It works again as soon as somebody has deleted it.
+    // It works again as soon as it is deleted.
     let (_connection, channel) = back_door(&url).await?;
     let queue = format!("{}.lane.default.0", namespace(&options));
     channel

@@ -151,7 +151,7 @@ async fn a_memory_alarm_is_told_at_once_and_stops_publishing_only(
             .await
     };
     watermark("0.000001").await?;
-    // The server says so to whoever publishes; until then nobody knows.
+    // The server says so to a connection that publishes, and not before.
     let started = Instant::now();
     let blocked = publish(&broker, &work(), 2).await;
     assert!(matches!(blocked, Err(Error::Blocked { .. })), "{blocked:?}");
@@ -334,7 +334,7 @@ async fn a_crash_soon_after_queues_were_created_leaves_them_usable(
     let mut confirmed = subscribe(&ours, &work()).await;
 
     // Without a decoy: RabbitMQ will not find the log of this one again, and
-    // nobody will be its leader.
+    // no node will be its leader.
     let options = Options {
         replace_queue_after: Duration::from_secs(2),
         ..options(&server.url())

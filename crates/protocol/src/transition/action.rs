@@ -1,4 +1,4 @@
-//! What clients can ask for, and why they cannot.
+//! The actions that clients can ask for, and the refusals.
 
 use crate::error_code::ErrorCode;
 use crate::operation::Header;
@@ -6,7 +6,7 @@ use crate::status::{State, Status};
 
 use super::Event;
 
-/// What a client can ask for.
+/// An action that a client can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Completed/Canceled.
@@ -49,15 +49,15 @@ impl Action {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{event} is not possible: the operation is {} ({}){}", status.state().name(), status.name(), why.map(|why| format!(", and {why}")).unwrap_or_default())]
 pub struct Refused {
-    /// What was asked.
+    /// The words for the event that was asked for.
     pub event: &'static str,
-    /// Where the operation stands.
+    /// The status of the operation.
     pub status: Status,
     /// The code that users know.
     pub code: ErrorCode,
     /// The rule, where it is not the status alone.
     pub why: Option<&'static str>,
-    /// What a client could ask for instead.
+    /// The actions that a client could ask for instead.
     pub legal: Vec<Action>,
 }
 
@@ -78,7 +78,7 @@ impl Refused {
     }
 }
 
-/// What a client could ask for now. The same facts as in
+/// The actions that a client could ask for now. The same facts as in
 /// [`apply`](super::apply), read from the status; a test holds the two together.
 #[must_use]
 pub fn legal_actions(header: &Header) -> Vec<Action> {
@@ -105,7 +105,7 @@ pub fn legal_actions(header: &Header) -> Vec<Action> {
         .collect()
 }
 
-/// What was asked, as whoever asked it would say.
+/// The event in the words of the caller who asked for it.
 const fn in_words(event: &Event) -> &'static str {
     if matches!(event, Event::Reschedule { .. }) {
         "a change of the recurrence rule"

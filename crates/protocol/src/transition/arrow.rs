@@ -1,4 +1,4 @@
-//! Where a transition leads: the next header, and what a store does with it.
+//! The target of a transition: the next header, and what a store does with it.
 //!
 //! One function for each kind of arrow in the table; which of them is taken
 //! from where is decided in [`apply`](super::apply).
@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 use super::effects::{ChainEffect, DueEffect, Effects, EndClass, LockEffect, OfferEffect};
 use super::{At, Transition};
 
-/// Where a transition starts: builds the header that it leads to.
+/// The start of a transition: builds the header that it leads to.
 pub(super) struct Arrow<'a> {
     pub(super) header: &'a Header,
     pub(super) at: At,
@@ -54,7 +54,7 @@ impl Arrow<'_> {
         )
     }
 
-    /// What leaving the present status undoes.
+    /// Undoes what goes with the present status.
     const fn leaving(&self) -> Effects {
         Effects {
             lock: if self.is_locked() {

@@ -1,10 +1,10 @@
-//! What a store performs together with the write of a header.
+//! The effects that a store performs together with the write of a header.
 //!
 //! Stores know these, and no states: every rule is decided before, in Rust.
 
 use crate::time::Timestamp;
 
-/// What a store performs in the commit of a transition.
+/// The effects that a store performs in the commit of a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effects {
     /// The lock.
@@ -15,9 +15,9 @@ pub struct Effects {
     pub due: DueEffect,
     /// The outbox.
     pub offer: OfferEffect,
-    /// It ends: note when, among those of this class, and tell those who wait.
+    /// It ends: note when, among those of this class, and notify its waiters.
     pub end: Option<EndClass>,
-    /// A notice of the end is owed to somebody outside: note that.
+    /// A notice of the end is owed to a webhook: note that.
     pub tell: bool,
     /// Remove the operation and every trace of it.
     pub remove: bool,
@@ -36,7 +36,7 @@ impl Effects {
     };
 }
 
-/// What becomes of the lock.
+/// The effect on the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockEffect {
     /// Nothing.
@@ -45,11 +45,11 @@ pub enum LockEffect {
     Take,
     /// It is given up.
     Release,
-    /// It stays, and its holder is asked to stop; the next renewal tells it.
+    /// It stays, and its holder is asked to stop: the next renewal says so.
     AskToStop,
 }
 
-/// What becomes of the place in the chain.
+/// The effect on the place in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChainEffect {
     /// Nothing.
@@ -58,13 +58,13 @@ pub enum ChainEffect {
     RequireHead,
     /// It leaves; if the next head is Ready, it is put into the outbox.
     Leave,
-    /// It ends and stays, so that nobody behind it can start. The commit is
+    /// It ends and stays, so that nothing behind it can start. The commit is
     /// refused unless it is the head: behind others it would stop the chain
     /// before its turn.
     Hold,
 }
 
-/// What becomes of the due time.
+/// The effect on the due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DueEffect {
     /// Nothing.
@@ -75,7 +75,7 @@ pub enum DueEffect {
     Clear,
 }
 
-/// What becomes of the entry in the outbox.
+/// The effect on the entry in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OfferEffect {
     /// Nothing.
@@ -87,14 +87,14 @@ pub enum OfferEffect {
     Withdraw,
 }
 
-/// How an operation has ended, as far as retention makes a difference.
+/// The kinds of ends between which retention makes a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndClass {
     /// Succeeded.
     Succeeded,
-    /// Failed or Canceled: kept longer, somebody may want to look at it.
+    /// Failed or Canceled: kept longer, for an operator may want to look at it.
     Unsuccessful,
-    /// Succeeded, and nobody wants its history.
+    /// Succeeded, and its history is not wanted.
     Transient,
 }
 

@@ -1,4 +1,4 @@
-//! What can happen to an operation: the rows of the table in docs/states.md.
+//! The events of an operation: the rows of the table in docs/states.md.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::operation::{Fault, Recurrence};
 use crate::retry::Jitter;
 use crate::time::Timestamp;
 
-/// What happens to an operation.
+/// An event of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A worker takes it.
@@ -21,7 +21,7 @@ pub enum Event {
     Fail(Fault),
     /// Its handler has failed in a way that may pass.
     Retry {
-        /// What went wrong.
+        /// The fault that the handler reports.
         fault: Fault,
         /// The delay that the handler asks for, instead of the policy's.
         after: Option<Duration>,
@@ -43,8 +43,8 @@ pub enum Event {
     /// A client lets it wait until a time.
     Postpone(Timestamp),
     /// A client ends it. With the token policy `hold` its chain stops there,
-    /// so it must be the head: whoever is told that it is not asks for a
-    /// [`Self::Discard`] instead.
+    /// so it must be the head. Where the store finds that it is not, the
+    /// queue manager asks for a [`Self::Discard`] instead.
     Cancel,
     /// A client ends it while it waits behind others of its chain. That never
     /// stops the chain: what the token stands for has not been touched. One

@@ -158,7 +158,7 @@ fn grid(table: &str, header: impl Fn(Status) -> Header) {
     }
 }
 
-/// What must hold after every transition, whichever it was.
+/// Checks what must hold after every transition.
 fn consistent(before: &Header, transition: &Transition) {
     let Transition {
         header, effects, ..
