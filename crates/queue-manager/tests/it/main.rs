@@ -22,6 +22,7 @@ mod organizations;
 mod reconcile;
 mod recurring;
 mod retention;
+mod round_trips;
 mod serving;
 mod support;
 mod waiting;

@@ -1,4 +1,6 @@
-//! A backend that fails on demand.
+//! A backend that fails on demand, and counts what it is asked.
+
+mod store;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -9,17 +11,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::broker::{self, Backlog, Broker, Bypassed, Subscription, Trouble};
 use drumline_backend::limiter::{Acquired, LimitKey, Limiter, Limits, PermitId, Release};
-use drumline_backend::store::{
-    self, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice,
-    Page, Promoted, Renewal, Reservation, Stamp, Store, Transacted,
-};
+use drumline_backend::store::{Error, Result, Store};
 use drumline_backend::{Backend, Member, MemberId, Membership};
-use drumline_protocol::message::{Marker, Message, Route};
-use drumline_protocol::transition::EndClass;
-use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
-};
-use tokio::sync::broadcast;
+use drumline_protocol::OperationId;
+use drumline_protocol::message::{Message, Route};
 
 /// The time that a store takes before it reports that it is unavailable.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -53,11 +48,22 @@ pub(crate) struct Faults {
     pub(crate) reads: AtomicUsize,
     /// The record of this operation was written by a later release.
     pub(crate) unreadable: OnceLock<OperationId>,
+    /// The calls of the store and of the broker's publish, in their order.
+    calls: Mutex<Vec<&'static str>>,
 }
 
 impl Faults {
     pub(crate) fn set(fault: &AtomicBool, on: bool) {
         fault.store(on, Ordering::Relaxed);
+    }
+
+    /// Returns the calls since the last time that this was asked.
+    pub(crate) fn take_calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.calls.lock().expect("not poisoned"))
+    }
+
+    fn note(&self, call: &'static str) {
+        self.calls.lock().expect("not poisoned").push(call);
     }
 }
 
@@ -77,8 +83,8 @@ pub(crate) fn faulty(inner: &Backend) -> (Backend, Arc<Faults>) {
     (backend, faults)
 }
 
-fn away() -> store::Error {
-    store::Error::Unavailable {
+fn away() -> Error {
+    Error::Unavailable {
         message: "switched off by the test".to_owned(),
         source: None,
     }
@@ -90,15 +96,16 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// The store, if it is there. As on a network, other tasks get a turn
-    /// before it answers.
-    async fn store(&self) -> store::Result<&dyn Store> {
+    /// The store, if it is there, for one call. As on a network, other tasks get
+    /// a turn before it answers.
+    async fn store(&self, call: &'static str) -> Result<&dyn Store> {
+        self.faults.note(call);
         self.there()?;
         tokio::task::yield_now().await;
         Ok(self.inner.store.as_ref())
     }
 
-    fn there(&self) -> store::Result<()> {
+    fn there(&self) -> Result<()> {
         if self.faults.store_is_away.load(Ordering::Relaxed) {
             return Err(away());
         }
@@ -109,6 +116,7 @@ impl Faulty {
 #[async_trait]
 impl Broker for Faulty {
     async fn publish(&self, messages: &[(Route, Message)]) -> Vec<broker::Result<()>> {
+        self.faults.note("publish");
         if self.faults.publishes_fail.load(Ordering::Relaxed) {
             let refuse = |_message| Err(broker::Error::Refused);
             return messages.iter().map(refuse).collect();
@@ -173,17 +181,17 @@ impl Broker for Faulty {
 
 #[async_trait]
 impl Membership for Faulty {
-    async fn beat(&self, member: &Member) -> store::Result<Vec<Member>> {
+    async fn beat(&self, member: &Member) -> Result<Vec<Member>> {
         self.there()?;
         self.inner.membership.beat(member).await
     }
 
-    async fn leave(&self, id: MemberId) -> store::Result<()> {
+    async fn leave(&self, id: MemberId) -> Result<()> {
         self.there()?;
         self.inner.membership.leave(id).await
     }
 
-    async fn members(&self) -> store::Result<Vec<Member>> {
+    async fn members(&self) -> Result<Vec<Member>> {
         self.there()?;
         self.inner.membership.members().await
     }
@@ -196,207 +204,18 @@ impl Limiter for Faulty {
         key: LimitKey,
         permit: Option<PermitId>,
         limits: &Limits,
-    ) -> store::Result<Acquired> {
+    ) -> Result<Acquired> {
         self.there()?;
         self.inner.limiter.acquire(key, permit, limits).await
     }
 
-    async fn renew(
-        &self,
-        inside: &[(LimitKey, PermitId)],
-        lease: Duration,
-    ) -> store::Result<Vec<bool>> {
+    async fn renew(&self, inside: &[(LimitKey, PermitId)], lease: Duration) -> Result<Vec<bool>> {
         self.there()?;
         self.inner.limiter.renew(inside, lease).await
     }
 
-    async fn release(&self, releases: &[Release]) -> store::Result<()> {
+    async fn release(&self, releases: &[Release]) -> Result<()> {
         self.there()?;
         self.inner.limiter.release(releases).await
-    }
-}
-
-#[async_trait]
-impl Store for Faulty {
-    fn partitions(&self) -> PartitionCount {
-        self.inner.store.partitions()
-    }
-
-    fn now(&self) -> Timestamp {
-        self.inner.store.now()
-    }
-
-    fn completions(&self) -> broadcast::Receiver<OperationId> {
-        self.inner.store.completions()
-    }
-
-    async fn create(&self, operations: Vec<NewOperation>) -> store::Result<Vec<Created>> {
-        if self.faults.creates_time_out.load(Ordering::Relaxed) {
-            tokio::time::sleep(STORE_PATIENCE).await;
-            return Err(away());
-        }
-        if self.faults.next_create_fails.swap(false, Ordering::Relaxed) {
-            return Err(away());
-        }
-        self.store().await?.create(operations).await
-    }
-
-    async fn commit(&self, commits: Vec<Commit>) -> store::Result<Vec<Committed>> {
-        let largest = &self.faults.largest_commit;
-        largest.fetch_max(commits.len(), Ordering::Relaxed);
-        self.store().await?.commit(commits).await
-    }
-
-    async fn transact(
-        &self,
-        creates: Vec<NewOperation>,
-        commits: Vec<Commit>,
-    ) -> store::Result<Transacted> {
-        self.store().await?.transact(creates, commits).await
-    }
-
-    async fn get(&self, ids: &[OperationId]) -> store::Result<Vec<Option<Operation>>> {
-        self.faults.reads.fetch_add(ids.len(), Ordering::Relaxed);
-        if self.faults.reads_fail.load(Ordering::Relaxed) {
-            return Err(away());
-        }
-        if self
-            .faults
-            .unreadable
-            .get()
-            .is_some_and(|id| ids.contains(id))
-        {
-            let later = drumline_protocol::codec::Error::Version {
-                what: "header",
-                found: 0xff,
-                expected: 1,
-            };
-            return Err(later.into());
-        }
-        self.store().await?.get(ids).await
-    }
-
-    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> store::Result<bool> {
-        self.store().await?.report(id, fence, report).await
-    }
-
-    async fn renew(&self, locks: &[(OperationId, Fence)]) -> store::Result<Vec<Renewal>> {
-        self.store().await?.renew(locks).await
-    }
-
-    async fn locks(&self, partition: Partition) -> store::Result<Vec<Lock>> {
-        self.store().await?.locks(partition).await
-    }
-
-    async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> store::Result<()> {
-        self.store().await?.remove_from_outbox(entries).await
-    }
-
-    async fn outbox_entries(
-        &self,
-        partition: Partition,
-        age: Duration,
-        after: Option<Stamp>,
-        limit: usize,
-    ) -> store::Result<Vec<Promoted>> {
-        let store = self.store().await?;
-        store.outbox_entries(partition, age, after, limit).await
-    }
-
-    async fn last_offer(&self, id: OperationId) -> store::Result<Option<LastOffer>> {
-        self.store().await?.last_offer(id).await
-    }
-
-    async fn due(&self, partition: Partition, limit: usize) -> store::Result<Vec<OperationId>> {
-        self.store().await?.due(partition, limit).await
-    }
-
-    async fn ended(
-        &self,
-        partition: Partition,
-        class: EndClass,
-        after: Stamp,
-        until: Stamp,
-        limit: usize,
-    ) -> store::Result<Vec<(OperationId, Stamp)>> {
-        let store = self.store().await?;
-        store.ended(partition, class, after, until, limit).await
-    }
-
-    async fn ended_since(&self, after: Stamp, limit: usize) -> store::Result<Ended> {
-        self.faults.ends_asked.fetch_add(1, Ordering::Relaxed);
-        self.store().await?.ended_since(after, limit).await
-    }
-
-    async fn notices(&self, partition: Partition, limit: usize) -> store::Result<Vec<Notice>> {
-        self.store().await?.notices(partition, limit).await
-    }
-
-    async fn notice_done(&self, id: OperationId) -> store::Result<()> {
-        self.store().await?.notice_done(id).await
-    }
-
-    async fn notice_later(&self, id: OperationId, delay: Duration) -> store::Result<()> {
-        self.store().await?.notice_later(id, delay).await
-    }
-
-    async fn notice_put_off(&self, id: OperationId, delay: Duration) -> store::Result<()> {
-        self.store().await?.notice_put_off(id, delay).await
-    }
-
-    async fn offered(
-        &self,
-        partition: Partition,
-        after: Option<OperationId>,
-        limit: usize,
-    ) -> store::Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
-        self.store().await?.offered(partition, after, limit).await
-    }
-
-    async fn reoffer(
-        &self,
-        id: OperationId,
-        seen: Stamp,
-        delay: Duration,
-    ) -> store::Result<Option<Stamp>> {
-        self.store().await?.reoffer(id, seen, delay).await
-    }
-
-    async fn stamp(&self, partition: Partition) -> store::Result<Stamp> {
-        self.store().await?.stamp(partition).await
-    }
-
-    async fn marker_returned(&self, marker: &Marker) -> store::Result<()> {
-        self.store().await?.marker_returned(marker).await
-    }
-
-    async fn markers(&self) -> store::Result<Vec<Marker>> {
-        self.store().await?.markers().await
-    }
-
-    async fn list(
-        &self,
-        filter: &Filter,
-        before: Option<OperationId>,
-        limit: usize,
-    ) -> store::Result<Page> {
-        self.store().await?.list(filter, before, limit).await
-    }
-
-    async fn counts(&self) -> store::Result<Counts> {
-        self.store().await?.counts().await
-    }
-
-    async fn reserve(
-        &self,
-        key: [u8; 16],
-        reservation: Reservation,
-        keep: Duration,
-    ) -> store::Result<Reservation> {
-        self.store().await?.reserve(key, reservation, keep).await
-    }
-
-    async fn incarnation(&self) -> store::Result<String> {
-        self.store().await?.incarnation().await
     }
 }

@@ -1,0 +1,227 @@
+//! The store of the backend that fails on demand.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drumline_backend::store::{
+    Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
+    Promoted, Renewal, Reservation, Result, Stamp, Store, Transacted,
+};
+use drumline_protocol::message::Marker;
+use drumline_protocol::transition::EndClass;
+use drumline_protocol::{
+    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+};
+use tokio::sync::broadcast;
+
+use super::{Faulty, STORE_PATIENCE, away};
+
+#[async_trait]
+impl Store for Faulty {
+    fn partitions(&self) -> PartitionCount {
+        self.inner.store.partitions()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.store.now()
+    }
+
+    fn completions(&self) -> broadcast::Receiver<OperationId> {
+        self.inner.store.completions()
+    }
+
+    async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
+        if self.faults.creates_time_out.load(Ordering::Relaxed) {
+            tokio::time::sleep(STORE_PATIENCE).await;
+            return Err(away());
+        }
+        if self.faults.next_create_fails.swap(false, Ordering::Relaxed) {
+            return Err(away());
+        }
+        self.store("create").await?.create(operations).await
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
+        let largest = &self.faults.largest_commit;
+        largest.fetch_max(commits.len(), Ordering::Relaxed);
+        self.store("commit").await?.commit(commits).await
+    }
+
+    async fn transact(
+        &self,
+        creates: Vec<NewOperation>,
+        commits: Vec<Commit>,
+    ) -> Result<Transacted> {
+        self.store("transact")
+            .await?
+            .transact(creates, commits)
+            .await
+    }
+
+    async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
+        self.faults.reads.fetch_add(ids.len(), Ordering::Relaxed);
+        if self.faults.reads_fail.load(Ordering::Relaxed) {
+            return Err(away());
+        }
+        if self
+            .faults
+            .unreadable
+            .get()
+            .is_some_and(|id| ids.contains(id))
+        {
+            let later = drumline_protocol::codec::Error::Version {
+                what: "header",
+                found: 0xff,
+                expected: 1,
+            };
+            return Err(later.into());
+        }
+        self.store("get").await?.get(ids).await
+    }
+
+    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
+        self.store("report").await?.report(id, fence, report).await
+    }
+
+    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+        self.store("renew").await?.renew(locks).await
+    }
+
+    async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {
+        self.store("locks").await?.locks(partition).await
+    }
+
+    async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+        self.store("remove_from_outbox")
+            .await?
+            .remove_from_outbox(entries)
+            .await
+    }
+
+    async fn outbox_entries(
+        &self,
+        partition: Partition,
+        age: Duration,
+        after: Option<Stamp>,
+        limit: usize,
+    ) -> Result<Vec<Promoted>> {
+        let store = self.store("outbox_entries").await?;
+        store.outbox_entries(partition, age, after, limit).await
+    }
+
+    async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
+        self.store("last_offer").await?.last_offer(id).await
+    }
+
+    async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
+        self.store("due").await?.due(partition, limit).await
+    }
+
+    async fn ended(
+        &self,
+        partition: Partition,
+        class: EndClass,
+        after: Stamp,
+        until: Stamp,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Stamp)>> {
+        let store = self.store("ended").await?;
+        store.ended(partition, class, after, until, limit).await
+    }
+
+    async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended> {
+        self.faults.ends_asked.fetch_add(1, Ordering::Relaxed);
+        self.store("ended_since")
+            .await?
+            .ended_since(after, limit)
+            .await
+    }
+
+    async fn notices(&self, partition: Partition, limit: usize) -> Result<Vec<Notice>> {
+        self.store("notices").await?.notices(partition, limit).await
+    }
+
+    async fn notice_done(&self, id: OperationId) -> Result<()> {
+        self.store("notice_done").await?.notice_done(id).await
+    }
+
+    async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()> {
+        self.store("notice_later")
+            .await?
+            .notice_later(id, delay)
+            .await
+    }
+
+    async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()> {
+        self.store("notice_put_off")
+            .await?
+            .notice_put_off(id, delay)
+            .await
+    }
+
+    async fn offered(
+        &self,
+        partition: Partition,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+        self.store("offered")
+            .await?
+            .offered(partition, after, limit)
+            .await
+    }
+
+    async fn reoffer(
+        &self,
+        id: OperationId,
+        seen: Stamp,
+        delay: Duration,
+    ) -> Result<Option<Stamp>> {
+        self.store("reoffer").await?.reoffer(id, seen, delay).await
+    }
+
+    async fn stamp(&self, partition: Partition) -> Result<Stamp> {
+        self.store("stamp").await?.stamp(partition).await
+    }
+
+    async fn marker_returned(&self, marker: &Marker) -> Result<()> {
+        self.store("marker_returned")
+            .await?
+            .marker_returned(marker)
+            .await
+    }
+
+    async fn markers(&self) -> Result<Vec<Marker>> {
+        self.store("markers").await?.markers().await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page> {
+        self.store("list").await?.list(filter, before, limit).await
+    }
+
+    async fn counts(&self) -> Result<Counts> {
+        self.store("counts").await?.counts().await
+    }
+
+    async fn reserve(
+        &self,
+        key: [u8; 16],
+        reservation: Reservation,
+        keep: Duration,
+    ) -> Result<Reservation> {
+        self.store("reserve")
+            .await?
+            .reserve(key, reservation, keep)
+            .await
+    }
+
+    async fn incarnation(&self) -> Result<String> {
+        self.store("incarnation").await?.incarnation().await
+    }
+}
