@@ -148,7 +148,7 @@ struct Shared {
     ring: Mutex<Option<Ring>>,
     watchers: AtomicUsize,
     arrived: Notify,
-    /// Changes whenever the ring may have more.
+    /// UpdateOperation whenever the ring may have more.
     looked: watch::Sender<()>,
 }
 

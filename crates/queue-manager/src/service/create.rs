@@ -1,45 +1,51 @@
-//! Creating operations.
+//! Creating operations, one or many: a single create is a list of one.
 //!
 //! ```text
-//! check ─ lineage ─ key reserved? ─ broker takes messages? ─ store ─ publish ─ answer
+//! chunk:  check ─ lineage ─ key ─ known already? ─ plan ─ store ─┬─ next chunk …
+//!         └────────────── plan ───────────────────────┘          └─ publish ─┐
+//! answers ───────────────────────────────────────────── when all are through ┘
 //! ```
+//!
+//! Every step looks at a whole chunk, so that a thousand creates cost the store
+//! some round trips and not some thousand. Single creates share their round
+//! trips with those of other callers instead ([`CreateBatcher`]). While one
+//! chunk is published, the next is stored. Chunks are stored one after the
+//! other, and so each token keeps the order of the list.
+//!
+//! No create may overtake one that found the store or the broker unavailable,
+//! so the list is cut behind the first such create. A caller that wants to stop
+//! at the first fault of any kind has the list cut there before the chunk is
+//! stored, and so nothing behind the fault is ever created.
 //!
 //! Once it is stored, an operation is in the outbox and will reach the
 //! broker whatever happens to this process; so a publish that fails after that
 //! is no failure of the create. A broker that reports beforehand that it takes
 //! nothing is a failure: better to push back than to fill the store.
 
+mod check;
 mod create_batcher;
-mod many;
+mod lineage;
+mod new_operation;
+mod plan;
+mod publish;
+mod store;
 
-use std::time::Duration;
-
-use drumline_api::{CreateOperation, FieldError, Invalid};
-use drumline_backend::broker::Trouble;
-use drumline_backend::store::{self, Created, NewOperation, Stamp};
-use drumline_protocol::message::{Offer, Route, Source};
-use drumline_protocol::operation::{first_header, series_header};
-use drumline_protocol::{
-    Body, ChainKey, Operation, OperationId, QueueName, Report, Rules, TokenPolicy,
-};
-use drumline_telemetry::current_context;
-use tokio::time::timeout;
+use drumline_api::CreateOperation;
+use drumline_api::execute::KeyedCreate;
+use drumline_protocol::Operation;
 use tracing::{Instrument, Span, field, info_span};
-use uuid::Uuid;
 
 pub(in crate::service) use create_batcher::CreateBatcher;
-pub(in crate::service) use many::{OnFault, Plan};
+pub(in crate::service) use plan::PlannedCreate;
+pub(in crate::service) use publish::Publishing;
+pub(crate) use store::stored_as;
 
-use super::series::no_time;
 use super::{Actor, QueueManager};
 use crate::error::{Error, Result};
-use crate::options::GRAMMAR;
-use crate::recurrence;
 
-/// The time that a create waits for the broker's confirm. The operation is
-/// stored by then, and the outbox holds it; waiting only keeps producers
-/// from being faster than the broker.
-const ANSWERED_AFTER: Duration = Duration::from_secs(2);
+/// Operations that go to the store in one call. Larger chunks keep other
+/// callers waiting; in smaller ones the round trips would show.
+const CHUNK: usize = 256;
 
 /// The result of a create.
 #[derive(Clone, Debug)]
@@ -51,34 +57,14 @@ pub struct Creation {
     pub is_new: bool,
 }
 
-/// The position of an operation among those that belong together.
-#[derive(Clone, Copy, Debug)]
-struct Lineage {
-    /// The number of operations above it.
-    depth: u32,
-    /// The correlation id of the group, and of the operation too unless it
-    /// names another.
-    correlation_id: Option<Uuid>,
-}
-
-impl Lineage {
-    /// The lineage of an operation that no handler creates.
-    const TOP: Self = Self {
-        depth: 0,
-        correlation_id: None,
-    };
-
-    /// The lineage of an operation, as a caller may know it. An operation of
-    /// another tenant does not exist for the caller, and not even its depth is
-    /// reported.
-    fn of(operation: &Operation, actor: &Actor) -> Option<Self> {
-        let body = &operation.body;
-        let is_ours = body.organization == actor.organization;
-        is_ours.then_some(Self {
-            depth: body.depth,
-            correlation_id: Some(body.correlation_id),
-        })
-    }
+/// The meaning of a fault for the creates behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::service) enum OnFault {
+    /// Nothing: each create stands for itself, as long as the store and the
+    /// broker are available.
+    GoOn,
+    /// They are not created, and there is no answer for them.
+    Stop,
 }
 
 impl QueueManager {
@@ -100,258 +86,96 @@ impl QueueManager {
         key: Option<&str>,
     ) -> Result<Creation> {
         let span = create_span(&request);
+        let key = key.map(str::to_owned);
+        let list = vec![KeyedCreate { request, key }];
         let created = async {
-            self.accept(&request)?;
-            let lineage = self.lineage(actor, &request).await?;
-            let mut id = self.fresh_id(actor, &request);
-            if let Some(key) = key {
-                let fresh = id;
-                id = self.reserve(actor, key, &request, id).await?;
-                if id != fresh {
-                    if let Some(operation) = self.look(id).await? {
-                        return Ok(self.repeated(operation));
-                    }
-                    self.refuse_removed(id).await?;
-                }
-            }
-            self.comes_due(&request)?;
-            self.shared.backend.broker.check()?;
-            self.check_queue(&request.queue)?;
-            let new = self.plan(actor, request, id, lineage);
-            match self.store_one(&new).await? {
-                Some(Created::New { sequence, offer }) => {
-                    let operation = stored_as(new, sequence);
-                    self.announce(&operation, offer).await;
-                    let is_new = true;
-                    Ok(Creation { operation, is_new })
-                }
-                // Only the key can have led two requests to one id.
-                Some(Created::Exists(operation)) if key.is_some() => Ok(self.repeated(*operation)),
-                Some(Created::Exists(_)) => Err(Error::Internal(format!("the id {id} came twice"))),
-                None => Err(no_answer()),
-            }
+            // The span is current, and covers all steps.
+            let span_of = |_: &CreateOperation| Span::current();
+            let planned = self.plan(actor, list, OnFault::Stop, span_of).await;
+            let (mut created, offers) = self.store_planned(planned).await;
+            self.publish(offers).await;
+            created.pop().unwrap_or_else(|| Err(no_answer()))
         };
         created.instrument(span).await
     }
 
-    /// Stores an operation together with those that other callers create now.
-    async fn store_one(&self, new: &NewOperation) -> store::Result<Option<Created>> {
-        if let Some(created) = self.shared.creates.create(new.clone()).await {
-            return created.map(Some);
-        }
-        // The manager is closed, or the store is slow or unavailable. Whatever
-        // came of the first try, a repetition recognises it.
-        let stored = self.store().create(vec![new.clone()]).await?;
-        Ok(stored.into_iter().next())
-    }
-
-    /// The answer for a key that was used before.
-    fn repeated(&self, operation: Operation) -> Creation {
-        self.metrics().creates_repeated.inc();
-        let is_new = false;
-        Creation { operation, is_new }
-    }
-
-    /// Returns an error if the request breaks a rule, including the rules of
-    /// this deployment.
-    fn accept(&self, request: &CreateOperation) -> Result<()> {
-        request.check(&GRAMMAR)?;
-        let url = request.webhook_url.as_deref();
-        match url.and_then(|url| self.options().webhooks.objection(url)) {
-            Some(why) => Err(Invalid::arguments(vec![FieldError::new("webhookUrl", why)]).into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses a pool of workers whose work queue the broker refuses to
-    /// declare, as this manager has found itself. Such a queue is set up
-    /// wrongly: its operations go round it, and an operator is to be notified
-    /// before there are more.
-    fn check_queue(&self, queue: &QueueName) -> Result<()> {
-        let work = Route {
-            queue: queue.clone(),
-            source: Source::Work,
-        };
-        match self.shared.bypass.own_trouble(&work) {
-            Some(Trouble::Refused(why)) => Err(Error::QueueUnusable {
-                queue: queue.clone(),
-                why,
-            }),
-            Some(Trouble::Silent | Trouble::Unconsumable | Trouble::ConsumerRefused(_)) | None => {
-                Ok(())
-            }
-        }
-    }
-
-    /// Returns an error if a recurring request has no time that is still to
-    /// come. Operations that were created before are not checked: a repetition
-    /// may come when all times are over.
-    fn comes_due(&self, request: &CreateOperation) -> Result<()> {
-        let Some(pattern) = &request.recurrence_pattern else {
-            return Ok(());
-        };
-        let now = self.store().now();
-        match recurrence::begin(pattern, request.recurrence_start_time, now) {
-            (_, Some(_first)) => Ok(()),
-            (_, None) => Err(no_time("recurrencePattern").into()),
-        }
-    }
-
-    /// The lineage of the operation, below the one whose handler creates it.
-    async fn lineage(&self, actor: &Actor, request: &CreateOperation) -> Result<Lineage> {
-        let Some(parent) = parent_of(request) else {
-            return Ok(Lineage::TOP);
-        };
-        let parent = self.look(parent).await?;
-        self.lineage_below(parent.and_then(|parent| Lineage::of(&parent, actor)))
-    }
-
-    /// The lineage of an operation below a parent at this lineage. An operation
-    /// without a parent, or with a foreign one, is at the top.
-    fn lineage_below(&self, parent: Option<Lineage>) -> Result<Lineage> {
-        let Some(parent) = parent else {
-            return Ok(Lineage::TOP);
-        };
-        let depth = parent.depth.saturating_add(1);
-        let limit = self.options().limits.depth;
-        if depth > limit {
-            return Err(Error::TooDeep { depth, limit });
-        }
-        Ok(Lineage { depth, ..parent })
-    }
-
-    fn fresh_id(&self, actor: &Actor, request: &CreateOperation) -> OperationId {
-        let partition = self.shared.partitions.choose(chain(actor, request));
-        self.ids().operation(self.store().now(), partition)
-    }
-
-    /// The operation to store. Its trace goes on from the current span.
-    fn plan(
+    /// Creates operations in the order of the list, so that those with one
+    /// token run in that order; the answers are in that order too.
+    ///
+    /// Each create stands for itself, up to the first that finds the store or
+    /// the broker unavailable: the creates behind it are not tried, or they
+    /// would overtake it.
+    ///
+    /// If the future is dropped, some of them may or may not have been created.
+    pub async fn create_many(
         &self,
         actor: &Actor,
-        request: CreateOperation,
-        id: OperationId,
-        lineage: Lineage,
-    ) -> NewOperation {
-        Span::current().record("messaging.message.id", field::display(id));
-        let now = self.store().now();
-        let rules = Rules {
-            operation_type: request.operation_type,
-            // A series waits in no chain: its occurrences do.
-            chain: chain(actor, &request).filter(|_| request.recurrence_pattern.is_none()),
-            token_policy: self.token_policy(&request),
-            transient: !request.retain_job_history,
-            webhook: request.webhook_url.is_some(),
-            at_most_once: request.at_most_once,
-            retry: request.retry,
-        };
-        let commit = self.ids().commit();
-        let header = match &request.recurrence_pattern {
-            None => first_header(rules, request.postpone_until, commit, now),
-            Some(pattern) => {
-                let start = request.recurrence_start_time;
-                let (recurrence, first) = recurrence::begin(pattern, start, now);
-                // The rule still had a time a moment ago, when the request was
-                // accepted.
-                let first = first.unwrap_or(now);
-                series_header(rules, recurrence, Some(first), commit, now)
-            }
-        };
-        NewOperation {
-            id,
-            header,
-            body: Body {
-                name: request.name,
-                message_name: request.message_name,
-                queue: request.queue,
-                dependency_token: request.dependency_token,
-                data: request.data,
-                correlation_id: request
-                    .correlation_id
-                    .or(lineage.correlation_id)
-                    .unwrap_or_else(|| self.ids().uuid()),
-                request_id: request.request_id,
-                parent_id: request.parent_id,
-                depth: lineage.depth,
-                primary_entity_type: request.primary_entity_type,
-                regarding_object_id: request.regarding_object_id,
-                organization: actor.organization.clone(),
-                owner: actor.caller.clone(),
-                created_on: now,
-                retain_job_history: request.retain_job_history,
-                webhook_url: request.webhook_url,
-                trace: current_context(),
-            },
-        }
+        requests: Vec<CreateOperation>,
+    ) -> Vec<Result<Operation>> {
+        let list = requests
+            .into_iter()
+            .map(|request| KeyedCreate { request, key: None });
+        let created = self.create_in_order(actor, list.collect(), OnFault::GoOn);
+        let operation = |creation: Creation| creation.operation;
+        let created = created.await.into_iter();
+        created.map(|one| one.map(operation)).collect()
     }
 
-    /// The token policy of a new operation. The deployment's default is about
-    /// tokens: asynchronous requests have none, and a failed one must not stop
-    /// all others of its organization.
-    fn token_policy(&self, request: &CreateOperation) -> TokenPolicy {
-        if request.in_order_of_requests {
-            return TokenPolicy::Continue;
-        }
-        request.token_policy.unwrap_or(self.options().token_policy)
-    }
-
-    /// Publishes a new operation, if it may run at all yet.
-    async fn announce(&self, operation: &Operation, offer: Option<Stamp>) {
-        self.metrics().created.inc();
-        let Some(stamp) = offer else {
-            return;
-        };
-        let queue = &operation.body.queue;
-        let span = info_span!(
-            "send",
-            otel.name = %format_args!("send {queue}"),
-            otel.kind = "client",
-            messaging.system = "drumline",
-            messaging.operation.type = "send",
-            messaging.operation.name = "send",
-            messaging.destination.name = %queue,
-            messaging.message.id = %operation.id,
-        );
-        let published = self.dispatcher().publish(operation, stamp).instrument(span);
-        match timeout(ANSWERED_AFTER, published).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                self.metrics().left_to_relay.inc();
-                tracing::debug!(id = %operation.id, %error, "stored, and left to the relay");
-            }
-            Err(_elapsed) => {
-                self.metrics().left_to_relay.inc();
-                tracing::debug!(id = %operation.id, "stored, and not confirmed yet");
+    /// [`Self::create_many`], with idempotency keys. With [`OnFault::Stop`] the
+    /// answers end with the first fault, and so do the creates.
+    pub(in crate::service) async fn create_in_order(
+        &self,
+        actor: &Actor,
+        list: Vec<KeyedCreate>,
+        on_fault: OnFault,
+    ) -> Vec<Result<Creation>> {
+        let count = list.len();
+        let mut answers = Vec::with_capacity(count);
+        let mut list = list.into_iter();
+        let mut publishing = Publishing::default();
+        while answers.len() < count {
+            let chunk: Vec<KeyedCreate> = list.by_ref().take(CHUNK).collect();
+            let planned = self.plan(actor, chunk, on_fault, create_span).await;
+            let (mut created, offers) = self.store_planned(planned).await;
+            publishing.start(self, offers);
+            // Cut once more: the store may have been unavailable for all that
+            // was new.
+            cut(&mut created, on_fault);
+            answers.append(&mut created);
+            match answers.last() {
+                Some(Err(error)) if on_fault == OnFault::GoOn && is_unavailable(error) => {
+                    let message = error.to_string();
+                    let untried = || Err(unavailable(&message));
+                    answers.resize_with(count, untried);
+                }
+                Some(Err(_)) if on_fault == OnFault::Stop => break,
+                // Every plan has its answer; this is no endless loop.
+                Some(_) | None => {}
             }
         }
-    }
-
-    /// Publishes new operations that may run, as many as there are.
-    async fn announce_all(&self, offers: Vec<(Offer, Stamp)>) {
-        let count = offers.len();
-        let span = info_span!(
-            "send",
-            otel.name = "send batch",
-            otel.kind = "client",
-            messaging.system = "drumline",
-            messaging.operation.type = "send",
-            messaging.operation.name = "send",
-            messaging.batch.message_count = count,
-        );
-        let published = self.dispatcher().publish_all(offers).instrument(span);
-        let left = match timeout(ANSWERED_AFTER, published).await {
-            Ok(answers) => answers.iter().filter(|answer| answer.is_err()).count(),
-            Err(_elapsed) => count,
-        };
-        if left > 0 {
-            self.metrics().left_to_relay.inc_by(left as u64);
-            tracing::debug!(left, count, "stored, and left to the relay");
-        }
+        publishing.finished().await;
+        answers
     }
 }
 
+/// Cuts a list behind the first answer that decides about those behind it.
+fn cut<T>(list: &mut Vec<Result<T>>, on_fault: OnFault) {
+    let first = list.iter().position(|one| match one {
+        Ok(_) => false,
+        Err(error) => on_fault == OnFault::Stop || is_unavailable(error),
+    });
+    if let Some(first) = first {
+        list.truncate(first + 1);
+    }
+}
+
+/// Returns true if the error is not the caller's fault, and may be over soon.
+const fn is_unavailable(error: &Error) -> bool {
+    matches!(error, Error::Store(_) | Error::Broker(_))
+}
+
 /// The span of one create, which the processing span will be linked to.
-fn create_span(request: &CreateOperation) -> Span {
+pub(in crate::service) fn create_span(request: &CreateOperation) -> Span {
     let queue = &request.queue;
     info_span!(
         "create",
@@ -365,37 +189,13 @@ fn create_span(request: &CreateOperation) -> Span {
     )
 }
 
-/// The operation whose handler creates the new one, if it is an operation of
-/// this service.
-fn parent_of(request: &CreateOperation) -> Option<OperationId> {
-    OperationId::from_bytes(request.parent_id?.into_bytes())
-}
-
-fn chain(actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
-    if request.in_order_of_requests {
-        return Some(ChainKey::of_requests(&actor.organization));
-    }
-    let token = request.dependency_token.as_ref()?;
-    Some(ChainKey::new(&actor.organization, token))
-}
-
-pub(crate) fn stored_as(new: NewOperation, sequence: u64) -> Operation {
-    Operation {
-        id: new.id,
-        header: new.header,
-        body: new.body,
-        report: Report::default(),
-        sequence,
-    }
-}
-
 fn no_answer() -> Error {
-    Error::Store(unavailable("the store gave no answer"))
+    unavailable("the store gave no answer")
 }
 
-fn unavailable(message: &str) -> store::Error {
-    store::Error::Unavailable {
+fn unavailable(message: &str) -> Error {
+    Error::Store(drumline_backend::store::Error::Unavailable {
         message: message.to_owned(),
         source: None,
-    }
+    })
 }

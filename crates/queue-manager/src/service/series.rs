@@ -133,7 +133,7 @@ impl QueueManager {
         Ok(Event::Reschedule { recurrence, next })
     }
 
-    /// Changes the rule of a series.
+    /// UpdateOperation the rule of a series.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it does not recur, or the new rule has no time to

@@ -38,76 +38,41 @@ impl QueueManager {
         let Batch { items, settings } = batch;
         let mut responses = Responses::new(self, settings);
         let mut items = items.into_iter().peekable();
-        while let Some(item) = items.next() {
-            match item {
-                Ok(Item::Create(create)) => {
-                    let first = (RequestName::Create, *create);
-                    self.create_run(actor, first, &mut items, &mut responses)
-                        .await;
+        while items.peek().is_some() && !responses.is_over() {
+            let (names, creates) = run_of_creates(&mut items);
+            if !names.is_empty() {
+                let created = self.create_in_order(actor, creates, on_fault(settings));
+                for (name, created) in names.into_iter().zip(created.await) {
+                    responses.add(created.map(|created| {
+                        let (id, existed) = (created.operation.id, !created.is_new);
+                        Answer::new(name, Results::created(name, id, existed))
+                    }));
                 }
-                Ok(Item::ExecuteAsync(create)) => {
-                    let first = (RequestName::ExecuteAsync, *create);
-                    self.create_run(actor, first, &mut items, &mut responses)
-                        .await;
-                }
-                Ok(
-                    item @ (Item::Retrieve(_)
-                    | Item::RetrieveMultiple(_)
-                    | Item::Update(_)
-                    | Item::Delete(_)
-                    | Item::Transaction(_)),
-                ) => responses.add(self.execute_one(actor, item).await),
-                Err(error) => responses.add(Err(error.into())),
-            }
-            if responses.is_over() {
-                break;
+            } else if let Some(item) = items.next() {
+                responses.add(match item {
+                    Ok(item) => self.execute_one(actor, item).await,
+                    Err(error) => Err(error.into()),
+                });
             }
         }
         Ok(responses.results())
     }
+}
 
-    /// Creates the run of creates at the head of the list, up to the first item
-    /// that is something else.
-    async fn create_run(
-        &self,
-        actor: &Actor,
-        first: (RequestName, KeyedCreate),
-        items: &mut Peekable<IntoIter<Result<Item, drumline_api::Error>>>,
-        responses: &mut Responses<'_>,
-    ) {
-        let (mut names, mut creates) = (vec![first.0], vec![first.1]);
-        while let Some(item) = items.next_if(is_create) {
-            match item {
-                Ok(Item::Create(create)) => {
-                    names.push(RequestName::Create);
-                    creates.push(*create);
-                }
-                Ok(Item::ExecuteAsync(create)) => {
-                    names.push(RequestName::ExecuteAsync);
-                    creates.push(*create);
-                }
-                Ok(
-                    Item::Retrieve(_)
-                    | Item::RetrieveMultiple(_)
-                    | Item::Update(_)
-                    | Item::Delete(_)
-                    | Item::Transaction(_),
-                )
-                | Err(_) => {}
-            }
-        }
-        let on_fault = if responses.settings.continue_on_error {
-            OnFault::GoOn
-        } else {
-            OnFault::Stop
-        };
-        let created = self.create_in_order(actor, creates, on_fault).await;
-        for (name, created) in names.into_iter().zip(created) {
-            let results = created
-                .map(|created| Results::created(name, created.operation.id, !created.is_new));
-            responses.add(results.map(|results| Answer::new(name, results)));
+/// Takes the creates at the head of the list, up to the first item that is
+/// something else.
+fn run_of_creates(
+    items: &mut Peekable<IntoIter<Result<Item, drumline_api::Error>>>,
+) -> (Vec<RequestName>, Vec<KeyedCreate>) {
+    let (mut names, mut creates) = (Vec::new(), Vec::new());
+    while let Some(Ok(item)) = items.next_if(is_create) {
+        let name = item.name();
+        if let Item::Create(create) | Item::ExecuteAsync(create) = item {
+            names.push(name);
+            creates.push(*create);
         }
     }
+    (names, creates)
 }
 
 const fn is_create(item: &Result<Item, drumline_api::Error>) -> bool {
@@ -121,6 +86,14 @@ const fn is_create(item: &Result<Item, drumline_api::Error>) -> bool {
             | Item::Transaction(_),
         )
         | Err(_) => false,
+    }
+}
+
+const fn on_fault(settings: BatchSettings) -> OnFault {
+    if settings.continue_on_error {
+        OnFault::GoOn
+    } else {
+        OnFault::Stop
     }
 }
 

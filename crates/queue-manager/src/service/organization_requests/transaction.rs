@@ -18,14 +18,13 @@ use drumline_api::{Control, FieldError, Invalid, UpdateOperation};
 use drumline_backend::store::{
     self, Commit, Committed, Created, Done, Guard, NewOperation, Transacted,
 };
-use drumline_protocol::message::Offer;
 use drumline_protocol::transition::{At, apply, legal_actions};
 use drumline_protocol::{ErrorCode, Event, Header, Operation, OperationId, Refused, Report};
 
 use super::answer::{Answer, Results};
 use crate::error::{Error, Result};
 use crate::service::control::{event_of, unreachable_by_clients};
-use crate::service::create::{OnFault, Plan, stored_as};
+use crate::service::create::{OnFault, PlannedCreate, Publishing, create_span};
 use crate::service::read::not_found;
 use crate::service::{Actor, QueueManager};
 
@@ -41,15 +40,14 @@ struct Change {
     event: Event,
 }
 
-/// A create of a transaction, and the place of its request.
-struct Birth {
-    index: usize,
-    id: OperationId,
-    /// An earlier request with its key has created it.
-    existed: bool,
-    /// `None`: the earlier request has created it, or one before it in the
+/// The creates of a transaction.
+#[derive(Default)]
+struct Creates {
+    new: Vec<NewOperation>,
+    /// By the place of its request, each operation and whether it existed: an
+    /// earlier request with its key has created it, or one before it in the
     /// list.
-    new: Option<NewOperation>,
+    by_index: HashMap<usize, (OperationId, bool)>,
 }
 
 impl QueueManager {
@@ -71,13 +69,13 @@ impl QueueManager {
         let (mut names, mut creates, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
         for (index, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Create(create) => {
+                Step::Create(wish) => {
                     names.push(RequestName::Create);
-                    creates.push((index, *create));
+                    creates.push((index, *wish));
                 }
-                Step::ExecuteAsync(create) => {
+                Step::ExecuteAsync(wish) => {
                     names.push(RequestName::ExecuteAsync);
-                    creates.push((index, *create));
+                    creates.push((index, *wish));
                 }
                 Step::Update(Update { id, changes }) => {
                     names.push(RequestName::Update);
@@ -91,26 +89,22 @@ impl QueueManager {
         }
         // Both are examined before either is reported: the error names the
         // first request that cannot be executed.
-        let births = self.plan_births(actor, creates).await;
+        let creates = self.plan_creates(actor, creates).await;
         let changes = self.find_changes(actor, wanted).await.and_then(|changes| {
             self.decide_all(&changes)?;
             Ok(changes)
         });
-        let (births, changes) = match (births, changes) {
-            (Ok(births), Ok(changes)) => (births, changes),
+        let (creates, changes) = match (creates, changes) {
+            (Ok(creates), Ok(changes)) => (creates, changes),
             (Err(one), Err(other)) => return Err(first_of(one, other)),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
         };
-        let born = births
-            .iter()
-            .map(|birth| (birth.index, (birth.id, birth.existed)));
-        let born: HashMap<usize, (OperationId, bool)> = born.collect();
-        self.transact(births, changes).await?;
+        self.transact(creates.new, changes).await?;
         if !return_responses {
             return Ok(Vec::new());
         }
         let answers = names.into_iter().enumerate().map(|(index, name)| {
-            let results = match born.get(&index) {
+            let results = match creates.by_index.get(&index) {
                 Some(&(id, existed)) => Results::created(name, id, existed),
                 None => Results::Nothing,
             };
@@ -119,30 +113,29 @@ impl QueueManager {
         Ok(answers.collect())
     }
 
-    async fn plan_births(
+    async fn plan_creates(
         &self,
         actor: &Actor,
-        creates: Vec<(usize, KeyedCreate)>,
-    ) -> Result<Vec<Birth>> {
-        let (places, creates): (Vec<usize>, Vec<KeyedCreate>) = creates.into_iter().unzip();
-        let plans = self.plan_chunk(actor, creates, OnFault::Stop).await;
-        let mut births = Vec::with_capacity(plans.len());
-        let mut planned = HashSet::new();
-        for (index, plan) in places.into_iter().zip(plans) {
-            let (id, existed, new) = match plan.map_err(|error| at(index, error))? {
-                Plan::Known(operation) => (operation.id, true, None),
+        list: Vec<(usize, KeyedCreate)>,
+    ) -> Result<Creates> {
+        let (indexes, list): (Vec<usize>, Vec<KeyedCreate>) = list.into_iter().unzip();
+        let planned = self.plan(actor, list, OnFault::Stop, create_span).await;
+        let mut creates = Creates::default();
+        let mut ids = HashSet::new();
+        for (index, create) in indexes.into_iter().zip(planned) {
+            let (id, existed) = match create.map_err(|error| at(index, error))? {
+                PlannedCreate::Known(operation) => (operation.id, true),
                 // The same key twice is one operation.
-                Plan::New { new, .. } if !planned.insert(new.id) => (new.id, true, None),
-                Plan::New { new, .. } => (new.id, false, Some(*new)),
+                PlannedCreate::New { new, .. } if !ids.insert(new.id) => (new.id, true),
+                PlannedCreate::New { new, .. } => {
+                    let id = new.id;
+                    creates.new.push(*new);
+                    (id, false)
+                }
             };
-            births.push(Birth {
-                index,
-                id,
-                existed,
-                new,
-            });
+            creates.by_index.insert(index, (id, existed));
         }
-        Ok(births)
+        Ok(creates)
     }
 
     /// The operations that are changed, and what is to happen to each.
@@ -190,8 +183,7 @@ impl QueueManager {
     }
 
     /// Writes everything in one step, and offers what may run then.
-    async fn transact(&self, births: Vec<Birth>, mut changes: Vec<Change>) -> Result<()> {
-        let new: Vec<NewOperation> = births.into_iter().filter_map(|birth| birth.new).collect();
+    async fn transact(&self, new: Vec<NewOperation>, mut changes: Vec<Change>) -> Result<()> {
         if new.is_empty() && changes.is_empty() {
             return Ok(());
         }
@@ -204,7 +196,7 @@ impl QueueManager {
             let (headers, commits) = self.decide_all(&changes)?;
             let (commit, answer) = match self.store().transact(new.clone(), commits).await? {
                 Transacted::Done { created, committed } => {
-                    self.offer_all(new, &created, changes, headers, committed)
+                    self.offer_all(new, created, changes, headers, committed)
                         .await;
                     return Ok(());
                 }
@@ -281,7 +273,7 @@ impl QueueManager {
     async fn offer_all(
         &self,
         new: Vec<NewOperation>,
-        created: &[Created],
+        created: Vec<Created>,
         changes: Vec<Change>,
         headers: Vec<Header>,
         committed: Vec<Done>,
@@ -290,13 +282,11 @@ impl QueueManager {
         for (new, created) in new.into_iter().zip(created) {
             match created {
                 Created::New { sequence, offer } => {
-                    self.metrics().created.inc();
-                    let operation = stored_as(new, *sequence);
-                    offers.extend(offer.map(|stamp| (Offer::of(&operation), stamp)));
+                    self.created(new, sequence, offer, &mut offers);
                 }
                 // Created by another manager, with the same key, meanwhile.
-                Created::Exists(_) => {
-                    self.metrics().creates_repeated.inc();
+                Created::Exists(operation) => {
+                    self.repeated(*operation);
                 }
             }
         }
@@ -308,11 +298,9 @@ impl QueueManager {
             };
             self.dispatcher().enqueue_all(&operation, &done);
         }
-        if let Some(publishing) = self.publish_soon(offers)
-            && let Err(error) = publishing.await
-        {
-            tracing::warn!(%error, "some operations are left to the relay");
-        }
+        let mut publishing = Publishing::default();
+        publishing.start(self, offers);
+        publishing.finished().await;
     }
 }
 

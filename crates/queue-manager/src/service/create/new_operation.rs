@@ -1,0 +1,98 @@
+//! The record of a new operation, made from its request.
+
+use drumline_api::CreateOperation;
+use drumline_backend::store::NewOperation;
+use drumline_protocol::operation::{first_header, series_header};
+use drumline_protocol::{Body, ChainKey, OperationId, Rules, TokenPolicy};
+use drumline_telemetry::current_context;
+use tracing::{Span, field};
+
+use super::lineage::Lineage;
+use crate::recurrence;
+use crate::service::{Actor, QueueManager};
+
+impl QueueManager {
+    /// A fresh id for an operation.
+    pub(super) fn fresh_id(&self, actor: &Actor, request: &CreateOperation) -> OperationId {
+        let partition = self.shared.partitions.choose(chain(actor, request));
+        self.ids().operation(self.store().now(), partition)
+    }
+
+    /// The operation to store. Its trace goes on from the current span.
+    pub(super) fn new_operation(
+        &self,
+        actor: &Actor,
+        request: CreateOperation,
+        id: OperationId,
+        lineage: Lineage,
+    ) -> NewOperation {
+        Span::current().record("messaging.message.id", field::display(id));
+        let now = self.store().now();
+        let rules = Rules {
+            operation_type: request.operation_type,
+            // A series waits in no chain: its occurrences do.
+            chain: chain(actor, &request).filter(|_| request.recurrence_pattern.is_none()),
+            token_policy: self.token_policy(&request),
+            transient: !request.retain_job_history,
+            webhook: request.webhook_url.is_some(),
+            at_most_once: request.at_most_once,
+            retry: request.retry,
+        };
+        let commit = self.ids().commit();
+        let header = match &request.recurrence_pattern {
+            None => first_header(rules, request.postpone_until, commit, now),
+            Some(pattern) => {
+                let start = request.recurrence_start_time;
+                let (recurrence, first) = recurrence::begin(pattern, start, now);
+                // The rule still had a time a moment ago, when the request was
+                // accepted.
+                let first = first.unwrap_or(now);
+                series_header(rules, recurrence, Some(first), commit, now)
+            }
+        };
+        NewOperation {
+            id,
+            header,
+            body: Body {
+                name: request.name,
+                message_name: request.message_name,
+                queue: request.queue,
+                dependency_token: request.dependency_token,
+                data: request.data,
+                correlation_id: request
+                    .correlation_id
+                    .or(lineage.correlation_id)
+                    .unwrap_or_else(|| self.ids().uuid()),
+                request_id: request.request_id,
+                parent_id: request.parent_id,
+                depth: lineage.depth,
+                primary_entity_type: request.primary_entity_type,
+                regarding_object_id: request.regarding_object_id,
+                organization: actor.organization.clone(),
+                owner: actor.caller.clone(),
+                created_on: now,
+                retain_job_history: request.retain_job_history,
+                webhook_url: request.webhook_url,
+                trace: current_context(),
+            },
+        }
+    }
+
+    /// The token policy of a new operation. The deployment's default is about
+    /// tokens: asynchronous requests have none, and a failed one must not stop
+    /// all others of its organization.
+    fn token_policy(&self, request: &CreateOperation) -> TokenPolicy {
+        if request.in_order_of_requests {
+            return TokenPolicy::Continue;
+        }
+        request.token_policy.unwrap_or(self.options().token_policy)
+    }
+}
+
+fn chain(actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
+    if request.in_order_of_requests {
+        return Some(ChainKey::of_requests(&actor.organization));
+    }
+    let token = request.dependency_token.as_ref()?;
+    Some(ChainKey::new(&actor.organization, token))
+}

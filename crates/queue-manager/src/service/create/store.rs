@@ -1,0 +1,100 @@
+//! The step of a create that decides: the store.
+
+use drumline_backend::store::{self, Created, NewOperation, Stamp};
+use drumline_protocol::message::Offer;
+use drumline_protocol::{Operation, Report};
+
+use super::publish::Offers;
+use super::{Creation, PlannedCreate, no_answer};
+use crate::error::{Error, Result};
+use crate::service::QueueManager;
+
+impl QueueManager {
+    /// Stores what is new in a chunk. Returns an answer to each create, and the
+    /// offers that are to be published.
+    pub(super) async fn store_planned(
+        &self,
+        planned: Vec<Result<PlannedCreate>>,
+    ) -> (Vec<Result<Creation>>, Offers) {
+        let new = planned.iter().flatten().filter_map(|create| match create {
+            PlannedCreate::New { new, .. } => Some(&**new),
+            PlannedCreate::Known(_) => None,
+        });
+        let mut stored = self
+            .store_new(new.collect())
+            .await
+            .map(IntoIterator::into_iter);
+        let mut offers = Offers::new();
+        let answers = planned.into_iter().map(|create| match create? {
+            PlannedCreate::Known(operation) => Ok(self.repeated(*operation)),
+            PlannedCreate::New { new, is_keyed } => {
+                let stored = stored.as_mut().map_err(|error| error.clone())?;
+                match stored.next().ok_or_else(no_answer)? {
+                    Created::New { sequence, offer } => {
+                        Ok(self.created(*new, sequence, offer, &mut offers))
+                    }
+                    // Only the key can have led two requests to one id: in one
+                    // list, or at another manager meanwhile.
+                    Created::Exists(operation) if is_keyed => Ok(self.repeated(*operation)),
+                    Created::Exists(operation) => {
+                        let id = operation.id;
+                        Err(Error::Internal(format!("the id {id} came twice")))
+                    }
+                }
+            }
+        });
+        (answers.collect(), offers)
+    }
+
+    /// Stores new operations. A lone one goes together with those that other
+    /// callers create now.
+    async fn store_new(&self, new: Vec<&NewOperation>) -> store::Result<Vec<Created>> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let [lone] = new.as_slice()
+            && let Some(created) = self.shared.creates.create((*lone).clone()).await
+        {
+            return created.map(|created| vec![created]);
+        }
+        // Many; or the manager is closed, or the store is slow or unavailable.
+        // Whatever came of the first try, a repetition recognises it.
+        self.store()
+            .create(new.into_iter().cloned().collect())
+            .await
+    }
+
+    /// Notes that an operation is new, and adds its offer to those that are to
+    /// be published.
+    pub(in crate::service) fn created(
+        &self,
+        new: NewOperation,
+        sequence: u64,
+        offer: Option<Stamp>,
+        offers: &mut Offers,
+    ) -> Creation {
+        self.metrics().created.inc();
+        let operation = stored_as(new, sequence);
+        offers.extend(offer.map(|stamp| (Offer::of(&operation), stamp)));
+        let is_new = true;
+        Creation { operation, is_new }
+    }
+
+    /// The answer for a key that was used before.
+    pub(in crate::service) fn repeated(&self, operation: Operation) -> Creation {
+        self.metrics().creates_repeated.inc();
+        let is_new = false;
+        Creation { operation, is_new }
+    }
+}
+
+/// A new operation as it is in the store.
+pub(crate) fn stored_as(new: NewOperation, sequence: u64) -> Operation {
+    Operation {
+        id: new.id,
+        header: new.header,
+        body: new.body,
+        report: Report::default(),
+        sequence,
+    }
+}
