@@ -18,12 +18,11 @@ mod partitions;
 mod rate_limit;
 mod read;
 pub(crate) mod series;
-mod waiters;
 
 use std::sync::Arc;
 
 use drumline_backend::bypass::Bypass;
-use drumline_backend::store::{self, Store};
+use drumline_backend::store::Store;
 use drumline_backend::{Backend, Broker, Ids, MemberId};
 use drumline_protocol::{Organization, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 
 pub use bulk::{Bulk, BulkAct, BulkAnswer, BulkRefusal};
-pub use completion_feed::{InvalidPlace, Place};
+pub use completion_feed::{Cursor, InvalidCursor};
 pub use create::Creation;
 pub use explain::WaitingFor;
 pub use organization_requests::{Answer, Fault, ItemAnswer};
@@ -43,15 +42,14 @@ pub use read::{Listing, Query};
 pub(crate) use read::selection;
 
 pub(crate) use bulk::SHARE as BULK_SHARE;
-pub(crate) use completion_feed::{Ended, Watcher};
+pub(crate) use completion_feed::{Completions, Subscriber};
 pub(crate) use create::stored_as;
 
-use completion_feed::Ends;
+use completion_feed::CompletionFeed;
 use create::CreateBatcher;
 use dispatcher_handle::DispatcherHandle;
 use partitions::Partitions;
 use rate_limit::{LimiterBreaker, Permits};
-use waiters::Waiters;
 
 /// The owner of operations that an anonymous caller creates.
 const ANONYMOUS: &str = "anonymous";
@@ -101,8 +99,7 @@ struct Shared {
     creates: CreateBatcher,
     dispatcher: DispatcherHandle,
     partitions: Partitions,
-    waiters: Waiters,
-    ends: Ends,
+    completions: CompletionFeed,
     permits: Permits,
     breaker: LimiterBreaker,
     metrics: Metrics,
@@ -115,7 +112,7 @@ struct Shared {
 
 impl QueueManager {
     /// Creates a manager over a backend. Must be called on a tokio runtime,
-    /// which runs its tasks: the dispatcher and the task that wakes waiters.
+    /// which runs its tasks: the dispatcher, the completion feed, and others.
     #[must_use]
     pub fn new(backend: Backend, ids: Ids, options: Options) -> Self {
         let bypass = Bypass::over(Arc::clone(&backend.broker));
@@ -126,22 +123,14 @@ impl QueueManager {
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
         let partitions = Partitions::new(backend.store.partitions(), ids.jitter());
-        let waiters = Waiters::default();
-        tasks.spawn(
-            waiters
-                .clone()
-                .run(backend.store.completions(), closing.clone()),
-        );
-        let ends = Ends::new();
-        let store = Arc::clone(&backend.store);
-        tasks.spawn(ends.clone().run(store, closing.clone()));
         let permits = Permits::default();
         let limiter = Arc::clone(&backend.limiter);
         let lease = options.admission.lease;
         tasks.spawn(permits.clone().run(limiter, lease, closing.clone()));
-        let store = Arc::clone(&backend.store);
+        let store = || Arc::clone(&backend.store);
         let shared = Shared {
-            creates: CreateBatcher::start(store, &tasks, closing.clone()),
+            creates: CreateBatcher::start(store(), &tasks, closing.clone()),
+            completions: CompletionFeed::start(store(), &tasks, closing.clone()),
             dispatcher: DispatcherHandle::start(&backend, &tasks),
             member: ids.member(),
             started_on: backend.store.now(),
@@ -152,8 +141,6 @@ impl QueueManager {
             ids,
             options,
             partitions,
-            waiters,
-            ends,
             permits,
             breaker: LimiterBreaker::new(),
             tasks,
@@ -219,13 +206,9 @@ impl QueueManager {
         self.shared.tasks.wait().await;
     }
 
-    /// Watches operations end, from a place on; from now on if none is given.
-    ///
-    /// # Errors
-    /// When the store is unavailable.
-    pub(crate) async fn watch_ends(&self, place: Option<Place>) -> store::Result<Watcher> {
-        let store = Arc::clone(&self.shared.backend.store);
-        self.shared.ends.watch(store, place).await
+    /// The ends of operations, as they happen.
+    pub(crate) fn completions(&self) -> &CompletionFeed {
+        &self.shared.completions
     }
 
     /// Resolves when [`Self::drain`] is called. Cancel-safe.

@@ -39,7 +39,7 @@ impl QueueManager {
         Ok(operation)
     }
 
-    /// UpdateOperation an operation's attributes, which is an action in other words.
+    /// Changes an operation's attributes, which is an action in other words.
     ///
     /// # Errors
     /// As [`Self::act`].

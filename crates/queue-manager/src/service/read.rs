@@ -94,7 +94,7 @@ impl QueueManager {
     /// As [`Self::get`].
     pub async fn wait(&self, actor: &Actor, id: OperationId, wait: Duration) -> Result<Operation> {
         let end = Instant::now() + wait.min(self.options().longest_wait);
-        let waiter = self.shared.waiters.register(id);
+        let waiter = self.completions().waiter(id);
         loop {
             let woken = waiter.woken();
             tokio::pin!(woken);

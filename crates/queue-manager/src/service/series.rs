@@ -133,7 +133,7 @@ impl QueueManager {
         Ok(Event::Reschedule { recurrence, next })
     }
 
-    /// UpdateOperation the rule of a series.
+    /// Changes the rule of a series.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it does not recur, or the new rule has no time to

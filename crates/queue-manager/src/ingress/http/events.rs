@@ -22,7 +22,7 @@ use super::extractors::Parameters;
 use super::problem::Answer;
 use super::{openapi, query};
 use crate::error::Error;
-use crate::service::{Ended, Place, QueueManager, Watcher};
+use crate::service::{Completions, Cursor, QueueManager, Subscriber};
 
 /// The header in which a client sends the place up to which it has read.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -31,9 +31,9 @@ const LAST_EVENT_ID: &str = "last-event-id";
 const AT_ONCE: usize = 16;
 /// The time after which a client shall come back when the connection broke.
 const RETRY: Duration = Duration::from_secs(2);
-/// The interval at which an idle client is sent the current place, so that it
-/// does not come back with a place of last week.
-const SAY_PLACE: Duration = Duration::from_secs(15);
+/// The interval at which an idle client is sent the current cursor, so that it
+/// does not come back with a cursor of last week.
+const SEND_CURSOR: Duration = Duration::from_secs(15);
 /// The rest while the store is unavailable.
 const REST: Duration = Duration::from_secs(1);
 
@@ -69,22 +69,23 @@ pub(crate) async fn events(
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let mut wanted = query::events(pairs, &actor)?;
     if let Some(value) = headers.get(LAST_EVENT_ID) {
-        let place = value.to_str().ok().and_then(|text| text.parse().ok());
-        wanted.place = Some(place.ok_or_else(not_a_place)?);
+        let cursor = value.to_str().ok().and_then(|text| text.parse().ok());
+        wanted.cursor = Some(cursor.ok_or_else(not_a_cursor)?);
     }
-    let watcher = manager
-        .watch_ends(wanted.place)
+    let subscriber = manager
+        .completions()
+        .subscribe(wanted.cursor)
         .await
         .map_err(Error::from)?;
     // With the place: a client that is cut off before its first event goes on
     // from here, and not from the place of its return.
     let greeting = Event::default()
         .retry(RETRY)
-        .id(watcher.place().to_string());
+        .id(subscriber.cursor().to_string());
     let reader = Reader {
-        said: watcher.place(),
-        said_at: Instant::now(),
-        watcher,
+        sent: subscriber.cursor(),
+        sent_at: Instant::now(),
+        subscriber,
         filter: wanted.filter,
         manager,
     };
@@ -96,7 +97,7 @@ pub(crate) async fn events(
     Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
 }
 
-fn not_a_place() -> Invalid {
+fn not_a_cursor() -> Invalid {
     let why = "must be the id of an event of this service";
     Invalid::arguments(vec![FieldError::new("Last-Event-ID", why)])
 }
@@ -104,11 +105,11 @@ fn not_a_place() -> Invalid {
 /// A client that reads events.
 struct Reader {
     manager: QueueManager,
-    watcher: Watcher,
+    subscriber: Subscriber,
     filter: Filter,
-    /// The last place that was sent to the client.
-    said: Place,
-    said_at: Instant,
+    /// The last cursor that was sent to the client.
+    sent: Cursor,
+    sent_at: Instant,
 }
 
 impl Reader {
@@ -136,36 +137,36 @@ impl Reader {
 
     /// Looks once for new ends.
     async fn look(&mut self) -> store::Result<Vec<Event>> {
-        let Ended { entries, place } = self.watcher.next(AT_ONCE).await?;
+        let Completions { entries, cursor } = self.subscriber.next(AT_ONCE).await?;
         let ids: Vec<_> = entries.iter().map(|(_, id)| *id).collect();
-        // A failure here leaves the place as it was.
+        // A failure here leaves the cursor as it was.
         let found = self.manager.readable(&ids).await?;
         let mut events = Vec::new();
         for (end, operation) in entries.into_iter().zip(found) {
             let selected = operation.filter(|operation| self.filter.selects(operation));
             if let Some(operation) = selected {
-                let place = Place::of(end);
-                events.push(completed(&operation, place));
-                self.has_said(place);
+                let cursor = Cursor::of(end);
+                events.push(completed(&operation, cursor));
+                self.note_sent(cursor);
             }
         }
-        self.watcher.go_on(place);
-        if self.said_at.elapsed() >= SAY_PLACE && self.said != place {
-            // Without data it is no event to a client, but a place.
-            events.push(Event::default().id(place.to_string()));
-            self.has_said(place);
+        self.subscriber.advance(cursor);
+        if self.sent_at.elapsed() >= SEND_CURSOR && self.sent != cursor {
+            // Without data it is no event to a client, but a cursor.
+            events.push(Event::default().id(cursor.to_string()));
+            self.note_sent(cursor);
         }
         Ok(events)
     }
 
-    fn has_said(&mut self, place: Place) {
-        self.said = place;
-        self.said_at = Instant::now();
+    fn note_sent(&mut self, cursor: Cursor) {
+        self.sent = cursor;
+        self.sent_at = Instant::now();
     }
 }
 
-fn completed(operation: &Operation, place: Place) -> Event {
-    let event = Event::default().event("completed").id(place.to_string());
+fn completed(operation: &Operation, cursor: Cursor) -> Event {
+    let event = Event::default().event("completed").id(cursor.to_string());
     let view = OperationView::from(operation);
     match serde_json::to_string(&view) {
         Ok(json) => event.data(json),

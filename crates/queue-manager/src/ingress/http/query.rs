@@ -7,7 +7,7 @@ use drumline_api::{FieldError, Invalid, ListFilter};
 use drumline_backend::store::Filter;
 use drumline_protocol::{OperationId, State, Status};
 
-use crate::service::{Actor, BULK_SHARE, InvalidPlace, Place, Query, selection};
+use crate::service::{Actor, BULK_SHARE, Cursor, InvalidCursor, Query, selection};
 
 /// Operations on a page if the request names no size.
 const USUAL_PAGE: usize = 50;
@@ -171,14 +171,14 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, actor: &Actor) -> Result<BulkQu
 pub(crate) struct EventQuery {
     /// The filter, within the caller's own organization.
     pub(crate) filter: Filter,
-    /// The place to begin at; `None`: from now on.
-    pub(crate) place: Option<Place>,
+    /// The cursor to begin at; `None`: from now on.
+    pub(crate) cursor: Option<Cursor>,
 }
 
 /// Reads the operations whose ends are reported.
 pub(crate) fn events(pairs: Vec<(String, String)>, actor: &Actor) -> Result<EventQuery, Invalid> {
     let mut listed = Listed::new(1);
-    let mut place = None;
+    let mut cursor = None;
     let mut errors = Vec::new();
     for (name, value) in pairs {
         let set = match name.as_str() {
@@ -186,10 +186,10 @@ pub(crate) fn events(pairs: Vec<(String, String)>, actor: &Actor) -> Result<Even
             _ if value.is_empty() => Ok(()),
             "lastEventId" => match value.parse() {
                 Ok(given) => {
-                    place = Some(given);
+                    cursor = Some(given);
                     Ok(())
                 }
-                Err(why) => Err(InvalidPlace::to_string(&why)),
+                Err(why) => Err(InvalidCursor::to_string(&why)),
             },
             "status" => {
                 let set = listed.set(&name, value, 1);
@@ -209,7 +209,7 @@ pub(crate) fn events(pairs: Vec<(String, String)>, actor: &Actor) -> Result<Even
     if errors.is_empty() {
         Ok(EventQuery {
             filter: listed.query(actor).filter,
-            place,
+            cursor,
         })
     } else {
         Err(Invalid::arguments(errors))
