@@ -1,54 +1,51 @@
-//! Delays between attempts. A delay grows with each attempt and has jitter, so a
-//! fleet that has lost the same server does not come back to it in step.
+//! The worker's pauses between attempts: made here, by the thing that an attempt
+//! waits for, with jitter from the worker's own source.
 
 use std::time::Duration;
 
+use drumline_protocol::backoff;
+
 use crate::random::Random;
 
-/// The delays between calls of a store that is unavailable.
+/// The pauses between calls of a store that is unavailable.
 pub(crate) fn for_store(random: &Random) -> Backoff {
     Backoff::new(Duration::from_millis(50), Duration::from_secs(1), random)
 }
 
-/// The delays between attempts to subscribe.
+/// The pauses between attempts to subscribe.
 pub(crate) fn for_subscription(random: &Random) -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_secs(5), random)
 }
 
-/// The delays between attempts to write a report, which is written `every` so
+/// The pauses between attempts to write a report, which is written `every` so
 /// often at best.
 pub(crate) fn for_report(every: Duration, random: &Random) -> Backoff {
     Backoff::new(every, Duration::from_secs(2), random)
 }
 
-/// Doubles from a first delay up to a longest one.
+/// Growing pauses that are slept through.
 #[derive(Debug)]
 pub(crate) struct Backoff {
-    first: Duration,
-    longest: Duration,
-    next: Duration,
+    pauses: backoff::Backoff,
     random: Random,
 }
 
 impl Backoff {
     fn new(first: Duration, longest: Duration, random: &Random) -> Self {
         Self {
-            first,
-            longest,
-            next: first,
+            pauses: backoff::Backoff::new(first, longest),
             random: random.clone(),
         }
     }
 
-    /// Starts again with the first delay: an attempt has succeeded.
+    /// Starts again with the first pause: an attempt has succeeded.
     pub(crate) const fn reset(&mut self) {
-        self.next = self.first;
+        self.pauses.reset();
     }
 
-    /// Sleeps for the next delay, less up to a half. Cancel-safe.
+    /// Sleeps for the next pause, less up to a half. Cancel-safe.
     pub(crate) async fn sleep(&mut self) {
-        let delay = self.next.mul_f64(0.5 + self.random.f64() / 2.0);
-        self.next = (self.next * 2).min(self.longest);
-        tokio::time::sleep(delay).await;
+        let pause = self.pauses.jittered(self.random.f64());
+        tokio::time::sleep(pause).await;
     }
 }
