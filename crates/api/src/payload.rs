@@ -19,7 +19,7 @@ pub(crate) fn check(value: &RawValue) -> Result<(), String> {
     let mut text = serde_json::Deserializer::from_str(value.get());
     Level(NESTING)
         .deserialize(&mut text)
-        .map_err(|error| format!("is not JSON that everybody can read: {error}"))
+        .map_err(|error| format!("is not JSON that common parsers accept: {error}"))
 }
 
 /// Visits everything and keeps nothing; so many levels may follow.

@@ -164,7 +164,8 @@ impl Receipt for Taken {
         let known = self.shared.queue().settle(self.consumer, self.position);
         if !known {
             return Err(Error::Unavailable {
-                message: "the subscription is closed, and the message back in its queue".to_owned(),
+                message: "the subscription is closed, and the message is back in its queue"
+                    .to_owned(),
                 source: None,
             });
         }

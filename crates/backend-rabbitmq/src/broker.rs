@@ -143,7 +143,7 @@ impl RabbitBroker {
             .await
             .is_err()
         {
-            tracing::warn!("RabbitMQ's connections have not closed in time");
+            tracing::warn!("the connections to RabbitMQ were not closed in time");
         }
     }
 

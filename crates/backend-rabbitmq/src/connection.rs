@@ -212,7 +212,7 @@ impl Connection {
             channel.queue_delete(name, topology::deletion()).await
         };
         made.await
-            .map_err(|error| failed("making a decoy", error))?;
+            .map_err(|error| failed("creating a decoy", error))?;
         close(&channel).await;
         Ok(())
     }

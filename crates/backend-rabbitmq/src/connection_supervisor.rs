@@ -262,7 +262,7 @@ async fn decoy(connection: Arc<Connection>) {
     tokio::select! {
         () = connection.ended() => {}
         made = connection.decoy() => if let Err(error) = made {
-            tracing::debug!(%error, "no decoy was made");
+            tracing::debug!(%error, "the decoy was not made");
         },
     }
 }

@@ -146,7 +146,7 @@ impl Intake for RabbitIntake {
         let connection = self.publishing.connection(deadline).await?;
         match timeout_at(deadline, self.put_aside(&connection, &refused)).await {
             Ok(Err(error)) if is_refusal(&error) => {
-                tracing::warn!(%error, "RabbitMQ does not let us use the quarantine");
+                tracing::warn!(%error, "RabbitMQ does not allow the use of the quarantine");
                 Err(Error::Refused)
             }
             Ok(put) => put.inspect_err(|error| connection.doubt_after(error)),

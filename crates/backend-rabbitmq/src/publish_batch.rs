@@ -223,7 +223,7 @@ fn failure(error: Error) -> Outcome {
     if is_refusal(&error) {
         Outcome::Refused(error)
     } else {
-        tracing::debug!(%error, "a batch is lost, and published again");
+        tracing::debug!(%error, "a batch of messages is lost and published again");
         Outcome::Lost
     }
 }

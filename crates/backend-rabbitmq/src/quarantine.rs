@@ -66,7 +66,7 @@ impl Quarantine {
         let rounds = rounds(&delivery);
         let (rest, message) = match (from, is_of_later_release(error)) {
             (Target::Route(route), true) if rounds < ROUNDS => {
-                tracing::debug!(queue = %from, %error, "a message is given back");
+                tracing::debug!(queue = %from, %error, "a message is given back to its queue");
                 // The first time at once: a lane is not to wait for it.
                 let rest = if rounds == 0 { Duration::ZERO } else { REST };
                 (rest, given_back(route, delivery.data, rounds + 1))
@@ -76,7 +76,7 @@ impl Quarantine {
                     queue = %from,
                     bytes = delivery.data.len(),
                     %error,
-                    "a message that cannot be read goes to the quarantine"
+                    "a message that cannot be decoded is moved to the quarantine"
                 );
                 let queue = from.name(&self.namespace).to_string();
                 (Duration::ZERO, put_aside(queue, delivery.data, error))
@@ -104,7 +104,7 @@ async fn publish(publisher: &Publisher, message: Outgoing, receipt: &TagReceipt)
                 return;
             }
             Some(Err(error)) => {
-                tracing::debug!(queue = %message.target, %error, "an unreadable message is moved later");
+                tracing::debug!(queue = %message.target, %error, "a message that cannot be decoded is moved to the quarantine later");
             }
         }
         sleep(backoff.jittered(fastrand::f64())).await;

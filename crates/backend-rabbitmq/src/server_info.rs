@@ -62,7 +62,7 @@ impl Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "this is not a RabbitMQ release that Drumline was tested with",
+            Self::Unknown => "Drumline was not tested with this release of RabbitMQ",
             Self::NoQuorumQueues => "it has no quorum queues: use RabbitMQ 3.10 or later",
             Self::PriorityIgnored => {
                 "single active consumers ignore priorities up to 3.13: \

@@ -334,7 +334,8 @@ impl Receipt for TagReceipt {
             Ok(())
         } else {
             Err(Error::Unavailable {
-                message: "the subscription has ended, and the message will come again".to_owned(),
+                message: "the subscription has ended, and the message will be delivered again"
+                    .to_owned(),
                 source: None,
             })
         }

@@ -78,8 +78,8 @@ pub(crate) async fn keep(clock: Arc<Clock>, link: Link) {
         match ask(&link).await {
             Ok((server_us, took)) if took <= SLOWEST => clock.set(server_us, took),
             // The clock goes on by itself meanwhile.
-            Ok(_) => tracing::debug!("the server's time came too late to be of use"),
-            Err(error) => tracing::debug!(%error, "the server's time is not known"),
+            Ok(_) => tracing::debug!("the time of the server arrived too late to be used"),
+            Err(error) => tracing::debug!(%error, "the time of the server is unknown"),
         }
     }
 }

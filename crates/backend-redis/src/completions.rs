@@ -99,7 +99,7 @@ impl Told {
 pub(crate) async fn listen(link: Link, channel: String, completions: Arc<Completions>) {
     loop {
         if let Err(error) = hear(&link, &channel, &completions).await {
-            tracing::debug!(%error, "not listening for ends");
+            tracing::debug!(%error, "the subscription to completions failed");
         }
         sleep(PAUSE).await;
     }

@@ -57,7 +57,7 @@ impl RedisMembership {
             match serde_json::from_slice(&said) {
                 Ok(member) => members.push(member),
                 // The report may be of another release; we can do without it.
-                Err(error) => tracing::warn!(%error, "a member cannot be understood"),
+                Err(error) => tracing::warn!(%error, "a member cannot be decoded"),
             }
         }
         members.sort_by_key(|member: &Member| member.id);

@@ -131,7 +131,7 @@ pub(crate) fn sixteen(bytes: &[u8]) -> Result<[u8; 16]> {
 }
 
 pub(crate) fn unexpected() -> Error {
-    Error::Unfit("Redis answered something that this release does not understand".to_owned())
+    Error::Unfit("Redis gave an answer that this release cannot parse".to_owned())
 }
 
 #[cfg(test)]

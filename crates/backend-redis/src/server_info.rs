@@ -81,7 +81,7 @@ impl ServerInfo {
         }
         if self.max_memory_policy != "noeviction" {
             objections.push(format!(
-                "maxmemory-policy is {}, which throws operations away when memory is short: \
+                "maxmemory-policy is {}, which deletes operations when memory is short: \
                  set it to noeviction",
                 self.max_memory_policy
             ));
@@ -120,7 +120,7 @@ impl ServerInfo {
                  set it to always"
             )],
             None => vec![
-                "the server does not tell its appendfsync: only with always does a power cut \
+                "the server does not report its appendfsync: only with always does a power cut \
                  lose nothing"
                     .to_owned(),
             ],

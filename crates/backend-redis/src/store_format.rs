@@ -32,7 +32,7 @@ pub(crate) async fn settle(
         tracing::info!(
             stored = count.get(),
             wanted = wanted.get(),
-            "the store keeps the partition count that it was made with"
+            "the store keeps the number of partitions that it was created with"
         );
     }
     link.require_identity(StoreIdentity { key, value });
@@ -53,7 +53,7 @@ fn read(text: &str) -> Result<PartitionCount> {
         Some(FORMAT) => {}
         Some(other) => {
             return Err(Error::Unfit(format!(
-                "it was written in format {other}; this release reads {FORMAT}"
+                "it has format {other}; this release reads {FORMAT}"
             )));
         }
         None => {

@@ -151,7 +151,7 @@ async fn note(store: Arc<dyn Store>, mut confirmed: mpsc::Receiver<Entries>) {
         if let Err(error) = store.remove_from_outbox(&entries).await {
             // The relay will publish them once more; the claim drops the
             // duplicates.
-            tracing::debug!(%error, count = entries.len(), "confirms not noted");
+            tracing::debug!(%error, count = entries.len(), "confirms were not noted");
         }
     }
 }

@@ -126,7 +126,7 @@ fn address(text: &str) -> Result<Url> {
     })?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
-        other => Err(invalid(format!("{other}: is neither http nor https"))),
+        other => Err(invalid(format!("{other}: expected http or https"))),
     }
 }
 
@@ -138,7 +138,7 @@ fn header(what: &str, value: &str) -> Result<HeaderValue> {
         .filter(|value| value.to_str().is_ok())
         .ok_or_else(|| Error::Invalid {
             what: "header",
-            why: format!("{what}: {value:?} has characters that no header can carry"),
+            why: format!("{what}: {value:?} has characters that are not allowed in a header"),
         })
 }
 

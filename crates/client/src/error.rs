@@ -184,7 +184,7 @@ impl Error {
             Self::Busy(_) => Some("try again later".to_owned()),
             Self::Away(away) => Some(away.way_out().to_owned()),
             Self::Odd { .. } => {
-                Some("look at what else answers at this address: a proxy, another service".into())
+                Some("check the address: a proxy or another service answers there".into())
             }
             Self::Invalid { .. } | Self::Unwritable(_) => None,
         }

@@ -113,11 +113,11 @@ fn wanted(bench: &Bench) -> Vec<Measurement> {
 fn setup(bench: &Bench) -> String {
     let place = match bench.processes {
         0 => "manager and worker in one process".to_owned(),
-        1 => "a worker process of its own".to_owned(),
-        count => format!("{count} worker processes"),
+        1 => "a separate worker process".to_owned(),
+        count => format!("{count} separate worker processes"),
     };
     format!(
-        "{place}; {} callers, batches of {}, {} operations at once, {} tokens; rounds of {} s",
+        "{place}; {} callers, batches of {}, {} operations at the same time, {} tokens; rounds of {} s",
         bench.callers, bench.batch, bench.concurrency, bench.tokens, bench.seconds
     )
 }
@@ -185,7 +185,7 @@ fn mean(sum: u64, count: u64) -> f64 {
     float(sum) / float(count)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "the counts are far below 2^53")]
 const fn float(count: u64) -> f64 {
     count as f64
 }

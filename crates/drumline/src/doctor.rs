@@ -68,17 +68,17 @@ pub(crate) async fn run(doctor: &Doctor, now: Now) -> Result<Exit> {
     let out = Output::new(doctor.output.output, now);
     let findings = {
         let activity = Activity::quiet_without_terminal();
-        activity.tell("looking at Redis");
+        activity.tell("checking Redis");
         let mut findings = redis::check(&doctor.servers).await;
         let redis_is_there = findings.iter().all(|finding| finding.level != Level::Bad);
-        activity.tell("looking at RabbitMQ");
+        activity.tell("checking RabbitMQ");
         findings.extend(rabbit::check(&doctor.servers).await);
         if redis_is_there {
-            activity.tell("looking at the namespace");
+            activity.tell("checking the namespace");
             findings.extend(fleet::check(&doctor.servers).await);
         }
         if let Some(server) = &doctor.server {
-            activity.tell("asking the queue manager");
+            activity.tell("checking the queue manager");
             findings.push(manager::check(server).await);
         }
         findings

@@ -32,10 +32,10 @@ impl Trouble {
     fn way_out(&self) -> Option<String> {
         match &self.0 {
             Error::Away(away) if away.timed_out() => {
-                Some("look at its log, or give it longer with --request-timeout".to_owned())
+                Some("read its log, or allow more time with --request-timeout".to_owned())
             }
             Error::Away(_) => {
-                Some("start one (`drumline dev`), or name another with --server".to_owned())
+                Some("start one (`drumline dev`), or name another one with --server".to_owned())
             }
             Error::Refused(_)
             | Error::Busy(_)

@@ -71,7 +71,7 @@ pub enum Error {
         source: bincode::error::DecodeError,
     },
     /// More bytes than the value has.
-    #[error("{what}: {count} bytes too many")]
+    #[error("{what}: {count} trailing bytes")]
     Trailing {
         /// The kind of value that was decoded.
         what: &'static str,

@@ -41,7 +41,7 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// The operation cannot be cancelled, or not any more.
+    /// The operation cannot be cancelled, or no longer.
     CANNOT_CANCEL = 0x8004_4F00, "CannotCancel";
     /// The operation cannot be paused.
     CANNOT_PAUSE = 0x8004_4F01, "CannotPause";
@@ -67,23 +67,23 @@ error_codes! {
     CANNOT_UPDATE_RECURRING = 0x8004_4169, "CannotUpdateRecurring";
     /// The deployment does not accept operations of this type.
     TYPE_NOT_RECOGNIZED = 0x8004_4303, "OperationTypeNotRecognized";
-    /// A network error on the handler's side: worth a retry.
+    /// A network error of the handler: worth a retry.
     NETWORK_ERROR = 0x8004_4306, "NetworkError";
-    /// A communication error on the handler's side: worth a retry.
+    /// A communication error of the handler: worth a retry.
     COMMUNICATION_ERROR = 0x8004_4307, "CommunicationError";
     /// The operation is postponed because its handler fails too often.
     THROTTLED = 0x8004_0328, "PostponedByThrottle";
     /// All operations of this type are throttled.
     TYPE_THROTTLED = 0x8006_0916, "TypeThrottled";
-    /// Operations create operations, deeper than the limit.
+    /// Operations create operations to a depth over the limit.
     INFINITE_LOOP = 0x8004_4182, "InfiniteLoop";
-    /// The service, or a store that it needs, cannot take the request now.
+    /// The service, its store or its broker cannot take the request now.
     SERVER_BUSY = 0x8004_A001, "ServerBusy";
     /// The caller has used up its share of requests in the window.
     TOO_MANY_REQUESTS = 0x8007_2322, "TooManyRequests";
     /// The caller has used up its share of execution time in the window.
     TOO_MUCH_TIME = 0x8007_2321, "TooMuchExecutionTime";
-    /// The caller has too many requests under way at the same time.
+    /// The caller has too many requests at the same time.
     TOO_MANY_AT_ONCE = 0x8007_2326, "TooManyConcurrentRequests";
     /// The handler's database failed: worth a retry.
     DATABASE_ERROR = 0x8004_0216, "DatabaseError";
@@ -113,9 +113,9 @@ error_codes! {
     KEY_REUSED = 0x8D00_0007, "IdempotencyKeyReused";
     /// Drumline: the attribute may not be changed by a client.
     READ_ONLY = 0x8D00_0008, "AttributeIsReadOnly";
-    /// Drumline: there is no such address, or not with this method.
+    /// Drumline: there is no such address, or it does not support the method.
     NO_ROUTE = 0x8D00_0009, "NoSuchResource";
-    /// Drumline: a bug of the service; the log has more under the trace id.
+    /// Drumline: a bug in the service; the log has details under the trace id.
     INTERNAL = 0x8D00_000A, "InternalError";
     /// Drumline: the broker refuses to declare the queue.
     QUEUE_UNUSABLE = 0x8D00_000B, "QueueUnusable";

@@ -152,7 +152,7 @@ impl fmt::Debug for OperationId {
 
 /// The text is not the id of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an operation id: expected a UUID as the service gave it")]
+#[error("not an operation id: expected a UUID that the service has issued")]
 pub struct InvalidId;
 
 impl FromStr for OperationId {

@@ -15,7 +15,7 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// The text is longer than allowed.
-    #[error("{what} has {length} characters, {limit} are allowed")]
+    #[error("{what} has {length} characters; {limit} are allowed")]
     TooLong {
         /// The kind of name.
         what: &'static str,

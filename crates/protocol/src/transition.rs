@@ -184,7 +184,7 @@ fn is_due(header: &Header, at: At) -> bool {
 fn no_handler() -> Fault {
     Fault::new(
         ErrorCode::NO_HANDLER,
-        "No worker knows how to do this. It waits until somebody resumes it.",
+        "No worker has a handler for this. It waits until it is resumed.",
         "no live worker of the queue has a handler for the message name",
     )
 }
@@ -192,7 +192,7 @@ fn no_handler() -> Fault {
 fn throttled() -> Fault {
     Fault::new(
         ErrorCode::THROTTLED,
-        "Others of its kind keep failing, so it waits for a while before it is tried.",
+        "Other operations of its kind keep failing, so it waits for a while before it is tried.",
         "the handler of the message name fails too often and is throttled",
     )
 }

@@ -43,7 +43,7 @@ pub enum Error {
         id: String,
     },
     /// More requests in one than the deployment allows; none was executed.
-    #[error("{found} requests in one, {max} are allowed")]
+    #[error("{found} requests in one; {max} are allowed")]
     BatchTooLarge {
         /// The number of requests.
         found: usize,
@@ -65,7 +65,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// Operations create operations without end.
-    #[error("the operation would be {depth} levels deep, {limit} are allowed")]
+    #[error("the operation would be {depth} levels deep; {limit} are allowed")]
     TooDeep {
         /// The depth that it would have.
         depth: u32,
@@ -73,7 +73,7 @@ pub enum Error {
         limit: u32,
     },
     /// It takes too long to look at everything that there is.
-    #[error("the search took too long; ask with RetrieveMultiple, page by page")]
+    #[error("the search took too long; use RetrieveMultiple, page by page")]
     SearchTooLong,
     /// The store cannot be reached, or cannot answer. The request may or may
     /// not have been done. Asking again is safe; creating again is safe with
@@ -95,7 +95,7 @@ pub enum Error {
     },
     /// The organization has as many batches executed at the same time as it
     /// may; no request of this batch was executed.
-    #[error("the organization has {limit} batches executed now, which is all it may")]
+    #[error("the organization already has {limit} batches executed now, which is its limit")]
     Busy {
         /// The most that it may have.
         limit: u32,

@@ -1,7 +1,7 @@
 //! The metrics of a queue manager, each name once, with unit and meaning.
 //!
 //! Counters live here and are read by `/metrics`; what is a state of the store
-//! (operations by state, members) is asked for when somebody looks.
+//! (operations by state, members) is read when the metrics are requested.
 //! docs/metrics.md has the list: [`page`] writes it.
 
 pub mod page;
@@ -183,12 +183,12 @@ fn register() -> (Metrics, Vec<Described>) {
     let metrics = Metrics {
         created: names.add(
             "operations_created",
-            "operations created here",
+            "operations created by this process",
             Counter::default(),
         ),
         creates_repeated: names.add(
             "creates_repeated",
-            "creates answered with the operation of an earlier one, by their key",
+            "creates answered with the operation of an earlier create with the same idempotency key",
             Counter::default(),
         ),
         left_to_relay: names.add(
@@ -196,17 +196,17 @@ fn register() -> (Metrics, Vec<Described>) {
             "creates whose first publish failed",
             Counter::default(),
         ),
-        actions: names.add("actions", "actions asked of operations", Family::default()),
-        requests: names.add("http_requests", "requests answered", Family::default()),
+        actions: names.add("actions", "requested actions", Family::default()),
+        requests: names.add("http_requests", "answered requests", Family::default()),
         request_seconds: names.add_with_unit(
             "http_request_duration",
             Unit::Seconds,
-            "time to the answer",
+            "time from a request to its answer",
             Family::new_with_constructor(seconds as fn() -> Histogram),
         ),
         relayed: names.add(
             "relay_published",
-            "offers that the relay published in place of another",
+            "offers that the relay published in place of another process",
             Counter::default(),
         ),
         woken: names.add(
@@ -221,12 +221,12 @@ fn register() -> (Metrics, Vec<Described>) {
         ),
         occurrences_skipped: names.add(
             "occurrences_skipped",
-            "times of series passed over because the occurrence before was not Completed",
+            "times of series skipped because the previous occurrence was not Completed",
             Counter::default(),
         ),
         taken_over: names.add(
             "leases_expired",
-            "operations taken from workers that were lost",
+            "operations taken over from lost workers",
             Counter::default(),
         ),
         markers: names.add(
@@ -246,27 +246,27 @@ fn register() -> (Metrics, Vec<Described>) {
         ),
         bypassed: names.add(
             "bypassed_queues",
-            "queues of the broker that do not work and are by-passed, when last looked",
+            "queues of the broker that do not work and are by-passed, at the last look",
             Family::default(),
         ),
         unreadable: names.add(
             "maintenance_unreadable",
-            "records that this release cannot read and leaves alone, each time that one is met",
+            "records that this release cannot decode and leaves unchanged, counted at each read",
             Counter::default(),
         ),
         removed: names.add(
             "retention_removed",
-            "operations removed because they had ended long ago, by how",
+            "operations removed by retention, by the class of their outcome",
             Family::default(),
         ),
         told: names.add(
             "webhook_tries",
-            "tries to tell an operation's end by webhook, by what became of them",
+            "tries of webhooks, by outcome",
             Family::default(),
         ),
         batches_refused: names.add(
             "batches_refused",
-            "batches refused because their organization had as many executed as it may",
+            "batches refused because their organization had reached its limit",
             Counter::default(),
         ),
         unprotected: names.add(
@@ -286,32 +286,32 @@ fn register() -> (Metrics, Vec<Described>) {
         ),
         intake_answered: names.add(
             "intake_answered",
-            "answers sent to producers, by the status that HTTP would have had",
+            "answers sent to producers over AMQP, by HTTP status",
             Family::default(),
         ),
         intake_quarantined: names.add(
             "intake_quarantined",
-            "requests put into the quarantine, by the code of the reason",
+            "requests put into the quarantine, by error code",
             Family::default(),
         ),
         failures: names.add(
             "maintenance_failures",
-            "rounds of maintenance that found the store or the broker unavailable",
+            "rounds of a maintenance task that found the store or the broker unavailable",
             Family::default(),
         ),
         operations: names.add(
             "operations",
-            "operations in the store by state, when last looked",
+            "operations in the store by state, at the last look",
             Family::default(),
         ),
         undispatched: names.add(
             "undispatched_operations",
-            "operations that wait to be published, when last looked",
+            "operations in the outbox, which wait to be published, at the last look",
             Gauge::default(),
         ),
         members: names.add(
             "members",
-            "live processes by role, when last looked",
+            "live processes by role, at the last look",
             Family::default(),
         ),
         registry: names.registry,

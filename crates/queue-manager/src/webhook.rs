@@ -93,12 +93,12 @@ impl Webhooks {
         };
         if !self.are_on() {
             return Some(
-                "is not possible: this deployment has no secret to sign with (webhook-secret)",
+                "is not possible: this deployment has no secret for signatures (webhook-secret)",
             );
         }
         if !self.allow_private && is_private_by_its_text(&url) {
             return Some(
-                "must be of the public internet: this deployment allows no other (webhook-allow-private)",
+                "must be an address of the public internet: this deployment allows no other (webhook-allow-private)",
             );
         }
         None

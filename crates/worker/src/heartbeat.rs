@@ -87,7 +87,7 @@ pub(crate) async fn beat(
             }
             // The last list of members stays in force.
             Err(error) => {
-                tracing::warn!(%error, "no sign of life could be given");
+                tracing::warn!(%error, "the heartbeat failed");
                 if heard.elapsed() >= patience && contact.borrow().is_up {
                     cut_off(&contact, patience);
                 }
@@ -99,7 +99,7 @@ pub(crate) async fn beat(
 fn cut_off(contact: &watch::Sender<Contact>, patience: Duration) {
     tracing::warn!(
         ?patience,
-        "no beat was noted by the store; giving back what is not decided"
+        "the store accepted no heartbeat; giving back undecided operations"
     );
     contact.send_modify(|contact| {
         contact.is_up = false;

@@ -114,8 +114,8 @@ impl RunningWorker {
         };
         match timeout(CLOSING, closing).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "did not say goodbye"),
-            Err(_elapsed) => tracing::debug!("did not close in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "the member was not removed; it expires"),
+            Err(_elapsed) => tracing::debug!("the worker was not closed in time"),
         }
         self.end().await;
         tracing::info!(left_behind, "drained");

@@ -151,10 +151,10 @@ impl Counted {
             Some(Change::Opened) => tracing::warn!(
                 message_name, failures = throttle.failures,
                 within = ?throttle.within, pause = ?throttle.pause,
-                "its handler fails too often; its operations are put off"
+                "a handler fails too often; its operations are postponed"
             ),
             Some(Change::Closed) => {
-                tracing::info!(message_name, "its handler succeeds again");
+                tracing::info!(message_name, "a handler succeeds again; its operations run");
             }
             None => {}
         }

@@ -80,7 +80,7 @@ fn unknown_name() -> String {
         .map(RequestName::as_str)
         .collect();
     format!(
-        "is not a request of this service; it has {}",
+        "is not a request of this service, which has {}",
         known.join(", ")
     )
 }

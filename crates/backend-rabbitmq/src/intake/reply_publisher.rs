@@ -188,7 +188,7 @@ async fn confirmed(
             // We may not publish there, and that will not change soon. Whose
             // reply it was that closed the channel is not told.
             if is_refusal(&error) {
-                tracing::warn!(%error, "RabbitMQ has refused to take an answer");
+                tracing::warn!(%error, "RabbitMQ refused an answer");
                 return Err(Error::Refused);
             }
             Err(error)

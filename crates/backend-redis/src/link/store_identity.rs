@@ -40,7 +40,7 @@ impl StoreIdentity {
         // `error_action` takes this kind for final.
         Err((
             ErrorKind::InvalidClientConfig,
-            "the store was made anew, and otherwise",
+            "the store was created again with other parameters",
             format!("{found:?} instead of {:?}", self.value),
         )
             .into())

@@ -47,7 +47,7 @@ impl RedisStore {
         match operations.iter().find(is_stray) {
             None => Ok(()),
             Some(stray) => Err(Error::Unfit(format!(
-                "{} is of a partition that the store does not have: it has {}",
+                "{} belongs to a partition that the store does not have: it has {}",
                 stray.id,
                 self.partitions.get()
             ))),

@@ -65,7 +65,7 @@ impl RedisStore {
             .collect();
         let place = |id: OperationId| -> Result<usize> {
             let found = partitions.binary_search(&id.partition());
-            found.map_err(|_place: usize| Error::Unfit(format!("{id} is of no partition")))
+            found.map_err(|_place: usize| Error::Unfit(format!("{id} belongs to no partition")))
         };
         let mut command = if keys.is_empty() {
             // The prelude requires one set of keys, used or not.

@@ -61,7 +61,7 @@ impl Away {
 
     pub(super) const fn way_out(&self) -> &'static str {
         if self.timed_out {
-            "look at its log, or give it longer"
+            "read its log, or allow more time"
         } else {
             "start one (`drumline dev`), or use another address"
         }

@@ -80,13 +80,13 @@ impl Problem {
         }
         let text = match self.status {
             404 if self.code == ErrorCode::NOT_FOUND => {
-                "look for it with `drumline list`; a Completed operation that was deleted is gone"
+                "look for it with `drumline list`; a deleted operation cannot be read any more"
             }
             413 => {
-                "put the large part elsewhere and send a reference, or raise --max-body of the queue manager"
+                "store the large part elsewhere and send a reference, or raise --max-body of the queue manager"
             }
-            429 | 502..=504 => "try again later; `drumline doctor` says what is wrong",
-            500 => "this is a bug of Drumline; the log of the queue manager says more",
+            429 | 502..=504 => "try again later; `drumline doctor` shows the cause",
+            500 => "this is a bug in Drumline; the log of the queue manager has details",
             _ => return None,
         };
         Some(text.to_owned())

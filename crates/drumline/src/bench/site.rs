@@ -166,7 +166,7 @@ impl Site {
         // No worker runs while creates are measured; in all other rounds
         // everything that was published has been consumed.
         if let Err(error) = purge(servers, &work_queue(namespace)).await {
-            tracing::debug!(%error, "nothing to purge");
+            tracing::debug!(%error, "a queue could not be purged");
         }
         unlink(servers, namespace, |key| {
             // Counters must go on: stamps and fences only ever grow.

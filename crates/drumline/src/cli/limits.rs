@@ -13,7 +13,7 @@ use super::values;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct Limits {
-    /// Maximum of `ExecuteMultiple` requests of one organization at the same time, over all managers; 0 sets no limit
+    /// Maximum number of `ExecuteMultiple` requests of one organization at the same time, over all managers; 0 sets no limit
     #[arg(
         long,
         env = "DRUMLINE_MAX_BATCHES",
@@ -21,7 +21,7 @@ pub(crate) struct Limits {
         default_value = "2"
     )]
     pub(crate) max_batches: u32,
-    /// Maximum of requests in one `ExecuteMultiple` or `ExecuteTransaction`
+    /// Maximum number of requests in one `ExecuteMultiple` or `ExecuteTransaction`
     #[arg(
         long,
         env = "DRUMLINE_MAX_BATCH_SIZE",
@@ -38,7 +38,7 @@ pub(crate) struct Limits {
         value_delimiter = ','
     )]
     pub(crate) async_requests: Vec<String>,
-    /// Maximum of requests of one named caller within --protect-window; more are answered 429; 0 sets no limit
+    /// Maximum number of requests of one named caller within --protect-window; more are answered 429; 0 sets no limit
     #[arg(
         long,
         env = "DRUMLINE_PROTECT_REQUESTS",
@@ -46,7 +46,7 @@ pub(crate) struct Limits {
         default_value = "6000"
     )]
     pub(crate) protect_requests: u64,
-    /// Maximum of execution time that requests of one named caller use within --protect-window; 0s sets no limit
+    /// Maximum execution time of the requests of one named caller within --protect-window; 0s sets no limit
     #[arg(
         long,
         env = "DRUMLINE_PROTECT_EXECUTION",
@@ -55,7 +55,7 @@ pub(crate) struct Limits {
         value_parser = values::duration
     )]
     pub(crate) protect_execution: Duration,
-    /// Maximum of requests of one named caller at the same time; 0 sets no limit
+    /// Maximum number of requests of one named caller at the same time; 0 sets no limit
     #[arg(
         long,
         env = "DRUMLINE_PROTECT_CONCURRENT",

@@ -33,7 +33,7 @@ at once.
 
 Examples:
   drumline queue-manager --redis-url redis://redis:6379 --amqp-url amqp://user:password@rabbit:5672
-  drumline queue-manager --listen 0.0.0.0:8080 --allow-unauthenticated    # behind a gateway that authenticates";
+  drumline queue-manager --listen 0.0.0.0:8080 --allow-unauthenticated    # behind a gateway";
 
 pub(crate) const WORKER_HELP: &str = "\
 Prints `ready` on stdout when it takes work. The log is on stderr. SIGTERM or SIGINT drains: it starts nothing new, \
@@ -164,7 +164,7 @@ pub(crate) struct Execution {
         value_delimiter = ','
     )]
     pub(crate) queue: Vec<QueueName>,
-    /// Maximum of operations that run at the same time
+    /// Maximum number of operations that run at the same time
     #[arg(
         long,
         env = "DRUMLINE_CONCURRENCY",

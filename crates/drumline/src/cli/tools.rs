@@ -81,7 +81,7 @@ pub(crate) struct Bench {
     /// Operations per batch, for the measurements with batches
     #[arg(long, value_name = "NUMBER", default_value = "100")]
     pub(crate) batch: NonZeroUsize,
-    /// Maximum of operations that the worker runs at the same time
+    /// Maximum number of operations that the worker runs at the same time
     #[arg(long, value_name = "NUMBER", default_value = "256")]
     pub(crate) concurrency: NonZeroU32,
     /// Number of tokens, for the measurement of order
@@ -99,7 +99,7 @@ pub(crate) struct Bench {
 pub(crate) struct BenchWorker {
     #[command(flatten)]
     pub(crate) meeting: Meeting,
-    /// Maximum of operations that it runs at the same time
+    /// Maximum number of operations that it runs at the same time
     #[arg(long)]
     pub(crate) concurrency: NonZeroU32,
 }

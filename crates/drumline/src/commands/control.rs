@@ -37,7 +37,7 @@ pub(crate) async fn run(
         }
         (false, true) => Err(usage("name operations by id, or by conditions, not both")),
         (true, false) => Err(usage(
-            "name operations by id, or by conditions such as --message; --all means every one",
+            "name operations by id, or by conditions such as --message; --all selects all operations",
         )),
     }
 }
@@ -109,7 +109,7 @@ pub(super) async fn for_each(
         Some(failure) if ids.len() == 1 => Err(failure),
         Some(failure) => Err(Failure::new(
             failure.exit,
-            format!("not every operation could be told to {what}"),
+            format!("not every operation accepted the request to {what}"),
         )),
     }
 }
@@ -139,7 +139,7 @@ pub(super) fn explain(error: Error, what: &str) -> Failure {
     let mut failure = Failure::from(error);
     if open {
         failure.error = failure.error.context(format!(
-            "it is open whether the operation was told to {what}; `drumline get` says"
+            "the request to {what} may or may not have been executed; `drumline get` shows the operation"
         ));
     }
     failure

@@ -45,7 +45,7 @@ fn in_our_words(error: Error, events: &Events) -> Failure {
         (Some(after), Some(wrong)) => Failure::new(
             Exit::Usage,
             format!(
-                "--after {after}: {}, as `drumline events --output json` tells it; 0 is the oldest",
+                "--after {after}: {}, as `drumline events --output json` prints it; 0 is the oldest",
                 wrong.detail
             ),
         ),

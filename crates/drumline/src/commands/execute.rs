@@ -129,7 +129,7 @@ fn show(session: &Session, response: &OrganizationResponse, names: &[String]) ->
     };
     if rows.is_empty() {
         session.out.line("done")?;
-        hint("the ids of what was created come with \"returnResponses\": true");
+        hint("the ids of created operations are returned with \"returnResponses\": true");
         return Ok(());
     }
     let mut shown = table(&["INDEX", "REQUEST", "RESULT"]);
@@ -171,7 +171,7 @@ fn of_fault(fault: &Fault) -> String {
 fn said(response: &OrganizationResponse) -> String {
     match response {
         OrganizationResponse::Create { id, existed: false } => id.clone(),
-        OrganizationResponse::Create { id, existed: true } => format!("{id} (was there)"),
+        OrganizationResponse::Create { id, existed: true } => format!("{id} (existed)"),
         OrganizationResponse::ExecuteAsync { async_job_id } => async_job_id.clone(),
         OrganizationResponse::Retrieve(retrieved) => match retrieved.operation() {
             Ok(operation) => format!("{} {}", operation.id, operation.status),

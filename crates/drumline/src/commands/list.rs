@@ -47,7 +47,7 @@ pub(crate) async fn run(session: &Session, list: &List) -> Result<Exit> {
             _ => session.out.line(&table::text(rows))?,
         }
         if cursor.is_some() {
-            crate::output::hint(&format!("the newest {shown}; more with --limit"));
+            crate::output::hint(&format!("the newest {shown}; --limit shows more"));
         }
     }
     Ok(Exit::Ok)

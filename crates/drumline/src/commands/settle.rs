@@ -55,7 +55,7 @@ impl<'a> Settling<'a> {
         }
         if is_stopping(&seen) {
             hint(&format!(
-                "{id}: its handler has not stopped yet; `drumline get {id}` says when it has",
+                "{id}: its handler has not stopped yet; `drumline get {id}` shows when it has",
                 id = seen.id
             ));
         }

@@ -25,15 +25,15 @@ fn check(submit: &Submit) -> Result<()> {
     if attributes.in_.is_some() && submit.idempotency_key.is_some() {
         return Err(Failure::new(
             Exit::Usage,
-            "--in with --idempotency-key could not be repeated: each run would ask for another time. \
-             Say the time itself, with --postpone-until",
+            "--in with --idempotency-key could not be repeated: each run would request another time. \
+             Give the time itself, with --postpone-until",
         ));
     }
     if attributes.recurrence.is_some() && submit.wait {
         return Err(Failure::new(
             Exit::Usage,
             "--wait with --recurrence would wait for the end of the series, not for an occurrence. \
-             Submit it without --wait; `drumline events` tells when occurrences end",
+             Submit it without --wait; `drumline events` shows when occurrences end",
         ));
     }
     Ok(())

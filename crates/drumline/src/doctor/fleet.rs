@@ -32,7 +32,7 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
 async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     let namespace = &servers.namespace;
     if !is_used(servers).await? {
-        let text = format!("{namespace} is unused: the first process makes the store");
+        let text = format!("{namespace} is unused: the first process creates the store");
         return Ok(vec![Finding::ok(SUBJECT, text)]);
     }
     let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
@@ -80,7 +80,7 @@ async fn dispatch(store: &RedisStore, counts: &Counts) -> store::Result<Finding>
     }
     Ok(if stale == 0 {
         let text = format!(
-            "{} on their way to the broker, none is late",
+            "{} operations are on their way to the broker, none is late",
             counts.undispatched
         );
         Finding::ok(SUBJECT, text)
@@ -88,7 +88,7 @@ async fn dispatch(store: &RedisStore, counts: &Counts) -> store::Result<Finding>
         Finding::warn(
             SUBJECT,
             format!(
-                "{stale} operations should have reached the broker {STALE:?} ago: is a queue manager alive, does RabbitMQ take messages?"
+                "{stale} operations should have reached the broker {STALE:?} ago: check that a queue manager is alive and that RabbitMQ takes messages"
             ),
         )
     })
@@ -106,7 +106,7 @@ fn queues(members: &[Member]) -> Finding {
         }
     }
     if reported.is_empty() {
-        return Finding::ok(QUEUES, "all that are used work");
+        return Finding::ok(QUEUES, "all used queues work");
     }
     let told = reported.into_iter().map(|(text, hosts)| {
         let hosts = hosts.into_iter().collect::<Vec<_>>().join(", ");
@@ -114,9 +114,9 @@ fn queues(members: &[Member]) -> Finding {
     });
     let told = told.collect::<Vec<_>>().join("; ");
     let remedy = if needs_operator {
-        "delete in RabbitMQ what cannot be declared, or give the user the missing right"
+        "delete the queue in RabbitMQ so that it can be declared, or give the user the missing right"
     } else {
-        "Drumline tries them again by itself, and makes them anew after half a minute"
+        "Drumline tries them again by itself, and recreates silent queues after half a minute"
     };
     let text = format!("{told}: offers go round them; {remedy}");
     Finding::warn(QUEUES, text)
@@ -158,7 +158,7 @@ async fn workers(store: &RedisStore, members: &[Member]) -> store::Result<Vec<Fi
         let count = workers.len();
         Finding::ok(
             WORKERS,
-            format!("{count} alive, {running} of {places} places taken, on {queues}"),
+            format!("{count} alive, {running} of {places} slots taken, on {queues}"),
         )
     }];
     let filter = Filter {
@@ -179,7 +179,7 @@ async fn workers(store: &RedisStore, members: &[Member]) -> store::Result<Vec<Fi
     findings.extend(unserved.into_iter().map(|((queue, message), count)| {
         Finding::warn(
             WORKERS,
-            format!("nobody does {message:?} on queue {queue:?}, {count} wait: start a worker with such a handler and --queue {queue}"),
+            format!("no worker of queue {queue:?} has a handler for {message:?}, and {count} operations wait: start a worker with such a handler and --queue {queue}"),
         )
     }));
     Ok(findings)

@@ -58,7 +58,7 @@ async fn examine(broker: &RabbitBroker, servers: &Servers) -> Vec<Finding> {
     }));
     if let Err(error) = broker.connected().await {
         let error = reasons(&error.into());
-        let text = format!("no connection: {error}; are user, password and virtual host right?");
+        let text = format!("no connection: {error}; check user, password and virtual host");
         findings.push(Finding::bad(SUBJECT, text));
         return findings;
     }
@@ -90,7 +90,7 @@ async fn quorum_queue(servers: &Servers) -> Finding {
         Err(_elapsed) => Finding::bad(
             SUBJECT,
             format!(
-                "a quorum queue was not declared within {PATIENCE:?}: has the cluster lost its majority?"
+                "a quorum queue was not declared within {PATIENCE:?}: the cluster may have lost its majority"
             ),
         ),
     }

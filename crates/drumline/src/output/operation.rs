@@ -64,10 +64,7 @@ fn rows(operation: &OperationView, now: Now) -> Table {
     add("worker", operation.host_id.clone());
     add("attempts", attempts(operation));
     add("error", error(operation));
-    add(
-        "message of the error",
-        operation.message.as_deref().map(excerpt),
-    );
+    add("error message", operation.message.as_deref().map(excerpt));
     add("data", operation.data.as_deref().map(json));
     add("result", operation.result.as_deref().map(json));
     add("correlation id", Some(operation.correlation_id.to_string()));
@@ -83,7 +80,7 @@ pub(crate) fn one_line(operation: &OperationView, now: Now) -> String {
     );
     match (operation.state_code, &operation.postpone_until) {
         (1, Some(until)) => line.push_str(&format!(", until {}", now.tell(until))),
-        (1, None) => line.push_str(", until somebody resumes it"),
+        (1, None) => line.push_str(", until it is resumed"),
         _ => {}
     }
     if let Some(progress) = progress(operation).filter(|_| operation.state_code == 2) {
@@ -160,7 +157,7 @@ fn attempts(operation: &OperationView) -> Option<String> {
         count => format!("started {count} times"),
     };
     if operation.retry_count > 0 {
-        text.push_str(&format!(", put off {} times", operation.retry_count));
+        text.push_str(&format!(", retried {} times", operation.retry_count));
     }
     if operation.lost_count > 0 {
         text.push_str(&format!(", {} workers lost", operation.lost_count));

@@ -96,7 +96,7 @@ async fn fail(wish: Option<Wish>, _context: Context) -> Result<(), HandlerError>
     let wish = wish.unwrap_or_default();
     let message = wish
         .message
-        .unwrap_or_else(|| "failed, as it was asked to".to_owned());
+        .unwrap_or_else(|| "failed, as requested".to_owned());
     Err(match (wish.suspend, wish.retry) {
         (true, _) => HandlerError::suspend(message),
         (false, true) => HandlerError::retry(message),

@@ -39,7 +39,7 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
         .map_err(worker::cannot_start)?;
     worker::until_ready(&worker).await;
     output::hint(
-        "drumline dev: everything is in this process; all operations are gone when it ends",
+        "drumline dev: everything runs in this process; all operations are gone when it ends",
     );
     output::line(&format!("ready {url}"))?;
 

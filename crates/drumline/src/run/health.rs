@@ -42,7 +42,7 @@ impl Listener {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| listen::cannot_listen(address, error))?;
-        tracing::info!(%address, "health is told here");
+        tracing::info!(%address, "serving health probes");
         Ok(Self(Some(listener)))
     }
 
@@ -120,7 +120,10 @@ fn respond(path: &str, ready: bool) -> (&'static str, &'static str) {
         ("/healthz", _) => ("200 OK", "ok\n"),
         ("/readyz", true) => ("200 OK", "ready\n"),
         ("/readyz", false) => ("503 Service Unavailable", "not ready\n"),
-        _ => ("404 Not Found", "only /healthz and /readyz are here\n"),
+        _ => (
+            "404 Not Found",
+            "only /healthz and /readyz are served here\n",
+        ),
     }
 }
 

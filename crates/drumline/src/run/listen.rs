@@ -12,8 +12,8 @@ pub(crate) fn check(http: &Http) -> Result<()> {
     Err(Failure::new(
         Exit::Usage,
         format!(
-            "--listen {} is open to other machines, and nobody would have to say who they are\n  \
-             what to do: listen on 127.0.0.1, or put something in front that authenticates and say \
+            "--listen {} is open to other machines, and Drumline does not authenticate\n  \
+             what to do: listen on 127.0.0.1, or put a gateway in front that authenticates, and add \
              --allow-unauthenticated",
             http.listen
         ),
@@ -23,9 +23,9 @@ pub(crate) fn check(http: &Http) -> Result<()> {
 /// The failure to listen: most of the time, another process has the address.
 pub(crate) fn cannot_listen(address: std::net::SocketAddr, error: std::io::Error) -> Failure {
     let advice = if error.kind() == std::io::ErrorKind::AddrInUse {
-        "another process listens there: end it, or take another port with --listen; port 0 takes a free one"
+        "another process listens there: end it, or choose another port with --listen; port 0 takes a free port"
     } else {
-        "take another address with --listen"
+        "choose another address with --listen"
     };
     Failure::new(
         Exit::Failed,

@@ -22,7 +22,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
     let met = tokio::select! {
         met = servers::meet(&settings.meeting, "queue-manager") => met?,
         signal = signals.next() => {
-            tracing::info!(signal, "ended before it began");
+            tracing::info!(signal, "stopped before the servers were available");
             return Ok(Exit::Ok);
         }
     };
@@ -75,6 +75,6 @@ pub(crate) fn options(http: &Http, limits: &limits::Limits, after: &Ends) -> Res
 /// Ends a server, and logs a failure to do so.
 pub(crate) async fn stop_serving(server: Server, grace: Duration) {
     if let Err(error) = server.shutdown(grace).await {
-        tracing::warn!(%error, "the server did not end in order");
+        tracing::warn!(%error, "the HTTP server ended with an error");
     }
 }

@@ -168,7 +168,7 @@ async fn patiently<T>(
         let error = match connect().await {
             Ok(connected) => {
                 if said.is_some() {
-                    tracing::info!("{what} is there");
+                    tracing::info!("{what} is available");
                 }
                 return Ok(connected);
             }
@@ -180,7 +180,7 @@ async fn patiently<T>(
         };
         if start.elapsed() + PAUSE > patience {
             let error = error.context(format!(
-                "{what} at {} was away for {}",
+                "{what} at {} was unavailable for {}",
                 masked(url),
                 humantime::format_duration(patience)
             ));

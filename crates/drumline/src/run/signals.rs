@@ -39,7 +39,7 @@ impl Signals {
         tokio::select! {
             () = drained => Exit::Ok,
             signal = self.next() => {
-                tracing::warn!(signal, "ended before everything was drained");
+                tracing::warn!(signal, "ended before the process was drained");
                 Exit::Interrupted
             }
         }

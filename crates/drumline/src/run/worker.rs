@@ -24,7 +24,7 @@ pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
     let Some(handlers) = read_handlers(&settings.execution)? else {
         return Err(Failure::new(
             Exit::Usage,
-            "a worker needs --handlers FILE: what should it do?\n  what to do: `drumline worker --help` shows such a file",
+            "a worker needs --handlers FILE\n  what to do: write a handlers file; `drumline worker --help` shows one",
         ));
     };
     let builder = with(builder, handlers)?;
@@ -32,7 +32,7 @@ pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
     let met = tokio::select! {
         met = servers::meet(&settings.meeting, "worker") => met?,
         signal = signals.next() => {
-            tracing::info!(signal, "ended before it began");
+            tracing::info!(signal, "stopped before the servers were available");
             return Ok(Exit::Ok);
         }
     };
@@ -64,7 +64,7 @@ async fn drain(
         if left > 0 {
             tracing::warn!(
                 left,
-                "handlers did not stop; others take their operations over"
+                "handlers did not stop; other workers take their operations over"
             );
         }
         met.part().await;

@@ -123,7 +123,7 @@ fn source(name: Option<&str>, arg: &Arg, matches: &ArgMatches, file: &File) -> S
     }
 }
 
-/// A value as anybody may see it.
+/// A value without its secrets.
 fn shown(arg: &Arg, value: &str) -> String {
     let is_url = value.contains("://");
     if arg.is_hide_env_values_set() && !is_url {

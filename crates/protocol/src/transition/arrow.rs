@@ -303,7 +303,7 @@ impl Arrow<'_> {
 fn worker_lost() -> Fault {
     Fault::new(
         ErrorCode::WORKER_LOST,
-        "The worker was lost while it was doing this, and it may not start again.",
+        "The worker was lost while it ran this, and the operation may not start again.",
         "the lease of the worker ended; the operation is at-most-once, or was lost too often",
     )
 }

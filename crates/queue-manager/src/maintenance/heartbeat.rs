@@ -38,7 +38,7 @@ pub(super) async fn run(
             }
             Err(error) => {
                 if !is_away {
-                    tracing::warn!(%error, "cannot beat");
+                    tracing::warn!(%error, "the heartbeat failed");
                 }
                 is_away = true;
             }
@@ -47,7 +47,7 @@ pub(super) async fn run(
             .await;
     }
     if let Err(error) = membership.leave(manager.member()).await {
-        tracing::debug!(%error, "left without a word; silence will tell");
+        tracing::debug!(%error, "the member was not removed; it expires");
     }
 }
 

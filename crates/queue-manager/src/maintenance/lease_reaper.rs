@@ -142,7 +142,7 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
                 id = %operation.id,
                 host = operation.header.host_id.as_deref(),
                 status = header.status.name(),
-                "its worker was lost"
+                "the worker of an operation was lost"
             );
             let operation = Operation {
                 header,

@@ -311,7 +311,7 @@ impl LostMessages {
             manager.metrics().reoffered.inc_by(lost);
             tracing::warn!(
                 count = lost,
-                "the broker had lost operations; offered again"
+                "the broker lost messages; their operations are offered again"
             );
         }
         Ok(())

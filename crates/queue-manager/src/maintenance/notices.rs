@@ -117,7 +117,7 @@ impl Notices {
         let id = match ended {
             Ok((id, ())) => id,
             Err(error) => {
-                tracing::error!(%error, "a webhook's try has ended badly");
+                tracing::error!(%error, "a try of a webhook panicked or was aborted");
                 error.id()
             }
         };
@@ -251,7 +251,7 @@ impl Task for Notices {
                 readable.push(Due::new(notice, operation));
             } else {
                 // Removed, or of a later release, which will report it.
-                tracing::debug!(id = %notice.id, "nothing to tell");
+                tracing::debug!(id = %notice.id, "the operation of a notice cannot be read");
                 behind.push((notice.id, UNREADABLE));
             }
         }
@@ -292,12 +292,12 @@ async fn tell(
         }
         (Delivery::Unwanted(why), _) => {
             manager.metrics().told("unwanted");
-            tracing::warn!(%id, tried, why, "webhook not wanted");
+            tracing::warn!(%id, tried, why, "webhook not delivered; it is not retried");
             store.notice_done(id).await
         }
         (Delivery::Failed(why), Some(rest)) => {
             manager.metrics().told("failed");
-            tracing::info!(%id, tried, why, ?rest, "webhook not delivered, to be tried again");
+            tracing::info!(%id, tried, why, ?rest, "webhook not delivered; it is retried");
             store.notice_later(id, rest).await
         }
         (Delivery::Failed(why), None) => {
@@ -307,6 +307,6 @@ async fn tell(
         }
     };
     if let Err(error) = noted {
-        tracing::debug!(%id, %error, "a webhook's try was not noted: it comes again");
+        tracing::debug!(%id, %error, "the result of a webhook was not noted; the webhook is sent again");
     }
 }

@@ -79,7 +79,7 @@ async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver
             Err(error) => {
                 manager.metrics().failed(C::NAME);
                 if failures == 0 {
-                    tracing::warn!(chore = C::NAME, %error, "maintenance cannot go on");
+                    tracing::warn!(chore = C::NAME, %error, "a maintenance task failed");
                 }
                 failures = failures.saturating_add(1);
                 tokio::time::sleep(backoff.jittered(fastrand::f64())).await;
@@ -87,7 +87,7 @@ async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver
             }
         };
         if failures > 0 {
-            tracing::info!(chore = C::NAME, failures, "maintenance goes on");
+            tracing::info!(chore = C::NAME, failures, "a maintenance task works again");
             failures = 0;
             backoff.reset();
         }

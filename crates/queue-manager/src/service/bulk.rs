@@ -207,7 +207,7 @@ impl QueueManager {
 /// Ends a call early, because the store became unavailable after the first
 /// chunk. What is done is done, and the caller goes on where the call ended.
 fn cut_short(answer: BulkAnswer, error: &Error) -> BulkAnswer {
-    tracing::debug!(%error, done = answer.done, "a bulk action is cut short");
+    tracing::debug!(%error, done = answer.done, "a bulk action ends early");
     answer
 }
 

@@ -134,7 +134,7 @@ pub(super) fn unreachable_by_clients(operation: &Operation, wanted: Status) -> R
         event,
         status: operation.header.status,
         code,
-        why: Some("only a worker brings about Locked, Succeeded and Failed"),
+        why: Some("only a worker can set Locked, Succeeded and Failed"),
         legal: legal_actions(&operation.header),
     }
 }

@@ -209,7 +209,10 @@ impl QueueManager {
     fn note_away(&self, error: Option<&store::Error>) {
         if self.shared.breaker.failed() {
             let error = error.map(tracing::field::display);
-            tracing::warn!(error, "the limiter is away; requests come in uncounted");
+            tracing::warn!(
+                error,
+                "the limiter is unavailable; requests are admitted uncounted"
+            );
         }
         self.metrics().unprotected.inc();
     }

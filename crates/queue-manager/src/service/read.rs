@@ -170,7 +170,7 @@ impl QueueManager {
                 Ok(one) => found.push(one.into_iter().next().flatten()),
                 Err(error @ store::Error::Corrupt(_)) => {
                     self.metrics().unreadable.inc();
-                    tracing::debug!(%id, %error, "not looked after");
+                    tracing::debug!(%id, %error, "an operation cannot be decoded");
                     found.push(None);
                 }
                 Err(error) => return Err(error),

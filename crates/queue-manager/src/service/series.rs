@@ -125,7 +125,7 @@ impl QueueManager {
                 event: "resume",
                 status: header.status,
                 code: ErrorCode::INVALID_READY,
-                why: Some("its rule has no time left: cancel it"),
+                why: Some("its rule has no time to come: cancel it"),
                 legal: legal_actions(header),
             }));
         };

@@ -132,7 +132,7 @@ fn reasons(error: &reqwest::Error) -> String {
     } else if error.is_connect() {
         "no connection".to_owned()
     } else {
-        "the request broke".to_owned()
+        "the request failed".to_owned()
     };
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -171,9 +171,7 @@ async fn done(response: Response) -> Result<Outcome, reqwest::Error> {
 /// The text for people, if the service gives none.
 fn friendly(code: ErrorCode) -> &'static str {
     match code {
-        ErrorCode::PRIVILEGE_DENIED => {
-            "The web service does not let us in. Somebody has to look at it."
-        }
+        ErrorCode::PRIVILEGE_DENIED => "The web service denies access. A person has to look at it.",
         ErrorCode::SERVER_BUSY => "The web service is busy, or has a problem.",
         _ => "The web service has refused the operation.",
     }

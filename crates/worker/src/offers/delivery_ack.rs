@@ -81,7 +81,7 @@ pub(crate) fn acknowledge(receipts: &Receipts, receipt: Box<dyn Receipt>) {
 pub(crate) async fn acknowledger(mut incoming: mpsc::UnboundedReceiver<Box<dyn Receipt>>) {
     while let Some(receipt) = incoming.recv().await {
         if let Err(error) = receipt.acknowledge().await {
-            tracing::debug!(%error, "not acknowledged; the claim will drop the duplicate");
+            tracing::debug!(%error, "a message was not acknowledged; the claim drops the duplicate");
         }
     }
 }

@@ -103,7 +103,7 @@ impl DeliveryQueue {
                 Some(done) = self.forget.recv() => {
                     self.give_back();
                     if done.send(()).is_err() {
-                        tracing::debug!("the sources have ended meanwhile");
+                        tracing::debug!("the subscriptions have ended meanwhile");
                     }
                 }
                 _now = checks.tick(), if !self.pending.is_empty() => self.check(),
@@ -168,7 +168,10 @@ impl DeliveryQueue {
         let waited = |pending: &Pending| pending.since.elapsed();
         let longest = self.pending.front().map(waited).unwrap_or_default();
         if longest >= SATURATED_AFTER && self.last_slot.elapsed() >= SATURATED_AFTER {
-            tracing::debug!(pending = self.pending.len(), "saturated");
+            tracing::debug!(
+                pending = self.pending.len(),
+                "no slot is free; deliveries are forwarded"
+            );
             self.saturated.send_replace(true);
             self.pass_on(self.pending.len());
             return;

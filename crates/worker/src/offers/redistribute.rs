@@ -28,7 +28,7 @@ pub(crate) async fn redistribute(
             match answer {
                 Ok(()) => drop(pending.decided()),
                 Err(error) => {
-                    tracing::debug!(id = %pending.offer.id, %error, "not passed on");
+                    tracing::debug!(id = %pending.offer.id, %error, "an offer was not forwarded");
                     // A worker that has ended gives its deliveries back.
                     drop(returned.send(pending));
                 }

@@ -145,7 +145,7 @@ impl Unhandled {
             match answer {
                 Ok(()) => drop(self.kept.remove(id)),
                 Err(error) => {
-                    tracing::debug!(%id, %error, "passed on later");
+                    tracing::debug!(%id, %error, "an offer is forwarded later");
                     if let Some(kept) = self.kept.get_mut(id) {
                         kept.rests_until = Instant::now() + rest(&self.shared.random);
                     }
@@ -166,7 +166,7 @@ impl Unhandled {
                         .await?;
                 if let Applied::Done(..) = decided {
                     let message_name = operation.body.message_name;
-                    tracing::warn!(%id, message_name, "suspended: nobody has a handler");
+                    tracing::warn!(%id, message_name, "an operation is suspended: no worker has a handler");
                 }
             }
             self.kept.remove(id);

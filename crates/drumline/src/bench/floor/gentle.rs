@@ -122,7 +122,7 @@ impl Starter {
                     continue;
                 };
                 let span = submitted.elapsed().as_secs_f64() * 1000.0;
-                ensure!(self.spans.send(span).is_ok(), "nobody measures any more");
+                ensure!(self.spans.send(span).is_ok(), "the measurement has ended");
             }
             let (scripts, mut redis) = (Arc::clone(&self.scripts), self.redis.clone());
             completing.spawn(async move {

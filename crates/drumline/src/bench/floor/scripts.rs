@@ -128,7 +128,7 @@ impl Scripts {
             .count();
         anyhow::ensure!(
             refused == 0,
-            "{refused} of the floor's scripts were refused"
+            "{refused} scripts of the baseline were refused"
         );
         Ok(())
     }

@@ -42,7 +42,7 @@ pub(super) async fn run(session: &Session, submit: &Submit, path: &Path) -> Resu
     if let Err(mut failure) = send(session, lines, &key, &mut tally).await {
         let done = tally.ids.len();
         failure.error = failure.error.context(format!(
-            "{done} of {total} lines are created. Run the same command again to go on: nothing is created twice. \
+            "{done} of {total} lines are created. Run the same command again to continue: nothing is created twice. \
              If you correct the file first, add --continue-as {key} and keep the numbers of the lines"
         ));
         return Err(failure);

@@ -48,10 +48,10 @@ macro_rules! statuses {
 statuses! {
     WaitingForResources = "waits for a worker, or for its predecessors";
     Waiting = "waits for a time (`postponeUntil`), or for a person";
-    InProgress = "a worker holds it, its handler runs";
-    Pausing = "the handler has been asked to stop; the operation will wait";
-    Canceling = "the handler has been asked to stop for good";
-    Succeeded = "the handler has succeeded, or a series has had its last time";
+    InProgress = "a worker holds it, and its handler runs";
+    Pausing = "the handler was asked to stop; the operation will wait";
+    Canceling = "the handler was asked to stop; the operation will end";
+    Succeeded = "the handler succeeded, or the last time of a series has passed";
     Failed = "the handler failed, or its retries are used up";
     Canceled = "a client cancelled it";
 }

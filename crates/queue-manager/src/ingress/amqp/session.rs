@@ -226,7 +226,7 @@ impl Shared {
                 }
             }
             if Instant::now() >= until {
-                tracing::warn!("store or broker are away; requests wait in their queue");
+                tracing::warn!("store or broker unavailable; requests wait in their queue");
                 self.over.cancel();
             }
             self.rest(&mut backoff).await;
@@ -251,7 +251,7 @@ impl Shared {
                 return;
             }
             if let Err(error) = receipt.acknowledge().await {
-                tracing::debug!(%error, "a request that is done may come again");
+                tracing::debug!(%error, "a request that was executed may be delivered again");
             }
         });
     }
@@ -265,13 +265,13 @@ impl Shared {
             code,
             reason,
             bytes = refused.bytes,
-            "a request is put aside"
+            "a request is put into the quarantine"
         );
         let until = Instant::now() + HOLD;
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         while let Err(error) = self.intake.quarantine(refused.clone()).await {
             if self.over.is_cancelled() || Instant::now() >= until {
-                tracing::warn!(%error, "the quarantine has not taken a request");
+                tracing::warn!(%error, "the quarantine did not accept a request");
                 return false;
             }
             self.rest(&mut backoff).await;
@@ -296,11 +296,11 @@ impl Shared {
                 | broker::Error::Encode(_) => false,
             };
             if !passes {
-                tracing::warn!(%error, "a producer's queue has not taken the answer");
+                tracing::warn!(%error, "the queue of a producer did not accept the answer");
                 return true;
             }
             if self.over.is_cancelled() || Instant::now() >= until {
-                tracing::warn!(%error, "a request is not answered");
+                tracing::warn!(%error, "a request could not be answered");
                 return false;
             }
             self.rest(&mut backoff).await;

@@ -20,34 +20,35 @@ use super::query::{self, BulkQuery};
 use super::{body, openapi};
 use crate::service::{Actor, Bulk, BulkAct, BulkAnswer, BulkRefusal, QueueManager};
 
-/// What one call has come to.
+/// The result of one call.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BulkView {
-    /// Whether nothing was done, and only looked at what would be.
+    /// Whether this was a dry run, which changes nothing.
     dry_run: bool,
-    /// Operations that this call selected.
+    /// The number of operations that this call selected.
     matched: u64,
-    /// Of these, done; in a dry run, those with which it would be.
+    /// The number of selected operations for which the action was done; in a dry
+    /// run, would be done.
     done: u64,
-    /// Of these, refused.
+    /// The number of selected operations for which the action was refused.
     refused_count: u64,
     /// The first 20 refusals.
     refused: Vec<RefusalView>,
-    /// Where the next call starts; `null`: that was all.
+    /// The cursor of the next call; `null` after the last.
     next_cursor: Option<String>,
 }
 
-/// One operation with which it could not be done.
+/// One operation for which the action was refused.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RefusalView {
-    /// The operation.
+    /// The id of the operation.
     #[schema(format = "uuid")]
     id: String,
-    /// Why, for programs.
+    /// The error code, for programs.
     #[schema(example = "0x80044F00")]
     code: String,
-    /// Why, for people.
+    /// The reason, for people.
     message: String,
 }
 
@@ -81,55 +82,55 @@ impl From<BulkRefusal> for RefusalView {
     }
 }
 
-/// What follows the `?`: the filters of a list, and how to go about it. At
-/// least one filter is required, or `all=true`.
+/// The query: the filters of a list, and options. At least one filter is
+/// required, or `all=true`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "it describes; query::bulk reads")]
 pub(crate) struct BulkParameters {
-    /// Exactly this name.
+    /// Selects operations with exactly this name.
     name: Option<String>,
-    /// A state code or its name.
+    /// Selects operations with this state: a code or a name.
     #[param(example = "Ready")]
     state: Option<String>,
-    /// A status code or its name.
+    /// Selects operations with this status: a code or a name.
     #[param(example = "Waiting")]
     status: Option<String>,
-    /// Exactly this message name.
+    /// Selects operations with exactly this message name.
     message_name: Option<String>,
-    /// The number of the type.
+    /// Selects operations with this operation type, a number.
     operation_type: Option<u32>,
-    /// Exactly this token.
+    /// Selects operations with exactly this dependency token.
     dependency_token: Option<String>,
-    /// RFC 3339.
+    /// Selects operations that were created after this time (RFC 3339).
     created_after: Option<String>,
-    /// RFC 3339.
+    /// Selects operations that were created before this time (RFC 3339).
     created_before: Option<String>,
-    /// RFC 3339; selects Completed ones only.
+    /// Selects operations that were Completed before this time (RFC 3339).
     completed_before: Option<String>,
-    /// A UUID.
+    /// Selects operations with this correlation id, a UUID.
     correlation_id: Option<String>,
-    /// `true`: without a filter, everything.
+    /// `true` selects all operations, in place of a filter.
     all: Option<bool>,
-    /// `true`: only say what would be done.
+    /// `true` changes nothing, and reports what would be done.
     dry_run: Option<bool>,
-    /// Operations that this call selects, 1 to 500; 500 when missing.
+    /// The maximum number of operations of this call, 1 to 500. Default: 500.
     limit: Option<u32>,
-    /// The nextCursor of the call before.
+    /// The `nextCursor` of the previous call.
     cursor: Option<String>,
 }
 
 /// Cancel many operations
 ///
-/// Does to each operation that the filters select what `cancel` does to one.
-/// A call selects a bounded share, newest first; call again with `cursor` set
-/// to `nextCursor` until that is `null`. Completed operations are selected only
-/// where the filters say so (`state`, `status`, `completedBefore`).
+/// Cancels each operation that the filters select. A call selects a bounded
+/// share, newest first. Repeat the call with `cursor` set to `nextCursor`, until
+/// `nextCursor` is `null`. Completed operations are selected only if the filters
+/// say so (`state`, `status`, `completedBefore`).
 #[utoipa::path(
     post, path = "/v1/operations/cancel", tag = "bulk", operation_id = "cancelMany",
     params(BulkParameters),
     responses(
-        (status = 200, description = "What was done, and where to go on", body = BulkView),
+        (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
         openapi::UnsupportedMediaType,
@@ -157,12 +158,12 @@ pub(crate) async fn cancel(
 
 /// Pause many operations
 ///
-/// As `cancelMany`.
+/// Works like `cancelMany`.
 #[utoipa::path(
     post, path = "/v1/operations/pause", tag = "bulk", operation_id = "pauseMany",
     params(BulkParameters),
     responses(
-        (status = 200, description = "What was done, and where to go on", body = BulkView),
+        (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
         openapi::UnsupportedMediaType,
@@ -190,13 +191,13 @@ pub(crate) async fn pause(
 
 /// Resume many operations
 ///
-/// As `cancelMany`; Completed operations that hold their token are selected,
-/// too.
+/// Works like `cancelMany`. Completed operations that hold their token are
+/// selected, too.
 #[utoipa::path(
     post, path = "/v1/operations/resume", tag = "bulk", operation_id = "resumeMany",
     params(BulkParameters),
     responses(
-        (status = 200, description = "What was done, and where to go on", body = BulkView),
+        (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
         openapi::UnsupportedMediaType,
@@ -224,13 +225,13 @@ pub(crate) async fn resume(
 
 /// Postpone many operations
 ///
-/// As `cancelMany`.
+/// Works like `cancelMany`.
 #[utoipa::path(
     post, path = "/v1/operations/postpone", tag = "bulk", operation_id = "postponeMany",
     params(BulkParameters),
     request_body = openapi::Postponement,
     responses(
-        (status = 200, description = "What was done, and where to go on", body = BulkView),
+        (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
         openapi::UnsupportedMediaType,
@@ -252,14 +253,14 @@ pub(crate) async fn postpone(
 
 /// Delete many operations
 ///
-/// As `cancelMany`, but Completed operations need not be named: only they can
-/// be deleted. With `state=Completed` or `completedBefore` nothing else is
-/// selected, and nothing refused.
+/// Works like `cancelMany`, and selects Completed operations without a filter
+/// that says so, because only they can be deleted. With `state=Completed` or
+/// `completedBefore`, no other operation is selected and then refused.
 #[utoipa::path(
     post, path = "/v1/operations/delete", tag = "bulk", operation_id = "deleteMany",
     params(BulkParameters),
     responses(
-        (status = 200, description = "What was done, and where to go on", body = BulkView),
+        (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::NotJson,
         openapi::TooLarge,
         openapi::UnsupportedMediaType,

@@ -1,7 +1,7 @@
 //! The pages about errors, served where a problem's `type` points to.
 //!
-//! They are the files in docs/errors, built in, so that the page that somebody
-//! reads is about the release that they run.
+//! They are the files in docs/errors, built in. So a client reads the pages of
+//! the release that answers it.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;

@@ -37,26 +37,25 @@ const SEND_CURSOR: Duration = Duration::from_secs(15);
 /// The rest while the store is unavailable.
 const REST: Duration = Duration::from_secs(1);
 
-/// Ends as they happen
+/// Follow completions
 ///
-/// Server-sent events, in the order of the ends: `completed` with the
-/// operation as `data`. Begins with what ends from now on, or behind
-/// `Last-Event-ID`: nothing in between is left out or told twice, but for
-/// operations that have been removed since. `lastEventId=0` begins with the
-/// oldest that is still there.
+/// Server-sent events in the order of completion: `completed`, with the operation
+/// as `data`. The stream begins now, or after `Last-Event-ID`, with no gap and no
+/// duplicate except for operations that were removed since. `lastEventId=0`
+/// begins with the oldest completion that is still stored.
 #[utoipa::path(
     get, path = "/v1/events", tag = "operations",
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read"),
-        ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot set headers; the header wins"),
-        ("name" = Option<String>, Query, description = "Exactly this name"),
-        ("status" = Option<String>, Query, description = "A status code or its name", example = "Failed"),
+        ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot set headers; the header has precedence"),
+        ("name" = Option<String>, Query, description = "Selects operations with exactly this name"),
+        ("status" = Option<String>, Query, description = "Selects operations with this status: a code or a name", example = "Failed"),
         ("messageName" = Option<String>, Query),
         ("dependencyToken" = Option<String>, Query),
         ("correlationId" = Option<String>, Query),
     ),
     responses(
-        (status = 200, description = "Events without end", content_type = "text/event-stream", body = String),
+        (status = 200, description = "A stream of events that does not end", content_type = "text/event-stream", body = String),
         openapi::Invalid,
         openapi::Busy,
     )
@@ -123,7 +122,7 @@ impl Reader {
                     Ok(events) if !events.is_empty() => return events,
                     Ok(_nothing) => {}
                     Err(error) => {
-                        tracing::debug!(%error, "ends are not shown");
+                        tracing::debug!(%error, "completions could not be read");
                         sleep(REST).await;
                     }
                 }

@@ -22,15 +22,16 @@ pub(crate) struct Repeatable(pub(crate) HeaderValue);
 
 /// Execute an organization request
 ///
-/// `ExecuteMultiple` and `ExecuteTransaction` hold requests themselves; their
-/// faults are in the answer of the one and in the problem of the other. With an
-/// `Idempotency-Key`, repeating a `Create` or an `ExecuteAsync` is safe.
+/// `ExecuteMultiple` and `ExecuteTransaction` contain requests themselves. A fault
+/// in an `ExecuteMultiple` is part of the answer. A fault in an
+/// `ExecuteTransaction` is a problem. With an `Idempotency-Key`, a `Create` or an
+/// `ExecuteAsync` is safe to repeat.
 #[utoipa::path(
     post, path = "/v1/execute", tag = "requests",
-    params(("Idempotency-Key" = Option<String>, Header, description = "For Create and ExecuteAsync: any text up to 255 bytes, kept for two days")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "For Create and ExecuteAsync: any text of up to 255 bytes, kept for two days")),
     request_body = openapi::execute::Request,
     responses(
-        (status = 200, description = "What came of it", body = openapi::execute::Response),
+        (status = 200, description = "The answer", body = openapi::execute::Response),
         openapi::NotJson,
         openapi::NotFound,
         openapi::Illegal,

@@ -22,9 +22,9 @@ use crate::service::QueueManager;
 /// The live processes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Fleet {
-    /// Those who run handlers.
+    /// The workers, which run handlers.
     workers: Vec<MemberView>,
-    /// Those who take requests.
+    /// The queue managers, which take requests.
     managers: Vec<MemberView>,
 }
 
@@ -32,30 +32,30 @@ pub(crate) struct Fleet {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MemberView {
-    /// Which life of which process.
+    /// The id of this run of the process.
     id: String,
-    /// Its name for people.
+    /// The name of the process, for people.
     host: String,
     /// The queues that it serves.
     queues: Vec<String>,
     /// The message names that it has handlers for; `*` for all.
     message_names: Vec<String>,
-    /// How many operations it runs at once.
+    /// The maximum number of operations that it runs at the same time.
     concurrency: u32,
-    /// How many it runs now.
+    /// The number of operations that it runs now.
     running: u32,
-    /// It takes nothing new.
+    /// Whether it drains: it takes nothing new.
     draining: bool,
-    /// When it started.
+    /// The time at which it started.
     started_on: String,
 }
 
 /// The queues.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Queues {
-    /// By name.
+    /// The queues, in order of their names.
     queues: Vec<QueueView>,
-    /// Operations of all queues by state.
+    /// The numbers of operations of all queues, by state.
     operations: CountsView,
 }
 
@@ -63,19 +63,18 @@ pub(crate) struct Queues {
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct QueueView {
-    /// Its name.
+    /// The name of the queue.
     name: String,
-    /// How many workers serve it.
+    /// The number of workers that serve it.
     workers: u32,
-    /// How many operations they run at once, all together.
+    /// The maximum number of operations that these workers run at the same time.
     concurrency: u32,
-    /// How many they run now, of whichever of their queues.
+    /// The number of operations that they run now, of any of their queues.
     running: u32,
-    /// Messages in its work queue that no worker has been given yet; `null`
-    /// where the broker does not answer. Operations with a token wait in lanes.
+    /// The number of messages in its work queue that were not delivered yet;
+    /// `null` if the broker does not answer. Operations with a token wait in lanes.
     waiting_messages: Option<u64>,
-    /// Those of its queues in the broker that do not work. Offers go round
-    /// them.
+    /// Its queues in the broker that do not work. Offers go round them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bypassed: Vec<BypassedView>,
 }
@@ -91,11 +90,11 @@ pub(crate) struct BypassedView {
     partition: Option<u16>,
     /// `silent`, `unconsumable`, `consumer-refused` or `refused`.
     reason: &'static str,
-    /// The same for people, with what the broker says.
+    /// The reason for people, with the text of the broker.
     detail: String,
 }
 
-/// How many operations there are.
+/// The numbers of operations, by state.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CountsView {
@@ -103,11 +102,11 @@ pub(crate) struct CountsView {
     suspended: u64,
     locked: u64,
     completed: u64,
-    /// Ready ones that are not known to be with the broker yet.
+    /// Ready operations that are not known to be in the broker yet.
     undispatched: u64,
 }
 
-/// Who is alive
+/// List live processes
 #[utoipa::path(
     get, path = "/v1/workers", tag = "fleet",
     responses(
@@ -127,7 +126,7 @@ pub(crate) async fn workers(State(manager): State<QueueManager>) -> Answer<Json<
     }))
 }
 
-/// What waits where
+/// List queues
 #[utoipa::path(
     get, path = "/v1/queues", tag = "fleet",
     responses(

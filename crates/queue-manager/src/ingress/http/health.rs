@@ -20,31 +20,31 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The content type that Prometheus expects: this version of the text.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether this process takes work.
+/// The readiness of this process.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    /// Whether it does.
+    /// Whether the process takes work.
     ready: bool,
-    /// It is about to end.
+    /// Whether the process drains: it ends soon and takes nothing new.
     draining: bool,
-    /// `ok`, or what is wrong with the store.
+    /// `ok`, or the error of the store.
     store: String,
-    /// `ok`, or what is wrong with the broker.
+    /// `ok`, or the error of the broker.
     broker: String,
 }
 
-/// Whether the process is alive
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It is", body = String)))]
+/// Check that the process is alive
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "The process is alive", body = String)))]
 pub(crate) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Whether the process takes work
+/// Check that the process takes work
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
-        (status = 200, description = "It does", body = Readiness),
-        (status = 503, description = "It does not, and why", body = Readiness),
+        (status = 200, description = "The process takes work", body = Readiness),
+        (status = 503, description = "The process does not take work, with the reason", body = Readiness),
     )
 )]
 pub(crate) async fn ready(State(manager): State<QueueManager>) -> Response {
@@ -73,7 +73,7 @@ pub(crate) async fn ready(State(manager): State<QueueManager>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-/// Metrics in the text format of Prometheus
+/// Read the metrics, in the text format of OpenMetrics
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics", body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
     manager.metrics().bypassed(&manager.bypass().bypassed());

@@ -23,7 +23,7 @@ use super::{bulk, events, execute as requests, fleet, health, operations};
 #[openapi(
     info(
         title = "Drumline",
-        description = "An asynchronous operation service: creates operations, shows them, and controls them.",
+        description = "An asynchronous operation service: it creates, shows and controls operations.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "The queue manager that this document comes from")),
@@ -55,10 +55,10 @@ use super::{bulk, events, execute as requests, fleet, health, operations};
     tags(
         (name = "operations", description = "Create and read operations"),
         (name = "actions", description = "Control operations"),
-        (name = "requests", description = "Organization requests, one or many in one"),
-        (name = "bulk", description = "Control many operations at once"),
-        (name = "fleet", description = "Who works, and on what"),
-        (name = "health", description = "For machines that watch machines"),
+        (name = "requests", description = "Organization requests, alone or in batches and transactions"),
+        (name = "bulk", description = "Control all operations that match a filter"),
+        (name = "fleet", description = "Live processes, and queues"),
+        (name = "health", description = "Probes and metrics, for orchestrators and monitoring"),
     ),
 )]
 struct Document;
@@ -97,148 +97,148 @@ errors! {
     /// No operation.
     NotFound = 404, "There is no such operation";
     /// A refused action.
-    Illegal = 409, "It cannot be done from where the operation stands; `legalActions` says what can";
+    Illegal = 409, "The state of the operation does not allow the action; `legalActions` lists the actions that it allows";
     /// A large body.
     TooLarge = 413, "The body is larger than the deployment allows";
     /// Another media type.
-    UnsupportedMediaType = 415, "The content type does not say JSON";
+    UnsupportedMediaType = 415, "The content type is not JSON";
     /// Broken rules.
-    Invalid = 422, "Attributes are unknown or break a rule; `attributes` names them all";
+    Invalid = 422, "Attributes are unknown or break a rule; `attributes` lists all of them";
     /// A caller that has used up what it may use.
-    TooMany = 429, "The caller asks for too much; `Retry-After` says when to try again";
-    /// Something is away.
-    Busy = 503, "The store or the broker is away; `Retry-After` says when to try again";
+    TooMany = 429, "The caller is over a limit; `Retry-After` says when to repeat the request";
+    /// Something is unavailable.
+    Busy = 503, "The store or the broker is unavailable; `Retry-After` says when to repeat the request";
 }
 
-/// What an operation is created from. Unknown attributes are refused.
+/// The attributes of a new operation. Unknown attributes are refused.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"messageName": "ImportSolution", "dependencyToken": "contoso", "data": {"file": "contoso_1_2.zip"}}))]
 pub(crate) struct NewOperation {
-    /// What is asked for: picks the handler.
+    /// The message name, which selects the handler.
     #[schema(min_length = 1, max_length = 160)]
     message_name: String,
     /// A name for people.
     #[schema(max_length = 256)]
     name: Option<String>,
-    /// The number of the type; 54, Execute Async Request, when missing.
+    /// The number of the operation type. Default: 54, Execute Async Request.
     operation_type: Option<u32>,
-    /// Operations with the same token run strictly in order of creation. Not
-    /// allowed for bulk operations (types 2, 3, 4, 5, 13, 17, 23).
+    /// The dependency token. Operations with the same token run strictly in order
+    /// of creation. Not allowed for bulk operations (types 2, 3, 4, 5, 13, 17, 23).
     #[schema(max_length = 256)]
     dependency_token: Option<String>,
-    /// The pool of workers; `default` when missing.
+    /// The queue, a pool of workers. Default: `default`.
     #[schema(pattern = "^[a-z0-9-]{1,64}$")]
     queue: Option<String>,
-    /// Not before this time.
+    /// The earliest time to start.
     #[schema(format = DateTime)]
     postpone_until: Option<String>,
     /// The payload: any JSON, up to 100 levels deep.
     data: Option<serde_json::Value>,
-    /// Equal for operations that belong together; made up when missing.
+    /// The same for operations that belong together. Default: a new UUID.
     #[schema(format = "uuid")]
     correlation_id: Option<String>,
-    /// The request that it comes from.
+    /// The id of the request that the operation comes from.
     #[schema(format = "uuid")]
     request_id: Option<String>,
-    /// The operation whose handler creates it.
+    /// The id of the operation whose handler creates this one.
     #[schema(format = "uuid")]
     parent_id: Option<String>,
-    /// What kind of record it is about.
+    /// The type of the record that the operation is about.
     #[schema(max_length = 256)]
     primary_entity_type: Option<String>,
-    /// The record it is about.
+    /// The id of the record that the operation is about.
     #[schema(format = "uuid")]
     regarding_object_id: Option<String>,
-    /// Whether a Succeeded one is kept for the whole retention time; true when
-    /// missing.
+    /// Whether the operation, if Succeeded, is kept for the whole retention time.
+    /// Default: true.
     retain_job_history: Option<bool>,
-    /// When it is tried again; what is missing in it is taken from the default.
+    /// The retry policy. Missing members have their defaults.
     retry_policy: Option<RetryPolicy>,
-    /// Fails instead of starting a second time.
+    /// The operation never starts a second time: it fails instead. Default: false.
     at_most_once: Option<bool>,
-    /// Who is told when it has ended: a signed POST of the operation goes
-    /// there, again until it is answered with a 2xx.
+    /// The webhook: an address that gets a signed POST of the operation when it
+    /// is Completed, repeated until the answer is a 2xx.
     #[schema(max_length = 2048, format = "uri")]
     webhook_url: Option<String>,
-    /// What becomes of the chain when it fails or is cancelled; what the
-    /// deployment says when missing.
+    /// What follows for the chain when the operation fails or is cancelled.
+    /// Default: the setting of the deployment.
     token_policy: Option<TokenPolicy>,
-    /// An RFC 5545 rule, in UTC: each time it comes due, an operation is
-    /// created from this one. Empty: it does not recur.
+    /// The recurrence rule (RFC 5545), in UTC. Each time the rule comes due, an
+    /// operation is created from this one. Empty: the operation does not recur.
     #[schema(max_length = 256, example = "FREQ=DAILY;INTERVAL=3;")]
     recurrence_pattern: Option<String>,
-    /// Where the rule starts to count; now when missing.
+    /// The start of the recurrence. Default: now.
     #[schema(format = DateTime)]
     recurrence_start_time: Option<String>,
 }
 
-/// What becomes of a chain whose head fails or is cancelled.
+/// What follows for a chain when its head fails or is cancelled.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TokenPolicy {
-    /// The next one goes on.
+    /// The next operation of the chain starts.
     Continue,
-    /// It stands still until somebody resumes the one that ended so.
+    /// The chain stands still until that operation is resumed (skipped).
     Hold,
 }
 
-/// A retry policy. Every member may be missing.
+/// A retry policy. Every member is optional.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RetryPolicy {
-    /// How often it is put off before it fails. 0: the first failure is final.
+    /// The maximum number of retries. 0: the first failure is final.
     max_retries: Option<u32>,
-    /// The first delay, in milliseconds.
+    /// The delay before the first retry, in milliseconds.
     initial_ms: Option<u64>,
-    /// Each further delay is this many times the one before.
+    /// The factor by which each further delay grows.
     factor: Option<u32>,
-    /// No delay is longer, in milliseconds.
+    /// The longest delay, in milliseconds.
     max_ms: Option<u64>,
-    /// The share of each delay that chance may take off, in percent.
+    /// The share of each delay by which it may randomly be shorter, in percent.
     #[schema(maximum = 100)]
     jitter_percent: Option<u8>,
-    /// What follows the last retry.
+    /// The outcome after the last retry.
     exhausted: Option<Exhausted>,
-    /// How many lost workers it takes to fail.
+    /// The number of lost workers after which the operation fails.
     max_lost: Option<u32>,
 }
 
-/// What follows the last retry.
+/// The outcome after the last retry.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Exhausted {
     /// Completed, Failed.
     Fail,
-    /// Suspended until a person looks at it.
+    /// Suspended until a person resumes it.
     Suspend,
 }
 
-/// What can be changed of an operation.
+/// The changes of an operation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"stateCode": 1, "postponeUntil": "2027-01-01T06:00:00Z"}))]
 pub(crate) struct OperationChanges {
     /// 0 resumes, 1 pauses (or postpones, with `postponeUntil`), 3 cancels.
     state_code: Option<u8>,
-    /// 0, 10 or 32, meaning the same as their states.
+    /// 0, 10 or 32, with the same effects as their states.
     status_code: Option<u8>,
     /// Postpones to this time.
     #[schema(format = DateTime)]
     postpone_until: Option<String>,
-    /// Of a series, and not together with the above: its rule from now on.
+    /// The new rule of a series. Not together with the attributes above.
     #[schema(max_length = 256)]
     recurrence_pattern: Option<String>,
-    /// As `recurrencePattern`: where its rule starts to count.
+    /// The new start of the recurrence of a series, like `recurrencePattern`.
     #[schema(format = DateTime)]
     recurrence_start_time: Option<String>,
 }
 
-/// Until when to postpone.
+/// A postponement.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Postponement {
-    /// The time.
+    /// The earliest time to start.
     #[schema(format = DateTime)]
     postpone_until: String,
 }
@@ -249,11 +249,11 @@ pub(crate) struct Postponement {
 pub(crate) struct OperationList {
     /// Newest first.
     operations: Vec<Operation>,
-    /// Where the next page starts; `null`: that was all.
+    /// The cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
-/// How far a handler is.
+/// The progress of a handler.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Progress {
     /// 0 to 100.
@@ -263,13 +263,13 @@ pub(crate) struct Progress {
     text: String,
 }
 
-/// An operation, and why it does not run or does not end.
+/// An operation, and the reason why it does not run or does not end.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExplainedOperation {
     #[serde(flatten)]
     operation: Operation,
-    /// With `explain` only: what it waits for; `null` where it runs or is
+    /// With `explain` only: what the operation waits for; `null` if it runs or is
     /// Completed.
     waiting_for: Option<WaitingView>,
 }
@@ -278,16 +278,16 @@ pub(crate) struct ExplainedOperation {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Operation {
-    /// Its id, for ever.
+    /// The id. It never changes.
     #[schema(format = "uuid")]
     id: String,
     /// A name for people; may be empty.
     name: String,
-    /// The number of the type.
+    /// The number of the operation type.
     operation_type: u32,
-    /// The name of the type; `null` for a number outside the list.
+    /// The name of the operation type; `null` for an unlisted number.
     operation_type_name: Option<String>,
-    /// What is asked for: picks the handler.
+    /// The message name, which selects the handler.
     message_name: String,
     /// The number of `state`: 0, 1, 2, 3.
     state_code: u8,
@@ -298,103 +298,103 @@ pub(crate) struct Operation {
     /// `WaitingForResources`, `Waiting`, `InProgress`, `Pausing`, `Canceling`,
     /// `Succeeded`, `Failed` or `Canceled`.
     status: String,
-    /// Equal token, strict order.
+    /// The dependency token. Operations with the same token run strictly in order.
     dependency_token: Option<String>,
-    /// What becomes of the chain when it fails or is cancelled: `continue` or
-    /// `hold`.
+    /// What follows for the chain when the operation fails or is cancelled:
+    /// `continue` or `hold`.
     #[schema(example = "continue")]
     token_policy: String,
-    /// It has Failed or was Canceled, and its chain stands still until somebody
-    /// resumes it.
+    /// The operation Failed or was Canceled, and its chain stands still until the
+    /// operation is resumed (skipped).
     holds_token: bool,
-    /// When a Suspended operation wakes, and a series has its next occurrence;
-    /// `null`: when somebody resumes it.
+    /// The time at which a Suspended operation becomes Ready, and a series has its
+    /// next occurrence; `null`: not before it is resumed.
     #[schema(format = DateTime)]
     postpone_until: Option<String>,
     /// The recurrence rule (RFC 5545); `null` for operations that do not recur.
     recurrence_pattern: Option<String>,
-    /// When the recurrence starts.
+    /// The start of the recurrence.
     #[schema(format = DateTime)]
     recurrence_start_time: Option<String>,
     /// The times of the next five occurrences; only in answers about one
     /// series, not in lists.
     next_occurrences: Option<Vec<String>>,
-    /// The payload, exactly as it was given.
+    /// The payload, exactly as it was created.
     data: Option<serde_json::Value>,
-    /// Equal for operations that belong together.
+    /// The same for operations that belong together.
     #[schema(format = "uuid")]
     correlation_id: String,
-    /// The request that created it.
+    /// The id of the request that the operation comes from.
     #[schema(format = "uuid")]
     request_id: Option<String>,
-    /// The operation whose handler created it.
+    /// The id of the operation whose handler created this one.
     #[schema(format = "uuid")]
     parent_id: Option<String>,
-    /// Its parent's depth + 1; 0 without a parent.
+    /// The depth of the parent plus one; 0 without a parent.
     depth: u32,
-    /// What kind of record it is about.
+    /// The type of the record that the operation is about.
     primary_entity_type: Option<String>,
-    /// The record it is about.
+    /// The id of the record that the operation is about.
     #[schema(format = "uuid")]
     regarding_object_id: Option<String>,
-    /// Whom it belongs to.
+    /// The caller that owns the operation.
     owner_id: String,
-    /// Who created it.
+    /// The caller that created the operation.
     created_by: String,
-    /// Who changed it last.
+    /// The caller or process that changed the operation last.
     modified_by: String,
-    /// The tenant.
+    /// The organization, a tenant.
     organization: String,
-    /// The pool of workers.
+    /// The queue, a pool of workers.
     queue: String,
-    /// The worker that holds it, or held it last.
+    /// The name of the worker that holds the operation, or held it last.
     host_id: Option<String>,
-    /// The last thing that went wrong, for people.
+    /// The last error, for people.
     friendly_message: Option<String>,
-    /// The last thing that went wrong, for experts.
+    /// The last error, for experts.
     message: Option<String>,
-    /// The last thing that went wrong, for programs.
+    /// The last error, for programs.
     #[schema(example = "0x8004A001")]
     error_code: Option<String>,
-    /// How often it was put off by the retry policy.
+    /// The number of retries so far.
     retry_count: u32,
-    /// Order of submission.
+    /// A number that grows along the operations of one token, in their order.
     sequence: u64,
-    /// When it was created.
+    /// The time of creation.
     #[schema(format = DateTime)]
     created_on: String,
-    /// When it was changed last.
+    /// The time of the last change.
     #[schema(format = DateTime)]
     modified_on: String,
-    /// When the last handler was started.
+    /// The time at which a handler was last started.
     #[schema(format = DateTime)]
     started_on: Option<String>,
-    /// When it was Completed.
+    /// The time at which the operation was Completed.
     #[schema(format = DateTime)]
     completed_on: Option<String>,
-    /// Seconds spent in handlers, two decimals.
+    /// The seconds spent in handlers, with two decimals.
     execution_time_span: f64,
-    /// How far its handler is.
+    /// The progress of the handler.
     progress: Option<Progress>,
-    /// What it achieved: any JSON.
+    /// The result: any JSON.
     result: Option<serde_json::Value>,
-    /// Whether a Succeeded one is kept for the whole retention time.
+    /// Whether the operation, if Succeeded, is kept for the whole retention time.
     retain_job_history: bool,
-    /// Who is told of its end.
+    /// The webhook: the address that is notified of the completion.
     webhook_url: Option<String>,
-    /// How often a handler was started, whatever became of it.
+    /// The number of starts of a handler, with any outcome.
     start_count: u32,
-    /// How many of the starts ended with the loss of the worker.
+    /// The number of starts that ended with the loss of the worker.
     lost_count: u32,
-    /// Which attempt runs, or ran last: 1 for the first, 0 before it.
+    /// The number of the running or latest attempt: 1 for the first, 0 before it.
     attempt: u32,
-    /// Fails instead of starting a second time.
+    /// The operation never starts a second time: it fails instead.
     at_most_once: bool,
-    /// When it is tried again.
+    /// The retry policy.
     retry_policy: RetryPolicy,
-    /// Grows by one with each change.
+    /// The version. It grows by one with each change.
     version: u64,
-    /// What a client could ask for now.
+    /// The actions that a client may request now.
     legal_actions: Vec<String>,
 }
 

@@ -32,15 +32,16 @@ struct ListAnswer {
 
 /// Create an operation
 ///
-/// Answers when the operation is stored. With an `Idempotency-Key`, repeating
-/// the request is safe: it answers 200 with the operation of the first one.
+/// The answer comes when the operation is stored. With an `Idempotency-Key`, the
+/// request is safe to repeat: a repetition is answered 200 with the operation of
+/// the first request.
 #[utoipa::path(
     post, path = "/v1/operations", tag = "operations",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Any text up to 255 bytes, kept for two days; a UUID does well")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text of up to 255 bytes, kept for two days: a UUID, for example")),
     request_body = openapi::NewOperation,
     responses(
-        (status = 201, description = "It is created", body = openapi::Operation, headers(("Location" = String, description = "Its address"))),
-        (status = 200, description = "The key was used before: the first operation", body = openapi::Operation),
+        (status = 201, description = "The operation is created", body = openapi::Operation, headers(("Location" = String, description = "The address of the operation"))),
+        (status = 200, description = "The key was used before; the operation of the first request", body = openapi::Operation),
         openapi::NotJson,
         openapi::TooLarge,
         openapi::UnsupportedMediaType,
@@ -70,15 +71,16 @@ pub(crate) async fn create(
 
 /// Get an operation
 ///
-/// With `wait` it answers when the operation is Completed, or after that time
-/// with the operation as it is then. With `explain` it says why the operation
-/// does not run or does not end; that is for people, and too dear for polling.
+/// With `wait`, the answer comes when the operation is Completed, or after that
+/// time, with the operation as it is then. With `explain`, the answer says why the
+/// operation does not run or does not end. That is for people, and too expensive
+/// for polling.
 #[utoipa::path(
     get, path = "/v1/operations/{id}", tag = "operations",
     params(
         ("id" = String, Path),
-        ("wait" = Option<String>, Query, description = "A time span, as 30s; at most a minute", example = "30s"),
-        ("explain" = Option<bool>, Query, description = "Whether to add `waitingFor`"),
+        ("wait" = Option<String>, Query, description = "A time span such as 30s, at most a minute", example = "30s"),
+        ("explain" = Option<bool>, Query, description = "Whether the answer has `waitingFor`"),
     ),
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::ExplainedOperation),
@@ -112,26 +114,27 @@ pub(crate) async fn get(
 
 /// List operations
 ///
-/// Newest first. The cursor is stable: operations that are created meanwhile
-/// do not shift the pages. A page may be short, even empty, and have a next.
+/// The order is newest first. The cursor is stable: operations that are created
+/// meanwhile do not shift the pages. A page may be short, or even empty, and still
+/// have a `nextCursor`.
 #[utoipa::path(
     get, path = "/v1/operations", tag = "operations",
     params(
-        ("name" = Option<String>, Query, description = "Exactly this name"),
-        ("state" = Option<String>, Query, description = "A state code or its name", example = "Ready"),
-        ("status" = Option<String>, Query, description = "A status code or its name", example = "InProgress"),
+        ("name" = Option<String>, Query, description = "Selects operations with exactly this name"),
+        ("state" = Option<String>, Query, description = "Selects operations with this state: a code or a name", example = "Ready"),
+        ("status" = Option<String>, Query, description = "Selects operations with this status: a code or a name", example = "InProgress"),
         ("messageName" = Option<String>, Query),
         ("operationType" = Option<u32>, Query),
         ("dependencyToken" = Option<String>, Query),
-        ("createdAfter" = Option<String>, Query, description = "RFC 3339"),
-        ("createdBefore" = Option<String>, Query, description = "RFC 3339"),
-        ("completedBefore" = Option<String>, Query, description = "RFC 3339; selects Completed ones only"),
+        ("createdAfter" = Option<String>, Query, description = "Selects operations that were created after this time (RFC 3339)"),
+        ("createdBefore" = Option<String>, Query, description = "Selects operations that were created before this time (RFC 3339)"),
+        ("completedBefore" = Option<String>, Query, description = "Selects operations that were Completed before this time (RFC 3339)"),
         ("correlationId" = Option<String>, Query),
-        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when missing"),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before"),
+        ("limit" = Option<u32>, Query, description = "The maximum number of operations, 1 to 500. Default: 50"),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the previous page"),
     ),
     responses(
-        (status = 200, description = "A page", body = openapi::OperationList),
+        (status = 200, description = "A page of operations", body = openapi::OperationList),
         openapi::Invalid,
         openapi::Busy,
     )
@@ -153,9 +156,9 @@ pub(crate) async fn list(
 
 /// Change an operation
 ///
-/// `stateCode` 0 resumes, 1 pauses, 3 cancels; `postponeUntil` postpones; of a
-/// series, `recurrencePattern` and `recurrenceStartTime` change the rule.
-/// Everything else is read-only.
+/// `stateCode` 0 resumes, 1 pauses, 3 cancels. `postponeUntil` postpones. For a
+/// series, `recurrencePattern` and `recurrenceStartTime` change the rule. All
+/// other attributes are read-only.
 #[utoipa::path(
     patch, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = String, Path)),
@@ -186,7 +189,8 @@ pub(crate) async fn update(
 
 /// Cancel an operation
 ///
-/// A running one is asked to stop: it is Canceling until its worker has done so.
+/// The handler of a running operation is asked to stop. The operation is Canceling
+/// until the handler has stopped.
 #[utoipa::path(
     post, path = "/v1/operations/{id}/cancel", tag = "actions",
     params(("id" = String, Path)),
@@ -213,7 +217,8 @@ pub(crate) async fn cancel(
 
 /// Pause an operation
 ///
-/// A running one is asked to stop: it is Pausing until its worker has done so.
+/// The handler of a running operation is asked to stop. The operation is Pausing
+/// until the handler has stopped.
 #[utoipa::path(
     post, path = "/v1/operations/{id}/pause", tag = "actions",
     params(("id" = String, Path)),
@@ -294,12 +299,12 @@ pub(crate) async fn postpone(
 
 /// Delete an operation
 ///
-/// Completed ones only.
+/// Only a Completed operation can be deleted.
 #[utoipa::path(
     delete, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = String, Path)),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "The operation is deleted"),
         openapi::NotFound,
         openapi::Illegal,
         openapi::Busy,

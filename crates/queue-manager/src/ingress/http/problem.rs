@@ -40,47 +40,46 @@ pub(crate) struct Problem {
     pub(crate) title: String,
     /// The HTTP status.
     pub(crate) status: u16,
-    /// What went wrong this time, for people.
+    /// The error of this request, for people.
     pub(crate) detail: String,
-    /// The kind of error, for programs: the number of the Dynamics service
-    /// where it has one.
+    /// The error code, for programs: the number of the Dynamics service, if that
+    /// has one.
     #[schema(example = "0x80044F01")]
     pub(crate) code: String,
-    /// The kind of error, as a word.
+    /// The name of the error code.
     #[schema(example = "CannotPause")]
     pub(crate) name: &'static str,
-    /// The address that was asked.
+    /// The address of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instance: Option<String>,
-    /// The attributes that break a rule, where it is about attributes.
+    /// The attributes that break a rule, for errors about attributes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) attributes: Vec<WrongAttribute>,
-    /// What could be asked of the operation instead, where it is about an
-    /// action.
+    /// The actions that the state of the operation allows, for refused actions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) legal_actions: Option<Vec<&'static str>>,
-    /// `code` once more, as faults of organization requests call it; this and
-    /// the members behind it are there on `/v1/execute` only.
+    /// The same as `code`, under its name in faults of organization requests. This
+    /// member and the following ones exist on `/v1/execute` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_code: Option<String>,
-    /// `detail` once more.
+    /// The same as `detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
-    /// What the kind of fault has to say besides: `MaxBatchSize`, say.
+    /// Details that depend on the code, such as `MaxBatchSize`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub(crate) error_details: Option<Map<String, Value>>,
-    /// Which request of a transaction it was, from 0.
+    /// The index of the request of a transaction that faulted, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faulted_request_index: Option<usize>,
-    /// When.
+    /// The time of the fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) timestamp: Option<String>,
     /// Seconds; also in the header.
     #[serde(skip)]
     pub(crate) retry_after: Option<u16>,
-    /// How many bytes a body may have, where it has more.
+    /// The limit of bytes, for a body that is over it.
     #[serde(skip)]
     max_bytes: Option<usize>,
 }
@@ -88,9 +87,9 @@ pub(crate) struct Problem {
 /// One attribute that breaks a rule.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct WrongAttribute {
-    /// Its name.
+    /// The name of the attribute.
     pub(crate) name: String,
-    /// The rule.
+    /// The rule that it breaks.
     pub(crate) detail: String,
 }
 
@@ -179,7 +178,7 @@ impl Problem {
     fn internal(detail: &str) -> Self {
         tracing::error!(detail, "internal error");
         // The client cannot do anything with the details.
-        let detail = "something went wrong on our side; the log of the queue manager has more";
+        let detail = "internal error; the log of the queue manager has the details";
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             ErrorCode::INTERNAL,

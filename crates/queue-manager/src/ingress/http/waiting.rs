@@ -24,17 +24,18 @@ pub(crate) struct Explained {
     pub(crate) waiting_for: Option<WaitingView>,
 }
 
-/// Why an operation does not run, or does not end, as of this moment.
+/// The reason why an operation does not run or does not end, at this moment.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitingView {
-    /// `time`, `occurrence`, `person`, `stop`, `predecessor`, `holder`, `worker`,
-    /// `handler`, `broker`, `slot`, `dispatch` or `delivery`.
+    /// The reason as a word: `time`, `occurrence`, `person`, `stop`,
+    /// `predecessor`, `holder`, `worker`, `handler`, `broker`, `slot`, `dispatch`
+    /// or `delivery`.
     #[schema(example = "predecessor")]
     reason: &'static str,
-    /// The same for people, with what can be done about it.
+    /// The reason for people, with a remedy.
     detail: String,
-    /// The operation that is in its way: an earlier one with its token.
+    /// The earlier operation that it waits for, if it waits for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uuid")]
     operation_id: Option<String>,
@@ -62,7 +63,7 @@ impl From<WaitingFor> for WaitingView {
         let (reason, detail) = match waiting {
             WaitingFor::Time(until) => (
                 "time",
-                format!("it was put off until {until}; resume lets it go on now"),
+                format!("it is postponed until {until}; resume it to let it go on now"),
             ),
             WaitingFor::Occurrence(next) => (
                 "occurrence",
@@ -70,7 +71,7 @@ impl From<WaitingFor> for WaitingView {
             ),
             WaitingFor::Person => (
                 "person",
-                "it was paused, or its handler asked for a person (see `message`); it goes on when it is resumed".to_owned(),
+                "it was paused, or its handler asked for a person (see `message`); resume it to let it go on".to_owned(),
             ),
             WaitingFor::PersonWithHandler { message_name } => (
                 "person",
@@ -78,15 +79,15 @@ impl From<WaitingFor> for WaitingView {
             ),
             WaitingFor::PersonForSeries => (
                 "person",
-                "the series is paused, and nothing comes of it until then; resume it".to_owned(),
+                "the series is paused and creates no occurrences; resume it to let it go on".to_owned(),
             ),
             WaitingFor::Stop => (
                 "stop",
-                "its handler was asked to stop, and has not yet; if its worker is lost, another ends it after a lease".to_owned(),
+                "its handler was asked to stop and has not stopped yet; if its worker is lost, the operation is ended after a lease".to_owned(),
             ),
             WaitingFor::Predecessor { id, status } => (
                 "predecessor",
-                format!("{id}, earlier and in the same order (of a token, or of asynchronous requests), is {} ({}); look at that one", status.state().name(), status.name()),
+                format!("{id} is earlier in the same order (of a token, or of asynchronous requests) and is {} ({}); look at {id}", status.state().name(), status.name()),
             ),
             WaitingFor::Holder { id, status } => (
                 "holder",
@@ -115,7 +116,7 @@ impl From<WaitingFor> for WaitingView {
             WaitingFor::Broker { why } => ("broker", format!("the broker takes no messages: {why}")),
             WaitingFor::Slot { slots } => (
                 "slot",
-                format!("all workers that have a handler for it are busy; they run {slots} operations at once"),
+                format!("all workers that have a handler for it are busy; they run {slots} operations at the same time"),
             ),
             WaitingFor::Dispatch { bypassed } => ("dispatch", dispatch(bypassed)),
             WaitingFor::Delivery {
@@ -133,7 +134,8 @@ impl From<WaitingFor> for WaitingView {
 
 /// An offer that no queue is known to have.
 fn dispatch(bypassed: Option<Bypassed>) -> String {
-    let now = "it is not known to be with the broker yet, and is published again every second";
+    let now =
+        "its offer is not known to be with the broker yet, and is published again every second";
     match bypassed {
         None => now.to_owned(),
         Some(bypassed) => format!("{now}; {}", round(&bypassed)),
@@ -143,14 +145,14 @@ fn dispatch(bypassed: Option<Bypassed>) -> String {
 /// An offer that a queue has taken. It is known to be on its way only for a
 /// moment.
 fn delivery(offered_ago: Option<Duration>, bypassed: Option<Bypassed>) -> String {
-    let room = "workers that have a handler for it have room";
+    let room = "workers that have a handler for it have free slots";
     let offer = match offered_ago {
-        Some(ago) if ago < ON_ITS_WAY => "it is on its way to one".to_owned(),
+        Some(ago) if ago < ON_ITS_WAY => "its offer is on its way to one".to_owned(),
         Some(ago) => {
             let ago = format_duration(Duration::from_secs(ago.as_secs()));
-            format!("it was offered {ago} ago, and is offered again if that was lost")
+            format!("it was offered {ago} ago, and is offered again if the offer was lost")
         }
-        None => "it was offered, and is offered again if that was lost".to_owned(),
+        None => "it was offered, and is offered again if the offer was lost".to_owned(),
     };
     match bypassed {
         None => format!("{room}; {offer}"),

@@ -106,7 +106,7 @@ async fn occur_once(
     let metrics = manager.metrics();
     let (Some(new), Some(created)) = (new, created.into_iter().next()) else {
         metrics.occurrences_skipped.inc();
-        tracing::info!(id = %series.id, "a time of a series is skipped: the occurrence before is not Completed");
+        tracing::info!(id = %series.id, "a time of a series is skipped: the previous occurrence is not Completed");
         return Ok(true);
     };
     metrics.occurrences.inc();

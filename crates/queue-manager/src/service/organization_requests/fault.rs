@@ -42,7 +42,7 @@ impl Fault {
         let message = if code == ErrorCode::INTERNAL {
             tracing::error!(%error, "internal error");
             // The client cannot do anything with the details.
-            "something went wrong on our side; the log of the queue manager has more".to_owned()
+            "internal error; the log of the queue manager has the details".to_owned()
         } else {
             error.to_string()
         };

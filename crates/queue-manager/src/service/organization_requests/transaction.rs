@@ -336,7 +336,7 @@ fn changed_meanwhile(header: &Header) -> Refused {
         event: "reschedule",
         status: header.status,
         code: ErrorCode::STATE_CHANGED,
-        why: Some("somebody else changed it meanwhile: try again"),
+        why: Some("it was changed meanwhile: try again"),
         legal: legal_actions(header),
     }
 }

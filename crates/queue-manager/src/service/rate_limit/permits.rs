@@ -52,7 +52,7 @@ struct Place {
 }
 
 /// The right to be inside. Dropping the permit gives the place back.
-#[must_use = "whoever drops it leaves"]
+#[must_use = "dropping it releases the permit"]
 #[derive(Debug)]
 pub struct Permit {
     /// `None`: nothing is limited.
@@ -141,10 +141,10 @@ impl Permits {
                 let lost = renewed.iter().filter(|was_inside| !**was_inside).count();
                 if lost > 0 {
                     // Their requests go on: half a batch is of no use.
-                    tracing::debug!(lost, "places were lost to others while we could not renew");
+                    tracing::debug!(lost, "permits ended because they could not be renewed");
                 }
             }
-            Err(error) => tracing::debug!(%error, "leases are not renewed"),
+            Err(error) => tracing::debug!(%error, "permits were not renewed"),
         }
     }
 

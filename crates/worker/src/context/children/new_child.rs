@@ -201,7 +201,7 @@ impl NewChild {
         if let Some(json) = &data
             && json.len() > DATA_BYTES
         {
-            let why = format!("has {} bytes, {DATA_BYTES} are allowed", json.len());
+            let why = format!("has {} bytes; {DATA_BYTES} are allowed", json.len());
             return Err(invalid("data", why));
         }
         Ok(Checked {

@@ -165,7 +165,7 @@ fn take_checkpoint(json: String, context: &Context) {
 /// not listen any more is noticed by its exit code.
 async fn talk(stdin: ChildStdin, command: &Command, context: &Context) -> Infallible {
     if let Err(error) = try_talk(stdin, command, context).await {
-        tracing::debug!(%error, "the supervisor does not listen any more");
+        tracing::debug!(%error, "the connection to the supervisor has ended");
     }
     std::future::pending().await
 }

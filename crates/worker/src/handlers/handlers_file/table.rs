@@ -124,7 +124,7 @@ impl<'a, 't> Table<'a, 't> {
         match humantime::parse_duration(&text) {
             Ok(duration) if !duration.is_zero() => Some(duration),
             Ok(_zero) => {
-                self.mistake_at(at, format!("{key}: must be more than nothing"));
+                self.mistake_at(at, format!("{key}: must be more than 0s"));
                 None
             }
             Err(error) => {

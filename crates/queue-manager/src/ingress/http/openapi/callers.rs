@@ -14,8 +14,9 @@ const EVENTS: &str = "/v1/events";
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 struct Headers {
-    /// The tenant: operations of others do not exist for it. `default` when
-    /// missing. To be set by a gateway that authenticates; it is believed.
+    /// The organization (tenant). It sees no operations of other organizations.
+    /// Default: `default`. The header is not verified: a gateway that
+    /// authenticates has to set it.
     #[param(
         rename = "Drumline-Organization",
         required = false,
@@ -23,8 +24,8 @@ struct Headers {
         pattern = "^[!-~]([ -~]*[!-~])?$"
     )]
     organization: String,
-    /// Who asks: the owner of what is created, and whose requests are counted.
-    /// `anonymous` when missing.
+    /// The caller, which owns the operations that it creates, and whose requests
+    /// are counted. Default: `anonymous`.
     #[param(
         rename = "Drumline-Caller",
         required = false,

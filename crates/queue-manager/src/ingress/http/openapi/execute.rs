@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use super::{NewOperation, Operation};
 
-/// An organization request. `requestId` (a UUID) may stand beside the other
-/// members: operations that the request creates carry it.
+/// An organization request. `requestId` (a UUID) is a further, optional member:
+/// operations that the request creates carry it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "requestName", content = "parameters")]
 #[schema(example = json!({
@@ -32,7 +32,7 @@ pub(crate) enum Request {
     Delete(Delete),
     /// Execute a request later, one at a time per organization.
     ExecuteAsync(ExecuteAsync),
-    /// Execute requests in the order of the list, each for itself.
+    /// Execute requests in the order of the list, each independently.
     ExecuteMultiple(ExecuteMultiple),
     /// Execute all requests or none.
     ExecuteTransaction(ExecuteTransaction),
@@ -42,9 +42,10 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Create {
-    /// What to create.
+    /// The attributes of the new operation.
     target: NewOperation,
-    /// Makes it repeatable, like the header `Idempotency-Key`.
+    /// The idempotency key, like the header `Idempotency-Key`: it makes the request
+    /// safe to repeat.
     #[schema(min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
 }
@@ -53,12 +54,12 @@ pub(crate) struct Create {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Retrieve {
-    /// Which operation.
+    /// The id of the operation.
     id: Option<String>,
-    /// The newest with exactly this name.
+    /// The name: selects the newest operation with exactly this name.
     #[schema(max_length = 256)]
     name: Option<String>,
-    /// Attributes to show, besides the id; all when missing.
+    /// The attributes to show besides the id. Default: all.
     #[schema(max_items = 100)]
     column_set: Option<Vec<String>>,
 }
@@ -67,12 +68,12 @@ pub(crate) struct Retrieve {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RetrieveMultiple {
-    /// Which operations; all when missing.
+    /// The filter. Default: all operations.
     filter: Option<ListFilter>,
-    /// How many at most: 1 to 500, 50 when missing.
+    /// The maximum number of operations, 1 to 500. Default: 50.
     #[schema(minimum = 1, maximum = 500)]
     limit: Option<u32>,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -112,9 +113,8 @@ pub(crate) struct ListFilter {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Update {
-    /// Which operation, and its changes: `stateCode`, `statusCode`,
-    /// `postponeUntil`; of a series, `recurrencePattern` and
-    /// `recurrenceStartTime`.
+    /// The operation and its changes: `stateCode`, `statusCode`, `postponeUntil`;
+    /// of a series, `recurrencePattern` and `recurrenceStartTime`.
     target: UpdateTarget,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct Update {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UpdateTarget {
-    /// Which operation.
+    /// The id of the operation.
     id: String,
     #[serde(flatten)]
     changes: super::OperationChanges,
@@ -132,7 +132,7 @@ pub(crate) struct UpdateTarget {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Delete {
-    /// Which operation.
+    /// The id of the operation.
     id: String,
 }
 
@@ -140,9 +140,10 @@ pub(crate) struct Delete {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExecuteAsync {
-    /// What is to be executed.
+    /// The request to execute.
     request: AsyncRequest,
-    /// Makes it repeatable, like the header `Idempotency-Key`.
+    /// The idempotency key, like the header `Idempotency-Key`: it makes the request
+    /// safe to repeat.
     #[schema(min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
 }
@@ -151,13 +152,13 @@ pub(crate) struct ExecuteAsync {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AsyncRequest {
-    /// One of those that the deployment lists.
+    /// The name of the request, one of those that the deployment accepts.
     #[schema(max_length = 160, example = "ImportSolution")]
     request_name: String,
-    /// The operation carries it.
+    /// The request id, which the operation carries.
     #[schema(format = "uuid")]
     request_id: Option<String>,
-    /// What its handler gets as `data`.
+    /// The `data` of the operation.
     #[schema(value_type = Option<Object>)]
     parameters: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -166,11 +167,11 @@ pub(crate) struct AsyncRequest {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExecuteMultiple {
-    /// The items, at most 1000 (a setting of the deployment). An item may be
-    /// anything but another `ExecuteMultiple`.
+    /// The items, at most 1000 (a setting of the deployment). An item may be any
+    /// request except another `ExecuteMultiple`.
     #[schema(no_recursion)]
     requests: Vec<Request>,
-    /// How to go on, and what to answer.
+    /// The settings. Default: both `false`.
     settings: Option<BatchSettings>,
 }
 
@@ -178,10 +179,9 @@ pub(crate) struct ExecuteMultiple {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BatchSettings {
-    /// A fault does not keep the items behind it from being executed; false
-    /// when missing.
+    /// Whether the items behind a fault are executed. Default: false.
     continue_on_error: Option<bool>,
-    /// Answers come back, and not only faults; false when missing.
+    /// Whether answers are returned, and not only faults. Default: false.
     return_responses: Option<bool>,
 }
 
@@ -189,15 +189,15 @@ pub(crate) struct BatchSettings {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExecuteTransaction {
-    /// `Create`, `Update`, `Delete` and `ExecuteAsync`; at most as many as a
-    /// batch may have, and no operation twice.
+    /// The requests: `Create`, `Update`, `Delete` and `ExecuteAsync`, at most as
+    /// many as a batch may have. No operation may appear twice.
     #[schema(no_recursion)]
     requests: Vec<Request>,
-    /// Answers come back; false when missing.
+    /// Whether answers are returned. Default: false.
     return_responses: Option<bool>,
 }
 
-/// What came of a request.
+/// The answer to a request.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"responseName": "ExecuteAsync", "results": {"asyncJobId": "01977d5f-2a00-8011-9d3c-0b1c2d3e4f50"}}))]
@@ -208,30 +208,30 @@ pub(crate) struct Response {
     results: Option<Results>,
 }
 
-/// What came of it: which members there are depends on the request.
+/// The results. The members depend on the request.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Results {
     /// `Create`.
     Created {
-        /// The operation.
+        /// The id of the operation.
         #[schema(format = "uuid")]
         id: String,
-        /// `true`: it is there since an earlier request with its key; not there
-        /// otherwise.
+        /// `true` if an earlier request with the key had created the operation;
+        /// missing otherwise.
         #[serde(skip_serializing_if = "Option::is_none")]
         existed: Option<bool>,
     },
     /// `ExecuteAsync`.
     #[serde(rename_all = "camelCase")]
     Started {
-        /// The operation that executes the request.
+        /// The id of the operation that executes the request.
         #[schema(format = "uuid")]
         async_job_id: String,
     },
     /// `Retrieve`.
     Retrieved {
-        /// The operation, or the attributes that were asked for.
+        /// The operation, with all attributes or those of `columnSet`.
         #[schema(value_type = Object)]
         operation: serde_json::Value,
     },
@@ -240,7 +240,7 @@ pub(crate) enum Results {
     Page {
         /// Newest first.
         operations: Vec<Operation>,
-        /// Where the next page starts; `null`: that was all.
+        /// The cursor of the next page; `null` on the last page.
         next_cursor: Option<String>,
     },
     /// `ExecuteMultiple`.
@@ -248,7 +248,7 @@ pub(crate) enum Results {
     Items {
         /// Whether there was a fault.
         is_faulted: bool,
-        /// As the settings ask for it.
+        /// The answers and faults that the settings request.
         responses: Vec<ItemResponse>,
     },
     /// `ExecuteTransaction`.
@@ -265,16 +265,16 @@ pub(crate) struct Transacted {
     responses: Vec<Response>,
 }
 
-/// What came of one item of a batch.
+/// The answer or fault of one item of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ItemResponse {
-    /// The place of the item, from 0.
+    /// The index of the item, from 0.
     request_index: u32,
-    /// Its answer; `null` for a fault, and where there is nothing to answer.
+    /// The answer; `null` for a fault, and for requests without results.
     #[schema(no_recursion)]
     response: Option<Response>,
-    /// What went wrong.
+    /// The fault; `null` if there is none.
     fault: Option<Fault>,
 }
 
@@ -282,19 +282,19 @@ pub(crate) struct ItemResponse {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Fault {
-    /// The kind of fault, for programs.
+    /// The code of the fault, for programs.
     #[schema(example = "0x80040217")]
     error_code: String,
-    /// The kind of fault, as a word.
+    /// The name of the code.
     name: String,
     /// For people.
     message: String,
-    /// What the kind of fault has to say besides: `MaxBatchSize`, say.
+    /// Details that depend on the code, such as `MaxBatchSize`.
     #[schema(value_type = Object)]
     error_details: serde_json::Value,
-    /// Which request of a transaction it was, from 0.
+    /// The index of the request of a transaction that faulted, from 0.
     faulted_request_index: Option<u32>,
-    /// When.
+    /// The time of the fault.
     #[schema(format = DateTime)]
     timestamp: String,
 }
