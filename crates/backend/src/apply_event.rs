@@ -1,4 +1,5 @@
-//! Apply an event and commit it; on a conflict, apply it again.
+//! The one loop that changes an operation: apply an event, commit it, and on a
+//! conflict apply it again to the newest header.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -105,21 +106,41 @@ pub async fn apply_event_through<C: Commits + ?Sized>(
     commits: &C,
     ids: &Ids,
     id: OperationId,
-    mut header: Header,
+    header: Header,
     event: Event,
     guard: Guard,
     report: &Report,
 ) -> store::Result<Applied> {
+    let choose = |_: &Header| store::Result::Ok(event.clone());
+    apply_chosen_event(commits, ids, id, header, choose, guard, report).await
+}
+
+/// Does the same as [`apply_event_through`], with an event that depends on the
+/// header: `choose` is called with the header of each try, and an error of it
+/// ends the tries.
+///
+/// # Errors
+/// The error of `choose`, or as [`apply_event`].
+pub async fn apply_chosen_event<C: Commits + ?Sized, E: From<store::Error>>(
+    commits: &C,
+    ids: &Ids,
+    id: OperationId,
+    mut header: Header,
+    mut choose: impl FnMut(&Header) -> Result<Event, E>,
+    guard: Guard,
+    report: &Report,
+) -> Result<Applied, E> {
     let is_holder = matches!(guard, Guard::Holder(_));
     let mut report = Cow::Borrowed(report);
     // Set after a conflict, if the report is not ours: it may have changed.
     let mut report_is_old = false;
     for _ in 0..ROUNDS {
+        let event = choose(&header)?;
         let at = At {
             now: commits.now(),
             commit: ids.commit(),
         };
-        let commit = match prepare(id, &header, event.clone(), guard, &report, at) {
+        let commit = match prepare(id, &header, event, guard, &report, at) {
             Ok(commit) => commit,
             Err(refused) => return Ok(Applied::Refused(refused)),
         };
@@ -143,10 +164,10 @@ pub async fn apply_event_through<C: Commits + ?Sized>(
             }
         }
     }
-    Err(store::Error::Unavailable {
+    Err(E::from(store::Error::Unavailable {
         message: format!("{id} changed {ROUNDS} times while a change of it was tried"),
         source: None,
-    })
+    }))
 }
 
 /// The commit that makes `event` happen to an operation with this header: the
@@ -199,7 +220,31 @@ pub async fn apply_event_unlocked(
     .await
 }
 
+/// [`prepare`] for an operation that was just read, by a caller without a lock
+/// that commits it with others.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_unlocked(
+    store: &dyn Store,
+    ids: &Ids,
+    operation: &Operation,
+    event: Event,
+) -> Result<Commit, Refused> {
+    let Operation {
+        id, header, report, ..
+    } = operation;
+    let at = At {
+        now: Store::now(store),
+        commit: ids.commit(),
+    };
+    prepare(*id, header, event, Guard::None, report, at)
+}
+
 /// The answer to a single commit.
 fn one(answers: Vec<Committed>) -> Committed {
     answers.into_iter().next().unwrap_or(Committed::Missing)
 }
+
+#[cfg(test)]
+mod tests;

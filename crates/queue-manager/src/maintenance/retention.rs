@@ -12,9 +12,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use drumline_backend::store::{self, Commit, Committed, Guard, Stamp};
-use drumline_protocol::transition::{At, EndClass};
-use drumline_protocol::{Event, Operation, OperationId, Partition, Timestamp, apply};
+use drumline_backend::apply_event::prepare_unlocked;
+use drumline_backend::store::{self, Committed, Stamp};
+use drumline_protocol::transition::EndClass;
+use drumline_protocol::{Event, Operation, OperationId, Partition, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use super::MaintenanceOptions;
@@ -150,17 +151,13 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
     let found = manager.readable(ids).await?;
     let mut commits = Vec::new();
     for operation in found.into_iter().flatten() {
-        let at = At {
-            now: manager.store().now(),
-            commit: manager.ids().commit(),
-        };
-        if may_be_awaited(manager, &operation, at.now) {
+        let store = manager.store();
+        if may_be_awaited(manager, &operation, store.now()) {
             continue;
         }
-        if let Ok(transition) = apply(&operation.header, Event::Delete, at) {
+        if let Ok(commit) = prepare_unlocked(store, manager.ids(), &operation, Event::Delete) {
             manager.note_removal(&operation).await?;
-            let header = &operation.header;
-            commits.push(Commit::new(operation.id, header, &transition, Guard::None));
+            commits.push(commit);
         }
     }
     let answers = manager.store().commit(commits).await?;

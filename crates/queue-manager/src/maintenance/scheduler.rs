@@ -9,9 +9,9 @@ mod series;
 
 use std::time::Duration;
 
-use drumline_backend::store::{self, Commit, Committed, Guard};
-use drumline_protocol::transition::At;
-use drumline_protocol::{Event, Operation, Partition, apply};
+use drumline_backend::apply_event::prepare_unlocked;
+use drumline_backend::store::{self, Committed};
+use drumline_protocol::{Event, Operation, Partition};
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
@@ -62,22 +62,13 @@ async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64>
     let mut waking: Vec<Operation> = Vec::new();
     let mut commits = Vec::new();
     for operation in due {
-        let at = At {
-            now: store.now(),
-            commit: manager.ids().commit(),
-        };
         // Refused: it is not (or no longer) due, as its newest header says.
-        if let Ok(transition) = apply(&operation.header, Event::Due, at) {
-            commits.push(Commit::new(
-                operation.id,
-                &operation.header,
-                &transition,
-                Guard::None,
-            ));
+        if let Ok(commit) = prepare_unlocked(store, manager.ids(), &operation, Event::Due) {
             waking.push(Operation {
-                header: transition.header,
+                header: commit.header.clone(),
                 ..operation
             });
+            commits.push(commit);
         }
     }
     if commits.is_empty() {

@@ -11,13 +11,13 @@
 
 use drumline_api::view::OperationView;
 use drumline_api::{FieldError, Invalid, RuleChange};
-use drumline_backend::apply_event::{Applied, Commits, apply_event_unlocked};
-use drumline_backend::store::{Commit, Committed, Guard, NewOperation};
+use drumline_backend::apply_event::{Applied, apply_chosen_event, apply_event_unlocked};
+use drumline_backend::store::{Guard, NewOperation};
 use drumline_protocol::operation::first_header;
-use drumline_protocol::transition::{At, legal_actions};
+use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{
-    Body, ChainKey, ErrorCode, Event, Operation, Recurrence, Refused, Rules, Status, Timestamp,
-    apply,
+    Body, ChainKey, ErrorCode, Event, Header, Operation, Recurrence, Refused, Report, Rules,
+    Status, Timestamp,
 };
 use uuid::Uuid;
 
@@ -28,8 +28,6 @@ use crate::recurrence::{self, Rule, next_time};
 
 /// The number of occurrences that are shown.
 const SHOWN: usize = 5;
-/// The rounds that a change may lose to other callers.
-const ROUNDS: usize = 32;
 
 impl QueueManager {
     /// The next five times of a series that is waiting for them; `None` for an
@@ -187,43 +185,37 @@ impl QueueManager {
         name: &'static str,
         event: impl Fn(&Self, &Operation) -> Result<Event>,
     ) -> Result<(Operation, Box<drumline_backend::store::Done>)> {
-        for _ in 0..ROUNDS {
-            let decided = event(self, &series)?;
-            let at = At {
-                now: self.store().now(),
-                commit: self.ids().commit(),
-            };
-            let transition = match apply(&series.header, decided, at) {
-                Ok(transition) => transition,
-                Err(refused) => {
-                    self.metrics().acted(name, false);
-                    return Err(refused.into());
-                }
-            };
-            let commit = Commit::new(series.id, &series.header, &transition, Guard::None);
-            match self.store().commit_one(commit).await? {
-                Committed::Done(done) => {
-                    self.metrics().acted(name, true);
-                    series.header = transition.header;
-                    return Ok((series, done));
-                }
-                Committed::Conflict(header) => series.header = *header,
-                Committed::Missing => return Err(not_found(series.id)),
-                Committed::NotHead | Committed::Fenced => {
-                    return Err(Error::Internal(format!(
-                        "{name} of {} met a guard",
-                        series.id
-                    )));
-                }
+        let (id, header) = (series.id, series.header.clone());
+        let choose = |header: &Header| {
+            series.header = header.clone();
+            event(self, &series)
+        };
+        let applied = apply_chosen_event(
+            self.store(),
+            self.ids(),
+            id,
+            header,
+            choose,
+            Guard::None,
+            // No such event has a fault, so no report is written.
+            &Report::default(),
+        )
+        .await?;
+        match applied {
+            Applied::Done(header, done) => {
+                self.metrics().acted(name, true);
+                series.header = header;
+                Ok((series, done))
+            }
+            Applied::Refused(refused) => {
+                self.metrics().acted(name, false);
+                Err(refused.into())
+            }
+            Applied::Missing => Err(not_found(id)),
+            Applied::NotHead | Applied::Fenced => {
+                Err(Error::Internal(format!("{name} of {id} met a guard")))
             }
         }
-        Err(Error::Store(drumline_backend::store::Error::Unavailable {
-            message: format!(
-                "{} changed {ROUNDS} times while a change was tried",
-                series.id
-            ),
-            source: None,
-        }))
     }
 
     /// Lets a series whose rule cannot be followed wait for a person.

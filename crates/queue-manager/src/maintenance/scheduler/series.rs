@@ -14,9 +14,9 @@
 
 use std::collections::HashSet;
 
-use drumline_backend::store::{self, Commit, Created, Guard, Promoted, Transacted};
-use drumline_protocol::transition::At;
-use drumline_protocol::{Event, Operation, OperationId, State, apply};
+use drumline_backend::apply_event::prepare_unlocked;
+use drumline_backend::store::{self, Created, Promoted, Transacted};
+use drumline_protocol::{Event, Operation, OperationId, State};
 use futures_util::stream::{self, StreamExt};
 
 use crate::recurrence::next_time;
@@ -91,12 +91,10 @@ async fn occur_once(
         last: new.as_ref().map(|new| new.id),
         next: next_time(recurrence, now),
     };
-    let commit = manager.ids().commit();
     // Refused: it is not (or no longer) due, as its newest header says.
-    let Ok(transition) = apply(&series.header, event, At { now, commit }) else {
+    let Ok(commit) = prepare_unlocked(manager.store(), manager.ids(), &series, event) else {
         return Ok(false);
     };
-    let commit = Commit::new(series.id, &series.header, &transition, Guard::None);
     let creates: Vec<_> = new.iter().cloned().collect();
     let created = match manager.store().transact(creates, vec![commit]).await? {
         Transacted::Done { created, .. } => created,

@@ -15,11 +15,10 @@ use std::collections::{HashMap, HashSet};
 
 use drumline_api::execute::{KeyedCreate, RequestName, Step, Transaction, Update};
 use drumline_api::{Control, FieldError, Invalid, UpdateOperation};
-use drumline_backend::store::{
-    self, Commit, Committed, Created, Done, Guard, NewOperation, Transacted,
-};
-use drumline_protocol::transition::{At, apply, legal_actions};
-use drumline_protocol::{ErrorCode, Event, Header, Operation, OperationId, Refused, Report};
+use drumline_backend::apply_event::prepare_unlocked;
+use drumline_backend::store::{self, Commit, Committed, Created, Done, NewOperation, Transacted};
+use drumline_protocol::transition::legal_actions;
+use drumline_protocol::{ErrorCode, Event, Header, Operation, OperationId, Refused};
 
 use super::answer::{Answer, Results};
 use crate::error::{Error, Result};
@@ -244,16 +243,9 @@ impl QueueManager {
             event,
         } in changes
         {
-            let now = self.store().now();
-            let commit = self.ids().commit();
-            let transition = apply(&operation.header, event.clone(), At { now, commit })
+            let commit = prepare_unlocked(self.store(), self.ids(), operation, event.clone())
                 .map_err(|refused| at(*index, refused.into()))?;
-            let mut commit = Commit::new(operation.id, &operation.header, &transition, Guard::None);
-            commit.report = transition.fault.map(|fault| Report {
-                fault: Some(fault),
-                ..operation.report.clone()
-            });
-            headers.push(transition.header);
+            headers.push(commit.header.clone());
             commits.push(commit);
         }
         Ok((headers, commits))
