@@ -44,6 +44,7 @@ mod publish_batch;
 mod publish_results;
 mod publisher;
 mod quarantine;
+mod receipt;
 mod repair;
 mod server_info;
 mod subscription;

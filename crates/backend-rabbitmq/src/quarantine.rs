@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::confirm::Outgoing;
 use crate::options::Namespace;
 use crate::publisher::Publisher;
-use crate::subscription::TagReceipt;
+use crate::receipt::TagReceipt;
 use crate::topology::Target;
 
 /// The rest of a message of a later release before it goes round again: a

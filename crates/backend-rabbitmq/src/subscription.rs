@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::broker::{self, Delivery, Error, Receipt, Result, Trouble};
+use drumline_backend::broker::{self, Delivery, Error, Result, Trouble};
 use drumline_protocol::codec;
 use drumline_protocol::message::Message;
 use futures_util::StreamExt as _;
@@ -32,6 +32,7 @@ use crate::error::{failed, is_not_found, is_refusal, reason, silent};
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::quarantine::Quarantine;
+use crate::receipt::TagReceipt;
 use crate::repair::nothing;
 use crate::topology::Target;
 use crate::unresponsive_queues::{UnresponsiveQueues, refusal};
@@ -264,10 +265,7 @@ impl Subscription {
                 return None;
             }
         };
-        let receipt = TagReceipt {
-            tag: delivery.delivery_tag,
-            settled: self.settled.clone(),
-        };
+        let receipt = TagReceipt::new(delivery.delivery_tag, self.settled.clone());
         Some((delivery, receipt))
     }
 }
@@ -305,39 +303,5 @@ impl broker::Subscription for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// The right to acknowledge one delivery of a channel.
-#[derive(Debug)]
-pub(crate) struct TagReceipt {
-    tag: u64,
-    settled: mpsc::UnboundedSender<u64>,
-}
-
-impl TagReceipt {
-    /// Returns true if the subscription has ended: the message will come again.
-    pub(crate) fn is_void(&self) -> bool {
-        self.settled.is_closed()
-    }
-
-    /// Hands the tag to the task that acknowledges; `false` when that is gone.
-    pub(crate) fn settle(&self) -> bool {
-        self.settled.send(self.tag).is_ok()
-    }
-}
-
-#[async_trait]
-impl Receipt for TagReceipt {
-    async fn acknowledge(self: Box<Self>) -> Result<()> {
-        if self.settle() {
-            Ok(())
-        } else {
-            Err(Error::Unavailable {
-                message: "the subscription has ended, and the message will be delivered again"
-                    .to_owned(),
-                source: None,
-            })
-        }
     }
 }

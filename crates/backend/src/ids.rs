@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use drumline_protocol::{CommitId, Jitter, OperationId, Partition, Timestamp};
 use uuid::Uuid;
 
-use crate::membership::MemberId;
+use crate::member_id::MemberId;
 
 /// A source of ids. Cheap to share.
 #[derive(Debug, Default)]

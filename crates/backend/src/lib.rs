@@ -19,6 +19,7 @@ pub mod dispatch;
 pub mod ids;
 pub mod intake;
 pub mod limiter;
+mod member_id;
 pub mod membership;
 pub mod rendezvous;
 pub mod store;

@@ -5,15 +5,14 @@
 //! cost a duplicate delivery or a duplicate look, which the claim and the
 //! commit resolve.
 
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_protocol::{QueueName, Timestamp};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::broker::Bypassed;
+pub use crate::member_id::MemberId;
 use crate::store;
 
 /// The interval between two beats of a member.
@@ -21,22 +20,6 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The time for which a member that does not beat is still listed. Ten missed
 /// beats: a long garbage collection or a slow disk of the store is not a death.
 pub const MEMBER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// One life of one process. A restarted worker is another member.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct MemberId(pub Uuid);
-
-impl fmt::Display for MemberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for MemberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// The role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use drumline_protocol::transition::{Effects, Transition};
 use drumline_protocol::{Body, CommitId, Fence, Header, OperationId, Report, State};
 
 use super::outbox::{Promoted, Stamp};
-use crate::membership::MemberId;
+use crate::member_id::MemberId;
 
 /// The lock that a commit relies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

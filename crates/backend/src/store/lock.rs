@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumline_protocol::{Fence, OperationId};
 
-use crate::membership::MemberId;
+use crate::member_id::MemberId;
 
 /// A lock as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
