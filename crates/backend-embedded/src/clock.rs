@@ -1,4 +1,5 @@
-//! The store's clock: the system's, or one that a test moves by hand.
+//! The store's clock: the system's, or one of a test or a simulation. A clock of
+//! a test moves by hand, or with the (paused) time of tokio.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use drumline_protocol::Timestamp;
+use tokio::time::Instant;
 
 /// Tells the store's time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -40,6 +42,11 @@ impl ManualClock {
         Self(Arc::new(AtomicI64::new(start.as_millis())))
     }
 
+    /// Sets the clock, back too.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_millis(), Ordering::Relaxed);
+    }
+
     /// Moves the clock forward, in whole milliseconds.
     pub fn advance(&self, span: Duration) {
         let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
@@ -53,9 +60,39 @@ impl Clock for ManualClock {
     }
 }
 
+/// A clock that goes by the time of tokio. In a test whose time is paused it
+/// stands still while there is work, and jumps to the next timer when there is
+/// none.
+#[derive(Clone, Copy, Debug)]
+pub struct TokioClock {
+    start: Timestamp,
+    since: Instant,
+}
+
+impl TokioClock {
+    /// A clock that shows `start` now.
+    #[must_use]
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self {
+            start,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        self.start.saturating_add(self.since.elapsed())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use drumline_backend::Store as _;
+    use drumline_protocol::PartitionCount;
+
     use super::*;
+    use crate::EmbeddedStore;
 
     #[test]
     fn a_manual_clock_moves_only_by_hand_and_for_all_its_clones() {
@@ -64,6 +101,19 @@ mod tests {
         assert_eq!(other.now(), Timestamp::from_millis(5));
         clock.advance(Duration::from_secs(1));
         assert_eq!(other.now(), Timestamp::from_millis(1_005));
+        clock.set(Timestamp::from_millis(3));
+        assert_eq!(other.now(), Timestamp::from_millis(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_goes_by_the_clock_that_it_is_given() {
+        let start = Timestamp::from_millis(1_795_000_000_000);
+        let clock = Arc::new(TokioClock::starting_at(start));
+        let store = EmbeddedStore::new(PartitionCount::DEFAULT, clock);
+        assert_eq!(store.now(), start);
+        let day = Duration::from_secs(24 * 3_600);
+        tokio::time::sleep(day).await;
+        assert_eq!(store.now(), start.saturating_add(day));
     }
 
     #[test]

@@ -19,11 +19,11 @@ pub mod store;
 
 use std::sync::Arc;
 
-use drumline_backend::Backend;
+use drumline_backend::{Backend, Random};
 use drumline_protocol::PartitionCount;
 
 pub use broker::EmbeddedBroker;
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, TokioClock};
 pub use limiter::EmbeddedLimiter;
 pub use membership::EmbeddedMembership;
 pub use state::State;
@@ -39,8 +39,20 @@ pub fn backend(partitions: PartitionCount) -> Backend {
 /// Makes a fresh, empty backend that goes by `clock`.
 #[must_use]
 pub fn backend_with_clock(partitions: PartitionCount, clock: Arc<dyn Clock>) -> Backend {
+    backend_with(partitions, clock, &Random::from_entropy())
+}
+
+/// Makes a fresh, empty backend that goes by `clock` and draws from `random`:
+/// for simulations, whose runs can be repeated.
+#[must_use]
+pub fn backend_with(partitions: PartitionCount, clock: Arc<dyn Clock>, random: &Random) -> Backend {
+    let incarnation = random.uuid().to_string();
     Backend {
-        store: Arc::new(EmbeddedStore::new(partitions, Arc::clone(&clock))),
+        store: Arc::new(EmbeddedStore::named(
+            partitions,
+            Arc::clone(&clock),
+            incarnation,
+        )),
         broker: Arc::new(EmbeddedBroker::new()),
         membership: Arc::new(EmbeddedMembership::new(Arc::clone(&clock))),
         limiter: Arc::new(EmbeddedLimiter::new(clock)),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::Ids;
+use drumline_backend::Random;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
     Promoted, Renewal, Reservation, Result, Stamp, Store, Transacted, check_distinct,
@@ -41,11 +41,18 @@ impl EmbeddedStore {
     /// Makes an empty store.
     #[must_use]
     pub fn new(partitions: PartitionCount, clock: Arc<dyn Clock>) -> Self {
+        let incarnation = Random::from_entropy().uuid().to_string();
+        Self::named(partitions, clock, incarnation)
+    }
+
+    /// Makes an empty store whose life has this name.
+    #[must_use]
+    pub fn named(partitions: PartitionCount, clock: Arc<dyn Clock>, incarnation: String) -> Self {
         Self {
             clock,
             state: Mutex::new(State::new(partitions)),
             completions: broadcast::Sender::new(COMPLETIONS),
-            incarnation: Ids::random().uuid().to_string(),
+            incarnation,
         }
     }
 

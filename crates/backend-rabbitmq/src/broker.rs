@@ -60,7 +60,7 @@ impl RabbitBroker {
             ConnectionSupervisor::start(Arc::clone(&options), purpose, &tasks, stop.clone())
         };
         let (publishing, consuming) = (supervisor("publishing"), supervisor("consuming"));
-        let unresponsive = Arc::new(UnresponsiveQueues::default());
+        let unresponsive = Arc::new(UnresponsiveQueues::new(options.random.clone()));
         let consumes = Arc::new(AtomicBool::new(false));
         let repair = Repair {
             options: Arc::clone(&options),
@@ -74,6 +74,7 @@ impl RabbitBroker {
         let quarantine = Quarantine {
             publisher: publisher.clone(),
             namespace: options.namespace.clone(),
+            random: options.random.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };

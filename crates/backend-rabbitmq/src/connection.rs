@@ -32,6 +32,10 @@ const DECLARED_WITHIN: Duration = Duration::from_secs(2);
 /// Queues that are declared at the same time, each on a channel of its own.
 const AT_ONCE: usize = 16;
 
+/// The names of decoys. RabbitMQ never forgets the name of a queue, so they are
+/// few.
+const DECOYS: u64 = 256;
+
 /// A connection and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -203,7 +207,8 @@ impl Connection {
     /// When the broker does not want it; nothing is worse than before then.
     pub(crate) async fn decoy(&self) -> Result<()> {
         let channel = self.channel().await?;
-        let (name, arguments) = topology::decoy(&self.options.namespace, fastrand::u8(..));
+        let number = self.options.random.below(DECOYS);
+        let (name, arguments) = topology::decoy(&self.options.namespace, number);
         let made = async {
             let options = topology::declaration();
             channel

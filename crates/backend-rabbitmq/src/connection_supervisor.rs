@@ -156,7 +156,7 @@ impl Supervisor {
                 if started.elapsed() > self.options.reconnect_max {
                     backoff.reset();
                 }
-                sleep(backoff.jittered(fastrand::f64())).await;
+                sleep(backoff.jittered(self.options.random.f64())).await;
             }
         })
         .await;

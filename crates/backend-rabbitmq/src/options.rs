@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
+use drumline_backend::Random;
 use lapin::uri::{AMQPScheme, AMQPUri};
 
 use crate::{Error, Result};
@@ -46,6 +47,8 @@ pub struct Options {
     /// again. Default 30 s. Less might take a slow queue for a lost one; more
     /// leaves the tokens of a lost lane waiting.
     pub replace_queue_after: Duration,
+    /// The source of the jitter in pauses. Default: the operating system.
+    pub random: Random,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(3),
             replace_queue_after: Duration::from_secs(30),
+            random: Random::from_entropy(),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use drumline_backend::Random;
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{Backoff, codec};
 use lapin::message::Delivery;
@@ -47,6 +48,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Quarantine {
     pub(crate) publisher: Publisher,
     pub(crate) namespace: Namespace,
+    pub(crate) random: Random,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -83,18 +85,18 @@ impl Quarantine {
             }
         };
         let publisher = self.publisher.clone();
-        let stop = self.stop.clone();
+        let (random, stop) = (self.random.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             let moved = async {
                 sleep(rest).await;
-                publish(&publisher, message, &receipt).await;
+                publish(&publisher, &random, message, &receipt).await;
             };
             stop.run_until_cancelled(moved).await;
         });
     }
 }
 
-async fn publish(publisher: &Publisher, message: Outgoing, receipt: &TagReceipt) {
+async fn publish(publisher: &Publisher, random: &Random, message: Outgoing, receipt: &TagReceipt) {
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
     while !receipt.is_void() {
         let answers = publisher.publish(vec![message.clone()]).await;
@@ -107,7 +109,7 @@ async fn publish(publisher: &Publisher, message: Outgoing, receipt: &TagReceipt)
                 tracing::debug!(queue = %message.target, %error, "a message that cannot be decoded is moved to the quarantine later");
             }
         }
-        sleep(backoff.jittered(fastrand::f64())).await;
+        sleep(backoff.jittered(random.f64())).await;
     }
 }
 

@@ -221,8 +221,8 @@ pub(crate) fn deletion() -> QueueDeleteOptions {
 }
 
 /// A queue that is deleted again at once, and its arguments. Should it be left
-/// behind, it goes by itself. The names are few: RabbitMQ never forgets one.
-pub(crate) fn decoy(namespace: &Namespace, number: u8) -> (ShortString, FieldTable) {
+/// behind, it goes by itself.
+pub(crate) fn decoy(namespace: &Namespace, number: u64) -> (ShortString, FieldTable) {
     let mut arguments = FieldTable::default();
     set(&mut arguments, "x-queue-type", text("quorum"));
     set(

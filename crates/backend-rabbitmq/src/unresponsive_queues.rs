@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use drumline_backend::Random;
 use drumline_backend::broker::{Bypassed, Error, Trouble};
 use drumline_protocol::Backoff;
 use drumline_protocol::message::Source;
@@ -51,6 +52,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 pub(crate) struct UnresponsiveQueues {
     known: Mutex<Known>,
     added: Notify,
+    random: Random,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,13 @@ pub(crate) struct Due {
 }
 
 impl UnresponsiveQueues {
+    pub(crate) fn new(random: Random) -> Self {
+        Self {
+            random,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.known().queues.is_empty()
     }
@@ -122,7 +131,7 @@ impl UnresponsiveQueues {
         } else {
             Backoff::new(FIRST_TRY, LAST_TRY)
         };
-        let due = now + backoff.jittered(fastrand::f64());
+        let due = now + backoff.jittered(self.random.f64());
         let queue = Unresponsive {
             trouble,
             since: now,
@@ -181,7 +190,7 @@ impl UnresponsiveQueues {
     /// Puts off the next try after a failed one: the pause grows.
     pub(crate) fn put_off(&self, target: &Target) {
         if let Some(queue) = self.known().queues.get_mut(target) {
-            queue.due = Instant::now() + queue.backoff.jittered(fastrand::f64());
+            queue.due = Instant::now() + queue.backoff.jittered(self.random.f64());
         }
     }
 

@@ -1,61 +1,52 @@
-//! The source of ids and random numbers, so that a test can fix them.
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//! The source of ids, so that a test can fix them.
 
 use drumline_protocol::{CommitId, Jitter, OperationId, Partition, Timestamp};
 use uuid::Uuid;
 
 use crate::member_id::MemberId;
+use crate::random::Random;
 
-/// A source of ids. Cheap to share.
-#[derive(Debug, Default)]
+/// A source of ids; cheap to clone and to share.
+#[derive(Clone, Debug, Default)]
 pub struct Ids {
-    /// `Some`: counted up from a seed instead of random.
-    seed: Option<AtomicU64>,
+    random: Random,
 }
 
 impl Ids {
+    /// Draws ids from this source.
+    #[must_use]
+    pub const fn new(random: Random) -> Self {
+        Self { random }
+    }
+
     /// Random, from the operating system.
     #[must_use]
     pub const fn random() -> Self {
-        Self { seed: None }
+        Self::new(Random::from_entropy())
     }
 
     /// The same ids in every run: for tests.
     #[must_use]
-    pub const fn seeded(seed: u64) -> Self {
-        Self {
-            seed: Some(AtomicU64::new(seed)),
-        }
+    pub fn seeded(seed: u64) -> Self {
+        Self::new(Random::seeded(seed))
     }
 
-    fn bytes(&self) -> [u8; 16] {
-        self.uuid().into_bytes()
+    /// The source of random numbers that the ids are drawn from.
+    #[must_use]
+    pub const fn source(&self) -> &Random {
+        &self.random
     }
 
     /// A random UUID (version 4).
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the injected generator")]
     pub fn uuid(&self) -> Uuid {
-        match &self.seed {
-            None => Uuid::new_v4(),
-            Some(counter) => {
-                let count = counter.fetch_add(1, Ordering::Relaxed);
-                // Spread over all bits, as random ones would be.
-                let high = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let low = high.rotate_left(31) ^ count;
-                uuid::Builder::from_random_bytes(
-                    (u128::from(high) << 64 | u128::from(low)).to_be_bytes(),
-                )
-                .into_uuid()
-            }
-        }
+        self.random.uuid()
     }
 
     /// A fresh operation id.
     #[must_use]
     pub fn operation(&self, now: Timestamp, partition: Partition) -> OperationId {
-        OperationId::new(now, partition, self.bytes())
+        OperationId::new(now, partition, self.uuid().into_bytes())
     }
 
     /// A fresh member id.
@@ -67,7 +58,7 @@ impl Ids {
     /// A fresh name for a commit.
     #[must_use]
     pub fn commit(&self) -> CommitId {
-        CommitId(self.number())
+        CommitId(self.random.u64())
     }
 
     /// A fresh random number for a delay.
@@ -77,11 +68,6 @@ impl Ids {
             clippy::cast_possible_truncation,
             reason = "any 32 of the bits will do"
         )]
-        Jitter(self.number() as u32)
-    }
-
-    fn number(&self) -> u64 {
-        let [a, b, c, d, e, f, _, _, _, _, g, h, ..] = self.bytes();
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        Jitter(self.random.u64() as u32)
     }
 }

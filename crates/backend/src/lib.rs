@@ -21,6 +21,7 @@ pub mod intake;
 pub mod limiter;
 mod member_id;
 pub mod membership;
+pub mod random;
 pub mod rendezvous;
 pub mod store;
 
@@ -31,6 +32,7 @@ pub use ids::Ids;
 pub use intake::Intake;
 pub use limiter::Limiter;
 pub use membership::{Member, MemberId, Membership, Role};
+pub use random::Random;
 pub use store::Store;
 
 /// A backend: one of each port.
