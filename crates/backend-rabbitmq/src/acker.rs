@@ -9,9 +9,9 @@
 //!
 //! A receipt only hands its tag over: waiting for each frame to be written
 //! would cost two changes of thread per message. An acknowledgement that is
-//! lost brings the message again, which the claim sorts out; so offers' are
-//! gathered for a moment. To a quorum queue each frame is a command that it
-//! writes to its disk, beside those that somebody waits for.
+//! lost brings the message again, and the claim drops it; so acknowledgements of
+//! offers are gathered for a moment. A quorum queue writes each frame to its
+//! disk as a command, beside the commands that callers wait for.
 //!
 //! The channel is *closed* with whatever is unacknowledged, never cancelled: a
 //! cancelled consumer's messages stay with us while the next consumer starts.
@@ -32,24 +32,24 @@ use crate::connection::{self, Connection};
 /// Tags that are taken at a time. More do not make fewer frames.
 const BATCH: usize = 1024;
 
-/// The time that an acknowledgement of an offer may be kept, unless many wait. Long
-/// enough for a few to come together even when little is going on; what is lost
-/// in a crash is no more than what was on its way anyway.
+/// The time that an acknowledgement of an offer may be kept, unless many wait.
+/// Long enough for a few to come together even when little is going on. A crash
+/// loses no more than was on its way anyway.
 const GATHERED_FOR: Duration = Duration::from_millis(20);
 
-/// When acknowledgements are sent.
+/// The moment at which acknowledgements are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AckMode {
     /// At once: a message that comes again is done again.
     Immediate,
-    /// With others: a message that comes again costs a look.
+    /// Together with more: a message that comes again costs a look.
     Batched,
 }
 
 impl AckMode {
-    /// The number that makes it worth a frame: half of what may be in hand, so that the
-    /// broker goes on delivering meanwhile. Where most of the rest is undecided
-    /// it may wait, for as long as [`GATHERED_FOR`].
+    /// The number of acknowledgements that is worth a frame: half of the
+    /// prefetch, so that the broker goes on delivering meanwhile. Fewer wait for
+    /// [`GATHERED_FOR`].
     fn enough(self, prefetch: NonZeroU16) -> usize {
         match self {
             Self::Immediate => 1,

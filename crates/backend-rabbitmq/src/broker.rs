@@ -40,7 +40,7 @@ pub struct RabbitBroker {
     publisher: Publisher,
     consuming: ConnectionSupervisor,
     unresponsive: Arc<UnresponsiveQueues>,
-    /// This process has consumed a queue of offers.
+    /// True if this process has consumed a queue of offers.
     consumes: Arc<AtomicBool>,
     quarantine: Quarantine,
     tasks: TaskTracker,
@@ -48,9 +48,9 @@ pub struct RabbitBroker {
 }
 
 impl RabbitBroker {
-    /// Starts to connect, and returns at once: a broker that comes up later is
-    /// found, and [`Broker::check`] says whether it was. To be called in a
-    /// Tokio runtime, which has to stay.
+    /// Starts to connect, and returns at once. A broker that comes up later is
+    /// found; [`Broker::check`] shows it. Must be called in a Tokio runtime, which
+    /// has to stay.
     #[must_use]
     pub fn start(options: Options) -> Self {
         let options = Arc::new(options);
@@ -93,7 +93,7 @@ impl RabbitBroker {
     /// Waits until both connections are up. Cancel-safe.
     ///
     /// # Errors
-    /// When they are not within the patience of the options: why.
+    /// The reason, when they are not up within the patience of the options.
     pub async fn connected(&self) -> Result<()> {
         let deadline = Instant::now() + self.options.patience;
         self.publisher.supervisor().connection(deadline).await?;
@@ -101,8 +101,8 @@ impl RabbitBroker {
         Ok(())
     }
 
-    /// Asks the broker for its product and release. Opens a connection of its own and does
-    /// not log in.
+    /// Asks the broker for its product and release, on a connection of its own,
+    /// without a login.
     ///
     /// # Errors
     /// When it does not answer in time.
@@ -110,9 +110,9 @@ impl RabbitBroker {
         server_info::fetch(&self.options).await
     }
 
-    /// The intake of this installation, over a connection of its own: a
-    /// request that ends the connection it comes over must not end the others.
-    /// It lives as long as the broker does.
+    /// The intake of this installation, over a connection of its own: a request
+    /// may end the connection that it comes over, and must not end the others.
+    /// The intake lives as long as the broker does.
     #[must_use]
     pub fn intake(&self) -> RabbitIntake {
         let options = Arc::clone(&self.options);
@@ -134,9 +134,9 @@ impl RabbitBroker {
         }
     }
 
-    /// Closes the connections and waits until everything has ended; what is
-    /// unacknowledged goes back to its queue. Subscriptions end, and publishing
-    /// answers that we have stopped. Safe to call again.
+    /// Closes the connections and waits until everything has ended. Messages that
+    /// are not acknowledged go back to their queues, subscriptions end, and
+    /// publishing fails. Safe to call again.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
@@ -149,7 +149,7 @@ impl RabbitBroker {
     }
 
     async fn count(&self, connection: &Connection, target: &Target) -> Result<Option<Backlog>> {
-        // Of its own, for "no such queue" closes the channel.
+        // A channel of its own: "no such queue" closes it.
         let channel = connection.channel().await?;
         let name = target.name(&self.options.namespace);
         let asked = channel
@@ -181,8 +181,8 @@ impl Drop for RabbitBroker {
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn publish(&self, messages: &[(Route, Message)]) -> Vec<Result<()>> {
-        // A message that cannot be encoded is answered here; the rest goes on, and its
-        // answers are put into the places between.
+        // A message that cannot be encoded is answered here. The answers to the
+        // rest are put into the places between.
         let mut outgoing = Vec::with_capacity(messages.len());
         let mut places: Vec<Result<()>> = Vec::with_capacity(messages.len());
         for (route, message) in messages {

@@ -1,11 +1,12 @@
 //! One batch on one confirm channel: publish all, then wait for their confirms.
 //!
-//! Two habits of lapin are met here. Confirms are counted when a publish is
-//! first polled, so that two tasks that publish on one channel can swap them:
-//! a channel belongs to one batch at a time, and one task polls it. And a
-//! message that the broker returns is handed to whichever confirm resolves
-//! next, not to its own: so messages are numbered, returns are matched by the
-//! number, and no confirm counts before the batch has come to rest.
+//! The code answers to two habits of lapin. It counts confirms when a publish is
+//! first polled, so two tasks that publish on one channel can swap their
+//! confirms: a channel belongs to one batch at a time, and one task polls it.
+//! And it hands a message that the broker returns to the confirm that resolves
+//! next, which may be the confirm of another message: so messages are numbered,
+//! returns are matched by the number, and no confirm counts before the batch has
+//! come to rest.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -25,7 +26,7 @@ use crate::topology::Target;
 /// AMQP's number for messages that are written to disk.
 const PERSISTENT: u8 = 2;
 
-/// The looks at the confirms behind one that does not come, in one wait.
+/// The number of looks at the later confirms while one does not come.
 const STEPS: u32 = 4;
 
 /// One message on its way.
@@ -33,7 +34,7 @@ const STEPS: u32 = 4;
 pub(crate) struct Outgoing {
     pub(crate) target: Target,
     pub(crate) payload: Vec<u8>,
-    /// For people who look at the quarantine.
+    /// For operators, who look at the quarantine.
     pub(crate) headers: Option<FieldTable>,
 }
 
@@ -44,7 +45,7 @@ pub(crate) enum Verdict {
     Taken,
     /// It could not be stored.
     Refused,
-    /// It has no such queue.
+    /// The broker has no such queue.
     Unroutable,
     /// The queue could not be declared, so that nothing was published.
     Undeclared(Trouble),
@@ -59,12 +60,12 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// Publishes a batch, each message to the queue of that name, and waits
-    /// until it is written. The channel must have no other batch under way,
-    /// and where the future is dropped, it is to be dropped too.
+    /// until the batch is written. The channel must have no other batch under
+    /// way. If the future is dropped, the channel must be dropped too.
     ///
     /// # Errors
-    /// When the channel or the connection breaks; what became of the messages
-    /// is open then.
+    /// When the channel or the connection breaks. The broker may or may not have
+    /// the messages then.
     pub(crate) async fn publish(
         channel: &Channel,
         batch: &[(ShortString, &Outgoing)],
@@ -111,7 +112,7 @@ impl Pending {
                 number = number.saturating_add(1);
                 continue;
             };
-            // In steps, to see when those behind it come.
+            // In steps, to notice the confirms of later messages.
             match timeout(quiet / STEPS, confirm).await {
                 Ok(confirmation) => {
                     self.note(number, confirmation?);
@@ -125,11 +126,11 @@ impl Pending {
         Ok(true)
     }
 
-    /// The verdicts, in order; `None` for those that are still out.
+    /// The verdicts, in order; `None` for messages without a confirm.
     ///
-    /// They count when the batch is complete, or quiet: a message that the
-    /// broker returns is confirmed at once, so that by then no return can be
-    /// on its way.
+    /// The verdicts count when the batch is complete, or quiet: the broker
+    /// confirms a message that it returns at once, so that by then no return can
+    /// be on its way.
     pub(crate) fn verdicts(&self) -> Vec<Option<Verdict>> {
         let verdicts = self.verdicts.iter().enumerate();
         verdicts
@@ -140,7 +141,7 @@ impl Pending {
             .collect()
     }
 
-    /// Takes what has come: whether anything has.
+    /// Takes the confirms that have come. Returns true if there were any.
     async fn sweep(&mut self) -> lapin::Result<bool> {
         let mut any = false;
         for number in 0..self.confirms.len() {
@@ -160,7 +161,7 @@ impl Pending {
         let (verdict, message) = match confirmation {
             Confirmation::Ack(message) => (Verdict::Taken, message),
             Confirmation::Nack(message) => (Verdict::Refused, message),
-            // Cannot be: the channel confirms.
+            // Cannot happen: the channel confirms.
             Confirmation::NotRequested => (Verdict::Refused, None),
         };
         self.returned.extend(message.as_ref().and_then(number_of));
@@ -173,8 +174,8 @@ impl Pending {
     }
 }
 
-/// Mandatory: the broker confirms what it cannot route, too, unless it must
-/// return it. Immediate is long gone from RabbitMQ.
+/// Mandatory: otherwise the broker confirms messages that it cannot route.
+/// RabbitMQ does not support immediate.
 fn options() -> BasicPublishOptions {
     BasicPublishOptions {
         mandatory: true,
@@ -182,9 +183,9 @@ fn options() -> BasicPublishOptions {
     }
 }
 
-/// Persistent, though quorum queues write everything to disk: so that it also
-/// holds where an operator's policy makes a queue another one. The number is
-/// unique in its batch, which is all that is in flight on the channel.
+/// Persistent, although quorum queues write everything to disk: an operator's
+/// policy may make a queue of another type. The number is unique in its batch,
+/// and nothing else is in flight on the channel.
 fn properties(number: usize, headers: Option<&FieldTable>) -> BasicProperties {
     let properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)

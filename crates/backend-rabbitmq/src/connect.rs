@@ -1,9 +1,9 @@
 //! Makes one connection, in bounded time, and can always get rid of it.
 //!
 //! lapin gives every connection a thread of its own, and a thread that waits
-//! for a silent broker's handshake waits for ever, timeout or not. So we open
-//! the socket ourselves and keep a second handle to it: shutting it down ends
-//! the thread.
+//! for a silent broker's handshake waits for ever, timeout or not. So the socket
+//! is opened here, and a second handle to it is kept: shutting it down ends the
+//! thread.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -48,7 +48,7 @@ async fn open(options: &Options, purpose: &str, socket: &Socket) -> lapin::Resul
     }
     let name = format!("{} {purpose}", options.connection_name);
     // No auto-recovery: after a channel that the broker has closed, its
-    // consumers hang for ever. No retries either: the link above has its own.
+    // consumers hang for ever. No retries either: the supervisor has its own.
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let runtime = lapin::runtime::default_runtime()?;
     let (slot, reactor) = (socket.clone(), runtime.clone());
@@ -70,7 +70,7 @@ async fn open(options: &Options, purpose: &str, socket: &Socket) -> lapin::Resul
     Connection::connector(uri, runtime, connect, properties).await
 }
 
-/// An attempt that fails, takes too long or is given up leaves nothing behind.
+/// Ends the socket of an attempt that fails, takes too long or is given up.
 struct AbortOnDrop(Socket);
 
 impl AbortOnDrop {
@@ -96,7 +96,7 @@ enum Slot {
     Empty,
     /// Connected.
     Open(TcpStream),
-    /// A connection that is made from now on is ended at once.
+    /// Aborted: a connection that is made from now on is ended at once.
     Aborted,
 }
 
@@ -105,7 +105,7 @@ impl Socket {
     pub(crate) fn abort(&self) {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *slot, Slot::Aborted) {
-            // That it is not connected any more is all we want.
+            // An error means that it is not connected any more, which is fine.
             Slot::Open(stream) => drop(stream.shutdown(Shutdown::Both)),
             Slot::Empty | Slot::Aborted => {}
         }

@@ -1,8 +1,8 @@
-//! One connection while it lives: opens channels, declares queues, and knows
-//! which it has declared.
+//! One connection while it lives: opens channels, declares queues, and remembers
+//! which queues it has declared.
 //!
-//! Declarations are forgotten with the connection: a broker that comes back
-//! without its data is told again.
+//! Declarations are forgotten with the connection: a broker may come back without
+//! its data, and then needs them again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +36,7 @@ const AT_ONCE: usize = 16;
 /// few.
 const DECOYS: u64 = 256;
 
-/// A connection and what is known of it.
+/// A connection and what it has found out.
 #[derive(Debug)]
 pub(crate) struct Connection {
     connection: lapin::Connection,
@@ -80,7 +80,7 @@ impl Connection {
         Ok(channel)
     }
 
-    /// Those that this connection has not declared yet.
+    /// The targets that this connection has not declared yet.
     pub(crate) fn undeclared<'a>(
         &self,
         targets: impl Iterator<Item = &'a Target>,
@@ -96,9 +96,10 @@ impl Connection {
         self.declared().contains(target)
     }
 
-    /// Declares queues, each for itself: those that cannot be declared, with the
-    /// reason. Takes [`DECLARED_WITHIN`] for all of them and as much again for
-    /// each [`AT_ONCE`] that are left, and no step longer than `patience`.
+    /// Declares queues, each for itself, and returns the queues that cannot be
+    /// declared, with the reason. Takes [`DECLARED_WITHIN`] for all of them and
+    /// as much again for each [`AT_ONCE`] that are left, and no step longer than
+    /// `patience`.
     ///
     /// # Errors
     /// When the connection has broken.
@@ -115,7 +116,7 @@ impl Connection {
             Err(_elapsed) if self.is_responsive().await => {}
             Err(_elapsed) => return Err(silent("declaring queues", patience)),
         }
-        // One of them is at fault, and holds up the others on its channel.
+        // One queue is at fault, and holds up the rest on its channel.
         let rest: Vec<Target> = self.undeclared(targets.iter()).into_iter().collect();
         let mut undeclarable = HashMap::new();
         for some in rest.chunks(AT_ONCE) {
@@ -144,14 +145,13 @@ impl Connection {
     /// Declares queues.
     ///
     /// # Errors
-    /// When the broker refuses one: it exists with other arguments, or we may
-    /// not. Others may be declared.
+    /// When the broker refuses a queue: it exists with other arguments, or the
+    /// user lacks the right. The rest may be declared.
     pub(crate) async fn declare(&self, targets: &HashSet<Target>) -> Result<()> {
         if targets.is_empty() {
             return Ok(());
         }
-        // A refusal closes the channel, so that it must not be one with
-        // anything else on it.
+        // A refusal closes the channel, so nothing else may be on it.
         let channel = self.channel().await?;
         let declaring = targets
             .iter()
@@ -169,7 +169,7 @@ impl Connection {
         Ok(())
     }
 
-    /// These queues have confirmed a message.
+    /// Notes that queues have confirmed a message.
     pub(crate) fn prove<'a>(&self, targets: impl Iterator<Item = &'a Target>) {
         let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
         for target in targets {
@@ -179,7 +179,7 @@ impl Connection {
         }
     }
 
-    /// A queue is to prove again that it works.
+    /// Asks a queue to prove again that it works.
     pub(crate) fn forget_proof(&self, target: &Target) {
         let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
         proven.remove(target);
@@ -201,10 +201,10 @@ impl Connection {
     /// RabbitMQ keeps the name under which it files the log of the quorum queue
     /// that was created last in memory for three seconds, or until the next is
     /// created. If it is killed before, that queue is lost, for good and with
-    /// all that it has confirmed. Better that it is this one.
+    /// all that it has confirmed. The decoy takes that place.
     ///
     /// # Errors
-    /// When the broker does not want it; nothing is worse than before then.
+    /// When the broker refuses; nothing is worse than before then.
     pub(crate) async fn decoy(&self) -> Result<()> {
         let channel = self.channel().await?;
         let number = self.options.random.below(DECOYS);
@@ -232,8 +232,8 @@ impl Connection {
         self.doubted.cancel();
     }
 
-    /// Doubts the connection after an error: it is to be closed, unless the broker
-    /// has said what it dislikes.
+    /// Doubts the connection after an error: it is to be closed, unless the error
+    /// is a refusal of the broker.
     pub(crate) fn doubt_after(&self, error: &Error) {
         if !is_refusal(error) {
             self.doubt();
@@ -264,7 +264,7 @@ impl Connection {
         self.doubted.is_cancelled()
     }
 
-    /// It is over, and nothing more will come of it.
+    /// Waits until the connection has ended.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
     }
@@ -273,12 +273,12 @@ impl Connection {
         self.connection.status().connected()
     }
 
-    /// Says goodbye to the broker.
+    /// Closes the connection with a goodbye to the broker.
     pub(crate) async fn close(&self) -> lapin::Result<()> {
         self.connection.close(200, "OK".into()).await
     }
 
-    /// Cuts the line, also when the broker does not answer.
+    /// Cuts the connection, also when the broker does not answer.
     pub(crate) fn end(&self) {
         self.ended.cancel();
         self.socket.abort();
@@ -289,7 +289,7 @@ impl Connection {
     }
 }
 
-/// Declares a queue on a channel: whether it may be new.
+/// Declares a queue on a channel. Returns true if it may be new.
 ///
 /// # Errors
 /// When the broker refuses it; the channel is closed then.
@@ -330,7 +330,7 @@ async fn bind(channel: &Channel, exchange: ShortString, queue: ShortString) -> R
         .map_err(|error| failed(&format!("declaring the exchange {exchange}"), error))
 }
 
-/// Closes a channel; one that is closed already is fine.
+/// Closes a channel, which may be closed already.
 pub(crate) async fn close(channel: &Channel) {
     if let Err(error) = channel.close(200, "OK".into()).await {
         tracing::debug!(%error, "a channel was closed already");

@@ -3,17 +3,16 @@
 //! ```text
 //!            ┌────────── connect ───────────┐
 //!            ▼                              │ pause: backoff, jitter
-//! Down ──► Up(live) ──► lost or doubted ──► Down
+//! Down ──► Up ────────► lost or doubted ──► Down
 //!            ▲  │ connection.blocked
 //!  unblocked │  ▼
 //!           Blocked
 //! ```
 //!
-//! One task per link. It is the only listener of the connection's events (two
-//! would share them between themselves). Everybody else looks at the state,
-//! uses the [`Connection`] connection in it, and says so when he doubts it: a doubted
-//! connection is thrown away, for lapin's channels do not tell a slow broker
-//! from one that is gone.
+//! One task per connection. It is the only listener of the connection's events
+//! (two would share them between themselves). Users look at the state, use the
+//! [`Connection`] in it, and report their doubts: a doubted connection is thrown
+//! away, because lapin's channels do not tell a slow broker from a dead one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,18 +32,18 @@ use crate::connection::Connection;
 use crate::error::stopped;
 use crate::options::Options;
 
-/// The interval at which the connection is checked, besides its events: some ends of a
-/// connection have none, and new queues want their decoy soon.
+/// The interval at which the connection is checked, besides its events: some ends
+/// of a connection have no event, and new queues need their decoy soon.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The time that closing politely may take. Politeness only saves the broker a line
-/// in its log.
+/// The time that closing with a goodbye may take. The goodbye only saves the
+/// broker a line in its log.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The state of the connection.
 #[derive(Clone, Debug)]
 pub(crate) enum State {
-    /// No connection, and why.
+    /// No connection, and the reason.
     Down(String),
     /// Connected.
     Up(Arc<Connection>),
@@ -195,7 +194,7 @@ impl Supervisor {
         self.tasks.spawn(farewell(connection));
     }
 
-    /// Returns when the connection has ended: why.
+    /// Waits until the connection has ended, and returns the reason.
     async fn hold(
         &self,
         connection: &Arc<Connection>,
@@ -238,7 +237,7 @@ impl Supervisor {
                 tracing::info!(purpose = self.purpose, "RabbitMQ takes messages again");
                 self.state.send_replace(State::Up(Arc::clone(connection)));
             }
-            // The end of a channel is told as an error, too; its users notice.
+            // The end of a channel is an error event, too; its users notice.
             Event::Error(error) if !connection.is_connected() => return Some(error.to_string()),
             // Connected, channel.flow, and what later releases may add.
             _ => {}
@@ -256,7 +255,7 @@ impl Supervisor {
     }
 }
 
-/// See [`Connection::decoy`].
+/// Makes a [decoy](Connection::decoy).
 async fn decoy(connection: Arc<Connection>) {
     // On a connection that has broken, an answer may never come.
     tokio::select! {
@@ -267,10 +266,10 @@ async fn decoy(connection: Arc<Connection>) {
     }
 }
 
-/// Closes politely, and then for good.
+/// Closes with a goodbye, and then for good.
 async fn farewell(connection: Arc<Connection>) {
     if !connection.is_doubted() {
-        // Whatever it answers, that was it.
+        // The connection ends, whatever the answer is.
         drop(timeout(FAREWELL, connection.close()).await);
     }
     connection.end();

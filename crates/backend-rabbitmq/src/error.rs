@@ -10,7 +10,7 @@ use lapin::protocol::{AMQPError, AMQPErrorKind};
 /// AMQP's number for "no such queue".
 const NOT_FOUND: u16 = 404;
 
-/// A setting that cannot be used. What goes wrong later is the port's
+/// A setting that cannot be used. Later errors are the port's
 /// [`broker::Error`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -31,7 +31,7 @@ pub enum Error {
 /// The result of reading a setting.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The broker failed at something.
+/// The error of a request that has failed.
 pub(crate) fn failed(doing: &str, source: lapin::Error) -> broker::Error {
     broker::Error::Unavailable {
         message: doing.to_owned(),
@@ -46,7 +46,7 @@ pub(crate) fn is_refusal(error: &broker::Error) -> bool {
     protocol_error(error).is_some_and(|said| matches!(said.kind(), AMQPErrorKind::Soft(_)))
 }
 
-/// Returns true if the broker has ended the connection over what was asked.
+/// Returns true if the broker has ended the connection because of the request.
 pub(crate) fn is_hard(error: &broker::Error) -> bool {
     protocol_error(error).is_some_and(|said| matches!(said.kind(), AMQPErrorKind::Hard(_)))
 }
@@ -77,7 +77,7 @@ pub(crate) fn reason(error: &broker::Error) -> String {
     said.unwrap_or_else(|| error.to_string())
 }
 
-/// The broker did not answer in time.
+/// The error of a request without an answer in time.
 pub(crate) fn silent(doing: &str, waited: Duration) -> broker::Error {
     broker::Error::Unavailable {
         message: format!("{doing}: no answer within {waited:?}"),
@@ -85,7 +85,7 @@ pub(crate) fn silent(doing: &str, waited: Duration) -> broker::Error {
     }
 }
 
-/// There is nobody to ask any more.
+/// The error of a request after the connections were closed.
 pub(crate) fn stopped() -> broker::Error {
     broker::Error::Unavailable {
         message: "this process has closed its connections".to_owned(),

@@ -6,7 +6,7 @@
 //!     ▲          (topic, durable)          │ 20 deliveries            │ acknowledged last
 //!     │                                    ▼                          │
 //!     │                          {namespace}.requests.quarantine ◄────┤ refused
-//!     └──────────────── reply_to (default exchange) ◄─── post ◄───────┘
+//!     └──────────────── reply_to (default exchange) ◄─ replies ◄──────┘
 //! ```
 //!
 //! The queue is declared with the connection, as all are: a broker that has
@@ -39,8 +39,9 @@ use reply_publisher::{OutgoingReply, ReplyPublisher};
 #[derive(Debug)]
 pub struct RabbitIntake {
     subscriber: Subscriber,
-    /// The connection for publishing. Requests come in over another: an alarm stops everything
-    /// on a connection that publishes, acknowledgements too.
+    /// The connection for publishing. Requests come in over another connection:
+    /// an alarm stops everything on a connection that publishes,
+    /// acknowledgements too.
     publishing: ConnectionSupervisor,
     replies: ReplyPublisher,
 }
@@ -70,10 +71,10 @@ impl RabbitIntake {
         connection
             .declare(&connection.undeclared(std::iter::once(&target)))
             .await?;
-        // Of its own, so that a returned message can only be this one.
+        // A channel of its own, so that a returned message can only be this one.
         let channel = connection.confirm_channel().await?;
         let options = BasicPublishOptions {
-            // The broker confirms what it cannot route, unless it must return it.
+            // Otherwise the broker confirms a message that it cannot route.
             mandatory: true,
             immediate: false,
         };
@@ -96,7 +97,7 @@ impl RabbitIntake {
         match confirmation {
             Confirmation::Ack(None) => Ok(()),
             Confirmation::Ack(Some(_returned)) => {
-                // It was deleted; the next try declares it.
+                // The queue was deleted; the next try declares it.
                 connection.forget(&target);
                 Err(Error::Refused)
             }
@@ -108,7 +109,8 @@ impl RabbitIntake {
 #[async_trait]
 impl Intake for RabbitIntake {
     async fn open(&self, prefetch: NonZeroU16) -> Result<Box<dyn Requests>> {
-        // First where RabbitMQ puts what it cannot deliver.
+        // First the queue into which RabbitMQ puts requests that it cannot
+        // deliver.
         let deadline = Instant::now() + self.patience();
         let connection = self.subscriber.supervisor.connection(deadline).await?;
         let quarantine = connection.undeclared(std::iter::once(&Target::RefusedRequests));

@@ -14,17 +14,17 @@
 //!
 //! RabbitMQ only delivers hints here: the store decides. So a message may be
 //! doubled, late or lost and nothing breaks, and whenever this crate is in
-//! doubt it throws the connection away, connects again and repeats. What it
-//! must get right is the other direction: it never claims that the broker has
-//! a message which it has not.
+//! doubt it throws the connection away, connects again and repeats. The other
+//! direction must be right: this crate never reports that the broker has a
+//! message which it has not.
 //!
-//! It never sends a message back (`basic.nack`): that would put it behind all
-//! others, or count against a limit of deliveries. It never lets one wait
-//! unacknowledged for longer than its user does. It uses none of lapin's own
-//! recovery, and publishes to no exchange but the default one.
+//! This crate never sends a message back (`basic.nack`): the message would come
+//! behind all others, or count against a limit of deliveries. A message is never
+//! unacknowledged for longer than its user holds it. None of lapin's own
+//! recovery is used, and no exchange but the default one is published to.
 //!
-//! Requests of producers are no hints: until one is acknowledged, the queue has
-//! all that there is of it. [`RabbitIntake`] says what follows from that.
+//! Requests of producers are no hints: until a request is acknowledged, the
+//! queue has its only copy. [`RabbitIntake`] answers to that.
 //!
 //! Only this crate names lapin. lapin logs with the target `lapin`, and prints
 //! whole messages when the broker returns one: leave that target off.

@@ -39,13 +39,13 @@ pub struct Options {
     /// The first pause before connecting again; it doubles, with jitter, up to
     /// `reconnect_max`. Default 100 ms.
     pub reconnect_min: Duration,
-    /// The longest pause before connecting again. Default 3 s: under the
-    /// patience of a caller, so that he profits from a broker that is back.
+    /// The longest pause before connecting again. Default 3 s: less than the
+    /// patience of a caller, which then profits from a broker that is back.
     pub reconnect_max: Duration,
-    /// When a queue that confirms nothing, while others do, is deleted and
-    /// declared anew. Nothing but hints is lost with it; the store offers those
-    /// again. Default 30 s. Less might take a slow queue for a lost one; more
-    /// leaves the tokens of a lost lane waiting.
+    /// The time after which a queue that confirms nothing, while others do, is
+    /// deleted and declared again. It loses hints only, and the store offers
+    /// them again. Default 30 s. A shorter time might take a slow queue for a
+    /// lost one; a longer time leaves the tokens of a lost lane waiting.
     pub replace_queue_after: Duration,
     /// The source of the jitter in pauses. Default: the operating system.
     pub random: Random,

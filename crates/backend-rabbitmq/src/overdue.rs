@@ -1,4 +1,4 @@
-//! Confirms that have not come in time: still waited for, in the background.
+//! Confirms that have not come in time. A task waits for them in the background.
 //!
 //! A queue that was only slow confirms after a while, and works again.
 
@@ -56,7 +56,7 @@ impl Overdue {
             owing = still;
             match settled {
                 Ok(false) if Instant::now() < end => {}
-                // The next message tells what is wrong with a channel that has broken.
+                // The next message shows the trouble of a channel that has broken.
                 Ok(_) | Err(_) => break,
             }
         }

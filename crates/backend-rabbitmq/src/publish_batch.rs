@@ -1,9 +1,9 @@
 //! One batch on one channel: declare what is not declared, publish, and wait
 //! for the confirms.
 //!
-//! A batch decides nothing for others: it ends with an [`Outcome`], and the
-//! publisher sees what follows. What is wrong with one queue is a verdict about
-//! the messages for that queue, and touches no other.
+//! A batch ends with an [`Outcome`], and the publisher decides what follows. The
+//! trouble with one queue is a verdict about the messages for that queue, and
+//! about no others.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::options::Namespace;
 use crate::publish_results::Answer;
 use crate::topology::Target;
 
-/// The time for which confirms may fail to come, after others of the batch have
-/// come, before their queues count as silent. Far over the time that a busy disk takes;
-/// so long a silent lane holds up its batch, once.
+/// The time without a confirm, after others of the batch have come, after which
+/// the missing ones' queues count as silent. Far longer than a busy disk takes.
+/// A silent lane holds up its batch for this time, once.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The same where no queue of the batch has confirmed anything, so that the
@@ -37,8 +37,8 @@ const ALL_QUIET: Duration = Duration::from_secs(2);
 pub(crate) struct Item {
     pub(crate) message: Outgoing,
     pub(crate) answer: Answer,
-    /// It shared a batch that was refused as a whole; now it goes alone, so
-    /// that we see whose fault that was.
+    /// True if it shared a batch that was refused as a whole: it goes alone now,
+    /// which shows if it was at fault.
     pub(crate) alone: bool,
     /// The number of times that it was refused.
     pub(crate) refused: u8,
@@ -173,9 +173,9 @@ async fn send(
     loop {
         match pending.settle(QUIET.min(patience)).await {
             Ok(true) => break,
-            // Others answer, and these do not: that will not change soon.
+            // Other queues answer, and these do not: that will not change soon.
             Ok(false) if some_are_silent(&batch, &pending.verdicts()) => break,
-            // A broker that is slow, or silent; or all queues are.
+            // The broker, or all queues, are slow or silent.
             Ok(false) if Instant::now() < all_quiet => {}
             Ok(false) if connection.is_responsive().await => break,
             Ok(false) => return Outcome::Lost,
@@ -206,7 +206,7 @@ fn publishable<'a>(
         .unzip()
 }
 
-/// Returns true if some queues have confirmed something, and others nothing at all.
+/// Returns true if some queues have confirmed something, and some nothing at all.
 fn some_are_silent(batch: &[(ShortString, &Outgoing)], verdicts: &[Option<Verdict>]) -> bool {
     let mut all = HashSet::new();
     let mut heard = HashSet::new();

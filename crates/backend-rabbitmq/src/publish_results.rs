@@ -1,8 +1,9 @@
 //! Answers for publishers.
 //!
 //! A call publishes many messages, and each may take a way of its own through
-//! the publisher. So each has an [`Answer`] to give, and the caller hears when
-//! the last one was given. A caller that waits no longer has those that were.
+//! the publisher. So each message has an [`Answer`], and the caller is notified
+//! when the last answer was given. A caller that stops waiting gets the answers
+//! that were given until then.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -20,8 +21,8 @@ struct Inner {
     caller: Option<oneshot::Sender<Vec<Result<()>>>>,
 }
 
-/// The right to answer for one message. Dropped unused, the caller hears that
-/// the publisher has stopped.
+/// The right to answer for one message. If it is dropped unused, the caller is
+/// told that the publisher has stopped.
 #[derive(Debug)]
 pub(crate) struct Answer {
     of: Arc<Collected>,
@@ -80,8 +81,7 @@ pub(crate) fn answers(count: usize) -> (Vec<Answer>, Answered) {
 }
 
 impl Answer {
-    /// Tells what became of the message. The caller may have gone away; that
-    /// is its right.
+    /// Gives the answer. The caller is free to have gone.
     pub(crate) fn give(self, answer: Result<()>) {
         let mut inner = self.of.inner();
         if let Some(place) = inner.answers.get_mut(self.at) {
@@ -110,8 +110,7 @@ impl Collected {
     }
 }
 
-/// The same error again. The cause can be had once; the others get what it
-/// says.
+/// The same error again. Its cause cannot be cloned, so a copy has the text only.
 pub(crate) fn again(error: &Error) -> Error {
     match error {
         Error::Blocked { reason } => Error::Blocked {

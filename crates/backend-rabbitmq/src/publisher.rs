@@ -1,5 +1,4 @@
-//! The one task that owns the confirm channels; everybody else sends it
-//! messages.
+//! The one task that owns the confirm channels; callers send it messages.
 //!
 //! ```text
 //! publish() ─┐                         ┌─ channel, batch ─┐
@@ -8,17 +7,19 @@
 //!                         └────── connection lost: once more ──┘
 //! ```
 //!
-//! A [`PublishBatch`] is one batch on one channel; there are a few at a time. While
-//! they are under way the messages behind them gather into the next batch, so
-//! that nothing waits for company and a burst is still sent in few writes.
-//! Messages whose queues are still to be declared go apart from the others:
-//! a declaration that takes long, or never ends, must cost nobody else time.
+//! A [`PublishBatch`](crate::publish_batch::PublishBatch) is one batch on one
+//! channel; there are a few at a time. While they are under way, the messages
+//! behind them gather into the next batch: nothing waits for company, and a
+//! burst is still sent in few writes. Messages whose queues are still to be
+//! declared are published apart: a declaration that takes long, or never ends,
+//! must not hold up the rest.
 //!
 //! A batch that is lost with its connection is published again on the next one,
-//! as long as the caller waits for it: a message may be published twice, which
-//! the claim sorts out. Each message has an answer of its own; the queues that
-//! are silent, or cannot be declared, become [unresponsive](crate::unresponsive_queues), and
-//! messages for such queues are answered at once.
+//! as long as the caller waits for it: a message may be published twice, and the
+//! claim drops the duplicate. Each message has an answer of its own. Queues that
+//! are silent, or cannot be declared, become
+//! [unresponsive](crate::unresponsive_queues), and messages for them are
+//! answered at once.
 //!
 //! A caller that has waited too long gets its answer from
 //! [`Publisher::publish`].
@@ -43,13 +44,13 @@ use crate::publish_results::{Answer, again, answers, for_each};
 use crate::topology::Target;
 use crate::unresponsive_queues::UnresponsiveQueues;
 
-/// Calls that may wait for the task. Over it, callers wait in line.
+/// Calls that may wait for the task. Beyond it, callers wait in line.
 const WAITING: usize = 1024;
 
 /// The messages of one call.
 type Call = Vec<(Outgoing, Answer)>;
 
-/// A handle to the task; cheap to clone. The task ends when all are gone.
+/// A handle to the task; cheap to clone. The task ends when all handles are gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Publisher {
     calls: mpsc::Sender<Call>,
@@ -76,15 +77,15 @@ impl Publisher {
         }
     }
 
-    /// Publishes messages: the answers in order. Answers within the patience of
-    /// the options. When the future is dropped, the messages may or may not
-    /// have been sent.
+    /// Publishes messages, and returns the answers in order, within the patience
+    /// of the options. If the future is dropped, the messages may or may not have
+    /// been sent.
     pub(crate) async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<()>> {
         let count = messages.len();
         if count == 0 {
             return Vec::new();
         }
-        // During an alarm nobody need queue for the answer.
+        // During an alarm the answer is known at once.
         if let State::Blocked(_, reason) = self.supervisor.state() {
             return for_each(count, &Error::Blocked { reason });
         }
@@ -126,7 +127,7 @@ impl Publisher {
         }
     }
 
-    /// A queue is to prove again that it works.
+    /// Asks a queue to prove again that it works.
     pub(crate) fn forget_proof(&self, target: &Target) {
         match self.supervisor.state() {
             State::Up(connection) | State::Blocked(connection, _) => {
@@ -144,7 +145,7 @@ impl Publisher {
         }
     }
 
-    /// The link that it publishes over.
+    /// The connection that it publishes over.
     pub(crate) fn supervisor(&self) -> &ConnectionSupervisor {
         &self.supervisor
     }

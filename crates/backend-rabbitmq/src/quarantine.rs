@@ -1,14 +1,14 @@
-//! Messages that this release cannot read: off their queue, where they would
-//! come again for ever.
+//! Messages that this release cannot read: taken off their queue, where they
+//! would come again for ever.
 //!
-//! A message that was written by a later release is given back: to the work queue of
-//! its pool, whose consumers are all workers, so that one of that release gets
-//! it. After some rounds it is treated as all others are, which were written by
-//! somebody else or damaged: they are kept aside for a person.
+//! A message of a later release is given back to the work queue of its pool,
+//! which all workers consume, so that a worker of that release gets it. After
+//! some rounds it is treated like messages of other programs and damaged ones:
+//! these are put into the quarantine, for an operator.
 //!
-//! Nothing is lost by it: a message is only a hint, and what it meant is offered
-//! again when it does not arrive. Their content is not logged; it could be
-//! anything.
+//! No operation is lost: a message is only a hint, and the store offers the
+//! operation again when the message does not arrive. The content is not logged;
+//! it could be anything.
 
 use std::time::Duration;
 

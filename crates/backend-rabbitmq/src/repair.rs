@@ -1,21 +1,20 @@
-//! Tries unresponsive queues again, each on a connection of its own; replaces those that
-//! do not work for long, one at a time.
+//! Tries unresponsive queues again, each on a connection of its own. Replaces
+//! queues that do not work for long, one at a time.
 //!
 //! ```text
 //! queue ─ due? ─ own connection: declare, publish, consume ─ works ─→ cleared
 //!                        │ does not
 //!                        ├─ younger than `replace_queue_after` ─→ again, later
-//!                        └─ older ─ nobody else repairs? ─ delete, declare ─→ again
+//!                        └─ older ─ no other repair? ──── delete, declare ─→ again
 //! ```
 //!
 //! A queue without a leader can end the connection that touches it (541), and
 //! everything else on that connection. So each try has a connection that
-//! nothing else is on, and what comes of it is known before the queue is used
-//! again.
+//! nothing else uses, and the result is known before the queue is used again.
 //!
-//! Nothing but hints is lost with a queue that is deleted, and those are offered
-//! again. Still, one process at a time deletes: an exclusive queue is the lock,
-//! which ends with its connection.
+//! A queue that is deleted loses hints only, and the store offers them again.
+//! Still, one process at a time deletes: an exclusive queue is the lock, which
+//! ends with its connection.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -49,11 +48,11 @@ const STEP: Duration = Duration::from_secs(3);
 /// that does not exist before it deletes without one.
 const DELETED_WITHIN: Duration = Duration::from_secs(20);
 
-/// The time that a connection may take to be closed politely.
+/// The time that closing a connection may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Queues that are tried at the same time. One without a leader takes some
-/// seconds, and those behind it may be in order.
+/// Queues that are tried at the same time. A queue without a leader takes some
+/// seconds, and the next queues may be in order.
 const AT_ONCE: usize = 4;
 
 /// The task.
@@ -61,10 +60,10 @@ const AT_ONCE: usize = 4;
 pub(crate) struct Repair {
     pub(crate) options: Arc<Options>,
     pub(crate) unresponsive: Arc<UnresponsiveQueues>,
-    /// The link that this process publishes over: an alarm shows there.
+    /// The connection that this process publishes over: an alarm shows there.
     pub(crate) publishing: ConnectionSupervisor,
-    /// This process consumes queues of offers. One that does not need not have
-    /// the right to.
+    /// True if this process consumes queues of offers. Other processes need not
+    /// have the right to.
     pub(crate) consumes: Arc<AtomicBool>,
     pub(crate) stop: CancellationToken,
 }
@@ -96,7 +95,7 @@ impl Repair {
                     }
                 }
                 Some(target) = tries.next() => tried.retain(|one| *one != target),
-                // It may be due sooner.
+                // The new queue may be due sooner.
                 () = self.unresponsive.added() => {}
             }
         }
@@ -236,11 +235,11 @@ impl Repair {
         Ok(())
     }
 
-    /// Deletes a queue and declares it again; `false` where another process
-    /// repairs now.
+    /// Deletes a queue and declares it again. Returns `false` where another
+    /// process repairs now.
     ///
     /// # Errors
-    /// When the broker does not want it, or does not answer.
+    /// When the broker refuses, or does not answer.
     async fn replace(&self, target: &Target) -> Result<bool> {
         let connected = connect(&self.options, "repair").await?;
         let replaced = self.delete_and_declare(&connected.connection, target).await;
@@ -279,7 +278,7 @@ impl Repair {
     }
 }
 
-/// A message that offers nothing: a queue that confirms it confirms others.
+/// A message that offers nothing. A queue that confirms it confirms offers too.
 pub(crate) fn nothing(target: &Target) -> Result<Outgoing> {
     Ok(Outgoing {
         target: target.clone(),
@@ -295,10 +294,10 @@ async fn open(connection: &Connection) -> Result<Channel> {
     }
 }
 
-/// Ends a connection; politely where it is in order.
+/// Ends a connection; with a goodbye where it is in order.
 async fn part(connected: Connected, is_in_order: bool) {
     if is_in_order {
-        // Whatever it answers, that was it.
+        // The connection ends, whatever the answer is.
         drop(timeout(FAREWELL, connected.connection.close(200, "OK".into())).await);
     }
     connected.socket.abort();

@@ -1,7 +1,8 @@
 //! The broker's product and release, and the known faults of that release.
 //!
-//! A broker introduces itself before anybody logs in. lapin does not pass that
-//! on, so we ask on a connection of our own and hang up after the greeting.
+//! A broker introduces itself before a client logs in. lapin does not pass that
+//! on, so this module asks on a connection of its own, and closes it after the
+//! greeting.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 /// Type, channel and length: what comes before the content of a frame.
 const FRAME_HEADER: usize = 7;
 
-/// A greeting is some 500 bytes; what is longer than this is none.
+/// The longest greeting. RabbitMQ's has some 500 bytes.
 const GREETING_MAX: u32 = 64 << 10;
 
 /// A broker's introduction.
@@ -33,7 +34,7 @@ pub struct ServerInfo {
     pub warnings: Vec<Warning>,
 }
 
-/// Something about a release that an operator ought to know.
+/// A fact about a release that an operator ought to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// Not RabbitMQ, or a version that we cannot read: nothing is known.

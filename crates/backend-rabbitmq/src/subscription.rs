@@ -57,7 +57,7 @@ impl Subscriber {
     /// Starts to consume. Dropping the future leaves no consumer behind.
     ///
     /// # Errors
-    /// When the broker is away, or the queue does not work.
+    /// When the broker is unavailable, or the queue does not work.
     pub(crate) async fn subscribe(
         &self,
         target: &Target,
@@ -74,7 +74,7 @@ impl Subscriber {
         match timeout(patience, started).await {
             Ok(Ok(started)) => started,
             Ok(Err(_ended)) => Err(silent("subscribing", patience)),
-            // One silent queue must not cost the other lanes their consumers.
+            // A silent queue must not cost the other lanes their consumers.
             Err(_elapsed) if connection.is_responsive().await => {
                 self.unresponsive.add(target, Trouble::Unconsumable);
                 Err(refusal(target, Trouble::Unconsumable))
@@ -98,12 +98,12 @@ impl Subscriber {
         }
     }
 
-    /// A task of its own, for a caller may go away while the broker is about
-    /// to answer: lapin keeps a consumer that nobody has waited for, and its
-    /// channel, for as long as the connection lives. It would be the active
-    /// consumer of its lane, take as many messages as its prefetch allows, and
-    /// give none to anybody. In a task somebody is there for every answer: one
-    /// that comes too late is a subscription that is dropped, hence closed.
+    /// Starts to consume on a task of its own, because a caller may go away while
+    /// the broker is about to answer. lapin keeps a consumer whose future was
+    /// dropped, and its channel, for as long as the connection lives. It would
+    /// be the active consumer of its lane, take as many messages as its prefetch
+    /// allows, and hand out none. A task receives every answer: a subscription
+    /// that comes too late is dropped, hence closed.
     fn start_in_background(
         &self,
         connection: &Arc<Connection>,
@@ -159,11 +159,11 @@ impl Subscriber {
             self.unresponsive.add(target, trouble.clone());
             return Err(refusal(target, trouble.clone()));
         }
-        // Of its own: closing it is what hands the queue over.
+        // A channel of its own: closing it hands the queue over.
         let failing = |error| self.not_consumed(connection, target, error);
         let channel = connection.channel().await.map_err(failing)?;
-        // Always: without it the broker sends the whole queue. Per consumer,
-        // which is all that quorum queues know.
+        // Without a prefetch the broker sends the whole queue. Quorum queues know
+        // it per consumer only.
         let qos = BasicQosOptions { global: false };
         channel
             .basic_qos(prefetch.get(), qos)
@@ -203,8 +203,8 @@ impl Subscriber {
     }
 }
 
-/// Acknowledged by us, and shared with the other workers' consumers; whether
-/// one at a time consumes is the queue's business. The answer is waited for.
+/// Acknowledged by us, and shared with the consumers of other workers: the queue
+/// decides if it has one active consumer. The answer is waited for.
 fn consume_options() -> BasicConsumeOptions {
     BasicConsumeOptions {
         no_local: false,
@@ -231,8 +231,8 @@ struct Open {
 }
 
 impl Subscription {
-    /// The queue may be gone, or have lost its leader: it is to prove again that
-    /// it works before it is consumed.
+    /// Ends after the consumer did. The queue may be gone, or have lost its leader:
+    /// it is to prove that it works before it is consumed again.
     fn end_by_itself(&mut self) {
         self.quarantine.publisher.forget_proof(&self.target);
         self.end();

@@ -4,7 +4,7 @@
 //! {namespace}.work.{queue}               operations without a token
 //! {namespace}.lane.{queue}.{partition}   heads of the chains of a partition
 //! {namespace}.spare.{queue}              what the work queue does not take
-//! {namespace}.quarantine                 messages that nobody can read
+//! {namespace}.quarantine                 messages that cannot be read
 //! {namespace}.requests.in                requests of producers
 //! {namespace}.requests.quarantine        requests that cannot be done
 //! {namespace}.decoy.{0..255}             for a moment, when queues were created
@@ -33,12 +33,12 @@ const REFUSED_BYTES: i64 = 1 << 30;
 /// The deliveries of a request without an acknowledgement before
 /// RabbitMQ itself puts it into the quarantine. A request that ends every
 /// connection it comes over (its properties are no UTF-8, say), or every process,
-/// must not come for ever. More holds up those behind it for longer; fewer, and
-/// a request that only had bad luck is put aside. From 4.0 on it is RabbitMQ's
-/// own default.
+/// must not come for ever. A higher limit holds up the requests behind it for
+/// longer; a lower limit puts requests aside that only had bad luck. From 4.0 on
+/// this is RabbitMQ's own default.
 const DELIVERIES: i64 = 20;
 
-/// When a decoy that was left behind is deleted.
+/// The time after which RabbitMQ deletes a decoy that was left behind.
 const DECOY_EXPIRES_MS: i64 = 60_000;
 
 /// One queue.
@@ -87,11 +87,11 @@ impl Target {
     }
 
     /// The arguments that it is declared with. They are part of its identity:
-    /// RabbitMQ refuses a declaration with others, so that a change here needs
-    /// a new name.
+    /// RabbitMQ refuses a declaration with different arguments, so that a change
+    /// here needs a new name.
     pub(crate) fn arguments(&self, namespace: &Namespace) -> FieldTable {
         let mut arguments = FieldTable::default();
-        // Not a quorum queue: it is there for the case that those do not work.
+        // Not a quorum queue: it is there for the case that quorum queues fail.
         // A classic queue needs no leader and no majority, and its hints are
         // offered again where it loses them.
         if self.is_spare() {
@@ -126,8 +126,9 @@ impl Target {
                 AMQPValue::LongLongInt(QUARANTINE_LENGTH),
             ),
             Self::Requests => {
-                // One process at a time, or those of one producer would be
-                // done in any order; another takes over when it goes away.
+                // One process at a time: otherwise the requests of a producer
+                // would be done in any order. Another process takes over when
+                // the first one has gone.
                 set(
                     &mut arguments,
                     "x-single-active-consumer",
@@ -190,8 +191,8 @@ pub(crate) fn exchange_declaration() -> ExchangeDeclareOptions {
     }
 }
 
-/// Returns true if the name of a queue is one of those above. Producers may name any
-/// queue for their answers, but not have us write into these.
+/// Returns true if a queue is one of Drumline's. Producers may name any other
+/// queue for their answers.
 pub(crate) fn is_ours(queue: &str, namespace: &Namespace) -> bool {
     let rest = queue.strip_prefix(namespace.as_str());
     let rest = rest.and_then(|rest| rest.strip_prefix('.')).unwrap_or("");
@@ -239,7 +240,8 @@ pub(crate) fn repair_lock(namespace: &Namespace) -> ShortString {
     format!("{}.repair", namespace.as_str()).into()
 }
 
-/// Of one connection: others are refused, and it ends with that connection.
+/// Exclusive to one connection: RabbitMQ refuses it to others, and deletes it with
+/// the connection.
 pub(crate) fn exclusive() -> QueueDeclareOptions {
     QueueDeclareOptions {
         durable: false,
@@ -250,7 +252,7 @@ pub(crate) fn exclusive() -> QueueDeclareOptions {
     }
 }
 
-/// Only asks whether the queue is there.
+/// Asks if the queue is there, and changes nothing.
 pub(crate) fn question() -> QueueDeclareOptions {
     QueueDeclareOptions {
         passive: true,

@@ -1,10 +1,10 @@
 //! Queues that do not work while the broker does.
 //!
 //! A quorum queue without a leader takes messages and never confirms them; so
-//! does one whose nodes are away. RabbitMQ even makes such queues: killed
+//! does one whose nodes are down. RabbitMQ even makes such queues: killed
 //! within three seconds after it has created one, it forgets the name under
 //! which its log is filed, starts it as an empty follower, and waits for an
-//! election that nobody calls (rabbitmq-server#10070, #15725). A consumer that
+//! election that no node calls (rabbitmq-server#10070, #15725). A consumer that
 //! asks such a queue gets no answer for a minute, and then loses its connection
 //! (541, seen on 3.10). Other queues cannot even be declared: they exist with
 //! other arguments, or a limit is reached.

@@ -220,8 +220,8 @@ pub async fn apply_event_unlocked(
     .await
 }
 
-/// [`prepare`] for an operation that was just read, by a caller without a lock
-/// that commits it with others.
+/// [`prepare`] for an operation that was just read, for a caller without a lock
+/// that makes several commits in one call.
 ///
 /// # Errors
 /// As [`prepare`].

@@ -96,7 +96,7 @@ impl Bypass {
         self.reported.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The queues that this process tries last because others report them.
+    /// The queues that this process tries last because other members report them.
     fn avoided(&self) -> BTreeSet<Route> {
         let reported = self.reported();
         let avoided = reported.iter().filter(|(_, trouble)| steers(trouble));
@@ -104,9 +104,9 @@ impl Bypass {
     }
 }
 
-/// Returns true if a report steers the offers of others. A refused declaration
-/// does not: a process finds it out at once by trying, and the reporter may only
-/// lack a right.
+/// Returns true if a report steers the offers of other members. A refused
+/// declaration does not: a process finds it out at once by trying, and the
+/// reporter may only lack a right.
 const fn steers(reported: &Trouble) -> bool {
     match reported {
         Trouble::Silent | Trouble::Unconsumable | Trouble::ConsumerRefused(_) => true,

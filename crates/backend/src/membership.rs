@@ -94,7 +94,7 @@ pub trait Membership: Send + Sync + 'static {
     /// When the store behind it is unavailable.
     async fn beat(&self, member: &Member) -> store::Result<Vec<Member>>;
 
-    /// Reports that a member is gone, so that the others need not wait for
+    /// Reports that a member is gone, so that other members need not wait for
     /// [`MEMBER_TIMEOUT`].
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 const PERSISTENT: u8 = 2;
 
 /// Bytes of headers that are kept with a refused request. All properties of a
-/// message must fit one frame (128 KiB by default) together with those that we
-/// add; who writes more than this on a request had other things in mind.
+/// message must fit one frame (128 KiB by default) together with the ones that
+/// are added here. No request needs more.
 const HEADER_BYTES: usize = 16 << 10;
 
 /// The properties that the producer has set on a request.
@@ -19,7 +19,7 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Envelope {
     let properties = &delivery.properties;
     let text = |text: &Option<ShortString>| {
         let text = text.as_ref().map(ShortString::to_string);
-        // Some clients write nothing where they mean nothing.
+        // Some clients write an empty text for an absent one.
         text.filter(|text| !text.is_empty())
     };
     let headers = properties.headers().as_ref();
@@ -80,8 +80,8 @@ pub(super) fn of_reply(reply: &Reply) -> Result<BasicProperties> {
     })
 }
 
-/// The properties of a request in the quarantine: those that it came with, so
-/// that it can be published again as it was, and why it is there.
+/// The properties of a request in the quarantine: the producer's, so that the
+/// request can be published again as it was, and the reason.
 pub(super) fn of_refused(refused: &Refused) -> BasicProperties {
     let Envelope {
         kind,

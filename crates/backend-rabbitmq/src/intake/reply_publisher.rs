@@ -1,11 +1,11 @@
 //! Answers on their way to producers: one task, one confirm channel.
 //!
-//! Not through the [`publisher`](crate::publisher): that one declares the
-//! queues that it publishes to, and makes those anew that are silent. The queue
-//! of an answer belongs to somebody else, and may be gone.
+//! Answers do not go through the [`publisher`](crate::publisher): it declares the
+//! queues that it publishes to, and replaces silent ones. The queue of an answer
+//! belongs to the producer, and may be gone.
 //!
-//! Answers are published in order and confirmed in any: a producer whose queue
-//! is silent holds up nobody else's.
+//! Answers are published in order and confirmed in any order: a silent queue of
+//! one producer does not hold up the answers to others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::connection::Connection;
 use crate::connection_supervisor::ConnectionSupervisor;
 use crate::error::{failed, is_refusal, silent, stopped};
 
-/// Answers that may wait for the task. Over it, those who answer wait.
+/// Answers that may wait for the task. Beyond it, the callers wait.
 const WAITING: usize = 256;
 
 const DOING: &str = "answering a producer";
@@ -38,7 +38,7 @@ pub(super) struct OutgoingReply {
     pub(super) payload: Vec<u8>,
 }
 
-/// A reply, and who waits for what becomes of it.
+/// A reply, and the caller that waits for its confirm.
 type QueuedReply = (OutgoingReply, oneshot::Sender<Result<()>>);
 
 /// A handle to the task, which ends when the handle is gone.
@@ -69,8 +69,8 @@ impl ReplyPublisher {
         }
     }
 
-    /// Sends a reply: `Ok` when the broker has it, or has nobody to give it
-    /// to. Bounded in time.
+    /// Sends a reply. Returns `Ok` when the broker has it, or has no queue for it.
+    /// Bounded in time.
     pub(super) async fn send(&self, reply: OutgoingReply) -> Result<()> {
         // During an alarm a publish would wait for its end.
         self.supervisor.check()?;
@@ -181,19 +181,19 @@ async fn confirmed(
 ) -> Result<()> {
     match timeout(patience, confirm).await {
         Ok(Ok(Confirmation::Ack(_))) => Ok(()),
-        // His queue takes no more.
+        // The producer's queue takes no more.
         Ok(Ok(Confirmation::Nack(_) | Confirmation::NotRequested)) => Err(Error::Refused),
         Ok(Err(error)) => {
             let error = failed(DOING, error);
-            // We may not publish there, and that will not change soon. Whose
-            // reply it was that closed the channel is not told.
+            // Publishing there is not allowed, and that will not change soon.
+            // RabbitMQ does not say which reply has closed the channel.
             if is_refusal(&error) {
                 tracing::warn!(%error, "RabbitMQ refused an answer");
                 return Err(Error::Refused);
             }
             Err(error)
         }
-        // The broker is there, his queue is not.
+        // The broker answers, and the producer's queue does not.
         Err(_elapsed) if connection.is_responsive().await => Err(Error::Refused),
         Err(_elapsed) => Err(silent(DOING, patience)),
     }

@@ -31,12 +31,13 @@ const BATCHES: usize = 4;
 /// Batches at a time that have queues to declare.
 const DECLARING: usize = 4;
 
-/// The number of times that a refused message is published again. A queue that somebody else
-/// is just creating refuses what comes before it has a leader.
+/// The number of times that a refused message is published again. A queue that
+/// another process is just creating refuses messages until it has a leader.
 const REFUSALS: u8 = 5;
 
-/// The first pause before that; it doubles. Five of them are 1.5 s: an election
-/// takes milliseconds, or on a busy machine some hundreds of them.
+/// The first pause before a refused message is published again; it doubles. Five
+/// pauses are 1.5 s: an election takes milliseconds, or on a busy machine some
+/// hundreds of them.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The task.
@@ -103,7 +104,7 @@ impl Task {
         }
     }
 
-    /// Takes a call, and those that wait behind it.
+    /// Takes a call, and the calls that wait behind it.
     fn accept_all(&mut self, call: Call) {
         let mut next = Some(call);
         while let Some(call) = next {
@@ -127,7 +128,7 @@ impl Task {
             State::Blocked(_, reason) => {
                 self.backlog.refuse_all(&Error::Blocked { reason });
             }
-            // Its end is known before the link has told it.
+            // Its end is known here before the supervisor reports it.
             State::Up(connection) if connection.is_doubted() => {}
             State::Up(connection) => {
                 self.idle.retain(|(of, _)| Arc::ptr_eq(of, &connection));
@@ -209,7 +210,7 @@ impl Task {
             verdicts,
             published,
         } = answered;
-        // Before anybody is answered: the caller may come again at once.
+        // Before any answer is given: the caller may come again at once.
         let silent = self.note_unresponsive(connection, &items, &verdicts);
         match published {
             None => {}
@@ -241,7 +242,7 @@ impl Task {
                 refused.push(item);
             } else {
                 if is_refused {
-                    // It goes on refusing: others need not find that out again.
+                    // It goes on refusing: the next callers need not find out.
                     self.unresponsive.add(&item.message.target, Trouble::Silent);
                 }
                 let answer = result(connection, &item.message.target, verdict);
