@@ -31,6 +31,7 @@
 
 mod ack_coalescer;
 mod acker;
+mod baseline;
 mod broker;
 mod confirm;
 mod connect;
@@ -38,6 +39,7 @@ mod connection;
 mod connection_supervisor;
 mod error;
 mod intake;
+mod namespace;
 mod options;
 mod overdue;
 mod publish_batch;
@@ -51,8 +53,10 @@ mod subscription;
 mod topology;
 mod unresponsive_queues;
 
+pub use baseline::RabbitBaseline;
 pub use broker::RabbitBroker;
 pub use error::{Error, Result};
 pub use intake::RabbitIntake;
+pub use namespace::{delete_queues, inspect, purge_work_queue, try_quorum_queue};
 pub use options::{AmqpUrl, Namespace, Options};
 pub use server_info::{ServerInfo, Warning};

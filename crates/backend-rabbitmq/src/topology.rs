@@ -9,6 +9,8 @@
 //! {namespace}.requests.quarantine        requests that cannot be done
 //! {namespace}.decoy.{0..255}             for a moment, when queues were created
 //! {namespace}.repair                     for a moment, when a queue is replaced
+//! {namespace}.doctor.{number}            for a moment, when a broker is examined
+//! {namespace}.floor                      while a baseline is measured
 //! ```
 //!
 //! Messages are published through the default exchange, whose routing key is the
@@ -224,8 +226,7 @@ pub(crate) fn deletion() -> QueueDeleteOptions {
 /// A queue that is deleted again at once, and its arguments. Should it be left
 /// behind, it goes by itself.
 pub(crate) fn decoy(namespace: &Namespace, number: u64) -> (ShortString, FieldTable) {
-    let mut arguments = FieldTable::default();
-    set(&mut arguments, "x-queue-type", text("quorum"));
+    let mut arguments = quorum();
     set(
         &mut arguments,
         "x-expires",
@@ -233,6 +234,23 @@ pub(crate) fn decoy(namespace: &Namespace, number: u64) -> (ShortString, FieldTa
     );
     let namespace = namespace.as_str();
     (format!("{namespace}.decoy.{number}").into(), arguments)
+}
+
+/// The arguments of a quorum queue without any wish.
+pub(crate) fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    set(&mut arguments, "x-queue-type", text("quorum"));
+    arguments
+}
+
+/// The queue of a baseline.
+pub(crate) fn baseline(namespace: &Namespace) -> ShortString {
+    format!("{}.floor", namespace.as_str()).into()
+}
+
+/// A queue that only shows that queues can be declared.
+pub(crate) fn trial(namespace: &Namespace, number: u64) -> ShortString {
+    format!("{}.doctor.{number:08x}", namespace.as_str()).into()
 }
 
 /// The name of the queue whose owner may replace queues.

@@ -18,12 +18,14 @@
 //! a transaction and the order of all ends, which would need all their
 //! partitions in one.
 
+mod baseline;
 mod clock;
 mod completions;
 mod keys;
 mod limiter;
 mod link;
 mod membership;
+mod namespace;
 mod options;
 mod record;
 mod reply;
@@ -32,8 +34,10 @@ mod server_info;
 mod store;
 mod store_format;
 
+pub use baseline::RedisBaseline;
 pub use limiter::RedisLimiter;
 pub use membership::RedisMembership;
+pub use namespace::{remove_operations, remove_store, store_exists};
 pub use options::Options;
 pub use server_info::{ServerInfo, inspect};
 pub use store::RedisStore;

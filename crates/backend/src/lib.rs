@@ -12,6 +12,7 @@
 //! not work) and [`rendezvous`] (the member that looks after a thing).
 
 pub mod apply_event;
+pub mod baseline;
 pub mod batcher;
 pub mod broker;
 pub mod bypass;

@@ -11,4 +11,5 @@ mod limits;
 mod lost_answers;
 mod memory;
 mod server_trouble;
+mod tools;
 mod traces;

@@ -1,0 +1,91 @@
+//! A namespace as a whole: its store is looked for or removed, and never made.
+//! For `drumline doctor` and `drumline bench`; no port can make a store forget.
+
+use std::time::Duration;
+
+use drumline_backend::store::Result;
+
+use crate::keys;
+use crate::link::Link;
+use crate::options::Options;
+use crate::reply::{self, Parts};
+
+/// Keys in one UNLINK.
+const UNLINK: usize = 500;
+/// Keys that one SCAN looks at.
+const SCAN: usize = 5_000;
+/// The time for one answer, and for all repetitions: a removal is in no hurry,
+/// and the server may be busy with what was measured.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Returns true if there is a store in the namespace.
+/// [`RedisStore::connect`](crate::RedisStore::connect) would make one.
+///
+/// # Errors
+/// When the server is unavailable.
+pub async fn store_exists(options: &Options) -> Result<bool> {
+    let mut exists = redis::cmd("EXISTS");
+    exists.arg(keys::meta(options.checked_namespace()?));
+    let answer = Link::new(options)?.run_one("exists", exists).await?;
+    Ok(reply::number(answer)? == 1)
+}
+
+/// Removes all operations of a namespace; the store itself stays. No process
+/// may use the store meanwhile.
+///
+/// # Errors
+/// When the server is unavailable.
+pub async fn remove_operations(options: &Options) -> Result<()> {
+    // Counters must go on, because stamps and fences only ever grow. Behind
+    // `{m` are the store's identity and its members.
+    remove(options, |key| {
+        !key.ends_with(b":tick") && !key.windows(2).any(|pair| pair == b"{m")
+    })
+    .await
+}
+
+/// Removes the store of a namespace with all that it holds. No process may use
+/// the store any more.
+///
+/// # Errors
+/// When the server is unavailable.
+pub async fn remove_store(options: &Options) -> Result<()> {
+    remove(options, |_key| true).await
+}
+
+/// Removes the keys of a namespace that `goes` chooses.
+async fn remove(options: &Options, goes: impl Fn(&[u8]) -> bool) -> Result<()> {
+    let pattern = format!("{}:{{*", options.checked_namespace()?);
+    let link = Link::new(&Options {
+        response_timeout: PATIENCE,
+        patience: PATIENCE,
+        ..options.clone()
+    })?;
+    let found = keys_like(&link, &pattern).await?;
+    let going: Vec<Vec<u8>> = found.into_iter().filter(|key| goes(key)).collect();
+    for some in going.chunks(UNLINK) {
+        let mut unlink = redis::cmd("UNLINK");
+        unlink.arg(some);
+        link.run_one("unlink", unlink).await?;
+    }
+    Ok(())
+}
+
+async fn keys_like(link: &Link, pattern: &str) -> Result<Vec<Vec<u8>>> {
+    let mut keys = Vec::new();
+    let mut cursor = b"0".to_vec();
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(&cursor);
+        scan.arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN);
+        let mut answer = Parts::of(link.run_one("scan", scan).await?)?;
+        cursor = answer.bytes()?;
+        let mut some = answer.parts()?;
+        while some.len() > 0 {
+            keys.push(some.bytes()?);
+        }
+        if cursor == b"0" {
+            return Ok(keys);
+        }
+    }
+}
