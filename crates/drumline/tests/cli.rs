@@ -1,10 +1,12 @@
 //! The program as users meet it: the built binary, its answers, its exit codes.
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
-//! on a port of its own. Only `amqp`, `limits` and `servers` need Redis and RabbitMQ.
+//! on a port of its own. Only `amqp`, `bench`, `limits` and `servers` need Redis and RabbitMQ.
 
 #[path = "cli/amqp.rs"]
 mod amqp;
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/bulk.rs"]
 mod bulk;
 #[path = "cli/control.rs"]

@@ -72,6 +72,13 @@ impl RunningWorker {
         self.ready.clone()
     }
 
+    /// Waits until the worker takes work, or has ended. Cancel-safe.
+    pub async fn until_ready(&self) {
+        let mut ready = self.ready();
+        // An error says that the worker has ended, and that waiting is of no use.
+        let _ended = ready.wait_for(|ready| *ready).await;
+    }
+
     /// Stops gracefully: takes nothing new, lets handlers come to their end,
     /// and gives back the operations that have not ended in time. Such attempts
     /// do not count.

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use drumline_bench::Measurement;
 use reqwest::Url;
 
 use super::client::Output;
@@ -102,27 +103,6 @@ pub(crate) struct BenchWorker {
     /// Maximum number of operations that it runs at the same time
     #[arg(long)]
     pub(crate) concurrency: NonZeroU32,
-}
-
-/// What `bench` can measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Measurement {
-    /// The baseline: bare libraries on the same servers
-    Floor,
-    /// Creates per second, without a worker
-    Create,
-    /// Creates per second in batches
-    CreateBatch,
-    /// Operations per second from create to Completed, created one by one
-    Single,
-    /// Operations per second from create to Completed, created in batches
-    Batch,
-    /// Operations per second from create to Completed, in order per token
-    Ordered,
-    /// Milliseconds from submit to start, at 200 per second
-    Latency,
-    /// Bytes of Redis per waiting operation
-    Memory,
 }
 
 /// `drumline config`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drumline_backend::store::{self, Counts, Filter};
 use drumline_backend::{Member, Membership as _, Role, Store as _};
-use drumline_backend_redis::{RedisMembership, RedisStore};
+use drumline_backend_redis::{RedisMembership, RedisStore, store_exists};
 use drumline_protocol::State;
 
 use super::Finding;
@@ -31,11 +31,11 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
 
 async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     let namespace = &servers.namespace;
-    if !is_used(servers).await? {
-        let text = format!("{namespace} is unused: the first process creates the store");
+    let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
+    if !store_exists(&options).await? {
+        let text = format!("{namespace} is unused: the first process makes the store");
         return Ok(vec![Finding::ok(SUBJECT, text)]);
     }
-    let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
     let store = RedisStore::connect(&options).await?;
     let counts = store.counts().await?;
     let members = RedisMembership::new(&store).members().await?;
@@ -55,18 +55,6 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     findings.push(queues(&members));
     findings.extend(workers(&store, &members).await?);
     Ok(findings)
-}
-
-/// Returns true if there is a store already. Redis itself is asked, because
-/// connecting the store would make one.
-async fn is_used(servers: &Servers) -> anyhow::Result<bool> {
-    let client = redis::Client::open(servers.redis_url.as_str())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
-    let meta = format!("{}:{{meta}}", servers.namespace);
-    Ok(redis::cmd("EXISTS")
-        .arg(meta)
-        .query_async(&mut connection)
-        .await?)
 }
 
 /// Checks that the relay keeps up.

@@ -1,15 +1,11 @@
 //! The check of RabbitMQ: its release, that it takes messages, and that it has
 //! quorum queues.
-//!
-//! This names lapin, because no port declares a queue that is thrown away again.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use drumline_backend::Broker as _;
-use drumline_backend_rabbitmq::RabbitBroker;
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Connection, ConnectionProperties};
+use drumline_backend_rabbitmq::{Options, RabbitBroker};
 use tokio::time::timeout;
 
 use super::Finding;
@@ -28,13 +24,13 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
         Ok(options) => options,
         Err(failure) => return vec![Finding::bad(SUBJECT, reasons(&failure.error))],
     };
-    let broker = RabbitBroker::start(options);
-    let findings = examine(&broker, servers).await;
+    let broker = RabbitBroker::start(options.clone());
+    let findings = examine(&broker, &options, servers).await;
     broker.stop().await;
     findings
 }
 
-async fn examine(broker: &RabbitBroker, servers: &Servers) -> Vec<Finding> {
+async fn examine(broker: &RabbitBroker, options: &Options, servers: &Servers) -> Vec<Finding> {
     let url = masked(&servers.amqp_url);
     let greeting = match broker.inspect().await {
         Ok(greeting) => greeting,
@@ -71,22 +67,27 @@ async fn examine(broker: &RabbitBroker, servers: &Servers) -> Vec<Finding> {
             ),
         ),
     });
-    findings.push(quorum_queue(servers).await);
+    findings.push(quorum_queue(options).await);
     findings
 }
 
 /// Declares a quorum queue and deletes it again.
-async fn quorum_queue(servers: &Servers) -> Finding {
-    let queue = format!("{}.doctor.{:08x}", servers.namespace, fastrand::u32(..));
-    match timeout(PATIENCE, declare_and_delete(&servers.amqp_url, &queue)).await {
+async fn quorum_queue(options: &Options) -> Finding {
+    let tried = drumline_backend_rabbitmq::try_quorum_queue(options);
+    match timeout(PATIENCE, tried).await {
         Ok(Ok(())) => Finding::ok(SUBJECT, "quorum queues can be declared"),
-        Ok(Err(error)) => Finding::bad(
-            SUBJECT,
-            format!(
-                "quorum queues cannot be declared: {error}; the user needs to configure, write and read {}.*",
-                servers.namespace
-            ),
-        ),
+        Ok(Err(error)) => {
+            let reason = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            Finding::bad(
+                SUBJECT,
+                format!(
+                    "quorum queues cannot be declared: {reason}; the user needs to configure, write and read {}.*",
+                    options.namespace
+                ),
+            )
+        }
         Err(_elapsed) => Finding::bad(
             SUBJECT,
             format!(
@@ -94,22 +95,4 @@ async fn quorum_queue(servers: &Servers) -> Finding {
             ),
         ),
     }
-}
-
-async fn declare_and_delete(url: &str, queue: &str) -> lapin::Result<()> {
-    let queue = ShortString::from(queue);
-    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    let mut arguments = FieldTable::default();
-    arguments.insert(
-        "x-queue-type".into(),
-        AMQPValue::LongString("quorum".into()),
-    );
-    channel
-        .queue_declare(queue.clone(), QueueDeclareOptions::durable(), arguments)
-        .await?;
-    channel
-        .queue_delete(queue, QueueDeleteOptions::default())
-        .await?;
-    connection.close(200, "done".into()).await
 }

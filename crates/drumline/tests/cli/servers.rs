@@ -105,30 +105,3 @@ async fn a_redis_that_throws_records_away_is_refused_by_all() {
     assert_eq!(doctor.code, 1, "{doctor:?}");
     assert!(doctor.out.contains("BAD   Redis"), "{doctor:?}");
 }
-
-#[tokio::test]
-async fn bench_measures_and_leaves_nothing_behind() {
-    let place = Place::new("bench").await;
-    let bench = end(&mut place.command(&[
-        "bench",
-        "--rounds=1",
-        "--seconds=1",
-        "--only=floor,single,ordered",
-        "-o",
-        "json",
-    ]));
-    assert_eq!(bench.code, 0, "{bench:?}");
-    let report = &bench.json()[0];
-    let figures = report["figures"].as_array().unwrap();
-    assert_eq!(figures.len(), 3, "{report}");
-    for figure in figures {
-        assert!(figure["value"].as_f64().unwrap() > 0.0, "{report}");
-    }
-    assert!(figures[1]["ofFloor"].as_f64().unwrap() > 0.0, "{report}");
-    let left = Command::new("redis-cli")
-        .args(["-u", &place.redis, "--scan", "--pattern"])
-        .arg(format!("{}-bench-*", place.namespace))
-        .output()
-        .expect("redis-cli comes with Redis");
-    assert_eq!(String::from_utf8(left.stdout).unwrap(), "");
-}

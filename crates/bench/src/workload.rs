@@ -11,13 +11,13 @@ use drumline_queue_manager::{Actor, QueueManager};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::crew::MESSAGE;
-use super::rate;
-use super::rig::{Count, Rig};
-use crate::cli::tools::{Bench, Measurement};
+use crate::harness::{Count, Harness};
+use crate::plan::{Measurement, Plan};
+use crate::rate;
+use crate::workers::MESSAGE;
 
 /// Callers that create batches at the same time: each has many operations on
-/// its way.
+/// its workload.
 const BATCH_CALLERS: usize = 8;
 /// After the round nothing is created; operations on their way must come
 /// through.
@@ -25,7 +25,7 @@ const TAIL: Duration = Duration::from_secs(60);
 
 /// The way that operations are created.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
+pub(crate) struct Workload {
     callers: usize,
     /// Operations per call.
     batch: usize,
@@ -33,38 +33,46 @@ pub(super) struct Way {
     tokens: Option<usize>,
 }
 
-impl Way {
+impl Workload {
     /// The way that a measurement wants.
-    pub(super) fn of(bench: &Bench, measurement: Measurement) -> Self {
+    pub(crate) fn of(plan: &Plan, measurement: Measurement) -> Self {
         let one_by_one = matches!(measurement, Measurement::Create | Measurement::Single);
         Self {
             callers: if one_by_one {
-                bench.callers.get()
+                plan.callers.get()
             } else {
                 BATCH_CALLERS
             },
-            batch: if one_by_one { 1 } else { bench.batch.get() },
-            tokens: (measurement == Measurement::Ordered).then(|| bench.tokens.get()),
+            batch: if one_by_one { 1 } else { plan.batch.get() },
+            tokens: (measurement == Measurement::Ordered).then(|| plan.tokens.get()),
         }
     }
 }
 
 /// Creates per second.
-pub(super) async fn create(rig: &Rig, way: &Way, length: Duration) -> anyhow::Result<f64> {
+pub(crate) async fn create(
+    harness: &Harness,
+    workload: &Workload,
+    length: Duration,
+) -> anyhow::Result<f64> {
     let start = Instant::now();
-    let created = callers(rig, way, start + length, None).await?;
+    let created = callers(harness, workload, start + length, None).await?;
     Ok(rate(created, start.elapsed()))
 }
 
 /// Operations per second from create to Completed.
-pub(super) async fn through(rig: &Rig, way: &Way, length: Duration) -> anyhow::Result<f64> {
-    let before = rig.count.completed();
+pub(crate) async fn through(
+    harness: &Harness,
+    workload: &Workload,
+    length: Duration,
+) -> anyhow::Result<f64> {
+    let before = harness.count.completed();
     let start = Instant::now();
-    let created = callers(rig, way, start + length, Some(&rig.count)).await?;
+    let created = callers(harness, workload, start + length, Some(&harness.count)).await?;
     let all = async {
         loop {
-            let progress = rig.count.progress.notified();
-            if rig.count.completed() >= before + created {
+            let progress = harness.count.progress.notified();
+            if harness.count.completed() >= before + created {
                 return;
             }
             progress.await;
@@ -72,7 +80,7 @@ pub(super) async fn through(rig: &Rig, way: &Way, length: Duration) -> anyhow::R
     };
     let through = timeout(TAIL, all).await;
     let took = start.elapsed();
-    let completed = rig.count.completed() - before;
+    let completed = harness.count.completed() - before;
     ensure!(
         through.is_ok(),
         "only {completed} of {created} operations were Completed"
@@ -83,18 +91,18 @@ pub(super) async fn through(rig: &Rig, way: &Way, length: Duration) -> anyhow::R
 /// Creates until the end, and returns the number. With a count, no more are
 /// outstanding than it has room for.
 async fn callers(
-    rig: &Rig,
-    way: &Way,
+    harness: &Harness,
+    workload: &Workload,
     end: Instant,
     count: Option<&Arc<Count>>,
 ) -> anyhow::Result<u64> {
     let next_token = Arc::new(AtomicUsize::new(0));
     let mut callers = JoinSet::new();
-    for _ in 0..way.callers {
+    for _ in 0..workload.callers {
         callers.spawn(call(Call {
-            manager: rig.manager.clone(),
-            caller: rig.caller.clone(),
-            way: way.clone(),
+            manager: harness.manager.clone(),
+            caller: harness.caller.clone(),
+            workload: workload.clone(),
             end,
             count: count.map(Arc::clone),
             next_token: Arc::clone(&next_token),
@@ -111,7 +119,7 @@ async fn callers(
 struct Call {
     manager: QueueManager,
     caller: Actor,
-    way: Way,
+    workload: Workload,
     end: Instant,
     count: Option<Arc<Count>>,
     next_token: Arc<AtomicUsize>,
@@ -119,12 +127,12 @@ struct Call {
 
 async fn call(call: Call) -> anyhow::Result<u64> {
     let mut created = 0;
-    let size = u32::try_from(call.way.batch).context("the batch is too large")?;
+    let size = u32::try_from(call.workload.batch).context("a batch that large")?;
     while Instant::now() < call.end {
         if let Some(count) = &call.count {
             count.room.acquire_many(size).await?.forget();
         }
-        if call.way.batch == 1 {
+        if call.workload.batch == 1 {
             call.manager
                 .create(&call.caller, call.request()?, None)
                 .await?;
@@ -144,7 +152,7 @@ async fn call(call: Call) -> anyhow::Result<u64> {
 impl Call {
     fn request(&self) -> anyhow::Result<CreateOperation> {
         let mut request = CreateOperation::new(MESSAGE);
-        if let Some(tokens) = self.way.tokens {
+        if let Some(tokens) = self.workload.tokens {
             let token = self.next_token.fetch_add(1, Ordering::Relaxed) % tokens;
             request.dependency_token = Some(DependencyToken::try_from(format!("token-{token}"))?);
         }

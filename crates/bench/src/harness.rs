@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::crew::Crew;
-use super::site::{Site, Way};
-use crate::cli::tools::Bench;
+use crate::plan::Plan;
+use crate::target::{BackendHandle, Disconnect, Target};
+use crate::workers::Workers;
 
 /// Operations that may be created and not Completed. Enough to keep every part
 /// busy, few enough that the last are through soon after the round.
@@ -22,29 +22,29 @@ const OUTSTANDING: usize = 8192;
 const STARTS: usize = 1 << 20;
 
 /// A manager, its maintenance, and workers if wanted.
-pub(super) struct Rig {
-    pub(super) manager: QueueManager,
-    pub(super) caller: Actor,
-    pub(super) count: Arc<Count>,
-    pub(super) starts: Arc<Starts>,
+pub(crate) struct Harness {
+    pub(crate) manager: QueueManager,
+    pub(crate) caller: Actor,
+    pub(crate) count: Arc<Count>,
+    pub(crate) starts: Arc<Starts>,
     maintenance: Maintenance,
-    way: Way,
-    crew: Option<Crew>,
+    disconnect: Disconnect,
+    workers: Option<Workers>,
     _counting: JoinSet<()>,
 }
 
 /// The completions.
-pub(super) struct Count {
+pub(crate) struct Count {
     completed: AtomicU64,
     /// Room for operations that are not Completed.
-    pub(super) room: Semaphore,
+    pub(crate) room: Semaphore,
     /// Notified at each completion.
-    pub(super) progress: tokio::sync::Notify,
+    pub(crate) progress: tokio::sync::Notify,
 }
 
 impl Count {
     /// The number so far.
-    pub(super) fn completed(&self) -> u64 {
+    pub(crate) fn completed(&self) -> u64 {
         self.completed.load(Ordering::Acquire)
     }
 
@@ -57,10 +57,10 @@ impl Count {
 
 /// The times at which handlers were started: microseconds after `epoch`, by the
 /// number that is the operation's data.
-pub(super) struct Starts {
-    pub(super) epoch: Instant,
+pub(crate) struct Starts {
+    pub(crate) epoch: Instant,
     at: Vec<AtomicU64>,
-    pub(super) noted: AtomicU64,
+    pub(crate) noted: AtomicU64,
 }
 
 impl Starts {
@@ -73,7 +73,7 @@ impl Starts {
     }
 
     /// Microseconds since the epoch.
-    pub(super) fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
@@ -85,44 +85,52 @@ impl Starts {
     }
 
     /// The time at which the handler of this number was started, if it was.
-    pub(super) fn of(&self, number: usize) -> Option<u64> {
+    pub(crate) fn of(&self, number: usize) -> Option<u64> {
         let at = self.at.get(number)?.load(Ordering::Acquire);
         (at != 0).then_some(at)
     }
 }
 
-impl Rig {
-    /// A rig without workers.
-    pub(super) async fn without_workers(site: &Site) -> anyhow::Result<Self> {
-        Self::new(site, Arc::new(Starts::new()), None).await
+impl Harness {
+    /// A harness without workers.
+    pub(crate) async fn without_workers(target: &dyn Target) -> anyhow::Result<Self> {
+        Self::new(target, Arc::new(Starts::new()), None).await
     }
 
-    /// A rig with workers as the flags want them.
-    pub(super) async fn with_workers(site: &Site, bench: &Bench) -> anyhow::Result<Self> {
-        let crew = if bench.processes == 0 {
-            Crew::here(site, bench, |_context| {}).await?
+    /// A harness with workers as the plan wants them.
+    pub(crate) async fn with_workers(target: &dyn Target, plan: &Plan) -> anyhow::Result<Self> {
+        let workers = if plan.processes == 0 {
+            Workers::here(target, plan, |_context| {}).await?
         } else {
-            Crew::elsewhere(site, bench).await?
+            Workers::elsewhere(target, plan).await?
         };
-        Self::new(site, Arc::new(Starts::new()), Some(crew)).await
+        Self::new(target, Arc::new(Starts::new()), Some(workers)).await
     }
 
-    /// A rig with a worker in this process that notes each start.
-    pub(super) async fn with_worker_here(site: &Site, bench: &Bench) -> anyhow::Result<Self> {
+    /// A harness with a worker in this process that notes each start.
+    pub(crate) async fn with_worker_here(target: &dyn Target, plan: &Plan) -> anyhow::Result<Self> {
         let starts = Arc::new(Starts::new());
         let noting = Arc::clone(&starts);
-        let crew = Crew::here(site, bench, move |context| {
+        let workers = Workers::here(target, plan, move |context| {
             if let Some(number) = context.data().and_then(|data| data.parse().ok()) {
                 noting.note(number);
             }
         })
         .await?;
-        Self::new(site, starts, Some(crew)).await
+        Self::new(target, starts, Some(workers)).await
     }
 
-    async fn new(site: &Site, starts: Arc<Starts>, crew: Option<Crew>) -> anyhow::Result<Self> {
-        let way = site.enter("bench manager").await?;
-        let manager = QueueManager::new(way.backend.clone(), Ids::random(), Options::default());
+    async fn new(
+        target: &dyn Target,
+        starts: Arc<Starts>,
+        workers: Option<Workers>,
+    ) -> anyhow::Result<Self> {
+        let BackendHandle {
+            backend,
+            leases: _,
+            disconnect,
+        } = target.connect("bench manager").await?;
+        let manager = QueueManager::new(backend.clone(), Ids::random(), Options::default());
         let maintenance = Maintenance::start(&manager);
         let count = Arc::new(Count {
             completed: AtomicU64::new(0),
@@ -130,27 +138,27 @@ impl Rig {
             progress: tokio::sync::Notify::new(),
         });
         let mut counting = JoinSet::new();
-        counting.spawn(hear(way.backend.store.completions(), Arc::clone(&count)));
+        counting.spawn(hear(backend.store.completions(), Arc::clone(&count)));
         Ok(Self {
             manager,
             caller: Actor::default(),
             count,
             starts,
             maintenance,
-            way,
-            crew,
+            disconnect,
+            workers,
             _counting: counting,
         })
     }
 
     /// Ends everything in order.
-    pub(super) async fn take_down(self) {
+    pub(crate) async fn take_down(self) {
         self.maintenance.stop().await;
         self.manager.close().await;
-        if let Some(crew) = self.crew {
-            crew.dismiss().await;
+        if let Some(workers) = self.workers {
+            workers.end().await;
         }
-        self.way.part().await;
+        self.disconnect.await;
     }
 }
 

@@ -9,18 +9,18 @@ use drumline_api::CreateOperation;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::crew::MESSAGE;
-use super::report::{Reading, share};
-use super::rig::Rig;
+use crate::harness::Harness;
+use crate::report::{Reading, share};
+use crate::workers::MESSAGE;
 
 /// 200 per second.
-pub(super) const EVERY: Duration = Duration::from_millis(5);
+pub(crate) const EVERY: Duration = Duration::from_millis(5);
 /// The time that the last operation may take to start.
-pub(super) const TAIL: Duration = Duration::from_secs(10);
+pub(crate) const TAIL: Duration = Duration::from_secs(10);
 
 /// The spans of one round, in milliseconds, sorted.
-pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64>> {
-    let first = usize::try_from(rig.starts.noted.load(Ordering::Acquire))?;
+pub(crate) async fn round(harness: &Harness, length: Duration) -> anyhow::Result<Vec<f64>> {
+    let first = usize::try_from(harness.starts.noted.load(Ordering::Acquire))?;
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = Instant::now() + length;
@@ -30,8 +30,8 @@ pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64
         ticks.tick().await;
         let mut request = CreateOperation::new(MESSAGE);
         request.data = Some((first + submitted.len()).to_string());
-        let (manager, caller) = (rig.manager.clone(), rig.caller.clone());
-        submitted.push(rig.starts.now());
+        let (manager, caller) = (harness.manager.clone(), harness.caller.clone());
+        submitted.push(harness.starts.now());
         creating.spawn(async move { manager.create(&caller, request, None).await });
     }
     while let Some(created) = creating.join_next().await {
@@ -39,13 +39,13 @@ pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64
     }
     let all = u64::try_from(first + submitted.len())?;
     let end = Instant::now() + TAIL;
-    while rig.starts.noted.load(Ordering::Acquire) < all {
+    while harness.starts.noted.load(Ordering::Acquire) < all {
         ensure!(Instant::now() < end, "not all operations were started");
         sleep(EVERY).await;
     }
     let mut spans = Vec::with_capacity(submitted.len());
     for (number, submitted) in submitted.into_iter().enumerate() {
-        let started = rig.starts.of(first + number).context("never started")?;
+        let started = harness.starts.of(first + number).context("never started")?;
         let micros = u32::try_from(started.saturating_sub(submitted))?;
         spans.push(f64::from(micros) / 1000.0);
     }
@@ -54,15 +54,15 @@ pub(super) async fn round(rig: &Rig, length: Duration) -> anyhow::Result<Vec<f64
 }
 
 /// The median and the slowest hundredth, beside those of the bare libraries.
-pub(super) fn readings(spans: &[f64], bare: Option<&[f64]>) -> Vec<Reading> {
+pub(crate) fn readings(spans: &[f64], bare: Option<&[f64]>) -> Vec<Reading> {
     let mut readings = Vec::new();
     for (percent, name) in [(50, "p50"), (99, "p99")] {
         let name = format!("submit to start at 200/s, {name}");
         let mut reading = Reading::alone(&name, "ms", percentile(spans, percent));
         if let Some(bare) = bare {
-            let floor = percentile(bare, percent);
-            reading.of_floor = share(reading.value, floor);
-            readings.push(Reading::alone(format!("floor: {name}"), "ms", floor));
+            let baseline = percentile(bare, percent);
+            reading.of_baseline = share(reading.value, baseline);
+            readings.push(Reading::alone(format!("floor: {name}"), "ms", baseline));
         }
         readings.push(reading);
     }

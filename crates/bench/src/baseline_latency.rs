@@ -1,48 +1,42 @@
-//! The floor of the latency: the time that a lone message waits with the bare
-//! libraries, at the same gentle rate as [`latency`](crate::bench::latency).
+//! The baseline of the latency: the time that a lone message waits with the bare
+//! libraries, at the same gentle rate as [`latency`](crate::latency).
 //!
 //! ```text
-//! tick ─ Redis: create ─ publish + confirm ─▶ consume ─ Redis: claim ─ started
+//! tick ─ store: create ─ publish + confirm ─▶ consume ─ store: claim ─ started
 //! ```
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use lapin::types::ShortString;
-use lapin::{Channel, Consumer};
-use redis::aio::MultiplexedConnection;
+use anyhow::{Context as _, ensure};
+use drumline_backend::baseline::{BaselineConsumer, BaselinePublisher, BaselineStore};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::scripts::Scripts;
-use super::{Floor, acknowledge, id, next_batch, publish};
-use crate::bench::latency::{EVERY, TAIL};
+use crate::baseline::{BATCH, Baseline};
+use crate::latency::{EVERY, TAIL};
 
 /// The time at which each was submitted, by number.
 type Submitted = Arc<Mutex<HashMap<u64, Instant>>>;
 
-impl Floor {
+impl Baseline {
     /// The spans of one round, in milliseconds, sorted.
-    pub(in crate::bench) async fn gentle_round(
-        &self,
-        length: Duration,
-    ) -> anyhow::Result<Vec<f64>> {
+    pub(crate) async fn latency_round(&self, length: Duration) -> anyhow::Result<Vec<f64>> {
         let submitted = Submitted::default();
         let (spans, mut started) = mpsc::unbounded_channel();
         let mut starting = JoinSet::new();
         let starter = Starter {
-            consumer: self.consume().await?,
-            redis: self.redis.clone(),
-            scripts: Arc::clone(&self.scripts),
+            consumer: self.broker.consumer().await?,
+            store: Arc::clone(&self.store),
             submitted: Arc::clone(&submitted),
             spans,
         };
         starting.spawn(starter.run());
-        let channel = self.confirming().await?;
+        let publisher: Arc<dyn BaselinePublisher> = self.broker.publisher().await?.into();
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = Instant::now() + length;
@@ -51,15 +45,9 @@ impl Floor {
         while Instant::now() < end {
             ticks.tick().await;
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let submit = Submit {
-                number,
-                channel: channel.clone(),
-                queue: self.queue.clone(),
-                redis: self.redis.clone(),
-                scripts: Arc::clone(&self.scripts),
-            };
+            let (store, publisher) = (Arc::clone(&self.store), Arc::clone(&publisher));
             lock(&submitted).insert(number, Instant::now());
-            submitting.spawn(submit.run());
+            submitting.spawn(submit(number, store, publisher));
             count += 1;
         }
         while let Some(submitted) = submitting.join_next().await {
@@ -72,7 +60,7 @@ impl Floor {
                     let span = span.context("not all messages came back")?;
                     all.push(span.context("the consumer has ended")?);
                 }
-                Some(ended) = starting.join_next() => ended??,
+                Some(ended) = starting.join_next() => match ended?? {},
             }
         }
         starting.shutdown().await;
@@ -81,41 +69,33 @@ impl Floor {
     }
 }
 
-/// One message on its way.
-struct Submit {
+/// Sends one message on its way.
+async fn submit(
     number: u64,
-    channel: Channel,
-    queue: ShortString,
-    redis: MultiplexedConnection,
-    scripts: Arc<Scripts>,
-}
-
-impl Submit {
-    async fn run(mut self) -> anyhow::Result<()> {
-        self.scripts.create(&mut self.redis, &[self.number]).await?;
-        let confirm = publish(&self.channel, &self.queue, self.number).await?;
-        ensure!(confirm.await?.is_ack(), "RabbitMQ refused a message");
-        Ok(())
-    }
+    store: Arc<dyn BaselineStore>,
+    publisher: Arc<dyn BaselinePublisher>,
+) -> anyhow::Result<()> {
+    store.create(&[number]).await?;
+    publisher.publish(&[number]).await?;
+    Ok(())
 }
 
 /// Claims deliveries, and reports the time that each has taken.
 struct Starter {
-    consumer: Consumer,
-    redis: MultiplexedConnection,
-    scripts: Arc<Scripts>,
+    consumer: Box<dyn BaselineConsumer>,
+    store: Arc<dyn BaselineStore>,
     submitted: Submitted,
     spans: mpsc::UnboundedSender<f64>,
 }
 
 impl Starter {
-    async fn run(mut self) -> anyhow::Result<()> {
+    async fn run(mut self) -> anyhow::Result<Infallible> {
         // The work after the start delays no other start.
         let mut completing = JoinSet::new();
-        while let Some(batch) = next_batch(&mut self.consumer).await? {
-            let ids = batch.iter().map(id).collect::<anyhow::Result<Vec<_>>>()?;
-            self.scripts.claim(&mut self.redis, &ids).await?;
-            for number in &ids {
+        loop {
+            let batch = self.consumer.next(BATCH).await?;
+            self.store.claim(&batch.numbers).await?;
+            for number in &batch.numbers {
                 // A message of an earlier round comes again if its
                 // acknowledgement was lost with the round's channel.
                 let Some(submitted) = lock(&self.submitted).remove(number) else {
@@ -124,16 +104,16 @@ impl Starter {
                 let span = submitted.elapsed().as_secs_f64() * 1000.0;
                 ensure!(self.spans.send(span).is_ok(), "the measurement has ended");
             }
-            let (scripts, mut redis) = (Arc::clone(&self.scripts), self.redis.clone());
+            let store = Arc::clone(&self.store);
             completing.spawn(async move {
-                acknowledge(&batch).await?;
-                scripts.complete(&mut redis, &ids).await
+                batch.receipt.acknowledge().await?;
+                store.complete(&batch.numbers).await?;
+                anyhow::Ok(())
             });
             while let Some(completed) = completing.try_join_next() {
                 completed??;
             }
         }
-        bail!("RabbitMQ ended the consumer")
     }
 }
 

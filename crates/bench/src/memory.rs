@@ -2,10 +2,10 @@
 
 use drumline_api::CreateOperation;
 
-use super::crew::MESSAGE;
-use super::mean;
-use super::rig::Rig;
-use super::site::Site;
+use crate::harness::Harness;
+use crate::mean;
+use crate::target::Servers;
+use crate::workers::MESSAGE;
 
 /// Enough to make the memory that Redis uses for itself negligible.
 const OPERATIONS: u64 = 20_000;
@@ -14,8 +14,8 @@ const BATCH: u64 = 200;
 const DATA: &str = r#"{"file":"solution_1_0_0_0.zip","publish":true}"#;
 
 /// Creates operations that wait, and measures their memory.
-pub(super) async fn round(rig: &Rig, site: &Site) -> anyhow::Result<f64> {
-    let before = site.redis_bytes().await?;
+pub(crate) async fn round(harness: &Harness, servers: &dyn Servers) -> anyhow::Result<f64> {
+    let before = servers.store_bytes().await?;
     for _ in 0..OPERATIONS / BATCH {
         let requests = (0..BATCH)
             .map(|_| {
@@ -24,10 +24,10 @@ pub(super) async fn round(rig: &Rig, site: &Site) -> anyhow::Result<f64> {
                 request
             })
             .collect();
-        for created in rig.manager.create_many(&rig.caller, requests).await {
+        for created in harness.manager.create_many(&harness.caller, requests).await {
             created?;
         }
     }
-    let after = site.redis_bytes().await?;
+    let after = servers.store_bytes().await?;
     Ok(mean(after.saturating_sub(before), OPERATIONS))
 }

@@ -1,0 +1,108 @@
+//! The measurements to take, and their sizes.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+/// The measurements to take, and their sizes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Only these measurements; empty: all.
+    pub only: Vec<Measurement>,
+    /// The length of each round of a measurement, in seconds.
+    pub seconds: u32,
+    /// Rounds of each measurement.
+    pub rounds: NonZeroUsize,
+    /// Callers that create at the same time.
+    pub callers: NonZeroUsize,
+    /// Operations per batch where batches are measured.
+    pub batch: NonZeroUsize,
+    /// Operations that a worker runs at the same time.
+    pub concurrency: NonZeroU32,
+    /// Different tokens where order is measured.
+    pub tokens: NonZeroUsize,
+    /// Worker processes beside this one; 0: worker and manager in this process.
+    pub processes: usize,
+}
+
+impl Plan {
+    /// The measurements that were requested and make sense on such a target.
+    pub(crate) fn measurements(&self, has_servers: bool) -> Vec<Measurement> {
+        Measurement::value_variants()
+            .iter()
+            .copied()
+            .filter(|measurement| self.only.is_empty() || self.only.contains(measurement))
+            .filter(|measurement| match measurement {
+                // Without servers there is nothing to compare with or to fill.
+                Measurement::Floor | Measurement::Memory => has_servers,
+                Measurement::Create
+                | Measurement::CreateBatch
+                | Measurement::Single
+                | Measurement::Batch
+                | Measurement::Ordered
+                | Measurement::Latency => true,
+            })
+            .collect()
+    }
+
+    /// The length of a round.
+    pub(crate) fn length(&self) -> Duration {
+        Duration::from_secs(u64::from(self.seconds))
+    }
+}
+
+/// For people.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.processes {
+            0 => f.write_str("manager and worker in one process")?,
+            1 => f.write_str("a worker process of its own")?,
+            count => write!(f, "{count} worker processes")?,
+        }
+        write!(
+            f,
+            "; {} callers, batches of {}, {} operations at once, {} tokens; rounds of {} s",
+            self.callers, self.batch, self.concurrency, self.tokens, self.seconds
+        )
+    }
+}
+
+/// A measurement. The comments are the help of `drumline bench`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Measurement {
+    /// The bare libraries on the same servers
+    Floor,
+    /// Creates per second, nobody executes
+    Create,
+    /// Creates per second in batches
+    CreateBatch,
+    /// Operations per second from create to Completed, created one by one
+    Single,
+    /// Operations per second from create to Completed, created in batches
+    Batch,
+    /// Operations per second in order per token
+    Ordered,
+    /// From submit to start, at 200 per second
+    Latency,
+    /// Bytes of Redis per waiting operation
+    Memory,
+}
+
+impl Measurement {
+    /// The name of the measurement, for people.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Floor => "floor: the bare libraries",
+            Self::Create => "create, one by one",
+            Self::CreateBatch => "create, in batches",
+            Self::Single => "end to end, created one by one",
+            Self::Batch => "end to end, created in batches",
+            Self::Ordered => "end to end, in order per token",
+            Self::Latency => "submit to start",
+            Self::Memory => "Redis per waiting operation",
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The targets of the bench: servers and a namespace of its own on them, or the
+//! embedded backend.
+
+use std::num::NonZeroU32;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drumline_backend::Backend;
+use drumline_backend_rabbitmq::{self as rabbitmq, RabbitBaseline};
+use drumline_backend_redis::{self as redis, RedisBaseline};
+use drumline_bench::{BackendHandle, Baseline, Target};
+use drumline_protocol::{PartitionCount, QueueName};
+
+use crate::cli::service::{Meeting, Servers};
+use crate::exit::Failure;
+use crate::run::servers;
+
+/// The embedded backend: a new one after each round, because nothing is as empty.
+#[derive(Debug)]
+pub(super) struct Embedded(Mutex<Backend>);
+
+impl Embedded {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(drumline_backend_embedded::backend(
+            PartitionCount::DEFAULT,
+        )))
+    }
+}
+
+#[async_trait(?Send)]
+impl Target for Embedded {
+    fn description(&self) -> &str {
+        "embedded backend, nothing leaves the process"
+    }
+
+    async fn connect(&self, _purpose: &str) -> anyhow::Result<BackendHandle> {
+        let backend = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(BackendHandle {
+            backend: backend.clone(),
+            leases: backend.store.clone().into(),
+            disconnect: Box::pin(std::future::ready(())),
+        })
+    }
+
+    async fn clean(&self) -> anyhow::Result<()> {
+        let mut backend = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
+        Ok(())
+    }
+
+    async fn remove(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn servers(&self) -> Option<&dyn drumline_bench::Servers> {
+        None
+    }
+}
+
+/// Redis and RabbitMQ, and a namespace of the bench on them.
+#[derive(Debug)]
+pub(super) struct OnServers {
+    meeting: Meeting,
+    redis: redis::Options,
+    rabbitmq: rabbitmq::Options,
+    description: String,
+}
+
+impl OnServers {
+    /// Inspects the servers, and chooses a namespace that is not in use.
+    pub(super) async fn prepare(servers: &Servers) -> anyhow::Result<Self> {
+        let namespace = format!("{}-bench-{:08x}", servers.namespace, fastrand::u32(..));
+        let servers = Servers {
+            namespace,
+            ..servers.clone()
+        };
+        let partitions = PartitionCount::DEFAULT.get();
+        let redis = servers::redis_options(&servers, partitions).map_err(cause)?;
+        let store = redis::inspect(&redis).await?;
+        let rabbitmq = servers::rabbit_options(&servers, "bench").map_err(cause)?;
+        let broker = rabbitmq::inspect(&rabbitmq).await?;
+        let durability = match (store.append_only, store.append_fsync.as_deref()) {
+            (true, Some(fsync)) => format!("appendfsync {fsync}"),
+            (true, None) => "appendonly".to_owned(),
+            (false, _) => "not durable".to_owned(),
+        };
+        Ok(Self {
+            meeting: Meeting {
+                servers,
+                partitions,
+                start_patience: Duration::from_secs(10),
+            },
+            redis,
+            rabbitmq,
+            description: format!(
+                "Redis {} ({durability}), {} {}",
+                store.version, broker.product, broker.version
+            ),
+        })
+    }
+}
+
+#[async_trait(?Send)]
+impl Target for OnServers {
+    fn description(&self) -> &str {
+        &self.description
+    }
+
+    async fn connect(&self, purpose: &str) -> anyhow::Result<BackendHandle> {
+        let met = servers::meet(&self.meeting, purpose).await.map_err(cause)?;
+        Ok(BackendHandle {
+            backend: met.backend.clone(),
+            leases: servers::lease_store(&self.meeting).map_err(cause)?,
+            disconnect: Box::pin(async move { met.part().await }),
+        })
+    }
+
+    async fn clean(&self) -> anyhow::Result<()> {
+        // No worker runs while creates are measured; in all other rounds
+        // everything that was published has been consumed.
+        let purged = rabbitmq::purge_work_queue(&self.rabbitmq, &QueueName::default()).await;
+        if let Err(error) = purged {
+            tracing::debug!(%error, "nothing to purge");
+        }
+        Ok(redis::remove_operations(&self.redis).await?)
+    }
+
+    async fn remove(&self) -> anyhow::Result<()> {
+        let (queue, partitions) = (QueueName::default(), PartitionCount::DEFAULT);
+        rabbitmq::delete_queues(&self.rabbitmq, &queue, partitions).await?;
+        Ok(redis::remove_store(&self.redis).await?)
+    }
+
+    fn servers(&self) -> Option<&dyn drumline_bench::Servers> {
+        Some(self)
+    }
+}
+
+#[async_trait(?Send)]
+impl drumline_bench::Servers for OnServers {
+    async fn baseline(&self) -> anyhow::Result<Baseline> {
+        let broker = RabbitBaseline::connect(&self.rabbitmq).await?;
+        let store = RedisBaseline::connect(&self.redis).await?;
+        Ok(Baseline::new(store, broker))
+    }
+
+    async fn store_bytes(&self) -> anyhow::Result<u64> {
+        Ok(redis::inspect(&self.redis).await?.used_memory)
+    }
+
+    fn worker_process(&self, concurrency: NonZeroU32) -> anyhow::Result<Command> {
+        let servers = &self.meeting.servers;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg("__bench-worker")
+            .args(["--redis-url", &servers.redis_url])
+            .args(["--amqp-url", &servers.amqp_url])
+            .args(["--namespace", &servers.namespace])
+            .args(["--concurrency", &concurrency.to_string()])
+            .args(["--log", "warn"]);
+        Ok(command)
+    }
+}
+
+fn cause(failure: Failure) -> anyhow::Error {
+    failure.error
+}
