@@ -72,9 +72,9 @@ impl Client {
                     Ok(Some(OrganizationResponse::Create { id, .. })) => Ok(id),
                     Ok(Some(other)) => {
                         let text = format!("{} in answer to Create", other.name());
-                        return Err(Error::odd_text(&text));
+                        return Err(Error::unexpected_text(&text));
                     }
-                    Ok(None) => return Err(Error::odd_text("no answer to Create")),
+                    Ok(None) => return Err(Error::unexpected_text("no answer to Create")),
                     Err(fault) => Err(fault),
                 });
             }
@@ -213,7 +213,7 @@ fn smaller(error: &Error, size: usize) -> Option<usize> {
 fn outcomes(response: OrganizationResponse, sent: usize) -> Result<(Vec<Outcome>, Option<Fault>)> {
     let OrganizationResponse::ExecuteMultiple { responses, .. } = response else {
         let text = format!("{} in answer to ExecuteMultiple", response.name());
-        return Err(Error::odd_text(&text));
+        return Err(Error::unexpected_text(&text));
     };
     let mut outcomes = Vec::with_capacity(responses.len());
     for ItemResponse {
@@ -222,7 +222,9 @@ fn outcomes(response: OrganizationResponse, sent: usize) -> Result<(Vec<Outcome>
     } in responses
     {
         if request_index != outcomes.len() || request_index >= sent {
-            return Err(Error::odd_text("answers of a batch are out of order"));
+            return Err(Error::unexpected_text(
+                "answers of a batch are out of order",
+            ));
         }
         match outcome {
             Err(fault) if fault.is_transient() => return Ok((outcomes, Some(fault))),
@@ -232,7 +234,7 @@ fn outcomes(response: OrganizationResponse, sent: usize) -> Result<(Vec<Outcome>
     }
     let ends_with_fault = outcomes.last().is_some_and(Result::is_err);
     if outcomes.len() < sent && !ends_with_fault {
-        return Err(Error::odd_text("answers of a batch are missing"));
+        return Err(Error::unexpected_text("answers of a batch are missing"));
     }
     Ok((outcomes, None))
 }

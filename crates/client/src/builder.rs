@@ -6,7 +6,7 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::Client;
-use crate::error::{Away, Error, Result};
+use crate::error::{Error, Result, Unreachable};
 
 /// The tenant that requests belong to.
 const ORGANIZATION: HeaderName = HeaderName::from_static("drumline-organization");
@@ -89,7 +89,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Invalid`] when the address is none of HTTP, or a name cannot
-    /// be sent in a header; [`Error::Away`] when TLS cannot be set up.
+    /// be sent in a header; [`Error::Unreachable`] when TLS cannot be set up.
     pub fn build(self) -> Result<Client> {
         let base = address(&self.url)?;
         let mut headers = HeaderMap::new();
@@ -112,7 +112,7 @@ impl Builder {
             // is a wrong address.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(Away::error)?;
+            .map_err(Unreachable::error)?;
         Ok(Client::new(http, base, self.timeout, self.patience))
     }
 }

@@ -1,19 +1,19 @@
 //! The errors of a request, one variant for each that a caller would handle
 //! differently.
 
-mod away;
 pub(crate) mod code;
 mod fault;
 mod problem;
+mod unreachable;
 
 use std::time::Duration;
 
 use drumline_protocol::ErrorCode;
 use reqwest::{Response, StatusCode};
 
-pub use away::Away;
 pub use fault::Fault;
 pub use problem::{Problem, WrongAttribute};
+pub use unreachable::Unreachable;
 
 /// Characters of an answer that is not ours, in a message.
 const EXCERPT: usize = 200;
@@ -32,11 +32,11 @@ pub enum Error {
     /// The service cannot be reached, or did not answer in time. It may or may
     /// not have done what it was asked ([`Self::nothing_was_done`]).
     #[error(transparent)]
-    Away(Box<Away>),
+    Unreachable(Box<Unreachable>),
     /// The answer is not one of Drumline's: another service, or a proxy on the
     /// way.
     #[error("{status}: not an answer of a Drumline queue manager: {text}")]
-    Odd {
+    UnexpectedResponse {
         /// The HTTP status.
         status: u16,
         /// The start of the body.
@@ -66,25 +66,25 @@ impl Error {
         let retry_after = problem::retry_after(response.headers());
         let text = match response.text().await {
             Ok(text) => text,
-            Err(error) => return Away::error(error),
+            Err(error) => return Unreachable::error(error),
         };
         match Problem::read(&text, status.as_u16(), retry_after) {
             Some(problem) => Self::Refused(Box::new(problem)),
-            None => Self::odd(status, &text),
+            None => Self::unexpected(status, &text),
         }
     }
 
-    pub(crate) fn odd(status: StatusCode, text: &str) -> Self {
+    pub(crate) fn unexpected(status: StatusCode, text: &str) -> Self {
         let line = text.lines().next().unwrap_or_default();
-        Self::Odd {
+        Self::UnexpectedResponse {
             status: status.as_u16(),
             text: line.chars().take(EXCERPT).collect(),
         }
     }
 
     /// A success with unexpected content.
-    pub(crate) fn odd_text(text: &str) -> Self {
-        Self::odd(StatusCode::OK, text)
+    pub(crate) fn unexpected_text(text: &str) -> Self {
+        Self::unexpected(StatusCode::OK, text)
     }
 
     /// The number that users know, if the service gave one.
@@ -93,7 +93,10 @@ impl Error {
         match self {
             Self::Refused(problem) => Some(problem.code),
             Self::Busy(fault) => Some(fault.error_code),
-            Self::Away(_) | Self::Odd { .. } | Self::Invalid { .. } | Self::Unwritable(_) => None,
+            Self::Unreachable(_)
+            | Self::UnexpectedResponse { .. }
+            | Self::Invalid { .. }
+            | Self::Unwritable(_) => None,
         }
     }
 
@@ -103,7 +106,10 @@ impl Error {
         match self {
             Self::Refused(problem) => Some(&problem.name),
             Self::Busy(fault) => Some(&fault.name),
-            Self::Away(_) | Self::Odd { .. } | Self::Invalid { .. } | Self::Unwritable(_) => None,
+            Self::Unreachable(_)
+            | Self::UnexpectedResponse { .. }
+            | Self::Invalid { .. }
+            | Self::Unwritable(_) => None,
         }
     }
 
@@ -113,8 +119,8 @@ impl Error {
         match self {
             Self::Refused(problem) => Some(problem),
             Self::Busy(_)
-            | Self::Away(_)
-            | Self::Odd { .. }
+            | Self::Unreachable(_)
+            | Self::UnexpectedResponse { .. }
             | Self::Invalid { .. }
             | Self::Unwritable(_) => None,
         }
@@ -126,7 +132,10 @@ impl Error {
         match self {
             Self::Refused(problem) => Some(Fault::from(problem.as_ref())),
             Self::Busy(fault) => Some(Fault::clone(fault)),
-            Self::Away(_) | Self::Odd { .. } | Self::Invalid { .. } | Self::Unwritable(_) => None,
+            Self::Unreachable(_)
+            | Self::UnexpectedResponse { .. }
+            | Self::Invalid { .. }
+            | Self::Unwritable(_) => None,
         }
     }
 
@@ -135,8 +144,10 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused(problem) => Some(problem.status),
-            Self::Odd { status, .. } => Some(*status),
-            Self::Busy(_) | Self::Away(_) | Self::Invalid { .. } | Self::Unwritable(_) => None,
+            Self::UnexpectedResponse { status, .. } => Some(*status),
+            Self::Busy(_) | Self::Unreachable(_) | Self::Invalid { .. } | Self::Unwritable(_) => {
+                None
+            }
         }
     }
 
@@ -145,8 +156,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused(problem) => matches!(problem.status, 429 | 502..=504),
-            Self::Busy(_) | Self::Away(_) => true,
-            Self::Odd { status, .. } => matches!(status, 429 | 502..=504),
+            Self::Busy(_) | Self::Unreachable(_) => true,
+            Self::UnexpectedResponse { status, .. } => matches!(status, 429 | 502..=504),
             Self::Invalid { .. } | Self::Unwritable(_) => false,
         }
     }
@@ -160,8 +171,8 @@ impl Error {
             Self::Busy(_) => false,
             // A server error may follow a write.
             Self::Refused(problem) => problem.status < 500,
-            Self::Away(away) => away.was_not_sent(),
-            Self::Odd { status, .. } => *status < 500,
+            Self::Unreachable(unreachable) => unreachable.was_not_sent(),
+            Self::UnexpectedResponse { status, .. } => *status < 500,
             Self::Invalid { .. } | Self::Unwritable(_) => true,
         }
     }
@@ -172,18 +183,21 @@ impl Error {
         match self {
             Self::Refused(problem) => problem.retry_after,
             Self::Busy(fault) => fault.retry_after(),
-            Self::Away(_) | Self::Odd { .. } | Self::Invalid { .. } | Self::Unwritable(_) => None,
+            Self::Unreachable(_)
+            | Self::UnexpectedResponse { .. }
+            | Self::Invalid { .. }
+            | Self::Unwritable(_) => None,
         }
     }
 
     /// Advice for a person, if there is any.
     #[must_use]
-    pub fn way_out(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused(problem) => problem.way_out(),
+            Self::Refused(problem) => problem.hint(),
             Self::Busy(_) => Some("try again later".to_owned()),
-            Self::Away(away) => Some(away.way_out().to_owned()),
-            Self::Odd { .. } => {
+            Self::Unreachable(unreachable) => Some(unreachable.hint().to_owned()),
+            Self::UnexpectedResponse { .. } => {
                 Some("check the address: a proxy or another service answers there".into())
             }
             Self::Invalid { .. } | Self::Unwritable(_) => None,

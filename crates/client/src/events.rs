@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::client::Client;
-use crate::error::{Away, Error, Result};
+use crate::error::{Error, Result, Unreachable};
 use crate::http;
 use crate::retry::Pauses;
 use parser::{Message, Parser};
@@ -234,7 +234,7 @@ impl Listener {
         }
         match timeout(self.client.timeout(), http::open(request)).await {
             Ok(answer) => answer,
-            Err(_elapsed) => Err(Away::silent()),
+            Err(_elapsed) => Err(Unreachable::silent()),
         }
     }
 
@@ -250,7 +250,7 @@ impl Listener {
             return Ok(None);
         };
         let operation = serde_json::from_str(&data)
-            .map_err(|error| Error::odd_text(&format!("{error}: {data}")))?;
+            .map_err(|error| Error::unexpected_text(&format!("{error}: {data}")))?;
         let id = self.last.clone().unwrap_or_default();
         Ok(Some(Event { id, operation }))
     }

@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
-use crate::error::{Away, Result};
+use crate::error::{Result, Unreachable};
 use crate::retry::Repeat;
 
 /// The live processes.
@@ -113,15 +113,15 @@ impl Client {
     /// The readiness of the queue manager now; asked once.
     ///
     /// # Errors
-    /// [`Error::Away`](crate::Error::Away) when it does not answer.
+    /// [`Error::Unreachable`](crate::Error::Unreachable) when it does not answer.
     pub async fn ready(&self) -> Result<Readiness> {
         let request = self.request(Method::GET, &["readyz"]);
-        let response = request.send().await.map_err(Away::error)?;
+        let response = request.send().await.map_err(Unreachable::error)?;
         let status: StatusCode = response.status();
         Ok(Readiness {
             ready: status.is_success(),
             status: status.as_u16(),
-            text: response.text().await.map_err(Away::error)?,
+            text: response.text().await.map_err(Unreachable::error)?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::error::{Away, Error, Result};
+use crate::error::{Error, Result, Unreachable};
 
 /// A success, read to its end.
 #[derive(Debug)]
@@ -16,10 +16,10 @@ impl Answer {
     /// The JSON value in it.
     ///
     /// # Errors
-    /// [`Error::Odd`] when it is not what was expected.
+    /// [`Error::UnexpectedResponse`] when it is not what was expected.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.body)
-            .map_err(|error| Error::odd(self.status, &format!("{error}: {}", self.text())))
+            .map_err(|error| Error::unexpected(self.status, &format!("{error}: {}", self.text())))
     }
 
     /// The text in it.
@@ -34,13 +34,13 @@ pub(crate) async fn exchange(request: RequestBuilder) -> Result<Answer> {
     let response = open(request).await?;
     Ok(Answer {
         status: response.status(),
-        body: response.bytes().await.map_err(Away::error)?.into(),
+        body: response.bytes().await.map_err(Unreachable::error)?.into(),
     })
 }
 
 /// Sends a request, and leaves the body of a success to be read.
 pub(crate) async fn open(request: RequestBuilder) -> Result<Response> {
-    let response = request.send().await.map_err(Away::error)?;
+    let response = request.send().await.map_err(Unreachable::error)?;
     if response.status().is_success() {
         Ok(response)
     } else {

@@ -44,8 +44,8 @@
 //!
 //! [`Error`] tells apart the cases that a caller would handle differently: the
 //! service says no ([`Error::Refused`], with the numbers that users of the
-//! Dynamics service know), or it is unavailable ([`Error::Away`]).
-//! [`Error::way_out`] gives advice for people.
+//! Dynamics service know), or it is unavailable ([`Error::Unreachable`]).
+//! [`Error::hint`] gives advice for people.
 //!
 //! # TLS
 //!
@@ -74,7 +74,7 @@ pub use builder::Builder;
 pub use bulk::{Bulk, BulkAction, BulkRefusal, BulkStep, BulkTotal};
 pub use client::Client;
 pub use create::Created;
-pub use error::{Away, Error, Fault, Problem, Result, WrongAttribute};
+pub use error::{Error, Fault, Problem, Result, Unreachable, WrongAttribute};
 pub use events::{Event, EventFilter};
 pub use execute::{
     AsyncRequest, BatchSettings, ItemResponse, OrganizationRequest, OrganizationResponse, Retrieve,

@@ -52,17 +52,17 @@ pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
 /// A worker process of the bench.
 pub(crate) async fn work(settings: &BenchWorker) -> Result<Exit> {
     let mut signals = Signals::catch()?;
-    let met = servers::meet(&settings.meeting, "bench worker").await?;
-    let leases = servers::lease_store(&settings.meeting)?;
+    let connected = servers::connect(&settings.connection, "bench worker").await?;
+    let leases = servers::lease_store(&settings.connection)?;
     let worker = drumline_bench::worker(settings.concurrency)
-        .start(met.backend.clone(), leases)
+        .start(connected.backend.clone(), leases)
         .await
         .map_err(|error| Failure::caused(Exit::Failed, error))?;
     worker.until_ready().await;
     output::line("ready")?;
     signals.next().await;
     worker.drain().await;
-    met.part().await;
+    connected.disconnect().await;
     Ok(Exit::Ok)
 }
 

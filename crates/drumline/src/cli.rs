@@ -5,8 +5,8 @@
 //! without one is an argument of a single call. Nothing here does anything.
 
 pub(crate) mod client;
+pub(crate) mod completion_options;
 pub(crate) mod control;
-pub(crate) mod ends;
 pub(crate) mod limits;
 pub(crate) mod service;
 pub(crate) mod submit;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::trouble::Trouble;
+use crate::client_error::ClientError;
 
 /// The exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +82,8 @@ impl Failure {
 
 impl From<drumline_client::Error> for Failure {
     fn from(error: drumline_client::Error) -> Self {
-        let trouble = Trouble(error);
-        Self::caused(trouble.exit(), trouble)
+        let error = ClientError(error);
+        Self::caused(error.exit(), error)
     }
 }
 

@@ -12,13 +12,13 @@
 
 mod bench;
 mod cli;
+mod client_error;
 mod commands;
 mod doctor;
 mod exit;
 mod output;
 mod run;
 mod settings;
-mod trouble;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(stop) => return tell(stop).into(),
     };
-    match obey(settings) {
+    match dispatch(settings) {
         Ok(exit) => exit.into(),
         Err(Failure { exit, error }) => {
             if exit != Exit::Ok {
@@ -84,7 +84,7 @@ fn tell(stop: Stop) -> Exit {
     }
 }
 
-fn obey(settings: Settings) -> Result<Exit> {
+fn dispatch(settings: Settings) -> Result<Exit> {
     let Settings { cli, file } = settings;
     let Cli { global, command } = cli;
     let caller = Caller {

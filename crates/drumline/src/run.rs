@@ -5,8 +5,8 @@
 //! Then it waits for a signal ([`signals`]) and drains.
 
 pub(crate) mod builtin;
+pub(crate) mod completion_options;
 pub(crate) mod dev;
-pub(crate) mod ends;
 pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod queue_manager;

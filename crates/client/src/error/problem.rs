@@ -71,7 +71,7 @@ impl Problem {
     }
 
     /// Advice for a person.
-    pub(super) fn way_out(&self) -> Option<String> {
+    pub(super) fn hint(&self) -> Option<String> {
         if !self.legal_actions.is_empty() {
             return Some(format!("possible now: {}", self.legal_actions.join(", ")));
         }
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(problem.code, ErrorCode::INVALID_ARGUMENT);
         assert_eq!(problem.attributes[0].name, "name");
         assert_eq!(problem.to_string(), "name is too long");
-        assert_eq!(problem.way_out(), None);
+        assert_eq!(problem.hint(), None);
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
         let text = r#"{"code":"0x80044F01","name":"CannotPause","detail":"no","legalActions":["resume","cancel"]}"#;
         let problem = Problem::read(text, 409, None).unwrap();
         assert_eq!(
-            problem.way_out().as_deref(),
+            problem.hint().as_deref(),
             Some("possible now: resume, cancel")
         );
     }

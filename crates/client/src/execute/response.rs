@@ -85,7 +85,7 @@ impl Retrieved {
     /// The whole operation.
     ///
     /// # Errors
-    /// [`Error::Odd`] when only some attributes were asked for.
+    /// [`Error::UnexpectedResponse`] when only some attributes were asked for.
     pub fn operation(&self) -> Result<OperationView> {
         read(&self.0)
     }
@@ -93,7 +93,7 @@ impl Retrieved {
     /// The attributes by name.
     ///
     /// # Errors
-    /// [`Error::Odd`] when it is no JSON object.
+    /// [`Error::UnexpectedResponse`] when it is no JSON object.
     pub fn attributes(&self) -> Result<Map<String, Value>> {
         read(&self.0)
     }
@@ -121,7 +121,7 @@ impl OrganizationResponse {
     /// [`Client::execute_json`]: crate::Client::execute_json
     ///
     /// # Errors
-    /// [`Error::Odd`] when it is none.
+    /// [`Error::UnexpectedResponse`] when it is none.
     pub fn read(answer: &RawValue) -> Result<Self> {
         let Envelope {
             response_name,
@@ -137,7 +137,9 @@ impl OrganizationResponse {
             "ExecuteAsync" => accepted(results),
             "ExecuteMultiple" => batch(results),
             "ExecuteTransaction" => transaction(results),
-            other => Err(Error::odd_text(&format!("an unknown response {other:?}"))),
+            other => Err(Error::unexpected_text(&format!(
+                "an unknown response {other:?}"
+            ))),
         }
     }
 }
@@ -212,5 +214,5 @@ fn transaction(results: &RawValue) -> Result<OrganizationResponse> {
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a RawValue) -> Result<T> {
-    serde_json::from_str(text.get()).map_err(|error| Error::odd_text(&error.to_string()))
+    serde_json::from_str(text.get()).map_err(|error| Error::unexpected_text(&error.to_string()))
 }

@@ -64,7 +64,7 @@ async fn a_refusal_that_stays_is_told_with_its_code_and_way_out() {
     let error = service.client().get("a").await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::NOT_FOUND));
     assert_eq!(error.status(), Some(404));
-    assert!(error.way_out().unwrap().contains("drumline list"));
+    assert!(error.hint().unwrap().contains("drumline list"));
     assert!(!error.is_transient());
 }
 
@@ -89,7 +89,7 @@ async fn a_service_that_is_not_there_is_away_and_has_done_nothing() {
     let client = service.builder().patience(Duration::ZERO).build().unwrap();
     service.requests().await;
     let error = client.cancel("a").await.unwrap_err();
-    assert!(matches!(error, Error::Away(_)), "{error:?}");
+    assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
     assert!(error.nothing_was_done());
 }
 
@@ -97,7 +97,10 @@ async fn a_service_that_is_not_there_is_away_and_has_done_nothing() {
 async fn an_answer_of_somebody_else_is_told_as_such() {
     let service = Service::start([Act::Answer(200, "", Value::from("hello"))]).await;
     let error = service.client().queues().await.unwrap_err();
-    assert!(matches!(error, Error::Odd { status: 200, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::UnexpectedResponse { status: 200, .. }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use drumline_backend_redis::{self as redis, RedisBaseline};
 use drumline_bench::{BackendHandle, Baseline, Target};
 use drumline_protocol::{PartitionCount, QueueName};
 
-use crate::cli::service::{Meeting, Servers};
+use crate::cli::service::{ServerConnection, Servers};
 use crate::exit::Failure;
 use crate::run::servers;
 
@@ -62,7 +62,7 @@ impl Target for Embedded {
 /// Redis and RabbitMQ, and a namespace of the bench on them.
 #[derive(Debug)]
 pub(super) struct OnServers {
-    meeting: Meeting,
+    connection: ServerConnection,
     redis: redis::Options,
     rabbitmq: rabbitmq::Options,
     description: String,
@@ -87,7 +87,7 @@ impl OnServers {
             (false, _) => "not durable".to_owned(),
         };
         Ok(Self {
-            meeting: Meeting {
+            connection: ServerConnection {
                 servers,
                 partitions,
                 start_patience: Duration::from_secs(10),
@@ -109,11 +109,13 @@ impl Target for OnServers {
     }
 
     async fn connect(&self, purpose: &str) -> anyhow::Result<BackendHandle> {
-        let met = servers::meet(&self.meeting, purpose).await.map_err(cause)?;
+        let connected = servers::connect(&self.connection, purpose)
+            .await
+            .map_err(cause)?;
         Ok(BackendHandle {
-            backend: met.backend.clone(),
-            leases: servers::lease_store(&self.meeting).map_err(cause)?,
-            disconnect: Box::pin(async move { met.part().await }),
+            backend: connected.backend.clone(),
+            leases: servers::lease_store(&self.connection).map_err(cause)?,
+            disconnect: Box::pin(async move { connected.disconnect().await }),
         })
     }
 
@@ -151,7 +153,7 @@ impl drumline_bench::Servers for OnServers {
     }
 
     fn worker_process(&self, concurrency: NonZeroU32) -> anyhow::Result<Command> {
-        let servers = &self.meeting.servers;
+        let servers = &self.connection.servers;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("__bench-worker")

@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use drumline_protocol::QueueName;
 
-use super::ends::Ends;
+use super::completion_options::CompletionOptions;
 use super::limits::Limits;
 use super::values;
 
@@ -85,10 +85,10 @@ pub(crate) struct Servers {
     pub(crate) namespace: String,
 }
 
-/// How a service meets its servers.
+/// How a service connects to its servers.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Servers")]
-pub(crate) struct Meeting {
+pub(crate) struct ServerConnection {
     #[command(flatten)]
     pub(crate) servers: Servers,
     /// Number of partitions (and lanes per queue); fixed once the namespace is used
@@ -221,7 +221,7 @@ pub(crate) struct Dev {
     #[command(flatten)]
     pub(crate) limits: Limits,
     #[command(flatten)]
-    pub(crate) ends: Ends,
+    pub(crate) completion: CompletionOptions,
     #[command(flatten)]
     pub(crate) execution: Execution,
 }
@@ -234,9 +234,9 @@ pub(crate) struct QueueManager {
     #[command(flatten)]
     pub(crate) limits: Limits,
     #[command(flatten)]
-    pub(crate) ends: Ends,
+    pub(crate) completion: CompletionOptions,
     #[command(flatten)]
-    pub(crate) meeting: Meeting,
+    pub(crate) connection: ServerConnection,
     /// Take requests over AMQP, too, from the exchange NAMESPACE.requests
     #[arg(
         long,
@@ -256,7 +256,7 @@ pub(crate) struct Worker {
     #[command(flatten)]
     pub(crate) execution: Execution,
     #[command(flatten)]
-    pub(crate) meeting: Meeting,
+    pub(crate) connection: ServerConnection,
     /// Address and port of /healthz and /readyz, for an orchestrator [default: not served]
     #[arg(
         long,

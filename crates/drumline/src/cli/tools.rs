@@ -8,7 +8,7 @@ use drumline_bench::Measurement;
 use reqwest::Url;
 
 use super::client::Output;
-use super::service::{Meeting, Servers};
+use super::service::{ServerConnection, Servers};
 use super::values;
 
 pub(crate) const DOCTOR_HELP: &str = "\
@@ -99,7 +99,7 @@ pub(crate) struct Bench {
 #[derive(Debug, Args)]
 pub(crate) struct BenchWorker {
     #[command(flatten)]
-    pub(crate) meeting: Meeting,
+    pub(crate) connection: ServerConnection,
     /// Maximum number of operations that it runs at the same time
     #[arg(long)]
     pub(crate) concurrency: NonZeroU32,

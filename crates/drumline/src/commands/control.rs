@@ -135,7 +135,7 @@ async fn act(
 /// Explains an error: after a connection that broke behind the request, the
 /// action may or may not have been done.
 pub(super) fn explain(error: Error, what: &str) -> Failure {
-    let open = matches!(&error, Error::Away(away) if !away.was_not_sent());
+    let open = matches!(&error, Error::Unreachable(unreachable) if !unreachable.was_not_sent());
     let mut failure = Failure::from(error);
     if open {
         failure.error = failure.error.context(format!(

@@ -6,7 +6,7 @@ use drumline_client::Client;
 use reqwest::Url;
 
 use super::Finding;
-use crate::trouble::Trouble;
+use crate::client_error::ClientError;
 
 const SUBJECT: &str = "queue manager";
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +27,6 @@ pub(super) async fn check(server: &Url) -> Finding {
                 readiness.text.trim()
             ),
         ),
-        Err(error) => Finding::bad(SUBJECT, Trouble(error).to_string()),
+        Err(error) => Finding::bad(SUBJECT, ClientError(error).to_string()),
     }
 }

@@ -17,7 +17,7 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     let mut signals = Signals::catch()?;
     let handlers = worker::read_handlers(&dev.execution)?;
     let backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
-    let options = queue_manager::options(&dev.http, &dev.limits, &dev.ends)?;
+    let options = queue_manager::options(&dev.http, &dev.limits, &dev.completion)?;
     let manager = QueueManager::new(backend.clone(), Ids::random(), options);
     let maintenance = Maintenance::start(&manager);
     // The server comes first: commands are given its address.

@@ -8,8 +8,8 @@ use drumline_queue_manager::options::Limits;
 use drumline_queue_manager::{AmqpIngress, Maintenance, Options, QueueManager, Server};
 
 use super::signals::Signals;
-use super::{REQUEST_GRACE, ends, host_id, listen, servers};
-use crate::cli::ends::Ends;
+use super::{REQUEST_GRACE, completion_options, host_id, listen, servers};
+use crate::cli::completion_options::CompletionOptions;
 use crate::cli::limits;
 use crate::cli::service::{self, Http};
 use crate::exit::{Exit, Result};
@@ -18,22 +18,22 @@ use crate::output;
 /// Runs until a signal.
 pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
     let mut signals = Signals::catch()?;
-    let options = options(&settings.http, &settings.limits, &settings.ends)?;
-    let met = tokio::select! {
-        met = servers::meet(&settings.meeting, "queue-manager") => met?,
+    let options = options(&settings.http, &settings.limits, &settings.completion)?;
+    let connected = tokio::select! {
+        connected = servers::connect(&settings.connection, "queue-manager") => connected?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before the servers were available");
             return Ok(Exit::Ok);
         }
     };
-    let manager = QueueManager::new(met.backend.clone(), Ids::random(), options);
+    let manager = QueueManager::new(connected.backend.clone(), Ids::random(), options);
     let maintenance = Maintenance::start(&manager);
     let server = Server::start(settings.http.listen, manager.clone())
         .await
         .map_err(|error| listen::cannot_listen(settings.http.listen, error))?;
     let reception = settings
         .intake
-        .then(|| AmqpIngress::start(&manager, met.intake()));
+        .then(|| AmqpIngress::start(&manager, connected.intake()));
     output::line(&format!("ready http://{}", server.address()))?;
 
     let signal = signals.next().await;
@@ -46,7 +46,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
         tokio::join!(stop_serving(server, REQUEST_GRACE), received);
         maintenance.stop().await;
         manager.close().await;
-        met.part().await;
+        connected.disconnect().await;
     };
     Ok(signals.drain(signal, drained).await)
 }
@@ -55,7 +55,11 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
 ///
 /// # Errors
 /// When a setting cannot be applied.
-pub(crate) fn options(http: &Http, limits: &limits::Limits, after: &Ends) -> Result<Options> {
+pub(crate) fn options(
+    http: &Http,
+    limits: &limits::Limits,
+    completion: &CompletionOptions,
+) -> Result<Options> {
     Ok(Options {
         host: host_id(),
         limits: Limits {
@@ -65,9 +69,9 @@ pub(crate) fn options(http: &Http, limits: &limits::Limits, after: &Ends) -> Res
         admission: limits.admission(),
         max_batch_size: limits.max_batch_size,
         async_requests: limits.async_requests.clone(),
-        token_policy: ends::token_policy(after),
-        retention: ends::retention(after),
-        webhooks: ends::webhooks(after)?,
+        token_policy: completion_options::token_policy(completion),
+        retention: completion_options::retention(completion),
+        webhooks: completion_options::webhooks(completion)?,
         ..Options::default()
     })
 }

@@ -11,7 +11,7 @@ use drumline_protocol::PartitionCount;
 use drumline_worker::LeaseStore;
 use tokio::time::{Instant, sleep};
 
-use crate::cli::service::{Meeting, Servers};
+use crate::cli::service::{ServerConnection, Servers};
 use crate::exit::{Exit, Failure, Result};
 use crate::output::reasons;
 use crate::settings::report::masked;
@@ -23,20 +23,20 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Connected servers that are fit for use.
 #[derive(Debug)]
-pub(crate) struct Met {
+pub(crate) struct Connected {
     /// The ports on them.
     pub(crate) backend: Backend,
     broker: Arc<RabbitBroker>,
 }
 
-impl Met {
+impl Connected {
     /// The intake beside the broker: where producers publish requests.
     pub(crate) fn intake(&self) -> Arc<dyn Intake> {
         Arc::new(self.broker.intake())
     }
 
     /// Disconnects: unacknowledged messages go back to their queue at once.
-    pub(crate) async fn part(&self) {
+    pub(crate) async fn disconnect(&self) {
         self.broker.stop().await;
     }
 }
@@ -45,12 +45,12 @@ impl Met {
 ///
 /// # Errors
 /// When a server stays unavailable, or must not be used.
-pub(crate) async fn meet(meeting: &Meeting, purpose: &str) -> Result<Met> {
-    let Meeting {
+pub(crate) async fn connect(connection: &ServerConnection, purpose: &str) -> Result<Connected> {
+    let ServerConnection {
         servers,
         partitions,
         start_patience,
-    } = meeting;
+    } = connection;
     let redis = redis_options(servers, *partitions)?;
     let store = patiently("Redis", &servers.redis_url, *start_patience, async || {
         let store = RedisStore::connect(&redis).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn meet(meeting: &Meeting, purpose: &str) -> Result<Met> {
     .await?;
     let membership = RedisMembership::new(&store);
     let limiter = RedisLimiter::new(&store);
-    Ok(Met {
+    Ok(Connected {
         backend: Backend {
             store: Arc::new(store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
@@ -87,8 +87,8 @@ pub(crate) async fn meet(meeting: &Meeting, purpose: &str) -> Result<Met> {
 }
 
 /// The store once more, on a connection that is made on the lease thread.
-pub(crate) fn lease_store(meeting: &Meeting) -> Result<LeaseStore> {
-    let redis = redis_options(&meeting.servers, meeting.partitions)?;
+pub(crate) fn lease_store(connection: &ServerConnection) -> Result<LeaseStore> {
+    let redis = redis_options(&connection.servers, connection.partitions)?;
     Ok(LeaseStore::connect(async move || {
         let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&redis).await?);
         Ok(store)

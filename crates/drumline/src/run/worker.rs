@@ -4,7 +4,7 @@ use drumline_worker::handlers_file::{self, HandlersFile};
 use drumline_worker::supervise::Supervisor;
 use drumline_worker::{Builder, Error, Options, RunningWorker, Worker};
 
-use super::servers::Met;
+use super::servers::Connected;
 use super::signals::Signals;
 use super::{health, host_id, servers};
 use crate::cli::service::{self, Execution};
@@ -29,33 +29,33 @@ pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
     };
     let builder = with(builder, handlers)?;
     let health = health::Listener::bind(settings.health_listen).await?;
-    let met = tokio::select! {
-        met = servers::meet(&settings.meeting, "worker") => met?,
+    let connected = tokio::select! {
+        connected = servers::connect(&settings.connection, "worker") => connected?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before the servers were available");
             return Ok(Exit::Ok);
         }
     };
-    let leases = servers::lease_store(&settings.meeting)?;
+    let leases = servers::lease_store(&settings.connection)?;
     let worker = builder
-        .start(met.backend.clone(), leases)
+        .start(connected.backend.clone(), leases)
         .await
         .map_err(cannot_start)?;
     let health = health.serve(worker.ready());
     tokio::select! {
         () = until_ready(&worker) => output::line("ready")?,
-        signal = signals.next() => return Ok(drain(&mut signals, signal, worker, &met, &health).await),
+        signal = signals.next() => return Ok(drain(&mut signals, signal, worker, &connected, &health).await),
     }
 
     let signal = signals.next().await;
-    Ok(drain(&mut signals, signal, worker, &met, &health).await)
+    Ok(drain(&mut signals, signal, worker, &connected, &health).await)
 }
 
 async fn drain(
     signals: &mut Signals,
     signal: &str,
     worker: RunningWorker,
-    met: &Met,
+    connected: &Connected,
     health: &health::Health,
 ) -> Exit {
     health.draining();
@@ -67,7 +67,7 @@ async fn drain(
                 "handlers did not stop; other workers take their operations over"
             );
         }
-        met.part().await;
+        connected.disconnect().await;
     };
     signals.drain(signal, drained).await
 }

@@ -7,7 +7,7 @@ use super::Error;
 /// The service cannot be reached, or did not answer in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the queue manager{server} {}: {cause}", what(*.timed_out))]
-pub struct Away {
+pub struct Unreachable {
     /// ` at http://…`, or nothing.
     server: String,
     /// The deepest cause: the causes above it repeat the address, and each
@@ -18,7 +18,7 @@ pub struct Away {
     timed_out: bool,
 }
 
-impl Away {
+impl Unreachable {
     pub(crate) fn error(error: reqwest::Error) -> Error {
         let server = error
             .url()
@@ -28,7 +28,7 @@ impl Away {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        Error::Away(Box::new(Self {
+        Error::Unreachable(Box::new(Self {
             server,
             cause: cause.to_string(),
             was_not_sent: error.is_connect() || error.is_builder(),
@@ -38,7 +38,7 @@ impl Away {
 
     /// A request that was not even refused in time.
     pub(crate) fn silent() -> Error {
-        Error::Away(Box::new(Self {
+        Error::Unreachable(Box::new(Self {
             server: String::new(),
             cause: "no answer".to_owned(),
             was_not_sent: false,
@@ -59,7 +59,7 @@ impl Away {
         self.timed_out
     }
 
-    pub(super) const fn way_out(&self) -> &'static str {
+    pub(super) const fn hint(&self) -> &'static str {
         if self.timed_out {
             "read its log, or allow more time"
         } else {

@@ -12,7 +12,7 @@ use super::values;
 /// What happens after operations have ended.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "After completion")]
-pub(crate) struct Ends {
+pub(crate) struct CompletionOptions {
     /// Token policy of operations that name none: what follows when an operation with a token fails or is cancelled
     #[arg(
         long,

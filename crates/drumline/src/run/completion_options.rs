@@ -4,25 +4,25 @@ use drumline_protocol::TokenPolicy;
 use drumline_queue_manager::maintenance::Retention;
 use drumline_queue_manager::webhook::{BadSecret, Secret, Webhooks};
 
-use crate::cli::ends::Ends;
+use crate::cli::completion_options::CompletionOptions;
 use crate::cli::submit::OnTrouble;
 use crate::exit::{Exit, Failure, Result};
 
 /// The policy of a chain whose head fails or is cancelled.
-pub(crate) const fn token_policy(ends: &Ends) -> TokenPolicy {
-    match ends.token_policy {
+pub(crate) const fn token_policy(options: &CompletionOptions) -> TokenPolicy {
+    match options.token_policy {
         OnTrouble::Continue => TokenPolicy::Continue,
         OnTrouble::Hold => TokenPolicy::Hold,
     }
 }
 
 /// The time that Completed operations are kept.
-pub(crate) fn retention(ends: &Ends) -> Retention {
-    let succeeded = ends.remove_succeeded_after.0;
+pub(crate) fn retention(options: &CompletionOptions) -> Retention {
+    let succeeded = options.remove_succeeded_after.0;
     Retention {
         succeeded,
-        unsuccessful: ends.remove_failed_after.0,
-        transient: ends.remove_transient_after.or(succeeded),
+        unsuccessful: options.remove_failed_after.0,
+        transient: options.remove_transient_after.or(succeeded),
         ..Retention::default()
     }
 }
@@ -32,8 +32,8 @@ pub(crate) fn retention(ends: &Ends) -> Retention {
 /// # Errors
 /// When a secret is not valid. The message does not name the secret, which may
 /// be nearly right.
-pub(crate) fn webhooks(ends: &Ends) -> Result<Webhooks> {
-    let given = ends.webhook_secret.as_ref();
+pub(crate) fn webhooks(options: &CompletionOptions) -> Result<Webhooks> {
+    let given = options.webhook_secret.as_ref();
     let given = given.map_or("", |given| given.0.as_str());
     let texts = given.split(',').map(str::trim);
     let secrets: std::result::Result<Vec<Secret>, BadSecret> = texts
@@ -46,7 +46,7 @@ pub(crate) fn webhooks(ends: &Ends) -> Result<Webhooks> {
     })?;
     Ok(Webhooks {
         secrets,
-        allow_private: ends.webhook_allow_private,
+        allow_private: options.webhook_allow_private,
         ..Webhooks::default()
     })
 }

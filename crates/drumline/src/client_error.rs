@@ -9,9 +9,9 @@ use crate::exit::Exit;
 
 /// An error of the client.
 #[derive(Debug)]
-pub(crate) struct Trouble(pub(crate) Error);
+pub(crate) struct ClientError(pub(crate) Error);
 
-impl Trouble {
+impl ClientError {
     /// The exit code of a command that ends with it.
     pub(crate) fn exit(&self) -> Exit {
         match &self.0 {
@@ -23,40 +23,40 @@ impl Trouble {
                 _ => Exit::Failed,
             },
             Error::Busy(_) => Exit::Temporary,
-            Error::Away(_) | Error::Odd { .. } => Exit::Unavailable,
+            Error::Unreachable(_) | Error::UnexpectedResponse { .. } => Exit::Unavailable,
             Error::Invalid { .. } => Exit::Usage,
             Error::Unwritable(_) => Exit::Internal,
         }
     }
 
-    fn way_out(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match &self.0 {
-            Error::Away(away) if away.timed_out() => {
+            Error::Unreachable(unreachable) if unreachable.timed_out() => {
                 Some("read its log, or allow more time with --request-timeout".to_owned())
             }
-            Error::Away(_) => {
+            Error::Unreachable(_) => {
                 Some("start one (`drumline dev`), or name another one with --server".to_owned())
             }
             Error::Refused(_)
             | Error::Busy(_)
-            | Error::Odd { .. }
+            | Error::UnexpectedResponse { .. }
             | Error::Invalid { .. }
-            | Error::Unwritable(_) => self.0.way_out(),
+            | Error::Unwritable(_) => self.0.hint(),
         }
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         if let (Some(code), Some(name)) = (self.0.code(), self.0.name()) {
             write!(f, "\n  code: {code} {name}")?;
         }
-        if let Some(way_out) = self.way_out() {
-            write!(f, "\n  what to do: {way_out}")?;
+        if let Some(hint) = self.hint() {
+            write!(f, "\n  what to do: {hint}")?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for ClientError {}
