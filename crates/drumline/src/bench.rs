@@ -4,10 +4,8 @@
 //! their report is printed. Everything happens in a namespace of its own, which
 //! is removed afterwards.
 
-mod target;
-
 use comfy_table::CellAlignment;
-use drumline_bench::{Plan, Report, Target};
+use drumline_bench::{Plan, Report};
 
 use crate::cli::tools::{Bench, BenchWorker};
 use crate::exit::{Exit, Failure, Result};
@@ -15,19 +13,15 @@ use crate::output::progress::Activity;
 use crate::output::table::{self, table};
 use crate::output::time::Now;
 use crate::output::{self, Output};
-use crate::run::servers;
+use crate::run::backend::{Connected, target};
 use crate::run::signals::Signals;
-use target::{Embedded, OnServers};
 
 /// Measures, and prints the result.
 pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
     let out = Output::new(bench.output.output, now);
-    let target: Box<dyn Target> = if bench.embedded {
-        Box::new(Embedded::new())
-    } else {
-        let prepared = OnServers::prepare(&bench.servers).await;
-        Box::new(prepared.map_err(|error| Failure::caused(Exit::Unavailable, error))?)
-    };
+    let target = target::prepare(bench)
+        .await
+        .map_err(|error| Failure::caused(Exit::Unavailable, error))?;
     let plan = plan(bench);
     let mut signals = Signals::catch()?;
     let activity = Activity::new();
@@ -52,10 +46,9 @@ pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
 /// A worker process of the bench.
 pub(crate) async fn work(settings: &BenchWorker) -> Result<Exit> {
     let mut signals = Signals::catch()?;
-    let connected = servers::connect(&settings.connection, "bench worker").await?;
-    let leases = servers::lease_store(&settings.connection)?;
+    let connected = Connected::to_servers(&settings.connection, "bench worker").await?;
     let worker = drumline_bench::worker(settings.concurrency)
-        .start(connected.backend.clone(), leases)
+        .start(connected.backend().clone(), connected.lease_store())
         .await
         .map_err(|error| Failure::caused(Exit::Failed, error))?;
     worker.until_ready().await;

@@ -1,4 +1,5 @@
-//! `drumline`: the one binary, and the only place that names concrete backends.
+//! `drumline`: the one binary. Concrete backends are named in `run/backend`, and
+//! in `doctor`, which examines them.
 //!
 //! ```text
 //! settings ─ cli ─┬─ run       dev, queue-manager, worker: processes that stay

@@ -1,16 +1,16 @@
 //! The processes that stay: one file each, and their common parts.
 //!
 //! They start in the same order: settings are checked, servers are connected
-//! ([`servers`]), the process serves, and prints `ready` on standard output.
+//! ([`backend`]), the process serves, and prints `ready` on standard output.
 //! Then it waits for a signal ([`signals`]) and drains.
 
+pub(crate) mod backend;
 pub(crate) mod builtin;
 pub(crate) mod completion_options;
 pub(crate) mod dev;
 pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod queue_manager;
-pub(crate) mod servers;
 pub(crate) mod signals;
 pub(crate) mod worker;
 

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drumline_backend::store::{self, Counts, Filter};
-use drumline_backend::{Member, Membership as _, Role, Store as _};
-use drumline_backend_redis::{RedisMembership, RedisStore, store_exists};
+use drumline_backend::{Member, Role, Store};
 use drumline_protocol::State;
 
 use super::Finding;
 use crate::cli::service::Servers;
 use crate::output::reasons;
-use crate::run::servers::redis_options;
+use crate::run::backend::servers::existing_store;
 
 const SUBJECT: &str = "namespace";
 const QUEUES: &str = "queues";
@@ -31,14 +30,12 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
 
 async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     let namespace = &servers.namespace;
-    let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
-    if !store_exists(&options).await? {
+    let Some((store, membership)) = existing_store(servers).await? else {
         let text = format!("{namespace} is unused: the first process makes the store");
         return Ok(vec![Finding::ok(SUBJECT, text)]);
-    }
-    let store = RedisStore::connect(&options).await?;
+    };
     let counts = store.counts().await?;
-    let members = RedisMembership::new(&store).members().await?;
+    let members = membership.members().await?;
     let mut findings = vec![Finding::ok(
         SUBJECT,
         format!(
@@ -50,15 +47,15 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
             counts.completed
         ),
     )];
-    findings.push(dispatch(&store, &counts).await?);
+    findings.push(dispatch(store.as_ref(), &counts).await?);
     findings.push(managers(&members, &counts));
     findings.push(queues(&members));
-    findings.extend(workers(&store, &members).await?);
+    findings.extend(workers(store.as_ref(), &members).await?);
     Ok(findings)
 }
 
 /// Checks that the relay keeps up.
-async fn dispatch(store: &RedisStore, counts: &Counts) -> store::Result<Finding> {
+async fn dispatch(store: &dyn Store, counts: &Counts) -> store::Result<Finding> {
     let mut stale = 0;
     for partition in store.partitions().all() {
         stale += store
@@ -128,7 +125,7 @@ fn managers(members: &[Member], counts: &Counts) -> Finding {
     }
 }
 
-async fn workers(store: &RedisStore, members: &[Member]) -> store::Result<Vec<Finding>> {
+async fn workers(store: &dyn Store, members: &[Member]) -> store::Result<Vec<Finding>> {
     let workers: Vec<&Member> = members
         .iter()
         .filter(|member| member.role == Role::Worker)

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::Finding;
 use crate::cli::service::Servers;
 use crate::output::reasons;
-use crate::run::servers::rabbit_options;
+use crate::run::backend::servers::rabbit_options;
 use crate::settings::report::masked;
 
 const SUBJECT: &str = "RabbitMQ";

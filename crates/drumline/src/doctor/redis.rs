@@ -5,7 +5,7 @@ use drumline_backend_redis::ServerInfo;
 use super::Finding;
 use crate::cli::service::Servers;
 use crate::output::reasons;
-use crate::run::servers::redis_options;
+use crate::run::backend::servers::redis_options;
 use crate::settings::report::masked;
 
 const SUBJECT: &str = "Redis";

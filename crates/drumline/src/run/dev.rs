@@ -2,10 +2,10 @@
 //! embedded backend. Without RabbitMQ there are no requests over AMQP.
 
 use drumline_backend::Ids;
-use drumline_protocol::PartitionCount;
 use drumline_queue_manager::{Maintenance, QueueManager, Server};
 use drumline_worker::{RunningWorker, Worker};
 
+use super::backend::Connected;
 use super::signals::Signals;
 use super::{REQUEST_GRACE, builtin, host_id, listen, queue_manager, worker};
 use crate::cli::service::Dev;
@@ -16,9 +16,9 @@ use crate::output;
 pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     let mut signals = Signals::catch()?;
     let handlers = worker::read_handlers(&dev.execution)?;
-    let backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
+    let connected = Connected::embedded();
     let options = queue_manager::options(&dev.http, &dev.limits, &dev.completion)?;
-    let manager = QueueManager::new(backend.clone(), Ids::random(), options);
+    let manager = QueueManager::new(connected.backend().clone(), Ids::random(), options);
     let maintenance = Maintenance::start(&manager);
     // The server comes first: commands are given its address.
     let server = Server::start(dev.http.listen, manager.clone())
@@ -32,12 +32,11 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     if let Some(handlers) = handlers {
         builder = worker::with(builder, handlers.server(&url))?;
     }
-    let leases = backend.store.clone();
     let worker = builder
-        .start(backend, leases)
+        .start(connected.backend().clone(), connected.lease_store())
         .await
         .map_err(worker::cannot_start)?;
-    worker::until_ready(&worker).await;
+    worker.until_ready().await;
     output::hint(
         "drumline dev: everything runs in this process; all operations are gone when it ends",
     );

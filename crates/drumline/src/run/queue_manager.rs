@@ -7,8 +7,9 @@ use drumline_backend::Ids;
 use drumline_queue_manager::options::Limits;
 use drumline_queue_manager::{AmqpIngress, Maintenance, Options, QueueManager, Server};
 
+use super::backend::Connected;
 use super::signals::Signals;
-use super::{REQUEST_GRACE, completion_options, host_id, listen, servers};
+use super::{REQUEST_GRACE, completion_options, host_id, listen};
 use crate::cli::completion_options::CompletionOptions;
 use crate::cli::limits;
 use crate::cli::service::{self, Http};
@@ -20,27 +21,30 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
     let mut signals = Signals::catch()?;
     let options = options(&settings.http, &settings.limits, &settings.completion)?;
     let connected = tokio::select! {
-        connected = servers::connect(&settings.connection, "queue-manager") => connected?,
+        connected = Connected::to_servers(&settings.connection, "queue-manager") => connected?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before the servers were available");
             return Ok(Exit::Ok);
         }
     };
-    let manager = QueueManager::new(connected.backend.clone(), Ids::random(), options);
+    let manager = QueueManager::new(connected.backend().clone(), Ids::random(), options);
     let maintenance = Maintenance::start(&manager);
     let server = Server::start(settings.http.listen, manager.clone())
         .await
         .map_err(|error| listen::cannot_listen(settings.http.listen, error))?;
-    let reception = settings
-        .intake
-        .then(|| AmqpIngress::start(&manager, connected.intake()));
+    let intake = if settings.intake {
+        connected.intake()
+    } else {
+        None
+    };
+    let amqp = intake.map(|intake| AmqpIngress::start(&manager, intake));
     output::line(&format!("ready http://{}", server.address()))?;
 
     let signal = signals.next().await;
     let drained = async {
         let received = async {
-            if let Some(reception) = reception {
-                reception.stop().await;
+            if let Some(amqp) = amqp {
+                amqp.stop().await;
             }
         };
         tokio::join!(stop_serving(server, REQUEST_GRACE), received);

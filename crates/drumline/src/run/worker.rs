@@ -4,9 +4,9 @@ use drumline_worker::handlers_file::{self, HandlersFile};
 use drumline_worker::supervise::Supervisor;
 use drumline_worker::{Builder, Error, Options, RunningWorker, Worker};
 
-use super::servers::Connected;
+use super::backend::Connected;
 use super::signals::Signals;
-use super::{health, host_id, servers};
+use super::{health, host_id};
 use crate::cli::service::{self, Execution};
 use crate::exit::{Exit, Failure, Result};
 use crate::output;
@@ -30,20 +30,19 @@ pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
     let builder = with(builder, handlers)?;
     let health = health::Listener::bind(settings.health_listen).await?;
     let connected = tokio::select! {
-        connected = servers::connect(&settings.connection, "worker") => connected?,
+        connected = Connected::to_servers(&settings.connection, "worker") => connected?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before the servers were available");
             return Ok(Exit::Ok);
         }
     };
-    let leases = servers::lease_store(&settings.connection)?;
     let worker = builder
-        .start(connected.backend.clone(), leases)
+        .start(connected.backend().clone(), connected.lease_store())
         .await
         .map_err(cannot_start)?;
     let health = health.serve(worker.ready());
     tokio::select! {
-        () = until_ready(&worker) => output::line("ready")?,
+        () = worker.until_ready() => output::line("ready")?,
         signal = signals.next() => return Ok(drain(&mut signals, signal, worker, &connected, &health).await),
     }
 
@@ -126,11 +125,4 @@ pub(crate) fn cannot_start(error: Error) -> Failure {
         Error::Store(_) => Exit::Unavailable,
     };
     Failure::caused(exit, error)
-}
-
-/// Waits until the worker takes work. Cancel-safe.
-pub(crate) async fn until_ready(worker: &RunningWorker) {
-    // An error means that the worker has ended; then it is not worth waiting.
-    let mut ready = worker.ready();
-    let _ended = ready.wait_for(|ready| *ready).await;
 }

@@ -7,27 +7,41 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::Backend;
 use drumline_backend_rabbitmq::{self as rabbitmq, RabbitBaseline};
 use drumline_backend_redis::{self as redis, RedisBaseline};
 use drumline_bench::{BackendHandle, Baseline, Target};
 use drumline_protocol::{PartitionCount, QueueName};
 
+use super::{Connected, servers};
 use crate::cli::service::{ServerConnection, Servers};
+use crate::cli::tools::Bench;
 use crate::exit::Failure;
-use crate::run::servers;
+
+/// The target that the flags choose.
+///
+/// # Errors
+/// When a server is unavailable.
+pub(crate) async fn prepare(bench: &Bench) -> anyhow::Result<Box<dyn Target>> {
+    Ok(if bench.embedded {
+        Box::new(Embedded(Mutex::new(Connected::embedded())))
+    } else {
+        Box::new(OnServers::prepare(&bench.servers).await?)
+    })
+}
+
+impl From<Connected> for BackendHandle {
+    fn from(connected: Connected) -> Self {
+        Self {
+            backend: connected.backend().clone(),
+            leases: connected.lease_store(),
+            disconnect: Box::pin(async move { connected.disconnect().await }),
+        }
+    }
+}
 
 /// The embedded backend: a new one after each round, because nothing is as empty.
 #[derive(Debug)]
-pub(super) struct Embedded(Mutex<Backend>);
-
-impl Embedded {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(drumline_backend_embedded::backend(
-            PartitionCount::DEFAULT,
-        )))
-    }
-}
+struct Embedded(Mutex<Connected>);
 
 #[async_trait(?Send)]
 impl Target for Embedded {
@@ -36,17 +50,13 @@ impl Target for Embedded {
     }
 
     async fn connect(&self, _purpose: &str) -> anyhow::Result<BackendHandle> {
-        let backend = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(BackendHandle {
-            backend: backend.clone(),
-            leases: backend.store.clone().into(),
-            disconnect: Box::pin(std::future::ready(())),
-        })
+        let connected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Connected::Embedded(connected.backend().clone()).into())
     }
 
     async fn clean(&self) -> anyhow::Result<()> {
-        let mut backend = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *backend = drumline_backend_embedded::backend(PartitionCount::DEFAULT);
+        let mut connected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *connected = Connected::embedded();
         Ok(())
     }
 
@@ -61,7 +71,7 @@ impl Target for Embedded {
 
 /// Redis and RabbitMQ, and a namespace of the bench on them.
 #[derive(Debug)]
-pub(super) struct OnServers {
+struct OnServers {
     connection: ServerConnection,
     redis: redis::Options,
     rabbitmq: rabbitmq::Options,
@@ -70,7 +80,7 @@ pub(super) struct OnServers {
 
 impl OnServers {
     /// Inspects the servers, and chooses a namespace that is not in use.
-    pub(super) async fn prepare(servers: &Servers) -> anyhow::Result<Self> {
+    async fn prepare(servers: &Servers) -> anyhow::Result<Self> {
         let namespace = format!("{}-bench-{:08x}", servers.namespace, fastrand::u32(..));
         let servers = Servers {
             namespace,
@@ -109,14 +119,8 @@ impl Target for OnServers {
     }
 
     async fn connect(&self, purpose: &str) -> anyhow::Result<BackendHandle> {
-        let connected = servers::connect(&self.connection, purpose)
-            .await
-            .map_err(cause)?;
-        Ok(BackendHandle {
-            backend: connected.backend.clone(),
-            leases: servers::lease_store(&self.connection).map_err(cause)?,
-            disconnect: Box::pin(async move { connected.disconnect().await }),
-        })
+        let connected = Connected::to_servers(&self.connection, purpose).await;
+        Ok(connected.map_err(cause)?.into())
     }
 
     async fn clean(&self) -> anyhow::Result<()> {

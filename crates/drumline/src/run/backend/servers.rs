@@ -1,17 +1,17 @@
-//! Connecting to Redis and RabbitMQ: with patience for servers that are not up
+//! Redis and RabbitMQ. They are connected with patience for servers that are not up
 //! yet, and with none for servers that must not be used.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::{Backend, Broker, Intake, Store, broker, store};
+use drumline_backend::{Backend, Broker, Intake, Membership, Store, broker, store};
 use drumline_backend_rabbitmq::RabbitBroker;
 use drumline_backend_redis::{RedisLimiter, RedisMembership, RedisStore};
 use drumline_protocol::PartitionCount;
 use drumline_worker::LeaseStore;
 use tokio::time::{Instant, sleep};
 
-use crate::cli::service::{ServerConnection, Servers};
+use crate::cli::service::{self as cli, ServerConnection};
 use crate::exit::{Exit, Failure, Result};
 use crate::output::reasons;
 use crate::settings::report::masked;
@@ -23,14 +23,28 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Connected servers that are fit for use.
 #[derive(Debug)]
-pub(crate) struct Connected {
-    /// The ports on them.
-    pub(crate) backend: Backend,
+pub(crate) struct Servers {
+    backend: Backend,
     broker: Arc<RabbitBroker>,
+    redis: drumline_backend_redis::Options,
 }
 
-impl Connected {
-    /// The intake beside the broker: where producers publish requests.
+impl Servers {
+    /// The ports on them.
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The store once more, on a connection that is made on the lease thread.
+    pub(crate) fn lease_store(&self) -> LeaseStore {
+        let redis = self.redis.clone();
+        LeaseStore::connect(async move || {
+            let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&redis).await?);
+            Ok(store)
+        })
+    }
+
+    /// The intake beside the broker.
     pub(crate) fn intake(&self) -> Arc<dyn Intake> {
         Arc::new(self.broker.intake())
     }
@@ -45,7 +59,7 @@ impl Connected {
 ///
 /// # Errors
 /// When a server stays unavailable, or must not be used.
-pub(crate) async fn connect(connection: &ServerConnection, purpose: &str) -> Result<Connected> {
+pub(crate) async fn connect(connection: &ServerConnection, purpose: &str) -> Result<Servers> {
     let ServerConnection {
         servers,
         partitions,
@@ -75,7 +89,7 @@ pub(crate) async fn connect(connection: &ServerConnection, purpose: &str) -> Res
     .await?;
     let membership = RedisMembership::new(&store);
     let limiter = RedisLimiter::new(&store);
-    Ok(Connected {
+    Ok(Servers {
         backend: Backend {
             store: Arc::new(store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
@@ -83,21 +97,29 @@ pub(crate) async fn connect(connection: &ServerConnection, purpose: &str) -> Res
             limiter: Arc::new(limiter),
         },
         broker,
+        redis,
     })
 }
 
-/// The store once more, on a connection that is made on the lease thread.
-pub(crate) fn lease_store(connection: &ServerConnection) -> Result<LeaseStore> {
-    let redis = redis_options(&connection.servers, connection.partitions)?;
-    Ok(LeaseStore::connect(async move || {
-        let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&redis).await?);
-        Ok(store)
-    }))
+/// The store of a namespace and its members, if there is a store: none is made.
+///
+/// # Errors
+/// When Redis is unavailable, or must not be used.
+pub(crate) async fn existing_store(
+    servers: &cli::Servers,
+) -> anyhow::Result<Option<(Arc<dyn Store>, Arc<dyn Membership>)>> {
+    let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
+    if !drumline_backend_redis::store_exists(&options).await? {
+        return Ok(None);
+    }
+    let store = RedisStore::connect(&options).await?;
+    let membership = RedisMembership::new(&store);
+    Ok(Some((Arc::new(store), Arc::new(membership))))
 }
 
 /// The settings in the store's type.
 pub(crate) fn redis_options(
-    servers: &Servers,
+    servers: &cli::Servers,
     partitions: u16,
 ) -> Result<drumline_backend_redis::Options> {
     let partitions = PartitionCount::new(partitions)
@@ -112,14 +134,14 @@ pub(crate) fn redis_options(
 
 /// The settings in the broker's type.
 pub(crate) fn rabbit_options(
-    servers: &Servers,
+    servers: &cli::Servers,
     purpose: &str,
 ) -> Result<drumline_backend_rabbitmq::Options> {
     let usage = |error: drumline_backend_rabbitmq::Error| Failure::caused(Exit::Usage, error);
     let mut options =
         drumline_backend_rabbitmq::Options::new(servers.amqp_url.parse().map_err(usage)?);
     options.namespace = servers.namespace.parse().map_err(usage)?;
-    options.connection_name = format!("drumline {purpose} {}", super::host_id());
+    options.connection_name = format!("drumline {purpose} {}", crate::run::host_id());
     Ok(options)
 }
 
