@@ -14,7 +14,7 @@ use crate::output::table::{self, table};
 use crate::output::time::Now;
 use crate::output::{self, Output};
 use crate::run::backend::{Connected, target};
-use crate::run::signals::Signals;
+use crate::run::catch_signals;
 
 /// Measures, and prints the result.
 pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
@@ -23,7 +23,7 @@ pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
         .await
         .map_err(|error| Failure::caused(Exit::Unavailable, error))?;
     let plan = plan(bench);
-    let mut signals = Signals::catch()?;
+    let mut signals = catch_signals()?;
     let activity = Activity::new();
     let measured = tokio::select! {
         measured = drumline_bench::run(target.as_ref(), &plan, |what| activity.tell(what)) => {
@@ -45,7 +45,7 @@ pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
 
 /// A worker process of the bench.
 pub(crate) async fn work(settings: &BenchWorker) -> Result<Exit> {
-    let mut signals = Signals::catch()?;
+    let mut signals = catch_signals()?;
     let connected = Connected::to_servers(&settings.connection, "bench worker").await?;
     let worker = drumline_bench::worker(settings.concurrency)
         .start(connected.backend().clone(), connected.lease_store())

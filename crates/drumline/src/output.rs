@@ -88,20 +88,9 @@ pub(crate) fn hint(text: &str) {
     let _nobody = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error and its causes in one text. Many errors repeat their cause, which
-/// is left out here.
+/// An error and its causes in one text.
 pub(crate) fn reasons(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
+    drumline_process::reasons(error.as_ref())
 }
 
 /// Returns true if a person looks at standard error.

@@ -2,7 +2,7 @@
 //!
 //! They start in the same order: settings are checked, servers are connected
 //! ([`backend`]), the process serves, and prints `ready` on standard output.
-//! Then it waits for a signal ([`signals`]) and drains.
+//! Then it waits for a signal and drains.
 
 pub(crate) mod backend;
 pub(crate) mod builtin;
@@ -11,15 +11,16 @@ pub(crate) mod dev;
 pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod queue_manager;
-pub(crate) mod signals;
 pub(crate) mod worker;
 
 use std::time::Duration;
 
+use drumline_process::{Interrupted, Signals};
+use drumline_telemetry::Telemetry;
+
 use crate::cli::{Global, LogFormat};
 use crate::exit::{Exit, Failure, Result};
 use crate::settings;
-use drumline_telemetry::Telemetry;
 
 /// The time that requests in progress may take when the process is asked to
 /// stop. Long polls end at once by themselves.
@@ -62,10 +63,25 @@ fn telemetry(global: &Global, service: &str) -> Result<Telemetry> {
     drumline_telemetry::init(&options).map_err(|error| Failure::caused(Exit::Usage, error))
 }
 
-/// A name for people: the machine and the process.
-pub(crate) fn host_id() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .or_else(|_no_proc| std::fs::read_to_string("/etc/hostname"))
-        .unwrap_or_else(|_unknown| "host".to_owned());
-    format!("{}-{}", host.trim(), std::process::id())
+/// Catches SIGTERM and SIGINT from now on.
+///
+/// # Errors
+/// When the system does not allow it.
+pub(crate) fn catch_signals() -> Result<Signals> {
+    Signals::catch().map_err(|error| Failure::caused(Exit::Internal, error))
+}
+
+/// Drains, unless another signal cuts it short.
+pub(crate) async fn drain(
+    signals: &mut Signals,
+    signal: &str,
+    drained: impl Future<Output = ()>,
+) -> Exit {
+    match signals.drain(signal, drained).await {
+        Ok(()) => Exit::Ok,
+        Err(Interrupted { signal }) => {
+            tracing::warn!(signal, "ended before everything was drained");
+            Exit::Interrupted
+        }
+    }
 }

@@ -8,7 +8,7 @@
 //!
 //! Reading stops before anything else has happened: all mistakes of the file
 //! are told at once, and the process ends with 64 without having bound a port.
-//! This is the only place that reads the environment.
+//! Only this module and `drumline-process`, which it asks, read the environment.
 
 pub(crate) mod catalogue;
 pub(crate) mod file;
@@ -19,15 +19,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use drumline_process::settings::{DEFAULT_FILE, FILE_VARIABLE, environment};
 
 use crate::cli::Cli;
 use file::{File, Mistake};
 
-/// The file that is read when it is there and no other is named.
-pub(crate) const DEFAULT_FILE: &str = "drumline.toml";
-const CONFIG_ENV: &str = "DRUMLINE_CONFIG";
-
-/// A command line that can be obeyed.
+/// A command line that can be run.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// What to do, with every setting resolved.
@@ -36,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) file: File,
 }
 
-/// Why there is nothing to obey.
+/// The reason why there is no command to run.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// The command line or the environment; also `--help` and `--version`.
@@ -48,9 +45,9 @@ pub(crate) enum Stop {
 /// Resolves the settings of a command line, program name included.
 ///
 /// # Errors
-/// When there is nothing to obey.
+/// When there is no command to run.
 pub(crate) fn load(arguments: &[OsString]) -> Result<Settings, Stop> {
-    let path = file_to_read(arguments, environment(CONFIG_ENV).as_deref());
+    let path = file_to_read(arguments, environment(FILE_VARIABLE).as_deref());
     let file = match path {
         Some(path) => File::read(&path, &Cli::command()).map_err(Stop::File)?,
         None => File::default(),
@@ -70,16 +67,10 @@ pub(crate) fn resolve(arguments: &[OsString], file: &File) -> Result<ArgMatches,
 /// The file that was named, else the default one if it is there. A file that
 /// was named and is not there is a mistake, which reading it will tell.
 fn file_to_read(arguments: &[OsString], from_environment: Option<&OsStr>) -> Option<PathBuf> {
-    named_in(arguments)
-        .or_else(|| {
-            from_environment
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-        })
-        .or_else(|| {
-            let default = Path::new(DEFAULT_FILE);
-            default.exists().then(|| default.to_owned())
-        })
+    named_in(arguments).or_else(|| {
+        let named = from_environment.map(OsStr::to_owned);
+        drumline_process::settings::file_to_read(named, Path::new(DEFAULT_FILE))
+    })
 }
 
 /// The value of `--config`. Found by hand, because the grammar cannot be
@@ -104,14 +95,6 @@ fn named_in(arguments: &[OsString]) -> Option<PathBuf> {
 /// command handler finds about its operation.
 pub(crate) fn variable(name: &str) -> Option<String> {
     environment(name)?.into_string().ok()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the configuration loader"
-)]
-fn environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use drumline_backend_rabbitmq as rabbitmq;
 use drumline_backend_redis as redis;
+use drumline_process::host_id;
 use drumline_worker::Builder;
 
 use crate::error::{Error, Result};
+use crate::process;
 use crate::servers::Servers;
 use crate::settings::{Mistake, Settings, values};
-use crate::{host, process};
 
 /// The addresses of Redis and RabbitMQ, and how long to wait for them. Nothing
 /// is connected before [`Self::connect`] or [`Self::run`].
@@ -154,7 +155,7 @@ impl Connection {
         };
         let mut rabbitmq = rabbitmq::Options::new(amqp_url);
         rabbitmq.namespace = namespace;
-        rabbitmq.connection_name = format!("drumline worker {}", host::id());
+        rabbitmq.connection_name = format!("drumline worker {}", host_id());
         Ok(Checked {
             redis: redis::Options {
                 url: self.redis_url.clone(),

@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use drumline_process::{ConnectError, reasons};
+
 use crate::settings::Mistake;
 
 /// The result of this crate.
@@ -76,19 +78,28 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Returns the text of an error and of its causes, without repetitions.
-pub(crate) fn reasons(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        let ConnectError {
+            server,
+            url,
+            waited,
+            source,
+        } = error;
+        match waited {
+            Some(waited) => Self::Unavailable {
+                server,
+                url,
+                waited,
+                source,
+            },
+            None => Self::Unfit {
+                server,
+                url,
+                source,
+            },
         }
-        next = cause.source();
     }
-    text
 }
 
 /// Returns one line per mistake.

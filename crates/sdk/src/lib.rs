@@ -56,8 +56,8 @@
 //!
 //! ```text
 //! run ─┬─ settings    variables, drumline.toml, defaults
-//!      └─ connection ─ servers ─ drumline-worker
-//!             └─ signals    SIGTERM, SIGINT
+//!      └─ connection ─ servers ─┬─ drumline-process   patience, SIGTERM, SIGINT
+//!                               └─ drumline-worker
 //! ```
 //!
 //! Deliberately absent: handlers files and health endpoints, which
@@ -66,11 +66,9 @@
 
 mod connection;
 mod error;
-mod host;
 mod process;
 mod servers;
 mod settings;
-mod signals;
 
 pub use drumline_client as client;
 pub use drumline_telemetry as telemetry;

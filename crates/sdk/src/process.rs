@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drumline_process::{Interrupted, Signals};
 use drumline_worker::{Builder, RunningWorker};
 use tokio::runtime::Handle;
 
@@ -9,7 +10,6 @@ use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::servers::Servers;
 use crate::settings::Settings;
-use crate::signals::Signals;
 
 /// The time that blocking calls of handlers get at the very end. They were
 /// given the drain timeout before.
@@ -56,7 +56,7 @@ pub fn run(handlers: impl FnOnce(Builder) -> Builder) -> Result<()> {
 
 /// Runs a worker until a signal; the body of [`Connection::run`].
 pub(crate) async fn until_signal(connection: &Connection, builder: Builder) -> Result<()> {
-    let mut signals = Signals::catch()?;
+    let mut signals = Signals::catch().map_err(Error::Signals)?;
     let servers = tokio::select! {
         servers = connection.connect() => servers?,
         signal = signals.next() => {
@@ -72,13 +72,14 @@ pub(crate) async fn until_signal(connection: &Connection, builder: Builder) -> R
         }
     };
     let signal = tokio::select! {
-        () = until_ready(&worker) => {
+        () = worker.until_ready() => {
             tracing::info!("ready");
             signals.next().await
         }
         signal = signals.next() => signal,
     };
-    signals.drain(signal, drain(worker, servers)).await
+    let drained = signals.drain(signal, drain(worker, servers)).await;
+    drained.map_err(|Interrupted { signal }| Error::Interrupted { signal })
 }
 
 /// Drains the worker, and then closes its connections.
@@ -91,13 +92,6 @@ async fn drain(worker: RunningWorker, servers: Servers) {
         );
     }
     servers.close().await;
-}
-
-/// Waits until the worker takes work. Cancel-safe.
-async fn until_ready(worker: &RunningWorker) {
-    let mut ready = worker.ready();
-    // An error says that the worker has ended, and that waiting is of no use.
-    let _ended = ready.wait_for(|ready| *ready).await;
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! One table ([`keys::KEYS`]) has all settings; a test holds it to
 //! docs/configuration.md, which in turn is made from the flags of `drumline`.
-//! This is the only place of the crate that reads the environment.
+//! Nothing else in the crate reads the environment.
 
 mod file;
 mod keys;
@@ -14,20 +14,17 @@ pub(crate) mod values;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use drumline_process::host_id;
+use drumline_process::settings::{DEFAULT_FILE, FILE_VARIABLE, environment, file_to_read};
 use drumline_telemetry::Telemetry;
 use drumline_worker::{Builder, Options, Worker};
 
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::host;
 use file::File;
 use keys::{KEYS, UNUSED, variable_of};
-
-/// The file that is read when it exists and no other is named.
-const DEFAULT_FILE: &str = "drumline.toml";
-const CONFIG_VARIABLE: &str = "DRUMLINE_CONFIG";
 
 /// The settings of a worker, as [`run`](crate::run) uses them.
 ///
@@ -63,7 +60,7 @@ impl Default for Settings {
         Self {
             connection: Connection::default(),
             worker: Options {
-                host: host::id(),
+                host: host_id(),
                 ..Options::default()
             },
             telemetry: drumline_telemetry::Options {
@@ -95,7 +92,7 @@ impl Settings {
     fn resolve(variable: &dyn Fn(&str) -> Option<OsString>, default_file: &Path) -> Result<Self> {
         let mut settings = Self::default();
         let mut mistakes = Vec::new();
-        let file = match file_to_read(variable, default_file) {
+        let file = match file_to_read(variable(FILE_VARIABLE), default_file) {
             Some(path) => File::read(&path, &mut mistakes),
             None => File::default(),
         };
@@ -183,24 +180,4 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.reason)
     }
-}
-
-/// Returns the file that was named, else the default file if it exists. A file
-/// that was named and does not exist is a mistake, which reading it reports.
-fn file_to_read(
-    variable: &dyn Fn(&str) -> Option<OsString>,
-    default_file: &Path,
-) -> Option<PathBuf> {
-    variable(CONFIG_VARIABLE)
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| default_file.exists().then(|| default_file.to_owned()))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the configuration loader"
-)]
-fn environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
 }

@@ -15,6 +15,7 @@ pub(crate) mod target;
 use std::sync::Arc;
 
 use drumline_backend::{Backend, Intake};
+use drumline_process::Servers;
 use drumline_protocol::PartitionCount;
 use drumline_worker::LeaseStore;
 
@@ -27,7 +28,7 @@ pub(crate) enum Connected {
     /// In this process; all operations are gone when it ends.
     Embedded(Backend),
     /// Redis and RabbitMQ.
-    Servers(servers::Servers),
+    Servers(Servers),
 }
 
 impl Connected {
@@ -75,7 +76,7 @@ impl Connected {
     pub(crate) async fn disconnect(&self) {
         match self {
             Self::Embedded(_) => {}
-            Self::Servers(servers) => servers.disconnect().await,
+            Self::Servers(servers) => servers.close().await,
         }
     }
 }

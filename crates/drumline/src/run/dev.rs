@@ -2,19 +2,19 @@
 //! embedded backend. Without RabbitMQ there are no requests over AMQP.
 
 use drumline_backend::Ids;
+use drumline_process::host_id;
 use drumline_queue_manager::{Maintenance, QueueManager, Server};
 use drumline_worker::{RunningWorker, Worker};
 
 use super::backend::Connected;
-use super::signals::Signals;
-use super::{REQUEST_GRACE, builtin, host_id, listen, queue_manager, worker};
+use super::{REQUEST_GRACE, builtin, catch_signals, drain, listen, queue_manager, worker};
 use crate::cli::service::Dev;
 use crate::exit::{Exit, Result};
 use crate::output;
 
 /// Runs until a signal.
 pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
-    let mut signals = Signals::catch()?;
+    let mut signals = catch_signals()?;
     let handlers = worker::read_handlers(&dev.execution)?;
     let connected = Connected::embedded();
     let options = queue_manager::options(&dev.http, &dev.limits, &dev.completion)?;
@@ -43,13 +43,11 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     output::line(&format!("ready {url}"))?;
 
     let signal = signals.next().await;
-    let exit = signals
-        .drain(signal, drain(server, worker, maintenance, &manager))
-        .await;
-    Ok(exit)
+    let drained = stop(server, worker, maintenance, &manager);
+    Ok(drain(&mut signals, signal, drained).await)
 }
 
-async fn drain(
+async fn stop(
     server: Server,
     worker: RunningWorker,
     maintenance: Maintenance,

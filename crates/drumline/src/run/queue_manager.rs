@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use drumline_backend::Ids;
+use drumline_process::host_id;
 use drumline_queue_manager::options::Limits;
 use drumline_queue_manager::{AmqpIngress, Maintenance, Options, QueueManager, Server};
 
 use super::backend::Connected;
-use super::signals::Signals;
-use super::{REQUEST_GRACE, completion_options, host_id, listen};
+use super::{REQUEST_GRACE, catch_signals, completion_options, drain, listen};
 use crate::cli::completion_options::CompletionOptions;
 use crate::cli::limits;
 use crate::cli::service::{self, Http};
@@ -18,7 +18,7 @@ use crate::output;
 
 /// Runs until a signal.
 pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
-    let mut signals = Signals::catch()?;
+    let mut signals = catch_signals()?;
     let options = options(&settings.http, &settings.limits, &settings.completion)?;
     let connected = tokio::select! {
         connected = Connected::to_servers(&settings.connection, "queue-manager") => connected?,
@@ -52,7 +52,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
         manager.close().await;
         connected.disconnect().await;
     };
-    Ok(signals.drain(signal, drained).await)
+    Ok(drain(&mut signals, signal, drained).await)
 }
 
 /// The options of a manager.

@@ -1,19 +1,19 @@
 //! `drumline worker`: handlers from a file, on Redis and RabbitMQ.
 
+use drumline_process::{Signals, host_id};
 use drumline_worker::handlers_file::{self, HandlersFile};
 use drumline_worker::supervise::Supervisor;
 use drumline_worker::{Builder, Error, Options, RunningWorker, Worker};
 
 use super::backend::Connected;
-use super::signals::Signals;
-use super::{health, host_id};
+use super::{catch_signals, health};
 use crate::cli::service::{self, Execution};
 use crate::exit::{Exit, Failure, Result};
 use crate::output;
 
 /// Runs until a signal.
 pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
-    let mut signals = Signals::catch()?;
+    let mut signals = catch_signals()?;
     let builder = Worker::builder().options(Options {
         unhandled_after: settings.unhandled_after,
         ..options(
@@ -68,7 +68,7 @@ async fn drain(
         }
         connected.disconnect().await;
     };
-    signals.drain(signal, drained).await
+    super::drain(signals, signal, drained).await
 }
 
 /// The options of a worker.

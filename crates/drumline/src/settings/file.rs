@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
+use drumline_process::settings;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -223,7 +224,7 @@ impl Reader<'_> {
             );
             return;
         };
-        let values = match values(value.get_ref(), catalogue::is_list(first)) {
+        let values = match settings::values(value.get_ref(), catalogue::is_list(first)) {
             Ok(values) => values,
             Err(what) => {
                 self.mistake(Some(&value.span()), format!("{name}: {what}"));
@@ -251,54 +252,13 @@ impl Reader<'_> {
     }
 
     fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.get(..span.start).unwrap_or_default();
-        before.matches('\n').count() + 1
+        settings::line(self.text, span)
     }
 }
 
 /// The setting of a command with this key.
 fn setting<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     catalogue::settings_in(command).find(|arg| arg.get_long() == Some(key))
-}
-
-/// The values as one would write them behind the flag.
-fn values(value: &DeValue<'_>, list: bool) -> Result<Vec<String>, String> {
-    match value {
-        DeValue::Array(items) if list => items
-            .iter()
-            .map(|item| scalar(item.get_ref()))
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|values| {
-                if values.is_empty() {
-                    Err("an empty list".to_owned())
-                } else {
-                    Ok(values)
-                }
-            }),
-        DeValue::Array(_) => Err("takes one value, not a list".to_owned()),
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_)
-        | DeValue::Table(_) => scalar(value).map(|value| vec![value]),
-    }
-}
-
-fn scalar(value: &DeValue<'_>) -> Result<String, String> {
-    match value {
-        DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Boolean(truth) => Ok(truth.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map(|number| number.to_string())
-            .map_err(|error| error.to_string()),
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-            Err(format!(
-                "expected a string, a number, true or false; found {}",
-                value.type_str()
-            ))
-        }
-    }
 }
 
 /// What the flag says against the values, in clap's words.

@@ -10,6 +10,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use drumline_process::settings;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -130,12 +131,12 @@ impl Reader<'_> {
             }
             return;
         }
-        match text_of(value.get_ref(), is_list) {
-            Ok(value) => self.entries.push(Entry {
+        match settings::values(value.get_ref(), is_list) {
+            Ok(values) => self.entries.push(Entry {
                 key: name.to_owned(),
                 in_table,
                 place,
-                value,
+                value: values.join(","),
             }),
             Err(reason) => self.mistakes.push(Mistake::new(&place, reason)),
         }
@@ -145,37 +146,11 @@ impl Reader<'_> {
     fn place(&self, span: Option<&Range<usize>>, key: Option<&str>) -> String {
         let mut place = self.path.display().to_string();
         if let Some(span) = span {
-            let before = self.text.get(..span.start).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            place.push_str(&format!(":{line}"));
+            place.push_str(&format!(":{}", settings::line(self.text, span)));
         }
         if let Some(key) = key {
             place.push_str(&format!(": {key}"));
         }
         place
-    }
-}
-
-/// Returns a value as a variable would hold it.
-fn text_of(value: &DeValue<'_>, is_list: bool) -> Result<String, String> {
-    match value {
-        DeValue::Array(items) if is_list && items.is_empty() => Err("an empty list".to_owned()),
-        DeValue::Array(items) if is_list => {
-            let texts: Result<Vec<_>, _> = items
-                .iter()
-                .map(|item| text_of(item.get_ref(), false))
-                .collect();
-            Ok(texts?.join(","))
-        }
-        DeValue::Array(_) => Err("takes one value, not a list".to_owned()),
-        DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Boolean(truth) => Ok(truth.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map(|number| number.to_string())
-            .map_err(|error| error.to_string()),
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => Err(format!(
-            "expected a string, a number, true or false; found {}",
-            value.type_str()
-        )),
     }
 }
