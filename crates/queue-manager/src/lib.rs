@@ -16,6 +16,22 @@
 //! service. [`Maintenance`] may run in any number of processes, with or without
 //! an ingress.
 //!
+//! Imports run one way, downwards:
+//!
+//! ```text
+//! ingress     maintenance
+//!        ╲   ╱
+//!       service            everything that clients can ask for
+//!          │
+//! metrics, options         of the service; maintenance has options of its own
+//!          │
+//! webhook, recurrence      addresses, signatures, rules of series
+//!          │
+//!        error
+//!          │
+//! `drumline-api`, the ports of `drumline-backend`
+//! ```
+//!
 //! Spans, with the OpenTelemetry conventions for HTTP and for messaging:
 //!
 //! | span | kind | one per |
@@ -25,9 +41,8 @@
 //! | `create {queue}` | producer | create; its context goes into the record |
 //! | `send {queue}` | client | publish of a new operation, under its create |
 //!
-//! Metrics are listed in [`metrics`].
-//!
-//! Everything here stands on the ports: no product is named.
+//! Metrics are listed in [`metrics`]. No product is named: everything stands on
+//! the ports.
 
 pub mod error;
 pub mod ingress;

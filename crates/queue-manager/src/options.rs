@@ -7,9 +7,7 @@ use std::time::Duration;
 use drumline_api::{Deployment, Grammar};
 use drumline_protocol::{TokenPolicy, limits};
 
-use crate::maintenance::{MaintenanceOptions, Retention};
 use crate::recurrence::Rule;
-use crate::service::Admission;
 use crate::webhook::{self, Webhooks};
 
 /// The grammars of the texts in a request: rules of recurrence and addresses of
@@ -52,10 +50,6 @@ pub struct Options {
     /// operations that do not name one themselves. Default: it goes on, as in
     /// the Dynamics service. To hold it asks for a person each time.
     pub token_policy: TokenPolicy,
-    /// The intervals of maintenance.
-    pub maintenance: MaintenanceOptions,
-    /// The time that Completed operations are kept.
-    pub retention: Retention,
     /// The options of webhooks.
     pub webhooks: Webhooks,
 }
@@ -85,8 +79,6 @@ impl Default for Options {
             async_requests: vec!["ImportSolution".to_owned()],
             admission: Admission::default(),
             token_policy: TokenPolicy::Continue,
-            maintenance: MaintenanceOptions::default(),
-            retention: Retention::default(),
             webhooks: Webhooks::default(),
         }
     }
@@ -121,6 +113,62 @@ impl Default for Limits {
             depth: limits::DEPTH,
             page: 500,
             page_bytes: 8 << 20,
+        }
+    }
+}
+
+/// The limits of what organizations and callers may ask for at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The batches of one organization that are executed at the same time, by
+    /// all managers together; 0: any number. Default 2: a batch holds up to a
+    /// thousand requests, and the batches of one organization should leave room
+    /// for those of other organizations.
+    pub batches: u32,
+    /// The limits of one caller.
+    pub protection: Protection,
+    /// The time that a place is held for a manager that is dead. Default 10 s.
+    /// A shorter lease is lost while the store is slow; a longer one keeps
+    /// callers out after a crash.
+    pub lease: Duration,
+}
+
+/// The limits of one caller within a sliding window, for all managers together.
+/// 0 in a number is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// Requests within the window. Default 6,000.
+    pub requests: u64,
+    /// Execution time within the window. Default 20 min.
+    pub execution: Duration,
+    /// Requests at the same time. Default 52.
+    pub concurrent: u32,
+    /// The window. Default 300 s. It slides in steps of a thirtieth.
+    pub window: Duration,
+    /// True if the limits apply to anonymous callers, too: all anonymous
+    /// callers of an organization count as one caller then. Default no.
+    pub anonymous: bool,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            batches: 2,
+            protection: Protection::default(),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Protection {
+    /// The numbers that users of the Dynamics service know.
+    fn default() -> Self {
+        Self {
+            requests: 6_000,
+            execution: Duration::from_secs(20 * 60),
+            concurrent: 52,
+            window: Duration::from_secs(300),
+            anonymous: false,
         }
     }
 }

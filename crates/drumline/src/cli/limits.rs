@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use drumline_queue_manager::service::{Admission, Protection};
+use drumline_queue_manager::options::{Admission, Protection};
 
 use super::values;
 

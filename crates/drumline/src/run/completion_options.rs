@@ -1,7 +1,7 @@
 //! The settings about the ends of operations, in the manager's types.
 
 use drumline_protocol::TokenPolicy;
-use drumline_queue_manager::maintenance::Retention;
+use drumline_queue_manager::maintenance::{MaintenanceOptions, Retention};
 use drumline_queue_manager::webhook::{BadSecret, Secret, Webhooks};
 
 use crate::cli::completion_options::CompletionOptions;
@@ -16,14 +16,17 @@ pub(crate) const fn token_policy(options: &CompletionOptions) -> TokenPolicy {
     }
 }
 
-/// The time that Completed operations are kept.
-pub(crate) fn retention(options: &CompletionOptions) -> Retention {
+/// The options of maintenance: the time that Completed operations are kept.
+pub(crate) fn maintenance(options: &CompletionOptions) -> MaintenanceOptions {
     let succeeded = options.remove_succeeded_after.0;
-    Retention {
-        succeeded,
-        unsuccessful: options.remove_failed_after.0,
-        transient: options.remove_transient_after.or(succeeded),
-        ..Retention::default()
+    MaintenanceOptions {
+        keep: Retention {
+            succeeded,
+            unsuccessful: options.remove_failed_after.0,
+            transient: options.remove_transient_after.or(succeeded),
+            ..Retention::default()
+        },
+        ..MaintenanceOptions::default()
     }
 }
 

@@ -7,7 +7,9 @@ use drumline_queue_manager::{Maintenance, QueueManager, Server};
 use drumline_worker::{RunningWorker, Worker};
 
 use super::backend::Connected;
-use super::{REQUEST_GRACE, builtin, catch_signals, drain, listen, queue_manager, worker};
+use super::{
+    REQUEST_GRACE, builtin, catch_signals, completion_options, drain, listen, queue_manager, worker,
+};
 use crate::cli::service::Dev;
 use crate::exit::{Exit, Result};
 use crate::output;
@@ -19,7 +21,8 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     let connected = Connected::embedded();
     let options = queue_manager::options(&dev.http, &dev.limits, &dev.completion)?;
     let manager = QueueManager::new(connected.backend().clone(), Ids::random(), options);
-    let maintenance = Maintenance::start(&manager);
+    let maintenance =
+        Maintenance::start_with(&manager, &completion_options::maintenance(&dev.completion));
     // The server comes first: commands are given its address.
     let server = Server::start(dev.http.listen, manager.clone())
         .await

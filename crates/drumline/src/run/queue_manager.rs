@@ -28,7 +28,10 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
         }
     };
     let manager = QueueManager::new(connected.backend().clone(), Ids::random(), options);
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = Maintenance::start_with(
+        &manager,
+        &completion_options::maintenance(&settings.completion),
+    );
     let server = Server::start(settings.http.listen, manager.clone())
         .await
         .map_err(|error| listen::cannot_listen(settings.http.listen, error))?;
@@ -74,7 +77,6 @@ pub(crate) fn options(
         max_batch_size: limits.max_batch_size,
         async_requests: limits.async_requests.clone(),
         token_policy: completion_options::token_policy(completion),
-        retention: completion_options::retention(completion),
         webhooks: completion_options::webhooks(completion)?,
         ..Options::default()
     })

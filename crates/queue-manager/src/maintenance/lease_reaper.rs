@@ -10,7 +10,6 @@
 //! watch starts again: the holders could not renew either.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, apply_event};
 use drumline_backend::store::{self, Guard, Lock};
@@ -23,8 +22,9 @@ use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
 /// The task that takes over operations of lost workers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LeaseReaper {
+    batch: usize,
     watched: HashMap<OperationId, Watched>,
     incarnation: Option<String>,
 }
@@ -40,10 +40,6 @@ struct Watched {
 impl Task for LeaseReaper {
     const NAME: &'static str = "leases";
 
-    fn rest(maintenance: &MaintenanceOptions) -> Duration {
-        maintenance.leases
-    }
-
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let looked = self.watch(manager, share).await;
         if looked.is_err() {
@@ -54,6 +50,14 @@ impl Task for LeaseReaper {
 }
 
 impl LeaseReaper {
+    pub(super) fn new(options: &MaintenanceOptions) -> Self {
+        Self {
+            batch: options.batch,
+            watched: HashMap::new(),
+            incarnation: None,
+        }
+    }
+
     async fn watch(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let store = manager.store();
         let incarnation = store.incarnation().await?;
@@ -79,7 +83,7 @@ impl LeaseReaper {
             }
         }
         self.watched = watched;
-        for batch in expired.chunks(manager.options().maintenance.batch) {
+        for batch in expired.chunks(self.batch) {
             take_over(manager, batch).await?;
         }
         Ok(Look::Clear)

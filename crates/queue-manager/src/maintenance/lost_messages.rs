@@ -35,38 +35,33 @@
 //! drops; and an operation that was offered again gets twice the time before
 //! the next.
 
+mod probe;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use drumline_backend::Broker as _;
-use drumline_backend::broker::Backlog;
 use drumline_backend::store::{self, Promoted, Stamp};
-use drumline_protocol::message::{Marker, Message, Offer, Route, Source};
+use drumline_protocol::message::{Offer, Route};
 use drumline_protocol::{OperationId, Partition};
 use futures_util::future::join_all;
 use tokio::time::Instant;
+
+use probe::{Candidates, NextStep, Probe, is_bypassed};
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
 /// Looks at markers between two sweeps.
-const LOOKS_PER_SWEEP: u32 = 5;
-/// The rounds that a work queue is asked at most while it is not empty. Each
-/// time some of its offers are passed on to its end by workers that have no
-/// free slot: with a fifth, three operations in two thousand are still there
-/// after the last.
-const ROUNDS: u32 = 4;
-/// The time that workers have for the deliveries before a marker, if the broker
-/// was lost and is back.
-const SETTLED_AFTER_LOSS: Duration = Duration::from_secs(1);
+pub(super) const LOOKS_PER_SWEEP: u32 = 5;
 /// The number of operations whose histories are remembered. Forgetting one
 /// costs a duplicate.
 const REMEMBERED: usize = 100_000;
 
 /// The task that offers operations again that the broker has lost.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LostMessages {
+    options: MaintenanceOptions,
     /// The time of the last sweep.
     swept: Option<Instant>,
     /// The broker's connection when it was last looked at.
@@ -80,44 +75,8 @@ pub(super) struct LostMessages {
     again: HashMap<OperationId, u32>,
 }
 
-/// A question to a route.
-#[derive(Debug)]
-struct Probe {
-    candidates: Vec<(OperationId, Stamp)>,
-    /// The marker that is awaited now; a later one will do as well.
-    marker: Marker,
-    /// Markers through the other queues of the pool, if all are asked at the
-    /// same time.
-    others: Vec<Marker>,
-    sent: Instant,
-    /// The time after `sent` at which the marker is looked for.
-    patience: Duration,
-    returned: Option<Instant>,
-    /// The number of times that the work queue was asked before this one.
-    rounds: u32,
-}
-
-/// The next step of a probe.
-enum Verdict {
-    /// Nothing yet.
-    Wait,
-    /// Ask again: the marker is lost itself.
-    Resend,
-    /// Ask a second time: the marker may be lost, or far behind.
-    Urge,
-    /// This queue is done, or is by-passed; now another one, or the work queue
-    /// once more for the offers that were put to its end.
-    Ask(Route),
-    /// The operations that still wait are lost.
-    Lost,
-}
-
 impl Task for LostMessages {
     const NAME: &'static str = "reconcile";
-
-    fn rest(maintenance: &MaintenanceOptions) -> Duration {
-        maintenance.reconcile / LOOKS_PER_SWEEP
-    }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         if manager.backend().broker.check().is_err() {
@@ -126,7 +85,7 @@ impl Task for LostMessages {
         self.follow_up(manager).await?;
         let now = manager.backend().broker.connection_number();
         let was_lost = self.connection.replace(now).is_some_and(|then| then != now);
-        let rest = manager.options().maintenance.reconcile;
+        let rest = self.options.reconcile;
         if was_lost || self.swept.is_none_or(|swept| swept.elapsed() >= rest) {
             self.swept = Some(Instant::now());
             self.sweep(manager, share, was_lost).await?;
@@ -136,6 +95,17 @@ impl Task for LostMessages {
 }
 
 impl LostMessages {
+    pub(super) fn new(options: &MaintenanceOptions) -> Self {
+        Self {
+            options: options.clone(),
+            swept: None,
+            connection: None,
+            cursors: HashMap::new(),
+            probes: HashMap::new(),
+            again: HashMap::new(),
+        }
+    }
+
     /// Finds the markers that have come back, and acts on them.
     async fn follow_up(&mut self, manager: &QueueManager) -> store::Result<()> {
         if self.probes.is_empty() {
@@ -153,29 +123,20 @@ impl LostMessages {
             let Some(mut probe) = self.probes.remove(&route) else {
                 continue;
             };
-            let (ask, rounds) = match judge(manager, &mut probe, &returned).await {
-                Verdict::Wait => {
+            match probe.next_step(manager, &self.options, &returned).await {
+                NextStep::Wait => {
                     self.probes.insert(route, probe);
-                    continue;
                 }
-                Verdict::Urge => {
-                    // If it fails, or is lost too, there will be another.
-                    send_marker(manager, &probe.marker.route, &probe.candidates).await?;
+                NextStep::Urge => {
+                    probe.urge(manager).await?;
                     self.probes.insert(route, probe);
-                    continue;
                 }
-                Verdict::Lost => {
-                    self.offer_again(manager, &probe.candidates).await?;
-                    continue;
+                NextStep::Ask { route: way, rounds } => {
+                    let candidates = probe.candidates;
+                    let sent = Probe::send(manager, &self.options, way, rounds, candidates).await?;
+                    self.probes.extend(sent.map(|probe| (route, probe)));
                 }
-                Verdict::Resend => (probe.marker.route.clone(), probe.rounds),
-                Verdict::Ask(next) => {
-                    let is_again = probe.marker.route == next;
-                    (next, if is_again { probe.rounds + 1 } else { 0 })
-                }
-            };
-            if let Some(sent) = send(manager, ask, probe.candidates).await? {
-                self.probes.insert(route, Probe { rounds, ..sent });
+                NextStep::Lost => self.offer_again(manager, &probe.candidates).await?,
             }
         }
         Ok(())
@@ -195,7 +156,7 @@ impl LostMessages {
             self.probes.clear();
             self.cursors.clear();
         }
-        let batch = manager.options().maintenance.batch;
+        let batch = self.options.batch;
         let cursors = &self.cursors;
         let pages = for_each(share, |partition| async move {
             let after = cursors.get(&partition).copied();
@@ -220,11 +181,12 @@ impl LostMessages {
             let first = ways.find(|way| !is_bypassed(manager, way))?;
             Some((route, first, candidates))
         });
+        let options = &self.options;
         let markers = asked.map(|(route, first, candidates)| async move {
             let sent = if was_lost {
-                send_to_all(manager, &route, candidates).await
+                Probe::send_to_all(manager, options, &route, candidates).await
             } else {
-                send(manager, first, candidates).await
+                Probe::send(manager, options, first, 0, candidates).await
             };
             (route, sent)
         });
@@ -237,7 +199,7 @@ impl LostMessages {
     /// Returns true if an operation has waited for longer than usual. Each time
     /// that it was offered again doubles its usual time.
     fn is_old(&self, manager: &QueueManager, id: OperationId, stamp: Stamp) -> bool {
-        let grace = manager.options().maintenance.reconcile_grace;
+        let grace = self.options.reconcile_grace;
         let times = self.again.get(&id).copied().unwrap_or(0).min(16);
         let usual = grace.saturating_mul(2_u32.saturating_pow(times));
         let now_us = u64::try_from(manager.store().now().as_millis())
@@ -250,8 +212,8 @@ impl LostMessages {
     async fn by_route(
         &self,
         manager: &QueueManager,
-        suspects: Vec<(OperationId, Stamp)>,
-    ) -> store::Result<HashMap<Route, Vec<(OperationId, Stamp)>>> {
+        suspects: Candidates,
+    ) -> store::Result<HashMap<Route, Candidates>> {
         let asked: HashSet<OperationId> = self
             .probes
             .values()
@@ -262,7 +224,7 @@ impl LostMessages {
             .filter(|(id, _)| !asked.contains(id))
             .collect();
         let mut by_route: HashMap<Route, Vec<_>> = HashMap::new();
-        for some in suspects.chunks(manager.options().maintenance.batch) {
+        for some in suspects.chunks(self.options.batch) {
             let ids: Vec<OperationId> = some.iter().map(|(id, _)| *id).collect();
             let operations = manager.readable(&ids).await?;
             for (suspect, operation) in some.iter().zip(operations) {
@@ -281,13 +243,13 @@ impl LostMessages {
     async fn offer_again(
         &mut self,
         manager: &QueueManager,
-        candidates: &[(OperationId, Stamp)],
+        candidates: &Candidates,
     ) -> store::Result<()> {
         if self.again.len() > REMEMBERED {
             self.again.clear();
         }
         let mut lost = 0;
-        for some in candidates.chunks(manager.options().maintenance.batch) {
+        for some in candidates.chunks(self.options.batch) {
             let offers = some
                 .iter()
                 .map(|(id, stamp)| manager.store().reoffer(*id, *stamp, Duration::ZERO));
@@ -316,172 +278,4 @@ impl LostMessages {
         }
         Ok(())
     }
-}
-
-/// Decides the next step of a probe.
-async fn judge(
-    manager: &QueueManager,
-    probe: &mut Probe,
-    returned: &HashMap<Route, u64>,
-) -> Verdict {
-    let maintenance = &manager.options().maintenance;
-    let is_back = |marker: &Marker| {
-        let latest = returned.get(&marker.route);
-        latest.is_some_and(|latest| *latest >= marker.stamp)
-    };
-    if !probe.others.is_empty() {
-        let all = std::iter::once(&probe.marker).chain(&probe.others);
-        let is_open = |marker: &&Marker| !is_back(marker) && !is_bypassed(manager, &marker.route);
-        if all.clone().any(|marker| is_open(&marker)) {
-            if probe.sent.elapsed() < probe.patience {
-                return Verdict::Wait;
-            }
-            // A long backlog, or a lost marker: one after the other, as always.
-            return Verdict::Ask(probe.marker.route.clone());
-        }
-        let since = probe.returned.get_or_insert_with(Instant::now);
-        return if since.elapsed() < SETTLED_AFTER_LOSS {
-            Verdict::Wait
-        } else {
-            Verdict::Lost
-        };
-    }
-    if is_back(&probe.marker) {
-        let since = probe.returned.get_or_insert_with(Instant::now);
-        if since.elapsed() < maintenance.reconcile_settle {
-            return Verdict::Wait;
-        }
-        let is_work = probe.marker.route.source == Source::Work;
-        if is_work && probe.rounds + 1 < ROUNDS && !is_empty(manager, &probe.marker.route).await {
-            return Verdict::Ask(probe.marker.route.clone());
-        }
-        return next_queue(manager, &probe.marker.route).await;
-    }
-    if is_bypassed(manager, &probe.marker.route) {
-        return next_queue(manager, &probe.marker.route).await;
-    }
-    if probe.sent.elapsed() < probe.patience {
-        return Verdict::Wait;
-    }
-    probe.sent = Instant::now();
-    match manager.backend().broker.backlog(&probe.marker.route).await {
-        Ok(None | Some(Backlog { messages: 0, .. })) => Verdict::Resend,
-        // Without a consumer, another marker would not come back either.
-        Ok(Some(Backlog { consumers: 0, .. })) | Err(_) => Verdict::Wait,
-        Ok(Some(Backlog { .. })) => {
-            probe.patience = probe.patience.saturating_mul(2);
-            Verdict::Urge
-        }
-    }
-}
-
-/// The queue to ask after this one. It holds the offers that this queue does
-/// not take, or that busy workers have passed on.
-async fn next_queue(manager: &QueueManager, asked: &Route) -> Verdict {
-    let of_pool = |source| Route {
-        queue: asked.queue.clone(),
-        source,
-    };
-    let (work, spare) = (of_pool(Source::Work), of_pool(Source::Spare));
-    match asked.source {
-        Source::Lane(_) if !is_bypassed(manager, &work) => Verdict::Ask(work),
-        // Nearly always the spare queue is empty, and need not be asked.
-        Source::Lane(_) | Source::Work
-            if !is_bypassed(manager, &spare) && !is_empty(manager, &spare).await =>
-        {
-            Verdict::Ask(spare)
-        }
-        Source::Lane(_) | Source::Work | Source::Spare => Verdict::Lost,
-    }
-}
-
-fn is_bypassed(manager: &QueueManager, route: &Route) -> bool {
-    manager.bypass().trouble(route).is_some()
-}
-
-/// Returns true if a queue holds nothing, and false if the broker does not answer.
-async fn is_empty(manager: &QueueManager, route: &Route) -> bool {
-    let backlog = manager.backend().broker.backlog(route).await;
-    matches!(backlog, Ok(None | Some(Backlog { messages: 0, .. })))
-}
-
-/// Asks a route after operations. Returns `None` if the broker did not take the
-/// marker: a later sweep will find the candidates again.
-async fn send(
-    manager: &QueueManager,
-    route: Route,
-    candidates: Vec<(OperationId, Stamp)>,
-) -> store::Result<Option<Probe>> {
-    let sent = send_marker(manager, &route, &candidates).await?;
-    Ok(sent.map(|marker| Probe {
-        candidates,
-        marker,
-        others: Vec::new(),
-        sent: Instant::now(),
-        patience: manager.options().maintenance.marker_patience,
-        returned: None,
-        rounds: 0,
-    }))
-}
-
-/// Asks all queues that offers of a route may be in, at the same time. Returns
-/// `None` if none of them takes a marker.
-async fn send_to_all(
-    manager: &QueueManager,
-    route: &Route,
-    candidates: Vec<(OperationId, Stamp)>,
-) -> store::Result<Option<Probe>> {
-    let mut ways = route.ways();
-    ways.retain(|way| !is_bypassed(manager, way));
-    if let Some(last) = ways.pop_if(|way| way.source == Source::Spare)
-        && !is_empty(manager, &last).await
-    {
-        ways.push(last);
-    }
-    let markers = ways.into_iter().map(|way| {
-        let candidates = &candidates;
-        async move { send_marker(manager, &way, candidates).await }
-    });
-    let mut sent = Vec::new();
-    for marker in join_all(markers).await {
-        sent.extend(marker?);
-    }
-    let mut sent = sent.into_iter();
-    Ok(sent.next().map(|marker| Probe {
-        candidates,
-        marker,
-        others: sent.collect(),
-        sent: Instant::now(),
-        patience: manager.options().maintenance.marker_patience,
-        returned: None,
-        rounds: 0,
-    }))
-}
-
-/// Sends a marker through a route, behind these operations. Returns `None` if
-/// the broker did not take it, or if there are no operations.
-async fn send_marker(
-    manager: &QueueManager,
-    route: &Route,
-    candidates: &[(OperationId, Stamp)],
-) -> store::Result<Option<Marker>> {
-    let Some((first, _)) = candidates.first() else {
-        return Ok(None);
-    };
-    let stamp = manager.store().stamp(first.partition()).await?;
-    let marker = Marker {
-        route: route.clone(),
-        stamp: stamp.0,
-    };
-    let message = Message::Marker(marker.clone());
-    let answers = manager
-        .backend()
-        .broker
-        .publish(&[(route.clone(), message)])
-        .await;
-    if !answers.iter().all(Result::is_ok) {
-        return Ok(None);
-    }
-    manager.metrics().markers.inc();
-    Ok(Some(marker))
 }

@@ -27,7 +27,6 @@ use reqwest::Url;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 use crate::webhook::{Delivery, Sender, Webhooks};
@@ -218,10 +217,6 @@ async fn put_off(
 
 impl Task for Notices {
     const NAME: &'static str = "notices";
-
-    fn rest(maintenance: &MaintenanceOptions) -> Duration {
-        maintenance.notices
-    }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         self.reap();

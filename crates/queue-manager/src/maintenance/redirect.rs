@@ -45,8 +45,20 @@ const GRACE: Duration = Duration::from_secs(2);
 const KEPT: Duration = Duration::from_secs(60);
 
 /// The queues that are by-passed, and the progress with each.
-#[derive(Debug, Default)]
-pub(super) struct Redirect(BTreeMap<Route, Queue>);
+#[derive(Debug)]
+pub(super) struct Redirect {
+    batch: usize,
+    queues: BTreeMap<Route, Queue>,
+}
+
+impl Redirect {
+    pub(super) const fn new(options: &MaintenanceOptions) -> Self {
+        Self {
+            batch: options.batch,
+            queues: BTreeMap::new(),
+        }
+    }
+}
 
 /// One queue.
 #[derive(Debug)]
@@ -76,23 +88,19 @@ struct Progress {
 impl Task for Redirect {
     const NAME: &'static str = "redirect";
 
-    fn rest(maintenance: &MaintenanceOptions) -> Duration {
-        maintenance.redirect
-    }
-
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let now = Instant::now();
         let bypassed = manager.bypass().bypassed();
         let mut routes: Vec<Route> = bypassed.into_iter().map(|one| one.route).collect();
         // A queue that only others cannot declare works.
         routes.retain(|route| manager.bypass().trouble(route).is_some());
-        self.0
+        self.queues
             .retain(|_, queue| now.duration_since(queue.seen) < KEPT);
         if manager.backend().broker.check().is_err() {
             return Ok(Look::Clear);
         }
         for route in routes {
-            let queue = self.0.entry(route.clone()).or_insert_with(|| Queue {
+            let queue = self.queues.entry(route.clone()).or_insert_with(|| Queue {
                 since: now,
                 seen: now,
                 seen_at: Stamp(0),
@@ -116,7 +124,14 @@ impl Task for Redirect {
             if is_new || is_unused_spare(manager, &route).await {
                 continue;
             }
-            go_on(manager, &route, queue.from, &mut queue.partitions).await?;
+            go_on(
+                manager,
+                &route,
+                queue.from,
+                self.batch,
+                &mut queue.partitions,
+            )
+            .await?;
         }
         Ok(Look::Clear)
     }
@@ -174,9 +189,9 @@ async fn go_on(
     manager: &QueueManager,
     route: &Route,
     from: Stamp,
+    batch: usize,
     known: &mut HashMap<Partition, Progress>,
 ) -> store::Result<()> {
-    let batch = manager.options().maintenance.batch;
     let open = known.iter().filter(|(_, progress)| !progress.is_done);
     let some: Vec<(Partition, Progress)> = open
         .map(|(partition, progress)| (*partition, *progress))

@@ -18,19 +18,28 @@ use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
 /// The relay of one manager.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Relay {
+    /// Younger entries are left to their makers.
+    age: Duration,
+    batch: usize,
     /// The entry after which the next look at a partition starts; missing: at its
     /// oldest entry.
     cursors: HashMap<Partition, Stamp>,
 }
 
+impl Relay {
+    pub(super) fn new(options: &MaintenanceOptions) -> Self {
+        Self {
+            age: options.relay_age,
+            batch: options.batch,
+            cursors: HashMap::new(),
+        }
+    }
+}
+
 impl Task for Relay {
     const NAME: &'static str = "relay";
-
-    fn rest(maintenance: &MaintenanceOptions) -> Duration {
-        maintenance.relay
-    }
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         if let Err(error) = manager.backend().broker.check() {
@@ -40,10 +49,9 @@ impl Task for Relay {
             tracing::debug!(%error, "nothing can be relayed now");
             return Ok(Look::Clear);
         }
-        let cursors = &self.cursors;
+        let this = &*self;
         let relayed = for_each(share, |partition| async move {
-            let after = cursors.get(&partition).copied();
-            Ok((partition, relay(manager, partition, after).await?))
+            Ok((partition, this.relay(manager, partition).await?))
         });
         let relayed = relayed.await?;
         self.cursors.clear();
@@ -66,48 +74,44 @@ struct Relayed {
     next: Option<Stamp>,
 }
 
-async fn relay(
-    manager: &QueueManager,
-    partition: Partition,
-    after: Option<Stamp>,
-) -> store::Result<Relayed> {
-    let MaintenanceOptions {
-        relay_age, batch, ..
-    } = manager.options().maintenance;
-    let left = manager
-        .store()
-        .outbox_entries(partition, relay_age, after, batch)
-        .await?;
-    let published = left
-        .iter()
-        .map(|entry| manager.dispatcher().publish(&entry.operation, entry.stamp));
-    let answers = join_all(published).await;
-    let is_refused = answers.iter().any(|answer| match answer {
-        Err(dispatch::Error::Broker(error)) => error.is_of_queue(),
-        Err(dispatch::Error::Stopped) | Ok(()) => false,
-    });
-    let taken: Vec<_> = left
-        .iter()
-        .zip(answers)
-        .filter(|(_, answer)| answer.is_ok())
-        .map(|(entry, _)| (entry.operation.id, entry.stamp))
-        .collect();
-    manager.metrics().relayed.inc_by(taken.len() as u64);
-    // Now and not when the dispatcher gets to it: the next look may come at
-    // once, and would find and publish them again.
-    manager.store().remove_from_outbox(&taken).await?;
-    let is_full = left.len() >= batch;
-    let all_taken = taken.len() == left.len();
-    // Entries that no queue takes must not be all that is ever looked at: the
-    // relay goes round. At the end it begins again with the oldest.
-    let goes_on = is_refused || (after.is_some() && all_taken);
-    let last = left.last().map(|entry| entry.stamp);
-    Ok(Relayed {
-        look: if is_full && all_taken {
-            Look::More
-        } else {
-            Look::Clear
-        },
-        next: last.filter(|_| goes_on),
-    })
+impl Relay {
+    async fn relay(&self, manager: &QueueManager, partition: Partition) -> store::Result<Relayed> {
+        let after = self.cursors.get(&partition).copied();
+        let left = manager
+            .store()
+            .outbox_entries(partition, self.age, after, self.batch)
+            .await?;
+        let published = left
+            .iter()
+            .map(|entry| manager.dispatcher().publish(&entry.operation, entry.stamp));
+        let answers = join_all(published).await;
+        let is_refused = answers.iter().any(|answer| match answer {
+            Err(dispatch::Error::Broker(error)) => error.is_of_queue(),
+            Err(dispatch::Error::Stopped) | Ok(()) => false,
+        });
+        let taken: Vec<_> = left
+            .iter()
+            .zip(answers)
+            .filter(|(_, answer)| answer.is_ok())
+            .map(|(entry, _)| (entry.operation.id, entry.stamp))
+            .collect();
+        manager.metrics().relayed.inc_by(taken.len() as u64);
+        // Now and not when the dispatcher gets to it: the next look may come at
+        // once, and would find and publish them again.
+        manager.store().remove_from_outbox(&taken).await?;
+        let is_full = left.len() >= self.batch;
+        let all_taken = taken.len() == left.len();
+        // Entries that no queue takes must not be all that is ever looked at: the
+        // relay goes round. At the end it begins again with the oldest.
+        let goes_on = is_refused || (after.is_some() && all_taken);
+        let last = left.last().map(|entry| entry.stamp);
+        Ok(Relayed {
+            look: if is_full && all_taken {
+                Look::More
+            } else {
+                Look::Clear
+            },
+            next: last.filter(|_| goes_on),
+        })
+    }
 }

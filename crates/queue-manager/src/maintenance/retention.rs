@@ -18,51 +18,14 @@ use drumline_protocol::transition::EndClass;
 use drumline_protocol::{Event, Operation, OperationId, Partition, Timestamp};
 use tokio::time::{Instant, sleep};
 
-use super::MaintenanceOptions;
 use super::task::{Look, Task};
+use super::{MaintenanceOptions, Retention};
 use crate::service::QueueManager;
 
 /// The interval at which a look begins at the front: an operation that had to
 /// stay may outlive its time by so long. A shorter interval reads more
 /// operations that must stay, and in vain.
 const START_OVER: Duration = Duration::from_secs(5 * 60);
-
-/// The time that Completed operations are kept. `None` keeps them for ever; the
-/// store then grows with every operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// Succeeded operations. Default 30 days.
-    pub succeeded: Option<Duration>,
-    /// Failed and Canceled operations. Default 90 days: the reason may still be
-    /// wanted.
-    pub unsuccessful: Option<Duration>,
-    /// Succeeded operations whose creator asked for no history
-    /// (`retainJobHistory: false`). Default as long as the other Succeeded
-    /// ones. Zero removes them as soon as they have ended, and only a caller
-    /// that was waiting sees the result.
-    pub transient: Option<Duration>,
-    /// Operations that are removed in one step. Default 32: a few milliseconds
-    /// of the store. They are read with their payloads.
-    pub step: usize,
-    /// The pause behind each step. Default 5 ms, so that other callers get
-    /// their turn; together with the step it bounds the removals of one manager
-    /// to some 5,000 in a second.
-    pub pause: Duration,
-}
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            succeeded: Some(30 * DAY),
-            unsuccessful: Some(90 * DAY),
-            transient: Some(30 * DAY),
-            step: 32,
-            pause: Duration::from_millis(5),
-        }
-    }
-}
 
 impl Retention {
     const fn of(&self, class: EndClass) -> Option<Duration> {
@@ -76,6 +39,7 @@ impl Retention {
 
 /// The task that removes old operations.
 pub(super) struct Retain {
+    keep: Retention,
     /// The stamp up to which the ends have been seen.
     seen: HashMap<(Partition, EndClass), Stamp>,
     /// The time since which `seen` is kept.
@@ -83,8 +47,14 @@ pub(super) struct Retain {
 }
 
 impl Retain {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(options: &MaintenanceOptions) -> Self {
+        Self::begin(options.keep.clone())
+    }
+
+    /// Begins at the front.
+    fn begin(keep: Retention) -> Self {
         Self {
+            keep,
             seen: HashMap::new(),
             begun: Instant::now(),
         }
@@ -94,13 +64,9 @@ impl Retain {
 impl Task for Retain {
     const NAME: &'static str = "retention";
 
-    fn rest(maintenance: &MaintenanceOptions) -> Duration {
-        maintenance.retention
-    }
-
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         if self.begun.elapsed() >= START_OVER {
-            *self = Self::new();
+            *self = Self::begin(self.keep.clone());
         }
         // One partition after the other: this is the one task that is never in
         // a hurry.
@@ -110,29 +76,31 @@ impl Task for Retain {
                 EndClass::Succeeded,
                 EndClass::Unsuccessful,
             ] {
-                if let Some(keep) = manager.options().retention.of(class) {
-                    let seen = self.seen.entry((*partition, class)).or_insert(Stamp(0));
-                    remove_old(manager, *partition, class, keep, seen).await?;
-                }
+                let seen = self.seen.entry((*partition, class)).or_insert(Stamp(0));
+                remove_old(manager, &self.keep, *partition, class, seen).await?;
             }
         }
         Ok(Look::Clear)
     }
 }
 
-/// Removes operations that ended longer ago than `keep`, and behind the `seen`
-/// stamp, step by step.
+/// Removes operations that ended long enough ago, and behind the `seen` stamp,
+/// step by step.
 async fn remove_old(
     manager: &QueueManager,
+    keep: &Retention,
     partition: Partition,
     class: EndClass,
-    keep: Duration,
     seen: &mut Stamp,
 ) -> store::Result<()> {
-    let Retention { step, pause, .. } = manager.options().retention;
-    let until = before(manager.store().now(), keep);
+    let Some(age) = keep.of(class) else {
+        return Ok(());
+    };
+    let until = before(manager.store().now(), age);
     loop {
-        let old = manager.store().ended(partition, class, *seen, until, step);
+        let old = manager
+            .store()
+            .ended(partition, class, *seen, until, keep.step);
         let old = old.await?;
         let Some(&(_, last)) = old.last() else {
             return Ok(());
@@ -141,7 +109,7 @@ async fn remove_old(
         let removed = remove(manager, &ids).await?;
         manager.metrics().removed(class, removed);
         *seen = last;
-        sleep(pause).await;
+        sleep(keep.pause).await;
     }
 }
 

@@ -7,8 +7,6 @@
 
 mod series;
 
-use std::time::Duration;
-
 use drumline_backend::apply_event::prepare_unlocked;
 use drumline_backend::store::{self, Committed};
 use drumline_protocol::{Event, Operation, Partition};
@@ -18,17 +16,23 @@ use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
 
 /// The task that wakes operations whose time has come.
-pub(super) struct Scheduler;
+pub(super) struct Scheduler {
+    batch: usize,
+}
+
+impl Scheduler {
+    pub(super) const fn new(options: &MaintenanceOptions) -> Self {
+        let batch = options.batch;
+        Self { batch }
+    }
+}
 
 impl Task for Scheduler {
     const NAME: &'static str = "due";
 
-    fn rest(maintenance: &MaintenanceOptions) -> Duration {
-        maintenance.due
-    }
-
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
-        let looks = for_each(share, |partition| look(manager, partition)).await?;
+        let batch = self.batch;
+        let looks = for_each(share, |partition| look(manager, partition, batch)).await?;
         Ok(if looks.contains(&Look::More) {
             Look::More
         } else {
@@ -37,8 +41,7 @@ impl Task for Scheduler {
     }
 }
 
-async fn look(manager: &QueueManager, partition: Partition) -> store::Result<Look> {
-    let batch = manager.options().maintenance.batch;
+async fn look(manager: &QueueManager, partition: Partition, batch: usize) -> store::Result<Look> {
     let due = manager.store().due(partition, batch).await?;
     if due.is_empty() {
         return Ok(Look::Clear);

@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::MaintenanceOptions;
 use super::heartbeat::Share;
 use crate::service::QueueManager;
 
@@ -34,9 +33,6 @@ pub(super) trait Task: Send + 'static {
     /// The word for logs and metrics.
     const NAME: &'static str;
 
-    /// The rest between two looks.
-    fn rest(maintenance: &MaintenanceOptions) -> Duration;
-
     /// One look at the partitions in `share`.
     fn look(
         &mut self,
@@ -54,20 +50,25 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Starts a task.
-    pub(super) fn start<C: Task>(&self, task: C) {
+    /// Starts a task, which rests so long between two looks.
+    pub(super) fn start<T: Task>(&self, rest: Duration, task: T) {
         let stop = self.stop.clone();
         let manager = self.manager.clone();
         let share = self.share.clone();
         self.tasks.spawn(async move {
             // Every step is a compare-and-set, so it may be dropped anywhere.
-            stop.run_until_cancelled(run(task, manager, share)).await;
+            stop.run_until_cancelled(run(task, rest, manager, share))
+                .await;
         });
     }
 }
 
-async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver<Share>) {
-    let rest = C::rest(&manager.options().maintenance);
+async fn run<T: Task>(
+    mut task: T,
+    rest: Duration,
+    manager: QueueManager,
+    share: watch::Receiver<Share>,
+) {
     let mut failures = 0_u32;
     // Managers that have lost the same store do not come back to it together.
     let mut backoff = Backoff::new(rest.saturating_mul(2), LONGEST_REST);
@@ -77,9 +78,9 @@ async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver
             Ok(Look::Clear) => rest,
             Ok(Look::More) => Duration::ZERO,
             Err(error) => {
-                manager.metrics().failed(C::NAME);
+                manager.metrics().failed(T::NAME);
                 if failures == 0 {
-                    tracing::warn!(chore = C::NAME, %error, "a maintenance task failed");
+                    tracing::warn!(chore = T::NAME, %error, "a maintenance task failed");
                 }
                 failures = failures.saturating_add(1);
                 tokio::time::sleep(backoff.jittered(fastrand::f64())).await;
@@ -87,7 +88,7 @@ async fn run<C: Task>(mut task: C, manager: QueueManager, share: watch::Receiver
             }
         };
         if failures > 0 {
-            tracing::info!(chore = C::NAME, failures, "a maintenance task works again");
+            tracing::info!(chore = T::NAME, failures, "a maintenance task works again");
             failures = 0;
             backoff.reset();
         }

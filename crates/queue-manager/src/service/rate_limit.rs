@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 use super::{Actor, QueueManager};
 use crate::error::{Error, RateLimited, Result};
+use crate::options::{Admission, Protection};
 
 pub(super) use limiter_breaker::LimiterBreaker;
 pub use permits::Permit;
@@ -38,62 +39,6 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// The time after which a caller with too many requests at the same time may
 /// try again. Most requests are done by then, and there is no better estimate.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-
-/// The limits of what organizations and callers may ask for at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// The batches of one organization that are executed at the same time, by
-    /// all managers together; 0: any number. Default 2: a batch holds up to a
-    /// thousand requests, and the batches of one organization should leave room
-    /// for those of other organizations.
-    pub batches: u32,
-    /// The limits of one caller.
-    pub protection: Protection,
-    /// The time that a place is held for a manager that is dead. Default 10 s.
-    /// A shorter lease is lost while the store is slow; a longer one keeps
-    /// callers out after a crash.
-    pub lease: Duration,
-}
-
-/// The limits of one caller within a sliding window, for all managers together.
-/// 0 in a number is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Protection {
-    /// Requests within the window. Default 6,000.
-    pub requests: u64,
-    /// Execution time within the window. Default 20 min.
-    pub execution: Duration,
-    /// Requests at the same time. Default 52.
-    pub concurrent: u32,
-    /// The window. Default 300 s. It slides in steps of a thirtieth.
-    pub window: Duration,
-    /// True if the limits apply to anonymous callers, too: all anonymous
-    /// callers of an organization count as one caller then. Default no.
-    pub anonymous: bool,
-}
-
-impl Default for Admission {
-    fn default() -> Self {
-        Self {
-            batches: 2,
-            protection: Protection::default(),
-            lease: Duration::from_secs(10),
-        }
-    }
-}
-
-impl Default for Protection {
-    /// The numbers that users of the Dynamics service know.
-    fn default() -> Self {
-        Self {
-            requests: 6_000,
-            execution: Duration::from_secs(20 * 60),
-            concurrent: 52,
-            window: Duration::from_secs(300),
-            anonymous: false,
-        }
-    }
-}
 
 /// The way that a request uses the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

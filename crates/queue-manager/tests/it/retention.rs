@@ -9,8 +9,8 @@ use drumline_backend::store::{Commit, Committed, Created, Guard};
 use drumline_backend::{Backend, Ids, MemberId};
 use drumline_protocol::transition::At;
 use drumline_protocol::{ErrorCode, Event, Fault, OperationId, apply};
-use drumline_queue_manager::maintenance::Retention;
-use drumline_queue_manager::{Maintenance, Options, QueueManager};
+use drumline_queue_manager::maintenance::{MaintenanceOptions, Retention};
+use drumline_queue_manager::{Maintenance, QueueManager};
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,14 +18,14 @@ use uuid::Uuid;
 use crate::support::client::Client;
 use crate::support::faulty::faulty;
 use crate::support::worker::Worker;
-use crate::support::{backend, until};
+use crate::support::{backend, manager, until};
 
-fn manager_with(backend: &Backend, retention: Retention) -> QueueManager {
-    let options = Options {
-        retention,
-        ..Options::default()
+fn maintain(manager: &QueueManager, keep: &Retention) -> Maintenance {
+    let options = MaintenanceOptions {
+        keep: keep.clone(),
+        ..MaintenanceOptions::default()
     };
-    QueueManager::new(backend.clone(), Ids::random(), options)
+    Maintenance::start_with(manager, &options)
 }
 
 fn seconds(seconds: u64) -> Option<Duration> {
@@ -52,8 +52,8 @@ async fn each_kind_of_end_has_its_time() {
         transient: Some(Duration::ZERO),
         ..Retention::default()
     };
-    let manager = manager_with(&backend, retention);
-    let maintenance = Maintenance::start(&manager);
+    let manager = manager(&backend);
+    let maintenance = maintain(&manager, &retention);
     let client = Client::of(&manager);
     let worker = Worker::new(&backend);
     let create = async |body| client.create(&body).await;
@@ -113,8 +113,8 @@ async fn never_keeps() {
         transient: None,
         ..Retention::default()
     };
-    let manager = manager_with(&backend, retention);
-    let maintenance = Maintenance::start(&manager);
+    let manager = manager(&backend);
+    let maintenance = maintain(&manager, &retention);
     let client = Client::of(&manager);
     let id = client.create(&json!({"messageName": "a"})).await;
     Worker::new(&backend).run(id).await;
@@ -133,7 +133,7 @@ async fn what_must_stay_does_not_keep_the_others() {
         step: 2,
         ..Retention::default()
     };
-    let manager = manager_with(&backend, retention);
+    let manager = manager(&backend);
     let client = Client::of(&manager);
     let worker = Worker::new(&backend);
     let mut holding = Vec::new();
@@ -153,7 +153,7 @@ async fn what_must_stay_does_not_keep_the_others() {
         fail(&worker, id).await;
         others.push(id);
     }
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = maintain(&manager, &retention);
     for id in others {
         until("removed", async || !is_there(&client, id).await).await;
     }
@@ -182,7 +182,7 @@ async fn what_must_stay_is_not_read_with_each_look() {
         step: 2,
         ..Retention::default()
     };
-    let manager = manager_with(&backend, retention);
+    let manager = manager(&backend);
     let client = Client::of(&manager);
     let worker = Worker::new(&backend);
     for number in 0..MANY {
@@ -192,7 +192,7 @@ async fn what_must_stay_is_not_read_with_each_look() {
         fail(&worker, id).await;
     }
     tokio::time::sleep(Duration::from_secs(120)).await;
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = maintain(&manager, &retention);
     // The first look reads them all; a dozen more follow.
     faults.reads.store(0, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -212,7 +212,7 @@ async fn ten_thousand_are_removed_in_small_steps_while_others_are_served() {
         succeeded: seconds(60),
         ..Retention::default()
     };
-    let manager = manager_with(&backend, retention.clone());
+    let manager = manager(&backend);
     let client = Client::of(&manager);
     let worker = Worker::new(&backend);
     let template = client.create(&json!({"messageName": "a"})).await;
@@ -220,7 +220,7 @@ async fn ten_thousand_are_removed_in_small_steps_while_others_are_served() {
     tokio::time::sleep(Duration::from_secs(120)).await;
 
     faults.largest_commit.store(0, Ordering::Relaxed);
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = maintain(&manager, &retention);
     let left = async || {
         backend
             .store

@@ -143,19 +143,24 @@ fn webhooks() -> Webhooks {
 }
 
 fn manager_with(backend: &Backend, webhooks: Webhooks) -> QueueManager {
-    manager_that_looks(backend, webhooks, Duration::from_millis(10))
-}
-
-fn manager_that_looks(backend: &Backend, webhooks: Webhooks, notices: Duration) -> QueueManager {
     let options = Options {
         webhooks,
-        maintenance: MaintenanceOptions {
-            notices,
-            ..MaintenanceOptions::default()
-        },
         ..Options::default()
     };
     QueueManager::new(backend.clone(), Ids::random(), options)
+}
+
+/// Starts maintenance that looks for notices at once.
+fn maintain(manager: &QueueManager) -> Maintenance {
+    maintain_every(manager, Duration::from_millis(10))
+}
+
+fn maintain_every(manager: &QueueManager, notices: Duration) -> Maintenance {
+    let options = MaintenanceOptions {
+        notices,
+        ..MaintenanceOptions::default()
+    };
+    Maintenance::start_with(manager, &options)
 }
 
 /// Creates an operation with a webhook and lets it succeed.
@@ -224,7 +229,7 @@ async fn an_end_is_told_and_signed() {
         ..webhooks()
     };
     let manager = manager_with(&backend, two);
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = maintain(&manager);
     let receiver = Receiver::start(Vec::new()).await;
     let id = ended(&backend, &manager, &receiver.url).await;
 
@@ -263,7 +268,7 @@ async fn an_end_is_told_and_signed() {
 async fn it_is_told_again_until_it_is_taken_and_then_no_more() {
     let backend = backend();
     let manager = manager_with(&backend, webhooks());
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = maintain(&manager);
     let receiver = Receiver::start(vec![
         Answer::Status(500),
         Answer::Redirect("http://127.0.0.1:1/".to_owned()),
@@ -301,7 +306,7 @@ async fn it_is_given_up_after_the_last_try() {
         ..webhooks()
     };
     let manager = manager_with(&backend, quick);
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = maintain(&manager);
     let receiver = Receiver::start(vec![
         Answer::Silence,
         Answer::Status(503),
@@ -325,7 +330,7 @@ async fn it_is_given_up_after_the_last_try() {
 async fn a_receiver_that_is_gone_is_asked_once() {
     let backend = backend();
     let manager = manager_with(&backend, webhooks());
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = maintain(&manager);
     let receiver = Receiver::start(vec![Answer::Status(410)]).await;
     let id = ended(&backend, &manager, &receiver.url).await;
     counted(
@@ -344,7 +349,7 @@ async fn a_receiver_that_is_gone_is_asked_once() {
 async fn a_manager_that_is_lost_in_the_middle_loses_no_notice() {
     let backend = backend();
     let first = manager_with(&backend, webhooks());
-    let maintenance = Maintenance::start(&first);
+    let maintenance = maintain(&first);
     let receiver = Receiver::start(vec![Answer::Silence]).await;
     let id = ended(&backend, &first, &receiver.url).await;
     receiver.came(1).await;
@@ -353,7 +358,7 @@ async fn a_manager_that_is_lost_in_the_middle_loses_no_notice() {
     first.close().await;
 
     let second = manager_with(&backend, webhooks());
-    let maintenance = Maintenance::start(&second);
+    let maintenance = maintain(&second);
     let ids: Vec<_> = receiver.came(2).await.iter().map(Came::id).collect();
     assert_eq!(ids, [id, id]);
     counted(
@@ -374,13 +379,13 @@ async fn many_are_told_each_once_and_without_rests_in_between() {
         at_once_per_host: 2,
         ..webhooks()
     };
-    // A rest behind each eight would take over a minute.
-    let manager = manager_that_looks(&backend, few, Duration::from_secs(2));
+    let manager = manager_with(&backend, few);
     let receiver = Receiver::start(Vec::new()).await;
     for _ in 0..MANY {
         ended(&backend, &manager, &receiver.url).await;
     }
-    let maintenance = Maintenance::start(&manager);
+    // A rest behind each eight would take over a minute.
+    let maintenance = maintain_every(&manager, Duration::from_secs(2));
     let line = format!(r#"drumline_webhook_tries_total{{outcome="delivered"}} {MANY}"#);
     counted(&manager, &line).await;
     let mut ids: Vec<_> = receiver.came(MANY).await.iter().map(Came::id).collect();
@@ -410,7 +415,7 @@ async fn a_silent_receiver_keeps_no_notice_from_another() {
     let by_name = receiver.url.replace("127.0.0.1", "localhost");
     let id = ended(&backend, &manager, &by_name).await;
 
-    let maintenance = Maintenance::start(&manager);
+    let maintenance = maintain(&manager);
     // Well before the silent one's first tries are over.
     let came = tokio::time::timeout(Duration::from_secs(10), receiver.came(1)).await;
     assert_eq!(came.expect("it is told")[0].id(), id);
@@ -456,7 +461,7 @@ async fn private_addresses_are_refused_at_the_create_and_at_the_delivery() {
     ended(&backend, &lax, &receiver.url).await;
     let by_name = receiver.url.replace("127.0.0.1", "localhost");
     ended(&backend, &lax, &by_name).await;
-    let maintenance = Maintenance::start(&strict);
+    let maintenance = maintain(&strict);
     counted(
         &strict,
         r#"drumline_webhook_tries_total{outcome="unwanted"} 2"#,

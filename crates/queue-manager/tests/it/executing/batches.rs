@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::http::StatusCode;
 use drumline_backend::Ids;
-use drumline_queue_manager::service::Admission;
+use drumline_queue_manager::options::Admission;
 use drumline_queue_manager::{Actor, Options, QueueManager, Server};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
