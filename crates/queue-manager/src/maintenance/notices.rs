@@ -281,22 +281,22 @@ async fn tell(
         .rest_after(tried, fastrand::f64());
     let noted = match (delivery, rest) {
         (Delivery::Taken, _) => {
-            manager.metrics().told("delivered");
+            manager.metrics().webhook_tried("delivered");
             tracing::debug!(%id, tried, "webhook delivered");
             store.notice_done(id).await
         }
         (Delivery::Unwanted(why), _) => {
-            manager.metrics().told("unwanted");
+            manager.metrics().webhook_tried("unwanted");
             tracing::warn!(%id, tried, why, "webhook not delivered; it is not retried");
             store.notice_done(id).await
         }
         (Delivery::Failed(why), Some(rest)) => {
-            manager.metrics().told("failed");
+            manager.metrics().webhook_tried("failed");
             tracing::info!(%id, tried, why, ?rest, "webhook not delivered; it is retried");
             store.notice_later(id, rest).await
         }
         (Delivery::Failed(why), None) => {
-            manager.metrics().told("given up");
+            manager.metrics().webhook_tried("given up");
             tracing::warn!(%id, tried, why, "webhook given up");
             store.notice_done(id).await
         }

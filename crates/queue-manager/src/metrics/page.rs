@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use drumline_protocol::page;
 use prometheus_client::metrics::MetricType;
 
-use super::{Described, register};
+use super::register;
+use super::registration::Described;
 
 /// Returns the table of every metric that `/metrics` can show.
 #[must_use]

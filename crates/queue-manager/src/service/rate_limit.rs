@@ -110,7 +110,7 @@ impl QueueManager {
             Ok(Ok(Acquired::Refused { limit, retry_after })) => {
                 self.shared.breaker.answered();
                 pass.void();
-                self.metrics().protected(limit);
+                self.metrics().rate_limited(limit);
                 Err(RateLimited::new(limit, limits, retry_after.max(TRY_AGAIN)).into())
             }
             // The limiter may have admitted it all the same: the pass will

@@ -28,8 +28,8 @@ fn what_is_shown_has_the_names_types_units_and_labels_of_the_table() {
     metrics.acted("pause", true);
     metrics.answered("GET", "/v1/operations", 200, 0.1);
     metrics.removed(EndClass::Succeeded, 1);
-    metrics.told("delivered");
-    metrics.protected(Limit::Requests);
+    metrics.webhook_tried("delivered");
+    metrics.rate_limited(Limit::Requests);
     metrics.intake_answered(201);
     metrics.quarantined("0x80040203".to_owned());
     metrics.failed("due");
