@@ -220,8 +220,15 @@ impl QueueManager {
         self.shared.backend.store.as_ref()
     }
 
+    /// The source of everything random: ids, the names of commits, and
+    /// [`Self::jitter`].
     pub(crate) fn ids(&self) -> &Ids {
         &self.shared.ids
+    }
+
+    /// A random number from 0 up to, and without, 1: for a delay.
+    pub(crate) fn jitter(&self) -> f64 {
+        self.ids().source().f64()
     }
 
     pub(crate) fn dispatcher(&self) -> &DispatcherHandle {

@@ -275,10 +275,8 @@ async fn tell(
     let id = operation.id;
     let delivery = sender.tell(&url, &operation, store.now()).await;
     let tried = notice.attempt.saturating_add(1);
-    let rest = manager
-        .options()
-        .webhooks
-        .rest_after(tried, fastrand::f64());
+    let webhooks = &manager.options().webhooks;
+    let rest = webhooks.rest_after(tried, manager.jitter());
     let noted = match (delivery, rest) {
         (Delivery::Taken, _) => {
             manager.metrics().webhook_tried("delivered");

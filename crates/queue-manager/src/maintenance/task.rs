@@ -83,7 +83,7 @@ async fn run<T: Task>(
                     tracing::warn!(chore = T::NAME, %error, "a maintenance task failed");
                 }
                 failures = failures.saturating_add(1);
-                tokio::time::sleep(backoff.jittered(fastrand::f64())).await;
+                tokio::time::sleep(backoff.jittered(manager.jitter())).await;
                 continue;
             }
         };

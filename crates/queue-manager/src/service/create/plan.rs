@@ -4,7 +4,7 @@
 //! Each step looks at all creates of a chunk, and the chunk is cut behind the
 //! first fault that decides about the creates behind it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use drumline_api::CreateOperation;
 use drumline_api::execute::KeyedCreate;
@@ -164,7 +164,7 @@ impl Drafts<'_> {
         &self,
         named: impl Fn(&Draft) -> Option<OperationId>,
     ) -> store::Result<HashMap<OperationId, Operation>> {
-        let ids: HashSet<OperationId> = self.list.iter().flatten().filter_map(named).collect();
+        let ids: BTreeSet<OperationId> = self.list.iter().flatten().filter_map(named).collect();
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
