@@ -36,7 +36,7 @@ pub use completion_feed::{Cursor, InvalidCursor};
 pub use create::Creation;
 pub use explain::WaitingFor;
 pub use organization_requests::{Answer, Fault, ItemAnswer};
-pub use rate_limit::{Permit, Stay};
+pub use rate_limit::{Permit, RequestKind};
 pub use read::{Listing, Query};
 
 pub(crate) use read::selection;

@@ -1,18 +1,19 @@
 //! Admission: batches by organization, requests by caller.
 //!
 //! ```text
-//!  enter_batch ─┐            ┌─ admitted: a pass, which leaves when it is dropped
+//!  admit_batch ─┐            ┌─ admitted: a permit, which is released when it is dropped
 //!               ├─ limiter ──┤
-//!  enter ───────┘            └─ refused: Busy or RateLimited
+//!  admit ───────┘            └─ refused: Busy or RateLimited
 //! ```
 //!
-//! To come in costs a round trip. To leave costs the answer nothing: leaving,
-//! and renewing the passes of requests that take long, is `permits`'s.
+//! An admission costs a round trip. A release costs the request nothing:
+//! [`permits`] releases permits after the answer is sent, and renews those of
+//! requests that take long.
 //!
-//! While the limiter is unavailable, requests come in all the same, and are
+//! While the limiter is unavailable, requests are admitted all the same, and are
 //! counted as unprotected: a protection that stops the service is of no use,
 //! and a request that needs the store finds by itself that the store is
-//! unavailable. Batches do not come in: they need the store anyway.
+//! unavailable. Batches are not admitted: they need the store anyway.
 
 mod limiter_breaker;
 mod permits;
@@ -35,14 +36,14 @@ pub(super) use permits::Permits;
 /// A limiter that has not answered for so long counts as unavailable. It
 /// usually answers within a millisecond; a limiter that takes a second would
 /// slow down everything.
-const LONGEST: Duration = Duration::from_secs(1);
+const LIMITER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time after which a caller with too many requests at the same time may
 /// try again. Most requests are done by then, and there is no better estimate.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 
 /// The way that a request uses the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stay {
+pub enum RequestKind {
     /// The manager works on the request until it is answered.
     Working,
     /// The request waits most of the time, and keeps nothing busy. It is
@@ -52,106 +53,107 @@ pub enum Stay {
 }
 
 impl QueueManager {
-    /// Admits a batch. Keep the pass while the batch is executed.
+    /// Admits a batch. Keep the permit while the batch is executed.
     ///
-    /// Cancel-safe: a place that was taken meanwhile is given back.
+    /// Cancel-safe: a permit that was acquired meanwhile is released.
     ///
     /// # Errors
     /// [`Error::Busy`] when the organization has as many batches executed as it
     /// may have; when the store is unavailable.
-    pub async fn enter_batch(&self, actor: &Actor) -> Result<Permit> {
+    pub async fn admit_batch(&self, actor: &Actor) -> Result<Permit> {
         let Admission { batches, lease, .. } = self.options().admission;
         let limits = Limits::at_once(batches, lease);
         if limits.limits_nothing() {
-            return Ok(Permit::free());
+            return Ok(Permit::unlimited());
         }
-        let subject = subject("batches", &[&actor.organization.0], &limits);
-        let pass = self.pass(subject, limits);
-        match self.let_in(subject, &pass, &limits).await? {
-            Acquired::Granted => Ok(pass),
+        let key = limit_key("batches", &[&actor.organization.0], &limits);
+        let permit = self.permit(key, limits);
+        match self.acquire(key, &permit, &limits).await? {
+            Acquired::Granted => Ok(permit),
             Acquired::Refused { .. } => {
-                pass.void();
+                permit.discard();
                 self.metrics().batches_refused.inc();
                 Err(Error::Busy { limit: batches })
             }
         }
     }
 
-    /// Admits a request. Keep the pass until the request is answered.
+    /// Admits a request. Keep the permit until the request is answered.
     ///
-    /// Cancel-safe: a place that was taken meanwhile is given back.
+    /// Cancel-safe: a permit that was acquired meanwhile is released.
     ///
     /// # Errors
     /// [`Error::RateLimited`] when the caller has used up its limits.
-    pub async fn enter(&self, actor: &Actor, stay: Stay) -> Result<Permit> {
+    pub async fn admit(&self, actor: &Actor, kind: RequestKind) -> Result<Permit> {
         let Admission {
             protection, lease, ..
         } = self.options().admission;
         let limits = protection.limits(lease);
         let is_exempt = actor.is_anonymous() && !protection.anonymous;
         if is_exempt || limits.limits_nothing() {
-            return Ok(Permit::free());
+            return Ok(Permit::unlimited());
         }
         if !self.shared.breaker.may_ask() {
             self.metrics().unprotected.inc();
-            return Ok(Permit::free());
+            return Ok(Permit::unlimited());
         }
-        let subject = subject("requests", &[&actor.organization.0, &actor.caller], &limits);
-        let pass = match stay {
-            Stay::Working => self.pass(subject, limits),
-            Stay::Waiting => Permit::free(),
+        let names = [actor.organization.0.as_str(), &actor.caller];
+        let key = limit_key("requests", &names, &limits);
+        let permit = match kind {
+            RequestKind::Working => self.permit(key, limits),
+            RequestKind::Waiting => Permit::unlimited(),
         };
-        let entering = self.let_in(subject, &pass, &limits);
-        match timeout(LONGEST, entering).await {
+        let acquired = self.acquire(key, &permit, &limits);
+        match timeout(LIMITER_TIMEOUT, acquired).await {
             Ok(Ok(Acquired::Granted)) => {
                 self.shared.breaker.answered();
-                Ok(pass)
+                Ok(permit)
             }
             Ok(Ok(Acquired::Refused { limit, retry_after })) => {
                 self.shared.breaker.answered();
-                pass.void();
+                permit.discard();
                 self.metrics().rate_limited(limit);
-                Err(RateLimited::new(limit, limits, retry_after.max(TRY_AGAIN)).into())
+                Err(RateLimited::new(limit, limits, retry_after.max(RETRY_AFTER_MIN)).into())
             }
-            // The limiter may have admitted it all the same: the pass will
-            // leave.
+            // The limiter may have granted the permit all the same: it will be
+            // released.
             Ok(Err(error)) => {
-                self.note_away(Some(&error));
-                Ok(pass)
+                self.note_unavailable(Some(&error));
+                Ok(permit)
             }
             Err(_elapsed) => {
-                self.note_away(None);
-                Ok(pass)
+                self.note_unavailable(None);
+                Ok(permit)
             }
         }
     }
 
-    /// Takes a place. Places are given back after the answer is sent, so a
+    /// Acquires a permit. Permits are released after the answer is sent, so a
     /// refused caller may have collided with its own previous request. It is
     /// refused only if it is refused again after all releases are flushed.
-    async fn let_in(
+    async fn acquire(
         &self,
-        subject: LimitKey,
-        pass: &Permit,
+        key: LimitKey,
+        permit: &Permit,
         limits: &Limits,
     ) -> store::Result<Acquired> {
         let limiter = self.shared.backend.limiter.as_ref();
-        let entered = limiter.acquire(subject, pass.visitor(), limits).await?;
+        let acquired = limiter.acquire(key, permit.id(), limits).await?;
         let is_full = matches!(
-            entered,
+            acquired,
             Acquired::Refused {
                 limit: Limit::Concurrent,
                 ..
             }
         );
         if !is_full {
-            return Ok(entered);
+            return Ok(acquired);
         }
         self.shared.permits.flush_releases(limiter).await;
-        limiter.acquire(subject, pass.visitor(), limits).await
+        limiter.acquire(key, permit.id(), limits).await
     }
 
-    fn note_away(&self, error: Option<&store::Error>) {
+    fn note_unavailable(&self, error: Option<&store::Error>) {
         if self.shared.breaker.failed() {
             let error = error.map(tracing::field::display);
             tracing::warn!(
@@ -162,8 +164,8 @@ impl QueueManager {
         self.metrics().unprotected.inc();
     }
 
-    fn pass(&self, subject: LimitKey, limits: Limits) -> Permit {
-        self.shared.permits.pass(subject, self.ids().uuid(), limits)
+    fn permit(&self, key: LimitKey, limits: Limits) -> Permit {
+        self.shared.permits.permit(key, self.ids().uuid(), limits)
     }
 }
 
@@ -196,9 +198,9 @@ impl RateLimited {
     }
 }
 
-/// The subject of a limit. The length of the window is part of it: managers
-/// that are configured differently for a while must not share its buckets.
-fn subject(kind: &str, names: &[&str], limits: &Limits) -> LimitKey {
+/// The key of a limit. The length of the window is part of it: managers that are
+/// configured differently for a while must not share its buckets.
+fn limit_key(kind: &str, names: &[&str], limits: &Limits) -> LimitKey {
     let mut hash = Sha256::new();
     for part in [kind].iter().chain(names) {
         // The length keeps ("ab", "c") and ("a", "bc") apart.
@@ -225,15 +227,15 @@ mod tests {
             ..limits
         };
         let all = [
-            subject("requests", &["a", "bc"], &limits),
-            subject("requests", &["ab", "c"], &limits),
-            subject("batches", &["a", "bc"], &limits),
-            subject("requests", &["a", "bc"], &longer),
-            subject("requests", &["a"], &limits),
+            limit_key("requests", &["a", "bc"], &limits),
+            limit_key("requests", &["ab", "c"], &limits),
+            limit_key("batches", &["a", "bc"], &limits),
+            limit_key("requests", &["a", "bc"], &longer),
+            limit_key("requests", &["a"], &limits),
         ];
         for (place, one) in all.iter().enumerate() {
             assert!(!all[..place].contains(one), "{place}");
         }
-        assert_eq!(all[0], subject("requests", &["a", "bc"], &limits));
+        assert_eq!(all[0], limit_key("requests", &["a", "bc"], &limits));
     }
 }

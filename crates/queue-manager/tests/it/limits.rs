@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use drumline_backend::{Backend, Ids};
 use drumline_protocol::Organization;
 use drumline_queue_manager::options::{Admission, Protection};
-use drumline_queue_manager::service::Stay;
+use drumline_queue_manager::service::RequestKind;
 use drumline_queue_manager::{Actor, Error, Options, QueueManager};
 use serde_json::json;
 use tokio::time::{Instant, advance, sleep};
@@ -126,9 +126,12 @@ async fn a_caller_that_has_used_up_its_time_is_refused() {
     let client = Client::of(&manager);
     for _ in 0..2 {
         assert_eq!(ask(&client, &[JO]).await.status, StatusCode::OK);
-        let pass = manager.enter(&jo(), Stay::Working).await.expect("let in");
+        let permit = manager
+            .admit(&jo(), RequestKind::Working)
+            .await
+            .expect("let in");
         sleep(Duration::from_secs(5)).await;
-        drop(pass);
+        drop(permit);
     }
     // The time is reported after the answer.
     until("the time is used up", async || {
@@ -148,8 +151,14 @@ async fn a_caller_with_too_many_requests_at_the_same_time_is_refused() {
     };
     let (manager, other) = (manager(&backend, protection), manager(&backend, protection));
     let client = Client::of(&other);
-    let first = manager.enter(&jo(), Stay::Working).await.expect("let in");
-    let second = other.enter(&jo(), Stay::Working).await.expect("let in");
+    let first = manager
+        .admit(&jo(), RequestKind::Working)
+        .await
+        .expect("let in");
+    let second = other
+        .admit(&jo(), RequestKind::Working)
+        .await
+        .expect("let in");
     let refused = ask(&client, &[JO]).await;
     assert_refused(&refused, "0x80072326");
     assert_eq!(seconds(&refused), 1);
@@ -197,7 +206,7 @@ async fn those_who_wait_keep_nobody_out() {
 async fn an_organization_has_so_many_batches_at_the_same_time() {
     let backend = backend();
     let managers = [manager(&backend, UNLIMITED), manager(&backend, UNLIMITED)];
-    let enter = async |place: usize| managers[place].enter_batch(&jo()).await;
+    let enter = async |place: usize| managers[place].admit_batch(&jo()).await;
     let first = enter(0).await.expect("let in");
     let second = enter(1).await.expect("let in");
     for place in [0, 1] {
@@ -208,7 +217,7 @@ async fn an_organization_has_so_many_batches_at_the_same_time() {
         organization: Organization("contoso".to_owned()),
         ..jo()
     };
-    let third = managers[0].enter_batch(&elsewhere).await;
+    let third = managers[0].admit_batch(&elsewhere).await;
     drop(third.expect("of another organization"));
     // Longer than a lease: they are renewed.
     sleep(Duration::from_secs(60)).await;
@@ -231,9 +240,9 @@ async fn a_batch_too_many_is_busy_before_its_first_item() {
         },
     });
     let anyone = Actor::default();
-    let passes = [
-        manager.enter_batch(&anyone).await.expect("let in"),
-        manager.enter_batch(&anyone).await.expect("let in"),
+    let permits = [
+        manager.admit_batch(&anyone).await.expect("let in"),
+        manager.admit_batch(&anyone).await.expect("let in"),
     ];
     let refused = client.post("/v1/execute", &batch).await;
     assert_eq!(
@@ -244,7 +253,7 @@ async fn a_batch_too_many_is_busy_before_its_first_item() {
     assert_eq!(refused.json["code"], "0x8004A001", "{refused:?}");
     assert_ne!(seconds(&refused), 0);
     assert!(ask(&client, &[]).await.names().is_empty());
-    drop(passes);
+    drop(permits);
     until("there is room", async || {
         client.post("/v1/execute", &batch).await.status == StatusCode::OK
     })
@@ -262,9 +271,9 @@ async fn zero_batches_are_any_number() {
         ..Options::default()
     };
     let manager = QueueManager::new(backend(), Ids::random(), options);
-    let mut passes = Vec::new();
+    let mut permits = Vec::new();
     for _ in 0..50 {
-        passes.push(manager.enter_batch(&jo()).await.expect("let in"));
+        permits.push(manager.admit_batch(&jo()).await.expect("let in"));
     }
 }
 
@@ -274,12 +283,12 @@ async fn what_a_dead_manager_held_is_free_after_the_lease() {
     let backend = backend();
     let (dead, alive) = (manager(&backend, UNLIMITED), manager(&backend, UNLIMITED));
     for _ in 0..2 {
-        std::mem::forget(dead.enter_batch(&jo()).await.expect("let in"));
+        std::mem::forget(dead.admit_batch(&jo()).await.expect("let in"));
     }
     dead.close().await;
     let died = Instant::now();
     until("there is room", async || {
-        alive.enter_batch(&jo()).await.is_ok()
+        alive.admit_batch(&jo()).await.is_ok()
     })
     .await;
     let lease = Admission::default().lease;
@@ -310,7 +319,7 @@ async fn while_the_limiter_is_away_requests_come_in_and_batches_do_not() {
         "{:?}",
         begun.elapsed()
     );
-    let refused = manager.enter_batch(&jo()).await.expect_err("it is away");
+    let refused = manager.admit_batch(&jo()).await.expect_err("it is away");
     assert!(matches!(refused, Error::Store(_)), "{refused:?}");
     let counted = client.get("/metrics").await.text;
     let unprotected = "drumline_requests_unprotected_total 5";

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::actor;
 use super::problem::Problem;
-use crate::service::{QueueManager, Stay};
+use crate::service::{QueueManager, RequestKind};
 
 /// Admits a request, or refuses it with a time to come back.
 pub(crate) async fn rate_limited(
@@ -23,24 +23,24 @@ pub(crate) async fn rate_limited(
         Ok(actor) => actor,
         Err(invalid) => return Problem::from(invalid).into_response(),
     };
-    let stay = stay(request.method(), request.uri());
-    match manager.enter(&actor, stay).await {
-        Ok(pass) => {
+    let kind = kind_of(request.method(), request.uri());
+    match manager.admit(&actor, kind).await {
+        Ok(permit) => {
             let response = next.run(request).await;
-            drop(pass);
+            drop(permit);
             response
         }
         Err(error) => Problem::from(error).into_response(),
     }
 }
 
-fn stay(method: &Method, address: &Uri) -> Stay {
+fn kind_of(method: &Method, address: &Uri) -> RequestKind {
     let mut parameters = address.query().unwrap_or_default().split('&');
     let waits = parameters.any(|pair| pair.starts_with("wait="));
     if waits && method == Method::GET {
-        Stay::Waiting
+        RequestKind::Waiting
     } else {
-        Stay::Working
+        RequestKind::Working
     }
 }
 
@@ -50,12 +50,18 @@ mod tests {
 
     #[test]
     fn only_what_can_wait_counts_as_waiting() {
-        let stay = |method, address: &'static str| stay(&method, &Uri::from_static(address));
+        let kind = |method, address: &'static str| kind_of(&method, &Uri::from_static(address));
         let id = "/v1/operations/1?explain=true&wait=30s";
-        assert_eq!(stay(Method::GET, id), Stay::Waiting);
-        assert_eq!(stay(Method::POST, id), Stay::Working);
-        assert_eq!(stay(Method::GET, "/v1/operations/1"), Stay::Working);
-        assert_eq!(stay(Method::GET, "/v1/operations?name=wait"), Stay::Working);
-        assert_eq!(stay(Method::GET, "/v1/operations?a&await=1"), Stay::Working);
+        assert_eq!(kind(Method::GET, id), RequestKind::Waiting);
+        assert_eq!(kind(Method::POST, id), RequestKind::Working);
+        assert_eq!(kind(Method::GET, "/v1/operations/1"), RequestKind::Working);
+        assert_eq!(
+            kind(Method::GET, "/v1/operations?name=wait"),
+            RequestKind::Working
+        );
+        assert_eq!(
+            kind(Method::GET, "/v1/operations?a&await=1"),
+            RequestKind::Working
+        );
     }
 }

@@ -34,7 +34,7 @@ impl QueueManager {
     /// # Errors
     /// When the batch may not begin: then none of it is executed.
     pub(super) async fn execute_multiple(&self, actor: &Actor, batch: Batch) -> Result<Results> {
-        let _pass = self.enter_batch(actor).await?;
+        let _permit = self.admit_batch(actor).await?;
         let Batch { items, settings } = batch;
         let mut responses = Responses::new(self, settings);
         let mut items = items.into_iter().peekable();

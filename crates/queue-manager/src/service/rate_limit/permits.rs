@@ -1,10 +1,10 @@
-//! The requests and batches that this manager has admitted and that are not
-//! done yet.
+//! The permits of requests and batches that this manager has admitted and that
+//! are not done yet.
 //!
-//! One task keeps the limiter up to date: it renews the leases of those that
-//! stay for long, and releases the places of those that have left, many in one
-//! round trip when they are many. Most leave before their first renewal, which
-//! then costs nothing.
+//! One task keeps the limiter up to date: it renews the leases of permits that
+//! are held for long, and releases dropped permits, many in one round trip when
+//! they are many. Most are dropped before their first renewal, which then costs
+//! nothing.
 //!
 //! When the limiter is unavailable, releases are lost, and the leases end by
 //! themselves. The time that those requests were busy is not counted then.
@@ -21,13 +21,13 @@ use uuid::Uuid;
 
 /// Releases that may wait to be sent. More come together only when the limiter
 /// is slow; their leases end then.
-const MOST_WAITING: usize = 10_000;
+const UNSENT_MAX: usize = 10_000;
 /// Releases that are sent in one round trip.
 const AT_ONCE: usize = 256;
 /// Leases are renewed when this part of them is over: two renewals may be lost.
 const THIRD: u32 = 3;
 
-/// The admitted requests and batches of one manager. Cheap to clone.
+/// The permits of one manager. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(in crate::service) struct Permits(Arc<Shared>);
 
@@ -35,60 +35,60 @@ pub(in crate::service) struct Permits(Arc<Shared>);
 struct Shared {
     // Held for a moment, never across an await.
     state: Mutex<State>,
-    somebody_left: Notify,
+    /// Notified of each release.
+    released: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    inside: HashMap<PermitId, Place>,
-    departures: Vec<Release>,
+    held: HashMap<PermitId, Held>,
+    releases: Vec<Release>,
 }
 
-/// The place of one admitted request.
+/// A permit that is to be renewed.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    subject: LimitKey,
+struct Held {
+    key: LimitKey,
     since: Instant,
 }
 
-/// The right to be inside. Dropping the permit gives the place back.
-#[must_use = "dropping it releases the permit"]
+/// The right of one request or batch to be executed. Dropping the permit
+/// releases it.
+#[must_use = "dropping the permit releases it"]
 #[derive(Debug)]
 pub struct Permit {
     /// `None`: nothing is limited.
-    held: Option<Held>,
+    limited: Option<Limited>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Limited {
     permits: Permits,
-    subject: LimitKey,
-    visitor: PermitId,
+    key: LimitKey,
+    id: PermitId,
     limits: Limits,
     since: Instant,
 }
 
 impl Permits {
-    /// Creates a pass for a request that is about to come in.
-    pub(super) fn pass(&self, subject: LimitKey, id: Uuid, limits: Limits) -> Permit {
-        let visitor = PermitId(id);
+    /// Creates the permit of a request that is about to be admitted.
+    pub(super) fn permit(&self, key: LimitKey, id: Uuid, limits: Limits) -> Permit {
+        let id = PermitId(id);
         let since = Instant::now();
-        self.state()
-            .inside
-            .insert(visitor, Place { subject, since });
+        self.state().held.insert(id, Held { key, since });
         Permit {
-            held: Some(Held {
+            limited: Some(Limited {
                 permits: self.clone(),
-                subject,
-                visitor,
+                key,
+                id,
                 limits,
                 since,
             }),
         }
     }
 
-    /// Keeps the limiter up to date until `closing`, and then once more
-    /// releases the places of those that have left. All have the same lease.
+    /// Keeps the limiter up to date until `closing`, and then once more sends the
+    /// releases. All permits have the same lease.
     pub(in crate::service) async fn run(
         self,
         limiter: Arc<dyn Limiter>,
@@ -99,7 +99,7 @@ impl Permits {
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.0.somebody_left.notified() => self.flush_releases(&*limiter).await,
+                () = self.0.released.notified() => self.flush_releases(&*limiter).await,
                 _ = renewals.tick() => self.renew(&*limiter, lease).await,
                 () = closing.cancelled() => break,
             }
@@ -107,13 +107,13 @@ impl Permits {
         self.flush_releases(&*limiter).await;
     }
 
-    /// Releases the places of those that have left.
+    /// Sends the releases of dropped permits.
     pub(super) async fn flush_releases(&self, limiter: &dyn Limiter) {
         loop {
             let some = {
-                let departures = &mut self.state().departures;
-                let count = departures.len().min(AT_ONCE);
-                departures.drain(..count).collect::<Vec<_>>()
+                let releases = &mut self.state().releases;
+                let count = releases.len().min(AT_ONCE);
+                releases.drain(..count).collect::<Vec<_>>()
             };
             if some.is_empty() {
                 return;
@@ -126,17 +126,17 @@ impl Permits {
 
     async fn renew(&self, limiter: &dyn Limiter, lease: Duration) {
         let old = lease / THIRD;
-        let stay: Vec<(LimitKey, PermitId)> = self
+        let held: Vec<(LimitKey, PermitId)> = self
             .state()
-            .inside
+            .held
             .iter()
-            .filter(|(_, place)| place.since.elapsed() >= old)
-            .map(|(visitor, place)| (place.subject, *visitor))
+            .filter(|(_, held)| held.since.elapsed() >= old)
+            .map(|(id, held)| (held.key, *id))
             .collect();
-        if stay.is_empty() {
+        if held.is_empty() {
             return;
         }
-        match limiter.renew(&stay, lease).await {
+        match limiter.renew(&held, lease).await {
             Ok(renewed) => {
                 let lost = renewed.iter().filter(|was_inside| !**was_inside).count();
                 if lost > 0 {
@@ -155,40 +155,40 @@ impl Permits {
 }
 
 impl Permit {
-    /// A pass for a request that nothing limits.
-    pub(super) const fn free() -> Self {
-        Self { held: None }
+    /// The permit of a request that nothing limits.
+    pub(super) const fn unlimited() -> Self {
+        Self { limited: None }
     }
 
-    /// The name by which the holder of the pass enters.
-    pub(super) fn visitor(&self) -> Option<PermitId> {
-        self.held.as_ref().map(|held| held.visitor)
+    /// The id under which the limiter holds it.
+    pub(super) fn id(&self) -> Option<PermitId> {
+        self.limited.as_ref().map(|limited| limited.id)
     }
 
-    /// Consumes the pass of a refused request, which has no place to give back.
-    pub(super) fn void(mut self) {
-        if let Some(held) = self.held.take() {
-            held.permits.state().inside.remove(&held.visitor);
+    /// Consumes the permit of a refused request: there is nothing to release.
+    pub(super) fn discard(mut self) {
+        if let Some(limited) = self.limited.take() {
+            limited.permits.state().held.remove(&limited.id);
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(held) = self.held.take() else {
+        let Some(limited) = self.limited.take() else {
             return;
         };
-        let mut state = held.permits.state();
-        state.inside.remove(&held.visitor);
-        if state.departures.len() < MOST_WAITING {
-            state.departures.push(Release {
-                key: held.subject,
-                permit: held.visitor,
-                busy: held.since.elapsed(),
-                limits: held.limits,
+        let mut state = limited.permits.state();
+        state.held.remove(&limited.id);
+        if state.releases.len() < UNSENT_MAX {
+            state.releases.push(Release {
+                key: limited.key,
+                permit: limited.id,
+                busy: limited.since.elapsed(),
+                limits: limited.limits,
             });
         }
         drop(state);
-        held.permits.0.somebody_left.notify_one();
+        limited.permits.0.released.notify_one();
     }
 }

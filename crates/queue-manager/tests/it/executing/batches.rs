@@ -265,8 +265,8 @@ async fn more_batches_at_once_than_allowed_are_a_fault_before_the_first_item() {
     let manager = manager(&backend);
     let client = Client::of(&manager);
     let caller = Actor::default();
-    let first = manager.enter_batch(&caller).await.expect("room");
-    let second = manager.enter_batch(&caller).await.expect("room");
+    let first = manager.admit_batch(&caller).await.expect("room");
+    let second = manager.admit_batch(&caller).await.expect("room");
     let asked = batch(&[create("1")], true, true);
     let refused = client.post("/v1/execute", &asked).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
