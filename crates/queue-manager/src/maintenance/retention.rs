@@ -120,7 +120,7 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
     let mut commits = Vec::new();
     for operation in found.into_iter().flatten() {
         let store = manager.store();
-        if may_be_awaited(manager, &operation, store.now()) {
+        if may_be_awaited(manager, &operation) {
             continue;
         }
         if let Ok(commit) = prepare_unlocked(store, manager.ids(), &operation, Event::Delete) {
@@ -137,7 +137,8 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
 
 /// Returns true if the end may still have to be reported: the notice is made
 /// from the operation.
-fn may_be_awaited(manager: &QueueManager, operation: &Operation, now: Timestamp) -> bool {
+fn may_be_awaited(manager: &QueueManager, operation: &Operation) -> bool {
+    let now = manager.store().now();
     let webhooks = &manager.options().webhooks;
     operation.header.rules.webhook
         && operation

@@ -10,9 +10,9 @@
 //! are newer than the cursor and not met.
 
 use drumline_api::Control;
+use drumline_backend::apply_event::prepare_unlocked;
 use drumline_backend::store::Filter;
-use drumline_protocol::transition::At;
-use drumline_protocol::{ErrorCode, Event, Operation, OperationId, State, apply};
+use drumline_protocol::{ErrorCode, Event, Operation, OperationId, State};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
@@ -179,10 +179,6 @@ impl QueueManager {
         let outcome = match (bulk.act, bulk.is_rehearsal) {
             (BulkAct::Act(act), false) => self.act_on(operation, act).await.map(drop),
             (BulkAct::Delete, false) => self.delete_this(operation).await,
-            // A series goes on with its next time.
-            (BulkAct::Act(Control::Resume), true) => self
-                .resumption(&operation)
-                .and_then(|event| self.rehearse(&operation, event)),
             (BulkAct::Act(act), true) => self.rehearse(&operation, event_of(act)),
             (BulkAct::Delete, true) => self.rehearse(&operation, Event::Delete),
         };
@@ -192,14 +188,11 @@ impl QueueManager {
     /// Returns an error if an operation as it stands would refuse the event.
     fn rehearse(&self, operation: &Operation, event: Event) -> Result<()> {
         let event = match event {
-            Event::Resume => self.resumption(operation)?,
+            // A series goes on with its next time.
+            Event::Resume => self.resumption(&operation.header)?,
             other => other,
         };
-        let at = At {
-            now: self.store().now(),
-            commit: self.ids().commit(),
-        };
-        apply(&operation.header, event, at)?;
+        prepare_unlocked(self.store(), self.ids(), operation, event)?;
         Ok(())
     }
 }

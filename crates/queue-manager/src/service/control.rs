@@ -5,7 +5,6 @@
 
 use drumline_api::{Control, UpdateOperation};
 use drumline_backend::apply_event::{Applied, apply_event_unlocked};
-use drumline_backend::store::Done;
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{ErrorCode, Event, Operation, OperationId, Refused, State, Status};
 
@@ -31,12 +30,12 @@ impl QueueManager {
 
     /// [`Self::act`] on an operation that was just read.
     pub(super) async fn act_on(&self, operation: Operation, act: Control) -> Result<Operation> {
-        if act == Control::Resume && operation.header.is_series() {
-            return self.resume_series(operation).await;
+        match act {
+            Control::Resume => self.resume(operation).await,
+            Control::Cancel | Control::Pause | Control::Postpone(_) => {
+                self.apply(operation, event_of(act)).await
+            }
         }
-        let (operation, done) = self.apply(operation, event_of(act)).await?;
-        self.dispatcher().enqueue_all(&operation, &done);
-        Ok(operation)
     }
 
     /// Changes an operation's attributes, which is an action in other words.
@@ -78,35 +77,45 @@ impl QueueManager {
         Ok(())
     }
 
-    async fn apply(&self, operation: Operation, event: Event) -> Result<(Operation, Box<Done>)> {
+    async fn apply(&self, operation: Operation, event: Event) -> Result<Operation> {
         let name = event.name();
-        let id = operation.id;
         let is_cancel = event == Event::Cancel;
-        let mut decided = apply_event_unlocked(self.store(), self.ids(), &operation, event).await?;
-        if is_cancel && matches!(decided, Applied::NotHead) {
+        let mut applied = apply_event_unlocked(self.store(), self.ids(), &operation, event).await?;
+        if is_cancel && matches!(applied, Applied::NotHead) {
             // The operation is not the head, so its end does not hold the
             // token.
-            decided =
+            applied =
                 apply_event_unlocked(self.store(), self.ids(), &operation, Event::Discard).await?;
         }
+        self.applied(operation, name, applied)
+    }
+
+    /// The operation after an action, whose outcome is noted and whose offers
+    /// are published.
+    pub(super) fn applied(
+        &self,
+        operation: Operation,
+        action: &'static str,
+        applied: Applied,
+    ) -> Result<Operation> {
+        let id = operation.id;
         self.metrics()
-            .acted(name, matches!(decided, Applied::Done(..)));
-        match decided {
+            .acted(action, matches!(applied, Applied::Done(..)));
+        match applied {
             Applied::Done(header, done) => {
-                tracing::debug!(%id, action = name, status = header.status.name(), "done");
-                Ok((
-                    Operation {
-                        header,
-                        ..operation
-                    },
-                    done,
-                ))
+                tracing::debug!(%id, action, status = header.status.name(), "done");
+                let operation = Operation {
+                    header,
+                    ..operation
+                };
+                self.dispatcher().enqueue_all(&operation, &done);
+                Ok(operation)
             }
             Applied::Refused(refused) => Err(refused.into()),
             Applied::Missing => Err(not_found(id)),
             // Only a cancel asks for the head, and no action names a lock.
             Applied::NotHead | Applied::Fenced => {
-                Err(Error::Internal(format!("{name} of {id} met a guard")))
+                Err(Error::Internal(format!("{action} of {id} met a guard")))
             }
         }
     }

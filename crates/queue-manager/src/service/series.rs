@@ -12,17 +12,16 @@
 use drumline_api::view::OperationView;
 use drumline_api::{FieldError, Invalid, RuleChange};
 use drumline_backend::apply_event::{Applied, apply_chosen_event, apply_event_unlocked};
-use drumline_backend::store::{Guard, NewOperation};
+use drumline_backend::store::{self, Guard, NewOperation};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{
-    Body, ChainKey, ErrorCode, Event, Header, Operation, Recurrence, Refused, Report, Rules,
-    Status, Timestamp,
+    Body, ChainKey, ErrorCode, Event, Header, Operation, Recurrence, Refused, Rules, Status,
+    Timestamp,
 };
 use uuid::Uuid;
 
 use super::QueueManager;
-use super::read::not_found;
 use crate::error::{Error, Result};
 use crate::recurrence::{self, Rule, next_time};
 
@@ -91,26 +90,20 @@ impl QueueManager {
         }
     }
 
-    /// Lets a series that was paused go on with its next time.
+    /// Lets an operation go on that was paused: a series with its next time.
     ///
     /// # Errors
     /// [`Error::Refused`] if it is not paused, or its rule has no time left.
-    pub(super) async fn resume_series(&self, series: Operation) -> Result<Operation> {
-        let (series, done) = self
-            .reschedule(series, "resume", |manager, series| {
-                manager.resumption(series)
-            })
-            .await?;
-        self.dispatcher().enqueue_all(&series, &done);
-        Ok(series)
+    pub(super) async fn resume(&self, operation: Operation) -> Result<Operation> {
+        let event = |header: &Header| self.resumption(header);
+        self.reschedule(operation, "resume", event).await
     }
 
-    /// The event that resumes a series as it stands.
+    /// The event that resumes an operation as it stands.
     ///
     /// # Errors
-    /// [`Error::Refused`] if its rule has no time left.
-    pub(super) fn resumption(&self, series: &Operation) -> Result<Event> {
-        let header = &series.header;
+    /// [`Error::Refused`] if the rule of a series has no time left.
+    pub(super) fn resumption(&self, header: &Header) -> Result<Event> {
         let Some(recurrence) = header.recurrence.clone() else {
             return Ok(Event::Resume);
         };
@@ -141,13 +134,8 @@ impl QueueManager {
         series: Operation,
         rule: &RuleChange,
     ) -> Result<Operation> {
-        let (series, done) = self
-            .reschedule(series, "reschedule", |manager, series| {
-                manager.rescheduling(series, rule)
-            })
-            .await?;
-        self.dispatcher().enqueue_all(&series, &done);
-        Ok(series)
+        let event = |header: &Header| self.rescheduling(header, rule);
+        self.reschedule(series, "reschedule", event).await
     }
 
     /// The event that gives a series as it stands a new rule. A paused series
@@ -156,8 +144,8 @@ impl QueueManager {
     /// # Errors
     /// [`Error::Invalid`] if it does not recur, or the new rule has no time to
     /// come.
-    pub(super) fn rescheduling(&self, series: &Operation, rule: &RuleChange) -> Result<Event> {
-        let Some(recurrence) = &series.header.recurrence else {
+    pub(super) fn rescheduling(&self, header: &Header, rule: &RuleChange) -> Result<Event> {
+        let Some(recurrence) = &header.recurrence else {
             let why = "can be changed on recurring operations only";
             let wrong = rule.names().map(|name| FieldError::new(name, why));
             return Err(Error::Invalid(Invalid {
@@ -170,59 +158,33 @@ impl QueueManager {
         if next.is_none() {
             return Err(no_time(rule.names().next().unwrap_or("recurrencePattern")).into());
         }
-        let is_paused = series.header.postpone_until.is_none();
+        let is_paused = header.postpone_until.is_none();
         Ok(Event::Reschedule {
             recurrence,
             next: next.filter(|_| !is_paused),
         })
     }
 
-    /// Applies an event to a series, which is computed again for each try: the
-    /// next time of a moment ago may have passed since.
+    /// Applies an event that depends on the header. The event is chosen again
+    /// after each conflict: the next time of a moment ago may have passed since.
     async fn reschedule(
         &self,
-        mut series: Operation,
+        operation: Operation,
         name: &'static str,
-        event: impl Fn(&Self, &Operation) -> Result<Event>,
-    ) -> Result<(Operation, Box<drumline_backend::store::Done>)> {
-        let (id, header) = (series.id, series.header.clone());
-        let choose = |header: &Header| {
-            series.header = header.clone();
-            event(self, &series)
-        };
-        let applied = apply_chosen_event(
-            self.store(),
-            self.ids(),
-            id,
-            header,
-            choose,
-            Guard::None,
-            // No such event has a fault, so no report is written.
-            &Report::default(),
-        )
-        .await?;
-        match applied {
-            Applied::Done(header, done) => {
-                self.metrics().acted(name, true);
-                series.header = header;
-                Ok((series, done))
-            }
-            Applied::Refused(refused) => {
-                self.metrics().acted(name, false);
-                Err(refused.into())
-            }
-            Applied::Missing => Err(not_found(id)),
-            Applied::NotHead | Applied::Fenced => {
-                Err(Error::Internal(format!("{name} of {id} met a guard")))
-            }
-        }
+        choose: impl Fn(&Header) -> Result<Event> + Sync,
+    ) -> Result<Operation> {
+        let (store, ids) = (self.store(), self.ids());
+        let Operation {
+            id, header, report, ..
+        } = &operation;
+        let header = header.clone();
+        let applied = apply_chosen_event(store, ids, *id, header, choose, Guard::None, report);
+        let applied = applied.await?;
+        self.applied(operation, name, applied)
     }
 
     /// Lets a series whose rule cannot be followed wait for a person.
-    pub(crate) async fn set_aside(
-        &self,
-        series: &Operation,
-    ) -> drumline_backend::store::Result<()> {
+    pub(crate) async fn set_aside(&self, series: &Operation) -> store::Result<()> {
         tracing::warn!(id = %series.id, "a series has a rule that this release cannot read; it is paused");
         match apply_event_unlocked(self.store(), self.ids(), series, Event::Pause).await? {
             Applied::Done(..)

@@ -1,11 +1,15 @@
 //! Actions and changes: every arrow that a client may take, and the refusals
 //! with the legal actions.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use drumline_protocol::{Event, OperationId};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::faulty::faulty;
 use crate::support::worker::Worker;
 use crate::support::{backend, manager};
 
@@ -295,4 +299,23 @@ async fn a_cancelled_head_makes_way_for_the_next() {
     let fence = bench.worker.claim(next).await;
     bench.worker.say(next, fence, Event::Succeed).await;
     assert_eq!(bench.client.status(next).await, "Succeeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_of_one_series_at_the_same_time_are_all_made() {
+    let (backend, _faults) = faulty(&backend());
+    let client = Client::of(&manager(&backend));
+    let body = json!({"messageName": "a", "recurrencePattern": "FREQ=DAILY"});
+    let path = format!("/v1/operations/{}", client.create(&body).await);
+    let rules: Vec<Value> = (1..=8)
+        .map(|days| json!({"recurrencePattern": format!("FREQ=DAILY;INTERVAL={days}")}))
+        .collect();
+    let changes = rules.iter().map(|rule| client.json("PATCH", &path, rule));
+    let mut versions = BTreeSet::new();
+    for (rule, answer) in rules.iter().zip(join_all(changes).await) {
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert_eq!(answer.json["recurrencePattern"], rule["recurrencePattern"]);
+        versions.insert(answer.json["version"].as_u64());
+    }
+    assert_eq!(versions.len(), rules.len(), "{versions:?}");
 }

@@ -161,11 +161,11 @@ impl QueueManager {
             let event = match wanted {
                 None => Event::Delete,
                 Some(UpdateOperation::Control(Control::Resume)) => self
-                    .resumption(&operation)
+                    .resumption(&operation.header)
                     .map_err(|error| at(index, error))?,
                 Some(UpdateOperation::Control(act)) => event_of(act),
                 Some(UpdateOperation::Rule(rule)) => self
-                    .rescheduling(&operation, &rule)
+                    .rescheduling(&operation.header, &rule)
                     .map_err(|error| at(index, error))?,
                 Some(UpdateOperation::Unreachable(status)) => {
                     let refused = unreachable_by_clients(&operation, status);
