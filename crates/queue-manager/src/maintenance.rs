@@ -1,22 +1,22 @@
 //! Maintenance: work that would stand still if no manager looked for it.
 //!
 //! ```text
-//! members ── which partitions are mine ──┬─ relay      outbox → broker
-//!                                        ├─ due        Suspended → Ready
-//!                                        ├─ leases     lost workers' operations
-//!                                        ├─ reconcile  what the broker has lost
-//!                                        ├─ redirect   what is in queues that do not work
-//!                                        ├─ notices    ends, reported by webhook
-//!                                        └─ retention  what ended long ago
+//! heartbeat ── my partitions ──┬─ relay          outbox → broker
+//!                              ├─ scheduler      Suspended → Ready
+//!                              ├─ lease reaper   operations of lost workers
+//!                              ├─ lost messages  offers that the broker has lost
+//!                              ├─ redirect       offers in queues that do not work
+//!                              ├─ notices        ends, reported by webhook
+//!                              └─ retention      operations that ended long ago
 //! ```
 //!
-//! Any number of managers do it side by side. Each partition falls to one of
-//! them by rendezvous hashing over the live ones. If two managers disagree for
-//! a moment, both look after it, which costs a look and nothing else, because
-//! every step is a compare-and-set.
+//! Any number of managers maintain side by side. Each partition falls to one of
+//! the live managers, by rendezvous hashing. If two managers disagree for a
+//! moment, both maintain the partition, which costs a look and nothing else,
+//! because every step is a compare-and-set.
 //!
-//! A task looks at its partitions concurrently, in bounded batches, then
-//! rests. When the store is unavailable it waits longer each time.
+//! A task looks at its partitions concurrently, in bounded batches, then rests.
+//! While the store is unavailable it rests longer each time.
 
 mod heartbeat;
 mod lease_reaper;

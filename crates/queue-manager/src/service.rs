@@ -3,8 +3,8 @@
 //! A manager is cheap to clone; all clones are one manager. The manager owns
 //! the tasks that it starts, and [`QueueManager::close`] waits for them.
 //!
-//! One file per kind of request: [`create`](self), read, act. None of them
-//! keeps anything between requests but caches of what the store knows.
+//! One file per kind of request: create, read, control. None of them keeps
+//! anything between requests but caches of what the store knows.
 
 mod bulk;
 mod completion_feed;

@@ -15,7 +15,7 @@ use crate::service::QueueManager;
 pub(super) type Share = Arc<[Partition]>;
 
 /// Beats until stopped, then leaves. While the membership is unavailable the
-/// last share stands: better two managers look after a partition than none.
+/// last share stays: a partition with two managers is better than one without.
 pub(super) async fn run(
     manager: QueueManager,
     announce: watch::Sender<Share>,
@@ -23,11 +23,11 @@ pub(super) async fn run(
 ) {
     let membership = Arc::clone(&manager.backend().membership);
     let partitions = manager.backend().store.partitions();
-    let mut is_away = false;
+    let mut is_unavailable = false;
     while !stop.is_cancelled() {
         match membership.beat(&itself(&manager)).await {
             Ok(members) => {
-                is_away = false;
+                is_unavailable = false;
                 manager.bypass().note(&members, manager.member());
                 let mine = share(partitions, manager.member(), &members);
                 announce.send_if_modified(|before| {
@@ -37,10 +37,10 @@ pub(super) async fn run(
                 });
             }
             Err(error) => {
-                if !is_away {
+                if !is_unavailable {
                     tracing::warn!(%error, "the heartbeat failed");
                 }
-                is_away = true;
+                is_unavailable = true;
             }
         }
         stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT_INTERVAL))

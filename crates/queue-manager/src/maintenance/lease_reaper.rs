@@ -1,10 +1,10 @@
-//! Leases: operations of workers that are lost.
+//! Lease reaper: takes over the operations of workers that are lost.
 //!
-//! No clock is compared with another. A lock moves its beat with every renewal.
-//! A lock that has not moved for a whole lease, on the monotonic clock of this
-//! process, belongs to a worker that has stopped its handler by itself by now
-//! (it does so after three quarters of a lease without a renewal). The
-//! take-over is made only if the lock still stands as it was watched.
+//! No clock is compared with another. Each renewal changes the lock's beat. If a
+//! beat has not changed for a whole lease, on the monotonic clock of this
+//! process, then the worker has stopped its handler by itself: it does so after
+//! three quarters of a lease without a renewal. The take-over is made only if
+//! the lock is still as it was watched.
 //!
 //! When the store was unavailable, or came back as another incarnation, the
 //! watch starts again: the holders could not renew either.
@@ -154,7 +154,7 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
             };
             manager.dispatcher().enqueue_all(&operation, &done);
         }
-        // The worker has come to an end after all, or renewed at last.
+        // The worker has finished after all, or renewed at last.
         Applied::Fenced | Applied::Missing | Applied::NotHead => {}
         Applied::Refused(refused) => {
             tracing::debug!(id = %operation.id, %refused, "a lock without a holder");

@@ -1,7 +1,7 @@
-//! Reconcile: operations that the broker has lost are offered again.
+//! Lost messages: operations whose offers the broker has lost are offered again.
 //!
 //! A broker that lost its data looks healthy, and an operation whose message is
-//! gone looks like one that waits its turn. Its age proves nothing: a long
+//! gone looks like one that waits for its turn. Its age proves nothing: a long
 //! healthy backlog is old too, and must not be published once more. So the
 //! manager asks the queue itself:
 //!
@@ -15,25 +15,28 @@
 //!          … and what still waits, as it was: lost. Offer it again.
 //! ```
 //!
+//! A wrong conclusion costs a duplicate, which the claim drops. An operation that
+//! was offered again gets twice the time before the next time.
+//!
 //! After a loss of the broker's connection all earlier offers are doubted at
 //! once, whatever their age. All queues of a pool are asked at the same time,
-//! and the wait afterwards is short: everything that was in workers' hands went
-//! back with their connections. A healthy backlog is still distinguished from a
-//! loss, for its markers come back after it.
+//! and the wait afterwards is short, because everything that was in workers'
+//! hands went back with their connections. A healthy backlog is still
+//! distinguished from a loss: its markers come back after it.
 //!
-//! A queue that is by-passed is not asked: no marker would come back.
+//! A queue that is by-passed is not asked, because no marker would come back.
 //! [`super::redirect`] has repeated the offers made before the by-pass. Later
-//! offers have gone through the next queue, which is asked instead.
+//! offers went through the next queue, which is asked instead.
 //!
-//! A marker is sent after its candidates were seen in the broker's hands. So
-//! none of them can be behind it, but for those that a busy worker has put
-//! there since; hence the further rounds through a work queue that is not
-//! empty. A queue without a consumer gives no marker back, and nothing is done:
-//! there is no worker to deliver to. A queue that *is* consumed and gives no
-//! marker back for long may have lost the marker itself, and gets another; each
-//! time the wait doubles. A wrong conclusion costs a duplicate, which the claim
-//! drops; and an operation that was offered again gets twice the time before
-//! the next.
+//! A marker is sent after its candidates were seen in the broker's hands, so no
+//! candidate can be behind it. The exception are offers that a busy worker has
+//! put to the end of a work queue since; hence the further rounds through a work
+//! queue that is not empty.
+//!
+//! A queue without a consumer gives no marker back, and nothing is done: there is
+//! no worker to deliver to. A queue that has a consumer and gives no marker back
+//! for long may have lost the marker itself. It gets another marker, and the wait
+//! doubles each time.
 
 mod probe;
 
@@ -71,8 +74,8 @@ pub(super) struct LostMessages {
     cursors: HashMap<Partition, OperationId>,
     /// The probes that are under way, by the route that was published to.
     probes: HashMap<Route, Probe>,
-    /// The number of times that each operation was offered again from here.
-    again: HashMap<OperationId, u32>,
+    /// The number of times that each operation was offered again by this task.
+    offered_again: HashMap<OperationId, u32>,
 }
 
 impl Task for LostMessages {
@@ -102,7 +105,7 @@ impl LostMessages {
             connection: None,
             cursors: HashMap::new(),
             probes: HashMap::new(),
-            again: HashMap::new(),
+            offered_again: HashMap::new(),
         }
     }
 
@@ -151,8 +154,7 @@ impl LostMessages {
         was_lost: bool,
     ) -> store::Result<()> {
         if was_lost {
-            // The markers may be lost with the rest, and everything is asked
-            // again.
+            // The markers may be lost as well, so everything is asked again.
             self.probes.clear();
             self.cursors.clear();
         }
@@ -200,7 +202,7 @@ impl LostMessages {
     /// that it was offered again doubles its usual time.
     fn is_old(&self, manager: &QueueManager, id: OperationId, stamp: Stamp) -> bool {
         let grace = self.options.reconcile_grace;
-        let times = self.again.get(&id).copied().unwrap_or(0).min(16);
+        let times = self.offered_again.get(&id).copied().unwrap_or(0).min(16);
         let usual = grace.saturating_mul(2_u32.saturating_pow(times));
         let now_us = u64::try_from(manager.store().now().as_millis())
             .unwrap_or(0)
@@ -245,8 +247,8 @@ impl LostMessages {
         manager: &QueueManager,
         candidates: &Candidates,
     ) -> store::Result<()> {
-        if self.again.len() > REMEMBERED {
-            self.again.clear();
+        if self.offered_again.len() > REMEMBERED {
+            self.offered_again.clear();
         }
         let mut lost = 0;
         for some in candidates.chunks(self.options.batch) {
@@ -256,12 +258,12 @@ impl LostMessages {
             let mut stamps = HashMap::new();
             for ((id, _), offered) in some.iter().zip(join_all(offers).await) {
                 if let Some(stamp) = offered? {
-                    *self.again.entry(*id).or_default() += 1;
+                    *self.offered_again.entry(*id).or_default() += 1;
                     stamps.insert(*id, stamp);
                     lost += 1;
                 }
             }
-            // Now and not when the relay gets to it: they have waited for long.
+            // At once and not by the relay: they have waited for long.
             let ids: Vec<OperationId> = stamps.keys().copied().collect();
             for operation in manager.readable(&ids).await?.into_iter().flatten() {
                 if let Some(stamp) = stamps.get(&operation.id).copied() {

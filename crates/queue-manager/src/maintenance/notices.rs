@@ -4,18 +4,18 @@
 //! notices of my partitions ─ operation ─ signed POST ─┬─ 2xx: done
 //!    ▲                                                ├─ 410, or nowhere to send to: done
 //!    ├──────── after a rest that grows ◀── else ──────┴─ after the last try: given up
-//!    └──────── soon, uncounted ◀── its receiver is slow, and has enough
+//!    └──────── soon, uncounted ◀── its receiver is slow and has enough tries
 //! ```
 //!
-//! A notice is taken out after it was delivered. So it is never forgotten, and
-//! comes twice if a manager is lost in between, or if two managers look after
-//! one partition for a moment. Nothing else waits for a receiver: tries run
-//! beside the looks, and their number is bounded.
+//! A notice is removed after it was delivered. So it is never forgotten, and it
+//! comes twice if a manager is lost in between, or if two managers maintain one
+//! partition for a moment. Nothing else waits for a receiver: tries run beside
+//! the looks, and their number is bounded.
 //!
-//! Of each partition the earliest notices are seen, and no more than there is
-//! room to try. The notices of a silent receiver would stay the earliest and
-//! hide those of all other receivers. So they are put behind the others,
-//! without having been tried.
+//! A look reads the earliest notices of each partition, and no more than there
+//! is room to try. The notices of a silent receiver would stay the earliest and
+//! hide those of all other receivers. So they are put behind the others, without
+//! having been tried.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::service::QueueManager;
 use crate::webhook::{Delivery, Sender, Webhooks};
 
 /// The time that a look waits for room while all tries are under way.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
 /// A host whose latest try is younger than this is quick enough to be waited
 /// for. A longer time keeps other hosts waiting; a shorter one puts off tries
 /// that end in a moment.
@@ -135,7 +135,7 @@ impl Notices {
             }
         };
         // Elapsed: the next look waits again.
-        drop(timeout(PATIENCE, room).await);
+        drop(timeout(ROOM_TIMEOUT, room).await);
     }
 
     fn is_under_way(&self, id: OperationId) -> bool {
@@ -195,7 +195,7 @@ impl Notices {
             host,
         } = due;
         let id = operation.id;
-        let trying = tell(manager.clone(), self.sender.clone(), url, operation, notice);
+        let trying = deliver(manager.clone(), self.sender.clone(), url, operation, notice);
         let task = self.tries.spawn(trying).id();
         let began = Instant::now();
         self.under_way.insert(task, Try { id, host, began });
@@ -264,7 +264,7 @@ impl Task for Notices {
 
 /// Makes one try, and acts on its result. If the future is dropped in between,
 /// the notice is still there, and comes again.
-async fn tell(
+async fn deliver(
     manager: QueueManager,
     sender: Sender,
     url: String,
@@ -273,7 +273,7 @@ async fn tell(
 ) {
     let store = manager.store();
     let id = operation.id;
-    let delivery = sender.tell(&url, &operation, store.now()).await;
+    let delivery = sender.deliver(&url, &operation, store.now()).await;
     let tried = notice.attempt.saturating_add(1);
     let webhooks = &manager.options().webhooks;
     let rest = webhooks.rest_after(tried, manager.jitter());

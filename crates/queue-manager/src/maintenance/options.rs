@@ -14,8 +14,9 @@ pub struct MaintenanceOptions {
     pub due: Duration,
     /// Between looks at the outbox. Default 500 ms.
     pub relay: Duration,
-    /// The time that an entry of the outbox is left to its maker. Default
-    /// 1 s, far longer than a publish takes; a shorter time publishes twice.
+    /// The time that an entry of the outbox is left to the process that
+    /// made it. Default 1 s, far longer than a publish takes; a shorter time
+    /// publishes twice.
     pub relay_age: Duration,
     /// Between looks at the locks. Default 500 ms, which is the largest delay
     /// of a take-over.

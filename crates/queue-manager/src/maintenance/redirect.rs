@@ -1,11 +1,11 @@
-//! Redirect: operations in a queue that does not work are offered again, round
-//! it.
+//! Redirect: operations whose offers are in a queue that does not work are
+//! offered again, through another queue.
 //!
 //! A queue that is by-passed may hold offers that were confirmed before. They
-//! are not delivered while the queue does not work, and that time is unknown.
-//! So their operations are offered once more, each once for each time that a
-//! queue becomes by-passed; the offers take another way. If the queue works
-//! again, it delivers duplicates, which the claim drops.
+//! are not delivered for as long as the queue does not work, which may be long.
+//! So their operations are offered once more, once for each time that a queue
+//! becomes by-passed. If the queue works again, it delivers duplicates, which
+//! the claim drops.
 //!
 //! ```text
 //! a queue is by-passed for some seconds ─ stamp of each partition
@@ -13,9 +13,8 @@
 //!      that queue ─→ offered again
 //! ```
 //!
-//! No marker is sent: it would have to go through the queue that does not work.
-//! A queue that was only slow is by-passed for less time, and its content is
-//! left alone.
+//! No marker is sent, because it would not come back. A queue that was only slow
+//! is by-passed for a shorter time, and its operations are not offered again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -36,12 +35,13 @@ use crate::service::QueueManager;
 /// are offered again within minutes, which is faster than they are executed.
 const PAGES: usize = 8;
 
-/// A queue that is by-passed for less is left alone: a disk that stands still
-/// for a moment must not double all waiting operations.
+/// The time that a queue must be by-passed before its operations are offered
+/// again: a disk that stands still for a moment must not double all waiting
+/// operations.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Progress is kept for so long after a queue works again: reports of other
-/// members come and go.
+/// The time that progress is kept after a queue works again: the reports of
+/// other members come and go.
 const KEPT: Duration = Duration::from_secs(60);
 
 /// The queues that are by-passed, and the progress with each.
@@ -67,8 +67,8 @@ struct Queue {
     since: Instant,
     /// The last look at which it was by-passed.
     seen: Instant,
-    /// The store's time at that look, as a stamp: earlier offers have gone round
-    /// the queue.
+    /// The store's time at that look, as a stamp: until then offers went through
+    /// another queue.
     seen_at: Stamp,
     /// The earliest offers that may be in the queue.
     from: Stamp,
@@ -78,7 +78,7 @@ struct Queue {
 /// The progress with one partition.
 #[derive(Clone, Copy, Debug)]
 struct Progress {
-    /// Later offers have gone round the queue already.
+    /// Later offers went through another queue.
     until: Stamp,
     /// The last operation that was looked at.
     after: Option<OperationId>,
@@ -92,7 +92,7 @@ impl Task for Redirect {
         let now = Instant::now();
         let bypassed = manager.bypass().bypassed();
         let mut routes: Vec<Route> = bypassed.into_iter().map(|one| one.route).collect();
-        // A queue that only others cannot declare works.
+        // A queue that other members cannot declare, but this one can, works.
         routes.retain(|route| manager.bypass().trouble(route).is_some());
         self.queues
             .retain(|_, queue| now.duration_since(queue.seen) < KEPT);
@@ -109,7 +109,8 @@ impl Task for Redirect {
             });
             if now.duration_since(queue.seen) > GRACE {
                 queue.since = now;
-                // It has worked in between and may hold offers of that time.
+                // The queue has worked in between, and may hold offers of that
+                // time.
                 if queue.partitions.values().all(|progress| progress.is_done) {
                     queue.from = queue.seen_at;
                 }
@@ -117,14 +118,14 @@ impl Task for Redirect {
             }
             queue.seen = now;
             queue.seen_at = stamp_of(manager.store().now());
-            // Now, because everything that is offered from now on goes round
-            // the queue.
-            begin(manager, &route, share, &mut queue.partitions).await?;
+            // Now, because everything that is offered from now on goes through
+            // another queue.
+            note_partitions(manager, &route, share, &mut queue.partitions).await?;
             let is_new = now.duration_since(queue.since) < GRACE;
             if is_new || is_unused_spare(manager, &route).await {
                 continue;
             }
-            go_on(
+            offer_pages(
                 manager,
                 &route,
                 queue.from,
@@ -154,7 +155,7 @@ async fn is_unused_spare(manager: &QueueManager, route: &Route) -> bool {
 }
 
 /// Notes the partitions whose operations may be in a queue.
-async fn begin(
+async fn note_partitions(
     manager: &QueueManager,
     route: &Route,
     share: &[Partition],
@@ -185,7 +186,7 @@ async fn begin(
 }
 
 /// Offers some pages again.
-async fn go_on(
+async fn offer_pages(
     manager: &QueueManager,
     route: &Route,
     from: Stamp,

@@ -1,9 +1,9 @@
-//! Relay: outbox → broker, for entries whose makers did not get there.
+//! Relay: publishes entries of the outbox that were left there.
 //!
 //! A create, a resume or a promotion publishes its own entry at once. An entry
-//! that is still there after a second was left behind by a crash, by a broker
-//! that was unavailable, or by a dispatcher that had no room. An entry that no
-//! queue takes stays, and is passed by for the others behind it.
+//! that is still there after a second was left by a crash, by a broker that was
+//! unavailable, or by a dispatcher that had no room. An entry that no queue
+//! takes stays, and does not hold up the entries behind it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::service::QueueManager;
 /// The relay of one manager.
 #[derive(Debug)]
 pub(super) struct Relay {
-    /// Younger entries are left to their makers.
+    /// Younger entries are left to the process that made them.
     age: Duration,
     batch: usize,
     /// The entry after which the next look at a partition starts; missing: at its
@@ -43,8 +43,8 @@ impl Task for Relay {
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         if let Err(error) = manager.backend().broker.check() {
-            // This is no error of the manager, and it can do nothing before the
-            // broker is back.
+            // No error of the manager, which can do nothing before the broker is
+            // back.
             manager.metrics().failed(Self::NAME);
             tracing::debug!(%error, "nothing can be relayed now");
             return Ok(Look::Clear);
@@ -70,7 +70,7 @@ impl Task for Relay {
 /// The result of a look at one partition.
 struct Relayed {
     look: Look,
-    /// The entry after which to go on, if this was not all and some was not taken.
+    /// The entry after which to go on, if there are more and some was not taken.
     next: Option<Stamp>,
 }
 
@@ -96,13 +96,13 @@ impl Relay {
             .map(|(entry, _)| (entry.operation.id, entry.stamp))
             .collect();
         manager.metrics().relayed.inc_by(taken.len() as u64);
-        // Now and not when the dispatcher gets to it: the next look may come at
-        // once, and would find and publish them again.
+        // At once and not by the dispatcher, lazily: the next look may begin now,
+        // and would publish them again.
         manager.store().remove_from_outbox(&taken).await?;
         let is_full = left.len() >= self.batch;
         let all_taken = taken.len() == left.len();
         // Entries that no queue takes must not be all that is ever looked at: the
-        // relay goes round. At the end it begins again with the oldest.
+        // relay goes on behind them, and at the end begins again with the oldest.
         let goes_on = is_refused || (after.is_some() && all_taken);
         let last = left.last().map(|entry| entry.stamp);
         Ok(Relayed {

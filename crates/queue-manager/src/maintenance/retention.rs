@@ -1,13 +1,13 @@
 //! Retention: Completed operations are removed when they are old enough.
 //!
-//! In small steps, oldest end first, with a pause behind each, so that a store
-//! with a million old operations answers all other callers as before. Each
-//! removal is an ordinary commit: an operation that still holds its chain, or
-//! is too new for its assumed class, is refused and stays.
+//! They are removed in small steps, oldest end first, with a pause after each:
+//! so a store with a million old operations answers all other callers as before.
+//! Each removal is an ordinary commit. An operation that still holds its chain is
+//! refused and stays, and so does an operation whose webhook may still be tried.
 //!
-//! Operations that stay are not read again with each look: the next look goes
-//! on behind the last end that was seen. Every few minutes a look begins at the
-//! front once more, for some may be free to go by then.
+//! Operations that stay are not read again with each look: the next look begins
+//! behind the last end that was seen. Every few minutes a look begins at the
+//! front, because some of them may be removed by then.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::service::QueueManager;
 
 /// The interval at which a look begins at the front: an operation that had to
 /// stay may outlive its time by so long. A shorter interval reads more
-/// operations that must stay, and in vain.
+/// operations in vain.
 const START_OVER: Duration = Duration::from_secs(5 * 60);
 
 impl Retention {
@@ -68,8 +68,7 @@ impl Task for Retain {
         if self.begun.elapsed() >= START_OVER {
             *self = Self::begin(self.keep.clone());
         }
-        // One partition after the other: this is the one task that is never in
-        // a hurry.
+        // One partition after the other: no other task has as much time.
         for partition in share {
             for class in [
                 EndClass::Transient,

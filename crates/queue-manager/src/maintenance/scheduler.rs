@@ -1,9 +1,9 @@
-//! Due: operations that wait for a time go on when it has come.
+//! Scheduler: operations that wait for a time go on when it has come.
 //!
 //! Suspended operations become Ready, and series have an occurrence
 //! ([`series`]). The store's clock decides whether the time has come. A batch
-//! is one commit per operation in one round trip. If another manager or a
-//! client was faster, the due set shows in the next look whether work is left.
+//! is one commit per operation in one round trip. After a conflict nothing is
+//! repeated: the next look finds in the due set what is left.
 
 mod series;
 

@@ -30,7 +30,7 @@ pub(super) enum Look {
 
 /// A kind of work that is done in rounds.
 pub(super) trait Task: Send + 'static {
-    /// The word for logs and metrics.
+    /// The name in logs and metrics.
     const NAME: &'static str;
 
     /// One look at the partitions in `share`.

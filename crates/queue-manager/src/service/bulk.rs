@@ -1,9 +1,8 @@
 //! The same action on everything that a filter selects.
 //!
-//! A call looks at a bounded share, newest first, and returns where the next
-//! call goes on. So a million operations cost many small calls, each with its
-//! own answer, and a client that breaks off in between knows how far it has
-//! come.
+//! A call acts on a bounded share, newest first, and returns the cursor of the
+//! next call. So a million operations cost many small calls, each with its own
+//! answer, and a client that stops in between knows what was done.
 //!
 //! The cursor is an id, and ids do not change: operations that leave the filter
 //! because of the action shift nothing. Operations that are created meanwhile
@@ -27,11 +26,11 @@ const CHUNK: usize = 64;
 /// Operations that are acted on at the same time: enough to hide the round
 /// trips, few enough to leave the store to other callers.
 const AT_ONCE: usize = 16;
-/// The time that a call looks before it answers with what it has done, and the
-/// place to go on at.
+/// The time after which a call answers with what it has done, and the cursor to
+/// go on at.
 const LONGEST: Duration = Duration::from_secs(1);
 /// Refusals that are reported in full; the others are counted.
-const TOLD: usize = 20;
+const REPORTED: usize = 20;
 
 /// The action that is asked of each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,7 +220,7 @@ impl BulkAnswer {
         self.done += share.done;
         self.refused_count += share.refused_count;
         self.refused.extend(share.refused);
-        self.refused.truncate(TOLD);
+        self.refused.truncate(REPORTED);
     }
 }
 

@@ -1,8 +1,8 @@
-//! The way to the broker, which can be closed.
+//! The handle of the dispatcher, which can be closed.
 //!
-//! The dispatcher's task ends when its last handle is gone, and clones of a
-//! manager may live on in servers and requests. So the handle is kept here,
-//! where closing takes it away.
+//! The dispatcher's task ends when its last handle is dropped, and clones of a
+//! manager may live on in servers and requests. So all of them share this
+//! handle, and closing drops it.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -13,7 +13,7 @@ use drumline_protocol::Operation;
 use drumline_protocol::message::Offer;
 use tokio_util::task::TaskTracker;
 
-/// The way to the broker.
+/// The handle of the dispatcher: the way to the broker.
 #[derive(Debug)]
 pub(crate) struct DispatcherHandle {
     dispatcher: RwLock<Option<Dispatcher>>,

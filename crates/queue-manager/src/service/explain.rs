@@ -1,11 +1,11 @@
-//! Why an operation does not run, or does not end: the question of an operator
-//! at night.
+//! The reason that an operation does not run, or does not end: the question of an
+//! operator at night.
 //!
-//! The answer is put together, on demand, from what the store, the broker and
-//! the members report at this moment. It is for people: nothing is decided by
-//! it, and it may be out of date when it is read. It costs some round trips,
-//! and a search through the chain if there is one, so clients that merely poll
-//! should not ask for it.
+//! The answer is made on demand from what the store, the broker and the members
+//! report at this moment. It is for people: nothing is decided by it, and it may
+//! be out of date when it is read. It costs some round trips, and a search
+//! through the chain if there is one, so clients that merely poll should not ask
+//! for it.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ pub enum WaitingFor {
 }
 
 /// The person that an operation waits for if it is Suspended without a time.
-fn whom(operation: &Operation) -> WaitingFor {
+fn person_for(operation: &Operation) -> WaitingFor {
     if operation.header.is_series() {
         return WaitingFor::PersonForSeries;
     }
@@ -123,7 +123,7 @@ impl QueueManager {
         Ok(match operation.header.status {
             Status::WaitingForResources => Some(self.why_not_claimed(operation).await?),
             Status::Waiting => Some(match operation.header.postpone_until {
-                None => whom(operation),
+                None => person_for(operation),
                 Some(next) if operation.header.is_series() => WaitingFor::Occurrence(next),
                 Some(until) => WaitingFor::Time(until),
             }),

@@ -2,13 +2,14 @@
 //!
 //! A key reserves an *id*, and a create with an id that is taken changes
 //! nothing. So the second request, however close and on whichever manager,
-//! works with the id of the first, and the store decides which one creates it.
+//! works with the id of the first, and the store decides which of them creates
+//! the operation.
 //!
 //! An operation may be removed while its key is still remembered, by a person
 //! or by retention. If it were created again it would be executed again, so
-//! removal leaves a note behind for as long as a key could name the operation.
-//! A key without an operation and without a note is one whose first request did
-//! not get to the create: its repetition does.
+//! removal leaves a note for as long as a key could name the operation. A key
+//! without an operation and without a note belongs to a request that did not get
+//! to the create; its repetition creates.
 
 mod content;
 
@@ -54,18 +55,20 @@ impl QueueManager {
     }
 }
 
-/// The content of a removal's note, and of what a search for a note leaves.
+/// The content of a removal's note.
 const REMOVED: [u8; 16] = [1; 16];
-const LOOKED_FOR: [u8; 16] = [0; 16];
-/// The lifetime of what a search leaves: the store has no way to look and leave
-/// nothing. An operation that is looked for is not there, and would have to be
-/// created, executed and removed within this time for its note to be missed.
-const LOOK: Duration = Duration::from_millis(1);
+/// The content of the reservation that a search for a note makes: the store
+/// cannot search without reserving.
+const SEARCHED: [u8; 16] = [0; 16];
+/// The lifetime of that reservation. The operation that is searched for does not
+/// exist. It would have to be created, executed and removed within this time for
+/// its note to be missed.
+const SEARCH_KEPT: Duration = Duration::from_millis(1);
 
 impl QueueManager {
     /// Notes that an operation is about to be removed. The note comes first: a
     /// crash in between leaves a note about an operation that exists, which no
-    /// request looks for.
+    /// request searches for.
     pub(crate) async fn note_removal(&self, operation: &Operation) -> store::Result<()> {
         let age = self.store().now().since(operation.body.created_on);
         let keep = self.options().remember_keys.saturating_sub(age);
@@ -84,11 +87,12 @@ impl QueueManager {
 
     /// Refuses an id whose operation existed and was removed.
     pub(super) async fn refuse_removed(&self, id: OperationId) -> Result<()> {
-        let looked_for = Reservation {
+        let search = Reservation {
             id,
-            content: LOOKED_FOR,
+            content: SEARCHED,
         };
-        let found = self.store().reserve(note_of(id), looked_for, LOOK).await?;
+        let found = self.store().reserve(note_of(id), search, SEARCH_KEPT);
+        let found = found.await?;
         if found.content == REMOVED {
             let id = id.to_string();
             return Err(Error::KeySpent { id });
@@ -97,11 +101,11 @@ impl QueueManager {
     }
 }
 
-/// The place of an operation's removal note, among the keys.
+/// The key of an operation's removal note.
 fn note_of(id: OperationId) -> [u8; 16] {
     let mut hash = Sha256::new();
-    // This prefix stands where keys have the length of the organization; no
-    // name is that long.
+    // Keys of clients have the length of the organization in this place; no name
+    // is that long.
     hash.update(u64::MAX.to_be_bytes());
     hash.update(id.as_bytes());
     first_half(hash)

@@ -1,9 +1,9 @@
 //! The choice of a new operation's partition.
 //!
-//! With a token it is the chain's partition. Without one any will do, and short
-//! runs of creates share one: neighbours in time then also are neighbours in a
-//! batch to the store and in a message, while over a second all partitions get
-//! their share.
+//! An operation with a token is in the chain's partition. Without a token any
+//! partition will do, and short runs of creates share one: neighbours in time
+//! then also are neighbours in a batch to the store and in a message. Over a
+//! second all partitions get their share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,8 +21,8 @@ pub(crate) struct Partitions {
 }
 
 impl Partitions {
-    /// Starts anywhere, so that managers that start together do not walk
-    /// through the partitions together.
+    /// Begins at a random partition, so that managers that start together do not
+    /// go through the partitions in step.
     pub(crate) fn new(count: PartitionCount, start: Jitter) -> Self {
         Self {
             count,

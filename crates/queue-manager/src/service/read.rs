@@ -10,15 +10,15 @@ use tokio::time::{Instant, sleep_until};
 use super::{Actor, QueueManager};
 use crate::error::{Error, Result};
 
-/// The interval at which a waiter looks for itself, in case the signal of a
-/// completion did not reach this process. It bounds the delay of rare losses;
-/// ordinary completions are signalled at once.
-const LOOK: Duration = Duration::from_secs(2);
+/// The interval at which a waiter reads its operation again, in case the signal
+/// of a completion did not reach this process. It bounds the delay of rare
+/// losses; ordinary completions are signalled at once.
+const READ_AGAIN: Duration = Duration::from_secs(2);
 /// Operations that are read at once for a page: with the largest payloads they
 /// are some 64 MiB.
 const CHUNK: usize = 64;
 /// The time that a page may be searched for before it is answered as it is,
-/// with the place to go on at.
+/// with the cursor to go on at.
 const SEARCH: Duration = Duration::from_millis(500);
 
 /// The operations to list.
@@ -81,7 +81,7 @@ impl QueueManager {
     /// # Errors
     /// When there is no operation with this id, or the store is unavailable.
     pub async fn get(&self, actor: &Actor, id: OperationId) -> Result<Operation> {
-        let found = self.look(id).await?;
+        let found = self.find(id).await?;
         found
             .filter(|operation| operation.body.organization == actor.organization)
             .ok_or_else(|| not_found(id))
@@ -98,7 +98,7 @@ impl QueueManager {
         loop {
             let woken = waiter.woken();
             tokio::pin!(woken);
-            // This comes before the look, or a completion in between would be
+            // Enabled before the read, or a completion in between would be
             // missed.
             woken.as_mut().enable();
             let operation = self.get(actor, id).await?;
@@ -107,11 +107,11 @@ impl QueueManager {
             if is_over || now >= end || self.is_draining() {
                 return Ok(operation);
             }
-            // Woken or not, look again.
+            // Woken or not, read again.
             tokio::select! {
                 () = woken => {}
                 () = self.drained() => {}
-                () = sleep_until(end.min(now + LOOK)) => {}
+                () = sleep_until(end.min(now + READ_AGAIN)) => {}
             }
         }
     }
@@ -153,9 +153,10 @@ impl QueueManager {
         }
     }
 
-    /// Operations, for maintenance. A record that this release cannot read is
-    /// passed over, as if it were not there, and must not keep the others from
-    /// being maintained. A release that can read it will maintain it.
+    /// Reads operations, for maintenance. A record that this release cannot read
+    /// is passed over, as if it did not exist, so that it does not keep the
+    /// others from being maintained. A release that can read it will maintain
+    /// it.
     pub(crate) async fn readable(
         &self,
         ids: &[OperationId],
@@ -180,7 +181,7 @@ impl QueueManager {
     }
 
     /// One operation, if there is one.
-    pub(super) async fn look(&self, id: OperationId) -> Result<Option<Operation>> {
+    pub(super) async fn find(&self, id: OperationId) -> Result<Option<Operation>> {
         let found = self.store().get(&[id]).await?;
         Ok(found.into_iter().next().flatten())
     }

@@ -1,13 +1,12 @@
 //! Series: operations that recur.
 //!
-//! A series never runs. It is Suspended until its next time; maintenance finds
-//! it due and, in one transaction, creates the occurrence, which does run, and
-//! moves the series on to its next time. So there is one occurrence for each
-//! time, whichever manager looks and whichever dies: the transaction succeeds
-//! once.
+//! A series never runs. It is Suspended until its next time. When it is due,
+//! maintenance creates the occurrence, which does run, and moves the series on
+//! to its next time, in one transaction. The transaction succeeds once, so there
+//! is one occurrence for each time, whichever manager looks and whichever dies.
 //!
-//! A client's request about a series is decided here as well if it needs the
-//! rule: to resume or to change a series is to compute its next time again.
+//! Requests of clients that need the rule are decided here as well: a series
+//! that is resumed or changed gets a next time.
 
 use drumline_api::view::OperationView;
 use drumline_api::{FieldError, Invalid, RuleChange};
@@ -29,7 +28,7 @@ use crate::recurrence::{self, Rule, next_time};
 const SHOWN: usize = 5;
 
 impl QueueManager {
-    /// The next five times of a series that is waiting for them; `None` for an
+    /// Returns the next five times of a series that waits for them; `None` for an
     /// operation that does not recur, or not any more.
     #[must_use]
     pub fn next_occurrences(&self, operation: &Operation) -> Option<Vec<Timestamp>> {

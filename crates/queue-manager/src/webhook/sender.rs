@@ -66,7 +66,12 @@ impl Sender {
     /// that an old notice cannot be played again later.
     ///
     /// If the future is dropped, the receiver may or may not have the notice.
-    pub(crate) async fn tell(&self, url: &str, operation: &Operation, now: Timestamp) -> Delivery {
+    pub(crate) async fn deliver(
+        &self,
+        url: &str,
+        operation: &Operation,
+        now: Timestamp,
+    ) -> Delivery {
         let url = match check(url) {
             Ok(url) => url,
             Err(why) => return Delivery::Unwanted(format!("the address {why}")),

@@ -8,8 +8,8 @@
 //! The next time is the first that is still to come, so times that were missed
 //! while no manager looked have one occurrence together. The occurrence and the
 //! step of the series are one transaction, which names the version of the
-//! series that it was decided on. Of two managers one succeeds, and a manager
-//! that dies leaves nothing half done. The publish may fail; the relay repeats
+//! series that it was decided on. So one of two managers succeeds, and a manager
+//! that dies leaves nothing half done. If the publish fails, the relay repeats
 //! it.
 
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
-//! Single creates of many callers, [gathered](drumline_backend::batcher): one
-//! round trip to the store carries everything that has come together during the
-//! previous one.
+//! Single creates of many callers, [gathered](drumline_backend::batcher): a
+//! round trip to the store carries all creates that arrived during the previous
+//! one.
 //!
 //! The creates are independent of each other: two creates whose order matters
 //! are made one after the other, and so are never in one batch.
@@ -23,16 +23,16 @@ const BOUNDS: Bounds = Bounds {
     in_flight: 2,
 };
 
-/// The time that a create stays in a batch. While the store is unavailable, a
+/// The time that a create waits for its batch. While the store is unavailable, a
 /// create would wait for all batches before it, each for as long as the store's
-/// timeout lasts; alone, it waits for its own call only.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// timeout lasts. Alone, it waits for its own call only.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes of data in one call to the store, which occupy it for some
 /// milliseconds. A single create may have more.
 const CALL_BYTES: usize = 8 << 20;
 
-/// A way to the store for single creates.
+/// The handle of the batcher.
 #[derive(Debug)]
 pub(in crate::service) struct CreateBatcher {
     batcher: Batcher<NewOperation, store::Result<Created>>,
@@ -69,7 +69,7 @@ impl CreateBatcher {
         &self,
         new: NewOperation,
     ) -> Option<store::Result<Created>> {
-        timeout(PATIENCE, self.batcher.ask(new)).await.ok()?
+        timeout(BATCH_TIMEOUT, self.batcher.ask(new)).await.ok()?
     }
 }
 
@@ -110,8 +110,8 @@ async fn call(store: &dyn Store, mut batch: Vec<Request>) {
                 request.answer(Err(error.clone()));
             }
         }
-        // One create may be at fault, and others may be stored: their callers
-        // find out when they try alone.
+        // One create may be at fault, and others may be stored. Each is tried
+        // alone.
         Err(_) => {
             for request in batch {
                 Box::pin(call(store, vec![request])).await;

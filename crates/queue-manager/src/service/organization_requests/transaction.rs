@@ -1,15 +1,15 @@
 //! `ExecuteTransaction`: all of a list of requests, or nothing.
 //!
 //! ```text
-//! plan creates ─ read what is changed ─┬─ decide each change ─ one write ─ publish ─ answer
-//!                                      └── another caller was faster ┘
+//! plan creates ─ read what is changed ─┬─ prepare each change ─ one write ─ publish ─ answer
+//!                                      └── another caller was faster ◀─┘
 //! ```
 //!
-//! Everything is decided on what was there before: the requests do not see the
-//! effects of those before them, and so each operation may be named once. The
-//! store writes all of it in one step, and nothing is offered to a worker
-//! before. Keys that are reserved for a transaction that fails stay reserved,
-//! for the same content.
+//! Everything is decided on the state before the transaction: a request does not
+//! see the effects of earlier requests, and so each operation may be named once.
+//! The store writes all of it in one step. Nothing is offered to a worker before
+//! that. Keys that are reserved for a transaction that fails stay reserved, for
+//! the same content.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,7 +32,7 @@ use crate::service::{Actor, QueueManager};
 /// competes with a crowd, and may as well come back later.
 const ROUNDS: usize = 8;
 
-/// A change that a transaction makes, and the place of its request.
+/// A change that a transaction makes, and the index of its request.
 struct Change {
     index: usize,
     operation: Operation,
@@ -43,9 +43,9 @@ struct Change {
 #[derive(Default)]
 struct Creates {
     new: Vec<NewOperation>,
-    /// By the place of its request, each operation and whether it existed: an
-    /// earlier request with its key has created it, or one before it in the
-    /// list.
+    /// The operation of each create, by the index of its request; true if it
+    /// existed: an earlier request with its key has created it, before or in
+    /// this list.
     by_index: HashMap<usize, (OperationId, bool)>,
 }
 
@@ -90,7 +90,7 @@ impl QueueManager {
         // first request that cannot be executed.
         let creates = self.plan_creates(actor, creates).await;
         let changes = self.find_changes(actor, wanted).await.and_then(|changes| {
-            self.decide_all(&changes)?;
+            self.prepare_all(&changes)?;
             Ok(changes)
         });
         let (creates, changes) = match (creates, changes) {
@@ -122,7 +122,7 @@ impl QueueManager {
         let mut creates = Creates::default();
         let mut ids = HashSet::new();
         for (index, create) in indexes.into_iter().zip(planned) {
-            let (id, existed) = match create.map_err(|error| at(index, error))? {
+            let (id, existed) = match create.map_err(|error| in_request(index, error))? {
                 PlannedCreate::Known(operation) => (operation.id, true),
                 // The same key twice is one operation.
                 PlannedCreate::New { new, .. } if !ids.insert(new.id) => (new.id, true),
@@ -137,7 +137,7 @@ impl QueueManager {
         Ok(creates)
     }
 
-    /// The operations that are changed, and what is to happen to each.
+    /// Reads the operations that are changed, and finds the event of each.
     async fn find_changes(
         &self,
         actor: &Actor,
@@ -152,24 +152,24 @@ impl QueueManager {
         let mut named = HashSet::new();
         for ((index, id, wanted), operation) in wanted.into_iter().zip(found) {
             let operation = operation.filter(|found| found.body.organization == actor.organization);
-            let operation = operation.ok_or_else(|| at(index, not_found(id)))?;
+            let operation = operation.ok_or_else(|| in_request(index, not_found(id)))?;
             if !named.insert(id) {
                 let why = "is named twice: a transaction changes an operation once";
                 let wrong = FieldError::new("parameters.id", why);
-                return Err(at(index, Invalid::arguments(vec![wrong]).into()));
+                return Err(in_request(index, Invalid::arguments(vec![wrong]).into()));
             }
             let event = match wanted {
                 None => Event::Delete,
                 Some(UpdateOperation::Control(Control::Resume)) => self
                     .resumption(&operation.header)
-                    .map_err(|error| at(index, error))?,
+                    .map_err(|error| in_request(index, error))?,
                 Some(UpdateOperation::Control(act)) => event_of(act),
                 Some(UpdateOperation::Rule(rule)) => self
                     .rescheduling(&operation.header, &rule)
-                    .map_err(|error| at(index, error))?,
+                    .map_err(|error| in_request(index, error))?,
                 Some(UpdateOperation::Unreachable(status)) => {
                     let refused = unreachable_by_clients(&operation, status);
-                    return Err(at(index, refused.into()));
+                    return Err(in_request(index, refused.into()));
                 }
             };
             changes.push(Change {
@@ -181,7 +181,8 @@ impl QueueManager {
         Ok(changes)
     }
 
-    /// Writes everything in one step, and offers what may run then.
+    /// Writes everything in one step, and publishes the offers of what may run
+    /// then.
     async fn transact(&self, new: Vec<NewOperation>, mut changes: Vec<Change>) -> Result<()> {
         if new.is_empty() && changes.is_empty() {
             return Ok(());
@@ -192,18 +193,18 @@ impl QueueManager {
             }
         }
         for _ in 0..ROUNDS {
-            let (headers, commits) = self.decide_all(&changes)?;
+            let (headers, commits) = self.prepare_all(&changes)?;
             let (commit, answer) = match self.store().transact(new.clone(), commits).await? {
                 Transacted::Done { created, committed } => {
-                    self.offer_all(new, created, changes, headers, committed)
+                    self.publish_changes(new, created, changes, headers, committed)
                         .await;
                     return Ok(());
                 }
                 Transacted::Refused { commit, answer } => (commit, answer),
             };
-            // This comes first: a repetition below us may have met its own
-            // first write, changed by another caller since.
-            if self.is_made(&new).await? {
+            // This comes first: the store may have repeated its write after an
+            // unclear answer, and found what another caller changed since.
+            if self.is_stored(&new).await? {
                 return Ok(());
             }
             let Some(change) = changes.get_mut(commit) else {
@@ -213,7 +214,7 @@ impl QueueManager {
             match answer {
                 // The next time of a series was computed for an older version.
                 Committed::Conflict(header) if matches!(change.event, Event::Reschedule { .. }) => {
-                    return Err(at(change.index, changed_meanwhile(&header).into()));
+                    return Err(in_request(change.index, changed_meanwhile(&header).into()));
                 }
                 Committed::Conflict(header) => change.operation.header = *header,
                 // The operation is not the head, and so its end does not hold
@@ -221,7 +222,9 @@ impl QueueManager {
                 Committed::NotHead if change.event == Event::Cancel => {
                     change.event = Event::Discard;
                 }
-                Committed::Missing => return Err(at(change.index, not_found(change.operation.id))),
+                Committed::Missing => {
+                    return Err(in_request(change.index, not_found(change.operation.id)));
+                }
                 Committed::NotHead | Committed::Fenced | Committed::Done(_) => {
                     let what = format!("{} met a guard", change.operation.id);
                     return Err(Error::Internal(what));
@@ -235,16 +238,12 @@ impl QueueManager {
     }
 
     /// The headers after every change, and the commits that write them.
-    fn decide_all(&self, changes: &[Change]) -> Result<(Vec<Header>, Vec<Commit>)> {
+    fn prepare_all(&self, changes: &[Change]) -> Result<(Vec<Header>, Vec<Commit>)> {
         let (mut headers, mut commits) = (Vec::new(), Vec::new());
-        for Change {
-            index,
-            operation,
-            event,
-        } in changes
-        {
-            let commit = prepare_unlocked(self.store(), self.ids(), operation, event.clone())
-                .map_err(|refused| at(*index, refused.into()))?;
+        let (store, ids) = (self.store(), self.ids());
+        for change in changes {
+            let commit = prepare_unlocked(store, ids, &change.operation, change.event.clone());
+            let commit = commit.map_err(|refused| in_request(change.index, refused.into()))?;
             headers.push(commit.header.clone());
             commits.push(commit);
         }
@@ -253,16 +252,16 @@ impl QueueManager {
 
     /// Returns true if the creates of a transaction are stored: then all of it
     /// is.
-    async fn is_made(&self, new: &[NewOperation]) -> Result<bool> {
+    async fn is_stored(&self, new: &[NewOperation]) -> Result<bool> {
         let Some(first) = new.first() else {
             return Ok(false);
         };
-        let found = self.look(first.id).await?;
+        let found = self.find(first.id).await?;
         Ok(found.is_some_and(|found| found.body == first.body))
     }
 
-    /// Offers to the workers what a transaction has made ready.
-    async fn offer_all(
+    /// Publishes the offers of what a transaction has made ready.
+    async fn publish_changes(
         &self,
         new: Vec<NewOperation>,
         created: Vec<Created>,
@@ -298,7 +297,7 @@ impl QueueManager {
 
 /// The fault of one request of a transaction. An unavailable store is the fault
 /// of no request.
-fn at(index: usize, error: Error) -> Error {
+fn in_request(index: usize, error: Error) -> Error {
     let is_ours = matches!(
         error,
         Error::Store(_) | Error::Broker(_) | Error::Stopping | Error::Internal(_)

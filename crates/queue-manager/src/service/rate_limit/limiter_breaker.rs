@@ -1,5 +1,5 @@
-//! The pause after a limiter that did not answer: it is not asked at once, and
-//! then by a single request. The other requests need not wait for a limiter
+//! The pause after a limiter did not answer: for a while it is not asked, and
+//! then by a single request. So the other requests need not wait for a limiter
 //! that is unavailable.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,8 +42,8 @@ impl LimiterBreaker {
 
     /// Notes that the limiter has answered.
     pub(super) fn answered(&self) {
-        // Read first: every request comes by here, and none should write to
-        // memory that all of them read.
+        // Read first: every request does this, and none should write to memory
+        // that all of them read.
         if self.ask_at.load(Ordering::Relaxed) != 0 {
             self.ask_at.store(0, Ordering::Relaxed);
         }
