@@ -20,9 +20,10 @@ impl QueueManager {
     /// If the future is dropped, the action may or may not have been applied.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the legal actions, when the operation's status
-    /// does not allow this one; when there is no operation with this id; when
-    /// the store is unavailable.
+    /// - [`Error::Refused`] with the legal actions, when the operation's status
+    ///   does not allow this one.
+    /// - When there is no operation with this id.
+    /// - When the store is unavailable.
     pub async fn act(&self, actor: &Actor, id: OperationId, act: Control) -> Result<Operation> {
         let operation = self.get(actor, id).await?;
         self.act_on(operation, act).await

@@ -67,8 +67,8 @@ fn is_private_v4(v4: Ipv4Addr) -> bool {
         || v4.is_documentation()
         || matches!(
             (first, second, third),
-            // "This network"; shared by carriers; IETF protocols; benchmarks;
-            // reserved, with the broadcast address.
+            // In this order: "this network", shared by carriers, IETF protocols,
+            // benchmarks, and reserved ones with the broadcast address.
             (0, ..) | (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _) | (240.., ..)
         )
 }
