@@ -1,14 +1,10 @@
 //! Ends reported by webhook, to a receiver on a real port, in real time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod receiver;
+
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::http::StatusCode;
 use drumline_backend::{Backend, Ids};
 use drumline_protocol::OperationId;
 use drumline_queue_manager::maintenance::MaintenanceOptions;
@@ -16,9 +12,8 @@ use drumline_queue_manager::webhook::Webhooks;
 use drumline_queue_manager::{Maintenance, Options, QueueManager};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+
+use receiver::{Answer, Came, Receiver};
 
 use crate::support::backend;
 use crate::support::client::Client;
@@ -34,104 +29,6 @@ const KEY: [u8; 24] = [
 const NEXT: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 /// Far longer than any step here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A received notice.
-#[derive(Clone, Debug)]
-struct Came {
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Came {
-    fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name);
-        value.and_then(|value| value.to_str().ok()).unwrap_or("")
-    }
-
-    fn id(&self) -> OperationId {
-        self.header("webhook-id").parse().expect("an id")
-    }
-}
-
-/// A receiver of notices. Answers as written down, then with 204.
-struct Receiver {
-    url: String,
-    shared: Arc<Shared>,
-    _server: JoinSet<()>,
-}
-
-#[derive(Default)]
-struct Shared {
-    came: Mutex<Vec<Came>>,
-    heard: Notify,
-    answers: Mutex<Vec<Answer>>,
-}
-
-/// The reaction of a receiver to a notice.
-enum Answer {
-    Status(u16),
-    /// Sends the client somewhere else.
-    Redirect(String),
-    /// Says nothing, for ever.
-    Silence,
-}
-
-impl Receiver {
-    async fn start(answers: Vec<Answer>) -> Self {
-        let shared = Arc::new(Shared::default());
-        *lock(&shared.answers) = answers;
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let port = listener.local_addr().expect("a port").port();
-        let router = Router::new()
-            .route("/hook", post(receive))
-            .with_state(Arc::clone(&shared));
-        let mut server = JoinSet::new();
-        server.spawn(async move {
-            axum::serve(listener, router).await.expect("it serves");
-        });
-        Self {
-            url: format!("http://127.0.0.1:{port}/hook"),
-            shared,
-            _server: server,
-        }
-    }
-
-    /// Waits until so many notices have come.
-    async fn came(&self, count: usize) -> Vec<Came> {
-        let enough = async {
-            loop {
-                let heard = self.shared.heard.notified();
-                let came = lock(&self.shared.came).clone();
-                if came.len() >= count {
-                    return came;
-                }
-                heard.await;
-            }
-        };
-        let came = tokio::time::timeout(PATIENCE, enough).await;
-        came.unwrap_or_else(|_elapsed| unreachable!("{:?}", lock(&self.shared.came)))
-    }
-}
-
-async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let answer = {
-        let mut answers = lock(&shared.answers);
-        (!answers.is_empty()).then(|| answers.remove(0))
-    };
-    lock(&shared.came).push(Came { headers, body });
-    shared.heard.notify_one();
-    match answer.unwrap_or(Answer::Status(204)) {
-        Answer::Status(status) => StatusCode::from_u16(status)
-            .expect("a status")
-            .into_response(),
-        Answer::Redirect(to) => (StatusCode::FOUND, [("location", to)]).into_response(),
-        Answer::Silence => std::future::pending().await,
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn webhooks() -> Webhooks {
     Webhooks {
@@ -419,11 +316,7 @@ async fn a_silent_receiver_keeps_no_notice_from_another() {
     // Well before the silent one's first tries are over.
     let came = tokio::time::timeout(Duration::from_secs(10), receiver.came(1)).await;
     assert_eq!(came.expect("it is told")[0].id(), id);
-    assert_eq!(
-        lock(&silent.shared.came).len(),
-        2,
-        "no more than it may have"
-    );
+    assert_eq!(silent.count(), 2, "no more than it may have");
     maintenance.stop().await;
     // To be put off is no try.
     for partition in backend.store.partitions().all() {
@@ -467,7 +360,7 @@ async fn private_addresses_are_refused_at_the_create_and_at_the_delivery() {
         r#"drumline_webhook_tries_total{outcome="unwanted"} 2"#,
     )
     .await;
-    assert_eq!(lock(&receiver.shared.came).len(), 0);
+    assert_eq!(receiver.count(), 0);
     maintenance.stop().await;
     strict.close().await;
     lax.close().await;
