@@ -1,6 +1,8 @@
 //! Requests over AMQP: done in their order, once, answered or put aside, and
 //! never lost.
 
+mod replies;
+
 use std::sync::Arc;
 
 use drumline_api::wire;
