@@ -98,7 +98,7 @@ impl Clerk {
         let mut told = false;
         while !stop.is_cancelled() {
             // Requests that cannot be done now are better off in their queue.
-            if self.door.is_ready().await {
+            if self.manager.health().await.is_ready() {
                 match stop.run_until_cancelled(self.intake.open(PREFETCH)).await {
                     Some(Ok(requests)) => {
                         told = false;

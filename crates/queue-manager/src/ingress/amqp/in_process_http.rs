@@ -44,14 +44,6 @@ impl Door {
         self.pass(request).await
     }
 
-    /// Returns true if store and broker are available, and this manager is to
-    /// stay.
-    pub(super) async fn is_ready(&self) -> bool {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = axum::http::Uri::from_static("/readyz");
-        self.pass(request).await.status == StatusCode::OK
-    }
-
     async fn pass(&self, request: Request<Body>) -> Answer {
         let response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,

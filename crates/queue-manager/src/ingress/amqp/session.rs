@@ -219,7 +219,7 @@ impl Shared {
                 return Some(answer);
             }
             // Some requests are too much for a service in the best of health.
-            if errand.order == Order::Alone && self.door.is_ready().await {
+            if errand.order == Order::Alone && self.manager.health().await.is_ready() {
                 busy += 1;
                 if busy == BUSY {
                     return Some(answer);

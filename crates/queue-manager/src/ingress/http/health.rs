@@ -12,11 +12,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::fleet;
-use crate::service::QueueManager;
+use crate::service::{Health, QueueManager};
 
-/// The time that the store may take to answer a probe. Probes give up after a
-/// second or two themselves.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The time that the store may take to answer a scrape of the metrics.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The content type that Prometheus expects: this version of the text.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -48,16 +47,13 @@ pub(crate) async fn alive() -> &'static str {
     )
 )]
 pub(crate) async fn ready(State(manager): State<QueueManager>) -> Response {
-    let answered = tokio::time::timeout(PATIENCE, manager.store().incarnation()).await;
-    let store = match answered {
-        Ok(Ok(_)) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_elapsed) => Some("the store does not answer".to_owned()),
-    };
-    let broker = manager.backend().broker.check().err();
-    let broker = broker.map(|error| error.to_string());
-    let draining = manager.is_draining();
-    let ready = store.is_none() && broker.is_none() && !draining;
+    let health = manager.health().await;
+    let ready = health.is_ready();
+    let Health {
+        store,
+        broker,
+        draining,
+    } = health;
     let ok = || "ok".to_owned();
     let readiness = Readiness {
         ready,
@@ -89,7 +85,7 @@ pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
             manager.metrics().present(present.0, present.1);
         }
     };
-    if tokio::time::timeout(PATIENCE, asked).await.is_err() {
+    if tokio::time::timeout(STORE_TIMEOUT, asked).await.is_err() {
         tracing::debug!("metrics without the state of the store");
     }
     ([(CONTENT_TYPE, METRICS_TYPE)], manager.metrics().text()).into_response()

@@ -1,0 +1,49 @@
+//! The health of a manager: the reasons, if any, why it takes no work now.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::QueueManager;
+
+/// The time that the store may take to answer. Probes give up after a second or
+/// two themselves.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The health of a manager, as of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The fault of the store, if it has one.
+    pub store: Option<String>,
+    /// The fault of the broker, if it has one.
+    pub broker: Option<String>,
+    /// True if the manager is about to end.
+    pub draining: bool,
+}
+
+impl Health {
+    /// Returns true if store and broker are available and the manager is to
+    /// stay.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.store.is_none() && self.broker.is_none() && !self.draining
+    }
+}
+
+impl QueueManager {
+    /// Asks the store, and looks at what is known of the broker. Takes a second
+    /// at most. Cancel-safe.
+    pub async fn health(&self) -> Health {
+        let store = match timeout(STORE_TIMEOUT, self.store().incarnation()).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_elapsed) => Some("the store does not answer".to_owned()),
+        };
+        let broker = self.backend().broker.check().err();
+        Health {
+            store,
+            broker: broker.map(|error| error.to_string()),
+            draining: self.is_draining(),
+        }
+    }
+}
