@@ -19,7 +19,6 @@ mod fleet;
 mod health;
 mod openapi;
 mod operations;
-mod problem;
 mod query;
 mod rate_limit;
 mod server;
@@ -31,11 +30,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
+use crate::ingress::problem;
 use crate::service::QueueManager;
 
 pub(crate) use execute::Repeatable;
 pub use openapi::openapi_json;
-pub(crate) use problem::Problem;
 pub use server::Server;
 
 /// Every address, over one manager.

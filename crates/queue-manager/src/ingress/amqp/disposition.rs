@@ -16,7 +16,7 @@ use drumline_protocol::ErrorCode;
 use serde::Deserialize;
 
 use super::in_process_http::{Answer, PROBLEM};
-use crate::ingress::http::Problem;
+use crate::ingress::problem::Problem;
 
 /// The disposition of a request.
 #[derive(Debug)]

@@ -20,7 +20,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::in_process_http::JSON;
-use crate::ingress::http::{Problem, Repeatable};
+use crate::ingress::http::Repeatable;
+use crate::ingress::problem::Problem;
 use crate::options::Limits;
 
 /// The content type of bincode: [`wire::Request`] in its envelope.

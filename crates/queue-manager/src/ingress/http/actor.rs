@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use drumline_api::{FieldError, Invalid};
 use drumline_protocol::Organization;
 
-use super::problem::Problem;
+use crate::ingress::problem::Problem;
 use crate::service::Actor;
 
 /// The header that names the tenant.

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use drumline_protocol::ErrorCode;
 
-use super::problem::{Answer, Problem};
+use crate::ingress::problem::{Answer, Problem};
 use crate::service::QueueManager;
 
 /// Reads a body that must be JSON.

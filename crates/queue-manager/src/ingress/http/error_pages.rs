@@ -10,7 +10,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use drumline_protocol::ErrorCode;
 
-use super::problem::{Answer, Problem};
+use crate::ingress::problem::{Answer, Problem};
 
 macro_rules! pages {
     ($($name:literal),* $(,)?) => {

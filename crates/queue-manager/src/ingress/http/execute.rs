@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use drumline_api::OrganizationRequest;
 
 use super::operations::idempotency_key;
-use super::problem::{Answer, Problem};
 use super::{actor, body, openapi};
+use crate::ingress::problem::{Answer, Problem};
 use crate::service::{self, Fault, QueueManager};
 
 /// Makes everything that a request creates repeatable, including the items of

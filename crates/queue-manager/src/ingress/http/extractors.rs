@@ -7,8 +7,8 @@ use axum::http::request::Parts;
 use drumline_api::{FieldError, Invalid};
 use drumline_protocol::OperationId;
 
-use super::problem::Problem;
 use crate::error::Error;
+use crate::ingress::problem::Problem;
 
 /// The operation that the path names. A text that is not an id of this service
 /// names none.

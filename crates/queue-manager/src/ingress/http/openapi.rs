@@ -14,9 +14,9 @@ use serde::Serialize;
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
 use self::callers::Callers;
-use super::problem::Problem;
 use super::waiting::WaitingView;
 use super::{bulk, events, execute as requests, fleet, health, operations};
+use crate::ingress::problem::Problem;
 
 /// The document.
 #[derive(OpenApi)]

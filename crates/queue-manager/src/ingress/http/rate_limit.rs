@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::actor;
-use super::problem::Problem;
+use crate::ingress::problem::Problem;
 use crate::service::{QueueManager, RequestKind};
 
 /// Admits a request, or refuses it with a time to come back.
