@@ -19,6 +19,7 @@ mod fleet;
 mod health;
 mod openapi;
 mod operations;
+mod problem;
 mod query;
 mod rate_limit;
 mod server;
@@ -30,7 +31,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
-use crate::ingress::problem;
 use crate::service::QueueManager;
 
 pub(crate) use execute::Repeatable;

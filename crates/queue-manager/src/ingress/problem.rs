@@ -1,17 +1,13 @@
 //! Errors as problem documents (RFC 9457): the one place where an error meets
-//! an HTTP status.
+//! an HTTP status. Both ingresses answer with these documents.
 
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use drumline_api::{FieldError, Invalid};
 use drumline_backend::{broker, store};
 use drumline_protocol::{ErrorCode, Timestamp};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -27,6 +23,9 @@ const RETRY_AFTER_SECONDS: u16 = 2;
 /// The same if an operator has to act first: a suspect queue is tried again
 /// about that often.
 const RETRY_UNUSABLE_SECONDS: u16 = 30;
+
+/// The media type of a problem document.
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An error, as `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -44,8 +43,9 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// The error code, for programs: the number of the Dynamics service, if that
     /// has one.
-    #[schema(example = "0x80044F01")]
-    pub(crate) code: String,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "0x80044F01")]
+    pub(crate) code: ErrorCode,
     /// The name of the error code.
     #[schema(example = "CannotPause")]
     pub(crate) name: &'static str,
@@ -93,9 +93,6 @@ pub(crate) struct WrongAttribute {
     pub(crate) detail: String,
 }
 
-/// The result of a handler. The problem is boxed, because it is rare and large.
-pub(crate) type Answer<T> = Result<T, Box<Problem>>;
-
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
         let name = code.name().unwrap_or("Unknown");
@@ -104,7 +101,7 @@ impl Problem {
             title: title(name),
             status: status.as_u16(),
             detail: detail.into(),
-            code: code.to_string(),
+            code,
             name,
             instance: None,
             attributes: Vec::new(),
@@ -119,8 +116,26 @@ impl Problem {
         }
     }
 
-    /// Returns the same problem with the members of a fault.
-    pub(crate) fn with_fault(self, fault: Fault) -> Self {
+    /// The problem of an organization request, with the members of a fault.
+    pub(crate) fn of_execute(error: Error, now: Timestamp) -> Box<Self> {
+        let fault = Fault::of(&error, now);
+        Box::new(Self::from(error).with_fault(fault))
+    }
+
+    /// Returns the same problem with the address of the request.
+    pub(crate) fn at(self, path: impl Into<String>) -> Self {
+        Self {
+            instance: Some(path.into()),
+            ..self
+        }
+    }
+
+    /// The document.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    fn with_fault(self, fault: Fault) -> Self {
         Self {
             error_code: Some(fault.error_code),
             message: Some(fault.message),
@@ -142,7 +157,7 @@ impl Problem {
             details.insert("Attributes".to_owned(), json!(self.attributes));
         }
         Self {
-            error_code: Some(self.code.clone()),
+            error_code: Some(self.code.to_string()),
             message: Some(self.detail.clone()),
             error_details: Some(details),
             timestamp: Some(now.to_string()),
@@ -289,27 +304,6 @@ impl From<Invalid> for Box<Problem> {
     }
 }
 
-impl IntoResponse for Box<Problem> {
-    fn into_response(self) -> Response {
-        (*self).into_response()
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = status.into_response();
-        if let Some(seconds) = self.retry_after {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        // Its text is written by `with_instance`, which knows the address.
-        response.extensions_mut().insert(self);
-        response
-    }
-}
-
 /// The value of `Retry-After` for a span. Rounded up: a caller that comes too
 /// early is refused again.
 fn whole_seconds(span: Duration) -> u16 {
@@ -317,31 +311,8 @@ fn whole_seconds(span: Duration) -> u16 {
     u16::try_from(seconds).unwrap_or(u16::MAX)
 }
 
-/// Writes the text of a problem, with the requested address.
-pub(crate) async fn with_instance(request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
-    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
-        return response;
-    };
-    problem.instance = Some(path);
-    let text = serde_json::to_vec(&problem).unwrap_or_default();
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
-    *response.body_mut() = text.into();
-    response
-}
-
-pub(crate) async fn no_such_address(uri: Uri) -> Problem {
-    let detail = format!("there is nothing at {}", uri.path());
-    Problem::new(StatusCode::NOT_FOUND, ErrorCode::NO_ROUTE, detail)
-}
-
-pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{method} is not possible at {}", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NO_ROUTE, detail)
+fn as_text<S: Serializer>(code: &ErrorCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(code)
 }
 
 /// `CannotPause` → `Cannot pause`.

@@ -32,7 +32,7 @@ impl Answer {
         Self {
             status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             content_type: PROBLEM,
-            body: serde_json::to_vec(problem).unwrap_or_default().into(),
+            body: problem.to_json().into(),
         }
     }
 

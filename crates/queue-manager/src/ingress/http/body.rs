@@ -5,7 +5,8 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use drumline_protocol::ErrorCode;
 
-use crate::ingress::problem::{Answer, Problem};
+use super::problem::Answer;
+use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
 /// Reads a body that must be JSON.

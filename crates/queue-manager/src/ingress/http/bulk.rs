@@ -15,9 +15,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::actor::By;
 use super::extractors::Parameters;
+use super::problem::Answer;
 use super::query::{self, BulkQuery};
 use super::{body, openapi};
-use crate::ingress::problem::Answer;
 use crate::service::{Actor, Bulk, BulkAct, BulkAnswer, BulkRefusal, QueueManager};
 
 /// The result of one call.

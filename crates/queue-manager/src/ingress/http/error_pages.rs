@@ -10,7 +10,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use drumline_protocol::ErrorCode;
 
-use crate::ingress::problem::{Answer, Problem};
+use super::problem::Answer;
+use crate::ingress::problem::Problem;
 
 macro_rules! pages {
     ($($name:literal),* $(,)?) => {

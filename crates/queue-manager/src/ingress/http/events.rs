@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep};
 
 use super::actor::By;
 use super::extractors::Parameters;
+use super::problem::Answer;
 use super::{openapi, query};
 use crate::error::Error;
-use crate::ingress::problem::Answer;
 use crate::service::{Completions, Cursor, QueueManager, Subscriber};
 
 /// The header in which a client sends the place up to which it has read.

@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use drumline_api::OrganizationRequest;
 
 use super::operations::idempotency_key;
+use super::problem::Answer;
 use super::{actor, body, openapi};
-use crate::ingress::problem::{Answer, Problem};
-use crate::service::{self, Fault, QueueManager};
+use crate::ingress::problem::Problem;
+use crate::service::{self, QueueManager};
 
 /// Makes everything that a request creates repeatable, including the items of
 /// batches and transactions: for requests that the broker may deliver again.
@@ -70,9 +71,8 @@ pub(crate) async fn execute(
         }
         manager.execute(&actor, request).await
     };
-    let answer: service::Answer = executed.await.map_err(|error| {
-        let fault = Fault::of(&error, now());
-        Box::new(Problem::from(error).with_fault(fault))
-    })?;
+    let answer: service::Answer = executed
+        .await
+        .map_err(|error| Problem::of_execute(error, now()))?;
     Ok(Json(answer).into_response())
 }

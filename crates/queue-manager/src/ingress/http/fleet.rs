@@ -15,8 +15,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::openapi;
+use super::problem::Answer;
 use crate::error::Error;
-use crate::ingress::problem::Answer;
 use crate::service::QueueManager;
 
 /// The live processes.

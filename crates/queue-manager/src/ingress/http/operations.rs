@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use super::actor::By;
 use super::extractors::{Id, Parameters};
+use super::problem::Answer;
 use super::waiting::{Explained, WaitingView};
 use super::{body, openapi, query};
-use crate::ingress::problem::Answer;
 use crate::options::GRAMMAR;
 use crate::service::{Actor, Creation, QueueManager};
 
