@@ -8,7 +8,6 @@
 //! Callers identify themselves, and are believed (`caller`). A caller that asks
 //! for too much is refused, with a time to come back (`protect`).
 
-mod actor;
 mod body;
 mod bulk;
 mod error_pages;

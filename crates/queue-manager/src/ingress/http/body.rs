@@ -1,11 +1,10 @@
 //! The body of a request: its type, its size, its bytes.
 
 use axum::body::{Body, to_bytes};
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use drumline_protocol::ErrorCode;
 
 use super::problem::Answer;
+use crate::ingress::media_type;
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
@@ -25,16 +24,9 @@ pub(crate) async fn json_up_to(
     body: Body,
 ) -> Answer<axum::body::Bytes> {
     let media = headers.get(CONTENT_TYPE);
-    let media = media.and_then(|value| value.to_str().ok()).unwrap_or("");
-    if is_json(media) {
-        return bytes(limit, headers, body).await;
-    }
-    let detail = match media {
-        "" => "the body must be JSON, and the header Content-Type: application/json".to_owned(),
-        other => format!("the body must be application/json, this is {other:?}"),
-    };
-    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    Err(Problem::new(status, ErrorCode::BAD_JSON, detail).into())
+    let media = media.and_then(|value| value.to_str().ok());
+    media_type::expect_json(media.unwrap_or_default())?;
+    bytes(limit, headers, body).await
 }
 
 /// Reads a body that may be missing, and is JSON if it is present. The type of
@@ -79,12 +71,4 @@ async fn bytes(limit: usize, headers: &HeaderMap, body: Body) -> Answer<axum::bo
         tracing::debug!(%error, "a body was not read");
         Problem::too_large(limit)
     })
-}
-
-/// `application/json` or `application/…+json`, with any parameters.
-fn is_json(media: &str) -> bool {
-    let essence = media.split(';').next().unwrap_or("").trim();
-    let essence = essence.to_ascii_lowercase();
-    essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }

@@ -13,8 +13,7 @@ use drumline_api::Control;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::actor::By;
-use super::extractors::Parameters;
+use super::extractors::{By, Parameters};
 use super::problem::Answer;
 use super::query::{self, BulkQuery};
 use super::{body, openapi};

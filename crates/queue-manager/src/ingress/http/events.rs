@@ -17,8 +17,7 @@ use drumline_protocol::Operation;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::{Instant, sleep};
 
-use super::actor::By;
-use super::extractors::Parameters;
+use super::extractors::{By, Parameters};
 use super::problem::Answer;
 use super::{openapi, query};
 use crate::error::Error;

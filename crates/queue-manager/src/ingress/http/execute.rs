@@ -8,9 +8,8 @@ use axum::http::header::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use drumline_api::OrganizationRequest;
 
-use super::operations::idempotency_key;
 use super::problem::Answer;
-use super::{actor, body, openapi};
+use super::{body, extractors, openapi};
 use crate::ingress::problem::Problem;
 use crate::service::{self, QueueManager};
 
@@ -51,8 +50,8 @@ pub(crate) async fn execute(
     let now = || manager.store().now();
     let limit = manager.options().limits.batch_bytes;
     let read = async {
-        let actor = actor::of_headers(&headers)?;
-        let key = idempotency_key(&headers)?;
+        let actor = extractors::actor(&headers)?;
+        let key = extractors::idempotency_key(&headers)?;
         let body = body::json_up_to(limit, &headers, body).await?;
         Ok((actor, key, body))
     };

@@ -1,14 +1,21 @@
-//! The extractors of the address: the id in its path, and the query after the
-//! `?`. Refused as problems, because axum's own extractors would answer with
-//! text.
+//! Extractors: the caller and the key in the headers, the id in the path, and
+//! the query after the `?`. They refuse with problems, because axum's own
+//! extractors would answer with text.
 
 use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::header::{HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use drumline_api::{FieldError, Invalid};
 use drumline_protocol::OperationId;
 
 use crate::error::Error;
+use crate::ingress::headers;
 use crate::ingress::problem::Problem;
+use crate::service::Actor;
+
+/// The caller that the headers name.
+#[derive(Clone, Debug)]
+pub(crate) struct By(pub(crate) Actor);
 
 /// The operation that the path names. A text that is not an id of this service
 /// names none.
@@ -18,6 +25,32 @@ pub(crate) struct Id(pub(crate) OperationId);
 /// The parameters after the `?`, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
+
+/// Reads the caller from the headers.
+///
+/// # Errors
+/// With every header that breaks a rule.
+pub(crate) fn actor(headers: &HeaderMap) -> Result<Actor, Invalid> {
+    headers::actor(|name| headers.get_all(name).iter().map(HeaderValue::as_bytes))
+}
+
+/// Reads the idempotency key from the headers, if there is one.
+///
+/// # Errors
+/// When the key is not visible ASCII.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
+    let value = headers.get(headers::IDEMPOTENCY_KEY);
+    let key = value.map(|value| headers::idempotency_key(value.as_bytes()));
+    key.transpose()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(actor(&parts.headers)?))
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Box<Problem>;

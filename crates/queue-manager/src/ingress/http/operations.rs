@@ -7,20 +7,16 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, LOCATION};
 use axum::response::{IntoResponse, Response};
 use drumline_api::view::OperationView;
-use drumline_api::{Control, CreateOperation, FieldError, Invalid, UpdateOperation};
+use drumline_api::{Control, CreateOperation, UpdateOperation};
 use drumline_protocol::OperationId;
 use serde::Serialize;
 
-use super::actor::By;
-use super::extractors::{Id, Parameters};
+use super::extractors::{By, Id, Parameters, idempotency_key};
 use super::problem::Answer;
 use super::waiting::{Explained, WaitingView};
 use super::{body, openapi, query};
 use crate::options::GRAMMAR;
 use crate::service::{Actor, Creation, QueueManager};
-
-/// The header that makes a create repeatable.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// One page of a listing.
 #[derive(Debug, Serialize)]
@@ -331,14 +327,4 @@ async fn act(
     Control::nothing_from_json(&body)?;
     let operation = manager.act(actor, id, act).await?;
     Ok(Json(manager.view(&operation)))
-}
-
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
-    value.to_str().map(Some).map_err(|_not_text| {
-        let why = "must be visible ASCII";
-        Invalid::arguments(vec![FieldError::new("Idempotency-Key", why)]).into()
-    })
 }

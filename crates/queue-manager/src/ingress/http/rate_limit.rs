@@ -9,7 +9,7 @@ use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::actor;
+use super::extractors;
 use crate::ingress::problem::Problem;
 use crate::service::{QueueManager, RequestKind};
 
@@ -19,7 +19,7 @@ pub(crate) async fn rate_limited(
     request: Request,
     next: Next,
 ) -> Response {
-    let actor = match actor::of_headers(request.headers()) {
+    let actor = match extractors::actor(request.headers()) {
         Ok(actor) => actor,
         Err(invalid) => return Problem::from(invalid).into_response(),
     };
