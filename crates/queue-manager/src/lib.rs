@@ -36,8 +36,8 @@
 //!
 //! | span | kind | one per |
 //! |---|---|---|
-//! | `{method} {route}` | server | request, but for probes and metrics |
-//! | `process requests` | consumer | request that came over AMQP, above the one of HTTP |
+//! | `{method} {route}` | server | request over HTTP, but for probes and metrics |
+//! | `process requests` | consumer | request that came over AMQP, in all its tries |
 //! | `create {queue}` | producer | create; its context goes into the record |
 //! | `send {queue}` | client | publish of a new operation, under its create |
 //!

@@ -2,26 +2,26 @@
 //! `POST /v1/execute`, answered to the producer's queue.
 //!
 //! ```text
-//! Intake (port) ── requests ── session ─┬─ translate ── door ── the HTTP face, in process
-//!                                       │                             │
-//!       ◄── reply, quarantine, acknowledge ◄──────── verdict ◄────────┘
+//! Intake (port) ── requests ── session ── translate ── execute ── QueueManager
+//!                                 │                        │
+//!       ◄── reply, quarantine, acknowledge ◄── disposition ┘
 //! ```
 //!
-//! A message is turned into the HTTP request that it stands for and given to
-//! the very handlers that HTTP has. There are no separate rules here, and the
-//! answers are those of HTTP because they come from there. This module decides
-//! what a queue needs in addition: the order in which requests are done
-//! (`session`), the choice between another try, an answer, and putting aside
-//! (`verdict`), and that a repeated message creates nothing twice
-//! (`translate`).
+//! A message is translated into the typed request that HTTP would have read,
+//! and the service answers it (`execute`). The rules are the service's, and
+//! problem documents are those of HTTP, so that answers are the same to the
+//! letter. This module decides what a queue needs in addition: the order in
+//! which requests are done (`session`), the choice between another try, an
+//! answer, and putting aside (`disposition`), and that a repeated message
+//! creates nothing twice (`translate`).
 //!
 //! One manager of a fleet takes requests at a time, because the order of a
-//! producer's requests would not survive several; another takes over when it
-//! goes away. This needs no agreement: each of them opens the intake, and the
-//! broker chooses.
+//! producer's requests would not survive several. Another manager takes over
+//! when that one ends. This needs no agreement: each of them opens the intake,
+//! and the broker chooses.
 
 mod disposition;
-mod in_process_http;
+mod execute;
 mod session;
 mod translate;
 
@@ -35,7 +35,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::service::QueueManager;
 
-use in_process_http::Door;
 use session::Session;
 
 /// Requests in hand: enough that the next ones are here when these are done.
@@ -61,22 +60,21 @@ impl AmqpIngress {
     /// be called on a tokio runtime.
     #[must_use]
     pub fn start(manager: &QueueManager, intake: Arc<dyn Intake>) -> Self {
-        let reception = Self {
+        let ingress = Self {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let clerk = Clerk {
-            door: Door::of(manager),
+        let consumer = Consumer {
             manager: manager.clone(),
             intake,
-            stop: reception.stop.clone(),
+            stop: ingress.stop.clone(),
         };
-        reception.tasks.spawn(clerk.run());
-        reception
+        ingress.tasks.spawn(consumer.run());
+        ingress
     }
 
     /// Takes no more requests, and waits until those in progress are answered;
-    /// the others go back to their queue.
+    /// the remaining ones go back to their queue.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -84,30 +82,29 @@ impl AmqpIngress {
     }
 }
 
-/// The task.
-struct Clerk {
-    door: Door,
+/// Opens the intake, again and again, for one session after the other.
+struct Consumer {
     manager: QueueManager,
     intake: Arc<dyn Intake>,
     stop: CancellationToken,
 }
 
-impl Clerk {
+impl Consumer {
     async fn run(self) {
         let stop = self.stop.clone();
-        let mut told = false;
+        let mut is_reported = false;
         while !stop.is_cancelled() {
             // Requests that cannot be done now are better off in their queue.
             if self.manager.health().await.is_ready() {
                 match stop.run_until_cancelled(self.intake.open(PREFETCH)).await {
                     Some(Ok(requests)) => {
-                        told = false;
-                        Session::new(&self.manager, &self.door, &self.intake, &stop)
+                        is_reported = false;
+                        Session::new(&self.manager, &self.intake, &stop)
                             .run(requests)
                             .await;
                     }
-                    Some(Err(error)) if !told => {
-                        told = true;
+                    Some(Err(error)) if !is_reported => {
+                        is_reported = true;
                         tracing::warn!(%error, "no requests can be taken over AMQP");
                     }
                     Some(Err(_)) | None => {}

@@ -32,7 +32,6 @@ use axum::routing::{get, post};
 
 use crate::service::QueueManager;
 
-pub(crate) use execute::Repeatable;
 pub use openapi::openapi_json;
 pub use server::Server;
 

@@ -342,6 +342,31 @@ async fn headers_say_who_asks_and_in_which_trace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_request_creates_is_of_one_trace() {
+    let backend = backend();
+    let _logs = tracing::subscriber::set_default(tracing_subscriber::registry());
+    let scene = Scene::over(&backend);
+    let create = json!({"requestName": "Create", "parameters": {"target": {"messageName": "a"}}});
+    let retrieve = json!({"requestName": "RetrieveMultiple"});
+    let items = json!({"requests": [create, retrieve, create]});
+    let batch = json!({"requestName": "ExecuteMultiple", "parameters": items});
+    for number in 0..2 {
+        let envelope = envelope("execute", number);
+        scene.post.publish(envelope, batch.to_string());
+    }
+    scene.done().await;
+    let created = created(&backend).await;
+    let traces = created.iter().map(|operation| {
+        let parent = &operation.body.trace.traceparent;
+        parent.split('-').nth(1).expect("a trace id")
+    });
+    let traces: Vec<&str> = traces.collect();
+    assert_eq!(traces.len(), 4);
+    assert!(traces[0] == traces[1] && traces[2] == traces[3]);
+    assert_ne!(traces[0], traces[2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_store_is_away_nothing_is_acknowledged_and_nothing_overtaken() {
     let (backend, faults) = faulty(&backend());
     let scene = Scene::over(&backend);

@@ -13,147 +13,139 @@
 use axum::http::StatusCode;
 use drumline_backend::intake::{Envelope, Refused, Reply};
 use drumline_protocol::ErrorCode;
-use serde::Deserialize;
 
-use super::in_process_http::{Answer, PROBLEM};
-use crate::ingress::problem::Problem;
+use super::execute::{Answer, Success};
+use crate::ingress::media_type::JSON;
+use crate::ingress::problem::{self, Problem};
 
 /// The disposition of a request.
 #[derive(Debug)]
-pub(super) struct Verdict {
+pub(super) struct Disposition {
     pub(super) reply: Option<Reply>,
     pub(super) refused: Option<Refused>,
 }
 
-impl Answer {
-    /// The answer to a message that stands for no request.
-    pub(super) fn of(problem: &Problem) -> Self {
-        let status = StatusCode::from_u16(problem.status);
-        Self {
-            status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            content_type: PROBLEM,
-            body: problem.to_json().into(),
-        }
-    }
+/// Returns true if the store or the broker is unavailable and will be back.
+/// A queue that needs an operator is another matter: the requests behind
+/// this one must not wait for that.
+pub(super) fn is_busy(problem: &Problem) -> bool {
+    problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16()
+        && problem.code != ErrorCode::QUEUE_UNUSABLE
+}
 
-    /// Returns true if the store or the broker is unavailable and will be back.
-    /// A queue that needs an operator is another matter: the requests behind
-    /// this one must not wait for that.
-    pub(super) fn is_busy(&self) -> bool {
-        let Reason { code, .. } = serde_json::from_slice(&self.body).unwrap_or_default();
-        let needs_operator = code == ErrorCode::QUEUE_UNUSABLE.to_string();
-        self.status == StatusCode::SERVICE_UNAVAILABLE && !needs_operator
-    }
-
-    /// Returns true if the fault lies in the request itself.
-    fn is_hopeless(&self) -> bool {
-        [
-            StatusCode::BAD_REQUEST,
-            StatusCode::PAYLOAD_TOO_LARGE,
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            StatusCode::UNPROCESSABLE_ENTITY,
-            StatusCode::INTERNAL_SERVER_ERROR,
-        ]
-        .contains(&self.status)
-    }
+/// Returns true if the fault lies in the request itself.
+fn is_hopeless(problem: &Problem) -> bool {
+    [
+        StatusCode::BAD_REQUEST,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        StatusCode::INTERNAL_SERVER_ERROR,
+    ]
+    .iter()
+    .any(|status| status.as_u16() == problem.status)
 }
 
 /// Decides: `understood` is true if the message stood for a request at all; at
 /// most `keep` bytes of it are put aside.
-pub(super) fn judge(
+pub(super) fn dispose(
     envelope: Envelope,
     payload: &[u8],
-    answer: &Answer,
+    answer: Answer,
     understood: bool,
     keep: usize,
-) -> Verdict {
-    let reply = envelope.reply_to.clone().map(|to| Reply {
-        to,
-        correlation_id: envelope.correlation_id.clone(),
-        status: answer.status.as_u16(),
-        content_type: answer.content_type,
-        payload: answer.body.to_vec(),
-    });
-    let put_aside =
-        !understood || answer.is_hopeless() || (reply.is_none() && !answer.status.is_success());
-    let refused = put_aside.then(|| {
-        let Reason { code, detail } = serde_json::from_slice(&answer.body).unwrap_or_default();
-        Refused {
-            envelope,
+) -> Disposition {
+    let is_heard = envelope.reply_to.is_some();
+    let refused = match &answer {
+        Err(problem) if !understood || !is_heard || is_hopeless(problem) => Some(Refused {
+            envelope: envelope.clone(),
             payload: payload.get(..keep).unwrap_or(payload).to_vec(),
             bytes: payload.len(),
-            code,
-            reason: detail,
+            code: problem.code.to_string(),
+            reason: problem.detail.clone(),
+        }),
+        Ok(_) | Err(_) => None,
+    };
+    let Envelope {
+        reply_to,
+        correlation_id,
+        ..
+    } = envelope;
+    let reply = reply_to.map(|to| {
+        let (status, content_type, payload) = match answer {
+            Ok(Success { status, body }) => (status, JSON, body),
+            Err(problem) => (problem.status, problem::MEDIA_TYPE, problem.to_json()),
+        };
+        Reply {
+            to,
+            correlation_id,
+            status,
+            content_type,
+            payload,
         }
     });
-    Verdict { reply, refused }
-}
-
-/// The content of a problem document.
-#[derive(Default, Deserialize)]
-struct Reason {
-    code: String,
-    detail: String,
+    Disposition { reply, refused }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn answer(status: u16, code: ErrorCode) -> Answer {
+        let status = StatusCode::from_u16(status).unwrap();
+        if status.is_success() {
+            let (status, body) = (status.as_u16(), b"{}".to_vec());
+            return Ok(Success { status, body });
+        }
+        Err(Box::new(Problem::new(status, code, "why")))
+    }
+
     /// Returns two flags: the request is answered, and it is put aside.
-    fn judged(status: u16, understood: bool, reply_to: Option<&str>) -> (bool, bool) {
+    fn disposed(status: u16, understood: bool, reply_to: Option<&str>) -> (bool, bool) {
         let envelope = Envelope {
             reply_to: reply_to.map(str::to_owned),
             ..Envelope::default()
         };
-        let answer = Answer {
-            status: StatusCode::from_u16(status).unwrap(),
-            content_type: PROBLEM,
-            body: br#"{"code":"0x1","detail":"why"}"#.as_slice().into(),
-        };
-        let verdict = judge(envelope, b"12345", &answer, understood, 3);
-        if let Some(refused) = &verdict.refused {
+        let answer = answer(status, ErrorCode(1));
+        let disposition = dispose(envelope, b"12345", answer, understood, 3);
+        if let Some(refused) = &disposition.refused {
             assert_eq!(
                 (refused.code.as_str(), refused.reason.as_str()),
-                ("0x1", "why")
+                ("0x00000001", "why")
             );
             assert_eq!(
                 (refused.payload.as_slice(), refused.bytes),
                 (&b"123"[..], 5)
             );
         }
-        (verdict.reply.is_some(), verdict.refused.is_some())
+        if let Some(reply) = &disposition.reply {
+            assert_eq!(reply.status, status);
+        }
+        (disposition.reply.is_some(), disposition.refused.is_some())
     }
 
     #[test]
     fn everything_is_heard_by_somebody() {
         for status in [200, 201] {
-            assert_eq!(judged(status, true, Some("q")), (true, false), "{status}");
-            assert_eq!(judged(status, true, None), (false, false), "{status}");
+            assert_eq!(disposed(status, true, Some("q")), (true, false), "{status}");
+            assert_eq!(disposed(status, true, None), (false, false), "{status}");
         }
         for status in [400, 413, 415, 422, 500] {
-            assert_eq!(judged(status, true, Some("q")), (true, true), "{status}");
-            assert_eq!(judged(status, true, None), (false, true), "{status}");
+            assert_eq!(disposed(status, true, Some("q")), (true, true), "{status}");
+            assert_eq!(disposed(status, true, None), (false, true), "{status}");
         }
         for status in [404, 409, 429] {
-            assert_eq!(judged(status, true, Some("q")), (true, false), "{status}");
-            assert_eq!(judged(status, true, None), (false, true), "{status}");
+            assert_eq!(disposed(status, true, Some("q")), (true, false), "{status}");
+            assert_eq!(disposed(status, true, None), (false, true), "{status}");
         }
-        assert_eq!(judged(404, false, Some("q")), (true, true));
+        assert_eq!(disposed(404, false, Some("q")), (true, true));
     }
 
     #[test]
     fn requests_behind_a_queue_that_needs_an_operator_do_not_wait() {
-        let busy = |code: &str| {
-            let answer = Answer {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                content_type: PROBLEM,
-                body: format!(r#"{{"code":"{code}","detail":"why"}}"#).into(),
-            };
-            answer.is_busy()
-        };
-        assert!(busy("0x8004A001"));
-        assert!(!busy("0x8D00000B"));
-        assert_eq!(judged(503, true, None), (false, true));
+        let busy = |code| is_busy(&answer(503, code).unwrap_err());
+        assert!(busy(ErrorCode::SERVER_BUSY));
+        assert!(!busy(ErrorCode::QUEUE_UNUSABLE));
+        assert_eq!(disposed(503, true, None), (false, true));
     }
 }

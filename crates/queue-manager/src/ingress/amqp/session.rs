@@ -1,15 +1,15 @@
-//! A session, from the opening of the intake to its end: requests are done, in
-//! the order that they need, and acknowledged when nothing of them can be lost.
+//! A session, from the opening of the intake to its end: requests are done in
+//! the order that they need, and finished (`finish`) when their answer is known.
 //!
 //! ```text
 //! gather what is here ── lanes: one per token, one per request without ──┐ some at a time
 //!        ▲                                                               ▼
-//!        └──────────────────── all done ◄──── done ── answered ── acknowledged
+//!        └──────────────────────────── all done ◄──────────────── done ── finish
 //! ```
 //!
 //! Requests are gathered, and each batch is done before the next. Creates of
-//! one token are done one after the other, others beside each other; a request
-//! of another kind waits for all before it. So a producer's creates for one
+//! one token are done one after the other, and those of different tokens beside
+//! each other. A request of another kind waits for all before it. So a producer's creates for one
 //! token are done in the order of publishing, and its *execute* requests find
 //! what the producer has created before.
 //!
@@ -19,25 +19,26 @@
 //! message for half an hour. After a while the session ends, and the requests
 //! in hand go back to their place in the queue.
 
+mod finish;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderValue;
-use drumline_backend::broker::{self, Receipt};
-use drumline_backend::intake::{Envelope, Intake, Refused, Reply, Request, Requests};
-use drumline_protocol::Backoff;
+use drumline_backend::broker::Receipt;
+use drumline_backend::intake::{Envelope, Intake, Request, Requests};
 use drumline_protocol::operation::TraceContext;
+use drumline_protocol::{Backoff, DependencyToken};
 use drumline_telemetry::{current_context, set_parent};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, field, info_span};
 
-use super::disposition::{Verdict, judge};
-use super::in_process_http::{Answer, Door};
-use super::translate::{Errand, Order, translate};
+use super::disposition::{dispose, is_busy};
+use super::execute::{Answer, execute};
+use super::translate::{Order, TranslatedRequest, translate};
 use crate::service::QueueManager;
 
 /// Requests that are done together: all that can be in hand.
@@ -66,10 +67,9 @@ pub(super) struct Session {
 
 struct Shared {
     manager: QueueManager,
-    door: Door,
     intake: Arc<dyn Intake>,
-    /// Cancelled when nothing more is to be begun: the process is to end, or a
-    /// server that is needed has been unavailable for too long.
+    /// Cancelled when nothing more is to be begun: the process is to end, or
+    /// store or broker have been unavailable for too long.
     over: CancellationToken,
     /// Requests that are done and not answered yet.
     finishing: TaskTracker,
@@ -80,19 +80,17 @@ struct Job {
     envelope: Envelope,
     payload: Vec<u8>,
     receipt: Box<dyn Receipt>,
-    errand: Errand,
+    request: TranslatedRequest,
 }
 
 impl Session {
     pub(super) fn new(
         manager: &QueueManager,
-        door: &Door,
         intake: &Arc<dyn Intake>,
         stop: &CancellationToken,
     ) -> Self {
         let shared = Shared {
             manager: manager.clone(),
-            door: door.clone(),
             intake: Arc::clone(intake),
             over: stop.child_token(),
             finishing: TaskTracker::new(),
@@ -128,17 +126,24 @@ async fn gather(requests: &mut dyn Requests) -> Option<Vec<Request>> {
     Some(batch)
 }
 
-/// Jobs that may be done beside each other, each list in its order.
+/// Lanes of jobs: those of one lane are done in its order, lanes beside each
+/// other.
 #[derive(Default)]
 struct Lanes {
     lanes: Vec<Vec<Job>>,
-    tokens: HashMap<String, usize>,
+    tokens: HashMap<DependencyToken, usize>,
 }
 
 impl Lanes {
-    fn add(&mut self, job: Job, token: Option<String>) {
-        let place = token.map(|token| *self.tokens.entry(token).or_insert(self.lanes.len()));
-        match place.and_then(|place| self.lanes.get_mut(place)) {
+    fn add(&mut self, job: Job) {
+        let lane = match job.request.order() {
+            Order::Token(token) => {
+                let token = token.clone();
+                Some(*self.tokens.entry(token).or_insert(self.lanes.len()))
+            }
+            Order::Free | Order::Alone => None,
+        };
+        match lane.and_then(|lane| self.lanes.get_mut(lane)) {
             Some(lane) => lane.push(job),
             None => self.lanes.push(vec![job]),
         }
@@ -146,80 +151,100 @@ impl Lanes {
 }
 
 impl Shared {
+    /// Does a batch of requests.
     async fn work(self: &Arc<Self>, batch: Vec<Request>) {
         let until = Instant::now() + HOLD;
         let mut lanes = Lanes::default();
         for request in batch {
             self.manager.metrics().intake_received.inc();
-            let Some(job) = self.understand(request) else {
+            let Some(job) = self.job(request) else {
                 continue;
             };
-            match job.errand.order.clone() {
-                Order::Free => lanes.add(job, None),
-                Order::Token(token) => lanes.add(job, Some(token)),
-                Order::Alone => {
-                    self.work_off(std::mem::take(&mut lanes), until).await;
-                    lanes.add(job, None);
-                    self.work_off(std::mem::take(&mut lanes), until).await;
-                }
+            if job.request.order() == Order::Alone {
+                self.run(std::mem::take(&mut lanes), until).await;
+                lanes.add(job);
+                self.run(std::mem::take(&mut lanes), until).await;
+            } else {
+                lanes.add(job);
             }
         }
-        self.work_off(lanes, until).await;
+        self.run(lanes, until).await;
     }
 
-    /// The job in a request; a request that stands for none is finished here.
-    fn understand(self: &Arc<Self>, request: Request) -> Option<Job> {
+    /// Translates a message. A message that stands for no request is finished
+    /// here.
+    fn job(self: &Arc<Self>, request: Request) -> Option<Job> {
         let Request {
             envelope,
             payload,
             receipt,
         } = request;
-        match translate(&envelope, payload.clone(), &self.manager.options().limits) {
-            Ok(errand) => Some(Job {
+        match translate(&envelope, &payload, &self.manager.options().limits) {
+            Ok(request) => Some(Job {
                 envelope,
                 payload,
                 receipt,
-                errand,
+                request,
             }),
             Err(problem) => {
-                let answer = Answer::of(&problem);
-                let verdict = judge(envelope, &payload, &answer, false, self.keep());
-                self.finish(verdict, receipt, false);
+                let disposition =
+                    dispose(envelope, &payload, Err(problem), false, self.kept_bytes());
+                self.finish(disposition, receipt, false);
                 None
             }
         }
     }
 
-    async fn work_off(self: &Arc<Self>, lanes: Lanes, until: Instant) {
+    /// Does the jobs of some lanes at a time, and returns when all are done.
+    async fn run(self: &Arc<Self>, lanes: Lanes, until: Instant) {
         stream::iter(lanes.lanes)
             .for_each_concurrent(AT_ONCE, async |lane| {
                 for job in lane {
                     // Nothing overtakes a job that could not be done.
-                    let Some(answer) = self.done(&job, until).await else {
+                    let Some(answer) = self.process(&job, until).await else {
                         return;
                     };
-                    let repeatable = job.errand.is_repeatable();
-                    let verdict = judge(job.envelope, &job.payload, &answer, true, self.keep());
-                    self.finish(verdict, job.receipt, repeatable);
+                    let Job {
+                        envelope,
+                        payload,
+                        receipt,
+                        request,
+                    } = job;
+                    let disposition = dispose(envelope, &payload, answer, true, self.kept_bytes());
+                    self.finish(disposition, receipt, request.is_repeatable);
                 }
             })
             .await;
     }
 
-    /// Does a job, and repeats it while store or broker is unavailable. Returns
-    /// the answer, or `None` when the session is over.
-    async fn done(&self, job: &Job, until: Instant) -> Option<Answer> {
-        let mut errand = job.errand.clone();
-        let span = span(&job.envelope, &mut errand);
+    /// Does a job within its span. Returns the answer, or `None` when the session
+    /// is over.
+    async fn process(&self, job: &Job, until: Instant) -> Option<Answer> {
+        let span = span(&job.envelope);
+        let answer = self
+            .try_until_answered(job, until)
+            .instrument(span.clone())
+            .await;
+        if let Some(Err(problem)) = &answer
+            && problem.status >= 500
+        {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", problem.status.to_string());
+        }
+        answer
+    }
+
+    /// Does a job, and repeats it while store or broker is unavailable.
+    async fn try_until_answered(&self, job: &Job, until: Instant) -> Option<Answer> {
         let mut busy = 0;
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         while !self.over.is_cancelled() {
-            let answer = self.door.ask(&errand).instrument(span.clone()).await;
-            if !answer.is_busy() {
+            let answer = execute(&self.manager, &job.request).await;
+            if !answer.as_ref().is_err_and(|problem| is_busy(problem)) {
                 return Some(answer);
             }
-            // Some requests are too much for a service in the best of health.
-            if errand.order == Order::Alone && self.manager.health().await.is_ready() {
+            // Some requests are too much for a healthy service, too.
+            if job.request.order() == Order::Alone && self.manager.health().await.is_ready() {
                 busy += 1;
                 if busy == BUSY {
                     return Some(answer);
@@ -229,112 +254,39 @@ impl Shared {
                 tracing::warn!("store or broker unavailable; requests wait in their queue");
                 self.over.cancel();
             }
-            self.rest(&mut backoff).await;
+            self.pause(&mut backoff).await;
         }
         None
     }
 
-    /// Answers, puts aside and acknowledges, while the next ones are done.
-    fn finish(self: &Arc<Self>, verdict: Verdict, receipt: Box<dyn Receipt>, repeatable: bool) {
-        let shared = Arc::clone(self);
-        self.finishing.spawn(async move {
-            if !shared.put_aside(verdict.refused).await {
-                // It has to come again; until the channel is closed, it would not.
-                shared.over.cancel();
-                return;
-            }
-            let answered = shared.answer(verdict.reply).await;
-            // The next receiver can answer it, if that does nothing twice.
-            // Until the channel is closed, there is none.
-            if !answered && repeatable {
-                shared.over.cancel();
-                return;
-            }
-            if let Err(error) = receipt.acknowledge().await {
-                tracing::debug!(%error, "a request that was executed may be delivered again");
-            }
-        });
-    }
-
-    async fn put_aside(&self, refused: Option<Refused>) -> bool {
-        let Some(refused) = refused else {
-            return true;
-        };
-        let (code, reason) = (refused.code.clone(), refused.reason.clone());
-        tracing::warn!(
-            code,
-            reason,
-            bytes = refused.bytes,
-            "a request is put into the quarantine"
-        );
-        let until = Instant::now() + HOLD;
-        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
-        while let Err(error) = self.intake.quarantine(refused.clone()).await {
-            if self.over.is_cancelled() || Instant::now() >= until {
-                tracing::warn!(%error, "the quarantine did not accept a request");
-                return false;
-            }
-            self.rest(&mut backoff).await;
-        }
-        self.manager.metrics().quarantined(code);
-        true
-    }
-
-    /// Returns true if nothing more is to be done about the answer.
-    async fn answer(&self, reply: Option<Reply>) -> bool {
-        let Some(reply) = reply else {
-            return true;
-        };
-        let until = Instant::now() + HOLD;
-        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
-        while let Err(error) = self.intake.reply(reply.clone()).await {
-            let passes = match &error {
-                broker::Error::Unavailable { .. } | broker::Error::Blocked { .. } => true,
-                broker::Error::Unroutable { .. }
-                | broker::Error::Queue { .. }
-                | broker::Error::Refused
-                | broker::Error::Encode(_) => false,
-            };
-            if !passes {
-                tracing::warn!(%error, "the queue of a producer did not accept the answer");
-                return true;
-            }
-            if self.over.is_cancelled() || Instant::now() >= until {
-                tracing::warn!(%error, "a request could not be answered");
-                return false;
-            }
-            self.rest(&mut backoff).await;
-        }
-        self.manager.metrics().intake_answered(reply.status);
-        true
-    }
-
-    /// A pause that grows; ends with the session.
-    async fn rest(&self, backoff: &mut Backoff) {
+    /// Pauses, for longer each time. A pause ends with the session.
+    async fn pause(&self, backoff: &mut Backoff) {
         self.over.run_until_cancelled(sleep(backoff.full())).await;
     }
 
-    /// Bytes of a request that are kept aside: the most that one may have.
-    fn keep(&self) -> usize {
+    /// The bytes of a request that are put aside: the most that one may have.
+    fn kept_bytes(&self) -> usize {
         let limits = &self.manager.options().limits;
         limits.body_bytes.max(limits.batch_bytes)
     }
 }
 
-/// The span of a request, in the trace of its producer; the spans of the HTTP
-/// face go below it.
-fn span(envelope: &Envelope, errand: &mut Errand) -> tracing::Span {
+/// The span of a request, in the trace of its producer; the spans of what it
+/// creates go below it.
+fn span(envelope: &Envelope) -> tracing::Span {
     let header = |name| envelope.header(name).unwrap_or_default().to_owned();
     let span = info_span!(
         "process",
         otel.name = "process requests",
         otel.kind = "consumer",
+        otel.status_code = field::Empty,
         messaging.system = "drumline",
         messaging.operation.type = "process",
         messaging.operation.name = "process",
         messaging.destination.name = "requests",
         messaging.message.id = envelope.message_id.as_deref(),
         messaging.message.conversation_id = envelope.correlation_id.as_deref(),
+        error.type = field::Empty,
     );
     set_parent(
         &span,
@@ -343,16 +295,8 @@ fn span(envelope: &Envelope, errand: &mut Errand) -> tracing::Span {
             tracestate: header("tracestate"),
         },
     );
-    let context = span.in_scope(current_context);
-    let headers = [
-        ("traceparent", context.traceparent),
-        ("tracestate", context.tracestate),
-    ];
-    for (name, value) in headers {
-        match HeaderValue::try_from(value) {
-            Ok(value) => drop(errand.headers.insert(name, value)),
-            Err(_no_text) => drop(errand.headers.remove(name)),
-        }
-    }
+    // A request without a trace gets one here, which all of its tries and all
+    // operations that it creates belong to.
+    drop(span.in_scope(current_context));
     span
 }

@@ -1,10 +1,9 @@
 //! `/v1/execute`: organization requests.
 
-use axum::Extension;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{HeaderMap, HeaderValue};
+use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use drumline_api::OrganizationRequest;
 
@@ -12,13 +11,6 @@ use super::problem::Answer;
 use super::{body, extractors, openapi};
 use crate::ingress::problem::Problem;
 use crate::service::{self, QueueManager};
-
-/// Makes everything that a request creates repeatable, including the items of
-/// batches and transactions: for requests that the broker may deliver again.
-/// Only this process can put it on a request; over the network the header is
-/// used.
-#[derive(Clone, Debug)]
-pub(crate) struct Repeatable(pub(crate) HeaderValue);
 
 /// Execute an organization request
 ///
@@ -43,7 +35,6 @@ pub(crate) struct Repeatable(pub(crate) HeaderValue);
 )]
 pub(crate) async fn execute(
     State(manager): State<QueueManager>,
-    repeatable: Option<Extension<Repeatable>>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
@@ -63,10 +54,6 @@ pub(crate) async fn execute(
         drop(body);
         if let Some(key) = key {
             request = request.with_key(key)?;
-        }
-        let repeatable = repeatable.as_ref().map(|Extension(Repeatable(key))| key);
-        if let Some(key) = repeatable.and_then(|key| key.to_str().ok()) {
-            request = request.repeatable(key);
         }
         manager.execute(&actor, request).await
     };

@@ -1,0 +1,112 @@
+//! One try of a request: the caller is admitted, the service is asked, and the
+//! answer is written as HTTP would write it.
+
+use drumline_api::{Invalid, OrganizationRequest};
+use drumline_protocol::Timestamp;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::translate::{Call, Create, Execute, TranslatedRequest};
+use crate::error::Error;
+use crate::ingress::media_type;
+use crate::ingress::problem::Problem;
+use crate::service::{Actor, Creation, QueueManager, Stay};
+
+/// The answer to a request: what HTTP would answer.
+pub(super) type Answer = Result<Success, Box<Problem>>;
+
+/// The answer to a request that was done.
+#[derive(Debug)]
+pub(super) struct Success {
+    pub(super) status: u16,
+    /// JSON.
+    pub(super) body: Vec<u8>,
+}
+
+/// Executes a request. A problem names the address that the request would have
+/// had over HTTP, and the request is counted under it.
+pub(super) async fn execute(manager: &QueueManager, request: &TranslatedRequest) -> Answer {
+    let begun = Instant::now();
+    let path = request.call.path();
+    let answer = admitted(manager, request)
+        .await
+        .map_err(|problem| Box::new(problem.at(path)));
+    let seconds = begun.elapsed().as_secs_f64();
+    let status = match &answer {
+        Ok(success) => success.status,
+        Err(problem) => problem.status,
+    };
+    manager.metrics().answered("POST", path, status, seconds);
+    answer
+}
+
+async fn admitted(manager: &QueueManager, request: &TranslatedRequest) -> Answer {
+    let actor = request.actor.as_ref().map_err(Invalid::clone)?;
+    let _permit = manager.enter(actor, Stay::Working).await?;
+    match &request.call {
+        Call::Create(Ok(create)) => self::create(manager, actor, create).await,
+        Call::Create(Err(problem)) => Err(problem.clone()),
+        Call::Execute(execute) => organization_request(manager, actor, execute).await,
+    }
+}
+
+async fn create(manager: &QueueManager, actor: &Actor, create: &Create) -> Answer {
+    let Create { request, key } = create;
+    // The next try may need the request again.
+    let created = manager.create(actor, request.clone(), key.as_deref());
+    let Creation { operation, is_new } = created.await?;
+    success(if is_new { 201 } else { 200 }, &manager.view(&operation))
+}
+
+async fn organization_request(manager: &QueueManager, actor: &Actor, execute: &Execute) -> Answer {
+    let now = || manager.store().now();
+    let request = read(manager, execute, now)?;
+    let executed = manager.execute(actor, request).await;
+    let answer = executed.map_err(|error| Problem::of_execute(error, now()))?;
+    success(200, &answer)
+}
+
+/// Reads an organization request. It is read when it is its turn, and again for
+/// each try: it may hold a thousand requests, and those behind it are in memory
+/// meanwhile.
+fn read(
+    manager: &QueueManager,
+    execute: &Execute,
+    now: impl Fn() -> Timestamp,
+) -> Result<OrganizationRequest, Box<Problem>> {
+    let key = check(manager, execute).map_err(|problem| Box::new(problem.into_fault(now())))?;
+    let read = || {
+        let mut request =
+            OrganizationRequest::from_json(&execute.json, &manager.options().deployment())?;
+        if let Some(key) = key {
+            request = request.with_key(key)?;
+        }
+        if let Some(key) = &execute.repeatable {
+            request = request.repeatable(key);
+        }
+        Ok(request)
+    };
+    read().map_err(|error| Problem::of_execute(error, now()))
+}
+
+/// Checks what comes before the request itself, and returns its key.
+fn check<'a>(
+    manager: &QueueManager,
+    execute: &'a Execute,
+) -> Result<Option<&'a str>, Box<Problem>> {
+    let key = execute.key.as_ref().map_err(Invalid::clone)?;
+    media_type::expect_json(&execute.media_type)?;
+    let limit = manager.options().limits.batch_bytes;
+    if execute.json.len() > limit {
+        return Err(Problem::too_large(limit));
+    }
+    Ok(key.as_deref())
+}
+
+fn success(status: u16, answer: &impl Serialize) -> Answer {
+    match serde_json::to_vec(answer) {
+        Ok(body) => Ok(Success { status, body }),
+        // Answers consist of serializable values only.
+        Err(error) => Err(Error::Internal(error.to_string()).into()),
+    }
+}

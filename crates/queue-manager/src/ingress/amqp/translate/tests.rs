@@ -1,0 +1,108 @@
+//! Messages, the requests that they stand for, and their keys.
+
+use super::*;
+
+fn envelope(kind: &str) -> Envelope {
+    Envelope {
+        kind: kind.to_owned(),
+        content_type: Some(JSON.to_owned()),
+        message_id: Some("m".to_owned()),
+        ..Envelope::default()
+    }
+}
+
+fn read(envelope: &Envelope, body: &str) -> Result<TranslatedRequest, Box<Problem>> {
+    translate(envelope, body.as_bytes(), &Limits::default())
+}
+
+fn created(request: TranslatedRequest) -> Create {
+    match request.call {
+        Call::Create(create) => *create.unwrap(),
+        Call::Execute(execute) => panic!("{execute:?}"),
+    }
+}
+
+const CREATE: &str = r#"{"messageName":"a"}"#;
+
+fn key(envelope: &Envelope) -> Option<String> {
+    created(read(envelope, CREATE).unwrap()).key
+}
+
+#[test]
+fn the_routing_key_says_which_request_it_is() {
+    let path = |kind| read(&envelope(kind), "{}").map(|request| request.call.path());
+    assert_eq!(path("").unwrap(), "/v1/operations");
+    assert_eq!(path("create").unwrap(), "/v1/operations");
+    assert_eq!(path("execute").unwrap(), "/v1/execute");
+    assert_eq!(path("Create").unwrap_err().status, 404);
+}
+
+#[test]
+fn a_create_waits_for_its_token_and_an_execute_for_all() {
+    let request = |kind, body| read(&envelope(kind), body).unwrap();
+    let with = r#"{"messageName":"a","dependencyToken":"t"}"#;
+    let token = DependencyToken::try_from("t".to_owned()).unwrap();
+    assert_eq!(request("", with).order(), Order::Token(&token));
+    assert_eq!(request("", CREATE).order(), Order::Free);
+    assert_eq!(request("", "not JSON").order(), Order::Free);
+    assert_eq!(request("execute", "{}").order(), Order::Alone);
+}
+
+#[test]
+fn the_same_message_has_the_same_key_and_no_other_has() {
+    let first = key(&envelope(""));
+    assert!(first.as_ref().is_some_and(|key| key.starts_with("amqp-")));
+    assert_eq!(first, key(&envelope("create")));
+    let mut other = envelope("");
+    let headers = &mut other.headers;
+    headers.insert("Drumline-Caller".to_owned(), "ada".to_owned());
+    assert_ne!(first, key(&other));
+    let none = Envelope {
+        message_id: None,
+        ..envelope("")
+    };
+    assert_eq!(key(&none), None);
+    assert!(!read(&none, CREATE).unwrap().is_repeatable);
+}
+
+#[test]
+fn a_key_that_is_given_wins_over_the_message_id() {
+    let mut given = envelope("");
+    let headers = &mut given.headers;
+    headers.insert("Idempotency-Key".to_owned(), "mine".to_owned());
+    assert_eq!(key(&given).as_deref(), Some("mine"));
+}
+
+#[test]
+fn bincode_is_read_as_json() {
+    let mut create = wire::Create::default();
+    create.attributes.message_name = "Echo".to_owned();
+    create.attributes.dependency_token = Some("t".to_owned());
+    create.data = Some("[1]".to_owned());
+    let request = wire::Request::Create(Box::new(create));
+    let message = Envelope {
+        content_type: Some(BINCODE.to_owned()),
+        ..envelope("")
+    };
+    let payload = codec::encode(&request).unwrap();
+    let read = |payload: &[u8]| translate(&message, payload, &Limits::default());
+    let json = r#"{"dependencyToken":"t","messageName":"Echo","data":[1]}"#;
+    assert_eq!(
+        created(read(&payload).unwrap()).request,
+        CreateOperation::from_json(json.as_bytes(), &GRAMMAR).unwrap()
+    );
+    for end in 0..payload.len() {
+        let problem = read(&payload[..end]).unwrap_err();
+        assert_eq!(problem.status, 400, "{end}");
+    }
+}
+
+#[test]
+fn what_is_packed_is_not_understood() {
+    let packed = |encoding: &str| Envelope {
+        content_encoding: Some(encoding.to_owned()),
+        ..envelope("")
+    };
+    assert_eq!(read(&packed("gzip"), "{}").unwrap_err().status, 415);
+    assert!(read(&packed("UTF-8"), "{}").is_ok());
+}
