@@ -1,12 +1,16 @@
 //! The HTTP face: JSON in and out, errors as problem documents.
 //!
-//! A handler reads its request into the types of [`crate::request`], asks the
-//! [`QueueManager`], and shows the answer; rules live behind it, not here. The
-//! addresses stand in one table, [`router`], and in `/openapi.json`, which is
-//! made from the handlers' own descriptions.
+//! A handler reads its request into the types of `drumline_api`, asks the
+//! [`QueueManager`], and shows the answer; rules live behind it, not here. Each
+//! address is declared once, below: [`router`] serves it, and `/openapi.json`
+//! describes it in the words that stand at its handler.
 //!
-//! Callers identify themselves, and are believed (`caller`). A caller that asks
-//! for too much is refused, with a time to come back (`protect`).
+//! ```text
+//! routes (here) ─→ handlers: operations, bulk, execute, … ─→ openapi: what they describe with
+//! ```
+//!
+//! Callers identify themselves, and are believed (`headers`). A caller that
+//! asks for too much is refused, with a time to come back (`rate_limit`).
 
 mod body;
 mod bulk;
@@ -27,52 +31,64 @@ mod waiting;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::service::QueueManager;
 
-pub use openapi::openapi_json;
 pub use server::Server;
+
+/// The addresses that a caller's limits protect.
+fn limited() -> OpenApiRouter<QueueManager> {
+    OpenApiRouter::default()
+        .routes(routes!(operations::list, operations::create))
+        .routes(routes!(
+            operations::get,
+            operations::update,
+            operations::delete
+        ))
+        .routes(routes!(bulk::cancel))
+        .routes(routes!(bulk::pause))
+        .routes(routes!(bulk::resume))
+        .routes(routes!(bulk::postpone))
+        .routes(routes!(bulk::delete))
+        .routes(routes!(operations::cancel))
+        .routes(routes!(operations::pause))
+        .routes(routes!(operations::resume))
+        .routes(routes!(operations::postpone))
+        .routes(routes!(execute::execute))
+        .routes(routes!(fleet::workers))
+        .routes(routes!(fleet::queues))
+}
+
+/// The address whose requests never end, and cost no work meanwhile.
+fn endless() -> OpenApiRouter<QueueManager> {
+    OpenApiRouter::default().routes(routes!(events::events))
+}
+
+/// The addresses for machines that watch machines.
+fn health() -> OpenApiRouter<QueueManager> {
+    OpenApiRouter::default()
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+}
 
 /// Every address, over one manager.
 pub fn router(manager: QueueManager) -> Router {
-    let api = Router::new()
-        .route(
-            "/v1/operations",
-            get(operations::list).post(operations::create),
-        )
-        .route(
-            "/v1/operations/{id}",
-            get(operations::get)
-                .patch(operations::update)
-                .delete(operations::delete),
-        )
-        .route("/v1/operations/cancel", post(bulk::cancel))
-        .route("/v1/operations/pause", post(bulk::pause))
-        .route("/v1/operations/resume", post(bulk::resume))
-        .route("/v1/operations/postpone", post(bulk::postpone))
-        .route("/v1/operations/delete", post(bulk::delete))
-        .route("/v1/operations/{id}/cancel", post(operations::cancel))
-        .route("/v1/operations/{id}/pause", post(operations::pause))
-        .route("/v1/operations/{id}/resume", post(operations::resume))
-        .route("/v1/operations/{id}/postpone", post(operations::postpone))
-        .route("/v1/execute", post(execute::execute))
-        .route("/v1/workers", get(fleet::workers))
-        .route("/v1/queues", get(fleet::queues))
+    let api = limited()
         .layer(from_fn_with_state(
             manager.clone(),
             rate_limit::rate_limited,
         ))
-        // Not rate_limited: the request never ends, and costs no work meanwhile.
-        .route("/v1/events", get(events::events))
+        .merge(endless())
         .layer(from_fn_with_state(manager.clone(), trace::traced));
-    Router::new()
-        .merge(api)
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route("/openapi.json", get(openapi::document))
+    Router::from(api.merge(health()))
+        .route("/openapi.json", get(document))
         .route("/docs/errors/{page}", get(error_pages::page))
         .fallback(problem::no_such_address)
         .method_not_allowed_fallback(problem::no_such_method)
@@ -80,4 +96,15 @@ pub fn router(manager: QueueManager) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(problem::with_instance))
         .with_state(manager)
+}
+
+/// The description of every address, as text with a line break at its end.
+#[must_use]
+pub fn openapi_json() -> String {
+    let routes = limited().merge(endless()).merge(health());
+    openapi::text(routes.into_openapi())
+}
+
+async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
 }

@@ -1,4 +1,5 @@
-//! `/openapi.json`: the API as a document, made from the handlers.
+//! What handlers describe themselves with, for `/openapi.json`, and the frame of
+//! that document.
 //!
 //! The types here only describe. Answers are written by the view in `api`,
 //! and requests are read there. Tests hold the two together,
@@ -8,18 +9,16 @@
 mod callers;
 pub(crate) mod execute;
 
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::{IntoResponses, OpenApi, ToSchema};
+use utoipa::openapi::OpenApi;
+use utoipa::{IntoResponses, Modify as _, OpenApi as _, ToSchema};
 
 use self::callers::Callers;
 use super::waiting::WaitingView;
-use super::{bulk, events, execute as requests, fleet, health, operations};
 use crate::ingress::problem::Problem;
 
 /// The document.
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "Drumline",
@@ -27,31 +26,7 @@ use crate::ingress::problem::Problem;
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "The queue manager that this document comes from")),
-    paths(
-        operations::create,
-        operations::get,
-        operations::list,
-        operations::update,
-        operations::delete,
-        operations::cancel,
-        operations::pause,
-        operations::resume,
-        operations::postpone,
-        bulk::cancel,
-        bulk::pause,
-        bulk::resume,
-        bulk::postpone,
-        bulk::delete,
-        requests::execute,
-        events::events,
-        fleet::workers,
-        fleet::queues,
-        health::alive,
-        health::ready,
-        health::metrics,
-    ),
     components(schemas(Problem)),
-    modifiers(&Callers),
     tags(
         (name = "operations", description = "Create and read operations"),
         (name = "actions", description = "Control operations"),
@@ -63,17 +38,14 @@ use crate::ingress::problem::Problem;
 )]
 struct Document;
 
-/// The document as text, with a line break at its end.
-#[must_use]
-pub fn openapi_json() -> String {
-    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+/// The document about some routes, as text with a line break at its end.
+pub(super) fn text(routes: OpenApi) -> String {
+    let mut document = Document::openapi();
+    document.merge(routes);
+    Callers.modify(&mut document);
+    let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
-}
-
-/// The address of the document.
-pub(crate) async fn document() -> Response {
-    ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
 }
 
 macro_rules! errors {

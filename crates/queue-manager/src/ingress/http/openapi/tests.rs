@@ -13,6 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::*;
+use crate::ingress::http::openapi_json;
 use crate::options::GRAMMAR;
 
 fn document() -> Value {
