@@ -130,11 +130,7 @@ pub(crate) struct BulkParameters {
     params(BulkParameters),
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
-        openapi::NotJson,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfBody,
     )
 )]
 pub(crate) async fn cancel(
@@ -163,11 +159,7 @@ pub(crate) async fn cancel(
     params(BulkParameters),
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
-        openapi::NotJson,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfBody,
     )
 )]
 pub(crate) async fn pause(
@@ -197,11 +189,7 @@ pub(crate) async fn pause(
     params(BulkParameters),
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
-        openapi::NotJson,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfBody,
     )
 )]
 pub(crate) async fn resume(
@@ -231,11 +219,7 @@ pub(crate) async fn resume(
     request_body = openapi::Postponement,
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
-        openapi::NotJson,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfBody,
     )
 )]
 pub(crate) async fn postpone(
@@ -260,11 +244,7 @@ pub(crate) async fn postpone(
     params(BulkParameters),
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
-        openapi::NotJson,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfBody,
     )
 )]
 pub(crate) async fn delete(

@@ -24,13 +24,7 @@ use crate::service::{self, QueueManager};
     request_body = openapi::execute::Request,
     responses(
         (status = 200, description = "The answer", body = openapi::execute::Response),
-        openapi::NotJson,
-        openapi::NotFound,
-        openapi::Illegal,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfChange,
     )
 )]
 pub(crate) async fn execute(

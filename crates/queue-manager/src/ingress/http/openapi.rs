@@ -8,6 +8,7 @@
 
 mod callers;
 pub(crate) mod execute;
+pub(crate) mod refusals;
 
 use serde::Serialize;
 use utoipa::openapi::OpenApi;

@@ -38,11 +38,7 @@ struct ListAnswer {
     responses(
         (status = 201, description = "The operation is created", body = openapi::Operation, headers(("Location" = String, description = "The address of the operation"))),
         (status = 200, description = "The key was used before; the operation of the first request", body = openapi::Operation),
-        openapi::NotJson,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfBody,
     )
 )]
 pub(crate) async fn create(
@@ -161,13 +157,7 @@ pub(crate) async fn list(
     request_body = openapi::OperationChanges,
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
-        openapi::NotJson,
-        openapi::NotFound,
-        openapi::Illegal,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfChange,
     )
 )]
 pub(crate) async fn update(
@@ -192,13 +182,7 @@ pub(crate) async fn update(
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
-        openapi::NotJson,
-        openapi::NotFound,
-        openapi::Illegal,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfChange,
     )
 )]
 pub(crate) async fn cancel(
@@ -220,13 +204,7 @@ pub(crate) async fn cancel(
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
-        openapi::NotJson,
-        openapi::NotFound,
-        openapi::Illegal,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfChange,
     )
 )]
 pub(crate) async fn pause(
@@ -245,13 +223,7 @@ pub(crate) async fn pause(
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
-        openapi::NotJson,
-        openapi::NotFound,
-        openapi::Illegal,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfChange,
     )
 )]
 pub(crate) async fn resume(
@@ -271,13 +243,7 @@ pub(crate) async fn resume(
     request_body = openapi::Postponement,
     responses(
         (status = 200, description = "The operation as it is now", body = openapi::Operation),
-        openapi::NotJson,
-        openapi::NotFound,
-        openapi::Illegal,
-        openapi::TooLarge,
-        openapi::UnsupportedMediaType,
-        openapi::Invalid,
-        openapi::Busy,
+        openapi::refusals::OfChange,
     )
 )]
 pub(crate) async fn postpone(
