@@ -69,8 +69,8 @@ pub(crate) async fn ready(State(manager): State<QueueManager>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-/// Read the metrics, in the text format of OpenMetrics
-#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics", body = String, content_type = "application/openmetrics-text")))]
+/// Read the metrics
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics, in the text format of OpenMetrics", body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
     manager.metrics().bypassed(&manager.bypass().bypassed());
     // A value that cannot be asked for now stays as it was; the counters are
