@@ -10,7 +10,7 @@ use super::translate::{Call, Create, Execute, TranslatedRequest};
 use crate::error::Error;
 use crate::ingress::media_type;
 use crate::ingress::problem::Problem;
-use crate::service::{Actor, Creation, QueueManager, Stay};
+use crate::service::{Actor, Creation, QueueManager, RequestKind};
 
 /// The answer to a request: what HTTP would answer.
 pub(super) type Answer = Result<Success, Box<Problem>>;
@@ -42,7 +42,7 @@ pub(super) async fn execute(manager: &QueueManager, request: &TranslatedRequest)
 
 async fn admitted(manager: &QueueManager, request: &TranslatedRequest) -> Answer {
     let actor = request.actor.as_ref().map_err(Invalid::clone)?;
-    let _permit = manager.enter(actor, Stay::Working).await?;
+    let _permit = manager.admit(actor, RequestKind::Working).await?;
     match &request.call {
         Call::Create(Ok(create)) => self::create(manager, actor, create).await,
         Call::Create(Err(problem)) => Err(problem.clone()),
