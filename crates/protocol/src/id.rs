@@ -73,12 +73,14 @@ pub struct Partition(u16);
 impl Partition {
     /// The partition with this number; only 12 bits are kept, as in an id.
     #[must_use]
+    #[inline]
     pub const fn new(number: u16) -> Self {
         Self(number & 0x0fff)
     }
 
     /// Its number.
     #[must_use]
+    #[inline]
     pub const fn get(self) -> u16 {
         self.0
     }
@@ -124,7 +126,10 @@ impl OperationId {
     }
 
     /// The partition that the operation lives in.
+    // Inlined, as `Partition::new` is: the model check asks for it at every step, and
+    // is optimised while this crate is not.
     #[must_use]
+    #[inline]
     pub const fn partition(&self) -> Partition {
         let [_, _, _, _, _, _, high, low, ..] = self.0;
         Partition::new(u16::from_be_bytes([high, low]))
