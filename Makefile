@@ -69,24 +69,25 @@ bench: deps ## Measure this machine: Drumline as a ratio to the bare libraries (
 .PHONY: test
 test: deps fmt-check architecture links prose lint doc check-crates deny tests doc-tests ## Run everything that a change must pass, on private servers
 	examples/demo.sh $(RUN)/demo
-	drumline-test-servers -- examples/producer-python/run.sh $(RUN)/producer
-	drumline-test-servers -- examples/worker-rust/run.sh $(RUN)/worker-rust
+	drumline-test-servers -- bash -euc \
+		'examples/producer-python/run.sh $(RUN)/producer; examples/worker-rust/run.sh $(RUN)/worker-rust'
 
 # Tests enable more features of some dependencies than the programs do. A build
-# with --all-targets has these features throughout, so tests, the programs that
-# they start, and the demo share one build of each dependency.
+# with --tests has these features throughout, so tests, the programs that they
+# start, and the demo share one build of each dependency. The examples of the
+# crates are not linked: no test runs them, and `make lint` compiles them.
 #
 # The settings of a fleet are removed from the environment, because tests of the
 # settings would read them.
 .PHONY: tests
 tests: ## Run all tests but those in the documentation, on private servers
-	cargo build --locked --workspace --all-targets
+	cargo build --locked --workspace --bins --tests
 	drumline-test-servers -- env -u DRUMLINE_REDIS_URL -u DRUMLINE_AMQP_URL \
-		cargo nextest run --locked --workspace
+		cargo nextest run --locked --workspace --tests
 
 .PHONY: soak
 soak: deps ## Run the tests that take minutes
-	cargo build --locked --workspace --all-targets
+	cargo build --locked --workspace --bins --tests
 	cargo nextest run --locked --package drumline-tests --run-ignored only
 
 .PHONY: fuzz-api

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use drumline_backend::intake::{Envelope, Refused, Reply};
 use drumline_backend::{Backend, Ids};
-use drumline_queue_manager::service::Protection;
+use drumline_queue_manager::options::Protection;
 use drumline_queue_manager::{AmqpIngress, Options, QueueManager};
 use serde_json::Value;
 

@@ -344,7 +344,7 @@ pub(super) async fn executes(table: &mut Table) {
 pub(super) async fn limits(table: &mut Table, manager: &QueueManager) {
     let mut passes = Vec::new();
     for _ in 0..2 {
-        let pass = manager.enter_batch(&Actor::default()).await;
+        let pass = manager.admit_batch(&Actor::default()).await;
         passes.push(pass.expect("there is room"));
     }
     let batch = request("ExecuteMultiple", &json!({"requests": []}));
