@@ -24,10 +24,9 @@ mod several;
 use drumline_protocol::OperationId;
 use uuid::Uuid;
 
-use crate::create::CreateOperation;
+use crate::attributes::{CreateOperation, ListFilter};
 use crate::deployment::Deployment;
 use crate::error::{Error, FieldError, Invalid, Result};
-use crate::filter::ListFilter;
 use crate::update::UpdateOperation;
 
 use envelope::Envelope;

@@ -120,9 +120,18 @@ impl<'a> Fields<'a> {
         self.value(name, &format!("must be a number {range}"))
     }
 
-    /// Takes a number that is a code.
-    pub(crate) fn coded(&mut self, name: &str, why: &str) -> Option<u8> {
-        self.value(name, why)
+    /// Takes a number that is the code of something.
+    pub(crate) fn coded<T>(
+        &mut self,
+        name: &str,
+        why: &str,
+        find: impl FnOnce(u8) -> Option<T>,
+    ) -> Option<T> {
+        let found = find(self.value(name, why)?);
+        if found.is_none() {
+            self.note(name, why);
+        }
+        found
     }
 
     /// Takes a value that has both a number and a name: `find` gets the number,

@@ -17,84 +17,41 @@
 //! attribute is checked before anything is refused, and each refusal names its
 //! attribute.
 
+mod attributes;
+mod content;
 mod create;
 mod deployment;
+pub mod draft;
 mod error;
 pub mod execute;
 mod fields;
-mod filter;
+mod kinds;
 pub mod payload;
 mod recurrence;
 mod retry;
+pub mod schema;
+mod table;
 mod update;
 pub mod view;
 pub mod wire;
 
-pub use create::{CreateOperation, check_idempotency_key};
+pub use attributes::{CreateOperation, ListFilter, Origin};
+pub use create::check_idempotency_key;
 pub use deployment::{Deployment, Grammar};
 pub use error::{Error, FieldError, Invalid, Result};
 pub use execute::OrganizationRequest;
-pub use filter::ListFilter;
 pub use recurrence::RuleChange;
 pub use update::{Control, UpdateOperation};
 
-/// Attributes that exist and that the service sets: a client that gives or
-/// changes one misunderstands something, which deserves another answer than a
-/// typing error.
-const READ_ONLY: &[&str] = &[
-    "id",
-    "asyncOperationId",
-    "stateCode",
-    "statusCode",
-    "state",
-    "status",
-    "operationTypeName",
-    "depth",
-    "ownerId",
-    "createdBy",
-    "modifiedBy",
-    "organization",
-    "hostId",
-    "friendlyMessage",
-    "message",
-    "errorCode",
-    "retryCount",
-    "sequence",
-    "createdOn",
-    "modifiedOn",
-    "startedOn",
-    "completedOn",
-    "executionTimeSpan",
-    "progress",
-    "result",
-    "startCount",
-    "lostCount",
-    "attempt",
-    "version",
-    "legalActions",
-    "holdsToken",
-    "nextOccurrences",
-];
+/// Returns true if operations have an attribute of this name.
+fn is_attribute(name: &str) -> bool {
+    // The name of `id` in the Dynamics service.
+    name == "asyncOperationId" || view::OperationView::NAMES.contains(&name)
+}
 
-/// Attributes that are given at creation or never.
-const CREATE_ONLY: &[&str] = &[
-    "name",
-    "operationType",
-    "messageName",
-    "dependencyToken",
-    "data",
-    "correlationId",
-    "requestId",
-    "parentId",
-    "primaryEntityType",
-    "regardingObjectId",
-    "retainJobHistory",
-    "retryPolicy",
-    "queue",
-    "atMostOnce",
-    "webhookUrl",
-    "tokenPolicy",
-];
-
-/// Attributes of operations that recur.
-const RECURRENCE: &[&str] = &["recurrencePattern", "recurrenceStartTime"];
+/// Returns true if operations have an attribute of this name, and no request
+/// gives it: a client that does so misunderstands something, which deserves
+/// another answer than a typing error.
+fn is_set_by_service(name: &str) -> bool {
+    is_attribute(name) && !CreateOperation::NAMES.contains(&name)
+}

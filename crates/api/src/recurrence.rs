@@ -15,20 +15,6 @@ pub struct RuleChange {
     pub start: Option<Timestamp>,
 }
 
-/// Takes the attributes of recurrence of a create. As in the Dynamics service,
-/// an empty pattern is none.
-pub(crate) fn take(given: &mut Fields<'_>) -> (Option<String>, Option<Timestamp>) {
-    let pattern = given.text("recurrencePattern", limits::RECURRENCE_CHARS);
-    let was_wrong = given.is_noted("recurrencePattern");
-    let start = given.time("recurrenceStartTime");
-    let pattern = pattern.filter(|pattern| !pattern.trim().is_empty());
-    if pattern.is_none() && start.is_some() && !was_wrong {
-        given.note("recurrenceStartTime", "goes with a recurrencePattern only");
-    }
-    let start = start.filter(|_| pattern.is_some());
-    (pattern, start)
-}
-
 impl RuleChange {
     /// Takes the attributes of recurrence; `None` if none is given.
     pub(crate) fn take(given: &mut Fields<'_>, grammar: &Grammar) -> Option<Self> {

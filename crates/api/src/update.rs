@@ -9,8 +9,9 @@ use drumline_protocol::{ErrorCode, State, Status, Timestamp};
 use crate::deployment::Grammar;
 use crate::error::{Error, Invalid};
 use crate::fields::Fields;
+use crate::is_attribute;
+use crate::kinds::{Kind as _, StateCode, StatusCode};
 use crate::recurrence::RuleChange;
-use crate::{CREATE_ONLY, READ_ONLY};
 
 /// A client's action on an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +89,8 @@ impl UpdateOperation {
     /// Reads a change from the attributes that are left.
     pub(crate) fn of(mut given: Fields<'_>, grammar: &Grammar) -> Result<Self, Invalid> {
         let asks_for_time = given.is_given("postponeUntil");
-        let state = read_state(&mut given);
-        let status = read_status(&mut given);
+        let state = StateCode::take(&mut given, "stateCode");
+        let status = StatusCode::take(&mut given, "statusCode");
         let until = given.time("postponeUntil");
         let rule = RuleChange::take(&mut given, grammar);
         let mut code = refusal(given.rest());
@@ -125,7 +126,7 @@ impl UpdateOperation {
 /// The code for a change that names these attributes.
 fn refusal<'a>(names: impl Iterator<Item = &'a str>) -> ErrorCode {
     let mut names = names;
-    if names.any(is_read_only) {
+    if names.any(is_attribute) {
         ErrorCode::READ_ONLY
     } else {
         ErrorCode::INVALID_ARGUMENT
@@ -133,35 +134,11 @@ fn refusal<'a>(names: impl Iterator<Item = &'a str>) -> ErrorCode {
 }
 
 fn why_not(name: &str) -> &'static str {
-    if is_read_only(name) {
+    if is_attribute(name) {
         "is read-only"
     } else {
         "is unknown"
     }
-}
-
-fn is_read_only(name: &str) -> bool {
-    READ_ONLY.contains(&name) || CREATE_ONLY.contains(&name)
-}
-
-fn read_state(given: &mut Fields<'_>) -> Option<State> {
-    const WHY: &str = "must be 0, 1, 2 or 3";
-    let code = given.coded("stateCode", WHY)?;
-    let state = State::from_code(code);
-    if state.is_none() {
-        given.note("stateCode", WHY);
-    }
-    state
-}
-
-fn read_status(given: &mut Fields<'_>) -> Option<Status> {
-    const WHY: &str = "must be 0, 10, 20, 21, 22, 30, 31 or 32";
-    let code = given.coded("statusCode", WHY)?;
-    let status = Status::from_code(code);
-    if status.is_none() {
-        given.note("statusCode", WHY);
-    }
-    status
 }
 
 /// The meaning of the attributes together; `None` if they ask for nothing.

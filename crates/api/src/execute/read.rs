@@ -7,17 +7,14 @@ use super::envelope::Envelope;
 use super::{
     Item, KeyedCreate, RequestName, Retrieve, RetrieveMultiple, Selector, Update, inherit,
 };
-use crate::create::{CreateOperation, check_idempotency_key};
+use crate::attributes::{CreateOperation, ListFilter};
+use crate::create::check_idempotency_key;
 use crate::deployment::Deployment;
 use crate::error::{Error, FieldError, Invalid, Result};
 use crate::fields::Fields;
-use crate::filter::ListFilter;
 use crate::update::UpdateOperation;
-use crate::{CREATE_ONLY, READ_ONLY, RECURRENCE, payload};
+use crate::{is_attribute, payload};
 
-/// Fields that an operation shows, and that are neither read-only nor
-/// given at creation alone.
-const CHANGEABLE: &[&str] = &["postponeUntil"];
 /// The most columns that may be named: more than an operation has.
 const COLUMNS: usize = 100;
 
@@ -155,9 +152,7 @@ fn columns(given: &mut Fields<'_>) -> Option<Vec<String>> {
         given.note(NAME, format!("has more than {COLUMNS} entries"));
         return None;
     }
-    let known = [READ_ONLY, CREATE_ONLY, RECURRENCE, CHANGEABLE];
-    let is_known = |name: &String| known.iter().any(|names| names.contains(&name.as_str()));
-    if let Some(stranger) = columns.iter().find(|name| !is_known(name)) {
+    if let Some(stranger) = columns.iter().find(|name| !is_attribute(name)) {
         let stranger = limits::cut(stranger, limits::NAME_CHARS);
         given.note(
             NAME,

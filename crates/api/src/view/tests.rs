@@ -3,10 +3,12 @@
 
 use drumline_protocol::operation::{TraceContext, first_header, series_header};
 use drumline_protocol::{
-    Body, ChainKey, CommitId, DependencyToken, ErrorCode, Fault, OperationId, OperationType,
-    Organization, Partition, QueueName, Recurrence, Report, Rules, TokenPolicy,
+    Body, ChainKey, CommitId, DependencyToken, ErrorCode, Fault, Operation, OperationId,
+    OperationType, Organization, Partition, QueueName, Recurrence, Report, Rules, Timestamp,
+    TokenPolicy,
 };
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! The HTTP face: JSON in and out, errors as problem documents.
 //!
-//! A handler reads its request into the types of `drumline_api`, asks the
+//! A handler reads its request into the types of [`drumline_api`], asks the
 //! [`QueueManager`], and shows the answer; rules live behind it, not here. Each
 //! address is declared once, below: [`router`] serves it, and `/openapi.json`
 //! describes it in the words that stand at its handler.

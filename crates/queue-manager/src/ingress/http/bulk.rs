@@ -81,34 +81,12 @@ impl From<BulkRefusal> for RefusalView {
     }
 }
 
-/// The query: the filters of a list, and options. At least one filter is
+/// The query beside the conditions of a listing. At least one condition is
 /// required, or `all=true`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "it describes; query::bulk reads")]
 pub(crate) struct BulkParameters {
-    /// Selects operations with exactly this name.
-    name: Option<String>,
-    /// Selects operations with this state: a code or a name.
-    #[param(example = "Ready")]
-    state: Option<String>,
-    /// Selects operations with this status: a code or a name.
-    #[param(example = "Waiting")]
-    status: Option<String>,
-    /// Selects operations with exactly this message name.
-    message_name: Option<String>,
-    /// Selects operations with this operation type, a number.
-    operation_type: Option<u32>,
-    /// Selects operations with exactly this dependency token.
-    dependency_token: Option<String>,
-    /// Selects operations that were created after this time (RFC 3339).
-    created_after: Option<String>,
-    /// Selects operations that were created before this time (RFC 3339).
-    created_before: Option<String>,
-    /// Selects operations that were Completed before this time (RFC 3339).
-    completed_before: Option<String>,
-    /// Selects operations with this correlation id, a UUID.
-    correlation_id: Option<String>,
     /// `true` selects all operations, in place of a filter.
     all: Option<bool>,
     /// `true` changes nothing, and reports what would be done.
@@ -127,7 +105,7 @@ pub(crate) struct BulkParameters {
 /// say so (`state`, `status`, `completedBefore`).
 #[utoipa::path(
     post, path = "/v1/operations/cancel", tag = "bulk", operation_id = "cancelMany",
-    params(BulkParameters),
+    params(openapi::ListConditions, BulkParameters),
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::refusals::OfBody,
@@ -156,7 +134,7 @@ pub(crate) async fn cancel(
 /// Works like `cancelMany`.
 #[utoipa::path(
     post, path = "/v1/operations/pause", tag = "bulk", operation_id = "pauseMany",
-    params(BulkParameters),
+    params(openapi::ListConditions, BulkParameters),
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::refusals::OfBody,
@@ -186,7 +164,7 @@ pub(crate) async fn pause(
 /// selected, too.
 #[utoipa::path(
     post, path = "/v1/operations/resume", tag = "bulk", operation_id = "resumeMany",
-    params(BulkParameters),
+    params(openapi::ListConditions, BulkParameters),
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::refusals::OfBody,
@@ -215,7 +193,7 @@ pub(crate) async fn resume(
 /// Works like `cancelMany`.
 #[utoipa::path(
     post, path = "/v1/operations/postpone", tag = "bulk", operation_id = "postponeMany",
-    params(BulkParameters),
+    params(openapi::ListConditions, BulkParameters),
     request_body = openapi::Postponement,
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
@@ -241,7 +219,7 @@ pub(crate) async fn postpone(
 /// `completedBefore`, no other operation is selected and then refused.
 #[utoipa::path(
     post, path = "/v1/operations/delete", tag = "bulk", operation_id = "deleteMany",
-    params(BulkParameters),
+    params(openapi::ListConditions, BulkParameters),
     responses(
         (status = 200, description = "The result, and the cursor of the next call", body = BulkView),
         openapi::refusals::OfBody,

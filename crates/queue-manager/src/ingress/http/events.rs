@@ -47,11 +47,7 @@ const REST: Duration = Duration::from_secs(1);
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read"),
         ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot set headers; the header has precedence"),
-        ("name" = Option<String>, Query, description = "Selects operations with exactly this name"),
-        ("status" = Option<String>, Query, description = "Selects operations with this status: a code or a name", example = "Failed"),
-        ("messageName" = Option<String>, Query),
-        ("dependencyToken" = Option<String>, Query),
-        ("correlationId" = Option<String>, Query),
+        openapi::EventConditions,
     ),
     responses(
         (status = 200, description = "A stream of events that does not end", content_type = "text/event-stream", body = String),

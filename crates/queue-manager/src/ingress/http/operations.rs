@@ -112,16 +112,7 @@ pub(crate) async fn get(
 #[utoipa::path(
     get, path = "/v1/operations", tag = "operations",
     params(
-        ("name" = Option<String>, Query, description = "Selects operations with exactly this name"),
-        ("state" = Option<String>, Query, description = "Selects operations with this state: a code or a name", example = "Ready"),
-        ("status" = Option<String>, Query, description = "Selects operations with this status: a code or a name", example = "InProgress"),
-        ("messageName" = Option<String>, Query),
-        ("operationType" = Option<u32>, Query),
-        ("dependencyToken" = Option<String>, Query),
-        ("createdAfter" = Option<String>, Query, description = "Selects operations that were created after this time (RFC 3339)"),
-        ("createdBefore" = Option<String>, Query, description = "Selects operations that were created before this time (RFC 3339)"),
-        ("completedBefore" = Option<String>, Query, description = "Selects operations that were Completed before this time (RFC 3339)"),
-        ("correlationId" = Option<String>, Query),
+        openapi::ListConditions,
         ("limit" = Option<u32>, Query, description = "The maximum number of operations, 1 to 500. Default: 50"),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the previous page"),
     ),

@@ -197,9 +197,7 @@ pub(crate) fn events(pairs: Vec<(String, String)>, actor: &Actor) -> Result<Even
                 let tells = listed.filter.status.is_none_or(is_an_end);
                 set.and_then(|()| tells.then_some(()).ok_or_else(|| ENDS.to_owned()))
             }
-            "name" | "messageName" | "dependencyToken" | "correlationId" => {
-                listed.set(&name, value, 1)
-            }
+            _ if ListFilter::is_of_events(&name) => listed.set(&name, value, 1),
             _ => Err("is an unknown parameter".to_owned()),
         };
         if let Err(why) = set {

@@ -1,9 +1,9 @@
 //! The record of a new operation, made from its request.
 
-use drumline_api::CreateOperation;
+use drumline_api::{CreateOperation, Origin};
 use drumline_backend::store::NewOperation;
 use drumline_protocol::operation::{first_header, series_header};
-use drumline_protocol::{Body, ChainKey, OperationId, Rules, TokenPolicy};
+use drumline_protocol::{ChainKey, OperationId, TokenPolicy};
 use drumline_telemetry::current_context;
 use tracing::{Span, field};
 
@@ -28,54 +28,36 @@ impl QueueManager {
     ) -> NewOperation {
         Span::current().record("messaging.message.id", field::display(id));
         let now = self.store().now();
-        let rules = Rules {
-            operation_type: request.operation_type,
+        let origin = Origin {
+            organization: actor.organization.clone(),
+            owner: actor.caller.clone(),
             // A series waits in no chain: its occurrences do.
             chain: chain(actor, &request).filter(|_| request.recurrence_pattern.is_none()),
             token_policy: self.token_policy(&request),
-            transient: !request.retain_job_history,
-            webhook: request.webhook_url.is_some(),
-            at_most_once: request.at_most_once,
-            retry: request.retry,
+            correlation_id: request
+                .correlation_id
+                .or(lineage.correlation_id)
+                .unwrap_or_else(|| self.ids().uuid()),
+            depth: lineage.depth,
+            created_on: now,
+            trace: current_context(),
         };
         let commit = self.ids().commit();
-        let header = match &request.recurrence_pattern {
-            None => first_header(rules, request.postpone_until, commit, now),
-            Some(pattern) => {
-                let start = request.recurrence_start_time;
-                let (recurrence, first) = recurrence::begin(pattern, start, now);
+        let until = request.postpone_until;
+        let pattern = request.recurrence_pattern.as_deref();
+        let start = request.recurrence_start_time;
+        let recurring = pattern.map(|pattern| recurrence::begin(pattern, start, now));
+        let (rules, body) = request.into_parts(origin);
+        let header = match recurring {
+            None => first_header(rules, until, commit, now),
+            Some((recurrence, first)) => {
                 // The rule still had a time a moment ago, when the request was
                 // accepted.
                 let first = first.unwrap_or(now);
                 series_header(rules, recurrence, Some(first), commit, now)
             }
         };
-        NewOperation {
-            id,
-            header,
-            body: Body {
-                name: request.name,
-                message_name: request.message_name,
-                queue: request.queue,
-                dependency_token: request.dependency_token,
-                data: request.data,
-                correlation_id: request
-                    .correlation_id
-                    .or(lineage.correlation_id)
-                    .unwrap_or_else(|| self.ids().uuid()),
-                request_id: request.request_id,
-                parent_id: request.parent_id,
-                depth: lineage.depth,
-                primary_entity_type: request.primary_entity_type,
-                regarding_object_id: request.regarding_object_id,
-                organization: actor.organization.clone(),
-                owner: actor.caller.clone(),
-                created_on: now,
-                retain_job_history: request.retain_job_history,
-                webhook_url: request.webhook_url,
-                trace: current_context(),
-            },
-        }
+        NewOperation { id, header, body }
     }
 
     /// The token policy of a new operation. The deployment's default is about

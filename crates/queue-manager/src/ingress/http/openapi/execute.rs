@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{NewOperation, Operation};
+use super::{ListFilter, NewOperation, Operation};
 
 /// An organization request. `requestId` (a UUID) is a further, optional member:
 /// operations that the request creates carry it.
@@ -75,38 +75,6 @@ pub(crate) struct RetrieveMultiple {
     limit: Option<u32>,
     /// The `nextCursor` of the previous page.
     cursor: Option<String>,
-}
-
-/// Conditions that must all hold.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ListFilter {
-    /// Exactly this name.
-    name: Option<String>,
-    /// A state code or its name.
-    #[schema(value_type = Option<String>, example = "Ready")]
-    state: Option<String>,
-    /// A status code or its name.
-    #[schema(value_type = Option<String>, example = "InProgress")]
-    status: Option<String>,
-    /// Exactly this message name.
-    message_name: Option<String>,
-    /// The number of the type.
-    operation_type: Option<u32>,
-    /// Exactly this token.
-    dependency_token: Option<String>,
-    /// Created after this time.
-    #[schema(format = DateTime)]
-    created_after: Option<String>,
-    /// Created before this time.
-    #[schema(format = DateTime)]
-    created_before: Option<String>,
-    /// Completed before this time.
-    #[schema(format = DateTime)]
-    completed_before: Option<String>,
-    /// With this correlation id.
-    #[schema(format = "uuid")]
-    correlation_id: Option<String>,
 }
 
 /// Parameters of `Update`.
