@@ -1,5 +1,27 @@
 //! Requests as a client builds them: nothing is checked, and what is not said
 //! is not sent. The service checks everything, and names every mistake.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use drumline_api::draft::{NewOperation, RetryPolicy};
+//! use drumline_protocol::TokenPolicy;
+//! use serde_json::json;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let import = NewOperation::new("ImportSolution")
+//!     .name("CRM 1.0")
+//!     .token("crm")
+//!     .token_policy(TokenPolicy::Hold)
+//!     .data(&json!({"file": "crm_1_0.zip"}))?
+//!     .retry(RetryPolicy::default().max_retries(5).initial(Duration::from_secs(2)))
+//!     .idempotency_key("crm 1.0");
+//! let nightly = NewOperation::new("Report").recurrence("FREQ=DAILY;BYHOUR=3");
+//! # assert_eq!(serde_json::to_value(&nightly)?["recurrencePattern"], "FREQ=DAILY;BYHOUR=3");
+//! # assert_eq!(serde_json::to_value(&import)?["retryPolicy"]["initialMs"], 2000);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::time::Duration;
 
@@ -233,3 +255,6 @@ impl Write for protocol::RetryPolicy {
         RetryPolicyView::from(self).serialize(serializer)
     }
 }
+
+#[cfg(test)]
+mod tests;

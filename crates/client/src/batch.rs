@@ -13,13 +13,14 @@
 
 use std::collections::VecDeque;
 
+use drumline_api::draft::NewOperation;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::error::{Error, Fault, Result};
 use crate::execute::{BatchSettings, ItemResponse, OrganizationRequest, OrganizationResponse};
-use crate::new_operation::NewOperation;
+use crate::keys::keyed;
 use crate::retry::Pauses;
 
 /// The number of items that a batch may have unless the deployment says
@@ -60,10 +61,9 @@ impl Client {
         &self,
         operations: impl IntoIterator<Item = NewOperation>,
     ) -> Result<Vec<Result<String, Fault>>> {
-        let requests = operations.into_iter().map(|mut new| {
-            new.ensure_key();
-            OrganizationRequest::Create(Box::new(new))
-        });
+        let requests = operations
+            .into_iter()
+            .map(|new| OrganizationRequest::Create(Box::new(keyed(new))));
         let mut answers = Vec::new();
         let mut outcomes = self.execute_all(requests);
         while let Some(some) = outcomes.try_next().await? {

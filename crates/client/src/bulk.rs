@@ -4,6 +4,7 @@
 //! go on, so that a million operations stall no other client. This module is
 //! the loop.
 
+use drumline_api::draft::Filter;
 use drumline_protocol::{Action, ErrorCode, Timestamp};
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::error::Result;
-use crate::list::{Filter, Paging};
+use crate::list::Paging;
 use crate::retry::Repeat;
 
 /// The action for each operation.

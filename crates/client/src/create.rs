@@ -1,12 +1,13 @@
 //! `POST /v1/operations`: one operation.
 
+use drumline_api::draft::NewOperation;
 use drumline_api::view::OperationView;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 
 use crate::client::Client;
 use crate::error::Result;
-use crate::new_operation::{NewOperation, new_key};
+use crate::keys::new_key;
 use crate::retry::Repeat;
 
 /// The header that makes a create repeatable: see the API's documentation.

@@ -63,8 +63,9 @@ mod events;
 mod execute;
 mod fleet;
 mod http;
+mod keys;
 mod list;
-mod new_operation;
+
 mod operation;
 mod retry;
 mod update;
@@ -81,12 +82,13 @@ pub use execute::{
     RetrieveMultiple, Retrieved,
 };
 pub use fleet::{Counts, Fleet, Member, Queue, Queues, Readiness};
-pub use list::{Filter, Page, Paging};
-pub use new_operation::{NewOperation, RetryPolicy, TokenPolicy};
+pub use list::{Page, Paging};
 pub use operation::{Explained, WaitingFor};
-pub use update::Update;
 
 // The types of operations and their attributes, so that users need not name the
 // crate below.
+pub use drumline_api::draft::{Filter, NewOperation, RetryPolicy, Update};
 pub use drumline_api::view::{ExhaustedView, OperationView, ProgressView, RetryPolicyView};
-pub use drumline_protocol::{Action, ErrorCode, OperationType, State, Status, Timestamp};
+pub use drumline_protocol::{
+    Action, ErrorCode, OperationType, State, Status, Timestamp, TokenPolicy,
+};

@@ -1,13 +1,12 @@
 //! The requests.
 
+use drumline_api::draft::{Filter, NewOperation, Update};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::error::Result;
-use crate::list::{Filter, Paging};
-use crate::new_operation::NewOperation;
-use crate::update::Update;
+use crate::list::Paging;
 
 /// The organization request that is to be executed.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::list::{Filter, Paging};
-use crate::{NewOperation, Update};
+use crate::list::Paging;
+use crate::{Filter, NewOperation, Update};
 
 fn response(text: &str) -> OrganizationResponse {
     let text = RawValue::from_string(text.to_owned()).unwrap();
