@@ -4,9 +4,11 @@
 //! `drumline.toml` too, under its own name (see [`crate::settings`]). A flag
 //! without one is an argument of a single call. Nothing here does anything.
 
+pub(crate) mod attributes;
 pub(crate) mod client;
 pub(crate) mod completion_options;
 pub(crate) mod control;
+pub(crate) mod filter;
 pub(crate) mod limits;
 pub(crate) mod service;
 pub(crate) mod submit;

@@ -5,7 +5,6 @@ pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod events;
 pub(crate) mod execute;
-mod filter;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod postpone;

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use drumline_protocol::{State, Status};
+use drumline_protocol::Status;
 use reqwest::Url;
 use uuid::Uuid;
 
-use super::values::{self, Format, Since};
+use super::filter::Filter;
+use super::values::{self, Format};
 
 pub(crate) const GET_HELP: &str = "\
 Examples:
@@ -122,50 +123,6 @@ pub(crate) struct List {
     pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) remote: Remote,
-}
-
-/// Which operations; several conditions must all hold.
-#[derive(Debug, Default, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Only those")]
-pub(crate) struct Filter {
-    /// With this state: Ready, Suspended, Locked, Completed
-    #[arg(long, value_name = "STATE", value_parser = values::state)]
-    pub(crate) state: Option<State>,
-    #[arg(
-        long,
-        value_name = "STATUS",
-        value_parser = values::status,
-        help = "With this status: WaitingForResources, Waiting, InProgress, Pausing, Canceling, Succeeded, \
-                Failed, Canceled"
-    )]
-    pub(crate) status: Option<Status>,
-    /// With this message name
-    #[arg(long, alias = "message-name", value_name = "MESSAGE")]
-    pub(crate) message: Option<String>,
-    /// With this name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// With this dependency token
-    #[arg(long, alias = "dependency-token", value_name = "TOKEN")]
-    pub(crate) token: Option<String>,
-    /// With this operation type
-    #[arg(long = "type", value_name = "NUMBER")]
-    pub(crate) operation_type: Option<u32>,
-    /// With this correlation id
-    #[arg(long, value_name = "UUID")]
-    pub(crate) correlation_id: Option<Uuid>,
-    /// Created after this time (2026-11-20T15:42:00Z), or within this span before now (2h)
-    #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
-    pub(crate) created_after: Option<Since>,
-    /// Created before this time, or longer ago than this span
-    #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
-    pub(crate) created_before: Option<Since>,
-    /// Completed before this time, or longer ago than this span
-    #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
-    pub(crate) completed_before: Option<Since>,
-    /// Failed or Canceled, and holding their token until they are resumed (skipped)
-    #[arg(long)]
-    pub(crate) holds_token: bool,
 }
 
 /// `drumline wait`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::submit::OnTrouble;
+use super::attributes::OnTrouble;
 use super::values;
 
 /// What happens after operations have ended.

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use drumline_protocol::{State, Status};
 
-use super::client::{Filter, Remote};
+use super::client::Remote;
+use super::filter::Filter;
 use super::values;
 
 pub(crate) const CANCEL_HELP: &str = "\

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
-use drumline_protocol::{State, Status};
+use drumline_protocol::{State, Status, Timestamp};
 
 /// `--output`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,6 +74,24 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
                 .to_owned()
         })
 }
+
+/// A time in the client's type.
+pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp::from_millis(time.timestamp_millis())
+}
+
+/// A request that flags make.
+pub(crate) trait With: Sized {
+    /// The same, with the value of a flag that is given.
+    fn with<V>(self, value: Option<V>, set: impl FnOnce(Self, V) -> Self) -> Self {
+        match value {
+            Some(value) => set(self, value),
+            None => self,
+        }
+    }
+}
+
+impl<T> With for T {}
 
 /// A point in time as RFC 3339, or a span that lies so far back, such as `2h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

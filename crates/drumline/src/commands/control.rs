@@ -5,9 +5,9 @@ use drumline_client::{BulkAction, Client, Error, OperationView};
 use serde_json::json;
 
 use super::settle::{Settling, is_stopping};
-use super::{Session, bulk, filter};
-use crate::cli::client::Filter;
+use super::{Session, bulk};
 use crate::cli::control::Selection;
+use crate::cli::filter::Filter;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::{hint, reasons};
 
@@ -28,7 +28,7 @@ pub(crate) async fn run(
         (false, false) if consent.dry_run => Err(usage("--dry-run goes with conditions, or --all")),
         (false, false) => each(session, ids, action).await,
         (true, true) => {
-            let filter = filter::of(filter, session.out.now());
+            let filter = filter.conditions(session.out.now());
             let mut bulk = session.reached().await?.bulk(action, filter);
             if *all {
                 bulk = bulk.all();

@@ -3,7 +3,7 @@
 
 use drumline_client::Paging;
 
-use super::{Session, filter};
+use super::Session;
 use crate::cli::client::List;
 use crate::exit::{Exit, Result};
 use crate::output::operation::{HEADINGS, row};
@@ -14,7 +14,7 @@ const PAGE: usize = 200;
 
 /// Lists.
 pub(crate) async fn run(session: &Session, list: &List) -> Result<Exit> {
-    let filter = filter::of(&list.filter, session.out.now());
+    let filter = list.filter.conditions(session.out.now());
     let limit = match list.limit {
         0 => usize::MAX,
         limit => limit,

@@ -2,9 +2,9 @@
 
 use drumline_client::BulkAction;
 
-use super::filter::timestamp;
 use super::{Session, control};
 use crate::cli::control::Postpone;
+use crate::cli::values::timestamp;
 use crate::exit::{Exit, Result};
 
 /// Postpones every operation.

@@ -2,9 +2,9 @@
 
 use drumline_client::{BulkAction, Filter};
 
-use super::filter::timestamp;
 use super::{Session, bulk};
 use crate::cli::control::Purge;
+use crate::cli::values::timestamp;
 use crate::exit::{Exit, Result};
 
 /// Purges.

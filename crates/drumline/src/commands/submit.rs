@@ -3,7 +3,6 @@
 mod data;
 mod file;
 mod lines;
-mod request;
 
 use super::{Session, wait};
 use crate::cli::submit::Submit;
@@ -46,13 +45,10 @@ async fn one(session: &Session, submit: &Submit, message: &str) -> Result<Exit> 
         .as_deref()
         .map(data::read)
         .transpose()?;
-    let request = request::of(
-        message,
-        &submit.attributes,
-        data,
-        session.parent,
-        session.out.now(),
-    );
+    let now = session.out.now();
+    let request = submit
+        .attributes
+        .request(message, data, session.parent, now);
     let created = match submit.idempotency_key.as_deref() {
         Some(key) => {
             session

@@ -2,10 +2,10 @@
 
 use drumline_client::Update;
 
-use super::filter::timestamp;
 use super::settle::{Settling, is_stopping};
 use super::{Session, control};
 use crate::cli;
+use crate::cli::values::{With as _, timestamp};
 use crate::exit::{Exit, Result};
 
 /// Changes every operation, also when some refuse.
@@ -19,22 +19,12 @@ pub(crate) async fn run(session: &Session, flags: &cli::control::Update) -> Resu
         recurrence_start,
         remote: _,
     } = flags;
-    let mut update = Update::new();
-    if let Some(state) = state {
-        update = update.state(*state);
-    }
-    if let Some(status) = status {
-        update = update.status(*status);
-    }
-    if let Some(until) = postpone_until {
-        update = update.postpone_until(timestamp(*until));
-    }
-    if let Some(pattern) = recurrence {
-        update = update.recurrence(pattern);
-    }
-    if let Some(start) = recurrence_start {
-        update = update.recurrence_start(timestamp(*start));
-    }
+    let update = Update::new()
+        .with(*state, Update::state)
+        .with(*status, Update::status)
+        .with(postpone_until.map(timestamp), Update::postpone_until)
+        .with(recurrence.as_ref(), Update::recurrence)
+        .with(recurrence_start.map(timestamp), Update::recurrence_start);
     let mut stopping = Vec::new();
     let told = control::for_each(ids, "change", async |id| {
         match session.client.update(id, &update).await {

@@ -4,8 +4,8 @@ use drumline_protocol::TokenPolicy;
 use drumline_queue_manager::maintenance::{MaintenanceOptions, Retention};
 use drumline_queue_manager::webhook::{BadSecret, Secret, Webhooks};
 
+use crate::cli::attributes::OnTrouble;
 use crate::cli::completion_options::CompletionOptions;
-use crate::cli::submit::OnTrouble;
 use crate::exit::{Exit, Failure, Result};
 
 /// The policy of a chain whose head fails or is cancelled.
