@@ -11,8 +11,8 @@
 //! From the rows come the types ([`table`](crate::table)), and with them the
 //! readers that name all mistakes at once, the fingerprint of a create, the
 //! names that are read-only, the setters of clients, and the schema of
-//! `/openapi.json`. [`CreateOperation::into_parts`] says what is stored of a
-//! create.
+//! `/openapi.json`. [`CreateOperation::rules`] and [`CreateOperation::into_body`]
+//! say what is stored of a create.
 //!
 //! The texts are the document's: what is read by users is written here.
 
@@ -31,7 +31,6 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::draft::{self, Written};
-use crate::error::FieldError;
 use crate::fields::Fields;
 use crate::kinds::{
     CallId, Condition, ErrorNumber, Flag, Id, Kind, MessageName, Payload, PolicyName, PolicyWord,
@@ -267,10 +266,6 @@ pub struct Origin {
     pub organization: Organization,
     /// The caller's identity.
     pub owner: String,
-    /// The chain that the operation is in, if it is in one.
-    pub chain: Option<ChainKey>,
-    /// The token policy: that of the create, or the deployment's.
-    pub token_policy: TokenPolicy,
     /// The correlation id: that of the create, or of what it belongs to.
     pub correlation_id: Uuid,
     /// The number of operations above it.
@@ -282,20 +277,25 @@ pub struct Origin {
 }
 
 impl CreateOperation {
-    /// What is stored of a create. The times of its first header follow from
-    /// `postponeUntil` and the recurrence.
+    /// The rules of the operation: in this chain, if it is in one, with the
+    /// token policy of the create or of the deployment.
     #[must_use]
-    pub fn into_parts(self, origin: Origin) -> (Rules, Body) {
-        let rules = Rules {
+    pub fn rules(&self, chain: Option<ChainKey>, token_policy: TokenPolicy) -> Rules {
+        Rules {
             operation_type: self.operation_type,
-            chain: origin.chain,
-            token_policy: origin.token_policy,
+            chain,
+            token_policy,
             transient: !self.retain_job_history,
             webhook: self.webhook_url.is_some(),
             at_most_once: self.at_most_once,
-            retry: self.retry,
-        };
-        let body = Body {
+            retry: self.retry.clone(),
+        }
+    }
+
+    /// The body of the operation.
+    #[must_use]
+    pub fn into_body(self, origin: Origin) -> Body {
+        Body {
             name: self.name,
             message_name: self.message_name,
             queue: self.queue,
@@ -313,8 +313,7 @@ impl CreateOperation {
             retain_job_history: self.retain_job_history,
             webhook_url: self.webhook_url,
             trace: origin.trace,
-        };
-        (rules, body)
+        }
     }
 }
 

@@ -60,7 +60,10 @@ impl CreateOperation {
     }
 
     fn rules_broken(&self, grammar: &Grammar) -> Vec<FieldError> {
-        let mut errors = self.kinds_broken();
+        let broken = self.kinds_broken().into_iter();
+        let mut errors: Vec<FieldError> = broken
+            .map(|(name, why)| FieldError::new(name, why))
+            .collect();
         let webhook = self.webhook_url.as_deref().map(grammar.webhook_url);
         if let Some(Err(why)) = webhook {
             errors.push(FieldError::new("webhookUrl", why));

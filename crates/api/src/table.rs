@@ -54,15 +54,17 @@ macro_rules! create {
                 }
             }
 
-            /// The rules of their kinds that attributes break.
-            pub(crate) fn kinds_broken(&self) -> Vec<FieldError> {
-                let mut errors = Vec::new();
+            /// The attributes that break the rule of their kind, and the
+            /// rules, as clauses about them: "is too long".
+            #[must_use]
+            pub fn kinds_broken(&self) -> Vec<(&'static str, String)> {
+                let mut broken = Vec::new();
                 $(
                     if let Some(why) = given(&self.$field).and_then(<$kind as Kind>::broken) {
-                        errors.push(FieldError::new($name, why));
+                        broken.push(($name, why));
                     }
                 )+
-                errors
+                broken
             }
 
             /// The attributes that differ from their defaults, as far as they

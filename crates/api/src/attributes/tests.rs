@@ -51,18 +51,16 @@ fn shown(request: CreateOperation) -> Value {
     let origin = Origin {
         organization: Organization::default(),
         owner: "anna".to_owned(),
-        chain: None,
-        token_policy: request.token_policy.unwrap_or_default(),
         correlation_id: request.correlation_id.unwrap_or_default(),
         depth: 0,
         created_on: now,
         trace: TraceContext::default(),
     };
-    let (rules, body) = request.into_parts(origin);
+    let rules = request.rules(None, request.token_policy.unwrap_or_default());
     let operation = Operation {
         id: OperationId::new(now, Partition::new(0), [0; 16]),
         header: first_header(rules, None, CommitId(1), now),
-        body,
+        body: request.into_body(origin),
         report: Report::default(),
         sequence: 1,
     };

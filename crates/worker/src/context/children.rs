@@ -24,10 +24,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use drumline_api::Origin;
 use drumline_backend::store::{self, Created, NewOperation, Stamp, Store};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
-use drumline_protocol::{Body, ChainKey, Operation, OperationId, Report, Timestamp};
+use drumline_protocol::{ChainKey, Operation, OperationId, Report, Timestamp};
 use tracing::{Span, info_span};
 
 use self::identity::{Content, Identity};
@@ -109,41 +110,36 @@ impl Children {
     fn plan(&self, execution: &Execution, child: Checked, depth: u32) -> NewOperation {
         let parent = &execution.operation;
         let now = self.store.now();
-        let token = child.dependency_token.as_ref();
+        let token = child.request.dependency_token.as_ref();
         let chain = token.map(|token| ChainKey::new(&parent.body.organization, token));
         let rules = child.rules(chain);
-        let identity = match &child.key {
+        let Checked {
+            mut request,
+            key,
+            start,
+        } = child;
+        let identity = match &key {
             Some(key) => Identity::of_key(parent.id, key),
             None => {
-                let content = Content::of(&child);
+                let content = Content::of(&request);
                 Identity::of_content(parent.id, &content, self.count(content))
             }
         };
         let id = identity.operation(parent.id, chain, self.store.partitions());
-        let commit = identity.commit(&rules, &child.message_name, &child.queue);
-        let trace = create_trace(execution, id, child.queue.as_str());
+        let commit = identity.commit(&rules, &request.message_name, &request.queue);
+        let origin = Origin {
+            organization: parent.body.organization.clone(),
+            owner: parent.body.owner.clone(),
+            correlation_id: parent.body.correlation_id,
+            depth,
+            created_on: now,
+            trace: create_trace(execution, id, request.queue.as_str()),
+        };
+        request.parent_id = Some(uuid::Uuid::from_bytes(*parent.id.as_bytes()));
         NewOperation {
             id,
-            header: first_header(rules, child.start.time(now), commit, now),
-            body: Body {
-                name: child.name,
-                message_name: child.message_name,
-                queue: child.queue,
-                dependency_token: child.dependency_token,
-                data: child.data,
-                correlation_id: parent.body.correlation_id,
-                request_id: None,
-                parent_id: Some(uuid::Uuid::from_bytes(*parent.id.as_bytes())),
-                depth,
-                primary_entity_type: child.primary_entity_type,
-                regarding_object_id: child.regarding_object_id,
-                organization: parent.body.organization.clone(),
-                owner: parent.body.owner.clone(),
-                created_on: now,
-                retain_job_history: child.retain_job_history,
-                webhook_url: None,
-                trace,
-            },
+            header: first_header(rules, start.time(now), commit, now),
+            body: request.into_body(origin),
         }
     }
 

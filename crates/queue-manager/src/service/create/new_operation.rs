@@ -28,12 +28,24 @@ impl QueueManager {
     ) -> NewOperation {
         Span::current().record("messaging.message.id", field::display(id));
         let now = self.store().now();
+        // A series waits in no chain: its occurrences do.
+        let chain = chain(actor, &request).filter(|_| request.recurrence_pattern.is_none());
+        let rules = request.rules(chain, self.token_policy(&request));
+        let commit = self.ids().commit();
+        let header = match &request.recurrence_pattern {
+            None => first_header(rules, request.postpone_until, commit, now),
+            Some(pattern) => {
+                let start = request.recurrence_start_time;
+                let (recurrence, first) = recurrence::begin(pattern, start, now);
+                // The rule still had a time a moment ago, when the request was
+                // accepted.
+                let first = first.unwrap_or(now);
+                series_header(rules, recurrence, Some(first), commit, now)
+            }
+        };
         let origin = Origin {
             organization: actor.organization.clone(),
             owner: actor.caller.clone(),
-            // A series waits in no chain: its occurrences do.
-            chain: chain(actor, &request).filter(|_| request.recurrence_pattern.is_none()),
-            token_policy: self.token_policy(&request),
             correlation_id: request
                 .correlation_id
                 .or(lineage.correlation_id)
@@ -42,22 +54,11 @@ impl QueueManager {
             created_on: now,
             trace: current_context(),
         };
-        let commit = self.ids().commit();
-        let until = request.postpone_until;
-        let pattern = request.recurrence_pattern.as_deref();
-        let start = request.recurrence_start_time;
-        let recurring = pattern.map(|pattern| recurrence::begin(pattern, start, now));
-        let (rules, body) = request.into_parts(origin);
-        let header = match recurring {
-            None => first_header(rules, until, commit, now),
-            Some((recurrence, first)) => {
-                // The rule still had a time a moment ago, when the request was
-                // accepted.
-                let first = first.unwrap_or(now);
-                series_header(rules, recurrence, Some(first), commit, now)
-            }
-        };
-        NewOperation { id, header, body }
+        NewOperation {
+            id,
+            header,
+            body: request.into_body(origin),
+        }
     }
 
     /// The token policy of a new operation. The deployment's default is about

@@ -17,11 +17,10 @@
 //! before, for a while even after the child was removed. The store never takes
 //! one header for another.
 
+use drumline_api::CreateOperation;
 use drumline_protocol::{ChainKey, CommitId, OperationId, PartitionCount, QueueName, Rules};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-
-use super::new_child::Checked;
 
 /// The 256 bits that name a child for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +81,7 @@ impl Identity {
 impl Content {
     /// Hashes the attributes of a child. Leaves out the name for people, the time
     /// of start and the retry policy, which may well differ in a later run.
-    pub(super) fn of(child: &Checked) -> Self {
+    pub(super) fn of(child: &CreateOperation) -> Self {
         let mut hash = Hash::new("content", child.message_name.as_bytes());
         hash.field(&child.operation_type.0.to_be_bytes());
         hash.field(child.queue.as_str().as_bytes());
@@ -190,6 +189,7 @@ mod tests {
 
     use super::*;
     use crate::context::children::NewChild;
+    use crate::context::children::new_child::Checked;
 
     const PARENT_MS: i64 = 1_795_000_000_000;
 
@@ -204,7 +204,7 @@ mod tests {
     }
 
     fn content(child: NewChild) -> Content {
-        Content::of(&checked(child))
+        Content::of(&checked(child).request)
     }
 
     fn data<T: Serialize>(data: &T) -> Content {
@@ -254,7 +254,8 @@ mod tests {
         let identity = Identity::of_key(parent(1), "a");
         let commit = |identity: &Identity, child| {
             let child = checked(child);
-            identity.commit(&child.rules(None), &child.message_name, &child.queue)
+            let request = &child.request;
+            identity.commit(&child.rules(None), &request.message_name, &request.queue)
         };
         let plain = || NewChild::new("A");
         let first = commit(&identity, plain());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use drumline_api::CreateOperation;
 use drumline_protocol::{
-    ChainKey, DependencyToken, OperationType, QueueName, RetryPolicy, Rules, Timestamp,
-    TokenPolicy, limits,
+    ChainKey, DependencyToken, OperationType, QueueName, RetryPolicy, Rules, Timestamp, TokenPolicy,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -22,59 +22,33 @@ pub const DATA_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug)]
 #[must_use = "nothing is created before it is given to `Context::create`"]
 pub struct NewChild {
-    message_name: String,
+    /// The attributes, but for those below.
+    request: CreateOperation,
     key: Option<String>,
-    name: String,
-    operation_type: OperationType,
     queue: Option<QueueName>,
     token: Option<String>,
-    token_policy: TokenPolicy,
     /// JSON text, or the reason that the data cannot be written as JSON.
     data: Option<Result<String, String>>,
     start: Start,
-    retry: RetryPolicy,
-    at_most_once: bool,
-    retain_job_history: bool,
-    primary_entity_type: Option<String>,
-    regarding_object_id: Option<Uuid>,
 }
 
 /// A child that keeps all rules.
 pub(super) struct Checked {
-    pub(super) message_name: String,
+    pub(super) request: CreateOperation,
     pub(super) key: Option<String>,
-    pub(super) name: String,
-    pub(super) operation_type: OperationType,
-    pub(super) queue: QueueName,
-    pub(super) dependency_token: Option<DependencyToken>,
-    pub(super) token_policy: TokenPolicy,
-    pub(super) data: Option<String>,
     pub(super) start: Start,
-    pub(super) retry: RetryPolicy,
-    pub(super) at_most_once: bool,
-    pub(super) retain_job_history: bool,
-    pub(super) primary_entity_type: Option<String>,
-    pub(super) regarding_object_id: Option<Uuid>,
 }
 
 impl NewChild {
     /// A child with a message name (1 to 160 characters), and defaults.
     pub fn new(message_name: impl Into<String>) -> Self {
         Self {
-            message_name: message_name.into(),
+            request: CreateOperation::new(message_name),
             key: None,
-            name: String::new(),
-            operation_type: OperationType::DEFAULT,
             queue: None,
             token: None,
-            token_policy: TokenPolicy::Continue,
             data: None,
             start: Start::Now,
-            retry: RetryPolicy::default(),
-            at_most_once: false,
-            retain_job_history: true,
-            primary_entity_type: None,
-            regarding_object_id: None,
         }
     }
 
@@ -94,13 +68,13 @@ impl NewChild {
 
     /// A name for people, up to 256 characters.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.request.name = name.into();
         self
     }
 
     /// The operation type.
     pub const fn operation_type(mut self, operation_type: OperationType) -> Self {
-        self.operation_type = operation_type;
+        self.request.operation_type = operation_type;
         self
     }
 
@@ -122,7 +96,7 @@ impl NewChild {
 
     /// The policy for the chain when the child fails or is cancelled.
     pub const fn token_policy(mut self, policy: TokenPolicy) -> Self {
-        self.token_policy = policy;
+        self.request.token_policy = Some(policy);
         self
     }
 
@@ -145,55 +119,44 @@ impl NewChild {
     }
 
     /// The retry policy.
-    pub const fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.request.retry = policy;
         self
     }
 
     /// Lets the child fail instead of starting a second time.
     pub const fn at_most_once(mut self) -> Self {
-        self.at_most_once = true;
+        self.request.at_most_once = true;
         self
     }
 
     /// `retainJobHistory`. The default is `true`.
     pub const fn retain_job_history(mut self, retain: bool) -> Self {
-        self.retain_job_history = retain;
+        self.request.retain_job_history = retain;
         self
     }
 
     /// The kind of the record that the child is about, up to 256 characters, and
     /// the id of the record.
     pub fn regarding(mut self, entity_type: impl Into<String>, id: Uuid) -> Self {
-        self.primary_entity_type = Some(entity_type.into());
-        self.regarding_object_id = Some(id);
+        self.request.primary_entity_type = Some(entity_type.into());
+        self.request.regarding_object_id = Some(id);
         self
     }
 
     /// Checks the child against the rules that the API has for a create, and
     /// fills in the parent's queue.
     pub(super) fn check(self, parents: &QueueName) -> Result<Checked, CreateError> {
-        if self.message_name.is_empty() {
-            return Err(invalid("messageName", "must not be empty".to_owned()));
-        }
-        check_length(
-            "messageName",
-            &self.message_name,
-            limits::MESSAGE_NAME_CHARS,
-        )?;
-        check_length("name", &self.name, limits::NAME_CHARS)?;
-        if let Some(entity_type) = &self.primary_entity_type {
-            check_length("primaryEntityType", entity_type, limits::ENTITY_TYPE_CHARS)?;
-        }
-        if self.token.is_some() && !self.operation_type.can_have_token() {
+        let mut request = self.request;
+        if self.token.is_some() && !request.operation_type.can_have_token() {
             let why = format!(
                 "is not allowed for operations of type {}",
-                self.operation_type.0
+                request.operation_type.0
             );
             return Err(invalid("dependencyToken", why));
         }
         let dependency_token = self.token.map(DependencyToken::try_from).transpose();
-        let dependency_token = dependency_token
+        request.dependency_token = dependency_token
             .map_err(|error| invalid("dependencyToken", format!("is not valid: {error}")))?;
         let data = self.data.transpose();
         let data =
@@ -204,21 +167,15 @@ impl NewChild {
             let why = format!("has {} bytes; {DATA_BYTES} are allowed", json.len());
             return Err(invalid("data", why));
         }
+        request.data = data;
+        request.queue = self.queue.unwrap_or_else(|| parents.clone());
+        if let Some((attribute, why)) = request.kinds_broken().into_iter().next() {
+            return Err(invalid(attribute, why));
+        }
         Ok(Checked {
-            message_name: self.message_name,
+            request,
             key: self.key,
-            name: self.name,
-            operation_type: self.operation_type,
-            queue: self.queue.unwrap_or_else(|| parents.clone()),
-            dependency_token,
-            token_policy: self.token_policy,
-            data,
             start: self.start,
-            retry: self.retry,
-            at_most_once: self.at_most_once,
-            retain_job_history: self.retain_job_history,
-            primary_entity_type: self.primary_entity_type,
-            regarding_object_id: self.regarding_object_id,
         })
     }
 }
@@ -226,26 +183,9 @@ impl NewChild {
 impl Checked {
     /// The attributes that transitions depend on.
     pub(super) fn rules(&self, chain: Option<ChainKey>) -> Rules {
-        Rules {
-            operation_type: self.operation_type,
-            chain,
-            token_policy: self.token_policy,
-            transient: !self.retain_job_history,
-            webhook: false,
-            at_most_once: self.at_most_once,
-            retry: self.retry.clone(),
-        }
+        let policy = self.request.token_policy.unwrap_or_default();
+        self.request.rules(chain, policy)
     }
-}
-
-fn check_length(attribute: &'static str, text: &str, limit: usize) -> Result<(), CreateError> {
-    // A text has at least as many bytes as characters, and its bytes are counted
-    // for free.
-    if text.len() > limit && text.chars().count() > limit {
-        let why = format!("is too long: {limit} characters are allowed");
-        return Err(invalid(attribute, why));
-    }
-    Ok(())
 }
 
 const fn invalid(attribute: &'static str, why: String) -> CreateError {
