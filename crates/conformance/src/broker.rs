@@ -4,4 +4,4 @@ pub mod delivery;
 pub mod lanes;
 pub mod routes;
 
-mod props;
+mod fixtures;

@@ -21,10 +21,10 @@
 )]
 
 pub mod broker;
+mod fixtures;
 pub mod harness;
 pub mod limiter;
 pub mod membership;
-mod scene;
 pub mod store;
 mod suite;
 mod wait;

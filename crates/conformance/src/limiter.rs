@@ -7,7 +7,7 @@ use drumline_backend::Limiter;
 use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limits, PermitId, Release};
 use uuid::Uuid;
 
-pub mod places;
+pub mod permits;
 pub mod window;
 
 /// A span that no case waits for.

@@ -88,7 +88,7 @@ macro_rules! store_suite {
                 a_confirm_removes_the_entry_that_it_published,
                 a_late_confirm_leaves_the_newer_entry,
                 a_late_confirm_leaves_the_entry_of_a_promotion,
-                whoever_leaves_ready_leaves_the_dispatch_set,
+                an_operation_that_leaves_ready_leaves_the_outbox,
                 entries_are_given_out_oldest_first,
                 entries_are_given_out_from_a_stamp_on,
                 the_last_offer_is_told,
@@ -226,9 +226,9 @@ macro_rules! membership_suite {
     ($harness:ident) => {
         $crate::cases! { $harness, membership,
             beats {
-                whoever_beats_is_listed_by_all,
+                a_member_that_beats_is_listed_by_all,
                 the_latest_beat_counts,
-                whoever_leaves_is_gone,
+                a_member_that_leaves_is_gone,
                 many_members_beat_at_once,
             }
         }
@@ -240,21 +240,21 @@ macro_rules! membership_suite {
 macro_rules! limiter_suite {
     ($harness:ident) => {
         $crate::cases! { $harness, limiter,
-            places {
-                no_more_are_inside_than_there_are_places,
-                entering_and_leaving_may_be_repeated,
-                of_racing_visitors_as_many_enter_as_there_are_places,
-                a_place_is_freed_when_its_lease_ends,
-                who_has_left_is_not_renewed,
-                who_passes_holds_no_place,
-                subjects_have_places_of_their_own,
-                zero_places_are_any_number,
+            permits {
+                no_more_permits_are_held_than_the_limit_allows,
+                acquiring_and_releasing_may_be_repeated,
+                of_racing_requests_as_many_get_a_permit_as_the_limit_allows,
+                a_permit_ends_with_its_lease,
+                a_released_permit_is_not_renewed,
+                a_request_without_a_permit_holds_none,
+                keys_have_permits_of_their_own,
+                a_limit_of_zero_is_no_limit,
             }
             window {
-                no_more_enter_than_may_within_the_window,
-                no_more_enter_when_the_time_is_used_up,
-                a_repeated_entry_is_counted_once,
-                of_racing_visitors_as_many_enter_as_may,
+                no_more_are_granted_than_the_window_allows,
+                none_are_granted_when_the_time_is_used_up,
+                a_repeated_request_is_counted_once,
+                of_racing_requests_as_many_are_granted_as_the_window_allows,
                 there_is_room_when_it_was_said_to_be,
                 each_limit_stands_for_itself,
             }

@@ -2,8 +2,8 @@
 
 use drumline_protocol::{Header, OperationId, State as StateCode, Status, TokenPolicy};
 
+use crate::fixtures::{CHAIN, NOW, partition};
 use crate::mutation::Mutation;
-use crate::props::{CHAIN, NOW, partition};
 use crate::world::{Publication, QUEUES, SPARE, WORK, Worker, World};
 
 /// One action. Numbers are places in the lists of a [`World`].

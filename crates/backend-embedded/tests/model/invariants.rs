@@ -2,7 +2,7 @@
 
 use drumline_protocol::{OperationId, State as StateCode};
 
-use crate::props::{CHAIN, partition};
+use crate::fixtures::{CHAIN, partition};
 use crate::step::Broken;
 use crate::world::{Worker, World};
 

@@ -23,10 +23,10 @@
 
 mod action;
 mod canonical;
+mod fixtures;
 mod invariants;
 mod managers;
 mod mutation;
-mod props;
 mod search;
 mod step;
 mod workers;

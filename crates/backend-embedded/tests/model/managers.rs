@@ -6,8 +6,8 @@ use std::time::Duration;
 use drumline_backend::store::{Committed, Done, Guard, Stamp};
 use drumline_protocol::{Event, OperationId};
 
+use crate::fixtures::NOW;
 use crate::mutation::Mutation;
-use crate::props::NOW;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Publication, WORK, World};
 

@@ -9,8 +9,8 @@ use drumline_protocol::transition::{At, ChainEffect, Refused};
 use drumline_protocol::{CommitId, Event, Header, OperationId, apply};
 
 use crate::action::{Action, Request};
+use crate::fixtures::{NOW, operation};
 use crate::mutation::Mutation;
-use crate::props::{NOW, operation};
 use crate::world::{Message, Suspect, Worker, World};
 
 /// A rule that was broken in the very step, where no later world would show it.

@@ -8,8 +8,8 @@ use drumline_protocol::transition::ChainEffect;
 use drumline_protocol::{ErrorCode, Event, Fault, Fence, Header, Jitter, OperationId, Status};
 
 use crate::action::{Ending, Next};
+use crate::fixtures::{NOW, taking};
 use crate::mutation::Mutation;
-use crate::props::{NOW, taking};
 use crate::step::Broken;
 use crate::world::{LANE, Message, Worker, World};
 

@@ -18,8 +18,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::time::timeout;
 
+use crate::fixtures::{back_door, connect, options, soon, within};
 use crate::network::proxied;
-use crate::props::{back_door, connect, options, soon, within};
 
 /// A producer, with a queue for its answers.
 struct Producer {
@@ -306,7 +306,8 @@ async fn one_process_at_a_time_takes_requests_and_another_takes_over() -> anyhow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_ends_whoever_takes_it_is_put_aside_by_the_broker() -> anyhow::Result<()> {
+async fn a_request_that_ends_each_consumer_is_put_into_quarantine_by_the_broker()
+-> anyhow::Result<()> {
     let url = amqp_url().await?;
     let options = options(&url);
     let (_broker, intake, mut requests, producer) = stage(&options, &url).await?;

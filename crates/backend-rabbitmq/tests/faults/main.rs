@@ -4,8 +4,8 @@
 //! The cases of `intake`, `network` and `queues` use any server, under a
 //! namespace of their own; those of `server` each have a private one, to kill.
 
+mod fixtures;
 mod intake;
 mod network;
-mod props;
 mod queues;
 mod server;

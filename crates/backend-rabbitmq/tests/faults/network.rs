@@ -11,7 +11,7 @@ use drumline_backend_rabbitmq::{AmqpUrl, Options, RabbitBroker, Warning};
 use drumline_test_servers::{Direction, TcpProxy, amqp_url};
 use tokio::time::{Instant, timeout};
 
-use crate::props::{
+use crate::fixtures::{
     connect, is_unavailable, message, next, number, options, publish, soon, subscribe, within, work,
 };
 

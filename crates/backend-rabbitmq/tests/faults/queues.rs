@@ -18,7 +18,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::props::{
+use crate::fixtures::{
     back_door, connect, lane, message, next, number, options, publish, soon, subscribe, trouble,
     within, work,
 };

@@ -20,7 +20,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOpti
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::props::{
+use crate::fixtures::{
     back_door, connect, is_unavailable, lane, message, next, number, options, publish, soon,
     subscribe, trouble, within, work,
 };

@@ -38,7 +38,7 @@ async fn what_no_broker_has_confirmed_is_given_out_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_follows_the_ends_neither_waits_nor_misses_one() {
+async fn a_reader_of_the_ends_neither_waits_nor_misses_one() {
     let options = common::options().await;
     let store = common::connect(&options).await;
     let ids = Ids::random();

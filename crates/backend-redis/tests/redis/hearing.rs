@@ -69,7 +69,7 @@ async fn it_is_heard_again_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_publish_can_complete_all_the_same() {
+async fn a_store_that_may_not_publish_completes_all_the_same() {
     let server = RedisServer::start().await.expect("a Redis");
     let mut user = redis::cmd("ACL");
     user.arg("SETUSER").arg("mute").arg("on").arg(">hush");

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use drumline_protocol::message::{Marker, Message};
 
-use super::props::{PLENTY, lane, message, next, offer, publish, subscribe, take, take_all, work};
+use super::fixtures::{
+    PLENTY, lane, message, next, offer, publish, subscribe, take, take_all, work,
+};
 use crate::BrokerHarness;
 use crate::wait::{never, soon};
 
@@ -186,7 +188,7 @@ pub async fn waiting_for_the_next_can_be_given_up(harness: &dyn BrokerHarness) {
                 biased;
                 delivery = subscription.next() => {
                     let delivery = delivery.expect("the subscription goes on");
-                    found.push(super::props::number(&delivery.message));
+                    found.push(super::fixtures::number(&delivery.message));
                     delivery.receipt.acknowledge().await.expect("acknowledged");
                 }
                 () = tokio::task::yield_now() => {}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::task::JoinSet;
 
-use super::props::{PLENTY, lane, publish, subscribe, take, take_all};
+use super::fixtures::{PLENTY, lane, publish, subscribe, take, take_all};
 use crate::BrokerHarness;
 use crate::wait::never;
 

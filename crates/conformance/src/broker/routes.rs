@@ -7,7 +7,7 @@ use drumline_backend::broker::Backlog;
 use drumline_protocol::QueueName;
 use drumline_protocol::message::{Route, Source};
 
-use super::props::{PLENTY, lane, publish, spare, subscribe, take, take_all, work};
+use super::fixtures::{PLENTY, lane, publish, spare, subscribe, take, take_all, work};
 use crate::BrokerHarness;
 use crate::wait::{eventually, never};
 

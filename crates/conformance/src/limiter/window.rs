@@ -21,7 +21,7 @@ const LIMITS: Limits = Limits {
 
 /// As many enter as may, through any process; a refused caller gets the time
 /// until there will be room, and is not counted.
-pub async fn no_more_enter_than_may_within_the_window(harness: &dyn LimiterHarness) {
+pub async fn no_more_are_granted_than_the_window_allows(harness: &dyn LimiterHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     for (number, limiter) in [(1, &one), (2, &other), (3, &one)] {
         assert_eq!(
@@ -56,7 +56,7 @@ pub async fn no_more_enter_than_may_within_the_window(harness: &dyn LimiterHarne
 }
 
 /// The time that holders were busy is added up; unreported time is unknown.
-pub async fn no_more_enter_when_the_time_is_used_up(harness: &dyn LimiterHarness) {
+pub async fn none_are_granted_when_the_time_is_used_up(harness: &dyn LimiterHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     assert_eq!(acquire(&*one, 1, &LIMITS).await, Acquired::Granted);
     assert_eq!(acquire(&*other, 2, &LIMITS).await, Acquired::Granted);
@@ -75,7 +75,7 @@ pub async fn no_more_enter_when_the_time_is_used_up(harness: &dyn LimiterHarness
 }
 
 /// Asking again after a lost answer is not a second request.
-pub async fn a_repeated_entry_is_counted_once(harness: &dyn LimiterHarness) {
+pub async fn a_repeated_request_is_counted_once(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     for _ in 0..10 {
         assert_eq!(acquire(&*limiter, 1, &LIMITS).await, Acquired::Granted);
@@ -90,7 +90,9 @@ pub async fn a_repeated_entry_is_counted_once(harness: &dyn LimiterHarness) {
 }
 
 /// Of many permits at once, as many enter as may.
-pub async fn of_racing_visitors_as_many_enter_as_may(harness: &dyn LimiterHarness) {
+pub async fn of_racing_requests_as_many_are_granted_as_the_window_allows(
+    harness: &dyn LimiterHarness,
+) {
     const MOST: u64 = 7;
     let limiters = [harness.connect().await, harness.connect().await];
     let mut racing = JoinSet::new();

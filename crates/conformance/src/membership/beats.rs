@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::MembershipHarness;
 
 /// A beat returns the live members, in order of their ids, through any process.
-pub async fn whoever_beats_is_listed_by_all(harness: &dyn MembershipHarness) {
+pub async fn a_member_that_beats_is_listed_by_all(harness: &dyn MembershipHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     assert!(one.members().await.expect("members").is_empty());
     let mut all = vec![member(Role::Worker), member(Role::Manager)];
@@ -33,7 +33,7 @@ pub async fn the_latest_beat_counts(harness: &dyn MembershipHarness) {
 }
 
 /// A member that leaves need not be waited for; leaving twice is no error.
-pub async fn whoever_leaves_is_gone(harness: &dyn MembershipHarness) {
+pub async fn a_member_that_leaves_is_gone(harness: &dyn MembershipHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     let (stays, goes) = (member(Role::Worker), member(Role::Worker));
     one.beat(&stays).await.expect("beat");

@@ -10,7 +10,7 @@ use drumline_protocol::{Event, OperationId, Partition};
 use tokio::task::JoinSet;
 
 use crate::StoreHarness;
-use crate::scene::{Draft, Scene, fault, independent, of_token};
+use crate::fixtures::{Draft, Fixture, fault, independent, of_token};
 use crate::wait::soon;
 
 /// A stamp before all ends.
@@ -21,39 +21,39 @@ const END: Stamp = Stamp(u64::MAX);
 /// Each class has its own ends, the earliest first, as many as are asked for,
 /// and none that ended after the time that was asked for.
 pub async fn ends_are_told_by_class_in_their_order(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     let partition = Partition::new(0);
     let mut succeeded = Vec::new();
     let (mut unsuccessful, mut transient) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        let fresh = scene.create(independent()).await;
-        scene.run(fresh.id).await;
+        let fresh = fixture.create(independent()).await;
+        fixture.run(fresh.id).await;
         succeeded.push(fresh.id);
-        let fresh = scene.create(independent()).await;
-        scene.client(fresh.id, Event::Cancel).await;
+        let fresh = fixture.create(independent()).await;
+        fixture.client(fresh.id, Event::Cancel).await;
         unsuccessful.push(fresh.id);
         let draft = Draft {
             transient: true,
             ..independent()
         };
-        let fresh = scene.create(draft).await;
-        scene.run(fresh.id).await;
+        let fresh = fixture.create(draft).await;
+        fixture.run(fresh.id).await;
         transient.push(fresh.id);
     }
     assert_eq!(
-        ended(&scene, partition, EndClass::Succeeded).await,
+        ended(&fixture, partition, EndClass::Succeeded).await,
         succeeded
     );
     assert_eq!(
-        ended(&scene, partition, EndClass::Transient).await,
+        ended(&fixture, partition, EndClass::Transient).await,
         transient
     );
     let class = EndClass::Unsuccessful;
-    assert_eq!(ended(&scene, partition, class).await, unsuccessful);
-    assert!(ended(&scene, Partition::new(1), class).await.is_empty());
+    assert_eq!(ended(&fixture, partition, class).await, unsuccessful);
+    assert!(ended(&fixture, Partition::new(1), class).await.is_empty());
 
     let told = async |after, until, limit| {
-        let told = scene.store.ended(partition, class, after, until, limit);
+        let told = fixture.store.ended(partition, class, after, until, limit);
         told.await.expect("ended")
     };
     let two = told(START, END, 2).await;
@@ -79,68 +79,68 @@ pub async fn ends_are_told_by_class_in_their_order(harness: &dyn StoreHarness) {
 
 /// Only Completed operations are listed, for as long as they exist.
 pub async fn what_has_not_ended_or_was_removed_is_not_told(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let waits = scene.create(independent()).await;
-    scene.client(waits.id, Event::Pause).await;
-    let fails = scene.create(of_token("a")).await;
-    let fence = scene.claim(fails.id).await;
-    scene.holder(fails.id, fence, Event::Fail(fault())).await;
-    let entries = since(&scene, START, 10).await.entries;
+    let fixture = Fixture::new(harness).await;
+    let waits = fixture.create(independent()).await;
+    fixture.client(waits.id, Event::Pause).await;
+    let fails = fixture.create(of_token("a")).await;
+    let fence = fixture.claim(fails.id).await;
+    fixture.holder(fails.id, fence, Event::Fail(fault())).await;
+    let entries = since(&fixture, START, 10).await.entries;
     assert_eq!(ids(&entries), [fails.id]);
     let partition = fails.id.partition();
     let class = EndClass::Unsuccessful;
-    assert_eq!(ended(&scene, partition, class).await, [fails.id]);
-    scene.client(fails.id, Event::Delete).await;
-    assert!(ended(&scene, partition, class).await.is_empty());
-    assert!(since(&scene, START, 10).await.entries.is_empty());
+    assert_eq!(ended(&fixture, partition, class).await, [fails.id]);
+    fixture.client(fails.id, Event::Delete).await;
+    assert!(ended(&fixture, partition, class).await.is_empty());
+    assert!(since(&fixture, START, 10).await.entries.is_empty());
 }
 
 /// Ends come one after the other, from every partition and with every outcome.
 pub async fn the_order_of_ends_goes_over_all_partitions(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     let mut order = Vec::new();
     for number in 0..12 {
         let draft = Draft {
             partition: Partition::new(3 - number % 4),
             ..independent()
         };
-        let fresh = scene.create(draft).await;
+        let fresh = fixture.create(draft).await;
         if number % 3 == 0 {
-            scene.client(fresh.id, Event::Cancel).await;
+            fixture.client(fresh.id, Event::Cancel).await;
         } else {
-            scene.run(fresh.id).await;
+            fixture.run(fresh.id).await;
         }
         order.push(fresh.id);
         // Each end is seen as soon as it has happened, and keeps its place.
-        let all = since(&scene, START, 100).await;
+        let all = since(&fixture, START, 100).await;
         let seen: BTreeSet<OperationId> = ids(&all.entries).into_iter().collect();
         assert_eq!(seen, order.iter().copied().collect());
         assert!(all.entries.is_sorted());
     }
     // Reading has put each end behind all that were seen before it.
-    assert_eq!(ids(&since(&scene, START, 100).await.entries), order);
+    assert_eq!(ids(&since(&fixture, START, 100).await.entries), order);
 }
 
 /// However small the pieces are, together they are everything, once.
 pub async fn the_order_of_ends_is_read_in_pieces(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let nothing = since(&scene, START, 10).await;
+    let fixture = Fixture::new(harness).await;
+    let nothing = since(&fixture, START, 10).await;
     assert!(nothing.entries.is_empty());
     for number in 0..40 {
         let draft = Draft {
             partition: Partition::new(number % 4),
             ..independent()
         };
-        let fresh = scene.create(draft).await;
-        scene.client(fresh.id, Event::Cancel).await;
+        let fresh = fixture.create(draft).await;
+        fixture.client(fresh.id, Event::Cancel).await;
     }
-    let whole = since(&scene, nothing.until, 1_000).await;
+    let whole = since(&fixture, nothing.until, 1_000).await;
     assert_eq!(whole.entries.len(), 40);
     for limit in [1, 7, 39, 40] {
         let mut read = Vec::new();
         let mut after = nothing.until;
         loop {
-            let piece = since(&scene, after, limit).await;
+            let piece = since(&fixture, after, limit).await;
             let Some((last, _)) = piece.entries.last() else {
                 break;
             };
@@ -150,7 +150,7 @@ pub async fn the_order_of_ends_is_read_in_pieces(harness: &dyn StoreHarness) {
         }
         assert_eq!(read, whole.entries, "in pieces of {limit}");
     }
-    let after = since(&scene, whole.until, 10).await;
+    let after = since(&fixture, whole.until, 10).await;
     assert!(after.entries.is_empty() && after.until >= whole.until);
 }
 
@@ -159,11 +159,11 @@ pub async fn the_order_of_ends_is_read_in_pieces(harness: &dyn StoreHarness) {
 pub async fn no_end_is_missed_while_others_write(harness: &dyn StoreHarness) {
     const WRITERS: u16 = 4;
     const EACH: usize = 60;
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     let left = Arc::new(AtomicUsize::new(usize::from(WRITERS)));
     let mut writers = JoinSet::new();
     for number in 0..WRITERS {
-        let writer = scene.another(harness).await;
+        let writer = fixture.another(harness).await;
         let left = Arc::clone(&left);
         writers.spawn(async move {
             let mut ended = Vec::new();
@@ -190,7 +190,7 @@ pub async fn no_end_is_missed_while_others_write(harness: &dyn StoreHarness) {
     soon("they all end", async {
         loop {
             let was_last = left.load(Ordering::Acquire) == 0;
-            let piece = since(&scene, after, 5).await;
+            let piece = since(&fixture, after, 5).await;
             assert!(piece.entries.iter().all(|(stamp, _)| *stamp > after));
             assert!(piece.until >= after);
             after = piece.until;
@@ -210,17 +210,17 @@ pub async fn no_end_is_missed_while_others_write(harness: &dyn StoreHarness) {
 
 /// The ends of one class, earliest first.
 pub(crate) async fn ended(
-    scene: &Scene,
+    fixture: &Fixture,
     partition: Partition,
     class: EndClass,
 ) -> Vec<OperationId> {
-    let ended = scene.store.ended(partition, class, START, END, 1_000);
+    let ended = fixture.store.ended(partition, class, START, END, 1_000);
     let ended = ended.await.expect("ended");
     ended.into_iter().map(|(id, _)| id).collect()
 }
 
-async fn since(scene: &Scene, after: Stamp, limit: usize) -> Ended {
-    let ended = scene.store.ended_since(after, limit).await;
+async fn since(fixture: &Fixture, after: Stamp, limit: usize) -> Ended {
+    let ended = fixture.store.ended_since(after, limit).await;
     ended.expect("ended since")
 }
 

@@ -17,16 +17,16 @@ use drumline_protocol::{
 use super::ends::ended;
 use super::locks::lock_of;
 use crate::StoreHarness;
-use crate::scene::{Draft, Scene, claim_event, fault, holding, independent, of_token};
+use crate::fixtures::{Draft, Fixture, claim_event, fault, holding, independent, of_token};
 
 /// Independent operations.
 pub async fn every_event_on_every_status_without_a_token(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     for status in Status::ALL {
-        for event in events(&scene) {
-            let id = scene.create(independent()).await.id;
-            bring(&scene, id, status).await;
-            check(&scene, id, status, event, None).await;
+        for event in events(&fixture) {
+            let id = fixture.create(independent()).await.id;
+            bring(&fixture, id, status).await;
+            check(&fixture, id, status, event, None).await;
         }
     }
 }
@@ -53,68 +53,68 @@ pub async fn every_event_on_every_status_behind_a_head_that_holds(harness: &dyn 
 
 /// Series, which no worker ever sees.
 pub async fn every_event_on_every_status_of_a_series(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     for status in [Status::Waiting, Status::Succeeded, Status::Canceled] {
-        for event in events(&scene) {
+        for event in events(&fixture) {
             let due = Some(Timestamp::from_millis(1));
-            let series = scene.prepare_series(independent(), due);
-            let id = scene.store_new(series).await.id;
+            let series = fixture.prepare_series(independent(), due);
+            let id = fixture.store_new(series).await.id;
             if status == Status::Succeeded {
                 let last = Event::Occur {
                     last: None,
                     next: None,
                 };
-                scene.client(id, last).await;
+                fixture.client(id, last).await;
             } else if status == Status::Canceled {
-                scene.client(id, Event::Cancel).await;
+                fixture.client(id, Event::Cancel).await;
             }
-            check(&scene, id, status, event, None).await;
+            check(&fixture, id, status, event, None).await;
         }
     }
 }
 
 async fn of_a_head(harness: &dyn StoreHarness, draft: fn(&str) -> Draft) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     for status in Status::ALL {
-        for event in events(&scene) {
-            let token = scene.ids.uuid().to_string();
-            let id = scene.create(draft(&token)).await.id;
-            let next = scene.create(draft(&token)).await.id;
-            bring(&scene, id, status).await;
-            check(&scene, id, status, event, Some(next)).await;
+        for event in events(&fixture) {
+            let token = fixture.ids.uuid().to_string();
+            let id = fixture.create(draft(&token)).await.id;
+            let next = fixture.create(draft(&token)).await.id;
+            bring(&fixture, id, status).await;
+            check(&fixture, id, status, event, Some(next)).await;
         }
     }
 }
 
 async fn behind_a_head(harness: &dyn StoreHarness, draft: fn(&str) -> Draft) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     for status in [
         Status::WaitingForResources,
         Status::Waiting,
         Status::Canceled,
     ] {
-        for event in events(&scene) {
-            let token = scene.ids.uuid().to_string();
-            let head = scene.create(draft(&token)).await;
-            let id = scene.create(draft(&token)).await.id;
-            let next = scene.create(draft(&token)).await.id;
+        for event in events(&fixture) {
+            let token = fixture.ids.uuid().to_string();
+            let head = fixture.create(draft(&token)).await;
+            let id = fixture.create(draft(&token)).await.id;
+            let next = fixture.create(draft(&token)).await.id;
             if status == Status::Canceled {
-                scene.client(id, Event::Discard).await;
+                fixture.client(id, Event::Discard).await;
             } else {
-                bring(&scene, id, status).await;
+                bring(&fixture, id, status).await;
             }
             let what = format!("{} × {status:?}", event.name());
-            let before = scene.read(id).await.header;
-            let guard = guard_of(&scene, id, &event).await;
-            let expected = apply(&before, event.clone(), at(&scene));
+            let before = fixture.read(id).await.header;
+            let guard = guard_of(&fixture, id, &event).await;
+            let expected = apply(&before, event.clone(), at(&fixture));
             let needs_head = expected.as_ref().is_ok_and(|transition| {
                 let chain = transition.effects.chain;
                 matches!(chain, ChainEffect::RequireHead | ChainEffect::Hold)
             });
-            match scene.event(id, event, guard).await {
+            match fixture.event(id, event, guard).await {
                 Applied::NotHead => {
                     assert!(needs_head, "{what}");
-                    assert_eq!(scene.read(id).await.header, before, "{what}");
+                    assert_eq!(fixture.read(id).await.header, before, "{what}");
                 }
                 Applied::Refused(refused) => assert_eq!(Some(refused), expected.err(), "{what}"),
                 Applied::Done(_, done) => {
@@ -123,15 +123,15 @@ async fn behind_a_head(harness: &dyn StoreHarness, draft: fn(&str) -> Draft) {
                 }
                 other @ (Applied::Fenced | Applied::Missing) => panic!("{what}: {other:?}"),
             }
-            assert_eq!(scene.entry(id).await, None, "{what}");
-            assert_eq!(scene.entry(next).await, None, "{what}");
-            assert_eq!(scene.entry(head.id).await, head.offer, "{what}");
+            assert_eq!(fixture.entry(id).await, None, "{what}");
+            assert_eq!(fixture.entry(next).await, None, "{what}");
+            assert_eq!(fixture.entry(head.id).await, head.offer, "{what}");
         }
     }
 }
 
 /// Every event, with times that are legal for all.
-fn events(scene: &Scene) -> Vec<Event> {
+fn events(fixture: &Fixture) -> Vec<Event> {
     vec![
         claim_event(),
         Event::Succeed,
@@ -139,7 +139,7 @@ fn events(scene: &Scene) -> Vec<Event> {
         Event::Retry {
             fault: fault(),
             after: Some(Duration::from_secs(3_600)),
-            jitter: scene.ids.jitter(),
+            jitter: fixture.ids.jitter(),
         },
         Event::Suspend(fault()),
         Event::Stopped,
@@ -147,13 +147,13 @@ fn events(scene: &Scene) -> Vec<Event> {
         Event::LeaseExpired,
         Event::Pause,
         Event::Resume,
-        Event::Postpone(hence(scene)),
+        Event::Postpone(hence(fixture)),
         Event::Cancel,
         Event::Discard,
         Event::Due,
         Event::Occur {
-            last: Some(scene.prepare(independent()).id),
-            next: Some(hence(scene)),
+            last: Some(fixture.prepare(independent()).id),
+            next: Some(hence(fixture)),
         },
         Event::Occur {
             last: None,
@@ -162,14 +162,14 @@ fn events(scene: &Scene) -> Vec<Event> {
         Event::Reschedule {
             recurrence: Recurrence {
                 pattern: "FREQ=WEEKLY".to_owned(),
-                start: hence(scene),
+                start: hence(fixture),
                 last: None,
             },
-            next: Some(hence(scene)),
+            next: Some(hence(fixture)),
         },
         Event::Unhandled,
         Event::Throttle {
-            until: hence(scene),
+            until: hence(fixture),
         },
         Event::Delete,
     ]
@@ -177,30 +177,34 @@ fn events(scene: &Scene) -> Vec<Event> {
 
 /// One cell of the grid: the event on an operation that stands there.
 async fn check(
-    scene: &Scene,
+    fixture: &Fixture,
     id: OperationId,
     status: Status,
     event: Event,
     next: Option<OperationId>,
 ) {
     let what = format!("{} × {status:?}", event.name());
-    let before = scene.read(id).await.header;
+    let before = fixture.read(id).await.header;
     assert_eq!(before.status, status, "{what}");
-    fits(scene, id, &before, next, &what).await;
+    fits(fixture, id, &before, next, &what).await;
 
-    let guard = guard_of(scene, id, &event).await;
+    let guard = guard_of(fixture, id, &event).await;
     let removed = matches!(event, Event::Delete);
-    let expected = apply(&before, event.clone(), at(scene));
-    match (scene.event(id, event, guard).await, expected) {
+    let expected = apply(&before, event.clone(), at(fixture));
+    match (fixture.event(id, event, guard).await, expected) {
         (Applied::Done(after, done), Ok(expected)) => {
             assert_eq!(after.status, expected.header.status, "{what}");
             assert_eq!(after.version, before.version + 1, "{what}");
             if removed {
-                assert_eq!(scene.store.get(&[id]).await.expect("get"), [None], "{what}");
+                assert_eq!(
+                    fixture.store.get(&[id]).await.expect("get"),
+                    [None],
+                    "{what}"
+                );
                 return;
             }
-            assert_eq!(scene.read(id).await.header, after, "{what}");
-            fits(scene, id, &after, next, &what).await;
+            assert_eq!(fixture.read(id).await.header, after, "{what}");
+            fits(fixture, id, &after, next, &what).await;
             // It ends, or stops holding, and frees its successor.
             let frees = goes_on(&after) && !goes_on(&before);
             let promoted = done.promoted.map(|head| head.operation.id);
@@ -208,8 +212,8 @@ async fn check(
         }
         (Applied::Refused(refused), Err(expected)) => {
             assert_eq!(refused, expected, "{what}");
-            assert_eq!(scene.read(id).await.header, before, "{what}");
-            fits(scene, id, &before, next, &what).await;
+            assert_eq!(fixture.read(id).await.header, before, "{what}");
+            fits(fixture, id, &before, next, &what).await;
         }
         (decided, expected) => panic!("{what}: {decided:?}, expected {expected:?}"),
     }
@@ -217,7 +221,7 @@ async fn check(
 
 /// Checks that everything that depends on a header is as the header requires.
 async fn fits(
-    scene: &Scene,
+    fixture: &Fixture,
     id: OperationId,
     header: &Header,
     next: Option<OperationId>,
@@ -225,26 +229,30 @@ async fn fits(
 ) {
     let state = header.status.state();
     for listed in State::ALL {
-        let found = newest_from(scene, id, listed).await == Some(id);
+        let found = newest_from(fixture, id, listed).await == Some(id);
         assert_eq!(found, listed == state, "{what}: listed as {listed:?}");
     }
-    let locked = lock_of(scene, id).await.is_some();
+    let locked = lock_of(fixture, id).await.is_some();
     assert_eq!(locked, state == State::Locked, "{what}: lock");
-    let offered = scene.entry(id).await.is_some();
+    let offered = fixture.entry(id).await.is_some();
     assert_eq!(offered, state == State::Ready, "{what}: outbox");
-    let due = scene.store.due(id.partition(), 10_000).await.expect("due");
+    let due = fixture
+        .store
+        .due(id.partition(), 10_000)
+        .await
+        .expect("due");
     let past = header
         .postpone_until
-        .is_some_and(|until| until <= scene.store.now());
+        .is_some_and(|until| until <= fixture.store.now());
     assert_eq!(due.contains(&id), past, "{what}: due set");
     if let Some(next) = next {
-        let offered = scene.entry(next).await.is_some();
+        let offered = fixture.entry(next).await.is_some();
         assert_eq!(offered, goes_on(header), "{what}: successor");
     }
     let partition = id.partition();
     let mut classes = Vec::new();
     for class in EndClass::ALL {
-        if ended(scene, partition, class).await.contains(&id) {
+        if ended(fixture, partition, class).await.contains(&id) {
             classes.push(class);
         }
     }
@@ -266,37 +274,37 @@ fn goes_on(header: &Header) -> bool {
 }
 
 /// Brings a Ready operation to a status, by legal moves.
-async fn bring(scene: &Scene, id: OperationId, status: Status) {
+async fn bring(fixture: &Fixture, id: OperationId, status: Status) {
     match status {
         Status::WaitingForResources => {}
         Status::Waiting => {
             // Already past, so that it is due as well.
             let past = Event::Postpone(Timestamp::from_millis(1));
-            scene.client(id, past).await;
+            fixture.client(id, past).await;
         }
-        Status::InProgress => drop(scene.claim(id).await),
+        Status::InProgress => drop(fixture.claim(id).await),
         Status::Pausing => {
-            scene.claim(id).await;
-            scene.client(id, Event::Pause).await;
+            fixture.claim(id).await;
+            fixture.client(id, Event::Pause).await;
         }
         Status::Canceling => {
-            scene.claim(id).await;
-            scene.client(id, Event::Cancel).await;
+            fixture.claim(id).await;
+            fixture.client(id, Event::Cancel).await;
         }
-        Status::Succeeded => drop(scene.run(id).await),
+        Status::Succeeded => drop(fixture.run(id).await),
         Status::Failed => {
-            let fence = scene.claim(id).await;
-            scene.holder(id, fence, Event::Fail(fault())).await;
+            let fence = fixture.claim(id).await;
+            fixture.holder(id, fence, Event::Fail(fault())).await;
         }
-        Status::Canceled => drop(scene.client(id, Event::Cancel).await),
+        Status::Canceled => drop(fixture.client(id, Event::Cancel).await),
     }
 }
 
 /// The guard that the caller of this event goes by.
-async fn guard_of(scene: &Scene, id: OperationId, event: &Event) -> Guard {
-    let lock = lock_of(scene, id).await;
+async fn guard_of(fixture: &Fixture, id: OperationId, event: &Event) -> Guard {
+    let lock = lock_of(fixture, id).await;
     match event {
-        Event::Claim { .. } => scene.taking(),
+        Event::Claim { .. } => fixture.taking(),
         Event::Succeed
         | Event::Fail(_)
         | Event::Retry { .. }
@@ -318,20 +326,23 @@ async fn guard_of(scene: &Scene, id: OperationId, event: &Event) -> Guard {
     }
 }
 
-fn at(scene: &Scene) -> At {
+fn at(fixture: &Fixture) -> At {
     At {
-        now: scene.store.now(),
-        commit: scene.ids.commit(),
+        now: fixture.store.now(),
+        commit: fixture.ids.commit(),
     }
 }
 
 /// In an hour.
-fn hence(scene: &Scene) -> Timestamp {
-    scene.store.now().saturating_add(Duration::from_secs(3_600))
+fn hence(fixture: &Fixture) -> Timestamp {
+    fixture
+        .store
+        .now()
+        .saturating_add(Duration::from_secs(3_600))
 }
 
 /// The newest operation in a state, from this id on (inclusive) backwards.
-async fn newest_from(scene: &Scene, id: OperationId, state: State) -> Option<OperationId> {
+async fn newest_from(fixture: &Fixture, id: OperationId, state: State) -> Option<OperationId> {
     let filter = Filter {
         state: Some(state),
         ..Filter::default()
@@ -339,7 +350,7 @@ async fn newest_from(scene: &Scene, id: OperationId, state: State) -> Option<Ope
     let above = u128::from_be_bytes(*id.as_bytes()) + 1;
     let mut before = OperationId::from_bytes(above.to_be_bytes());
     loop {
-        let page = scene.store.list(&filter, before, 1).await.expect("list");
+        let page = fixture.store.list(&filter, before, 1).await.expect("list");
         if let Some(found) = page.operations.first() {
             return Some(found.id);
         }

@@ -7,37 +7,37 @@ use tokio::sync::broadcast::Receiver;
 
 use super::commit::{commit, commit_done};
 use crate::StoreHarness;
-use crate::scene::{Scene, independent, of_token};
+use crate::fixtures::{Fixture, independent, of_token};
 use crate::wait::soon;
 
 /// Every kind of completion is heard.
 pub async fn a_completion_is_heard(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let mut heard = scene.store.completions();
-    let run = scene.create(independent()).await.id;
-    scene.run(run).await;
+    let fixture = Fixture::new(harness).await;
+    let mut heard = fixture.store.completions();
+    let run = fixture.create(independent()).await.id;
+    fixture.run(run).await;
     expect(&mut heard, run).await;
-    let cancelled = scene.create(of_token("a")).await.id;
-    scene.client(cancelled, Event::Cancel).await;
+    let cancelled = fixture.create(of_token("a")).await.id;
+    fixture.client(cancelled, Event::Cancel).await;
     expect(&mut heard, cancelled).await;
 }
 
 /// The repetition of a completion may be heard again; nothing else is.
 pub async fn only_completions_are_heard(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let mut heard = scene.store.completions();
-    let id = scene.create(independent()).await.id;
-    scene.client(id, Event::Pause).await;
-    scene.client(id, Event::Resume).await;
-    let fence = scene.claim(id).await;
-    scene.holder(id, fence, Event::Release).await;
-    let other = scene.create(independent()).await.id;
-    let fence = scene.claim(other).await;
-    let header = scene.read(other).await.header;
+    let fixture = Fixture::new(harness).await;
+    let mut heard = fixture.store.completions();
+    let id = fixture.create(independent()).await.id;
+    fixture.client(id, Event::Pause).await;
+    fixture.client(id, Event::Resume).await;
+    let fence = fixture.claim(id).await;
+    fixture.holder(id, fence, Event::Release).await;
+    let other = fixture.create(independent()).await.id;
+    let fence = fixture.claim(other).await;
+    let header = fixture.read(other).await.header;
     let guard = Guard::Holder(fence);
-    let succeed = commit(&scene, other, &header, Event::Succeed, guard);
-    commit_done(&scene, succeed.clone()).await;
-    commit_done(&scene, succeed).await;
+    let succeed = commit(&fixture, other, &header, Event::Succeed, guard);
+    commit_done(&fixture, succeed.clone()).await;
+    commit_done(&fixture, succeed).await;
     expect(&mut heard, other).await;
 }
 

@@ -8,90 +8,90 @@ use drumline_protocol::{Event, Status};
 use super::commit::{claim_fresh, commit, commit_done};
 use super::listing::all_pages;
 use crate::StoreHarness;
-use crate::scene::{Fresh, Scene, fault, holding, independent};
+use crate::fixtures::{Fixture, Fresh, fault, holding, independent};
 
 /// A failure stops the chain; operations behind the failed one cannot be
 /// claimed.
 pub async fn a_failed_head_stops_its_chain_until_it_is_resumed(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(holding("a")).await;
-    let second = scene.create(holding("a")).await;
-    let fence = scene.claim(first.id).await;
-    let done = scene.holder(first.id, fence, Event::Fail(fault())).await;
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(holding("a")).await;
+    let second = fixture.create(holding("a")).await;
+    let fence = fixture.claim(first.id).await;
+    let done = fixture.holder(first.id, fence, Event::Fail(fault())).await;
     assert!(done.promoted.is_none());
-    stands_still(&scene, &first, &second, Status::Failed).await;
-    released_by_resume(&scene, &first, &second).await;
+    stands_still(&fixture, &first, &second, Status::Failed).await;
+    released_by_resume(&fixture, &first, &second).await;
 }
 
 /// A cancel stops the chain, of a head that waits and of one that runs.
 pub async fn a_cancelled_head_stops_its_chain_until_it_is_resumed(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(holding("a")).await;
-    let second = scene.create(holding("a")).await;
-    let (_, done) = scene.client(first.id, Event::Cancel).await;
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(holding("a")).await;
+    let second = fixture.create(holding("a")).await;
+    let (_, done) = fixture.client(first.id, Event::Cancel).await;
     assert!(done.promoted.is_none());
-    stands_still(&scene, &first, &second, Status::Canceled).await;
-    released_by_resume(&scene, &first, &second).await;
+    stands_still(&fixture, &first, &second, Status::Canceled).await;
+    released_by_resume(&fixture, &first, &second).await;
 
-    let third = scene.create(holding("a")).await;
-    let fence = scene.claim(second.id).await;
-    scene.client(second.id, Event::Cancel).await;
-    let done = scene.holder(second.id, fence, Event::Stopped).await;
+    let third = fixture.create(holding("a")).await;
+    let fence = fixture.claim(second.id).await;
+    fixture.client(second.id, Event::Cancel).await;
+    let done = fixture.holder(second.id, fence, Event::Stopped).await;
     assert!(done.promoted.is_none());
-    stands_still(&scene, &second, &third, Status::Canceled).await;
+    stands_still(&fixture, &second, &third, Status::Canceled).await;
 }
 
 /// A new operation of a token whose chain stands still waits like the others.
 pub async fn what_comes_behind_a_stopped_chain_is_parked(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(holding("a")).await;
-    scene.client(first.id, Event::Cancel).await;
-    let second = scene.create(holding("a")).await;
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(holding("a")).await;
+    fixture.client(first.id, Event::Cancel).await;
+    let second = fixture.create(holding("a")).await;
     assert_eq!(second.offer, None);
-    stands_still(&scene, &first, &second, Status::Canceled).await;
+    stands_still(&fixture, &first, &second, Status::Canceled).await;
     // A postponed operation does not start either when its time has come.
-    scene.client(second.id, Event::Pause).await;
-    let (_, done) = scene.client(second.id, Event::Resume).await;
+    fixture.client(second.id, Event::Pause).await;
+    let (_, done) = fixture.client(second.id, Event::Resume).await;
     assert_eq!(done.offer, None);
-    released_by_resume(&scene, &first, &second).await;
+    released_by_resume(&fixture, &first, &second).await;
 }
 
 /// The policy is about failures: a success hands the chain on.
 pub async fn a_chain_goes_on_after_a_success(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(holding("a")).await;
-    let second = scene.create(holding("a")).await;
-    let next = scene.run(first.id).await.promoted;
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(holding("a")).await;
+    let second = fixture.create(holding("a")).await;
+    let next = fixture.run(first.id).await.promoted;
     assert_eq!(next.map(|head| head.operation.id), Some(second.id));
-    assert!(!scene.read(first.id).await.header.holding);
+    assert!(!fixture.read(first.id).await.header.holding);
 }
 
 /// Behind others, a cancel is refused; a discard takes the operation out of the
 /// middle.
 pub async fn a_cancel_behind_the_head_is_discarded(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(holding("a")).await;
-    let second = scene.create(holding("a")).await;
-    let third = scene.create(holding("a")).await;
-    let told = scene.event(second.id, Event::Cancel, Guard::None).await;
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(holding("a")).await;
+    let second = fixture.create(holding("a")).await;
+    let third = fixture.create(holding("a")).await;
+    let told = fixture.event(second.id, Event::Cancel, Guard::None).await;
     assert!(matches!(told, Applied::NotHead), "{told:?}");
-    assert_eq!(scene.read(second.id).await.header, second.header);
-    let (header, done) = scene.client(second.id, Event::Discard).await;
+    assert_eq!(fixture.read(second.id).await.header, second.header);
+    let (header, done) = fixture.client(second.id, Event::Discard).await;
     assert_eq!((header.status, header.holding), (Status::Canceled, false));
     assert!(done.promoted.is_none());
-    let next = scene.run(first.id).await.promoted;
+    let next = fixture.run(first.id).await.promoted;
     assert_eq!(next.map(|head| head.operation.id), Some(third.id));
 }
 
 /// Two people resume the head at once: one of them lets the chain go on.
 pub async fn of_racing_resumes_one_releases_the_chain(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let other = scene.another(harness).await;
-    let first = scene.create(holding("a")).await;
-    let second = scene.create(holding("a")).await;
-    scene.client(first.id, Event::Cancel).await;
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    let first = fixture.create(holding("a")).await;
+    let second = fixture.create(holding("a")).await;
+    fixture.client(first.id, Event::Cancel).await;
     let (one, two) = tokio::join!(
-        scene.event(first.id, Event::Resume, Guard::None),
+        fixture.event(first.id, Event::Resume, Guard::None),
         other.event(first.id, Event::Resume, Guard::None),
     );
     let mut promoted = Vec::new();
@@ -109,13 +109,13 @@ pub async fn of_racing_resumes_one_releases_the_chain(harness: &dyn StoreHarness
 
 /// A resume whose answer was lost reports the next head once more.
 pub async fn a_repeated_resume_of_a_chain_is_answered_like_the_first(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(holding("a")).await;
-    let second = scene.create(holding("a")).await;
-    let (header, _) = scene.client(first.id, Event::Cancel).await;
-    let resume = commit(&scene, first.id, &header, Event::Resume, Guard::None);
-    let once = commit_done(&scene, resume.clone()).await.promoted;
-    let again = commit_done(&scene, resume).await.promoted;
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(holding("a")).await;
+    let second = fixture.create(holding("a")).await;
+    let (header, _) = fixture.client(first.id, Event::Cancel).await;
+    let resume = commit(&fixture, first.id, &header, Event::Resume, Guard::None);
+    let once = commit_done(&fixture, resume.clone()).await.promoted;
+    let again = commit_done(&fixture, resume).await.promoted;
     let once = once.expect("the next head");
     let again = again.expect("the next head, still");
     assert_eq!(once.operation.id, second.id);
@@ -124,49 +124,49 @@ pub async fn a_repeated_resume_of_a_chain_is_answered_like_the_first(harness: &d
 
 /// An operator sees the chains that stand still.
 pub async fn stopped_chains_are_found(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     let mut stopped = Vec::new();
     for token in ["a", "b", "c"] {
-        let fresh = scene.create(holding(token)).await;
-        scene.client(fresh.id, Event::Cancel).await;
+        let fresh = fixture.create(holding(token)).await;
+        fixture.client(fresh.id, Event::Cancel).await;
         stopped.push(fresh.id);
     }
     let gone_on = stopped.remove(1);
-    scene.client(gone_on, Event::Resume).await;
-    let other = scene.create(independent()).await;
-    scene.client(other.id, Event::Cancel).await;
+    fixture.client(gone_on, Event::Resume).await;
+    let other = fixture.create(independent()).await;
+    fixture.client(other.id, Event::Cancel).await;
     let filter = Filter {
         holding: Some(true),
         ..Filter::default()
     };
-    let mut found = all_pages(&scene, &filter, 2).await;
+    let mut found = all_pages(&fixture, &filter, 2).await;
     found.sort_unstable();
     stopped.sort_unstable();
     assert_eq!(found, stopped);
 }
 
 /// The first has ended and holds; the second cannot start.
-async fn stands_still(scene: &Scene, first: &Fresh, second: &Fresh, status: Status) {
-    let header = scene.read(first.id).await.header;
+async fn stands_still(fixture: &Fixture, first: &Fresh, second: &Fresh, status: Status) {
+    let header = fixture.read(first.id).await.header;
     assert_eq!((header.status, header.holding), (status, true));
-    assert_eq!(scene.entry(second.id).await, None);
-    let answer = claim_fresh(scene, second).await;
+    assert_eq!(fixture.entry(second.id).await, None);
+    let answer = claim_fresh(fixture, second).await;
     assert!(
         matches!(answer, Committed::NotHead | Committed::Conflict(_)),
         "{answer:?}"
     );
-    let refused = scene.event(first.id, Event::Delete, Guard::None).await;
+    let refused = fixture.event(first.id, Event::Delete, Guard::None).await;
     assert!(matches!(refused, Applied::Refused(_)), "{refused:?}");
 }
 
 /// A resume of the first offers the second; the first may be deleted then.
-async fn released_by_resume(scene: &Scene, first: &Fresh, second: &Fresh) {
-    let ended = scene.read(first.id).await.header;
-    let (header, done) = scene.client(first.id, Event::Resume).await;
+async fn released_by_resume(fixture: &Fixture, first: &Fresh, second: &Fresh) {
+    let ended = fixture.read(first.id).await.header;
+    let (header, done) = fixture.client(first.id, Event::Resume).await;
     assert_eq!((header.status, header.holding), (ended.status, false));
     assert_eq!(header.completed_on, ended.completed_on);
     let next = done.promoted.expect("the chain goes on");
     assert_eq!(next.operation.id, second.id);
-    assert_eq!(scene.entry(second.id).await, Some(next.stamp));
-    scene.client(first.id, Event::Delete).await;
+    assert_eq!(fixture.entry(second.id).await, Some(next.stamp));
+    fixture.client(first.id, Event::Delete).await;
 }

@@ -6,7 +6,7 @@ use drumline_backend::store::Reservation;
 use tokio::task::JoinSet;
 
 use crate::StoreHarness;
-use crate::scene::{Scene, independent};
+use crate::fixtures::{Fixture, independent};
 use crate::wait::eventually;
 
 /// A span that is later than any case looks.
@@ -14,10 +14,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Requests race for a key through several managers: all get the same answer.
 pub async fn racing_reservations_agree(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     let mut tasks = JoinSet::new();
     for number in 0..10 {
-        let manager = scene.another(harness).await;
+        let manager = fixture.another(harness).await;
         tasks.spawn(async move {
             let mine = reservation(&manager, number);
             let held = manager.store.reserve([7; 16], mine, HOUR).await;
@@ -33,10 +33,10 @@ pub async fn racing_reservations_agree(harness: &dyn StoreHarness) {
 
 /// A repetition gets the first reservation, another key its own.
 pub async fn a_key_stays_reserved(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let (first, second) = (reservation(&scene, 1), reservation(&scene, 2));
+    let fixture = Fixture::new(harness).await;
+    let (first, second) = (reservation(&fixture, 1), reservation(&fixture, 2));
     let reserve = async |key, mine| {
-        let held = scene.store.reserve(key, mine, HOUR).await;
+        let held = fixture.store.reserve(key, mine, HOUR).await;
         held.expect("reserve")
     };
     assert_eq!(reserve([0; 16], first).await, first);
@@ -49,21 +49,21 @@ pub async fn a_key_stays_reserved(harness: &dyn StoreHarness) {
 
 /// A reservation is kept for the time that was asked for, not for ever.
 pub async fn a_reservation_ends(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let (first, second) = (reservation(&scene, 1), reservation(&scene, 2));
+    let fixture = Fixture::new(harness).await;
+    let (first, second) = (reservation(&fixture, 1), reservation(&fixture, 2));
     let keep = Duration::from_millis(100);
-    let held = scene.store.reserve([0; 16], first, keep).await;
+    let held = fixture.store.reserve([0; 16], first, keep).await;
     assert_eq!(held.expect("reserve"), first);
     eventually("it ends", async || {
-        let held = scene.store.reserve([0; 16], second, keep).await;
+        let held = fixture.store.reserve([0; 16], second, keep).await;
         (held.expect("reserve") == second).then_some(())
     })
     .await;
 }
 
-fn reservation(scene: &Scene, content: u8) -> Reservation {
+fn reservation(fixture: &Fixture, content: u8) -> Reservation {
     Reservation {
-        id: scene.prepare(independent()).id,
+        id: fixture.prepare(independent()).id,
         content: [content; 16],
     }
 }

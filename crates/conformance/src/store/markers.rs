@@ -4,13 +4,13 @@ use drumline_protocol::message::{Marker, Route, Source};
 use drumline_protocol::{Partition, QueueName};
 
 use crate::StoreHarness;
-use crate::scene::Scene;
+use crate::fixtures::Fixture;
 
 /// Of each route the latest marker counts, in any order of arrival.
 pub async fn the_latest_marker_of_each_route_counts(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let other = scene.another(harness).await;
-    assert!(scene.store.markers().await.expect("markers").is_empty());
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    assert!(fixture.store.markers().await.expect("markers").is_empty());
     let work = Route {
         queue: QueueName::default(),
         source: Source::Work,
@@ -19,16 +19,21 @@ pub async fn the_latest_marker_of_each_route_counts(harness: &dyn StoreHarness) 
         queue: "imports".parse::<QueueName>().expect("a queue name"),
         source: Source::Lane(Partition::new(3)),
     };
-    let stamp = scene.store.stamp(Partition::new(0)).await.expect("stamp").0;
+    let stamp = fixture
+        .store
+        .stamp(Partition::new(0))
+        .await
+        .expect("stamp")
+        .0;
     let marker = |route: &Route, stamp| Marker {
         route: route.clone(),
         stamp,
     };
     for (process, marker) in [
-        (&scene, marker(&work, stamp + 5)),
+        (&fixture, marker(&work, stamp + 5)),
         (&other, marker(&work, stamp + 3)),
         (&other, marker(&lane, stamp)),
-        (&scene, marker(&lane, stamp)),
+        (&fixture, marker(&lane, stamp)),
         (&other, marker(&work, stamp + 9)),
     ] {
         let noted = process.store.marker_returned(&marker).await;
@@ -43,22 +48,22 @@ pub async fn the_latest_marker_of_each_route_counts(harness: &dyn StoreHarness) 
 
 /// All processes see one and the same life of the store.
 pub async fn one_life_has_one_name(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let other = scene.another(harness).await;
-    let name = scene.store.incarnation().await.expect("incarnation");
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    let name = fixture.store.incarnation().await.expect("incarnation");
     assert!(!name.is_empty());
-    for process in [&scene, &other] {
+    for process in [&fixture, &other] {
         let again = process.store.incarnation().await.expect("incarnation");
         assert_eq!(again, name);
-        assert_eq!(process.store.partitions(), scene.store.partitions());
+        assert_eq!(process.store.partitions(), fixture.store.partitions());
     }
 }
 
 /// The store's time goes on, and processes agree about it.
 pub async fn processes_agree_about_the_time(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let other = scene.another(harness).await;
-    let first = scene.store.now();
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    let first = fixture.store.now();
     let second = other.store.now();
     let apart = first.since(second).max(second.since(first));
     assert!(apart.as_secs() < 2, "{first} and {second}");

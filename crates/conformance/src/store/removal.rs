@@ -7,34 +7,34 @@ use drumline_protocol::{Event, Fence, Report};
 use super::commit::{claim_fresh, commit, commit_one};
 use super::listing::all_pages;
 use crate::StoreHarness;
-use crate::scene::{Scene, independent, of_token};
+use crate::fixtures::{Fixture, independent, of_token};
 
 /// Nothing of a deleted operation is found anywhere.
 pub async fn delete_removes_every_trace(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     for draft in [independent(), of_token("a")] {
-        let fresh = scene.create(draft).await;
-        scene.run(fresh.id).await;
-        let header = scene.read(fresh.id).await.header;
-        scene.client(fresh.id, Event::Delete).await;
-        assert_eq!(scene.store.get(&[fresh.id]).await.expect("get"), [None]);
-        let delete = commit(&scene, fresh.id, &header, Event::Delete, Guard::None);
+        let fresh = fixture.create(draft).await;
+        fixture.run(fresh.id).await;
+        let header = fixture.read(fresh.id).await.header;
+        fixture.client(fresh.id, Event::Delete).await;
+        assert_eq!(fixture.store.get(&[fresh.id]).await.expect("get"), [None]);
+        let delete = commit(&fixture, fresh.id, &header, Event::Delete, Guard::None);
         assert!(matches!(
-            commit_one(&scene, delete).await,
+            commit_one(&fixture, delete).await,
             Committed::Missing
         ));
         assert!(matches!(
-            claim_fresh(&scene, &fresh).await,
+            claim_fresh(&fixture, &fresh).await,
             Committed::Missing
         ));
         let report = Report::default();
-        let written = scene.store.report(fresh.id, Fence(1), &report).await;
+        let written = fixture.store.report(fresh.id, Fence(1), &report).await;
         assert!(!written.expect("report"));
         let partition = fresh.id.partition();
-        assert!(scene.outbox_entries(partition).await.is_empty());
-        assert!(scene.offered(partition).await.is_empty());
+        assert!(fixture.outbox_entries(partition).await.is_empty());
+        assert!(fixture.offered(partition).await.is_empty());
         assert!(
-            scene
+            fixture
                 .store
                 .locks(partition)
                 .await
@@ -42,34 +42,34 @@ pub async fn delete_removes_every_trace(harness: &dyn StoreHarness) {
                 .is_empty()
         );
     }
-    assert!(all_pages(&scene, &Filter::default(), 10).await.is_empty());
+    assert!(all_pages(&fixture, &Filter::default(), 10).await.is_empty());
     assert_eq!(
-        scene.store.counts().await.expect("counts"),
+        fixture.store.counts().await.expect("counts"),
         Counts::default()
     );
 }
 
 /// The chain of a deleted operation goes on without it.
 pub async fn delete_does_not_disturb_the_chain(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(of_token("a")).await;
-    let second = scene.create(of_token("a")).await;
-    let third = scene.create(of_token("a")).await;
-    scene.run(first.id).await;
-    let entry = scene.entry(second.id).await;
-    let (_, done) = scene.client(first.id, Event::Delete).await;
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(of_token("a")).await;
+    let second = fixture.create(of_token("a")).await;
+    let third = fixture.create(of_token("a")).await;
+    fixture.run(first.id).await;
+    let entry = fixture.entry(second.id).await;
+    let (_, done) = fixture.client(first.id, Event::Delete).await;
     assert!(done.promoted.is_none());
-    assert_eq!(scene.entry(second.id).await, entry);
-    assert_eq!(scene.entry(third.id).await, None);
-    let next = scene.run(second.id).await.promoted;
+    assert_eq!(fixture.entry(second.id).await, entry);
+    assert_eq!(fixture.entry(third.id).await, None);
+    let next = fixture.run(second.id).await.promoted;
     assert_eq!(next.map(|head| head.operation.id), Some(third.id));
 }
 
 /// Operations that are not Completed stay.
 pub async fn only_completed_operations_can_be_deleted(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let fresh = scene.create(independent()).await;
-    let refused = scene.event(fresh.id, Event::Delete, Guard::None).await;
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(independent()).await;
+    let refused = fixture.event(fresh.id, Event::Delete, Guard::None).await;
     assert!(matches!(refused, Applied::Refused(_)), "{refused:?}");
-    assert_eq!(scene.read(fresh.id).await.header, fresh.header);
+    assert_eq!(fixture.read(fresh.id).await.header, fresh.header);
 }

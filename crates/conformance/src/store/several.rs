@@ -11,7 +11,7 @@ use drumline_protocol::{Event, Fence, Header, OperationId, Partition, Status};
 
 use super::commit::commit;
 use crate::StoreHarness;
-use crate::scene::{Draft, Fresh, Scene, claim_event, fault, holding, independent, of_token};
+use crate::fixtures::{Draft, Fixture, Fresh, claim_event, fault, holding, independent, of_token};
 use crate::wait::eventually;
 
 /// The number of operations of each kind in each twin.
@@ -27,50 +27,62 @@ const MOMENT: Duration = Duration::from_millis(2);
 /// A second change of an operation, and a change of the head that the first
 /// change has promoted, see the state of a moment ago.
 pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let other = scene.create(independent()).await;
-    let changed = scene.create(independent()).await;
-    let token = token_in(&scene, Partition::new(0), 0);
-    let head = scene.create(of_token(&token)).await;
-    let next = scene.create(of_token(&token)).await;
-    let last = scene.create(of_token(&token)).await;
-    let fence = scene.claim(head.id).await;
-    let held = scene.read(head.id).await.header;
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.create(independent()).await;
+    let changed = fixture.create(independent()).await;
+    let token = token_in(&fixture, Partition::new(0), 0);
+    let head = fixture.create(of_token(&token)).await;
+    let next = fixture.create(of_token(&token)).await;
+    let last = fixture.create(of_token(&token)).await;
+    let fence = fixture.claim(head.id).await;
+    let held = fixture.read(head.id).await.header;
 
     // Effects that take entries out of the outbox come first: a store
     // that writes by kind would take them out before it has put them in.
     let claim_other = commit(
-        &scene,
+        &fixture,
         other.id,
         &other.header,
         claim_event(),
-        scene.taking(),
+        fixture.taking(),
     );
     let pause = commit(
-        &scene,
+        &fixture,
         changed.id,
         &changed.header,
         Event::Pause,
         Guard::None,
     );
     let resume = commit(
-        &scene,
+        &fixture,
         changed.id,
         &pause.header,
         Event::Resume,
         Guard::None,
     );
     let pause_again = commit(
-        &scene,
+        &fixture,
         changed.id,
         &resume.header,
         Event::Pause,
         Guard::None,
     );
-    let succeed = commit(&scene, head.id, &held, Event::Succeed, Guard::Holder(fence));
-    let claim_next = commit(&scene, next.id, &next.header, claim_event(), scene.taking());
+    let succeed = commit(
+        &fixture,
+        head.id,
+        &held,
+        Event::Succeed,
+        Guard::Holder(fence),
+    );
+    let claim_next = commit(
+        &fixture,
+        next.id,
+        &next.header,
+        claim_event(),
+        fixture.taking(),
+    );
     let cancel_next = commit(
-        &scene,
+        &fixture,
         next.id,
         &claim_next.header,
         Event::Cancel,
@@ -85,7 +97,7 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
         claim_next,
         cancel_next,
     ];
-    let answers = scene.store.commit(commits).await.expect("commit");
+    let answers = fixture.store.commit(commits).await.expect("commit");
     let all_made = answers
         .iter()
         .all(|answer| matches!(answer, Committed::Done(_)));
@@ -98,13 +110,16 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
         (&next, Status::Canceling),
         (&last, Status::WaitingForResources),
     ] {
-        assert_eq!(scene.read(fresh.id).await.header.status, status);
-        assert_eq!(scene.entry(fresh.id).await, None, "{status:?}");
+        assert_eq!(fixture.read(fresh.id).await.header.status, status);
+        assert_eq!(fixture.entry(fresh.id).await, None, "{status:?}");
     }
-    let locks = scene.store.locks(Partition::new(0)).await.expect("locks");
+    let locks = fixture.store.locks(Partition::new(0)).await.expect("locks");
     let mut locked: Vec<(OperationId, bool)> = Vec::new();
     for lock in locks {
-        locked.push((lock.id, is_asked_to_stop(&scene, lock.id, lock.fence).await));
+        locked.push((
+            lock.id,
+            is_asked_to_stop(&fixture, lock.id, lock.fence).await,
+        ));
     }
     locked.sort_unstable();
     let mut expected = vec![(other.id, false), (next.id, true)];
@@ -112,8 +127,8 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
     assert_eq!(locked, expected);
 }
 
-async fn is_asked_to_stop(scene: &Scene, id: OperationId, fence: Fence) -> bool {
-    let renewals = scene.store.renew(&[(id, fence)]).await.expect("renew");
+async fn is_asked_to_stop(fixture: &Fixture, id: OperationId, fence: Fence) -> bool {
+    let renewals = fixture.store.renew(&[(id, fence)]).await.expect("renew");
     matches!(
         renewals.as_slice(),
         [Renewal::Held {
@@ -125,41 +140,44 @@ async fn is_asked_to_stop(scene: &Scene, id: OperationId, fence: Fence) -> bool 
 /// The same create twice in one call is one operation, the same commit twice is
 /// made once, and both are answered alike.
 pub async fn a_repetition_in_one_call_is_recognised(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let token = token_in(&scene, Partition::new(0), 0);
+    let fixture = Fixture::new(harness).await;
+    let token = token_in(&fixture, Partition::new(0), 0);
     let (first, second) = (
-        scene.prepare(of_token(&token)),
-        scene.prepare(independent()),
+        fixture.prepare(of_token(&token)),
+        fixture.prepare(independent()),
     );
     let batch = vec![first.clone(), second.clone(), first.clone(), first.clone()];
-    let fresh = scene.store_all(batch).await;
+    let fresh = fixture.store_all(batch).await;
     for again in [&fresh[2], &fresh[3]] {
         assert_eq!(again.sequence, fresh[0].sequence);
         assert_eq!(again.offer, fresh[0].offer);
     }
-    assert_eq!(scene.outbox_entries(Partition::new(0)).await.len(), 2);
+    assert_eq!(fixture.outbox_entries(Partition::new(0)).await.len(), 2);
     // Some operations are new, and one was there before the call.
-    let third = scene.prepare(independent());
-    let mixed = scene.store_all(vec![third.clone(), second.clone()]).await;
+    let third = fixture.prepare(independent());
+    let mixed = fixture.store_all(vec![third.clone(), second.clone()]).await;
     assert_eq!(mixed[1].sequence, fresh[1].sequence);
-    assert_eq!(scene.entry(third.id).await, mixed[0].offer);
+    assert_eq!(fixture.entry(third.id).await, mixed[0].offer);
 
     let mut claim = commit(
-        &scene,
+        &fixture,
         first.id,
         &first.header,
         claim_event(),
-        scene.taking(),
+        fixture.taking(),
     );
     claim.want_record = true;
     let other = commit(
-        &scene,
+        &fixture,
         second.id,
         &second.header,
         claim_event(),
-        scene.taking(),
+        fixture.taking(),
     );
-    let answers = scene.store.commit(vec![claim.clone(), other, claim]).await;
+    let answers = fixture
+        .store
+        .commit(vec![claim.clone(), other, claim])
+        .await;
     let answers = answers.expect("commit");
     let [
         Committed::Done(once),
@@ -172,28 +190,31 @@ pub async fn a_repetition_in_one_call_is_recognised(harness: &dyn StoreHarness) 
     assert!(once.fence.is_some());
     assert_eq!(once.fence, twice.fence);
     assert!(twice.record.is_some());
-    assert_eq!(scene.read(first.id).await.header.starts, 1);
+    assert_eq!(fixture.read(first.id).await.header.starts, 1);
 }
 
 /// Two twins are changed in the same way at random, one in calls of several
 /// commits and the other one by one: they cannot be told apart.
 pub async fn several_commits_come_to_what_single_ones_come_to(harness: &dyn StoreHarness) {
     for seed in 1..=4 {
-        walk(&Scene::new(harness).await, seed).await;
+        walk(&Fixture::new(harness).await, seed).await;
     }
 }
 
-async fn walk(scene: &Scene, seed: u64) {
+async fn walk(fixture: &Fixture, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut many = Twin::new(scene, random.u64(..)).await;
-    let mut single = Twin::new(scene, random.u64(..)).await;
+    let mut many = Twin::new(fixture, random.u64(..)).await;
+    let mut single = Twin::new(fixture, random.u64(..)).await;
     for call in 0..CALLS {
-        let events = many.draw(scene, &mut random);
-        let (batch, one_by_one) = (many.commits(scene, &events), single.commits(scene, &events));
-        let batch = scene.store.commit(batch).await.expect("commit");
+        let events = many.draw(fixture, &mut random);
+        let (batch, one_by_one) = (
+            many.commits(fixture, &events),
+            single.commits(fixture, &events),
+        );
+        let batch = fixture.store.commit(batch).await.expect("commit");
         let mut alone = Vec::new();
         for commit in one_by_one {
-            alone.extend(scene.store.commit(vec![commit]).await.expect("commit"));
+            alone.extend(fixture.store.commit(vec![commit]).await.expect("commit"));
         }
         let told = |twin: &Twin, answers: &[Committed]| -> Vec<String> {
             answers.iter().map(|answer| twin.tell(answer)).collect()
@@ -202,7 +223,7 @@ async fn walk(scene: &Scene, seed: u64) {
         assert_eq!(told(&many, &batch), told(&single, &alone), "{at}");
         many.learn(&events, &batch);
         single.learn(&events, &alone);
-        assert_eq!(many.look(scene).await, single.look(scene).await, "{at}");
+        assert_eq!(many.look(fixture).await, single.look(fixture).await, "{at}");
     }
 }
 
@@ -214,9 +235,9 @@ struct Twin {
 }
 
 impl Twin {
-    async fn new(scene: &Scene, salt: u64) -> Self {
+    async fn new(fixture: &Fixture, salt: u64) -> Self {
         let partition = Partition::new(0);
-        let token = |number: u64| token_in(scene, partition, salt.wrapping_add(number << 32));
+        let token = |number: u64| token_in(fixture, partition, salt.wrapping_add(number << 32));
         let (first, second, third) = (token(0), token(1), token(2));
         let mut drafts: Vec<Draft> = Vec::new();
         for _ in 0..OF_EACH {
@@ -227,8 +248,8 @@ impl Twin {
                 ..independent()
             });
         }
-        let new = drafts.into_iter().map(|draft| scene.prepare(draft));
-        let operations = scene.store_all(new.collect()).await;
+        let new = drafts.into_iter().map(|draft| fixture.prepare(draft));
+        let operations = fixture.store_all(new.collect()).await;
         Self {
             headers: operations
                 .iter()
@@ -240,7 +261,7 @@ impl Twin {
     }
 
     /// Some events, each legal after those before it if all of them are made.
-    fn draw(&self, scene: &Scene, random: &mut fastrand::Rng) -> Vec<(usize, Event)> {
+    fn draw(&self, fixture: &Fixture, random: &mut fastrand::Rng) -> Vec<(usize, Event)> {
         let mut headers = self.headers.clone();
         let mut events = Vec::new();
         for _ in 0..random.usize(1..=IN_A_CALL) {
@@ -248,11 +269,11 @@ impl Twin {
             let Some(header) = headers[place].clone() else {
                 continue;
             };
-            let event = any_event(scene, random);
+            let event = any_event(fixture, random);
             if is_holders(&event) && self.fences[place].is_none() {
                 continue;
             }
-            if let Ok(transition) = apply(&header, event.clone(), at(scene)) {
+            if let Ok(transition) = apply(&header, event.clone(), at(fixture)) {
                 headers[place] = (event != Event::Delete).then_some(transition.header);
                 events.push((place, event));
             }
@@ -261,7 +282,7 @@ impl Twin {
     }
 
     /// The commits of these events.
-    fn commits(&self, scene: &Scene, events: &[(usize, Event)]) -> Vec<Commit> {
+    fn commits(&self, fixture: &Fixture, events: &[(usize, Event)]) -> Vec<Commit> {
         let mut headers = self.headers.clone();
         let mut commits = Vec::new();
         for (place, event) in events {
@@ -269,12 +290,12 @@ impl Twin {
                 continue;
             };
             let guard = match (event, self.fences[*place]) {
-                (Event::Claim { .. }, _) => scene.taking(),
+                (Event::Claim { .. }, _) => fixture.taking(),
                 (event, Some(fence)) if is_holders(event) => Guard::Holder(fence),
                 _ => Guard::None,
             };
             let mut commit = commit(
-                scene,
+                fixture,
                 self.operations[*place].id,
                 header,
                 event.clone(),
@@ -319,15 +340,15 @@ impl Twin {
 
     /// Everything that can be seen of the twin; the expected headers are
     /// corrected on the way.
-    async fn look(&mut self, scene: &Scene) -> BTreeMap<String, Vec<String>> {
+    async fn look(&mut self, fixture: &Fixture) -> BTreeMap<String, Vec<String>> {
         let ids: Vec<OperationId> = self.operations.iter().map(|fresh| fresh.id).collect();
-        let found = scene.store.get(&ids).await.expect("get");
+        let found = fixture.store.get(&ids).await.expect("get");
         self.headers = found
             .iter()
             .map(|found| found.as_ref().map(|it| it.header.clone()))
             .collect();
         let partition = Partition::new(0);
-        let store = &scene.store;
+        let store = &fixture.store;
         let mut seen = BTreeMap::new();
         let mut note = |what: &str, of: Vec<String>| seen.insert(what.to_owned(), of);
         note(
@@ -340,15 +361,15 @@ impl Twin {
                 })
                 .collect(),
         );
-        let entries = scene.outbox_entries(partition).await;
+        let entries = fixture.outbox_entries(partition).await;
         note("dispatch", self.ours(entries.iter().map(|(id, _)| *id)));
-        let offered = scene.offered(partition).await;
+        let offered = fixture.offered(partition).await;
         note("offered", self.ours(offered.iter().map(|(id, _)| *id)));
         let locks = store.locks(partition).await.expect("locks");
         note("locks", self.ours(locks.iter().map(|lock| lock.id)));
         let mut stopping = Vec::new();
         for lock in &locks {
-            if is_asked_to_stop(scene, lock.id, lock.fence).await {
+            if is_asked_to_stop(fixture, lock.id, lock.fence).await {
                 stopping.push(lock.id);
             }
         }
@@ -382,14 +403,14 @@ impl Twin {
     }
 }
 
-fn at(scene: &Scene) -> At {
+fn at(fixture: &Fixture) -> At {
     At {
-        now: scene.store.now(),
-        commit: scene.ids.commit(),
+        now: fixture.store.now(),
+        commit: fixture.ids.commit(),
     }
 }
 
-fn any_event(scene: &Scene, random: &mut fastrand::Rng) -> Event {
+fn any_event(fixture: &Fixture, random: &mut fastrand::Rng) -> Event {
     match random.u8(..16) {
         0..=4 => claim_event(),
         5..=7 => Event::Succeed,
@@ -397,7 +418,7 @@ fn any_event(scene: &Scene, random: &mut fastrand::Rng) -> Event {
         9 => Event::Release,
         10 => Event::Pause,
         11 | 12 => Event::Resume,
-        13 => Event::Postpone(scene.store.now().saturating_add(MOMENT)),
+        13 => Event::Postpone(fixture.store.now().saturating_add(MOMENT)),
         14 => Event::Cancel,
         _ => Event::Delete,
     }
@@ -409,9 +430,9 @@ const fn is_holders(event: &Event) -> bool {
 }
 
 /// A token that belongs to a partition.
-fn token_in(scene: &Scene, partition: Partition, salt: u64) -> String {
+fn token_in(fixture: &Fixture, partition: Partition, salt: u64) -> String {
     (0..)
         .map(|number: u64| format!("{salt}-{number}"))
-        .find(|token| scene.partition_of(token) == partition)
+        .find(|token| fixture.partition_of(token) == partition)
         .expect("some token does")
 }

@@ -7,113 +7,113 @@ use drumline_protocol::{Event, Fence, OperationId, Partition, Status};
 
 use super::commit::commit;
 use crate::StoreHarness;
-use crate::scene::{Draft, Fresh, Scene, claim_event, holding, independent, of_token};
+use crate::fixtures::{Draft, Fixture, Fresh, claim_event, holding, independent, of_token};
 use crate::wait::soon;
 
 /// Creates and commits of several partitions are made together.
 pub async fn a_transaction_makes_all_of_it(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let paused = scene.create(in_partition(1)).await;
-    let claimed = scene.create(in_partition(2)).await;
-    let cancelled = scene.create(of_token("a")).await;
+    let fixture = Fixture::new(harness).await;
+    let paused = fixture.create(in_partition(1)).await;
+    let claimed = fixture.create(in_partition(2)).await;
+    let cancelled = fixture.create(of_token("a")).await;
     let creates = vec![
-        scene.prepare(in_partition(3)),
-        scene.prepare(of_token("b")),
-        scene.prepare(in_partition(1)),
+        fixture.prepare(in_partition(3)),
+        fixture.prepare(of_token("b")),
+        fixture.prepare(in_partition(1)),
     ];
     let mut claim = commit(
-        &scene,
+        &fixture,
         claimed.id,
         &claimed.header,
         claim_event(),
-        scene.taking(),
+        fixture.taking(),
     );
     claim.want_record = true;
     let commits = vec![
-        open(&scene, &paused, Event::Pause),
+        open(&fixture, &paused, Event::Pause),
         claim,
-        open(&scene, &cancelled, Event::Cancel),
+        open(&fixture, &cancelled, Event::Cancel),
     ];
-    let (created, committed) = made(&scene, creates.clone(), commits).await;
+    let (created, committed) = made(&fixture, creates.clone(), commits).await;
     assert_eq!(created.len(), 3);
     for (new, created) in creates.iter().zip(created) {
         let Created::New { offer, .. } = created else {
             panic!("expected a new operation: {created:?}");
         };
         assert!(offer.is_some());
-        assert_eq!(scene.entry(new.id).await, offer);
-        assert_eq!(scene.read(new.id).await.body, new.body);
+        assert_eq!(fixture.entry(new.id).await, offer);
+        assert_eq!(fixture.read(new.id).await.body, new.body);
     }
     let [_, claim, _] = committed.as_slice() else {
         panic!("three were committed");
     };
     assert!(claim.fence.is_some() && claim.record.is_some());
-    let status = async |id| scene.read(id).await.header.status;
+    let status = async |id| fixture.read(id).await.header.status;
     assert_eq!(status(paused.id).await, Status::Waiting);
     assert_eq!(status(claimed.id).await, Status::InProgress);
     assert_eq!(status(cancelled.id).await, Status::Canceled);
-    let nothing = made(&scene, Vec::new(), Vec::new()).await;
+    let nothing = made(&fixture, Vec::new(), Vec::new()).await;
     assert!(nothing.0.is_empty() && nothing.1.is_empty());
 }
 
 /// If one commit cannot be made, nothing is, neither before nor behind it.
 pub async fn a_refused_transaction_writes_nothing(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(in_partition(1)).await;
-    let changed = scene.create(in_partition(2)).await;
-    let last = scene.create(in_partition(3)).await;
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(in_partition(1)).await;
+    let changed = fixture.create(in_partition(2)).await;
+    let last = fixture.create(in_partition(3)).await;
     let commits = vec![
-        open(&scene, &first, Event::Pause),
-        open(&scene, &changed, Event::Pause),
-        open(&scene, &last, Event::Pause),
+        open(&fixture, &first, Event::Pause),
+        open(&fixture, &changed, Event::Pause),
+        open(&fixture, &last, Event::Pause),
     ];
-    let (current, _) = scene.client(changed.id, Event::Cancel).await;
-    let create = scene.prepare(in_partition(1));
-    let before = scene.store.counts().await.expect("counts");
-    let (place, answer) = refused(&scene, vec![create.clone()], commits).await;
+    let (current, _) = fixture.client(changed.id, Event::Cancel).await;
+    let create = fixture.prepare(in_partition(1));
+    let before = fixture.store.counts().await.expect("counts");
+    let (place, answer) = refused(&fixture, vec![create.clone()], commits).await;
     let Committed::Conflict(header) = answer else {
         panic!("expected a conflict: {answer:?}");
     };
     assert_eq!((place, *header), (1, current));
-    assert_eq!(scene.read(first.id).await.header, first.header);
-    assert_eq!(scene.read(last.id).await.header, last.header);
-    let found = scene.store.get(&[create.id]).await.expect("get");
+    assert_eq!(fixture.read(first.id).await.header, first.header);
+    assert_eq!(fixture.read(last.id).await.header, last.header);
+    let found = fixture.store.get(&[create.id]).await.expect("get");
     assert_eq!(found, [None]);
-    assert_eq!(scene.store.counts().await.expect("counts"), before);
+    assert_eq!(fixture.store.counts().await.expect("counts"), before);
 }
 
 /// The objection to a transaction is reported, with the commit that it
 /// concerns.
 pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let fine = scene.create(in_partition(1)).await;
-    let first = scene.create(holding("a")).await;
-    let second = scene.create(holding("a")).await;
-    let gone = scene.prepare(in_partition(2));
+    let fixture = Fixture::new(harness).await;
+    let fine = fixture.create(in_partition(1)).await;
+    let first = fixture.create(holding("a")).await;
+    let second = fixture.create(holding("a")).await;
+    let gone = fixture.prepare(in_partition(2));
     let claim = |fresh: &Fresh| {
         commit(
-            &scene,
+            &fixture,
             fresh.id,
             &fresh.header,
             claim_event(),
-            scene.taking(),
+            fixture.taking(),
         )
     };
     let stale = Commit {
         guard: Guard::Holder(Fence(1)),
-        ..open(&scene, &first, Event::Pause)
+        ..open(&fixture, &first, Event::Pause)
     };
-    let missing = commit(&scene, gone.id, &gone.header, Event::Cancel, Guard::None);
+    let missing = commit(&fixture, gone.id, &gone.header, Event::Cancel, Guard::None);
     let wrong = [
         claim(&second),
-        open(&scene, &second, Event::Cancel),
+        open(&fixture, &second, Event::Cancel),
         stale,
         missing,
     ];
     let mut answers = Vec::new();
     for wrong in wrong {
-        let commits = vec![open(&scene, &fine, Event::Pause), wrong];
-        let (place, answer) = refused(&scene, Vec::new(), commits).await;
+        let commits = vec![open(&fixture, &fine, Event::Pause), wrong];
+        let (place, answer) = refused(&fixture, Vec::new(), commits).await;
         assert_eq!(place, 1);
         answers.push(answer);
     }
@@ -129,30 +129,33 @@ pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
         ),
         "{answers:?}"
     );
-    assert_eq!(scene.read(fine.id).await.header, fine.header);
+    assert_eq!(fixture.read(fine.id).await.header, fine.header);
 }
 
 /// After an unclear answer the same transaction is repeated, and nothing is
 /// made twice.
 pub async fn a_repeated_transaction_is_answered_like_the_first(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let head = scene.create(of_token("a")).await;
-    let next = scene.create(of_token("a")).await;
-    let claimed = scene.create(in_partition(2)).await;
-    let creates = vec![scene.prepare(in_partition(1)), scene.prepare(of_token("a"))];
+    let fixture = Fixture::new(harness).await;
+    let head = fixture.create(of_token("a")).await;
+    let next = fixture.create(of_token("a")).await;
+    let claimed = fixture.create(in_partition(2)).await;
+    let creates = vec![
+        fixture.prepare(in_partition(1)),
+        fixture.prepare(of_token("a")),
+    ];
     let commits = vec![
-        open(&scene, &head, Event::Cancel),
+        open(&fixture, &head, Event::Cancel),
         commit(
-            &scene,
+            &fixture,
             claimed.id,
             &claimed.header,
             claim_event(),
-            scene.taking(),
+            fixture.taking(),
         ),
     ];
-    let (created, committed) = made(&scene, creates.clone(), commits.clone()).await;
-    let before = scene.store.counts().await.expect("counts");
-    let (again, also) = made(&scene.another(harness).await, creates, commits).await;
+    let (created, committed) = made(&fixture, creates.clone(), commits.clone()).await;
+    let before = fixture.store.counts().await.expect("counts");
+    let (again, also) = made(&fixture.another(harness).await, creates, commits).await;
     let of = |created: &[Created]| -> Vec<_> {
         let each = created.iter().map(|created| match created {
             Created::New { sequence, offer } => (*sequence, *offer),
@@ -177,39 +180,39 @@ pub async fn a_repeated_transaction_is_answered_like_the_first(harness: &dyn Sto
     };
     assert_eq!(promoted.map(|(id, _)| id), Some(next.id));
     assert!(fence.is_some());
-    assert_eq!(scene.store.counts().await.expect("counts"), before);
+    assert_eq!(fixture.store.counts().await.expect("counts"), before);
 }
 
 /// Another caller has changed an operation since: the repetition is answered
 /// with that conflict, and makes nothing.
 pub async fn a_repetition_after_a_change_is_a_conflict(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let fresh = scene.create(in_partition(1)).await;
-    let creates = vec![scene.prepare(in_partition(2))];
-    let commits = vec![open(&scene, &fresh, Event::Pause)];
-    made(&scene, creates.clone(), commits.clone()).await;
-    let (current, _) = scene.client(fresh.id, Event::Resume).await;
-    let before = scene.store.counts().await.expect("counts");
-    let (place, answer) = refused(&scene, creates, commits).await;
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(in_partition(1)).await;
+    let creates = vec![fixture.prepare(in_partition(2))];
+    let commits = vec![open(&fixture, &fresh, Event::Pause)];
+    made(&fixture, creates.clone(), commits.clone()).await;
+    let (current, _) = fixture.client(fresh.id, Event::Resume).await;
+    let before = fixture.store.counts().await.expect("counts");
+    let (place, answer) = refused(&fixture, creates, commits).await;
     assert_eq!(place, 0);
     assert!(
         matches!(&answer, Committed::Conflict(header) if **header == current),
         "{answer:?}"
     );
-    assert_eq!(scene.store.counts().await.expect("counts"), before);
+    assert_eq!(fixture.store.counts().await.expect("counts"), before);
 }
 
 /// The list's order is the token's order.
 pub async fn creates_of_one_token_keep_their_order(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     let mut creates = Vec::new();
     for _ in 0..5 {
-        creates.push(scene.prepare(of_token("a")));
-        creates.push(scene.prepare(in_partition(1)));
+        creates.push(fixture.prepare(of_token("a")));
+        creates.push(fixture.prepare(in_partition(1)));
     }
     // Not the order of their ids.
     creates.reverse();
-    let (created, _) = made(&scene, creates.clone(), Vec::new()).await;
+    let (created, _) = made(&fixture, creates.clone(), Vec::new()).await;
     let of_token: Vec<OperationId> = creates
         .iter()
         .filter(|new| new.header.rules.chain.is_some())
@@ -225,70 +228,70 @@ pub async fn creates_of_one_token_keep_their_order(harness: &dyn StoreHarness) {
     let mut next = of_token.first().copied();
     for id in of_token {
         assert_eq!(next, Some(id));
-        next = scene.run(id).await.promoted.map(|head| head.operation.id);
+        next = fixture.run(id).await.promoted.map(|head| head.operation.id);
     }
     assert_eq!(next, None);
 }
 
 /// A head ends and another operation of its token is created: that is the next.
 pub async fn a_transaction_hands_a_chain_on(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let head = scene.create(of_token("a")).await;
-    let new = scene.prepare(of_token("a"));
-    let cancel = open(&scene, &head, Event::Cancel);
-    let (_, committed) = made(&scene, vec![new.clone()], vec![cancel]).await;
+    let fixture = Fixture::new(harness).await;
+    let head = fixture.create(of_token("a")).await;
+    let new = fixture.prepare(of_token("a"));
+    let cancel = open(&fixture, &head, Event::Cancel);
+    let (_, committed) = made(&fixture, vec![new.clone()], vec![cancel]).await;
     let promoted = committed.into_iter().find_map(|done| done.promoted);
     let promoted = promoted.expect("the chain goes on");
     assert_eq!(promoted.operation.id, new.id);
-    assert_eq!(scene.entry(new.id).await, Some(promoted.stamp));
-    scene.run(new.id).await;
+    assert_eq!(fixture.entry(new.id).await, Some(promoted.stamp));
+    fixture.run(new.id).await;
 }
 
 /// The head and the operation behind it end together: the third is the next.
 pub async fn neighbours_of_a_chain_may_end_together(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
+    let fixture = Fixture::new(harness).await;
     for order in [[0, 1], [1, 0]] {
-        let token = scene.ids.uuid().to_string();
+        let token = fixture.ids.uuid().to_string();
         let mut chain = Vec::new();
         for _ in 0..3 {
-            chain.push(scene.create(of_token(&token)).await);
+            chain.push(fixture.create(of_token(&token)).await);
         }
-        let cancel = |at: usize| open(&scene, &chain[at], Event::Cancel);
+        let cancel = |at: usize| open(&fixture, &chain[at], Event::Cancel);
         let commits = order.into_iter().map(cancel).collect();
-        made(&scene, Vec::new(), commits).await;
+        made(&fixture, Vec::new(), commits).await;
         let [first, second, third] = chain.as_slice() else {
             panic!("three were created");
         };
         for ended in [first, second] {
-            assert_eq!(scene.entry(ended.id).await, None, "{order:?}");
-            let status = scene.read(ended.id).await.header.status;
+            assert_eq!(fixture.entry(ended.id).await, None, "{order:?}");
+            let status = fixture.read(ended.id).await.header.status;
             assert_eq!(status, Status::Canceled);
         }
-        assert!(scene.entry(third.id).await.is_some(), "{order:?}");
-        scene.run(third.id).await;
+        assert!(fixture.entry(third.id).await.is_some(), "{order:?}");
+        fixture.run(third.id).await;
     }
 }
 
 /// Two transactions change the same operations, in another order: one of them
 /// is made.
 pub async fn of_racing_transactions_one_is_made(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let other = scene.another(harness).await;
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
     for _ in 0..10 {
         let (one, two) = (
-            scene.create(in_partition(1)).await,
-            scene.create(in_partition(2)).await,
+            fixture.create(in_partition(1)).await,
+            fixture.create(in_partition(2)).await,
         );
         let pause = vec![
-            open(&scene, &one, Event::Pause),
-            open(&scene, &two, Event::Pause),
+            open(&fixture, &one, Event::Pause),
+            open(&fixture, &two, Event::Pause),
         ];
         let cancel = vec![
-            open(&scene, &two, Event::Cancel),
-            open(&scene, &one, Event::Cancel),
+            open(&fixture, &two, Event::Cancel),
+            open(&fixture, &one, Event::Cancel),
         ];
         let (paused, cancelled) = tokio::join!(
-            scene.store.transact(Vec::new(), pause),
+            fixture.store.transact(Vec::new(), pause),
             other.store.transact(Vec::new(), cancel),
         );
         let answers = [paused.expect("transact"), cancelled.expect("transact")];
@@ -299,7 +302,7 @@ pub async fn of_racing_transactions_one_is_made(harness: &dyn StoreHarness) {
             [true, true] | [false, false] => panic!("expected one to be made: {done:?}"),
         };
         for id in [one.id, two.id] {
-            assert_eq!(scene.read(id).await.header.status, expected);
+            assert_eq!(fixture.read(id).await.header.status, expected);
         }
     }
 }
@@ -307,30 +310,30 @@ pub async fn of_racing_transactions_one_is_made(harness: &dyn StoreHarness) {
 /// An operation that is twice in a transaction is a mistake of the caller, and
 /// is reported.
 pub async fn an_operation_is_in_a_transaction_once(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let fresh = scene.create(independent()).await;
-    let new = scene.prepare(independent());
-    let pause = || open(&scene, &fresh, Event::Pause);
-    let of_new = commit(&scene, new.id, &new.header, Event::Cancel, Guard::None);
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(independent()).await;
+    let new = fixture.prepare(independent());
+    let pause = || open(&fixture, &fresh, Event::Pause);
+    let of_new = commit(&fixture, new.id, &new.header, Event::Cancel, Guard::None);
     for (creates, commits) in [
         (Vec::new(), vec![pause(), pause()]),
         (vec![new.clone(), new.clone()], Vec::new()),
         (vec![new.clone()], vec![of_new]),
     ] {
-        let answer = scene.store.transact(creates, commits).await;
+        let answer = fixture.store.transact(creates, commits).await;
         assert!(matches!(answer, Err(Error::Unfit(_))), "{answer:?}");
     }
-    assert_eq!(scene.read(fresh.id).await.header, fresh.header);
+    assert_eq!(fixture.read(fresh.id).await.header, fresh.header);
 }
 
 /// Another create has used the id: its operation is shown, the rest is made.
 pub async fn an_id_that_is_taken_refuses_nothing(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let first = scene.create(independent()).await;
-    let mut same = scene.prepare(independent());
+    let fixture = Fixture::new(harness).await;
+    let first = fixture.create(independent()).await;
+    let mut same = fixture.prepare(independent());
     same.id = first.id;
-    let new = scene.prepare(in_partition(1));
-    let (created, _) = made(&scene, vec![same, new.clone()], Vec::new()).await;
+    let new = fixture.prepare(in_partition(1));
+    let (created, _) = made(&fixture, vec![same, new.clone()], Vec::new()).await;
     assert!(
         matches!(
             created.as_slice(),
@@ -338,49 +341,49 @@ pub async fn an_id_that_is_taken_refuses_nothing(harness: &dyn StoreHarness) {
         ),
         "{created:?}"
     );
-    scene.run(new.id).await;
+    fixture.run(new.id).await;
 }
 
 /// A transaction may have as many operations as a batch.
 pub async fn a_transaction_of_a_thousand(harness: &dyn StoreHarness) {
     const CREATES: usize = 800;
     const COMMITS: usize = 200;
-    let scene = Scene::new(harness).await;
-    let partitions = scene.store.partitions().get();
+    let fixture = Fixture::new(harness).await;
+    let partitions = fixture.store.partitions().get();
     let draft = |number: usize| {
         let number = u16::try_from(number).unwrap_or(0);
         in_partition(number % partitions)
     };
-    let old: Vec<NewOperation> = (0..COMMITS).map(|n| scene.prepare(draft(n))).collect();
-    let old = scene.store_all(old).await;
-    let creates = (0..CREATES).map(|n| scene.prepare(draft(n))).collect();
-    let commits = old.iter().map(|old| open(&scene, old, Event::Cancel));
-    let (created, committed) = made(&scene, creates, commits.collect()).await;
+    let old: Vec<NewOperation> = (0..COMMITS).map(|n| fixture.prepare(draft(n))).collect();
+    let old = fixture.store_all(old).await;
+    let creates = (0..CREATES).map(|n| fixture.prepare(draft(n))).collect();
+    let commits = old.iter().map(|old| open(&fixture, old, Event::Cancel));
+    let (created, committed) = made(&fixture, creates, commits.collect()).await;
     assert_eq!((created.len(), committed.len()), (CREATES, COMMITS));
-    let counts = scene.store.counts().await.expect("counts");
+    let counts = fixture.store.counts().await.expect("counts");
     assert_eq!(
         (counts.ready, counts.completed, counts.undispatched),
         (CREATES as u64, COMMITS as u64, CREATES as u64)
     );
     // The clock is not ahead of itself: the next create is not delayed.
-    let stamp = scene.store.stamp(Partition::new(0)).await.expect("stamp");
-    let now_us = u64::try_from(scene.store.now().as_millis()).unwrap_or(0) * 1_000;
+    let stamp = fixture.store.stamp(Partition::new(0)).await.expect("stamp");
+    let now_us = u64::try_from(fixture.store.now().as_millis()).unwrap_or(0) * 1_000;
     assert!(stamp.0 < now_us + 1_000_000, "{stamp:?} at {now_us}");
 }
 
 /// Waiters for an end hear of it.
 pub async fn the_ends_of_a_transaction_are_heard(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let mut heard = scene.store.completions();
+    let fixture = Fixture::new(harness).await;
+    let mut heard = fixture.store.completions();
     let (one, two) = (
-        scene.create(in_partition(1)).await,
-        scene.create(in_partition(2)).await,
+        fixture.create(in_partition(1)).await,
+        fixture.create(in_partition(2)).await,
     );
     let commits = vec![
-        open(&scene, &one, Event::Pause),
-        open(&scene, &two, Event::Cancel),
+        open(&fixture, &one, Event::Pause),
+        open(&fixture, &two, Event::Cancel),
     ];
-    made(&scene, Vec::new(), commits).await;
+    made(&fixture, Vec::new(), commits).await;
     let first = soon("the end is heard", heard.recv()).await;
     assert_eq!(first, Ok(two.id));
 }
@@ -393,17 +396,17 @@ fn in_partition(number: u16) -> Draft {
 }
 
 /// A client's commit on an operation that was just created.
-fn open(scene: &Scene, fresh: &Fresh, event: Event) -> Commit {
-    commit(scene, fresh.id, &fresh.header, event, Guard::None)
+fn open(fixture: &Fixture, fresh: &Fresh, event: Event) -> Commit {
+    commit(fixture, fresh.id, &fresh.header, event, Guard::None)
 }
 
 /// A transaction that has to be made.
 async fn made(
-    scene: &Scene,
+    fixture: &Fixture,
     creates: Vec<NewOperation>,
     commits: Vec<Commit>,
 ) -> (Vec<Created>, Vec<Done>) {
-    match scene.store.transact(creates, commits).await {
+    match fixture.store.transact(creates, commits).await {
         Ok(Transacted::Done { created, committed }) => (created, committed),
         other => panic!("expected it to be made: {other:?}"),
     }
@@ -411,11 +414,11 @@ async fn made(
 
 /// A transaction that has to be refused: the refused commit, and its answer.
 async fn refused(
-    scene: &Scene,
+    fixture: &Fixture,
     creates: Vec<NewOperation>,
     commits: Vec<Commit>,
 ) -> (usize, Committed) {
-    match scene.store.transact(creates, commits).await {
+    match fixture.store.transact(creates, commits).await {
         Ok(Transacted::Refused { commit, answer }) => (commit, answer),
         other => panic!("expected it to be refused: {other:?}"),
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::commit::commit;
 use super::listing::all_pages;
 use crate::StoreHarness;
-use crate::scene::{Scene, claim_event, independent, of_token};
+use crate::fixtures::{Fixture, claim_event, independent, of_token};
 
 /// Operations of the large case.
 const MANY: usize = 10_000;
@@ -21,8 +21,8 @@ const BATCH: usize = 250;
 
 /// Ten thousand are created, found, run in order, counted and listed.
 pub async fn ten_thousand_operations(harness: &dyn StoreHarness) {
-    let scene = Scene::new(harness).await;
-    let drafts = (0..MANY).map(|number| draft(&scene, number));
+    let fixture = Fixture::new(harness).await;
+    let drafts = (0..MANY).map(|number| draft(&fixture, number));
     let batches: Vec<Vec<NewOperation>> = {
         let all: Vec<_> = drafts.collect();
         all.chunks(BATCH).map(<[_]>::to_vec).collect()
@@ -31,38 +31,38 @@ pub async fn ten_thousand_operations(harness: &dyn StoreHarness) {
     for batch in batches {
         let news: BTreeMap<_, _> = batch.iter().map(|new| (new.id, new.clone())).collect();
         let mut confirmed = Vec::new();
-        for fresh in scene.store_all(batch).await {
+        for fresh in fixture.store_all(batch).await {
             if let Some(stamp) = fresh.offer {
                 confirmed.push((fresh.id, stamp));
                 runnable.push((fresh.id, news[&fresh.id].header.clone()));
             }
         }
-        scene
+        fixture
             .store
             .remove_from_outbox(&confirmed)
             .await
             .expect("dispatched");
     }
-    let counts = scene.store.counts().await.expect("counts");
+    let counts = fixture.store.counts().await.expect("counts");
     assert_eq!((counts.ready, counts.undispatched), (MANY as u64, 0));
 
     let mut ran = Vec::new();
     while !runnable.is_empty() {
         let wave: Vec<_> = runnable.drain(..runnable.len().min(BATCH)).collect();
-        for next in run_all(&scene, &wave).await {
+        for next in run_all(&fixture, &wave).await {
             runnable.push((next.operation.id, next.operation.header));
         }
         ran.extend(wave.into_iter().map(|(id, _)| id));
     }
     assert_eq!(ran.len(), MANY);
-    let counts = scene.store.counts().await.expect("counts");
+    let counts = fixture.store.counts().await.expect("counts");
     assert_eq!((counts.completed, counts.undispatched), (MANY as u64, 0));
 
     let filter = Filter {
         state: Some(State::Completed),
         ..Filter::default()
     };
-    let listed = all_pages(&scene, &filter, 500).await;
+    let listed = all_pages(&fixture, &filter, 500).await;
     assert!(listed.is_sorted_by(|a, b| a > b));
     assert_eq!(listed.len(), MANY);
 }
@@ -73,19 +73,19 @@ pub async fn racing_workers_keep_every_chain_in_order(harness: &dyn StoreHarness
     const WORKERS: usize = 8;
     const CHAINS: usize = 6;
     const EACH: usize = 8;
-    let scene = Scene::new(harness).await;
-    let other = scene.another(harness).await;
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
     let mut chains = vec![Vec::new(); CHAINS];
     for _ in 0..EACH {
         for (number, chain) in chains.iter_mut().enumerate() {
-            let fresh = scene.create(of_token(&format!("chain {number}"))).await;
+            let fresh = fixture.create(of_token(&format!("chain {number}"))).await;
             chain.push(fresh.id);
         }
     }
     let todo: Vec<_> = chains.iter().flatten().copied().collect();
     let left = Arc::new(AtomicUsize::new(todo.len()));
     let mut tasks = JoinSet::new();
-    for (number, process) in [&scene, &other]
+    for (number, process) in [&fixture, &other]
         .into_iter()
         .cycle()
         .take(WORKERS)
@@ -127,7 +127,7 @@ pub async fn racing_workers_keep_every_chain_in_order(harness: &dyn StoreHarness
 }
 
 /// Every other one independent, the rest in a hundred chains.
-fn draft(scene: &Scene, number: usize) -> NewOperation {
+fn draft(fixture: &Fixture, number: usize) -> NewOperation {
     let mut draft = if number.is_multiple_of(2) {
         independent()
     } else {
@@ -135,32 +135,32 @@ fn draft(scene: &Scene, number: usize) -> NewOperation {
     };
     // Runs of one partition, as managers make them.
     let run = u16::try_from(number / 64).unwrap_or(0);
-    draft.partition = Partition::new(run % scene.store.partitions().get());
-    scene.prepare(draft)
+    draft.partition = Partition::new(run % fixture.store.partitions().get());
+    fixture.prepare(draft)
 }
 
 /// Claims and completes a wave; returns the heads that were promoted.
 async fn run_all(
-    scene: &Scene,
+    fixture: &Fixture,
     wave: &[(OperationId, drumline_protocol::Header)],
 ) -> Vec<Promoted> {
     let claims: Vec<Commit> = wave
         .iter()
-        .map(|(id, header)| commit(scene, *id, header, claim_event(), scene.taking()))
+        .map(|(id, header)| commit(fixture, *id, header, claim_event(), fixture.taking()))
         .collect();
     let headers: Vec<_> = claims.iter().map(|claim| claim.header.clone()).collect();
     let mut completions = Vec::new();
-    let answers = scene.store.commit(claims).await.expect("commit");
+    let answers = fixture.store.commit(claims).await.expect("commit");
     for (((id, _), header), answer) in wave.iter().zip(headers).zip(answers) {
         let Committed::Done(done) = answer else {
             panic!("{id}: {answer:?}");
         };
         let fence = done.fence.expect("a claim takes a lock");
         let guard = Guard::Holder(fence);
-        completions.push(commit(scene, *id, &header, Event::Succeed, guard));
+        completions.push(commit(fixture, *id, &header, Event::Succeed, guard));
     }
     let mut promoted = Vec::new();
-    for answer in scene.store.commit(completions).await.expect("commit") {
+    for answer in fixture.store.commit(completions).await.expect("commit") {
         let Committed::Done(done) = answer else {
             panic!("a holder completes: {answer:?}");
         };

@@ -1,4 +1,4 @@
-//! The props of the store's cases: drafts of operations, and the usual moves of
+//! The fixtures of the store's cases: drafts of operations, and the usual moves of
 //! producers, workers and clients, each through [`apply_event`] as in the services.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
 /// One process that works on the store.
 #[derive(Clone)]
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) worker: MemberId,
@@ -97,7 +97,7 @@ pub(crate) fn fault() -> Fault {
     Fault::new(ErrorCode::NETWORK_ERROR, "the line is down", "ECONNREFUSED")
 }
 
-impl Scene {
+impl Fixture {
     /// The first process.
     pub(crate) async fn new(harness: &dyn StoreHarness) -> Self {
         let ids = Arc::new(Ids::random());

@@ -1,4 +1,4 @@
-//! Places: a limited number of permits at the same time, and no more.
+//! Permits: a limited number at the same time, and no more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::wait::eventually;
 
 const TWO: Limits = Limits::at_once(2, HOUR);
 
-/// The places of a key are those of all processes together.
-pub async fn no_more_are_inside_than_there_are_places(harness: &dyn LimiterHarness) {
+/// The permits of a key are those of all processes together.
+pub async fn no_more_permits_are_held_than_the_limit_allows(harness: &dyn LimiterHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     assert_eq!(acquire(&*one, 1, &TWO).await, Acquired::Granted);
     assert_eq!(acquire(&*other, 2, &TWO).await, Acquired::Granted);
@@ -31,9 +31,9 @@ pub async fn no_more_are_inside_than_there_are_places(harness: &dyn LimiterHarne
     );
 }
 
-/// An answer may be lost: asking again takes no second place, and
+/// An answer may be lost: asking again takes no second permit, and
 /// releasing again frees none of another holder.
-pub async fn entering_and_leaving_may_be_repeated(harness: &dyn LimiterHarness) {
+pub async fn acquiring_and_releasing_may_be_repeated(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     for _ in 0..3 {
         assert_eq!(acquire(&*limiter, 1, &TWO).await, Acquired::Granted);
@@ -49,26 +49,28 @@ pub async fn entering_and_leaving_may_be_repeated(harness: &dyn LimiterHarness) 
     );
 }
 
-/// Of many permits at once, as many are granted as there are places.
-pub async fn of_racing_visitors_as_many_enter_as_there_are_places(harness: &dyn LimiterHarness) {
-    const PLACES: u32 = 5;
+/// Of many requests at once, as many get a permit as the limit allows.
+pub async fn of_racing_requests_as_many_get_a_permit_as_the_limit_allows(
+    harness: &dyn LimiterHarness,
+) {
+    const PERMITS: u32 = 5;
     let limiters = [harness.connect().await, harness.connect().await];
     let mut racing = JoinSet::new();
     for (number, limiter) in (0..40_u128).zip(limiters.iter().cycle()) {
         let limiter = Arc::clone(limiter);
         racing.spawn(async move {
-            let limits = Limits::at_once(PLACES, HOUR);
+            let limits = Limits::at_once(PERMITS, HOUR);
             acquire(&*limiter, number, &limits).await == Acquired::Granted
         });
     }
     let acquired = racing.join_all().await;
     let held = acquired.into_iter().filter(|is_inside| *is_inside).count();
-    assert_eq!(held, PLACES as usize);
+    assert_eq!(held, PERMITS as usize);
 }
 
 /// A permit that is neither renewed nor released, because its process is dead,
 /// ends with its lease; a renewed permit is kept.
-pub async fn a_place_is_freed_when_its_lease_ends(harness: &dyn LimiterHarness) {
+pub async fn a_permit_ends_with_its_lease(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let short = Limits::at_once(1, SECOND);
     let renewed = LimitKey([1; 16]);
@@ -77,19 +79,19 @@ pub async fn a_place_is_freed_when_its_lease_ends(harness: &dyn LimiterHarness) 
     let kept = limiter.renew(&[(renewed, permit(1))], HOUR).await;
     assert_eq!(kept.expect("renew"), [true]);
     assert_eq!(acquire(&*limiter, 1, &short).await, Acquired::Granted);
-    eventually("the place is free", async || {
+    eventually("the permit is free", async || {
         let acquired = acquire(&*limiter, 2, &short).await;
         (acquired == Acquired::Granted).then_some(())
     })
     .await;
-    // As long as the lease of the other lasted, and this place is still held.
+    // As long as the lease of the other lasted, and this permit is still held.
     let other = acquire_as(&*limiter, renewed, Some(permit(2)), &short).await;
     assert_eq!(reached(other), Some(Limit::Concurrent));
 }
 
 /// Renewals answer in order if each permit is still held, and bring none
 /// back.
-pub async fn who_has_left_is_not_renewed(harness: &dyn LimiterHarness) {
+pub async fn a_released_permit_is_not_renewed(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     for number in [1, 2] {
         assert_eq!(acquire(&*limiter, number, &TWO).await, Acquired::Granted);
@@ -102,8 +104,8 @@ pub async fn who_has_left_is_not_renewed(harness: &dyn LimiterHarness) {
     assert!(limiter.renew(&[], HOUR).await.expect("renew").is_empty());
 }
 
-/// A request without a permit needs a free place, and does not keep it.
-pub async fn who_passes_holds_no_place(harness: &dyn LimiterHarness) {
+/// A request without a permit needs a free one, and does not keep it.
+pub async fn a_request_without_a_permit_holds_none(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let one = Limits::at_once(1, HOUR);
     for _ in 0..3 {
@@ -117,7 +119,7 @@ pub async fn who_passes_holds_no_place(harness: &dyn LimiterHarness) {
 }
 
 /// Keys are independent of each other.
-pub async fn subjects_have_places_of_their_own(harness: &dyn LimiterHarness) {
+pub async fn keys_have_permits_of_their_own(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let one = Limits::at_once(1, HOUR);
     for key in [
@@ -133,7 +135,7 @@ pub async fn subjects_have_places_of_their_own(harness: &dyn LimiterHarness) {
 }
 
 /// Zero is no limit.
-pub async fn zero_places_are_any_number(harness: &dyn LimiterHarness) {
+pub async fn a_limit_of_zero_is_no_limit(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
     let none = Limits::at_once(0, HOUR);
     for number in 0..100 {

@@ -1,4 +1,4 @@
-//! The props of the broker's cases: messages that can be told apart, and
+//! The fixtures of the broker's cases: messages that can be told apart, and
 //! consumers that read them.
 
 use std::num::NonZeroU16;

@@ -1,4 +1,4 @@
-//! The props of the cases: brokers, and messages that can be told apart.
+//! The fixtures of the cases: brokers, and messages that can be told apart.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
