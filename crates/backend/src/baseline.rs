@@ -82,7 +82,8 @@ pub trait BaselineConsumer: Send {
 pub struct BaselineBatch {
     /// The numbers that were published.
     pub numbers: Vec<u64>,
-    /// Acknowledges all of them.
+    /// Acknowledges all of them. The receipts of a consumer are used in the order
+    /// of its batches.
     pub receipt: Box<dyn broker::Receipt>,
 }
 

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use drumline_backend::baseline::{BaselineConsumer, BaselinePublisher, BaselineStore};
+use drumline_backend::baseline::{
+    BaselineBatch, BaselineConsumer, BaselinePublisher, BaselineStore,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -91,7 +93,9 @@ struct Starter {
 impl Starter {
     async fn run(mut self) -> anyhow::Result<Infallible> {
         // The work after the start delays no other start.
+        let (claimed, batches) = mpsc::unbounded_channel();
         let mut completing = JoinSet::new();
+        completing.spawn(complete(batches, Arc::clone(&self.store)));
         loop {
             let batch = self.consumer.next(BATCH).await?;
             self.store.claim(&batch.numbers).await?;
@@ -104,17 +108,25 @@ impl Starter {
                 let span = submitted.elapsed().as_secs_f64() * 1000.0;
                 ensure!(self.spans.send(span).is_ok(), "the measurement has ended");
             }
-            let store = Arc::clone(&self.store);
-            completing.spawn(async move {
-                batch.receipt.acknowledge().await?;
-                store.complete(&batch.numbers).await?;
-                anyhow::Ok(())
-            });
-            while let Some(completed) = completing.try_join_next() {
+            if claimed.send(batch).is_err() {
+                let completed = completing.join_next().await.context("no completions")?;
                 completed??;
             }
         }
     }
+}
+
+/// Acknowledges and completes, one batch after the other: a receipt stands for
+/// all deliveries up to its own, and none may be acknowledged twice.
+async fn complete(
+    mut batches: mpsc::UnboundedReceiver<BaselineBatch>,
+    store: Arc<dyn BaselineStore>,
+) -> anyhow::Result<()> {
+    while let Some(batch) = batches.recv().await {
+        batch.receipt.acknowledge().await?;
+        store.complete(&batch.numbers).await?;
+    }
+    Ok(())
 }
 
 fn lock(submitted: &Submitted) -> std::sync::MutexGuard<'_, HashMap<u64, Instant>> {

@@ -42,7 +42,7 @@ use anyhow::Context as _;
 pub use baseline::Baseline;
 pub use plan::{Measurement, Plan};
 pub use report::Report;
-pub use target::{BackendHandle, Servers, Target};
+pub use target::{BackendHandle, Target, TargetServers};
 pub use workers::worker;
 
 use harness::Harness;

@@ -4,7 +4,7 @@ use drumline_api::CreateOperation;
 
 use crate::harness::Harness;
 use crate::mean;
-use crate::target::Servers;
+use crate::target::TargetServers;
 use crate::workers::MESSAGE;
 
 /// Enough to make the memory that Redis uses for itself negligible.
@@ -14,7 +14,7 @@ const BATCH: u64 = 200;
 const DATA: &str = r#"{"file":"solution_1_0_0_0.zip","publish":true}"#;
 
 /// Creates operations that wait, and measures their memory.
-pub(crate) async fn round(harness: &Harness, servers: &dyn Servers) -> anyhow::Result<f64> {
+pub(crate) async fn round(harness: &Harness, servers: &dyn TargetServers) -> anyhow::Result<f64> {
     let before = servers.store_bytes().await?;
     for _ in 0..OPERATIONS / BATCH {
         let requests = (0..BATCH)

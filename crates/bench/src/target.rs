@@ -43,13 +43,13 @@ pub trait Target {
     async fn remove(&self) -> anyhow::Result<()>;
 
     /// The servers below, if there are any.
-    fn servers(&self) -> Option<&dyn Servers>;
+    fn servers(&self) -> Option<&dyn TargetServers>;
 }
 
 /// The servers below a target: they can be used without Drumline, and by other
 /// processes.
 #[async_trait(?Send)]
-pub trait Servers {
+pub trait TargetServers {
     /// Connects the bare libraries.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ impl<F: Fn(&Context) + Send + Sync + 'static> Handler for Nothing<F> {
 }
 
 /// Returns a worker for the bench's operations: the worker of a process of its
-/// own ([`Servers::worker_process`](crate::Servers::worker_process)).
+/// own ([`TargetServers::worker_process`](crate::TargetServers::worker_process)).
 pub fn worker(concurrency: NonZeroU32) -> Builder {
     builder(concurrency, |_context| {})
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend_rabbitmq::{self as rabbitmq, RabbitBaseline};
 use drumline_backend_redis::{self as redis, RedisBaseline};
-use drumline_bench::{BackendHandle, Baseline, Target};
+use drumline_bench::{BackendHandle, Baseline, Target, TargetServers};
 use drumline_protocol::{PartitionCount, QueueName};
 
 use super::{Connected, servers};
@@ -64,7 +64,7 @@ impl Target for Embedded {
         Ok(())
     }
 
-    fn servers(&self) -> Option<&dyn drumline_bench::Servers> {
+    fn servers(&self) -> Option<&dyn TargetServers> {
         None
     }
 }
@@ -139,13 +139,13 @@ impl Target for OnServers {
         Ok(redis::remove_store(&self.redis).await?)
     }
 
-    fn servers(&self) -> Option<&dyn drumline_bench::Servers> {
+    fn servers(&self) -> Option<&dyn TargetServers> {
         Some(self)
     }
 }
 
 #[async_trait(?Send)]
-impl drumline_bench::Servers for OnServers {
+impl TargetServers for OnServers {
     async fn baseline(&self) -> anyhow::Result<Baseline> {
         let broker = RabbitBaseline::connect(&self.rabbitmq).await?;
         let store = RedisBaseline::connect(&self.redis).await?;
