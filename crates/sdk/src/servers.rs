@@ -47,7 +47,7 @@ impl Servers {
     /// [`RunningWorker::ready`] says so. Dropping the future starts nothing.
     ///
     /// # Errors
-    /// [`Error::Worker`] when the builder cannot be used (no handler, two
+    /// [`Error::Worker`](crate::Error::Worker) when the builder cannot be used (no handler, two
     /// handlers for one message name, a lease that is too short), or Redis has
     /// become unavailable.
     pub async fn start(&self, worker: Builder) -> Result<RunningWorker> {
