@@ -14,11 +14,12 @@ mod queue;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use drumline_backend::broker::{Backlog, Broker, Delivery, Error, Receipt, Result, Subscription};
 use drumline_protocol::message::{Message, Route, Source};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use self::queue::{ConsumerId, Position, Queue};
@@ -39,7 +40,7 @@ struct Shared {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 
@@ -51,7 +52,7 @@ impl EmbeddedBroker {
     }
 
     fn queues(&self) -> MutexGuard<'_, BTreeMap<Route, Arc<Shared>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queues.lock()
     }
 
     /// Returns the queue of a route, and declares it if necessary.

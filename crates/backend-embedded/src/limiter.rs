@@ -3,13 +3,14 @@
 mod tally;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limiter, Limits, PermitId, Release};
 use drumline_backend::store::Result;
 use drumline_protocol::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 use self::tally::Tally;
 use crate::clock::Clock;
@@ -51,10 +52,8 @@ impl EmbeddedLimiter {
         }
     }
 
-    /// Locks the state. A panic of another holder cannot leave the map
-    /// half-changed.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

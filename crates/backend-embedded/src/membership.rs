@@ -2,12 +2,13 @@
 //! [`MEMBER_TIMEOUT`], by the backend's clock.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use drumline_backend::membership::{MEMBER_TIMEOUT, Member, MemberId, Membership};
 use drumline_backend::store;
 use drumline_protocol::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::Clock;
 
@@ -34,9 +35,8 @@ impl EmbeddedMembership {
         }
     }
 
-    /// Locks the map. A panic of another holder cannot leave it half-changed.
     fn alive(&self) -> MutexGuard<'_, BTreeMap<MemberId, Alive>> {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+        self.alive.lock()
     }
 
     /// Removes the silent members; returns the rest in order of their ids.

@@ -4,7 +4,7 @@
 //! No verb waits, so every future is done at its first poll, and a cancellation
 //! cannot interrupt a verb halfway.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
@@ -56,10 +57,8 @@ impl EmbeddedStore {
         }
     }
 
-    /// Locks the state. The verbs of [`State`] do not panic; if one did, the
-    /// other callers would gain nothing from a poisoned lock.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn tell(&self, id: OperationId) {

@@ -8,12 +8,13 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use drumline_backend::broker;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::error::{failed, silent};
@@ -103,7 +104,7 @@ enum Slot {
 impl Socket {
     /// Ends the connection, whatever it is doing. Nothing more is sent.
     pub(crate) fn abort(&self) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.0.lock();
         match std::mem::replace(&mut *slot, Slot::Aborted) {
             // An error means that it is not connected any more, which is fine.
             Slot::Open(stream) => drop(stream.shutdown(Shutdown::Both)),
@@ -112,7 +113,7 @@ impl Socket {
     }
 
     fn keep(&self, stream: TcpStream) -> io::Result<()> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.0.lock();
         if matches!(*slot, Slot::Aborted) {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }

@@ -5,8 +5,8 @@
 //! its data, and then needs them again.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drumline_backend::broker::{Error, Result, Trouble};
@@ -14,6 +14,7 @@ use futures_util::future::{join_all, try_join_all};
 use lapin::options::{ConfirmSelectOptions, QueueBindOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -171,7 +172,7 @@ impl Connection {
 
     /// Notes that queues have confirmed a message.
     pub(crate) fn prove<'a>(&self, targets: impl Iterator<Item = &'a Target>) {
-        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut proven = self.proven.lock();
         for target in targets {
             if !proven.contains(target) {
                 proven.insert(target.clone());
@@ -181,13 +182,13 @@ impl Connection {
 
     /// Asks a queue to prove again that it works.
     pub(crate) fn forget_proof(&self, target: &Target) {
-        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut proven = self.proven.lock();
         proven.remove(target);
     }
 
     /// Returns true if a queue has confirmed a message on this connection.
     pub(crate) fn is_proven(&self, target: &Target) -> bool {
-        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let proven = self.proven.lock();
         proven.contains(target)
     }
 
@@ -285,7 +286,7 @@ impl Connection {
     }
 
     fn declared(&self) -> MutexGuard<'_, HashSet<Target>> {
-        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.declared.lock()
     }
 }
 

@@ -5,9 +5,10 @@
 //! when the last answer was given. A caller that stops waiting gets the answers
 //! that were given until then.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use drumline_backend::broker::{Error, Result};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 /// The answers of one call, as they come.
@@ -106,7 +107,7 @@ impl Answer {
 
 impl Collected {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

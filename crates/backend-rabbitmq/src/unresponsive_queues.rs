@@ -16,13 +16,13 @@
 //! task has tried it with success; the repair tries with backoff.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drumline_backend::Random;
 use drumline_backend::broker::{Bypassed, Error, Trouble};
 use drumline_protocol::Backoff;
 use drumline_protocol::message::Source;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -217,8 +217,7 @@ impl UnresponsiveQueues {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Each change is a single call that leaves the map whole.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

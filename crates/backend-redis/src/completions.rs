@@ -7,12 +7,13 @@
 //! only cost the server a copy of each message.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drumline_protocol::OperationId;
 use futures_util::StreamExt as _;
+use parking_lot::Mutex;
 use redis::RedisResult;
 use tokio::sync::broadcast;
 use tokio::time::{interval, sleep, timeout};
@@ -67,11 +68,7 @@ impl Completions {
         if !self.wanted.load(Ordering::Relaxed) {
             return;
         }
-        let news = self
-            .told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .note(id);
+        let news = self.told.lock().note(id);
         if news {
             // An error means that there is no listener any more, which is fine.
             drop(self.ends.send(id));

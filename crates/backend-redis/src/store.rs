@@ -15,7 +15,7 @@ mod read;
 mod reservations;
 mod transact;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +29,7 @@ use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
 };
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
@@ -128,7 +129,7 @@ impl Store for RedisStore {
             let channel = self.keys.completions();
             let heard = Arc::clone(&self.completions);
             let listening = completions::listen(self.link.clone(), channel, heard);
-            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tasks = self.tasks.lock();
             tasks.spawn_on(listening, &self.runtime);
         }
         receiver

@@ -20,11 +20,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use drumline_protocol::limits;
 use drumline_protocol::message::{Message, Route};
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::broker::{self, Backlog, Broker, Bypassed, Result, Subscription, Trouble};
 use crate::membership::{BYPASSED_MAX, Member, MemberId};
@@ -65,10 +66,7 @@ impl Bypass {
                 known.or_insert_with(|| trouble.clone());
             }
         }
-        let mut known = self
-            .reported
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.reported.write();
         *known = reported;
     }
 
@@ -93,7 +91,7 @@ impl Bypass {
     }
 
     fn reported(&self) -> RwLockReadGuard<'_, BTreeMap<Route, Trouble>> {
-        self.reported.read().unwrap_or_else(PoisonError::into_inner)
+        self.reported.read()
     }
 
     /// The queues that this process tries last because other members report them.
