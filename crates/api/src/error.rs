@@ -24,7 +24,7 @@ pub enum Error {
         id: String,
     },
     /// More requests in one than the deployment allows.
-    #[error("{found} requests in one, {max} are allowed")]
+    #[error("{found} requests in one; {max} are allowed")]
     BatchTooLarge {
         /// The number of requests.
         found: usize,

@@ -154,7 +154,10 @@ impl Intake for RabbitIntake {
             Ok(put) => put.inspect_err(|error| connection.doubt_after(error)),
             Err(_elapsed) => {
                 connection.is_responsive().await;
-                Err(silent("putting a request aside", self.patience()))
+                Err(silent(
+                    "putting a request into the quarantine",
+                    self.patience(),
+                ))
             }
         }
     }

@@ -97,7 +97,7 @@ impl Limiter for RedisLimiter {
             command.arg(permit.0.as_bytes()).arg(ms(lease));
             commands.add_command(command);
         }
-        let answers = self.link.run("renew a place", &commands).await?;
+        let answers = self.link.run("renew a permit", &commands).await?;
         let is_held = |answer| Ok(reply::number(answer)? == 1);
         answers.into_iter().map(is_held).collect()
     }

@@ -178,7 +178,7 @@ impl Link {
                 ErrorAction::GiveUp => return Err(unavailable(what, error)),
                 ErrorAction::Refuse => return Err(Error::Unfit(format!("{what}: {error}"))),
             }
-            tracing::debug!(what, %error, "to be repeated");
+            tracing::debug!(what, %error, "a call failed and is repeated");
             let pause = backoff.full();
             if Instant::now() + pause >= deadline {
                 return Err(self.out_of_patience(what, Some(error)));

@@ -129,7 +129,7 @@ impl Dispatcher {
     pub fn enqueue(&self, promoted: &Promoted) {
         let offer = Offer::of(&promoted.operation);
         if !self.batcher.try_tell((offer, promoted.stamp)) {
-            tracing::debug!(id = %promoted.operation.id, "left to the relay");
+            tracing::debug!(id = %promoted.operation.id, "an offer is left to the relay");
         }
     }
 }
@@ -185,7 +185,7 @@ async fn publish(backend: &Backend, batch: Vec<Request<Entry, Result<(), Error>>
             match &answer {
                 Ok(()) => confirmed.push((offer.id, *stamp)),
                 Err(error) if !request.wants_answer() => {
-                    tracing::debug!(id = %offer.id, %error, "left to the relay");
+                    tracing::debug!(id = %offer.id, %error, "an offer is left to the relay");
                 }
                 Err(_) => {}
             }

@@ -58,12 +58,12 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.processes {
             0 => f.write_str("manager and worker in one process")?,
-            1 => f.write_str("a worker process of its own")?,
-            count => write!(f, "{count} worker processes")?,
+            1 => f.write_str("a separate worker process")?,
+            count => write!(f, "{count} separate worker processes")?,
         }
         write!(
             f,
-            "; {} callers, batches of {}, {} operations at once, {} tokens; rounds of {} s",
+            "; {} callers, batches of {}, {} operations at the same time, {} tokens; rounds of {} s",
             self.callers, self.batch, self.concurrency, self.tokens, self.seconds
         )
     }
@@ -72,9 +72,9 @@ impl fmt::Display for Plan {
 /// A measurement. The comments are the help of `drumline bench`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Measurement {
-    /// The bare libraries on the same servers
+    /// The baseline: bare libraries on the same servers
     Floor,
-    /// Creates per second, nobody executes
+    /// Creates per second, without a worker
     Create,
     /// Creates per second in batches
     CreateBatch,
@@ -82,9 +82,9 @@ pub enum Measurement {
     Single,
     /// Operations per second from create to Completed, created in batches
     Batch,
-    /// Operations per second in order per token
+    /// Operations per second from create to Completed, in order per token
     Ordered,
-    /// From submit to start, at 200 per second
+    /// Milliseconds from submit to start, at 200 per second
     Latency,
     /// Bytes of Redis per waiting operation
     Memory,

@@ -82,7 +82,7 @@ impl Workers {
                 .spawn()?;
             let said = child.stdout.take().context("no standard output")?;
             let line = BufReader::new(said).lines().next_line().await?;
-            anyhow::ensure!(line.is_some(), "a worker process did not start");
+            anyhow::ensure!(line.is_some(), "a worker process has not started");
             children.push(child);
         }
         Ok(Self::Elsewhere(children))

@@ -127,7 +127,7 @@ struct Call {
 
 async fn call(call: Call) -> anyhow::Result<u64> {
     let mut created = 0;
-    let size = u32::try_from(call.workload.batch).context("a batch that large")?;
+    let size = u32::try_from(call.workload.batch).context("the batch is too large")?;
     while Instant::now() < call.end {
         if let Some(count) = &call.count {
             count.room.acquire_many(size).await?.forget();

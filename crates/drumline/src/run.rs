@@ -80,7 +80,7 @@ pub(crate) async fn drain(
     match signals.drain(signal, drained).await {
         Ok(()) => Exit::Ok,
         Err(Interrupted { signal }) => {
-            tracing::warn!(signal, "ended before everything was drained");
+            tracing::warn!(signal, "ended before the process was drained");
             Exit::Interrupted
         }
     }

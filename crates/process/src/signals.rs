@@ -14,7 +14,7 @@ pub struct Signals {
 
 /// A second signal has come before everything was drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("ended by {signal} before everything was drained")]
+#[error("ended by {signal} before the process was drained")]
 pub struct Interrupted {
     /// `SIGTERM` or `SIGINT`.
     pub signal: &'static str,

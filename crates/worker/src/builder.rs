@@ -55,7 +55,7 @@ pub enum Error {
     #[error("the concurrency must be 1 or more")]
     NoConcurrency,
     /// The lease is so short that a brief outage of the store would end it.
-    #[error("a lease of {given:?} is too short, {LEASE_MIN:?} is the least")]
+    #[error("a lease of {given:?} is too short; the minimum is {LEASE_MIN:?}")]
     ShortLease {
         /// The lease that was asked for.
         given: Duration,

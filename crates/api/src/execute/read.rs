@@ -58,7 +58,7 @@ pub(super) fn single(envelope: Envelope<'_>, deployment: &Deployment<'_>) -> Res
 /// The refusal of several requests in place of one.
 pub(super) fn nested(name: RequestName) -> Error {
     let why = format!(
-        "must not be {} here: it holds requests itself",
+        "must not be {} here: it contains requests itself",
         name.as_str()
     );
     Invalid::from(FieldError::new("requestName", why)).into()
@@ -95,7 +95,7 @@ fn async_request(later: &RawValue, deployment: &Deployment<'_>) -> Result<Create
         None if given.errors.is_empty() => given.note("requestName", "is required"),
         Some(name) if !deployment.executes_later(name) => {
             let known = deployment.async_requests.join(", ");
-            let why = format!("is not one that is executed asynchronously here: {known}");
+            let why = format!("is not accepted for asynchronous execution here: {known}");
             given.note("requestName", why);
         }
         None | Some(_) => {}

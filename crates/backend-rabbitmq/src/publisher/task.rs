@@ -191,7 +191,7 @@ impl Task {
             }
             Outcome::Refused(error) => match <[Item; 1]>::try_from(items) {
                 Ok([item]) => {
-                    tracing::warn!(queue = %item.message.target, %error, "RabbitMQ has refused to publish");
+                    tracing::warn!(queue = %item.message.target, %error, "RabbitMQ refused a message");
                     item.answer.give(Err(error));
                 }
                 Err(items) => {

@@ -19,7 +19,7 @@ pub enum Error {
         source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
     /// The store holds bytes that this release did not write.
-    #[error("the store holds a record that this release cannot read")]
+    #[error("the store has a record that this release cannot decode")]
     Corrupt(#[source] Arc<codec::Error>),
     /// The store is set up in a way that would lose data, or for another
     /// release.

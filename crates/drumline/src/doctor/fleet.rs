@@ -31,7 +31,7 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
 async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     let namespace = &servers.namespace;
     let Some((store, membership)) = existing_store(servers).await? else {
-        let text = format!("{namespace} is unused: the first process makes the store");
+        let text = format!("{namespace} is unused: the first process creates the store");
         return Ok(vec![Finding::ok(SUBJECT, text)]);
     };
     let counts = store.counts().await?;

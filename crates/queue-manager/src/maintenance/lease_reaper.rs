@@ -157,7 +157,7 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
         // The worker has finished after all, or renewed at last.
         Applied::Fenced | Applied::Missing | Applied::NotHead => {}
         Applied::Refused(refused) => {
-            tracing::debug!(id = %operation.id, %refused, "a lock without a holder");
+            tracing::debug!(id = %operation.id, %refused, "a lock has no running operation");
         }
     }
     Ok(())

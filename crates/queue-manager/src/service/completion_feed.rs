@@ -160,7 +160,7 @@ impl CompletionFeed {
             let read = match self.look().await {
                 Ok(read) => read,
                 Err(error) => {
-                    tracing::debug!(%error, "ends are not seen");
+                    tracing::debug!(%error, "completions could not be read");
                     *self.ring() = None;
                     sleep(REST).await;
                     0

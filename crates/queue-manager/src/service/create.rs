@@ -190,7 +190,7 @@ pub(in crate::service) fn create_span(request: &CreateOperation) -> Span {
 }
 
 fn no_answer() -> Error {
-    unavailable("the store gave no answer")
+    unavailable("the store did not answer")
 }
 
 fn unavailable(message: &str) -> Error {

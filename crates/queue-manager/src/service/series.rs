@@ -197,7 +197,7 @@ impl QueueManager {
 
 /// The refusal of a rule that never comes due again.
 pub(super) fn no_time(name: &str) -> Invalid {
-    let why = "has no time that is still to come";
+    let why = "has no time to come";
     Invalid::arguments(vec![FieldError::new(name, why)])
 }
 

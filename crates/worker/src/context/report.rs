@@ -22,7 +22,7 @@ pub enum CheckpointError {
     #[error("the checkpoint cannot be written as JSON")]
     NotJson(#[from] serde_json::Error),
     /// The checkpoint is too large.
-    #[error("the checkpoint has {bytes} bytes, {REPORT_BYTES} are allowed")]
+    #[error("the checkpoint has {bytes} bytes; {REPORT_BYTES} are allowed")]
     TooLarge {
         /// The size of the checkpoint.
         bytes: usize,

@@ -117,7 +117,7 @@ pub fn run_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<Exi
             runtime.shutdown_background();
             code
         }
-        Err(error) => fail("cannot supervise", &error, NOT_STARTED),
+        Err(error) => fail("supervision failed", &error, NOT_STARTED),
     };
     Some(ExitCode::from(code))
 }
@@ -232,11 +232,19 @@ async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) ->
     signal_group(group, Signal::KILL);
     let status = child.wait();
     if unheard {
-        return fail("the command was killed", &"the worker is silent", UNHEARD);
+        return fail(
+            "the command was killed",
+            &"the worker does not answer",
+            UNHEARD,
+        );
     }
     match status {
         Ok(status) => code_of(status),
-        Err(error) => fail("the command's end is unknown", &error, NOT_STARTED),
+        Err(error) => fail(
+            "the exit status of the command is unknown",
+            &error,
+            NOT_STARTED,
+        ),
     }
 }
 

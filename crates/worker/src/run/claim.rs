@@ -75,7 +75,7 @@ pub(crate) async fn claim(
         Err(store::Error::Unavailable { .. }) => Claim::Unknown,
         // Holding the message back would not make the record readable.
         Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
-            tracing::error!(%id, %error, "cannot be claimed");
+            tracing::error!(%id, %error, "an operation cannot be claimed");
             Claim::Dropped
         }
     }

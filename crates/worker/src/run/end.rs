@@ -114,7 +114,7 @@ pub(super) fn conclude(
             RunEnd::Failed(Fault::new(
                 ErrorCode::TOO_LARGE,
                 "The result is too large to be stored.",
-                &format!("{} bytes, {REPORT_BYTES} are allowed", result.len()),
+                &format!("{} bytes; {REPORT_BYTES} are allowed", result.len()),
             ))
         }
         Ending::Returned(Ok(Outcome::Done(result))) => {

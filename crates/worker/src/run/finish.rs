@@ -69,7 +69,7 @@ pub(crate) async fn finish(
             None
         }
         Ok(Applied::Refused(refused)) => {
-            tracing::error!(%id, outcome = name, %refused, "the outcome fits nowhere");
+            tracing::error!(%id, outcome = name, %refused, "the outcome of a run is not possible in the operation's state");
             None
         }
         Err(error) => {
@@ -108,7 +108,7 @@ pub(crate) async fn release(shared: &Shared, claimed: Claimed) {
     } = claimed;
     let event = Event::Release;
     if let Err(error) = apply_event(shared, &operation, fence, event, &operation.report).await {
-        tracing::warn!(id = %operation.id, %error, "left to whoever takes over");
+        tracing::warn!(id = %operation.id, %error, "an operation is left to the next holder");
     }
 }
 

@@ -95,7 +95,7 @@ impl Renewals {
         }
         match connected.await {
             Ok(result) => result?,
-            Err(_gone) => return Err(std::io::Error::other("the lease thread has died").into()),
+            Err(_gone) => return Err(std::io::Error::other("the lease thread has ended").into()),
         }
         Ok(renewals)
     }

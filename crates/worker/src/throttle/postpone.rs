@@ -28,12 +28,12 @@ pub(crate) async fn postpone(
         match suspend(store, ids, id, delay).await {
             Ok(()) => return,
             Err(error @ store::Error::Unavailable { .. }) => {
-                tracing::debug!(%id, %error, "put off later");
+                tracing::debug!(%id, %error, "an operation is postponed later");
                 backoff.sleep().await;
             }
             // Holding the message back would not make the record readable.
             Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
-                tracing::error!(%id, %error, "cannot be put off");
+                tracing::error!(%id, %error, "an operation cannot be postponed");
                 return;
             }
         }

@@ -35,7 +35,7 @@ pub(crate) async fn connect(connection: &ServerConnection, purpose: &str) -> Res
         let (exit, what) = match error.waited {
             Some(waited) => {
                 let waited = humantime::format_duration(waited);
-                (Exit::Unavailable, format!("was away for {waited}"))
+                (Exit::Unavailable, format!("was unavailable for {waited}"))
             }
             None => (Exit::Usage, "cannot be used".to_owned()),
         };

@@ -128,7 +128,7 @@ impl Target for OnServers {
         // everything that was published has been consumed.
         let purged = rabbitmq::purge_work_queue(&self.rabbitmq, &QueueName::default()).await;
         if let Err(error) = purged {
-            tracing::debug!(%error, "nothing to purge");
+            tracing::debug!(%error, "a queue could not be purged");
         }
         Ok(redis::remove_operations(&self.redis).await?)
     }

@@ -9,7 +9,7 @@ use drumline_protocol::ErrorCode;
 pub enum CreateError {
     /// The children would be too many levels deep. Most likely a handler creates
     /// operations that it handles itself.
-    #[error("the operation would be {depth} levels deep, {limit} are allowed")]
+    #[error("the operation would be {depth} levels deep; {limit} are allowed")]
     TooDeep {
         /// The depth that the child would have.
         depth: u32,

@@ -132,7 +132,7 @@ impl IntoOutcome for HandlerError {
         let friendly = self.friendly.as_deref().unwrap_or(match disposition {
             Disposition::Fail => "The operation has failed.",
             Disposition::Retry => "The operation could not be done now.",
-            Disposition::Suspend => "The operation needs somebody's help before it can go on.",
+            Disposition::Suspend => "The operation needs a person before it can go on.",
         });
         let fault = Fault::new(self.code, friendly, &self.message);
         disposition.outcome(fault, self.after)
