@@ -1,10 +1,11 @@
 //! The operation as programs and people see it: JSON, camelCase, every
 //! attribute that users of the Dynamics service know.
 //!
-//! A view is apart from the stored [`Operation`], so that either can change
-//! without the other. The HTTP API answers it, clients read it, and a command
-//! handler finds it on its standard input; being one type, these cannot drift
-//! apart. It decides nothing and is never stored.
+//! A view is apart from the stored
+//! [`Operation`](drumline_protocol::Operation), so that either can change
+//! without the other. The HTTP API answers with it, clients read it, and a
+//! command handler finds it on its standard input. One type for all of them
+//! cannot drift apart. It decides nothing and is never stored.
 
 use drumline_protocol::{Exhausted, Progress, RetryPolicy};
 use serde::{Deserialize, Serialize};

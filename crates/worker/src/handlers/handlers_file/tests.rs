@@ -150,7 +150,7 @@ throttle = { failures = -1, pause = "0s", burst = 3 }
     let expected = [
         "line 1: throttle: expected a table, found integer",
         "line 5: failures: expected a number from 0 to 4294967295",
-        "line 5: pause: must be more than nothing",
+        "line 5: pause: must be more than 0s",
         "line 5: throttle: within is missing",
         "line 5: \"burst\" is not known here",
     ];
