@@ -40,7 +40,7 @@ impl Format for Report {
 
 impl Format for Message {
     const WHAT: &'static str = "message";
-    const VERSION: u8 = 0x42;
+    const VERSION: u8 = 0x43;
 }
 
 /// The bytes were not written by this version of Drumline.

@@ -92,31 +92,43 @@ impl fmt::Display for Partition {
     }
 }
 
-/// An operation's id: a version 8 UUID of 48 bits of Unix milliseconds, 12
-/// bits of partition, and 62 random bits.
+/// An operation's id: a version 7 UUID (RFC 9562) of 48 bits of Unix
+/// milliseconds, a 12-bit counter, 12 bits of partition, and 50 random bits.
 ///
-/// Ids sort by time of creation, and every reader finds the partition in the id
-/// without a request.
+/// Ids sort by time of creation. The counter keeps the ids that one process
+/// makes within a millisecond in the order of their making. Every reader finds
+/// the partition in the id without a request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OperationId([u8; 16]);
 
 impl OperationId {
-    /// The id made of a time, a partition and 16 random bytes (62 bits are used).
+    /// The id made of a time, a partition and 16 random bytes, of which 62 bits
+    /// are used: its counter is random, too. It has no order among the ids of
+    /// its millisecond.
     #[must_use]
     pub fn new(now: Timestamp, partition: Partition, random: [u8; 16]) -> Self {
-        let [_, _, ms @ ..] = now.as_millis().max(0).to_be_bytes();
-        let [a, b, c, d, e, f] = ms;
-        let [g, h] = partition.get().to_be_bytes();
-        let [i, j, k, l, m, n, o, p, ..] = random;
-        let uuid =
-            uuid::Builder::from_custom_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
-        Self(*uuid.as_uuid().as_bytes())
+        let [.., high, low] = random;
+        Self::counted(now, u16::from_be_bytes([high, low]), partition, random)
     }
 
-    /// The id in these bytes, if they are a UUID of version 8.
+    /// The id made of a time, a counter (12 bits are used), a partition and 16
+    /// random bytes (50 bits are used).
+    #[must_use]
+    pub fn counted(now: Timestamp, counter: u16, partition: Partition, random: [u8; 16]) -> Self {
+        let [_, _, a, b, c, d, e, f] = now.as_millis().max(0).to_be_bytes();
+        let [g, h] = (VERSION << 12 | counter & 0x0fff).to_be_bytes();
+        let [k, l, m, n, o, p, q, ..] = random;
+        let [i, j] = (VARIANT << 14 | partition.get() << 2 | u16::from(k & 0b11)).to_be_bytes();
+        Self([a, b, c, d, e, f, g, h, i, j, l, m, n, o, p, q])
+    }
+
+    /// The id in these bytes, if they are a UUID of version 7.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        (Uuid::from_bytes_ref(&bytes).get_version_num() == 8).then_some(Self(bytes))
+        let uuid = Uuid::from_bytes_ref(&bytes);
+        let is_ours = uuid.get_version_num() == usize::from(VERSION)
+            && uuid.get_variant() == uuid::Variant::RFC4122;
+        is_ours.then_some(Self(bytes))
     }
 
     /// The 16 bytes; their order is the order of creation times.
@@ -131,8 +143,8 @@ impl OperationId {
     #[must_use]
     #[inline]
     pub const fn partition(&self) -> Partition {
-        let [_, _, _, _, _, _, high, low, ..] = self.0;
-        Partition::new(u16::from_be_bytes([high, low]))
+        let [_, _, _, _, _, _, _, _, high, low, ..] = self.0;
+        Partition::new(u16::from_be_bytes([high, low]) >> 2)
     }
 
     /// The time when the id was made, by the clock of its maker.
@@ -142,6 +154,11 @@ impl OperationId {
         Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 }
+
+/// The version of the UUIDs: ordered by Unix time.
+const VERSION: u16 = 7;
+/// The variant of the UUIDs: that of RFC 9562.
+const VARIANT: u16 = 0b10;
 
 impl fmt::Display for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,7 +214,29 @@ mod tests {
         assert_eq!(id.partition(), Partition::new(63));
         assert_eq!(id.created(), now);
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(id.to_string().as_bytes()[14], b'8');
+        assert_eq!(id.to_string().as_bytes()[14], b'7');
+        assert_eq!(OperationId::from_bytes(*id.as_bytes()), Some(id));
+    }
+
+    #[test]
+    fn every_partition_is_found_in_its_ids() {
+        let now = Timestamp::from_millis(1_795_000_000_123);
+        for number in 0..4096 {
+            let partition = Partition::new(number);
+            for random in [[0; 16], [0xff; 16]] {
+                let id = OperationId::new(now, partition, random);
+                assert_eq!(id.partition(), partition);
+                assert_eq!(OperationId::from_bytes(*id.as_bytes()), Some(id));
+            }
+        }
+    }
+
+    #[test]
+    fn ids_of_a_millisecond_sort_by_their_counter() {
+        let now = Timestamp::from_millis(1);
+        let early = OperationId::counted(now, 7, Partition::new(4095), [0xff; 16]);
+        let late = OperationId::counted(now, 8, Partition::new(0), [0; 16]);
+        assert!(early < late);
     }
 
     #[test]
@@ -209,7 +248,12 @@ mod tests {
 
     #[test]
     fn other_uuids_are_not_ids() {
-        for text in ["", "4711", "67e55044-10b1-426f-9247-bb680e5fe0c8"] {
+        for text in [
+            "",
+            "4711",
+            "67e55044-10b1-426f-9247-bb680e5fe0c8",
+            "01a1cfd2-4e7b-803f-8000-000000000000",
+        ] {
             assert_eq!(text.parse::<OperationId>(), Err(InvalidId), "{text}");
         }
     }

@@ -67,7 +67,7 @@ impl World {
 
     fn apply_with_fence(&self, operation: &Value, fence: u64, more: &[&str]) -> Result<Output> {
         let mut operation = operation.clone();
-        operation["id"] = json!("00000000-0000-8000-8000-000000000000");
+        operation["id"] = json!("00000000-0000-7000-8000-000000000000");
         let mut child = Command::new(PROGRAM)
             .arg("apply")
             .args(more)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::run::{Ended, Process, drumline, end, text};
 
 /// An id that the service has never given.
-pub(crate) const UNKNOWN: &str = "01a1f9dc-5cfa-803b-b0d8-5fc7104f4284";
+pub(crate) const UNKNOWN: &str = "01a1f9dc-5cfa-7000-80ef-5fc7104f4284";
 
 /// A running `drumline dev`.
 pub(crate) struct Dev {

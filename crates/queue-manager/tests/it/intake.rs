@@ -298,7 +298,7 @@ async fn what_cannot_be_done_is_answered_and_put_aside_with_the_reason() {
 async fn a_refusal_is_an_answer_where_somebody_hears_it() {
     let backend = backend();
     let scene = Scene::over(&backend);
-    let missing = "01890a5d-ac96-8074-8000-000000000000";
+    let missing = "01890a5d-ac96-7000-81d0-000000000000";
     let delete = json!({"requestName": "Delete", "parameters": {"id": missing}}).to_string();
     scene.post.publish(envelope("execute", 1), delete.clone());
     scene.done().await;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use drumline_api::CreateOperation;
 use drumline_backend::Ids;
 use drumline_queue_manager::options::Limits;
-use drumline_queue_manager::{Options, QueueManager};
+use drumline_queue_manager::{Actor, Options, QueueManager};
 use serde_json::json;
 
 use crate::support::client::Client;
@@ -87,8 +88,6 @@ async fn cursors_stay_where_they_are_while_operations_come_and_go() {
             .create(&json!({"messageName": "a", "name": name}))
             .await;
         expected.push(name);
-        // So that the order of ids is the order of creation.
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     expected.reverse();
     let mut seen = Vec::new();
@@ -106,6 +105,21 @@ async fn cursors_stay_where_they_are_while_operations_come_and_go() {
         path = format!("/v1/operations?limit=7&cursor={next}");
     }
     assert_eq!(seen, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_listed_in_its_order_though_it_was_created_within_a_millisecond() {
+    let manager = manager(&backend());
+    let requests = (0..300).map(|n| CreateOperation {
+        name: n.to_string(),
+        ..CreateOperation::new("a")
+    });
+    let actor = Actor::default();
+    let created = manager.create_many(&actor, requests.collect()).await;
+    assert!(created.iter().all(Result::is_ok));
+    let answer = Client::of(&manager).get("/v1/operations?limit=300").await;
+    let expected: Vec<_> = (0..300).rev().map(|n| n.to_string()).collect();
+    assert_eq!(answer.names(), expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -109,7 +109,7 @@ async fn who_cannot_be_named_is_refused_everywhere() {
     for (method, path) in [
         ("POST", "/v1/operations"),
         ("GET", "/v1/operations"),
-        ("GET", "/v1/operations/00000000-0000-8000-8000-000000000000"),
+        ("GET", "/v1/operations/00000000-0000-7000-8000-000000000000"),
         ("POST", "/v1/operations/cancel?all=true"),
         ("POST", "/v1/execute"),
         ("GET", "/v1/events"),

@@ -95,13 +95,13 @@ async fn one_fault_is_the_fault_of_all_and_nothing_is_done() {
         (request("RetrieveMultiple", json!({})), 422, "0x80040203"),
         // Requests that cannot be executed.
         (
-            delete("7f000000-0000-8000-8000-000000000000"),
+            delete("7f000000-0000-7000-8000-000000000000"),
             404,
             "0x80040217",
         ),
         (delete(waiting), 422, "0x80040203"),
         (
-            set_state("7f000000-0000-8000-8000-000000000000", 1),
+            set_state("7f000000-0000-7000-8000-000000000000", 1),
             404,
             "0x80040217",
         ),

@@ -168,7 +168,7 @@ pub(crate) struct ExecuteTransaction {
 /// The answer to a request.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(example = json!({"responseName": "ExecuteAsync", "results": {"asyncJobId": "01977d5f-2a00-8011-9d3c-0b1c2d3e4f50"}}))]
+#[schema(example = json!({"responseName": "ExecuteAsync", "results": {"asyncJobId": "01977d5f-2a00-774f-8044-0b1c2d3e4f50"}}))]
 pub(crate) struct Response {
     /// The name of the request.
     response_name: String,

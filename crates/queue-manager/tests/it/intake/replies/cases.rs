@@ -10,7 +10,7 @@ use super::Table;
 
 const BINCODE: &str = "application/x-drumline-bincode";
 /// The id of no operation.
-const MISSING: &str = "01890a5d-ac96-8074-8000-000000000000";
+const MISSING: &str = "01890a5d-ac96-7000-81d0-000000000000";
 
 /// A JSON request of a kind, with an address for the answer and no id.
 fn json_of(kind: &str) -> Envelope {
