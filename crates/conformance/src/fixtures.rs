@@ -7,7 +7,7 @@ use std::time::Duration;
 use drumline_backend::apply_event::{Applied, apply_event};
 use drumline_backend::store::{Created, Done, Guard, NewOperation, Stamp};
 use drumline_backend::{Ids, MemberId, Store};
-use drumline_protocol::operation::{TraceContext, first_header, series_header};
+use drumline_protocol::operation::{first_header, series_header};
 use drumline_protocol::{
     Body, ChainKey, DependencyToken, ErrorCode, Event, Fault, Fence, Header, Operation,
     OperationId, OperationType, Organization, Partition, QueueName, Recurrence, Report,
@@ -150,22 +150,15 @@ impl Fixture {
             header: first_header(rules, until, self.ids.commit(), now),
             body: Body {
                 name: draft.name,
-                message_name: draft.message_name,
                 queue: draft.queue,
                 dependency_token: draft.token.map(token),
                 data: draft.data,
                 correlation_id: draft.correlation_id.unwrap_or_else(|| self.ids.uuid()),
-                request_id: None,
-                parent_id: None,
-                depth: 0,
-                primary_entity_type: None,
-                regarding_object_id: None,
                 organization: draft.organization,
                 owner: "somebody".to_owned(),
-                created_on: now,
                 retain_job_history: !draft.transient,
                 webhook_url: draft.webhook.then(|| "https://example.com".to_owned()),
-                trace: TraceContext::default(),
+                ..Body::new(draft.message_name, now)
             },
         }
     }

@@ -108,8 +108,9 @@ pub struct Recurrence {
     pub last: Option<OperationId>,
 }
 
-/// The rules of one operation, fixed at its creation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The rules of one operation, fixed at its creation. The default is that of a
+/// create that names no rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rules {
     /// Its type, which may forbid control.
     pub operation_type: OperationType,
@@ -206,6 +207,33 @@ pub struct Body {
     pub webhook_url: Option<String>,
     /// The W3C trace context of the creating span.
     pub trace: TraceContext,
+}
+
+impl Body {
+    /// The body of an operation that has a message name and a time of creation,
+    /// and nothing else.
+    #[must_use]
+    pub fn new(message_name: impl Into<String>, created_on: Timestamp) -> Self {
+        Self {
+            name: String::new(),
+            message_name: message_name.into(),
+            queue: QueueName::default(),
+            dependency_token: None,
+            data: None,
+            correlation_id: Uuid::nil(),
+            request_id: None,
+            parent_id: None,
+            depth: 0,
+            primary_entity_type: None,
+            regarding_object_id: None,
+            organization: Organization::default(),
+            owner: String::new(),
+            created_on,
+            retain_job_history: true,
+            webhook_url: None,
+            trace: TraceContext::default(),
+        }
+    }
 }
 
 /// A W3C trace context, as the two headers carry it. Empty = no trace.

@@ -1,14 +1,12 @@
 //! The view has every attribute, reads what it writes, and survives anything
 //! that could be stored.
 
-use drumline_protocol::operation::{TraceContext, first_header, series_header};
+use drumline_protocol::operation::{first_header, series_header};
 use drumline_protocol::{
     Body, ChainKey, CommitId, DependencyToken, ErrorCode, Fault, Operation, OperationId,
-    OperationType, Organization, Partition, QueueName, Recurrence, Report, Rules, Timestamp,
-    TokenPolicy,
+    OperationType, Organization, Partition, Recurrence, Report, Rules, Timestamp, TokenPolicy,
 };
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::*;
 
@@ -20,32 +18,20 @@ fn operation(data: Option<&str>, report: Report) -> Operation {
         operation_type: OperationType(203),
         chain: Some(ChainKey::new(&organization, &token)),
         token_policy: TokenPolicy::Hold,
-        transient: false,
         webhook: true,
-        at_most_once: false,
-        retry: RetryPolicy::default(),
+        ..Rules::default()
     };
     Operation {
         id: OperationId::new(now, Partition::new(3), [7; 16]),
         header: first_header(rules, None, CommitId(1), now),
         body: Body {
             name: "import".to_owned(),
-            message_name: "ImportSolution".to_owned(),
-            queue: QueueName::default(),
             dependency_token: Some(token),
             data: data.map(str::to_owned),
-            correlation_id: Uuid::nil(),
-            request_id: None,
-            parent_id: None,
-            depth: 0,
-            primary_entity_type: None,
-            regarding_object_id: None,
             organization,
             owner: "anna".to_owned(),
-            created_on: now,
-            retain_job_history: true,
             webhook_url: Some("https://example.com/ended".to_owned()),
-            trace: TraceContext::default(),
+            ..Body::new("ImportSolution", now)
         },
         report,
         sequence: 12,
@@ -69,7 +55,7 @@ fn every_attribute_is_shown() {
     };
     let value = shown(&operation(Some(r#"{"file": "a.zip"}"#), report));
     let expected = r#"{
-        "id": "01a1ee56-5e7b-8003-8707-070707070707",
+        "id": "01a1ee56-5e7b-7707-800f-070707070707",
         "name": "import", "operationType": 203, "operationTypeName": "Import Solution",
         "messageName": "ImportSolution",
         "stateCode": 0, "statusCode": 0, "state": "Ready", "status": "WaitingForResources",

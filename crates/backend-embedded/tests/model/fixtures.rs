@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use drumline_backend::MemberId;
 use drumline_backend::store::{Guard, NewOperation};
-use drumline_protocol::operation::{TraceContext, first_header};
+use drumline_protocol::operation::first_header;
 use drumline_protocol::{
-    Body, ChainKey, CommitId, OperationId, OperationType, Organization, Partition, QueueName,
-    RetryPolicy, Rules, Timestamp, TokenPolicy,
+    Body, ChainKey, CommitId, OperationId, OperationType, Partition, RetryPolicy, Rules, Timestamp,
+    TokenPolicy,
 };
 use uuid::Uuid;
 
@@ -46,25 +46,7 @@ pub(crate) fn operation(
     NewOperation {
         id: OperationId::new(NOW, partition(), [number; 16]),
         header: first_header(rules, None, commit, NOW),
-        body: Body {
-            name: String::new(),
-            message_name: "DoIt".to_owned(),
-            queue: QueueName::default(),
-            dependency_token: None,
-            data: None,
-            correlation_id: Uuid::nil(),
-            request_id: None,
-            parent_id: None,
-            depth: 0,
-            primary_entity_type: None,
-            regarding_object_id: None,
-            organization: Organization::default(),
-            owner: String::new(),
-            created_on: NOW,
-            retain_job_history: true,
-            webhook_url: None,
-            trace: TraceContext::default(),
-        },
+        body: Body::new("DoIt", NOW),
     }
 }
 

@@ -2,7 +2,7 @@
 //! scripts use.
 
 use drumline_protocol::operation::first_header;
-use drumline_protocol::{OperationType, Partition, RetryPolicy, Rules, Timestamp, TokenPolicy};
+use drumline_protocol::{OperationType, Partition, Rules, Timestamp};
 
 use super::*;
 
@@ -10,11 +10,7 @@ fn header(chain: Option<ChainKey>) -> Header {
     let rules = Rules {
         operation_type: OperationType::default(),
         chain,
-        token_policy: TokenPolicy::Continue,
-        transient: false,
-        webhook: false,
-        at_most_once: false,
-        retry: RetryPolicy::default(),
+        ..Rules::default()
     };
     first_header(
         rules,

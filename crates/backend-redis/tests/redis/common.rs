@@ -6,11 +6,11 @@ use std::time::Duration;
 use drumline_backend::store::{Commit, Committed, Created, Done, Guard, NewOperation, Stamp};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
-use drumline_protocol::operation::{TraceContext, first_header};
+use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::At;
 use drumline_protocol::{
-    Body, ChainKey, DependencyToken, Event, Header, OperationId, OperationType, Organization,
-    Partition, QueueName, RetryPolicy, Rules, TokenPolicy, apply,
+    Body, ChainKey, DependencyToken, Event, Header, OperationId, Organization, Partition, Rules,
+    apply,
 };
 
 /// A lease that no test waits for.
@@ -46,35 +46,20 @@ pub(crate) fn draft(store: &dyn Store, ids: &Ids, token: Option<&str>) -> NewOpe
         .map(|token| ChainKey::new(&organization, token));
     let partition = chain.map_or(Partition::new(0), |key| key.partition(store.partitions()));
     let rules = Rules {
-        operation_type: OperationType::DEFAULT,
         chain,
-        token_policy: TokenPolicy::Continue,
-        transient: false,
-        webhook: false,
-        at_most_once: false,
-        retry: RetryPolicy::default(),
+        ..Rules::default()
     };
     NewOperation {
         id: ids.operation(now, partition),
         header: first_header(rules, None, ids.commit(), now),
         body: Body {
             name: "a name".to_owned(),
-            message_name: "DoIt".to_owned(),
-            queue: QueueName::default(),
             dependency_token: token,
             data: Some("{\"some\":\"data\"}".to_owned()),
             correlation_id: ids.uuid(),
-            request_id: None,
-            parent_id: None,
-            depth: 0,
-            primary_entity_type: None,
-            regarding_object_id: None,
             organization,
             owner: "somebody".to_owned(),
-            created_on: now,
-            retain_job_history: true,
-            webhook_url: None,
-            trace: TraceContext::default(),
+            ..Body::new("DoIt", now)
         },
     }
 }

@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use drumline_protocol::operation::first_header;
-use drumline_protocol::{
-    CommitId, OperationType, Partition, Progress, RetryPolicy, Rules, Status, TokenPolicy,
-};
+use drumline_protocol::{CommitId, OperationType, Partition, Progress, Rules, Status};
 
 use super::*;
 
@@ -37,12 +35,7 @@ impl Commits for Scripted {
 fn header(version: u64) -> Header {
     let rules = Rules {
         operation_type: OperationType::default(),
-        chain: None,
-        token_policy: TokenPolicy::Continue,
-        transient: false,
-        webhook: false,
-        at_most_once: false,
-        retry: RetryPolicy::default(),
+        ..Rules::default()
     };
     Header {
         version,

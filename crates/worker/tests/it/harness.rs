@@ -13,7 +13,7 @@ use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
     Body, ChainKey, DependencyToken, Event, Operation, OperationId, OperationType, Organization,
-    Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status, TokenPolicy,
+    Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status,
 };
 use drumline_worker::{Builder, RunningWorker, Worker};
 use tokio_util::task::TaskTracker;
@@ -115,37 +115,26 @@ impl Harness {
         let rules = Rules {
             operation_type: draft.operation_type,
             chain,
-            token_policy: TokenPolicy::Continue,
-            transient: false,
-            webhook: false,
             at_most_once: draft.at_most_once,
             retry: draft.retry,
+            ..Rules::default()
         };
         let new = NewOperation {
             id: self.ids.operation(now, partition),
             header: first_header(rules, None, self.ids.commit(), now),
             body: Body {
-                name: String::new(),
-                message_name: draft.message_name,
                 queue: draft.queue,
                 dependency_token: token,
                 data: draft.data,
                 correlation_id: self.ids.uuid(),
-                request_id: None,
-                parent_id: None,
-                depth: 0,
-                primary_entity_type: None,
-                regarding_object_id: None,
                 organization,
                 owner: "anna".to_owned(),
-                created_on: now,
-                retain_job_history: true,
-                webhook_url: None,
                 trace: TraceContext {
                     traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
                         .to_owned(),
                     tracestate: String::new(),
                 },
+                ..Body::new(draft.message_name, now)
             },
         };
         let created = self.backend.store.create(vec![new.clone()]).await;

@@ -4,13 +4,9 @@ use std::collections::BTreeSet;
 
 use drumline_api::CreateOperation;
 use drumline_api::view::{OperationView, RetryPolicyView};
-use drumline_protocol::operation::{Report, TraceContext, first_header};
-use drumline_protocol::{
-    Body, CommitId, OperationId, OperationType, Organization, Partition, QueueName, RetryPolicy,
-    Rules, Timestamp, TokenPolicy,
-};
+use drumline_protocol::operation::{Report, first_header};
+use drumline_protocol::{Body, CommitId, OperationId, Partition, Rules, Timestamp};
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::*;
 use crate::ingress::http::openapi_json;
@@ -34,37 +30,11 @@ fn members(value: &impl Serialize) -> BTreeSet<String> {
 
 fn operation() -> drumline_protocol::Operation {
     let now = Timestamp::from_millis(1_795_000_000_000);
-    let rules = Rules {
-        operation_type: OperationType::DEFAULT,
-        chain: None,
-        token_policy: TokenPolicy::Continue,
-        transient: false,
-        webhook: false,
-        at_most_once: false,
-        retry: RetryPolicy::default(),
-    };
+    let rules = Rules::default();
     drumline_protocol::Operation {
         id: OperationId::new(now, Partition::new(0), [0; 16]),
         header: first_header(rules, None, CommitId(1), now),
-        body: Body {
-            name: String::new(),
-            message_name: "a".to_owned(),
-            queue: QueueName::default(),
-            dependency_token: None,
-            data: None,
-            correlation_id: Uuid::nil(),
-            request_id: None,
-            parent_id: None,
-            depth: 0,
-            primary_entity_type: None,
-            regarding_object_id: None,
-            organization: Organization::default(),
-            owner: String::new(),
-            created_on: now,
-            retain_job_history: true,
-            webhook_url: None,
-            trace: TraceContext::default(),
-        },
+        body: Body::new("a", now),
         report: Report::default(),
         sequence: 1,
     }
