@@ -259,7 +259,7 @@ fn rfc3339(time: Option<Timestamp>) -> Option<String> {
     time.map(|time| time.to_string())
 }
 
-/// What the service adds to a create, and decides about it.
+/// The part of a new operation that the service adds and decides.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The tenant.

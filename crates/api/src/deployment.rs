@@ -1,5 +1,5 @@
-//! What a deployment allows: the part of a request's rules that is not the same
-//! everywhere, and the rules that take more than this crate has.
+//! The limits of a deployment: the rules of a request that differ from one
+//! deployment to another, and the rules that need more than this crate.
 
 /// The limits and rules of one deployment.
 #[derive(Clone, Copy, Debug)]

@@ -151,11 +151,13 @@ impl OrganizationRequest {
     /// Reads a request from JSON, as far as the deployment allows it.
     ///
     /// # Errors
-    /// [`Error::Syntax`] when it is not JSON; [`Error::Invalid`] with all
-    /// attributes that are unknown or break a rule; [`Error::BatchTooLarge`];
-    /// [`Error::InTransaction`] if it concerns one request of a transaction;
-    /// [`Error::TooLarge`] when it has more bytes than a request that is no
-    /// batch may have.
+    /// - [`Error::Syntax`] when it is not JSON.
+    /// - [`Error::Invalid`] with all attributes that are unknown or break a
+    ///   rule.
+    /// - [`Error::BatchTooLarge`] when it has too many requests.
+    /// - [`Error::InTransaction`] if it concerns one request of a transaction.
+    /// - [`Error::TooLarge`] when it has more bytes than a request that is no
+    ///   batch may have.
     pub fn from_json(body: &[u8], deployment: &Deployment<'_>) -> Result<Self> {
         let envelope = Envelope::of_body(body)?;
         match envelope.name {

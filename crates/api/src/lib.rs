@@ -1,5 +1,5 @@
-//! What everything that speaks of operations shares: HTTP, AMQP, the client and
-//! the command line.
+//! The parts that HTTP, AMQP, the client and the command line share: requests
+//! about operations, and operations as they are shown.
 //!
 //! Everything here is a plain function of its arguments, as in the core below:
 //! nothing awaits, nothing reads a clock, nothing makes an id.

@@ -1,4 +1,5 @@
-//! What becomes of a row in the table of [`attributes`](crate::attributes).
+//! The code that is made of a row in the table of
+//! [`attributes`](crate::attributes).
 //!
 //! Four macros, one per part of the table. Each row has the attribute's
 //! documentation, its name in JSON, its field and type, and its kind. From it
@@ -311,7 +312,7 @@ macro_rules! first {
 
 pub(crate) use {create, default, draft, filter, first, setter, view};
 
-/// Where a condition can be named.
+/// The requests that can name a condition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// In listings, and in the stream of ends.

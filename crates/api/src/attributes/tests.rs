@@ -1,5 +1,5 @@
-//! What is given is stored and shown; what a client builds can be read; the
-//! schema says what is there. All of it for every attribute of the table.
+//! Every attribute of the table is stored and shown as it was given. A request
+//! that a client builds can be read. The schema describes each attribute.
 
 use drumline_protocol::operation::{Report, first_header};
 use drumline_protocol::{CommitId, OperationId, Partition};

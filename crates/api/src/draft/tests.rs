@@ -1,4 +1,4 @@
-//! What a client builds, as the API reads it.
+//! Drafts of a client, as the API reads them.
 
 use serde_json::json;
 

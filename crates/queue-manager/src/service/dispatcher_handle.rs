@@ -37,8 +37,8 @@ impl DispatcherHandle {
     /// Publishes an operation and waits for the broker.
     ///
     /// # Errors
-    /// When the broker did not take it: the operation stays in the dispatch
-    /// set, and the relay of some manager will publish it.
+    /// When the broker did not take it: the operation stays in the outbox,
+    /// and the relay of some manager will publish it.
     pub(crate) async fn publish(&self, operation: &Operation, stamp: Stamp) -> Result<(), Error> {
         match self.dispatcher() {
             Some(dispatcher) => dispatcher.publish(Offer::of(operation), stamp).await,

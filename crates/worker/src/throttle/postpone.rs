@@ -53,7 +53,7 @@ async fn suspend(
     let until = store.now().saturating_add(delay);
     let event = Event::Throttle { until };
     match apply_event_unlocked(store, ids, &operation, event).await? {
-        Applied::Done(..) => tracing::debug!(%id, ?delay, "put off: its handler fails too often"),
+        Applied::Done(..) => tracing::debug!(%id, ?delay, "postponed: its handler fails too often"),
         // Another worker has claimed the operation, or a client has moved it.
         Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing => {}
     }
