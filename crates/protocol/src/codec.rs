@@ -25,7 +25,7 @@ pub trait Format: Serialize + DeserializeOwned {
 
 impl Format for Header {
     const WHAT: &'static str = "header";
-    const VERSION: u8 = 0x12;
+    const VERSION: u8 = 0x13;
 }
 
 impl Format for Body {
