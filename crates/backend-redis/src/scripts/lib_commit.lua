@@ -46,10 +46,6 @@ local RELEASE, ASK, REQUIRE_HEAD, LEAVE, HOLD = ('rahlk'):byte(1, 5)
 local SET, CLEAR, ADD, WITHDRAW = ('scaw'):byte(1, 4)
 local TELL, REMOVE, YES, NO = ('nrw-'):byte(1, 4)
 
-local function parts(id)
-  return unpack(call('HMGET', RECORD .. id, 'h', 'b', 'r'))
-end
-
 local function done(fence, stamp, record, promoted)
   return 'D' .. struct.pack('>I8I8', fence, stamp) .. record .. promoted
 end
@@ -71,15 +67,15 @@ local function made(id, h, lock, chain, offer, wanted)
     local held = call('HGET', LOCKS, id)
     if held then fence = number(sub(held, 17, 24)) end
   end
-  if offer == ADD then stamp = tonumber(call('ZSCORE', OUTBOX, id) or 0) end
+  if offer == ADD then stamp = stamp_in_outbox(id) or 0 end
   if wanted == YES then
-    local _, body, report = parts(id)
+    local _, body, report = read_record(id)
     record = record_of(h, body, report)
   end
   if chain == LEAVE then
     local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), 0, 0)[1]
-    local entry = head and call('ZSCORE', OUTBOX, head)
-    if entry then promoted = promotion_of(head, tonumber(entry), parts(head)) end
+    local entry = head and stamp_in_outbox(head)
+    if entry then promoted = promotion_of(head, entry, read_record(head)) end
   end
   return done(fence, stamp, record, promoted)
 end
@@ -122,7 +118,7 @@ local function check(at)
 
   settle(id)
   local h, body, report
-  if wanted == YES then h, body, report = parts(id) else h = call('HGET', RECORD .. id, 'h') end
+  if wanted == YES then h, body, report = read_record(id) else h = read_h(id) end
   if not h then
     local tombstone = remove == REMOVE and call('GET', TOMBSTONE .. id)
     if tombstone and sub(tombstone, 1, 8) == sub(name, 9) then
@@ -146,7 +142,7 @@ local function check(at)
   if chain == REQUIRE_HEAD or chain == HOLD then
     local chained = sub(h, 42, 57)
     if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, 0, 0)[1] ~= id then
-      later(id, 'ZREM', OUTBOX, id)
+      remove_from_outbox(id)
       return 'N'
     end
   end
@@ -159,7 +155,6 @@ local ended = {}
 local function write(at, h, body, report, held)
   local id, codes, name, header = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
   local _, lock, chain, due, offer, class, tell, remove, wanted, reported = byte(codes, 1, 10)
-  local key = RECORD .. id
 
   local key_of_chain, head, second
   local chained = sub(h, 42, 57)
@@ -169,9 +164,9 @@ local function write(at, h, body, report, held)
   end
   local next_h, next_body, next_report
   if chain == LEAVE and second and head == id then
-    next_h, next_body, next_report = parts(second)
+    next_h, next_body, next_report = read_record(second)
     settle(second)
-    if not next_h or sub(next_h, 41, 41) ~= OFFERED or call('ZSCORE', OUTBOX, second) then
+    if not next_h or sub(next_h, 41, 41) ~= OFFERED or stamp_in_outbox(second) then
       next_h = nil
     end
   end
@@ -198,13 +193,13 @@ local function write(at, h, body, report, held)
   if offer == ADD and (not key_of_chain or head == id) then
     stamp = stamp_after(offer_bytes)
     offer_bytes = pack(stamp)
-    later(id, 'ZADD', OUTBOX, decimal(stamp), id)
+    add_to_outbox(id, stamp)
   elseif offer == WITHDRAW then
-    later(id, 'ZREM', OUTBOX, id)
+    remove_from_outbox(id)
   end
 
   if class ~= NO then
-    later(id, 'ZADD', ENDS .. sub(codes, 6, 6), decimal(tick()), id)
+    add_to_ends(sub(codes, 6, 6), tick(), id)
     ended[#ended + 1] = id
   end
   -- At once: before all notices that were put off.
@@ -215,7 +210,7 @@ local function write(at, h, body, report, held)
     if next_h then
       local next_stamp = stamp_after(sub(next_h, 33, 40))
       next_h = put_on_offer(second, next_h, next_stamp)
-      call('HSET', RECORD .. second, 'h', next_h)
+      write_h(second, next_h)
       promoted = promotion_of(second, next_stamp, next_h, next_body, next_report)
     end
   end
@@ -223,25 +218,25 @@ local function write(at, h, body, report, held)
   local was, is = sub(h, 41, 41), sub(codes, 11, 11)
   if remove == REMOVE then
     write_gathered()
-    call('DEL', key)
-    if was ~= NOWHERE then call('ZREM', INDEX .. was, id) end
-    call('ZREM', DUE, id)
-    call('ZREM', OUTBOX, id)
-    call('HDEL', LOCKS, id)
-    for letter in ('sut'):gmatch('.') do call('ZREM', ENDS .. letter, id) end
-    call('ZREM', NOTICES, id)
+    remove_record(id)
+    remove_from_index(was, id)
+    later(id, 'ZREM', DUE, id)
+    remove_from_outbox(id)
+    later(id, 'HDEL', LOCKS, id)
+    remove_from_ends(id)
+    later(id, 'ZREM', NOTICES, id)
     call('SET', TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', TOMBSTONE_SECONDS)
   else
     if was ~= is then
-      if was ~= NOWHERE then later(id, 'ZREM', INDEX .. was, id) end
-      if is ~= NOWHERE then later(id, 'ZADD', INDEX .. is, '0', id) end
+      remove_from_index(was, id)
+      add_to_index(is, id)
     end
     local new_h = name .. sub(h, 17, 32) .. offer_bytes .. is .. chained .. header
     if reported == YES then
       report = ARGV[at + 7]
-      call('HSET', key, 'h', new_h, 'r', report)
+      write_h(id, new_h, report)
     else
-      call('HSET', key, 'h', new_h)
+      write_h(id, new_h)
     end
   end
   if wanted == YES then record = record_of(h, body, report) end

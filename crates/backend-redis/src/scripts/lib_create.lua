@@ -35,15 +35,15 @@ end
 local function create(at, is_new)
   local id, start, rest, body, due, offer =
     ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
-  local key = RECORD .. id
   if not is_new or touched[id] then
     settle(id)
-    local h = call('HGET', key, 'h')
+    local h = read_h(id)
     if h then
       if sub(h, 17, 24) ~= sub(start, 17, 24) then
-        return 'E' .. three(h, call('HGET', key, 'b'), call('HGET', key, 'r') or '')
+        local _, stored, report = read_record(id)
+        return 'E' .. three(h, stored, report or '')
       end
-      return 'N' .. sub(h, 25, 32) .. pack(tonumber(call('ZSCORE', OUTBOX, id) or 0))
+      return 'N' .. sub(h, 25, 32) .. pack(stamp_in_outbox(id) or 0)
     end
     -- Its first try may be so long ago that it has run and was removed since.
     local tombstone = call('GET', TOMBSTONE .. id)
@@ -62,15 +62,14 @@ local function create(at, is_new)
     head = call('ZCARD', CHAIN .. chain) == 1
   end
   if due ~= '' then later(id, 'ZADD', DUE, due, id) end
-  local index = sub(rest, 1, 1)
-  if index ~= NOWHERE then later(id, 'ZADD', INDEX .. index, '0', id) end
+  add_to_index(sub(rest, 1, 1), id)
   -- Its place in the order serves as its first stamp too: one number less.
   local stamp = 0
   if offer == 'a' and head then
     stamp = sequence
-    later(id, 'ZADD', OUTBOX, place, id)
+    add_to_outbox(id, sequence)
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)
-  call('HSET', key, 'h', start .. numbers .. rest, 'b', body)
+  write_new_record(id, start .. numbers .. rest, body)
   return 'N' .. numbers
 end

@@ -11,8 +11,8 @@ local ids = call('ZRANGEBYLEX', INDEX .. OFFERED, ARGV[1], '+', 'LIMIT', 0, most
 local found = {}
 for at = 1, math.min(#ids, most) do
   local id = ids[at]
-  local h = call('HGET', RECORD .. id, 'h')
-  if h and not call('ZSCORE', OUTBOX, id) then
+  local h = read_h(id)
+  if h and not stamp_in_outbox(id) then
     local chain = h:sub(42, 57)
     if chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, 0, 0)[1] == id then
       found[#found + 1] = id .. h:sub(33, 40)

@@ -136,8 +136,61 @@ local function settle(id)
   if touched[id] then write_gathered() end
 end
 
+-- The layout of records, indexes, outbox and ends is known below, and in the
+-- scripts that read many of them; the other scripts call these functions.
+
+-- Returns `h`, or false if there is no such record.
+local function read_h(id) return call('HGET', RECORD .. id, 'h') end
+
+-- Returns `h`, the body, and the report or false; `h` is false if there is no
+-- such record.
+local function read_record(id)
+  return unpack(call('HMGET', RECORD .. id, 'h', 'b', 'r'))
+end
+
+local function write_new_record(id, h, body)
+  call('HSET', RECORD .. id, 'h', h, 'b', body)
+end
+
+-- Writes `h` and, if it is given, the report.
+local function write_h(id, h, report)
+  if report then
+    call('HSET', RECORD .. id, 'h', h, 'r', report)
+  else
+    call('HSET', RECORD .. id, 'h', h)
+  end
+end
+
+local function remove_record(id) call('DEL', RECORD .. id) end
+
+local function add_to_index(letter, id)
+  if letter ~= NOWHERE then later(id, 'ZADD', INDEX .. letter, '0', id) end
+end
+
+local function remove_from_index(letter, id)
+  if letter ~= NOWHERE then later(id, 'ZREM', INDEX .. letter, id) end
+end
+
+local function add_to_outbox(id, stamp) later(id, 'ZADD', OUTBOX, decimal(stamp), id) end
+
+local function remove_from_outbox(id) later(id, 'ZREM', OUTBOX, id) end
+
+-- Returns the stamp of an operation's entry in the outbox, or nil.
+local function stamp_in_outbox(id)
+  local score = call('ZSCORE', OUTBOX, id)
+  return score and tonumber(score) or nil
+end
+
+local function add_to_ends(class, stamp, id)
+  later(id, 'ZADD', ENDS .. class, decimal(stamp), id)
+end
+
+local function remove_from_ends(id)
+  for class in ('sut'):gmatch('.') do later(id, 'ZREM', ENDS .. class, id) end
+end
+
 -- Puts an operation with this `h` into the outbox and returns the new `h`.
 local function put_on_offer(id, h, stamp)
-  later(id, 'ZADD', OUTBOX, decimal(stamp), id)
+  add_to_outbox(id, stamp)
   return sub(h, 1, 32) .. pack(stamp) .. sub(h, 41)
 end

@@ -59,7 +59,7 @@ for item = 1, commits do
     turn_to(tonumber(ARGV[at]))
     settle(ARGV[at + 1])
     -- Another commit of the transaction may have put it on offer since.
-    local h = call('HGET', RECORD .. ARGV[at + 1], 'h')
+    local h = read_h(ARGV[at + 1])
     committed[item] = write(at + 1, h, read.body, read.report, read.held)
   end
 end
