@@ -15,7 +15,8 @@ fn a_running_operation_is_cancelled() {
 #[test]
 fn a_running_operation_is_paused_and_goes_on_where_it_was() {
     let dev = Dev::start();
-    let id = dev.submit(&["Sleep", "--data", r#"{"seconds": 1}"#]);
+    // On a loaded machine two commands may take seconds.
+    let id = dev.submit(&["Sleep", "--data", r#"{"seconds": 6}"#]);
     dev.until_running(&id);
     // The next command may come at once.
     assert_eq!(dev.json(&["pause", &id])["status"], "Waiting");
