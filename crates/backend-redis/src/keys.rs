@@ -23,10 +23,9 @@ pub(crate) struct Keys {
 /// bytes.
 #[derive(Debug)]
 pub(crate) struct PartitionKeys {
+    prefix: String,
     record_prefix: String,
-    chain_prefix: String,
     index_prefix: String,
-    tombstone_prefix: String,
     ends_prefix: String,
     due: String,
     outbox: String,
@@ -106,10 +105,9 @@ impl PartitionKeys {
     fn new(namespace: &str, partition: Partition) -> Self {
         let key = |name: &str| format!("{namespace}:{{{partition}}}:{name}");
         Self {
+            prefix: key(""),
             record_prefix: key("op:"),
-            chain_prefix: key("chain:"),
             index_prefix: key("index:"),
-            tombstone_prefix: key("gone:"),
             ends_prefix: key("ended:"),
             due: key("due"),
             outbox: key("dispatch"),
@@ -119,20 +117,9 @@ impl PartitionKeys {
         }
     }
 
-    /// The keys that `prelude.lua` expects, in its order.
-    pub(crate) fn all(&self) -> [&str; 10] {
-        [
-            &self.record_prefix,
-            &self.chain_prefix,
-            &self.index_prefix,
-            &self.due,
-            &self.outbox,
-            &self.locks,
-            &self.tick,
-            &self.tombstone_prefix,
-            &self.ends_prefix,
-            &self.notices,
-        ]
+    /// The prefix of all keys of the partition, which `prelude.lua` expects.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// Followed by an id, the key of a record.
@@ -201,13 +188,36 @@ mod tests {
         let of = keys.partition(partition).unwrap();
         let braces = *b"{}{}{}{}{}{}{}{}";
         let id = OperationId::new(Timestamp::from_millis(1), partition, braces);
-        let mut found: Vec<Vec<u8>> = of.all().iter().map(|key| key.as_bytes().to_vec()).collect();
-        found.push(of.record(id));
-        found.push(of.index(State::Completed).into_bytes());
-        found.push(of.ends(EndClass::Succeeded).into_bytes());
+        let index = of.index(State::Completed);
+        let ends = of.ends(EndClass::Succeeded);
+        let named = [of.due(), of.outbox(), of.locks(), of.tick(), of.notices()];
+        let named = named.map(|key| key.as_bytes().to_vec());
+        let mut found = vec![of.record(id), index.into_bytes(), ends.into_bytes()];
+        found.extend(named);
+        assert_eq!(of.prefix(), "drumline:{17}:");
         for key in found {
             assert!(key.starts_with(b"drumline:{17}:"), "{key:?}");
         }
         assert!(keys.partition(Partition::new(18)).is_none());
+    }
+
+    #[test]
+    fn the_scripts_give_the_keys_the_same_names() {
+        let keys = Keys::new("n", PartitionCount::new(1).unwrap());
+        let of = keys.partition(Partition::new(0)).unwrap();
+        let prelude = include_str!("scripts/prelude.lua");
+        for key in [
+            of.record_prefix(),
+            &of.index_prefix,
+            of.ends_prefix(),
+            of.due(),
+            of.outbox(),
+            of.locks(),
+            of.tick(),
+            of.notices(),
+        ] {
+            let name = key.strip_prefix(of.prefix()).unwrap();
+            assert!(prelude.contains(&format!("prefix .. '{name}'")), "{name}");
+        }
     }
 }

@@ -1,25 +1,34 @@
--- commit: makes commits of one partition, in the order given, each by itself.
+-- commit: makes commits, in the order given, each by itself; those of one
+-- partition stand together.
 --
 -- KEYS  prelude.lua
--- ARGV  1 the channel that hears of ends; then per commit the 8 of
---         lib_commit.lua
+-- ARGV  1 the channel that hears of ends; then per commit, 9: the partition's
+--         place in KEYS; the 8 of lib_commit.lua
 -- Returns, per commit, its answer: lib_commit.lua
-local ITEM = 8
-most = TICKS_OF_COMMIT * (#ARGV - 1) / ITEM
+local ITEM = 9
 
-local holders, insists = {}, false
+local counts, holders, insists = {}, {}, false
 for at = 2, #ARGV, ITEM do
-  if asks_for_lock(at) then holders[#holders + 1] = ARGV[at] end
-  if must_pass(at) then insists = true end
+  local partition = ARGV[at]
+  if not counts[partition] then
+    read_locks(holders)
+    counts[partition], holders = 0, {}
+    turn_to(tonumber(partition))
+  end
+  counts[partition] = counts[partition] + 1
+  if asks_for_lock(at + 1) then holders[#holders + 1] = ARGV[at + 1] end
+  if must_pass(at + 1) then insists = true end
 end
 read_locks(holders)
 if insists then insist() end
 
 local answers, count = {}, 0
 for at = 2, #ARGV, ITEM do
-  local answer, h, body, report, held = check(at)
+  turn_to(tonumber(ARGV[at]))
+  most = TICKS_OF_COMMIT * counts[ARGV[at]]
+  local answer, h, body, report, held = check(at + 1)
   count = count + 1
-  answers[count] = answer or write(at, h, body, report, held)
+  answers[count] = answer or write(at + 1, h, body, report, held)
 end
 write_gathered()
 publish(ARGV[1])

@@ -1,17 +1,20 @@
--- create: stores operations of one partition, in the order given. Each by
--- itself recognises its own earlier try.
+-- create: stores operations, in the order given; those of one partition stand
+-- together. Each by itself recognises its own earlier try.
 --
 -- KEYS  prelude.lua
--- ARGV  per operation the 6 of lib_create.lua
+-- ARGV  per operation, 7: the partition's place in KEYS; the 6 of lib_create.lua
 -- Returns, per operation, the answer of create()
-local ITEM = 6
-most = #ARGV / ITEM
+local ITEM = 7
 
-local is_new = all_are_new(1, #ARGV, ITEM)
+local counts = {}
+for at = 1, #ARGV, ITEM do counts[ARGV[at]] = (counts[ARGV[at]] or 0) + 1 end
+local is_new = all_are_new(ITEM)
 local answers, count = {}, 0
 for at = 1, #ARGV, ITEM do
+  turn_to(tonumber(ARGV[at]))
+  most = counts[ARGV[at]]
   count = count + 1
-  answers[count] = create(at, is_new)
+  answers[count] = create(at + 1, is_new)
 end
 write_gathered()
 return answers

@@ -17,13 +17,14 @@
 -- Operations in one question.
 local MOST_ASKED = 500
 
--- Returns true if none of these operations has a record or a tombstone; the
--- arguments of an operation are `step` behind those of the one before.
-local function all_are_new(first, last, step)
-  for start = first, last, MOST_ASKED * step do
+-- Returns true if none of these operations has a record or a tombstone. Each
+-- has `step` arguments: its partition, then those of create().
+local function all_are_new(step)
+  for start = 1, #ARGV, MOST_ASKED * step do
     local keys = {}
-    for at = start, math.min(last, start + (MOST_ASKED - 1) * step), step do
-      local id = ARGV[at]
+    for at = start, math.min(#ARGV, start + (MOST_ASKED - 1) * step), step do
+      turn_to(tonumber(ARGV[at]))
+      local id = ARGV[at + 1]
       keys[#keys + 1] = RECORD .. id
       keys[#keys + 1] = TOMBSTONE .. id
     end

@@ -1,18 +1,20 @@
 -- The common part of create.lua, commit.lua, transact.lua, offered.lua and
 -- reoffer.lua; it is put in front of them.
 --
--- KEYS  [1] prefix of the records     + id (16 bytes)  -> hash
---       [2] prefix of the chains      + key (16 bytes) -> zset sequence -> id
---       [3] prefix of the indexes     + letter         -> zset 0 -> id
---       [4] the due set               zset: ms         -> id
---       [5] the outbox                zset: stamp      -> id
---       [6] the locks                 hash: id         -> lock
---       [7] the tick                  number
---       [8] prefix of the tombstones  + id             -> tombstone
---       [9] prefix of the ends        + letter         -> zset stamp -> id
---      [10] the notices               zset: when       -> id
---       All of one partition, hence of one slot. transact.lua has several such
---       sets of ten.
+-- KEYS  one for each partition: the prefix of all its keys, hence of one slot.
+--       commit.lua, create.lua and transact.lua take several partitions, which
+--       a Redis Cluster would refuse. Behind the prefix:
+--         op: + id (16 bytes)      a record, hash
+--         chain: + key (16 bytes)  a chain, zset sequence -> id
+--         index: + letter          an index, zset 0 -> id
+--         due                      the due set, zset ms -> id
+--         dispatch                 the outbox, zset stamp -> id
+--         locks                    the locks, hash id -> lock
+--         tick                     the tick, number
+--         gone: + id               a tombstone
+--         ended: + letter          the ends of a class, zset stamp -> id
+--         notices                  the notices, zset when -> id
+--       keys.rs has the same names.
 --
 -- A record is a hash: b = body, r = report (absent: empty), h = these fields of
 -- fixed width, numbers big-endian, then the header. record.rs says the same.
@@ -35,7 +37,27 @@
 -- Every number that Lua computes with is below 2^53 (microseconds since 1970
 -- are below 2^51); numbers that may be larger are compared as bytes.
 
-local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES = unpack(KEYS, 1, 10)
+-- The last number that was taken of the tick; nothing before the first.
+local last
+-- The most numbers that the script takes of the tick of the partition that it
+-- has turned to.
+local most = 1
+
+local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES
+
+-- Turns to the partition at this place in KEYS. Each has a tick of its own.
+local lasts, place = {}, 0
+local function turn_to(partition)
+  if partition == place then return end
+  lasts[place] = last
+  place, last = partition, lasts[partition]
+  local prefix = KEYS[partition]
+  RECORD, CHAIN, INDEX = prefix .. 'op:', prefix .. 'chain:', prefix .. 'index:'
+  DUE, OUTBOX, LOCKS = prefix .. 'due', prefix .. 'dispatch', prefix .. 'locks'
+  TICK, TOMBSTONE = prefix .. 'tick', prefix .. 'gone:'
+  ENDS, NOTICES = prefix .. 'ended:', prefix .. 'notices'
+end
+turn_to(1)
 
 -- The one index whose operations may be offered.
 local OFFERED = '0'
@@ -58,11 +80,9 @@ local function two(a, b) return struct.pack('>I4c0I4c0', #a, a, #b, b) end
 local function three(a, b, c) return struct.pack('>I4c0I4c0I4c0', #a, a, #b, b, #c, c) end
 
 -- Hands out numbers that only grow: the time in microseconds if that has moved
--- on, else the last one + 1. One script takes at most `most`, which it sets
--- before it takes the first; the numbers that it leaves over are lost, which
--- does no harm.
-local most = 1
-local last
+-- on, else the last one + 1. One script takes at most `most` of a partition,
+-- which it sets before it takes the first; the numbers that it leaves over are
+-- lost, which does no harm.
 local function tick()
   if not last then
     local time = call('TIME')

@@ -5,33 +5,19 @@
 -- once, a create enters its chain behind all others, and a head stays the head
 -- until it leaves by itself.
 --
--- The partitions are of several slots. A Redis Cluster would refuse that.
---
--- KEYS  prelude.lua, once per partition: ten each
+-- KEYS  prelude.lua
 -- ARGV  1 the channel that hears of ends
 --       2 how many creates
 --       3 how many commits
---       per create, 7: the partition's place in KEYS, from 0; the 6 of lib_create.lua
---       per commit, 9: the partition's place in KEYS, from 0; the 8 of lib_commit.lua
+--       per create, 7: the partition's place in KEYS; the 6 of lib_create.lua
+--       per commit, 9: the partition's place in KEYS; the 8 of lib_commit.lua
 -- Returns {'D', the answer of create() per create, the answer per commit}
 --     or: {'R', the commit's place, from 0, its answer}: nothing is written
-local KEYS_OF_ONE = 10
 local CREATE, COMMIT = 7, 9
 local creates, commits = tonumber(ARGV[2]), tonumber(ARGV[3])
 local first_create = 4
 local first_commit = first_create + creates * CREATE
 most = creates + TICKS_OF_COMMIT * commits
-
--- Turns to one of the partitions; each has a tick of its own.
-local lasts, now_at = {}, 0
-local function turn_to(partition)
-  if partition == now_at then return end
-  lasts[now_at] = last
-  now_at, last = partition, lasts[partition]
-  local first = partition * KEYS_OF_ONE + 1
-  RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES =
-    unpack(KEYS, first, first + KEYS_OF_ONE - 1)
-end
 
 local checked = {}
 for item = 1, commits do

@@ -1,11 +1,15 @@
-//! Several items of one partition in one script call, several calls in one
-//! round trip.
+//! Several items in one script call, several calls in one round trip.
+//!
+//! A call costs the server as much as several items in it, so one call may hold
+//! items of several partitions. A Redis Cluster would refuse that.
 
 use std::collections::BTreeMap;
 
 use drumline_protocol::{OperationId, Partition};
+use redis::Cmd;
 
 use crate::keys::{Keys, PartitionKeys};
+use crate::scripts::Script;
 
 /// Items of one partition, by their places in the caller's list.
 #[derive(Debug)]
@@ -41,23 +45,87 @@ pub(super) fn batches(
     batches
 }
 
+/// The batches of one script call.
+#[derive(Debug)]
+pub(super) struct Call<'a>(Vec<Batch<'a>>);
+
+impl Call<'_> {
+    /// The command, with the prefixes of the partitions as its keys; the caller
+    /// adds the arguments.
+    pub(super) fn command(&self, script: &Script) -> Cmd {
+        let keys = self.0.iter().map(|batch| batch.keys.prefix());
+        script.call(&Vec::from_iter(keys))
+    }
+
+    /// The items: the place of each one's partition in the script's KEYS, and
+    /// its place in the caller's list. Those of one partition stand together.
+    pub(super) fn items(&self) -> impl Iterator<Item = (usize, usize)> {
+        let numbered = (1..).zip(&self.0);
+        numbered.flat_map(|(place, batch)| batch.items.iter().map(move |item| (place, *item)))
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|batch| batch.items.len()).sum()
+    }
+}
+
+/// Puts whole batches together, up to `most` items in a call. A batch that is
+/// larger is a call of its own.
+pub(super) fn calls(batches: Vec<Batch<'_>>, most: usize) -> Vec<Call<'_>> {
+    let mut calls: Vec<Call<'_>> = Vec::new();
+    for batch in batches {
+        match calls.last_mut() {
+            Some(call) if call.len() + batch.items.len() <= most => call.0.push(batch),
+            Some(_) | None => calls.push(Call(vec![batch])),
+        }
+    }
+    calls
+}
+
 #[cfg(test)]
 mod tests {
     use drumline_protocol::{PartitionCount, Timestamp};
 
     use super::*;
 
+    fn ids(partitions: &[u16]) -> impl Iterator<Item = OperationId> {
+        let id = |number: &u16| {
+            OperationId::new(Timestamp::from_millis(1), Partition::new(*number), [0; 16])
+        };
+        partitions.iter().map(id)
+    }
+
     #[test]
     fn items_stay_in_order_within_their_partition() {
         let keys = Keys::new("test", PartitionCount::new(2).unwrap());
-        let partitions = [1, 0, 1, 1, 9];
-        let ids = partitions.map(|number| {
-            OperationId::new(Timestamp::from_millis(1), Partition::new(number), [0; 16])
-        });
-        let found: Vec<Vec<usize>> = batches(&keys, ids.into_iter(), 2)
+        let found: Vec<Vec<usize>> = batches(&keys, ids(&[1, 0, 1, 1, 9]), 2)
             .into_iter()
             .map(|batch| batch.items)
             .collect();
         assert_eq!(found, [vec![1], vec![0, 2], vec![3]]);
+    }
+
+    #[test]
+    fn a_call_takes_whole_batches() {
+        let keys = Keys::new("test", PartitionCount::new(4).unwrap());
+        let grouped = |most_of_batch, most| {
+            let batches = batches(&keys, ids(&[1, 0, 1, 1, 2]), most_of_batch);
+            let calls = calls(batches, most).into_iter();
+            calls
+                .map(|call| Vec::from_iter(call.items()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            grouped(9, 9),
+            [vec![(1, 1), (2, 0), (2, 2), (2, 3), (3, 4)]]
+        );
+        assert_eq!(
+            grouped(9, 2),
+            [vec![(1, 1)], vec![(1, 0), (1, 2), (1, 3)], vec![(1, 4)]]
+        );
+        assert_eq!(
+            grouped(2, 3),
+            [vec![(1, 1), (2, 0), (2, 2)], vec![(1, 3), (2, 4)]]
+        );
     }
 }

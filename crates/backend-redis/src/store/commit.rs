@@ -1,4 +1,4 @@
-//! Commit: one script per partition, all in one round trip.
+//! Commit: few script calls, all in one round trip.
 
 use drumline_backend::store::{Commit, Committed, Done, Promoted, Record, Result, Stamp};
 use drumline_protocol::transition::DueEffect;
@@ -6,9 +6,8 @@ use drumline_protocol::{Fence, OperationId, codec};
 use redis::{Cmd, Value};
 
 use super::RedisStore;
-use super::batches::batches;
+use super::batches::{batches, calls};
 use super::effect_codes;
-use crate::keys::PartitionKeys;
 use crate::record;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
@@ -19,20 +18,28 @@ const MOST: usize = 64;
 
 impl RedisStore {
     pub(super) async fn commit_all(&self, commits: &[Commit]) -> Result<Vec<Committed>> {
-        let batches = batches(&self.keys, commits.iter().map(|commit| commit.id), MOST);
+        let ids = commits.iter().map(|commit| commit.id);
+        let calls = calls(batches(&self.keys, ids, MOST), MOST);
         let channel = self.keys.completions();
         let mut commands = redis::pipe();
-        for batch in &batches {
-            let items = batch.items.iter().filter_map(|&at| commits.get(at));
-            commands.add_command(call(batch.keys, &channel, items)?);
+        for call in &calls {
+            let mut command = call.command(&SCRIPTS.commit);
+            command.arg(&channel);
+            for (partition, at) in call.items() {
+                if let Some(commit) = commits.get(at) {
+                    command.arg(partition);
+                    add(&mut command, commit)?;
+                }
+            }
+            commands.add_command(command);
         }
         let answers = self.link.run("commit", &commands).await?;
 
         // An operation that is in no batch does not exist.
         let mut committed = vec![Committed::Missing; commits.len()];
-        for (batch, answer) in batches.iter().zip(answers) {
+        for (call, answer) in calls.iter().zip(answers) {
             let mut parts = Parts::of(answer)?;
-            for &at in &batch.items {
+            for (_, at) in call.items() {
                 let answer = read(parts.value()?)?;
                 let (Some(place), Some(commit)) = (committed.get_mut(at), commits.get(at)) else {
                     continue;
@@ -45,19 +52,6 @@ impl RedisStore {
         }
         Ok(committed)
     }
-}
-
-fn call<'a>(
-    keys: &PartitionKeys,
-    channel: &str,
-    items: impl Iterator<Item = &'a Commit>,
-) -> Result<Cmd> {
-    let mut command = SCRIPTS.commit.call(&keys.all());
-    command.arg(channel);
-    for commit in items {
-        add(&mut command, commit)?;
-    }
-    Ok(command)
 }
 
 /// The arguments of one commit.

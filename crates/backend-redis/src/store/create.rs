@@ -1,15 +1,18 @@
-//! Create: one script per partition, all in one round trip.
+//! Create: few script calls, all in one round trip.
 
 use drumline_backend::store::{Created, Error, NewOperation, Result, Stamp};
 use drumline_protocol::{OperationId, State, codec};
 use redis::{Cmd, Value};
 
 use super::RedisStore;
-use super::batches::batches;
-use crate::keys::PartitionKeys;
+use super::batches::{batches, calls};
 use crate::record;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
+
+/// Creates from which on a call takes no further partition: it blocks the server
+/// for some milliseconds.
+const MOST: usize = 128;
 
 impl RedisStore {
     pub(super) async fn create_all(&self, operations: &[NewOperation]) -> Result<Vec<Created>> {
@@ -19,18 +22,24 @@ impl RedisStore {
         // example), and the rest of a chain must not be stored where its
         // beginning was not.
         let ids = operations.iter().map(|new| new.id);
-        let batches = batches(&self.keys, ids, operations.len().max(1));
+        let calls = calls(batches(&self.keys, ids, operations.len().max(1)), MOST);
         let mut commands = redis::pipe();
-        for batch in &batches {
-            let items = batch.items.iter().filter_map(|&at| operations.get(at));
-            commands.add_command(call(batch.keys, items)?);
+        for call in &calls {
+            let mut command = call.command(&SCRIPTS.create);
+            for (partition, at) in call.items() {
+                if let Some(new) = operations.get(at) {
+                    command.arg(partition);
+                    add(&mut command, new)?;
+                }
+            }
+            commands.add_command(command);
         }
         let answers = self.link.run("create", &commands).await?;
 
         let mut created: Vec<Option<Created>> = vec![None; operations.len()];
-        for (batch, answer) in batches.iter().zip(answers) {
+        for (call, answer) in calls.iter().zip(answers) {
             let mut parts = Parts::of(answer)?;
-            for &at in &batch.items {
+            for (_, at) in call.items() {
                 let (Some(place), Some(new)) = (created.get_mut(at), operations.get(at)) else {
                     continue;
                 };
@@ -53,14 +62,6 @@ impl RedisStore {
             ))),
         }
     }
-}
-
-fn call<'a>(keys: &PartitionKeys, items: impl Iterator<Item = &'a NewOperation>) -> Result<Cmd> {
-    let mut command = SCRIPTS.create.call(&keys.all());
-    for new in items {
-        add(&mut command, new)?;
-    }
-    Ok(command)
 }
 
 /// The arguments of one create.

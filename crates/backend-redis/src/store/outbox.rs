@@ -92,7 +92,7 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(partition) else {
             return Ok((Vec::new(), None));
         };
-        let mut command = SCRIPTS.offered.call(&keys.all());
+        let mut command = SCRIPTS.offered.call(&[keys.prefix()]);
         match after {
             Some(id) => command.arg([b"(".as_slice(), id.as_bytes()].concat()),
             None => command.arg("-"),
@@ -118,7 +118,7 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(id.partition()) else {
             return Ok(None);
         };
-        let mut command = SCRIPTS.reoffer.call(&keys.all());
+        let mut command = SCRIPTS.reoffer.call(&[keys.prefix()]);
         command
             .arg(id.as_bytes().as_slice())
             .arg(seen.0.to_be_bytes().as_slice())

@@ -12,6 +12,7 @@ use redis::Cmd;
 
 use super::RedisStore;
 use super::{commit, create};
+use crate::keys::PartitionKeys;
 use crate::reply::{self, Parts};
 use crate::scripts::SCRIPTS;
 
@@ -61,18 +62,18 @@ impl RedisStore {
         let keys: Vec<&str> = partitions
             .iter()
             .filter_map(|partition| self.keys.partition(*partition))
-            .flat_map(|keys| keys.all())
+            .map(PartitionKeys::prefix)
             .collect();
         let place = |id: OperationId| -> Result<usize> {
             let found = partitions.binary_search(&id.partition());
-            found.map_err(|_place: usize| Error::Unfit(format!("{id} belongs to no partition")))
+            let place = found.map(|at| at + 1);
+            place.map_err(|_place: usize| Error::Unfit(format!("{id} belongs to no partition")))
         };
         let mut command = if keys.is_empty() {
-            // The prelude requires one set of keys, used or not.
+            // The prelude requires one partition, used or not.
             let any = self.keys.partition(Partition::default());
-            SCRIPTS
-                .transact
-                .call(&any.ok_or_else(reply::unexpected)?.all())
+            let any = any.ok_or_else(reply::unexpected)?;
+            SCRIPTS.transact.call(&[any.prefix()])
         } else {
             SCRIPTS.transact.call(&keys)
         };
