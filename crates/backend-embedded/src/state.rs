@@ -16,6 +16,8 @@
 //!                     ├─ due        (time, id)
 //!                     ├─ ends       class → (stamp, id): the ends, in that order
 //!                     ├─ notices    (time, id): ends that a receiver outside is notified of
+//!                     ├─ reserved   idempotency key → id, content
+//!                     ├─ removed    the ids that a key may still stand for
 //!                     └─ outbox     id → stamp: ought to be in the broker
 //! ```
 //!
@@ -26,6 +28,7 @@ mod commit;
 mod create;
 mod due;
 mod ends;
+mod expiring;
 mod listing;
 mod locks;
 mod markers;
@@ -38,18 +41,18 @@ mod transact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use drumline_backend::store::{Counts, Stamp};
+use drumline_backend::store::{Counts, IdempotencyKey, Reserved, Stamp};
 use drumline_protocol::{Header, Operation, OperationId, Partition, PartitionCount, Timestamp};
 
 use self::chains::Chains;
 use self::due::Due;
 use self::ends::Ends;
+use self::expiring::Expiring;
 use self::locks::Locks;
 use self::markers::Markers;
 use self::notices::Notices;
 use self::outbox::Outbox;
 use self::record::Record;
-use self::reservations::Reservations;
 
 pub use self::locks::Held;
 
@@ -59,7 +62,6 @@ pub struct State {
     count: PartitionCount,
     /// The partitions that have been written to; the others are empty.
     partitions: BTreeMap<Partition, Contents>,
-    reservations: Reservations,
     markers: Markers,
     /// The lower bound of every partition's next number: how far the order of
     /// the ends was read.
@@ -80,6 +82,9 @@ struct Contents {
     ends: Ends,
     notices: Notices,
     outbox: Outbox,
+    reservations: Expiring<IdempotencyKey, Reserved>,
+    /// The operations that were removed and that a key may still stand for.
+    removed: Expiring<OperationId, ()>,
 }
 
 impl State {
@@ -89,7 +94,6 @@ impl State {
         Self {
             count,
             partitions: BTreeMap::new(),
-            reservations: Reservations::default(),
             markers: Markers::default(),
             floor: 0,
         }

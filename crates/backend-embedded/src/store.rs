@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use drumline_backend::Random;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Renewal, Reservation, Result, Stamp, Store, Transacted, check_distinct,
+    Promoted, Renewal, Reservation, Reserved, Result, Stamp, Store, Transacted, check_distinct,
+    check_keys,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -73,6 +74,7 @@ fn written(new: NewOperation) -> Result<NewOperation> {
         id: new.id,
         header: through_codec(&new.header)?,
         body: through_codec(&new.body)?,
+        key: new.key,
     })
 }
 
@@ -100,6 +102,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
+        check_keys(&operations, self.partitions())?;
         let mut answers = Vec::new();
         for new in operations {
             let new = written(new)?;
@@ -128,6 +131,7 @@ impl Store for EmbeddedStore {
         commits: Vec<Commit>,
     ) -> Result<Transacted> {
         check_distinct(&creates, &commits)?;
+        check_keys(&creates, self.partitions())?;
         let creates = creates.into_iter().map(written).collect::<Result<_>>()?;
         let ends = commits.iter().filter(|commit| commit.effects.end.is_some());
         let ending: Vec<OperationId> = ends.map(|commit| commit.id).collect();
@@ -271,14 +275,16 @@ impl Store for EmbeddedStore {
         Ok(self.state().counts())
     }
 
-    async fn reserve(
-        &self,
-        key: [u8; 16],
-        reservation: Reservation,
-        keep: Duration,
-    ) -> Result<Reservation> {
+    async fn reserve(&self, keys: &[Reservation]) -> Result<Vec<Reserved>> {
         let now = self.clock.now();
-        Ok(self.state().reserve(key, reservation, keep, now))
+        let mut state = self.state();
+        Ok(keys.iter().map(|key| state.reserve(*key, now)).collect())
+    }
+
+    async fn were_removed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        let now = self.clock.now();
+        let state = self.state();
+        Ok(ids.iter().map(|id| state.was_removed(*id, now)).collect())
     }
 
     async fn incarnation(&self) -> Result<String> {

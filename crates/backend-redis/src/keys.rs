@@ -7,6 +7,7 @@
 //! The keys of the partitions are made once, when the store connects: a script
 //! is called with most of them, some ten thousand times a second.
 
+use drumline_backend::store::IdempotencyKey;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{OperationId, Partition, PartitionCount, State};
 
@@ -24,6 +25,8 @@ pub(crate) struct Keys {
 #[derive(Debug)]
 pub(crate) struct PartitionKeys {
     prefix: String,
+    tombstone_prefix: String,
+    reservation_prefix: String,
     record_prefix: String,
     index_prefix: String,
     ends_prefix: String,
@@ -54,11 +57,6 @@ impl Keys {
     /// Hash: route → the latest stamp of a marker that has come back.
     pub(crate) fn markers(&self) -> String {
         format!("{}:{{meta}}:markers", self.namespace)
-    }
-
-    /// String: the reservation of an idempotency key; expires.
-    pub(crate) fn reservation(&self, key: &[u8; 16]) -> String {
-        format!("{}:{{{}}}:reservation", self.namespace, hex(key))
     }
 
     /// The prefix of everything.
@@ -106,6 +104,8 @@ impl PartitionKeys {
         let key = |name: &str| format!("{namespace}:{{{partition}}}:{name}");
         Self {
             prefix: key(""),
+            tombstone_prefix: key("gone:"),
+            reservation_prefix: key("key:"),
             record_prefix: key("op:"),
             index_prefix: key("index:"),
             ends_prefix: key("ended:"),
@@ -130,6 +130,16 @@ impl PartitionKeys {
     /// Hash: one operation.
     pub(crate) fn record(&self, id: OperationId) -> Vec<u8> {
         [self.record_prefix.as_bytes(), id.as_bytes()].concat()
+    }
+
+    /// String: a removed operation; expires.
+    pub(crate) fn tombstone(&self, id: OperationId) -> Vec<u8> {
+        [self.tombstone_prefix.as_bytes(), id.as_bytes()].concat()
+    }
+
+    /// String: the reservation of an idempotency key; expires.
+    pub(crate) fn reservation(&self, key: IdempotencyKey) -> Vec<u8> {
+        [self.reservation_prefix.as_bytes(), key.0.as_slice()].concat()
     }
 
     /// Sorted set: 0 → id, hence ids in order: the operations in one state
@@ -192,7 +202,9 @@ mod tests {
         let ends = of.ends(EndClass::Succeeded);
         let named = [of.due(), of.outbox(), of.locks(), of.tick(), of.notices()];
         let named = named.map(|key| key.as_bytes().to_vec());
-        let mut found = vec![of.record(id), index.into_bytes(), ends.into_bytes()];
+        let key = of.reservation(IdempotencyKey(braces));
+        let mut found = vec![of.record(id), of.tombstone(id), key];
+        found.extend([index.into_bytes(), ends.into_bytes()]);
         found.extend(named);
         assert_eq!(of.prefix(), "drumline:{17}:");
         for key in found {
@@ -208,6 +220,8 @@ mod tests {
         let prelude = include_str!("scripts/prelude.lua");
         for key in [
             of.record_prefix(),
+            &of.tombstone_prefix,
+            &of.reservation_prefix,
             &of.index_prefix,
             of.ends_prefix(),
             of.due(),

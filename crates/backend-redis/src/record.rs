@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{Lock, Result, Stamp};
+use drumline_backend::store::{Lock, Reserved, Result, Stamp};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Body, ChainKey, CommitId, Fence, Header, Operation, OperationId, Report, State, codec,
@@ -139,6 +139,19 @@ pub(crate) fn read_lock(id: OperationId, bytes: &[u8]) -> Result<Lock> {
         fence: Fence(fence),
         beat,
         lease: Duration::from_millis(lease_ms),
+    })
+}
+
+/// A reservation of an idempotency key.
+pub(crate) fn reserved(reserved: &Reserved) -> Vec<u8> {
+    [*reserved.id.as_bytes(), reserved.content].concat()
+}
+
+/// Reads a reservation of an idempotency key.
+pub(crate) fn read_reserved(bytes: &[u8; 32]) -> Option<Reserved> {
+    Some(Reserved {
+        id: OperationId::from_bytes(*bytes.first_chunk()?)?,
+        content: *bytes.last_chunk()?,
     })
 }
 

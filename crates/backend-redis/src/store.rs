@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Renewal, Reservation, Result, Stamp, Transacted,
+    Promoted, Renewal, Reservation, Reserved, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -264,13 +264,12 @@ impl Store for RedisStore {
         self.count_all().await
     }
 
-    async fn reserve(
-        &self,
-        key: [u8; 16],
-        reservation: Reservation,
-        keep: Duration,
-    ) -> Result<Reservation> {
-        self.reserve_key(key, reservation, keep).await
+    async fn reserve(&self, keys: &[Reservation]) -> Result<Vec<Reserved>> {
+        self.reserve_keys(keys).await
+    }
+
+    async fn were_removed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        self.have_tombstones(ids).await
     }
 
     async fn incarnation(&self) -> Result<String> {

@@ -29,7 +29,7 @@ use drumline_protocol::{
 use tokio::sync::broadcast;
 
 pub use self::commit::{Commit, Committed, Done, Guard, Record};
-pub use self::create::{Created, NewOperation, Reservation};
+pub use self::create::{Created, IdempotencyKey, NewOperation, Reservation, Reserved, check_keys};
 pub use self::ends::{Ended, Notice};
 pub use self::error::{Error, Result};
 pub use self::listing::{Counts, Filter, Page};
@@ -50,12 +50,14 @@ pub trait Store: Send + Sync + 'static {
     /// process can know: best effort, for waiters that also look themselves.
     fn completions(&self) -> broadcast::Receiver<OperationId>;
 
-    /// Stores operations, in the order given; each by itself is atomic:
-    /// record, place in its chain, indexes, due set, outbox.
+    /// Stores operations, in the order given; each by itself is atomic: the
+    /// reservation of its key, record, place in its chain, indexes, due set,
+    /// outbox.
     ///
     /// # Errors
     /// When the store is unavailable. Some may have been stored; repeat with
-    /// the same ids.
+    /// the same ids. [`Error::Unfit`] where a key is of another partition than
+    /// its operation.
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>>;
 
     /// Makes commits; each by itself is atomic, and they are answered in order.
@@ -261,17 +263,20 @@ pub trait Store: Send + Sync + 'static {
     /// When the store is unavailable.
     async fn counts(&self) -> Result<Counts>;
 
-    /// Reserves an idempotency key, unless it is reserved, and returns the
-    /// reservation that holds. The reservation is kept for `keep`.
+    /// Reserves idempotency keys, in the order given, each unless it is
+    /// reserved, and returns what they stand for. A create reserves its key
+    /// itself where both are of one partition ([`NewOperation::key`]).
     ///
     /// # Errors
     /// When the store is unavailable.
-    async fn reserve(
-        &self,
-        key: [u8; 16],
-        reservation: Reservation,
-        keep: Duration,
-    ) -> Result<Reservation>;
+    async fn reserve(&self, keys: &[Reservation]) -> Result<Vec<Reserved>>;
+
+    /// Returns for each id whether an operation with it was removed, as far as
+    /// the store remembers: see [`Commit::remember`].
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn were_removed(&self, ids: &[OperationId]) -> Result<Vec<bool>>;
 
     /// The name of one life of the store: it changes when the store has
     /// restarted and may have lost its last writes.

@@ -160,6 +160,7 @@ impl Fixture {
                 webhook_url: draft.webhook.then(|| "https://example.com".to_owned()),
                 ..Body::new(draft.message_name, now)
             },
+            key: None,
         }
     }
 
@@ -193,7 +194,10 @@ impl Fixture {
         assert_eq!(created.len(), batch.len(), "an answer for each");
         let mut all = Vec::new();
         for (new, created) in batch.into_iter().zip(created) {
-            let Created::New { sequence, offer } = created else {
+            let Created::New {
+                sequence, offer, ..
+            } = created
+            else {
                 panic!("{} exists already", new.id);
             };
             all.push(Fresh {

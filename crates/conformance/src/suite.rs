@@ -156,6 +156,11 @@ macro_rules! store_suite {
                 racing_reservations_agree,
                 a_key_stays_reserved,
                 a_reservation_ends,
+                racing_creates_with_a_key_create_one_operation,
+                a_list_uses_each_key_once,
+                a_reserved_id_is_the_one_that_is_created,
+                the_key_of_a_removed_operation_is_spent,
+                a_key_of_another_partition_is_unfit,
             }
             markers {
                 the_latest_marker_of_each_route_counts,

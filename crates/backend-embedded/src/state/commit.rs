@@ -5,6 +5,7 @@
 //! operation out of the outbox (it is parked).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use drumline_backend::store::{Commit, Committed, Done, Guard, Promoted, Stamp};
 use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEffect};
@@ -135,6 +136,10 @@ impl Contents {
         };
         if effects.remove {
             self.remove(id);
+            if commit.remember > Duration::ZERO {
+                let until = now.saturating_add(commit.remember);
+                self.removed.insert(id, (), until, now);
+            }
         }
         Done {
             fence,

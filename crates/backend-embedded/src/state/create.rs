@@ -1,4 +1,5 @@
-//! Create: record, place in the chain, index, due set, outbox, in one step.
+//! Create: the reservation of its key, record, place in the chain, index, due
+//! set, outbox, in one step.
 
 use std::sync::Arc;
 
@@ -11,15 +12,26 @@ use super::{Contents, State};
 impl State {
     /// Stores an operation. A repetition (same id, same first commit) gives the
     /// answer of the first try, as far as that still holds.
-    pub fn create(&mut self, new: NewOperation, now: Timestamp) -> Created {
+    pub fn create(&mut self, mut new: NewOperation, now: Timestamp) -> Created {
         let contents = self.contents_mut(new.id.partition());
+        if let Some(wanted) = new.key {
+            let held = contents.reserve(wanted, now);
+            if held.content != wanted.reserved.content {
+                return Created::KeyReused;
+            }
+            new.id = held.id;
+        }
         let Some(earlier) = contents.records.get(&new.id) else {
+            if new.key.is_some() && contents.removed.get(new.id, now).is_some() {
+                return Created::KeySpent(new.id);
+            }
             return contents.insert(new, now);
         };
         if earlier.created_by != new.header.commit {
             return Created::Exists(Box::new(earlier.operation(new.id)));
         }
         Created::New {
+            id: new.id,
             sequence: earlier.sequence,
             offer: contents.outbox.stamp(new.id),
         }
@@ -28,7 +40,9 @@ impl State {
 
 impl Contents {
     fn insert(&mut self, new: NewOperation, now: Timestamp) -> Created {
-        let NewOperation { id, header, body } = new;
+        let NewOperation {
+            id, header, body, ..
+        } = new;
         let sequence = self.tick(now);
         let state = header.status.state();
         if let Some(key) = header.rules.chain {
@@ -49,6 +63,7 @@ impl Contents {
         };
         self.records.insert(id, Arc::new(record));
         Created::New {
+            id,
             sequence,
             offer: offered.then(|| self.offer(id, now, now)),
         }

@@ -1,31 +1,38 @@
 //! Idempotency keys: the first request with a key decides the operation's id.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use drumline_backend::store::{Reservation, Reserved};
+use drumline_protocol::{OperationId, Timestamp};
 
-use drumline_backend::store::Reservation;
-use drumline_protocol::Timestamp;
-
-use super::State;
-
-/// Key → the reservation and its end.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Reservations(BTreeMap<[u8; 16], (Reservation, Timestamp)>);
+use super::{Contents, State};
 
 impl State {
-    /// Reserves a key, unless it is reserved, and returns the reservation that
-    /// holds.
-    pub fn reserve(
-        &mut self,
-        key: [u8; 16],
-        reservation: Reservation,
-        keep: Duration,
-        now: Timestamp,
-    ) -> Reservation {
-        let held = &mut self.reservations.0;
-        // Looking at all keys each time is fast enough for one process.
-        held.retain(|_, (_, until)| *until > now);
+    /// Reserves a key, unless it is reserved, and returns what it stands for.
+    pub fn reserve(&mut self, wanted: Reservation, now: Timestamp) -> Reserved {
+        let partition = wanted.key.partition(self.count);
+        self.contents_mut(partition).reserve(wanted, now)
+    }
+
+    /// Returns true if an operation was removed, as far as that is remembered.
+    #[must_use]
+    pub fn was_removed(&self, id: OperationId, now: Timestamp) -> bool {
+        let contents = self.contents(id.partition());
+        contents.is_some_and(|contents| contents.removed.get(id, now).is_some())
+    }
+}
+
+impl Contents {
+    /// [`State::reserve`] in the partition of the key.
+    pub(super) fn reserve(&mut self, wanted: Reservation, now: Timestamp) -> Reserved {
+        let Reservation {
+            key,
+            reserved,
+            keep,
+        } = wanted;
+        if let Some(held) = self.reservations.get(key, now) {
+            return held;
+        }
         let until = now.saturating_add(keep);
-        held.entry(key).or_insert((reservation, until)).0
+        self.reservations.insert(key, reserved, until, now);
+        reserved
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn operation(
         id: OperationId::new(NOW, partition(), [number; 16]),
         header: first_header(rules, None, commit, NOW),
         body: Body::new("DoIt", NOW),
+        key: None,
     }
 }
 

@@ -221,7 +221,9 @@ impl World {
         match created {
             Created::New { offer, .. } if !unclear => self.offer(id, offer),
             Created::New { .. } => {}
-            Created::Exists(_) => unreachable!("nobody else uses its id"),
+            Created::Exists(_) | Created::KeyReused | Created::KeySpent(_) => {
+                unreachable!("nobody else uses its id, and it has no key")
+            }
         }
     }
 

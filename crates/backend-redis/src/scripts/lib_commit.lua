@@ -2,7 +2,7 @@
 -- commit in two steps. check() returns the objection to it, write() makes it;
 -- nothing can fail after its first write.
 --
--- The arguments of a commit are ARGV[at] and the seven behind it:
+-- The arguments of a commit are ARGV[at] and the eight behind it:
 --       1 id (16)
 --       2 the codes, 11 letters; '-' is "nothing":
 --         1 guard     '-' none, t acquire, h holder, w unchanged
@@ -25,6 +25,7 @@
 --         guard h: fence (8); guard w: fence (8), beat (8); else ''
 --       7 when it is due, ms, or ''
 --       8 the report, or ''
+--       9 for how many seconds a removal is remembered, or ''
 -- The answer to a commit:
 --       'D', fence (8), stamp of its offer (8), record, promoted
 --           it is made, now or earlier; fence and stamp are 0 if there is none
@@ -38,7 +39,8 @@
 -- offer, its end, and the offer of the next head.
 local TICKS_OF_COMMIT = 3
 local NOTHING = '-'
--- A repetition comes within the patience of its caller: seconds.
+-- A repetition comes within the patience of its caller: seconds. A key may
+-- stand for the operation for longer.
 local TOMBSTONE_SECONDS = 600
 
 local TAKE, HOLDER, UNCHANGED = ('thw'):byte(1, 3)
@@ -225,7 +227,8 @@ local function write(at, h, body, report, held)
     later(id, 'HDEL', LOCKS, id)
     remove_from_ends(id)
     later(id, 'ZREM', NOTICES, id)
-    call('SET', TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', TOMBSTONE_SECONDS)
+    local seconds = math.max(TOMBSTONE_SECONDS, tonumber(ARGV[at + 8]) or 0)
+    call('SET', TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', decimal(seconds))
   else
     if was ~= is then
       remove_from_index(was, id)

@@ -1,15 +1,20 @@
 -- The common part of create.lua and transact.lua, behind the prelude.
 --
 -- create(at) stores one operation, or recognises its own earlier try. Its
--- arguments are ARGV[at] and the five behind it:
+-- arguments are ARGV[at] and the seven behind it:
 --       1 id (16)
 --       2 `h` up to and with the first commit (24)
 --       3 `h` from the index on
 --       4 body
 --       5 when it is due, ms, or ''
 --       6 'a': offer it, if it is a head or has no chain; else '-'
--- Returns 'N', sequence (8), stamp of its offer (8), or 0
---     or: 'E', three(h, body, report or ''): another create used the id
+--       7 the idempotency key (16) and the content (16), or '' for no key
+--       8 for how many ms the key is reserved, or ''
+-- Returns 'N', id (16), sequence (8), stamp of its offer (8), or 0
+--     or: 'E', id (16), three(h, body, report or ''): another create used the
+--         id, or the key was used before and stands for this operation
+--     or: 'K': the key is reserved with another content
+--     or: 'S', id (16): the key stands for an operation that was removed
 -- Takes one number of the tick.
 -- `is_new` is true if it is known that there was no such record and no
 -- tombstone when the script began.
@@ -34,23 +39,34 @@ local function all_are_new(step)
 end
 
 local function create(at, is_new)
-  local id, start, rest, body, due, offer =
-    ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+  local id, start, rest, body, due, offer, key =
+    ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
+  if key ~= '' then
+    local name, content = KEY .. sub(key, 1, 16), sub(key, 17)
+    local held = call('GET', name)
+    if held then
+      if sub(held, 17) ~= content then return 'K' end
+      id, is_new = sub(held, 1, 16), false
+    else
+      call('SET', name, id .. content, 'PX', ARGV[at + 7])
+    end
+  end
   if not is_new or touched[id] then
     settle(id)
     local h = read_h(id)
     if h then
       if sub(h, 17, 24) ~= sub(start, 17, 24) then
         local _, stored, report = read_record(id)
-        return 'E' .. three(h, stored, report or '')
+        return 'E' .. id .. three(h, stored, report or '')
       end
-      return 'N' .. sub(h, 25, 32) .. pack(stamp_in_outbox(id) or 0)
+      return 'N' .. id .. sub(h, 25, 32) .. pack(stamp_in_outbox(id) or 0)
     end
     -- Its first try may be so long ago that it has run and was removed since.
     local tombstone = call('GET', TOMBSTONE .. id)
     if tombstone and sub(tombstone, 9, 16) == sub(start, 17, 24) then
-      return 'N' .. sub(tombstone, 17, 24) .. pack(0)
+      return 'N' .. id .. sub(tombstone, 17, 24) .. pack(0)
     end
+    if tombstone and key ~= '' then return 'S' .. id end
   end
 
   touched[id] = true
@@ -72,5 +88,5 @@ local function create(at, is_new)
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)
   write_new_record(id, start .. numbers .. rest, body)
-  return 'N' .. numbers
+  return 'N' .. id .. numbers
 end

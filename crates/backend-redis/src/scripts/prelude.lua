@@ -14,6 +14,7 @@
 --         gone: + id               a tombstone
 --         ended: + letter          the ends of a class, zset stamp -> id
 --         notices                  the notices, zset when -> id
+--         key: + key (16 bytes)    the reservation of an idempotency key
 --       keys.rs has the same names.
 --
 -- A record is a hash: b = body, r = report (absent: empty), h = these fields of
@@ -32,7 +33,10 @@
 -- A notice is due at a time; the score is 256 * ms + how often it was tried.
 --
 -- A tombstone: 1 commit that removed it (8)   9 first commit (8)
---              17 sequence (8). It expires; a repetition does not come later.
+--              17 sequence (8). It expires: a repetition does not come later,
+--              nor a create whose key stands for the operation.
+--
+-- A reservation: 1 id (16)   17 content (16). It expires.
 --
 -- Every number that Lua computes with is below 2^53 (microseconds since 1970
 -- are below 2^51); numbers that may be larger are compared as bytes.
@@ -43,7 +47,7 @@ local last
 -- has turned to.
 local most = 1
 
-local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES
+local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, KEY
 
 -- Turns to the partition at this place in KEYS. Each has a tick of its own.
 local lasts, place = {}, 0
@@ -55,7 +59,7 @@ local function turn_to(partition)
   RECORD, CHAIN, INDEX = prefix .. 'op:', prefix .. 'chain:', prefix .. 'index:'
   DUE, OUTBOX, LOCKS = prefix .. 'due', prefix .. 'dispatch', prefix .. 'locks'
   TICK, TOMBSTONE = prefix .. 'tick', prefix .. 'gone:'
-  ENDS, NOTICES = prefix .. 'ended:', prefix .. 'notices'
+  ENDS, NOTICES, KEY = prefix .. 'ended:', prefix .. 'notices', prefix .. 'key:'
 end
 turn_to(1)
 

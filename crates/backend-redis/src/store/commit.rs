@@ -16,6 +16,9 @@ use crate::scripts::SCRIPTS;
 /// millisecond.
 const MOST: usize = 64;
 
+/// A hundred years: Redis refuses an expiry beyond the end of its time.
+const MOST_SECONDS: u64 = 100 * 365 * 24 * 3_600;
+
 impl RedisStore {
     pub(super) async fn commit_all(&self, commits: &[Commit]) -> Result<Vec<Committed>> {
         let ids = commits.iter().map(|commit| commit.id);
@@ -71,6 +74,16 @@ pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
     match &commit.report {
         Some(report) => command.arg(codec::encode(report)?),
         None => command.arg(""),
+    };
+    match commit.effects.remove {
+        true => command.arg(
+            commit
+                .remember
+                .as_secs()
+                .saturating_add(1)
+                .min(MOST_SECONDS),
+        ),
+        false => command.arg(""),
     };
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Create: few script calls, all in one round trip.
 
-use drumline_backend::store::{Created, Error, NewOperation, Result, Stamp};
+use drumline_backend::store::{Created, Error, NewOperation, Result, Stamp, check_keys};
 use drumline_protocol::{OperationId, State, codec};
 use redis::{Cmd, Value};
 
 use super::RedisStore;
 use super::batches::{batches, calls};
+use super::reservations::keep_ms;
 use crate::record;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
@@ -40,21 +41,22 @@ impl RedisStore {
         for (call, answer) in calls.iter().zip(answers) {
             let mut parts = Parts::of(answer)?;
             for (_, at) in call.items() {
-                let (Some(place), Some(new)) = (created.get_mut(at), operations.get(at)) else {
+                let Some(place) = created.get_mut(at) else {
                     continue;
                 };
-                *place = Some(read(new.id, parts.value()?)?);
+                *place = Some(read(parts.value()?)?);
             }
         }
         let all: Option<Vec<Created>> = created.into_iter().collect();
         all.ok_or_else(reply::unexpected)
     }
 
-    /// Fails if an operation is of a partition that does not exist.
+    /// Fails if an operation is of a partition that does not exist, or of
+    /// another one than its key.
     pub(super) fn check_partitions(&self, operations: &[NewOperation]) -> Result<()> {
         let is_stray = |new: &&NewOperation| self.keys.partition(new.id.partition()).is_none();
         match operations.iter().find(is_stray) {
-            None => Ok(()),
+            None => check_keys(operations, self.partitions),
             Some(stray) => Err(Error::Unfit(format!(
                 "{} belongs to a partition that the store does not have: it has {}",
                 stray.id,
@@ -81,22 +83,35 @@ pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
         State::Suspended | State::Locked | State::Completed => "-",
     };
     command.arg(offer);
+    match &new.key {
+        Some(wanted) => command
+            .arg([wanted.key.0, wanted.reserved.content].concat())
+            .arg(keep_ms(wanted.keep)),
+        None => command.arg("").arg(""),
+    };
     Ok(())
 }
 
 /// Reads the answer to one create.
-pub(super) fn read(id: OperationId, answer: Value) -> Result<Created> {
+pub(super) fn read(answer: Value) -> Result<Created> {
     let answer = reply::bytes(answer)?;
     let mut answer = Packed::new(&answer);
-    match answer.letter()? {
+    let letter = answer.letter()?;
+    if letter == b'K' {
+        return Ok(Created::KeyReused);
+    }
+    let id = OperationId::from_bytes(*answer.take()?).ok_or_else(reply::unexpected)?;
+    match letter {
         b'N' => {
             let (sequence, stamp) = (answer.number()?, answer.number()?);
             Ok(Created::New {
+                id,
                 sequence,
                 offer: (stamp != 0).then_some(Stamp(stamp)),
             })
         }
         b'E' => Ok(Created::Exists(Box::new(record::packed(id, &mut answer)?))),
+        b'S' => Ok(Created::KeySpent(id)),
         _ => Err(reply::unexpected()),
     }
 }

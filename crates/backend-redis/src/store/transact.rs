@@ -35,7 +35,7 @@ impl RedisStore {
         let mut answer = Parts::of(self.link.run_one("transact", command).await?)?;
         match answer.bytes()?.as_slice() {
             b"D" => {
-                let done = read_done(answer, creates)?;
+                let done = read_done(answer)?;
                 for commit in commits.iter().filter(|commit| commit.effects.end.is_some()) {
                     self.completions.tell(commit.id);
                 }
@@ -93,11 +93,11 @@ impl RedisStore {
     }
 }
 
-fn read_done(mut answer: Parts, creates: &[NewOperation]) -> Result<Transacted> {
+fn read_done(mut answer: Parts) -> Result<Transacted> {
     let (mut creates_said, mut commits_said) = (answer.parts()?, answer.parts()?);
     let mut created = Vec::new();
-    for new in creates {
-        created.push(create::read(new.id, creates_said.value()?)?);
+    while creates_said.len() > 0 {
+        created.push(create::read(creates_said.value()?)?);
     }
     let mut committed = Vec::new();
     while commits_said.len() > 0 {

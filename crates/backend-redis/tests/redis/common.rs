@@ -61,6 +61,7 @@ pub(crate) fn draft(store: &dyn Store, ids: &Ids, token: Option<&str>) -> NewOpe
             owner: "somebody".to_owned(),
             ..Body::new("DoIt", now)
         },
+        key: None,
     }
 }
 

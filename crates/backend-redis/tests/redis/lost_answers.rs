@@ -134,7 +134,8 @@ async fn a_create_does_not_bring_back_what_was_run_and_deleted_meanwhile() {
             created.as_slice(),
             [Created::New {
                 sequence: 1..,
-                offer: None
+                offer: None,
+                ..
             }]
         ),
         "{created:?}"

@@ -304,7 +304,7 @@ async fn a_server_with_little_room_does_not_store_the_end_of_a_chain_alone() {
         .into_iter()
         .map(|created| match created {
             Created::New { sequence, .. } => sequence,
-            Created::Exists(found) => panic!("{} was there", found.id),
+            other => panic!("it is new: {other:?}"),
         })
         .collect();
     assert!(sequences.is_sorted(), "{sequences:?}");

@@ -54,6 +54,9 @@ pub struct Commit {
     pub report: Option<Report>,
     /// True if the answer is to bring body, report and sequence along.
     pub want_record: bool,
+    /// How long an operation that the commit removes is remembered at least: a
+    /// create whose key stands for it must find that it was removed.
+    pub remember: Duration,
 }
 
 impl Commit {
@@ -70,6 +73,7 @@ impl Commit {
             guard,
             report: None,
             want_record: false,
+            remember: Duration::ZERO,
         }
     }
 }

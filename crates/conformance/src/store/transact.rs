@@ -158,8 +158,10 @@ pub async fn a_repeated_transaction_is_answered_like_the_first(harness: &dyn Sto
     let (again, also) = made(&fixture.another(harness).await, creates, commits).await;
     let of = |created: &[Created]| -> Vec<_> {
         let each = created.iter().map(|created| match created {
-            Created::New { sequence, offer } => (*sequence, *offer),
-            Created::Exists(operation) => panic!("{} exists already", operation.id),
+            Created::New {
+                sequence, offer, ..
+            } => (*sequence, *offer),
+            other => panic!("it is new: {other:?}"),
         });
         each.collect()
     };

@@ -122,8 +122,9 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
         if may_be_awaited(manager, &operation) {
             continue;
         }
-        if let Ok(commit) = prepare_unlocked(store, manager.ids(), &operation, Event::Delete) {
-            manager.note_removal(&operation).await?;
+        let commit = prepare_unlocked(store, manager.ids(), &operation, Event::Delete);
+        if let Ok(mut commit) = commit {
+            commit.remember = manager.remembered(&operation);
             commits.push(commit);
         }
     }

@@ -4,10 +4,12 @@
 //! event that the machine refuses is refused here with the same words.
 
 use drumline_api::{Control, UpdateOperation};
-use drumline_backend::apply_event::{Applied, apply_event_unlocked};
+use drumline_backend::apply_event::{Applied, apply_event_through, apply_event_unlocked};
+use drumline_backend::store::Guard;
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{ErrorCode, Event, Operation, OperationId, Refused, State, Status};
 
+use super::idempotency::Removal;
 use super::read::not_found;
 use super::{Actor, QueueManager};
 use crate::error::{Error, Result};
@@ -73,8 +75,24 @@ impl QueueManager {
 
     /// [`Self::delete`] of an operation that was just read.
     pub(super) async fn delete_this(&self, operation: Operation) -> Result<()> {
-        self.note_removal(&operation).await?;
-        self.apply(operation, Event::Delete).await?;
+        let removal = Removal {
+            store: self.store(),
+            remember: self.remembered(&operation),
+        };
+        let Operation {
+            id, header, report, ..
+        } = &operation;
+        let applied = apply_event_through(
+            &removal,
+            self.ids(),
+            *id,
+            header.clone(),
+            Event::Delete,
+            Guard::None,
+            report,
+        );
+        let applied = applied.await?;
+        self.applied(operation, Event::Delete.name(), applied)?;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Creating operations, one or many: a single create is a list of one.
 //!
 //! ```text
-//! chunk:  check ─ lineage ─ key ─ known already? ─ plan ─ store ─┬─ next chunk …
-//!         └────────────── plan ───────────────────────┘          └─ publish ─┐
+//! chunk:  check ─ lineage ─ circumstances ─ key ─ known already? ─ store ─┬─ next chunk …
+//!         └────────────────────── plan ──────────────────────────┘        └─ publish ─┐
 //! answers ───────────────────────────────────────────── when all are through ┘
 //! ```
 //!
@@ -36,7 +36,7 @@ use drumline_protocol::Operation;
 use tracing::{Instrument, Span, field, info_span};
 
 pub(in crate::service) use create_batcher::CreateBatcher;
-pub(in crate::service) use plan::PlannedCreate;
+pub(in crate::service) use plan::{KeyedBy, PlannedCreate};
 pub(in crate::service) use publish::Publishing;
 pub(crate) use store::stored_as;
 
@@ -91,7 +91,9 @@ impl QueueManager {
         let created = async {
             // The span is current, and covers all steps.
             let span_of = |_: &CreateOperation| Span::current();
-            let planned = self.plan(actor, list, OnFault::Stop, span_of).await;
+            let planned = self
+                .plan(actor, list, OnFault::Stop, KeyedBy::Create, span_of)
+                .await;
             let (mut created, offers) = self.store_planned(planned).await;
             self.publish(offers).await;
             created.pop().unwrap_or_else(|| Err(no_answer()))
@@ -133,9 +135,17 @@ impl QueueManager {
         let mut answers = Vec::with_capacity(count);
         let mut list = list.into_iter();
         let mut publishing = Publishing::default();
+        let keyed_by = match on_fault {
+            OnFault::GoOn => KeyedBy::Create,
+            // A key that is used for something else is a fault, which must be
+            // known before anything behind it is created.
+            OnFault::Stop => KeyedBy::Plan,
+        };
         while answers.len() < count {
             let chunk: Vec<KeyedCreate> = list.by_ref().take(CHUNK).collect();
-            let planned = self.plan(actor, chunk, on_fault, create_span).await;
+            let planned = self
+                .plan(actor, chunk, on_fault, keyed_by, create_span)
+                .await;
             let (mut created, offers) = self.store_planned(planned).await;
             publishing.start(self, offers);
             // Cut once more: the store may have been unavailable for all that

@@ -86,6 +86,7 @@ impl QueueManager {
                 created_on: now,
                 ..body.clone()
             },
+            key: None,
         }
     }
 

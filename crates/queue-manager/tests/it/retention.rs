@@ -275,6 +275,7 @@ async fn end_many(backend: &Backend, template: OperationId, count: usize) {
                     id: ids.operation(store.now(), partition),
                     header: template.header.clone(),
                     body: template.body.clone(),
+                    key: None,
                 }
             })
             .collect();

@@ -1,8 +1,6 @@
 //! The calls of the store and the broker that a create costs: each is a round
 //! trip, which its caller waits for.
 
-use std::iter::repeat_n;
-
 use drumline_api::CreateOperation;
 use drumline_protocol::DependencyToken;
 use drumline_queue_manager::{Actor, Error};
@@ -14,7 +12,7 @@ use crate::support::faulty::{Faults, faulty};
 use crate::support::{backend, manager};
 
 #[tokio::test(start_paused = true)]
-async fn a_create_stores_and_publishes_and_a_key_is_reserved_before() {
+async fn a_create_stores_and_publishes_and_reserves_its_key_in_the_same_step() {
     let (backend, faults) = faulty(&backend());
     let manager = manager(&backend);
     let create = async |key: Option<&str>| {
@@ -23,20 +21,44 @@ async fn a_create_stores_and_publishes_and_a_key_is_reserved_before() {
     };
     create(None).await.expect("created");
     assert_eq!(faults.take_calls(), ["create", "publish"]);
-    create(Some("k")).await.expect("created");
-    assert_eq!(faults.take_calls(), ["reserve", "create", "publish"]);
+    let first = create(Some("k")).await.expect("created");
+    assert_eq!(faults.take_calls(), ["create", "publish"]);
     let again = create(Some("k")).await.expect("known");
     assert!(!again.is_new);
-    assert_eq!(faults.take_calls(), ["reserve", "get"]);
+    assert_eq!(again.operation.id, first.operation.id);
+    assert_eq!(faults.take_calls(), ["create"]);
+    // A repetition is answered while the broker is unavailable, and a new
+    // request is not.
     Faults::set(&faults.broker_is_blocked, true);
+    assert!(!create(Some("k")).await.expect("known").is_new);
+    assert_eq!(faults.take_calls(), ["reserve", "get"]);
     assert!(matches!(create(Some("l")).await, Err(Error::Broker(_))));
     assert_eq!(faults.take_calls(), ["reserve"]);
+    assert!(matches!(create(Some("l")).await, Err(Error::Broker(_))));
+    assert_eq!(faults.take_calls(), ["reserve", "get", "were_removed"]);
     Faults::set(&faults.broker_is_blocked, false);
-    // The first request with this key came to nothing. The second reservation
-    // looks for the note of a removal.
-    create(Some("l")).await.expect("created");
-    let calls = ["reserve", "get", "reserve", "create", "publish"];
-    assert_eq!(faults.take_calls(), calls);
+    // The requests with this key came to nothing.
+    assert!(create(Some("l")).await.expect("created").is_new);
+    assert_eq!(faults.take_calls(), ["create", "publish"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_of_a_create_with_a_token_is_reserved_before() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    let create = async |token: &str| {
+        let request = CreateOperation {
+            dependency_token: DependencyToken::try_from(token.to_owned()).ok(),
+            ..CreateOperation::new("a")
+        };
+        manager.create(&Actor::default(), request, Some("k")).await
+    };
+    assert!(create("t").await.expect("created").is_new);
+    assert_eq!(faults.take_calls(), ["reserve", "create", "publish"]);
+    assert!(!create("t").await.expect("known").is_new);
+    assert_eq!(faults.take_calls(), ["reserve", "get"]);
+    let other = create("u").await;
+    assert!(matches!(other, Err(Error::KeyReused)), "{other:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +105,7 @@ async fn creates_of_many_callers_share_their_round_trips() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_is_stored_at_once_and_its_keys_are_reserved_one_by_one() {
+async fn a_list_and_its_keys_are_stored_at_once() {
     const COUNT: usize = 20;
     let (backend, faults) = faulty(&backend());
     let manager = manager(&backend);
@@ -99,14 +121,11 @@ async fn a_list_is_stored_at_once_and_its_keys_are_reserved_one_by_one() {
         let answer = client.post("/v1/execute", &body).await;
         assert_eq!(answer.status, axum::http::StatusCode::OK, "{answer:?}");
     };
-    let reserves: Vec<&str> = repeat_n("reserve", COUNT).collect();
     batch("ExecuteMultiple").await;
     let calls = faults.take_calls();
-    assert_eq!(calls[..COUNT], reserves);
-    assert_eq!(calls[COUNT], "create");
-    assert!(calls[COUNT + 1..].iter().all(|call| *call == "publish"));
+    // It ends with its first fault, so its keys are reserved before.
+    assert_eq!(calls[..2], ["reserve", "create"]);
+    assert!(calls[2..].iter().all(|call| *call == "publish"));
     batch("ExecuteTransaction").await;
-    let calls = faults.take_calls();
-    assert_eq!(calls[..COUNT], reserves);
-    assert_eq!(calls[COUNT..], ["get"], "all are known");
+    assert_eq!(faults.take_calls(), ["reserve", "get"], "all are known");
 }

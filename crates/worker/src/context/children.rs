@@ -140,6 +140,7 @@ impl Children {
             id,
             header: first_header(rules, start.time(now), commit, now),
             body: request.into_body(origin),
+            key: None,
         }
     }
 
@@ -194,7 +195,13 @@ impl std::fmt::Debug for Children {
 /// The offer to publish for a child that was stored. `None` if the child is
 /// postponed or parked, or was offered by an earlier run.
 fn offer(new: &NewOperation, created: &Created) -> Option<(Offer, Stamp)> {
-    let (Created::New { sequence, offer }, None) = (created, new.header.postpone_until) else {
+    let (
+        Created::New {
+            sequence, offer, ..
+        },
+        None,
+    ) = (created, new.header.postpone_until)
+    else {
         // A child of an earlier run may have another header than this run has
         // planned (only one of the two may postpone the child, say). So the
         // relay has to publish such a child.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock, NewOperation,
-    Notice, Page, Promoted, Renewal, Reservation, Result, Stamp, Transacted,
+    Notice, Page, Promoted, Renewal, Reservation, Reserved, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -215,13 +215,12 @@ impl Store for FaultyStore {
         self.store.counts().await
     }
 
-    async fn reserve(
-        &self,
-        key: [u8; 16],
-        reservation: Reservation,
-        keep: Duration,
-    ) -> Result<Reservation> {
-        self.store.reserve(key, reservation, keep).await
+    async fn reserve(&self, keys: &[Reservation]) -> Result<Vec<Reserved>> {
+        self.store.reserve(keys).await
+    }
+
+    async fn were_removed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        self.store.were_removed(ids).await
     }
 
     async fn incarnation(&self) -> Result<String> {

@@ -136,12 +136,14 @@ impl Harness {
                 },
                 ..Body::new(draft.message_name, now)
             },
+            key: None,
         };
         let created = self.backend.store.create(vec![new.clone()]).await;
         let created = created.expect("stored").pop().expect("one answer");
         if let Created::New {
             sequence,
             offer: Some(stamp),
+            ..
         } = created
         {
             let offer = Offer::of(&Operation {

@@ -114,12 +114,17 @@ async fn occur_once(
         Created::New {
             sequence,
             offer: Some(stamp),
+            ..
         } => manager.dispatcher().enqueue(&Promoted {
             operation: stored_as(new, sequence),
             stamp,
         }),
         // Parked behind others of its token, or stored by an earlier try.
-        Created::New { offer: None, .. } | Created::Exists(_) => {}
+        // It has no key.
+        Created::New { offer: None, .. }
+        | Created::Exists(_)
+        | Created::KeyReused
+        | Created::KeySpent(_) => {}
     }
     Ok(true)
 }

@@ -1,7 +1,7 @@
 //! The record of a new operation, made from its request.
 
 use drumline_api::{CreateOperation, Origin};
-use drumline_backend::store::NewOperation;
+use drumline_backend::store::{NewOperation, Reservation};
 use drumline_protocol::operation::{first_header, series_header};
 use drumline_protocol::{ChainKey, OperationId, TokenPolicy};
 use drumline_telemetry::current_context;
@@ -9,12 +9,23 @@ use tracing::{Span, field};
 
 use super::lineage::Lineage;
 use crate::recurrence;
+use crate::service::idempotency::key_of;
 use crate::service::{Actor, QueueManager};
 
 impl QueueManager {
     /// A fresh id for an operation.
-    pub(super) fn fresh_id(&self, actor: &Actor, request: &CreateOperation) -> OperationId {
-        let partition = self.shared.partitions.choose(chain(actor, request));
+    pub(super) fn fresh_id(
+        &self,
+        actor: &Actor,
+        request: &CreateOperation,
+        key: Option<&str>,
+    ) -> OperationId {
+        let partition = match (chain(actor, request), key) {
+            (None, Some(key)) => {
+                key_of(&actor.organization, key).partition(self.store().partitions())
+            }
+            (chain, _) => self.shared.partitions.choose(chain),
+        };
         self.ids().operation(self.store().now(), partition)
     }
 
@@ -25,6 +36,7 @@ impl QueueManager {
         request: CreateOperation,
         id: OperationId,
         lineage: Lineage,
+        key: Option<Reservation>,
     ) -> NewOperation {
         Span::current().record("messaging.message.id", field::display(id));
         let now = self.store().now();
@@ -58,6 +70,7 @@ impl QueueManager {
             id,
             header,
             body: request.into_body(origin),
+            key,
         }
     }
 

@@ -8,14 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use drumline_api::CreateOperation;
 use drumline_api::execute::KeyedCreate;
-use drumline_backend::store::{self, NewOperation};
+use drumline_backend::store::{self, NewOperation, Reservation};
 use drumline_protocol::{Operation, OperationId};
-use futures_util::future::join_all;
 use tracing::Span;
 
 use super::lineage::{Lineage, parent_of};
-use super::{OnFault, cut};
-use crate::error::Result;
+use super::{OnFault, cut, no_answer};
+use crate::error::{Error, Result};
 use crate::service::{Actor, QueueManager};
 
 /// The decision about one create.
@@ -29,11 +28,26 @@ pub(in crate::service) enum PlannedCreate {
     Known(Box<Operation>),
 }
 
+/// The step that reserves the keys of creates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::service) enum KeyedBy {
+    /// The plan: for a transaction and a list that ends with its first fault,
+    /// which must know beforehand what will be created.
+    Plan,
+    /// The create itself, wherever key and operation are of one partition.
+    Create,
+}
+
 /// A create on its way to a [`PlannedCreate`].
 struct Draft {
     create: KeyedCreate,
     id: OperationId,
     lineage: Lineage,
+    /// The reservation of its key, while the create is to make it.
+    reservation: Option<Reservation>,
+    /// The reason why nothing can be created now; it is no matter where the
+    /// operation exists already.
+    objection: Option<Error>,
     /// True if the id is that of an earlier request with the same key.
     is_reserved: bool,
     /// The operation of the earlier request.
@@ -56,16 +70,23 @@ impl QueueManager {
         actor: &Actor,
         chunk: Vec<KeyedCreate>,
         on_fault: OnFault,
+        keyed_by: KeyedBy,
         span_of: fn(&CreateOperation) -> Span,
     ) -> Vec<Result<PlannedCreate>> {
         let drafts = chunk.into_iter().map(|create| {
             self.check(&create.request)?;
+            let KeyedCreate { request, key } = &create;
+            let id = self.fresh_id(actor, request, key.as_deref());
+            let reservation = key.as_deref();
+            let reservation = reservation.map(|key| self.reservation(actor, key, request, id));
             Ok(Draft {
-                id: self.fresh_id(actor, &create.request),
-                create,
+                id,
                 lineage: Lineage::TOP,
+                reservation: reservation.transpose()?,
+                objection: None,
                 is_reserved: false,
                 known: None,
+                create,
             })
         });
         let mut drafts = Drafts {
@@ -76,12 +97,16 @@ impl QueueManager {
         };
         cut(&mut drafts.list, on_fault);
         drafts.find_lineages().await;
-        drafts.reserve_keys().await;
+        drafts.each(|draft| {
+            draft.objection = self.check_circumstances(&draft.create.request).err();
+            Ok(())
+        });
+        drafts.reserve_keys(keyed_by).await;
         drafts.find_known().await;
         drafts.refuse_removed().await;
-        drafts.each(|draft| match draft.known {
-            Some(_) => Ok(()),
-            None => self.check_circumstances(&draft.create.request),
+        drafts.each(|draft| match (&draft.known, draft.objection.take()) {
+            (Some(_), _) | (None, None) => Ok(()),
+            (None, Some(objection)) => Err(objection),
         });
         let planned = drafts.list.into_iter().map(|draft| {
             let draft = draft?;
@@ -90,7 +115,9 @@ impl QueueManager {
             }
             let KeyedCreate { request, key } = draft.create;
             let span = span_of(&request);
-            let new = span.in_scope(|| self.new_operation(actor, request, draft.id, draft.lineage));
+            let new = span.in_scope(|| {
+                self.new_operation(actor, request, draft.id, draft.lineage, draft.reservation)
+            });
             Ok(PlannedCreate::New {
                 new: Box::new(new),
                 is_keyed: key.is_some(),
@@ -115,17 +142,50 @@ impl Drafts<'_> {
         });
     }
 
-    /// The ids that belong to keys, all requested at once.
-    async fn reserve_keys(&mut self) {
-        let (manager, actor) = (self.manager, self.actor);
-        let reserving = self.list.iter_mut().map(|one| async move {
-            if let Ok(draft) = one
-                && let Err(error) = draft.reserve_key(manager, actor).await
-            {
-                *one = Err(error);
+    /// Reserves, in one call, the keys that the creates do not reserve
+    /// themselves, and finds the ids that belong to them.
+    async fn reserve_keys(&mut self, keyed_by: KeyedBy) {
+        let count = self.manager.store().partitions();
+        let taken = |draft: &mut Draft| {
+            let is_of_create = keyed_by == KeyedBy::Create
+                && draft.objection.is_none()
+                && draft
+                    .reservation
+                    .is_some_and(|wanted| wanted.key.partition(count) == draft.id.partition());
+            if is_of_create {
+                None
+            } else {
+                draft.reservation.take()
             }
-        });
-        join_all(reserving).await;
+        };
+        let drafts = self.list.iter_mut().enumerate();
+        let (places, wanted): (Vec<usize>, Vec<Reservation>) = drafts
+            .filter_map(|(place, one)| Some((place, taken(one.as_mut().ok()?)?)))
+            .unzip();
+        if wanted.is_empty() {
+            return;
+        }
+        let held = self.manager.store().reserve(&wanted).await;
+        for (place, (at, wanted)) in places.into_iter().zip(wanted.iter().enumerate()) {
+            let Some(one) = self.list.get_mut(place) else {
+                continue;
+            };
+            let held = match &held {
+                Ok(held) => held.get(at).copied().ok_or_else(no_answer),
+                Err(error) => Err(error.clone().into()),
+            };
+            match (held, one.as_mut()) {
+                (Ok(held), Ok(_)) if held.content != wanted.reserved.content => {
+                    *one = Err(Error::KeyReused);
+                }
+                (Ok(held), Ok(draft)) => {
+                    draft.is_reserved = held.id != draft.id;
+                    draft.id = held.id;
+                }
+                (Err(error), _) => *one = Err(error),
+                (Ok(_), Err(_)) => {}
+            }
+        }
         cut(&mut self.list, self.on_fault);
     }
 
@@ -145,18 +205,31 @@ impl Drafts<'_> {
 
     /// Refuses creates whose keys stand for operations that were removed.
     async fn refuse_removed(&mut self) {
-        let manager = self.manager;
-        let looking = self.list.iter_mut().map(|one| async move {
-            if let Ok(draft) = one
-                && draft.is_reserved
-                && draft.known.is_none()
-                && let Err(error) = manager.refuse_removed(draft.id).await
-            {
-                *one = Err(error);
+        let missing = |draft: &Draft| draft.is_reserved && draft.known.is_none();
+        let drafts = self.list.iter().flatten();
+        let ids: Vec<OperationId> = drafts.filter(|it| missing(it)).map(|it| it.id).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let removed = self
+            .manager
+            .store()
+            .were_removed(&ids)
+            .await
+            .map(|removed| {
+                let removed = ids.into_iter().zip(removed);
+                BTreeSet::from_iter(removed.filter_map(|(id, was)| was.then_some(id)))
+            });
+        self.each(|draft| {
+            let id = draft.id;
+            match &removed {
+                Ok(removed) if missing(draft) && removed.contains(&id) => {
+                    Err(Error::KeySpent { id: id.to_string() })
+                }
+                Err(error) if missing(draft) => Err(error.clone().into()),
+                Ok(_) | Err(_) => Ok(()),
             }
         });
-        join_all(looking).await;
-        cut(&mut self.list, self.on_fault);
     }
 
     /// Reads the operations that the creates name, all in one call.
@@ -184,17 +257,5 @@ impl Drafts<'_> {
             }
         }
         cut(&mut self.list, self.on_fault);
-    }
-}
-
-impl Draft {
-    async fn reserve_key(&mut self, manager: &QueueManager, actor: &Actor) -> Result<()> {
-        if let Some(key) = &self.create.key {
-            let request = &self.create.request;
-            let id = manager.reserve(actor, key, request, self.id).await?;
-            self.is_reserved = id != self.id;
-            self.id = id;
-        }
-        Ok(())
     }
 }

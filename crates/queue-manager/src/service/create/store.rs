@@ -30,12 +30,19 @@ impl QueueManager {
             PlannedCreate::New { new, is_keyed } => {
                 let stored = stored.as_mut().map_err(|error| error.clone())?;
                 match stored.next().ok_or_else(no_answer)? {
-                    Created::New { sequence, offer } => {
-                        Ok(self.created(*new, sequence, offer, &mut offers))
+                    Created::New {
+                        id,
+                        sequence,
+                        offer,
+                    } => {
+                        let new = NewOperation { id, ..*new };
+                        Ok(self.created(new, sequence, offer, &mut offers))
                     }
                     // Only the key can have led two requests to one id: in one
                     // list, or at another manager meanwhile.
                     Created::Exists(operation) if is_keyed => Ok(self.repeated(*operation)),
+                    Created::KeyReused => Err(Error::KeyReused),
+                    Created::KeySpent(id) => Err(Error::KeySpent { id: id.to_string() }),
                     Created::Exists(operation) => {
                         let id = operation.id;
                         Err(Error::Internal(format!("the id {id} came twice")))

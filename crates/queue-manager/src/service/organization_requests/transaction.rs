@@ -23,7 +23,7 @@ use drumline_protocol::{ErrorCode, Event, Header, Operation, OperationId, Refuse
 use super::answer::{Answer, Results};
 use crate::error::{Error, Result};
 use crate::service::control::{event_of, unreachable_by_clients};
-use crate::service::create::{OnFault, PlannedCreate, Publishing, create_span};
+use crate::service::create::{KeyedBy, OnFault, PlannedCreate, Publishing, create_span};
 use crate::service::read::not_found;
 use crate::service::{Actor, QueueManager};
 
@@ -118,7 +118,9 @@ impl QueueManager {
         list: Vec<(usize, KeyedCreate)>,
     ) -> Result<Creates> {
         let (indexes, list): (Vec<usize>, Vec<KeyedCreate>) = list.into_iter().unzip();
-        let planned = self.plan(actor, list, OnFault::Stop, create_span).await;
+        let planned = self
+            .plan(actor, list, OnFault::Stop, KeyedBy::Plan, create_span)
+            .await;
         let mut creates = Creates::default();
         let mut ids = HashSet::new();
         for (index, create) in indexes.into_iter().zip(planned) {
@@ -187,11 +189,6 @@ impl QueueManager {
         if new.is_empty() && changes.is_empty() {
             return Ok(());
         }
-        for change in &changes {
-            if change.event == Event::Delete {
-                self.note_removal(&change.operation).await?;
-            }
-        }
         for _ in 0..ROUNDS {
             let (headers, commits) = self.prepare_all(&changes)?;
             let (commit, answer) = match self.store().transact(new.clone(), commits).await? {
@@ -243,7 +240,8 @@ impl QueueManager {
         let (store, ids) = (self.store(), self.ids());
         for change in changes {
             let commit = prepare_unlocked(store, ids, &change.operation, change.event.clone());
-            let commit = commit.map_err(|refused| in_request(change.index, refused.into()))?;
+            let mut commit = commit.map_err(|refused| in_request(change.index, refused.into()))?;
+            commit.remember = self.remembered(&change.operation);
             headers.push(commit.header.clone());
             commits.push(commit);
         }
@@ -272,13 +270,17 @@ impl QueueManager {
         let mut offers = Vec::new();
         for (new, created) in new.into_iter().zip(created) {
             match created {
-                Created::New { sequence, offer } => {
+                Created::New {
+                    sequence, offer, ..
+                } => {
                     self.created(new, sequence, offer, &mut offers);
                 }
                 // Created by another manager, with the same key, meanwhile.
                 Created::Exists(operation) => {
                     self.repeated(*operation);
                 }
+                // The keys were reserved before.
+                Created::KeyReused | Created::KeySpent(_) => {}
             }
         }
         for ((change, header), done) in changes.into_iter().zip(headers).zip(committed) {

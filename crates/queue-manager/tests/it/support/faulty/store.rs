@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Renewal, Reservation, Result, Stamp, Store, Transacted,
+    Promoted, Renewal, Reservation, Reserved, Result, Stamp, Store, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -209,16 +209,12 @@ impl Store for Faulty {
         self.store("counts").await?.counts().await
     }
 
-    async fn reserve(
-        &self,
-        key: [u8; 16],
-        reservation: Reservation,
-        keep: Duration,
-    ) -> Result<Reservation> {
-        self.store("reserve")
-            .await?
-            .reserve(key, reservation, keep)
-            .await
+    async fn reserve(&self, keys: &[Reservation]) -> Result<Vec<Reserved>> {
+        self.store("reserve").await?.reserve(keys).await
+    }
+
+    async fn were_removed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        self.store("were_removed").await?.were_removed(ids).await
     }
 
     async fn incarnation(&self) -> Result<String> {
