@@ -4,6 +4,9 @@
 //! are in one slot. No user-supplied string is part of a key; ids and hashes
 //! are, as bytes.
 //!
+//! A "set in buckets" takes several keys, which begin with its name:
+//! `lib_buckets.lua` describes them.
+//!
 //! The keys of the partitions are made once, when the store connects: a script
 //! is called with most of them, some ten thousand times a second.
 
@@ -89,6 +92,12 @@ fn hex(bytes: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 
+/// Number: the members of a set in buckets that are not in its tail, the key of
+/// which is the set's name.
+pub(crate) fn in_buckets(set: &str) -> String {
+    format!("{set}#")
+}
+
 /// String: the format and the partition count; written once.
 pub(crate) fn meta(namespace: &str) -> String {
     format!("{namespace}:{{meta}}")
@@ -122,11 +131,6 @@ impl PartitionKeys {
         &self.prefix
     }
 
-    /// Followed by an id, the key of a record.
-    pub(crate) fn record_prefix(&self) -> &str {
-        &self.record_prefix
-    }
-
     /// Hash: one operation.
     pub(crate) fn record(&self, id: OperationId) -> Vec<u8> {
         [self.record_prefix.as_bytes(), id.as_bytes()].concat()
@@ -142,8 +146,8 @@ impl PartitionKeys {
         [self.reservation_prefix.as_bytes(), key.0.as_slice()].concat()
     }
 
-    /// Sorted set: 0 → id, hence ids in order: the operations in one state
-    /// other than Locked, which are in [`Self::locks`].
+    /// Set in buckets: the ids of the operations in one state other than
+    /// Locked, which are in [`Self::locks`].
     pub(crate) fn index(&self, state: State) -> String {
         format!("{}{}", self.index_prefix, char::from(record::index(state)))
     }
@@ -153,7 +157,7 @@ impl PartitionKeys {
         &self.ends_prefix
     }
 
-    /// Sorted set: stamp of the end → id of a Completed operation.
+    /// Set in buckets: stamp of the end and id of a Completed operation.
     pub(crate) fn ends(&self, class: EndClass) -> String {
         format!("{}{}", self.ends_prefix, char::from(record::end(class)))
     }
@@ -169,7 +173,8 @@ impl PartitionKeys {
         &self.due
     }
 
-    /// Sorted set: stamp → id of an operation that ought to be in the broker.
+    /// Set in buckets: stamp and id of an operation that ought to be in the
+    /// broker.
     pub(crate) fn outbox(&self) -> &str {
         &self.outbox
     }
@@ -219,7 +224,7 @@ mod tests {
         let of = keys.partition(Partition::new(0)).unwrap();
         let prelude = include_str!("scripts/prelude.lua");
         for key in [
-            of.record_prefix(),
+            &of.record_prefix,
             &of.tombstone_prefix,
             &of.reservation_prefix,
             &of.index_prefix,

@@ -175,6 +175,16 @@ pub(crate) fn read_stamped_ids(bytes: &[u8]) -> Vec<(Stamp, OperationId)> {
         .collect()
 }
 
+/// An entry of the outbox.
+pub(crate) fn entry(stamp: Stamp, id: OperationId) -> Vec<u8> {
+    [stamp.0.to_be_bytes().as_slice(), id.as_bytes()].concat()
+}
+
+/// The start of the first entry with a stamp above this one.
+pub(crate) fn first_after(stamp: Stamp) -> Vec<u8> {
+    stamp.0.saturating_add(1).to_be_bytes().to_vec()
+}
+
 fn number_at(bytes: &[u8], at: usize) -> Option<u64> {
     let number = bytes.get(at..)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*number))

@@ -15,7 +15,9 @@ pub(crate) struct Scripts {
     pub(crate) commit: Script,
     pub(crate) create: Script,
     pub(crate) due: Script,
+    pub(crate) ended: Script,
     pub(crate) ended_since: Script,
+    pub(crate) last_offer: Script,
     pub(crate) marker_returned: Script,
     pub(crate) newest: Script,
     pub(crate) notice_later: Script,
@@ -36,6 +38,8 @@ pub(crate) struct Scripts {
 /// The scripts, with their hashes computed once per process.
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(Scripts::new);
 
+const LIB_BUCKETS: &str = include_str!("scripts/lib_buckets.lua");
+const LIB_BUCKET_CHANGES: &str = include_str!("scripts/lib_bucket_changes.lua");
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 const LIB_CREATE: &str = include_str!("scripts/lib_create.lua");
 const LIB_COMMIT: &str = include_str!("scripts/lib_commit.lua");
@@ -44,7 +48,10 @@ const WINDOW: &str = include_str!("scripts/window.lua");
 impl Scripts {
     fn new() -> Self {
         let alone = |body: &str| Script::new(body);
-        let with_prelude = |parts: &[&str]| Script::new(&[&[PRELUDE], parts].concat().join("\n"));
+        let with_buckets =
+            |parts: &[&str]| Script::new(&[&[LIB_BUCKETS], parts].concat().join("\n"));
+        let with_prelude =
+            |parts: &[&str]| with_buckets(&[&[LIB_BUCKET_CHANGES, PRELUDE], parts].concat());
         let with_window = |body: &str| Script::new(&format!("{WINDOW}\n{body}"));
         Self {
             acquire_permit: with_window(include_str!("scripts/acquire_permit.lua")),
@@ -52,15 +59,20 @@ impl Scripts {
             commit: with_prelude(&[LIB_COMMIT, include_str!("scripts/commit.lua")]),
             create: with_prelude(&[LIB_CREATE, include_str!("scripts/create.lua")]),
             due: alone(include_str!("scripts/due.lua")),
-            ended_since: alone(include_str!("scripts/ended_since.lua")),
+            ended: with_buckets(&[include_str!("scripts/ended.lua")]),
+            ended_since: with_buckets(&[include_str!("scripts/ended_since.lua")]),
+            last_offer: with_prelude(&[include_str!("scripts/last_offer.lua")]),
             marker_returned: alone(include_str!("scripts/marker_returned.lua")),
-            newest: alone(include_str!("scripts/newest.lua")),
+            newest: with_buckets(&[include_str!("scripts/newest.lua")]),
             notice_later: alone(include_str!("scripts/notice_later.lua")),
             notices: alone(include_str!("scripts/notices.lua")),
             offered: with_prelude(&[include_str!("scripts/offered.lua")]),
-            outbox_entries: alone(include_str!("scripts/outbox_entries.lua")),
+            outbox_entries: with_prelude(&[include_str!("scripts/outbox_entries.lua")]),
             release_permit: with_window(include_str!("scripts/release_permit.lua")),
-            remove_from_outbox: alone(include_str!("scripts/remove_from_outbox.lua")),
+            remove_from_outbox: with_buckets(&[
+                LIB_BUCKET_CHANGES,
+                include_str!("scripts/remove_from_outbox.lua"),
+            ]),
             renew: alone(include_str!("scripts/renew.lua")),
             renew_permit: with_window(include_str!("scripts/renew_permit.lua")),
             reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),
@@ -79,7 +91,9 @@ impl Scripts {
             commit,
             create,
             due,
+            ended,
             ended_since,
+            last_offer,
             marker_returned,
             newest,
             notice_later,
@@ -102,7 +116,9 @@ impl Scripts {
             commit,
             create,
             due,
+            ended,
             ended_since,
+            last_offer,
             marker_returned,
             newest,
             notice_later,

@@ -11,11 +11,14 @@
 --
 -- The partitions are of several slots. A Redis Cluster would refuse that.
 --
--- KEYS  per partition, 2: the tick; prefix of the ends
--- ARGV  1 the stamp, decimal: ends after it
+-- KEYS  per partition, 2: the tick; prefix of the ends,
+--       which are sets of stamp (8) + id (lib_buckets.lua)
+-- ARGV  1 the stamp (8): ends after it
 --       2 how many at most; a few more if several have the same stamp
 -- Returns the stamps and ids (8 + 16 bytes each), earliest first
-local asked, after, limit = tonumber(ARGV[1]), '(' .. ARGV[1], tonumber(ARGV[2])
+local asked, limit = struct.unpack('>I8', ARGV[1]), tonumber(ARGV[2])
+-- The stamp behind it, of whichever operation.
+local after = '[' .. struct.pack('>I8', asked + 1)
 -- The most ends of each class of each partition: they share the ends about
 -- evenly, and a server must not sort hundreds of thousands of them.
 local of_each = math.max(8, math.ceil(limit / 8))
@@ -25,12 +28,13 @@ local found = {}
 local frontier = math.huge
 for at = 2, #KEYS, 2 do
   for letter in ('sut'):gmatch('.') do
-    local ends = redis.call('ZRANGEBYSCORE', KEYS[at] .. letter, after, '+inf',
-      'WITHSCORES', 'LIMIT', 0, of_each)
-    for place = 1, #ends, 2 do
-      found[#found + 1] = { tonumber(ends[place + 1]), ends[place] }
+    local ends = set_range(KEYS[at] .. letter, after, '+', of_each)
+    local stamp
+    for place = 1, #ends do
+      stamp = struct.unpack('>I8', ends[place])
+      found[#found + 1] = { stamp, ends[place] }
     end
-    if #ends == 2 * of_each then frontier = math.min(frontier, tonumber(ends[#ends])) end
+    if #ends == of_each then frontier = math.min(frontier, stamp) end
   end
 end
 table.sort(found, function(a, b)
@@ -44,7 +48,7 @@ for place, entry in ipairs(found) do
   -- Ends with the same stamp as the last one come with it.
   if stamp > frontier or (place > limit and stamp ~= until_stamp) then break end
   until_stamp = stamp
-  answer[place] = struct.pack('>I8', stamp) .. entry[2]
+  answer[place] = entry[2]
 end
 
 local time = redis.call('TIME')

@@ -69,15 +69,17 @@ local function made(id, h, lock, chain, offer, wanted)
     local held = call('HGET', LOCKS, id)
     if held then fence = number(sub(held, 17, 24)) end
   end
-  if offer == ADD then stamp = stamp_in_outbox(id) or 0 end
+  if offer == ADD then stamp = stamp_in_outbox(id, h) or 0 end
   if wanted == YES then
     local _, body, report = read_record(id)
     record = record_of(h, body, report)
   end
   if chain == LEAVE then
     local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), 0, 0)[1]
-    local entry = head and stamp_in_outbox(head)
-    if entry then promoted = promotion_of(head, entry, read_record(head)) end
+    local head_h, body, report
+    if head then head_h, body, report = read_record(head) end
+    local entry = head_h and stamp_in_outbox(head, head_h)
+    if entry then promoted = promotion_of(head, entry, head_h, body, report) end
   end
   return done(fence, stamp, record, promoted)
 end
@@ -144,7 +146,7 @@ local function check(at)
   if chain == REQUIRE_HEAD or chain == HOLD then
     local chained = sub(h, 42, 57)
     if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, 0, 0)[1] ~= id then
-      remove_from_outbox(id)
+      remove_from_outbox(id, h)
       return 'N'
     end
   end
@@ -168,7 +170,7 @@ local function write(at, h, body, report, held)
   if chain == LEAVE and second and head == id then
     next_h, next_body, next_report = read_record(second)
     settle(second)
-    if not next_h or sub(next_h, 41, 41) ~= OFFERED or stamp_in_outbox(second) then
+    if not next_h or sub(next_h, 41, 41) ~= OFFERED or stamp_in_outbox(second, next_h) then
       next_h = nil
     end
   end
@@ -191,17 +193,19 @@ local function write(at, h, body, report, held)
     later(id, 'ZREM', DUE, id)
   end
 
-  local offer_bytes = sub(h, 33, 40)
+  local was, is = sub(h, 41, 41), sub(codes, 11, 11)
+  local stamp_bytes = sub(h, 33, 40)
+  if was == OFFERED and (offer == WITHDRAW or offer == ADD) then remove_from_outbox(id, h) end
   if offer == ADD and (not key_of_chain or head == id) then
-    stamp = stamp_after(offer_bytes)
-    offer_bytes = pack(stamp)
+    stamp = stamp_after(stamp_bytes)
+    stamp_bytes = pack(stamp)
     add_to_outbox(id, stamp)
-  elseif offer == WITHDRAW then
-    remove_from_outbox(id)
   end
 
   if class ~= NO then
-    add_to_ends(sub(codes, 6, 6), tick(), id)
+    local end_stamp = tick()
+    stamp_bytes = pack(end_stamp)
+    add_to_ends(sub(codes, 6, 6), end_stamp, id)
     ended[#ended + 1] = id
   end
   -- At once: before all notices that were put off.
@@ -217,15 +221,14 @@ local function write(at, h, body, report, held)
     end
   end
 
-  local was, is = sub(h, 41, 41), sub(codes, 11, 11)
   if remove == REMOVE then
     write_gathered()
     remove_record(id)
     remove_from_index(was, id)
     later(id, 'ZREM', DUE, id)
-    remove_from_outbox(id)
+    if was == OFFERED then remove_from_outbox(id, h) end
     later(id, 'HDEL', LOCKS, id)
-    remove_from_ends(id)
+    remove_from_ends(id, h)
     later(id, 'ZREM', NOTICES, id)
     local seconds = math.max(TOMBSTONE_SECONDS, tonumber(ARGV[at + 8]) or 0)
     call('SET', TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', decimal(seconds))
@@ -234,7 +237,7 @@ local function write(at, h, body, report, held)
       remove_from_index(was, id)
       add_to_index(is, id)
     end
-    local new_h = name .. sub(h, 17, 32) .. offer_bytes .. is .. chained .. header
+    local new_h = name .. sub(h, 17, 32) .. stamp_bytes .. is .. chained .. header
     if reported == YES then
       report = ARGV[at + 7]
       write_h(id, new_h, report)

@@ -59,7 +59,7 @@ local function create(at, is_new)
         local _, stored, report = read_record(id)
         return 'E' .. id .. three(h, stored, report or '')
       end
-      return 'N' .. id .. sub(h, 25, 32) .. pack(stamp_in_outbox(id) or 0)
+      return 'N' .. id .. sub(h, 25, 32) .. pack(stamp_in_outbox(id, h) or 0)
     end
     -- Its first try may be so long ago that it has run and was removed since.
     local tombstone = call('GET', TOMBSTONE .. id)

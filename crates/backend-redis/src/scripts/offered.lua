@@ -7,12 +7,12 @@
 -- Returns {ids and their last stamps (16 + 8 bytes each), the last id that was
 --          looked at, or '' if there are no more}
 local most = tonumber(ARGV[2])
-local ids = call('ZRANGEBYLEX', INDEX .. OFFERED, ARGV[1], '+', 'LIMIT', 0, most + 1)
+local ids = set_range(INDEX .. OFFERED, ARGV[1], '+', most + 1)
 local found = {}
 for at = 1, math.min(#ids, most) do
   local id = ids[at]
   local h = read_h(id)
-  if h and not stamp_in_outbox(id) then
+  if h and not stamp_in_outbox(id, h) then
     local chain = h:sub(42, 57)
     if chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, 0, 0)[1] == id then
       found[#found + 1] = id .. h:sub(33, 40)

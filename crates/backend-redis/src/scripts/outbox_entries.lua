@@ -1,34 +1,29 @@
 -- outbox_entries: entries of the outbox that were not published for a
 -- while, oldest first, with their records. Reads only.
 --
--- KEYS  [1] the outbox: zset stamp -> id
---       [2] prefix of the records
---       [3] the tick
+-- KEYS  prelude.lua
 -- ARGV  1 how old they are at least, in microseconds
 --       2 how many at most; fewer if they are large: an answer that takes
 --         longer than the response timeout would never arrive
---       3 the stamp that they are above: '(' + stamp, or '-inf' for all
+--       3 the stamp that they begin with (8)
 -- Returns a list of: id (16), stamp (8), then h, body, report or '', each with
 --          its length (4) before it
 local MOST_BYTES = 8 * 1024 * 1024
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-local newest = now - tonumber(ARGV[1])
+-- Up to the stamp before this one.
+local newest = '(' .. pack(math.max(now - tonumber(ARGV[1]), 0) + 1)
 -- A tick in the future shows that the clock was set back. Stamps tell no age
 -- then; all entries too early is better than one entry not for hours.
-local tick = tonumber(redis.call('GET', KEYS[3]) or 0)
-if tick > now + 1000000 then newest = '+inf' end
-local entries =
-  redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[3], newest, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+if tonumber(call('GET', TICK) or 0) > now + 1000000 then newest = '+' end
 local found, bytes = {}, 0
-for at = 1, #entries, 2 do
-  local id = entries[at]
-  local h, body, report = unpack(redis.call('HMGET', KEYS[2] .. id, 'h', 'b', 'r'))
+for _, entry in ipairs(set_range(OUTBOX, '[' .. ARGV[3], newest, tonumber(ARGV[2]))) do
+  local id = sub(entry, 9)
+  local h, body, report = read_record(id)
   if h then
-    report = report or ''
-    found[#found + 1] = id
-      .. struct.pack('>I8I4c0I4c0I4c0', tonumber(entries[at + 1]), #h, h, #body, body, #report, report)
-    bytes = bytes + #h + #body + #report
+    local record = three(h, body, report or '')
+    found[#found + 1] = id .. sub(entry, 1, 8) .. record
+    bytes = bytes + #record
     if bytes > MOST_BYTES then break end
   end
 end

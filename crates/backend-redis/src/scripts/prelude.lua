@@ -1,27 +1,30 @@
--- The common part of create.lua, commit.lua, transact.lua, offered.lua and
--- reoffer.lua; it is put in front of them.
+-- The common part of the scripts that change records, or read them with what
+-- else is known of them; it is put in front of them, behind lib_buckets.lua and
+-- lib_bucket_changes.lua.
 --
 -- KEYS  one for each partition: the prefix of all its keys, hence of one slot.
 --       commit.lua, create.lua and transact.lua take several partitions, which
 --       a Redis Cluster would refuse. Behind the prefix:
 --         op: + id (16 bytes)      a record, hash
 --         chain: + key (16 bytes)  a chain, zset sequence -> id
---         index: + letter          an index, zset 0 -> id
+--         index: + letter          an index, set of ids
 --         due                      the due set, zset ms -> id
---         dispatch                 the outbox, zset stamp -> id
+--         dispatch                 the outbox, set of stamp (8) + id
 --         locks                    the locks, hash id -> lock
 --         tick                     the tick, number
 --         gone: + id               a tombstone
---         ended: + letter          the ends of a class, zset stamp -> id
+--         ended: + letter          the ends of a class, set of stamp (8) + id
 --         notices                  the notices, zset when -> id
 --         key: + key (16 bytes)    the reservation of an idempotency key
---       keys.rs has the same names.
+--       keys.rs has the same names. A "set" is one of lib_buckets.lua.
 --
 -- A record is a hash: b = body, r = report (absent: empty), h = these fields of
 -- fixed width, numbers big-endian, then the header. record.rs says the same.
 --        1 version (8)    9 last commit (8)   17 first commit (8)
---       25 sequence (8)  33 last offer (8)    41 index, a letter
+--       25 sequence (8)  33 stamp (8)         41 index, a letter
 --       42 chain (16), zeros if it has none            58 the header
+-- The stamp is that of the last offer, and that of the end once it is Completed:
+-- with the id it is the entry in the outbox or among the ends.
 -- An operation is in one index or, if the letter is '-', in none: locked
 -- operations are found among the locks.
 --
@@ -116,6 +119,8 @@ end
 --
 -- Records and chains are not gathered: the next item may read them.
 local gathered, commands, command_count = {}, {}, 0
+-- Of the sets in buckets: the members to add and to remove, by key.
+local set_keys, set_adds, set_removes = {}, {}, {}
 -- The operations that this script has changed.
 local touched = {}
 -- Arguments in one command: far below what Lua can unpack.
@@ -126,7 +131,14 @@ local function write_gathered()
     local arguments = commands[at]
     call(unpack(arguments, 1, arguments.count))
   end
-  gathered, commands, command_count = {}, {}, 0
+  if command_count > 0 then gathered, commands, command_count = {}, {}, 0 end
+  for at = 1, #set_keys do
+    local key = set_keys[at]
+    local removes, adds = set_removes[key], set_adds[key]
+    if removes then set_remove(key, removes) end
+    if adds then set_add(key, adds) end
+  end
+  if #set_keys > 0 then set_keys, set_adds, set_removes = {}, {}, {} end
 end
 
 -- Gathers `command` with `key` and, for this operation, `first` and perhaps
@@ -152,6 +164,18 @@ local function later(id, command, key, first, second)
     arguments[count] = second
   end
   arguments.count = count
+end
+
+-- Gathers a change of a set in buckets.
+local function change_set(id, changes, key, member)
+  touched[id] = true
+  local members = changes[key]
+  if members then
+    members[#members + 1] = member
+    return
+  end
+  changes[key] = { member }
+  if not set_adds[key] or not set_removes[key] then set_keys[#set_keys + 1] = key end
 end
 
 -- Must be called before gathered parts of an operation are read, and before a
@@ -187,30 +211,33 @@ end
 
 local function remove_record(id) call('DEL', RECORD .. id) end
 
-local function add_to_index(letter, id)
-  if letter ~= NOWHERE then later(id, 'ZADD', INDEX .. letter, '0', id) end
+local function add_to_index(name, id)
+  if name ~= NOWHERE then change_set(id, set_adds, INDEX .. name, id) end
 end
 
-local function remove_from_index(letter, id)
-  if letter ~= NOWHERE then later(id, 'ZREM', INDEX .. letter, id) end
+local function remove_from_index(name, id)
+  if name ~= NOWHERE then change_set(id, set_removes, INDEX .. name, id) end
 end
 
-local function add_to_outbox(id, stamp) later(id, 'ZADD', OUTBOX, decimal(stamp), id) end
+-- The entry of an operation with this `h` in the outbox or among the ends.
+local function entry_of(id, h) return sub(h, 33, 40) .. id end
 
-local function remove_from_outbox(id) later(id, 'ZREM', OUTBOX, id) end
+local function add_to_outbox(id, stamp) change_set(id, set_adds, OUTBOX, pack(stamp) .. id) end
+
+local function remove_from_outbox(id, h) change_set(id, set_removes, OUTBOX, entry_of(id, h)) end
 
 -- Returns the stamp of an operation's entry in the outbox, or nil.
-local function stamp_in_outbox(id)
-  local score = call('ZSCORE', OUTBOX, id)
-  return score and tonumber(score) or nil
+local function stamp_in_outbox(id, h)
+  return set_has(OUTBOX, entry_of(id, h)) and number(sub(h, 33, 40)) or nil
 end
 
 local function add_to_ends(class, stamp, id)
-  later(id, 'ZADD', ENDS .. class, decimal(stamp), id)
+  change_set(id, set_adds, ENDS .. class, pack(stamp) .. id)
 end
 
-local function remove_from_ends(id)
-  for class in ('sut'):gmatch('.') do later(id, 'ZREM', ENDS .. class, id) end
+local function remove_from_ends(id, h)
+  local entry = entry_of(id, h)
+  for class in ('sut'):gmatch('.') do change_set(id, set_removes, ENDS .. class, entry) end
 end
 
 -- Puts an operation with this `h` into the outbox and returns the new `h`.

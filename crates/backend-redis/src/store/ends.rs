@@ -6,8 +6,8 @@ use drumline_protocol::transition::EndClass;
 use drumline_protocol::{OperationId, Partition};
 
 use super::RedisStore;
-use crate::record::read_stamped_ids;
-use crate::reply::{self, Parts};
+use crate::record;
+use crate::reply;
 use crate::scripts::SCRIPTS;
 
 /// The most ends in one answer: more would keep the server busy for long.
@@ -25,25 +25,14 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(partition) else {
             return Ok(Vec::new());
         };
-        let mut command = redis::cmd("ZRANGEBYSCORE");
+        let mut command = SCRIPTS.ended.call(&[keys.ends(class)]);
         command
-            .arg(keys.ends(class))
-            .arg(format!("({}", after.0))
-            .arg(until.0)
-            .arg("WITHSCORES")
-            .arg("LIMIT")
-            .arg(0)
+            .arg(record::first_after(after))
+            .arg(record::first_after(until))
             .arg(limit);
-        let mut answer = Parts::of(self.link.run_one("ended", command).await?)?;
-        let mut found = Vec::new();
-        while answer.len() > 0 {
-            let id = reply::sixteen(&answer.bytes()?)?;
-            let id = OperationId::from_bytes(id).ok_or_else(reply::unexpected)?;
-            let stamp = reply::text(answer.value()?)?.parse();
-            let stamp = stamp.map_err(|_error: std::num::ParseIntError| reply::unexpected())?;
-            found.push((id, Stamp(stamp)));
-        }
-        Ok(found)
+        let answer = reply::bytes(self.link.run_one("ended", command).await?)?;
+        let found = record::read_stamped_ids(&answer).into_iter();
+        Ok(found.map(|(stamp, id)| (id, stamp)).collect())
     }
 
     pub(super) async fn ended_after(&self, after: Stamp, limit: usize) -> Result<Ended> {
@@ -56,9 +45,11 @@ impl RedisStore {
             keys.extend([of.tick(), of.ends_prefix()]);
         }
         let mut command = SCRIPTS.ended_since.call(&keys);
-        command.arg(after.0).arg(limit.clamp(1, MOST));
+        command
+            .arg(after.0.to_be_bytes().as_slice())
+            .arg(limit.clamp(1, MOST));
         let answer = reply::bytes(self.link.run_one("ended since", command).await?)?;
-        let entries = read_stamped_ids(&answer);
+        let entries = record::read_stamped_ids(&answer);
         let until = entries.last().map_or(after, |(stamp, _)| *stamp);
         Ok(Ended { entries, until })
     }

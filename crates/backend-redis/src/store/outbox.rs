@@ -9,13 +9,12 @@ use drumline_protocol::{OperationId, Partition};
 use super::RedisStore;
 use super::batches::batches;
 use super::commit::promoted;
+use crate::record;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
 /// The most entries in one script.
 const MOST: usize = 500;
-/// The place of the last offer's stamp in a record's preamble (prelude.lua).
-const LAST_OFFER: std::ops::Range<usize> = 32..40;
 /// A hundred years: with the time added, Lua can still count in it.
 const MOST_US: u64 = 100 * 365 * 24 * 3_600 * 1_000_000;
 
@@ -25,7 +24,7 @@ impl RedisStore {
         for batch in batches(&self.keys, entries.iter().map(|(id, _)| *id), MOST) {
             let mut command = SCRIPTS.remove_from_outbox.call(&[batch.keys.outbox()]);
             for (id, stamp) in batch.items.iter().filter_map(|&at| entries.get(at)) {
-                command.arg(id.as_bytes().as_slice()).arg(stamp.0);
+                command.arg(record::entry(*stamp, *id));
             }
             commands.add_command(command);
         }
@@ -43,15 +42,11 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(partition) else {
             return Ok(Vec::new());
         };
-        let mut command =
-            SCRIPTS
-                .outbox_entries
-                .call(&[keys.outbox(), keys.record_prefix(), keys.tick()]);
-        command.arg(micros(age)).arg(limit);
-        match after {
-            Some(Stamp(after)) => command.arg(format!("({after}")),
-            None => command.arg("-inf"),
-        };
+        let mut command = SCRIPTS.outbox_entries.call(&[keys.prefix()]);
+        command
+            .arg(micros(age))
+            .arg(limit)
+            .arg(after.map_or(vec![0; 8], record::first_after));
         let mut entries = Vec::new();
         for entry in reply::array(self.link.run_one("undispatched", command).await?)? {
             entries.push(promoted(&mut Packed::new(&reply::bytes(entry)?))?);
@@ -63,23 +58,16 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(id.partition()) else {
             return Ok(None);
         };
-        let mut commands = redis::pipe();
-        commands.cmd("HGET").arg(keys.record(id)).arg("h");
-        commands
-            .cmd("ZSCORE")
-            .arg(keys.outbox())
-            .arg(id.as_bytes().as_slice());
-        let mut answers = self.link.run("last_offer", &commands).await?.into_iter();
-        let mut next = || answers.next().ok_or_else(reply::unexpected);
-        let (header, entry) = (reply::maybe_bytes(next()?)?, reply::maybe_bytes(next()?)?);
-        let Some(header) = header else {
+        let mut command = SCRIPTS.last_offer.call(&[keys.prefix()]);
+        command.arg(id.as_bytes().as_slice());
+        let answer = reply::bytes(self.link.run_one("last_offer", command).await?)?;
+        if answer.is_empty() {
             return Ok(None);
-        };
-        let stamp = header.get(LAST_OFFER).ok_or_else(reply::unexpected)?;
-        let stamp = stamp.first_chunk().ok_or_else(reply::unexpected)?;
+        }
+        let mut answer = Packed::new(&answer);
         Ok(Some(LastOffer {
-            stamp: Stamp(u64::from_be_bytes(*stamp)),
-            is_in_outbox: entry.is_some(),
+            stamp: Stamp(answer.number()?),
+            is_in_outbox: answer.letter()? == b'1',
         }))
     }
 

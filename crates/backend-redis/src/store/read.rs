@@ -2,9 +2,10 @@
 
 use drumline_backend::store::{Counts, Result};
 use drumline_protocol::{Operation, OperationId, State};
-use redis::Value;
+use redis::{Pipeline, Value};
 
 use super::RedisStore;
+use crate::keys;
 use crate::record;
 use crate::reply::{self, Parts};
 
@@ -36,6 +37,11 @@ impl RedisStore {
 
     pub(super) async fn count_all(&self) -> Result<Counts> {
         let mut commands = redis::pipe();
+        // The members of its tail, and of its buckets.
+        let count = |commands: &mut Pipeline, set: &str| {
+            commands.cmd("ZCARD").arg(set);
+            commands.cmd("GET").arg(keys::in_buckets(set));
+        };
         for keys in self
             .partitions
             .all()
@@ -43,24 +49,41 @@ impl RedisStore {
         {
             for state in State::ALL {
                 match state {
-                    State::Locked => commands.cmd("HLEN").arg(keys.locks()),
-                    State::Ready | State::Suspended | State::Completed => {
-                        commands.cmd("ZCARD").arg(keys.index(state))
+                    State::Locked => {
+                        commands.cmd("HLEN").arg(keys.locks());
                     }
-                };
+                    State::Ready | State::Suspended | State::Completed => {
+                        count(&mut commands, &keys.index(state));
+                    }
+                }
             }
-            commands.cmd("ZCARD").arg(keys.outbox());
+            count(&mut commands, keys.outbox());
         }
         let mut counts = Counts::default();
         let mut answers = self.link.run("counts", &commands).await?.into_iter();
-        let mut next = || answers.next().map_or(Ok(0), reply::number);
+        let mut next = || answers.next().ok_or_else(reply::unexpected);
         for _ in self.partitions.all() {
             for state in State::ALL {
-                *place(&mut counts, state) += next()?;
+                *place(&mut counts, state) += match state {
+                    State::Locked => reply::number(next()?)?,
+                    State::Ready | State::Suspended | State::Completed => {
+                        reply::number(next()?)? + in_buckets(next()?)?
+                    }
+                };
             }
-            counts.undispatched += next()?;
+            counts.undispatched += reply::number(next()?)? + in_buckets(next()?)?;
         }
         Ok(counts)
+    }
+}
+
+/// Reads the number of members in buckets, which small sets do not have.
+fn in_buckets(answer: Value) -> Result<u64> {
+    match answer {
+        Value::Nil => Ok(0),
+        some => reply::text(some)?
+            .parse()
+            .map_err(|_error: std::num::ParseIntError| reply::unexpected()),
     }
 }
 

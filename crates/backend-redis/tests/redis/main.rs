@@ -1,6 +1,7 @@
 //! The Redis store, membership and limiter against real servers.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+mod buckets;
 mod clock_set_back;
 mod common;
 mod conformance;

@@ -1,59 +1,155 @@
-//! The memory that a waiting operation costs.
+//! The memory that an operation costs while it waits, and when it is Completed.
 
-use drumline_backend::store::{Created, NewOperation};
+use drumline_backend::store::{Committed, Created, Guard, NewOperation, Stamp};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::RedisStore;
+use drumline_protocol::{Event, Header, OperationId, Report};
 use drumline_test_servers::RedisServer;
 
 use crate::common::{self, draft};
 
 /// Enough that the fixed costs do not show.
 const OPERATIONS: u64 = 10_000;
-/// The most bytes of a waiting operation with a small payload. With more, the
-/// layout has lost its shape: some 700 to 750 bytes are known.
-const MOST: u64 = 900;
+/// The bytes of each payload, which are the caller's own.
+const PAYLOAD: usize = 512;
+/// Operations in one call.
+const BATCH: usize = 500;
+
+/// The bytes of an operation beside its payload.
+#[derive(Debug)]
+struct Bytes {
+    waiting: u64,
+    completed: u64,
+}
+
+impl Bytes {
+    /// With more than this, the layout has lost its shape.
+    fn at_most(&self, most: &Self) -> bool {
+        self.waiting <= most.waiting && self.completed <= most.completed
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_operation_costs_less_than_a_kilobyte() {
+async fn an_operation_costs_little_beside_its_payload() {
+    let bytes = measure(0).await;
+    println!("{bytes:?} of Redis, independent");
+    let most = Bytes {
+        waiting: 650,
+        completed: 800,
+    };
+    assert!(bytes.at_most(&most), "{bytes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_in_a_chain_costs_little_beside_its_payload() {
+    let bytes = measure(OPERATIONS / 10).await;
+    println!("{bytes:?} of Redis, in chains of ten");
+    let most = Bytes {
+        waiting: 720,
+        completed: 800,
+    };
+    assert!(bytes.at_most(&most), "{bytes:?}");
+}
+
+async fn measure(chains: u64) -> Bytes {
     let server = RedisServer::start().await.expect("a Redis");
-    for (kind, chains) in [("independent", 0), ("in chains of ten", OPERATIONS / 10)] {
-        let store = common::connect(&common::options_on(&server.url())).await;
-        let before = used(&store).await;
-        fill(&store, chains).await;
-        let each = (used(&store).await - before) / OPERATIONS;
-        println!("{each} bytes of Redis per waiting operation, {kind}");
-        assert!(each < MOST, "{each} bytes, {kind}");
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let ids = Ids::random();
+    let before = used(&store).await;
+    let mut heads = fill(&store, &ids, chains).await;
+    let waiting = beside_payload(&store, before).await;
+    while !heads.is_empty() {
+        heads = complete(&store, &ids, &heads).await;
     }
+    assert_eq!(store.counts().await.expect("counts").completed, OPERATIONS);
+    let completed = beside_payload(&store, before).await;
+    Bytes { waiting, completed }
 }
 
 async fn used(store: &RedisStore) -> u64 {
     store.inspect().await.expect("inspect").used_memory
 }
 
-/// Creates operations and has them all confirmed by a broker.
-async fn fill(store: &RedisStore, chains: u64) {
-    let ids = Ids::random();
+async fn beside_payload(store: &RedisStore, before: u64) -> u64 {
+    (used(store).await - before) / OPERATIONS - u64::try_from(PAYLOAD).expect("small")
+}
+
+/// Creates operations and has them all confirmed by a broker. Returns the ones
+/// that may run.
+async fn fill(store: &RedisStore, ids: &Ids, chains: u64) -> Vec<(OperationId, Header)> {
     let drafts: Vec<NewOperation> = (0..OPERATIONS)
         .map(|number| {
             let token = number
                 .checked_rem(chains)
                 .map(|chain| format!("token {chain}"));
-            draft(store, &ids, token.as_deref())
+            let mut draft = draft(store, ids, token.as_deref());
+            draft.body.data = Some(format!("\"{}\"", "x".repeat(PAYLOAD - 2)));
+            draft
         })
         .collect();
-    for batch in drafts.chunks(500) {
+    let mut heads = Vec::new();
+    for batch in drafts.chunks(BATCH) {
         let created = store.create(batch.to_vec()).await.expect("create");
         let mut confirmed = Vec::new();
         for (new, created) in batch.iter().zip(created) {
             let Created::New { offer, .. } = created else {
                 panic!("expected a new operation: {created:?}");
             };
-            confirmed.extend(offer.map(|stamp| (new.id, stamp)));
+            if let Some(stamp) = offer {
+                confirmed.push((new.id, stamp));
+                heads.push((new.id, new.header.clone()));
+            }
         }
-        store
-            .remove_from_outbox(&confirmed)
-            .await
-            .expect("dispatched");
+        confirm(store, &confirmed).await;
     }
     assert_eq!(store.counts().await.expect("counts").undispatched, 0);
+    heads
+}
+
+async fn confirm(store: &RedisStore, entries: &[(OperationId, Stamp)]) {
+    let done = store.remove_from_outbox(entries).await;
+    done.expect("confirmed");
+}
+
+/// Claims and completes operations, each with a small result. Returns the ones
+/// that may run then.
+async fn complete(
+    store: &RedisStore,
+    ids: &Ids,
+    heads: &[(OperationId, Header)],
+) -> Vec<(OperationId, Header)> {
+    let mut next = Vec::new();
+    for batch in heads.chunks(BATCH) {
+        let claims: Vec<_> = batch
+            .iter()
+            .map(|(id, header)| common::claim(store, ids, *id, header))
+            .collect();
+        let claimed = store.commit(claims.clone()).await.expect("claim");
+        let mut ends = Vec::new();
+        for (claim, answer) in claims.iter().zip(claimed) {
+            let Committed::Done(done) = answer else {
+                panic!("expected a claim: {answer:?}");
+            };
+            let guard = Guard::Holder(done.fence.expect("a fence"));
+            let (id, header) = (claim.id, &claim.header);
+            let mut end = common::commit(store, ids, id, header, Event::Succeed, guard);
+            end.report = Some(Report {
+                result: Some("{\"done\":true}".to_owned()),
+                ..Report::default()
+            });
+            ends.push(end);
+        }
+        let mut confirmed = Vec::new();
+        for answer in store.commit(ends).await.expect("complete") {
+            let Committed::Done(done) = answer else {
+                panic!("expected an end: {answer:?}");
+            };
+            if let Some(promoted) = done.promoted {
+                confirmed.push((promoted.operation.id, promoted.stamp));
+                next.push((promoted.operation.id, promoted.operation.header));
+            }
+        }
+        confirm(store, &confirmed).await;
+    }
+    next
 }

@@ -1,0 +1,309 @@
+//! Sets in buckets do what an ordered set does, at every size, and keep their
+//! shape.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use drumline_backend::Random;
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, Script};
+
+use crate::common;
+
+/// The members that a bucket has at most. With more, Redis makes it a sorted set
+/// of another kind, in which a member costs five times as much.
+const CROWDED: usize = 128;
+
+type Member = Vec<u8>;
+
+/// A set on a real server, and the same set as a model.
+struct Compared {
+    connection: MultiplexedConnection,
+    key: String,
+    model: BTreeSet<Member>,
+    random: Random,
+}
+
+impl Compared {
+    async fn new(seed: u64) -> Self {
+        let options = common::options().await;
+        Self {
+            connection: common::raw(&options.url).await,
+            key: format!("{}:{{0}}:a set", options.namespace),
+            model: BTreeSet::new(),
+            random: Random::seeded(seed),
+        }
+    }
+
+    /// Runs a line of Lua behind the library; `KEYS[1]` is the set.
+    async fn lua<T: FromRedisValue>(&mut self, line: &str, arguments: &[Member]) -> T {
+        let code = [
+            include_str!("../../src/scripts/lib_buckets.lua"),
+            include_str!("../../src/scripts/lib_bucket_changes.lua"),
+            line,
+        ]
+        .join("\n");
+        let script = Script::new(&code);
+        let mut call = script.key(&self.key);
+        for argument in arguments {
+            call.arg(argument.as_slice());
+        }
+        call.invoke_async(&mut self.connection)
+            .await
+            .expect("an answer")
+    }
+
+    async fn raw<T: FromRedisValue>(&mut self, words: &[&[u8]]) -> T {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        let answer = command.query_async(&mut self.connection).await;
+        answer.expect("an answer")
+    }
+
+    async fn add(&mut self, members: &[Member]) {
+        let () = self.lua("set_add(KEYS[1], ARGV)", members).await;
+        self.model.extend(members.iter().cloned());
+    }
+
+    async fn remove(&mut self, members: &[Member]) {
+        let there = members.iter().filter(|it| self.model.remove(*it)).count();
+        let removed: usize = self.lua("return set_remove(KEYS[1], ARGV)", members).await;
+        assert_eq!(removed, there);
+    }
+
+    fn below(&self, most: usize) -> usize {
+        let most = u64::try_from(most.max(1)).expect("a number");
+        usize::try_from(self.random.u64() % most).expect("a small number")
+    }
+
+    /// Some of the members, and some that are none.
+    fn some(&self, count: usize, span: usize) -> Vec<Member> {
+        let all: Vec<&Member> = self.model.iter().collect();
+        let mut some: Vec<Member> = (0..count)
+            .filter_map(|_| all.get(self.below(all.len())).copied().cloned())
+            .collect();
+        some.push(member(self.below(span)));
+        some.sort_by_cached_key(|_| self.random.u64());
+        let mut seen = BTreeSet::new();
+        some.retain(|it| seen.insert(it.clone()));
+        some
+    }
+
+    /// The set is read as the model says, in both directions.
+    async fn assert_ranges(&mut self, span: usize) {
+        let (low, high) = (member(self.below(span)), member(self.below(span)));
+        let limit = 1 + self.below(300);
+        let count = limit.to_string().into_bytes();
+        let mark = |letter: u8, member: &Member| [[letter].as_slice(), member].concat();
+        for (from, to) in [(b'[', b'['), (b'(', b'(')] {
+            let arguments = [mark(from, &low), mark(to, &high), count.clone()];
+            let up: Vec<Member> = self
+                .lua(
+                    "return set_range(KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]))",
+                    &arguments,
+                )
+                .await;
+            let down: Vec<Member> = self
+                .lua(
+                    "return set_range_down(KEYS[1], ARGV[2], ARGV[1], tonumber(ARGV[3]))",
+                    &arguments,
+                )
+                .await;
+            let bound = |letter: u8, member: &Member| match letter {
+                b'[' => Bound::Included(member.clone()),
+                _ => Bound::Excluded(member.clone()),
+            };
+            let within: Vec<Member> = if low < high {
+                let range = (bound(from, &low), bound(to, &high));
+                self.model.range(range).cloned().collect()
+            } else if from == b'[' && low == high {
+                self.model.get(&low).cloned().into_iter().collect()
+            } else {
+                Vec::new()
+            };
+            let expected: Vec<&Member> = within.iter().take(limit).collect();
+            assert_eq!(up.iter().collect::<Vec<_>>(), expected);
+            let expected: Vec<&Member> = within.iter().rev().take(limit).collect();
+            assert_eq!(down.iter().collect::<Vec<_>>(), expected);
+        }
+        let has: bool = self
+            .lua(
+                "return set_has(KEYS[1], ARGV[1])",
+                std::slice::from_ref(&low),
+            )
+            .await;
+        assert_eq!(has, self.model.contains(&low));
+    }
+
+    /// All of it is as the model says, and in the shape that the library
+    /// promises. Returns the number of buckets.
+    async fn assert_shape(&mut self) -> usize {
+        let all = b"1000000".to_vec();
+        let up: Vec<Member> = self
+            .lua(
+                "return set_range(KEYS[1], '-', '+', tonumber(ARGV[1]))",
+                std::slice::from_ref(&all),
+            )
+            .await;
+        assert_eq!(up.iter().collect::<BTreeSet<_>>().len(), up.len());
+        assert!(up.iter().eq(&self.model));
+        let down: Vec<Member> = self
+            .lua(
+                "return set_range_down(KEYS[1], '+', '-', tonumber(ARGV[1]))",
+                &[all],
+            )
+            .await;
+        assert!(down.iter().rev().eq(&self.model));
+
+        let key = self.key.clone().into_bytes();
+        let directory = [key.as_slice(), b"/"].concat();
+        let bounds: Vec<Member> = self.raw(&[b"ZRANGE", &directory, b"0", b"-1"]).await;
+        let tail: Vec<Member> = self.raw(&[b"ZRANGE", &key, b"0", b"-1"]).await;
+        let mut found = Vec::new();
+        let mut bucket_before = None;
+        for bound in &bounds {
+            let bucket = [directory.as_slice(), bound].concat();
+            let members: Vec<Member> = self.raw(&[b"ZRANGE", &bucket, b"0", b"-1"]).await;
+            assert!(!members.is_empty(), "no bucket stays empty");
+            assert!(members.len() <= CROWDED, "{} members", members.len());
+            assert!(members.iter().all(|it| it <= bound));
+            assert!(members.iter().all(|it| Some(it) > bucket_before));
+            let kind: String = self.raw(&[b"OBJECT", b"ENCODING", &bucket]).await;
+            assert_eq!(kind, "listpack");
+            found.extend(members);
+            bucket_before = Some(bound);
+        }
+        assert!(tail.iter().all(|it| Some(it) > bounds.last()));
+        assert!(tail.len() < CROWDED / 2, "{} in the tail", tail.len());
+        let counter = [key.as_slice(), b"#"].concat();
+        let counted: Option<usize> = self.raw(&[b"GET", &counter]).await;
+        assert_eq!(counted, (!bounds.is_empty()).then_some(found.len()));
+        found.extend(tail);
+        assert!(found.iter().eq(&self.model));
+        // Neighbours are united, so no bucket stays for a few members.
+        assert!(
+            bounds.len() * 8 <= found.len() + 24,
+            "{} buckets for {} members",
+            bounds.len(),
+            found.len()
+        );
+        bounds.len()
+    }
+
+    async fn keys(&mut self) -> Vec<Vec<u8>> {
+        let pattern = format!("{}*", self.key);
+        self.raw(&[b"KEYS", pattern.as_bytes()]).await
+    }
+}
+
+/// A member by its place in the order. Many share their first bytes, zeros and
+/// bytes above 127 among them: a comparison of text would go wrong.
+fn member(place: usize) -> Member {
+    let place = u64::try_from(place).expect("a number");
+    let high = (place >> 6).to_be_bytes();
+    let low = u8::try_from((place & 63) * 4 + 1).expect("a byte");
+    [high.as_slice(), &[0, low, 0xff, 0x7f, 0, 0, 0, 1]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_at_random_is_as_its_model() {
+    const SPAN: usize = 20_000;
+    let mut set = Compared::new(1).await;
+    for (round, growing) in (0..240).map(|round| (round, round % 80 < 50)) {
+        let count = 1 + set.below(200);
+        if growing {
+            let members: Vec<Member> = (0..count).map(|_| member(set.below(SPAN))).collect();
+            set.add(&members).await;
+        } else {
+            let members = set.some(count * 3, SPAN);
+            set.remove(&members).await;
+        }
+        set.assert_ranges(SPAN).await;
+        if round % 20 == 19 {
+            set.assert_shape().await;
+        }
+    }
+    while !set.model.is_empty() {
+        let members = set.some(400, SPAN);
+        set.remove(&members).await;
+        set.assert_shape().await;
+    }
+    assert_eq!(set.keys().await, Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_come_in_order_fill_buckets_and_leave_none_behind() {
+    const MEMBERS: usize = 10_000;
+    let mut set = Compared::new(2).await;
+    let members: Vec<Member> = (0..MEMBERS).map(member).collect();
+    for group in members.chunks(16) {
+        set.add(group).await;
+    }
+    let buckets = set.assert_shape().await;
+    assert!(buckets <= MEMBERS / 64, "{buckets} buckets");
+    for _ in 0..20 {
+        set.assert_ranges(MEMBERS).await;
+    }
+    for (at, group) in members.chunks(16).enumerate() {
+        set.remove(group).await;
+        if at % 100 == 0 {
+            set.assert_shape().await;
+        }
+    }
+    assert_eq!(set.keys().await, Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_grows_in_its_middle_becomes_two() {
+    const STEP: usize = 16;
+    let mut set = Compared::new(3).await;
+    let coarse: Vec<Member> = (0..640).map(|place| member(place * STEP)).collect();
+    set.add(&coarse).await;
+    let before = set.assert_shape().await;
+    // All others, from the last to the first: each goes into some middle.
+    let others: Vec<Member> = (0..640 * STEP)
+        .rev()
+        .filter(|place| place % STEP != 0)
+        .map(member)
+        .collect();
+    for group in others.chunks(300) {
+        set.add(group).await;
+    }
+    let after = set.assert_shape().await;
+    assert!(after >= 5 * before, "{before} buckets, then {after}");
+    // Most of them leave, here and there.
+    for keep in [2, 4, 8, 16, 32, 64] {
+        let leaving: Vec<Member> = (0..640 * STEP)
+            .filter(|place| place % keep != 0)
+            .map(member)
+            .filter(|it| set.model.contains(it))
+            .collect();
+        for group in leaving.chunks(100) {
+            set.remove(group).await;
+        }
+        set.assert_shape().await;
+    }
+    let last = set.assert_shape().await;
+    assert!(last * 8 <= set.model.len() + 24, "{last} buckets are left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_set_is_one_key() {
+    let mut set = Compared::new(4).await;
+    let members: Vec<Member> = (0..40).map(member).collect();
+    set.add(&members).await;
+    set.add(&members).await;
+    assert_eq!(set.keys().await, [set.key.clone().into_bytes()]);
+    set.assert_ranges(60).await;
+    // Nor does it keep its buckets after it was large.
+    let more: Vec<Member> = (0..500).map(member).collect();
+    set.add(&more).await;
+    assert!(set.assert_shape().await > 3);
+    for group in more[..480].chunks(7) {
+        set.remove(group).await;
+    }
+    set.assert_shape().await;
+    assert_eq!(set.keys().await, [set.key.clone().into_bytes()]);
+}
