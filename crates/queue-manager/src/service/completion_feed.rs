@@ -10,7 +10,7 @@
 //!
 //! Completions only signal when to look: a signal may be lost, and the store says
 //! what has ended. So waiters look at their operation now and then, and
-//! subscribers read the order of the ends.
+//! subscribers read the order of completions.
 //!
 //! A subscriber holds a [`Cursor`] and asks for the ends behind it. Nothing is
 //! sent to a subscriber, so a slow or idle one costs no memory and misses
@@ -42,9 +42,8 @@ pub(crate) use subscriber::Subscriber;
 use ring::Ring;
 use waiters::{Waiter, Waiters};
 
-/// Ends that are read at once. The store answers no other request for the few
-/// milliseconds of a read: more ends keep it for longer, fewer make more round
-/// trips.
+/// Ends that are read at once. The store has to look at some of every partition
+/// for that: more ends cost it more, fewer make more round trips.
 const READ: usize = 256;
 /// The size from which an answer may have been cut, and the next is read at
 /// once. Stores may cut well before [`READ`] if the ends lie in few partitions.

@@ -1,6 +1,6 @@
 //! `/v1/events`: operations as they end, as server-sent events.
 //!
-//! Each event's id is a place in the order of the ends, so that a client that
+//! Each event's id is a place in the order of completions, so that a client that
 //! comes back with it (browsers do so by themselves) goes on where it was, on
 //! any queue manager. Operations that were removed in between are left out.
 

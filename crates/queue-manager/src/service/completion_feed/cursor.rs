@@ -1,4 +1,4 @@
-//! A place in the order of the ends, and its text: the id of an event.
+//! A place in the order of completions, and its text: the id of an event.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use drumline_backend::store::Stamp;
 use drumline_protocol::OperationId;
 
-/// A place in the order of the ends: the ends behind it have not been reported
+/// A place in the order of completions: the ends behind it have not been reported
 /// yet. As text it is `stamp-id`, or `stamp` alone behind all ends of that
 /// stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

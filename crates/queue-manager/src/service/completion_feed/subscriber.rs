@@ -12,8 +12,8 @@ use super::{CompletionFeed, Completions, Cursor, End, LOOK, READ, read};
 /// A subscriber. Dropping it ends the subscription.
 ///
 /// A subscriber that is older than the ring caches what it has read until it
-/// has reported it, because reading the order of the ends is expensive: the
-/// store stands still meanwhile.
+/// has reported it, because reading the order of completions is expensive: the
+/// store looks at every partition.
 pub(crate) struct Subscriber {
     feed: CompletionFeed,
     looked: watch::Receiver<()>,
