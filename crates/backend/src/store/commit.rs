@@ -54,7 +54,7 @@ pub struct Commit {
     pub report: Option<Report>,
     /// True if the answer is to bring body, report and sequence along.
     pub want_record: bool,
-    /// How long an operation that the commit removes is remembered at least: a
+    /// The least time for which an operation that the commit removes is remembered: a
     /// create whose key stands for it must find that it was removed.
     pub remember: Duration,
 }

@@ -63,9 +63,9 @@ impl IdempotencyKey {
 pub struct Reservation {
     /// The key.
     pub key: IdempotencyKey,
-    /// What is reserved.
+    /// The id and the fingerprint that are reserved.
     pub reserved: Reserved,
-    /// How long the key is kept.
+    /// The time for which the key is kept.
     pub keep: Duration,
 }
 
@@ -88,7 +88,7 @@ pub fn check_keys(creates: &[NewOperation], count: PartitionCount) -> Result<()>
     }
 }
 
-/// What an idempotency key stands for.
+/// The operation that an idempotency key stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reserved {
     /// The id under which the operation is, or will be, created.

@@ -55,7 +55,7 @@ impl QueueManager {
         })
     }
 
-    /// How long the store is to remember an operation that is removed now: as
+    /// The time for which the store is to remember an operation that is removed now: as
     /// long as a key may name it.
     pub(crate) fn remembered(&self, operation: &Operation) -> Duration {
         let age = self.store().now().since(operation.body.created_on);
