@@ -18,7 +18,8 @@ use crate::reply::{self, Parts};
 /// The interval at which the server is asked. Quartz drifts by some 20 µs in a
 /// second.
 const RESYNC: Duration = Duration::from_secs(1);
-/// The longest useful answer time: the answer may be off by half of it.
+/// The longest answer time that tells the time well: the answer may be off by
+/// half of it. A slower answer corrects a clock that is certainly wrong.
 const SLOWEST: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -64,6 +65,21 @@ impl Clock {
         self.offset_us.store(offset, Ordering::Relaxed);
     }
 
+    /// Notes a time that arrived late. The time is now between the one that the
+    /// server showed and that one plus `took`; a clock within these bounds is
+    /// likely to be better than the answer.
+    fn set_if_wrong(&self, server_us: u64, took: Duration) {
+        let now_us = self
+            .elapsed_us()
+            .saturating_add(self.offset_us.load(Ordering::Relaxed));
+        let earliest = signed(server_us);
+        let latest =
+            earliest.saturating_add(signed(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)));
+        if !(earliest..=latest).contains(&now_us) {
+            self.set(server_us, took);
+        }
+    }
+
     fn elapsed_us(&self) -> i64 {
         i64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
@@ -77,8 +93,8 @@ pub(crate) async fn keep(clock: Arc<Clock>, link: Link) {
         ticks.tick().await;
         match ask(&link).await {
             Ok((server_us, took)) if took <= SLOWEST => clock.set(server_us, took),
+            Ok((server_us, took)) => clock.set_if_wrong(server_us, took),
             // The clock goes on by itself meanwhile.
-            Ok(_) => tracing::debug!("the time of the server arrived too late to be used"),
             Err(error) => tracing::debug!(%error, "the time of the server is unknown"),
         }
     }
@@ -123,6 +139,22 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::from_millis(5_001));
         tokio::time::advance(Duration::from_millis(700)).await;
         assert_eq!(clock.now(), Timestamp::from_millis(5_701));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_corrects_a_clock_that_is_certainly_wrong() {
+        const TOOK: Duration = Duration::from_millis(160);
+        let clock = clock();
+        clock.set(3_600_000_000, Duration::ZERO);
+        // Within the bounds: the clock is likely to be better.
+        clock.set_if_wrong(3_599_900_000, TOOK);
+        assert_eq!(clock.now(), Timestamp::from_millis(3_600_000));
+        // The server's clock was set back by most of an hour.
+        clock.set_if_wrong(60_000_000, TOOK);
+        assert_eq!(clock.now(), Timestamp::from_millis(60_080));
+        // And forward.
+        clock.set_if_wrong(7_200_000_000, TOOK);
+        assert_eq!(clock.now(), Timestamp::from_millis(7_200_080));
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,6 +38,7 @@
 //! for long may have lost the marker itself. It gets another marker, and the wait
 //! doubles each time.
 
+mod ages;
 mod probe;
 
 use std::collections::{HashMap, HashSet};
@@ -45,10 +46,11 @@ use std::time::Duration;
 
 use drumline_backend::store::{self, Promoted, Stamp};
 use drumline_protocol::message::{Offer, Route};
-use drumline_protocol::{OperationId, Partition};
+use drumline_protocol::{OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use ages::Ages;
 use probe::{Candidates, NextStep, Probe, is_bypassed};
 
 use super::MaintenanceOptions;
@@ -76,6 +78,7 @@ pub(super) struct LostMessages {
     probes: HashMap<Route, Probe>,
     /// The number of times that each operation was offered again by this task.
     offered_again: HashMap<OperationId, u32>,
+    ages: Ages,
 }
 
 impl Task for LostMessages {
@@ -106,6 +109,7 @@ impl LostMessages {
             cursors: HashMap::new(),
             probes: HashMap::new(),
             offered_again: HashMap::new(),
+            ages: Ages::default(),
         }
     }
 
@@ -168,12 +172,15 @@ impl LostMessages {
         .await?;
         self.cursors.clear();
         let mut suspects = Vec::new();
+        let now = manager.store().now();
         for (partition, offered, next) in pages {
             self.cursors.extend(next.map(|next| (partition, next)));
+            let stamps = offered.iter().map(|(_, stamp)| *stamp);
+            self.ages.note(partition, stamps, now);
             suspects.extend(
                 offered
                     .into_iter()
-                    .filter(|(id, stamp)| was_lost || self.is_old(manager, *id, *stamp)),
+                    .filter(|(id, stamp)| was_lost || self.is_old(*id, *stamp, now)),
             );
         }
         let by_route = self.by_route(manager, suspects).await?;
@@ -200,14 +207,11 @@ impl LostMessages {
 
     /// Returns true if an operation has waited for longer than usual. Each time
     /// that it was offered again doubles its usual time.
-    fn is_old(&self, manager: &QueueManager, id: OperationId, stamp: Stamp) -> bool {
+    fn is_old(&self, id: OperationId, stamp: Stamp, now: Timestamp) -> bool {
         let grace = self.options.reconcile_grace;
         let times = self.offered_again.get(&id).copied().unwrap_or(0).min(16);
         let usual = grace.saturating_mul(2_u32.saturating_pow(times));
-        let now_us = u64::try_from(manager.store().now().as_millis())
-            .unwrap_or(0)
-            .saturating_mul(1000);
-        u128::from(now_us.saturating_sub(stamp.0)) >= usual.as_micros()
+        self.ages.of(id.partition(), stamp, now) >= usual
     }
 
     /// The candidates of routes that are not being asked already.

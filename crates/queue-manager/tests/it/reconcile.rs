@@ -1,11 +1,15 @@
-//! Reconciliation on queues that are never empty.
+//! Reconciliation on queues that are never empty, and after a step of the
+//! store's clock.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use drumline_backend::Backend;
+use drumline_backend_embedded::{Clock, TokioClock, backend_with_clock};
 use drumline_protocol::message::{Message, Offer, Route, Source};
-use drumline_protocol::{OperationId, QueueName};
+use drumline_protocol::{OperationId, PartitionCount, QueueName, Timestamp};
 use drumline_queue_manager::Maintenance;
 use serde_json::json;
 
@@ -114,5 +118,58 @@ async fn what_busy_workers_pass_on_is_not_lost() {
         !text.contains("drumline_reconcile_markers_total 0"),
         "{text}"
     );
+    maintenance.stop().await;
+}
+
+/// A clock that can be set back by an hour.
+#[derive(Clone, Debug)]
+struct Stepping {
+    clock: TokioClock,
+    is_set_back: Arc<AtomicBool>,
+}
+
+impl Clock for Stepping {
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        if self.is_set_back.load(Ordering::Relaxed) {
+            Timestamp::from_millis(now.as_millis() - 3_600_000)
+        } else {
+            now
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_after_the_clock_was_set_back_is_offered_again_as_quickly() {
+    let clock = Stepping {
+        clock: TokioClock::starting_at(Timestamp::from_millis(1_795_000_000_000)),
+        is_set_back: Arc::default(),
+    };
+    let partitions = PartitionCount::new(8).expect("8 is in range");
+    let (backend, faults) = faulty(&backend_with_clock(partitions, Arc::new(clock.clone())));
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let maintenance = Maintenance::start(&manager);
+    // Before, between and after: the stamps of all three lie in the future once
+    // the clock is set back.
+    let mut lost = HashSet::from([create(&client).await]);
+    let mut listener = Listener::with_prefetch(&backend, Source::Work, 1).await;
+    lost.extend(listener.hear(WORK).await);
+    clock.is_set_back.store(true, Ordering::Relaxed);
+    Faults::set(&faults.broker_forgets, true);
+    for _ in 0..20 {
+        lost.insert(create(&client).await);
+    }
+    Faults::set(&faults.broker_forgets, false);
+    let begun = tokio::time::Instant::now();
+    let worker = Worker::new(&backend);
+    while !lost.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{lost:?}");
+        for id in listener.hear(WORK).await {
+            if lost.remove(&id) {
+                worker.run(id).await;
+            }
+        }
+    }
     maintenance.stop().await;
 }
