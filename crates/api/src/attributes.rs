@@ -58,6 +58,10 @@ create! {
     "tokenPolicy" token_policy: Option<TokenPolicy> as PolicyWord => token_policy(TokenPolicy);
     /// The earliest time to start.
     "postponeUntil" postpone_until: Option<Timestamp> as Time => postpone_until(Timestamp);
+    /// The latest time to start. An operation that no worker has started by then
+    /// expires: it is Completed, Failed, with the error code 0x8D00000C, and the
+    /// operations behind it go on. Not together with `recurrencePattern`.
+    "notAfter" not_after: Option<Timestamp> as Time => not_after(Timestamp);
     /// The recurrence rule (RFC 5545), in UTC. Each time the rule comes due, an
     /// operation is created from this one. Empty: the operation does not recur.
     "recurrencePattern" recurrence_pattern: Option<String> as Rule => recurrence(impl Into<String>);
@@ -172,6 +176,9 @@ view! {
     /// The time at which a Suspended operation becomes Ready, and a series has its
     /// next occurrence; `null`: not before it is resumed.
     "postponeUntil" postpone_until: Option<String> as Time = rfc3339(header.postpone_until);
+    /// The time at which the operation expires, or would have expired, if no
+    /// worker has started it by then; `null`: it does not expire.
+    "notAfter" not_after: Option<String> as Time = rfc3339(header.rules.not_after);
     /// The recurrence rule (RFC 5545); `null` for operations that do not recur.
     "recurrencePattern" recurrence_pattern: Option<String>
         = header.recurrence.as_ref().map(|recurrence| recurrence.pattern.clone());
@@ -289,6 +296,7 @@ impl CreateOperation {
             webhook: self.webhook_url.is_some(),
             at_most_once: self.at_most_once,
             retry: self.retry.clone(),
+            not_after: self.not_after,
         }
     }
 

@@ -78,10 +78,20 @@ impl CreateOperation {
                 let why = "does not go with recurrencePattern: give recurrenceStartTime";
                 errors.push(FieldError::new("postponeUntil", why));
             }
+            if self.not_after.is_some() {
+                let why = "does not go with recurrencePattern: end the series with UNTIL";
+                errors.push(FieldError::new("notAfter", why));
+            }
             if self.in_order_of_requests {
                 let why = "does not go with the order of asynchronous requests";
                 errors.push(FieldError::new("recurrencePattern", why));
             }
+        }
+        if let (Some(from), Some(to)) = (self.postpone_until, self.not_after)
+            && to <= from
+        {
+            let why = "must be later than postponeUntil, or it could never start";
+            errors.push(FieldError::new("notAfter", why));
         }
         if self.dependency_token.is_some() && self.in_order_of_requests {
             let why = "does not go with the order of asynchronous requests";

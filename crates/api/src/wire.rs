@@ -82,6 +82,9 @@ pub struct Attributes {
     pub webhook_url: Option<String>,
     /// The policy for trying it again.
     pub retry_policy: Option<Retry>,
+    /// It expires if it has not started by this time.
+    #[serde(serialize_with = "time")]
+    pub not_after: Option<Timestamp>,
 }
 
 /// A retry policy; missing members are taken from the default one.
@@ -195,6 +198,7 @@ mod tests {
                     exhausted: Some("suspend".to_owned()),
                     ..Retry::default()
                 }),
+                not_after: Some(Timestamp::from_millis(1_795_000_060_123)),
             },
             data: Some(r#"{"exact": 1.0000000000000000000000001}"#.to_owned()),
         }
@@ -246,6 +250,7 @@ mod tests {
         assert!(json.contains(r#""data":{"exact": 1.0000000000000000000000001}"#));
         let value: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["postponeUntil"], "2026-11-18T11:06:40.123Z");
+        assert_eq!(value["notAfter"], "2026-11-18T11:07:40.123Z");
         assert_eq!(value["operationType"], 203);
         assert_eq!(
             value["correlationId"],

@@ -48,6 +48,8 @@ pub(crate) struct Draft {
     /// The partition of an operation without a token.
     pub(crate) partition: Partition,
     pub(crate) postponed_by: Option<Duration>,
+    /// The time to start, from its creation on.
+    pub(crate) expires_in: Option<Duration>,
     pub(crate) at_most_once: bool,
     pub(crate) token_policy: TokenPolicy,
     pub(crate) transient: bool,
@@ -67,6 +69,7 @@ pub(crate) fn independent() -> Draft {
         token: None,
         partition: Partition::new(0),
         postponed_by: None,
+        expires_in: None,
         at_most_once: false,
         token_policy: TokenPolicy::Continue,
         transient: false,
@@ -143,6 +146,7 @@ impl Fixture {
                 jitter_percent: 0,
                 ..RetryPolicy::default()
             },
+            not_after: draft.expires_in.map(|span| now.saturating_add(span)),
         };
         let until = draft.postponed_by.map(|span| now.saturating_add(span));
         NewOperation {

@@ -6,6 +6,7 @@ pub mod create;
 pub mod dispatch;
 pub mod due;
 pub mod ends;
+pub mod expiry;
 pub mod grid;
 pub mod hearing;
 pub mod hold;

@@ -122,6 +122,18 @@ macro_rules! store_suite {
                 of_two_managers_one_wakes_it,
                 a_throttled_operation_is_put_off,
             }
+            expiry {
+                what_has_not_started_in_time_expires,
+                a_start_in_time_ends_the_wait,
+                an_attempt_that_was_given_back_was_a_start,
+                the_earlier_of_two_times_comes_first,
+                a_paused_operation_expires,
+                what_expires_in_the_middle_leaves_its_chain,
+                an_expired_head_hands_its_chain_on,
+                of_a_claim_and_an_expiry_one_is_made,
+                of_racing_managers_one_expires_it,
+                a_repeated_expiry_is_answered_like_the_first,
+            }
             ends {
                 ends_are_told_by_class_in_their_order,
                 what_has_not_ended_or_was_removed_is_not_told,
@@ -177,6 +189,7 @@ macro_rules! store_suite {
                 every_event_on_every_status_behind_a_head,
                 every_event_on_every_status_of_a_head_that_holds,
                 every_event_on_every_status_behind_a_head_that_holds,
+                every_event_on_every_status_of_what_has_expired,
                 every_event_on_every_status_of_a_series,
             }
             volume {

@@ -119,6 +119,8 @@ error_codes! {
     INTERNAL = 0x8D00_000A, "InternalError";
     /// Drumline: the broker refuses to declare the queue.
     QUEUE_UNUSABLE = 0x8D00_000B, "QueueUnusable";
+    /// Drumline: the operation had not started by its `notAfter`.
+    EXPIRED = 0x8D00_000C, "Expired";
 }
 
 impl fmt::Display for ErrorCode {

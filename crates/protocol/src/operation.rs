@@ -90,6 +90,35 @@ impl Header {
     pub const fn is_series(&self) -> bool {
         self.recurrence.is_some()
     }
+
+    /// The time at which it expires; `None` if it never does, or not any more.
+    ///
+    /// Only an operation that waits for its first start expires. A start that
+    /// was lost, given back or is to be retried was a start too.
+    #[must_use]
+    pub const fn expires_on(&self) -> Option<Timestamp> {
+        let waits = matches!(self.status, Status::WaitingForResources | Status::Waiting);
+        if waits && self.starts == 0 && !self.is_series() {
+            self.rules.not_after
+        } else {
+            None
+        }
+    }
+
+    /// Returns true if it must not start any more, because its time to start is
+    /// over.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_on().is_some_and(|on| on <= now)
+    }
+
+    /// The time at which the scheduler has to look at it: when it wakes, or when
+    /// it expires, whichever is earlier. The due set holds this time.
+    #[must_use]
+    pub fn due_on(&self) -> Option<Timestamp> {
+        let times = [self.postpone_until, self.expires_on()];
+        times.into_iter().flatten().min()
+    }
 }
 
 /// The rule by which a series recurs, and its last occurrence.
@@ -128,6 +157,8 @@ pub struct Rules {
     pub at_most_once: bool,
     /// The policy for trying it again.
     pub retry: RetryPolicy,
+    /// The time at which it expires if it has never started by then: `notAfter`.
+    pub not_after: Option<Timestamp>,
 }
 
 /// The fate of a chain whose head fails or is cancelled.

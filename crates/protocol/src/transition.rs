@@ -57,7 +57,10 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
     // Some operation types are closed to clients.
     let open = header.rules.operation_type.can_be_controlled();
     match (header.status, event) {
-        (Status::WaitingForResources, Event::Claim { host }) => Ok(from.claim(host)),
+        // Nothing starts late, even if the scheduler is late.
+        (Status::WaitingForResources, Event::Claim { host }) if !header.is_expired(at.now) => {
+            Ok(from.claim(host))
+        }
 
         (Status::InProgress | Status::Pausing | Status::Canceling, Event::Succeed) => {
             Ok(from.complete(Status::Succeeded, None))
@@ -100,7 +103,10 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         (Status::Failed | Status::Canceled, Event::Resume) if header.holding => {
             Ok(from.stop_holding())
         }
-        (Status::WaitingForResources | Status::Waiting, Event::Postpone(until)) => {
+        // Postponed to its `notAfter` or beyond, the operation could only expire.
+        (Status::WaitingForResources | Status::Waiting, Event::Postpone(until))
+            if header.expires_on().is_none_or(|on| until < on) =>
+        {
             Ok(from.suspend(Some(until), None))
         }
         (Status::InProgress, Event::Postpone(until)) => {
@@ -120,6 +126,13 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         // read. A time still to come, judged by the store's clock, stands.
         (Status::Waiting, Event::Due) if !header.is_series() && is_due(header, at) => {
             Ok(from.ready())
+        }
+        // `notAfter` never changes, but the operation may have started since the
+        // due set was read.
+        (Status::WaitingForResources | Status::Waiting, Event::Expire)
+            if header.is_expired(at.now) =>
+        {
+            Ok(from.expire())
         }
         (Status::Waiting, Event::Occur { last, next })
             if header.is_series() && is_due(header, at) =>
@@ -167,6 +180,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
             | Event::Cancel
             | Event::Discard
             | Event::Due
+            | Event::Expire
             | Event::Occur { .. }
             | Event::Reschedule { .. }
             | Event::Unhandled

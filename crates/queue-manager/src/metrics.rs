@@ -44,6 +44,9 @@ metrics! {
     woken: Counter,
         "due_woken",
         "operations made Ready because their time had come";
+    expired: Counter,
+        "due_expired",
+        "operations that expired because no worker had started them by their `notAfter`, seen by the scheduler";
     occurrences: Counter,
         "occurrences_created",
         "occurrences of series created because their time had come";

@@ -23,6 +23,7 @@ fn sample(name: &str, schema: &Value) -> Value {
         ("retryPolicy", _) => json!({"maxRetries": 1}),
         ("retainJobHistory", _) => json!(false),
         (_, Some("uuid")) => json!("00000000-0000-0000-0000-000000000007"),
+        ("notAfter", _) => json!("2026-11-18T12:06:40.000Z"),
         (_, Some("date-time")) => json!("2026-11-18T11:06:40.000Z"),
         (_, Some("uri")) => json!("https://example.org/ended"),
         _ if is("string") => json!("some-text"),
@@ -86,17 +87,48 @@ fn what_is_given_is_stored_and_shown() {
 
 #[test]
 fn every_attribute_but_the_call_is_in_the_content() {
-    let mut given = everything();
-    given.remove("postponeUntil");
-    let before = read(&given).content();
-    for name in given.keys().filter(|name| *name != "messageName") {
-        let mut without = given.clone();
-        without.remove(name);
-        if name == "recurrencePattern" {
-            without.remove("recurrenceStartTime");
+    // A series has no time to start, and an operation that has one is no series.
+    for others in [
+        &["postponeUntil", "notAfter"][..],
+        &["recurrencePattern", "recurrenceStartTime"],
+    ] {
+        let mut given = everything();
+        given.retain(|name, _| !others.contains(&name.as_str()));
+        let before = read(&given).content();
+        for name in given.keys().filter(|name| *name != "messageName") {
+            let mut without = given.clone();
+            without.remove(name);
+            if name == "recurrencePattern" {
+                without.remove("recurrenceStartTime");
+            }
+            let is_equal = read(&without).content() == before;
+            assert_eq!(is_equal, name == "requestId", "{name}");
         }
-        let is_equal = read(&without).content() == before;
-        assert_eq!(is_equal, name == "requestId", "{name}");
+    }
+}
+
+#[test]
+fn times_to_start_must_fit_together() {
+    for (other, value, why) in [
+        (
+            "postponeUntil",
+            "2026-11-18T12:06:40.000Z",
+            "must be later than postponeUntil, or it could never start",
+        ),
+        (
+            "recurrencePattern",
+            "FREQ=DAILY",
+            "does not go with recurrencePattern: end the series with UNTIL",
+        ),
+    ] {
+        let given = json!({"messageName": "a", "notAfter": "2026-11-18T12:06:40Z", other: value});
+        let error = CreateOperation::from_json(given.to_string().as_bytes(), &GRAMMAR);
+        let Err(crate::Error::Invalid(invalid)) = error else {
+            panic!("{error:?}");
+        };
+        let noted = invalid.attributes.iter();
+        let noted: Vec<_> = noted.map(|e| (e.name.as_str(), e.why.as_str())).collect();
+        assert_eq!(noted, [("notAfter", why)]);
     }
 }
 

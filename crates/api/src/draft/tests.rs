@@ -23,6 +23,7 @@ fn attributes_have_the_names_of_the_api() {
         .token_policy(TokenPolicy::Hold)
         .queue("q")
         .postpone_until(Timestamp::from_millis(0))
+        .not_after(Timestamp::from_millis(2))
         .recurrence("FREQ=DAILY")
         .recurrence_start(Timestamp::from_millis(1))
         .raw_data(RawValue::from_string("1.10".to_owned()).unwrap())
@@ -43,6 +44,7 @@ fn attributes_have_the_names_of_the_api() {
         json!({
             "messageName": "Echo", "name": "n", "operationType": 10, "dependencyToken": "t",
             "tokenPolicy": "hold", "queue": "q", "postponeUntil": "1970-01-01T00:00:00.000Z",
+            "notAfter": "1970-01-01T00:00:00.002Z",
             "recurrencePattern": "FREQ=DAILY", "recurrenceStartTime": "1970-01-01T00:00:00.001Z",
             "data": 1.1, "correlationId": nil, "requestId": nil, "parentId": nil,
             "primaryEntityType": "account", "regardingObjectId": nil, "retainJobHistory": false,

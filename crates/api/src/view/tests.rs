@@ -60,7 +60,7 @@ fn every_attribute_is_shown() {
         "messageName": "ImportSolution",
         "stateCode": 0, "statusCode": 0, "state": "Ready", "status": "WaitingForResources",
         "dependencyToken": "contoso", "tokenPolicy": "hold", "holdsToken": false,
-        "postponeUntil": null,
+        "postponeUntil": null, "notAfter": null,
         "recurrencePattern": null, "recurrenceStartTime": null,
         "data": {"file": "a.zip"},
         "correlationId": "00000000-0000-0000-0000-000000000000",

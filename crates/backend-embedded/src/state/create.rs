@@ -48,8 +48,8 @@ impl Contents {
         if let Some(key) = header.rules.chain {
             self.chains.enter(key, sequence, id);
         }
-        if let Some(until) = header.postpone_until {
-            self.due.set(id, until);
+        if let Some(on) = header.due_on() {
+            self.due.set(id, on);
         }
         let offered = state == StateCode::Ready && self.travels(id, &header);
         self.index(state).insert(id);

@@ -1,4 +1,4 @@
-//! The due set: the times when Suspended operations wake.
+//! The due set: the times when operations wake or expire.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -42,6 +42,7 @@ pub(crate) fn operation(
             max_lost: u32::MAX,
             ..RetryPolicy::default()
         },
+        not_after: None,
     };
     NewOperation {
         id: OperationId::new(NOW, partition(), [number; 16]),

@@ -74,8 +74,8 @@ pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
         .arg(record::start(header))
         .arg(record::rest(header)?)
         .arg(codec::encode(&new.body)?);
-    match header.postpone_until {
-        Some(until) => command.arg(until.as_millis()),
+    match header.due_on() {
+        Some(on) => command.arg(on.as_millis()),
         None => command.arg(""),
     };
     let offer = match header.status.state() {

@@ -1,4 +1,4 @@
-//! The due set: the operations that wake now, by the server's clock.
+//! The due set: the operations that wake or expire now, by the server's clock.
 
 use drumline_backend::store::Result;
 use drumline_protocol::{OperationId, Partition};

@@ -59,6 +59,7 @@ pub(crate) fn offer(number: u64) -> Offer {
         webhook: false,
         at_most_once: true,
         retry: RetryPolicy::default(),
+        not_after: Some(now),
     };
     Offer {
         id: OperationId::new(now, Partition::new(7), random),

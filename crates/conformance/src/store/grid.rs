@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use drumline_backend::apply_event::Applied;
-use drumline_backend::store::{Filter, Guard};
+use drumline_backend::store::{Filter, Guard, NewOperation};
 use drumline_protocol::transition::{At, ChainEffect, EndClass};
 use drumline_protocol::{
     Event, Fence, Header, OperationId, Recurrence, State, Status, Timestamp, apply,
@@ -49,6 +49,39 @@ pub async fn every_event_on_every_status_behind_a_head(harness: &dyn StoreHarnes
 /// No event on them can stop the chain, either.
 pub async fn every_event_on_every_status_behind_a_head_that_holds(harness: &dyn StoreHarness) {
     behind_a_head(harness, holding).await;
+}
+
+/// Operations whose time to start is over, which nothing can start any more.
+pub async fn every_event_on_every_status_of_what_has_expired(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    for status in [Status::WaitingForResources, Status::Waiting, Status::Failed] {
+        for event in events(&fixture) {
+            let token = fixture.ids.uuid().to_string();
+            let id = fixture
+                .store_new(expired(&fixture, holding(&token)))
+                .await
+                .id;
+            let next = fixture.create(holding(&token)).await.id;
+            match status {
+                Status::Waiting => drop(fixture.client(id, Event::Pause).await),
+                Status::Failed => drop(fixture.client(id, Event::Expire).await),
+                Status::WaitingForResources
+                | Status::InProgress
+                | Status::Pausing
+                | Status::Canceling
+                | Status::Succeeded
+                | Status::Canceled => {}
+            }
+            check(&fixture, id, status, event, Some(next)).await;
+        }
+    }
+}
+
+/// An operation that was late already when it was created.
+fn expired(fixture: &Fixture, draft: Draft) -> NewOperation {
+    let mut new = fixture.prepare(draft);
+    new.header.rules.not_after = Some(Timestamp::from_millis(1));
+    new
 }
 
 /// Series, which no worker ever sees.
@@ -151,6 +184,7 @@ fn events(fixture: &Fixture) -> Vec<Event> {
         Event::Cancel,
         Event::Discard,
         Event::Due,
+        Event::Expire,
         Event::Occur {
             last: Some(fixture.prepare(independent()).id),
             next: Some(hence(fixture)),
@@ -241,9 +275,7 @@ async fn fits(
         .due(id.partition(), 10_000)
         .await
         .expect("due");
-    let past = header
-        .postpone_until
-        .is_some_and(|until| until <= fixture.store.now());
+    let past = header.due_on().is_some_and(|on| on <= fixture.store.now());
     assert_eq!(due.contains(&id), past, "{what}: due set");
     if let Some(next) = next {
         let offered = fixture.entry(next).await.is_some();
@@ -318,6 +350,7 @@ async fn guard_of(fixture: &Fixture, id: OperationId, event: &Event) -> Guard {
         | Event::Cancel
         | Event::Discard
         | Event::Due
+        | Event::Expire
         | Event::Occur { .. }
         | Event::Reschedule { .. }
         | Event::Unhandled

@@ -25,6 +25,7 @@ fn header() -> Header {
         webhook: true,
         at_most_once: true,
         retry: RetryPolicy::default(),
+        not_after: Some(Timestamp::from_millis(1_795_000_060_000)),
     };
     let mut header = first_header(
         rules,

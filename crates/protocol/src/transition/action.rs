@@ -132,6 +132,7 @@ const fn is_a_clients(event: &Event) -> bool {
         | Event::Release
         | Event::LeaseExpired
         | Event::Due
+        | Event::Expire
         | Event::Occur { .. }
         | Event::Unhandled
         | Event::Throttle { .. } => false,
@@ -141,6 +142,8 @@ const fn is_a_clients(event: &Event) -> bool {
 /// The rule that stands against it, where it is not the status alone.
 const fn why_not(header: &Header, event: &Event) -> Option<&'static str> {
     let closed = !header.rules.operation_type.can_be_controlled();
+    let can_expire = header.expires_on().is_some();
+    let is_ready = matches!(header.status, Status::WaitingForResources);
     match event {
         Event::Delete if header.holding => Some("it holds its chain: resume it first"),
         Event::Cancel | Event::Discard | Event::Pause | Event::Resume if closed => {
@@ -148,6 +151,10 @@ const fn why_not(header: &Header, event: &Event) -> Option<&'static str> {
         }
         Event::Resume | Event::Due if header.is_series() => {
             Some("it recurs: its occurrences run, it does not")
+        }
+        Event::Claim { .. } if can_expire && is_ready => Some("its notAfter has come"),
+        Event::Postpone(_) if can_expire => {
+            Some("it would expire first: its notAfter is not later")
         }
         Event::Occur { .. } | Event::Reschedule { .. } if !header.is_series() => {
             Some("it does not recur")
@@ -172,6 +179,7 @@ const fn why_not(header: &Header, event: &Event) -> Option<&'static str> {
         | Event::Cancel
         | Event::Discard
         | Event::Due
+        | Event::Expire
         | Event::Occur { .. }
         | Event::Reschedule { .. }
         | Event::Unhandled
@@ -191,7 +199,7 @@ const fn refusal_code(header: &Header, event: &Event) -> ErrorCode {
         Event::Postpone(_) | Event::Unhandled | Event::Throttle { .. } => {
             ErrorCode::INVALID_SUSPENDED
         }
-        Event::Succeed | Event::Fail(_) => ErrorCode::INVALID_COMPLETED,
+        Event::Succeed | Event::Fail(_) | Event::Expire => ErrorCode::INVALID_COMPLETED,
         Event::Claim { .. }
         | Event::Retry { .. }
         | Event::Suspend(_)

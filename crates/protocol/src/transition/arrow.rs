@@ -55,14 +55,15 @@ impl Arrow<'_> {
     }
 
     /// Undoes what goes with the present status.
-    const fn leaving(&self) -> Effects {
+    fn leaving(&self) -> Effects {
         Effects {
             lock: if self.is_locked() {
                 LockEffect::Release
             } else {
                 LockEffect::Keep
             },
-            due: if matches!(self.header.status, Status::Waiting) {
+            due: if matches!(self.header.status, Status::Waiting) || self.header.due_on().is_some()
+            {
                 DueEffect::Clear
             } else {
                 DueEffect::Keep
@@ -123,6 +124,11 @@ impl Arrow<'_> {
     /// The end of an operation that waited behind others of its chain.
     pub(super) fn discard(&self) -> Transition {
         self.end(Status::Canceled, None)
+    }
+
+    /// The end of an operation that has not started in time.
+    pub(super) fn expire(&self) -> Transition {
+        self.end(Status::Failed, Some(expired(self.header.rules.not_after)))
     }
 
     /// The end; the chain goes on.
@@ -192,23 +198,27 @@ impl Arrow<'_> {
     pub(super) fn suspend(&self, until: Option<Timestamp>, fault: Option<Fault>) -> Transition {
         let mut next = self.unlocked(Status::Waiting);
         next.postpone_until = until;
+        let leaving = self.leaving();
         Transition {
-            header: next,
             effects: Effects {
-                due: until.map_or(self.leaving().due, DueEffect::Set),
-                ..self.leaving()
+                due: next.due_on().map_or(leaving.due, DueEffect::Set),
+                ..leaving
             },
+            header: next,
             fault,
         }
     }
 
     pub(super) fn ready(&self) -> Transition {
+        let next = self.unlocked(Status::WaitingForResources);
+        let leaving = self.leaving();
         Transition {
-            header: self.unlocked(Status::WaitingForResources),
             effects: Effects {
+                due: next.due_on().map_or(leaving.due, DueEffect::Set),
                 offer: OfferEffect::Add,
-                ..self.leaving()
+                ..leaving
             },
+            header: next,
             fault: None,
         }
     }
@@ -298,6 +308,15 @@ impl Arrow<'_> {
             fault: None,
         }
     }
+}
+
+fn expired(not_after: Option<Timestamp>) -> Fault {
+    let time = not_after.map(|time| time.to_string()).unwrap_or_default();
+    Fault::new(
+        ErrorCode::EXPIRED,
+        "It was not started in time, and has expired.",
+        &format!("no worker had started the operation by its notAfter, {time}"),
+    )
 }
 
 fn worker_lost() -> Fault {

@@ -69,9 +69,9 @@ pub enum ChainEffect {
 pub enum DueEffect {
     /// Nothing.
     Keep,
-    /// It wakes at this time.
+    /// It wakes or expires at this time.
     Set(Timestamp),
-    /// It does not wake by itself.
+    /// It neither wakes nor expires by itself.
     Clear,
 }
 

@@ -52,6 +52,10 @@ pub enum Event {
     Discard,
     /// Its time has come. Not for a series: that has [`Self::Occur`].
     Due,
+    /// It has not started by its `notAfter`: it ends as Failed. That never stops
+    /// its chain, whatever the token policy: what the token stands for has not
+    /// been touched.
+    Expire,
     /// A series is due: its time has passed into the next one.
     Occur {
         /// The occurrence that is created in the same transaction; `None`
@@ -98,6 +102,7 @@ impl Event {
             Self::Cancel => "cancel",
             Self::Discard => "discard",
             Self::Due => "due",
+            Self::Expire => "expire",
             Self::Occur { .. } => "occur",
             Self::Reschedule { .. } => "reschedule",
             Self::Unhandled => "unhandled",

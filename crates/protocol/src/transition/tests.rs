@@ -11,6 +11,7 @@ use crate::status::State;
 
 mod chains;
 mod clients;
+mod expiry;
 mod runs;
 mod series;
 
@@ -31,6 +32,7 @@ const GRID: &str = "
     cancel        32  32  22  22  -   -   -   -
     discard       32  32  22  22  -   -   -   -
     due           -   0   -   -   -   -   -   -
+    expire        -   -   -   -   -   -   -   -
     occur         -   -   -   -   -   -   -   -
     occur         -   -   -   -   -   -   -   -
     reschedule    -   -   -   -   -   -   -   -
@@ -57,6 +59,7 @@ const SERIES: &str = "
     cancel        32  -   -   -
     discard       32  -   -   -
     due           -   -   -   -
+    expire        -   -   -   -
     occur         10  -   -   -
     occur         30  -   -   -
     reschedule    10  -   -   -
@@ -82,6 +85,7 @@ const HOLDING: &str = "
     cancel        -   -
     discard       -   -
     due           -   -
+    expire        -   -
     occur         -   -
     occur         -   -
     reschedule    -   -
@@ -206,9 +210,10 @@ fn consistent(before: &Header, transition: &Transition) {
         _ => OfferEffect::Keep,
     };
     assert_eq!(effects.offer, offer);
-    let due = match (header.postpone_until, from) {
-        (Some(until), _) => DueEffect::Set(until),
+    let due = match (header.due_on(), from) {
+        (Some(on), _) => DueEffect::Set(on),
         (None, State::Suspended) => DueEffect::Clear,
+        (None, _) if before.due_on().is_some() => DueEffect::Clear,
         (None, _) => DueEffect::Keep,
     };
     assert_eq!(effects.due, due);

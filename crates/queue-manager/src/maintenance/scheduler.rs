@@ -1,7 +1,8 @@
 //! Scheduler: operations that wait for a time go on when it has come.
 //!
-//! Suspended operations become Ready, and series have an occurrence
-//! ([`series`]). The store's clock decides whether the time has come. A batch
+//! Suspended operations become Ready, operations that have not started by their
+//! `notAfter` expire, and series have an occurrence ([`series`]). The store's
+//! clock decides whether the time has come. A batch
 //! is one commit per operation in one round trip. After a conflict nothing is
 //! repeated: the next look finds in the due set what is left.
 
@@ -9,7 +10,7 @@ mod series;
 
 use drumline_backend::apply_event::prepare_unlocked;
 use drumline_backend::store::{self, Committed};
-use drumline_protocol::{Event, Operation, Partition};
+use drumline_protocol::{Event, Operation, Partition, State};
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
@@ -59,14 +60,20 @@ async fn look(manager: &QueueManager, partition: Partition, batch: usize) -> sto
     })
 }
 
-/// Makes operations Ready that are due, and returns their number.
+/// Makes operations Ready that are due, or ends them if they have expired, and
+/// returns their number.
 async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
     let store = manager.store();
     let mut waking: Vec<Operation> = Vec::new();
     let mut commits = Vec::new();
     for operation in due {
+        let event = if operation.header.is_expired(store.now()) {
+            Event::Expire
+        } else {
+            Event::Due
+        };
         // Refused: it is not (or no longer) due, as its newest header says.
-        if let Ok(commit) = prepare_unlocked(store, manager.ids(), &operation, Event::Due) {
+        if let Ok(commit) = prepare_unlocked(store, manager.ids(), &operation, event) {
             waking.push(Operation {
                 header: commit.header.clone(),
                 ..operation
@@ -78,13 +85,19 @@ async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64>
         return Ok(0);
     }
     let answers = store.commit(commits).await?;
-    let mut woken = 0;
+    let (mut woken, mut expired) = (0, 0);
     for (operation, answer) in waking.iter().zip(answers) {
         if let Committed::Done(done) = answer {
-            woken += 1;
+            if operation.header.status.state() == State::Completed {
+                tracing::debug!(id = %operation.id, "an operation has expired before its first start");
+                expired += 1;
+            } else {
+                woken += 1;
+            }
             manager.dispatcher().enqueue_all(operation, &done);
         }
     }
     manager.metrics().woken.inc_by(woken);
-    Ok(woken)
+    manager.metrics().expired.inc_by(expired);
+    Ok(woken + expired)
 }

@@ -11,6 +11,7 @@ mod bypass;
 mod creating;
 mod events;
 mod executing;
+mod expiring;
 mod explaining;
 mod holding;
 mod intake;

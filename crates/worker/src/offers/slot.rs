@@ -83,6 +83,12 @@ async fn take(
         Ok(ticket) => match claim(shared, id, header, known).await {
             Claim::Granted(claimed) => Taken::Granted(claimed, ticket),
             Claim::Dropped => Taken::Dropped,
+            Claim::Expired(promoted) => {
+                if let Some(promoted) = promoted {
+                    shared.publisher.hand_on(&promoted);
+                }
+                Taken::Dropped
+            }
             Claim::Unknown => Taken::Unknown,
         },
         Err(delay) => {

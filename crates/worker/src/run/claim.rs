@@ -3,13 +3,16 @@
 //! The store decides. Everything that makes an offer worthless (another worker has
 //! the operation, it is Completed, removed, or not the head of its chain) is an
 //! ordinary answer here, and no error.
+//!
+//! An operation whose `notAfter` has come is not claimed: the worker that meets it
+//! expires it, so that nothing starts late while the scheduler is late.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drumline_backend::apply_event::{Applied, Commits, apply_event_through};
-use drumline_backend::store::{self, Commit, Committed, Done, Guard, Record, Renewal};
+use drumline_backend::apply_event::{Applied, Commits, apply_chosen_event};
+use drumline_backend::store::{self, Commit, Committed, Done, Guard, Promoted, Record, Renewal};
 use drumline_protocol::transition::Event;
-use drumline_protocol::{Fence, Header, Operation, OperationId, Report, Timestamp};
+use drumline_protocol::{Fence, Header, Operation, OperationId, Report, State, Timestamp};
 use tokio::time::Instant;
 
 use super::committer::Committer;
@@ -22,6 +25,9 @@ pub(crate) enum Claim {
     /// The operation is not runnable, or not by this worker. The process that
     /// makes it runnable will offer it again.
     Dropped,
+    /// The operation's time to start was over, and it has ended. Its end may have
+    /// made the next operation of its chain runnable.
+    Expired(Option<Box<Promoted>>),
     /// The operation may or may not be claimed, because the worker has been
     /// stopped meanwhile.
     Unknown,
@@ -46,23 +52,35 @@ pub(crate) async fn claim(
     known: Option<Record>,
 ) -> Claim {
     let attempt = Attempt::new(&shared.committer, known.is_none());
-    let decided = apply_event_through(
+    let choose = |header: &Header| {
+        store::Result::Ok(if header.is_expired(attempt.now()) {
+            Event::Expire
+        } else {
+            Event::Claim {
+                host: shared.options.host.clone(),
+            }
+        })
+    };
+    let decided = apply_chosen_event(
         &attempt,
         &shared.ids,
         id,
         header,
-        Event::Claim {
-            host: shared.options.host.clone(),
-        },
+        choose,
         Guard::Acquire {
             owner: shared.member,
             lease: shared.options.lease,
         },
-        // A claim has no fault, so no report is written.
+        // A claim has no fault, so no report is written. An operation that
+        // expires has never started, so it has no report but an earlier fault.
         &Report::default(),
     )
     .await;
     match decided {
+        Ok(Applied::Done(header, done)) if header.status.state() == State::Completed => {
+            tracing::debug!(%id, "an operation has expired before its first start");
+            Claim::Expired(done.promoted.map(Box::new))
+        }
         Ok(Applied::Done(header, done)) => {
             granted(shared, id, header, *done, known, attempt.sent()).await
         }

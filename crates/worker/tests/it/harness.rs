@@ -13,7 +13,7 @@ use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
     Body, ChainKey, DependencyToken, Event, Operation, OperationId, OperationType, Organization,
-    Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status,
+    Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status, Timestamp,
 };
 use drumline_worker::{Builder, RunningWorker, Worker};
 use tokio_util::task::TaskTracker;
@@ -38,6 +38,7 @@ pub(crate) struct Draft {
     pub(crate) retry: RetryPolicy,
     pub(crate) at_most_once: bool,
     pub(crate) operation_type: OperationType,
+    pub(crate) not_after: Option<Timestamp>,
 }
 
 pub(crate) fn draft(message_name: &str) -> Draft {
@@ -52,6 +53,7 @@ pub(crate) fn draft(message_name: &str) -> Draft {
         },
         at_most_once: false,
         operation_type: OperationType::DEFAULT,
+        not_after: None,
     }
 }
 
@@ -117,6 +119,7 @@ impl Harness {
             chain,
             at_most_once: draft.at_most_once,
             retry: draft.retry,
+            not_after: draft.not_after,
             ..Rules::default()
         };
         let new = NewOperation {

@@ -7,6 +7,7 @@ mod command;
 mod control;
 mod delivery;
 mod errors;
+mod expiry;
 mod faulty_store;
 mod harness;
 mod http;

@@ -52,7 +52,7 @@ statuses! {
     Pausing = "the handler was asked to stop; the operation will wait";
     Canceling = "the handler was asked to stop; the operation will end";
     Succeeded = "the handler succeeded, or the last time of a series has passed";
-    Failed = "the handler failed, or its retries are used up";
+    Failed = "the handler failed, its retries are used up, or the operation expired before its first start";
     Canceled = "a client cancelled it";
 }
 
@@ -97,15 +97,16 @@ events! {
     Event::Cancel = [Event::Cancel], "client", "⁵";
     Event::Discard = [Event::Discard], "queue manager", "⁵";
     Event::Due = [Event::Due], "queue manager", "⁶";
+    Event::Expire = [Event::Expire], "queue manager, worker", "⁷";
     Event::Occur { .. } = [
         Event::Occur { last: Some(occurrence()), next: Some(LATER) },
         Event::Occur { last: Some(occurrence()), next: None }
-    ], "queue manager", "⁷";
+    ], "queue manager", "⁸";
     Event::Reschedule { .. } = [
         Event::Reschedule { recurrence: recurrence(), next: Some(LATER) }
-    ], "client", "⁸";
+    ], "client", "⁹";
     Event::Unhandled = [Event::Unhandled], "worker", "";
-    Event::Throttle { .. } = [Event::Throttle { until: LATER }], "worker", "⁹";
+    Event::Throttle { .. } = [Event::Throttle { until: LATER }], "worker", "¹⁰";
     Event::Delete = [Event::Delete], "client, retention", "";
 }
 
@@ -123,6 +124,7 @@ pub fn rules() -> Rules {
             jitter_percent: 0,
             ..RetryPolicy::default()
         },
+        not_after: None,
     }
 }
 
@@ -151,7 +153,7 @@ pub fn header(status: Status) -> Header {
 /// plainest first.
 #[must_use]
 pub(super) fn headers(status: Status) -> Vec<Header> {
-    let variants: [fn(&mut Header); 7] = [
+    let variants: [fn(&mut Header); 8] = [
         |_plain| {},
         |header| header.rules.at_most_once = true,
         |header| header.rules.token_policy = TokenPolicy::Hold,
@@ -162,6 +164,7 @@ pub(super) fn headers(status: Status) -> Vec<Header> {
         },
         |header| header.lost = header.rules.retry.max_lost,
         |header| header.postpone_until = None,
+        |header| header.rules.not_after = Some(NOW),
     ];
     let header = header(status);
     variants

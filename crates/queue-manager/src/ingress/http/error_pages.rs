@@ -31,6 +31,7 @@ pages! {
     "CannotUpdateRecurring",
     "CommunicationError",
     "DatabaseError",
+    "Expired",
     "HandlerFailed",
     "HandlerTimeout",
     "IdempotencyKeyReused",

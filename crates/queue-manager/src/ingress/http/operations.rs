@@ -97,9 +97,10 @@ pub(crate) async fn get(
         return Ok(Json(view).into_response());
     }
     let waiting_for = manager.explain(&operation).await?;
+    let expires_on = operation.header.expires_on();
     Ok(Json(Explained {
         operation: view,
-        waiting_for: waiting_for.map(WaitingView::from),
+        waiting_for: waiting_for.map(|why| WaitingView::from(why).until_expiry(expires_on)),
     })
     .into_response())
 }

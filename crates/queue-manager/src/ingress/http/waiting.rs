@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumline_api::view::OperationView;
 use drumline_backend::broker::Bypassed;
-use drumline_protocol::Status;
+use drumline_protocol::{Status, Timestamp};
 use humantime::format_duration;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -129,6 +129,17 @@ impl From<WaitingFor> for WaitingView {
             detail,
             operation_id,
         }
+    }
+}
+
+impl WaitingView {
+    /// Adds the time at which the wait ends in any case, if there is one.
+    pub(crate) fn until_expiry(mut self, expires_on: Option<Timestamp>) -> Self {
+        if let Some(on) = expires_on {
+            let expiry = format!("; it expires at {on} unless a worker has started it by then");
+            self.detail.push_str(&expiry);
+        }
+        self
     }
 }
 

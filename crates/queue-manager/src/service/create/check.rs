@@ -25,9 +25,11 @@ impl QueueManager {
 
     /// Returns an error if an operation cannot be created now. Operations that
     /// were created before are not checked: a repetition may come when the
-    /// broker is unavailable, or all times of a series are over.
+    /// broker is unavailable, all times of a series are over, or the operation has
+    /// expired.
     pub(super) fn check_circumstances(&self, request: &CreateOperation) -> Result<()> {
         self.check_recurrence(request)?;
+        self.check_not_after(request)?;
         self.shared.backend.broker.check()?;
         self.check_queue(&request.queue)
     }
@@ -42,6 +44,18 @@ impl QueueManager {
         match recurrence::begin(pattern, request.recurrence_start_time, now) {
             (_, Some(_first)) => Ok(()),
             (_, None) => Err(no_time("recurrencePattern").into()),
+        }
+    }
+
+    /// Returns an error if the time to start is over before the operation exists.
+    fn check_not_after(&self, request: &CreateOperation) -> Result<()> {
+        let now = self.store().now();
+        match request.not_after {
+            Some(time) if time <= now => {
+                let why = format!("has passed already: it is {now}");
+                Err(Invalid::arguments(vec![FieldError::new("notAfter", why)]).into())
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -79,7 +79,7 @@ impl Identity {
 }
 
 impl Content {
-    /// Hashes the attributes of a child. Leaves out the name for people, the time
+    /// Hashes the attributes of a child. Leaves out the name for people, the times
     /// of start and the retry policy, which may well differ in a later run.
     pub(super) fn of(child: &CreateOperation) -> Self {
         let mut hash = Hash::new("content", child.message_name.as_bytes());

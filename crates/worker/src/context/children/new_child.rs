@@ -118,6 +118,13 @@ impl NewChild {
         self
     }
 
+    /// Lets the child expire if no worker has started it by this time: it fails
+    /// with [`ErrorCode::EXPIRED`](drumline_protocol::ErrorCode::EXPIRED).
+    pub const fn not_after(mut self, time: Timestamp) -> Self {
+        self.request.not_after = Some(time);
+        self
+    }
+
     /// The retry policy.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.request.retry = policy;
@@ -167,6 +174,12 @@ impl NewChild {
             let why = format!("has {} bytes; {DATA_BYTES} are allowed", json.len());
             return Err(invalid("data", why));
         }
+        if let (Start::At(from), Some(to)) = (self.start, request.not_after)
+            && to <= from
+        {
+            let why = "is not later than the time of the start".to_owned();
+            return Err(invalid("notAfter", why));
+        }
         request.data = data;
         request.queue = self.queue.unwrap_or_else(|| parents.clone());
         if let Some((attribute, why)) = request.kinds_broken().into_iter().next() {
@@ -208,6 +221,7 @@ mod tests {
     fn the_rules_of_a_create_are_kept() {
         let long = "ü".repeat(257);
         let bulk = OperationType(13);
+        let soon = Timestamp::from_millis(1);
         let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
         for (child, expected) in [
             (
@@ -227,6 +241,10 @@ mod tests {
                 "primaryEntityType",
             ),
             (NewChild::new("A").data(&no_json), "data"),
+            (
+                NewChild::new("A").postpone_until(soon).not_after(soon),
+                "notAfter",
+            ),
             (NewChild::new("A").data(&"x".repeat(DATA_BYTES)), "data"),
         ] {
             assert_eq!(broken(child), expected);
