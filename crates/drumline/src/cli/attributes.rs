@@ -55,6 +55,12 @@ pub(crate) struct Attributes {
     /// Span from now to the earliest start, such as 10m
     #[arg(id = "in_", long = "in", value_name = "SPAN", value_parser = values::duration)]
     pub(crate) in_: Option<Duration>,
+    /// Latest time to start: an operation that no worker has started by then expires and has Failed
+    #[arg(long, value_name = "TIME", value_parser = values::time, conflicts_with_all = ["expire_in", "recurrence"])]
+    pub(crate) not_after: Option<DateTime<Utc>>,
+    /// Span from now to the latest start, such as 2h
+    #[arg(long, value_name = "SPAN", value_parser = values::positive_duration, conflicts_with = "recurrence")]
+    pub(crate) expire_in: Option<Duration>,
     /// Correlation id, the same for operations that belong together
     #[arg(long, value_name = "UUID")]
     pub(crate) correlation_id: Option<Uuid>,
@@ -105,6 +111,7 @@ impl Attributes {
         now: Now,
     ) -> NewOperation {
         let until = self.in_.map(|span| now.later(span));
+        let expiry = self.expire_in.map(|span| now.later(span));
         let retry = self.retry_policy();
         NewOperation::new(message)
             .with(data, NewOperation::raw_data)
@@ -131,6 +138,10 @@ impl Attributes {
             .with(
                 self.postpone_until.or(until).map(timestamp),
                 NewOperation::postpone_until,
+            )
+            .with(
+                self.not_after.or(expiry).map(timestamp),
+                NewOperation::not_after,
             )
             .with(self.correlation_id, NewOperation::correlation_id)
             .with(self.request_id, NewOperation::request_id)

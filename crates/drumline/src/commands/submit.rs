@@ -21,12 +21,17 @@ pub(crate) async fn run(session: &Session, submit: &Submit) -> Result<Exit> {
 /// Refuses flags that do not go together, for reasons beyond the grammar.
 fn check(submit: &Submit) -> Result<()> {
     let attributes = &submit.attributes;
-    if attributes.in_.is_some() && submit.idempotency_key.is_some() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "--in with --idempotency-key could not be repeated: each run would request another time. \
-             Give the time itself, with --postpone-until",
-        ));
+    for (is_span, flag, instead) in [
+        (attributes.in_.is_some(), "--in", "--postpone-until"),
+        (attributes.expire_in.is_some(), "--expire-in", "--not-after"),
+    ] {
+        if is_span && submit.idempotency_key.is_some() {
+            let why = format!(
+                "{flag} with --idempotency-key could not be repeated: each run would request another time. \
+                 Give the time itself, with {instead}"
+            );
+            return Err(Failure::new(Exit::Usage, why));
+        }
     }
     if attributes.recurrence.is_some() && submit.wait {
         return Err(Failure::new(

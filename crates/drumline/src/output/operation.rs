@@ -55,6 +55,7 @@ fn rows(operation: &OperationView, now: Now) -> Table {
     );
     add("created", Some(now.tell(&operation.created_on)));
     add("postponed until", time(&operation.postpone_until));
+    add("start not after", time(&operation.not_after));
     add("recurrence", operation.recurrence_pattern.clone());
     add("since", time(&operation.recurrence_start_time));
     add("next times", next_times(operation, now));

@@ -67,6 +67,26 @@ fn a_postponed_operation_wakes_by_itself() {
 }
 
 #[test]
+fn what_no_worker_starts_in_time_expires() {
+    let dev = Dev::start();
+    let id = dev.submit(&["NobodyKnowsThis", "--expire-in", "500ms"]);
+    let shown = dev.run(&["get", &id]);
+    assert!(shown.out.contains("start not after"), "{shown:?}");
+    let waited = dev.run(&["wait", &id, "--timeout", "30s"]);
+    assert_eq!(waited.code, 1, "{waited:?}");
+    let expired = dev.json(&["get", &id]);
+    assert_eq!(expired["errorCode"], "0x8D00000C", "{expired}");
+    assert_eq!(expired["startCount"], 0);
+    let past = dev.run(&["submit", "Echo", "--not-after", "2020-01-01T00:00:00Z"]);
+    assert_eq!(past.code, 64, "{past:?}");
+    assert!(past.err.contains("has passed already"), "{past:?}");
+    let keyed = ["submit", "Echo", "--expire-in=1h", "--idempotency-key=k"];
+    let refused = dev.run(&keyed);
+    assert_eq!(refused.code, 64, "{refused:?}");
+    assert!(refused.err.contains("--not-after"), "{refused:?}");
+}
+
+#[test]
 fn only_completed_operations_are_deleted() {
     let dev = Dev::start();
     let id = dev.submit(&["Echo", "--in", "1h"]);

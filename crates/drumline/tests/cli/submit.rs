@@ -62,6 +62,7 @@ fn every_attribute_reaches_the_operation() {
         "--entity-type=account",
         "--regarding=67e55044-10b1-426f-9247-bb680e5fe0cb",
         "--token-policy=hold",
+        "--not-after=2099-01-01T01:00:00Z",
         "--forget",
         "--at-most-once",
         "--retry-max=3",
@@ -88,6 +89,7 @@ fn every_attribute_reaches_the_operation() {
             json!("67e55044-10b1-426f-9247-bb680e5fe0cb"),
         ),
         ("tokenPolicy", json!("hold")),
+        ("notAfter", json!("2099-01-01T01:00:00.000Z")),
         ("retainJobHistory", json!(false)),
         ("atMostOnce", json!(true)),
     ] {
