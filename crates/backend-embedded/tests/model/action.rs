@@ -2,7 +2,7 @@
 
 use drumline_protocol::{Header, OperationId, State as StateCode, Status, TokenPolicy};
 
-use crate::fixtures::{CHAIN, NOW, partition};
+use crate::fixtures::{CHAIN, partition};
 use crate::mutation::Mutation;
 use crate::world::{Publication, QUEUES, SPARE, WORK, Worker, World};
 
@@ -30,6 +30,10 @@ pub(crate) enum Action {
     WorkerDies(usize),
     Client(OperationId, Request),
     Due(OperationId),
+    /// The time to start of those that expire is over.
+    TimePasses,
+    /// The scheduler ends one that has not started in time.
+    Expire(OperationId),
     /// A watcher notes how the lock of a living worker stands.
     Suspect(OperationId),
     /// The watcher acts on that note.
@@ -88,6 +92,9 @@ impl World {
     /// The actions that must go on happening when nothing goes wrong any more.
     pub(crate) fn progress(&self) -> Vec<Action> {
         let mut actions = Vec::new();
+        if !self.is_late && self.expiring.contains(&true) {
+            actions.push(Action::TimePasses);
+        }
         if self.creation_unclear || self.created.len() < self.script.len() {
             actions.push(Action::Create);
         }
@@ -251,8 +258,12 @@ impl World {
             }
         }
         let header = self.header(id);
-        if header.postpone_until.is_some_and(|until| until <= NOW) {
+        let now = self.now();
+        if header.postpone_until.is_some_and(|until| until <= now) {
             actions.push(Action::Due(id));
+        }
+        if header.is_expired(now) && self.mutation != Mutation::NobodyExpires {
+            actions.push(Action::Expire(id));
         }
         let ready = header.status.state() == StateCode::Ready;
         let last = self.store.last_offer(id);

@@ -24,7 +24,8 @@ impl World {
         for &id in &self.created {
             self.write_operation(id, &mut bytes);
         }
-        bytes.extend([u8::MAX, u8::from(self.creation_unclear)]);
+        let flags = [self.creation_unclear, self.is_late, false, false];
+        bytes.extend([u8::MAX, bits(flags)]);
         let Budget {
             crashes,
             unclear,
@@ -70,8 +71,8 @@ impl World {
             self.store.lock(id).is_some(),
             last.is_some_and(|stamp| self.lost.contains(&(id, stamp))),
         ];
-        let holding = u8::from(header.holding);
-        bytes.extend([header.status.code(), stop, bits(flags), holding]);
+        let more = [header.holding, header.expires_on().is_some(), false, false];
+        bytes.extend([header.status.code(), stop, bits(flags), bits(more)]);
     }
 
     fn message(&self, message: &Message) -> u32 {
@@ -104,7 +105,8 @@ impl World {
             } => {
                 let made = self.header(commit.id).commit == commit.header.commit;
                 let current = self.header(commit.id).version == commit.expected;
-                let flags = bits([made, current, *from_broker, false]);
+                let expires = commit.header.completed_on.is_some();
+                let flags = bits([made, current, *from_broker, expires]);
                 (2, self.message(message) << 4 | u32::from(flags))
             }
             Worker::Running { id, fence } => {

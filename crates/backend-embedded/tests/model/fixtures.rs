@@ -11,8 +11,13 @@ use drumline_protocol::{
 };
 use uuid::Uuid;
 
-/// Time stands still: every waiting operation is due whenever due acts.
+/// The time of creation. Time stands still: every waiting operation is due
+/// whenever due acts.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+/// The time at which operations expire. Where there are such, time passes once,
+/// from [`NOW`] to here.
+pub(crate) const LATER: Timestamp = Timestamp::from_millis(1_795_000_001_000);
 
 /// The one chain.
 pub(crate) const CHAIN: ChainKey = ChainKey::from_bytes([7; 16]);
@@ -26,6 +31,7 @@ pub(crate) fn partition() -> Partition {
 pub(crate) fn operation(
     number: u8,
     in_chain: bool,
+    not_after: Option<Timestamp>,
     token_policy: TokenPolicy,
     commit: CommitId,
 ) -> NewOperation {
@@ -42,7 +48,7 @@ pub(crate) fn operation(
             max_lost: u32::MAX,
             ..RetryPolicy::default()
         },
-        not_after: None,
+        not_after,
     };
     NewOperation {
         id: OperationId::new(NOW, partition(), [number; 16]),

@@ -1,6 +1,6 @@
 //! The invariants of every world, and of a world at rest.
 
-use drumline_protocol::{OperationId, State as StateCode};
+use drumline_protocol::{OperationId, State as StateCode, Status, Timestamp};
 
 use crate::fixtures::{CHAIN, partition};
 use crate::step::Broken;
@@ -13,7 +13,9 @@ impl World {
         self.one_holder()?;
         for &id in &self.created {
             self.somebody_offers(id)?;
+            self.expired_before_its_start(id)?;
         }
+        self.due_set_is_what_waits_for_a_time()?;
         self.chain_is_what_is_not_over()
     }
 
@@ -24,11 +26,11 @@ impl World {
             let header = self.header(id);
             let settled = match header.status.state() {
                 StateCode::Completed => true,
-                StateCode::Suspended => header.postpone_until.is_none(),
+                StateCode::Suspended => header.due_on().is_none(),
                 StateCode::Ready => self.predecessors(id).any(|before| {
                     let before = self.header(before);
                     let state = before.status.state();
-                    let waits = state == StateCode::Suspended && before.postpone_until.is_none();
+                    let waits = state == StateCode::Suspended && before.due_on().is_none();
                     waits || before.holding
                 }),
                 StateCode::Locked => false,
@@ -104,6 +106,33 @@ impl World {
             Ok(())
         } else {
             Err(format!("{id} is Ready, and nothing will offer it again"))
+        }
+    }
+
+    /// No handler fails here: an operation that has Failed has expired. Its time
+    /// to start was over, it was never started, and it does not hold its chain.
+    fn expired_before_its_start(&self, id: OperationId) -> Result<(), Broken> {
+        let header = self.header(id);
+        let rightly = self.is_late && header.starts == 0 && !header.holding;
+        if header.status == Status::Failed && !rightly {
+            return Err(format!("{id} must not have expired"));
+        }
+        Ok(())
+    }
+
+    /// The due set has all operations that wake or expire, and no others, so the
+    /// scheduler finds them.
+    fn due_set_is_what_waits_for_a_time(&self) -> Result<(), Broken> {
+        let end_of_time = Timestamp::from_millis(i64::MAX);
+        let mut due = self.store.due(partition(), usize::MAX, end_of_time);
+        due.sort_unstable();
+        let waits = |id: &OperationId| self.header(*id).due_on().is_some();
+        let mut waiting: Vec<_> = self.created.iter().copied().filter(waits).collect();
+        waiting.sort_unstable();
+        if due == waiting {
+            Ok(())
+        } else {
+            Err(format!("the due set is {due:?}, not {waiting:?}"))
         }
     }
 

@@ -15,7 +15,7 @@
 //! breaks one rule at a time, to show that the check would notice.
 //!
 //! The model leaves out time: every wait may be over, and a lease ends at the
-//! worst moment. It leaves out the contents of operations. It also leaves out
+//! worst moment. Where operations expire, time passes once, at any moment. It leaves out the contents of operations. It also leaves out
 //! what a compare-and-set makes atomic anyway: reading a header and committing
 //! on it is one step, except where a claim trusts the header in its message,
 //! where a watcher acts on a lock that it saw earlier, and where an answer is
@@ -56,6 +56,8 @@ const CALM: Budget = Budget {
 const LONG: &[bool] = &[true, true, true, false];
 /// Two operations of one token and one without.
 const SHORT: &[bool] = &[true, true, false];
+/// Three operations of one token.
+const CHAIN: &[bool] = &[true, true, true];
 /// Two operations of one token.
 const PAIR: &[bool] = &[true, true];
 
@@ -116,6 +118,35 @@ fn order_holds_where_a_cancel_stops_the_chain() {
     };
     let world = World::new(PAIR, budget).holding();
     println!("chains that stop, and mishaps: {:?}", walks(world));
+}
+
+/// Operations expire before their start, in the middle of a chain, at its head,
+/// and beside it, whatever clients do meanwhile.
+#[test]
+fn order_holds_whatever_expires() {
+    let budget = Budget { clients: 2, ..CALM };
+    let world = World::new(CHAIN, budget).expiring(&[false, true, false]);
+    println!("the middle expires: {:?}", walks(world));
+    let world = World::new(SHORT, budget).expiring(&[true, false, true]);
+    println!("a head expires: {:?}", walks(world.clone()));
+    println!("… where chains stop: {:?}", walks(world.holding()));
+}
+
+/// The same while workers die and repeat requests, and messages are lost.
+#[test]
+fn order_holds_when_what_expires_meets_mishaps() {
+    let budget = Budget {
+        crashes: 1,
+        unclear: 1,
+        losses: 1,
+        suspicions: 1,
+        unsteady: 1,
+        ..CALM
+    };
+    for expiring in [[true, false], [false, true]] {
+        let world = World::new(PAIR, budget).expiring(&expiring);
+        println!("mishaps, {expiring:?} expires: {:?}", walks(world));
+    }
 }
 
 /// Workers die, stall, come back, and repeat requests without an answer.
@@ -210,10 +241,19 @@ fn a_broken_rule_is_noticed() {
             Budget { breaks: 1, ..CALM },
             "at rest",
         ),
+        (
+            Mutation::NobodyExpires,
+            Budget { clients: 1, ..CALM },
+            "at rest",
+        ),
+        (Mutation::ClaimIgnoresExpiry, CALM, "started late"),
     ] {
         let world = World::new(PAIR, budget);
         let world = match mutation {
             Mutation::HoldLetsGo => world.holding(),
+            Mutation::NobodyExpires | Mutation::ClaimIgnoresExpiry => {
+                world.expiring(&[true, false])
+            }
             Mutation::None
             | Mutation::ConfirmIgnoresStamp
             | Mutation::NobodyIsPromoted

@@ -6,7 +6,6 @@ use std::time::Duration;
 use drumline_backend::store::{Committed, Done, Guard, Stamp};
 use drumline_protocol::{Event, OperationId};
 
-use crate::fixtures::NOW;
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Publication, WORK, World};
@@ -41,7 +40,8 @@ impl World {
 
     pub(crate) fn reoffer(&mut self, id: OperationId) {
         let seen = self.store.last_offer(id).unwrap_or(Stamp(0));
-        let stamp = self.store().reoffer(id, seen, Duration::ZERO, NOW);
+        let now = self.now();
+        let stamp = self.store().reoffer(id, seen, Duration::ZERO, now);
         self.offer(id, stamp);
     }
 
@@ -52,7 +52,8 @@ impl World {
         let Ok(commit) = self.decided(id, &seen, event, guard) else {
             return;
         };
-        if let Committed::Done(done) = self.store().commit(commit, NOW) {
+        let now = self.now();
+        if let Committed::Done(done) = self.store().commit(commit, now) {
             self.follow_up(id, &done);
         }
     }

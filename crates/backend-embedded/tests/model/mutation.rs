@@ -28,4 +28,8 @@ pub(crate) enum Mutation {
     NobodyBypasses,
     /// Offers in a queue that does not work are left there.
     NobodyRedirects,
+    /// The scheduler does not end what has not started in time.
+    NobodyExpires,
+    /// A claim does not ask whether the time to start is over.
+    ClaimIgnoresExpiry,
 }

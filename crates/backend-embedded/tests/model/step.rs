@@ -9,7 +9,7 @@ use drumline_protocol::transition::{At, ChainEffect, Refused};
 use drumline_protocol::{CommitId, Event, Header, OperationId, apply};
 
 use crate::action::{Action, Request};
-use crate::fixtures::{NOW, operation};
+use crate::fixtures::{LATER, NOW, operation};
 use crate::mutation::Mutation;
 use crate::world::{Message, Suspect, Worker, World};
 
@@ -74,10 +74,11 @@ impl World {
                     from_broker: true,
                 };
             }
-            Action::Claim(at) => world.claim(at, false),
+            Action::TimePasses => world.is_late = true,
+            Action::Claim(at) => world.claim(at, false)?,
             Action::ClaimUnclear(at) => {
                 world.budget.unclear -= 1;
-                world.claim(at, true);
+                world.claim(at, true)?;
             }
             Action::Finish(at, ending, next) => world.finish(at, ending, next)?,
             Action::FinishUnclear(at) => {
@@ -98,6 +99,7 @@ impl World {
                 world.manage(id, event, Guard::None);
             }
             Action::Due(id) => world.manage(id, Event::Due, Guard::None),
+            Action::Expire(id) => world.manage(id, Event::Expire, Guard::None),
             Action::Suspect(id) => {
                 world.budget.suspicions -= 1;
                 world.suspect = world.store.lock(id).map(|held| Suspect {
@@ -212,12 +214,13 @@ impl World {
         // name.
         let small = u8::try_from(number).expect("there are few");
         let name = CommitId(u64::MAX - u64::from(small));
-        let new = operation(small, self.script[number], self.policy, name);
-        let id = new.id;
+        let not_after = self.expiring[number].then_some(LATER);
+        let new = operation(small, self.script[number], not_after, self.policy, name);
+        let (id, now) = (new.id, self.now());
         if !again {
             self.created.push(id);
         }
-        let created = self.store().create(new, NOW);
+        let created = self.store().create(new, now);
         match created {
             Created::New { offer, .. } if !unclear => self.offer(id, offer),
             Created::New { .. } => {}
@@ -245,7 +248,7 @@ impl World {
         guard: Guard,
     ) -> Result<Commit, Refused> {
         let at = At {
-            now: NOW,
+            now: self.now(),
             commit: self.commit_id(),
         };
         let mut commit = Commit::new(id, seen, &apply(seen, event, at)?, guard);

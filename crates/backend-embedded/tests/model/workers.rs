@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::store::{Commit, Committed, Guard, Renewal};
-use drumline_protocol::transition::ChainEffect;
+use drumline_protocol::transition::{ChainEffect, DueEffect};
 use drumline_protocol::{ErrorCode, Event, Fault, Fence, Header, Jitter, OperationId, Status};
 
 use crate::action::{Ending, Next};
-use crate::fixtures::{NOW, taking};
+use crate::fixtures::{LATER, taking};
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Worker, World};
 
 impl World {
-    /// Claims the operation that a worker has in hand, or repeats its claim.
-    pub(crate) fn claim(&mut self, at: usize, unclear: bool) {
+    /// Claims the operation that a worker has in hand, or repeats its claim. One
+    /// whose time to start is over ends instead.
+    pub(crate) fn claim(&mut self, at: usize, unclear: bool) -> Result<(), Broken> {
         let worker = std::mem::replace(&mut self.workers[at], Worker::Idle);
         let (message, from_broker, first) = match worker {
             Worker::Offered {
@@ -38,19 +39,25 @@ impl World {
         let mut next = first;
         while let Some(commit) = next {
             let sent = commit.clone();
-            let answer = self.store().commit(commit, NOW);
+            let now = self.now();
+            let answer = self.store().commit(commit, now);
             if unclear {
                 self.workers[at] = Worker::ClaimUnclear {
                     message,
                     from_broker,
                     commit: Arc::new(sent),
                 };
-                return;
+                return Ok(());
             }
             next = match answer {
+                Committed::Done(done) if sent.header.completed_on.is_some() => {
+                    self.follow_up(id, &done);
+                    None
+                }
                 Committed::Done(done) => {
                     let fence = done.fence.expect("a claim takes a lock");
                     self.workers[at] = Worker::Running { id, fence };
+                    self.check_start(id, &sent.header)?;
                     None
                 }
                 // Parked, or not the caller's: the message is done with.
@@ -58,18 +65,46 @@ impl World {
                 Committed::Conflict(header) => self.claim_commit(id, &header),
             };
         }
+        Ok(())
     }
 
     /// The commit of a claim; `None` if the header shows that it is too late.
     pub(crate) fn claim_commit(&mut self, id: OperationId, seen: &Header) -> Option<Commit> {
-        let event = Event::Claim {
-            host: String::new(),
+        if self.mutation == Mutation::ClaimIgnoresExpiry && seen.is_expired(self.now()) {
+            return self.late_claim(id, seen);
+        }
+        let event = if seen.is_expired(self.now()) {
+            Event::Expire
+        } else {
+            claim_event()
         };
         let mut commit = self.decided(id, seen, event, taking()).ok()?;
         if self.mutation == Mutation::ClaimIgnoresOrder {
             commit.effects.chain = ChainEffect::Keep;
         }
         Some(commit)
+    }
+
+    /// The commit of a claim that does not ask for the time.
+    fn late_claim(&mut self, id: OperationId, seen: &Header) -> Option<Commit> {
+        let mut ageless = seen.clone();
+        ageless.rules.not_after = None;
+        let mut commit = self.decided(id, &ageless, claim_event(), taking()).ok()?;
+        commit.header.rules.not_after = seen.rules.not_after;
+        commit.effects.due = DueEffect::Clear;
+        Some(commit)
+    }
+
+    /// Checks that a claim that was made is no first start after the time to
+    /// start.
+    fn check_start(&self, id: OperationId, claimed: &Header) -> Result<(), Broken> {
+        let mut expiring = self.created.iter().zip(self.expiring.iter());
+        let expires = expiring.any(|(other, expires)| *other == id && *expires);
+        let is_late = claimed.started_on.is_some_and(|on| on >= LATER);
+        if expires && is_late && claimed.starts == 1 {
+            return Err(format!("{id} was started late"));
+        }
+        Ok(())
     }
 
     /// A handler ends, and its worker writes the end down.
@@ -176,7 +211,8 @@ impl World {
         if let (Mutation::WriteIgnoresFence, Some(current)) = (self.mutation, current) {
             commit.guard = Guard::Holder(current);
         }
-        let answer = self.store().commit(commit, NOW);
+        let now = self.now();
+        let answer = self.store().commit(commit, now);
         if matches!(answer, Committed::Done(_)) && !again && current != Some(fence) {
             return Err(format!("{id}: a stale holder has written"));
         }
@@ -212,5 +248,11 @@ impl World {
             | Worker::Running { .. }
             | Worker::FinishUnclear { .. } => {}
         }
+    }
+}
+
+const fn claim_event() -> Event {
+    Event::Claim {
+        host: String::new(),
     }
 }

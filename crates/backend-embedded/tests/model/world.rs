@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use drumline_backend::store::{Commit, Stamp};
 use drumline_backend_embedded::State;
-use drumline_protocol::{CommitId, Fence, Header, OperationId, PartitionCount, TokenPolicy};
+use drumline_protocol::{
+    CommitId, Fence, Header, OperationId, PartitionCount, Timestamp, TokenPolicy,
+};
 
+use crate::fixtures::{LATER, NOW};
 use crate::mutation::Mutation;
 
 /// Workers of a world; each runs one operation at a time.
@@ -18,6 +21,10 @@ pub(crate) struct World {
     /// The operations of the scenario, in the order of their creation: true for
     /// each that belongs to the one chain.
     pub(crate) script: Arc<[bool]>,
+    /// True for each operation that expires: see [`LATER`].
+    pub(crate) expiring: Arc<[bool]>,
+    /// True if the time to start of these is over.
+    pub(crate) is_late: bool,
     /// The fate of the chain when one of its operations is cancelled.
     pub(crate) policy: TokenPolicy,
     /// The operations that were created.
@@ -144,6 +151,8 @@ impl World {
         Self {
             store: Arc::new(State::new(PartitionCount::DEFAULT)),
             script: script.into(),
+            expiring: vec![false; script.len()].into(),
+            is_late: false,
             policy: TokenPolicy::Continue,
             created: Vec::new(),
             creation_unclear: false,
@@ -165,6 +174,20 @@ impl World {
             policy: TokenPolicy::Hold,
             ..self
         }
+    }
+
+    /// The same world in which some of the operations expire.
+    pub(crate) fn expiring(self, expiring: &[bool]) -> Self {
+        assert_eq!(expiring.len(), self.script.len());
+        Self {
+            expiring: expiring.into(),
+            ..self
+        }
+    }
+
+    /// The store's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        if self.is_late { LATER } else { NOW }
     }
 
     /// The same world with a rule broken.
