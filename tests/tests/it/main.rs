@@ -2,6 +2,7 @@
 
 mod batches;
 mod bypass;
+mod expiry;
 mod faults;
 mod recurrence;
 mod replay;
