@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use drumline_protocol::operation::{TraceContext, execution_time_span};
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{
-    Body, ChainKey, DependencyToken, Operation, OperationType, Organization, QueueName,
+    Body, ChainKey, Creator, DependencyToken, Operation, OperationType, Organization, QueueName,
     RetryPolicy, Rules, State, Status, Timestamp, TokenPolicy, limits,
 };
 use serde::ser::{SerializeMap as _, Serializer};
@@ -317,6 +317,7 @@ impl CreateOperation {
             regarding_object_id: self.regarding_object_id,
             organization: origin.organization,
             owner: origin.owner,
+            creator: Creator::Caller,
             created_on: origin.created_on,
             retain_job_history: self.retain_job_history,
             webhook_url: self.webhook_url,

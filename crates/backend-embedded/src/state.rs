@@ -8,7 +8,7 @@
 //! transaction and for listings:
 //!
 //! ```text
-//! State ── partition ─┬─ records    id → header, body, report, sequence, last offer
+//! State ── partition ─┬─ records    id → header, body, report, history, sequence, last offer
 //!                     ├─ by_state   the ids in each state, for listings
 //!                     ├─ chains     key → its operations that are not Completed, in order,
 //!                     │             and those that hold it
@@ -41,7 +41,7 @@ mod transact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use drumline_backend::store::{Counts, IdempotencyKey, Reserved, Stamp};
+use drumline_backend::store::{Counts, IdempotencyKey, Recorded, Reserved, Stamp};
 use drumline_protocol::{Header, Operation, OperationId, Partition, PartitionCount, Timestamp};
 
 use self::chains::Chains;
@@ -115,6 +115,15 @@ impl State {
     #[must_use]
     pub fn header(&self, id: OperationId) -> Option<&Header> {
         self.record(id).map(|record| &record.header)
+    }
+
+    /// The header of an operation and the stored entries of its history.
+    #[must_use]
+    pub fn history(&self, id: OperationId) -> Option<Recorded> {
+        self.record(id).map(|record| Recorded {
+            header: record.header.clone(),
+            entries: record.entries.clone(),
+        })
     }
 
     /// A fresh stamp.

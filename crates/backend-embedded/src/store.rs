@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use drumline_backend::Random;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Renewal, Reservation, Reserved, Result, Stamp, Store, Transacted, check_distinct,
-    check_keys,
+    Promoted, Recorded, Renewal, Reservation, Reserved, Result, Stamp, Store, Transacted,
+    check_distinct, check_keys,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -83,6 +83,11 @@ fn written_commit(commit: Commit) -> Result<Commit> {
     Ok(Commit {
         header: through_codec(&commit.header)?,
         report: commit.report.as_ref().map(through_codec).transpose()?,
+        entries: commit
+            .entries
+            .iter()
+            .map(through_codec)
+            .collect::<Result<_, _>>()?,
         ..commit
     })
 }
@@ -151,6 +156,10 @@ impl Store for EmbeddedStore {
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
         let state = self.state();
         Ok(ids.iter().map(|id| state.get(*id)).collect())
+    }
+
+    async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
+        Ok(self.state().history(id))
     }
 
     async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {

@@ -6,6 +6,7 @@ mod create;
 mod due;
 mod effect_codes;
 mod ends;
+mod history;
 mod listing;
 mod locks;
 mod markers;
@@ -22,7 +23,7 @@ use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Renewal, Reservation, Reserved, Result, Stamp, Transacted,
+    Promoted, Recorded, Renewal, Reservation, Reserved, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -153,6 +154,10 @@ impl Store for RedisStore {
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
         self.get_all(ids).await
+    }
+
+    async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
+        self.history_of(id).await
     }
 
     async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {

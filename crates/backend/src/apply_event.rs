@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::future::Future;
 
 use drumline_protocol::transition::{At, Event, Refused, apply};
-use drumline_protocol::{Header, Operation, OperationId, Report, Timestamp};
+use drumline_protocol::{Author, CommitId, Header, Operation, OperationId, Report, Timestamp};
 
 use crate::ids::Ids;
 use crate::store::{self, Commit, Committed, Done, Guard, Store};
@@ -14,6 +14,26 @@ use crate::store::{self, Commit, Committed, Done, Guard, Store};
 /// progress, so the bound is not a matter of liveness, only of one caller's
 /// patience.
 const ROUNDS: usize = 32;
+
+/// The names of commits, and the author that they are recorded under.
+#[derive(Clone, Copy, Debug)]
+pub struct Signature<'a> {
+    ids: &'a Ids,
+    author: &'a Author,
+}
+
+impl<'a> Signature<'a> {
+    /// The signature of an author in a process that draws names here.
+    #[must_use]
+    pub const fn new(ids: &'a Ids, author: &'a Author) -> Self {
+        Self { ids, author }
+    }
+
+    /// A fresh name for a commit.
+    fn commit(self) -> CommitId {
+        self.ids.commit()
+    }
+}
 
 /// The target of single commits: a store, or a layer before it that gathers the
 /// commits of many callers into batches.
@@ -88,14 +108,14 @@ pub enum Applied {
 /// When the store is unavailable: the event may or may not have happened.
 pub async fn apply_event(
     store: &dyn Store,
-    ids: &Ids,
+    by: Signature<'_>,
     id: OperationId,
     header: Header,
     event: Event,
     guard: Guard,
     report: &Report,
 ) -> store::Result<Applied> {
-    apply_event_through(store, ids, id, header, event, guard, report).await
+    apply_event_through(store, by, id, header, event, guard, report).await
 }
 
 /// Does the same as [`apply_event`] through a layer that gathers commits.
@@ -104,7 +124,7 @@ pub async fn apply_event(
 /// As [`apply_event`].
 pub async fn apply_event_through<C: Commits + ?Sized>(
     commits: &C,
-    ids: &Ids,
+    by: Signature<'_>,
     id: OperationId,
     header: Header,
     event: Event,
@@ -112,7 +132,7 @@ pub async fn apply_event_through<C: Commits + ?Sized>(
     report: &Report,
 ) -> store::Result<Applied> {
     let choose = |_: &Header| store::Result::Ok(event.clone());
-    apply_chosen_event(commits, ids, id, header, choose, guard, report).await
+    apply_chosen_event(commits, by, id, header, choose, guard, report).await
 }
 
 /// Does the same as [`apply_event_through`], with an event that depends on the
@@ -123,7 +143,7 @@ pub async fn apply_event_through<C: Commits + ?Sized>(
 /// The error of `choose`, or as [`apply_event`].
 pub async fn apply_chosen_event<C: Commits + ?Sized, E: From<store::Error>>(
     commits: &C,
-    ids: &Ids,
+    by: Signature<'_>,
     id: OperationId,
     mut header: Header,
     mut choose: impl FnMut(&Header) -> Result<Event, E>,
@@ -138,9 +158,9 @@ pub async fn apply_chosen_event<C: Commits + ?Sized, E: From<store::Error>>(
         let event = choose(&header)?;
         let at = At {
             now: commits.now(),
-            commit: ids.commit(),
+            commit: by.commit(),
         };
-        let commit = match prepare(id, &header, event, guard, &report, at) {
+        let commit = match prepare(id, &header, event, guard, &report, by.author, at) {
             Ok(commit) => commit,
             Err(refused) => return Ok(Applied::Refused(refused)),
         };
@@ -182,10 +202,11 @@ pub fn prepare(
     event: Event,
     guard: Guard,
     report: &Report,
+    author: &Author,
     at: At,
 ) -> Result<Commit, Refused> {
     let transition = apply(header, event, at)?;
-    let mut commit = Commit::new(id, header, &transition, guard);
+    let mut commit = Commit::new(id, header, &transition, guard, author);
     commit.report = match transition.fault {
         Some(fault) => Some(Report {
             fault: Some(fault),
@@ -204,13 +225,13 @@ pub fn prepare(
 /// As [`apply_event`].
 pub async fn apply_event_unlocked(
     store: &dyn Store,
-    ids: &Ids,
+    by: Signature<'_>,
     operation: &Operation,
     event: Event,
 ) -> store::Result<Applied> {
     apply_event(
         store,
-        ids,
+        by,
         operation.id,
         operation.header.clone(),
         event,
@@ -227,7 +248,7 @@ pub async fn apply_event_unlocked(
 /// As [`prepare`].
 pub fn prepare_unlocked(
     store: &dyn Store,
-    ids: &Ids,
+    by: Signature<'_>,
     operation: &Operation,
     event: Event,
 ) -> Result<Commit, Refused> {
@@ -236,9 +257,9 @@ pub fn prepare_unlocked(
     } = operation;
     let at = At {
         now: Store::now(store),
-        commit: ids.commit(),
+        commit: by.commit(),
     };
-    prepare(*id, header, event, Guard::None, report, at)
+    prepare(*id, header, event, Guard::None, report, by.author, at)
 }
 
 /// The answer to a single commit.

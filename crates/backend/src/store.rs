@@ -13,6 +13,7 @@ mod commit;
 mod create;
 mod ends;
 mod error;
+mod history;
 mod listing;
 mod lock;
 mod outbox;
@@ -32,6 +33,7 @@ pub use self::commit::{Commit, Committed, Done, Guard, Record};
 pub use self::create::{Created, IdempotencyKey, NewOperation, Reservation, Reserved, check_keys};
 pub use self::ends::{Ended, Notice};
 pub use self::error::{Error, Result};
+pub use self::history::Recorded;
 pub use self::listing::{Counts, Filter, Page};
 pub use self::lock::{Lock, Renewal};
 pub use self::outbox::{LastOffer, Promoted, Stamp};
@@ -92,6 +94,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store is unavailable or a record cannot be read.
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>>;
+
+    /// Reads the header of an operation and the stored entries of its history, as
+    /// of one moment; `None` for an operation that does not exist. Together with
+    /// the body they are the [`History`](drumline_protocol::History).
+    ///
+    /// # Errors
+    /// When the store is unavailable or a record cannot be read.
+    async fn history(&self, id: OperationId) -> Result<Option<Recorded>>;
 
     /// Writes the report of the holder; returns `false` if the fence is not the
     /// holder's any more. The header and its version stay.

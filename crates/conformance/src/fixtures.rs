@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::apply_event::{Applied, apply_event};
+use drumline_backend::apply_event::{Applied, Signature, apply_event};
 use drumline_backend::store::{Created, Done, Guard, NewOperation, Stamp};
 use drumline_backend::{Ids, MemberId, Store};
 use drumline_protocol::operation::{first_header, series_header};
 use drumline_protocol::{
-    Body, ChainKey, DependencyToken, ErrorCode, Event, Fault, Fence, Header, Operation,
+    Author, Body, ChainKey, DependencyToken, ErrorCode, Event, Fault, Fence, Header, Operation,
     OperationId, OperationType, Organization, Partition, QueueName, Recurrence, Report,
     RetryPolicy, Rules, Timestamp, TokenPolicy,
 };
@@ -18,6 +18,9 @@ use crate::StoreHarness;
 
 /// A lease that no case waits for.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+/// The host id of the workers.
+pub(crate) const HOST: &str = "host:1";
 
 /// One process that works on the store.
 #[derive(Clone)]
@@ -230,8 +233,9 @@ impl Fixture {
     pub(crate) async fn event(&self, id: OperationId, event: Event, guard: Guard) -> Applied {
         let header = self.read(id).await.header;
         let report = Report::default();
-        let store = &*self.store;
-        apply_event(store, &self.ids, id, header, event, guard, &report)
+        let author = author_of(guard);
+        let by = Signature::new(&self.ids, &author);
+        apply_event(&*self.store, by, id, header, event, guard, &report)
             .await
             .expect("the store answers")
     }
@@ -313,10 +317,19 @@ impl Fixture {
     }
 }
 
+/// The author of a commit with this guard.
+pub(crate) fn author_of(guard: Guard) -> Author {
+    match guard {
+        Guard::Holder(_) | Guard::Acquire { .. } => Author::worker(HOST),
+        Guard::None => Author::Caller("somebody".to_owned()),
+        Guard::Unchanged { .. } => Author::manager("lease reaper"),
+    }
+}
+
 /// The event of a claim.
 pub(crate) fn claim_event() -> Event {
     Event::Claim {
-        host: "host:1".to_owned(),
+        host: HOST.to_owned(),
     }
 }
 

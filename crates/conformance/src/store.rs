@@ -9,6 +9,7 @@ pub mod ends;
 pub mod expiry;
 pub mod grid;
 pub mod hearing;
+pub mod history;
 pub mod hold;
 pub mod idempotency;
 pub mod listing;

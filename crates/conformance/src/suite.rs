@@ -62,6 +62,17 @@ macro_rules! store_suite {
                 a_repeated_resume_of_a_chain_is_answered_like_the_first,
                 stopped_chains_are_found,
             }
+            history {
+                every_commit_is_on_record_in_order,
+                an_operation_that_runs_once_has_its_history,
+                what_the_header_showed_is_stored_when_it_shows_it_no_longer,
+                a_repeated_commit_has_one_entry,
+                a_refused_commit_has_no_entry,
+                a_long_history_keeps_its_ends,
+                a_transaction_writes_the_entries_of_its_commits,
+                a_history_is_removed_with_its_operation,
+                a_report_is_not_on_record,
+            }
             transact {
                 a_transaction_makes_all_of_it,
                 a_refused_transaction_writes_nothing,

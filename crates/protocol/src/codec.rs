@@ -10,6 +10,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::history::Entry;
 use crate::limits;
 use crate::message::Message;
 use crate::operation::{Body, Header, Report};
@@ -30,7 +31,7 @@ impl Format for Header {
 
 impl Format for Body {
     const WHAT: &'static str = "body";
-    const VERSION: u8 = 0x22;
+    const VERSION: u8 = 0x23;
 }
 
 impl Format for Report {
@@ -41,6 +42,11 @@ impl Format for Report {
 impl Format for Message {
     const WHAT: &'static str = "message";
     const VERSION: u8 = 0x43;
+}
+
+impl Format for Entry {
+    const WHAT: &'static str = "entry";
+    const VERSION: u8 = 0x61;
 }
 
 /// The bytes were not written by this version of Drumline.

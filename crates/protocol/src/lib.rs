@@ -21,6 +21,7 @@
 pub mod backoff;
 pub mod codec;
 pub mod error_code;
+pub mod history;
 pub mod id;
 pub mod kind;
 pub mod limits;
@@ -35,13 +36,15 @@ pub mod transition;
 
 pub use backoff::Backoff;
 pub use error_code::ErrorCode;
+pub use history::{Author, History};
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
 pub use kind::OperationType;
 pub use operation::{
-    Body, Fault, Header, Operation, Progress, Recurrence, Report, Rules, StopRequest, TokenPolicy,
+    Body, Creator, Fault, Header, Operation, Progress, Recurrence, Report, Rules, StopRequest,
+    TokenPolicy,
 };
 pub use retry::{Exhausted, Jitter, RetryPolicy};
 pub use status::{State, Status};
 pub use time::Timestamp;
 pub use token::{ChainKey, DependencyToken, Organization, QueueName};
-pub use transition::{Action, At, Effects, EndClass, Event, Refused, Transition, apply};
+pub use transition::{Action, At, Effects, EndClass, Event, EventKind, Refused, Transition, apply};

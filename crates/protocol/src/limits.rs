@@ -15,6 +15,8 @@ pub const ENTITY_TYPE_CHARS: usize = 256;
 pub const HOST_ID_CHARS: usize = 256;
 /// `message` and `friendlyMessage`: longer texts are cut.
 pub const MESSAGE_CHARS: usize = 100_000;
+/// The reason in an entry of the history: the whole message stands in the fault.
+pub const REASON_CHARS: usize = 120;
 /// The largest stored record or message that is decoded. Larger bytes were not
 /// written by us. 64 MiB, far over the largest body that is accepted.
 pub const DECODE_BYTES: usize = 64 << 20;

@@ -230,6 +230,8 @@ pub struct Body {
     pub organization: Organization,
     /// The caller's identity.
     pub owner: String,
+    /// The kind of process that created it.
+    pub creator: Creator,
     /// The time when it was created.
     pub created_on: Timestamp,
     /// True: a Succeeded operation is kept for the whole retention time.
@@ -259,12 +261,25 @@ impl Body {
             regarding_object_id: None,
             organization: Organization::default(),
             owner: String::new(),
+            creator: Creator::Caller,
             created_on,
             retain_job_history: true,
             webhook_url: None,
             trace: TraceContext::default(),
         }
     }
+}
+
+/// The kind of process that created an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Creator {
+    /// A client: [`Body::owner`].
+    #[default]
+    Caller,
+    /// The handler of [`Body::parent_id`].
+    Handler,
+    /// The series [`Body::parent_id`], when its time had come.
+    Series,
 }
 
 /// A W3C trace context, as the two headers carry it. Empty = no trace.

@@ -26,7 +26,7 @@ use self::arrow::Arrow;
 
 pub use self::action::{Action, Refused, legal_actions};
 pub use self::effects::{ChainEffect, DueEffect, Effects, EndClass, LockEffect, OfferEffect};
-pub use self::event::Event;
+pub use self::event::{Event, EventKind};
 
 /// When a transition is made, and under which name it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct At {
 /// The next header, and what has to happen with it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
+    /// The kind of the event that makes it.
+    pub event: EventKind,
     /// The next header, its version one higher.
     pub header: Header,
     /// The effects that the store performs in the same commit.
@@ -53,7 +55,11 @@ pub struct Transition {
 /// # Errors
 /// [`Refused`] where the table has no such arrow. The header is unchanged.
 pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refused> {
-    let from = Arrow { header, at };
+    let from = Arrow {
+        header,
+        event: event.kind(),
+        at,
+    };
     // Some operation types are closed to clients.
     let open = header.rules.operation_type.can_be_controlled();
     match (header.status, event) {

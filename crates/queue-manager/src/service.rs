@@ -22,10 +22,11 @@ pub(crate) mod series;
 
 use std::sync::Arc;
 
+use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::store::Store;
 use drumline_backend::{Backend, Broker, Ids, MemberId};
-use drumline_protocol::{Organization, Timestamp};
+use drumline_protocol::{Author, Organization, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -80,6 +81,12 @@ impl Actor {
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.caller == ANONYMOUS
+    }
+
+    /// The author of the caller's commits.
+    #[must_use]
+    pub fn author(&self) -> Author {
+        Author::Caller(self.caller.clone())
     }
 }
 
@@ -226,6 +233,11 @@ impl QueueManager {
     /// [`Self::jitter`].
     pub(crate) fn ids(&self) -> &Ids {
         &self.shared.ids
+    }
+
+    /// The signature of an author's commits in this process.
+    pub(crate) fn signature<'a>(&'a self, author: &'a Author) -> Signature<'a> {
+        Signature::new(self.ids(), author)
     }
 
     /// A random number from 0 up to, and without, 1: for a delay.

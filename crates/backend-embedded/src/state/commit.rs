@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::store::{Commit, Committed, Done, Guard, Promoted, Stamp};
+use drumline_protocol::history;
 use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEffect};
 use drumline_protocol::{Fence, OperationId, State as StateCode, Timestamp};
 
@@ -101,6 +102,7 @@ impl Contents {
         if let Some(report) = commit.report {
             record.report = Arc::new(report);
         }
+        history::store(&mut record.entries, commit.entries);
 
         self.index(from).remove(&id);
         self.index(to).insert(id);

@@ -58,6 +58,7 @@ impl Contents {
             header,
             body: Arc::new(body),
             report: Arc::new(Report::default()),
+            entries: Vec::new(),
             sequence,
             last_offer: Stamp(0),
         };

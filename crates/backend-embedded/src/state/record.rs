@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drumline_backend::store::{self, Stamp};
+use drumline_protocol::history::Entry;
 use drumline_protocol::{Body, CommitId, Header, Operation, OperationId, Report};
 
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub(super) struct Record {
     /// The body never changes, so versions share it.
     pub(super) body: Arc<Body>,
     pub(super) report: Arc<Report>,
+    /// The stored entries of the history.
+    pub(super) entries: Vec<Entry>,
     pub(super) sequence: u64,
     /// The commit that created it, by which a repeated create is recognised.
     pub(super) created_by: CommitId,

@@ -18,6 +18,8 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 /// The time at which operations expire. Where there are such, time passes once,
 /// from [`NOW`] to here.
 pub(crate) const LATER: Timestamp = Timestamp::from_millis(1_795_000_001_000);
+/// The host id of every worker.
+pub(crate) const HOST: &str = "worker";
 
 /// The one chain.
 pub(crate) const CHAIN: ChainKey = ChainKey::from_bytes([7; 16]);
@@ -53,9 +55,14 @@ pub(crate) fn operation(
     NewOperation {
         id: OperationId::new(NOW, partition(), [number; 16]),
         header: first_header(rules, None, commit, NOW),
-        body: Body::new("DoIt", NOW),
+        body: body(),
         key: None,
     }
+}
+
+/// The body of every operation.
+pub(crate) fn body() -> Body {
+    Body::new("DoIt", NOW)
 }
 
 /// The guard of a claim. Guards compare fences, never owners.

@@ -2,7 +2,7 @@
 
 use drumline_protocol::{OperationId, State as StateCode, Status, Timestamp};
 
-use crate::fixtures::{CHAIN, partition};
+use crate::fixtures::{CHAIN, body, partition};
 use crate::step::Broken;
 use crate::world::{Worker, World};
 
@@ -14,6 +14,7 @@ impl World {
         for &id in &self.created {
             self.somebody_offers(id)?;
             self.expired_before_its_start(id)?;
+            self.all_is_on_record(id)?;
         }
         self.due_set_is_what_waits_for_a_time()?;
         self.chain_is_what_is_not_over()
@@ -133,6 +134,38 @@ impl World {
             Ok(())
         } else {
             Err(format!("the due set is {due:?}, not {waiting:?}"))
+        }
+    }
+
+    /// The history has one entry for each commit, in their order, and ends where
+    /// the header stands. No life here is so long that entries are dropped.
+    fn all_is_on_record(&self, id: OperationId) -> Result<(), Broken> {
+        let recorded = self.store.history(id).ok_or("it has no history")?;
+        let stored = recorded.entries.clone();
+        let header = recorded.header.clone();
+        let history = recorded.history(&body());
+        let mut versions = history.entries.iter().map(|entry| entry.version);
+        let in_order = versions
+            .by_ref()
+            .zip(1..)
+            .all(|(found, wanted)| found == wanted);
+        let follow = history.entries.windows(2).all(|two| match two {
+            [before, after] => before.status == after.from,
+            _ => false,
+        });
+        let twice = stored.windows(2).any(|two| match two {
+            [before, after] => before.version >= after.version,
+            _ => true,
+        });
+        let last = history.entries.last();
+        let agrees = last.is_some_and(|last| {
+            (last.version, last.status, last.at)
+                == (header.version, header.status, header.modified_on)
+        });
+        if in_order && follow && !twice && agrees && history.omitted == 0 {
+            Ok(())
+        } else {
+            Err(format!("{id}: the history does not fit: {history:?}"))
         }
     }
 

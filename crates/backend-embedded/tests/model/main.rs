@@ -247,6 +247,11 @@ fn a_broken_rule_is_noticed() {
             "at rest",
         ),
         (Mutation::ClaimIgnoresExpiry, CALM, "started late"),
+        (
+            Mutation::NothingIsOnRecord,
+            Budget { clients: 1, ..CALM },
+            "the history does not fit",
+        ),
     ] {
         let world = World::new(PAIR, budget);
         let world = match mutation {
@@ -263,7 +268,8 @@ fn a_broken_rule_is_noticed() {
             | Mutation::RelaySleeps
             | Mutation::NobodyWatches
             | Mutation::NobodyBypasses
-            | Mutation::NobodyRedirects => world,
+            | Mutation::NobodyRedirects
+            | Mutation::NothingIsOnRecord => world,
         };
         let world = world.broken_by(mutation);
         let violation = explore(world).expect_err("a broken rule must be noticed");

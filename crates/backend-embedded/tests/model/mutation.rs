@@ -32,4 +32,6 @@ pub(crate) enum Mutation {
     NobodyExpires,
     /// A claim does not ask whether the time to start is over.
     ClaimIgnoresExpiry,
+    /// A commit writes no entry into the history.
+    NothingIsOnRecord,
 }

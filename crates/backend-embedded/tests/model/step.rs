@@ -6,10 +6,10 @@ use std::sync::Arc;
 use drumline_backend::store::{Commit, Created, Guard, Stamp};
 use drumline_backend_embedded::State;
 use drumline_protocol::transition::{At, ChainEffect, Refused};
-use drumline_protocol::{CommitId, Event, Header, OperationId, apply};
+use drumline_protocol::{Author, CommitId, Event, Header, OperationId, apply};
 
 use crate::action::{Action, Request};
-use crate::fixtures::{LATER, NOW, operation};
+use crate::fixtures::{HOST, LATER, NOW, operation};
 use crate::mutation::Mutation;
 use crate::world::{Message, Suspect, Worker, World};
 
@@ -152,7 +152,7 @@ impl World {
         let header = |id| self.store.header(id).expect("it was created");
         let over = |message: &Message| {
             let claim = Event::Claim {
-                host: String::new(),
+                host: HOST.to_owned(),
             };
             let at = At {
                 now: NOW,
@@ -251,10 +251,17 @@ impl World {
             now: self.now(),
             commit: self.commit_id(),
         };
-        let mut commit = Commit::new(id, seen, &apply(seen, event, at)?, guard);
+        let author = match guard {
+            Guard::Holder(_) | Guard::Acquire { .. } => Author::worker(HOST),
+            Guard::None | Guard::Unchanged { .. } => Author::manager("a task"),
+        };
+        let mut commit = Commit::new(id, seen, &apply(seen, event, at)?, guard, &author);
         let holds = commit.effects.chain == ChainEffect::Hold;
         if holds && self.mutation == Mutation::HoldLetsGo {
             commit.effects.chain = ChainEffect::Leave;
+        }
+        if self.mutation == Mutation::NothingIsOnRecord {
+            commit.entries.clear();
         }
         Ok(commit)
     }

@@ -2,10 +2,10 @@
 -- partition stand together.
 --
 -- KEYS  prelude.lua
--- ARGV  1 the channel that hears of ends; then per commit, 10: the partition's
---         place in KEYS; the 9 of lib_commit.lua
+-- ARGV  1 the channel that hears of ends; then per commit, 11: the partition's
+--         place in KEYS; the 10 of lib_commit.lua
 -- Returns, per commit, its answer: lib_commit.lua
-local ITEM = 10
+local ITEM = 11
 
 local counts, holders, insists = {}, {}, false
 for at = 2, #ARGV, ITEM do

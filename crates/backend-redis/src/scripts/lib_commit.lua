@@ -2,7 +2,7 @@
 -- commit in two steps. check() returns the objection to it, write() makes it;
 -- nothing can fail after its first write.
 --
--- The arguments of a commit are ARGV[at] and the eight behind it:
+-- The arguments of a commit are ARGV[at] and the nine behind it:
 --       1 id (16)
 --       2 the codes, 11 letters; '-' is "nothing":
 --         1 guard     '-' none, t acquire, h holder, w unchanged
@@ -25,7 +25,9 @@
 --         guard h: fence (8); guard w: fence (8), beat (8); else ''
 --       7 when it is due, ms, or ''
 --       8 the report, or ''
---       9 for how many seconds a removal is remembered, or ''
+--       9 the entries of the history: ''; or their place (1), a place in the list
+--         or 255 for its end, then each with its length (4) before it
+--      10 for how many seconds a removal is remembered, or ''
 -- The answer to a commit:
 --       'D', fence (8), stamp of its offer (8), record, promoted
 --           it is made, now or earlier; fence and stamp are 0 if there is none
@@ -153,6 +155,26 @@ local function check(at)
   return nil, h, body, report, held
 end
 
+-- The history is a list of entries. It is absent while the record itself shows
+-- what has happened. history.rs says which entry stands where.
+local BEHIND = 255
+
+local function add_to_history(id, entries)
+  if entries == '' then return end
+  local key, place, at = RECORD .. id .. HISTORY, byte(entries), 2
+  while at <= #entries do
+    local entry
+    entry, at = struct.unpack('>I4c0', entries, at)
+    -- A list that lacks the place was damaged. That is no reason to refuse a
+    -- commit, and the reader looks at the entries' versions.
+    if place == BEHIND or redis.pcall('LSET', key, place, entry).err then
+      call('RPUSH', key, entry)
+    end
+  end
+end
+
+local function remove_history(id) call('DEL', RECORD .. id .. HISTORY) end
+
 local ended = {}
 
 -- Makes the commit at `at`, with the parts that check() has read.
@@ -224,13 +246,14 @@ local function write(at, h, body, report, held)
   if remove == REMOVE then
     write_gathered()
     remove_record(id)
+    remove_history(id)
     remove_from_index(was, id)
     later(id, 'ZREM', DUE, id)
     if was == OFFERED then remove_from_outbox(id, h) end
     later(id, 'HDEL', LOCKS, id)
     remove_from_ends(id, h)
     later(id, 'ZREM', NOTICES, id)
-    local seconds = math.max(TOMBSTONE_SECONDS, tonumber(ARGV[at + 8]) or 0)
+    local seconds = math.max(TOMBSTONE_SECONDS, tonumber(ARGV[at + 9]) or 0)
     call('SET', TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', decimal(seconds))
   else
     if was ~= is then
@@ -244,6 +267,7 @@ local function write(at, h, body, report, held)
     else
       write_h(id, new_h)
     end
+    add_to_history(id, ARGV[at + 8])
   end
   if wanted == YES then record = record_of(h, body, report) end
   return done(fence, stamp, record, promoted)

@@ -28,6 +28,9 @@
 -- An operation is in one index or, if the letter is '-', in none: locked
 -- operations are found among the locks.
 --
+-- The history of an operation is a list under the key of its record and
+-- ':history': lib_commit.lua.
+--
 -- A lock: 1 owner (16)   17 fence (8)   25 beat (8)   33 lease in ms (8)
 --        41 '1' if its holder is asked to stop, else '0'
 --
@@ -70,6 +73,8 @@ turn_to(1)
 local OFFERED = '0'
 local NOWHERE = '-'
 local NO_CHAIN = ('\0'):rep(16)
+-- Behind the key of a record: the key of its history.
+local HISTORY = ':history'
 
 local call = redis.call
 local sub, byte = string.sub, string.byte

@@ -10,10 +10,10 @@
 --       2 how many creates
 --       3 how many commits
 --       per create, 9: the partition's place in KEYS; the 8 of lib_create.lua
---       per commit, 10: the partition's place in KEYS; the 9 of lib_commit.lua
+--       per commit, 11: the partition's place in KEYS; the 10 of lib_commit.lua
 -- Returns {'D', the answer of create() per create, the answer per commit}
 --     or: {'R', the commit's place, from 0, its answer}: nothing is written
-local CREATE, COMMIT = 9, 10
+local CREATE, COMMIT = 9, 11
 local creates, commits = tonumber(ARGV[2]), tonumber(ARGV[3])
 local first_create = 4
 local first_commit = first_create + creates * CREATE

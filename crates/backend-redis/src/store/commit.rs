@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 
 use super::RedisStore;
 use super::batches::{batches, calls};
-use super::effect_codes;
+use super::{effect_codes, history};
 use crate::record;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
@@ -75,6 +75,7 @@ pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
         Some(report) => command.arg(codec::encode(report)?),
         None => command.arg(""),
     };
+    command.arg(history::packed(&commit.entries)?);
     match commit.effects.remove {
         true => command.arg(
             commit

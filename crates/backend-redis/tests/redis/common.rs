@@ -9,8 +9,8 @@ use drumline_backend_redis::{Options, RedisStore};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::At;
 use drumline_protocol::{
-    Body, ChainKey, DependencyToken, Event, Header, OperationId, Organization, Partition, Rules,
-    apply,
+    Author, Body, ChainKey, DependencyToken, Event, Header, OperationId, Organization, Partition,
+    Rules, apply,
 };
 
 /// A lease that no test waits for.
@@ -74,6 +74,9 @@ pub(crate) async fn create(store: &dyn Store, new: &NewOperation) -> Option<Stam
     }
 }
 
+/// The host id of the workers.
+const HOST: &str = "host:1";
+
 /// The commit of an event.
 pub(crate) fn commit(
     store: &dyn Store,
@@ -88,7 +91,8 @@ pub(crate) fn commit(
         commit: ids.commit(),
     };
     let transition = apply(header, event, at).expect("a legal event");
-    Commit::new(id, header, &transition, guard)
+    let author = Author::worker(HOST);
+    Commit::new(id, header, &transition, guard, &author)
 }
 
 /// The commit of a claim.
@@ -98,7 +102,7 @@ pub(crate) fn claim(store: &dyn Store, ids: &Ids, id: OperationId, header: &Head
         lease: LEASE,
     };
     let event = Event::Claim {
-        host: "host:1".to_owned(),
+        host: HOST.to_owned(),
     };
     commit(store, ids, id, header, event, guard)
 }

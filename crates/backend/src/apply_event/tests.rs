@@ -77,8 +77,10 @@ async fn after_a_conflict_the_event_is_chosen_on_the_newest_header() {
         Ok(Event::Pause)
     };
     let (ids, old) = (Ids::seeded(1), report(0));
+    let author = Author::manager("a task");
+    let by = Signature::new(&ids, &author);
     let guard = Guard::None;
-    let applied = apply_chosen_event(&commits, &ids, id(), header(1), choose, guard, &old);
+    let applied = apply_chosen_event(&commits, by, id(), header(1), choose, guard, &old);
     let Applied::Done(after, _) = applied.await.unwrap() else {
         panic!("not done");
     };
@@ -99,9 +101,11 @@ async fn after_a_conflict_a_fault_is_put_into_the_newest_report() {
     let done = Committed::Done(Box::default());
     let commits = scripted([conflict(5), done], 80);
     let (ids, old) = (Ids::seeded(1), report(10));
+    let author = Author::manager("a task");
+    let by = Signature::new(&ids, &author);
     let event = Event::Unhandled;
     let guard = Guard::None;
-    let applied = apply_event_through(&commits, &ids, id(), header(1), event, guard, &old);
+    let applied = apply_event_through(&commits, by, id(), header(1), event, guard, &old);
     assert!(matches!(applied.await.unwrap(), Applied::Done(..)));
     let commits = commits.commits.into_inner().unwrap();
     let percents: Vec<u8> = commits
@@ -126,9 +130,11 @@ async fn an_operation_that_changes_over_and_over_is_given_up() {
     let answers: Vec<Committed> = (2..=1 + ROUNDS as u64).map(conflict).collect();
     let commits = scripted(answers, 0);
     let (ids, old) = (Ids::seeded(1), report(0));
+    let author = Author::manager("a task");
+    let by = Signature::new(&ids, &author);
     let event = Event::Pause;
     let guard = Guard::None;
-    let applied = apply_event_through(&commits, &ids, id(), header(1), event, guard, &old);
+    let applied = apply_event_through(&commits, by, id(), header(1), event, guard, &old);
     let error = applied.await.unwrap_err();
     assert!(
         matches!(error, store::Error::Unavailable { .. }),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drumline_protocol::history::{self, Author, Entry};
 use drumline_protocol::transition::{Effects, Transition};
 use drumline_protocol::{Body, CommitId, Fence, Header, OperationId, Report, State};
 
@@ -52,6 +53,9 @@ pub struct Commit {
     pub guard: Guard,
     /// A report to write, if it has changed.
     pub report: Option<Report>,
+    /// The entries of the history to write in the same step: see
+    /// [`history::to_store`].
+    pub entries: Vec<Entry>,
     /// True if the answer is to bring body, report and sequence along.
     pub want_record: bool,
     /// The least time for which an operation that the commit removes is remembered: a
@@ -60,9 +64,15 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// The commit of a transition from `before`.
+    /// The commit of a transition from `before`, made by this author.
     #[must_use]
-    pub fn new(id: OperationId, before: &Header, transition: &Transition, guard: Guard) -> Self {
+    pub fn new(
+        id: OperationId,
+        before: &Header,
+        transition: &Transition,
+        guard: Guard,
+        author: &Author,
+    ) -> Self {
         Self {
             id,
             expected: before.version,
@@ -72,6 +82,7 @@ impl Commit {
             effects: transition.effects,
             guard,
             report: None,
+            entries: history::to_store(before, transition, author),
             want_record: false,
             remember: Duration::ZERO,
         }

@@ -7,7 +7,7 @@ use drumline_protocol::{Event, Header, OperationId, Progress, Report, State, Sta
 use tokio::task::JoinSet;
 
 use crate::StoreHarness;
-use crate::fixtures::{Fixture, Fresh, claim_event, independent, of_token};
+use crate::fixtures::{Fixture, Fresh, author_of, claim_event, independent, of_token};
 
 /// The header of a commit is read afterwards.
 pub async fn a_commit_writes_its_header(harness: &dyn StoreHarness) {
@@ -321,7 +321,8 @@ pub(crate) fn commit(
     event: Event,
     guard: Guard,
 ) -> Commit {
-    Commit::new(id, seen, &transition(fixture, seen, event), guard)
+    let author = author_of(guard);
+    Commit::new(id, seen, &transition(fixture, seen, event), guard, &author)
 }
 
 fn transition(fixture: &Fixture, seen: &Header, event: Event) -> Transition {

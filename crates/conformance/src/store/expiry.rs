@@ -10,7 +10,9 @@ use drumline_protocol::{
 
 use super::commit::{commit, commit_done, commit_one};
 use crate::StoreHarness;
-use crate::fixtures::{Draft, Fixture, Fresh, claim_event, done, holding, independent, of_token};
+use crate::fixtures::{
+    Draft, Fixture, Fresh, author_of, claim_event, done, holding, independent, of_token,
+};
 use crate::wait::eventually;
 
 /// A span that is far enough to be seen before, and near enough to be waited
@@ -247,7 +249,8 @@ fn claim_of_the_moment_of_creation(fixture: &Fixture, fresh: &Fresh) -> Commit {
         commit: fixture.ids.commit(),
     };
     let claim = apply(header, claim_event(), at).expect("its time is not over");
-    Commit::new(fresh.id, header, &claim, fixture.taking())
+    let guard = fixture.taking();
+    Commit::new(fresh.id, header, &claim, guard, &author_of(guard))
 }
 
 async fn due(fixture: &Fixture, partition: Partition) -> Vec<OperationId> {

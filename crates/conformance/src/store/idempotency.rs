@@ -10,7 +10,7 @@ use drumline_protocol::transition::{At, Event, apply};
 use tokio::task::JoinSet;
 
 use crate::StoreHarness;
-use crate::fixtures::{Fixture, Fresh, independent, of_token};
+use crate::fixtures::{Fixture, Fresh, author_of, independent, of_token};
 use crate::wait::eventually;
 
 /// A span that is later than any case looks.
@@ -234,7 +234,13 @@ async fn change(fixture: &Fixture, fresh: &Fresh, event: Event) -> drumline_prot
         commit: fixture.ids.commit(),
     };
     let transition = apply(&fresh.header, event, at).expect("legal");
-    let mut commit = Commit::new(fresh.id, &fresh.header, &transition, Guard::None);
+    let mut commit = Commit::new(
+        fresh.id,
+        &fresh.header,
+        &transition,
+        Guard::None,
+        &author_of(Guard::None),
+    );
     commit.remember = HOUR;
     let made = fixture.store.commit(vec![commit]).await.expect("commit");
     assert!(matches!(made.as_slice(), [Committed::Done(_)]), "{made:?}");

@@ -6,15 +6,18 @@ use uuid::Uuid;
 
 use super::*;
 use crate::error_code::ErrorCode;
+use crate::history::Author;
 use crate::id::{CommitId, OperationId, Partition};
 use crate::kind::OperationType;
 use crate::message::Offer;
 use crate::operation::{
-    Fault, Progress, Recurrence, Rules, TokenPolicy, TraceContext, first_header,
+    Creator, Fault, Progress, Recurrence, Rules, TokenPolicy, TraceContext, first_header,
 };
 use crate::retry::RetryPolicy;
+use crate::status::Status;
 use crate::time::Timestamp;
 use crate::token::{ChainKey, Organization, QueueName};
+use crate::transition::EventKind;
 
 fn header() -> Header {
     let rules = Rules {
@@ -62,6 +65,7 @@ fn body() -> Body {
         regarding_object_id: None,
         organization: Organization::default(),
         owner: "anonymous".to_owned(),
+        creator: Creator::Handler,
         created_on: Timestamp::from_millis(1_795_000_000_000),
         retain_job_history: true,
         webhook_url: Some("https://example.com/ended".to_owned()),
@@ -105,6 +109,21 @@ fn message() -> Message {
     }])
 }
 
+fn entry() -> Entry {
+    Entry {
+        version: 4,
+        at: Timestamp::from_millis(1_795_000_000_456),
+        event: EventKind::Retry,
+        from: Status::InProgress,
+        status: Status::Waiting,
+        attempt: 1,
+        author: Author::worker("worker-1"),
+        until: Some(Timestamp::from_millis(1_795_000_005_456)),
+        code: Some(ErrorCode::NETWORK_ERROR),
+        reason: Some("ECONNREFUSED".to_owned()),
+    }
+}
+
 /// Compares with the committed bytes. A change of any format shows here: give
 /// it a new version byte and keep reading the old one.
 fn frozen<T: Format + PartialEq + std::fmt::Debug>(value: &T) {
@@ -130,6 +149,7 @@ fn formats_are_frozen() {
     frozen(&body());
     frozen(&report());
     frozen(&message());
+    frozen(&entry());
 }
 
 #[test]
@@ -146,6 +166,7 @@ fn write_fixtures() {
     write(&body());
     write(&report());
     write(&message());
+    write(&entry());
 }
 
 #[test]

@@ -13,11 +13,13 @@ use crate::status::Status;
 use crate::time::Timestamp;
 
 use super::effects::{ChainEffect, DueEffect, Effects, EndClass, LockEffect, OfferEffect};
+use super::event::EventKind;
 use super::{At, Transition};
 
 /// The start of a transition: builds the header that it leads to.
 pub(super) struct Arrow<'a> {
     pub(super) header: &'a Header,
+    pub(super) event: EventKind,
     pub(super) at: At,
 }
 
@@ -86,6 +88,7 @@ impl Arrow<'_> {
         next.started_on = Some(self.at.now);
         next.postpone_until = None;
         Transition {
+            event: self.event,
             header: next,
             effects: Effects {
                 lock: LockEffect::Take,
@@ -137,6 +140,7 @@ impl Arrow<'_> {
         next.completed_on = Some(self.at.now);
         let rules = &self.header.rules;
         Transition {
+            event: self.event,
             header: next,
             effects: Effects {
                 chain: if rules.chain.is_some() {
@@ -167,6 +171,7 @@ impl Arrow<'_> {
         let mut next = self.next(self.header.status);
         next.holding = false;
         Transition {
+            event: self.event,
             header: next,
             effects: Effects {
                 chain: ChainEffect::Leave,
@@ -200,6 +205,7 @@ impl Arrow<'_> {
         next.postpone_until = until;
         let leaving = self.leaving();
         Transition {
+            event: self.event,
             effects: Effects {
                 due: next.due_on().map_or(leaving.due, DueEffect::Set),
                 ..leaving
@@ -213,6 +219,7 @@ impl Arrow<'_> {
         let next = self.unlocked(Status::WaitingForResources);
         let leaving = self.leaving();
         Transition {
+            event: self.event,
             effects: Effects {
                 due: next.due_on().map_or(leaving.due, DueEffect::Set),
                 offer: OfferEffect::Add,
@@ -289,6 +296,7 @@ impl Arrow<'_> {
 
     const fn asked_to_stop(&self, header: Header) -> Transition {
         Transition {
+            event: self.event,
             header,
             effects: Effects {
                 lock: LockEffect::AskToStop,
@@ -300,6 +308,7 @@ impl Arrow<'_> {
 
     pub(super) fn remove(&self) -> Transition {
         Transition {
+            event: self.event,
             header: self.next(self.header.status),
             effects: Effects {
                 remove: true,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::OperationId;
 use crate::operation::{Fault, Recurrence};
 use crate::retry::Jitter;
@@ -87,26 +89,110 @@ impl Event {
     /// The word for error messages, logs and spans.
     #[must_use]
     pub const fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// The kind of event, without the values that it brings.
+    #[must_use]
+    pub const fn kind(&self) -> EventKind {
         match self {
-            Self::Claim { .. } => "claim",
+            Self::Claim { .. } => EventKind::Claim,
+            Self::Succeed => EventKind::Succeed,
+            Self::Fail(_) => EventKind::Fail,
+            Self::Retry { .. } => EventKind::Retry,
+            Self::Suspend(_) => EventKind::Suspend,
+            Self::Stopped => EventKind::Stopped,
+            Self::Release => EventKind::Release,
+            Self::LeaseExpired => EventKind::LeaseExpired,
+            Self::Pause => EventKind::Pause,
+            Self::Resume => EventKind::Resume,
+            Self::Postpone(_) => EventKind::Postpone,
+            Self::Cancel => EventKind::Cancel,
+            Self::Discard => EventKind::Discard,
+            Self::Due => EventKind::Due,
+            Self::Expire => EventKind::Expire,
+            Self::Occur { .. } => EventKind::Occur,
+            Self::Reschedule { .. } => EventKind::Reschedule,
+            Self::Unhandled => EventKind::Unhandled,
+            Self::Throttle { .. } => EventKind::Throttle,
+            Self::Delete => EventKind::Delete,
+        }
+    }
+}
+
+/// The kind of an event, as histories keep it. New kinds come last: the place
+/// of a kind is its number in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventKind {
+    /// It was created.
+    Create,
+    /// A worker took it.
+    Claim,
+    /// Its handler was done.
+    Succeed,
+    /// Its handler failed for good.
+    Fail,
+    /// Its handler failed in a way that may pass.
+    Retry,
+    /// Its handler asked for a person.
+    Suspend,
+    /// Its handler stopped, as it was asked to.
+    Stopped,
+    /// Its worker was drained and gave it back.
+    Release,
+    /// Its worker was lost.
+    LeaseExpired,
+    /// A client let it wait.
+    Pause,
+    /// A client let it, or its chain, go on.
+    Resume,
+    /// A client let it wait until a time.
+    Postpone,
+    /// A client ended it.
+    Cancel,
+    /// A client ended it while it waited behind others of its chain.
+    Discard,
+    /// Its time had come.
+    Due,
+    /// A series was due.
+    Occur,
+    /// A client changed a series, or let one go on.
+    Reschedule,
+    /// No live worker had a handler for it.
+    Unhandled,
+    /// Its handler failed too often, so that it was put off.
+    Throttle,
+    /// It was removed.
+    Delete,
+    /// Its time to start was over.
+    Expire,
+}
+
+impl EventKind {
+    /// The word for error messages, logs, spans and histories.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Claim => "claim",
             Self::Succeed => "succeed",
-            Self::Fail(_) => "fail",
-            Self::Retry { .. } => "retry",
-            Self::Suspend(_) => "suspend",
+            Self::Fail => "fail",
+            Self::Retry => "retry",
+            Self::Suspend => "suspend",
             Self::Stopped => "stopped",
             Self::Release => "release",
             Self::LeaseExpired => "lease expired",
             Self::Pause => "pause",
             Self::Resume => "resume",
-            Self::Postpone(_) => "postpone",
+            Self::Postpone => "postpone",
             Self::Cancel => "cancel",
             Self::Discard => "discard",
             Self::Due => "due",
             Self::Expire => "expire",
-            Self::Occur { .. } => "occur",
-            Self::Reschedule { .. } => "reschedule",
+            Self::Occur => "occur",
+            Self::Reschedule => "reschedule",
             Self::Unhandled => "unhandled",
-            Self::Throttle { .. } => "throttle",
+            Self::Throttle => "throttle",
             Self::Delete => "delete",
         }
     }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use drumline_backend::apply_event::{Applied, apply_event};
 use drumline_backend::store::{self, Guard, Lock};
-use drumline_protocol::{Event, Fence, Operation, OperationId, Partition};
+use drumline_protocol::{Author, Event, Fence, Operation, OperationId, Partition};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -130,9 +130,10 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
         fence: lock.fence,
         beat: lock.beat,
     };
+    let author = Author::manager("lease reaper");
     let decided = apply_event(
         manager.store(),
-        manager.ids(),
+        manager.signature(&author),
         operation.id,
         operation.header.clone(),
         Event::LeaseExpired,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use drumline_backend::apply_event::prepare_unlocked;
 use drumline_backend::store::{self, Committed, Stamp};
 use drumline_protocol::transition::EndClass;
-use drumline_protocol::{Event, Operation, OperationId, Partition, Timestamp};
+use drumline_protocol::{Author, Event, Operation, OperationId, Partition, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use super::task::{Look, Task};
@@ -116,13 +116,15 @@ async fn remove_old(
 /// removed.
 async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<usize> {
     let found = manager.readable(ids).await?;
+    let author = Author::manager("retention");
+    let by = manager.signature(&author);
     let mut commits = Vec::new();
     for operation in found.into_iter().flatten() {
         let store = manager.store();
         if may_be_awaited(manager, &operation) {
             continue;
         }
-        let commit = prepare_unlocked(store, manager.ids(), &operation, Event::Delete);
+        let commit = prepare_unlocked(store, by, &operation, Event::Delete);
         if let Ok(mut commit) = commit {
             commit.remember = manager.remembered(&operation);
             commits.push(commit);

@@ -10,7 +10,7 @@ mod series;
 
 use drumline_backend::apply_event::prepare_unlocked;
 use drumline_backend::store::{self, Committed};
-use drumline_protocol::{Event, Operation, Partition, State};
+use drumline_protocol::{Author, Event, Operation, Partition, State};
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
@@ -63,7 +63,8 @@ async fn look(manager: &QueueManager, partition: Partition, batch: usize) -> sto
 /// Makes operations Ready that are due, or ends them if they have expired, and
 /// returns their number.
 async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
-    let store = manager.store();
+    let (store, author) = (manager.store(), Author::manager("scheduler"));
+    let by = manager.signature(&author);
     let mut waking: Vec<Operation> = Vec::new();
     let mut commits = Vec::new();
     for operation in due {
@@ -73,7 +74,7 @@ async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64>
             Event::Due
         };
         // Refused: it is not (or no longer) due, as its newest header says.
-        if let Ok(commit) = prepare_unlocked(store, manager.ids(), &operation, event) {
+        if let Ok(commit) = prepare_unlocked(store, by, &operation, event) {
             waking.push(Operation {
                 header: commit.header.clone(),
                 ..operation

@@ -11,7 +11,7 @@
 use drumline_api::Control;
 use drumline_backend::apply_event::prepare_unlocked;
 use drumline_backend::store::Filter;
-use drumline_protocol::{ErrorCode, Event, Operation, OperationId, State};
+use drumline_protocol::{Author, ErrorCode, Event, Operation, OperationId, State};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
@@ -55,6 +55,8 @@ pub struct Bulk {
     pub limit: usize,
     /// Only report what would be done.
     pub is_rehearsal: bool,
+    /// The author of the changes.
+    pub author: Author,
 }
 
 impl Bulk {
@@ -176,22 +178,22 @@ impl QueueManager {
     async fn bulk_one(&self, bulk: &Bulk, operation: Operation) -> (OperationId, Result<()>) {
         let id = operation.id;
         let outcome = match (bulk.act, bulk.is_rehearsal) {
-            (BulkAct::Act(act), false) => self.act_on(operation, act).await.map(drop),
-            (BulkAct::Delete, false) => self.delete_this(operation).await,
-            (BulkAct::Act(act), true) => self.rehearse(&operation, event_of(act)),
-            (BulkAct::Delete, true) => self.rehearse(&operation, Event::Delete),
+            (BulkAct::Act(act), false) => self.act_on(operation, act, &bulk.author).await.map(drop),
+            (BulkAct::Delete, false) => self.delete_this(operation, &bulk.author).await,
+            (BulkAct::Act(act), true) => self.rehearse(bulk, &operation, event_of(act)),
+            (BulkAct::Delete, true) => self.rehearse(bulk, &operation, Event::Delete),
         };
         (id, outcome)
     }
 
     /// Returns an error if an operation as it stands would refuse the event.
-    fn rehearse(&self, operation: &Operation, event: Event) -> Result<()> {
+    fn rehearse(&self, bulk: &Bulk, operation: &Operation, event: Event) -> Result<()> {
         let event = match event {
             // A series goes on with its next time.
             Event::Resume => self.resumption(&operation.header)?,
             other => other,
         };
-        prepare_unlocked(self.store(), self.ids(), operation, event)?;
+        prepare_unlocked(self.store(), self.signature(&bulk.author), operation, event)?;
         Ok(())
     }
 }

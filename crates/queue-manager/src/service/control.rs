@@ -7,7 +7,7 @@ use drumline_api::{Control, UpdateOperation};
 use drumline_backend::apply_event::{Applied, apply_event_through, apply_event_unlocked};
 use drumline_backend::store::Guard;
 use drumline_protocol::transition::legal_actions;
-use drumline_protocol::{ErrorCode, Event, Operation, OperationId, Refused, State, Status};
+use drumline_protocol::{Author, ErrorCode, Event, Operation, OperationId, Refused, State, Status};
 
 use super::idempotency::Removal;
 use super::read::not_found;
@@ -28,15 +28,20 @@ impl QueueManager {
     /// - When the store is unavailable.
     pub async fn act(&self, actor: &Actor, id: OperationId, act: Control) -> Result<Operation> {
         let operation = self.get(actor, id).await?;
-        self.act_on(operation, act).await
+        self.act_on(operation, act, &actor.author()).await
     }
 
     /// [`Self::act`] on an operation that was just read.
-    pub(super) async fn act_on(&self, operation: Operation, act: Control) -> Result<Operation> {
+    pub(super) async fn act_on(
+        &self,
+        operation: Operation,
+        act: Control,
+        author: &Author,
+    ) -> Result<Operation> {
         match act {
-            Control::Resume => self.resume(operation).await,
+            Control::Resume => self.resume(operation, author).await,
             Control::Cancel | Control::Pause | Control::Postpone(_) => {
-                self.apply(operation, event_of(act)).await
+                self.apply(operation, event_of(act), author).await
             }
         }
     }
@@ -55,7 +60,7 @@ impl QueueManager {
             UpdateOperation::Control(act) => self.act(actor, id, act).await,
             UpdateOperation::Rule(rule) => {
                 let operation = self.get(actor, id).await?;
-                self.change_rule(operation, &rule).await
+                self.change_rule(operation, &rule, &actor.author()).await
             }
             UpdateOperation::Unreachable(wanted) => {
                 let operation = self.get(actor, id).await?;
@@ -70,11 +75,11 @@ impl QueueManager {
     /// As [`Self::act`].
     pub async fn delete(&self, actor: &Actor, id: OperationId) -> Result<()> {
         let operation = self.get(actor, id).await?;
-        self.delete_this(operation).await
+        self.delete_this(operation, &actor.author()).await
     }
 
     /// [`Self::delete`] of an operation that was just read.
-    pub(super) async fn delete_this(&self, operation: Operation) -> Result<()> {
+    pub(super) async fn delete_this(&self, operation: Operation, author: &Author) -> Result<()> {
         let removal = Removal {
             store: self.store(),
             remember: self.remembered(&operation),
@@ -84,7 +89,7 @@ impl QueueManager {
         } = &operation;
         let applied = apply_event_through(
             &removal,
-            self.ids(),
+            self.signature(author),
             *id,
             header.clone(),
             Event::Delete,
@@ -96,15 +101,20 @@ impl QueueManager {
         Ok(())
     }
 
-    async fn apply(&self, operation: Operation, event: Event) -> Result<Operation> {
+    async fn apply(
+        &self,
+        operation: Operation,
+        event: Event,
+        author: &Author,
+    ) -> Result<Operation> {
+        let by = self.signature(author);
         let name = event.name();
         let is_cancel = event == Event::Cancel;
-        let mut applied = apply_event_unlocked(self.store(), self.ids(), &operation, event).await?;
+        let mut applied = apply_event_unlocked(self.store(), by, &operation, event).await?;
         if is_cancel && matches!(applied, Applied::NotHead) {
             // The operation is not the head, so its end does not hold the
             // token.
-            applied =
-                apply_event_unlocked(self.store(), self.ids(), &operation, Event::Discard).await?;
+            applied = apply_event_unlocked(self.store(), by, &operation, Event::Discard).await?;
         }
         self.applied(operation, name, applied)
     }

@@ -15,8 +15,8 @@ use drumline_backend::store::{self, Guard, NewOperation};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{
-    Body, ChainKey, ErrorCode, Event, Header, Operation, Recurrence, Refused, Rules, Status,
-    Timestamp,
+    Author, Body, ChainKey, Creator, ErrorCode, Event, Header, Operation, Recurrence, Refused,
+    Rules, Status, Timestamp,
 };
 use uuid::Uuid;
 
@@ -83,6 +83,7 @@ impl QueueManager {
             header: first_header(rules, None, self.ids().commit(), now),
             body: Body {
                 parent_id: Some(Uuid::from_bytes(*series.id.as_bytes())),
+                creator: Creator::Series,
                 created_on: now,
                 ..body.clone()
             },
@@ -94,9 +95,9 @@ impl QueueManager {
     ///
     /// # Errors
     /// [`Error::Refused`] if it is not paused, or its rule has no time left.
-    pub(super) async fn resume(&self, operation: Operation) -> Result<Operation> {
+    pub(super) async fn resume(&self, operation: Operation, author: &Author) -> Result<Operation> {
         let event = |header: &Header| self.resumption(header);
-        self.reschedule(operation, "resume", event).await
+        self.reschedule(operation, "resume", author, event).await
     }
 
     /// The event that resumes an operation as it stands.
@@ -133,9 +134,10 @@ impl QueueManager {
         &self,
         series: Operation,
         rule: &RuleChange,
+        author: &Author,
     ) -> Result<Operation> {
         let event = |header: &Header| self.rescheduling(header, rule);
-        self.reschedule(series, "reschedule", event).await
+        self.reschedule(series, "reschedule", author, event).await
     }
 
     /// The event that gives a series as it stands a new rule. A paused series
@@ -171,14 +173,15 @@ impl QueueManager {
         &self,
         operation: Operation,
         name: &'static str,
+        author: &Author,
         choose: impl Fn(&Header) -> Result<Event> + Sync,
     ) -> Result<Operation> {
-        let (store, ids) = (self.store(), self.ids());
+        let (store, by) = (self.store(), self.signature(author));
         let Operation {
             id, header, report, ..
         } = &operation;
         let header = header.clone();
-        let applied = apply_chosen_event(store, ids, *id, header, choose, Guard::None, report);
+        let applied = apply_chosen_event(store, by, *id, header, choose, Guard::None, report);
         let applied = applied.await?;
         self.applied(operation, name, applied)
     }
@@ -186,7 +189,9 @@ impl QueueManager {
     /// Lets a series whose rule cannot be followed wait for a person.
     pub(crate) async fn set_aside(&self, series: &Operation) -> store::Result<()> {
         tracing::warn!(id = %series.id, "a series has a rule that this release cannot read; it is paused");
-        match apply_event_unlocked(self.store(), self.ids(), series, Event::Pause).await? {
+        let author = Author::manager("scheduler");
+        let by = self.signature(&author);
+        match apply_event_unlocked(self.store(), by, series, Event::Pause).await? {
             Applied::Done(..)
             | Applied::Refused(_)
             | Applied::NotHead

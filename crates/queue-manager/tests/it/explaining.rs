@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use drumline_backend::apply_event::{Applied, apply_event_unlocked};
+use drumline_backend::apply_event::{Applied, Signature, apply_event_unlocked};
 use drumline_backend::broker::{Bypassed, Trouble};
 use drumline_backend::{Backend, Ids, Member, MemberId, Role};
 use drumline_protocol::message::{Route, Source};
-use drumline_protocol::{Event, OperationId, QueueName};
+use drumline_protocol::{Author, Event, OperationId, QueueName};
 use drumline_queue_manager::Maintenance;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -188,7 +188,9 @@ async fn who_waits_for_a_person_tells_what_that_one_is_to_do() {
     }
     let operation = stored(&backend, unhandled).await;
     let (store, ids) = (backend.store.as_ref(), Ids::random());
-    let decided = apply_event_unlocked(store, &ids, &operation, Event::Unhandled).await;
+    let author = Author::worker("w");
+    let by = Signature::new(&ids, &author);
+    let decided = apply_event_unlocked(store, by, &operation, Event::Unhandled).await;
     assert!(matches!(decided, Ok(Applied::Done(..))), "{decided:?}");
 
     for (id, words) in [

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use drumline_backend::store::{Commit, Committed, Created, Guard};
 use drumline_backend::{Backend, Ids, MemberId};
 use drumline_protocol::transition::At;
-use drumline_protocol::{ErrorCode, Event, Fault, OperationId, apply};
+use drumline_protocol::{Author, ErrorCode, Event, Fault, OperationId, apply};
 use drumline_queue_manager::maintenance::{MaintenanceOptions, Retention};
 use drumline_queue_manager::{Maintenance, QueueManager};
 use serde_json::json;
@@ -281,6 +281,7 @@ async fn end_many(backend: &Backend, template: OperationId, count: usize) {
             .collect();
         let created = store.create(new.clone()).await.expect("the store is there");
         assert!(created.iter().all(|one| matches!(one, Created::New { .. })));
+        let author = Author::worker("w");
         let mut headers: Vec<_> = new.into_iter().map(|new| (new.id, new.header)).collect();
         let claim = Event::Claim {
             host: "test".to_owned(),
@@ -297,7 +298,7 @@ async fn end_many(backend: &Backend, template: OperationId, count: usize) {
                     commit: ids.commit(),
                 };
                 let transition = apply(header, event.clone(), at).expect("a legal step");
-                commits.push(Commit::new(*id, header, &transition, guard));
+                commits.push(Commit::new(*id, header, &transition, guard, &author));
                 *header = transition.header;
             }
             let done = store.commit(commits).await.expect("the store is there");

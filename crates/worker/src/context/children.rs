@@ -28,7 +28,7 @@ use drumline_api::Origin;
 use drumline_backend::store::{self, Created, NewOperation, Stamp, Store};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
-use drumline_protocol::{ChainKey, Operation, OperationId, Report, Timestamp};
+use drumline_protocol::{Body, ChainKey, Creator, Operation, OperationId, Report, Timestamp};
 use tracing::{Span, info_span};
 
 use self::identity::{Content, Identity};
@@ -139,7 +139,10 @@ impl Children {
         NewOperation {
             id,
             header: first_header(rules, start.time(now), commit, now),
-            body: request.into_body(origin),
+            body: Body {
+                creator: Creator::Handler,
+                ..request.into_body(origin)
+            },
             key: None,
         }
     }

@@ -94,7 +94,7 @@ async fn take(
         Err(delay) => {
             postpone(
                 &*shared.backend.store,
-                &shared.ids,
+                shared.signature(),
                 &shared.random,
                 id,
                 delay,

@@ -161,9 +161,8 @@ impl Unhandled {
         let store = &*self.shared.backend.store;
         for (id, operation) in ids.iter().zip(store.get(ids).await?) {
             if let Some(operation) = operation {
-                let decided =
-                    apply_event_unlocked(store, &self.shared.ids, &operation, Event::Unhandled)
-                        .await?;
+                let by = self.shared.signature();
+                let decided = apply_event_unlocked(store, by, &operation, Event::Unhandled).await?;
                 if let Applied::Done(..) = decided {
                     let message_name = operation.body.message_name;
                     tracing::warn!(%id, message_name, "an operation is suspended: no worker has a handler");

@@ -63,7 +63,7 @@ pub(crate) async fn claim(
     };
     let decided = apply_chosen_event(
         &attempt,
-        &shared.ids,
+        shared.signature(),
         id,
         header,
         choose,

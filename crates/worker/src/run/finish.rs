@@ -122,7 +122,7 @@ async fn apply_event(
 ) -> store::Result<Applied> {
     apply_event_through(
         &shared.committer,
-        &shared.ids,
+        shared.signature(),
         operation.id,
         operation.header.clone(),
         event,

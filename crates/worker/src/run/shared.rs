@@ -4,8 +4,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::{Backend, Ids, MemberId};
+use drumline_protocol::Author;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) ids: Ids,
     pub(crate) random: Random,
     pub(crate) member: MemberId,
+    /// The author of this worker's commits.
+    pub(crate) author: Author,
     pub(crate) options: Options,
     pub(crate) handlers: Registry,
     pub(crate) committer: Committer,
@@ -62,6 +66,7 @@ pub(crate) struct Parts {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
+            author: Author::worker(&parts.options.host),
             slots: Arc::new(Semaphore::new(parts.options.concurrency)),
             backend: parts.backend,
             bypass: parts.bypass,
@@ -79,6 +84,11 @@ impl Shared {
             draining: CancellationToken::new(),
             drained_by: OnceLock::new(),
         }
+    }
+
+    /// The signature of this worker's commits.
+    pub(crate) const fn signature(&self) -> Signature<'_> {
+        Signature::new(&self.ids, &self.author)
     }
 
     /// Admits an operation with this message name.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::Ids;
-use drumline_backend::apply_event::{Applied, apply_event_unlocked};
+use drumline_backend::apply_event::{Applied, Signature, apply_event_unlocked};
 use drumline_backend::store::{self, Store};
 use drumline_protocol::OperationId;
 use drumline_protocol::transition::Event;
@@ -17,7 +16,7 @@ use crate::random::Random;
 /// answers.
 pub(crate) async fn postpone(
     store: &dyn Store,
-    ids: &Ids,
+    by: Signature<'_>,
     random: &Random,
     id: OperationId,
     delay: Duration,
@@ -25,7 +24,7 @@ pub(crate) async fn postpone(
     let delay = delay.mul_f64(1.0 + random.f64() / 4.0);
     let mut backoff = backoff::for_store(random);
     loop {
-        match suspend(store, ids, id, delay).await {
+        match suspend(store, by, id, delay).await {
             Ok(()) => return,
             Err(error @ store::Error::Unavailable { .. }) => {
                 tracing::debug!(%id, %error, "an operation is postponed later");
@@ -42,7 +41,7 @@ pub(crate) async fn postpone(
 
 async fn suspend(
     store: &dyn Store,
-    ids: &Ids,
+    by: Signature<'_>,
     id: OperationId,
     delay: Duration,
 ) -> store::Result<()> {
@@ -52,7 +51,7 @@ async fn suspend(
     };
     let until = store.now().saturating_add(delay);
     let event = Event::Throttle { until };
-    match apply_event_unlocked(store, ids, &operation, event).await? {
+    match apply_event_unlocked(store, by, &operation, event).await? {
         Applied::Done(..) => tracing::debug!(%id, ?delay, "postponed: its handler fails too often"),
         // Another worker has claimed the operation, or a client has moved it.
         Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing => {}

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::Ids;
-use drumline_backend::apply_event::{Applied, apply_event_unlocked};
+use drumline_backend::apply_event::{Applied, Signature, apply_event_unlocked};
 use drumline_protocol::message::{Marker, Message, Route, Source};
-use drumline_protocol::{ErrorCode, Event, OperationId, Partition, QueueName, Status};
+use drumline_protocol::{Author, ErrorCode, Event, OperationId, Partition, QueueName, Status};
 use drumline_worker::{Context, HandlerError, Outcome};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -327,7 +327,9 @@ async fn a_stale_look_does_not_undo_a_newer_checkpoint() {
         .await;
     worker.drain().await;
     let store = &*harness.backend.store;
-    let decided = apply_event_unlocked(store, &Ids::random(), &seen, Event::Unhandled).await;
+    let (ids, author) = (Ids::random(), Author::worker("another"));
+    let by = Signature::new(&ids, &author);
+    let decided = apply_event_unlocked(store, by, &seen, Event::Unhandled).await;
     assert!(matches!(decided, Ok(Applied::Done(..))), "{decided:?}");
     let report = harness.get(id).await.report;
     assert_eq!(

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock, NewOperation,
-    Notice, Page, Promoted, Renewal, Reservation, Reserved, Result, Stamp, Transacted,
+    Notice, Page, Promoted, Recorded, Renewal, Reservation, Reserved, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -100,6 +100,10 @@ impl Store for FaultyStore {
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
         self.store.get(ids).await
+    }
+
+    async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
+        self.store.history(id).await
     }
 
     async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {

@@ -5,15 +5,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::apply_event::{Applied, apply_event_unlocked};
+use drumline_backend::apply_event::{Applied, Signature, apply_event_unlocked};
 use drumline_backend::dispatch::Dispatcher;
 use drumline_backend::store::{Created, Filter, NewOperation};
 use drumline_backend::{Backend, Ids};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
-    Body, ChainKey, DependencyToken, Event, Operation, OperationId, OperationType, Organization,
-    Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status, Timestamp,
+    Author, Body, ChainKey, DependencyToken, Event, Operation, OperationId, OperationType,
+    Organization, Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status,
+    Timestamp,
 };
 use drumline_worker::{Builder, RunningWorker, Worker};
 use tokio_util::task::TaskTracker;
@@ -181,8 +182,9 @@ impl Harness {
     /// A client's action.
     pub(crate) async fn ask(&self, id: OperationId, event: Event) {
         let operation = self.get(id).await;
-        let decided =
-            apply_event_unlocked(&*self.backend.store, &self.ids, &operation, event).await;
+        let author = Author::Caller("a client".to_owned());
+        let by = Signature::new(&self.ids, &author);
+        let decided = apply_event_unlocked(&*self.backend.store, by, &operation, event).await;
         let decided = decided.expect("the store is there");
         let done = match decided {
             Applied::Done(header, done) => Ok((header, done)),

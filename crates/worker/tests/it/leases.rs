@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use drumline_backend::apply_event::{Applied, apply_event};
+use drumline_backend::apply_event::{Applied, Signature, apply_event};
 use drumline_backend::store::Guard;
 use drumline_backend::{Ids, Store};
-use drumline_protocol::{Event, OperationId, Status};
+use drumline_protocol::{Author, Event, OperationId, Status};
 use drumline_worker::{Builder, Context, LeaseStore, Outcome, RunningWorker, StopReason};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -32,10 +32,10 @@ async fn take_over(harness: &Harness, id: OperationId) -> bool {
     let locks = store.locks(id.partition()).await.expect("read");
     let lock = locks.into_iter().find(|lock| lock.id == id).expect("held");
     let operation = harness.get(id).await;
-    let ids = Ids::random();
+    let (ids, author) = (Ids::random(), Author::manager("lease reaper"));
     let decided = apply_event(
         &**store,
-        &ids,
+        Signature::new(&ids, &author),
         id,
         operation.header,
         Event::LeaseExpired,

@@ -265,6 +265,7 @@ async fn run(
         cursor: query.cursor,
         limit: query.limit,
         is_rehearsal,
+        author: actor.author(),
     };
     let answer = manager.bulk(&bulk).await?;
     Ok(Json(BulkView::of(answer, is_rehearsal)))

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 
 use drumline_backend::apply_event::prepare_unlocked;
 use drumline_backend::store::{self, Created, Promoted, Transacted};
-use drumline_protocol::{Event, Operation, OperationId, State};
+use drumline_protocol::{Author, Event, Operation, OperationId, State};
 use futures_util::stream::{self, StreamExt};
 
 use crate::recurrence::next_time;
@@ -92,7 +92,9 @@ async fn occur_once(
         next: next_time(recurrence, now),
     };
     // Refused: it is not (or no longer) due, as its newest header says.
-    let Ok(commit) = prepare_unlocked(manager.store(), manager.ids(), &series, event) else {
+    let author = Author::Schedule(series.id);
+    let by = manager.signature(&author);
+    let Ok(commit) = prepare_unlocked(manager.store(), by, &series, event) else {
         return Ok(false);
     };
     let creates: Vec<_> = new.iter().cloned().collect();

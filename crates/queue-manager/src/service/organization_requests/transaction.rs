@@ -18,7 +18,7 @@ use drumline_api::{Control, FieldError, Invalid, UpdateOperation};
 use drumline_backend::apply_event::prepare_unlocked;
 use drumline_backend::store::{self, Commit, Committed, Created, Done, NewOperation, Transacted};
 use drumline_protocol::transition::legal_actions;
-use drumline_protocol::{ErrorCode, Event, Header, Operation, OperationId, Refused};
+use drumline_protocol::{Author, ErrorCode, Event, Header, Operation, OperationId, Refused};
 
 use super::answer::{Answer, Results};
 use crate::error::{Error, Result};
@@ -88,9 +88,10 @@ impl QueueManager {
         }
         // Both are examined before either is reported: the error names the
         // first request that cannot be executed.
+        let author = actor.author();
         let creates = self.plan_creates(actor, creates).await;
         let changes = self.find_changes(actor, wanted).await.and_then(|changes| {
-            self.prepare_all(&changes)?;
+            self.prepare_all(&changes, &author)?;
             Ok(changes)
         });
         let (creates, changes) = match (creates, changes) {
@@ -98,7 +99,7 @@ impl QueueManager {
             (Err(one), Err(other)) => return Err(first_of(one, other)),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
         };
-        self.transact(creates.new, changes).await?;
+        self.transact(creates.new, changes, &author).await?;
         if !return_responses {
             return Ok(Vec::new());
         }
@@ -185,12 +186,17 @@ impl QueueManager {
 
     /// Writes everything in one step, and publishes the offers of what may run
     /// then.
-    async fn transact(&self, new: Vec<NewOperation>, mut changes: Vec<Change>) -> Result<()> {
+    async fn transact(
+        &self,
+        new: Vec<NewOperation>,
+        mut changes: Vec<Change>,
+        author: &Author,
+    ) -> Result<()> {
         if new.is_empty() && changes.is_empty() {
             return Ok(());
         }
         for _ in 0..ROUNDS {
-            let (headers, commits) = self.prepare_all(&changes)?;
+            let (headers, commits) = self.prepare_all(&changes, author)?;
             let (commit, answer) = match self.store().transact(new.clone(), commits).await? {
                 Transacted::Done { created, committed } => {
                     self.publish_changes(new, created, changes, headers, committed)
@@ -235,11 +241,15 @@ impl QueueManager {
     }
 
     /// The headers after every change, and the commits that write them.
-    fn prepare_all(&self, changes: &[Change]) -> Result<(Vec<Header>, Vec<Commit>)> {
+    fn prepare_all(
+        &self,
+        changes: &[Change],
+        author: &Author,
+    ) -> Result<(Vec<Header>, Vec<Commit>)> {
         let (mut headers, mut commits) = (Vec::new(), Vec::new());
-        let (store, ids) = (self.store(), self.ids());
+        let (store, by) = (self.store(), self.signature(author));
         for change in changes {
-            let commit = prepare_unlocked(store, ids, &change.operation, change.event.clone());
+            let commit = prepare_unlocked(store, by, &change.operation, change.event.clone());
             let mut commit = commit.map_err(|refused| in_request(change.index, refused.into()))?;
             commit.remember = self.remembered(&change.operation);
             headers.push(commit.header.clone());

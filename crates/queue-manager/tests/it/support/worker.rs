@@ -3,12 +3,12 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use drumline_backend::apply_event::{Applied, apply_event};
+use drumline_backend::apply_event::{Applied, Signature, apply_event};
 use drumline_backend::broker::{Delivery, Subscription};
 use drumline_backend::store::Guard;
 use drumline_backend::{Backend, Ids, MemberId};
 use drumline_protocol::message::{Message, Offer, Route, Source};
-use drumline_protocol::{Event, Fence, OperationId, QueueName};
+use drumline_protocol::{Author, Event, Fence, OperationId, QueueName};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -76,9 +76,10 @@ impl Worker {
 
     async fn apply(&self, id: OperationId, event: Event, guard: Guard) -> Applied {
         let operation = stored(&self.backend, id).await;
+        let author = Author::worker("test");
         let decided = apply_event(
             self.backend.store.as_ref(),
-            &self.ids,
+            Signature::new(&self.ids, &author),
             id,
             operation.header,
             event,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Renewal, Reservation, Reserved, Result, Stamp, Store, Transacted,
+    Promoted, Recorded, Renewal, Reservation, Reserved, Result, Stamp, Store, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -78,6 +78,10 @@ impl Store for Faulty {
             return Err(later.into());
         }
         self.store("get").await?.get(ids).await
+    }
+
+    async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
+        self.store("history").await?.history(id).await
     }
 
     async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
