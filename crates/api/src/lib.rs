@@ -7,6 +7,7 @@
 //! | | |
 //! |---|---|
 //! | [`view`] | the operation as it is shown |
+//! | [`history`] | its history as it is shown |
 //! | [`CreateOperation`], [`UpdateOperation`] | requests about one operation, read and checked |
 //! | [`execute`] | organization requests, read and checked |
 //! | [`wire`] | requests as bincode, for producers over AMQP |
@@ -25,6 +26,7 @@ pub mod draft;
 mod error;
 pub mod execute;
 mod fields;
+pub mod history;
 mod kinds;
 pub mod payload;
 mod recurrence;

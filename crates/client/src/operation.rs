@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drumline_api::history::HistoryView;
 use drumline_api::view::OperationView;
 use drumline_protocol::{Action, State, Timestamp};
 use reqwest::Method;
@@ -79,6 +80,16 @@ impl Client {
             operation: answer.read()?,
             waiting_for,
         })
+    }
+
+    /// The history of an operation: every change with its time and its author,
+    /// oldest first. Of a long history the first and the last entries are kept.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn history(&self, id: &str) -> Result<HistoryView> {
+        let request = self.request(Method::GET, &["v1", "operations", id, "history"]);
+        self.exchange(Repeat::Safe, request).await?.read()
     }
 
     /// One long poll: the operation when it is Completed, or as it is after

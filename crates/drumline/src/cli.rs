@@ -143,6 +143,9 @@ pub(crate) enum Command {
     /// Show operations
     #[command(after_help = client::GET_HELP)]
     Get(client::Get),
+    /// Show what has happened to operations
+    #[command(after_help = client::HISTORY_HELP)]
+    History(client::History),
     /// List operations, newest first
     #[command(after_help = client::LIST_HELP)]
     List(Box<client::List>),

@@ -6,6 +6,7 @@ pub(crate) mod control;
 pub(crate) mod events;
 pub(crate) mod execute;
 pub(crate) mod get;
+pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod postpone;
 pub(crate) mod purge;

@@ -110,6 +110,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Get(get) => with_session(&get.remote, &caller, async |session| {
             commands::get::run(session, &get).await
         }),
+        Command::History(history) => with_session(&history.remote, &caller, async |session| {
+            commands::history::run(session, &history).await
+        }),
         Command::List(list) => with_session(&list.remote, &caller, async |session| {
             commands::list::run(session, &list).await
         }),

@@ -4,6 +4,7 @@
 //! This is the only place that writes there. Everything but the answer itself
 //! (progress, hints, the log) goes to standard error, so that pipes stay clean.
 
+pub(crate) mod history;
 pub(crate) mod operation;
 pub(crate) mod progress;
 pub(crate) mod table;

@@ -20,6 +20,14 @@ Examples:
 The line `waits for` (`waitingFor` in JSON) says why an operation does not run or does not end. A series shows its \
 next times.";
 
+pub(crate) const HISTORY_HELP: &str = "\
+Examples:
+  drumline history 019a9c1e-…
+  drumline history --output json 019a9c1e-… | jq -r '.entries[] | select(.event == \"retry\") | .reason'
+
+Every change has a line, oldest first: when, what, the status that followed, and who did it. The first 4 and the last 28 \
+changes are kept.";
+
 pub(crate) const LIST_HELP: &str = "\
 Examples:
   drumline list --state Suspended
@@ -106,6 +114,17 @@ pub(crate) struct Output {
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Get {
+    /// Ids of operations
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline history`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct History {
     /// Ids of operations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,

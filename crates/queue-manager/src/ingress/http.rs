@@ -6,7 +6,7 @@
 //! describes it in the words that stand at its handler.
 //!
 //! ```text
-//! routes (here) ─→ handlers: operations, bulk, execute, … ─→ openapi: what they describe with
+//! routes (here) ─→ handlers: operations, history, bulk, execute, … ─→ openapi: what they describe with
 //! ```
 //!
 //! Callers identify themselves, and are believed (`headers`). A caller that
@@ -20,6 +20,7 @@ mod execute;
 mod extractors;
 mod fleet;
 mod health;
+mod history;
 mod openapi;
 mod operations;
 mod problem;
@@ -51,6 +52,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
             operations::update,
             operations::delete
         ))
+        .routes(routes!(history::history))
         .routes(routes!(bulk::cancel))
         .routes(routes!(bulk::pause))
         .routes(routes!(bulk::resume))

@@ -13,6 +13,7 @@ mod events;
 mod executing;
 mod expiring;
 mod explaining;
+mod history;
 mod holding;
 mod intake;
 mod limits;

@@ -10,6 +10,7 @@
 mod attributes;
 mod callers;
 pub(crate) mod execute;
+mod history;
 pub(crate) mod refusals;
 
 use serde::Serialize;
@@ -20,6 +21,7 @@ pub(crate) use self::attributes::{
     EventConditions, ListConditions, ListFilter, NewOperation, Operation, OperationChanges,
 };
 use self::callers::Callers;
+pub(crate) use self::history::History;
 use super::waiting::WaitingView;
 use crate::ingress::problem::Problem;
 

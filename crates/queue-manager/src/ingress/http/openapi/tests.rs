@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use drumline_api::CreateOperation;
+use drumline_api::history::{ActorView, EntryView, HistoryView};
 use drumline_api::view::{OperationView, RetryPolicyView};
 use drumline_protocol::operation::{Report, first_header};
 use drumline_protocol::{Body, CommitId, OperationId, Partition, Rules, Timestamp};
@@ -50,6 +51,28 @@ fn an_operation_is_described_as_it_is_sent() {
         properties("RetryPolicy"),
         members(&RetryPolicyView::default())
     );
+}
+
+#[test]
+fn a_history_is_described_as_it_is_sent() {
+    let entry = EntryView {
+        number: 1,
+        at: String::new(),
+        event: String::new(),
+        state: String::new(),
+        status: String::new(),
+        attempt: 1,
+        actor: ActorView {
+            kind: String::new(),
+            name: String::new(),
+        },
+        until: Some(String::new()),
+        error_code: Some(String::new()),
+        reason: Some(String::new()),
+    };
+    assert_eq!(properties("HistoryEntry"), members(&entry));
+    assert_eq!(properties("HistoryActor"), members(&entry.actor));
+    assert_eq!(properties("History"), members(&HistoryView::default()));
 }
 
 #[test]
