@@ -17,6 +17,8 @@ mod dev;
 mod events;
 #[path = "cli/execute.rs"]
 mod execute;
+#[path = "cli/history.rs"]
+mod history;
 #[path = "cli/library.rs"]
 mod library;
 #[path = "cli/limits.rs"]

@@ -4,6 +4,7 @@ mod batches;
 mod bypass;
 mod expiry;
 mod faults;
+mod history;
 mod recurrence;
 mod replay;
 mod running;

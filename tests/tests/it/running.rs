@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-const SMALL: Size = Size {
+pub(crate) const SMALL: Size = Size {
     managers: 1,
     workers: 2,
     concurrency: 8,
@@ -21,7 +21,7 @@ const SMALL: Size = Size {
     handlers: None,
 };
 
-fn step(token: &str, ms: u64) -> Value {
+pub(crate) fn step(token: &str, ms: u64) -> Value {
     json!({
         "messageName": "Step",
         "dependencyToken": token,
@@ -29,20 +29,31 @@ fn step(token: &str, ms: u64) -> Value {
     })
 }
 
-async fn create(api: &Api, request: &Value) -> Result<String> {
+pub(crate) async fn create(api: &Api, request: &Value) -> Result<String> {
     let key = format!("{:032x}", fastrand::u128(..));
     let operation = api.create(&key, request).await?;
     Ok(operation["id"].as_str().context("an id")?.to_owned())
 }
 
-async fn until_status(api: &Api, id: &str, status: u64) -> Result<Value> {
+pub(crate) async fn until_status(api: &Api, id: &str, status: u64) -> Result<Value> {
+    until(api, id, |operation| operation["statusCode"] == status)
+        .await
+        .with_context(|| format!("status {status}"))
+}
+
+/// Reads an operation until it is as wanted.
+pub(crate) async fn until(
+    api: &Api,
+    id: &str,
+    is_wanted: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let operation = api.read(&format!("/v1/operations/{id}")).await?;
-        if operation["statusCode"] == status {
+        if is_wanted(&operation) {
             return Ok(operation);
         }
-        ensure!(Instant::now() < deadline, "not {status}: {operation}");
+        ensure!(Instant::now() < deadline, "in vain: {operation}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

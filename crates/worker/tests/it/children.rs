@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drumline_backend::{Backend, Store};
-use drumline_protocol::{Operation, PartitionCount, QueueName, Status};
+use drumline_protocol::{Author, Operation, PartitionCount, QueueName, Status};
 use drumline_worker::{
     Context, CreateError, ErrorCode, HandlerError, NewChild, Outcome, RunningWorker,
 };
@@ -86,6 +86,12 @@ async fn a_child_belongs_to_its_parent_and_runs() {
     assert_eq!(own.owner, parents.owner);
     assert_eq!(own.queue, parents.queue);
     assert_eq!(own.depth, parents.depth + 1);
+    let recorded = harness.backend.store.history(child.id).await;
+    let recorded = recorded.expect("read").expect("it is there");
+    let entries = recorded.history(own).entries;
+    let authors: Vec<&Author> = entries.iter().map(|entry| &entry.author).collect();
+    let host = Author::worker("worker");
+    assert_eq!(authors, [&Author::Handler(parent.id), &host, &host]);
     let trace = |traceparent: &str| traceparent.get(3..35).map(str::to_owned);
     assert_eq!(
         trace(&own.trace.traceparent),
