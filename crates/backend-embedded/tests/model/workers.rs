@@ -8,7 +8,7 @@ use drumline_protocol::transition::{ChainEffect, DueEffect};
 use drumline_protocol::{ErrorCode, Event, Fault, Fence, Header, Jitter, OperationId, Status};
 
 use crate::action::{Ending, Next};
-use crate::fixtures::{LATER, taking};
+use crate::fixtures::{HOST, LATER, taking};
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Worker, World};
@@ -251,8 +251,8 @@ impl World {
     }
 }
 
-const fn claim_event() -> Event {
+fn claim_event() -> Event {
     Event::Claim {
-        host: String::new(),
+        host: HOST.to_owned(),
     }
 }
