@@ -114,6 +114,17 @@ filter! {
     "completedBefore" completed_before: Timestamp as Time, List => completed_before(Timestamp);
     /// Selects operations with this correlation id, a UUID.
     "correlationId" correlation_id: Uuid as Id, Events => correlation_id(Uuid);
+    /// Selects operations that the handler of this operation created, a UUID.
+    "parentId" parent_id: Uuid as Id, List => parent_id(Uuid);
+    /// Selects operations that are about a record of this type.
+    "primaryEntityType" primary_entity_type: String as Text<{ limits::ENTITY_TYPE_CHARS }>, List
+        => primary_entity_type(impl Into<String>);
+    /// Selects operations that are about the record with this id, a UUID.
+    "regardingObjectId" regarding_object_id: Uuid as Id, List => regarding_object_id(Uuid);
+    /// Selects operations that this caller owns.
+    "ownerId" owner_id: String as Text<{ limits::NAME_CHARS }>, List => owner_id(impl Into<String>);
+    /// Selects operations in this queue.
+    "queue" queue: QueueName as Queue, List => queue(impl Into<String>);
     /// Selects operations that hold their token, or those that do not.
     "holdsToken" holds_token: bool as Flag, Address;
 }

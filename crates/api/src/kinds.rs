@@ -196,6 +196,12 @@ impl Kind for Queue {
     }
 }
 
+impl Condition for Queue {
+    fn parse(text: String) -> Result<QueueName, String> {
+        QueueName::try_from(text).map_err(|error| format!("is not valid: {error}"))
+    }
+}
+
 /// A point in time, as RFC 3339.
 pub(crate) struct Time;
 

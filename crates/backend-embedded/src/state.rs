@@ -10,6 +10,7 @@
 //! ```text
 //! State ── partition ─┬─ records    id → header, body, report, history, sequence, last offer
 //!                     ├─ by_state   the ids in each state, for listings
+//!                     ├─ indexes    (key, shelf, id): the operations that have a value
 //!                     ├─ chains     key → its operations that are not Completed, in order,
 //!                     │             and those that hold it
 //!                     ├─ locks      id → owner, fence, beat
@@ -29,6 +30,7 @@ mod create;
 mod due;
 mod ends;
 mod expiring;
+mod indexes;
 mod listing;
 mod locks;
 mod markers;
@@ -48,6 +50,7 @@ use self::chains::Chains;
 use self::due::Due;
 use self::ends::Ends;
 use self::expiring::Expiring;
+use self::indexes::Indexes;
 use self::locks::Locks;
 use self::markers::Markers;
 use self::notices::Notices;
@@ -76,6 +79,7 @@ struct Contents {
     /// Records are shared between copies: a model check makes millions of them.
     records: BTreeMap<OperationId, Arc<Record>>,
     by_state: [BTreeSet<OperationId>; 4],
+    indexes: Indexes,
     chains: Chains,
     locks: Locks,
     due: Due,

@@ -1,17 +1,20 @@
 //! A record and a lock as bytes: the fields that scripts compare, at fixed
 //! places.
 //!
-//! A record is a hash of `h` (the [`Stored`] fields, then the header), `b` (the
+//! A record is a hash of `h` (the [`Stored`] fields, the keys of its further
+//! indexes, then the header), `b` (the
 //! body) and `r` (the report; absent while it is empty). The places are also
 //! written down in `scripts/prelude.lua`; a test compares the two.
 
 use std::time::Duration;
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{Lock, Reserved, Result, Stamp};
+use drumline_backend::store::{Lock, NewOperation, Reserved, Result, Stamp};
+use drumline_protocol::index::{HASH_BYTES, index_keys};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Body, ChainKey, CommitId, Fence, Header, Operation, OperationId, Report, State, codec,
+    Body, ChainKey, CommitId, Fence, Header, IndexKey, IndexKind, Operation, OperationId, Report,
+    Shelf, State, Status, codec,
 };
 use uuid::Uuid;
 
@@ -24,9 +27,15 @@ pub(crate) struct Stored {
     pub(crate) last_offer: Stamp,
 }
 
-/// The place where the header starts in `h`: after version, last commit, first
+/// The place where the keys start in `h`: after version, last commit, first
 /// commit, sequence, last offer (8 bytes each), index (1) and chain (16).
-const HEADER_AT: usize = 57;
+const KEYS_AT: usize = 57;
+/// The bytes in front of the first key: the shelves, and the number of keys.
+const BEFORE_KEYS: usize = 3;
+/// The bytes of a key: the letter of its kind, and the hash.
+const KEY_BYTES: usize = 1 + HASH_BYTES;
+/// The letter of no index, and of no shelf.
+const NOWHERE: u8 = b'-';
 
 /// The first 24 bytes of a new record's `h`.
 pub(crate) fn start(header: &Header) -> Vec<u8> {
@@ -35,11 +44,38 @@ pub(crate) fn start(header: &Header) -> Vec<u8> {
 }
 
 /// `h` from the index on.
-pub(crate) fn rest(header: &Header) -> Result<Vec<u8>> {
+pub(crate) fn rest(new: &NewOperation) -> Result<Vec<u8>> {
+    let header = &new.header;
     let mut bytes = vec![index(header.status.state())];
     bytes.extend(chain_bytes(header.rules.chain));
+    bytes.extend(shelves(header.status));
+    let keys = index_keys(new.id, header, &new.body);
+    // The chain is the token's key.
+    let keys: Vec<_> = keys
+        .iter()
+        .filter(|key| key.kind != IndexKind::Token)
+        .collect();
+    bytes.extend(u8::try_from(keys.len()));
+    for key in keys {
+        bytes.push(key.kind.letter());
+        bytes.extend(key.hash);
+    }
     bytes.extend(codec::encode(header)?);
     Ok(bytes)
+}
+
+/// The shelves of an operation with this status, in the indexes that are kept
+/// by status: their places are in `lib_indexes.lua`.
+pub(crate) fn shelves(status: Status) -> [u8; 2] {
+    let letter = |kind: IndexKind| kind.shelf(status).and_then(Shelf::letter);
+    [IndexKind::MessageName, IndexKind::Outcome].map(|kind| letter(kind).unwrap_or(NOWHERE))
+}
+
+/// The name of a shelf of an index, behind the prefix of the indexes.
+pub(crate) fn index_name(kind: IndexKind, shelf: Shelf) -> Vec<u8> {
+    let mut name = vec![kind.letter()];
+    name.extend(shelf.letter());
+    name
 }
 
 /// A version and the commit that wrote it.
@@ -53,7 +89,7 @@ pub(crate) const fn index(state: State) -> u8 {
     match state {
         State::Ready => b'0',
         State::Suspended => b'1',
-        State::Locked => b'-',
+        State::Locked => NOWHERE,
         State::Completed => b'3',
     }
 }
@@ -75,10 +111,12 @@ fn chain_bytes(chain: Option<ChainKey>) -> [u8; 16] {
 /// Reads the header in `h`, and the fields in front of it.
 pub(crate) fn read_h(h: &[u8]) -> Result<(Header, Stored)> {
     let too_short = codec::Error::Empty { what: "record" };
-    let Some((front, header)) = h.split_at_checked(HEADER_AT) else {
+    let Some((front, rest)) = h.split_at_checked(KEYS_AT) else {
         return Err(too_short.into());
     };
-    let (Some(sequence), Some(last_offer)) = (number_at(front, 24), number_at(front, 32)) else {
+    let (Some(sequence), Some(last_offer), Some((_, header))) =
+        (number_at(front, 24), number_at(front, 32), split_keys(rest))
+    else {
         return Err(too_short.into());
     };
     let stored = Stored {
@@ -86,6 +124,28 @@ pub(crate) fn read_h(h: &[u8]) -> Result<(Header, Stored)> {
         last_offer: Stamp(last_offer),
     };
     Ok((codec::decode(header)?, stored))
+}
+
+/// Reads the keys of the further indexes in `h`. Keys of a kind that this
+/// release does not know are left out.
+pub(crate) fn read_keys(h: &[u8]) -> Vec<IndexKey> {
+    let (keys, _) = h.get(KEYS_AT..).and_then(split_keys).unwrap_or_default();
+    let (keys, _) = keys.as_chunks::<KEY_BYTES>();
+    keys.iter()
+        .filter_map(|[letter, hash @ ..]| {
+            Some(IndexKey {
+                kind: IndexKind::from_letter(*letter)?,
+                hash: *hash,
+            })
+        })
+        .collect()
+}
+
+/// The keys, and what stands behind them.
+fn split_keys(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = bytes.split_at_checked(BEFORE_KEYS)?;
+    let count = usize::from(*before.last()?);
+    rest.split_at_checked(count * KEY_BYTES)
 }
 
 /// Reads the report in `r`; no bytes are the empty report.

@@ -19,8 +19,10 @@ pub(crate) struct Scripts {
     pub(crate) ended_since: Script,
     pub(crate) history: Script,
     pub(crate) last_offer: Script,
+    pub(crate) index_sizes: Script,
     pub(crate) marker_returned: Script,
     pub(crate) newest: Script,
+    pub(crate) newest_with: Script,
     pub(crate) notice_later: Script,
     pub(crate) notices: Script,
     pub(crate) offered: Script,
@@ -43,6 +45,7 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(Scripts::new);
 const LIB_BUCKETS: &str = include_str!("scripts/lib_buckets.lua");
 const LIB_BUCKET_CHANGES: &str = include_str!("scripts/lib_bucket_changes.lua");
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const LIB_INDEXES: &str = include_str!("scripts/lib_indexes.lua");
 const LIB_CREATE: &str = include_str!("scripts/lib_create.lua");
 const LIB_COMMIT: &str = include_str!("scripts/lib_commit.lua");
 const WINDOW: &str = include_str!("scripts/window.lua");
@@ -58,15 +61,17 @@ impl Scripts {
         Self {
             acquire_permit: with_window(include_str!("scripts/acquire_permit.lua")),
             beat: alone(include_str!("scripts/beat.lua")),
-            commit: with_prelude(&[LIB_COMMIT, include_str!("scripts/commit.lua")]),
-            create: with_prelude(&[LIB_CREATE, include_str!("scripts/create.lua")]),
+            commit: with_prelude(&[LIB_INDEXES, LIB_COMMIT, include_str!("scripts/commit.lua")]),
+            create: with_prelude(&[LIB_INDEXES, LIB_CREATE, include_str!("scripts/create.lua")]),
             due: alone(include_str!("scripts/due.lua")),
             ended: with_buckets(&[include_str!("scripts/ended.lua")]),
             ended_since: with_buckets(&[include_str!("scripts/ended_since.lua")]),
             history: with_prelude(&[include_str!("scripts/history.lua")]),
+            index_sizes: with_prelude(&[LIB_INDEXES, include_str!("scripts/index_sizes.lua")]),
             last_offer: with_prelude(&[include_str!("scripts/last_offer.lua")]),
             marker_returned: alone(include_str!("scripts/marker_returned.lua")),
             newest: with_buckets(&[include_str!("scripts/newest.lua")]),
+            newest_with: with_prelude(&[LIB_INDEXES, include_str!("scripts/newest_with.lua")]),
             notice_later: alone(include_str!("scripts/notice_later.lua")),
             notices: alone(include_str!("scripts/notices.lua")),
             offered: with_prelude(&[include_str!("scripts/offered.lua")]),
@@ -83,7 +88,12 @@ impl Scripts {
             report: alone(include_str!("scripts/report.lua")),
             reserve: alone(include_str!("scripts/reserve.lua")),
             stamp: alone(include_str!("scripts/stamp.lua")),
-            transact: with_prelude(&[LIB_CREATE, LIB_COMMIT, include_str!("scripts/transact.lua")]),
+            transact: with_prelude(&[
+                LIB_INDEXES,
+                LIB_CREATE,
+                LIB_COMMIT,
+                include_str!("scripts/transact.lua"),
+            ]),
         }
     }
 
@@ -99,8 +109,10 @@ impl Scripts {
             ended_since,
             history,
             last_offer,
+            index_sizes,
             marker_returned,
             newest,
+            newest_with,
             notice_later,
             notices,
             offered,
@@ -126,8 +138,10 @@ impl Scripts {
             ended_since,
             history,
             last_offer,
+            index_sizes,
             marker_returned,
             newest,
+            newest_with,
             notice_later,
             notices,
             offered,

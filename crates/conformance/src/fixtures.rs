@@ -58,6 +58,10 @@ pub(crate) struct Draft {
     pub(crate) transient: bool,
     pub(crate) webhook: bool,
     pub(crate) correlation_id: Option<uuid::Uuid>,
+    pub(crate) parent_id: Option<uuid::Uuid>,
+    pub(crate) primary_entity_type: Option<String>,
+    pub(crate) regarding_object_id: Option<uuid::Uuid>,
+    pub(crate) owner: String,
     pub(crate) data: Option<String>,
 }
 
@@ -78,6 +82,10 @@ pub(crate) fn independent() -> Draft {
         transient: false,
         webhook: false,
         correlation_id: None,
+        parent_id: None,
+        primary_entity_type: None,
+        regarding_object_id: None,
+        owner: "somebody".to_owned(),
         data: None,
     }
 }
@@ -162,7 +170,10 @@ impl Fixture {
                 data: draft.data,
                 correlation_id: draft.correlation_id.unwrap_or_else(|| self.ids.uuid()),
                 organization: draft.organization,
-                owner: "somebody".to_owned(),
+                parent_id: draft.parent_id,
+                primary_entity_type: draft.primary_entity_type,
+                regarding_object_id: draft.regarding_object_id,
+                owner: draft.owner,
                 retain_job_history: !draft.transient,
                 webhook_url: draft.webhook.then(|| "https://example.com".to_owned()),
                 ..Body::new(draft.message_name, now)

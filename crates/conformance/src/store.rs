@@ -12,6 +12,7 @@ pub mod hearing;
 pub mod history;
 pub mod hold;
 pub mod idempotency;
+pub mod indexes;
 pub mod listing;
 pub mod locks;
 pub mod markers;

@@ -170,6 +170,18 @@ macro_rules! store_suite {
                 a_listing_shows_whole_operations,
                 every_state_is_counted,
             }
+            indexes {
+                an_index_lists_its_value_only,
+                a_rare_value_is_found_in_one_call,
+                of_several_conditions_the_rarest_is_searched,
+                an_index_shows_each_once_while_they_change,
+                a_message_name_is_listed_by_status,
+                failures_are_listed_by_organization,
+                a_removed_operation_is_in_no_index,
+                a_transaction_enters_the_indexes,
+                an_occurrence_enters_the_indexes,
+                an_operation_is_found_by_its_own_id_as_correlation_id,
+            }
             removal {
                 delete_removes_every_trace,
                 delete_does_not_disturb_the_chain,

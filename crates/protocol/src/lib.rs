@@ -23,6 +23,7 @@ pub mod codec;
 pub mod error_code;
 pub mod history;
 pub mod id;
+pub mod index;
 pub mod kind;
 pub mod limits;
 pub mod message;
@@ -38,6 +39,7 @@ pub use backoff::Backoff;
 pub use error_code::ErrorCode;
 pub use history::{Author, History};
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
+pub use index::{IndexKey, IndexKind, Shelf};
 pub use kind::OperationType;
 pub use operation::{
     Body, Creator, Fault, Header, Operation, Progress, Recurrence, Report, Rules, StopRequest,

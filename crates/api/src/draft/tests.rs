@@ -66,6 +66,11 @@ fn conditions_have_the_names_of_the_api() {
         .created_after(Timestamp::from_millis(0))
         .created_before(Timestamp::from_millis(1))
         .completed_before(Timestamp::from_millis(2))
+        .parent_id(Uuid::nil())
+        .primary_entity_type("account")
+        .regarding_object_id(Uuid::max())
+        .owner_id("anna")
+        .queue("mail")
         .holds_token();
     let pairs = filter.pairs();
     let pairs: Vec<_> = pairs.iter().map(|(k, v)| (*k, v.as_str())).collect();
@@ -82,6 +87,11 @@ fn conditions_have_the_names_of_the_api() {
             ("createdBefore", "1970-01-01T00:00:00.001Z"),
             ("completedBefore", "1970-01-01T00:00:00.002Z"),
             ("correlationId", "00000000-0000-0000-0000-000000000000"),
+            ("parentId", "00000000-0000-0000-0000-000000000000"),
+            ("primaryEntityType", "account"),
+            ("regardingObjectId", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+            ("ownerId", "anna"),
+            ("queue", "mail"),
             ("holdsToken", "true"),
         ]
     );

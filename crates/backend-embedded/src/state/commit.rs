@@ -93,10 +93,9 @@ impl Contents {
             // It was checked a moment ago, under the same borrow.
             return Done::default();
         };
-        let from = std::mem::replace(&mut record.header, commit.header)
-            .status
-            .state();
-        let to = record.header.status.state();
+        let from = std::mem::replace(&mut record.header, commit.header).status;
+        let to = record.header.status;
+        let keys = Arc::clone(&record.keys);
         let chain = record.header.rules.chain;
         let sequence = record.sequence;
         if let Some(report) = commit.report {
@@ -104,8 +103,9 @@ impl Contents {
         }
         history::store(&mut record.entries, commit.entries);
 
-        self.index(from).remove(&id);
-        self.index(to).insert(id);
+        self.index(from.state()).remove(&id);
+        self.index(to.state()).insert(id);
+        self.indexes.shift(id, &keys, from, to);
         let fence = self.effect_on_lock(id, effects.lock, commit.guard, now);
         match effects.due {
             DueEffect::Keep => {}
@@ -244,7 +244,10 @@ impl Contents {
         for index in &mut self.by_state {
             index.remove(&id);
         }
-        self.records.remove(&id);
+        if let Some(record) = self.records.remove(&id) {
+            let status = record.header.status;
+            self.indexes.leave(id, &record.keys, status);
+        }
         self.locks.release(id);
         self.due.clear(id);
         self.outbox.remove(id);

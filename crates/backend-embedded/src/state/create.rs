@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use drumline_backend::store::{Created, NewOperation, Stamp};
+use drumline_protocol::index::index_keys;
 use drumline_protocol::{Report, State as StateCode, Timestamp};
 
 use super::record::Record;
@@ -53,12 +54,15 @@ impl Contents {
         }
         let offered = state == StateCode::Ready && self.travels(id, &header);
         self.index(state).insert(id);
+        let keys = index_keys(id, &header, &body);
+        self.indexes.enter(id, &keys, header.status);
         let record = Record {
             created_by: header.commit,
             header,
             body: Arc::new(body),
             report: Arc::new(Report::default()),
             entries: Vec::new(),
+            keys: keys.into(),
             sequence,
             last_offer: Stamp(0),
         };

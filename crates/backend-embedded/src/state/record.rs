@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drumline_backend::store::{self, Stamp};
 use drumline_protocol::history::Entry;
-use drumline_protocol::{Body, CommitId, Header, Operation, OperationId, Report};
+use drumline_protocol::{Body, CommitId, Header, IndexKey, Operation, OperationId, Report};
 
 #[derive(Clone, Debug)]
 pub(super) struct Record {
@@ -14,6 +14,8 @@ pub(super) struct Record {
     pub(super) report: Arc<Report>,
     /// The stored entries of the history.
     pub(super) entries: Vec<Entry>,
+    /// The keys of its further indexes.
+    pub(super) keys: Arc<[IndexKey]>,
     pub(super) sequence: u64,
     /// The commit that created it, by which a repeated create is recognised.
     pub(super) created_by: CommitId,

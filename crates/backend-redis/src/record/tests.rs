@@ -20,12 +20,24 @@ fn header(chain: Option<ChainKey>) -> Header {
     )
 }
 
+fn new(header: &Header) -> NewOperation {
+    let now = Timestamp::from_millis(7);
+    let mut body = Body::new("DoIt", now);
+    body.name = "a name".to_owned();
+    NewOperation {
+        id: OperationId::new(now, Partition::new(2), [4; 16]),
+        header: header.clone(),
+        body,
+        key: None,
+    }
+}
+
 /// As create.lua puts it together.
-fn stored(header: &Header, sequence: u64, last_offer: u64) -> Vec<u8> {
-    let mut h = start(header);
+fn stored(new: &NewOperation, sequence: u64, last_offer: u64) -> Vec<u8> {
+    let mut h = start(&new.header);
     h.extend(sequence.to_be_bytes());
     h.extend(last_offer.to_be_bytes());
-    h.extend(rest(header).unwrap());
+    h.extend(rest(new).unwrap());
     h
 }
 
@@ -33,11 +45,15 @@ fn stored(header: &Header, sequence: u64, last_offer: u64) -> Vec<u8> {
 fn a_record_is_read_as_it_was_packed() {
     for chain in [None, Some(ChainKey::from_bytes([9; 16]))] {
         let header = header(chain);
-        let h = stored(&header, 5, u64::MAX);
+        let new = new(&header);
+        let h = stored(&new, 5, u64::MAX);
         let front = Stored {
             sequence: 5,
             last_offer: Stamp(u64::MAX),
         };
+        let mut keys = index_keys(new.id, &header, &new.body);
+        keys.retain(|key| key.kind != IndexKind::Token);
+        assert_eq!(read_keys(&h), keys);
         assert_eq!(read_h(&h).unwrap(), (header, front));
     }
 }
@@ -46,7 +62,8 @@ fn a_record_is_read_as_it_was_packed() {
 fn the_scripts_find_each_field_at_its_place() {
     let chain = ChainKey::from_bytes([9; 16]);
     let header = header(Some(chain));
-    let h = stored(&header, 5, 6);
+    let new = new(&header);
+    let h = stored(&new, 5, 6);
     // As Lua counts: from 1, both ends included.
     let field = |from: usize, to: usize| &h[from - 1..to];
     assert_eq!(field(1, 8), header.version.to_be_bytes());
@@ -56,9 +73,18 @@ fn the_scripts_find_each_field_at_its_place() {
     assert_eq!(field(33, 40), 6_u64.to_be_bytes());
     assert_eq!(field(41, 41), [index(State::Ready)]);
     assert_eq!(field(42, 57), chain.as_bytes());
-    assert_eq!(field(58, h.len()), codec::encode(&header).unwrap());
+    assert_eq!(field(58, 59), b"0-");
+    let keys = index_keys(new.id, &header, &new.body);
+    let stored = keys.len() - 1;
+    assert_eq!(usize::from(h[59]), stored, "all but the token's");
+    assert_eq!(field(61, 61), b"m");
+    assert_eq!(field(62, 67), keys[0].hash);
+    let behind = 61 + 7 * stored;
+    assert_eq!(field(behind, h.len()), codec::encode(&header).unwrap());
     let prelude = include_str!("../scripts/prelude.lua");
-    assert!(prelude.contains("58 the header"));
+    assert!(prelude.contains("58 keys of further indexes"));
+    let lib = include_str!("../scripts/lib_indexes.lua");
+    assert!(lib.contains("KEYS_AT, CHAIN_AT = 58, 42") && lib.contains("KEY, HASH = 7, 6"));
 }
 
 #[test]

@@ -65,6 +65,41 @@ local function set_add(key, members)
   end
 end
 
+-- Adds members that belong anywhere, each to its bucket.
+local function set_insert(key, members)
+  if set_call('EXISTS', key .. '/') == 0 then return set_add(key, members) end
+  local behind, buckets, by_bucket = {}, {}, {}
+  for at = 1, #members do
+    local bucket, bound = bucket_of(key, members[at])
+    local here = bound and by_bucket[bucket] or behind
+    if bound and here == behind then
+      here = {}
+      by_bucket[bucket] = here
+      buckets[#buckets + 1] = bucket
+    end
+    here[#here + 1] = members[at]
+  end
+  for at = 1, #buckets do
+    local bucket = buckets[at]
+    local here = by_bucket[bucket]
+    local card, count = set_call('ZCARD', bucket), #here
+    if card + count <= CROWDED then
+      count_in_buckets(key, put_into(bucket, here, 1, count))
+    else
+      -- One by one: each may crowd the bucket that it belongs to.
+      for place = 1, count do
+        local own = bucket_of(key, here[place])
+        if set_call('ZCARD', own) >= CROWDED then
+          divide(key, own)
+          own = bucket_of(key, here[place])
+        end
+        count_in_buckets(key, put_into(own, here, place, place))
+      end
+    end
+  end
+  if #behind > 0 then set_add(key, behind) end
+end
+
 -- Moves the members of a bucket into the one behind it, or into the tail.
 -- Returns true, as the caller does.
 local function unite(key, bound, card, next_bound)

@@ -47,6 +47,20 @@ local function set_has(key, member)
   return (set_call('ZSCORE', (bucket_of(key, member)), member)) and true or false
 end
 
+-- The number of members.
+local function set_size(key)
+  return set_call('ZCARD', key) + tonumber(set_call('GET', key .. '#') or 0)
+end
+
+-- About how many members are between `from` and `to` ('[' or '(' and bytes);
+-- exactly, where they are in one bucket.
+local function set_count(key, from, to)
+  local buckets = set_call('ZLEXCOUNT', key .. '/', from, to)
+  local last = set_call('ZRANGEBYLEX', key .. '/', '(' .. to:sub(2), '+', 'LIMIT', 0, 1)[1]
+  local rest = set_call('ZLEXCOUNT', bucket_at(key, last), from, to)
+  return buckets * (FULL + CROWDED) / 2 + rest
+end
+
 -- The other end of a range that ends at `limit`.
 local function beyond(limit)
   return (limit:byte() == 40 and '[' or '(') .. limit:sub(2)

@@ -4,7 +4,7 @@
 --
 -- The arguments of a commit are ARGV[at] and the nine behind it:
 --       1 id (16)
---       2 the codes, 11 letters; '-' is "nothing":
+--       2 the codes, 13 letters; '-' is "nothing":
 --         1 guard     '-' none, t acquire, h holder, w unchanged
 --         2 lock      t take, r release, a ask its holder to stop
 --         3 chain     h be its head or fail, l leave, k be its head or fail
@@ -17,6 +17,7 @@
 --         9 record    w: the answer is to bring it
 --        10 report    w: write it
 --        11 the index to be in: a letter, or '-' for none
+--        12 and 13 the shelves of the further indexes to be on: likewise
 --       3 the version that is expected (8) and the commit that wrote it (8):
 --         after a loss of the last writes, versions are given out twice
 --       4 the new version (8) and this commit (8)
@@ -248,6 +249,7 @@ local function write(at, h, body, report, held)
     remove_record(id)
     remove_history(id)
     remove_from_index(was, id)
+    leave_indexes(id, h)
     later(id, 'ZREM', DUE, id)
     if was == OFFERED then remove_from_outbox(id, h) end
     later(id, 'HDEL', LOCKS, id)
@@ -260,7 +262,8 @@ local function write(at, h, body, report, held)
       remove_from_index(was, id)
       add_to_index(is, id)
     end
-    local new_h = name .. sub(h, 17, 32) .. stamp_bytes .. is .. chained .. header
+    local keys = move_to_shelves(id, h, sub(codes, 12, 13))
+    local new_h = name .. sub(h, 17, 32) .. stamp_bytes .. is .. chained .. keys .. header
     if reported == YES then
       report = ARGV[at + 7]
       write_h(id, new_h, report)

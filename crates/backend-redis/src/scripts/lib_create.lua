@@ -1,4 +1,5 @@
--- The common part of create.lua and transact.lua, behind the prelude.
+-- The common part of create.lua and transact.lua, behind the prelude and
+-- lib_indexes.lua.
 --
 -- create(at) stores one operation, or recognises its own earlier try. Its
 -- arguments are ARGV[at] and the seven behind it:
@@ -42,7 +43,7 @@ local function create(at, is_new)
   local id, start, rest, body, due, offer, key =
     ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
   if key ~= '' then
-    local name, content = KEY .. sub(key, 1, 16), sub(key, 17)
+    local name, content = RESERVATION .. sub(key, 1, 16), sub(key, 17)
     local held = call('GET', name)
     if held then
       if sub(held, 17) ~= content then return 'K' end
@@ -87,6 +88,8 @@ local function create(at, is_new)
     add_to_outbox(id, sequence)
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)
-  write_new_record(id, start .. numbers .. rest, body)
+  local h = start .. numbers .. rest
+  write_new_record(id, h, body)
+  enter_indexes(id, h)
   return 'N' .. id .. numbers
 end

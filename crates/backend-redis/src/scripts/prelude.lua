@@ -22,7 +22,9 @@
 -- fixed width, numbers big-endian, then the header. record.rs says the same.
 --        1 version (8)    9 last commit (8)   17 first commit (8)
 --       25 sequence (8)  33 stamp (8)         41 index, a letter
---       42 chain (16), zeros if it has none            58 the header
+--       42 chain (16), zeros if it has none
+--       58 keys of further indexes, of any length; lib_indexes.lua has their
+--          layout. Behind them is the header.
 -- The stamp is that of the last offer, and that of the end once it is Completed:
 -- with the id it is the entry in the outbox or among the ends.
 -- An operation is in one index or, if the letter is '-', in none: locked
@@ -53,7 +55,7 @@ local last
 -- has turned to.
 local most = 1
 
-local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, KEY
+local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION
 
 -- Turns to the partition at this place in KEYS. Each has a tick of its own.
 local lasts, place = {}, 0
@@ -65,7 +67,7 @@ local function turn_to(partition)
   RECORD, CHAIN, INDEX = prefix .. 'op:', prefix .. 'chain:', prefix .. 'index:'
   DUE, OUTBOX, LOCKS = prefix .. 'due', prefix .. 'dispatch', prefix .. 'locks'
   TICK, TOMBSTONE = prefix .. 'tick', prefix .. 'gone:'
-  ENDS, NOTICES, KEY = prefix .. 'ended:', prefix .. 'notices', prefix .. 'key:'
+  ENDS, NOTICES, RESERVATION = prefix .. 'ended:', prefix .. 'notices', prefix .. 'key:'
 end
 turn_to(1)
 
@@ -124,8 +126,9 @@ end
 --
 -- Records and chains are not gathered: the next item may read them.
 local gathered, commands, command_count = {}, {}, 0
--- Of the sets in buckets: the members to add and to remove, by key.
-local set_keys, set_adds, set_removes = {}, {}, {}
+-- Of the sets in buckets: the members to add, most of them at the end, or
+-- anywhere, and those to remove, by key.
+local set_keys, set_adds, set_inserts, set_removes = {}, {}, {}, {}
 -- The operations that this script has changed.
 local touched = {}
 -- Arguments in one command: far below what Lua can unpack.
@@ -139,11 +142,13 @@ local function write_gathered()
   if command_count > 0 then gathered, commands, command_count = {}, {}, 0 end
   for at = 1, #set_keys do
     local key = set_keys[at]
-    local removes, adds = set_removes[key], set_adds[key]
+    local removes, adds, inserts = set_removes[key], set_adds[key], set_inserts[key]
     if removes then set_remove(key, removes) end
     if adds then set_add(key, adds) end
+    if inserts then set_insert(key, inserts) end
+    set_removes[key], set_adds[key], set_inserts[key] = nil, nil, nil
   end
-  if #set_keys > 0 then set_keys, set_adds, set_removes = {}, {}, {} end
+  if #set_keys > 0 then set_keys = {} end
 end
 
 -- Gathers `command` with `key` and, for this operation, `first` and perhaps
@@ -179,8 +184,10 @@ local function change_set(id, changes, key, member)
     members[#members + 1] = member
     return
   end
+  if not (set_adds[key] or set_inserts[key] or set_removes[key]) then
+    set_keys[#set_keys + 1] = key
+  end
   changes[key] = { member }
-  if not set_adds[key] or not set_removes[key] then set_keys[#set_keys + 1] = key end
 end
 
 -- Must be called before gathered parts of an operation are read, and before a

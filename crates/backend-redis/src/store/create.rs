@@ -72,7 +72,7 @@ pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
     command
         .arg(new.id.as_bytes().as_slice())
         .arg(record::start(header))
-        .arg(record::rest(header)?)
+        .arg(record::rest(new)?)
         .arg(codec::encode(&new.body)?);
     match header.due_on() {
         Some(on) => command.arg(on.as_millis()),

@@ -1,4 +1,4 @@
-//! A commit's guard and effects as the eleven letters that
+//! A commit's guard and effects as the thirteen letters that
 //! `lib_commit.lua` reads.
 
 use drumline_backend::store::{Commit, Guard};
@@ -7,7 +7,7 @@ use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEff
 use crate::record;
 
 /// The checks and effects of the script.
-pub(super) fn letters(commit: &Commit) -> [u8; 11] {
+pub(super) fn letters(commit: &Commit) -> [u8; 13] {
     let effects = &commit.effects;
     let guard = match commit.guard {
         Guard::None => b'-',
@@ -41,6 +41,7 @@ pub(super) fn letters(commit: &Commit) -> [u8; 11] {
         None => b'-',
         Some(class) => record::end(class),
     };
+    let [message_name, outcome] = record::shelves(commit.header.status);
     let flag = |set: bool, letter: u8| if set { letter } else { b'-' };
     [
         guard,
@@ -54,6 +55,8 @@ pub(super) fn letters(commit: &Commit) -> [u8; 11] {
         flag(commit.want_record, b'w'),
         flag(commit.report.is_some(), b'w'),
         record::index(commit.header.status.state()),
+        message_name,
+        outcome,
     ]
 }
 

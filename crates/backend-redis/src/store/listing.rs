@@ -1,32 +1,44 @@
-//! Listings: the states asked for, merged over all partitions, newest first.
+//! Listings: one source, merged over all partitions, newest first.
 //!
 //! ```text
-//! partition 0 ─ newest ids per state ─┐
-//! partition 1 ─ newest ids per state ─┼─ merged down to the frontier ─ records ─ filter
-//! …                                  ─┘
+//! partition 0 ─ newest ids ─┐
+//! partition 1 ─ newest ids ─┼─ merged down to the frontier ─ headers ─ records ─ filter
+//! …                        ─┘
 //! ```
 //!
-//! Each round reads some ids of every index in one round trip. An index with
+//! The source is the set that holds the fewest of the operations that the
+//! filter can select: the indexes of some states, or the further index of one
+//! of its values ([`source`]).
+//!
+//! Each round reads some ids of every partition in one round trip. A set with
 //! more ids is known down to its last read id only. The youngest of those last
 //! ids is the frontier: below it nothing is certain yet, and the next round
-//! starts there. One call looks at a bounded number of records, so that a
+//! starts there. Headers, and the keys in front of them, decide most
+//! conditions; a body is read where they leave a doubt. One call looks at a
+//! bounded number of headers and reads a bounded number of bytes, so that a
 //! search for a rare value cannot block the server.
+
+mod source;
 
 use std::time::Duration;
 
 use drumline_backend::store::{Filter, Page, Result};
-use drumline_protocol::{OperationId, State, Timestamp};
+use drumline_protocol::{IndexKey, IndexKind, OperationId, Timestamp};
 
+use self::source::Source;
 use super::RedisStore;
+use super::read::Head;
 use crate::keys::PartitionKeys;
 use crate::record::read_ids;
 use crate::reply::Parts;
-use crate::scripts::SCRIPTS;
 
-/// The most records that one call looks at: some ten milliseconds' worth.
+/// The most headers that one call looks at: some ten milliseconds' worth.
 const LOOKS: usize = 2_048;
-/// The fewest and most ids that a round reads of each index, and records in one
-/// round trip: a filter may drop many, and there are four indexes in each of
+/// The bytes of bodies and reports after which a page ends: each answer of the
+/// server must arrive within the response timeout.
+const BYTES: usize = 8 << 20;
+/// The fewest and most ids that a round reads of each set, and headers in one
+/// round trip: a filter may drop many, and there are several sets in each of
 /// some dozen partitions.
 const FEWEST: usize = 16;
 const MOST: usize = 256;
@@ -42,6 +54,9 @@ struct Round {
     frontier: Option<OperationId>,
 }
 
+/// An operation whose header does not exclude it, with the bytes of the rest.
+type Candidate = (OperationId, usize);
+
 impl RedisStore {
     pub(super) async fn page(
         &self,
@@ -50,75 +65,98 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Page> {
         let mut page = Page::default();
-        let states = filter.states();
-        if states.is_empty() || limit == 0 {
+        if filter.statuses().is_empty() || limit == 0 {
             return Ok(page);
         }
+        let keys = filter.index_keys();
+        let source = self.source(filter, &keys).await?;
         // One more than a full page shows whether there is a next one.
-        let of_each = limit.saturating_add(1).clamp(FEWEST, MOST);
+        let mut width = limit.saturating_add(1).clamp(FEWEST, MOST);
         let mut start = before;
-        let mut looks = 0_usize;
+        let (mut looks, mut bytes) = (0_usize, 0_usize);
         loop {
-            let round = self.round(filter, &states, start, of_each).await?;
-            for chunk in round.ids.chunks(of_each) {
-                for (id, found) in chunk.iter().zip(self.get_all(chunk).await?) {
-                    if looks == LOOKS || page.operations.len() == limit {
+            let round = self.round(filter, source, start, width).await?;
+            let mut ids = round.ids.as_slice();
+            while !ids.is_empty() && looks < LOOKS && page.operations.len() < limit {
+                let (chunk, rest) = ids.split_at(ids.len().min(width).min(LOOKS - looks));
+                ids = rest;
+                looks += chunk.len();
+                let mut candidates = self.candidates(filter, &keys, chunk).await?;
+                while !candidates.is_empty() {
+                    let room = limit - page.operations.len();
+                    let share = share(&candidates, room, BYTES.saturating_sub(bytes));
+                    if share == 0 {
                         page.next = start;
                         return Ok(page);
                     }
-                    looks += 1;
-                    start = Some(*id);
-                    // The operation may have been removed since.
+                    let read: Vec<Candidate> = candidates.drain(..share).collect();
+                    let wanted: Vec<OperationId> = read.iter().map(|(id, _)| *id).collect();
+                    bytes += read.iter().map(|(_, bytes)| bytes).sum::<usize>();
+                    // One may have been removed since.
+                    let found = self.get_all(&wanted).await?.into_iter().flatten();
                     page.operations
                         .extend(found.filter(|found| filter.selects(found)));
+                    start = wanted.last().copied();
                 }
+                start = chunk.last().copied();
+                width = MOST;
             }
+            let is_over = looks >= LOOKS || page.operations.len() == limit;
             match round.frontier {
-                Some(frontier) => start = Some(frontier),
-                None => return Ok(page),
+                _ if !ids.is_empty() => page.next = start,
+                Some(frontier) if is_over => page.next = Some(frontier),
+                Some(frontier) => {
+                    start = Some(frontier);
+                    continue;
+                }
+                None => {}
             }
+            return Ok(page);
         }
     }
 
-    /// Reads the newest ids below `start` of every index that matters.
+    /// Returns those operations that may be selected, judged by their headers.
+    async fn candidates(
+        &self,
+        filter: &Filter,
+        keys: &[IndexKey],
+        ids: &[OperationId],
+    ) -> Result<Vec<Candidate>> {
+        let heads = self.heads(ids).await?;
+        let found = ids.iter().zip(heads);
+        let candidate = |(id, head): (&OperationId, Option<Head>)| {
+            let head = head?;
+            let selected = filter.selects_header(&head.header)
+                && keys.iter().all(|key| may_have(*id, &head, *key, filter));
+            selected.then_some((*id, head.bytes))
+        };
+        Ok(found.filter_map(candidate).collect())
+    }
+
+    /// Reads the newest ids below `start` of every partition that matters.
     async fn round(
         &self,
         filter: &Filter,
-        states: &[State],
+        source: Source<'_>,
         start: Option<OperationId>,
         of_each: usize,
     ) -> Result<Round> {
         let newest = match (start, filter.latest()) {
-            (Some(id), _) => [b"(".as_slice(), id.as_bytes()].concat(),
+            (Some(id), _) => id.as_bytes().to_vec(),
             (None, Some(time)) => newest(time),
-            (None, None) => b"+".to_vec(),
+            (None, None) => Vec::new(),
         };
-        let oldest = filter.created_after.map_or(b"-".to_vec(), oldest);
-        let indexed = states.iter().filter(|state| **state != State::Locked);
-        let locks = if states.contains(&State::Locked) {
-            "l"
-        } else {
-            "-"
-        };
+        let oldest = filter.created_after.map(oldest).unwrap_or_default();
         let mut commands = redis::pipe();
         for keys in self.partitions_of(filter) {
-            let mut from = vec![keys.locks().to_owned()];
-            from.extend(indexed.clone().map(|state| keys.index(*state)));
-            let mut command = SCRIPTS.newest.call(&from);
-            command.arg(&newest).arg(&oldest).arg(of_each).arg(locks);
-            commands.add_command(command);
+            commands.add_command(source.newest(filter, keys, &newest, &oldest, of_each));
         }
-        let mut ids = Vec::new();
+        let mut ids: Vec<OperationId> = source.own(filter).into_iter().collect();
         let mut frontier = None;
         for answer in self.link.run("list", &commands).await? {
             let mut parts = Parts::of(answer)?;
             // All locked ids, wherever the page starts: they are few.
-            let locked = read_ids(&parts.bytes()?);
-            ids.extend(
-                locked
-                    .into_iter()
-                    .filter(|id| start.is_none_or(|start| *id < start)),
-            );
+            ids.extend(read_ids(&parts.bytes()?));
             while parts.len() > 0 {
                 let found = read_ids(&parts.bytes()?);
                 if found.len() == of_each {
@@ -127,7 +165,7 @@ impl RedisStore {
                 ids.extend(found);
             }
         }
-        ids.retain(|id| Some(*id) >= frontier);
+        ids.retain(|id| start.is_none_or(|start| *id < start) && Some(*id) >= frontier);
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids.dedup();
         Ok(Round { ids, frontier })
@@ -144,17 +182,42 @@ impl RedisStore {
     }
 }
 
-/// The bound below which ids are too old to be created after `time`.
+/// Returns false if the keys of an operation show that it does not have the
+/// value of this one.
+fn may_have(id: OperationId, head: &Head, key: IndexKey, filter: &Filter) -> bool {
+    if key.kind == IndexKind::Token {
+        // The header has been asked.
+        return true;
+    }
+    match head.keys.iter().find(|found| found.kind == key.kind) {
+        Some(found) => *found == key,
+        None => filter.own_of(key.kind) == Some(id),
+    }
+}
+
+/// The number of candidates to read at once: at most `most`, and at least one
+/// if any bytes are left.
+fn share(candidates: &[Candidate], most: usize, bytes: usize) -> usize {
+    let mut sum = 0_usize;
+    let fits = |(_, size): &&Candidate| {
+        let has_room = sum < bytes;
+        sum = sum.saturating_add(*size);
+        has_room
+    };
+    candidates.iter().take(most).take_while(fits).count()
+}
+
+/// The first bytes of the oldest ids that may be created after `time`.
 fn oldest(time: Timestamp) -> Vec<u8> {
     let slack_ms = i64::try_from(SLACK.as_millis()).unwrap_or(0);
     let ms = time.as_millis().saturating_sub(slack_ms).max(0);
     let [_, _, bytes @ ..] = ms.to_be_bytes();
-    [b"[".as_slice(), &bytes].concat()
+    bytes.to_vec()
 }
 
-/// The bound above which ids are too young to be created before `time`.
+/// The first bytes of the ids that are too young to be created before `time`.
 fn newest(time: Timestamp) -> Vec<u8> {
     let ms = time.saturating_add(SLACK).as_millis().max(0);
     let [_, _, bytes @ ..] = ms.to_be_bytes();
-    [b"(".as_slice(), &bytes].concat()
+    bytes.to_vec()
 }

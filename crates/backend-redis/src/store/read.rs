@@ -1,7 +1,7 @@
 //! Plain reads: operations by id, and their number.
 
 use drumline_backend::store::{Counts, Result};
-use drumline_protocol::{Operation, OperationId, State};
+use drumline_protocol::{Header, IndexKey, Operation, OperationId, State};
 use redis::{Pipeline, Value};
 
 use super::RedisStore;
@@ -9,7 +9,51 @@ use crate::keys;
 use crate::record;
 use crate::reply::{self, Parts};
 
+/// A record without what may be large.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) header: Header,
+    /// The keys of its further indexes.
+    pub(super) keys: Vec<IndexKey>,
+    /// The bytes of body and report.
+    pub(super) bytes: usize,
+}
+
 impl RedisStore {
+    /// Reads headers; `None` for an operation that does not exist.
+    pub(super) async fn heads(&self, ids: &[OperationId]) -> Result<Vec<Option<Head>>> {
+        let mut commands = redis::pipe();
+        let known = |id: &&OperationId| self.keys.partition(id.partition()).is_some();
+        for id in ids.iter().filter(known) {
+            if let Some(keys) = self.keys.partition(id.partition()) {
+                let record = keys.record(*id);
+                commands.cmd("HGET").arg(&record).arg(b"h");
+                commands.cmd("HSTRLEN").arg(&record).arg(b"b");
+                commands.cmd("HSTRLEN").arg(&record).arg(b"r");
+            }
+        }
+        let mut answers = self.link.run("get", &commands).await?.into_iter();
+        let mut next = || answers.next().ok_or_else(reply::unexpected);
+        let mut heads = Vec::with_capacity(ids.len());
+        for id in ids {
+            if !known(&id) {
+                heads.push(None);
+                continue;
+            }
+            let h = reply::maybe_bytes(next()?)?;
+            let bytes = reply::number(next()?)? + reply::number(next()?)?;
+            let head = h.map(|h| -> Result<Head> {
+                Ok(Head {
+                    header: record::read_h(&h)?.0,
+                    keys: record::read_keys(&h),
+                    bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+                })
+            });
+            heads.push(head.transpose()?);
+        }
+        Ok(heads)
+    }
+
     pub(super) async fn get_all(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
         let mut commands = redis::pipe();
         let known = |id: &&OperationId| self.keys.partition(id.partition()).is_some();

@@ -63,7 +63,13 @@ impl Compared {
     }
 
     async fn add(&mut self, members: &[Member]) {
-        let () = self.lua("set_add(KEYS[1], ARGV)", members).await;
+        // The two do the same, each where it is quicker.
+        let line = if self.random.u64().is_multiple_of(2) {
+            "set_add(KEYS[1], ARGV)"
+        } else {
+            "set_insert(KEYS[1], ARGV)"
+        };
+        let () = self.lua(line, members).await;
         self.model.extend(members.iter().cloned());
     }
 
@@ -127,6 +133,17 @@ impl Compared {
             assert_eq!(up.iter().collect::<Vec<_>>(), expected);
             let expected: Vec<&Member> = within.iter().rev().take(limit).collect();
             assert_eq!(down.iter().collect::<Vec<_>>(), expected);
+        }
+        let arguments = [mark(b'[', &low), mark(b'[', &high)];
+        let line = "return {set_count(KEYS[1], ARGV[1], ARGV[2]), set_size(KEYS[1])}";
+        let (about, size): (usize, usize) = self.lua(line, &arguments).await;
+        assert_eq!(size, self.model.len());
+        if low < high {
+            let exactly = self.model.range(low.clone()..=high).count();
+            assert!(
+                (exactly / 4..=exactly * 4 + CROWDED).contains(&about),
+                "{about}, not {exactly}"
+            );
         }
         let has: bool = self
             .lua(

@@ -23,7 +23,8 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// With more than this, the layout has lost its shape.
+    /// With more than this, the layout has lost its shape. Five further indexes
+    /// have some 220 bytes of it.
     fn at_most(&self, most: &Self) -> bool {
         self.waiting <= most.waiting && self.completed <= most.completed
     }
@@ -34,8 +35,8 @@ async fn an_operation_costs_little_beside_its_payload() {
     let bytes = measure(0).await;
     println!("{bytes:?} of Redis, independent");
     let most = Bytes {
-        waiting: 650,
-        completed: 800,
+        waiting: 860,
+        completed: 1_000,
     };
     assert!(bytes.at_most(&most), "{bytes:?}");
 }
@@ -45,8 +46,8 @@ async fn an_operation_in_a_chain_costs_little_beside_its_payload() {
     let bytes = measure(OPERATIONS / 10).await;
     println!("{bytes:?} of Redis, in chains of ten");
     let most = Bytes {
-        waiting: 720,
-        completed: 800,
+        waiting: 960,
+        completed: 1_080,
     };
     assert!(bytes.at_most(&most), "{bytes:?}");
 }

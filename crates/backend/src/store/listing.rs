@@ -1,8 +1,10 @@
 //! Listings: the selection, its pages, and the counts.
 
 use drumline_protocol::{
-    ChainKey, Operation, OperationId, OperationType, Organization, State, Status, Timestamp,
+    ChainKey, Header, IndexKey, IndexKind, Operation, OperationId, OperationType, Organization,
+    QueueName, Shelf, State, Status, Timestamp,
 };
+use uuid::Uuid;
 
 /// The selection of a listing. An empty filter selects everything; several
 /// conditions must all hold.
@@ -27,7 +29,17 @@ pub struct Filter {
     /// Completed before this time.
     pub completed_before: Option<Timestamp>,
     /// With this correlation id.
-    pub correlation_id: Option<uuid::Uuid>,
+    pub correlation_id: Option<Uuid>,
+    /// Created by the handler of this operation.
+    pub parent_id: Option<Uuid>,
+    /// About a record of this type.
+    pub primary_entity_type: Option<String>,
+    /// About this record.
+    pub regarding_object_id: Option<Uuid>,
+    /// Owned by this caller.
+    pub owner: Option<String>,
+    /// In this queue.
+    pub queue: Option<QueueName>,
     /// True: the operation holds its chain.
     pub holding: Option<bool>,
     /// Of this tenant.
@@ -38,28 +50,106 @@ impl Filter {
     /// Returns true if an operation is selected.
     #[must_use]
     pub fn selects(&self, operation: &Operation) -> bool {
-        fn holds<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
-            wanted.is_none_or(|wanted| wanted == found)
-        }
         let Operation { header, body, .. } = operation;
-        holds(self.name.as_ref(), &body.name)
-            && holds(self.state.as_ref(), &header.status.state())
-            && holds(self.status.as_ref(), &header.status)
+        self.selects_header(header)
+            && holds(self.name.as_ref(), &body.name)
             && holds(self.message_name.as_ref(), &body.message_name)
-            && holds(self.operation_type.as_ref(), &header.rules.operation_type)
-            && self
-                .chain
-                .is_none_or(|chain| header.rules.chain == Some(chain))
             && self.created_after.is_none_or(|time| body.created_on > time)
             && self
                 .created_before
                 .is_none_or(|time| body.created_on < time)
+            && holds(self.correlation_id.as_ref(), &body.correlation_id)
+            && (self.parent_id.is_none() || self.parent_id == body.parent_id)
+            && (self.primary_entity_type.is_none()
+                || self.primary_entity_type == body.primary_entity_type)
+            && (self.regarding_object_id.is_none()
+                || self.regarding_object_id == body.regarding_object_id)
+            && holds(self.owner.as_ref(), &body.owner)
+            && holds(self.queue.as_ref(), &body.queue)
+            && holds(self.organization.as_ref(), &body.organization)
+    }
+
+    /// Returns false if the header alone shows that the operation is not
+    /// selected.
+    #[must_use]
+    pub fn selects_header(&self, header: &Header) -> bool {
+        holds(self.state.as_ref(), &header.status.state())
+            && holds(self.status.as_ref(), &header.status)
+            && holds(self.operation_type.as_ref(), &header.rules.operation_type)
+            && self
+                .chain
+                .is_none_or(|chain| header.rules.chain == Some(chain))
             && self
                 .completed_before
                 .is_none_or(|time| header.completed_on.is_some_and(|end| end < time))
-            && holds(self.correlation_id.as_ref(), &body.correlation_id)
             && holds(self.holding.as_ref(), &header.holding)
-            && holds(self.organization.as_ref(), &body.organization)
+    }
+
+    /// The keys of the indexes that contain every selected operation. A filter
+    /// without an organization has none: each index is about one.
+    #[must_use]
+    pub fn index_keys(&self) -> Vec<IndexKey> {
+        let mut keys: Vec<IndexKey> = self.chain.map(IndexKey::token).into_iter().collect();
+        let Some(organization) = &self.organization else {
+            return keys;
+        };
+        // Operations without a name are in no index.
+        let name = self.name.as_ref().filter(|name| !name.is_empty());
+        keys.extend(
+            self.correlation_id
+                .map(|id| IndexKey::correlation(organization, id)),
+        );
+        keys.extend(self.parent_id.map(|id| IndexKey::parent(organization, id)));
+        keys.extend(
+            self.regarding_object_id
+                .map(|id| IndexKey::record(organization, id)),
+        );
+        keys.extend(name.map(|name| IndexKey::name(organization, name)));
+        keys.extend(
+            self.message_name
+                .as_ref()
+                .map(|name| IndexKey::message_name(organization, name)),
+        );
+        keys.extend(
+            self.owner
+                .as_ref()
+                .map(|owner| IndexKey::owner(organization, owner)),
+        );
+        let ended_badly = |status: &Status| IndexKind::Outcome.shelf(*status).is_some();
+        if self.statuses().iter().all(ended_badly) {
+            keys.push(IndexKey::outcome(organization));
+        }
+        keys
+    }
+
+    /// The shelves of an index on which a selected operation can stand.
+    #[must_use]
+    pub fn shelves(&self, kind: IndexKind) -> Vec<Shelf> {
+        let statuses = self.statuses().into_iter();
+        let mut shelves: Vec<Shelf> = statuses.filter_map(|status| kind.shelf(status)).collect();
+        shelves.dedup();
+        shelves
+    }
+
+    /// Returns true if a selected operation can be Locked, and the index leaves
+    /// Locked operations out: the locks show them.
+    #[must_use]
+    pub fn needs_locks(&self, kind: IndexKind) -> bool {
+        let statuses = self.statuses();
+        let mut locked = statuses
+            .iter()
+            .filter(|status| status.state() == State::Locked);
+        kind == IndexKind::MessageName && locked.next().is_some()
+    }
+
+    /// The operation that is found without its entry in an index: the one whose
+    /// own id is the correlation id.
+    #[must_use]
+    pub fn own_of(&self, kind: IndexKind) -> Option<OperationId> {
+        let id = self
+            .correlation_id
+            .filter(|_| kind == IndexKind::Correlation);
+        OperationId::from_bytes(id?.into_bytes())
     }
 
     /// The time before which every selected operation was created, if the
@@ -74,15 +164,28 @@ impl Filter {
     /// The states that a selected operation can be in.
     #[must_use]
     pub fn states(&self) -> Vec<State> {
-        let by_status = self.status.map(Status::state);
-        State::ALL
+        let mut states: Vec<State> = self.statuses().into_iter().map(Status::state).collect();
+        states.dedup();
+        states
+    }
+
+    /// The statuses that a selected operation can have.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<Status> {
+        Status::ALL
             .into_iter()
-            .filter(|state| self.state.is_none_or(|wanted| wanted == *state))
-            .filter(|state| by_status.is_none_or(|wanted| wanted == *state))
-            .filter(|state| self.holding != Some(true) || *state == State::Completed)
-            .filter(|state| self.completed_before.is_none() || *state == State::Completed)
+            .filter(|status| self.state.is_none_or(|wanted| wanted == status.state()))
+            .filter(|status| self.status.is_none_or(|wanted| wanted == *status))
+            .filter(|status| {
+                self.holding != Some(true) || matches!(status, Status::Failed | Status::Canceled)
+            })
+            .filter(|status| self.completed_before.is_none() || status.state() == State::Completed)
             .collect()
     }
+}
+
+fn holds<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
+    wanted.is_none_or(|wanted| wanted == found)
 }
 
 /// One page of a listing, newest first.

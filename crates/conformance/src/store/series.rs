@@ -131,7 +131,7 @@ const fn past() -> Timestamp {
 }
 
 /// Does a manager's work for a series that is due.
-async fn occur(
+pub(super) async fn occur(
     fixture: &Fixture,
     series: OperationId,
     seen: &Header,

@@ -47,6 +47,11 @@ pub(crate) fn selection(filter: ListFilter, organization: &Organization) -> Filt
         created_before,
         completed_before,
         correlation_id,
+        parent_id,
+        primary_entity_type,
+        regarding_object_id,
+        owner_id,
+        queue,
         holds_token,
     } = filter;
     Filter {
@@ -60,6 +65,11 @@ pub(crate) fn selection(filter: ListFilter, organization: &Organization) -> Filt
         created_before,
         completed_before,
         correlation_id,
+        parent_id,
+        primary_entity_type,
+        regarding_object_id,
+        owner: owner_id,
+        queue,
         holding: holds_token,
         organization: Some(organization.clone()),
     }

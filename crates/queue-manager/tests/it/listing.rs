@@ -27,7 +27,11 @@ async fn every_filter_selects_what_it_says() {
         .await;
     Worker::new(&backend).run(done).await;
     let held = client
-        .create(&json!({"name": "held", "messageName": "b", "correlationId": correlation}))
+        .create(
+            &json!({"name": "held", "messageName": "b", "correlationId": correlation,
+            "parentId": correlation, "primaryEntityType": "account",
+            "regardingObjectId": correlation, "queue": "mail"}),
+        )
         .await;
     Worker::new(&backend).claim(held).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -61,6 +65,18 @@ async fn every_filter_selects_what_it_says() {
         ("dependencyToken=t%201%2B2".into(), &["late", "waits"]),
         ("dependencyToken=other".into(), &[]),
         (format!("correlationId={correlation}"), &["held"]),
+        (format!("parentId={correlation}"), &["held"]),
+        ("primaryEntityType=account".into(), &["held"]),
+        ("primaryEntityType=contact".into(), &[]),
+        (format!("regardingObjectId={correlation}"), &["held"]),
+        (
+            format!("regardingObjectId={correlation}&primaryEntityType=contact"),
+            &[],
+        ),
+        ("ownerId=anonymous&messageName=a".into(), &["done", "plain"]),
+        ("ownerId=anna".into(), &[]),
+        ("queue=mail".into(), &["held"]),
+        ("queue=default&messageName=a".into(), &["done", "plain"]),
         (format!("createdAfter={between}"), &["late", "waits"]),
         ("messageName=b&state=Ready&name=".into(), &[]),
         (

@@ -106,6 +106,9 @@ async fn parameters_of_addresses() {
         bad("/v1/operations?operationType=x", &["operationType"]),
         bad("/v1/operations?createdAfter=yesterday", &["createdAfter"]),
         bad("/v1/operations?correlationId=x", &["correlationId"]),
+        bad("/v1/operations?parentId=x", &["parentId"]),
+        bad("/v1/operations?regardingObjectId=x", &["regardingObjectId"]),
+        bad("/v1/operations?queue=No%20Queue", &["queue"]),
         bad("/v1/operations?cursor=x", &["cursor"]),
     ])
     .await;

@@ -1,0 +1,94 @@
+-- The further indexes: the common part of create.lua, commit.lua, transact.lua,
+-- newest_with.lua and index_sizes.lua, behind the prelude.
+--
+-- An index is a set in buckets of hash (6) .. id (16): the operations with one
+-- value are neighbours in it, in order of creation. Its key is the
+-- prefix of the indexes and its name: a letter for the kind and, where it is
+-- kept by status, a letter for the shelf.
+--
+-- `h` says which entries an operation has, from KEYS_AT on:
+--        1 the shelves (2), of the kinds in BY_STATUS: a letter, '-' for none
+--        3 the number of keys (1)
+--        4 the keys (7 each): letter of the kind, hash (6)
+-- and the token's, which is the beginning of the chain.
+local KEYS_AT, CHAIN_AT = 58, 42
+local KEY, HASH = 7, 6
+-- The kinds that are kept by status, each with the place of its shelf.
+local BY_STATUS = { m = 1, u = 2 }
+local TOKEN = 't'
+
+-- The keys of an operation, with its shelves.
+local function keys_in(h)
+  return sub(h, KEYS_AT, KEYS_AT + 2 + KEY * byte(h, KEYS_AT + 2))
+end
+
+-- Returns nil if the operation is on no shelf of the index.
+local function index_name(kind, shelves)
+  local place = BY_STATUS[kind]
+  if not place then return kind end
+  local shelf = sub(shelves, place, place)
+  if shelf == NOWHERE then return nil end
+  return kind .. shelf
+end
+
+-- The layout of an index is known in these four functions.
+local function add_to_further(name, hash, id)
+  change_set(id, set_inserts, INDEX .. name, hash .. id)
+end
+
+local function remove_from_further(name, hash, id)
+  change_set(id, set_removes, INDEX .. name, hash .. id)
+end
+
+-- Returns ids, newest first: those below `upper`, and from `lower` on. Both are
+-- the first bytes of an id; an empty `upper` stands for no bound.
+local function newest_in_further(name, hash, upper, lower, count)
+  local max = upper == '' and '[' .. hash .. ('\255'):rep(16) or '(' .. hash .. upper
+  local entries = set_range_down(INDEX .. name, max, '[' .. hash .. lower, count)
+  for at, entry in ipairs(entries) do entries[at] = sub(entry, HASH + 1) end
+  return entries
+end
+
+-- About how many.
+local function size_of_further(name, hash)
+  return set_count(INDEX .. name, '[' .. hash, '[' .. hash .. ('\255'):rep(16))
+end
+
+-- Enters an operation without a past into its indexes.
+local function enter_indexes(id, h)
+  local keys = keys_in(h)
+  for at = 4, #keys, KEY do
+    local name = index_name(sub(keys, at, at), keys)
+    if name then add_to_further(name, sub(keys, at + 1, at + HASH), id) end
+  end
+  local chain = sub(h, CHAIN_AT, CHAIN_AT + 15)
+  if chain ~= NO_CHAIN then add_to_further(TOKEN, sub(chain, 1, HASH), id) end
+end
+
+local function leave_indexes(id, h)
+  local keys = keys_in(h)
+  for at = 4, #keys, KEY do
+    local name = index_name(sub(keys, at, at), keys)
+    if name then remove_from_further(name, sub(keys, at + 1, at + HASH), id) end
+  end
+  local chain = sub(h, CHAIN_AT, CHAIN_AT + 15)
+  if chain ~= NO_CHAIN then remove_from_further(TOKEN, sub(chain, 1, HASH), id) end
+end
+
+-- Moves an operation to other shelves, and returns its keys with these.
+local function move_to_shelves(id, h, shelves)
+  local keys = keys_in(h)
+  if sub(keys, 1, 2) == shelves then return keys end
+  for at = 4, #keys, KEY do
+    local kind = sub(keys, at, at)
+    if BY_STATUS[kind] then
+      local hash = sub(keys, at + 1, at + HASH)
+      local was, is = index_name(kind, keys), index_name(kind, shelves)
+      if was ~= is then
+        if was then remove_from_further(was, hash, id) end
+        if is then add_to_further(is, hash, id) end
+      end
+    end
+  end
+  return shelves .. sub(keys, 3)
+end
