@@ -37,6 +37,21 @@ pub(crate) struct Filter {
     /// With this correlation id
     #[arg(long, value_name = "UUID")]
     pub(crate) correlation_id: Option<Uuid>,
+    /// Created by the handler of this operation
+    #[arg(long, value_name = "UUID")]
+    pub(crate) parent_id: Option<Uuid>,
+    /// About a record of this type
+    #[arg(long, alias = "primary-entity-type", value_name = "TYPE")]
+    pub(crate) entity_type: Option<String>,
+    /// About the record with this id
+    #[arg(long, alias = "regarding-object-id", value_name = "UUID")]
+    pub(crate) regarding: Option<Uuid>,
+    /// Owned by this caller
+    #[arg(long, alias = "owner-id", value_name = "CALLER")]
+    pub(crate) owner: Option<String>,
+    /// In this queue
+    #[arg(long, value_name = "QUEUE")]
+    pub(crate) queue: Option<String>,
     /// Created after this time (2026-11-20T15:42:00Z), or within this span before now (2h)
     #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
     pub(crate) created_after: Option<Since>,
@@ -71,6 +86,14 @@ impl Filter {
                 client::Filter::operation_type,
             )
             .with(self.correlation_id, client::Filter::correlation_id)
+            .with(self.parent_id, client::Filter::parent_id)
+            .with(
+                self.entity_type.as_ref(),
+                client::Filter::primary_entity_type,
+            )
+            .with(self.regarding, client::Filter::regarding_object_id)
+            .with(self.owner.as_ref(), client::Filter::owner_id)
+            .with(self.queue.as_ref(), client::Filter::queue)
             .with(time(self.created_after), client::Filter::created_after)
             .with(time(self.created_before), client::Filter::created_before)
             .with(

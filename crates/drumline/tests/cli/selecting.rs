@@ -65,6 +65,39 @@ fn each_action_knows_how_to_do_many() {
 }
 
 #[test]
+fn operations_are_selected_by_what_they_are_about() {
+    let dev = Dev::start();
+    let record = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    let about = ["--regarding", record, "--entity-type", "account"];
+    let given = [
+        &["Echo", "--in", "1h", "--queue", "default"],
+        about.as_slice(),
+    ]
+    .concat();
+    dev.submit(&[given.as_slice(), &["--parent-id", record, "--name", "one"]].concat());
+    dev.submit(&["Echo", "--in", "1h", "--name", "other"]);
+    let conditions: [&[&str]; 4] = [
+        &about,
+        &["--parent-id", record],
+        &["--owner", "anonymous", "--name", "one"],
+        &["--queue", "default", "--regarding-object-id", record],
+    ];
+    for arguments in conditions {
+        let listed = dev.run(&[&["list", "-o", "json"], arguments].concat());
+        let names: Vec<_> = listed
+            .json()
+            .into_iter()
+            .map(|one| one["name"].clone())
+            .collect();
+        assert_eq!(names, ["one"], "{arguments:?}");
+    }
+    assert_eq!(dev.run(&["list", "--owner", "anna", "-o", "json"]).out, "");
+    let done = dev.json(&["cancel", "--regarding", record, "--yes"]);
+    assert_eq!(done["done"], 1, "{done}");
+    assert_eq!((count(&dev, "Canceled"), count(&dev, "Waiting")), (1, 1));
+}
+
+#[test]
 fn a_partial_refusal_is_told_and_a_whole_one_is_an_exit_code() {
     let dev = Dev::start();
     dev.submit(&["NobodyKnowsThis"]);
