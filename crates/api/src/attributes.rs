@@ -69,7 +69,8 @@ create! {
     "recurrenceStartTime" recurrence_start_time: Option<Timestamp> as Time => recurrence_start(Timestamp);
     /// The payload: any JSON, up to 100 levels deep.
     "data" data: Option<String> as Payload => raw_data(Box<RawValue>);
-    /// The same for operations that belong together. Default: a new UUID.
+    /// The same for operations that belong together. Default: that of the parent, or
+    /// the operation's own id.
     "correlationId" correlation_id: Option<Uuid> as Id => correlation_id(Uuid);
     /// The id of the request that the operation comes from.
     "requestId" request_id: Option<Uuid> as CallId => request_id(Uuid);

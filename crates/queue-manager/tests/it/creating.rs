@@ -273,6 +273,7 @@ async fn operations_that_create_operations_belong_together_and_come_to_an_end() 
     let client = Client::of(&manager);
     let mut parent = client.create(&json!({"messageName": "a"})).await;
     let top = client.get(&format!("/v1/operations/{parent}")).await;
+    assert_eq!(top.json["correlationId"], json!(parent.to_string()));
     for depth in 1..=8 {
         let body = json!({"messageName": "a", "parentId": parent.to_string()});
         let answer = client.post("/v1/operations", &body).await;

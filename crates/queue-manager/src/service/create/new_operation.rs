@@ -6,6 +6,7 @@ use drumline_protocol::operation::{first_header, series_header};
 use drumline_protocol::{ChainKey, OperationId, TokenPolicy};
 use drumline_telemetry::current_context;
 use tracing::{Span, field};
+use uuid::Uuid;
 
 use super::lineage::Lineage;
 use crate::recurrence;
@@ -61,7 +62,9 @@ impl QueueManager {
             correlation_id: request
                 .correlation_id
                 .or(lineage.correlation_id)
-                .unwrap_or_else(|| self.ids().uuid()),
+                // The first of those that belong together names the group: it is
+                // found by its own id, without an index.
+                .unwrap_or_else(|| Uuid::from_bytes(*id.as_bytes())),
             depth: lineage.depth,
             created_on: now,
             trace: current_context(),
