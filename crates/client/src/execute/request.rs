@@ -23,7 +23,7 @@ pub enum OrganizationRequest {
     /// Read one operation.
     Retrieve(Retrieve),
     /// Read a page of operations.
-    RetrieveMultiple(RetrieveMultiple),
+    RetrieveMultiple(Box<RetrieveMultiple>),
     /// Change an operation.
     Update {
         /// The operation's id.

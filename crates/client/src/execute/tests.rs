@@ -44,7 +44,7 @@ fn each_request_has_its_parameters() {
             json!({"requestName": "Retrieve", "parameters": {"name": "n", "columnSet": ["id", "status"]}}),
         ),
         (
-            OrganizationRequest::RetrieveMultiple(page),
+            OrganizationRequest::RetrieveMultiple(Box::new(page)),
             json!({"requestName": "RetrieveMultiple", "parameters": {"filter": {"state": 0, "messageName": "A"}, "limit": 2}}),
         ),
         (

@@ -66,10 +66,10 @@ async fn organization_requests_are_answered_by_type() {
         panic!("no operation");
     };
     assert_eq!(part.attributes().unwrap()["data"], json!({"a": 1}));
-    let all = OrganizationRequest::RetrieveMultiple(RetrieveMultiple {
+    let all = OrganizationRequest::RetrieveMultiple(Box::new(RetrieveMultiple {
         filter: Filter::new().state(State::Suspended).name("mine"),
         ..RetrieveMultiple::default()
-    });
+    }));
     let OrganizationResponse::RetrieveMultiple(page) = client.execute(&all).await.unwrap() else {
         panic!("no page");
     };
