@@ -209,5 +209,6 @@ fn draft(
             owner: format!("owner {}", number % 10),
             ..Body::new(format!("Message{}", number % 5), now)
         },
+        key: None,
     })
 }

@@ -62,6 +62,18 @@ impl Keys {
         format!("{}:{{meta}}:markers", self.namespace)
     }
 
+    /// Set: the letters of the further indexes that no list reads, because they
+    /// are switched off or being rebuilt.
+    pub(crate) fn unread_indexes(&self) -> String {
+        format!("{}:{{meta}}:indexes", self.namespace)
+    }
+
+    /// Hash: letter of an index → `+` if it is switched on or `-`, and the id
+    /// down to which its rebuild has come, or nothing at its start.
+    pub(crate) fn rebuilds(&self) -> String {
+        format!("{}:{{meta}}:rebuilds", self.namespace)
+    }
+
     /// The prefix of everything.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
@@ -150,6 +162,11 @@ impl PartitionKeys {
     /// Locked, which are in [`Self::locks`].
     pub(crate) fn index(&self, state: State) -> String {
         format!("{}{}", self.index_prefix, char::from(record::index(state)))
+    }
+
+    /// Set: the letters of the further indexes that no operation enters.
+    pub(crate) fn indexes_off(&self) -> String {
+        format!("{}off", self.index_prefix)
     }
 
     /// Followed by the letter of a class, the key of its ends.

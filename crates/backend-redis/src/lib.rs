@@ -40,4 +40,4 @@ pub use membership::RedisMembership;
 pub use namespace::{remove_operations, remove_store, store_exists};
 pub use options::Options;
 pub use server_info::{ServerInfo, inspect};
-pub use store::RedisStore;
+pub use store::{IndexUse, RebuildStep, RedisStore};

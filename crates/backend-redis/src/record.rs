@@ -16,9 +16,10 @@ use drumline_protocol::{
     Body, ChainKey, CommitId, Fence, Header, IndexKey, IndexKind, Operation, OperationId, Report,
     Shelf, State, Status, codec,
 };
+use redis::Value;
 use uuid::Uuid;
 
-use crate::reply::Packed;
+use crate::reply::{self, Packed};
 
 /// The fields in front of a header that scripts read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +50,25 @@ pub(crate) fn rest(new: &NewOperation) -> Result<Vec<u8>> {
     let mut bytes = vec![index(header.status.state())];
     bytes.extend(chain_bytes(header.rules.chain));
     bytes.extend(shelves(header.status));
-    let keys = index_keys(new.id, header, &new.body);
+    bytes.extend(keys(new.id, header, &new.body));
+    bytes.extend(codec::encode(header)?);
+    Ok(bytes)
+}
+
+/// The number of keys in `h`, and the keys.
+pub(crate) fn keys(id: OperationId, header: &Header, body: &Body) -> Vec<u8> {
+    let keys = index_keys(id, header, body);
     // The chain is the token's key.
     let keys: Vec<_> = keys
         .iter()
         .filter(|key| key.kind != IndexKind::Token)
         .collect();
-    bytes.extend(u8::try_from(keys.len()));
+    let mut bytes: Vec<u8> = u8::try_from(keys.len()).into_iter().collect();
     for key in keys {
         bytes.push(key.kind.letter());
         bytes.extend(key.hash);
     }
-    bytes.extend(codec::encode(header)?);
-    Ok(bytes)
+    bytes
 }
 
 /// The shelves of an operation with this status, in the indexes that are kept
@@ -124,6 +131,20 @@ pub(crate) fn read_h(h: &[u8]) -> Result<(Header, Stored)> {
         last_offer: Stamp(last_offer),
     };
     Ok((codec::decode(header)?, stored))
+}
+
+/// Reads a set of letters of indexes.
+pub(crate) fn read_kinds(answer: Value) -> Result<Vec<IndexKind>> {
+    let mut kinds = Vec::new();
+    for letter in reply::array(answer)? {
+        let letter = reply::bytes(letter)?;
+        kinds.extend(
+            letter
+                .first()
+                .and_then(|letter| IndexKind::from_letter(*letter)),
+        );
+    }
+    Ok(kinds)
 }
 
 /// Reads the keys of the further indexes in `h`. Keys of a kind that this

@@ -7,6 +7,7 @@ mod due;
 mod effect_codes;
 mod ends;
 mod history;
+mod indexes;
 mod listing;
 mod locks;
 mod markers;
@@ -35,6 +36,7 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
+pub use self::indexes::{IndexUse, RebuildStep};
 use self::notices::Tries;
 use crate::clock::{self, Clock};
 use crate::completions::{self, Completions};

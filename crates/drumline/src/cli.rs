@@ -179,6 +179,9 @@ pub(crate) enum Command {
     /// Check Redis, RabbitMQ and the queue manager, and say what to change
     #[command(after_help = tools::DOCTOR_HELP)]
     Doctor(tools::Doctor),
+    /// Show the indexes that lists are answered from, switch one off, or rebuild it
+    #[command(after_help = tools::INDEX_HELP)]
+    Index(tools::Index),
     /// Measure how fast this machine and these servers are
     #[command(after_help = tools::BENCH_HELP)]
     Bench(tools::Bench),

@@ -17,6 +17,7 @@ mod client_error;
 mod commands;
 mod doctor;
 mod exit;
+mod index;
 mod output;
 mod run;
 mod settings;
@@ -161,6 +162,7 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::BenchWorker(worker) => run::process(&global, "drumline-bench", async || {
             bench::work(&worker).await
         }),
+        Command::Index(index) => alone(async || index::run(&index, caller.now).await),
         Command::Doctor(doctor) => alone(async || doctor::run(&doctor, caller.now).await),
     }
 }

@@ -88,7 +88,7 @@ local function create(at, is_new)
     add_to_outbox(id, sequence)
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)
-  local h = start .. numbers .. rest
+  local h = with_kinds_on(start .. numbers .. rest)
   write_new_record(id, h, body)
   enter_indexes(id, h)
   return 'N' .. id .. numbers

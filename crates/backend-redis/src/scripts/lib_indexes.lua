@@ -1,5 +1,5 @@
 -- The further indexes: the common part of create.lua, commit.lua, transact.lua,
--- newest_with.lua and index_sizes.lua, behind the prelude.
+-- reindex.lua, newest_with.lua and index_sizes.lua, behind the prelude.
 --
 -- An index is a set in buckets of hash (6) .. id (16): the operations with one
 -- value are neighbours in it, in order of creation. Its key is the
@@ -11,15 +11,42 @@
 --        3 the number of keys (1)
 --        4 the keys (7 each): letter of the kind, hash (6)
 -- and the token's, which is the beginning of the chain.
+--
+-- A kind that is switched off is in a set of letters behind the prefix of the
+-- indexes. No operation enters its index.
 local KEYS_AT, CHAIN_AT = 58, 42
 local KEY, HASH = 7, 6
 -- The kinds that are kept by status, each with the place of its shelf.
 local BY_STATUS = { m = 1, u = 2 }
 local TOKEN = 't'
+local OFF = 'off'
+
+-- The kinds that are switched off, by prefix: transact.lua turns to several.
+local switched_off = {}
+local function kinds_off()
+  local off = switched_off[INDEX]
+  if not off then
+    off = {}
+    for _, letter in ipairs(call('SMEMBERS', INDEX .. OFF)) do off[letter] = true end
+    switched_off[INDEX] = off
+  end
+  return off
+end
 
 -- The keys of an operation, with its shelves.
 local function keys_in(h)
   return sub(h, KEYS_AT, KEYS_AT + 2 + KEY * byte(h, KEYS_AT + 2))
+end
+
+-- Returns `h` without the keys of kinds that are switched off.
+local function with_kinds_on(h)
+  local off = kinds_off()
+  if not next(off) then return h end
+  local keys, kept = keys_in(h), {}
+  for at = 4, #keys, KEY do
+    if not off[sub(keys, at, at)] then kept[#kept + 1] = sub(keys, at, at + HASH) end
+  end
+  return sub(h, 1, KEYS_AT + 1) .. string.char(#kept) .. table.concat(kept) .. sub(h, KEYS_AT + #keys)
 end
 
 -- Returns nil if the operation is on no shelf of the index.
@@ -54,7 +81,7 @@ local function size_of_further(name, hash)
   return set_count(INDEX .. name, '[' .. hash, '[' .. hash .. ('\255'):rep(16))
 end
 
--- Enters an operation without a past into its indexes.
+-- Enters an operation into the indexes of its keys.
 local function enter_indexes(id, h)
   local keys = keys_in(h)
   for at = 4, #keys, KEY do
@@ -62,17 +89,24 @@ local function enter_indexes(id, h)
     if name then add_to_further(name, sub(keys, at + 1, at + HASH), id) end
   end
   local chain = sub(h, CHAIN_AT, CHAIN_AT + 15)
-  if chain ~= NO_CHAIN then add_to_further(TOKEN, sub(chain, 1, HASH), id) end
+  if chain ~= NO_CHAIN and not kinds_off()[TOKEN] then
+    add_to_further(TOKEN, sub(chain, 1, HASH), id)
+  end
 end
 
-local function leave_indexes(id, h)
+-- Takes an operation out of the indexes of its keys, or, if `kinds` is given,
+-- out of those of these kinds.
+local function leave_indexes(id, h, kinds)
   local keys = keys_in(h)
   for at = 4, #keys, KEY do
-    local name = index_name(sub(keys, at, at), keys)
+    local kind = sub(keys, at, at)
+    local name = (not kinds or kinds[kind]) and index_name(kind, keys)
     if name then remove_from_further(name, sub(keys, at + 1, at + HASH), id) end
   end
   local chain = sub(h, CHAIN_AT, CHAIN_AT + 15)
-  if chain ~= NO_CHAIN then remove_from_further(TOKEN, sub(chain, 1, HASH), id) end
+  if chain ~= NO_CHAIN and (not kinds or kinds[TOKEN]) then
+    remove_from_further(TOKEN, sub(chain, 1, HASH), id)
+  end
 end
 
 -- Moves an operation to other shelves, and returns its keys with these.

@@ -25,12 +25,12 @@ use std::time::Duration;
 use drumline_backend::store::{Filter, Page, Result};
 use drumline_protocol::{IndexKey, IndexKind, OperationId, Timestamp};
 
-use self::source::Source;
+pub(super) use self::source::Source;
 use super::RedisStore;
 use super::read::Head;
 use crate::keys::PartitionKeys;
-use crate::record::read_ids;
-use crate::reply::Parts;
+use crate::record::{self, read_ids};
+use crate::reply::{self, Parts};
 
 /// The most headers that one call looks at: some ten milliseconds' worth.
 const LOOKS: usize = 2_048;
@@ -47,11 +47,13 @@ const MOST: usize = 256;
 const SLACK: Duration = Duration::from_secs(60);
 
 /// The ids that one round has found.
-struct Round {
+pub(super) struct Round {
     /// The ids, newest first.
-    ids: Vec<OperationId>,
+    pub(super) ids: Vec<OperationId>,
     /// The id below which there may be more; `None` if there are no more.
-    frontier: Option<OperationId>,
+    pub(super) frontier: Option<OperationId>,
+    /// The indexes that must not be read now.
+    unread: Vec<IndexKind>,
 }
 
 /// An operation whose header does not exclude it, with the bytes of the rest.
@@ -68,14 +70,19 @@ impl RedisStore {
         if filter.statuses().is_empty() || limit == 0 {
             return Ok(page);
         }
-        let keys = filter.index_keys();
-        let source = self.source(filter, &keys).await?;
+        let mut keys = filter.index_keys();
+        let mut source = self.source(filter, &keys).await?;
         // One more than a full page shows whether there is a next one.
         let mut width = limit.saturating_add(1).clamp(FEWEST, MOST);
         let mut start = before;
         let (mut looks, mut bytes) = (0_usize, 0_usize);
         loop {
             let round = self.round(filter, source, start, width).await?;
+            if source.is_in(&round.unread) {
+                keys.retain(|key| !round.unread.contains(&key.kind));
+                source = self.source(filter, &keys).await?;
+                continue;
+            }
             let mut ids = round.ids.as_slice();
             while !ids.is_empty() && looks < LOOKS && page.operations.len() < limit {
                 let (chunk, rest) = ids.split_at(ids.len().min(width).min(LOOKS - looks));
@@ -122,22 +129,25 @@ impl RedisStore {
         keys: &[IndexKey],
         ids: &[OperationId],
     ) -> Result<Vec<Candidate>> {
-        let heads = self.heads(ids).await?;
+        let (heads, unread) = self.heads(ids).await?;
         let found = ids.iter().zip(heads);
         let candidate = |(id, head): (&OperationId, Option<Head>)| {
             let head = head?;
             let selected = filter.selects_header(&head.header)
-                && keys.iter().all(|key| may_have(*id, &head, *key, filter));
+                && keys
+                    .iter()
+                    .filter(|key| !unread.contains(&key.kind))
+                    .all(|key| may_have(*id, &head, *key, filter));
             selected.then_some((*id, head.bytes))
         };
         Ok(found.filter_map(candidate).collect())
     }
 
     /// Reads the newest ids below `start` of every partition that matters.
-    async fn round(
+    pub(super) async fn round(
         &self,
         filter: &Filter,
-        source: Source<'_>,
+        source: Source,
         start: Option<OperationId>,
         of_each: usize,
     ) -> Result<Round> {
@@ -151,9 +161,13 @@ impl RedisStore {
         for keys in self.partitions_of(filter) {
             commands.add_command(source.newest(filter, keys, &newest, &oldest, of_each));
         }
+        // After the entries: an index is in this set before it loses one.
+        commands.cmd("SMEMBERS").arg(self.keys.unread_indexes());
         let mut ids: Vec<OperationId> = source.own(filter).into_iter().collect();
         let mut frontier = None;
-        for answer in self.link.run("list", &commands).await? {
+        let mut answers = self.link.run("list", &commands).await?;
+        let unread = record::read_kinds(answers.pop().ok_or_else(reply::unexpected)?)?;
+        for answer in answers {
             let mut parts = Parts::of(answer)?;
             // All locked ids, wherever the page starts: they are few.
             ids.extend(read_ids(&parts.bytes()?));
@@ -168,7 +182,11 @@ impl RedisStore {
         ids.retain(|id| start.is_none_or(|start| *id < start) && Some(*id) >= frontier);
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids.dedup();
-        Ok(Round { ids, frontier })
+        Ok(Round {
+            ids,
+            frontier,
+            unread,
+        })
     }
 
     /// Returns the partitions of a filter: a chain is in one, all else in any.

@@ -1,7 +1,7 @@
 //! Plain reads: operations by id, and their number.
 
 use drumline_backend::store::{Counts, Result};
-use drumline_protocol::{Header, IndexKey, Operation, OperationId, State};
+use drumline_protocol::{Header, IndexKey, IndexKind, Operation, OperationId, State};
 use redis::{Pipeline, Value};
 
 use super::RedisStore;
@@ -20,8 +20,12 @@ pub(super) struct Head {
 }
 
 impl RedisStore {
-    /// Reads headers; `None` for an operation that does not exist.
-    pub(super) async fn heads(&self, ids: &[OperationId]) -> Result<Vec<Option<Head>>> {
+    /// Reads headers; `None` for an operation that does not exist. The second
+    /// value is the indexes whose keys may be missing from these records.
+    pub(super) async fn heads(
+        &self,
+        ids: &[OperationId],
+    ) -> Result<(Vec<Option<Head>>, Vec<IndexKind>)> {
         let mut commands = redis::pipe();
         let known = |id: &&OperationId| self.keys.partition(id.partition()).is_some();
         for id in ids.iter().filter(known) {
@@ -32,6 +36,9 @@ impl RedisStore {
                 commands.cmd("HSTRLEN").arg(&record).arg(b"r");
             }
         }
+        // After the records: an index is in this set before a record loses its
+        // key.
+        commands.cmd("SMEMBERS").arg(self.keys.unread_indexes());
         let mut answers = self.link.run("get", &commands).await?.into_iter();
         let mut next = || answers.next().ok_or_else(reply::unexpected);
         let mut heads = Vec::with_capacity(ids.len());
@@ -51,7 +58,7 @@ impl RedisStore {
             });
             heads.push(head.transpose()?);
         }
-        Ok(heads)
+        Ok((heads, record::read_kinds(next()?)?))
     }
 
     pub(super) async fn get_all(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {

@@ -7,6 +7,7 @@ mod common;
 mod conformance;
 mod fitness;
 mod hearing;
+mod indexes;
 mod large;
 mod limits;
 mod lost_answers;

@@ -1,10 +1,11 @@
-//! Flags of the commands for operators: `doctor`, `bench`, `config`.
+//! Flags of the commands for operators: `doctor`, `index`, `bench`, `config`.
 
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use clap::Args;
 use drumline_bench::Measurement;
+use drumline_protocol::IndexKind;
 use reqwest::Url;
 
 use super::client::Output;
@@ -18,6 +19,16 @@ something must be changed.
 Examples:
   drumline doctor --redis-url redis://redis --amqp-url amqp://rabbit --server http://127.0.0.1:8080
   drumline doctor --output json | jq 'select(.level != \"ok\")'";
+
+pub(crate) const INDEX_HELP: &str = "\
+The indexes: message-name, outcome (Failed and Canceled operations), correlation, name, parent, record, owner, token. Lists by a \
+value whose index is off, or is being rebuilt, look at all operations. The services go on meanwhile. A command that was interrupted \
+goes on when it is started again.
+
+Examples:
+  drumline index                                   shows which are on
+  drumline index --off owner --off name            saves their memory
+  drumline index --rebuild owner                   switches it on again, or repairs it";
 
 pub(crate) const BENCH_HELP: &str = "\
 The command works in a namespace of its own on the servers and removes it afterwards. The floor is the baseline: what \
@@ -50,6 +61,21 @@ pub(crate) struct Doctor {
         value_parser = values::base_url
     )]
     pub(crate) server: Option<Url>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `drumline index`.
+#[derive(Debug, Args)]
+pub(crate) struct Index {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Switch this index off, and remove its entries
+    #[arg(long, value_name = "INDEX", value_parser = values::index, conflicts_with = "rebuild")]
+    pub(crate) off: Vec<IndexKind>,
+    /// Switch this index on, and enter all operations
+    #[arg(long, value_name = "INDEX", value_parser = values::index)]
+    pub(crate) rebuild: Vec<IndexKind>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
-use drumline_protocol::{State, Status, Timestamp};
+use drumline_protocol::{IndexKind, State, Status, Timestamp};
 
 /// `--output`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -150,6 +150,14 @@ pub(crate) fn end_status(text: &str) -> Result<Status, String> {
             let known = ENDS.map(|status| format!("{} ({})", status.name(), status.code()));
             format!("expected one of {}", known.join(", "))
         })
+}
+
+/// A further index by its name.
+pub(crate) fn index(text: &str) -> Result<IndexKind, String> {
+    IndexKind::from_name(text).ok_or_else(|| {
+        let known = IndexKind::ALL.map(IndexKind::name);
+        format!("expected one of {}", known.join(", "))
+    })
 }
 
 /// Reads the address of a queue manager.

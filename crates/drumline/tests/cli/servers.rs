@@ -85,6 +85,35 @@ async fn doctor_looks_into_a_namespace_without_making_one() {
 }
 
 #[tokio::test]
+async fn an_index_is_switched_off_and_rebuilt() {
+    let place = Place::new("index").await;
+    let unused = end(&mut place.command(&["index"]));
+    assert_eq!(unused.code, 4, "{unused:?}");
+    let url = place.redis.clone();
+    let options = drumline_backend_redis::Options {
+        url,
+        namespace: place.namespace.clone(),
+        ..Default::default()
+    };
+    let store = drumline_backend_redis::RedisStore::connect(&options);
+    drop(store.await.expect("a store"));
+    let used = |arguments: &[&str]| {
+        let all = [&["index", "-o", "json"], arguments].concat();
+        let ended = end(&mut place.command(&all));
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let owner = ended.json().into_iter().find(|one| one["index"] == "owner");
+        owner.expect("the index")["used"].clone()
+    };
+    assert_eq!(used(&[]), "on");
+    assert_eq!(used(&["--off", "owner", "--off", "name"]), "off");
+    assert_eq!(used(&["--rebuild", "name"]), "off");
+    assert_eq!(used(&["--rebuild", "owner"]), "on");
+    let unknown = end(&mut place.command(&["index", "--off", "colour"]));
+    assert_eq!(unknown.code, 64, "{unknown:?}");
+    assert!(unknown.err.contains("message-name, outcome"), "{unknown:?}");
+}
+
+#[tokio::test]
 async fn a_redis_that_throws_records_away_is_refused_by_all() {
     let redis = RedisServer::start_with(RedisOptions {
         arguments: ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]

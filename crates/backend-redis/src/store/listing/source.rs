@@ -12,14 +12,14 @@ use crate::store::RedisStore;
 
 /// A set, in every partition, that holds all operations that a filter selects.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Source<'a> {
+pub(in crate::store) enum Source {
     /// The indexes of the states that the filter asks for.
     States,
     /// The further index of one of its values.
-    Key(&'a IndexKey),
+    Key(IndexKey),
 }
 
-impl<'a> Source<'a> {
+impl Source {
     /// The command that reads the newest ids of a partition: first the locked
     /// ones, then one list per set.
     pub(super) fn newest(
@@ -53,6 +53,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Returns true if it is the index of one of these kinds.
+    pub(super) fn is_in(self, kinds: &[IndexKind]) -> bool {
+        match self {
+            Self::States => false,
+            Self::Key(key) => kinds.contains(&key.kind),
+        }
+    }
+
     /// The operation that the source holds without an entry.
     pub(super) fn own(self, filter: &Filter) -> Option<OperationId> {
         match self {
@@ -64,16 +72,12 @@ impl<'a> Source<'a> {
 
 impl RedisStore {
     /// Chooses the source with the fewest operations.
-    pub(super) async fn source<'a>(
-        &self,
-        filter: &Filter,
-        keys: &'a [IndexKey],
-    ) -> Result<Source<'a>> {
+    pub(super) async fn source(&self, filter: &Filter, keys: &[IndexKey]) -> Result<Source> {
         let states = filter.states();
         match keys {
             [] => return Ok(Source::States),
             [key] if states.len() == State::ALL.len() || is_by_status(key.kind) => {
-                return Ok(Source::Key(key));
+                return Ok(Source::Key(*key));
             }
             _ => {}
         }
@@ -106,7 +110,7 @@ impl RedisStore {
         }
         let fewest = keys.iter().zip(sizes).min_by_key(|(_, size)| *size);
         Ok(match fewest {
-            Some((key, size)) if size <= in_states => Source::Key(key),
+            Some((key, size)) if size <= in_states => Source::Key(*key),
             Some(_) | None => Source::States,
         })
     }

@@ -51,13 +51,25 @@ pub(crate) async fn connect(connection: &ServerConnection, purpose: &str) -> Res
 pub(crate) async fn existing_store(
     servers: &cli::Servers,
 ) -> anyhow::Result<Option<(Arc<dyn Store>, Arc<dyn Membership>)>> {
+    let Some(store) = existing_redis_store(servers).await? else {
+        return Ok(None);
+    };
+    let membership = RedisMembership::new(&store);
+    Ok(Some((Arc::new(store), Arc::new(membership))))
+}
+
+/// The store of a namespace, if there is one: none is made.
+///
+/// # Errors
+/// When Redis is unavailable, or must not be used.
+pub(crate) async fn existing_redis_store(
+    servers: &cli::Servers,
+) -> anyhow::Result<Option<RedisStore>> {
     let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
     if !drumline_backend_redis::store_exists(&options).await? {
         return Ok(None);
     }
-    let store = RedisStore::connect(&options).await?;
-    let membership = RedisMembership::new(&store);
-    Ok(Some((Arc::new(store), Arc::new(membership))))
+    Ok(Some(RedisStore::connect(&options).await?))
 }
 
 /// The settings in the store's type.
