@@ -11,15 +11,20 @@ local function put_into(bucket, members, first, last)
   return set_call(unpack(arguments, 1, count))
 end
 
+-- The keys of sets whose members nobody counts.
+local uncounted = {}
+
 -- Counts members that came to the buckets or left them.
 local function count_in_buckets(key, change)
-  if change ~= 0 then set_call('INCRBY', key .. '#', change) end
+  if change ~= 0 and not uncounted[key] then set_call('INCRBY', key .. '#', change) end
 end
 
 -- Removes a bucket without members from the directory.
 local function drop_bucket(key, bound)
   set_call('ZREM', key .. '/', bound)
-  if set_call('EXISTS', key .. '/') == 0 then set_call('DEL', key .. '#') end
+  if not uncounted[key] and set_call('EXISTS', key .. '/') == 0 then
+    set_call('DEL', key .. '#')
+  end
 end
 
 -- The lower half of a crowded bucket becomes a bucket of its own.
@@ -31,73 +36,81 @@ local function divide(key, bucket)
   set_call('ZADD', key .. '/', '0', bound)
 end
 
--- Moves the members of the tail that belong into buckets.
-local function sort_out(key, last_bound)
-  while true do
-    local first = set_call('ZRANGEBYLEX', key, '-', '[' .. last_bound, 'LIMIT', 0, 1)[1]
-    if not first then return end
-    local bucket, bound = bucket_of(key, first)
-    local room = CROWDED - set_call('ZCARD', bucket)
-    if room <= 0 then
-      divide(key, bucket)
-    else
-      local moving =
-        set_call('ZRANGEBYLEX', key, '-', '[' .. bound, 'LIMIT', 0, math.min(room, FULL))
-      count_in_buckets(key, put_into(bucket, moving, 1, #moving))
-      set_call('ZREM', key, unpack(moving))
+-- Returns true if `one` is behind `other`, compared as bytes. Lua's own comparison
+-- goes by the locale of the server. Both are strings of at least four bytes.
+local function is_behind(one, other)
+  local common = math.min(#one, #other)
+  local at = 1
+  while at + 3 <= common do
+    local a, b = struct.unpack('>I4', one, at), struct.unpack('>I4', other, at)
+    if a ~= b then return a > b end
+    at = at + 4
+  end
+  while at <= common do
+    local a, b = one:byte(at), other:byte(at)
+    if a ~= b then return a > b end
+    at = at + 1
+  end
+  return #one > #other
+end
+
+local set_add
+
+-- Adds members that are above all bounds.
+local function append(key, members)
+  local count = #members
+  put_into(key, members, 1, math.min(FULL, count))
+  local card = set_call('ZCARD', key)
+  if card >= FULL then
+    local bound = set_call('ZRANGE', key, -1, -1)[1]
+    set_call('RENAME', key, key .. '/' .. bound)
+    set_call('ZADD', key .. '/', '0', bound)
+    count_in_buckets(key, card)
+  end
+  -- They need not be above the new bound.
+  if count > FULL then set_add(key, { unpack(members, FULL + 1, count) }) end
+end
+
+-- Adds members to the bucket that all of them belong to.
+local function add_to_bucket(key, bucket, members)
+  local card, count = set_call('ZCARD', bucket), #members
+  if card + count <= CROWDED then
+    count_in_buckets(key, put_into(bucket, members, 1, count))
+    return
+  end
+  -- One by one: each may crowd the bucket that it belongs to.
+  for at = 1, count do
+    local own = bucket_of(key, members[at])
+    if set_call('ZCARD', own) >= CROWDED then
+      divide(key, own)
+      own = bucket_of(key, members[at])
     end
+    count_in_buckets(key, put_into(own, members, at, at))
   end
 end
 
 -- Adds members.
-local function set_add(key, members)
-  for first = 1, #members, FULL do
-    put_into(key, members, first, math.min(first + FULL - 1, #members))
-    local last_bound = set_call('ZREVRANGE', key .. '/', 0, 0)[1]
-    if last_bound then sort_out(key, last_bound) end
-    local card = set_call('ZCARD', key)
-    if card >= FULL then
-      local bound = set_call('ZRANGE', key, -1, -1)[1]
-      set_call('RENAME', key, key .. '/' .. bound)
-      set_call('ZADD', key .. '/', '0', bound)
-      count_in_buckets(key, card)
-    end
-  end
-end
-
--- Adds members that belong anywhere, each to its bucket.
-local function set_insert(key, members)
-  if set_call('EXISTS', key .. '/') == 0 then return set_add(key, members) end
-  local behind, buckets, by_bucket = {}, {}, {}
+function set_add(key, members)
+  local last_bound = set_call('ZREVRANGE', key .. '/', 0, 0)[1]
+  if not last_bound then return append(key, members) end
+  local above, buckets, by_bucket = {}, {}, {}
   for at = 1, #members do
-    local bucket, bound = bucket_of(key, members[at])
-    local here = bound and by_bucket[bucket] or behind
-    if bound and here == behind then
-      here = {}
-      by_bucket[bucket] = here
-      buckets[#buckets + 1] = bucket
-    end
-    here[#here + 1] = members[at]
-  end
-  for at = 1, #buckets do
-    local bucket = buckets[at]
-    local here = by_bucket[bucket]
-    local card, count = set_call('ZCARD', bucket), #here
-    if card + count <= CROWDED then
-      count_in_buckets(key, put_into(bucket, here, 1, count))
+    local member = members[at]
+    if is_behind(member, last_bound) then
+      above[#above + 1] = member
     else
-      -- One by one: each may crowd the bucket that it belongs to.
-      for place = 1, count do
-        local own = bucket_of(key, here[place])
-        if set_call('ZCARD', own) >= CROWDED then
-          divide(key, own)
-          own = bucket_of(key, here[place])
-        end
-        count_in_buckets(key, put_into(own, here, place, place))
+      local bucket = bucket_of(key, member)
+      local here = by_bucket[bucket]
+      if not here then
+        here = {}
+        by_bucket[bucket] = here
+        buckets[#buckets + 1] = bucket
       end
+      here[#here + 1] = member
     end
   end
-  if #behind > 0 then set_add(key, behind) end
+  for at = 1, #buckets do add_to_bucket(key, buckets[at], by_bucket[buckets[at]]) end
+  if #above > 0 then append(key, above) end
 end
 
 -- Moves the members of a bucket into the one behind it, or into the tail.
@@ -140,8 +153,10 @@ end
 -- Removes members; returns how many there were. Each bucket that a member
 -- belongs to is asked once, for all members.
 local function set_remove(key, members)
-  if set_call('EXISTS', key .. '/') == 0 then return take_from(key, members) end
-  local count, removed, asked = #members, 0, {}
+  local count = #members
+  local removed = take_from(key, members)
+  if removed == count then return removed end
+  local asked = { [key] = true }
   for at = 1, count do
     local bucket, bound = bucket_of(key, members[at])
     if not asked[bucket] then

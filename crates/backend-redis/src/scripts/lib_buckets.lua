@@ -11,8 +11,7 @@
 -- members; the bound itself may have left.
 --
 -- Most members are added at the end. A tail that is full becomes a bucket by a
--- new name. Members that belong into a bucket are put into the tail first, and
--- moved: Redis compares bytes, and Lua compares by the locale of the server.
+-- new name.
 -- No two neighbours stay sparse, except where one was sparse before the other.
 
 -- Members of a tail that make it a bucket, and members in one command: a bucket

@@ -60,11 +60,11 @@ end
 
 -- The layout of an index is known in these four functions.
 local function add_to_further(name, hash, id)
-  change_set(id, set_inserts, INDEX .. name, hash .. id)
+  change_set(id, set_adds, INDEX .. name, hash .. id, true)
 end
 
 local function remove_from_further(name, hash, id)
-  change_set(id, set_removes, INDEX .. name, hash .. id)
+  change_set(id, set_removes, INDEX .. name, hash .. id, true)
 end
 
 -- Returns ids, newest first: those below `upper`, and from `lower` on. Both are

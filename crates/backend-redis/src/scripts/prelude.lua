@@ -126,9 +126,8 @@ end
 --
 -- Records and chains are not gathered: the next item may read them.
 local gathered, commands, command_count = {}, {}, 0
--- Of the sets in buckets: the members to add, most of them at the end, or
--- anywhere, and those to remove, by key.
-local set_keys, set_adds, set_inserts, set_removes = {}, {}, {}, {}
+-- Of the sets in buckets: the members to add and to remove, by key.
+local set_keys, set_adds, set_removes = {}, {}, {}
 -- The operations that this script has changed.
 local touched = {}
 -- Arguments in one command: far below what Lua can unpack.
@@ -142,11 +141,10 @@ local function write_gathered()
   if command_count > 0 then gathered, commands, command_count = {}, {}, 0 end
   for at = 1, #set_keys do
     local key = set_keys[at]
-    local removes, adds, inserts = set_removes[key], set_adds[key], set_inserts[key]
+    local removes, adds = set_removes[key], set_adds[key]
     if removes then set_remove(key, removes) end
     if adds then set_add(key, adds) end
-    if inserts then set_insert(key, inserts) end
-    set_removes[key], set_adds[key], set_inserts[key] = nil, nil, nil
+    set_removes[key], set_adds[key] = nil, nil
   end
   if #set_keys > 0 then set_keys = {} end
 end
@@ -176,17 +174,17 @@ local function later(id, command, key, first, second)
   arguments.count = count
 end
 
--- Gathers a change of a set in buckets.
-local function change_set(id, changes, key, member)
+-- Gathers a change of a set in buckets; `is_uncounted` if nobody asks for its
+-- number of members.
+local function change_set(id, changes, key, member, is_uncounted)
   touched[id] = true
+  if is_uncounted then uncounted[key] = true end
   local members = changes[key]
   if members then
     members[#members + 1] = member
     return
   end
-  if not (set_adds[key] or set_inserts[key] or set_removes[key]) then
-    set_keys[#set_keys + 1] = key
-  end
+  if not (set_adds[key] or set_removes[key]) then set_keys[#set_keys + 1] = key end
   changes[key] = { member }
 end
 
@@ -244,12 +242,12 @@ local function stamp_in_outbox(id, h)
 end
 
 local function add_to_ends(class, stamp, id)
-  change_set(id, set_adds, ENDS .. class, pack(stamp) .. id)
+  change_set(id, set_adds, ENDS .. class, pack(stamp) .. id, true)
 end
 
 local function remove_from_ends(id, h)
   local entry = entry_of(id, h)
-  for class in ('sut'):gmatch('.') do change_set(id, set_removes, ENDS .. class, entry) end
+  for class in ('sut'):gmatch('.') do change_set(id, set_removes, ENDS .. class, entry, true) end
 end
 
 -- Puts an operation with this `h` into the outbox and returns the new `h`.
