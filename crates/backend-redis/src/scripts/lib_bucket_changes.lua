@@ -11,7 +11,7 @@ local function put_into(bucket, members, first, last)
   return set_call(unpack(arguments, 1, count))
 end
 
--- The keys of sets whose members nobody counts.
+-- The keys of sets whose members are not counted.
 local uncounted = {}
 
 -- Counts members that came to the buckets or left them.

@@ -174,7 +174,7 @@ local function later(id, command, key, first, second)
   arguments.count = count
 end
 
--- Gathers a change of a set in buckets; `is_uncounted` if nobody asks for its
+-- Gathers a change of a set in buckets; `is_uncounted` if no script asks for its
 -- number of members.
 local function change_set(id, changes, key, member, is_uncounted)
   touched[id] = true

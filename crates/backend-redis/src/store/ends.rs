@@ -12,7 +12,7 @@ use crate::scripts::SCRIPTS;
 
 /// The most ends in one answer.
 const MOST: usize = 1_000;
-/// Partitions in one script: it answers nobody else meanwhile.
+/// Partitions in one script: the server answers no other request meanwhile.
 const PARTITIONS: usize = 16;
 
 impl RedisStore {
