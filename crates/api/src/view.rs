@@ -28,7 +28,7 @@ pub struct ProgressView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryPolicyView {
-    /// The number of times that it is put off before it fails.
+    /// The number of times that it is delayed before it fails.
     pub max_retries: u32,
     /// The first delay, in milliseconds.
     pub initial_ms: u64,

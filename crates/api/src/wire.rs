@@ -91,7 +91,7 @@ pub struct Attributes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// The number of times that the operation is put off before it fails.
+    /// The number of times that the operation is delayed before it fails.
     pub max_retries: Option<u32>,
     /// The first delay, in milliseconds.
     pub initial_ms: Option<u64>,

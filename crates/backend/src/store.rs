@@ -174,7 +174,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<(OperationId, Stamp)>>;
 
     /// Returns the operations that ended after `after`, of all partitions and
-    /// classes, in the order of the ends. Every operation that ended up to
+    /// classes, in the order of completion. Every operation that ended up to
     /// [`Ended::until`] is in the answer (or was removed since), and no end
     /// will be put before it later: a caller that goes on from there misses
     /// nothing. Returns about `limit` at most; ends with equal stamps come

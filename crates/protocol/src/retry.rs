@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// every header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// The number of times that an operation is put off before it fails. 0 =
+    /// The number of times that an operation is delayed before it fails. 0 =
     /// the first failure is final.
     pub max_retries: u32,
     /// The first delay, in milliseconds.

@@ -58,7 +58,7 @@ impl State {
     }
 
     /// Returns the operations that ended after `after`, over all partitions, in
-    /// the order of the ends; about `limit` at most.
+    /// the order of completion; about `limit` at most.
     ///
     /// The stretch reaches up to the youngest tick of all. Partitions that are
     /// behind that tick are moved up to it, so that none can put an end before

@@ -69,7 +69,7 @@ impl Backlog {
     }
 
     /// Takes the next batch of messages whose queues are declared. Messages for
-    /// other queues are put aside.
+    /// other queues wait apart.
     pub(super) fn next_declared(&mut self, connection: &Connection) -> Option<Vec<Item>> {
         let undeclared = &mut self.undeclared;
         next(&mut self.waiting, &self.unresponsive, |item| {

@@ -1,4 +1,4 @@
-//! Requests of producers: answered, put aside, and delivered again when
+//! Requests of producers: answered, quarantined, and delivered again when
 //! their consumer is gone.
 
 use std::num::NonZeroU16;

@@ -231,7 +231,7 @@ local function write(at, h, body, report, held)
     add_to_ends(sub(codes, 6, 6), end_stamp, id)
     ended[#ended + 1] = id
   end
-  -- At once: before all notices that were put off.
+  -- At once: before all notices that were delayed.
   if tell == TELL then later(id, 'ZADD', NOTICES, '0', id) end
 
   if chain == LEAVE and key_of_chain then

@@ -13,7 +13,7 @@ use crate::scripts::SCRIPTS;
 /// A hundred years: with the time added, Lua can still count in it.
 const MOST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
-/// The number that is added to a notice's tries when it is put off.
+/// The number that is added to a notice's tries when it is delayed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Tries {
     None,

@@ -1,4 +1,4 @@
-//! The order of ends, and the notices of ends that are owed to receivers outside.
+//! The order of completion, and the notices of ends that are owed to receivers outside.
 
 use drumline_protocol::OperationId;
 

@@ -37,7 +37,7 @@ pub async fn an_end_is_noted_where_somebody_is_to_be_told(harness: &dyn StoreHar
     assert!(found.iter().any(|notice| notice.id == cancelled.id));
 }
 
-/// A notice that is put off comes back after the delay with the number of its
+/// A notice that is delayed comes back after the delay with the number of its
 /// tries.
 pub async fn a_notice_is_put_off_and_counted(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
@@ -53,13 +53,13 @@ pub async fn a_notice_is_put_off_and_counted(harness: &dyn StoreHarness) {
     }
     later(&fixture, id, HOUR).await;
     assert!(notices(&fixture, partition).await.is_empty());
-    // Even a notice that is put off as long as possible is not lost, or early.
+    // Even a notice that is delayed as long as possible is not lost, or early.
     let other = owed(&fixture).await;
     later(&fixture, other, Duration::MAX).await;
     assert!(notices(&fixture, partition).await.is_empty());
 }
 
-/// A notice that is put off without a try comes back after the delay and counts
+/// A notice that is delayed without a try comes back after the delay and counts
 /// as before.
 pub async fn a_notice_that_was_not_tried_is_put_off_uncounted(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
@@ -76,7 +76,7 @@ pub async fn a_notice_that_was_not_tried_is_put_off_uncounted(harness: &dyn Stor
         assert_eq!(found, Notice { id, attempt });
         later(&fixture, id, Duration::ZERO).await;
     }
-    // A notice that was put off makes room for the others.
+    // A notice that was delayed makes room for the others.
     let other = owed(&fixture).await;
     tick(&fixture).await;
     untried(&fixture, id, Duration::ZERO).await;
@@ -89,7 +89,7 @@ pub async fn a_notice_that_was_not_tried_is_put_off_uncounted(harness: &dyn Stor
     assert!(left.iter().all(|notice| notice.id != id), "{left:?}");
 }
 
-/// A notice that is done does not come back, not even if it is put off
+/// A notice that is done does not come back, not even if it is delayed
 /// afterwards.
 pub async fn a_notice_is_done_once(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
@@ -163,7 +163,7 @@ async fn later(fixture: &Fixture, id: OperationId, delay: Duration) {
 
 async fn untried(fixture: &Fixture, id: OperationId, delay: Duration) {
     let put_off = fixture.store.notice_put_off(id, delay).await;
-    put_off.expect("notice put off");
+    put_off.expect("the notice is delayed");
 }
 
 /// Waits until the store's clock shows another millisecond.

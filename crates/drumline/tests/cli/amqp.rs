@@ -196,7 +196,7 @@ async fn requests_over_amqp_are_executed_answered_and_never_lost() {
     producer.publish("create", JSON, "bad", b"{not JSON").await;
     let (id, status, fault) = producer.answer().await;
     assert_eq!((id.as_str(), status), ("bad", 400), "{fault}");
-    let kept = producer.quarantined().await.expect("it is put aside");
+    let kept = producer.quarantined().await.expect("it is quarantined");
     assert_eq!(kept.delivery.data, b"{not JSON");
     let headers = kept.delivery.properties.headers().as_ref();
     let code = headers.and_then(|headers| headers.inner().get("drumline-code"));

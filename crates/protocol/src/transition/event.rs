@@ -75,7 +75,7 @@ pub enum Event {
     },
     /// No live worker has a handler for it.
     Unhandled,
-    /// Its handler fails too often, so that it is put off instead of burnt. No
+    /// Its handler fails too often, so that it is delayed instead of burnt. No
     /// start is counted, and no retry.
     Throttle {
         /// When it is to be tried.
@@ -160,7 +160,7 @@ pub enum EventKind {
     Reschedule,
     /// No live worker had a handler for it.
     Unhandled,
-    /// Its handler failed too often, so that it was put off.
+    /// Its handler failed too often, so that it was delayed.
     Throttle,
     /// It was removed.
     Delete,

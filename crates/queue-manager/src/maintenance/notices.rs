@@ -37,13 +37,13 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
 /// for. A longer time keeps other hosts waiting; a shorter one puts off tries
 /// that end in a moment.
 const QUICK: Duration = Duration::from_millis(200);
-/// A notice that is put off comes back after so many times the age of its
+/// A notice that is delayed comes back after so many times the age of its
 /// host's latest try: less often, the longer the host is silent.
 const BACK_OFF: u32 = 4;
 /// The time after which a notice comes back whose operation cannot be read:
 /// only another release can report it.
 const UNREADABLE: Duration = Duration::from_secs(60);
-/// Notices that are put off at the same time: enough to hide the round trips.
+/// Notices that are delayed at the same time: enough to hide the round trips.
 const PUT_OFF_AT_ONCE: usize = 16;
 
 /// The task that delivers notices.

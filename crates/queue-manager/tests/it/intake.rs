@@ -1,4 +1,4 @@
-//! Requests over AMQP: done in their order, once, answered or put aside, and
+//! Requests over AMQP: done in their order, once, answered or quarantined, and
 //! never lost.
 
 mod replies;

@@ -318,7 +318,7 @@ async fn a_silent_receiver_keeps_no_notice_from_another() {
     assert_eq!(came.expect("it is told")[0].id(), id);
     assert_eq!(silent.count(), 2, "no more than it may have");
     maintenance.stop().await;
-    // To be put off is no try.
+    // To be delayed is no try.
     for partition in backend.store.partitions().all() {
         let due = backend.store.notices(partition, SILENT).await;
         let due = due.expect("the store is there");

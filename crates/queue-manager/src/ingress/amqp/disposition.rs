@@ -3,10 +3,10 @@
 //! | status | with `reply_to` | without |
 //! |---|---|---|
 //! | 2xx | answered | done |
-//! | 400, 413, 415, 422, 500: it will never be done as it is | answered and put aside | put aside |
-//! | 404, 409, 429 and other refusals | answered | put aside: there is no receiver |
+//! | 400, 413, 415, 422, 500: it will never be done as it is | answered and quarantined | quarantined |
+//! | 404, 409, 429 and other refusals | answered | quarantined: there is no receiver |
 //! | 503: the store or the broker is unavailable | tried again | tried again |
-//! | 503: the broker refuses to declare the queue | answered | put aside |
+//! | 503: the broker refuses to declare the queue | answered | quarantined |
 //!
 //! Whatever it is, the request is acknowledged afterwards.
 
@@ -47,7 +47,7 @@ fn is_hopeless(problem: &Problem) -> bool {
 }
 
 /// Decides: `understood` is true if the message stood for a request at all; at
-/// most `keep` bytes of it are put aside.
+/// most `keep` bytes of it are quarantined.
 pub(super) fn dispose(
     envelope: Envelope,
     payload: &[u8],
@@ -100,7 +100,7 @@ mod tests {
         Err(Box::new(Problem::new(status, code, "why")))
     }
 
-    /// Returns two flags: the request is answered, and it is put aside.
+    /// Returns two flags: the request is answered, and it is quarantined.
     fn disposed(status: u16, understood: bool, reply_to: Option<&str>) -> (bool, bool) {
         let envelope = Envelope {
             reply_to: reply_to.map(str::to_owned),

@@ -264,7 +264,7 @@ impl Shared {
         self.over.run_until_cancelled(sleep(backoff.full())).await;
     }
 
-    /// The bytes of a request that are put aside: the most that one may have.
+    /// The bytes of a request that are quarantined: the most that one may have.
     fn kept_bytes(&self) -> usize {
         let limits = &self.manager.options().limits;
         limits.body_bytes.max(limits.batch_bytes)

@@ -2,7 +2,7 @@
 //!
 //! The answers are those of HTTP, and producers read them by programs. The file
 //! replies.txt holds them: status, content type, body, and the code under which
-//! the request is put aside. Ids and times in it are masked, because they differ
+//! the request is quarantined. Ids and times in it are masked, because they differ
 //! from run to run.
 
 mod cases;
@@ -63,7 +63,7 @@ impl Table {
         }
         writeln!(
             self.text,
-            "# {name}\n{status} {content_type}, put aside: {aside}\n{}\n",
+            "# {name}\n{status} {content_type}, quarantined: {aside}\n{}\n",
             masked(&body)
         )
         .expect("a string takes everything");

@@ -86,7 +86,7 @@ impl Post {
         self.state().replies.clone()
     }
 
-    /// The requests that were put aside so far.
+    /// The requests that were quarantined so far.
     pub(crate) fn refused(&self) -> Vec<Refused> {
         self.state().refused.clone()
     }

@@ -1,7 +1,7 @@
-//! The end of a request: put aside if it has to be, answered, acknowledged.
+//! The end of a request: quarantined if it has to be, answered, acknowledged.
 //!
 //! A request is acknowledged last. If the process dies before, the request comes
-//! again: it may be answered or put aside twice, and is not lost.
+//! again: it may be answered or quarantined twice, and is not lost.
 
 use std::sync::Arc;
 
