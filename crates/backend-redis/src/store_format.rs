@@ -12,7 +12,7 @@ use crate::link::{Link, StoreIdentity};
 use crate::reply;
 
 /// The layout of keys, records and locks that this release reads and writes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Writes down `wanted` in a store that is new; returns the count that holds.
 pub(crate) async fn settle(
@@ -79,7 +79,7 @@ mod tests {
             "",
             "format=2 partitions=7",
             "partitions=7",
-            "format=3 partitions=0",
+            "format=4 partitions=0",
         ] {
             assert!(matches!(read(other), Err(Error::Unfit(_))), "{other}");
         }

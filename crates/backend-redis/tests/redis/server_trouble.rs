@@ -109,7 +109,7 @@ async fn a_server_that_others_have_settled_otherwise_meanwhile_is_refused() {
     let mut raw = common::raw(&server.url()).await;
     let mut set = redis::cmd("SET");
     set.arg(format!("{}:{{meta}}", options.namespace))
-        .arg("format=3 partitions=7");
+        .arg("format=4 partitions=7");
     set.exec_async(&mut raw).await.expect("set");
     // The same happens when a server is replaced.
     let mut kill = redis::cmd("CLIENT");
