@@ -147,6 +147,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "submit",
     "execute",
     "get",
+    "history",
     "list",
     "wait",
     "events",
@@ -158,6 +159,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "delete",
     "purge",
     "doctor",
+    "index",
     "bench",
     "config",
 ];
