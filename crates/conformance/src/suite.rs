@@ -333,8 +333,19 @@ mod tests {
         let listed = include_str!("suite.rs");
         let mut seen = 0;
         for suite in ["store", "broker", "membership", "limiter"] {
-            for file in std::fs::read_dir(source.join(suite)).unwrap() {
-                let path = file.unwrap().path();
+            let mut folders = vec![source.join(suite)];
+            let mut files = Vec::new();
+            while let Some(folder) = folders.pop() {
+                for entry in std::fs::read_dir(folder).unwrap() {
+                    let path = entry.unwrap().path();
+                    if path.is_dir() {
+                        folders.push(path);
+                    } else {
+                        files.push(path);
+                    }
+                }
+            }
+            for path in files {
                 let text = std::fs::read_to_string(&path).unwrap();
                 for case in text
                     .lines()
