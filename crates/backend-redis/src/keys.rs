@@ -120,6 +120,28 @@ pub(crate) fn completions(namespace: &str) -> String {
     format!("{namespace}:completions")
 }
 
+/// The kind of a key of a namespace, for people.
+pub(crate) fn kind(key: &[u8]) -> &'static str {
+    let behind_tag = key.windows(2).position(|pair| pair == b"}:");
+    let name = behind_tag.and_then(|at| key.get(at + 2..)).unwrap_or(key);
+    let kinds: [(&[u8], &'static str); 9] = [
+        (b"op:", "records"),
+        (b"chain:", "chains"),
+        (b"index:", "indexes"),
+        (b"due", "due"),
+        (b"dispatch", "outbox"),
+        (b"locks", "locks"),
+        (b"ended:", "ends"),
+        (b"gone:", "tombstones"),
+        (b"key:", "idempotency keys"),
+    ];
+    if name.starts_with(b"op:") && name.ends_with(b":history") {
+        return "histories";
+    }
+    let known = kinds.iter().find(|(start, _)| name.starts_with(start));
+    known.map_or("others", |(_, kind)| kind)
+}
+
 impl PartitionKeys {
     fn new(namespace: &str, partition: Partition) -> Self {
         let key = |name: &str| format!("{namespace}:{{{partition}}}:{name}");

@@ -14,9 +14,9 @@
 //!
 //! Every verb is harmless to repeat, and the link repeats it: a timeout is not
 //! a failure. The store does not encrypt, and does not speak to a Redis Cluster.
-//! The keys are nearly ready for a cluster: each script touches one slot, except
-//! a transaction and the order of all ends, which would need all their
-//! partitions in one.
+//! The keys are nearly ready for a cluster: the keys of a partition are in one
+//! slot. Only transactions, groups of creates and groups of commits take several
+//! partitions in one call.
 
 mod baseline;
 mod clock;
@@ -37,7 +37,7 @@ mod store_format;
 pub use baseline::RedisBaseline;
 pub use limiter::RedisLimiter;
 pub use membership::RedisMembership;
-pub use namespace::{remove_operations, remove_store, store_exists};
+pub use namespace::{memory_by_kind, remove_operations, remove_store, store_exists};
 pub use options::Options;
 pub use server_info::{ServerInfo, inspect};
 pub use store::{IndexUse, RebuildStep, RedisStore};

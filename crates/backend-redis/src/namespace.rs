@@ -1,17 +1,20 @@
-//! A namespace as a whole: its store is looked for or removed, and never made.
-//! For `drumline doctor` and `drumline bench`; no port can make a store forget.
+//! A namespace as a whole: its store is looked for, measured or removed, and
+//! never made. For `drumline doctor` and `drumline bench`; no port can make a
+//! store forget.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drumline_backend::store::Result;
+use redis::Value;
 
 use crate::keys;
 use crate::link::Link;
 use crate::options::Options;
 use crate::reply::{self, Parts};
 
-/// Keys in one UNLINK.
-const UNLINK: usize = 500;
+/// Keys in one UNLINK, and in one measurement.
+const KEYS: usize = 500;
 /// Keys that one SCAN looks at.
 const SCAN: usize = 5_000;
 /// The time for one answer, and for all repetitions: a removal is in no hurry,
@@ -53,17 +56,39 @@ pub async fn remove_store(options: &Options) -> Result<()> {
     remove(options, |_key| true).await
 }
 
+/// Measures the bytes of Redis' memory that a namespace takes, by kind of key:
+/// `records`, `indexes`, `outbox` and so on. Looks at every key, so it is for a
+/// namespace of a measurement.
+///
+/// # Errors
+/// When the server is unavailable, or refuses `MEMORY USAGE`.
+pub async fn memory_by_kind(options: &Options) -> Result<BTreeMap<&'static str, u64>> {
+    let link = patient_link(options)?;
+    let found = keys_of(&link, options).await?;
+    let mut bytes = BTreeMap::new();
+    for some in found.chunks(KEYS) {
+        let mut questions = redis::pipe();
+        for key in some {
+            let question = questions.cmd("MEMORY").arg("USAGE").arg(key);
+            question.arg("SAMPLES").arg(0);
+        }
+        let answers = link.run("memory", &questions).await?;
+        for (key, answer) in some.iter().zip(answers) {
+            // A key that has expired meanwhile takes nothing.
+            if answer != Value::Nil {
+                *bytes.entry(keys::kind(key)).or_default() += reply::number(answer)?;
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Removes the keys of a namespace that `goes` chooses.
 async fn remove(options: &Options, goes: impl Fn(&[u8]) -> bool) -> Result<()> {
-    let pattern = format!("{}:{{*", options.checked_namespace()?);
-    let link = Link::new(&Options {
-        response_timeout: PATIENCE,
-        patience: PATIENCE,
-        ..options.clone()
-    })?;
-    let found = keys_like(&link, &pattern).await?;
+    let link = patient_link(options)?;
+    let found = keys_of(&link, options).await?;
     let going: Vec<Vec<u8>> = found.into_iter().filter(|key| goes(key)).collect();
-    for some in going.chunks(UNLINK) {
+    for some in going.chunks(KEYS) {
         let mut unlink = redis::cmd("UNLINK");
         unlink.arg(some);
         link.run_one("unlink", unlink).await?;
@@ -71,13 +96,23 @@ async fn remove(options: &Options, goes: impl Fn(&[u8]) -> bool) -> Result<()> {
     Ok(())
 }
 
-async fn keys_like(link: &Link, pattern: &str) -> Result<Vec<Vec<u8>>> {
+fn patient_link(options: &Options) -> Result<Link> {
+    Link::new(&Options {
+        response_timeout: PATIENCE,
+        patience: PATIENCE,
+        ..options.clone()
+    })
+}
+
+/// All keys of a namespace.
+async fn keys_of(link: &Link, options: &Options) -> Result<Vec<Vec<u8>>> {
+    let pattern = format!("{}:{{*", options.checked_namespace()?);
     let mut keys = Vec::new();
     let mut cursor = b"0".to_vec();
     loop {
         let mut scan = redis::cmd("SCAN");
         scan.arg(&cursor);
-        scan.arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN);
+        scan.arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN);
         let mut answer = Parts::of(link.run_one("scan", scan).await?)?;
         cursor = answer.bytes()?;
         let mut some = answer.parts()?;

@@ -142,10 +142,7 @@ async fn one(
         }
         Measurement::Memory => {
             let servers = target.servers().context("no servers")?;
-            let harness = Harness::without_workers(target).await?;
-            let size = memory::round(&harness, servers).await;
-            harness.take_down().await;
-            vec![Reading::alone(measurement.title(), "bytes", size?)]
+            memory::round(target, servers, plan).await?
         }
     };
     Ok(readings)

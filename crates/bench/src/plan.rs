@@ -86,7 +86,7 @@ pub enum Measurement {
     Ordered,
     /// Milliseconds from submit to start, at 200 per second
     Latency,
-    /// Bytes of Redis per waiting operation
+    /// Bytes of Redis per operation, waiting, chained and Completed, by kind of key
     Memory,
 }
 
@@ -102,7 +102,7 @@ impl Measurement {
             Self::Batch => "end to end, created in batches",
             Self::Ordered => "end to end, in order per token",
             Self::Latency => "submit to start",
-            Self::Memory => "Redis per waiting operation",
+            Self::Memory => "Redis per operation",
         }
     }
 }

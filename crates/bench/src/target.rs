@@ -4,6 +4,7 @@
 //! Between rounds the records of the last one are removed, so that a long run
 //! does not fill the servers; at the end everything is removed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -61,6 +62,12 @@ pub trait TargetServers {
     /// # Errors
     /// When the server is unavailable.
     async fn store_bytes(&self) -> anyhow::Result<u64>;
+
+    /// The part of it that the operations take, by kind of key.
+    ///
+    /// # Errors
+    /// When the server is unavailable or does not measure keys.
+    async fn store_bytes_by_kind(&self) -> anyhow::Result<BTreeMap<&'static str, u64>>;
 
     /// A command that runs [`worker`](crate::worker) on the target in a process
     /// of its own. It prints a line when the worker is ready, and runs until it

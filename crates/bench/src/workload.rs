@@ -21,7 +21,7 @@ use crate::workers::MESSAGE;
 const BATCH_CALLERS: usize = 8;
 /// After the round nothing is created; operations on their way must come
 /// through.
-const TAIL: Duration = Duration::from_secs(60);
+pub(crate) const TAIL: Duration = Duration::from_secs(60);
 
 /// The way that operations are created.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! The targets of the bench: servers and a namespace of its own on them, or the
 //! embedded backend.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -154,6 +155,10 @@ impl TargetServers for OnServers {
 
     async fn store_bytes(&self) -> anyhow::Result<u64> {
         Ok(redis::inspect(&self.redis).await?.used_memory)
+    }
+
+    async fn store_bytes_by_kind(&self) -> anyhow::Result<BTreeMap<&'static str, u64>> {
+        Ok(redis::memory_by_kind(&self.redis).await?)
     }
 
     fn worker_process(&self, concurrency: NonZeroU32) -> anyhow::Result<Command> {
