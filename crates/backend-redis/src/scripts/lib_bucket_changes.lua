@@ -16,7 +16,7 @@ local uncounted = {}
 
 -- Counts members that came to the buckets or left them.
 local function count_in_buckets(key, change)
-  if change ~= 0 and not uncounted[key] then set_call('INCRBY', key .. '#', change) end
+  if change ~= 0 and not uncounted[key] then set_call('INCRBY', key .. '#', decimal(change)) end
 end
 
 -- Removes a bucket without members from the directory.
@@ -29,10 +29,10 @@ end
 
 -- The lower half of a crowded bucket becomes a bucket of its own.
 local function divide(key, bucket)
-  local half = set_call('ZRANGE', bucket, 0, FULL - 1)
+  local half = set_call('ZRANGE', bucket, '0', decimal(FULL - 1))
   local bound = half[FULL]
   put_into(bucket_at(key, bound), half, 1, FULL)
-  set_call('ZREMRANGEBYRANK', bucket, 0, FULL - 1)
+  set_call('ZREMRANGEBYRANK', bucket, '0', decimal(FULL - 1))
   set_call('ZADD', key .. '/', '0', bound)
 end
 
@@ -62,7 +62,7 @@ local function append(key, members)
   put_into(key, members, 1, math.min(FULL, count))
   local card = set_call('ZCARD', key)
   if card >= FULL then
-    local bound = set_call('ZRANGE', key, -1, -1)[1]
+    local bound = set_call('ZRANGE', key, '-1', '-1')[1]
     set_call('RENAME', key, key .. '/' .. bound)
     set_call('ZADD', key .. '/', '0', bound)
     count_in_buckets(key, card)
@@ -91,7 +91,7 @@ end
 
 -- Adds members.
 function set_add(key, members)
-  local last_bound = set_call('ZREVRANGE', key .. '/', 0, 0)[1]
+  local last_bound = set_call('ZREVRANGE', key .. '/', '0', '0')[1]
   if not last_bound then return append(key, members) end
   local above, buckets, by_bucket = {}, {}, {}
   for at = 1, #members do
@@ -117,7 +117,7 @@ end
 -- Returns true, as the caller does.
 local function unite(key, bound, card, next_bound)
   local bucket = bucket_at(key, bound)
-  put_into(bucket_at(key, next_bound), set_call('ZRANGE', bucket, 0, -1), 1, card)
+  put_into(bucket_at(key, next_bound), set_call('ZRANGE', bucket, '0', '-1'), 1, card)
   set_call('DEL', bucket)
   if not next_bound then count_in_buckets(key, -card) end
   drop_bucket(key, bound)
@@ -128,11 +128,11 @@ end
 -- has room.
 local function look_for_neighbour(key, bound, card)
   local directory = key .. '/'
-  local behind = set_call('ZRANGEBYLEX', directory, '(' .. bound, '+', 'LIMIT', 0, 1)[1]
+  local behind = set_call('ZRANGEBYLEX', directory, '(' .. bound, '+', 'LIMIT', '0', '1')[1]
   if card + set_call('ZCARD', bucket_at(key, behind)) <= UNITED then
     return unite(key, bound, card, behind)
   end
-  local before = set_call('ZREVRANGEBYLEX', directory, '(' .. bound, '-', 'LIMIT', 0, 1)[1]
+  local before = set_call('ZREVRANGEBYLEX', directory, '(' .. bound, '-', 'LIMIT', '0', '1')[1]
   if not before then return false end
   local card_before = set_call('ZCARD', bucket_at(key, before))
   return card + card_before <= UNITED and unite(key, before, card_before, bound)

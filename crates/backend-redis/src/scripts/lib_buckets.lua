@@ -29,6 +29,11 @@ local BOUNDS = 8
 
 local set_call = redis.call
 
+-- A number as an argument. Left to itself, Redis prints it with 17 digits of a
+-- fraction that it does not have, which takes longer than many a command; so
+-- numbers that are known are written as strings.
+local function decimal(number) return string.format('%d', number) end
+
 -- The key of the bucket with this bound, or of the tail.
 local function bucket_at(key, bound)
   if bound then return key .. '/' .. bound end
@@ -37,7 +42,7 @@ end
 
 -- The key of the bucket that a member belongs to, and its bound, or nil.
 local function bucket_of(key, member)
-  local bound = set_call('ZRANGEBYLEX', key .. '/', '[' .. member, '+', 'LIMIT', 0, 1)[1]
+  local bound = set_call('ZRANGEBYLEX', key .. '/', '[' .. member, '+', 'LIMIT', '0', '1')[1]
   return bucket_at(key, bound), bound
 end
 
@@ -55,7 +60,7 @@ end
 -- exactly, where they are in one bucket.
 local function set_count(key, from, to)
   local buckets = set_call('ZLEXCOUNT', key .. '/', from, to)
-  local last = set_call('ZRANGEBYLEX', key .. '/', '(' .. to:sub(2), '+', 'LIMIT', 0, 1)[1]
+  local last = set_call('ZRANGEBYLEX', key .. '/', '(' .. to:sub(2), '+', 'LIMIT', '0', '1')[1]
   local rest = set_call('ZLEXCOUNT', bucket_at(key, last), from, to)
   return buckets * (FULL + CROWDED) / 2 + rest
 end
@@ -67,7 +72,7 @@ end
 
 -- Appends the members of a bucket; returns true if no more are wanted.
 local function take(found, most, command, bucket, from, to)
-  local some = set_call(command, bucket, from, to, 'LIMIT', 0, most - #found)
+  local some = set_call(command, bucket, from, to, 'LIMIT', '0', decimal(most - #found))
   if #found == 0 then
     found = some
   else
@@ -82,7 +87,7 @@ local function set_range(key, from, to, most)
   local directory = key .. '/'
   local found, enough, start = {}, most <= 0, from
   while not enough do
-    local bounds = set_call('ZRANGEBYLEX', directory, start, to, 'LIMIT', 0, BOUNDS)
+    local bounds = set_call('ZRANGEBYLEX', directory, start, to, 'LIMIT', '0', decimal(BOUNDS))
     for at = 1, #bounds do
       found, enough = take(found, most, 'ZRANGEBYLEX', directory .. bounds[at], from, to)
       if enough then return found end
@@ -94,7 +99,7 @@ local function set_range(key, from, to, most)
   local last
   if to ~= '+' then
     -- The first bucket whose bound is not within, or the tail.
-    last = set_call('ZRANGEBYLEX', directory, beyond(to), '+', 'LIMIT', 0, 1)[1]
+    last = set_call('ZRANGEBYLEX', directory, beyond(to), '+', 'LIMIT', '0', '1')[1]
   end
   return (take(found, most, 'ZRANGEBYLEX', bucket_at(key, last), from, to))
 end
@@ -106,12 +111,12 @@ local function set_range_down(key, from, to, most)
   local first, start = nil, '+'
   if from ~= '+' then
     local bytes = from:sub(2)
-    first = set_call('ZRANGEBYLEX', directory, '[' .. bytes, '+', 'LIMIT', 0, 1)[1]
+    first = set_call('ZRANGEBYLEX', directory, '[' .. bytes, '+', 'LIMIT', '0', '1')[1]
     start = '(' .. bytes
   end
   local found, enough = take({}, most, 'ZREVRANGEBYLEX', bucket_at(key, first), from, to)
   while not enough do
-    local bounds = set_call('ZREVRANGEBYLEX', directory, start, to, 'LIMIT', 0, BOUNDS)
+    local bounds = set_call('ZREVRANGEBYLEX', directory, start, to, 'LIMIT', '0', decimal(BOUNDS))
     for at = 1, #bounds do
       found, enough = take(found, most, 'ZREVRANGEBYLEX', directory .. bounds[at], from, to)
       if enough then return found end

@@ -78,7 +78,7 @@ local function made(id, h, lock, chain, offer, wanted)
     record = record_of(h, body, report)
   end
   if chain == LEAVE then
-    local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), 0, 0)[1]
+    local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), '0', '0')[1]
     local head_h, body, report
     if head then head_h, body, report = read_record(head) end
     local entry = head_h and stamp_in_outbox(head, head_h)
@@ -148,7 +148,7 @@ local function check(at)
 
   if chain == REQUIRE_HEAD or chain == HOLD then
     local chained = sub(h, 42, 57)
-    if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, 0, 0)[1] ~= id then
+    if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, '0', '0')[1] ~= id then
       remove_from_outbox(id, h)
       return 'N'
     end
@@ -187,7 +187,7 @@ local function write(at, h, body, report, held)
   local chained = sub(h, 42, 57)
   if chained ~= NO_CHAIN and (chain == LEAVE or offer == ADD) then
     key_of_chain = CHAIN .. chained
-    head, second = unpack(call('ZRANGE', key_of_chain, 0, 1))
+    head, second = unpack(call('ZRANGE', key_of_chain, '0', '1'))
   end
   local next_h, next_body, next_report
   if chain == LEAVE and second and head == id then

@@ -7,7 +7,7 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local latest = ('(%d'):format((now + 1) * 256)
-local owed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', latest, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+local owed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', latest, 'WITHSCORES', 'LIMIT', '0', ARGV[1])
 local found = {}
 for at = 1, #owed, 2 do
   found[#found + 1] = owed[at] .. string.char(tonumber(owed[at + 1]) % 256)

@@ -14,7 +14,7 @@ for at = 1, math.min(#ids, most) do
   local h = read_h(id)
   if h and not stamp_in_outbox(id, h) then
     local chain = h:sub(42, 57)
-    if chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, 0, 0)[1] == id then
+    if chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, '0', '0')[1] == id then
       found[#found + 1] = id .. h:sub(33, 40)
     end
   end

@@ -58,16 +58,23 @@ local most = 1
 local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION
 
 -- Turns to the partition at this place in KEYS. Each has a tick of its own.
-local lasts, place = {}, 0
+local lasts, names, place = {}, {}, 0
 local function turn_to(partition)
   if partition == place then return end
   lasts[place] = last
   place, last = partition, lasts[partition]
-  local prefix = KEYS[partition]
-  RECORD, CHAIN, INDEX = prefix .. 'op:', prefix .. 'chain:', prefix .. 'index:'
-  DUE, OUTBOX, LOCKS = prefix .. 'due', prefix .. 'dispatch', prefix .. 'locks'
-  TICK, TOMBSTONE = prefix .. 'tick', prefix .. 'gone:'
-  ENDS, NOTICES, RESERVATION = prefix .. 'ended:', prefix .. 'notices', prefix .. 'key:'
+  local known = names[partition]
+  if not known then
+    local prefix = KEYS[partition]
+    known = {
+      prefix .. 'op:', prefix .. 'chain:', prefix .. 'index:',
+      prefix .. 'due', prefix .. 'dispatch', prefix .. 'locks', prefix .. 'tick',
+      prefix .. 'gone:', prefix .. 'ended:', prefix .. 'notices', prefix .. 'key:',
+    }
+    names[partition] = known
+  end
+  RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION =
+    unpack(known)
 end
 turn_to(1)
 
@@ -81,9 +88,6 @@ local HISTORY = ':history'
 local call = redis.call
 local sub, byte = string.sub, string.byte
 
--- A number as an argument: left to itself, Redis prints it with 17 digits of a
--- fraction that it does not have, which takes longer than many a command.
-local function decimal(number) return string.format('%d', number) end
 local function pack(number) return struct.pack('>I8', number) end
 local function number(bytes) return (struct.unpack('>I8', bytes)) end
 
