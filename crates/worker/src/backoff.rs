@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drumline_protocol::backoff;
 
-use crate::random::Random;
+use drumline_backend::Random;
 
 /// The pauses between calls of a store that is unavailable.
 pub(crate) fn for_store(random: &Random) -> Backoff {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::dispatch::Dispatcher;
 use drumline_backend::store;
-use drumline_backend::{Backend, Broker};
+use drumline_backend::{Backend, Broker, Ids, Random};
 use drumline_protocol::{QueueName, limits};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -30,7 +30,6 @@ use crate::offers::sources::Sources;
 use crate::offers::unhandled::Unhandled;
 use crate::options::{LEASE_MIN, Options};
 use crate::publisher::Publisher;
-use crate::random::Random;
 use crate::run::committer::Committer;
 use crate::run::leases::{self, Held, LeaseStore, Renewals};
 use crate::run::shared::{Parts, Shared};
@@ -264,7 +263,7 @@ impl Builder {
             broker: Arc::clone(&bypass) as Arc<dyn Broker>,
             ..backend
         };
-        let ids = random.ids();
+        let ids = Ids::new(random.clone());
         let services = TaskScope::default();
         let dispatching = TaskTracker::new();
         let shared = Arc::new(Shared::new(Parts {

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drumline_api::Origin;
+use drumline_backend::Random;
 use drumline_backend::store::{self, Created, NewOperation, Stamp, Store};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
@@ -36,7 +37,6 @@ use self::new_child::Checked;
 use super::execution::Execution;
 use crate::backoff;
 use crate::publisher::Publisher;
-use crate::random::Random;
 
 pub use self::error::CreateError;
 pub use self::new_child::{DATA_BYTES, NewChild};

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumline_backend::Random;
 use drumline_backend::apply_event::{Applied, apply_event_unlocked};
 use drumline_backend::store;
 use drumline_protocol::OperationId;
@@ -28,7 +29,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::redistribute::to_work_queue;
 use crate::heartbeat::Members;
-use crate::random::Random;
 use crate::run::shared::Shared;
 
 /// The average time that an offer rests before it goes round again.

@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use drumline_backend::Random;
 use drumline_backend::apply_event::Commits;
 use drumline_backend::batcher::{self, Batcher, Bounds};
 use drumline_backend::store::{self, Commit, Committed, Store};
@@ -21,7 +22,6 @@ use drumline_protocol::{OperationId, Report, Timestamp};
 
 use super::task_scope::TaskScope;
 use crate::backoff;
-use crate::random::Random;
 
 /// Two batches keep the store busy while an answer travels. With more, batches
 /// would be small.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
-use drumline_backend::{Backend, Ids, MemberId};
+use drumline_backend::{Backend, Ids, MemberId, Random};
 use drumline_protocol::Author;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -18,7 +18,6 @@ use super::task_scope::TaskScope;
 use crate::handlers::registry::Registry;
 use crate::options::Options;
 use crate::publisher::Publisher;
-use crate::random::Random;
 use crate::throttle::{Throttles, Ticket};
 
 /// The state that the parts of a running worker share.

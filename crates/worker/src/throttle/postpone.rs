@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use drumline_backend::Random;
 use drumline_backend::apply_event::{Applied, Signature, apply_event_unlocked};
 use drumline_backend::store::{self, Store};
 use drumline_protocol::OperationId;
 use drumline_protocol::transition::Event;
 
 use crate::backoff;
-use crate::random::Random;
 
 /// Suspends an operation that is Ready for `delay` and a little more, so that
 /// operations that are postponed together do not come back together. An
