@@ -13,6 +13,7 @@ pub(crate) mod error_body;
 pub(crate) mod function;
 pub mod handlers_file;
 pub mod http;
+mod input;
 pub(crate) mod limits;
 pub(crate) mod outcome;
 pub(crate) mod registry;

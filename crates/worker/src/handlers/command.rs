@@ -13,7 +13,7 @@
 //!
 //! | exit code | fate of the operation |
 //! |---|---|
-//! | 0 | Succeeded, with the last line of output that is JSON and no report |
+//! | 0 | Succeeded, with the last line of output that is JSON and no report. After SIGTERM only if that line is explicit success (`{"done": true}` or `{"result": …}`), and never after a timeout |
 //! | 75 (`EX_TEMPFAIL`), or listed as retry | tried again by the retry policy |
 //! | 77 (`EX_NOPERM`), or listed as suspend | suspended for a person |
 //! | any other code, or a signal | Failed; the end of standard error is the message |
@@ -37,7 +37,7 @@ use std::time::Duration;
 use drumline_protocol::{ErrorCode, Fault, OperationType};
 
 use super::error_body::ErrorBody;
-use super::outcome::{Disposition, Outcome};
+use super::outcome::{Disposition, Outcome, too_large};
 use super::supervise::Supervisor;
 use super::{Handler, HandlerFuture};
 use crate::context::Context;
@@ -140,30 +140,52 @@ fn outcome(command: &Command, exit: Exit, operation_type: OperationType) -> Outc
     let Exit {
         code,
         asked_to_stop,
-        result,
+        said,
         errors,
     } = exit;
     let Some(code) = code else {
         let fault = fault(ErrorCode::HANDLER_FAILED, "was killed", SUPERVISOR_KILLED);
         return Disposition::Retry.outcome(fault, None);
     };
-    // The command may have come to its end before the signal reached it.
-    if code == 0 {
-        return Outcome::Done(result);
-    }
-    if asked_to_stop {
+    if asked_to_stop && (code != 0 || !said.done) {
+        // A command that cleans up and exits with 0 has not done its work. The one
+        // that has done it before the signal came says so.
         return Outcome::Stopped;
+    }
+    if code == 0 {
+        return match said.too_long {
+            Some(line) => Outcome::Fail(too_large(line.bytes)),
+            None => Outcome::Done(said.result),
+        };
     }
     let outright = command.disposition(code);
     let by_exit = match outright {
         Some(Disposition::Suspend) => ErrorCode::PRIVILEGE_DENIED,
         Some(Disposition::Retry | Disposition::Fail) | None => ErrorCode::HANDLER_FAILED,
     };
-    let error_body = result.as_deref().map(ErrorBody::of).unwrap_or_default();
-    let plain = fault(by_exit, &format!("ended with exit code {code}"), &errors);
+    let error_body = match &said.too_long {
+        Some(line) => ErrorBody::of(&line.start),
+        None => said
+            .result
+            .as_deref()
+            .map(ErrorBody::of)
+            .unwrap_or_default(),
+    };
+    let plain = fault(by_exit, &ended(code), &errors);
     let fault = error_body.fault(plain.code, &plain.friendly_message, &plain.message);
     let disposition = outright.unwrap_or_else(|| Disposition::of(fault.code, operation_type));
     disposition.outcome(fault, None)
+}
+
+/// The end in words. A signal comes as 128 and its number, as from a shell.
+fn ended(code: i32) -> String {
+    let signal = code
+        .checked_sub(128)
+        .and_then(rustix::process::Signal::from_named_raw);
+    match signal {
+        Some(signal) => format!("was killed by signal {}", signal.as_raw()),
+        None => format!("ended with exit code {code}"),
+    }
 }
 
 fn fault(code: ErrorCode, ended: &str, errors: &str) -> Fault {

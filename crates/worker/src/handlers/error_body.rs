@@ -10,6 +10,7 @@
 //! an exit code of a listed kind does. A problem document (RFC 9457), as Drumline's
 //! own API gives it, has the same members under other names, and is read too.
 
+use drumline_api::payload;
 use drumline_protocol::{ErrorCode, Fault};
 use serde::Deserialize;
 use serde_json::Value;
@@ -41,14 +42,19 @@ struct RawErrorBody {
 
 impl ErrorBody {
     /// Parses a JSON text. No part is set if the text is no object of these two
-    /// kinds.
+    /// kinds. Of a text that cannot be parsed (its end was cut off, say), the code
+    /// is found: it decides the fate of the operation.
     pub(crate) fn of(json: &str) -> Self {
         // Serde would read a struct from an array, too, which no sender means here.
         if !json.trim_start().starts_with('{') {
             return Self::default();
         }
-        let Ok(mut raw) = serde_json::from_str::<RawErrorBody>(json) else {
-            return Self::default();
+        let mended = payload::mended(json.to_owned());
+        let Ok(mut raw) = serde_json::from_str::<RawErrorBody>(&mended) else {
+            return Self {
+                code: find_code(json),
+                ..Self::default()
+            };
         };
         if raw.error.is_object() {
             let inner = serde_json::from_value::<RawErrorBody>(raw.error.take());
@@ -82,6 +88,14 @@ impl From<RawErrorBody> for ErrorBody {
             friendly_message: text(raw.friendly_message),
         }
     }
+}
+
+/// The value of the first member `code` in a text that is no whole JSON.
+fn find_code(text: &str) -> Option<ErrorCode> {
+    let (_, behind) = text.split_once("\"code\"")?;
+    let value = behind.trim_start().strip_prefix(':')?.trim_start();
+    let (code, _) = value.strip_prefix('"')?.split_once('"')?;
+    parse(code)
 }
 
 /// Parses a code: `0x` and eight hexadecimal digits.
@@ -119,6 +133,14 @@ mod tests {
             (
                 r#"{"code": "0x8004a001", "name": "ServerBusy", "title": "t", "detail": "d"}"#,
                 (busy, text("d"), None),
+            ),
+            (
+                r#"{"error": {"code": "0x8004A001", "message": "a\udc80"}}"#,
+                (busy, text("a\u{fffd}"), None),
+            ),
+            (
+                r#"{"error": {"code" : "0x8004A001", "message": "cut o"#,
+                (busy, None, None),
             ),
             (r#"{"error": {}}"#, (None, None, None)),
             (r#"{"error": {"message": "m"}}"#, (None, text("m"), None)),

@@ -12,6 +12,8 @@ use std::time::Duration;
 use drumline_protocol::{ErrorCode, Fault, OperationType};
 use serde::Serialize;
 
+use crate::context::report::REPORT_BYTES;
+
 pub use self::disposition::Disposition;
 pub(crate) use self::disposition::code_of_status;
 pub use self::error::HandlerError;
@@ -53,6 +55,15 @@ impl Outcome {
             )),
         }
     }
+}
+
+/// The fault of a result that has more bytes than can be stored.
+pub(crate) fn too_large(bytes: usize) -> Fault {
+    Fault::new(
+        ErrorCode::TOO_LARGE,
+        "The result is too large to be stored.",
+        &format!("{bytes} bytes; {REPORT_BYTES} are allowed"),
+    )
 }
 
 /// A type that a handler function may return.

@@ -13,6 +13,7 @@
 use std::any::Any;
 use std::time::Duration;
 
+use drumline_api::payload;
 use drumline_backend::Ids;
 use drumline_protocol::transition::Event;
 use drumline_protocol::{ErrorCode, Fault, Jitter, Report};
@@ -22,7 +23,7 @@ use crate::context::execution::Execution;
 use crate::context::report::REPORT_BYTES;
 use crate::context::stop::StopReason;
 use crate::handlers::Limits;
-use crate::handlers::outcome::Outcome;
+use crate::handlers::outcome::{Outcome, too_large};
 
 /// The way in which the handler has come to its end.
 pub(super) enum Ending {
@@ -109,43 +110,65 @@ pub(super) fn conclude(
         after,
         jitter: ids.jitter(),
     };
+    // A run that ends too late has not succeeded, whatever it says: the caller that
+    // set the time may have acted on it.
+    let timed_out_already = execution.stop.reason() == Some(StopReason::Timeout);
     let end = match ending {
-        Ending::Returned(Ok(Outcome::Done(Some(result)))) if result.len() > REPORT_BYTES => {
-            RunEnd::Failed(Fault::new(
-                ErrorCode::TOO_LARGE,
-                "The result is too large to be stored.",
-                &format!("{} bytes; {REPORT_BYTES} are allowed", result.len()),
-            ))
-        }
-        Ending::Returned(Ok(Outcome::Done(result))) => {
-            report.result = result;
-            // The fault and the checkpoint of earlier runs are obsolete.
-            report.fault = None;
-            report.checkpoint = None;
-            RunEnd::Succeeded
+        Ending::Returned(Ok(Outcome::Done(result))) if !timed_out_already => {
+            match result.map(checked).transpose() {
+                Ok(result) => {
+                    report.result = result;
+                    // The fault and the checkpoint of earlier runs are obsolete.
+                    report.fault = None;
+                    report.checkpoint = None;
+                    RunEnd::Succeeded
+                }
+                Err(fault) => RunEnd::Failed(fault),
+            }
         }
         Ending::Returned(Ok(Outcome::Retry { fault, after })) => retry(fault, after),
         Ending::Returned(Ok(Outcome::Fail(fault))) => RunEnd::Failed(fault),
         Ending::Returned(Ok(Outcome::Suspend(fault))) => RunEnd::Suspended(fault),
         Ending::Returned(Err(panic)) => RunEnd::Failed(panicked(&*panic)),
-        Ending::Returned(Ok(Outcome::Stopped)) | Ending::Dropped => match execution.stop.reason() {
-            Some(StopReason::Pause | StopReason::Cancel) => RunEnd::Stopped,
-            Some(StopReason::Drain) => RunEnd::Released,
-            Some(StopReason::Timeout) if limits.retry_on_timeout => retry(timed_out(limits), None),
-            Some(StopReason::Timeout) => RunEnd::Failed(timed_out(limits)),
-            Some(StopReason::LeaseLost) => return lost(execution),
-            None => RunEnd::Failed(Fault::new(
-                ErrorCode::HANDLER_FAILED,
-                "The operation has failed.",
-                "the handler has stopped without being asked to",
-            )),
-        },
+        Ending::Returned(Ok(Outcome::Stopped | Outcome::Done(_))) | Ending::Dropped => {
+            match execution.stop.reason() {
+                Some(StopReason::Pause | StopReason::Cancel) => RunEnd::Stopped,
+                Some(StopReason::Drain) => RunEnd::Released,
+                Some(StopReason::Timeout) if limits.retry_on_timeout => {
+                    retry(timed_out(limits), None)
+                }
+                Some(StopReason::Timeout) => RunEnd::Failed(timed_out(limits)),
+                Some(StopReason::LeaseLost) => return lost(execution),
+                None => RunEnd::Failed(Fault::new(
+                    ErrorCode::HANDLER_FAILED,
+                    "The operation has failed.",
+                    "the handler has stopped without being asked to",
+                )),
+            }
+        }
         Ending::Lost => return lost(execution),
     };
     if execution.stop.is_lost() {
         return lost(execution);
     }
     Some((end, report))
+}
+
+/// The result as it is stored: JSON that every reader of the operation can parse,
+/// and of a size that every reader can take.
+fn checked(result: String) -> Result<String, Fault> {
+    if result.len() > REPORT_BYTES {
+        return Err(too_large(result.len()));
+    }
+    let result = payload::mended(result);
+    payload::check_text(&result).map_err(|error| {
+        Fault::new(
+            ErrorCode::BAD_JSON,
+            "The result cannot be stored.",
+            &format!("the result {error}"),
+        )
+    })?;
+    Ok(result)
 }
 
 fn lost<T>(execution: &Execution) -> Option<T> {

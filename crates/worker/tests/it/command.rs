@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use drumline_protocol::{Event, Operation, RetryPolicy, Status};
+use drumline_protocol::{ErrorCode, Event, Operation, RetryPolicy, Status};
 use drumline_worker::Builder;
 use drumline_worker::handlers_file::HandlersFile;
 use drumline_worker::supervise::Supervisor;
@@ -47,6 +47,11 @@ async fn run(builder: Builder, draft: Draft) -> Operation {
 fn message(operation: &Operation) -> &str {
     let fault = operation.report.fault.as_ref();
     &fault.expect("a fault").message
+}
+
+fn code(operation: &Operation) -> ErrorCode {
+    let fault = operation.report.fault.as_ref();
+    fault.expect("a fault").code
 }
 
 fn result(operation: &Operation) -> Value {
@@ -110,9 +115,10 @@ async fn a_command_gets_the_operation_and_gives_a_result() {
 async fn a_command_finds_the_facts_of_its_run_in_the_environment() {
     let script = r#"
         printf '{"id": "%s", "fence": %s, "attempt": %s, "token": "%s", "saved": "%s",
-            "trace": "%s", "extra": "%s"}' "$DRUMLINE_OPERATION_ID" "$DRUMLINE_FENCE" \
+            "trace": "%s", "organization": "%s", "caller": "%s",
+            "extra": "%s"}' "$DRUMLINE_OPERATION_ID" "$DRUMLINE_FENCE" \
             "$DRUMLINE_ATTEMPT" "$DRUMLINE_DEPENDENCY_TOKEN" "$DRUMLINE_CHECKPOINT" \
-            "$TRACEPARENT" "$EXTRA" | tr -d '\n'
+            "$TRACEPARENT" "$DRUMLINE_ORGANIZATION" "$DRUMLINE_CALLER" "$EXTRA" | tr -d '\n'
     "#;
     let operation = run(
         shell(script, "env = { EXTRA = 'more' }"),
@@ -126,6 +132,8 @@ async fn a_command_finds_the_facts_of_its_run_in_the_environment() {
     assert_eq!(found["attempt"], 1);
     assert_eq!(found["token"], "a b");
     assert_eq!(found["saved"], "");
+    assert_eq!(found["organization"], operation.body.organization.0);
+    assert_eq!(found["caller"], operation.body.owner);
     assert_eq!(found["extra"], "more");
     // No subscriber records spans here, so the creating span is the nearest.
     assert_eq!(found["trace"], operation.body.trace.traceparent);
@@ -162,7 +170,7 @@ async fn exit_codes_say_what_becomes_of_the_operation() {
         ("exit 3", Status::Failed, 2, "ended with exit code 3"),
         ("echo who >&2; exit 77", Status::Waiting, 1, "who"),
         ("exit 4", Status::Waiting, 1, "ended with exit code 4"),
-        ("kill -9 $$", Status::Failed, 1, "ended with exit code 137"),
+        ("kill -9 $$", Status::Failed, 1, "was killed by signal 9"),
     ] {
         let retry = RetryPolicy {
             max_retries: 1,
@@ -320,4 +328,140 @@ async fn a_command_that_prints_without_end_does_not_hurt_the_worker() {
     let operation = run(shell(script, ""), draft("X")).await;
     assert_eq!(operation.header.status, Status::Failed);
     assert_eq!(message(&operation), "end");
+}
+
+/// Starts a script, asks it to stop once it has printed its first progress, and
+/// returns the operation when its run has ended.
+async fn stopped(script: &str, event: Event) -> Operation {
+    let harness = Harness::new();
+    let script = format!("{script}\nwhile true; do sleep 0.01; done");
+    let worker = harness.start(shell(&script, "")).await;
+    let id = harness.submit(draft("X")).await;
+    told_pid(&harness, id).await;
+    harness.ask(id, event).await;
+    let operation = harness
+        .until(id, |operation| {
+            let status = operation.header.status;
+            !matches!(
+                status,
+                Status::InProgress | Status::Pausing | Status::Canceling
+            )
+        })
+        .await;
+    worker.drain().await;
+    operation
+}
+
+const STARTED: &str = "echo \"{\\\"progress\\\": 1, \\\"text\\\": \\\"$$\\\"}\"";
+
+#[tokio::test]
+async fn exit_0_after_a_stop_request_is_no_success() {
+    for last in ["", "echo '{\"rows\": 3}';", "echo 7;"] {
+        let script = format!(
+            "trap '{} exit 0' TERM\n{STARTED}",
+            last.replace('\'', "'\\''")
+        );
+        let operation = stopped(&script, Event::Pause).await;
+        assert_eq!(operation.header.status, Status::Waiting, "{last}");
+        let operation = stopped(&script, Event::Cancel).await;
+        assert_eq!(operation.header.status, Status::Canceled, "{last}");
+    }
+}
+
+#[tokio::test]
+async fn explicit_success_after_a_stop_request_is_success() {
+    for (last, expected) in [
+        ("{\"done\": true}", Value::Null),
+        ("{\"result\": {\"rows\": 3}}", json!({"rows": 3})),
+    ] {
+        let line = format!("echo {}", serde_json::to_string(last).expect("text"));
+        let script = format!("trap '{line}; exit 0' TERM\n{STARTED}");
+        let operation = stopped(&script, Event::Cancel).await;
+        assert_eq!(operation.header.status, Status::Succeeded, "{last}");
+        let result = operation.report.result.as_deref();
+        let result = result.map_or(Value::Null, |json| {
+            serde_json::from_str(json).expect("JSON")
+        });
+        assert_eq!(result, expected);
+    }
+}
+
+#[tokio::test]
+async fn after_a_timeout_nothing_is_success() {
+    let script = r#"
+        trap 'echo "{\"done\": true}"; exit 0' TERM
+        while true; do sleep 0.01; done
+    "#;
+    let operation = run(shell(script, "timeout = '100ms'"), draft("X")).await;
+    assert_eq!(operation.header.status, Status::Failed);
+    assert_eq!(code(&operation), ErrorCode::HANDLER_TIMEOUT);
+}
+
+#[tokio::test]
+async fn done_confirms_the_result_before() {
+    let script = r#"echo '{"rows": 3}'; echo '{"done": true}'"#;
+    let operation = run(shell(script, ""), draft("X")).await;
+    assert_eq!(result(&operation), json!({"rows": 3}));
+}
+
+#[tokio::test]
+async fn a_result_line_that_is_too_long_fails_and_no_earlier_line_takes_its_place() {
+    let script = r#"
+        echo '{"rows": 3}'
+        printf '{"rows": "'; head -c 2000000 /dev/zero | tr '\0' x; echo '"}'
+    "#;
+    let operation = run(shell(script, ""), draft("X")).await;
+    assert_eq!(operation.header.status, Status::Failed);
+    assert_eq!(code(&operation), ErrorCode::TOO_LARGE);
+    assert!(message(&operation).starts_with("2000012 bytes"));
+}
+
+#[tokio::test]
+async fn the_code_of_an_error_that_is_cut_off_decides() {
+    let script = r#"
+        printf '{"error": {"code": "0x80040220", "message": "'
+        head -c 2000000 /dev/zero | tr '\0' x; echo '"}}'
+        exit 1
+    "#;
+    let operation = run(shell(script, ""), draft("X")).await;
+    assert_eq!(operation.header.status, Status::Waiting);
+    assert_eq!(code(&operation), ErrorCode::PRIVILEGE_DENIED);
+}
+
+#[tokio::test]
+async fn a_result_that_readers_cannot_parse_is_mended_or_refused() {
+    let script = r#"printf '%s\n' '{"file": "a\udc80"}'"#;
+    let operation = run(shell(script, ""), draft("X")).await;
+    assert_eq!(result(&operation), json!({"file": "a\u{fffd}"}));
+    for script in [
+        "echo 1e999",
+        "head -c 101 /dev/zero | tr '\\0' '['; head -c 101 /dev/zero | tr '\\0' ']'",
+    ] {
+        let operation = run(shell(script, ""), draft("X")).await;
+        assert_eq!(operation.header.status, Status::Failed, "{script}");
+        assert_eq!(code(&operation), ErrorCode::BAD_JSON, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_checkpoint_is_in_the_input() {
+    let script = r#"
+        input=$(cat)
+        case "$input" in
+            *'"checkpoint":{"page":'*) echo "${#DRUMLINE_CHECKPOINT}"; exit 0;;
+        esac
+        printf '{"checkpoint": {"page":7,"seen":"'; head -c 1000000 /dev/zero | tr '\0' x
+        echo '"}}'
+        exit 75
+    "#;
+    let operation = run(shell(script, ""), draft("X")).await;
+    assert_eq!(
+        operation.header.status,
+        Status::Succeeded,
+        "{:?}",
+        operation.report.fault
+    );
+    assert_eq!(operation.header.starts, 2);
+    // It has more than the environment can hold.
+    assert_eq!(result(&operation), json!(0));
 }

@@ -12,9 +12,9 @@ const PREFIX: &str = "DRUMLINE_";
 /// The one setting that is passed on: the address of the service, for a command
 /// that creates operations.
 pub(crate) const SERVER: &str = "DRUMLINE_SERVER";
-/// The largest checkpoint of a command. The system allows 128 KiB for one variable
-/// of the environment.
-pub(super) const CHECKPOINT_BYTES: usize = 96 << 10;
+/// The largest checkpoint in the environment. The system allows 128 KiB for one
+/// variable. A larger one is in the input alone.
+const CHECKPOINT_BYTES: usize = 96 << 10;
 
 /// Sets the environment of a run.
 pub(super) fn set(command: &mut tokio::process::Command, context: &Context) {
@@ -44,6 +44,11 @@ pub(super) fn set(command: &mut tokio::process::Command, context: &Context) {
             .filter(|json| json.len() <= CHECKPOINT_BYTES)
             .unwrap_or(""),
     );
+    // For an operation that the command creates: it belongs to the same tenant.
+    set("DRUMLINE_ORGANIZATION", &operation.body.organization.0);
+    if !operation.body.owner.is_empty() {
+        set("DRUMLINE_CALLER", &operation.body.owner);
+    }
     set("TRACEPARENT", &trace.traceparent);
     if !trace.tracestate.is_empty() {
         set("TRACESTATE", &trace.tracestate);

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | JSON object with `progress` (0 to 100, and `text`) | a report |
 //! | JSON object with `checkpoint` | a checkpoint |
-//! | the last other line that is JSON | the result |
-//! | all else, also a line longer than [`LINE_BYTES`] | chatter, ignored |
+//! | `{"result": …}`, `{"done": true}`, or both in one object | explicit success, if it is the last line that is JSON and no report |
+//! | the last other line that is JSON | the result, unless the command was asked to stop |
+//! | all else | chatter, ignored |
 //!
-//! A command that prints without end costs the worker no memory. The end of
-//! standard error is kept.
+//! A command that prints without end costs the worker no memory: of a line longer
+//! than [`LINE_BYTES`] the start is kept. The end of standard error is kept.
 
 use std::borrow::Cow;
 
@@ -36,6 +37,10 @@ pub enum Line {
     },
     /// Other JSON: the result, unless another result follows.
     Result(String),
+    /// Explicit success, with a result or without.
+    Done(Option<String>),
+    /// A report with a number that is no percentage.
+    BadProgress,
     /// Text that is not for the worker.
     Chatter,
 }
@@ -48,6 +53,16 @@ struct Object<'a> {
     text: Option<&'a RawValue>,
     #[serde(default, borrow)]
     checkpoint: Option<&'a RawValue>,
+}
+
+/// An object of these members alone is the explicit form.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Explicit<'a> {
+    #[serde(default)]
+    done: Option<bool>,
+    #[serde(default, borrow)]
+    result: Option<&'a RawValue>,
 }
 
 impl Line {
@@ -65,6 +80,12 @@ impl Line {
             let Ok(object) = serde_json::from_str::<Object<'_>>(line) else {
                 return Self::Chatter;
             };
+            let explicit = serde_json::from_str::<Explicit<'_>>(line).ok();
+            if let Some(Explicit { done, result }) = explicit
+                && done.unwrap_or(result.is_some())
+            {
+                return Self::Done(result.map(|json| json.get().to_owned()));
+            }
             let progress = object.progress.and_then(|progress| percent(progress.get()));
             if progress.is_some() || object.checkpoint.is_some() {
                 let text = object.text.and_then(|text| text_of(text.get()));
@@ -72,6 +93,10 @@ impl Line {
                     progress: progress.map(|percent| (percent, text.unwrap_or_default())),
                     checkpoint: object.checkpoint.map(|json| json.get().to_owned()),
                 };
+            }
+            let number = |json: &RawValue| serde_json::from_str::<f64>(json.get()).is_ok();
+            if object.progress.is_some_and(number) {
+                return Self::BadProgress;
             }
             return Self::Result(line.to_owned());
         }
@@ -98,22 +123,49 @@ fn text_of(json: &str) -> Option<String> {
     Some(text.into_owned())
 }
 
-/// Reads lines to the end and hands each to `take`; lines over the limit are
-/// left out.
+/// A line as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// The whole line.
+    Line(&'a [u8]),
+    /// A line over the limit.
+    TooLong {
+        /// Its first [`LINE_BYTES`] bytes.
+        start: &'a [u8],
+        /// The length of the line.
+        bytes: usize,
+        /// Its last byte.
+        last: u8,
+    },
+}
+
+/// Reads lines to the end and hands each to `take`.
 ///
 /// # Errors
 /// When the pipe breaks.
 pub async fn read_lines(
     mut from: impl AsyncBufRead + Unpin,
-    mut take: impl FnMut(&[u8]),
+    mut take: impl FnMut(Read<'_>),
 ) -> std::io::Result<()> {
     let mut line = Vec::new();
-    let mut too_long = false;
+    let (mut bytes, mut last) = (0, b'\n');
+    let mut whole = |line: &mut Vec<u8>, bytes: usize, last: u8| {
+        if bytes > LINE_BYTES {
+            take(Read::TooLong {
+                start: line,
+                bytes,
+                last,
+            });
+        } else {
+            take(Read::Line(line));
+        }
+        line.clear();
+    };
     loop {
         let buffer = from.fill_buf().await?;
         if buffer.is_empty() {
-            if !line.is_empty() && !too_long {
-                take(&line);
+            if bytes > 0 {
+                whole(&mut line, bytes, last);
             }
             return Ok(());
         }
@@ -121,20 +173,15 @@ pub async fn read_lines(
         let part = buffer
             .get(..newline.unwrap_or(buffer.len()))
             .unwrap_or(buffer);
-        too_long |= line.len() + part.len() > LINE_BYTES;
-        if too_long {
-            line.clear();
-        } else {
-            line.extend_from_slice(part);
-        }
+        let room = LINE_BYTES - line.len();
+        line.extend_from_slice(part.get(..room).unwrap_or(part));
+        bytes += part.len();
+        last = part.last().copied().unwrap_or(last);
         let used = part.len() + usize::from(newline.is_some());
         from.consume(used);
         if newline.is_some() {
-            if !too_long {
-                take(&line);
-            }
-            line.clear();
-            too_long = false;
+            whole(&mut line, bytes, last);
+            bytes = 0;
         }
     }
 }
@@ -195,9 +242,24 @@ mod tests {
                 report(Some((1, "")), Some(r#"{"page": 3}"#)),
             ),
             (r#"{"checkpoint": "a"}"#, report(None, Some("\"a\""))),
-            (r#"{"progress": 101}"#, result(r#"{"progress": 101}"#)),
+            (r#"{"progress": 101}"#, Line::BadProgress),
+            (r#"{"progress": -1, "text": "a"}"#, Line::BadProgress),
             (r#"{"progress": "x"}"#, result(r#"{"progress": "x"}"#)),
             (r#"{"rows": 3}"#, result(r#"{"rows": 3}"#)),
+            (r#"{"done": true}"#, Line::Done(None)),
+            (
+                r#"{"result": {"rows": 3}}"#,
+                Line::Done(Some(r#"{"rows": 3}"#.to_owned())),
+            ),
+            (
+                r#"{"done": true, "result": 3}"#,
+                Line::Done(Some("3".to_owned())),
+            ),
+            (r#"{"done": false}"#, result(r#"{"done": false}"#)),
+            (
+                r#"{"done": true, "rows": 3}"#,
+                result(r#"{"done": true, "rows": 3}"#),
+            ),
             ("42", result("42")),
             ("[1, 2]", result("[1, 2]")),
             ("\"done\"", result("\"done\"")),
@@ -213,14 +275,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_without_end_costs_no_memory_and_hides_no_other() {
+    async fn of_a_line_without_end_the_start_is_kept_and_it_hides_no_other() {
         let mut text = b"first\n".to_vec();
         text.extend(std::iter::repeat_n(b'x', 3 * LINE_BYTES));
-        text.extend_from_slice(b"\nlast");
+        text.extend_from_slice(b"}\n\nlast");
         let mut lines = Vec::new();
-        let take = |line: &[u8]| lines.push(line.to_vec());
+        let take = |read: Read<'_>| {
+            lines.push(match read {
+                Read::Line(line) => (line.to_vec(), line.len(), 0),
+                Read::TooLong { start, bytes, last } => (start.to_vec(), bytes, last),
+            });
+        };
         read_lines(&text[..], take).await.unwrap();
-        assert_eq!(lines, [b"first".to_vec(), b"last".to_vec()]);
+        let start = vec![b'x'; LINE_BYTES];
+        assert_eq!(
+            lines,
+            [
+                (b"first".to_vec(), 5, 0),
+                (start, 3 * LINE_BYTES + 1, b'}'),
+                (Vec::new(), 0, 0),
+                (b"last".to_vec(), 4, 0),
+            ]
+        );
     }
 
     #[tokio::test]

@@ -13,18 +13,19 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use drumline_api::view::OperationView;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
-use super::environment::{self, CHECKPOINT_BYTES};
-use super::output::{Line, read_lines, read_tail, tail_text};
+use super::environment;
+use super::output::{Line, Read, read_lines, read_tail, tail_text};
 use super::{Command, KILL_MARGIN};
 use crate::context::Context;
+use crate::handlers::input;
 use crate::handlers::supervise::Supervisor;
 
 /// The time after the command's end in which its output may still come. A process
@@ -50,10 +51,101 @@ pub(super) struct Exit {
     pub(super) code: Option<i32>,
     /// True if the command was asked to stop before it ended.
     pub(super) asked_to_stop: bool,
-    /// The last line of output that was JSON and no report.
-    pub(super) result: Option<String>,
+    /// The end that its lines of JSON have announced.
+    pub(super) said: Said,
     /// The end of standard error.
     pub(super) errors: String,
+}
+
+/// The end that a command's lines have announced: the last one that is JSON and no
+/// report counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The result, as JSON text.
+    pub(super) result: Option<String>,
+    /// True if the last line is explicit success.
+    pub(super) done: bool,
+    /// The last line, if it was too long to be kept.
+    pub(super) too_long: Option<TooLong>,
+}
+
+/// A line that was longer than a result may be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLong {
+    /// The length of the line.
+    pub(super) bytes: usize,
+    /// Its start.
+    pub(super) start: String,
+}
+
+impl Said {
+    fn take(&mut self, read: Read<'_>, context: &Context) {
+        let line = match read {
+            Read::Line(line) => Line::parse(line),
+            Read::TooLong { start, bytes, last } => {
+                return self.take_too_long(start, bytes, last, context);
+            }
+        };
+        match line {
+            Line::Report {
+                progress,
+                checkpoint,
+            } => {
+                if let Some((percent, text)) = progress {
+                    context.progress(percent, &text);
+                }
+                if let Some(json) = checkpoint {
+                    take_checkpoint(json, context);
+                }
+            }
+            Line::Result(json) => {
+                *self = Self {
+                    result: Some(json).filter(|json| json != "null"),
+                    ..Self::default()
+                };
+            }
+            // Without a result of its own it confirms the one before.
+            Line::Done(json) => {
+                let result = json.or_else(|| self.result.take());
+                *self = Self {
+                    result: result.filter(|json| json != "null"),
+                    done: true,
+                    too_long: None,
+                };
+            }
+            Line::BadProgress => {
+                let id = context.operation().id;
+                tracing::warn!(%id, "a progress that is not between 0 and 100 was ignored");
+            }
+            Line::Chatter => {}
+        }
+    }
+
+    /// Takes a line for JSON if it begins and ends like JSON.
+    fn take_too_long(&mut self, start: &[u8], bytes: usize, last: u8, context: &Context) {
+        let text = String::from_utf8_lossy(start);
+        let text = text.trim_start();
+        let opened = text.bytes().next();
+        if !matches!(
+            (opened, last),
+            (Some(b'{'), b'}') | (Some(b'['), b']') | (Some(b'"'), b'"')
+        ) {
+            return;
+        }
+        let member = text.trim_start_matches(|c: char| c == '{' || c.is_whitespace());
+        if member.starts_with("\"checkpoint\"") || member.starts_with("\"progress\"") {
+            let id = context.operation().id;
+            tracing::warn!(%id, bytes, "a report is too large and was ignored");
+            return;
+        }
+        *self = Self {
+            too_long: Some(TooLong {
+                bytes,
+                start: text.to_owned(),
+            }),
+            ..Self::default()
+        };
+    }
 }
 
 impl Process {
@@ -98,18 +190,17 @@ impl Process {
             stdout,
             stderr,
         } = self;
-        let mut result = None;
+        let mut said = Said::default();
+        let asked_to_stop = AtomicBool::new(false);
         let mut tail = Vec::new();
         let status = {
             let mut output = pin!(async {
-                let lines = read_lines(BufReader::new(stdout), |line| {
-                    take_line(line, context, &mut result);
-                });
+                let lines = read_lines(BufReader::new(stdout), |read| said.take(read, context));
                 let errors = read_tail(stderr, &mut tail);
                 // A broken pipe is an ended pipe.
                 drop(tokio::join!(lines, errors));
             });
-            let mut talk = pin!(talk(stdin, command, context));
+            let mut talk = pin!(talk(stdin, command, context, &asked_to_stop));
             let mut all_read = false;
             let status = loop {
                 tokio::select! {
@@ -125,53 +216,44 @@ impl Process {
         };
         Ok(Exit {
             code: status.code(),
-            asked_to_stop: context.stop_reason().is_some(),
-            result,
+            asked_to_stop: asked_to_stop.into_inner(),
+            said,
             errors: tail_text(&tail),
         })
     }
 }
 
-fn take_line(line: &[u8], context: &Context, result: &mut Option<String>) {
-    match Line::parse(line) {
-        Line::Report {
-            progress,
-            checkpoint,
-        } => {
-            if let Some((percent, text)) = progress {
-                context.progress(percent, &text);
-            }
-            if let Some(json) = checkpoint {
-                take_checkpoint(json, context);
-            }
-        }
-        Line::Result(json) => *result = Some(json).filter(|json| json != "null"),
-        Line::Chatter => {}
-    }
-}
-
 fn take_checkpoint(json: String, context: &Context) {
     let bytes = json.len();
-    let taken = bytes <= CHECKPOINT_BYTES
-        && RawValue::from_string(json).is_ok_and(|json| context.checkpoint(&*json).is_ok());
+    let taken = RawValue::from_string(json).is_ok_and(|json| context.checkpoint(&*json).is_ok());
     if !taken {
         let id = context.operation().id;
-        tracing::warn!(%id, bytes, "a checkpoint is too large for a command and was ignored");
+        tracing::warn!(%id, bytes, "a checkpoint is too large and was ignored");
     }
 }
 
 /// Talks to the supervisor: the input, beats while the lease is held, signals when
 /// the handler is to stop. Never returns, because the end of a supervisor that does
 /// not listen any more is noticed by its exit code.
-async fn talk(stdin: ChildStdin, command: &Command, context: &Context) -> Infallible {
-    if let Err(error) = try_talk(stdin, command, context).await {
+async fn talk(
+    stdin: ChildStdin,
+    command: &Command,
+    context: &Context,
+    asked_to_stop: &AtomicBool,
+) -> Infallible {
+    if let Err(error) = try_talk(stdin, command, context, asked_to_stop).await {
         tracing::debug!(%error, "the connection to the supervisor has ended");
     }
     std::future::pending().await
 }
 
-async fn try_talk(mut stdin: ChildStdin, command: &Command, context: &Context) -> io::Result<()> {
-    let input = serde_json::to_vec(&OperationView::from(context.operation()))?;
+async fn try_talk(
+    mut stdin: ChildStdin,
+    command: &Command,
+    context: &Context,
+    asked_to_stop: &AtomicBool,
+) -> io::Result<()> {
+    let input = input::of(context)?;
     let start = format!(
         "start {} {}\n",
         input.len(),
@@ -190,6 +272,8 @@ async fn try_talk(mut stdin: ChildStdin, command: &Command, context: &Context) -
                 stdin.write_all(format!("beat {left}\n").as_bytes()).await?;
             }
             _reason = context.stop_requested(), if kill_at.is_none() => {
+                // Set before the command can know it.
+                asked_to_stop.store(true, Ordering::Release);
                 stdin.write_all(b"term\n").await?;
                 kill_at = Some(kill_time(command.grace, context));
             }
