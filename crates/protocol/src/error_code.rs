@@ -138,6 +138,22 @@ impl fmt::Debug for ErrorCode {
     }
 }
 
+impl ErrorCode {
+    /// Returns true for the codes of a service that wants fewer requests: nothing
+    /// is wrong with the operation.
+    #[must_use]
+    pub const fn is_throttling(self) -> bool {
+        matches!(
+            self,
+            Self::THROTTLED
+                | Self::TYPE_THROTTLED
+                | Self::TOO_MANY_REQUESTS
+                | Self::TOO_MUCH_TIME
+                | Self::TOO_MANY_AT_ONCE
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -241,6 +241,13 @@ impl Arrow<'_> {
         if self.header.rules.at_most_once {
             return self.complete(Status::Failed, Some(fault));
         }
+        if fault.code.is_throttling() {
+            // A system that wants the operation later has not tried it.
+            let initial = Duration::from_millis(policy.initial_ms);
+            let delay = policy.delay(1, jitter).unwrap_or(initial);
+            let until = self.at.now.saturating_add(after.unwrap_or(delay));
+            return self.suspend(Some(until), Some(fault));
+        }
         let Some(delay) = policy.delay(failures, jitter) else {
             return match policy.exhausted {
                 Exhausted::Fail => self.complete(Status::Failed, Some(fault)),

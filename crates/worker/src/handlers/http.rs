@@ -6,38 +6,41 @@
 //! | answer | fate of the operation |
 //! |---|---|
 //! | 2xx | Succeeded, with the body as the result where it is JSON |
-//! | 429, 5xx | tried again, after `Retry-After` or by the retry policy |
+//! | 429 | tried again, and the try does not count |
+//! | 408, 425, 5xx; 413, 423 with `Retry-After` | tried again |
 //! | 401, 403 | suspended for a person |
 //! | none: no connection, or it broke | tried again by the retry policy |
 //! | 404 | Failed; a workflow (type 10) is suspended |
 //! | anything else, redirects too | Failed; the body is the message |
 //!
+//! A retry waits as long as the retry policy says, and at least as long as
+//! `Retry-After`.
+//!
 //! An answer that is no success may have a body of more detail: `{"error": {"code":
-//! "0x8004A001", "message": …, "friendlyMessage": …}}` or a problem document. Then
-//! the code decides instead of the status, and the texts are kept.
+//! "0x8004A001", "message": …, "friendlyMessage": …}}` or a problem document. A code
+//! that Drumline knows decides instead of the status, and the texts are kept.
 //!
 //! A handler that is asked to stop drops the request. The service has to decide
 //! about work that it has begun, and can compare fences.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, FixedOffset};
-use drumline_api::view::OperationView;
-use drumline_protocol::{ErrorCode, Fault, Operation};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, Url};
+use drumline_backend::Random;
+use drumline_protocol::{ErrorCode, Fault, Jitter, Operation, limits};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::IgnoredAny;
 
 use super::error_body::ErrorBody;
 use super::outcome::{Disposition, Outcome, code_of_status};
-use super::{Handler, HandlerFuture};
+use super::{Handler, HandlerFuture, input};
 use crate::context::Context;
 use crate::context::report::REPORT_BYTES;
 
 /// The time that connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
-/// The number of bytes of a body that are kept as a message.
-const MESSAGE_BYTES: usize = 16 << 10;
+/// The number of characters of a body that are kept as a message.
+const MESSAGE_CHARS: usize = 16 << 10;
 /// The longest `Retry-After` that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -97,11 +100,31 @@ async fn call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcom
         .header("traceparent", trace.traceparent)
         .header("Drumline-Operation-Id", operation.id.to_string())
         .header("Drumline-Fence", context.fence().to_string())
-        .header("Drumline-Attempt", context.attempt().to_string());
+        .header("Drumline-Attempt", context.attempt().to_string())
+        .header(CONTENT_TYPE, "application/json");
+    // For operations that the service creates: they belong to the same tenant. A
+    // name that no header can carry is in the body all the same.
+    let body = &operation.body;
+    for (name, value) in [
+        ("Drumline-Organization", &body.organization.0),
+        ("Drumline-Caller", &body.owner),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            request = request.header(name, value);
+        }
+    }
     if !trace.tracestate.is_empty() {
         request = request.header("tracestate", trace.tracestate);
     }
-    let answered = request.json(&OperationView::from(operation)).send().await;
+    let body = match input::of(context) {
+        Ok(body) => body,
+        Err(error) => {
+            let message = format!("the operation cannot be written as JSON: {error}");
+            let friendly = "The operation could not be started.";
+            return Outcome::Fail(Fault::new(ErrorCode::INTERNAL, friendly, &message));
+        }
+    };
+    let answered = request.body(body).send().await;
     match answered {
         Ok(response) => match outcome(response, operation).await {
             Ok(outcome) => outcome,
@@ -135,16 +158,45 @@ async fn outcome(response: Response, operation: &Operation) -> Result<Outcome, r
         return done(response).await;
     }
     let after = retry_after(response.headers());
-    let body = read(response, MESSAGE_BYTES).await?;
+    let body = read(response, REPORT_BYTES).await?;
     let body = String::from_utf8_lossy(&body);
-    let by_status = code_of_status(status);
+    let by_status = match code_of_status(status) {
+        // They pass if the service says when.
+        ErrorCode::HANDLER_FAILED if may_pass(status) && after.is_some() => ErrorCode::SERVER_BUSY,
+        code => code,
+    };
+    let shown = limits::cut(body.trim(), MESSAGE_CHARS);
     let fault = ErrorBody::of(&body).fault(
         by_status,
         friendly(by_status),
-        &format!("HTTP {status}: {}", body.trim()),
+        &format!("HTTP {status}: {shown}"),
     );
-    let operation_type = operation.header.rules.operation_type;
-    Ok(Disposition::of(fault.code, operation_type).outcome(fault, after))
+    // A code that Drumline does not know says nothing about the next try.
+    let decisive = fault.code.name().map_or(by_status, |_known| fault.code);
+    let rules = &operation.header.rules;
+    let outcome = Disposition::of(decisive, rules.operation_type).outcome(fault, None);
+    Ok(match (outcome, after) {
+        (Outcome::Retry { fault, after: None }, Some(after)) => Outcome::Retry {
+            fault,
+            after: Some(at_least(after, operation)),
+        },
+        (outcome, _) => outcome,
+    })
+}
+
+/// True for a refusal that may pass with time.
+fn may_pass(status: StatusCode) -> bool {
+    matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::LOCKED)
+}
+
+/// The time until the next try of what a service wants to have later: not before
+/// that, and not more often than the retry policy wants. A tenth more at most
+/// spreads those that were told the same time.
+fn at_least(after: Duration, operation: &Operation) -> Duration {
+    let header = &operation.header;
+    let policy = header.rules.retry.delay(header.retry_count + 1, Jitter(0));
+    let spread = after.mul_f64(Random::from_entropy().f64() / 10.0);
+    (after + spread).max(policy.unwrap_or_default())
 }
 
 async fn done(response: Response) -> Result<Outcome, reqwest::Error> {
@@ -173,6 +225,7 @@ fn friendly(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::PRIVILEGE_DENIED => "The web service denies access. A person has to look at it.",
         ErrorCode::SERVER_BUSY => "The web service is busy, or has a problem.",
+        ErrorCode::THROTTLED => "The web service wants fewer requests.",
         _ => "The web service has refused the operation.",
     }
 }
@@ -190,15 +243,25 @@ async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, reqwest::
     Ok(body)
 }
 
-/// Parses `Retry-After`: seconds, or a date. A date is measured against the
-/// answer's own `Date`, so that no clock has to be right.
+/// Parses `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in one of its three
+/// forms. A date is measured against the answer's own `Date`, so that no clock has
+/// to be right, and else against this machine's clock. A date that has passed is
+/// now.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an answer without a date of its own leaves no other clock"
+)]
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    let date = |text| -> Option<DateTime<FixedOffset>> { DateTime::parse_from_rfc2822(text).ok() };
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let after = text(RETRY_AFTER)?;
-    let delay = match after.trim().parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_not_seconds) => (date(after)? - date(text(DATE)?)?).to_std().ok()?,
+    let is_number = !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit());
+    let delay = if is_number {
+        after.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs)
+    } else {
+        let at = httpdate::parse_http_date(after).ok()?;
+        let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+        let now = now.unwrap_or_else(SystemTime::now);
+        at.duration_since(now).unwrap_or_default()
     };
     Some(delay.min(RETRY_AFTER_MAX))
 }
@@ -208,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_read_in_both_forms() {
+    fn retry_after_is_read_in_every_form() {
         let after = |after: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, after.parse().unwrap());
@@ -217,8 +280,13 @@ mod tests {
         };
         assert_eq!(after("120"), Some(120));
         assert_eq!(after("Wed, 21 Oct 2026 07:30:00 GMT"), Some(120));
-        assert_eq!(after("Wed, 21 Oct 2026 07:00:00 GMT"), None);
+        assert_eq!(after("Wednesday, 21-Oct-26 07:30:00 GMT"), Some(120));
+        assert_eq!(after("Wed Oct 21 07:30:00 2026"), Some(120));
+        assert_eq!(after("Wed, 21 Oct 2026 07:00:00 GMT"), Some(0));
         assert_eq!(after("99999999999"), Some(24 * 60 * 60));
+        assert_eq!(after("99999999999999999999999"), Some(24 * 60 * 60));
+        assert_eq!(after("0"), Some(0));
+        assert_eq!(after("-1"), None);
         assert_eq!(after("soon"), None);
     }
 }

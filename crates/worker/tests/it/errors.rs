@@ -15,10 +15,12 @@ enum Became {
     Failed,
     /// Suspended until a time, one retry counted.
     Retried,
+    /// Suspended until a time, no retry counted.
+    PutOff,
     /// Suspended until a person resumes it.
     Suspended,
 }
-use Became::{Failed, Retried, Suspended};
+use Became::{Failed, PutOff, Retried, Suspended};
 
 const WORKFLOW: OperationType = OperationType(10);
 /// Anything that is not 10.
@@ -56,6 +58,7 @@ fn became(operation: &Operation) -> (Became, ErrorCode) {
     let became = match (header.status, header.postpone_until, header.retry_count) {
         (Status::Failed, None, 0) => Some(Failed),
         (Status::Waiting, Some(_), 1) => Some(Retried),
+        (Status::Waiting, Some(_), 0) => Some(PutOff),
         (Status::Waiting, None, 0) => Some(Suspended),
         _ => None,
     };
@@ -71,6 +74,9 @@ const BY_CODE: &[(ErrorCode, OperationType, Became)] = &[
     (ErrorCode::NETWORK_ERROR, OTHER, Retried),
     (ErrorCode::COMMUNICATION_ERROR, OTHER, Retried),
     (ErrorCode::ORGANIZATION_DISABLED, OTHER, Retried),
+    (ErrorCode::THROTTLED, OTHER, PutOff),
+    (ErrorCode::TYPE_THROTTLED, OTHER, PutOff),
+    (ErrorCode::TOO_MANY_REQUESTS, OTHER, PutOff),
     (ErrorCode::PRIVILEGE_DENIED, OTHER, Suspended),
     (ErrorCode::NOT_FOUND, WORKFLOW, Suspended),
     (ErrorCode::NOT_FOUND, OTHER, Failed),
@@ -149,7 +155,7 @@ async fn a_web_service_is_classified_by_its_status_or_by_the_code_that_it_gives(
         (404, "", OTHER, (Failed, missing)),
         (404, "", WORKFLOW, (Suspended, missing)),
         (422, "", OTHER, (Failed, ours)),
-        (429, "", OTHER, (Retried, busy)),
+        (429, "", OTHER, (PutOff, ErrorCode::THROTTLED)),
         (500, "", OTHER, (Retried, busy)),
         (503, foreign, OTHER, (Retried, busy)),
         (422, database, OTHER, (Retried, ErrorCode::DATABASE_ERROR)),

@@ -133,6 +133,9 @@ async fn the_service_gets_the_operation_and_gives_the_result() {
     assert!(request.header("drumline-fence").parse::<u64>().is_ok());
     assert_eq!(request.header("traceparent").len(), 55);
     assert_eq!(request.header("x-key"), "k");
+    let body = &operation.body;
+    assert_eq!(request.header("drumline-organization"), body.organization.0);
+    assert_eq!(request.header("drumline-caller"), body.owner);
 }
 
 #[tokio::test]
@@ -152,9 +155,82 @@ async fn a_busy_service_is_called_again_when_it_says() {
         called("HTTP/1.1 429 Slow Down\r\nretry-after: 3600\r\ncontent-length: 4\r\n\r\nfull")
             .await;
     assert_eq!(operation.header.status, Status::Waiting);
-    let until = operation.header.postpone_until.expect("a time");
-    assert_eq!(until.since(operation.header.modified_on).as_secs(), 3600);
+    // A tenth more at most, so that not all come back at once.
+    assert!((3600..=3960).contains(&delay(&operation)));
+    assert_eq!(operation.header.retry_count, 0);
     assert!(message(&operation).ends_with("full"));
+}
+
+/// The seconds until the next try.
+fn delay(operation: &Operation) -> u64 {
+    let header = &operation.header;
+    let until = header.postpone_until.expect("a time");
+    until.since(header.modified_on).as_secs()
+}
+
+#[tokio::test]
+async fn a_short_retry_after_does_not_shorten_the_policys_delay() {
+    for (status, counted) in [("503 Down", 1), ("429 Slow Down", 0)] {
+        let answer = format!("HTTP/1.1 {status}\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n");
+        let retry = RetryPolicy {
+            initial_ms: 60_000,
+            ..RetryPolicy::default()
+        };
+        let (operation, _) = called_with(
+            &answer,
+            Draft {
+                retry,
+                ..draft("X")
+            },
+        )
+        .await;
+        assert_eq!(operation.header.status, Status::Waiting, "{status}");
+        assert_eq!(delay(&operation), 60, "{status}");
+        assert_eq!(operation.header.retry_count, counted, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_says_later_is_tried_again_whatever_foreign_code_the_body_has() {
+    let foreign = r#"{"error":{"code":"0x80999999"}}"#;
+    let service_protection = r#"{"error":{"code":"0x80072322"}}"#;
+    for (status, headers, body) in [
+        ("408 Request Timeout", "", ""),
+        ("425 Too Early", "", ""),
+        ("413 Content Too Large", "retry-after: 9\r\n", ""),
+        ("423 Locked", "retry-after: 9\r\n", ""),
+        ("503 Down", "", foreign),
+        ("429 Slow Down", "", foreign),
+        ("429 Slow Down", "", service_protection),
+        ("400 Bad Request", "", service_protection),
+    ] {
+        let length = body.len();
+        let answer =
+            format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}");
+        let draft = Draft {
+            retry: RetryPolicy::default(),
+            ..draft("X")
+        };
+        let (operation, _) = called_with(&answer, draft).await;
+        assert_eq!(operation.header.status, Status::Waiting, "{status} {body}");
+        assert!(operation.header.postpone_until.is_some(), "{status} {body}");
+    }
+    for status in ["413 Content Too Large", "423 Locked", "400 Bad Request"] {
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        let (operation, _) = called(&answer).await;
+        assert_eq!(operation.header.status, Status::Failed, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_more_than_16_kib_is_read_whole() {
+    let text = "x".repeat(20_000);
+    let body = format!(r#"{{"error":{{"message":"{text}","code":"0x80040220"}}}}"#);
+    let length = body.len();
+    let answer = format!("HTTP/1.1 500 Oh\r\ncontent-length: {length}\r\n\r\n{body}");
+    let (operation, _) = called(&answer).await;
+    assert_eq!(operation.header.status, Status::Waiting);
+    assert_eq!(operation.header.postpone_until, None);
 }
 
 #[tokio::test]

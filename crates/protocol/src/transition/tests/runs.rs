@@ -49,6 +49,25 @@ fn retries_follow_the_policy_and_end() {
 }
 
 #[test]
+fn throttling_uses_up_no_retries() {
+    let mut locked = header(Status::InProgress);
+    locked.rules.retry.max_retries = 0;
+    for code in [ErrorCode::THROTTLED, ErrorCode::TOO_MANY_REQUESTS] {
+        for (after, expected) in [(None, 5), (Some(Duration::from_secs(90)), 90)] {
+            let event = Event::Retry {
+                fault: Fault::new(code, "Later.", "later"),
+                after,
+                jitter: Jitter(0),
+            };
+            let next = apply(&locked, event, at()).unwrap().header;
+            assert_eq!((next.status, next.retry_count), (Status::Waiting, 0));
+            let until = NOW.saturating_add(Duration::from_secs(expected));
+            assert_eq!(next.postpone_until, Some(until));
+        }
+    }
+}
+
+#[test]
 fn at_most_once_fails_instead_of_starting_again() {
     let mut locked = header(Status::InProgress);
     locked.rules.at_most_once = true;

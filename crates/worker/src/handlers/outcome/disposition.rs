@@ -33,9 +33,8 @@ impl Disposition {
             | ErrorCode::DATABASE_ERROR
             | ErrorCode::NETWORK_ERROR
             | ErrorCode::COMMUNICATION_ERROR
-            | ErrorCode::ORGANIZATION_DISABLED
-            | ErrorCode::THROTTLED
-            | ErrorCode::TYPE_THROTTLED => Self::Retry,
+            | ErrorCode::ORGANIZATION_DISABLED => Self::Retry,
+            code if code.is_throttling() => Self::Retry,
             ErrorCode::PRIVILEGE_DENIED => Self::Suspend,
             ErrorCode::NOT_FOUND if operation_type == WORKFLOW => Self::Suspend,
             _ => Self::Fail,
@@ -97,7 +96,8 @@ pub(crate) fn code_of_status(status: StatusCode) -> ErrorCode {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorCode::PRIVILEGE_DENIED,
         StatusCode::NOT_FOUND => ErrorCode::NOT_FOUND,
-        StatusCode::TOO_MANY_REQUESTS => ErrorCode::SERVER_BUSY,
+        StatusCode::TOO_MANY_REQUESTS => ErrorCode::THROTTLED,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => ErrorCode::SERVER_BUSY,
         status if status.is_server_error() => ErrorCode::SERVER_BUSY,
         _ => ErrorCode::HANDLER_FAILED,
     }
@@ -117,6 +117,9 @@ mod tests {
             (ErrorCode::COMMUNICATION_ERROR, Retry),
             (ErrorCode::ORGANIZATION_DISABLED, Retry),
             (ErrorCode::THROTTLED, Retry),
+            (ErrorCode::TOO_MANY_REQUESTS, Retry),
+            (ErrorCode::TOO_MUCH_TIME, Retry),
+            (ErrorCode::TOO_MANY_AT_ONCE, Retry),
             (ErrorCode::INFINITE_LOOP, Fail),
             (ErrorCode::INVALID_ARGUMENT, Fail),
             (ErrorCode::NOT_FOUND, Fail),
