@@ -79,6 +79,21 @@ impl Api {
         answer.json().await.with_context(|| format!("GET {path}"))
     }
 
+    /// The value of a metric of the manager, over all its labels.
+    ///
+    /// # Errors
+    /// When the service cannot be reached.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let request = self.http.get(format!("{}/metrics", self.base));
+        let text = request.send().await?.text().await?;
+        let values = text.lines().filter_map(|line| {
+            let behind = line.strip_prefix(name)?;
+            let is_it = behind.starts_with(['{', ' ']);
+            is_it.then(|| behind.rsplit(' ').next()?.parse::<f64>().ok())?
+        });
+        Ok(values.sum())
+    }
+
     /// Every operation that a query selects, over all pages.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use crate::api::Api;
-use crate::check::Hurt;
+use crate::check::{Harm, Hurt};
 use crate::journal::now_ns;
 
 /// The size of a fleet, and its settings.
@@ -89,8 +89,13 @@ impl Process {
         let at_ns = now_ns();
         let pid = Pid::from_raw(i32::try_from(self.pid)?).context("not a process id")?;
         rustix::process::kill_process(pid, signal).context("signal a process")?;
+        let harm = match signal {
+            Signal::KILL | Signal::STOP => Harm::Silenced,
+            _ => Harm::Drained,
+        };
         Ok(Hurt {
             pid: self.pid,
+            harm,
             at_ns,
         })
     }
@@ -165,6 +170,12 @@ impl Fleet {
         self.folder.join("journal.jsonl")
     }
 
+    /// The lease of the workers' locks.
+    #[must_use]
+    pub const fn lease(&self) -> Duration {
+        self.size.lease
+    }
+
     /// The folder of the logs and the journal.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -196,16 +207,33 @@ impl Fleet {
     /// # Errors
     /// When it cannot be started.
     pub fn add_manager(&mut self) -> Result<()> {
-        let port = free_port()?;
-        let mut command = self.command("drumline");
-        command.args(["queue-manager", "--listen", &format!("127.0.0.1:{port}")]);
-        let process = Process::start(
-            &mut command,
-            &self.folder.join(format!("manager-{port}.log")),
-        )?;
-        self.managers.push(process);
-        self.bases.push(format!("http://127.0.0.1:{port}"));
+        let base = format!("http://127.0.0.1:{}", free_port()?);
+        self.managers.push(self.manager_at(&base)?);
+        self.bases.push(base);
         Ok(())
+    }
+
+    /// Kills a manager and starts another one at its address.
+    ///
+    /// # Errors
+    /// When there is no such manager, or the new one cannot be started.
+    pub async fn replace_manager(&mut self, number: usize) -> Result<()> {
+        let base = self.bases.get(number).context("a manager")?.clone();
+        let mut killed = self.managers.remove(number);
+        killed.signal(Signal::KILL)?;
+        // Its port is free then.
+        killed.ended(Duration::from_secs(10)).await?;
+        self.managers.insert(number, self.manager_at(&base)?);
+        self.ready(&base).await
+    }
+
+    fn manager_at(&self, base: &str) -> Result<Process> {
+        let address = base.trim_start_matches("http://");
+        let port = address.rsplit(':').next().unwrap_or_default();
+        let mut command = self.command("drumline");
+        command.args(["queue-manager", "--listen", address]);
+        let log = self.folder.join(format!("manager-{port}.log"));
+        Process::start(&mut command, &log)
     }
 
     /// Kills a manager, as a crash does; it is not among the managers then.

@@ -1,8 +1,8 @@
 //! Load for a fleet, and the end of every test: let all come to rest, then
 //! check the promises.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ async fn one_token(apis: Vec<Api>, token: usize, load: Load) -> Result<Disturbed
 pub fn request(token: usize, index: usize, ms: u64, has_token: bool) -> Value {
     json!({
         "messageName": "Step",
-        "name": format!("step {token}/{index}"),
+        "name": name(token, index),
         "dependencyToken": has_token.then(|| format!("token {token}")),
         "data": {"token": token, "index": index, "ms": ms, "retries": 0},
         "retryPolicy": {"maxRetries": 20, "initialMs": 50, "maxMs": 300, "maxLost": 50},
@@ -101,7 +101,7 @@ pub fn request(token: usize, index: usize, ms: u64, has_token: bool) -> Value {
 }
 
 /// Pauses, postpones or cancels an operation; returns the number of extra
-/// starts that this may have caused.
+/// starts that this may have caused: one if the operation was running.
 async fn disturb(api: &Api, random: &mut fastrand::Rng, id: &str) -> Result<u64> {
     match random.u8(0..4) {
         0 => {
@@ -121,11 +121,12 @@ async fn disturb(api: &Api, random: &mut fastrand::Rng, id: &str) -> Result<u64>
     }
 }
 
-/// Asks for an action. Returns 1 if it was done, 0 if it was refused because of
-/// the state of the operation, which is fine: the operation may be over.
+/// Asks for an action. Returns 1 if a running handler was asked to stop, and 0 if
+/// not. That includes a refusal because of the state of the operation, which is
+/// fine: the operation may be over.
 async fn act(api: &Api, id: &str, action: &str, body: &Value) -> Result<u64> {
     match api.act(id, action, body).await? {
-        (200..300, _) => Ok(1),
+        (200..300, answer) => Ok(u64::from(answer["statusCode"] == 21)),
         (409, _) => Ok(0),
         (code, answer) => bail!("{action}: {code} {answer}"),
     }
@@ -139,16 +140,16 @@ async fn soon(api: &Api, id: &str) -> Result<String> {
     Ok(time.saturating_add(Duration::from_millis(500)).to_string())
 }
 
-/// Waits until everything is Completed, resuming operations that wait for a
-/// person.
+/// Waits until everything is Completed. If `resumes`, acts as the person that
+/// some operations wait for.
 ///
 /// # Errors
 /// When an operation is not Completed after `limit`.
-pub async fn rest(fleet: &Fleet, limit: Duration) -> Result<Vec<Value>> {
+pub async fn rest(fleet: &Fleet, limit: Duration, resumes: bool) -> Result<Vec<Value>> {
     let api = fleet.api(0);
     let deadline = Instant::now() + limit;
     loop {
-        match left(&api).await {
+        match left(&api, resumes).await {
             Ok(0) => return api.list("").await,
             Ok(left) => ensure!(
                 Instant::now() < deadline,
@@ -161,12 +162,14 @@ pub async fn rest(fleet: &Fleet, limit: Duration) -> Result<Vec<Value>> {
     }
 }
 
-async fn left(api: &Api) -> Result<u64> {
-    for waiting in api.list("state=1").await? {
-        // Paused while it ran: its resume came too early and was refused.
-        if waiting["postponeUntil"].is_null() {
-            let id = waiting["id"].as_str().context("an id")?;
-            api.act(id, "resume", &Value::Null).await?;
+async fn left(api: &Api, resumes: bool) -> Result<u64> {
+    if resumes {
+        for waiting in api.list("state=1").await? {
+            // Paused while it ran: its resume came too early and was refused.
+            if waiting["postponeUntil"].is_null() {
+                let id = waiting["id"].as_str().context("an id")?;
+                api.act(id, "resume", &Value::Null).await?;
+            }
         }
     }
     let mut left = 0;
@@ -187,7 +190,9 @@ pub async fn settle(
     disturbed: &Disturbed,
     hurts: &[Hurt],
 ) -> Result<()> {
-    let operations = rest(fleet, Duration::from_secs(150)).await?;
+    // Without a disturbance nothing may need a person.
+    let resumes = loads.iter().any(|load| load.disturbed);
+    let operations = rest(fleet, Duration::from_secs(150), resumes).await?;
     let finals: Vec<Final> = operations.iter().map(|o| last_word(o, disturbed)).collect();
     let count = |status| finals.iter().filter(|f| f.status == status).count();
     let journal = journal::read(&fleet.journal())?;
@@ -200,20 +205,15 @@ pub async fn settle(
         journal.len(),
         hurts.len()
     );
-    let created = loads
-        .iter()
-        .map(|load| load.tokens * load.per_token + load.alone);
-    ensure!(
-        finals.len() == created.sum::<usize>(),
-        "lost or doubled: {summary}"
-    );
+    let wrong = lost_or_doubled(loads, &operations);
+    ensure!(wrong.is_empty(), "{summary}; {}", wrong.join(", "));
     ensure!(count(31) == 0, "failed: {summary}");
     ensure!(
         !loads.iter().any(|load| load.disturbed)
             || (count(32) > 0 && disturbed.values().sum::<u64>() > 0),
         "nothing was disturbed: {summary}"
     );
-    let found = violations(&journal, hurts, &finals);
+    let found = violations(&journal, hurts, &finals, fleet.lease());
     ensure!(
         found.is_empty(),
         "{summary}; {} violations in {}:\n{}",
@@ -224,6 +224,59 @@ pub async fn settle(
     // For a person who runs the test with its output shown.
     std::fs::write(fleet.folder().join("summary.txt"), &summary)?;
     Ok(())
+}
+
+/// The operations of these loads that do not exist exactly once, by name.
+fn lost_or_doubled(loads: &[Load], operations: &[Value]) -> Vec<String> {
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    for load in loads {
+        let (chained, all) = (load.first + load.tokens, load.tokens + load.alone);
+        for token in load.first..load.first + all {
+            let indexes = if token < chained { load.per_token } else { 1 };
+            for index in 0..indexes {
+                *counts.entry(name(token, index)).or_default() -= 1;
+            }
+        }
+    }
+    for operation in operations {
+        let name = operation["name"].as_str().unwrap_or_default();
+        *counts.entry(name.to_owned()).or_default() += 1;
+    }
+    let wrong = counts.into_iter().filter(|(_, count)| *count != 0);
+    wrong
+        .map(|(name, count)| match count {
+            1.. => format!("{name:?} is there {count} times too often"),
+            _ => format!("{name:?} is lost"),
+        })
+        .collect()
+}
+
+fn name(token: usize, index: usize) -> String {
+    format!("step {token}/{index}")
+}
+
+/// The number of a token and the place in it, of an operation with a token.
+fn place(operation: &Value) -> Option<(usize, usize)> {
+    operation["dependencyToken"].as_str()?;
+    let (token, index) = operation["name"]
+        .as_str()?
+        .strip_prefix("step ")?
+        .split_once('/')?;
+    Some((token.parse().ok()?, index.parse().ok()?))
+}
+
+/// The time of an attribute, on the clock of the journal.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compares the service's times with the journal's"
+)]
+fn time(operation: &Value, attribute: &str) -> Option<u64> {
+    let text = operation[attribute].as_str()?;
+    let time = drumline_protocol::Timestamp::parse_rfc3339(text).ok()?;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let at = Duration::from_millis(u64::try_from(time.as_millis()).ok()?);
+    let ago = since_1970.checked_sub(at)?;
+    journal::now_ns().checked_sub(u64::try_from(ago.as_nanos()).ok()?)
 }
 
 /// The service's last word about operations that were not disturbed.
@@ -240,6 +293,8 @@ fn last_word(operation: &Value, disturbed: &Disturbed) -> Final {
     let starts = number("startCount");
     let released = starts.saturating_sub(number("attempt"));
     Final {
+        place: place(operation),
+        completed_ns: time(operation, "completedOn"),
         status: u8::try_from(number("statusCode")).unwrap_or(0),
         starts,
         reasons: number("retryCount")
@@ -247,5 +302,29 @@ fn last_word(operation: &Value, disturbed: &Disturbed) -> Final {
             + number("lostCount")
             + disturbed.get(&id).copied().unwrap_or(0),
         id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_lost_and_another_doubled_is_found() {
+        let load = Load {
+            first: 0,
+            tokens: 1,
+            per_token: 2,
+            alone: 1,
+            ms_max: 0,
+            disturbed: false,
+        };
+        let made = |names: [(usize, usize); 3]| {
+            let operations = names.map(|(token, index)| request(token, index, 0, true));
+            lost_or_doubled(&[load], &operations)
+        };
+        assert_eq!(made([(0, 0), (0, 1), (1, 0)]), [""; 0]);
+        let wrong = made([(0, 0), (0, 0), (1, 0)]);
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
     }
 }

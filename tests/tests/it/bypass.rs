@@ -135,6 +135,7 @@ async fn a_queue_with_other_arguments_costs_the_others_nothing() -> Result<()> {
         &journal::read(&fleet.journal())?,
         &[],
         &last_words(&operations),
+        fleet.lease(),
     );
     ensure!(found.is_empty(), "{}", found.join("\n"));
     Ok(())

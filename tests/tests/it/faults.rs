@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use drumline_tests::fleet::{Fleet, Size};
 use drumline_tests::load::{Load, create, settle};
 use tokio::task::JoinSet;
@@ -44,11 +44,25 @@ impl Loaded {
             sleep(Duration::from_millis(50)).await;
         }
         fault(&self.fleet).await.context(what)?;
+        ensure!(
+            api.list("status=30").await?.len() < before + LOAD.tokens * LOAD.per_token + LOAD.alone,
+            "{what}: everything was Completed before"
+        );
         let disturbed = creator.join_next().await.context("a creator")???;
         settle(&self.fleet, &self.loads, &disturbed, &[])
             .await
             .context(what)
     }
+}
+
+/// The number of offers that the broker has lost, as the managers have found out.
+async fn lost_offers(fleet: &Fleet) -> Result<f64> {
+    let mut lost = 0.0;
+    for api in fleet.apis() {
+        lost += api.metric("drumline_reconcile_reoffered_total").await?;
+        lost += api.metric("drumline_bypass_reoffered_total").await?;
+    }
+    Ok(lost)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +78,7 @@ async fn servers_die_one_after_the_other() -> Result<()> {
             fleet.rabbit.restart().await
         })
         .await?;
+    let before = lost_offers(&loaded.fleet).await?;
     loaded
         .survives(
             "RabbitMQ killed with its data folder deleted",
@@ -74,6 +89,8 @@ async fn servers_die_one_after_the_other() -> Result<()> {
             },
         )
         .await?;
+    let lost = lost_offers(&loaded.fleet).await? - before;
+    ensure!(lost > 0.0, "the broker had no messages to lose");
     loaded
         .survives("Redis killed and restarted", async |fleet| {
             fleet.redis.kill()?;

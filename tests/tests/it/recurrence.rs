@@ -41,7 +41,7 @@ async fn every_due_time_has_one_occurrence_while_managers_are_killed() -> Result
     let series = create(fleet.apis(), begin).await?;
     // From before the first due time until after the last.
     let kills = kill_managers(&mut fleet, end).await?;
-    let operations = rest(&fleet, Duration::from_secs(60)).await?;
+    let operations = rest(&fleet, Duration::from_secs(60), false).await?;
     let steady = check(&series, &operations, created)?;
     // For a person who runs the test and wants to know.
     let summary = format!("{ONCE} due times once each, {steady} by the second, {kills} kills");

@@ -1,13 +1,14 @@
 //! The storm: 200 tokens × 50 operations with random durations, retries,
 //! postponements, pauses and cancels, on four workers and two managers; once
 //! in peace, once while workers are killed, stopped past their lease, and
-//! drained.
+//! drained, and managers are killed.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use drumline_tests::check::Hurt;
+use anyhow::{Context as _, Result, ensure};
+use drumline_tests::check::{Hurt, taken_over};
 use drumline_tests::fleet::{Fleet, Size};
+use drumline_tests::journal;
 use drumline_tests::load::{Load, create, settle};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
@@ -37,12 +38,27 @@ async fn order_and_single_execution_hold_while_workers_die() -> Result<()> {
     let mut creator = JoinSet::new();
     let creating = creator.spawn(create(fleet.apis(), STORM));
     // At least a dozen workers are hurt, and the storm goes on for as long as
-    // there is anything to create.
+    // there is anything to create. Both managers are killed while they create.
+    let mut killed = 0;
     while hurts.len() < 12 || !creating.is_finished() {
         hurt_one(&mut fleet, &mut random, &mut hurts).await?;
+        if killed < 2 && !creating.is_finished() {
+            fleet.replace_manager(killed).await?;
+            killed += 1;
+        }
     }
+    ensure!(
+        killed > 0,
+        "everything was created before a manager could be killed"
+    );
     let disturbed = creator.join_next().await.context("a creator")???;
-    settle(&fleet, &[STORM], &disturbed, &hurts).await
+    settle(&fleet, &[STORM], &disturbed, &hurts).await?;
+    let journal = journal::read(&fleet.journal())?;
+    ensure!(
+        taken_over(&journal, &hurts) > 0,
+        "no run was taken over: the workers were hurt while they had nothing"
+    );
+    Ok(())
 }
 
 /// Kills, stops or drains one worker, and starts a replacement if needed.

@@ -120,7 +120,12 @@ async fn killed_after(delay: Duration) -> Result<Duration> {
     }
     ensure!(!accepted.is_empty(), "nothing was accepted");
     let finals = last_words(&operations);
-    let found = violations(&journal::read(&fleet.journal())?, &[], &finals);
+    let found = violations(
+        &journal::read(&fleet.journal())?,
+        &[],
+        &finals,
+        fleet.lease(),
+    );
     ensure!(
         found.is_empty(),
         "logs in {}:\n{}",

@@ -84,6 +84,7 @@ async fn runs_without(name: &str, queue: impl AsyncFn(&Fleet) -> Result<String>)
         &journal::read(&fleet.journal())?,
         &[],
         &last_words(&operations),
+        fleet.lease(),
     );
     ensure!(found.is_empty(), "{}", found.join("\n"));
     let queues = api.read("/v1/queues").await?;
