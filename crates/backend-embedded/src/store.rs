@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use drumline_backend::Random;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Recorded, Renewal, Reservation, Reserved, Result, Stamp, Store, Transacted,
-    check_distinct, check_keys,
+    Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Store,
+    Transacted, check_distinct, check_keys,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -162,9 +162,15 @@ impl Store for EmbeddedStore {
         Ok(self.state().history(id))
     }
 
-    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
+    async fn report(
+        &self,
+        id: OperationId,
+        fence: Fence,
+        report: &Report,
+        parts: ReportParts,
+    ) -> Result<bool> {
         let report = through_codec(report)?;
-        Ok(self.state().report(id, fence, report))
+        Ok(self.state().report(id, fence, report, parts))
     }
 
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {

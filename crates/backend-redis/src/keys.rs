@@ -165,9 +165,14 @@ impl PartitionKeys {
         &self.prefix
     }
 
-    /// Hash: one operation.
+    /// String: one operation.
     pub(crate) fn record(&self, id: OperationId) -> Vec<u8> {
         [self.record_prefix.as_bytes(), id.as_bytes()].concat()
+    }
+
+    /// Strings: the parts of an operation that are too large for its record.
+    pub(crate) fn parts(&self, id: OperationId) -> [Vec<u8>; 3] {
+        [":body", ":report", ":checkpoint"].map(|name| [&self.record(id), name.as_bytes()].concat())
     }
 
     /// String: a removed operation; expires.
@@ -276,6 +281,11 @@ mod tests {
         ] {
             let name = key.strip_prefix(of.prefix()).unwrap();
             assert!(prelude.contains(&format!("prefix .. '{name}'")), "{name}");
+        }
+        let id = OperationId::new(Timestamp::from_millis(1), Partition::new(0), [0; 16]);
+        for key in of.parts(id) {
+            let name = String::from_utf8_lossy(&key[of.record(id).len()..]);
+            assert!(prelude.contains(&format!("'{name}'")), "{name}");
         }
     }
 }

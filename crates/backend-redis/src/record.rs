@@ -1,15 +1,20 @@
 //! A record and a lock as bytes: the fields that scripts compare, at fixed
 //! places.
 //!
-//! A record is a hash of `h` (the [`Stored`] fields, the keys of its further
-//! indexes, then the header), `b` (the
-//! body) and `r` (the report; absent while it is empty). The places are also
-//! written down in `scripts/prelude.lua`; a test compares the two.
+//! A record is one string:
+//!
+//! ```text
+//! fields and lengths │ keys │ header │ spare room │ report │ body
+//! ```
+//!
+//! A change writes what is in front of the body. Parts that are large are in keys
+//! of their own. The places are also written down in `scripts/prelude.lua`; a test
+//! compares the two.
 
 use std::time::Duration;
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{Lock, NewOperation, Reserved, Result, Stamp};
+use drumline_backend::store::{Error, Lock, NewOperation, Reserved, Result, Stamp};
 use drumline_protocol::index::{HASH_BYTES, index_keys};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
@@ -19,7 +24,7 @@ use drumline_protocol::{
 use redis::Value;
 use uuid::Uuid;
 
-use crate::reply::{self, Packed};
+use crate::reply;
 
 /// The fields in front of a header that scripts read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +33,27 @@ pub(crate) struct Stored {
     pub(crate) last_offer: Stamp,
 }
 
-/// The place where the keys start in `h`: after version, last commit, first
-/// commit, sequence, last offer (8 bytes each), index (1) and chain (16).
-const KEYS_AT: usize = 57;
+/// The place where the lengths start: after version, last commit, first commit,
+/// sequence, last offer (8 bytes each), index (1) and chain (16).
+const LENGTHS_AT: usize = 57;
+/// The place where the keys start: after format (1), parts (1), and the lengths of
+/// all in front of the body (2) and of the report (2).
+const KEYS_AT: usize = LENGTHS_AT + 6;
+/// The format of a record.
+const FORMAT: u8 = b'A';
+/// The parts of a record that may be in keys of their own.
+const BODY_PART: u8 = 1;
+const REPORT_PART: u8 = 2;
+const CHECKPOINT_PART: u8 = 4;
+/// The largest body that is in the record, in bytes. A body in a key of its own
+/// costs some 150 bytes of memory and a round trip when it is read; one in the
+/// record passes through the scripts, at more than a nanosecond a byte.
+const MOST_OF_BODY: usize = 8 << 10;
+/// The spare room of a new record, at least and at most: a header grows by the
+/// host and two times, and gets a short result behind it. A record that is too
+/// small is rewritten.
+const SPARE: usize = 48;
+const MOST_SPARE: usize = 96;
 /// The bytes in front of the first key: the shelves, and the number of keys.
 const BEFORE_KEYS: usize = 3;
 /// The bytes of a key: the letter of its kind, and the hash.
@@ -38,21 +61,77 @@ const KEY_BYTES: usize = 1 + HASH_BYTES;
 /// The letter of no index, and of no shelf.
 const NOWHERE: u8 = b'-';
 
-/// The first 24 bytes of a new record's `h`.
-pub(crate) fn start(header: &Header) -> Vec<u8> {
+/// A new record, with zeros for sequence and last offer; and its body if that is to
+/// be in a key of its own, else nothing.
+pub(crate) fn new(new: &NewOperation) -> Result<(Vec<u8>, Vec<u8>)> {
+    let header = &new.header;
     let commit = header.commit.0.to_be_bytes();
-    [header.version.to_be_bytes(), commit, commit].concat()
+    let body = codec::encode(&new.body)?;
+    let is_inside = body.len() <= MOST_OF_BODY;
+    let keys = keys(new.id, header, &new.body);
+    let encoded = encode_header(header)?;
+    let least = KEYS_AT + 2 + keys.len() + encoded.len() + SPARE;
+    let bytes = if is_inside { body.len() } else { 0 };
+    let place = least + free_beside(least + bytes).min(MOST_SPARE - SPARE);
+
+    let mut record = Vec::with_capacity(place + bytes);
+    record.extend(header.version.to_be_bytes());
+    record.extend([commit, commit, [0; 8], [0; 8]].as_flattened());
+    record.push(index(header.status.state()));
+    record.extend(chain_bytes(header.rules.chain));
+    record.extend([FORMAT, if is_inside { 0 } else { BODY_PART }]);
+    record.extend(length(place)?);
+    record.extend([0, 0]);
+    record.extend(shelves(header.status));
+    record.extend(keys);
+    record.extend(encoded);
+    record.resize(place, 0);
+    if is_inside {
+        record.extend(body);
+        return Ok((record, Vec::new()));
+    }
+    Ok((record, body))
 }
 
-/// `h` from the index on.
-pub(crate) fn rest(new: &NewOperation) -> Result<Vec<u8>> {
-    let header = &new.header;
-    let mut bytes = vec![index(header.status.state())];
-    bytes.extend(chain_bytes(header.rules.chain));
-    bytes.extend(shelves(header.status));
-    bytes.extend(keys(new.id, header, &new.body));
-    bytes.extend(codec::encode(header)?);
-    Ok(bytes)
+/// The bytes that a string of so many may have more and take no more memory: the
+/// sizes that Redis' allocator has are a quarter of a power of two apart.
+fn free_beside(bytes: usize) -> usize {
+    // The string's own length, and the byte behind it.
+    let taken = bytes + 6;
+    let step = (taken.next_power_of_two() / 8).max(16);
+    taken.next_multiple_of(step) - taken
+}
+
+/// A header as a record has it: with its length, and without what is in the
+/// fields.
+pub(crate) fn encode_header(header: &Header) -> Result<Vec<u8>> {
+    let mut rest = header.clone();
+    rest.version = 0;
+    rest.commit = CommitId(0);
+    rest.rules.chain = None;
+    let bytes = codec::encode(&rest)?;
+    Ok([length(bytes.len())?.as_slice(), &bytes].concat())
+}
+
+fn length(bytes: usize) -> Result<[u8; 2]> {
+    let length = u16::try_from(bytes);
+    let length = length.map_err(|_error: std::num::TryFromIntError| {
+        Error::Unfit(format!("a header of {bytes} bytes cannot be stored"))
+    })?;
+    Ok(length.to_be_bytes())
+}
+
+/// A report as it is stored: without its checkpoint, and the checkpoint. Empty
+/// parts are no bytes.
+pub(crate) fn encode_report(report: &Report) -> Result<(Vec<u8>, String)> {
+    let mut rest = report.clone();
+    let checkpoint = rest.checkpoint.take().unwrap_or_default();
+    let bytes = if rest == Report::default() {
+        Vec::new()
+    } else {
+        codec::encode(&rest)?
+    };
+    Ok((bytes, checkpoint))
 }
 
 /// The number of keys in `h`, and the keys.
@@ -115,22 +194,78 @@ fn chain_bytes(chain: Option<ChainKey>) -> [u8; 16] {
     chain.map_or([0; 16], |key| *key.as_bytes())
 }
 
-/// Reads the header in `h`, and the fields in front of it.
+/// A record, taken apart; or its start up to the header.
+#[derive(Debug)]
+struct Parts<'a> {
+    front: &'a [u8; KEYS_AT],
+    header: &'a [u8],
+    /// The place of the body.
+    place: usize,
+    /// The length of the report in the record.
+    report: usize,
+    /// The parts that are in keys of their own.
+    elsewhere: u8,
+}
+
+impl<'a> Parts<'a> {
+    fn of(record: &'a [u8]) -> Option<Self> {
+        let (front, rest) = record.split_first_chunk::<KEYS_AT>()?;
+        let [.., FORMAT, elsewhere, a, b, c, d] = front else {
+            return None;
+        };
+        let (_, rest) = split_keys(rest)?;
+        let (length, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            front,
+            header: rest.get(..usize::from(u16::from_be_bytes(*length)))?,
+            place: usize::from(u16::from_be_bytes([*a, *b])),
+            report: usize::from(u16::from_be_bytes([*c, *d])),
+            elsewhere: *elsewhere,
+        })
+    }
+
+    fn header(&self) -> Result<(Header, Stored)> {
+        let number = |at| number_at(self.front, at).unwrap_or_default();
+        let mut header: Header = codec::decode(self.header)?;
+        header.version = number(0);
+        header.commit = CommitId(number(8));
+        let chain = self.front.get(41..57).and_then(<[u8]>::first_chunk::<16>);
+        header.rules.chain = chain
+            .filter(|chain| **chain != [0; 16])
+            .map(|chain| ChainKey::from_bytes(*chain));
+        let stored = Stored {
+            sequence: number(24),
+            last_offer: Stamp(number(32)),
+        };
+        Ok((header, stored))
+    }
+}
+
+/// Reads the header in a record or in its start, and the fields in front of it.
 pub(crate) fn read_h(h: &[u8]) -> Result<(Header, Stored)> {
-    let too_short = codec::Error::Empty { what: "record" };
-    let Some((front, rest)) = h.split_at_checked(KEYS_AT) else {
-        return Err(too_short.into());
+    Parts::of(h).ok_or_else(no_record)?.header()
+}
+
+fn no_record() -> Error {
+    codec::Error::Empty { what: "record" }.into()
+}
+
+/// The length of a record without its body, and true if a part of it is in a key
+/// of its own.
+pub(crate) fn front(h: &[u8]) -> Option<(usize, bool)> {
+    let [.., FORMAT, elsewhere, a, b, _, _] = h.first_chunk::<KEYS_AT>()? else {
+        return None;
     };
-    let (Some(sequence), Some(last_offer), Some((_, header))) =
-        (number_at(front, 24), number_at(front, 32), split_keys(rest))
-    else {
-        return Err(too_short.into());
-    };
-    let stored = Stored {
-        sequence,
-        last_offer: Stamp(last_offer),
-    };
-    Ok((codec::decode(header)?, stored))
+    let length = usize::from(u16::from_be_bytes([*a, *b]));
+    Some((length, *elsewhere != 0))
+}
+
+/// The parts of an operation that are in keys of their own.
+#[derive(Debug, Default)]
+pub(crate) struct LargeParts {
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) report: Option<Vec<u8>>,
+    pub(crate) checkpoint: Option<Vec<u8>>,
 }
 
 /// Reads a set of letters of indexes.
@@ -169,31 +304,37 @@ fn split_keys(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(count * KEY_BYTES)
 }
 
-/// Reads the report in `r`; no bytes are the empty report.
-pub(crate) fn read_report(r: &[u8]) -> Result<Report> {
-    if r.is_empty() {
-        return Ok(Report::default());
+/// Reads the operation of a record, with its parts that are in keys of their own.
+pub(crate) fn operation(id: OperationId, record: &[u8], large: LargeParts) -> Result<Operation> {
+    let parts = Parts::of(record).ok_or_else(no_record)?;
+    let (header, stored) = parts.header()?;
+    let inside = record.split_at_checked(parts.place).ok_or_else(no_record)?;
+    let body = match large.body {
+        Some(body) if parts.elsewhere & BODY_PART != 0 => codec::decode(&body)?,
+        Some(_) | None => codec::decode(inside.1)?,
+    };
+    let report_at = parts.place.saturating_sub(parts.report);
+    let mut report = match large.report {
+        Some(report) if parts.elsewhere & REPORT_PART != 0 => codec::decode(&report)?,
+        Some(_) | None => match inside.0.get(report_at..).unwrap_or_default() {
+            [] => Report::default(),
+            bytes => codec::decode(bytes)?,
+        },
+    };
+    if parts.elsewhere & CHECKPOINT_PART != 0
+        && let Some(checkpoint) = large.checkpoint
+    {
+        let text = String::from_utf8(checkpoint);
+        let text = text.map_err(|_error: std::string::FromUtf8Error| no_record())?;
+        report.checkpoint = Some(text);
     }
-    Ok(codec::decode(r)?)
-}
-
-/// Reads the operation of a record.
-pub(crate) fn operation(id: OperationId, h: &[u8], b: &[u8], r: &[u8]) -> Result<Operation> {
-    let (header, stored) = read_h(h)?;
-    let body: Body = codec::decode(b)?;
     Ok(Operation {
         id,
         header,
         body,
-        report: read_report(r)?,
+        report,
         sequence: stored.sequence,
     })
-}
-
-/// Reads the operation of a record as scripts answer it: `h`, body and report.
-pub(crate) fn packed(id: OperationId, answer: &mut Packed<'_>) -> Result<Operation> {
-    let (h, b, r) = (answer.sized()?, answer.sized()?, answer.sized()?);
-    operation(id, h, b, r)
 }
 
 /// The part of a new lock that its taker decides; fence and beat come between

@@ -47,6 +47,7 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(Scripts::new);
 const LIB_BUCKETS: &str = include_str!("scripts/lib_buckets.lua");
 const LIB_BUCKET_CHANGES: &str = include_str!("scripts/lib_bucket_changes.lua");
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const LIB_RECORD: &str = include_str!("scripts/lib_record.lua");
 const LIB_INDEXES: &str = include_str!("scripts/lib_indexes.lua");
 const LIB_CREATE: &str = include_str!("scripts/lib_create.lua");
 const LIB_COMMIT: &str = include_str!("scripts/lib_commit.lua");
@@ -63,8 +64,18 @@ impl Scripts {
         Self {
             acquire_permit: with_window(include_str!("scripts/acquire_permit.lua")),
             beat: alone(include_str!("scripts/beat.lua")),
-            commit: with_prelude(&[LIB_INDEXES, LIB_COMMIT, include_str!("scripts/commit.lua")]),
-            create: with_prelude(&[LIB_INDEXES, LIB_CREATE, include_str!("scripts/create.lua")]),
+            commit: with_prelude(&[
+                LIB_RECORD,
+                LIB_INDEXES,
+                LIB_COMMIT,
+                include_str!("scripts/commit.lua"),
+            ]),
+            create: with_prelude(&[
+                LIB_RECORD,
+                LIB_INDEXES,
+                LIB_CREATE,
+                include_str!("scripts/create.lua"),
+            ]),
             due: alone(include_str!("scripts/due.lua")),
             ended: with_buckets(&[include_str!("scripts/ended.lua")]),
             ended_since: with_buckets(&[include_str!("scripts/ended_since.lua")]),
@@ -80,7 +91,7 @@ impl Scripts {
             outbox_entries: with_prelude(&[include_str!("scripts/outbox_entries.lua")]),
             raise_tick: with_buckets(&[include_str!("scripts/raise_tick.lua")]),
             rebuilt: alone(include_str!("scripts/rebuilt.lua")),
-            reindex: with_prelude(&[LIB_INDEXES, include_str!("scripts/reindex.lua")]),
+            reindex: with_prelude(&[LIB_RECORD, LIB_INDEXES, include_str!("scripts/reindex.lua")]),
             release_permit: with_window(include_str!("scripts/release_permit.lua")),
             remove_from_outbox: with_buckets(&[
                 LIB_BUCKET_CHANGES,
@@ -89,10 +100,11 @@ impl Scripts {
             renew: alone(include_str!("scripts/renew.lua")),
             renew_permit: with_window(include_str!("scripts/renew_permit.lua")),
             reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),
-            report: alone(include_str!("scripts/report.lua")),
+            report: with_prelude(&[LIB_RECORD, LIB_INDEXES, include_str!("scripts/report.lua")]),
             reserve: alone(include_str!("scripts/reserve.lua")),
             stamp: alone(include_str!("scripts/stamp.lua")),
             transact: with_prelude(&[
+                LIB_RECORD,
                 LIB_INDEXES,
                 LIB_CREATE,
                 LIB_COMMIT,

@@ -13,6 +13,7 @@ mod locks;
 mod markers;
 mod notices;
 mod outbox;
+mod parts;
 mod read;
 mod reservations;
 mod transact;
@@ -24,7 +25,7 @@ use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Recorded, Renewal, Reservation, Reserved, Result, Stamp, Transacted,
+    Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -162,8 +163,14 @@ impl Store for RedisStore {
         self.history_of(id).await
     }
 
-    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
-        self.write_report(id, fence, report).await
+    async fn report(
+        &self,
+        id: OperationId,
+        fence: Fence,
+        report: &Report,
+        parts: ReportParts,
+    ) -> Result<bool> {
+        self.write_report(id, fence, report, parts).await
     }
 
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {

@@ -17,6 +17,7 @@ mod history;
 mod listing;
 mod lock;
 mod outbox;
+mod report;
 mod transact;
 
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use self::history::Recorded;
 pub use self::listing::{Counts, Filter, Page};
 pub use self::lock::{Lock, Renewal};
 pub use self::outbox::{LastOffer, Promoted, Stamp};
+pub use self::report::ReportParts;
 pub use self::transact::{Transacted, check_distinct};
 
 /// The store keeps all operations and makes every decision, atomically.
@@ -103,12 +105,18 @@ pub trait Store: Send + Sync + 'static {
     /// When the store is unavailable or a record cannot be read.
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>>;
 
-    /// Writes the report of the holder; returns `false` if the fence is not the
-    /// holder's any more. The header and its version stay.
+    /// Writes these parts of the report of the holder; returns `false` if the fence
+    /// is not the holder's any more. The header and its version stay.
     ///
     /// # Errors
     /// When the store is unavailable.
-    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool>;
+    async fn report(
+        &self,
+        id: OperationId,
+        fence: Fence,
+        report: &Report,
+        parts: ReportParts,
+    ) -> Result<bool>;
 
     /// Moves the beats of locks; answers in order.
     ///

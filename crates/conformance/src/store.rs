@@ -18,6 +18,7 @@ pub mod locks;
 pub mod markers;
 pub mod notices;
 pub mod removal;
+pub mod reports;
 pub mod series;
 pub mod several;
 pub mod transact;

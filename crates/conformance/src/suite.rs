@@ -124,6 +124,12 @@ macro_rules! store_suite {
                 a_report_is_the_holders_to_write,
                 a_lost_at_most_once_operation_fails_and_frees_its_chain,
             }
+            reports {
+                progress_leaves_the_checkpoint_alone,
+                a_report_of_any_size_is_read_as_it_was_written,
+                a_header_of_any_length_is_read_as_it_was_written,
+                a_payload_of_any_size_comes_along,
+            }
             due {
                 an_operation_is_due_when_its_time_has_come,
                 the_earliest_comes_first,

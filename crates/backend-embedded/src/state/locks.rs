@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{Lock, Renewal};
+use drumline_backend::store::{Lock, Renewal, ReportParts};
 use drumline_protocol::{Fence, OperationId, Partition, Report};
 
 use super::State;
@@ -107,7 +107,13 @@ impl State {
 
     /// Writes the holder's report; returns `false` if the lock is not the
     /// caller's.
-    pub fn report(&mut self, id: OperationId, fence: Fence, report: Report) -> bool {
+    pub fn report(
+        &mut self,
+        id: OperationId,
+        fence: Fence,
+        mut report: Report,
+        parts: ReportParts,
+    ) -> bool {
         let contents = self.contents_mut(id.partition());
         let holds = contents
             .locks
@@ -115,6 +121,9 @@ impl State {
             .is_some_and(|held| held.fence == fence);
         match contents.records.get_mut(&id) {
             Some(record) if holds => {
+                if parts == ReportParts::AllButCheckpoint {
+                    report.checkpoint.clone_from(&record.report.checkpoint);
+                }
                 Arc::make_mut(record).report = Arc::new(report);
                 true
             }

@@ -32,13 +32,15 @@ fn new(header: &Header) -> NewOperation {
     }
 }
 
-/// As create.lua puts it together.
+/// As create.lua stores it.
 fn stored(new: &NewOperation, sequence: u64, last_offer: u64) -> Vec<u8> {
-    let mut h = start(&new.header);
-    h.extend(sequence.to_be_bytes());
-    h.extend(last_offer.to_be_bytes());
-    h.extend(rest(new).unwrap());
-    h
+    let (mut record, body) = super::new(new).unwrap();
+    assert!(body.is_empty(), "it is small");
+    record.splice(
+        24..40,
+        [sequence.to_be_bytes(), last_offer.to_be_bytes()].concat(),
+    );
+    record
 }
 
 #[test]
@@ -46,15 +48,56 @@ fn a_record_is_read_as_it_was_packed() {
     for chain in [None, Some(ChainKey::from_bytes([9; 16]))] {
         let header = header(chain);
         let new = new(&header);
-        let h = stored(&new, 5, u64::MAX);
-        let front = Stored {
+        let record = stored(&new, 5, u64::MAX);
+        let fields = Stored {
             sequence: 5,
             last_offer: Stamp(u64::MAX),
         };
         let mut keys = index_keys(new.id, &header, &new.body);
         keys.retain(|key| key.kind != IndexKind::Token);
-        assert_eq!(read_keys(&h), keys);
-        assert_eq!(read_h(&h).unwrap(), (header, front));
+        assert_eq!(read_keys(&record), keys);
+        assert_eq!(read_h(&record).unwrap(), (header.clone(), fields));
+        // Scripts answer with the start, and some bytes behind it.
+        let (length, has_parts) = front(&record).unwrap();
+        assert!(!has_parts);
+        assert_eq!(read_h(&record[..length]).unwrap(), (header.clone(), fields));
+        let operation = Operation {
+            id: new.id,
+            header,
+            body: new.body.clone(),
+            report: Report::default(),
+            sequence: 5,
+        };
+        let read = operation_of(&new, &record);
+        assert_eq!(read, operation);
+    }
+}
+
+fn operation_of(new: &NewOperation, record: &[u8]) -> Operation {
+    operation(new.id, record, LargeParts::default()).unwrap()
+}
+
+#[test]
+fn what_is_large_is_not_in_the_record() {
+    let mut new = new(&header(None));
+    new.body.data = Some("x".repeat(MOST_OF_BODY));
+    let (record, body) = super::new(&new).unwrap();
+    let (length, has_parts) = front(&record).unwrap();
+    assert_eq!((length, has_parts), (record.len(), true));
+    assert!(operation(new.id, &record, LargeParts::default()).is_err());
+    let large = LargeParts {
+        body: Some(body),
+        ..LargeParts::default()
+    };
+    let read = operation(new.id, &record, large).unwrap();
+    assert_eq!(read.body, new.body);
+}
+
+#[test]
+fn spare_room_takes_no_more_memory() {
+    // The sizes that the allocator of Redis has.
+    for (bytes, free) in [(762, 0), (763, 127), (700, 62), (506, 0), (507, 127)] {
+        assert_eq!(free_beside(bytes), free, "{bytes}");
     }
 }
 
@@ -63,9 +106,9 @@ fn the_scripts_find_each_field_at_its_place() {
     let chain = ChainKey::from_bytes([9; 16]);
     let header = header(Some(chain));
     let new = new(&header);
-    let h = stored(&new, 5, 6);
+    let record = stored(&new, 5, 6);
     // As Lua counts: from 1, both ends included.
-    let field = |from: usize, to: usize| &h[from - 1..to];
+    let field = |from: usize, to: usize| &record[from - 1..to];
     assert_eq!(field(1, 8), header.version.to_be_bytes());
     assert_eq!(field(9, 16), header.commit.0.to_be_bytes());
     assert_eq!(field(17, 24), header.commit.0.to_be_bytes());
@@ -73,18 +116,30 @@ fn the_scripts_find_each_field_at_its_place() {
     assert_eq!(field(33, 40), 6_u64.to_be_bytes());
     assert_eq!(field(41, 41), [index(State::Ready)]);
     assert_eq!(field(42, 57), chain.as_bytes());
-    assert_eq!(field(58, 59), b"0-");
+    assert_eq!(field(58, 59), [FORMAT, 0]);
+    let body = codec::encode(&new.body).unwrap();
+    let place = u16::try_from(record.len() - body.len()).unwrap();
+    assert_eq!(field(60, 61), place.to_be_bytes());
+    assert_eq!(field(62, 63), [0, 0]);
+    assert_eq!(field(64, 65), b"0-");
     let keys = index_keys(new.id, &header, &new.body);
     let stored = keys.len() - 1;
-    assert_eq!(usize::from(h[59]), stored, "all but the token's");
-    assert_eq!(field(61, 61), b"m");
-    assert_eq!(field(62, 67), keys[0].hash);
-    let behind = 61 + 7 * stored;
-    assert_eq!(field(behind, h.len()), codec::encode(&header).unwrap());
+    assert_eq!(usize::from(record[65]), stored, "all but the token's");
+    assert_eq!(field(67, 67), b"m");
+    assert_eq!(field(68, 73), keys[0].hash);
+    let behind = 67 + 7 * stored;
+    let encoded = encode_header(&header).unwrap();
+    assert_eq!(field(behind, behind + encoded.len() - 1), encoded);
     let prelude = include_str!("../scripts/prelude.lua");
-    assert!(prelude.contains("58 keys of further indexes"));
+    assert!(prelude.contains("64 keys of further indexes"));
+    // All keys that an operation can have are in what the scripts read first.
+    let most = KEYS_AT + BEFORE_KEYS + (IndexKind::ALL.len() - 1) * KEY_BYTES;
+    assert!(
+        most <= 128 && prelude.contains("FRONT_END = '127'"),
+        "{most}"
+    );
     let lib = include_str!("../scripts/lib_indexes.lua");
-    assert!(lib.contains("KEYS_AT, CHAIN_AT = 58, 42") && lib.contains("KEY, HASH = 7, 6"));
+    assert!(lib.contains("KEYS_AT, CHAIN_AT = 64, 42") && lib.contains("KEY, HASH = 7, 6"));
 }
 
 #[test]
@@ -117,8 +172,16 @@ fn a_lock_is_read_as_a_script_writes_it() {
 }
 
 #[test]
-fn no_report_is_an_empty_report() {
-    assert_eq!(read_report(b"").unwrap(), Report::default());
-    assert!(read_report(b"?").is_err());
+fn an_empty_report_is_no_bytes() {
+    let nothing = (Vec::new(), String::new());
+    assert_eq!(encode_report(&Report::default()).unwrap(), nothing);
+    let report = Report {
+        checkpoint: Some("7".to_owned()),
+        ..Report::default()
+    };
+    assert_eq!(
+        encode_report(&report).unwrap(),
+        (Vec::new(), "7".to_owned())
+    );
     assert!(read_h(b"short").is_err());
 }

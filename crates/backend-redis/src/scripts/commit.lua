@@ -4,7 +4,8 @@
 -- KEYS  prelude.lua
 -- ARGV  1 the channel that hears of ends; then per commit, 11: the partition's
 --         place in KEYS; the 10 of lib_commit.lua
--- Returns, per commit, its answer: lib_commit.lua
+-- Returns, per commit, its answer, and the records that belong to it:
+-- lib_commit.lua
 local ITEM = 11
 
 local counts, holders, insists = {}, {}, false
@@ -22,13 +23,17 @@ end
 read_locks(holders)
 if insists then insist() end
 
-local answers, count = {}, 0
+local answers = {}
 for at = 2, #ARGV, ITEM do
   turn_to(tonumber(ARGV[at]))
   most = TICKS_OF_COMMIT * counts[ARGV[at]]
-  local answer, h, body, report, held = check(at + 1)
-  count = count + 1
-  answers[count] = answer or write(at + 1, h, body, report, held)
+  local answer, h, held = check(at + 1)
+  if answer then
+    -- With the records that follow.
+    append_answer(answers, answer, h, held)
+  else
+    append_answer(answers, write(at + 1, h, held))
+  end
 end
 write_gathered()
 publish(ARGV[1])

@@ -2,19 +2,20 @@
 -- together. Each by itself recognises its own earlier try.
 --
 -- KEYS  prelude.lua
--- ARGV  per operation, 9: the partition's place in KEYS; the 8 of lib_create.lua
--- Returns, per operation, the answer of create()
-local ITEM = 9
+-- ARGV  per operation, 8: the partition's place in KEYS; the 7 of lib_create.lua
+-- Returns, per operation, the answer of create(), and the record that belongs to it
+local ITEM = 8
 
 local counts = {}
 for at = 1, #ARGV, ITEM do counts[ARGV[at]] = (counts[ARGV[at]] or 0) + 1 end
 local is_new = all_are_new(ITEM)
-local answers, count = {}, 0
+local answers = {}
 for at = 1, #ARGV, ITEM do
   turn_to(tonumber(ARGV[at]))
   most = counts[ARGV[at]]
-  count = count + 1
-  answers[count] = create(at + 1, is_new)
+  local answer, stored = create(at + 1, is_new)
+  answers[#answers + 1] = answer
+  if stored then answers[#answers + 1] = stored end
 end
 write_gathered()
 return answers

@@ -15,27 +15,29 @@
 --         7 tell      n: a notice is owed
 --         8 remove    r
 --         9 record    w: the answer is to bring it
---        10 report    w: write it
+--        10 report    w: write it, and remove the checkpoint; c: write both
 --        11 the index to be in: a letter, or '-' for none
 --        12 and 13 the shelves of the further indexes to be on: likewise
 --       3 the version that is expected (8) and the commit that wrote it (8):
 --         after a loss of the last writes, versions are given out twice
 --       4 the new version (8) and this commit (8)
---       5 the header
+--       5 the header, with its length (2) before it
 --       6 guard t: owner (16) and lease in ms (8) of the new lock
 --         guard h: fence (8); guard w: fence (8), beat (8); else ''
 --       7 when it is due, ms, or ''
---       8 the report, or ''
+--       8 the report; with a checkpoint its length (4) before it, and the
+--         checkpoint behind it
 --       9 the entries of the history: ''; or their place (1), a place in the list
 --         or 255 for its end, then each with its length (4) before it
 --      10 for how many seconds a removal is remembered, or ''
 -- The answer to a commit:
 --       'D', fence (8), stamp of its offer (8), record, promoted
 --           it is made, now or earlier; fence and stamp are 0 if there is none
---           record: '-'; or 'r', sequence (8), two(body, report or '')
---           promoted: '-'; or 'p', id (16), stamp (8), three(h, body, report or '')
+--           record: '-'; or 'r': the record follows, perhaps as it was before
+--           promoted: '-'; or 'p', id (16), stamp (8): its record follows, perhaps
+--           with the stamp before
 --       'N' not the head: taken out of the outbox, nothing else
---       'C', h: another version: this one
+--       'C', h: another version: this one, perhaps with some bytes behind it
 --       'F' the lock is not the one that the guard names
 --       'M' no such operation
 -- A commit takes at most this many numbers of the tick: for its own lock or
@@ -49,42 +51,45 @@ local TOMBSTONE_SECONDS = 600
 local TAKE, HOLDER, UNCHANGED = ('thw'):byte(1, 3)
 local RELEASE, ASK, REQUIRE_HEAD, LEAVE, HOLD = ('rahlk'):byte(1, 5)
 local SET, CLEAR, ADD, WITHDRAW = ('scaw'):byte(1, 4)
+local WITH_CHECKPOINT = CLEAR
 local TELL, REMOVE, YES, NO = ('nrw-'):byte(1, 4)
 
 local function done(fence, stamp, record, promoted)
   return 'D' .. struct.pack('>I8I8', fence, stamp) .. record .. promoted
 end
 
-local function record_of(h, body, report)
-  return 'r' .. sub(h, 25, 32) .. two(body, report or '')
-end
-
-local function promotion_of(id, stamp, h, body, report)
-  return 'p' .. id .. pack(stamp) .. three(h, body, report or '')
-end
+local function promotion_of(id, stamp) return 'p' .. id .. pack(stamp) end
 
 -- The answer to a commit that was made before: the same as then, as far as that
--- still stands.
+-- still stands. Returns the answer, and the records that follow it.
 local function made(id, h, lock, chain, offer, wanted)
   write_gathered()
   local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
+  local own, next_record
   if lock == TAKE then
     local held = call('HGET', LOCKS, id)
     if held then fence = number(sub(held, 17, 24)) end
   end
   if offer == ADD then stamp = stamp_in_outbox(id, h) or 0 end
-  if wanted == YES then
-    local _, body, report = read_record(id)
-    record = record_of(h, body, report)
-  end
+  if wanted == YES then record, own = 'r', h end
   if chain == LEAVE then
     local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), '0', '0')[1]
-    local head_h, body, report
-    if head then head_h, body, report = read_record(head) end
-    local entry = head_h and stamp_in_outbox(head, head_h)
-    if entry then promoted = promotion_of(head, entry, head_h, body, report) end
+    next_record = head and read_record(head)
+    local entry = next_record and stamp_in_outbox(head, next_record)
+    if entry then promoted = promotion_of(head, entry) else next_record = nil end
   end
-  return done(fence, stamp, record, promoted)
+  return done(fence, stamp, record, promoted), own, next_record
+end
+
+-- Appends an answer, and the records that follow it.
+local function append_answer(answers, answer, own, next_record)
+  local count = #answers + 1
+  answers[count] = answer
+  if own then
+    count = count + 1
+    answers[count] = own
+  end
+  if next_record then answers[count + 1] = next_record end
 end
 
 -- The locks of these operations, as they were when the script began.
@@ -117,15 +122,16 @@ end
 -- that follow pass. This write needs none, and changes nothing.
 local function insist() call('HDEL', LOCKS, '') end
 
--- Returns nothing and the parts that were read, if the commit at `at` can be
--- made; else its answer: it was made before, or an objection stands against it.
+-- Returns nothing, the record as far as it was read, and the lock that was read, if
+-- the commit at `at` can be made; else its answer, with the records that follow:
+-- it was made before, or an objection stands against it.
 local function check(at)
   local id, codes, expected, name = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local guard, lock, chain, _, offer, _, _, remove, wanted = byte(codes, 1, 9)
 
   settle(id)
-  local h, body, report
-  if wanted == YES then h, body, report = read_record(id) else h = read_h(id) end
+  local h
+  if wanted == YES then h = read_record(id) else h = read_front(id) end
   if not h then
     local tombstone = remove == REMOVE and call('GET', TOMBSTONE .. id)
     if tombstone and sub(tombstone, 1, 8) == sub(name, 9) then
@@ -134,7 +140,7 @@ local function check(at)
     return 'M'
   end
   if sub(h, 9, 16) == sub(name, 9) then return made(id, h, lock, chain, offer, wanted) end
-  if sub(h, 1, 16) ~= expected then return 'C' .. h end
+  if sub(h, 1, 16) ~= expected then return 'C' .. read_h(id) end
 
   local held
   if asks_for_lock(at) then held = lock_of(id) end
@@ -153,7 +159,7 @@ local function check(at)
       return 'N'
     end
   end
-  return nil, h, body, report, held
+  return nil, h, held
 end
 
 -- The history is a list of entries. It is absent while the record itself shows
@@ -174,12 +180,11 @@ local function add_to_history(id, entries)
   end
 end
 
-local function remove_history(id) call('DEL', RECORD .. id .. HISTORY) end
-
 local ended = {}
 
--- Makes the commit at `at`, with the parts that check() has read.
-local function write(at, h, body, report, held)
+-- Makes the commit at `at`, with what check() has read. Returns the answer, and the
+-- records that follow it.
+local function write(at, h, held)
   local id, codes, name, header = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
   local _, lock, chain, due, offer, class, tell, remove, wanted, reported = byte(codes, 1, 10)
 
@@ -189,16 +194,20 @@ local function write(at, h, body, report, held)
     key_of_chain = CHAIN .. chained
     head, second = unpack(call('ZRANGE', key_of_chain, '0', '1'))
   end
-  local next_h, next_body, next_report
+  local next_record
   if chain == LEAVE and second and head == id then
-    next_h, next_body, next_report = read_record(second)
+    next_record = read_record(second)
     settle(second)
-    if not next_h or sub(next_h, 41, 41) ~= OFFERED or stamp_in_outbox(second, next_h) then
-      next_h = nil
+    if
+      not next_record
+      or sub(next_record, 41, 41) ~= OFFERED
+      or stamp_in_outbox(second, next_record)
+    then
+      next_record = nil
     end
   end
 
-  local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
+  local fence, stamp, promoted = 0, 0, NOTHING
   if lock == TAKE then
     fence = tick()
     local taker = ARGV[at + 5]
@@ -236,18 +245,16 @@ local function write(at, h, body, report, held)
 
   if chain == LEAVE and key_of_chain then
     call('ZREM', key_of_chain, id)
-    if next_h then
-      local next_stamp = stamp_after(sub(next_h, 33, 40))
-      next_h = put_on_offer(second, next_h, next_stamp)
-      write_h(second, next_h)
-      promoted = promotion_of(second, next_stamp, next_h, next_body, next_report)
+    if next_record then
+      local next_stamp = stamp_after(sub(next_record, 33, 40))
+      put_on_offer(second, next_stamp)
+      promoted = promotion_of(second, next_stamp)
     end
   end
 
   if remove == REMOVE then
     write_gathered()
-    remove_record(id)
-    remove_history(id)
+    call('DEL', RECORD .. id, RECORD .. id .. HISTORY, unpack(keys_of_parts(id, h)))
     remove_from_index(was, id)
     leave_indexes(id, h)
     later(id, 'ZREM', DUE, id)
@@ -263,17 +270,19 @@ local function write(at, h, body, report, held)
       add_to_index(is, id)
     end
     local keys = move_to_shelves(id, h, sub(codes, 12, 13))
-    local new_h = name .. sub(h, 17, 32) .. stamp_bytes .. is .. chained .. keys .. header
+    local fields = name .. sub(h, 17, 32) .. stamp_bytes .. is .. chained
     if reported == YES then
-      report = ARGV[at + 7]
-      write_h(id, new_h, report)
+      write_h_and_report(id, h, fields, keys, header, ARGV[at + 7], '')
+    elseif reported == WITH_CHECKPOINT then
+      local report = struct.unpack('>I4c0', ARGV[at + 7])
+      write_h_and_report(id, h, fields, keys, header, report, sub(ARGV[at + 7], 5 + #report))
     else
-      write_h(id, new_h)
+      write_h(id, h, fields, keys, header)
     end
     add_to_history(id, ARGV[at + 8])
   end
-  if wanted == YES then record = record_of(h, body, report) end
-  return done(fence, stamp, record, promoted)
+  local record = wanted == YES and 'r' or NOTHING
+  return done(fence, stamp, record, promoted), wanted == YES and h, next_record
 end
 
 -- Notifies the waiters. Best effort, and after the writes: a user without the

@@ -1,19 +1,18 @@
--- The common part of create.lua and transact.lua, behind the prelude and
--- lib_indexes.lua.
+-- The common part of create.lua and transact.lua, behind the prelude,
+-- lib_record.lua and lib_indexes.lua.
 --
 -- create(at) stores one operation, or recognises its own earlier try. Its
--- arguments are ARGV[at] and the seven behind it:
+-- arguments are ARGV[at] and the six behind it:
 --       1 id (16)
---       2 `h` up to and with the first commit (24)
---       3 `h` from the index on
---       4 body
---       5 when it is due, ms, or ''
---       6 'a': offer it, if it is a head or has no chain; else '-'
---       7 the idempotency key (16) and the content (16), or '' for no key
---       8 for how many ms the key is reserved, or ''
+--       2 the record, with zeros for sequence and stamp
+--       3 the body, if it is to be in a key of its own, or ''
+--       4 when it is due, ms, or ''
+--       5 'a': offer it, if it is a head or has no chain; else '-'
+--       6 the idempotency key (16) and the content (16), or '' for no key
+--       7 for how many ms the key is reserved, or ''
 -- Returns 'N', id (16), sequence (8), stamp of its offer (8), or 0
---     or: 'E', id (16), three(h, body, report or ''): another create used the
---         id, or the key was used before and stands for this operation
+--     or: 'E', id (16); its record follows: another create used the id, or the
+--         key was used before and stands for this operation
 --     or: 'K': the key is reserved with another content
 --     or: 'S', id (16): the key stands for an operation that was removed
 -- Takes one number of the tick.
@@ -39,9 +38,20 @@ local function all_are_new(step)
   return true
 end
 
+-- Returns a new record without the keys of kinds that are switched off.
+local function with_kinds_on(record)
+  local was = keys_in(record)
+  local keys = keys_on(was)
+  if #keys == #was then return record end
+  local header = header_in(record)
+  local place = KEYS_AT - 1 + #keys + #header + SPARE
+  return sub(record, 1, 59) .. lengths(place, 0) .. keys .. header .. ('\0'):rep(SPARE)
+    .. sub(record, byte(record, 60) * 256 + byte(record, 61) + 1)
+end
+
 local function create(at, is_new)
-  local id, start, rest, body, due, offer, key =
-    ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
+  local id, record, body, due, offer, key =
+    ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   if key ~= '' then
     local name, content = RESERVATION .. sub(key, 1, 16), sub(key, 17)
     local held = call('GET', name)
@@ -49,22 +59,19 @@ local function create(at, is_new)
       if sub(held, 17) ~= content then return 'K' end
       id, is_new = sub(held, 1, 16), false
     else
-      call('SET', name, id .. content, 'PX', ARGV[at + 7])
+      call('SET', name, id .. content, 'PX', ARGV[at + 6])
     end
   end
   if not is_new or touched[id] then
     settle(id)
-    local h = read_h(id)
+    local h = read_front(id)
     if h then
-      if sub(h, 17, 24) ~= sub(start, 17, 24) then
-        local _, stored, report = read_record(id)
-        return 'E' .. id .. three(h, stored, report or '')
-      end
+      if sub(h, 17, 24) ~= sub(record, 17, 24) then return 'E' .. id, read_record(id) end
       return 'N' .. id .. sub(h, 25, 32) .. pack(stamp_in_outbox(id, h) or 0)
     end
     -- Its first try may be so long ago that it has run and was removed since.
     local tombstone = call('GET', TOMBSTONE .. id)
-    if tombstone and sub(tombstone, 9, 16) == sub(start, 17, 24) then
+    if tombstone and sub(tombstone, 9, 16) == sub(record, 17, 24) then
       return 'N' .. id .. sub(tombstone, 17, 24) .. pack(0)
     end
     if tombstone and key ~= '' then return 'S' .. id end
@@ -73,14 +80,14 @@ local function create(at, is_new)
   touched[id] = true
   local sequence = tick()
   local place = decimal(sequence)
-  local chain = sub(rest, 2, 17)
+  local chain = sub(record, 42, 57)
   local head = true
   if chain ~= NO_CHAIN then
     call('ZADD', CHAIN .. chain, place, id)
     head = call('ZCARD', CHAIN .. chain) == 1
   end
   if due ~= '' then later(id, 'ZADD', DUE, due, id) end
-  add_to_index(sub(rest, 1, 1), id)
+  add_to_index(sub(record, 41, 41), id)
   -- Its place in the order serves as its first stamp too: one number less.
   local stamp = 0
   if offer == 'a' and head then
@@ -88,8 +95,10 @@ local function create(at, is_new)
     add_to_outbox(id, sequence)
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)
-  local h = with_kinds_on(start .. numbers .. rest)
-  write_new_record(id, h, body)
-  enter_indexes(id, h)
+  record = with_kinds_on(record)
+  call('SET', RECORD .. id, record)
+  call('SETRANGE', RECORD .. id, '24', numbers)
+  if body ~= '' then call('SET', RECORD .. id .. BODY, body) end
+  enter_indexes(id, record)
   return 'N' .. id .. numbers
 end

@@ -14,7 +14,7 @@
 --
 -- A kind that is switched off is in a set of letters behind the prefix of the
 -- indexes. No operation enters its index.
-local KEYS_AT, CHAIN_AT = 58, 42
+local KEYS_AT, CHAIN_AT = 64, 42
 local KEY, HASH = 7, 6
 -- The kinds that are kept by status, each with the place of its shelf.
 local BY_STATUS = { m = 1, u = 2 }
@@ -38,15 +38,21 @@ local function keys_in(h)
   return sub(h, KEYS_AT, KEYS_AT + 2 + KEY * byte(h, KEYS_AT + 2))
 end
 
--- Returns `h` without the keys of kinds that are switched off.
-local function with_kinds_on(h)
+-- The header of an operation, with its length.
+local function header_in(h)
+  local at = KEYS_AT + #keys_in(h)
+  return sub(h, at, at + 1 + struct.unpack('>I2', h, at))
+end
+
+-- Returns the keys without those of kinds that are switched off.
+local function keys_on(keys)
   local off = kinds_off()
-  if not next(off) then return h end
-  local keys, kept = keys_in(h), {}
+  if not next(off) then return keys end
+  local kept = {}
   for at = 4, #keys, KEY do
     if not off[sub(keys, at, at)] then kept[#kept + 1] = sub(keys, at, at + HASH) end
   end
-  return sub(h, 1, KEYS_AT + 1) .. string.char(#kept) .. table.concat(kept) .. sub(h, KEYS_AT + #keys)
+  return sub(keys, 1, 2) .. string.char(#kept) .. table.concat(kept)
 end
 
 -- Returns nil if the operation is on no shelf of the index.

@@ -17,7 +17,7 @@ local locked = {}
 if wanted ~= NOWHERE then
   local key = wanted .. hash
   for _, id in ipairs(call('HKEYS', LOCKS)) do
-    local h = read_h(id)
+    local h = read_front(id)
     local keys = h and keys_in(h) or ''
     for at = 4, #keys, KEY do
       if sub(keys, at, at + HASH) == key then locked[#locked + 1] = id end

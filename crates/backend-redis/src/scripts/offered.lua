@@ -11,7 +11,7 @@ local ids = set_range(INDEX .. OFFERED, ARGV[1], '+', most + 1)
 local found = {}
 for at = 1, math.min(#ids, most) do
   local id = ids[at]
-  local h = read_h(id)
+  local h = read_front(id)
   if h and not stamp_in_outbox(id, h) then
     local chain = h:sub(42, 57)
     if chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, '0', '0')[1] == id then

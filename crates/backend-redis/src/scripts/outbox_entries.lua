@@ -6,8 +6,7 @@
 --       2 how many at most; fewer if they are large: an answer that takes
 --         longer than the response timeout would never arrive
 --       3 the stamp that they begin with (8)
--- Returns a list of: id (16), stamp (8), then h, body, report or '', each with
---          its length (4) before it
+-- Returns, per entry: id (16) and stamp (8); its record
 local MOST_BYTES = 8 * 1024 * 1024
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -19,11 +18,11 @@ if tonumber(call('GET', TICK) or 0) > now + 1000000 then newest = '+' end
 local found, bytes = {}, 0
 for _, entry in ipairs(set_range(OUTBOX, '[' .. ARGV[3], newest, tonumber(ARGV[2]))) do
   local id = sub(entry, 9)
-  local h, body, report = read_record(id)
-  if h then
-    local record = three(h, body, report or '')
-    found[#found + 1] = id .. sub(entry, 1, 8) .. record
-    bytes = bytes + #record
+  local record = read_record(id)
+  if record then
+    found[#found + 1] = id .. sub(entry, 1, 8)
+    found[#found + 1] = record
+    bytes = bytes + size_of_record(id, record)
     if bytes > MOST_BYTES then break end
   end
 end

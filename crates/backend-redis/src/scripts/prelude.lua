@@ -5,7 +5,7 @@
 -- KEYS  one for each partition: the prefix of all its keys, hence of one slot.
 --       commit.lua, create.lua and transact.lua take several partitions, which
 --       a Redis Cluster would refuse. Behind the prefix:
---         op: + id (16 bytes)      a record, hash
+--         op: + id (16 bytes)      a record, string
 --         chain: + key (16 bytes)  a chain, zset sequence -> id
 --         index: + letter          an index, set of ids
 --         due                      the due set, zset ms -> id
@@ -18,17 +18,27 @@
 --         key: + key (16 bytes)    the reservation of an idempotency key
 --       keys.rs has the same names. A "set" is one of lib_buckets.lua.
 --
--- A record is a hash: b = body, r = report (absent: empty), h = these fields of
--- fixed width, numbers big-endian, then the header. record.rs says the same.
+-- A record is a string: `h`, spare room, the report, the body. `h` is these
+-- fields of fixed width, numbers big-endian, then two parts of any length.
+-- record.rs says the same.
 --        1 version (8)    9 last commit (8)   17 first commit (8)
 --       25 sequence (8)  33 stamp (8)         41 index, a letter
 --       42 chain (16), zeros if it has none
---       58 keys of further indexes, of any length; lib_indexes.lua has their
---          layout. Behind them is the header.
+--       58 format, a letter
+--       59 the parts that are in keys of their own: 1 body, 2 report,
+--          4 checkpoint, added
+--       60 the length of all in front of the body (2)
+--       62 the length of the report in front of the body (2)
+--       64 keys of further indexes; lib_indexes.lua has their layout
+--          the header, with its length (2) before it
 -- The stamp is that of the last offer, and that of the end once it is Completed:
 -- with the id it is the entry in the outbox or among the ends.
 -- An operation is in one index or, if the letter is '-', in none: locked
 -- operations are found among the locks.
+--
+-- A change writes what is in front of the body, which never changes. What is
+-- large is in a key of its own, the record's with ':body', ':report' or
+-- ':checkpoint': no script needs it, and no change of the record copies it.
 --
 -- The history of an operation is a list under the key of its record and
 -- ':history': lib_commit.lua.
@@ -82,8 +92,10 @@ turn_to(1)
 local OFFERED = '0'
 local NOWHERE = '-'
 local NO_CHAIN = ('\0'):rep(16)
--- Behind the key of a record: the key of its history.
-local HISTORY = ':history'
+-- Behind the key of a record: the keys of its history and of its large parts.
+local HISTORY, BODY, REPORT, CHECKPOINT = ':history', ':body', ':report', ':checkpoint'
+-- The last byte, from 0, of what read_front() reads: all keys are within it.
+local FRONT_END = '127'
 
 local call = redis.call
 local sub, byte = string.sub, string.byte
@@ -91,11 +103,10 @@ local sub, byte = string.sub, string.byte
 local function pack(number) return struct.pack('>I8', number) end
 local function number(bytes) return (struct.unpack('>I8', bytes)) end
 
--- Answers are strings, and their parts are put together here: a table costs
--- Redis more than all its content. A part without a fixed width has its length
--- (4 bytes) before it. reply.rs takes them apart.
-local function two(a, b) return struct.pack('>I4c0I4c0', #a, a, #b, b) end
-local function three(a, b, c) return struct.pack('>I4c0I4c0I4c0', #a, a, #b, b, #c, c) end
+-- The answers to several items are one list, and an answer is a string: a list in
+-- a list costs Redis more than all its content. A record that belongs to an
+-- answer follows it in the list, as it was read: Lua takes time for every byte of
+-- every string that it makes. record.rs takes records apart.
 
 -- Hands out numbers that only grow: the time in microseconds if that has moved
 -- on, else the last one + 1. One script takes at most `most` of a partition,
@@ -201,29 +212,42 @@ end
 -- The layout of records, indexes, outbox and ends is known below, and in the
 -- scripts that read many of them; the other scripts call these functions.
 
--- Returns `h`, or false if there is no such record.
-local function read_h(id) return call('HGET', RECORD .. id, 'h') end
-
--- Returns `h`, the body, and the report or false; `h` is false if there is no
--- such record.
-local function read_record(id)
-  return unpack(call('HMGET', RECORD .. id, 'h', 'b', 'r'))
+-- Returns the start of a record, or false if there is no such record. The fields
+-- and the keys are within it.
+local function read_front(id)
+  local front = call('GETRANGE', RECORD .. id, '0', FRONT_END)
+  return front ~= '' and front
 end
 
-local function write_new_record(id, h, body)
-  call('HSET', RECORD .. id, 'h', h, 'b', body)
+-- Returns a record, or false if there is none: with its body, unless that is in
+-- a key of its own.
+local function read_record(id) return call('GET', RECORD .. id) end
+
+-- Returns a record up to its body, and perhaps some bytes more; or false if there
+-- is none.
+local function read_h(id)
+  local h = call('GETRANGE', RECORD .. id, '0', '255')
+  if h == '' then return false end
+  local high, low = byte(h, 60, 61)
+  if high == 0 then return h end
+  return call('GETRANGE', RECORD .. id, '0', decimal(high * 256 + low - 1))
 end
 
--- Writes `h` and, if it is given, the report.
-local function write_h(id, h, report)
-  if report then
-    call('HSET', RECORD .. id, 'h', h, 'r', report)
-  else
-    call('HSET', RECORD .. id, 'h', h)
-  end
+-- The parts of a record that are in keys of their own; `h` may be its start.
+local function keys_of_parts(id, h)
+  local key, parts, keys = RECORD .. id, byte(h, 59), {}
+  if parts % 2 >= 1 then keys[1] = key .. BODY end
+  if parts % 4 >= 2 then keys[#keys + 1] = key .. REPORT end
+  if parts >= 4 then keys[#keys + 1] = key .. CHECKPOINT end
+  return keys
 end
 
-local function remove_record(id) call('DEL', RECORD .. id) end
+-- The bytes of a record with all its parts; `h` may be its start.
+local function size_of_record(id, h)
+  local size = call('STRLEN', RECORD .. id)
+  for _, key in ipairs(keys_of_parts(id, h)) do size = size + call('STRLEN', key) end
+  return size
+end
 
 local function add_to_index(name, id)
   if name ~= NOWHERE then change_set(id, set_adds, INDEX .. name, id) end
@@ -254,8 +278,8 @@ local function remove_from_ends(id, h)
   for class in ('sut'):gmatch('.') do change_set(id, set_removes, ENDS .. class, entry, true) end
 end
 
--- Puts an operation with this `h` into the outbox and returns the new `h`.
-local function put_on_offer(id, h, stamp)
+-- Puts an operation into the outbox.
+local function put_on_offer(id, stamp)
   add_to_outbox(id, stamp)
-  return sub(h, 1, 32) .. pack(stamp) .. sub(h, 41)
+  call('SETRANGE', RECORD .. id, '32', pack(stamp))
 end

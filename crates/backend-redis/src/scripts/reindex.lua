@@ -11,10 +11,10 @@ for at = 1, #ARGV, 2 do
   local h = read_h(id)
   if h then
     leave_indexes(id, h, off)
-    local new_h = sub(h, 1, KEYS_AT + 1) .. ARGV[at + 1] .. sub(h, KEYS_AT + #keys_in(h))
-    new_h = with_kinds_on(new_h)
-    if new_h ~= h then write_h(id, new_h) end
-    enter_indexes(id, new_h)
+    local was = keys_in(h)
+    local keys = keys_on(sub(was, 1, 2) .. ARGV[at + 1])
+    if keys ~= was then write_h(id, h, sub(h, 1, CHAIN_AT + 15), keys, header_in(h)) end
+    enter_indexes(id, sub(h, 1, KEYS_AT - 1) .. keys)
     count = count + 1
   end
 end

@@ -8,7 +8,7 @@
 --       3 microseconds for which the relay is to leave it alone
 -- Returns the new stamp, or 0
 local id = ARGV[1]
-local h = read_h(id)
+local h = read_front(id)
 if not h or h:sub(41, 41) ~= OFFERED or h:sub(33, 40) ~= ARGV[2] then return 0 end
 local chain = h:sub(42, 57)
 if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, '0', '0')[1] ~= id then return 0 end
@@ -16,6 +16,6 @@ if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, '0', '0')[1] ~= id then 
 local stamp = stamp_after(ARGV[2]) + tonumber(ARGV[3])
 -- The entry of the last offer may still be there.
 remove_from_outbox(id, h)
-write_h(id, put_on_offer(id, h, stamp))
+put_on_offer(id, stamp)
 write_gathered()
 return stamp

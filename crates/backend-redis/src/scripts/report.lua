@@ -1,12 +1,26 @@
 -- report: writes the report of an operation, if the lock has this fence.
 --
--- KEYS  [1] the locks: hash id -> lock (prelude.lua has its layout)
---       [2] the record
+-- KEYS  prelude.lua
 -- ARGV  1 id (16)
 --       2 fence (8)
---       3 the report
+--       3 the report without its checkpoint, or '' if it is empty
+--       4 the checkpoint, or '' if there is none
+--       5 'c': write the checkpoint, or remove it; '-': leave it alone
 -- Returns 1 if it is written, 0 if the caller does not hold the lock
-local held = redis.call('HGET', KEYS[1], ARGV[1])
-if not held or held:sub(17, 24) ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[2], 'r', ARGV[3])
+local id, report = ARGV[1], ARGV[3]
+local held = call('HGET', LOCKS, id)
+if not held or sub(held, 17, 24) ~= ARGV[2] then return 0 end
+local h = read_h(id)
+if not h then return 0 end
+
+local parts, high, low, kept_high, kept_low = byte(h, 59, 63)
+local place = high * 256 + low
+local inside = #header_in(h) + #keys_in(h) + KEYS_AT - 1 + #report <= place
+local was = parts
+parts = write_parts(id, parts, not inside and report or nil, ARGV[5] == 'c' and ARGV[4] or nil)
+local kept = inside and #report or 0
+if parts ~= was or kept ~= kept_high * 256 + kept_low then
+  call('SETRANGE', RECORD .. id, '58', string.char(parts) .. lengths(place, kept))
+end
+if kept > 0 then call('SETRANGE', RECORD .. id, decimal(place - kept), report) end
 return 1

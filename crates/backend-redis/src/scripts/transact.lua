@@ -9,11 +9,12 @@
 -- ARGV  1 the channel that hears of ends
 --       2 how many creates
 --       3 how many commits
---       per create, 9: the partition's place in KEYS; the 8 of lib_create.lua
+--       per create, 8: the partition's place in KEYS; the 7 of lib_create.lua
 --       per commit, 11: the partition's place in KEYS; the 10 of lib_commit.lua
--- Returns {'D', the answer of create() per create, the answer per commit}
+-- Returns {'D', the answers of create(), the answers to the commits}, with the
+--         records that belong to them
 --     or: {'R', the commit's place, from 0, its answer}: nothing is written
-local CREATE, COMMIT = 9, 11
+local CREATE, COMMIT = 8, 11
 local creates, commits = tonumber(ARGV[2]), tonumber(ARGV[3])
 local first_create = 4
 local first_commit = first_create + creates * CREATE
@@ -23,9 +24,9 @@ local checked = {}
 for item = 1, commits do
   local at = first_commit + (item - 1) * COMMIT
   turn_to(tonumber(ARGV[at]))
-  local answer, _, body, report, held = check(at + 1)
+  local answer, one, other = check(at + 1)
   if answer and sub(answer, 1, 1) ~= 'D' then return { 'R', item - 1, answer } end
-  checked[item] = { answer = answer, body = body, report = report, held = held }
+  checked[item] = { answer, one, other }
 end
 
 -- A full server must refuse creates, and then it refuses the whole script.
@@ -34,19 +35,19 @@ local created, committed = {}, {}
 for item = 1, creates do
   local at = first_create + (item - 1) * CREATE
   turn_to(tonumber(ARGV[at]))
-  created[item] = create(at + 1)
+  append_answer(created, create(at + 1))
 end
 for item = 1, commits do
   local at = first_commit + (item - 1) * COMMIT
-  local read = checked[item]
-  if read.answer then
-    committed[item] = read.answer
+  local answer, one, other = unpack(checked[item], 1, 3)
+  if answer then
+    append_answer(committed, answer, one, other)
   else
     turn_to(tonumber(ARGV[at]))
     settle(ARGV[at + 1])
     -- Another commit of the transaction may have put it on offer since.
-    local h = read_h(ARGV[at + 1])
-    committed[item] = write(at + 1, h, read.body, read.report, read.held)
+    local made_now, is_wanted, next_record = write(at + 1, read_front(ARGV[at + 1]), other)
+    append_answer(committed, made_now, is_wanted and one, next_record)
   end
 end
 write_gathered()

@@ -2,8 +2,8 @@
 
 use drumline_backend::store::{Commit, Committed, Done, Promoted, Record, Result, Stamp};
 use drumline_protocol::transition::DueEffect;
-use drumline_protocol::{Fence, OperationId, codec};
-use redis::{Cmd, Value};
+use drumline_protocol::{Fence, OperationId};
+use redis::Cmd;
 
 use super::RedisStore;
 use super::batches::{batches, calls};
@@ -36,22 +36,73 @@ impl RedisStore {
             }
             commands.add_command(command);
         }
-        let answers = self.link.run("commit", &commands).await?;
+        let replies = self.link.run("commit", &commands).await?;
 
-        // An operation that is in no batch does not exist.
-        let mut committed = vec![Committed::Missing; commits.len()];
-        for (call, answer) in calls.iter().zip(answers) {
-            let mut parts = Parts::of(answer)?;
+        let (mut places, mut answers) = (Vec::new(), Vec::new());
+        for (call, reply) in calls.iter().zip(replies) {
+            let mut parts = Parts::of(reply)?;
             for (_, at) in call.items() {
-                let answer = read(parts.value()?)?;
-                let (Some(place), Some(commit)) = (committed.get_mut(at), commits.get(at)) else {
+                let answer = read(&mut parts)?;
+                let Some(commit) = commits.get(at) else {
                     continue;
                 };
-                if commit.effects.end.is_some() && matches!(answer, Committed::Done(_)) {
+                if commit.effects.end.is_some() && matches!(answer.committed, Committed::Done(_)) {
                     self.completions.tell(commit.id);
                 }
+                places.push(at);
+                answers.push((commit, answer));
+            }
+        }
+        // An operation that is in no batch does not exist.
+        let mut committed = vec![Committed::Missing; commits.len()];
+        for (at, answer) in places.into_iter().zip(self.with_records(answers).await?) {
+            if let Some(place) = committed.get_mut(at) {
                 *place = answer;
             }
+        }
+        Ok(committed)
+    }
+
+    /// Puts the records that belong to the answers into them.
+    pub(super) async fn with_records(
+        &self,
+        answers: Vec<(&Commit, Answer)>,
+    ) -> Result<Vec<Committed>> {
+        let mut records = Vec::new();
+        let mut whole = Vec::with_capacity(answers.len());
+        for (commit, answer) in answers {
+            let own = answer.record.map(|record| {
+                records.push((commit.id, record));
+                commit
+            });
+            let promoted = answer.promoted.map(|(id, stamp, record)| {
+                records.push((id, record));
+                stamp
+            });
+            whole.push((answer.committed, own, promoted));
+        }
+        let mut operations = self.operations(records).await?.into_iter();
+        let mut next = || operations.next().ok_or_else(reply::unexpected);
+        let mut committed = Vec::with_capacity(whole.len());
+        for (mut answer, own, promoted) in whole {
+            if let Some(commit) = own {
+                match (next()?, &mut answer) {
+                    (Some(operation), Committed::Done(done)) => {
+                        done.record = Some(Record {
+                            body: operation.body,
+                            report: commit.report.clone().unwrap_or(operation.report),
+                            sequence: operation.sequence,
+                        });
+                    }
+                    _ => answer = Committed::Missing,
+                }
+            }
+            if let Some(stamp) = promoted
+                && let (Some(operation), Committed::Done(done)) = (next()?, &mut answer)
+            {
+                done.promoted = Some(Promoted { operation, stamp });
+            }
+            committed.push(answer);
         }
         Ok(committed)
     }
@@ -65,14 +116,27 @@ pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
         .arg(effect_codes::letters(commit).as_slice())
         .arg(record::name(commit.expected, commit.after))
         .arg(record::name(header.version, header.commit))
-        .arg(codec::encode(header)?)
+        .arg(record::encode_header(header)?)
         .arg(effect_codes::guard(commit.guard));
     match commit.effects.due {
         DueEffect::Set(until) => command.arg(until.as_millis()),
         DueEffect::Keep | DueEffect::Clear => command.arg(""),
     };
     match &commit.report {
-        Some(report) => command.arg(codec::encode(report)?),
+        Some(report) => match record::encode_report(report)? {
+            (report, checkpoint) if checkpoint.is_empty() => command.arg(report),
+            (report, checkpoint) => {
+                let length = u32::try_from(report.len()).unwrap_or(u32::MAX);
+                command.arg(
+                    [
+                        &length.to_be_bytes(),
+                        report.as_slice(),
+                        checkpoint.as_bytes(),
+                    ]
+                    .concat(),
+                )
+            }
+        },
         None => command.arg(""),
     };
     command.arg(history::packed(&commit.entries)?);
@@ -89,56 +153,66 @@ pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
     Ok(())
 }
 
-/// Reads the answer to one commit.
-pub(super) fn read(answer: Value) -> Result<Committed> {
-    let answer = reply::bytes(answer)?;
-    let mut answer = Packed::new(&answer);
-    match answer.letter()? {
-        b'D' => Ok(Committed::Done(Box::new(done(answer)?))),
-        b'N' => Ok(Committed::NotHead),
-        b'C' => {
-            let (header, _) = record::read_h(answer.rest())?;
-            Ok(Committed::Conflict(Box::new(header)))
-        }
-        b'F' => Ok(Committed::Fenced),
-        b'M' => Ok(Committed::Missing),
-        _ => Err(reply::unexpected()),
-    }
+/// The answer to one commit as the script gives it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The answer, without the records that belong to it.
+    pub(super) committed: Committed,
+    record: Option<Vec<u8>>,
+    promoted: Option<(OperationId, Stamp, Vec<u8>)>,
 }
 
-fn done(mut answer: Packed<'_>) -> Result<Done> {
+/// Reads the answer to one commit.
+pub(super) fn read(parts: &mut Parts) -> Result<Answer> {
+    let bytes = parts.bytes()?;
+    let mut answer = Packed::new(&bytes);
+    let committed = match answer.letter()? {
+        b'D' => return done(answer, parts),
+        b'N' => Committed::NotHead,
+        b'C' => {
+            let (header, _) = record::read_h(answer.rest())?;
+            Committed::Conflict(Box::new(header))
+        }
+        b'F' => Committed::Fenced,
+        b'M' => Committed::Missing,
+        _ => return Err(reply::unexpected()),
+    };
+    Ok(Answer {
+        committed,
+        record: None,
+        promoted: None,
+    })
+}
+
+fn done(mut answer: Packed<'_>, parts: &mut Parts) -> Result<Answer> {
     let (fence, offer) = (answer.number()?, answer.number()?);
     let record = match answer.letter()? {
-        b'r' => Some(wanted(&mut answer)?),
+        b'r' => Some(parts.bytes()?),
         b'-' => None,
         _ => return Err(reply::unexpected()),
     };
     let promoted = match answer.letter()? {
-        b'p' => Some(promoted(&mut answer)?),
+        b'p' => {
+            let (id, stamp) = offered(&mut answer)?;
+            Some((id, stamp, parts.bytes()?))
+        }
         b'-' => None,
         _ => return Err(reply::unexpected()),
     };
-    Ok(Done {
-        fence: (fence != 0).then_some(Fence(fence)),
-        offer: (offer != 0).then_some(Stamp(offer)),
+    Ok(Answer {
+        committed: Committed::Done(Box::new(Done {
+            fence: (fence != 0).then_some(Fence(fence)),
+            offer: (offer != 0).then_some(Stamp(offer)),
+            record: None,
+            promoted: None,
+        })),
         record,
         promoted,
     })
 }
 
-fn wanted(answer: &mut Packed<'_>) -> Result<Record> {
-    let sequence = answer.number()?;
-    Ok(Record {
-        body: codec::decode(answer.sized()?)?,
-        report: record::read_report(answer.sized()?)?,
-        sequence,
-    })
-}
-
-/// Reads id, stamp and record of an operation that is to be offered.
-pub(super) fn promoted(answer: &mut Packed<'_>) -> Result<Promoted> {
+/// Reads id and stamp of an operation that is to be offered.
+pub(super) fn offered(answer: &mut Packed<'_>) -> Result<(OperationId, Stamp)> {
     let id = OperationId::from_bytes(*answer.take()?).ok_or_else(reply::unexpected)?;
-    let stamp = Stamp(answer.number()?);
-    let operation = record::packed(id, answer)?;
-    Ok(Promoted { operation, stamp })
+    Ok((id, Stamp(answer.number()?)))
 }

@@ -1,8 +1,8 @@
 //! Create: few script calls, all in one round trip.
 
 use drumline_backend::store::{Created, Error, NewOperation, Result, Stamp, check_keys};
-use drumline_protocol::{OperationId, State, codec};
-use redis::{Cmd, Value};
+use drumline_protocol::{OperationId, State};
+use redis::Cmd;
 
 use super::RedisStore;
 use super::batches::{batches, calls};
@@ -37,18 +37,51 @@ impl RedisStore {
         }
         let answers = self.link.run("create", &commands).await?;
 
-        let mut created: Vec<Option<Created>> = vec![None; operations.len()];
+        let (mut places, mut read_answers) = (Vec::new(), Vec::new());
         for (call, answer) in calls.iter().zip(answers) {
             let mut parts = Parts::of(answer)?;
             for (_, at) in call.items() {
-                let Some(place) = created.get_mut(at) else {
-                    continue;
-                };
-                *place = Some(read(parts.value()?)?);
+                places.push(at);
+                read_answers.push(read(&mut parts)?);
+            }
+        }
+        let mut created: Vec<Option<Created>> = vec![None; operations.len()];
+        let found = self.with_existing(read_answers).await?;
+        for (at, answer) in places.into_iter().zip(found) {
+            if let Some(place) = created.get_mut(at) {
+                *place = Some(answer);
             }
         }
         let all: Option<Vec<Created>> = created.into_iter().collect();
         all.ok_or_else(reply::unexpected)
+    }
+
+    /// Puts the operations that exist into the answers.
+    pub(super) async fn with_existing(&self, answers: Vec<Answer>) -> Result<Vec<Created>> {
+        let mut records = Vec::new();
+        let answers: Vec<Result<Created, OperationId>> = answers
+            .into_iter()
+            .map(|answer| match answer {
+                Answer::Created(created) => Ok(created),
+                Answer::Exists(id, record) => {
+                    records.push((id, record));
+                    Err(id)
+                }
+            })
+            .collect();
+        let mut operations = self.operations(records).await?.into_iter();
+        let mut created = Vec::with_capacity(answers.len());
+        for answer in answers {
+            created.push(match answer {
+                Ok(answer) => answer,
+                Err(id) => {
+                    let operation = operations.next().ok_or_else(reply::unexpected)?;
+                    let operation = operation.ok_or_else(|| Self::removed_meanwhile(id))?;
+                    Created::Exists(Box::new(operation))
+                }
+            });
+        }
+        Ok(created)
     }
 
     /// Fails if an operation is of a partition that does not exist, or of
@@ -69,11 +102,11 @@ impl RedisStore {
 /// The arguments of one create.
 pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
     let header = &new.header;
+    let (record, body) = record::new(new)?;
     command
         .arg(new.id.as_bytes().as_slice())
-        .arg(record::start(header))
-        .arg(record::rest(new)?)
-        .arg(codec::encode(&new.body)?);
+        .arg(record)
+        .arg(body);
     match header.due_on() {
         Some(on) => command.arg(on.as_millis()),
         None => command.arg(""),
@@ -92,26 +125,35 @@ pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
     Ok(())
 }
 
+/// The answer to one create as the script gives it.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The whole answer.
+    Created(Created),
+    /// The operation exists; its record.
+    Exists(OperationId, Vec<u8>),
+}
+
 /// Reads the answer to one create.
-pub(super) fn read(answer: Value) -> Result<Created> {
-    let answer = reply::bytes(answer)?;
-    let mut answer = Packed::new(&answer);
+pub(super) fn read(parts: &mut Parts) -> Result<Answer> {
+    let bytes = parts.bytes()?;
+    let mut answer = Packed::new(&bytes);
     let letter = answer.letter()?;
     if letter == b'K' {
-        return Ok(Created::KeyReused);
+        return Ok(Answer::Created(Created::KeyReused));
     }
     let id = OperationId::from_bytes(*answer.take()?).ok_or_else(reply::unexpected)?;
     match letter {
         b'N' => {
             let (sequence, stamp) = (answer.number()?, answer.number()?);
-            Ok(Created::New {
+            Ok(Answer::Created(Created::New {
                 id,
                 sequence,
                 offer: (stamp != 0).then_some(Stamp(stamp)),
-            })
+            }))
         }
-        b'E' => Ok(Created::Exists(Box::new(record::packed(id, &mut answer)?))),
-        b'S' => Ok(Created::KeySpent(id)),
+        b'E' => Ok(Answer::Exists(id, parts.bytes()?)),
+        b'S' => Ok(Answer::Created(Created::KeySpent(id))),
         _ => Err(reply::unexpected()),
     }
 }

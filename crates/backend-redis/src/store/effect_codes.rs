@@ -53,7 +53,11 @@ pub(super) fn letters(commit: &Commit) -> [u8; 13] {
         flag(effects.tell, b'n'),
         flag(effects.remove, b'r'),
         flag(commit.want_record, b'w'),
-        flag(commit.report.is_some(), b'w'),
+        match &commit.report {
+            None => b'-',
+            Some(report) if report.checkpoint.as_deref().unwrap_or("").is_empty() => b'w',
+            Some(_) => b'c',
+        },
         record::index(commit.header.status.state()),
         message_name,
         outcome,

@@ -1,8 +1,8 @@
 //! Locks: renewed in batches, watched by partition, and the report that only a
 //! holder may write.
 
-use drumline_backend::store::{Lock, Renewal, Result};
-use drumline_protocol::{Fence, OperationId, Partition, Report, codec};
+use drumline_backend::store::{Lock, Renewal, ReportParts, Result};
+use drumline_protocol::{Fence, OperationId, Partition, Report};
 
 use super::RedisStore;
 use super::batches::batches;
@@ -60,17 +60,21 @@ impl RedisStore {
         id: OperationId,
         fence: Fence,
         report: &Report,
+        parts: ReportParts,
     ) -> Result<bool> {
         let Some(keys) = self.keys.partition(id.partition()) else {
             return Ok(false);
         };
-        let mut command = SCRIPTS
-            .report
-            .call(&[keys.locks().as_bytes(), &keys.record(id)]);
+        let (rest, checkpoint) = record::encode_report(report)?;
+        let mut command = SCRIPTS.report.call(&[keys.prefix()]);
         command
             .arg(id.as_bytes().as_slice())
             .arg(fence.0.to_be_bytes().as_slice())
-            .arg(codec::encode(report)?);
+            .arg(rest);
+        match parts {
+            ReportParts::All => command.arg(checkpoint).arg("c"),
+            ReportParts::AllButCheckpoint => command.arg("").arg("-"),
+        };
         Ok(reply::number(self.link.run_one("report", command).await?)? == 1)
     }
 }

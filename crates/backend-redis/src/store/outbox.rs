@@ -8,7 +8,7 @@ use drumline_protocol::{OperationId, Partition};
 
 use super::RedisStore;
 use super::batches::batches;
-use super::commit::promoted;
+use super::commit::offered;
 use crate::record;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
@@ -47,11 +47,20 @@ impl RedisStore {
             .arg(micros(age))
             .arg(limit)
             .arg(after.map_or(vec![0; 8], record::first_after));
-        let mut entries = Vec::new();
-        for entry in reply::array(self.link.run_one("undispatched", command).await?)? {
-            entries.push(promoted(&mut Packed::new(&reply::bytes(entry)?))?);
+        let mut answer = Parts::of(self.link.run_one("undispatched", command).await?)?;
+        let (mut stamps, mut records) = (Vec::new(), Vec::new());
+        while answer.len() > 0 {
+            let (id, stamp) = offered(&mut Packed::new(&answer.bytes()?))?;
+            stamps.push(stamp);
+            records.push((id, answer.bytes()?));
         }
-        Ok(entries)
+        let operations = self.operations(records).await?;
+        let entries = stamps.into_iter().zip(operations);
+        let entries = entries.filter_map(|(stamp, operation)| {
+            // One may have been removed since.
+            operation.map(|operation| Promoted { operation, stamp })
+        });
+        Ok(entries.collect())
     }
 
     pub(super) async fn offer_of(&self, id: OperationId) -> Result<Option<LastOffer>> {

@@ -7,7 +7,7 @@ use redis::{Pipeline, Value};
 use super::RedisStore;
 use crate::keys;
 use crate::record;
-use crate::reply::{self, Parts};
+use crate::reply;
 
 /// A record without what may be large.
 #[derive(Debug)]
@@ -15,9 +15,21 @@ pub(super) struct Head {
     pub(super) header: Header,
     /// The keys of its further indexes.
     pub(super) keys: Vec<IndexKey>,
-    /// The bytes of body and report.
+    /// The bytes of the record and its parts.
     pub(super) bytes: usize,
 }
+
+/// The start of a record; empty if there is none.
+#[derive(Debug, Default)]
+struct Front {
+    bytes: Vec<u8>,
+    /// The bytes of the record and its parts.
+    size: u64,
+}
+
+/// The bytes of a record that are read for its header: nearly all headers end
+/// before.
+const FRONT: usize = 512;
 
 impl RedisStore {
     /// Reads headers; `None` for an operation that does not exist. The second
@@ -27,13 +39,13 @@ impl RedisStore {
         ids: &[OperationId],
     ) -> Result<(Vec<Option<Head>>, Vec<IndexKind>)> {
         let mut commands = redis::pipe();
-        let known = |id: &&OperationId| self.keys.partition(id.partition()).is_some();
-        for id in ids.iter().filter(known) {
-            if let Some(keys) = self.keys.partition(id.partition()) {
+        let known = |id: &OperationId| self.keys.partition(id.partition());
+        for id in ids {
+            if let Some(keys) = known(id) {
                 let record = keys.record(*id);
-                commands.cmd("HGET").arg(&record).arg(b"h");
-                commands.cmd("HSTRLEN").arg(&record).arg(b"b");
-                commands.cmd("HSTRLEN").arg(&record).arg(b"r");
+                let command = commands.cmd("GETRANGE").arg(&record);
+                command.arg(0).arg(FRONT - 1);
+                commands.cmd("STRLEN").arg(&record);
             }
         }
         // After the records: an index is in this set before a record loses its
@@ -41,47 +53,90 @@ impl RedisStore {
         commands.cmd("SMEMBERS").arg(self.keys.unread_indexes());
         let mut answers = self.link.run("get", &commands).await?.into_iter();
         let mut next = || answers.next().ok_or_else(reply::unexpected);
-        let mut heads = Vec::with_capacity(ids.len());
+        let mut fronts = Vec::with_capacity(ids.len());
         for id in ids {
-            if !known(&id) {
-                heads.push(None);
-                continue;
-            }
-            let h = reply::maybe_bytes(next()?)?;
-            let bytes = reply::number(next()?)? + reply::number(next()?)?;
-            let head = h.map(|h| -> Result<Head> {
-                Ok(Head {
-                    header: record::read_h(&h)?.0,
-                    keys: record::read_keys(&h),
-                    bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
-                })
+            fronts.push(match known(id) {
+                Some(_) => Front {
+                    bytes: reply::bytes(next()?)?,
+                    size: reply::number(next()?)?,
+                },
+                None => Front::default(),
             });
-            heads.push(head.transpose()?);
         }
-        Ok((heads, record::read_kinds(next()?)?))
+        let unread = record::read_kinds(next()?)?;
+        self.read_on(ids, &mut fronts).await?;
+        let mut heads = Vec::with_capacity(ids.len());
+        for front in fronts {
+            heads.push(match front.bytes.is_empty() {
+                true => None,
+                false => Some(Head {
+                    header: record::read_h(&front.bytes)?.0,
+                    keys: record::read_keys(&front.bytes),
+                    bytes: usize::try_from(front.size).unwrap_or(usize::MAX),
+                }),
+            });
+        }
+        Ok((heads, unread))
+    }
+
+    /// Reads those records on that have a long header, and asks for the sizes of
+    /// parts that are in keys of their own.
+    async fn read_on(&self, ids: &[OperationId], fronts: &mut [Front]) -> Result<()> {
+        let mut commands = redis::pipe();
+        let mut incomplete = Vec::new();
+        for (front, id) in fronts.iter_mut().zip(ids) {
+            let keys = self.keys.partition(id.partition());
+            let (Some((length, has_parts)), Some(keys)) = (record::front(&front.bytes), keys)
+            else {
+                continue;
+            };
+            if length > FRONT || has_parts {
+                let command = commands.cmd("GETRANGE").arg(keys.record(*id));
+                command.arg(0).arg(length.saturating_sub(1));
+                for part in keys.parts(*id) {
+                    commands.cmd("STRLEN").arg(part);
+                }
+                incomplete.push(front);
+            }
+        }
+        if incomplete.is_empty() {
+            return Ok(());
+        }
+        let mut answers = self.link.run("get", &commands).await?.into_iter();
+        let mut next = || answers.next().ok_or_else(reply::unexpected);
+        for front in incomplete {
+            front.bytes = reply::bytes(next()?)?;
+            for _ in 0..3 {
+                front.size += reply::number(next()?)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn get_all(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
         let mut commands = redis::pipe();
-        let known = |id: &&OperationId| self.keys.partition(id.partition()).is_some();
-        for id in ids.iter().filter(known) {
+        for id in ids {
             if let Some(keys) = self.keys.partition(id.partition()) {
-                commands
-                    .cmd("HMGET")
-                    .arg(keys.record(*id))
-                    .arg(b"h")
-                    .arg(b"b")
-                    .arg(b"r");
+                commands.cmd("GET").arg(keys.record(*id));
             }
         }
         let mut answers = self.link.run("get", &commands).await?.into_iter();
-        let mut operations = Vec::with_capacity(ids.len());
-        for id in ids {
-            operations.push(if known(&id) {
-                read(*id, answers.next().ok_or_else(reply::unexpected)?)?
-            } else {
-                None
-            });
+        let (mut places, mut records) = (Vec::new(), Vec::new());
+        for (place, id) in ids.iter().enumerate() {
+            if self.keys.partition(id.partition()).is_none() {
+                continue;
+            }
+            let answer = answers.next().ok_or_else(reply::unexpected)?;
+            if let Some(record) = reply::maybe_bytes(answer)? {
+                places.push(place);
+                records.push((*id, record));
+            }
+        }
+        let mut operations = vec![None; ids.len()];
+        for (place, operation) in places.into_iter().zip(self.operations(records).await?) {
+            if let Some(found) = operations.get_mut(place) {
+                *found = operation;
+            }
         }
         Ok(operations)
     }
@@ -145,13 +200,4 @@ fn place(counts: &mut Counts, state: State) -> &mut u64 {
         State::Locked => &mut counts.locked,
         State::Completed => &mut counts.completed,
     }
-}
-
-fn read(id: OperationId, answer: Value) -> Result<Option<Operation>> {
-    let mut parts = Parts::of(answer)?;
-    let (Some(h), Some(b)) = (parts.maybe_bytes()?, parts.maybe_bytes()?) else {
-        return Ok(None);
-    };
-    let r = parts.maybe_bytes()?.unwrap_or_default();
-    Ok(Some(record::operation(id, &h, &b, &r)?))
 }

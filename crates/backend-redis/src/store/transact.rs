@@ -35,7 +35,7 @@ impl RedisStore {
         let mut answer = Parts::of(self.link.run_one("transact", command).await?)?;
         match answer.bytes()?.as_slice() {
             b"D" => {
-                let done = read_done(answer)?;
+                let done = self.read_done(answer, commits).await?;
                 for commit in commits.iter().filter(|commit| commit.effects.end.is_some()) {
                     self.completions.tell(commit.id);
                 }
@@ -44,7 +44,7 @@ impl RedisStore {
             b"R" => Ok(Transacted::Refused {
                 commit: usize::try_from(answer.number()?)
                     .map_err(|_error: std::num::TryFromIntError| reply::unexpected())?,
-                answer: commit::read(answer.value()?)?,
+                answer: commit::read(&mut answer)?.committed,
             }),
             _ => Err(reply::unexpected()),
         }
@@ -91,23 +91,28 @@ impl RedisStore {
         }
         Ok(command)
     }
-}
 
-fn read_done(mut answer: Parts) -> Result<Transacted> {
-    let (mut creates_said, mut commits_said) = (answer.parts()?, answer.parts()?);
-    let mut created = Vec::new();
-    while creates_said.len() > 0 {
-        created.push(create::read(creates_said.value()?)?);
-    }
-    let mut committed = Vec::new();
-    while commits_said.len() > 0 {
-        match commit::read(commits_said.value()?)? {
-            Committed::Done(done) => committed.push(*done),
-            Committed::NotHead
-            | Committed::Conflict(_)
-            | Committed::Fenced
-            | Committed::Missing => return Err(reply::unexpected()),
+    async fn read_done(&self, mut answer: Parts, commits: &[Commit]) -> Result<Transacted> {
+        let (mut creates_said, mut commits_said) = (answer.parts()?, answer.parts()?);
+        let mut created = Vec::new();
+        while creates_said.len() > 0 {
+            created.push(create::read(&mut creates_said)?);
         }
+        let mut answers = Vec::new();
+        for item in commits {
+            answers.push((item, commit::read(&mut commits_said)?));
+        }
+        let created = self.with_existing(created).await?;
+        let mut committed = Vec::new();
+        for answer in self.with_records(answers).await? {
+            match answer {
+                Committed::Done(done) => committed.push(*done),
+                Committed::NotHead
+                | Committed::Conflict(_)
+                | Committed::Fenced
+                | Committed::Missing => return Err(reply::unexpected()),
+            }
+        }
+        Ok(Transacted::Done { created, committed })
     }
-    Ok(Transacted::Done { created, committed })
 }

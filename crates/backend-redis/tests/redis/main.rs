@@ -15,3 +15,4 @@ mod memory;
 mod server_trouble;
 mod tools;
 mod traces;
+mod written;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Committed, Guard, Recorded, Transacted};
+use drumline_backend::store::{Committed, Guard, Recorded, ReportParts, Transacted};
 use drumline_protocol::history::{Entry, FIRST, LAST};
 use drumline_protocol::transition::EventKind;
 use drumline_protocol::{
@@ -234,7 +234,10 @@ pub async fn a_report_is_not_on_record(harness: &dyn StoreHarness) {
         }),
         ..Report::default()
     };
-    let written = fixture.store.report(id, fence, &report).await;
+    let written = fixture
+        .store
+        .report(id, fence, &report, ReportParts::All)
+        .await;
     assert!(written.expect("report"));
     let claimed = [EventKind::Create, EventKind::Claim];
     assert_eq!(events(&fixture, id).await, claimed);

@@ -1,7 +1,7 @@
 //! Locks: one holder, and no write by any other process.
 
 use drumline_backend::apply_event::Applied;
-use drumline_backend::store::{Committed, Guard, Lock, Renewal};
+use drumline_backend::store::{Committed, Guard, Lock, Renewal, ReportParts};
 use drumline_protocol::{Event, Fence, OperationId, Progress, Report, Status};
 
 use super::commit::{commit, commit_one};
@@ -236,7 +236,10 @@ pub async fn a_report_is_the_holders_to_write(harness: &dyn StoreHarness) {
         ..Report::default()
     };
     let write = async |id, fence, percent| {
-        let written = fixture.store.report(id, fence, &report(percent)).await;
+        let written = fixture
+            .store
+            .report(id, fence, &report(percent), ReportParts::All)
+            .await;
         written.expect("report")
     };
     assert!(!write(id, Fence(1), 1).await, "nobody holds it");

@@ -1,7 +1,7 @@
 //! Delete: the operation goes, with every trace of it.
 
 use drumline_backend::apply_event::Applied;
-use drumline_backend::store::{Committed, Counts, Filter, Guard};
+use drumline_backend::store::{Committed, Counts, Filter, Guard, ReportParts};
 use drumline_protocol::{Event, Fence, Report};
 
 use super::commit::{claim_fresh, commit, commit_one};
@@ -28,7 +28,10 @@ pub async fn delete_removes_every_trace(harness: &dyn StoreHarness) {
             Committed::Missing
         ));
         let report = Report::default();
-        let written = fixture.store.report(fresh.id, Fence(1), &report).await;
+        let written = fixture
+            .store
+            .report(fresh.id, Fence(1), &report, ReportParts::All)
+            .await;
         assert!(!written.expect("report"));
         let partition = fresh.id.partition();
         assert!(fixture.outbox_entries(partition).await.is_empty());

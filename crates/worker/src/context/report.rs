@@ -7,6 +7,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use drumline_backend::store::ReportParts;
 use drumline_protocol::{Progress, Report, limits};
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -42,6 +43,8 @@ struct Draft {
     report: Report,
     /// Counts the changes.
     edition: u64,
+    /// The latest edition that has changed the checkpoint.
+    checkpointed: u64,
     /// The latest edition that is in the store.
     written: u64,
 }
@@ -53,6 +56,7 @@ impl Reporter {
             draft: Mutex::new(Draft {
                 report,
                 edition: 0,
+                checkpointed: 0,
                 written: 0,
             }),
             changed: Notify::new(),
@@ -65,10 +69,10 @@ impl Reporter {
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Report)) {
+    fn change(&self, change: impl FnOnce(&mut Draft)) {
         let mut draft = self.draft();
-        change(&mut draft.report);
         draft.edition += 1;
+        change(&mut draft);
         drop(draft);
         self.changed.notify_one();
     }
@@ -78,7 +82,7 @@ impl Reporter {
             percent: percent.min(100),
             text: limits::cut(text, limits::MESSAGE_CHARS).to_owned(),
         };
-        self.change(|report| report.progress = Some(progress));
+        self.change(|draft| draft.report.progress = Some(progress));
     }
 
     pub(crate) fn checkpoint<T: Serialize + ?Sized>(
@@ -89,7 +93,10 @@ impl Reporter {
         if json.len() > REPORT_BYTES {
             return Err(CheckpointError::TooLarge { bytes: json.len() });
         }
-        self.change(|report| report.checkpoint = Some(json));
+        self.change(|draft| {
+            draft.report.checkpoint = Some(json);
+            draft.checkpointed = draft.edition;
+        });
         Ok(())
     }
 
@@ -111,10 +118,22 @@ impl Reporter {
         }
     }
 
-    /// The report to write, and its edition for [`Self::wrote`].
-    pub(crate) fn edition(&self) -> (Report, u64) {
+    /// The report to write, the parts of it to write, and its edition for
+    /// [`Self::wrote`].
+    ///
+    /// A checkpoint that is in the store is neither copied nor written again.
+    pub(crate) fn edition(&self) -> (Report, ReportParts, u64) {
         let draft = self.draft();
-        (draft.report.clone(), draft.edition)
+        if draft.checkpointed > draft.written {
+            return (draft.report.clone(), ReportParts::All, draft.edition);
+        }
+        let report = Report {
+            progress: draft.report.progress.clone(),
+            checkpoint: None,
+            result: draft.report.result.clone(),
+            fault: draft.report.fault.clone(),
+        };
+        (report, ReportParts::AllButCheckpoint, draft.edition)
     }
 
     /// Notes that an edition is in the store.
@@ -150,10 +169,35 @@ mod tests {
             reporter.progress(percent, "x");
         }
         reporter.unwritten().await;
-        let (report, edition) = reporter.edition();
+        let (report, _, edition) = reporter.edition();
         assert_eq!(report.progress.unwrap().percent, 100);
         reporter.wrote(edition);
         reporter.flushed().await;
+    }
+
+    #[test]
+    fn a_checkpoint_is_written_until_it_is_in_the_store() {
+        let checkpoint = Some("7".to_owned());
+        let reporter = Reporter::new(Report {
+            checkpoint: checkpoint.clone(),
+            ..Report::default()
+        });
+        reporter.progress(1, "x");
+        let (report, parts, first) = reporter.edition();
+        let without = (None, ReportParts::AllButCheckpoint);
+        assert_eq!((report.checkpoint, parts), without, "of an earlier run");
+        assert_eq!(reporter.latest().checkpoint, checkpoint);
+        reporter.checkpoint(&8).unwrap();
+        reporter.progress(2, "x");
+        // The write before the checkpoint is answered late.
+        reporter.wrote(first);
+        let (report, parts, second) = reporter.edition();
+        let with = (Some("8".to_owned()), ReportParts::All);
+        assert_eq!((report.checkpoint, parts), with);
+        reporter.progress(3, "x");
+        assert_eq!(reporter.edition().1, ReportParts::All, "it was not written");
+        reporter.wrote(second);
+        assert_eq!(reporter.edition().1, ReportParts::AllButCheckpoint);
     }
 
     #[test]

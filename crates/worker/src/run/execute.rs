@@ -143,11 +143,11 @@ async fn write_reports(shared: &Shared, execution: &Execution) {
     let mut backoff = backoff::for_report(REPORT_EVERY, &shared.random);
     loop {
         execution.reporter.unwritten().await;
-        let (report, edition) = execution.reporter.edition();
+        let (report, parts, edition) = execution.reporter.edition();
         match shared
             .backend
             .store
-            .report(id, execution.fence, &report)
+            .report(id, execution.fence, &report, parts)
             .await
         {
             Ok(true) => {

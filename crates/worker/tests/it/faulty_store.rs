@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock, NewOperation,
-    Notice, Page, Promoted, Recorded, Renewal, Reservation, Reserved, Result, Stamp, Transacted,
+    Notice, Page, Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp,
+    Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -106,8 +107,14 @@ impl Store for FaultyStore {
         self.store.history(id).await
     }
 
-    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
-        self.store.report(id, fence, report).await
+    async fn report(
+        &self,
+        id: OperationId,
+        fence: Fence,
+        report: &Report,
+        parts: ReportParts,
+    ) -> Result<bool> {
+        self.store.report(id, fence, report, parts).await
     }
 
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {

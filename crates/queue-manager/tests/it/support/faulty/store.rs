@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Recorded, Renewal, Reservation, Reserved, Result, Stamp, Store, Transacted,
+    Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Store,
+    Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -84,8 +85,15 @@ impl Store for Faulty {
         self.store("history").await?.history(id).await
     }
 
-    async fn report(&self, id: OperationId, fence: Fence, report: &Report) -> Result<bool> {
-        self.store("report").await?.report(id, fence, report).await
+    async fn report(
+        &self,
+        id: OperationId,
+        fence: Fence,
+        report: &Report,
+        parts: ReportParts,
+    ) -> Result<bool> {
+        let store = self.store("report").await?;
+        store.report(id, fence, report, parts).await
     }
 
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
