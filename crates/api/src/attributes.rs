@@ -21,8 +21,8 @@ use std::borrow::Cow;
 use drumline_protocol::operation::{TraceContext, execution_time_span};
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{
-    Body, ChainKey, Creator, DependencyToken, Operation, OperationType, Organization, QueueName,
-    RetryPolicy, Rules, State, Status, Timestamp, TokenPolicy, limits,
+    Body, ChainKey, Creator, DependencyToken, Extensions, Operation, OperationType, Organization,
+    QueueName, RetryPolicy, Rules, State, Status, Timestamp, TokenPolicy, limits,
 };
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
@@ -334,6 +334,7 @@ impl CreateOperation {
             retain_job_history: self.retain_job_history,
             webhook_url: self.webhook_url,
             trace: origin.trace,
+            extensions: Extensions::default(),
         }
     }
 }

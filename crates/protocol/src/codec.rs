@@ -6,6 +6,11 @@
 //! (without one a 9-byte message can demand all memory), trailing bytes are
 //! refused, and each kind has its version byte in front. Fixtures of every
 //! version ever written are committed under `fixtures/`.
+//!
+//! A release reads the version before its own, too ([`earlier`]), and keeps the
+//! fields that a later minor version has added ([`crate::extensions`]).
+
+mod earlier;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,26 +27,48 @@ pub trait Format: Serialize + DeserializeOwned {
     /// The byte in front. High nibble: the kind; low nibble: its version, so
     /// that one kind is never decoded as another.
     const VERSION: u8;
+
+    /// Decodes the content of an earlier version; `None` for a version that this
+    /// release does not read.
+    fn decode_earlier(_version: u8, _content: &[u8]) -> Option<Result<Self, Error>> {
+        None
+    }
 }
 
 impl Format for Header {
     const WHAT: &'static str = "header";
-    const VERSION: u8 = 0x13;
+    const VERSION: u8 = 0x14;
+
+    fn decode_earlier(version: u8, content: &[u8]) -> Option<Result<Self, Error>> {
+        (version == 0x13).then(|| earlier::without_extensions(content))
+    }
 }
 
 impl Format for Body {
     const WHAT: &'static str = "body";
-    const VERSION: u8 = 0x23;
+    const VERSION: u8 = 0x24;
+
+    fn decode_earlier(version: u8, content: &[u8]) -> Option<Result<Self, Error>> {
+        (version == 0x23).then(|| earlier::without_extensions(content))
+    }
 }
 
 impl Format for Report {
     const WHAT: &'static str = "report";
-    const VERSION: u8 = 0x31;
+    const VERSION: u8 = 0x32;
+
+    fn decode_earlier(version: u8, content: &[u8]) -> Option<Result<Self, Error>> {
+        (version == 0x31).then(|| earlier::without_extensions(content))
+    }
 }
 
 impl Format for Message {
     const WHAT: &'static str = "message";
-    const VERSION: u8 = 0x43;
+    const VERSION: u8 = 0x44;
+
+    fn decode_earlier(version: u8, content: &[u8]) -> Option<Result<Self, Error>> {
+        (version == 0x43).then(|| earlier::message(content))
+    }
 }
 
 impl Format for Entry {
@@ -94,6 +121,9 @@ pub enum Error {
     },
 }
 
+/// The word for a field in error messages.
+const FIELD: &str = "field";
+
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<{ limits::DECODE_BYTES }>()
 }
@@ -116,19 +146,38 @@ pub fn encode<T: Format>(value: &T) -> Result<Vec<u8>, Error> {
 /// Decodes a value.
 ///
 /// # Errors
-/// Any bytes that are not exactly the output of [`encode`] of this release.
+/// Any bytes that are not exactly the output of [`encode`] of this release, or of
+/// the version before.
 pub fn decode<T: Format>(bytes: &[u8]) -> Result<T, Error> {
     let what = T::WHAT;
     let Some((&found, content)) = bytes.split_first() else {
         return Err(Error::Empty { what });
     };
-    if found != T::VERSION {
-        return Err(Error::Version {
-            what,
-            found,
-            expected: T::VERSION,
-        });
+    if found == T::VERSION {
+        return exactly(what, content);
     }
+    T::decode_earlier(found, content).unwrap_or(Err(Error::Version {
+        what,
+        found,
+        expected: T::VERSION,
+    }))
+}
+
+/// Encodes the value of a field of [`crate::extensions`].
+pub(crate) fn encode_field<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+    bincode::serde::encode_to_vec(value, config()).map_err(|source| Error::Encode {
+        what: FIELD,
+        source,
+    })
+}
+
+/// Decodes the value of a field of [`crate::extensions`].
+pub(crate) fn decode_field<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    exactly(FIELD, bytes)
+}
+
+/// Decodes bytes that are the value, and nothing behind it.
+fn exactly<T: DeserializeOwned>(what: &'static str, content: &[u8]) -> Result<T, Error> {
     let (value, used) = bincode::serde::decode_from_slice(content, config())
         .map_err(|source| Error::Decode { what, source })?;
     if used != content.len() {

@@ -21,6 +21,7 @@
 pub mod backoff;
 pub mod codec;
 pub mod error_code;
+pub mod extensions;
 pub mod history;
 pub mod id;
 pub mod index;
@@ -34,9 +35,11 @@ pub mod status;
 pub mod time;
 pub mod token;
 pub mod transition;
+pub mod version;
 
 pub use backoff::Backoff;
 pub use error_code::ErrorCode;
+pub use extensions::Extensions;
 pub use history::{Author, History};
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
 pub use index::{IndexKey, IndexKind, Shelf};
@@ -50,3 +53,4 @@ pub use status::{State, Status};
 pub use time::Timestamp;
 pub use token::{ChainKey, DependencyToken, Organization, QueueName};
 pub use transition::{Action, At, Effects, EndClass, Event, EventKind, Refused, Transition, apply};
+pub use version::{FormatVersion, Formats};

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::extensions::Extensions;
 use crate::id::{OperationId, Partition};
 use crate::operation::{Header, Operation, TraceContext};
 use crate::token::QueueName;
@@ -35,6 +36,9 @@ pub struct Offer {
     pub queue: QueueName,
     /// The creating span, so that even a declined delivery can be traced.
     pub trace: TraceContext,
+    /// The fields that a later minor version has added.
+    #[serde(default)]
+    pub extensions: Extensions,
 }
 
 impl Offer {
@@ -47,6 +51,8 @@ impl Offer {
             message_name: operation.body.message_name.clone(),
             queue: operation.body.queue.clone(),
             trace: operation.body.trace.clone(),
+            // An offer is made from the record again whenever it is needed.
+            extensions: Extensions::default(),
         }
     }
 

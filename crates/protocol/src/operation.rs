@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error_code::ErrorCode;
+use crate::extensions::Extensions;
 use crate::id::{CommitId, OperationId};
 use crate::kind::OperationType;
 use crate::limits;
@@ -75,6 +76,9 @@ pub struct Header {
     pub execution_ms: u64,
     /// The time when this version was written.
     pub modified_on: Timestamp,
+    /// The fields that a later minor version has added.
+    #[serde(default)]
+    pub extensions: Extensions,
 }
 
 impl Header {
@@ -240,6 +244,9 @@ pub struct Body {
     pub webhook_url: Option<String>,
     /// The W3C trace context of the creating span.
     pub trace: TraceContext,
+    /// The fields that a later minor version has added.
+    #[serde(default)]
+    pub extensions: Extensions,
 }
 
 impl Body {
@@ -266,6 +273,7 @@ impl Body {
             retain_job_history: true,
             webhook_url: None,
             trace: TraceContext::default(),
+            extensions: Extensions::default(),
         }
     }
 }
@@ -303,6 +311,9 @@ pub struct Report {
     pub result: Option<String>,
     /// The last fault, if any.
     pub fault: Option<Fault>,
+    /// The fields that a later minor version has added.
+    #[serde(default)]
+    pub extensions: Extensions,
 }
 
 /// The progress of a handler.
@@ -370,6 +381,7 @@ pub fn first_header(
         completed_on: None,
         execution_ms: 0,
         modified_on: now,
+        extensions: Extensions::default(),
     }
 }
 

@@ -52,6 +52,7 @@ fn every_attribute_is_shown() {
         checkpoint: None,
         result: Some("[1, 2]".to_owned()),
         fault: Some(Fault::new(ErrorCode::SERVER_BUSY, "try later", "HTTP 503")),
+        extensions: drumline_protocol::Extensions::default(),
     };
     let value = shown(&operation(Some(r#"{"file": "a.zip"}"#), report));
     let expected = r#"{

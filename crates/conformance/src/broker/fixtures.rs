@@ -5,11 +5,12 @@ use std::num::NonZeroU16;
 
 use drumline_backend::Broker;
 use drumline_backend::broker::{Delivery, Receipt, Subscription};
+use drumline_protocol::extensions::Field;
 use drumline_protocol::message::{Message, Offer, Route, Source};
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
-    ChainKey, CommitId, OperationId, OperationType, Partition, QueueName, RetryPolicy, Rules,
-    Timestamp, TokenPolicy,
+    ChainKey, CommitId, Extensions, FormatVersion, OperationId, OperationType, Partition,
+    QueueName, RetryPolicy, Rules, Timestamp, TokenPolicy,
 };
 
 use crate::wait::soon;
@@ -70,7 +71,18 @@ pub(crate) fn offer(number: u64) -> Offer {
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
             tracestate: "vendor=1".to_owned(),
         },
+        extensions: extensions(),
     }
+}
+
+/// A field that no release has yet: every broker carries what a later one adds.
+fn extensions() -> Extensions {
+    let since = FormatVersion::new(0, 1);
+    let field: Field<String> = Field::new(7, since);
+    let mut extensions = Extensions::default();
+    let was_set = extensions.set(&field, &"of a later release".to_owned(), since);
+    assert!(was_set.expect("a text can be encoded"));
+    extensions
 }
 
 /// The number of a message made by [`message`].

@@ -132,6 +132,7 @@ impl Reporter {
             checkpoint: None,
             result: draft.report.result.clone(),
             fault: draft.report.fault.clone(),
+            extensions: draft.report.extensions.clone(),
         };
         (report, ReportParts::AllButCheckpoint, draft.edition)
     }
