@@ -71,7 +71,7 @@ impl Membership for EmbeddedMembership {
 
 #[cfg(test)]
 mod tests {
-    use drumline_backend::{Ids, Role};
+    use drumline_backend::{Build, Ids, Role};
 
     use super::*;
     use crate::clock::ManualClock;
@@ -91,6 +91,7 @@ mod tests {
             draining: false,
             started_on_ms: 0,
             bypassed: Vec::new(),
+            build: Build::current(),
         };
         membership.beat(&member).await.unwrap();
         clock.advance(MEMBER_TIMEOUT - std::time::Duration::from_millis(1));

@@ -5,6 +5,7 @@
 //! cannot interrupt a verb halfway.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +38,8 @@ pub struct EmbeddedStore {
     state: Mutex<State>,
     completions: broadcast::Sender<OperationId>,
     incarnation: String,
+    /// The greatest minor version of the format that was noted.
+    minor: AtomicU16,
 }
 
 impl EmbeddedStore {
@@ -55,6 +58,7 @@ impl EmbeddedStore {
             state: Mutex::new(State::new(partitions)),
             completions: broadcast::Sender::new(COMPLETIONS),
             incarnation,
+            minor: AtomicU16::new(0),
         }
     }
 
@@ -300,6 +304,11 @@ impl Store for EmbeddedStore {
         let now = self.clock.now();
         let state = self.state();
         Ok(ids.iter().map(|id| state.was_removed(*id, now)).collect())
+    }
+
+    async fn note_minor(&self, minor: u16) -> Result<u16> {
+        let before = self.minor.fetch_max(minor, Ordering::AcqRel);
+        Ok(before.max(minor))
     }
 
     async fn incarnation(&self) -> Result<String> {

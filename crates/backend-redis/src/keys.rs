@@ -89,6 +89,11 @@ impl Keys {
         completions(&self.namespace)
     }
 
+    /// Sorted set of one member, whose score is the minor version of the format.
+    pub(crate) fn minor(&self) -> String {
+        format!("{}:minor", meta(&self.namespace))
+    }
+
     /// Hash: member id → the member's report.
     pub(crate) fn members(&self) -> String {
         format!("{}:{{m}}:members", self.namespace)

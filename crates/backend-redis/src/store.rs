@@ -286,6 +286,10 @@ impl Store for RedisStore {
         self.have_tombstones(ids).await
     }
 
+    async fn note_minor(&self, minor: u16) -> Result<u16> {
+        store_format::note_minor(&self.link, &self.keys, minor).await
+    }
+
     async fn incarnation(&self) -> Result<String> {
         server_info::run_id(&self.link).await
     }

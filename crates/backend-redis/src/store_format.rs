@@ -1,18 +1,21 @@
-//! The shape of a store, fixed when it is made: its format and its partition
-//! count.
+//! The shape of a store, fixed when it is made: the major version of its format
+//! and its partition count. The minor version stands in a key of its own, because
+//! it grows.
 //!
 //! The link holds every later server to it: two processes with different counts
 //! would put one token into two partitions, and its order would be lost.
 
 use drumline_backend::store::{Error, Result};
-use drumline_protocol::PartitionCount;
+use drumline_protocol::{PartitionCount, version};
 
-use crate::keys;
+use crate::keys::{self, Keys};
 use crate::link::{Link, StoreIdentity};
 use crate::reply;
 
 /// The layout of keys, records and locks that this release reads and writes.
-const FORMAT: u32 = 4;
+const FORMAT: u16 = version::CURRENT.store.major;
+/// The one member of the set whose score is the minor version.
+const MINOR: &str = "minor";
 
 /// Writes down `wanted` in a store that is new; returns the count that holds.
 pub(crate) async fn settle(
@@ -39,12 +42,36 @@ pub(crate) async fn settle(
     Ok(count)
 }
 
+/// Raises the minor version that the store holds, unless it is as high; returns
+/// what the store holds then.
+pub(crate) async fn note_minor(link: &Link, keys: &Keys, minor: u16) -> Result<u16> {
+    let key = keys.minor();
+    let mut commands = redis::pipe();
+    // The score of a sorted set can be raised without a script. Nothing is written
+    // by a caller that only reads.
+    if minor > 0 {
+        let raise = commands.cmd("ZADD").arg(&key).arg("GT");
+        raise.arg(minor).arg(MINOR);
+    }
+    commands.cmd("ZSCORE").arg(&key).arg(MINOR);
+    let answers = link.run("minor", &commands).await?;
+    let found = answers.into_iter().last().ok_or_else(reply::unexpected)?;
+    match reply::maybe_bytes(found)? {
+        Some(score) => {
+            let text = std::str::from_utf8(&score).ok();
+            text.and_then(|text| text.parse().ok())
+                .ok_or_else(reply::unexpected)
+        }
+        None => Ok(0),
+    }
+}
+
 fn write(count: PartitionCount) -> String {
     format!("format={FORMAT} partitions={}", count.get())
 }
 
 fn read(text: &str) -> Result<PartitionCount> {
-    let field = |name: &str| -> Option<u32> {
+    let field = |name: &str| -> Option<u16> {
         let mut fields = text.split(' ').filter_map(|field| field.split_once('='));
         let (_, value) = fields.find(|(found, _)| *found == name)?;
         value.parse().ok()
@@ -63,7 +90,7 @@ fn read(text: &str) -> Result<PartitionCount> {
         }
     }
     field("partitions")
-        .and_then(|count| PartitionCount::new(u16::try_from(count).ok()?))
+        .and_then(PartitionCount::new)
         .ok_or_else(|| Error::Unfit(format!("its partition count cannot be read: {text:?}")))
 }
 

@@ -17,6 +17,7 @@ pub mod batcher;
 pub mod broker;
 pub mod bypass;
 pub mod dispatch;
+pub mod formats;
 pub mod ids;
 pub mod intake;
 pub mod limiter;
@@ -32,7 +33,7 @@ pub use broker::Broker;
 pub use ids::Ids;
 pub use intake::Intake;
 pub use limiter::Limiter;
-pub use membership::{Member, MemberId, Membership, Role};
+pub use membership::{Build, Member, MemberId, Membership, Role};
 pub use random::Random;
 pub use store::Store;
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_protocol::{QueueName, Timestamp};
+use drumline_protocol::{Formats, QueueName, Timestamp, version};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Bypassed;
@@ -57,6 +57,30 @@ pub struct Member {
     /// [`BYPASSED_MAX`]. Members of earlier releases leave this out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bypassed: Vec<Bypassed>,
+    /// The member's release, and the formats that it reads.
+    #[serde(default)]
+    pub build: Build,
+}
+
+/// The release of a member, and the formats that it reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Build {
+    /// The formats; `None` for a member that does not announce them.
+    pub formats: Option<Formats>,
+    /// The release: `0.1.0`. Empty for a member that does not announce it.
+    pub release: String,
+}
+
+impl Build {
+    /// The build of this process.
+    #[must_use]
+    pub fn current() -> Self {
+        Self {
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            formats: Some(version::CURRENT),
+        }
+    }
 }
 
 /// The most by-passed queues that a member reports. Every member reads every

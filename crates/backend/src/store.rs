@@ -296,6 +296,14 @@ pub trait Store: Send + Sync + 'static {
     /// When the store is unavailable.
     async fn were_removed(&self, ids: &[OperationId]) -> Result<Vec<bool>>;
 
+    /// Notes that fields up to this minor version of the store's format may be
+    /// written from now on; returns the greatest minor version that was noted.
+    /// The number never falls, so 0 only reads it.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn note_minor(&self, minor: u16) -> Result<u16>;
+
     /// The name of one life of the store: it changes when the store has
     /// restarted and may have lost its last writes.
     ///

@@ -36,6 +36,15 @@ pub struct Member {
     pub draining: bool,
     /// The time at which it started, RFC 3339.
     pub started_on: String,
+    /// Its release; `None` for a release that does not announce it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// The newest format of the store that it reads: `4.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_format: Option<String>,
+    /// The newest format of messages that it reads: `4.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire_format: Option<String>,
 }
 
 /// The queues, and the numbers of operations.

@@ -206,6 +206,7 @@ macro_rules! store_suite {
             markers {
                 the_latest_marker_of_each_route_counts,
                 one_life_has_one_name,
+                a_noted_minor_version_stays,
                 processes_agree_about_the_time,
             }
             hearing {

@@ -4,6 +4,7 @@
 //! is unavailable cannot be examined. Nothing is changed, but for one
 //! throw-away queue in RabbitMQ.
 
+mod builds;
 mod fleet;
 mod manager;
 mod rabbit;

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
+use drumline_backend::formats::WrittenFormats;
 use drumline_backend::store::Store;
 use drumline_backend::{Backend, Broker, Ids, MemberId};
 use drumline_protocol::{Author, Organization, Timestamp};
@@ -102,6 +103,8 @@ struct Shared {
     backend: Backend,
     /// The way round queues that do not work; the backend's broker is behind it.
     bypass: Arc<Bypass>,
+    /// The formats that every live member reads.
+    formats: WrittenFormats,
     ids: Ids,
     options: Options,
     member: MemberId,
@@ -148,6 +151,7 @@ impl QueueManager {
             draining: CancellationToken::new(),
             backend,
             bypass,
+            formats: WrittenFormats::default(),
             ids,
             options,
             partitions,
@@ -171,6 +175,12 @@ impl QueueManager {
     #[must_use]
     pub fn bypass(&self) -> &Bypass {
         &self.shared.bypass
+    }
+
+    /// The formats that every live member reads: those that this manager writes.
+    #[must_use]
+    pub fn formats(&self) -> &WrittenFormats {
+        &self.shared.formats
     }
 
     /// The manager's options.

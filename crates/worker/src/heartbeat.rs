@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::membership::{HEARTBEAT_INTERVAL, MEMBER_TIMEOUT};
-use drumline_backend::{Member, Role};
+use drumline_backend::{Build, Member, Role};
 use drumline_protocol::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
@@ -78,6 +78,7 @@ pub(crate) async fn beat(
             Ok(all) => {
                 heard = sent;
                 shared.bypass.note(&all, shared.member);
+                shared.formats.note(&all);
                 members.send_replace(all.into());
                 let is_back = contact
                     .send_if_modified(|contact| !std::mem::replace(&mut contact.is_up, true));
@@ -120,5 +121,6 @@ fn describe(shared: &Shared, started_on: Timestamp) -> Member {
         draining: shared.draining.is_cancelled(),
         started_on_ms: started_on.as_millis(),
         bypassed: shared.bypass.own(),
+        build: Build::current(),
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use drumline_backend::store::{Guard, Stamp};
-use drumline_backend::{Ids, Member, Membership, Role, Store};
+use drumline_backend::{Build, Ids, Member, Membership, Role, Store};
 use drumline_backend_redis::{Options, RedisMembership, RedisStore};
 use drumline_protocol::{Event, Partition, QueueName};
 
@@ -152,5 +152,6 @@ fn member() -> Member {
         draining: false,
         started_on_ms: 0,
         bypassed: Vec::new(),
+        build: Build::current(),
     }
 }

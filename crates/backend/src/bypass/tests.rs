@@ -6,7 +6,7 @@ use drumline_protocol::{Partition, QueueName};
 use uuid::Uuid;
 
 use super::*;
-use crate::membership::Role;
+use crate::membership::{Build, Role};
 
 /// A broker that notes the messages it takes; some of its queues take nothing.
 #[derive(Default)]
@@ -95,6 +95,7 @@ fn member(number: u128, bypassed: &[Route]) -> Member {
         draining: false,
         started_on_ms: 0,
         bypassed: bypassed.iter().map(silent).collect(),
+        build: Build::current(),
     }
 }
 

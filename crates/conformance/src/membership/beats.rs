@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drumline_backend::{Ids, Member, Membership, Role};
+use drumline_backend::{Build, Ids, Member, Membership, Role};
 use drumline_protocol::QueueName;
 use tokio::task::JoinSet;
 
@@ -82,5 +82,6 @@ fn member(role: Role) -> Member {
         draining: false,
         started_on_ms: 1_795_000_000_123,
         bypassed: Vec::new(),
+        build: Build::current(),
     }
 }

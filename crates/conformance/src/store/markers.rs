@@ -59,6 +59,23 @@ pub async fn one_life_has_one_name(harness: &dyn StoreHarness) {
     }
 }
 
+/// The minor version of the format never falls, whichever process notes it.
+pub async fn a_noted_minor_version_stays(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    for (process, noted, holds) in [
+        (&fixture, 0, 0),
+        (&fixture, 3, 3),
+        (&other, 2, 3),
+        (&other, 0, 3),
+        (&fixture, 11, 11),
+        (&other, 0, 11),
+    ] {
+        let now = process.store.note_minor(noted).await.expect("note_minor");
+        assert_eq!(now, holds, "after {noted}");
+    }
+}
+
 /// The store's time goes on, and processes agree about it.
 pub async fn processes_agree_about_the_time(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;

@@ -7,7 +7,7 @@ use drumline_backend::store::{self, Counts, Filter};
 use drumline_backend::{Member, Role, Store};
 use drumline_protocol::State;
 
-use super::Finding;
+use super::{Finding, builds};
 use crate::cli::service::Servers;
 use crate::output::reasons;
 use crate::run::backend::servers::existing_store;
@@ -49,6 +49,7 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     )];
     findings.push(dispatch(store.as_ref(), &counts).await?);
     findings.push(managers(&members, &counts));
+    findings.extend(builds::check(&members, store.note_minor(0).await?));
     findings.push(queues(&members));
     findings.extend(workers(store.as_ref(), &members).await?);
     Ok(findings)

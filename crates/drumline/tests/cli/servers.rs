@@ -65,6 +65,7 @@ async fn a_manager_and_a_worker_execute_what_is_submitted() {
     assert!(found("namespace", "1 Completed"), "{doctor:?}");
     assert!(found("managers", "1 alive"), "{doctor:?}");
     assert!(found("workers", "1 alive"), "{doctor:?}");
+    assert!(found("builds", "(2 members): one release"), "{doctor:?}");
     assert!(found("queue manager", "ready"), "{doctor:?}");
     assert!(
         found("RabbitMQ", "quorum queues can be declared"),

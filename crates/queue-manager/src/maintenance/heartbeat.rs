@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use drumline_backend::membership::HEARTBEAT_INTERVAL;
 use drumline_backend::membership::MemberId;
-use drumline_backend::{Member, Role, rendezvous};
-use drumline_protocol::{Partition, PartitionCount};
+use drumline_backend::{Build, Member, Role, rendezvous};
+use drumline_protocol::{FormatVersion, Formats, Partition, PartitionCount, version};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,11 +24,18 @@ pub(super) async fn run(
     let membership = Arc::clone(&manager.backend().membership);
     let partitions = manager.backend().store.partitions();
     let mut is_unavailable = false;
+    // The formats that are to be noted in the store: at the start, and after each
+    // change.
+    let mut to_note = Some(manager.formats().now());
     while !stop.is_cancelled() {
         match membership.beat(&itself(&manager)).await {
             Ok(members) => {
                 is_unavailable = false;
                 manager.bypass().note(&members, manager.member());
+                to_note = manager.formats().note(&members).or(to_note);
+                if let Some(formats) = to_note {
+                    to_note = note_minor(&manager, formats).await;
+                }
                 let mine = share(partitions, manager.member(), &members);
                 announce.send_if_modified(|before| {
                     let has_changed = **before != *mine;
@@ -51,6 +58,25 @@ pub(super) async fn run(
     }
 }
 
+/// Notes the minor version that is written from now on; returns the formats if the
+/// store was unavailable, to be noted with the next heartbeat.
+async fn note_minor(manager: &QueueManager, formats: Formats) -> Option<Formats> {
+    let own = version::CURRENT.store;
+    match manager.store().note_minor(formats.store.minor).await {
+        Ok(minor) => {
+            if minor > own.minor {
+                let holds = FormatVersion { minor, ..own };
+                tracing::warn!(%holds, reads = %own, "the store has fields of a later release; this one keeps them and does not act on them");
+            }
+            None
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the minor version of the format was not noted; it is noted later");
+            Some(formats)
+        }
+    }
+}
+
 fn itself(manager: &QueueManager) -> Member {
     Member {
         id: manager.member(),
@@ -63,6 +89,7 @@ fn itself(manager: &QueueManager) -> Member {
         draining: manager.is_draining(),
         started_on_ms: manager.started_on().as_millis(),
         bypassed: manager.bypass().own(),
+        build: Build::current(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, Signature, apply_event_unlocked};
 use drumline_backend::broker::{Bypassed, Trouble};
-use drumline_backend::{Backend, Ids, Member, MemberId, Role};
+use drumline_backend::{Backend, Build, Ids, Member, MemberId, Role};
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{Author, Event, OperationId, QueueName};
 use drumline_queue_manager::Maintenance;
@@ -29,6 +29,7 @@ pub(crate) fn worker(messages: &[&str], running: u32) -> Member {
         draining: false,
         started_on_ms: 0,
         bypassed: Vec::new(),
+        build: Build::current(),
     }
 }
 

@@ -27,5 +27,6 @@ mod retention;
 mod round_trips;
 mod serving;
 mod support;
+mod upgrading;
 mod waiting;
 mod webhooks;

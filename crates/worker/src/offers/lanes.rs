@@ -52,6 +52,7 @@ fn lane_key(queue: &QueueName, lane: Partition) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use drumline_backend::Build;
     use uuid::Uuid;
 
     fn worker(number: u128, draining: bool) -> Member {
@@ -66,6 +67,7 @@ mod tests {
             draining,
             started_on_ms: 0,
             bypassed: Vec::new(),
+            build: Build::current(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
+use drumline_backend::formats::WrittenFormats;
 use drumline_backend::{Backend, Ids, MemberId, Random};
 use drumline_protocol::Author;
 use tokio::sync::Semaphore;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) backend: Backend,
     /// The bypass of queues that do not work. `backend.broker` is this bypass, too.
     pub(crate) bypass: Arc<Bypass>,
+    /// The formats that every live member reads.
+    pub(crate) formats: WrittenFormats,
     pub(crate) ids: Ids,
     pub(crate) random: Random,
     pub(crate) member: MemberId,
@@ -69,6 +72,7 @@ impl Shared {
             slots: Arc::new(Semaphore::new(parts.options.concurrency)),
             backend: parts.backend,
             bypass: parts.bypass,
+            formats: WrittenFormats::default(),
             ids: parts.ids,
             random: parts.random,
             member: parts.member,

@@ -234,6 +234,10 @@ impl Store for FaultyStore {
         self.store.were_removed(ids).await
     }
 
+    async fn note_minor(&self, minor: u16) -> Result<u16> {
+        self.store.note_minor(minor).await
+    }
+
     async fn incarnation(&self) -> Result<String> {
         self.store.incarnation().await
     }

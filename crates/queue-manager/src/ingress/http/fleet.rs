@@ -48,6 +48,15 @@ pub(crate) struct MemberView {
     draining: bool,
     /// The time at which it started.
     started_on: String,
+    /// Its release; absent for a release that does not announce it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<String>,
+    /// The newest format of the store that it reads: major and minor version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_format: Option<String>,
+    /// The newest format of messages that it reads: major and minor version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire_format: Option<String>,
 }
 
 /// The queues.
@@ -193,6 +202,7 @@ impl From<&Bypassed> for BypassedView {
 
 impl From<&Member> for MemberView {
     fn from(member: &Member) -> Self {
+        let formats = member.build.formats;
         Self {
             id: member.id.to_string(),
             host: member.host.clone(),
@@ -202,6 +212,9 @@ impl From<&Member> for MemberView {
             running: member.running,
             draining: member.draining,
             started_on: member.started_on().to_string(),
+            release: Some(member.build.release.clone()).filter(|release| !release.is_empty()),
+            store_format: formats.map(|formats| formats.store.to_string()),
+            wire_format: formats.map(|formats| formats.wire.to_string()),
         }
     }
 }

@@ -229,6 +229,10 @@ impl Store for Faulty {
         self.store("were_removed").await?.were_removed(ids).await
     }
 
+    async fn note_minor(&self, minor: u16) -> Result<u16> {
+        self.store("note_minor").await?.note_minor(minor).await
+    }
+
     async fn incarnation(&self) -> Result<String> {
         self.store("incarnation").await?.incarnation().await
     }
