@@ -123,6 +123,8 @@ pub struct Fleet {
     /// The workers.
     pub workers: Vec<Process>,
     size: Size,
+    /// Further variables of the environment of every process.
+    environment: Vec<(String, String)>,
     bases: Vec<String>,
     folder: PathBuf,
 }
@@ -134,6 +136,22 @@ impl Fleet {
     /// When something does not start in time; the logs are in the folder that
     /// the error names.
     pub async fn start(name: &str, size: Size) -> Result<Self> {
+        let (redis, rabbit) = tokio::try_join!(RedisServer::start(), RabbitServer::start())?;
+        Self::start_on(name, size, redis, rabbit, Vec::new()).await
+    }
+
+    /// Starts managers and workers on servers that have data already, with these
+    /// variables in their environment.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(
+        name: &str,
+        size: Size,
+        redis: RedisServer,
+        rabbit: RabbitServer,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self> {
         let folder = build_folder()
             .join("fleets")
             .join(format!("{name}-{}", std::process::id()));
@@ -141,13 +159,13 @@ impl Fleet {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
-        let (redis, rabbit) = tokio::try_join!(RedisServer::start(), RabbitServer::start())?;
         let mut fleet = Self {
             redis,
             rabbit,
             managers: Vec::new(),
             workers: Vec::new(),
             size: size.clone(),
+            environment,
             bases: Vec::new(),
             folder,
         };
@@ -350,6 +368,7 @@ impl Fleet {
             )
             .env("PATH", search_path())
             .env_remove("DRUMLINE_CONFIG")
+            .envs(self.environment.iter().cloned())
             .current_dir(&self.folder);
         command
     }

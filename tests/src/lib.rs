@@ -6,6 +6,8 @@
 
 pub mod api;
 pub mod check;
+pub mod data_set;
 pub mod fleet;
 pub mod journal;
 pub mod load;
+pub mod ports;

@@ -2,9 +2,11 @@
 
 mod batches;
 mod bypass;
+mod data_set;
 mod expiry;
 mod faults;
 mod history;
+mod mixed_fleet;
 mod recurrence;
 mod replay;
 mod running;
