@@ -19,6 +19,7 @@ use crate::history::Entry;
 use crate::limits;
 use crate::message::Message;
 use crate::operation::{Body, Header, Report};
+use crate::pause::Pause;
 
 /// A type with a format of its own.
 pub trait Format: Serialize + DeserializeOwned {
@@ -74,6 +75,11 @@ impl Format for Message {
 impl Format for Entry {
     const WHAT: &'static str = "entry";
     const VERSION: u8 = 0x61;
+}
+
+impl Format for Pause {
+    const WHAT: &'static str = "pause";
+    const VERSION: u8 = 0x71;
 }
 
 /// The bytes were not written by this version of Drumline.

@@ -30,6 +30,7 @@ pub mod limits;
 pub mod message;
 pub mod operation;
 pub mod page;
+pub mod pause;
 pub mod retry;
 pub mod status;
 pub mod time;
@@ -48,6 +49,7 @@ pub use operation::{
     Body, Creator, Fault, Header, Operation, Progress, Recurrence, Report, Rules, StopRequest,
     TokenPolicy,
 };
+pub use pause::{Pause, PauseKind, PauseScope, ScopeKey};
 pub use retry::{Exhausted, Jitter, RetryPolicy};
 pub use status::{State, Status};
 pub use time::Timestamp;

@@ -15,6 +15,11 @@ pub const ENTITY_TYPE_CHARS: usize = 256;
 pub const HOST_ID_CHARS: usize = 256;
 /// `message` and `friendlyMessage`: longer texts are cut.
 pub const MESSAGE_CHARS: usize = 100_000;
+/// `reason` of a pause.
+pub const PAUSE_REASON_CHARS: usize = 1_000;
+/// The pauses that a store keeps at the same time. Each partition has a copy of
+/// all of them, and one script replaces a copy.
+pub const PAUSES: usize = 1_000;
 /// The reason in an entry of the history: the whole message stands in the fault.
 pub const REASON_CHARS: usize = 120;
 /// The largest stored record or message that is decoded. Larger bytes were not

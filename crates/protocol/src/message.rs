@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::extensions::Extensions;
 use crate::id::{OperationId, Partition};
 use crate::operation::{Header, Operation, TraceContext};
-use crate::token::QueueName;
+use crate::pause::{ScopeKey, scope_keys};
+use crate::token::{Organization, QueueName};
 
 /// The content of one message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Offer {
     pub message_name: String,
     /// The pool of workers that the operation is for.
     pub queue: QueueName,
+    /// The tenant, so that the claim can name the scopes of pauses that the
+    /// operation is in.
+    pub organization: Organization,
     /// The creating span, so that even a declined delivery can be traced.
     pub trace: TraceContext,
     /// The fields that a later minor version has added.
@@ -50,10 +54,22 @@ impl Offer {
             header: operation.header.clone(),
             message_name: operation.body.message_name.clone(),
             queue: operation.body.queue.clone(),
+            organization: operation.body.organization.clone(),
             trace: operation.body.trace.clone(),
             // An offer is made from the record again whenever it is needed.
             extensions: Extensions::default(),
         }
+    }
+
+    /// The keys of the scopes that the operation is in, for its claim.
+    #[must_use]
+    pub fn scope_keys(&self) -> Vec<ScopeKey> {
+        scope_keys(
+            &self.organization,
+            &self.queue,
+            &self.message_name,
+            self.header.rules.chain,
+        )
     }
 
     /// The queue that the offer is published to: the lane of its partition if

@@ -9,8 +9,8 @@ use drumline_protocol::extensions::Field;
 use drumline_protocol::message::{Message, Offer, Route, Source};
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
-    ChainKey, CommitId, Extensions, FormatVersion, OperationId, OperationType, Partition,
-    QueueName, RetryPolicy, Rules, Timestamp, TokenPolicy,
+    ChainKey, CommitId, Extensions, FormatVersion, OperationId, OperationType, Organization,
+    Partition, QueueName, RetryPolicy, Rules, Timestamp, TokenPolicy,
 };
 
 use crate::wait::soon;
@@ -67,6 +67,7 @@ pub(crate) fn offer(number: u64) -> Offer {
         header: first_header(rules, None, CommitId(number), now),
         message_name: "Überweisen".to_owned(),
         queue: QueueName::default(),
+        organization: Organization::default(),
         trace: TraceContext {
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
             tracestate: "vendor=1".to_owned(),

@@ -13,7 +13,7 @@ use super::{Error, Format, exactly};
 use crate::Extensions;
 use crate::id::OperationId;
 use crate::message::{self, Marker};
-use crate::operation::{Header, TraceContext};
+use crate::operation::{Header, Organization, TraceContext};
 use crate::token::QueueName;
 
 /// Decodes a value of the version that had no extensions.
@@ -61,6 +61,9 @@ impl From<Offer> for message::Offer {
             header,
             message_name,
             queue,
+            // It is only asked for pauses of an organization. The offer comes again
+            // from a member that knows it.
+            organization: Organization::default(),
             trace,
             extensions: Extensions::default(),
         }

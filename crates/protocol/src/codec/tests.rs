@@ -14,6 +14,7 @@ use crate::message::Offer;
 use crate::operation::{
     Creator, Fault, Progress, Recurrence, Rules, TokenPolicy, TraceContext, first_header,
 };
+use crate::pause::{Pause, PauseKind, PauseScope};
 use crate::retry::RetryPolicy;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -149,6 +150,7 @@ fn message() -> Message {
     let Body {
         message_name,
         queue,
+        organization,
         trace,
         ..
     } = body();
@@ -157,6 +159,7 @@ fn message() -> Message {
         header: header(),
         message_name,
         queue,
+        organization,
         trace,
         extensions: later(4),
     }])
@@ -183,6 +186,20 @@ fn fixture<T: Format>(version: u8) -> Vec<u8> {
         .join("fixtures")
         .join(format!("{}-v{}.bin", T::WHAT, version & 0x0f));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn pause() -> Pause {
+    Pause {
+        scope: PauseScope {
+            kind: PauseKind::MessageName,
+            organization: Organization("contoso".to_owned()),
+            value: "SendMail".to_owned(),
+        },
+        reason: "the mail server is down".to_owned(),
+        until: Some(Timestamp::from_millis(1_795_000_005_456)),
+        author: Author::Caller("ann".to_owned()),
+        since: Timestamp::from_millis(1_795_000_000_456),
+    }
 }
 
 /// Compares with the committed bytes. A change of any format shows here: give
@@ -213,6 +230,7 @@ fn formats_are_frozen() {
     frozen(&report());
     frozen(&message());
     frozen(&entry());
+    frozen(&pause());
 }
 
 #[test]
@@ -294,6 +312,7 @@ fn write_fixtures() {
     write(&report());
     write(&message());
     write(&entry());
+    write(&pause());
 }
 
 #[test]
