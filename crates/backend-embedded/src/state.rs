@@ -19,6 +19,8 @@
 //!                     ├─ notices    (time, id): ends that a receiver outside is notified of
 //!                     ├─ reserved   idempotency key → id, content
 //!                     ├─ removed    the ids that a key may still stand for
+//!                     ├─ paused     scope → its end: a copy of the pauses
+//!                     ├─ held       (scope, id): held by a pause, not in the outbox
 //!                     └─ outbox     id → stamp: ought to be in the broker
 //! ```
 //!
@@ -36,6 +38,7 @@ mod locks;
 mod markers;
 mod notices;
 mod outbox;
+mod pauses;
 mod record;
 mod reservations;
 mod transact;
@@ -55,6 +58,7 @@ use self::locks::Locks;
 use self::markers::Markers;
 use self::notices::Notices;
 use self::outbox::Outbox;
+use self::pauses::{Held as HeldSet, KeptPauses, PausedScopes};
 use self::record::Record;
 
 pub use self::locks::Held;
@@ -66,6 +70,7 @@ pub struct State {
     /// The partitions that have been written to; the others are empty.
     partitions: BTreeMap<Partition, Contents>,
     markers: Markers,
+    pauses: KeptPauses,
     /// The lower bound of every partition's next number: how far the order of
     /// the ends was read.
     floor: u64,
@@ -86,6 +91,8 @@ struct Contents {
     ends: Ends,
     notices: Notices,
     outbox: Outbox,
+    paused: PausedScopes,
+    held: HeldSet,
     reservations: Expiring<IdempotencyKey, Reserved>,
     /// The operations that were removed and that a key may still stand for.
     removed: Expiring<OperationId, ()>,
@@ -99,6 +106,7 @@ impl State {
             count,
             partitions: BTreeMap::new(),
             markers: Markers::default(),
+            pauses: KeptPauses::default(),
             floor: 0,
         }
     }
@@ -193,6 +201,7 @@ impl Contents {
     /// from `since`.
     fn offer(&mut self, id: OperationId, since: Timestamp, now: Timestamp) -> Stamp {
         let stamp = Stamp(self.tick(now));
+        self.held.remove(id);
         self.outbox.add(id, stamp, since);
         if let Some(record) = self.records.get_mut(&id) {
             Arc::make_mut(record).last_offer = stamp;

@@ -4,6 +4,8 @@
 //! No verb waits, so every future is done at its first poll, and a cancellation
 //! cannot interrupt a verb halfway.
 
+mod pauses;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;

@@ -38,6 +38,8 @@ pub(crate) struct PartitionKeys {
     locks: String,
     tick: String,
     notices: String,
+    held: String,
+    pauses: String,
 }
 
 impl Keys {
@@ -72,6 +74,11 @@ impl Keys {
     /// down to which its rebuild has come, or nothing at its start.
     pub(crate) fn rebuilds(&self) -> String {
         format!("{}:{{meta}}:rebuilds", self.namespace)
+    }
+
+    /// Hash: scope → the pause of it, and `v` → the version of all pauses.
+    pub(crate) fn pauses(&self) -> String {
+        format!("{}:{{meta}}:pauses", self.namespace)
     }
 
     /// The prefix of everything.
@@ -162,6 +169,8 @@ impl PartitionKeys {
             locks: key("locks"),
             tick: key("tick"),
             notices: key("notices"),
+            held: key("held"),
+            pauses: key("pauses"),
         }
     }
 
@@ -228,6 +237,21 @@ impl PartitionKeys {
         &self.outbox
     }
 
+    /// Set in buckets: scope and id of an operation that a pause holds.
+    pub(crate) fn held(&self) -> &str {
+        &self.held
+    }
+
+    /// Hash: scope → the end of its pause. A copy of the pauses.
+    pub(crate) fn pauses(&self) -> &str {
+        &self.pauses
+    }
+
+    /// Number: the version of the pauses that the copy was made of.
+    pub(crate) fn pauses_version(&self) -> String {
+        format!("{}:version", self.pauses)
+    }
+
     /// Hash: id → lock.
     pub(crate) fn locks(&self) -> &str {
         &self.locks
@@ -255,11 +279,13 @@ mod tests {
         let index = of.index(State::Completed);
         let ends = of.ends(EndClass::Succeeded);
         let named = [of.due(), of.outbox(), of.locks(), of.tick(), of.notices()];
+        let named = named.into_iter().chain([of.held(), of.pauses()]);
         let named = named.map(|key| key.as_bytes().to_vec());
         let key = of.reservation(IdempotencyKey(braces));
         let mut found = vec![of.record(id), of.tombstone(id), key];
         found.extend([index.into_bytes(), ends.into_bytes()]);
         found.extend(named);
+        found.push(of.pauses_version().into_bytes());
         assert_eq!(of.prefix(), "drumline:{17}:");
         for key in found {
             assert!(key.starts_with(b"drumline:{17}:"), "{key:?}");
@@ -283,6 +309,8 @@ mod tests {
             of.locks(),
             of.tick(),
             of.notices(),
+            of.held(),
+            of.pauses(),
         ] {
             let name = key.strip_prefix(of.prefix()).unwrap();
             assert!(prelude.contains(&format!("prefix .. '{name}'")), "{name}");

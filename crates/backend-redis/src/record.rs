@@ -19,7 +19,7 @@ use drumline_protocol::index::{HASH_BYTES, index_keys};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Body, ChainKey, CommitId, Fence, Header, IndexKey, IndexKind, Operation, OperationId, Report,
-    Shelf, State, Status, codec,
+    ScopeKey, Shelf, State, Status, codec,
 };
 use redis::Value;
 use uuid::Uuid;
@@ -395,6 +395,12 @@ pub(crate) fn read_stamped_ids(bytes: &[u8]) -> Vec<(Stamp, OperationId)> {
             Some((Stamp(number_at(entry, 0)?), id))
         })
         .collect()
+}
+
+/// A row of scopes, 8 bytes each.
+pub(crate) fn scopes(scopes: &[ScopeKey]) -> Vec<u8> {
+    let bytes = scopes.iter().flat_map(|scope| *scope.as_bytes());
+    bytes.collect()
 }
 
 /// An entry of the outbox.

@@ -13,6 +13,7 @@ pub(crate) struct Scripts {
     pub(crate) acquire_permit: Script,
     pub(crate) beat: Script,
     pub(crate) commit: Script,
+    pub(crate) copy_pauses: Script,
     pub(crate) create: Script,
     pub(crate) due: Script,
     pub(crate) ended: Script,
@@ -20,6 +21,7 @@ pub(crate) struct Scripts {
     pub(crate) history: Script,
     pub(crate) last_offer: Script,
     pub(crate) index_sizes: Script,
+    pub(crate) lift_ended_pauses: Script,
     pub(crate) marker_returned: Script,
     pub(crate) newest: Script,
     pub(crate) newest_with: Script,
@@ -30,6 +32,7 @@ pub(crate) struct Scripts {
     pub(crate) raise_tick: Script,
     pub(crate) rebuilt: Script,
     pub(crate) reindex: Script,
+    pub(crate) release_held: Script,
     pub(crate) release_permit: Script,
     pub(crate) remove_from_outbox: Script,
     pub(crate) renew: Script,
@@ -37,6 +40,7 @@ pub(crate) struct Scripts {
     pub(crate) reoffer: Script,
     pub(crate) report: Script,
     pub(crate) reserve: Script,
+    pub(crate) set_pause: Script,
     pub(crate) stamp: Script,
     pub(crate) transact: Script,
 }
@@ -49,6 +53,7 @@ const LIB_BUCKET_CHANGES: &str = include_str!("scripts/lib_bucket_changes.lua");
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 const LIB_RECORD: &str = include_str!("scripts/lib_record.lua");
 const LIB_INDEXES: &str = include_str!("scripts/lib_indexes.lua");
+const LIB_PAUSES: &str = include_str!("scripts/lib_pauses.lua");
 const LIB_CREATE: &str = include_str!("scripts/lib_create.lua");
 const LIB_COMMIT: &str = include_str!("scripts/lib_commit.lua");
 const WINDOW: &str = include_str!("scripts/window.lua");
@@ -67,12 +72,15 @@ impl Scripts {
             commit: with_prelude(&[
                 LIB_RECORD,
                 LIB_INDEXES,
+                LIB_PAUSES,
                 LIB_COMMIT,
                 include_str!("scripts/commit.lua"),
             ]),
+            copy_pauses: alone(include_str!("scripts/copy_pauses.lua")),
             create: with_prelude(&[
                 LIB_RECORD,
                 LIB_INDEXES,
+                LIB_PAUSES,
                 LIB_CREATE,
                 include_str!("scripts/create.lua"),
             ]),
@@ -82,6 +90,7 @@ impl Scripts {
             history: with_prelude(&[include_str!("scripts/history.lua")]),
             index_sizes: with_prelude(&[LIB_INDEXES, include_str!("scripts/index_sizes.lua")]),
             last_offer: with_prelude(&[include_str!("scripts/last_offer.lua")]),
+            lift_ended_pauses: alone(include_str!("scripts/lift_ended_pauses.lua")),
             marker_returned: alone(include_str!("scripts/marker_returned.lua")),
             newest: with_buckets(&[include_str!("scripts/newest.lua")]),
             newest_with: with_prelude(&[LIB_INDEXES, include_str!("scripts/newest_with.lua")]),
@@ -92,6 +101,7 @@ impl Scripts {
             raise_tick: with_buckets(&[include_str!("scripts/raise_tick.lua")]),
             rebuilt: alone(include_str!("scripts/rebuilt.lua")),
             reindex: with_prelude(&[LIB_RECORD, LIB_INDEXES, include_str!("scripts/reindex.lua")]),
+            release_held: with_prelude(&[LIB_PAUSES, include_str!("scripts/release_held.lua")]),
             release_permit: with_window(include_str!("scripts/release_permit.lua")),
             remove_from_outbox: with_buckets(&[
                 LIB_BUCKET_CHANGES,
@@ -102,10 +112,12 @@ impl Scripts {
             reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),
             report: with_prelude(&[LIB_RECORD, LIB_INDEXES, include_str!("scripts/report.lua")]),
             reserve: alone(include_str!("scripts/reserve.lua")),
+            set_pause: alone(include_str!("scripts/set_pause.lua")),
             stamp: alone(include_str!("scripts/stamp.lua")),
             transact: with_prelude(&[
                 LIB_RECORD,
                 LIB_INDEXES,
+                LIB_PAUSES,
                 LIB_CREATE,
                 LIB_COMMIT,
                 include_str!("scripts/transact.lua"),
@@ -119,6 +131,7 @@ impl Scripts {
             acquire_permit,
             beat,
             commit,
+            copy_pauses,
             create,
             due,
             ended,
@@ -126,6 +139,7 @@ impl Scripts {
             history,
             last_offer,
             index_sizes,
+            lift_ended_pauses,
             marker_returned,
             newest,
             newest_with,
@@ -136,6 +150,7 @@ impl Scripts {
             raise_tick,
             rebuilt,
             reindex,
+            release_held,
             release_permit,
             remove_from_outbox,
             renew,
@@ -143,6 +158,7 @@ impl Scripts {
             reoffer,
             report,
             reserve,
+            set_pause,
             stamp,
             transact,
         } = self;
@@ -150,6 +166,7 @@ impl Scripts {
             acquire_permit,
             beat,
             commit,
+            copy_pauses,
             create,
             due,
             ended,
@@ -157,6 +174,7 @@ impl Scripts {
             history,
             last_offer,
             index_sizes,
+            lift_ended_pauses,
             marker_returned,
             newest,
             newest_with,
@@ -167,6 +185,7 @@ impl Scripts {
             raise_tick,
             rebuilt,
             reindex,
+            release_held,
             release_permit,
             remove_from_outbox,
             renew,
@@ -174,6 +193,7 @@ impl Scripts {
             reoffer,
             report,
             reserve,
+            set_pause,
             stamp,
             transact,
         ];

@@ -14,6 +14,7 @@ mod markers;
 mod notices;
 mod outbox;
 mod parts;
+mod pauses;
 mod read;
 mod reservations;
 mod transact;

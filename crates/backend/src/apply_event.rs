@@ -85,6 +85,8 @@ pub enum Applied {
     Refused(Refused),
     /// The operation is not the head of its chain; it is parked.
     NotHead,
+    /// A pause holds the operation: nothing has happened.
+    Held,
     /// The lock that the guard names is gone.
     Fenced,
     /// No such operation.
@@ -176,6 +178,7 @@ pub async fn apply_chosen_event<C: Commits + ?Sized, E: From<store::Error>>(
         match commits.commit_one(commit).await? {
             Committed::Done(done) => return Ok(Applied::Done(after, done)),
             Committed::NotHead => return Ok(Applied::NotHead),
+            Committed::Held(_) => return Ok(Applied::Held),
             Committed::Fenced => return Ok(Applied::Fenced),
             Committed::Missing => return Ok(Applied::Missing),
             Committed::Conflict(current) => {

@@ -17,6 +17,7 @@ mod history;
 mod listing;
 mod lock;
 mod outbox;
+mod pauses;
 mod report;
 mod transact;
 
@@ -38,12 +39,13 @@ pub use self::history::Recorded;
 pub use self::listing::{Counts, Filter, Page};
 pub use self::lock::{Lock, Renewal};
 pub use self::outbox::{LastOffer, Promoted, Stamp};
+pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
 pub use self::report::ReportParts;
 pub use self::transact::{Transacted, check_distinct};
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: PauseStore + Send + Sync + 'static {
     /// The number of partitions. Fixed when the store was first used.
     fn partitions(&self) -> PartitionCount;
 
@@ -152,7 +154,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Promoted>>;
 
     /// Reads the last offer of an operation; `None` if the operation does not
-    /// exist.
+    /// exist or is held by a pause.
     ///
     /// # Errors
     /// When the store is unavailable.
@@ -222,7 +224,7 @@ pub trait Store: Send + Sync + 'static {
     async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()>;
 
     /// Returns the Ready operations of a partition that ought to be in the
-    /// broker (not in the outbox, and a head or without a chain), with
+    /// broker (not in the outbox, not held, and a head or without a chain), with
     /// the stamp of their last offer; oldest first, ids after `after`. At most
     /// `limit` Ready operations are looked at. The second value is the id to go
     /// on from, `None` at the end.
@@ -236,8 +238,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)>;
 
-    /// Puts an operation into the outbox again, if it still is Ready and
-    /// was last offered with `seen`. `delay` keeps the entry from the relay for
+    /// Puts an operation into the outbox again, if it still is Ready, is not held
+    /// and was last offered with `seen`. `delay` keeps the entry from the relay for
     /// that long. Returns the new stamp, or `None` if another caller was
     /// faster.
     ///

@@ -348,7 +348,11 @@ pub(crate) fn claim_event() -> Event {
 pub(crate) fn done(decided: Applied) -> (Header, Done) {
     match decided {
         Applied::Done(header, done) => (header, *done),
-        other @ (Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing) => {
+        other @ (Applied::Refused(_)
+        | Applied::NotHead
+        | Applied::Held
+        | Applied::Fenced
+        | Applied::Missing) => {
             panic!("expected it to happen: {other:?}")
         }
     }

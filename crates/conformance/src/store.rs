@@ -17,6 +17,7 @@ pub mod listing;
 pub mod locks;
 pub mod markers;
 pub mod notices;
+pub mod pauses;
 pub mod removal;
 pub mod reports;
 pub mod series;

@@ -139,6 +139,26 @@ macro_rules! store_suite {
                 of_two_managers_one_wakes_it,
                 a_throttled_operation_is_put_off,
             }
+            pauses {
+                a_pause_is_kept_with_its_texts,
+                a_pause_that_is_set_again_is_one_pause,
+                an_older_copy_replaces_no_newer_one,
+                every_kind_of_scope_is_held,
+                a_create_in_a_paused_scope_is_held_at_once,
+                a_claim_outside_the_scope_is_granted,
+                a_claim_that_is_held_twice_is_held_once,
+                what_runs_goes_on_under_a_pause,
+                what_is_held_is_not_offered_again,
+                what_is_held_is_released_in_order,
+                what_is_released_is_held_by_another_pause,
+                what_leaves_ready_leaves_the_held_set,
+                a_held_head_holds_its_chain_back,
+                a_held_operation_expires,
+                a_pause_ends_by_itself,
+                a_release_passes_the_scopes_that_are_paused,
+                a_held_claim_refuses_its_transaction,
+                many_are_held_and_released,
+            }
             expiry {
                 what_has_not_started_in_time_expires,
                 a_start_in_time_ends_the_wait,

@@ -2,7 +2,7 @@
 //!
 //! First everything is checked, then everything is written. A commit with any
 //! answer but `Done` has changed nothing, except that `NotHead` takes the
-//! operation out of the outbox (it is parked).
+//! operation out of the outbox (it is parked), and `Held` moves it to the held set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use drumline_backend::store::{Commit, Committed, Done, Guard, Promoted, Stamp};
 use drumline_protocol::history;
 use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEffect};
-use drumline_protocol::{Fence, OperationId, State as StateCode, Timestamp};
+use drumline_protocol::{Fence, OperationId, ScopeKey, State as StateCode, Timestamp};
 
 use super::locks::Held;
 use super::{Contents, State};
@@ -19,12 +19,16 @@ impl State {
     /// Makes a commit, or returns the reason why not.
     pub fn commit(&mut self, commit: Commit, now: Timestamp) -> Committed {
         let contents = self.contents_mut(commit.id.partition());
-        match contents.check(&commit) {
+        match contents.check(&commit, now) {
             Verdict::Make => Committed::Done(Box::new(contents.make(commit, now))),
             Verdict::Made => Committed::Done(Box::new(contents.made(&commit))),
             Verdict::NotHead => {
                 contents.park(commit.id);
                 Committed::NotHead
+            }
+            Verdict::Held(scope) => {
+                contents.hold(commit.id, scope, now);
+                Committed::Held(scope)
             }
             Verdict::Answer(answer) => answer,
         }
@@ -37,11 +41,13 @@ pub(super) enum Verdict {
     /// The commit was made before: a caller repeats it after an unclear answer.
     Made,
     NotHead,
+    /// The scope is paused.
+    Held(ScopeKey),
     Answer(Committed),
 }
 
 impl Contents {
-    pub(super) fn check(&self, commit: &Commit) -> Verdict {
+    pub(super) fn check(&self, commit: &Commit, now: Timestamp) -> Verdict {
         let Some(record) = self.records.get(&commit.id) else {
             return Verdict::Answer(Committed::Missing);
         };
@@ -54,15 +60,17 @@ impl Contents {
         if !self.guarded(commit) {
             return Verdict::Answer(Committed::Fenced);
         }
-        match commit.effects.chain {
-            ChainEffect::RequireHead | ChainEffect::Hold => {
-                if self.travels(commit.id, &record.header) {
-                    Verdict::Make
-                } else {
-                    Verdict::NotHead
-                }
-            }
-            ChainEffect::Keep | ChainEffect::Leave => Verdict::Make,
+        let needs_head = match commit.effects.chain {
+            ChainEffect::RequireHead | ChainEffect::Hold => true,
+            ChainEffect::Keep | ChainEffect::Leave => false,
+        };
+        if needs_head && !self.travels(commit.id, &record.header) {
+            return Verdict::NotHead;
+        }
+        let takes = commit.effects.lock == LockEffect::Take;
+        match self.paused.in_force(&commit.scopes, now) {
+            Some(scope) if takes => Verdict::Held(scope),
+            Some(_) | None => Verdict::Make,
         }
     }
 
@@ -224,6 +232,7 @@ impl Contents {
                 self.travels(id, header).then(|| self.offer(id, now, now))
             }
             OfferEffect::Withdraw => {
+                self.held.remove(id);
                 self.outbox.remove(id);
                 None
             }
@@ -251,6 +260,7 @@ impl Contents {
         self.locks.release(id);
         self.due.clear(id);
         self.outbox.remove(id);
+        self.held.remove(id);
         self.ends.remove(id);
         self.notices.remove(id);
     }

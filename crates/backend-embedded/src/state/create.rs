@@ -1,10 +1,11 @@
 //! Create: the reservation of its key, record, place in the chain, index, due
-//! set, outbox, in one step.
+//! set, outbox (or the held set, if a pause holds it), in one step.
 
 use std::sync::Arc;
 
 use drumline_backend::store::{Created, NewOperation, Stamp};
 use drumline_protocol::index::index_keys;
+use drumline_protocol::pause::scope_keys_of;
 use drumline_protocol::{Report, State as StateCode, Timestamp};
 
 use super::record::Record;
@@ -53,6 +54,8 @@ impl Contents {
             self.due.set(id, on);
         }
         let offered = state == StateCode::Ready && self.travels(id, &header);
+        let scopes = scope_keys_of(&header, &body);
+        let scope = self.paused.in_force(&scopes, now).filter(|_| offered);
         self.index(state).insert(id);
         let keys = index_keys(id, &header, &body);
         self.indexes.enter(id, &keys, header.status);
@@ -67,10 +70,13 @@ impl Contents {
             last_offer: Stamp(0),
         };
         self.records.insert(id, Arc::new(record));
+        if let Some(scope) = scope {
+            self.hold(id, scope, now);
+        }
         Created::New {
             id,
             sequence,
-            offer: offered.then(|| self.offer(id, now, now)),
+            offer: (offered && scope.is_none()).then(|| self.offer(id, now, now)),
         }
     }
 }

@@ -73,9 +73,12 @@ impl State {
         }
     }
 
-    /// The last offer of an operation.
+    /// The last offer of an operation, unless it is held.
     #[must_use]
     pub fn offer_of(&self, id: OperationId) -> Option<LastOffer> {
+        if self.held_by(id).is_some() {
+            return None;
+        }
         Some(LastOffer {
             stamp: self.last_offer(id)?,
             is_in_outbox: self.outbox_entry(id).is_some(),
@@ -126,7 +129,7 @@ impl State {
             let Some(record) = contents.records.get(&id) else {
                 continue;
             };
-            let known = contents.outbox.stamp(id).is_some();
+            let known = contents.outbox.stamp(id).is_some() || contents.held.has(id);
             if !known && contents.travels(id, &record.header) {
                 found.push((id, record.last_offer));
             }
@@ -147,6 +150,7 @@ impl State {
         let record = contents.records.get(&id)?;
         let may = record.header.status.state() == StateCode::Ready
             && record.last_offer == seen
+            && !contents.held.has(id)
             && contents.travels(id, &record.header);
         may.then(|| contents.offer(id, now.saturating_add(delay), now))
     }

@@ -20,11 +20,15 @@ impl State {
     ) -> Transacted {
         for (place, commit) in commits.iter().enumerate() {
             let contents = self.contents_mut(commit.id.partition());
-            let answer = match contents.check(commit) {
+            let answer = match contents.check(commit, now) {
                 Verdict::Make | Verdict::Made => continue,
                 Verdict::NotHead => {
                     contents.park(commit.id);
                     Committed::NotHead
+                }
+                Verdict::Held(scope) => {
+                    contents.hold(commit.id, scope, now);
+                    Committed::Held(scope)
                 }
                 Verdict::Answer(answer) => answer,
             };
@@ -42,6 +46,7 @@ impl State {
             match self.commit(commit, now) {
                 Committed::Done(done) => committed.push(*done),
                 Committed::NotHead
+                | Committed::Held(_)
                 | Committed::Conflict(_)
                 | Committed::Fenced
                 | Committed::Missing => {

@@ -40,6 +40,12 @@ pub(crate) enum Action {
     TakeOverSuspect,
     /// A watcher takes over from a dead worker.
     TakeOver(OperationId),
+    /// An operator pauses the scope with this number.
+    Pause(usize),
+    /// The operator lifts it.
+    Lift(usize),
+    /// A manager releases an operation that no pause holds any more.
+    Release,
     /// Reconciliation repairs a loss.
     Reconcile(OperationId),
     /// Reconciliation repairs an offer that is not lost.
@@ -124,6 +130,12 @@ impl World {
         if self.suspect.is_some() {
             actions.push(Action::TakeOverSuspect);
         }
+        let numbered = self.paused().into_iter().enumerate();
+        let in_force = numbered.filter(|(_, is_paused)| *is_paused);
+        actions.extend(in_force.map(|(scope, _)| Action::Lift(scope)));
+        if self.may_release() && self.mutation != Mutation::NobodyReleases {
+            actions.push(Action::Release);
+        }
         actions
     }
 
@@ -180,6 +192,11 @@ impl World {
         if budget.repairs > 0 {
             let broken = (0..QUEUES).filter(|queue| !self.works(*queue));
             actions.extend(broken.flat_map(|queue| [Action::Heal(queue), Action::Replace(queue)]));
+        }
+        if budget.pauses > 0 {
+            let numbered = self.paused().into_iter().enumerate();
+            let others = numbered.filter(|(_, is_paused)| !is_paused);
+            actions.extend(others.map(|(scope, _)| Action::Pause(scope)));
         }
         if budget.clients > 0 {
             for &id in &self.created {

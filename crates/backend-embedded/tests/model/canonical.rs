@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use drumline_protocol::{OperationId, StopRequest};
 
+use crate::fixtures::scopes;
 use crate::world::{Budget, Message, Publication, Suspect, Worker, World};
 
 /// The hash of a world. 64 bits: with a million worlds, the chance that two are
@@ -24,7 +25,8 @@ impl World {
         for &id in &self.created {
             self.write_operation(id, &mut bytes);
         }
-        let flags = [self.creation_unclear, self.is_late, false, false];
+        let [first, second] = self.paused();
+        let flags = [self.creation_unclear, self.is_late, first, second];
         bytes.extend([u8::MAX, bits(flags)]);
         let Budget {
             crashes,
@@ -39,10 +41,11 @@ impl World {
             clients,
             breaks,
             repairs,
+            pauses,
         } = self.budget;
         bytes.extend([crashes, unclear, losses, doubles, forgeries]);
         bytes.extend([needless_offers, suspicions, renewals, unsteady, clients]);
-        bytes.extend([breaks, repairs]);
+        bytes.extend([breaks, repairs, pauses]);
         bytes.extend(self.broken.map(u8::from));
         let publications = self.publications.iter().map(|one| self.publication(one));
         write_sorted(publications.collect(), &mut bytes);
@@ -71,7 +74,9 @@ impl World {
             self.store.lock(id).is_some(),
             last.is_some_and(|stamp| self.lost.contains(&(id, stamp))),
         ];
-        let more = [header.holding, header.expires_on().is_some(), false, false];
+        let held_by = self.store.held_by(id);
+        let [first, second] = scopes().map(|scope| held_by == Some(scope.key()));
+        let more = [header.holding, header.expires_on().is_some(), first, second];
         bytes.extend([header.status.code(), stop, bits(flags), bits(more)]);
     }
 

@@ -6,8 +6,8 @@ use drumline_backend::MemberId;
 use drumline_backend::store::{Guard, NewOperation};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::{
-    Body, ChainKey, CommitId, OperationId, OperationType, Partition, RetryPolicy, Rules, Timestamp,
-    TokenPolicy,
+    Author, Body, ChainKey, CommitId, OperationId, OperationType, Partition, Pause, PauseKind,
+    PauseScope, RetryPolicy, Rules, Timestamp, TokenPolicy,
 };
 use uuid::Uuid;
 
@@ -57,6 +57,30 @@ pub(crate) fn operation(
         header: first_header(rules, None, commit, NOW),
         body: body(),
         key: None,
+    }
+}
+
+/// The scopes that are paused at times: every operation is in both.
+pub(crate) fn scopes() -> [PauseScope; 2] {
+    [
+        (PauseKind::MessageName, "DoIt"),
+        (PauseKind::Queue, "default"),
+    ]
+    .map(|(kind, value)| PauseScope {
+        kind,
+        organization: body().organization,
+        value: value.to_owned(),
+    })
+}
+
+/// The pause of a scope.
+pub(crate) fn pause(scope: PauseScope) -> Pause {
+    Pause {
+        scope,
+        reason: String::new(),
+        until: None,
+        author: Author::Caller("an operator".to_owned()),
+        since: NOW,
     }
 }
 

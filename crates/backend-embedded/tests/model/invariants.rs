@@ -13,6 +13,7 @@ impl World {
         self.one_holder()?;
         for &id in &self.created {
             self.somebody_offers(id)?;
+            self.held_is_ready(id)?;
             self.expired_before_its_start(id)?;
             self.all_is_on_record(id)?;
         }
@@ -83,8 +84,19 @@ impl World {
         Ok(())
     }
 
+    /// Only a Ready operation that would be offered is held, and a held one is not
+    /// in the outbox.
+    fn held_is_ready(&self, id: OperationId) -> Result<(), Broken> {
+        let is_held = self.store.held_by(id).is_some();
+        let waits = self.state(id) == StateCode::Ready && !self.is_parked(id);
+        if is_held && (!waits || self.store.outbox_entry(id).is_some()) {
+            return Err(format!("{id} is held, and is not what a pause holds"));
+        }
+        Ok(())
+    }
+
     /// A Ready operation has a way to a worker. Either it is parked behind
-    /// another operation, or it is in the outbox, or the message of its
+    /// another operation, or it is in the outbox, or a pause holds it, or the message of its
     /// last offer is on its way, or the broker has lost that message, which
     /// reconciliation repairs, or the message is in a queue that does not work,
     /// and will be offered round that.
@@ -98,6 +110,7 @@ impl World {
         }
         let last = self.store.last_offer(id);
         let covered = entry.is_some()
+            || self.store.held_by(id).is_some()
             || last.is_some_and(|stamp| {
                 self.on_its_way(id, stamp)
                     || self.lost.contains(&(id, stamp))

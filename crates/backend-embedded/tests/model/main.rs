@@ -15,7 +15,7 @@
 //! breaks one rule at a time, to show that the check would notice.
 //!
 //! The model leaves out time: every wait may be over, and a lease ends at the
-//! worst moment. Where operations expire, time passes once, at any moment. It leaves out the contents of operations. It also leaves out
+//! worst moment. A pause is lifted some time. Where operations expire, time passes once, at any moment. It leaves out the contents of operations. It also leaves out
 //! what a compare-and-set makes atomic anyway: reading a header and committing
 //! on it is one step, except where a claim trusts the header in its message,
 //! where a watcher acts on a lock that it saw earlier, and where an answer is
@@ -50,6 +50,7 @@ const CALM: Budget = Budget {
     clients: 0,
     breaks: 0,
     repairs: 0,
+    pauses: 0,
 };
 
 /// Three operations of one token and one without.
@@ -147,6 +148,45 @@ fn order_holds_when_what_expires_meets_mishaps() {
         let world = World::new(PAIR, budget).expiring(&expiring);
         println!("mishaps, {expiring:?} expires: {:?}", walks(world));
     }
+}
+
+/// An operator pauses scopes and lifts the pauses at any moment, two at a time,
+/// while clients act.
+#[test]
+fn order_holds_whatever_is_paused() {
+    let budget = Budget { pauses: 1, ..CALM };
+    println!("a pause: {:?}", holds(SHORT, budget));
+    let budget = Budget {
+        pauses: 2,
+        clients: 1,
+        ..CALM
+    };
+    println!("pauses: {:?}", holds(PAIR, budget));
+    let world = World::new(PAIR, budget).holding();
+    println!("pauses, and chains that stop: {:?}", walks(world));
+    let world = World::new(PAIR, budget).expiring(&[true, false]);
+    println!("pauses, and a head expires: {:?}", walks(world));
+}
+
+/// The same while workers die and repeat requests, and messages are lost,
+/// doubled and offered again.
+#[test]
+fn order_holds_when_pauses_meet_mishaps() {
+    let budget = Budget {
+        crashes: 1,
+        unclear: 1,
+        pauses: 1,
+        ..CALM
+    };
+    println!("a pause, and workers die: {:?}", holds(PAIR, budget));
+    let budget = Budget {
+        losses: 1,
+        doubles: 1,
+        needless_offers: 1,
+        pauses: 1,
+        ..CALM
+    };
+    println!("a pause, and messages are lost: {:?}", holds(PAIR, budget));
 }
 
 /// Workers die, stall, come back, and repeat requests without an answer.
@@ -248,6 +288,21 @@ fn a_broken_rule_is_noticed() {
         ),
         (Mutation::ClaimIgnoresExpiry, CALM, "started late"),
         (
+            Mutation::ClaimIgnoresPauses,
+            Budget { pauses: 1, ..CALM },
+            "under a pause",
+        ),
+        (
+            Mutation::NobodyReleases,
+            Budget { pauses: 1, ..CALM },
+            "at rest",
+        ),
+        (
+            Mutation::HeldIsForgotten,
+            Budget { pauses: 1, ..CALM },
+            "nothing will offer",
+        ),
+        (
             Mutation::NothingIsOnRecord,
             Budget { clients: 1, ..CALM },
             "the history does not fit",
@@ -269,6 +324,9 @@ fn a_broken_rule_is_noticed() {
             | Mutation::NobodyWatches
             | Mutation::NobodyBypasses
             | Mutation::NobodyRedirects
+            | Mutation::ClaimIgnoresPauses
+            | Mutation::NobodyReleases
+            | Mutation::HeldIsForgotten
             | Mutation::NothingIsOnRecord => world,
         };
         let world = world.broken_by(mutation);

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::store::{Committed, Done, Guard, Stamp};
+use drumline_backend::store::{Committed, Done, Guard, Pauses, Stamp};
 use drumline_protocol::{Event, OperationId};
 
+use crate::fixtures::{partition, scopes};
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Publication, WORK, World};
@@ -36,6 +37,55 @@ impl World {
             ));
         }
         Ok(())
+    }
+
+    /// The scopes that are paused.
+    pub(crate) fn paused(&self) -> [bool; 2] {
+        let pauses = self.store.pauses().pauses;
+        scopes().map(|scope| pauses.iter().any(|pause| pause.scope == scope))
+    }
+
+    /// Returns true if an operation is held by a scope that is not paused any
+    /// more.
+    pub(crate) fn may_release(&self) -> bool {
+        let in_force = self.paused();
+        let numbered = scopes().into_iter().zip(in_force);
+        let over = numbered.filter(|(_, is_paused)| !is_paused);
+        let over: Vec<_> = over.map(|(scope, _)| scope.key()).collect();
+        let held = self.created.iter().filter_map(|id| self.store.held_by(*id));
+        held.into_iter().any(|scope| over.contains(&scope))
+    }
+
+    pub(crate) fn copy_pauses(&mut self) {
+        let pauses = self.store.pauses();
+        self.store().copy_pauses(&pauses, partition());
+    }
+
+    /// One operation at a time, so that others act in between.
+    pub(crate) fn release(&mut self) {
+        let now = self.now();
+        self.store().release_held(partition(), None, 1, now);
+    }
+
+    /// Takes an operation out of the held set and out of the outbox, as a store
+    /// that forgets it would.
+    pub(crate) fn forget_held(&mut self, id: OperationId) {
+        let now = self.now();
+        let paused = self.store.pauses();
+        let none = Pauses {
+            version: u64::MAX - 1,
+            pauses: Vec::new(),
+        };
+        self.store().copy_pauses(&none, partition());
+        self.store().release_held(partition(), None, 1, now);
+        if let Some(stamp) = self.store.outbox_entry(id) {
+            self.store().remove_from_outbox(id, stamp);
+        }
+        let again = Pauses {
+            version: u64::MAX,
+            ..paused
+        };
+        self.store().copy_pauses(&again, partition());
     }
 
     pub(crate) fn reoffer(&mut self, id: OperationId) {

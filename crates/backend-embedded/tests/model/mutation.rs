@@ -32,6 +32,12 @@ pub(crate) enum Mutation {
     NobodyExpires,
     /// A claim does not ask whether the time to start is over.
     ClaimIgnoresExpiry,
+    /// A claim does not ask whether a pause holds the operation.
+    ClaimIgnoresPauses,
+    /// No manager releases what a lifted pause has held.
+    NobodyReleases,
+    /// An operation is held, and no held set has it.
+    HeldIsForgotten,
     /// A commit writes no entry into the history.
     NothingIsOnRecord,
 }

@@ -9,7 +9,7 @@ use drumline_protocol::transition::{At, ChainEffect, Refused};
 use drumline_protocol::{Author, CommitId, Event, Header, OperationId, apply};
 
 use crate::action::{Action, Request};
-use crate::fixtures::{HOST, LATER, NOW, operation};
+use crate::fixtures::{HOST, LATER, NOW, operation, pause, scopes};
 use crate::mutation::Mutation;
 use crate::world::{Message, Suspect, Worker, World};
 
@@ -118,6 +118,20 @@ impl World {
                     world.manage(id, Event::LeaseExpired, guard);
                 }
             }
+            Action::Pause(scope) => {
+                world.budget.pauses -= 1;
+                let [first, second] = scopes();
+                let scope = if scope == 0 { first } else { second };
+                world.store().set_pause(pause(scope));
+                world.copy_pauses();
+            }
+            Action::Lift(scope) => {
+                let [first, second] = scopes().map(|scope| scope.key());
+                let key = if scope == 0 { first } else { second };
+                world.store().lift_pause(key);
+                world.copy_pauses();
+            }
+            Action::Release => world.release(),
             Action::Reconcile(id) | Action::Redirect(id) => world.reoffer(id),
             Action::Bypass(at) => world.bypass(at),
             Action::Break(queue) => {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::store::{Commit, Committed, Guard, Renewal};
+use drumline_protocol::pause::scope_keys_of;
 use drumline_protocol::transition::{ChainEffect, DueEffect};
 use drumline_protocol::{ErrorCode, Event, Fault, Fence, Header, Jitter, OperationId, Status};
 
 use crate::action::{Ending, Next};
-use crate::fixtures::{HOST, LATER, taking};
+use crate::fixtures::{HOST, LATER, body, taking};
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Worker, World};
@@ -39,6 +40,8 @@ impl World {
         let mut next = first;
         while let Some(commit) = next {
             let sent = commit.clone();
+            // A claim that was made before the pause, and is repeated.
+            let again = self.header(id).commit == sent.header.commit;
             let now = self.now();
             let answer = self.store().commit(commit, now);
             if unclear {
@@ -58,10 +61,20 @@ impl World {
                     let fence = done.fence.expect("a claim takes a lock");
                     self.workers[at] = Worker::Running { id, fence };
                     self.check_start(id, &sent.header)?;
+                    if self.paused().contains(&true) && !again {
+                        return Err(format!("{id} was started under a pause"));
+                    }
                     None
                 }
                 // Parked, or not the caller's: the message is done with.
                 Committed::NotHead | Committed::Fenced | Committed::Missing => None,
+                // In the held set: the message is done with, too.
+                Committed::Held(_) => {
+                    if self.mutation == Mutation::HeldIsForgotten {
+                        self.forget_held(id);
+                    }
+                    None
+                }
                 Committed::Conflict(header) => self.claim_commit(id, &header),
             };
         }
@@ -81,6 +94,9 @@ impl World {
         let mut commit = self.decided(id, seen, event, taking()).ok()?;
         if self.mutation == Mutation::ClaimIgnoresOrder {
             commit.effects.chain = ChainEffect::Keep;
+        }
+        if self.mutation != Mutation::ClaimIgnoresPauses {
+            commit.scopes = scope_keys_of(seen, &body());
         }
         Some(commit)
     }
@@ -136,6 +152,7 @@ impl World {
             },
             answer @ (Committed::Done(_)
             | Committed::NotHead
+            | Committed::Held(_)
             | Committed::Fenced
             | Committed::Missing) => answer,
         };

@@ -143,6 +143,8 @@ pub(crate) struct Budget {
     pub(crate) breaks: u8,
     /// A queue works again, with the messages in it or without.
     pub(crate) repairs: u8,
+    /// An operator pauses a scope. The pause is lifted at some time.
+    pub(crate) pauses: u8,
 }
 
 impl World {

@@ -2,11 +2,11 @@
 -- partition stand together.
 --
 -- KEYS  prelude.lua
--- ARGV  1 the channel that hears of ends; then per commit, 11: the partition's
---         place in KEYS; the 10 of lib_commit.lua
+-- ARGV  1 the channel that hears of ends; then per commit, 12: the partition's
+--         place in KEYS; the 11 of lib_commit.lua
 -- Returns, per commit, its answer, and the records that belong to it:
 -- lib_commit.lua
-local ITEM = 11
+local ITEM = 12
 
 local counts, holders, insists = {}, {}, false
 for at = 2, #ARGV, ITEM do

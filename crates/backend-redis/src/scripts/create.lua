@@ -2,9 +2,9 @@
 -- together. Each by itself recognises its own earlier try.
 --
 -- KEYS  prelude.lua
--- ARGV  per operation, 8: the partition's place in KEYS; the 7 of lib_create.lua
+-- ARGV  per operation, 9: the partition's place in KEYS; the 8 of lib_create.lua
 -- Returns, per operation, the answer of create(), and the record that belongs to it
-local ITEM = 8
+local ITEM = 9
 
 local counts = {}
 for at = 1, #ARGV, ITEM do counts[ARGV[at]] = (counts[ARGV[at]] or 0) + 1 end

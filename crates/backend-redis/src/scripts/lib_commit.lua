@@ -2,7 +2,7 @@
 -- commit in two steps. check() returns the objection to it, write() makes it;
 -- nothing can fail after its first write.
 --
--- The arguments of a commit are ARGV[at] and the nine behind it:
+-- The arguments of a commit are ARGV[at] and the ten behind it:
 --       1 id (16)
 --       2 the codes, 13 letters; '-' is "nothing":
 --         1 guard     '-' none, t acquire, h holder, w unchanged
@@ -30,6 +30,7 @@
 --       9 the entries of the history: ''; or their place (1), a place in the list
 --         or 255 for its end, then each with its length (4) before it
 --      10 for how many seconds a removal is remembered, or ''
+--      11 the scopes (8 each) that must not be paused if a lock is taken, or ''
 -- The answer to a commit:
 --       'D', fence (8), stamp of its offer (8), record, promoted
 --           it is made, now or earlier; fence and stamp are 0 if there is none
@@ -37,6 +38,7 @@
 --           promoted: '-'; or 'p', id (16), stamp (8): its record follows, perhaps
 --           with the stamp before
 --       'N' not the head: taken out of the outbox, nothing else
+--       'H', scope (8): it is paused; moved to the held set, nothing else
 --       'C', h: another version: this one, perhaps with some bytes behind it
 --       'F' the lock is not the one that the guard names
 --       'M' no such operation
@@ -159,6 +161,13 @@ local function check(at)
       return 'N'
     end
   end
+  if lock == TAKE then
+    local scope = paused_scope(ARGV[at + 10])
+    if scope then
+      hold(id, h, scope)
+      return 'H' .. scope
+    end
+  end
   return nil, h, held
 end
 
@@ -201,6 +210,7 @@ local function write(at, h, held)
     if
       not next_record
       or sub(next_record, 41, 41) ~= OFFERED
+      or is_held(next_record)
       or stamp_in_outbox(second, next_record)
     then
       next_record = nil
@@ -226,8 +236,11 @@ local function write(at, h, held)
   end
 
   local was, is = sub(h, 41, 41), sub(codes, 11, 11)
-  local stamp_bytes = sub(h, 33, 40)
-  if was == OFFERED and (offer == WITHDRAW or offer == ADD) then remove_from_outbox(id, h) end
+  local stamp_bytes = place_of(h)
+  if was == OFFERED and (offer == WITHDRAW or offer == ADD) then
+    remove_from_outbox(id, h)
+    if is_held(h) then stamp_bytes = NO_STAMP end
+  end
   if offer == ADD and (not key_of_chain or head == id) then
     stamp = stamp_after(stamp_bytes)
     stamp_bytes = pack(stamp)

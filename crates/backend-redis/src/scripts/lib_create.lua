@@ -1,8 +1,8 @@
 -- The common part of create.lua and transact.lua, behind the prelude,
--- lib_record.lua and lib_indexes.lua.
+-- lib_record.lua, lib_indexes.lua and lib_pauses.lua.
 --
 -- create(at) stores one operation, or recognises its own earlier try. Its
--- arguments are ARGV[at] and the six behind it:
+-- arguments are ARGV[at] and the seven behind it:
 --       1 id (16)
 --       2 the record, with zeros for sequence and stamp
 --       3 the body, if it is to be in a key of its own, or ''
@@ -10,6 +10,8 @@
 --       5 'a': offer it, if it is a head or has no chain; else '-'
 --       6 the idempotency key (16) and the content (16), or '' for no key
 --       7 for how many ms the key is reserved, or ''
+--       8 the scopes (8 each) that it is in: while one is paused, it is not offered
+--         but held
 -- Returns 'N', id (16), sequence (8), stamp of its offer (8), or 0
 --     or: 'E', id (16); its record follows: another create used the id, or the
 --         key was used before and stands for this operation
@@ -89,15 +91,20 @@ local function create(at, is_new)
   if due ~= '' then later(id, 'ZADD', DUE, due, id) end
   add_to_index(sub(record, 41, 41), id)
   -- Its place in the order serves as its first stamp too: one number less.
-  local stamp = 0
+  local stamp, scope = 0, nil
   if offer == 'a' and head then
-    stamp = sequence
-    add_to_outbox(id, sequence)
+    scope = paused_scope(ARGV[at + 7])
+    if scope then
+      add_to_held(id, scope)
+    else
+      stamp = sequence
+      add_to_outbox(id, sequence)
+    end
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)
   record = with_kinds_on(record)
   call('SET', RECORD .. id, record)
-  call('SETRANGE', RECORD .. id, '24', numbers)
+  call('SETRANGE', RECORD .. id, '24', scope and pack(sequence) .. scope or numbers)
   if body ~= '' then call('SET', RECORD .. id .. BODY, body) end
   enter_indexes(id, record)
   return 'N' .. id .. numbers

@@ -1,5 +1,5 @@
 -- offered: operations that ought to be in the broker: Ready, a head or without
--- a chain, and not in the outbox. Reads only.
+-- a chain, and neither in the outbox nor held by a pause. Reads only.
 --
 -- KEYS  prelude.lua
 -- ARGV  1 the id after which to start: '(' + id, or '-' for the first
@@ -12,7 +12,7 @@ local found = {}
 for at = 1, math.min(#ids, most) do
   local id = ids[at]
   local h = read_front(id)
-  if h and not stamp_in_outbox(id, h) then
+  if h and not is_held(h) and not stamp_in_outbox(id, h) then
     local chain = h:sub(42, 57)
     if chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, '0', '0')[1] == id then
       found[#found + 1] = id .. h:sub(33, 40)

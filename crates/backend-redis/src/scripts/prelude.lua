@@ -10,6 +10,8 @@
 --         index: + letter          an index, set of ids
 --         due                      the due set, zset ms -> id
 --         dispatch                 the outbox, set of stamp (8) + id
+--         held                     the held set, set of scope (8) + id
+--         pauses                   the pauses, hash scope -> its end
 --         locks                    the locks, hash id -> lock
 --         tick                     the tick, number
 --         gone: + id               a tombstone
@@ -32,7 +34,9 @@
 --       64 keys of further indexes; lib_indexes.lua has their layout
 --          the header, with its length (2) before it
 -- The stamp is that of the last offer, and that of the end once it is Completed:
--- with the id it is the entry in the outbox or among the ends.
+-- with the id it is the entry in the outbox or among the ends. While a pause
+-- holds the operation, the scope of the pause stands there instead; its first
+-- bit is set, that of a stamp is not. lib_pauses.lua has more of it.
 -- An operation is in one index or, if the letter is '-', in none: locked
 -- operations are found among the locks.
 --
@@ -66,6 +70,7 @@ local last
 local most = 1
 
 local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION
+local HELD, PAUSES
 
 -- Turns to the partition at this place in KEYS. Each has a tick of its own.
 local lasts, names, place = {}, {}, 0
@@ -80,11 +85,12 @@ local function turn_to(partition)
       prefix .. 'op:', prefix .. 'chain:', prefix .. 'index:',
       prefix .. 'due', prefix .. 'dispatch', prefix .. 'locks', prefix .. 'tick',
       prefix .. 'gone:', prefix .. 'ended:', prefix .. 'notices', prefix .. 'key:',
+      prefix .. 'held', prefix .. 'pauses',
     }
     names[partition] = known
   end
-  RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION =
-    unpack(known)
+  RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION,
+    HELD, PAUSES = unpack(known)
 end
 turn_to(1)
 
@@ -92,6 +98,7 @@ turn_to(1)
 local OFFERED = '0'
 local NOWHERE = '-'
 local NO_CHAIN = ('\0'):rep(16)
+local NO_STAMP = ('\0'):rep(8)
 -- Behind the key of a record: the keys of its history and of its large parts.
 local HISTORY, BODY, REPORT, CHECKPOINT = ':history', ':body', ':report', ':checkpoint'
 -- The last byte, from 0, of what read_front() reads: all keys are within it.
@@ -262,7 +269,17 @@ local function entry_of(id, h) return sub(h, 33, 40) .. id end
 
 local function add_to_outbox(id, stamp) change_set(id, set_adds, OUTBOX, pack(stamp) .. id) end
 
-local function remove_from_outbox(id, h) change_set(id, set_removes, OUTBOX, entry_of(id, h)) end
+-- The stamp of the last offer, or the scope of the pause that holds it.
+local function place_of(h) return sub(h, 33, 40) end
+
+local function write_place(id, place) call('SETRANGE', RECORD .. id, '32', place) end
+
+local function is_held(h) return byte(h, 33) >= 128 end
+
+-- Takes an operation out of the outbox, or out of the held set.
+local function remove_from_outbox(id, h)
+  change_set(id, set_removes, is_held(h) and HELD or OUTBOX, entry_of(id, h))
+end
 
 -- Returns the stamp of an operation's entry in the outbox, or nil.
 local function stamp_in_outbox(id, h)
@@ -281,5 +298,5 @@ end
 -- Puts an operation into the outbox.
 local function put_on_offer(id, stamp)
   add_to_outbox(id, stamp)
-  call('SETRANGE', RECORD .. id, '32', pack(stamp))
+  write_place(id, pack(stamp))
 end

@@ -1,6 +1,6 @@
 -- reoffer: puts an operation into the outbox again, if it was not offered
--- since the caller looked. A repetition answers 0: the entry is there, and the
--- relay publishes it.
+-- since the caller looked, and no pause holds it. A repetition answers 0: the
+-- entry is there, and the relay publishes it.
 --
 -- KEYS  prelude.lua
 -- ARGV  1 id (16)
@@ -10,6 +10,7 @@
 local id = ARGV[1]
 local h = read_front(id)
 if not h or h:sub(41, 41) ~= OFFERED or h:sub(33, 40) ~= ARGV[2] then return 0 end
+if is_held(h) then return 0 end
 local chain = h:sub(42, 57)
 if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, '0', '0')[1] ~= id then return 0 end
 

@@ -9,12 +9,12 @@
 -- ARGV  1 the channel that hears of ends
 --       2 how many creates
 --       3 how many commits
---       per create, 8: the partition's place in KEYS; the 7 of lib_create.lua
---       per commit, 11: the partition's place in KEYS; the 10 of lib_commit.lua
+--       per create, 9: the partition's place in KEYS; the 8 of lib_create.lua
+--       per commit, 12: the partition's place in KEYS; the 11 of lib_commit.lua
 -- Returns {'D', the answers of create(), the answers to the commits}, with the
 --         records that belong to them
 --     or: {'R', the commit's place, from 0, its answer}: nothing is written
-local CREATE, COMMIT = 8, 11
+local CREATE, COMMIT = 9, 12
 local creates, commits = tonumber(ARGV[2]), tonumber(ARGV[3])
 local first_create = 4
 local first_commit = first_create + creates * CREATE

@@ -2,7 +2,7 @@
 
 use drumline_backend::store::{Commit, Committed, Done, Promoted, Record, Result, Stamp};
 use drumline_protocol::transition::DueEffect;
-use drumline_protocol::{Fence, OperationId};
+use drumline_protocol::{Fence, OperationId, ScopeKey};
 use redis::Cmd;
 
 use super::RedisStore;
@@ -150,6 +150,7 @@ pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
         ),
         false => command.arg(""),
     };
+    command.arg(record::scopes(&commit.scopes));
     Ok(())
 }
 
@@ -169,6 +170,7 @@ pub(super) fn read(parts: &mut Parts) -> Result<Answer> {
     let committed = match answer.letter()? {
         b'D' => return done(answer, parts),
         b'N' => Committed::NotHead,
+        b'H' => Committed::Held(ScopeKey::from_bytes(*answer.take()?)),
         b'C' => {
             let (header, _) = record::read_h(answer.rest())?;
             Committed::Conflict(Box::new(header))

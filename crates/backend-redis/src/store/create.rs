@@ -1,6 +1,7 @@
 //! Create: few script calls, all in one round trip.
 
 use drumline_backend::store::{Created, Error, NewOperation, Result, Stamp, check_keys};
+use drumline_protocol::pause::scope_keys_of;
 use drumline_protocol::{OperationId, State};
 use redis::Cmd;
 
@@ -122,6 +123,7 @@ pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
             .arg(keep_ms(wanted.keep)),
         None => command.arg("").arg(""),
     };
+    command.arg(record::scopes(&scope_keys_of(header, &new.body)));
     Ok(())
 }
 

@@ -110,6 +110,7 @@ impl RedisStore {
                 Committed::NotHead
                 | Committed::Conflict(_)
                 | Committed::Fenced
+                | Committed::Held(_)
                 | Committed::Missing => return Err(reply::unexpected()),
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumline_protocol::history::{self, Author, Entry};
 use drumline_protocol::transition::{Effects, Transition};
-use drumline_protocol::{Body, CommitId, Fence, Header, OperationId, Report, State};
+use drumline_protocol::{Body, CommitId, Fence, Header, OperationId, Report, ScopeKey, State};
 
 use super::outbox::{Promoted, Stamp};
 use crate::member_id::MemberId;
@@ -56,6 +56,9 @@ pub struct Commit {
     /// The entries of the history to write in the same step: see
     /// [`history::to_store`].
     pub entries: Vec<Entry>,
+    /// The scopes that the operation is in, for a claim: a lock is not taken
+    /// while one of them is paused. Empty for a claim that no pause stops.
+    pub scopes: Vec<ScopeKey>,
     /// True if the answer is to bring body, report and sequence along.
     pub want_record: bool,
     /// The least time for which an operation that the commit removes is remembered: a
@@ -83,6 +86,7 @@ impl Commit {
             guard,
             report: None,
             entries: history::to_store(before, transition, author),
+            scopes: Vec::new(),
             want_record: false,
             remember: Duration::ZERO,
         }
@@ -99,6 +103,10 @@ pub enum Committed {
     /// but the operation is parked: its entry in the outbox is withdrawn,
     /// and it will be offered when it becomes the head.
     NotHead,
+    /// The commit takes a lock, and this scope of the operation is paused.
+    /// Nothing is written, but the operation is held: it is in the held set
+    /// instead of the outbox, and will be offered when the pause is lifted.
+    Held(ScopeKey),
     /// Another commit was faster: this is the header now. Decide again.
     Conflict(Box<Header>),
     /// The lock is not the one that the guard names: the caller is stale.

@@ -32,7 +32,8 @@ pub enum Created {
         /// Its place in the order of submission.
         sequence: u64,
         /// Its entry in the outbox: publish it. `None` where the
-        /// operation is Suspended, or parked behind its predecessors.
+        /// operation is Suspended, parked behind its predecessors, or held by a
+        /// pause.
         offer: Option<Stamp>,
     },
     /// Another create has used this id before.

@@ -265,7 +265,7 @@ pub async fn of_racing_claims_one_wins(harness: &dyn StoreHarness) {
             match decided {
                 Applied::Done(_, done) => winners.push((worker, done.fence)),
                 Applied::Refused(refused) => assert_eq!(refused.status, Status::InProgress),
-                other @ (Applied::NotHead | Applied::Fenced | Applied::Missing) => {
+                other @ (Applied::NotHead | Applied::Held | Applied::Fenced | Applied::Missing) => {
                     panic!("a loser finds it taken: {other:?}")
                 }
             }
@@ -345,6 +345,7 @@ pub(crate) async fn commit_done(fixture: &Fixture, commit: Commit) -> Done {
     match commit_one(fixture, commit).await {
         Committed::Done(done) => *done,
         other @ (Committed::NotHead
+        | Committed::Held(_)
         | Committed::Conflict(_)
         | Committed::Fenced
         | Committed::Missing) => panic!("expected it to be made: {other:?}"),

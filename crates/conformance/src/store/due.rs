@@ -185,7 +185,7 @@ async fn wake(fixture: &Fixture, id: OperationId) -> Option<drumline_backend::st
         match fixture.event(id, Event::Due, Guard::None).await {
             Applied::Done(_, done) => Some(done.offer),
             Applied::Refused(_) => None,
-            other @ (Applied::NotHead | Applied::Fenced | Applied::Missing) => {
+            other @ (Applied::NotHead | Applied::Held | Applied::Fenced | Applied::Missing) => {
                 panic!("expected it to wake: {other:?}")
             }
         }

@@ -97,7 +97,7 @@ pub async fn the_earlier_of_two_times_comes_first(harness: &dyn StoreHarness) {
         match fixture.event(fresh.id, Event::Due, Guard::None).await {
             Applied::Done(header, _) => Some(header),
             Applied::Refused(_) => None,
-            other @ (Applied::NotHead | Applied::Fenced | Applied::Missing) => {
+            other @ (Applied::NotHead | Applied::Held | Applied::Fenced | Applied::Missing) => {
                 panic!("expected it to wake: {other:?}")
             }
         }

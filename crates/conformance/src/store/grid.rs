@@ -154,7 +154,9 @@ async fn behind_a_head(harness: &dyn StoreHarness, draft: fn(&str) -> Draft) {
                     assert!(!needs_head, "{what}");
                     assert!(done.offer.is_none() && done.promoted.is_none(), "{what}");
                 }
-                other @ (Applied::Fenced | Applied::Missing) => panic!("{what}: {other:?}"),
+                other @ (Applied::Held | Applied::Fenced | Applied::Missing) => {
+                    panic!("{what}: {other:?}")
+                }
             }
             assert_eq!(fixture.entry(id).await, None, "{what}");
             assert_eq!(fixture.entry(next).await, None, "{what}");

@@ -99,7 +99,7 @@ pub async fn of_racing_resumes_one_releases_the_chain(harness: &dyn StoreHarness
         match decided {
             Applied::Done(_, done) => promoted.push(done.promoted.map(|head| head.operation.id)),
             Applied::Refused(_) => {}
-            other @ (Applied::NotHead | Applied::Fenced | Applied::Missing) => {
+            other @ (Applied::NotHead | Applied::Held | Applied::Fenced | Applied::Missing) => {
                 panic!("expected one of them to be too late: {other:?}")
             }
         }

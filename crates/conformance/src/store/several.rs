@@ -321,6 +321,7 @@ impl Twin {
                     .map(|promoted| self.place(promoted.operation.id)),
             ),
             Committed::NotHead => "not the head".to_owned(),
+            Committed::Held(scope) => format!("held by {scope}"),
             Committed::Conflict(header) => format!("conflict: {}", header.version),
             Committed::Fenced => "fenced".to_owned(),
             Committed::Missing => "missing".to_owned(),

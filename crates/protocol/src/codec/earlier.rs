@@ -13,8 +13,8 @@ use super::{Error, Format, exactly};
 use crate::Extensions;
 use crate::id::OperationId;
 use crate::message::{self, Marker};
-use crate::operation::{Header, Organization, TraceContext};
-use crate::token::QueueName;
+use crate::operation::{Header, TraceContext};
+use crate::token::{Organization, QueueName};
 
 /// Decodes a value of the version that had no extensions.
 pub(super) fn without_extensions<T: Format>(content: &[u8]) -> Result<T, Error> {

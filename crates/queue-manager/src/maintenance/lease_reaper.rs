@@ -156,7 +156,7 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
             manager.dispatcher().enqueue_all(&operation, &done);
         }
         // The worker has finished after all, or renewed at last.
-        Applied::Fenced | Applied::Missing | Applied::NotHead => {}
+        Applied::Fenced | Applied::Missing | Applied::NotHead | Applied::Held => {}
         Applied::Refused(refused) => {
             tracing::debug!(id = %operation.id, %refused, "a lock has no running operation");
         }

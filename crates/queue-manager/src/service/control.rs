@@ -142,8 +142,8 @@ impl QueueManager {
             }
             Applied::Refused(refused) => Err(refused.into()),
             Applied::Missing => Err(not_found(id)),
-            // Only a cancel asks for the head, and no action names a lock.
-            Applied::NotHead | Applied::Fenced => {
+            // Only a cancel asks for the head, and no action names or takes a lock.
+            Applied::NotHead | Applied::Held | Applied::Fenced => {
                 Err(Error::Internal(format!("{action} of {id} met a guard")))
             }
         }

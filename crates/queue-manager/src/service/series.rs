@@ -195,6 +195,7 @@ impl QueueManager {
             Applied::Done(..)
             | Applied::Refused(_)
             | Applied::NotHead
+            | Applied::Held
             | Applied::Fenced
             | Applied::Missing => Ok(()),
         }

@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 
 use drumline_backend::store::{Promoted, Record};
 use drumline_protocol::message::Offer;
-use drumline_protocol::{Header, OperationId};
+use drumline_protocol::pause::scope_keys_of;
+use drumline_protocol::{Header, OperationId, ScopeKey};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::delivery_ack::Pending;
@@ -40,6 +41,7 @@ enum Taken {
 /// Runs the operation of one offer, and the operations that its end makes
 /// runnable.
 pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSemaphorePermit) {
+    let scopes = pending.offer.scope_keys();
     let Offer {
         id,
         header,
@@ -48,7 +50,7 @@ pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSem
     } = pending.offer.clone();
     // The delivery is held until the claim is decided, and acknowledged before
     // the handler runs.
-    let mut next = match take(&shared, id, header, &message_name, None).await {
+    let mut next = match take(&shared, id, header, &message_name, scopes, None).await {
         Taken::Granted(claimed, ticket) => {
             pending.decided();
             Some((claimed, ticket))
@@ -77,10 +79,11 @@ async fn take(
     id: OperationId,
     header: Header,
     message_name: &str,
+    scopes: Vec<ScopeKey>,
     known: Option<Record>,
 ) -> Taken {
     match shared.admit(message_name) {
-        Ok(ticket) => match claim(shared, id, header, known).await {
+        Ok(ticket) => match claim(shared, id, header, scopes, known).await {
             Claim::Granted(claimed) => Taken::Granted(claimed, ticket),
             Claim::Dropped => Taken::Dropped,
             Claim::Expired(promoted) => {
@@ -134,6 +137,7 @@ async fn go_on(
         return None;
     }
     let operation = promoted.operation;
+    let scopes = scope_keys_of(&operation.header, &operation.body);
     let message_name = operation.body.message_name.clone();
     let record = Record {
         body: operation.body,
@@ -141,7 +145,8 @@ async fn go_on(
         sequence: operation.sequence,
     };
     let known = Some(record);
-    match take(shared, operation.id, operation.header, &message_name, known).await {
+    let (id, header) = (operation.id, operation.header);
+    match take(shared, id, header, &message_name, scopes, known).await {
         Taken::Granted(claimed, ticket) => Some((claimed, ticket)),
         // The operation is in the outbox until a worker has claimed it.
         Taken::Dropped | Taken::Unknown => None,

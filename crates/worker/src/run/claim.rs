@@ -4,6 +4,9 @@
 //! the operation, it is Completed, removed, or not the head of its chain) is an
 //! ordinary answer here, and no error.
 //!
+//! An operation that a pause holds is not claimed either. The store keeps it in its
+//! held set, so the worker has nothing more to do with it.
+//!
 //! An operation whose `notAfter` has come is not claimed: the worker that meets it
 //! expires it, so that nothing starts late while the scheduler is late.
 
@@ -12,7 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use drumline_backend::apply_event::{Applied, Commits, apply_chosen_event};
 use drumline_backend::store::{self, Commit, Committed, Done, Guard, Promoted, Record, Renewal};
 use drumline_protocol::transition::Event;
-use drumline_protocol::{Fence, Header, Operation, OperationId, Report, State, Timestamp};
+use drumline_protocol::{
+    Fence, Header, Operation, OperationId, Report, ScopeKey, State, Timestamp,
+};
 use tokio::time::Instant;
 
 use super::committer::Committer;
@@ -43,15 +48,16 @@ pub(crate) struct Claimed {
 }
 
 /// Tries to claim an operation, starting from a header that the caller has seen.
-/// A caller that has the record passes it as `known`, and the store need not send
-/// it.
+/// `scopes` are those that must not be paused. A caller that has the record passes
+/// it as `known`, and the store need not send it.
 pub(crate) async fn claim(
     shared: &Arc<Shared>,
     id: OperationId,
     header: Header,
+    scopes: Vec<ScopeKey>,
     known: Option<Record>,
 ) -> Claim {
-    let attempt = Attempt::new(&shared.committer, known.is_none());
+    let attempt = Attempt::new(&shared.committer, scopes, known.is_none());
     let choose = |header: &Header| {
         store::Result::Ok(if header.is_expired(attempt.now()) {
             Event::Expire
@@ -84,6 +90,10 @@ pub(crate) async fn claim(
         Ok(Applied::Done(header, done)) => {
             granted(shared, id, header, *done, known, attempt.sent()).await
         }
+        Ok(Applied::Held) => {
+            tracing::debug!(%id, "a pause holds an operation");
+            Claim::Dropped
+        }
         Ok(Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing) => {
             Claim::Dropped
         }
@@ -103,6 +113,7 @@ pub(crate) async fn claim(
 /// of the request is noted.
 struct Attempt<'a> {
     committer: &'a Committer,
+    scopes: Vec<ScopeKey>,
     want_record: bool,
     latest: Mutex<Latest>,
 }
@@ -115,9 +126,10 @@ struct Latest {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(committer: &'a Committer, want_record: bool) -> Self {
+    fn new(committer: &'a Committer, scopes: Vec<ScopeKey>, want_record: bool) -> Self {
         Self {
             committer,
+            scopes,
             want_record,
             latest: Mutex::new(Latest {
                 sent: Instant::now(),
@@ -148,6 +160,7 @@ impl Commits for Attempt<'_> {
 
     async fn commit_one(&self, mut commit: Commit) -> store::Result<Committed> {
         commit.want_record = self.want_record;
+        commit.scopes.clone_from(&self.scopes);
         *self.latest() = Latest {
             sent: Instant::now(),
             answered: false,

@@ -59,7 +59,7 @@ pub(crate) async fn finish(
             }
             done.promoted
         }
-        Ok(Applied::Fenced | Applied::Missing | Applied::NotHead) => {
+        Ok(Applied::Fenced | Applied::Missing | Applied::NotHead | Applied::Held) => {
             tracing::warn!(%id, outcome = name, "the operation was taken over meanwhile");
             trace::record_outcome(
                 &execution.span,

@@ -54,7 +54,11 @@ async fn suspend(
     match apply_event_unlocked(store, by, &operation, event).await? {
         Applied::Done(..) => tracing::debug!(%id, ?delay, "postponed: its handler fails too often"),
         // Another worker has claimed the operation, or a client has moved it.
-        Applied::Refused(_) | Applied::NotHead | Applied::Fenced | Applied::Missing => {}
+        Applied::Refused(_)
+        | Applied::NotHead
+        | Applied::Held
+        | Applied::Fenced
+        | Applied::Missing => {}
     }
     Ok(())
 }

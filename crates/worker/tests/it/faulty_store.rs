@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock, NewOperation,
-    Notice, Page, Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp,
-    Transacted,
+    Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
+    ReportParts, Reservation, Reserved, Result, Stamp, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+    Fence, Operation, OperationId, Partition, PartitionCount, Pause, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -240,5 +240,41 @@ impl Store for FaultyStore {
 
     async fn incarnation(&self) -> Result<String> {
         self.store.incarnation().await
+    }
+}
+
+#[async_trait]
+impl PauseStore for FaultyStore {
+    async fn pauses(&self) -> Result<Pauses> {
+        self.store.pauses().await
+    }
+
+    async fn set_pause(&self, pause: &Pause) -> Result<()> {
+        self.store.set_pause(pause).await
+    }
+
+    async fn lift_pause(&self, key: ScopeKey) -> Result<bool> {
+        self.store.lift_pause(key).await
+    }
+
+    async fn lift_ended_pauses(&self) -> Result<usize> {
+        self.store.lift_ended_pauses().await
+    }
+
+    async fn copy_pauses(&self, pauses: &Pauses, partitions: &[Partition]) -> Result<()> {
+        self.store.copy_pauses(pauses, partitions).await
+    }
+
+    async fn pause_copies(&self, partitions: &[Partition]) -> Result<Vec<PauseCopy>> {
+        self.store.pause_copies(partitions).await
+    }
+
+    async fn release_held(
+        &self,
+        partition: Partition,
+        after: Option<ScopeKey>,
+        limit: usize,
+    ) -> Result<Released> {
+        self.store.release_held(partition, after, limit).await
     }
 }

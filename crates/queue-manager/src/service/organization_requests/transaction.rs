@@ -228,7 +228,10 @@ impl QueueManager {
                 Committed::Missing => {
                     return Err(in_request(change.index, not_found(change.operation.id)));
                 }
-                Committed::NotHead | Committed::Fenced | Committed::Done(_) => {
+                Committed::NotHead
+                | Committed::Held(_)
+                | Committed::Fenced
+                | Committed::Done(_) => {
                     let what = format!("{} met a guard", change.operation.id);
                     return Err(Error::Internal(what));
                 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Store,
-    Transacted,
+    PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal, ReportParts, Reservation,
+    Reserved, Result, Stamp, Store, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+    Fence, Operation, OperationId, Partition, PartitionCount, Pause, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -235,5 +235,51 @@ impl Store for Faulty {
 
     async fn incarnation(&self) -> Result<String> {
         self.store("incarnation").await?.incarnation().await
+    }
+}
+
+#[async_trait]
+impl PauseStore for Faulty {
+    async fn pauses(&self) -> Result<Pauses> {
+        self.store("pauses").await?.pauses().await
+    }
+
+    async fn set_pause(&self, pause: &Pause) -> Result<()> {
+        self.store("set_pause").await?.set_pause(pause).await
+    }
+
+    async fn lift_pause(&self, key: ScopeKey) -> Result<bool> {
+        self.store("lift_pause").await?.lift_pause(key).await
+    }
+
+    async fn lift_ended_pauses(&self) -> Result<usize> {
+        self.store("lift_ended_pauses")
+            .await?
+            .lift_ended_pauses()
+            .await
+    }
+
+    async fn copy_pauses(&self, pauses: &Pauses, partitions: &[Partition]) -> Result<()> {
+        self.store("copy_pauses")
+            .await?
+            .copy_pauses(pauses, partitions)
+            .await
+    }
+
+    async fn pause_copies(&self, partitions: &[Partition]) -> Result<Vec<PauseCopy>> {
+        self.store("pause_copies")
+            .await?
+            .pause_copies(partitions)
+            .await
+    }
+
+    async fn release_held(
+        &self,
+        partition: Partition,
+        after: Option<ScopeKey>,
+        limit: usize,
+    ) -> Result<Released> {
+        let store = self.store("release_held").await?;
+        store.release_held(partition, after, limit).await
     }
 }

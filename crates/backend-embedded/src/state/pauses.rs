@@ -1,0 +1,197 @@
+//! Pauses: all of them with their texts, a copy of their scopes in each
+//! partition, and the operations that they hold.
+//!
+//! Invariant: a Ready head that is neither in the outbox nor in the broker is
+//! in the held set. Whatever takes an operation out of Ready, or puts it into
+//! the outbox, takes it out of the held set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drumline_backend::store::{PauseCopy, Pauses, Released};
+use drumline_protocol::{OperationId, Partition, Pause, ScopeKey, State as StateCode, Timestamp};
+
+use super::{Contents, State};
+
+/// Scopes that a release looks at in one step.
+const SCOPES: usize = 64;
+
+/// The pauses, with their texts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeptPauses {
+    version: u64,
+    by_key: BTreeMap<ScopeKey, Pause>,
+}
+
+/// A partition's copy: the end of each pause, if it ends by itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PausedScopes {
+    version: u64,
+    ends: BTreeMap<ScopeKey, Option<Timestamp>>,
+}
+
+impl PausedScopes {
+    /// The first of these scopes that is paused.
+    pub(super) fn in_force(&self, scopes: &[ScopeKey], now: Timestamp) -> Option<ScopeKey> {
+        let is_paused = |key: &&ScopeKey| {
+            let until = self.ends.get(key);
+            until.is_some_and(|until| until.is_none_or(|until| until > now))
+        };
+        scopes.iter().find(is_paused).copied()
+    }
+}
+
+/// The operations of a partition that are held, by scope and by id.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    by_id: BTreeMap<OperationId, ScopeKey>,
+    by_scope: BTreeSet<(ScopeKey, OperationId)>,
+}
+
+impl Held {
+    fn add(&mut self, id: OperationId, scope: ScopeKey) {
+        self.remove(id);
+        self.by_id.insert(id, scope);
+        self.by_scope.insert((scope, id));
+    }
+
+    pub(super) fn remove(&mut self, id: OperationId) {
+        if let Some(scope) = self.by_id.remove(&id) {
+            self.by_scope.remove(&(scope, id));
+        }
+    }
+
+    pub(super) fn has(&self, id: OperationId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+}
+
+impl State {
+    /// All pauses.
+    #[must_use]
+    pub fn pauses(&self) -> Pauses {
+        Pauses {
+            version: self.pauses.version,
+            pauses: self.pauses.by_key.values().cloned().collect(),
+        }
+    }
+
+    /// Sets a pause.
+    pub fn set_pause(&mut self, pause: Pause) {
+        self.pauses.by_key.insert(pause.scope.key(), pause);
+        self.pauses.version += 1;
+    }
+
+    /// Removes a pause; returns false if there was none.
+    pub fn lift_pause(&mut self, key: ScopeKey) -> bool {
+        let was = self.pauses.by_key.remove(&key).is_some();
+        if was {
+            self.pauses.version += 1;
+        }
+        was
+    }
+
+    /// Removes the pauses that have ended by themselves.
+    pub fn lift_ended_pauses(&mut self, now: Timestamp) -> usize {
+        let before = self.pauses.by_key.len();
+        self.pauses.by_key.retain(|_, pause| pause.is_in_force(now));
+        let count = before - self.pauses.by_key.len();
+        if count > 0 {
+            self.pauses.version += 1;
+        }
+        count
+    }
+
+    /// Writes a partition's copy, unless that is as new.
+    pub fn copy_pauses(&mut self, pauses: &Pauses, partition: Partition) {
+        let copy = &mut self.contents_mut(partition).paused;
+        if copy.version < pauses.version {
+            let ends = pauses.pauses.iter();
+            *copy = PausedScopes {
+                version: pauses.version,
+                ends: ends.map(|pause| (pause.scope.key(), pause.until)).collect(),
+            };
+        }
+    }
+
+    /// The state of a partition's copy.
+    #[must_use]
+    pub fn pause_copy(&self, partition: Partition) -> PauseCopy {
+        self.contents(partition)
+            .map(|contents| PauseCopy {
+                version: contents.paused.version,
+                held: contents.held.by_id.len() as u64,
+            })
+            .unwrap_or_default()
+    }
+
+    /// The scope under which an operation is held.
+    #[must_use]
+    pub fn held_by(&self, id: OperationId) -> Option<ScopeKey> {
+        let held = &self.contents(id.partition())?.held;
+        held.by_id.get(&id).copied()
+    }
+
+    /// Moves operations whose scope is not paused any more to the outbox.
+    pub fn release_held(
+        &mut self,
+        partition: Partition,
+        after: Option<ScopeKey>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Released {
+        let contents = self.contents_mut(partition);
+        let mut scopes: Vec<ScopeKey> = contents.held.by_id.values().copied().collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes.retain(|scope| after.is_none_or(|after| *scope > after));
+        let mut released = Released::default();
+        let mut looked_at = 0;
+        for scope in scopes {
+            if contents.paused.in_force(&[scope], now).is_some() {
+                looked_at += 1;
+                if looked_at >= SCOPES {
+                    released.next = Some(scope);
+                    return released;
+                }
+                continue;
+            }
+            let of_scope = contents.held.by_scope.iter();
+            let ids: Vec<OperationId> = of_scope
+                .filter(|(held_by, _)| *held_by == scope)
+                .map(|(_, id)| *id)
+                .take(limit - released.count)
+                .collect();
+            for id in ids {
+                contents.release(id, now);
+                released.count += 1;
+            }
+            if released.count >= limit {
+                return released;
+            }
+        }
+        released
+    }
+}
+
+impl Contents {
+    /// Holds an operation, unless a scope that is paused holds it already.
+    pub(super) fn hold(&mut self, id: OperationId, scope: ScopeKey, now: Timestamp) {
+        let holder = self.held.by_id.get(&id);
+        if holder.is_some_and(|holder| self.paused.in_force(&[*holder], now).is_some()) {
+            return;
+        }
+        self.outbox.remove(id);
+        self.held.add(id, scope);
+    }
+
+    fn release(&mut self, id: OperationId, now: Timestamp) {
+        self.held.remove(id);
+        let Some(record) = self.records.get(&id) else {
+            return;
+        };
+        let header = record.header.clone();
+        if header.status.state() == StateCode::Ready && self.travels(id, &header) {
+            self.offer(id, now, now);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Pauses: all of them in one hash, and a copy of their scopes in each
+//! partition, which the scripts read.
+
+use async_trait::async_trait;
+use drumline_backend::store::{PauseCopy, PauseStore, Pauses, Released, Result};
+use drumline_protocol::{Partition, Pause, ScopeKey, codec};
+use redis::Value;
+
+use super::RedisStore;
+use crate::keys;
+use crate::reply::{self, Packed, Parts};
+use crate::scripts::SCRIPTS;
+
+/// Copies in one round trip: each is a script call of some microseconds a pause.
+const COPIES: usize = 16;
+/// The field that has the version: no scope is one byte long.
+const VERSION: &[u8] = b"v";
+
+#[async_trait]
+impl PauseStore for RedisStore {
+    async fn pauses(&self) -> Result<Pauses> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.keys().pauses());
+        let mut parts = Parts::of(self.link().run_one("pauses", command).await?)?;
+        let mut found = Pauses::default();
+        while parts.len() > 0 {
+            let (field, value) = (parts.bytes()?, parts.value()?);
+            if field == VERSION {
+                found.version = number_or_zero(value)?;
+            } else {
+                let value = reply::bytes(value)?;
+                let mut value = Packed::new(&value);
+                value.number()?;
+                found.pauses.push(codec::decode(value.rest())?);
+            }
+        }
+        found.pauses.sort_by_key(|pause: &Pause| pause.scope.key());
+        Ok(found)
+    }
+
+    async fn set_pause(&self, pause: &Pause) -> Result<()> {
+        let mut value = end_of(pause).to_be_bytes().to_vec();
+        value.extend(codec::encode(pause)?);
+        self.write_pause(pause.scope.key(), &value).await?;
+        Ok(())
+    }
+
+    async fn lift_pause(&self, key: ScopeKey) -> Result<bool> {
+        self.write_pause(key, b"").await
+    }
+
+    async fn lift_ended_pauses(&self) -> Result<usize> {
+        let command = SCRIPTS.lift_ended_pauses.call(&[self.keys().pauses()]);
+        let count = reply::number(self.link().run_one("pauses", command).await?)?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    async fn copy_pauses(&self, pauses: &Pauses, partitions: &[Partition]) -> Result<()> {
+        for some in partitions.chunks(COPIES) {
+            let mut commands = redis::pipe();
+            for keys in some.iter().filter_map(|one| self.keys().partition(*one)) {
+                let names = [keys.pauses().to_owned(), keys.pauses_version()];
+                let mut command = SCRIPTS.copy_pauses.call(&names);
+                command.arg(pauses.version);
+                for pause in &pauses.pauses {
+                    command
+                        .arg(pause.scope.key().as_bytes().as_slice())
+                        .arg(end_of(pause));
+                }
+                commands.add_command(command);
+            }
+            self.link().run("pauses", &commands).await?;
+        }
+        Ok(())
+    }
+
+    async fn pause_copies(&self, partitions: &[Partition]) -> Result<Vec<PauseCopy>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut commands = redis::pipe();
+        for partition in partitions {
+            let keys = self.keys().partition(*partition);
+            let keys = keys.ok_or_else(reply::unexpected)?;
+            commands.cmd("GET").arg(keys.pauses_version());
+            commands.cmd("ZCARD").arg(keys.held());
+            commands.cmd("GET").arg(keys::in_buckets(keys.held()));
+        }
+        let answers = self.link().run("pauses", &commands).await?;
+        let mut answers = answers.into_iter();
+        let mut copies = Vec::new();
+        for _ in partitions {
+            let mut next = || answers.next().ok_or_else(reply::unexpected);
+            let version = number_or_zero(next()?)?;
+            let (tail, buckets) = (reply::number(next()?)?, next()?);
+            copies.push(PauseCopy {
+                version,
+                held: tail + number_or_zero(buckets)?,
+            });
+        }
+        Ok(copies)
+    }
+
+    async fn release_held(
+        &self,
+        partition: Partition,
+        after: Option<ScopeKey>,
+        limit: usize,
+    ) -> Result<Released> {
+        let Some(keys) = self.keys().partition(partition) else {
+            return Ok(Released::default());
+        };
+        let mut command = SCRIPTS.release_held.call(&[keys.prefix()]);
+        match after {
+            Some(scope) => command.arg(scope.as_bytes().as_slice()),
+            None => command.arg(""),
+        };
+        command.arg(limit);
+        let mut answer = Parts::of(self.link().run_one("release_held", command).await?)?;
+        let count = usize::try_from(answer.number()?).unwrap_or(usize::MAX);
+        let next = answer.bytes()?;
+        let next = next.first_chunk().copied().map(ScopeKey::from_bytes);
+        Ok(Released { count, next })
+    }
+}
+
+impl RedisStore {
+    /// Writes the value of a pause, or removes the pause if it is empty. Returns
+    /// true if it was there before.
+    async fn write_pause(&self, key: ScopeKey, value: &[u8]) -> Result<bool> {
+        let mut command = SCRIPTS.set_pause.call(&[self.keys().pauses()]);
+        command.arg(key.as_bytes().as_slice()).arg(value);
+        let was = reply::number(self.link().run_one("pauses", command).await?)?;
+        Ok(was == 1)
+    }
+}
+
+/// The end of a pause in milliseconds; 0 for none.
+fn end_of(pause: &Pause) -> u64 {
+    let until = pause.until.map_or(0, |until| until.as_millis());
+    u64::try_from(until).unwrap_or(0)
+}
+
+/// A number that is kept as text; 0 where there is none.
+fn number_or_zero(value: Value) -> Result<u64> {
+    match value {
+        Value::Nil => Ok(0),
+        value => reply::text(value)?
+            .parse()
+            .map_err(|_error: std::num::ParseIntError| reply::unexpected()),
+    }
+}

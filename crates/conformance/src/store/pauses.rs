@@ -1,0 +1,606 @@
+//! Pauses: scopes whose operations cannot be claimed, the held set, and the way
+//! back to the outbox.
+
+use std::time::Duration;
+
+use drumline_backend::store::{Commit, Committed, PauseCopy, Released, Transacted};
+use drumline_protocol::pause::scope_keys_of;
+use drumline_protocol::{
+    Author, Event, OperationId, Organization, Partition, Pause, PauseKind, PauseScope, ScopeKey,
+    Status, Timestamp,
+};
+
+use super::commit::{commit, commit_one};
+use crate::StoreHarness;
+use crate::fixtures::{Draft, Fixture, Fresh, claim_event, independent, of_token};
+use crate::wait::eventually;
+
+/// An hour: later than any case looks.
+const HOUR: Duration = Duration::from_secs(3_600);
+/// A span that is far enough to be seen before, and near enough to be waited
+/// for.
+const SHORT: Duration = Duration::from_millis(300);
+/// The most that a step releases in most cases.
+const PLENTY: usize = 1_000;
+
+fn scope(kind: PauseKind, value: &str) -> PauseScope {
+    let organization = Organization::default();
+    match kind {
+        PauseKind::Organization => PauseScope::organization(organization),
+        PauseKind::Queue | PauseKind::MessageName | PauseKind::DependencyToken => PauseScope {
+            kind,
+            organization,
+            value: value.to_owned(),
+        },
+    }
+}
+
+/// The pause of the message name that drafts have.
+fn usual() -> PauseScope {
+    scope(PauseKind::MessageName, "DoIt")
+}
+
+fn named(message_name: &str) -> Draft {
+    Draft {
+        message_name: message_name.to_owned(),
+        ..independent()
+    }
+}
+
+/// The partition of operations without a token.
+fn partition() -> Partition {
+    Partition::new(0)
+}
+
+impl Fixture {
+    /// Sets a pause and brings it to every partition.
+    async fn pause(&self, scope: &PauseScope, until: Option<Timestamp>) -> ScopeKey {
+        let pause = Pause {
+            scope: scope.clone(),
+            reason: "the mail server is down".to_owned(),
+            until,
+            author: Author::Caller("ann".to_owned()),
+            since: self.store.now(),
+        };
+        self.store.set_pause(&pause).await.expect("set_pause");
+        self.copy().await;
+        scope.key()
+    }
+
+    /// Lifts a pause in every partition.
+    async fn lift(&self, key: ScopeKey) {
+        assert!(self.store.lift_pause(key).await.expect("lift_pause"));
+        self.copy().await;
+    }
+
+    async fn copy(&self) {
+        let pauses = self.store.pauses().await.expect("pauses");
+        let all: Vec<_> = self.store.partitions().all().collect();
+        let copied = self.store.copy_pauses(&pauses, &all).await;
+        copied.expect("copy_pauses");
+    }
+
+    /// A claim as a worker makes it, from the header that it was created with.
+    async fn scoped_claim(&self, fresh: &Fresh) -> Commit {
+        let body = self.read(fresh.id).await.body;
+        Commit {
+            scopes: scope_keys_of(&fresh.header, &body),
+            ..commit(self, fresh.id, &fresh.header, claim_event(), self.taking())
+        }
+    }
+
+    async fn claim_scoped(&self, fresh: &Fresh) -> Committed {
+        let claim = self.scoped_claim(fresh).await;
+        commit_one(self, claim).await
+    }
+
+    async fn copy_of(&self, partition: Partition) -> PauseCopy {
+        let copies = self.store.pause_copies(&[partition]).await;
+        let copies = copies.expect("pause_copies");
+        assert_eq!(copies.len(), 1, "an answer for each");
+        copies[0]
+    }
+
+    async fn held(&self, partition: Partition) -> u64 {
+        self.copy_of(partition).await.held
+    }
+
+    async fn release(&self, partition: Partition, limit: usize) -> Released {
+        let released = self.store.release_held(partition, None, limit).await;
+        released.expect("release_held")
+    }
+
+    async fn entries(&self, partition: Partition) -> Vec<OperationId> {
+        let entries = self.outbox_entries(partition).await.into_iter();
+        entries.map(|(id, _)| id).collect()
+    }
+}
+
+#[track_caller]
+fn assert_held(answer: &Committed, scope: ScopeKey) {
+    let by = match answer {
+        Committed::Held(by) => Some(*by),
+        Committed::Done(_)
+        | Committed::NotHead
+        | Committed::Conflict(_)
+        | Committed::Fenced
+        | Committed::Missing => None,
+    };
+    assert_eq!(by, Some(scope), "{answer:?}");
+}
+
+#[track_caller]
+fn assert_granted(answer: &Committed) {
+    let is_granted = matches!(answer, Committed::Done(done) if done.fence.is_some());
+    assert!(is_granted, "{answer:?}");
+}
+
+/// A pause is read as it was set, by every process, and is gone when it is lifted.
+pub async fn a_pause_is_kept_with_its_texts(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let empty = fixture.store.pauses().await.expect("pauses");
+    assert_eq!((empty.version, empty.pauses.len()), (0, 0));
+    let until = fixture.store.now().saturating_add(HOUR);
+    let key = fixture.pause(&usual(), Some(until)).await;
+    let other = fixture.another(harness).await;
+    let found = other.store.pauses().await.expect("pauses");
+    let [pause] = found.pauses.as_slice() else {
+        panic!("one pause was set: {found:?}");
+    };
+    assert_eq!(pause.scope, usual());
+    assert_eq!(pause.scope.key(), key);
+    assert_eq!(pause.reason, "the mail server is down");
+    assert_eq!(pause.until, Some(until));
+    assert_eq!(pause.author, Author::Caller("ann".to_owned()));
+    assert!(found.version > 0);
+    assert!(other.store.lift_pause(key).await.expect("lift_pause"));
+    assert!(!fixture.store.lift_pause(key).await.expect("lift_pause"));
+    let after = fixture.store.pauses().await.expect("pauses");
+    assert!(after.version > found.version);
+    assert!(after.pauses.is_empty());
+}
+
+/// The latest of the same scope counts.
+pub async fn a_pause_that_is_set_again_is_one_pause(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let until = fixture.store.now().saturating_add(HOUR);
+    fixture.pause(&usual(), Some(until)).await;
+    let first = fixture.store.pauses().await.expect("pauses");
+    fixture.pause(&usual(), None).await;
+    let second = fixture.store.pauses().await.expect("pauses");
+    assert!(second.version > first.version);
+    assert_eq!(second.pauses.len(), 1);
+    assert_eq!(second.pauses[0].until, None);
+}
+
+/// A manager that has read the pauses earlier must not undo a newer copy.
+pub async fn an_older_copy_replaces_no_newer_one(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let key = fixture.pause(&usual(), None).await;
+    let old = fixture.store.pauses().await.expect("pauses");
+    assert_eq!(fixture.copy_of(partition()).await.version, old.version);
+    fixture.lift(key).await;
+    let copied = fixture.store.copy_pauses(&old, &[partition()]).await;
+    copied.expect("copy_pauses");
+    assert!(fixture.copy_of(partition()).await.version > old.version);
+    let fresh = fixture.create(independent()).await;
+    assert_granted(&fixture.claim_scoped(&fresh).await);
+}
+
+/// Each kind of scope holds the operations in it: they stay Ready, without a
+/// lock, and are in the held set only.
+pub async fn every_kind_of_scope_is_held(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    for (kind, value) in [
+        (PauseKind::Queue, "default"),
+        (PauseKind::MessageName, "DoIt"),
+        (PauseKind::Organization, ""),
+        (PauseKind::DependencyToken, "a"),
+    ] {
+        let fresh = fixture.create(of_token("a")).await;
+        let key = fixture.pause(&scope(kind, value), None).await;
+        let partition = fresh.id.partition();
+        assert_eq!(fixture.held(partition).await, 0, "{kind:?}");
+        assert_held(&fixture.claim_scoped(&fresh).await, key);
+        assert_eq!(
+            fixture.read(fresh.id).await.header,
+            fresh.header,
+            "{kind:?}"
+        );
+        let locks = fixture.store.locks(partition).await.expect("locks");
+        assert!(locks.is_empty(), "{kind:?}");
+        assert!(fixture.entries(partition).await.is_empty(), "{kind:?}");
+        assert_eq!(fixture.held(partition).await, 1, "{kind:?}");
+        let counts = fixture.store.counts().await.expect("counts");
+        assert_eq!((counts.ready, counts.undispatched), (1, 0), "{kind:?}");
+        fixture.lift(key).await;
+        assert_eq!(fixture.release(partition, PLENTY).await.count, 1);
+        assert_eq!(fixture.held(partition).await, 0, "{kind:?}");
+        assert_granted(&fixture.claim_scoped(&fresh).await);
+        let header = fixture.read(fresh.id).await.header;
+        assert_eq!(header.status, Status::InProgress);
+        let lock = fixture.store.locks(partition).await.expect("locks");
+        fixture
+            .holder(fresh.id, lock[0].fence, Event::Succeed)
+            .await;
+    }
+}
+
+/// A create in a paused scope is held at once, and a repetition finds that. It is
+/// no offer for the broker. One behind its head is parked, as ever.
+pub async fn a_create_in_a_paused_scope_is_held_at_once(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let key = fixture.pause(&usual(), None).await;
+    let new = fixture.prepare(independent());
+    for _ in 0..2 {
+        let fresh = fixture.store_new(new.clone()).await;
+        assert_eq!(fresh.offer, None);
+        assert_eq!(fixture.held(partition()).await, 1);
+        assert!(fixture.entries(partition()).await.is_empty());
+        assert!(fixture.offered(partition()).await.is_empty());
+    }
+    let head = fixture.create(of_token("a")).await;
+    let second = fixture.create(of_token("a")).await;
+    assert_eq!((head.offer, second.offer), (None, None));
+    let other = fixture.partition_of("a");
+    let both = fixture.held(partition()).await + fixture.held(other).await;
+    assert_eq!(both, if other == partition() { 4 } else { 2 });
+    let draft = Draft {
+        postponed_by: Some(HOUR),
+        ..independent()
+    };
+    fixture.create(draft).await;
+    let elsewhere = fixture.create(named("Another")).await;
+    assert_eq!(fixture.entries(partition()).await, [elsewhere.id]);
+    fixture.lift(key).await;
+    fixture.release(partition(), PLENTY).await;
+    fixture.release(other, PLENTY).await;
+    assert!(fixture.entry(new.id).await > elsewhere.offer);
+    assert!(fixture.entry(head.id).await.is_some());
+    assert_eq!(fixture.entry(second.id).await, None);
+    let promoted = fixture.run(head.id).await.promoted.expect("promoted");
+    assert_eq!(promoted.operation.id, second.id);
+    fixture.run(new.id).await;
+}
+
+/// Operations beside the scope do not notice the pause: other names, other
+/// tokens, other organizations.
+pub async fn a_claim_outside_the_scope_is_granted(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let key = fixture.pause(&usual(), None).await;
+    fixture
+        .pause(&scope(PauseKind::DependencyToken, "a"), None)
+        .await;
+    let inside = fixture.create(independent()).await;
+    assert_held(&fixture.claim_scoped(&inside).await, key);
+    let elsewhere = Draft {
+        organization: Organization("elsewhere".to_owned()),
+        ..of_token("a")
+    };
+    for draft in [named("Another"), elsewhere] {
+        let fresh = fixture.create(draft).await;
+        assert_granted(&fixture.claim_scoped(&fresh).await);
+    }
+}
+
+/// A second delivery, or a repeated request, finds the operation held already.
+pub async fn a_claim_that_is_held_twice_is_held_once(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(independent()).await;
+    let key = fixture.pause(&usual(), None).await;
+    let claim = fixture.scoped_claim(&fresh).await;
+    let answers = fixture
+        .store
+        .commit(vec![claim.clone(), claim.clone()])
+        .await;
+    for answer in answers.expect("commit") {
+        assert_held(&answer, key);
+    }
+    assert_held(&commit_one(&fixture, claim).await, key);
+    assert_eq!(fixture.held(partition()).await, 1);
+    fixture.lift(key).await;
+    assert_eq!(fixture.release(partition(), PLENTY).await.count, 1);
+    assert_eq!(fixture.entries(partition()).await, [fresh.id]);
+}
+
+/// A pause stops no handler.
+pub async fn what_runs_goes_on_under_a_pause(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(of_token("a")).await;
+    let next = fixture.create(of_token("a")).await;
+    let fence = fixture.claim(fresh.id).await;
+    let key = fixture.pause(&usual(), None).await;
+    let renewed = fixture.store.renew(&[(fresh.id, fence)]).await;
+    assert_eq!(renewed.expect("renew").len(), 1);
+    let done = fixture.holder(fresh.id, fence, Event::Succeed).await;
+    assert!(done.promoted.is_some());
+    assert_held(&fixture.claim_scoped(&next).await, key);
+}
+
+/// Neither the relay nor reconciliation has anything to do with it.
+pub async fn what_is_held_is_not_offered_again(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(independent()).await;
+    fixture.pause(&usual(), None).await;
+    let stamp = fresh.offer.expect("offered");
+    fixture.confirm(fresh.id, stamp).await;
+    assert_eq!(fixture.offered(partition()).await, [(fresh.id, stamp)]);
+    fixture.claim_scoped(&fresh).await;
+    assert!(fixture.offered(partition()).await.is_empty());
+    assert!(fixture.entries(partition()).await.is_empty());
+    let again = fixture.store.reoffer(fresh.id, stamp, Duration::ZERO).await;
+    assert_eq!(again.expect("reoffer"), None);
+    assert_eq!(
+        fixture.store.last_offer(fresh.id).await.expect("told"),
+        None
+    );
+    // A confirm that comes late changes nothing.
+    fixture.confirm(fresh.id, stamp).await;
+    assert_eq!(fixture.held(partition()).await, 1);
+}
+
+/// A release moves at most as many as it may, in order of creation, and none
+/// while the pause is in force. A late confirm of the offer before removes
+/// nothing.
+pub async fn what_is_held_is_released_in_order(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let mut created = Vec::new();
+    for _ in 0..5 {
+        created.push(fixture.create(independent()).await);
+    }
+    let key = fixture.pause(&usual(), None).await;
+    for fresh in created.iter().rev() {
+        assert_held(&fixture.claim_scoped(fresh).await, key);
+    }
+    assert_eq!(
+        fixture.release(partition(), PLENTY).await,
+        Released::default()
+    );
+    fixture.lift(key).await;
+    for (count, left) in [(2, 3), (2, 1), (1, 0), (0, 0)] {
+        assert_eq!(fixture.release(partition(), 2).await.count, count);
+        assert_eq!(fixture.held(partition()).await, left);
+    }
+    let ids: Vec<_> = created.iter().map(|fresh| fresh.id).collect();
+    assert_eq!(fixture.entries(partition()).await, ids);
+    for fresh in &created {
+        fixture
+            .confirm(fresh.id, fresh.offer.expect("offered"))
+            .await;
+    }
+    assert_eq!(fixture.entries(partition()).await, ids);
+    for fresh in &created {
+        assert_granted(&fixture.claim_scoped(fresh).await);
+    }
+}
+
+/// An operation in two paused scopes is held by the first, and after that by
+/// the second.
+pub async fn what_is_released_is_held_by_another_pause(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let queue = fixture
+        .pause(&scope(PauseKind::Queue, "default"), None)
+        .await;
+    let fresh = fixture.create(independent()).await;
+    assert_held(&fixture.claim_scoped(&fresh).await, queue);
+    let name = fixture.pause(&usual(), None).await;
+    fixture.lift(queue).await;
+    // A late delivery comes before the release.
+    assert_held(&fixture.claim_scoped(&fresh).await, name);
+    assert_eq!(fixture.held(partition()).await, 1);
+    assert_eq!(fixture.release(partition(), PLENTY).await.count, 0);
+    let queue = fixture
+        .pause(&scope(PauseKind::Queue, "default"), None)
+        .await;
+    fixture.lift(name).await;
+    assert_eq!(fixture.release(partition(), PLENTY).await.count, 1);
+    assert_eq!(fixture.entries(partition()).await, [fresh.id]);
+    assert_held(&fixture.claim_scoped(&fresh).await, queue);
+}
+
+/// Control of the one operation works while it is held, and comes back to the
+/// pause when it is Ready again.
+pub async fn what_leaves_ready_leaves_the_held_set(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let key = fixture.pause(&usual(), None).await;
+    let until = fixture.store.now().saturating_add(HOUR);
+    for event in [
+        Event::Pause,
+        Event::Postpone(until),
+        Event::Cancel,
+        Event::Discard,
+    ] {
+        let fresh = fixture.create(independent()).await;
+        assert_held(&fixture.claim_scoped(&fresh).await, key);
+        fixture.client(fresh.id, event.clone()).await;
+        assert_eq!(fixture.held(partition()).await, 0, "{event:?}");
+        assert!(fixture.entries(partition()).await.is_empty(), "{event:?}");
+    }
+    let fresh = fixture.create(independent()).await;
+    fixture.claim_scoped(&fresh).await;
+    fixture.client(fresh.id, Event::Pause).await;
+    let (header, done) = fixture.client(fresh.id, Event::Resume).await;
+    assert_eq!(fixture.entry(fresh.id).await, done.offer);
+    assert!(
+        done.offer > fresh.offer,
+        "each entry has a stamp of its own"
+    );
+    let resumed = Fresh { header, ..fresh };
+    assert_held(&fixture.claim_scoped(&resumed).await, key);
+    assert_eq!(fixture.held(partition()).await, 1);
+    fixture.lift(key).await;
+    // A late delivery comes before the release.
+    assert_granted(&fixture.claim_scoped(&resumed).await);
+    assert_eq!(fixture.held(partition()).await, 0);
+    assert_eq!(fixture.release(partition(), PLENTY).await.count, 0);
+}
+
+/// The chain waits behind a head that is held, and goes on after it.
+pub async fn a_held_head_holds_its_chain_back(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let key = fixture.pause(&usual(), None).await;
+    let head = fixture.create(of_token("a")).await;
+    let other = Draft {
+        token: Some("a".to_owned()),
+        ..named("Another")
+    };
+    let second = fixture.create(other).await;
+    assert_held(&fixture.claim_scoped(&head).await, key);
+    assert!(matches!(
+        fixture.claim_scoped(&second).await,
+        Committed::NotHead
+    ));
+    fixture.lift(key).await;
+    let partition = head.id.partition();
+    assert_eq!(fixture.release(partition, PLENTY).await.count, 1);
+    assert_eq!(fixture.entries(partition).await, [head.id]);
+    let promoted = fixture.run(head.id).await.promoted.expect("promoted");
+    assert_eq!(promoted.operation.id, second.id);
+    // A held head that is cancelled hands the chain on, too.
+    fixture.run(second.id).await;
+    let key = fixture.pause(&usual(), None).await;
+    let head = fixture.create(of_token("a")).await;
+    let behind = fixture.create(of_token("a")).await;
+    assert_held(&fixture.claim_scoped(&head).await, key);
+    let (_, done) = fixture.client(head.id, Event::Cancel).await;
+    let promoted = done.promoted.expect("promoted");
+    assert_eq!(promoted.operation.id, behind.id);
+    assert_held(&fixture.claim_scoped(&behind).await, key);
+    assert_eq!(fixture.held(partition).await, 1);
+}
+
+/// A pause gives no more time: an operation ends at its `notAfter`, held or not.
+pub async fn a_held_operation_expires(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let key = fixture.pause(&usual(), None).await;
+    let draft = Draft {
+        expires_in: Some(SHORT),
+        ..independent()
+    };
+    let fresh = fixture.create(draft).await;
+    assert_held(&fixture.claim_scoped(&fresh).await, key);
+    let due = eventually("it is due", async || {
+        let due = fixture.store.due(partition(), 10).await.expect("due");
+        due.first().copied()
+    })
+    .await;
+    assert_eq!(due, fresh.id);
+    let (header, _) = fixture.client(fresh.id, Event::Expire).await;
+    assert_eq!(header.status, Status::Failed);
+    assert_eq!(fixture.held(partition()).await, 0);
+}
+
+/// When its time is over, by the store's clock, a pause holds nothing any more,
+/// even before it is removed.
+pub async fn a_pause_ends_by_itself(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let [held, late] = [
+        fixture.create(independent()).await,
+        fixture.create(independent()).await,
+    ];
+    let endless = fixture.pause(&scope(PauseKind::Queue, "other"), None).await;
+    let until = fixture.store.now().saturating_add(SHORT);
+    let key = fixture.pause(&usual(), Some(until)).await;
+    assert_held(&fixture.claim_scoped(&held).await, key);
+    let released = eventually("the pause has ended", async || {
+        let released = fixture.release(partition(), PLENTY).await;
+        (released.count > 0).then_some(released.count)
+    })
+    .await;
+    assert_eq!(released, 1);
+    let slack = Duration::from_millis(100);
+    assert!(fixture.store.now().saturating_add(slack) >= until);
+    for fresh in [&held, &late] {
+        assert_granted(&fixture.claim_scoped(fresh).await);
+    }
+    let before = fixture.store.pauses().await.expect("pauses");
+    assert_eq!(before.pauses.len(), 2);
+    let lifted = fixture.store.lift_ended_pauses().await;
+    assert_eq!(lifted.expect("lift_ended_pauses"), 1);
+    let after = fixture.store.pauses().await.expect("pauses");
+    assert!(after.version > before.version);
+    let keys: Vec<_> = after.pauses.iter().map(|pause| pause.scope.key()).collect();
+    assert_eq!(keys, [endless]);
+    let lifted = fixture.store.lift_ended_pauses().await;
+    assert_eq!(lifted.expect("lift_ended_pauses"), 0);
+    let same = fixture.store.pauses().await.expect("pauses");
+    assert_eq!(same.version, after.version);
+}
+
+/// However many scopes are paused, the operations of one that is not are found.
+pub async fn a_release_passes_the_scopes_that_are_paused(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let mut scopes = Vec::new();
+    for number in 0..70 {
+        let name = format!("Name{number}");
+        let scope = scope(PauseKind::MessageName, &name);
+        let key = fixture.pause(&scope, None).await;
+        let fresh = fixture.create(named(&name)).await;
+        assert_held(&fixture.claim_scoped(&fresh).await, key);
+        scopes.push((key, fresh.id));
+    }
+    scopes.sort_unstable();
+    let &(last, id) = scopes.last().expect("there are 70");
+    fixture.lift(last).await;
+    let mut next = None;
+    let mut steps = 0;
+    loop {
+        let step = fixture.store.release_held(partition(), next, PLENTY).await;
+        let step = step.expect("release_held");
+        steps += 1;
+        if step.count > 0 {
+            break;
+        }
+        assert!(step.next > next, "it goes on");
+        next = step.next;
+    }
+    assert!(steps > 1, "a step looks at a bounded number");
+    assert_eq!(fixture.entries(partition()).await, [id]);
+    assert_eq!(fixture.held(partition()).await, 69);
+}
+
+/// A transaction with a claim that is held makes nothing.
+pub async fn a_held_claim_refuses_its_transaction(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let key = fixture.pause(&usual(), None).await;
+    let fresh = fixture.create(independent()).await;
+    let claim = fixture.scoped_claim(&fresh).await;
+    let new = fixture.prepare(independent());
+    let id = new.id;
+    let answer = fixture.store.transact(vec![new], vec![claim]).await;
+    let Transacted::Refused { commit: 0, answer } = answer.expect("transact") else {
+        panic!("a claim in it is held");
+    };
+    assert_held(&answer, key);
+    assert_eq!(fixture.store.get(&[id]).await.expect("get"), [None]);
+    assert_eq!(fixture.held(partition()).await, 1);
+}
+
+/// The held set is counted and emptied exactly, however large it is.
+pub async fn many_are_held_and_released(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let drafts = (0..600).map(|_| fixture.prepare(independent()));
+    let created = fixture.store_all(drafts.collect()).await;
+    let key = fixture.pause(&usual(), None).await;
+    let mut claims = Vec::new();
+    for fresh in &created {
+        claims.push(fixture.scoped_claim(fresh).await);
+    }
+    for answer in fixture.store.commit(claims).await.expect("commit") {
+        assert_held(&answer, key);
+    }
+    assert_eq!(fixture.held(partition()).await, 600);
+    for fresh in created.iter().step_by(3) {
+        fixture.client(fresh.id, Event::Cancel).await;
+    }
+    assert_eq!(fixture.held(partition()).await, 400);
+    fixture.lift(key).await;
+    let mut counts = Vec::new();
+    while fixture.held(partition()).await > 0 {
+        counts.push(fixture.release(partition(), 256).await.count);
+    }
+    assert_eq!(counts, [256, 144]);
+    let kept = created.iter().zip(0..).filter(|(_, place)| place % 3 != 0);
+    let kept: Vec<_> = kept.map(|(fresh, _)| fresh.id).collect();
+    assert_eq!(fixture.entries(partition()).await, kept);
+}
