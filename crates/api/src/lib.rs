@@ -9,6 +9,7 @@
 //! | [`view`] | the operation as it is shown |
 //! | [`history`] | its history as it is shown |
 //! | [`CreateOperation`], [`UpdateOperation`] | requests about one operation, read and checked |
+//! | [`pause`] | pauses: the request that sets one, and a pause as it is shown |
 //! | [`execute`] | organization requests, read and checked |
 //! | [`wire`] | requests as bincode, for producers over AMQP |
 //! | [`Error`] | every attribute of a request that breaks a rule |
@@ -28,6 +29,7 @@ pub mod execute;
 mod fields;
 pub mod history;
 mod kinds;
+pub mod pause;
 pub mod payload;
 mod recurrence;
 mod retry;

@@ -27,6 +27,7 @@
 //! | wait for one, or hear of all that end | [`Client::wait`], [`Client::events`] |
 //! | control one | [`Client::cancel`], [`Client::pause`], [`Client::resume`], [`Client::postpone`], [`Client::update`], [`Client::delete`] |
 //! | control all that match | [`Client::bulk`] |
+//! | stop a queue, a message name or a token | [`Client::pauses`], [`Client::set_pause`], [`Client::lift_pause`] |
 //! | send organization requests, or thousands | [`Client::execute`], [`Client::execute_all`] |
 //! | see the live processes | [`Client::workers`], [`Client::queues`], [`Client::ready`] |
 //!
@@ -67,6 +68,7 @@ mod keys;
 mod list;
 
 mod operation;
+mod pauses;
 mod retry;
 mod update;
 
@@ -84,6 +86,7 @@ pub use execute::{
 pub use fleet::{Counts, Fleet, Member, Queue, Queues, Readiness};
 pub use list::{Page, Paging};
 pub use operation::{Explained, WaitingFor};
+pub use pauses::NewPause;
 
 // The types of operations and their attributes, so that users need not name the
 // crate below.
@@ -91,7 +94,8 @@ pub use drumline_api::draft::{Filter, NewOperation, RetryPolicy, Update};
 pub use drumline_api::history::{
     ActorView as HistoryActor, EntryView as HistoryEntry, HistoryView,
 };
+pub use drumline_api::pause::PauseView;
 pub use drumline_api::view::{ExhaustedView, OperationView, ProgressView, RetryPolicyView};
 pub use drumline_protocol::{
-    Action, ErrorCode, OperationType, State, Status, Timestamp, TokenPolicy,
+    Action, ErrorCode, OperationType, PauseKind, State, Status, Timestamp, TokenPolicy,
 };

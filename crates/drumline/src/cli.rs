@@ -158,12 +158,15 @@ pub(crate) enum Command {
     /// Cancel operations; running ones are stopped
     #[command(after_help = control::CANCEL_HELP)]
     Cancel(Box<control::Control>),
-    /// Suspend operations until they are resumed
+    /// Suspend operations until they are resumed; or stop a queue, a message name or a token
     #[command(after_help = control::PAUSE_HELP)]
-    Pause(Box<control::Control>),
-    /// Resume Suspended operations
+    Pause(Box<control::Pause>),
+    /// Resume Suspended operations; or lift a pause
     #[command(after_help = control::RESUME_HELP)]
-    Resume(Box<control::Control>),
+    Resume(Box<control::Resume>),
+    /// List the pauses of queues, message names, tokens and the organization
+    #[command(after_help = control::PAUSES_HELP)]
+    Pauses(control::Pauses),
     /// Suspend operations until a time
     #[command(after_help = control::POSTPONE_HELP)]
     Postpone(Box<control::Postpone>),

@@ -8,6 +8,7 @@ pub(crate) mod execute;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod list;
+pub(crate) mod pauses;
 pub(crate) mod postpone;
 pub(crate) mod purge;
 mod settle;

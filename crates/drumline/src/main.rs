@@ -124,8 +124,15 @@ fn dispatch(settings: Settings) -> Result<Exit> {
             commands::events::run(session, &events).await
         }),
         Command::Cancel(control) => act(&control, Act::Cancel, &caller),
-        Command::Pause(control) => act(&control, Act::Pause, &caller),
-        Command::Resume(control) => act(&control, Act::Resume, &caller),
+        Command::Pause(pause) => with_session(&pause.remote, &caller, async |session| {
+            commands::pauses::pause(session, &pause).await
+        }),
+        Command::Resume(resume) => with_session(&resume.remote, &caller, async |session| {
+            commands::pauses::resume(session, &resume).await
+        }),
+        Command::Pauses(pauses) => with_session(&pauses.remote, &caller, async |session| {
+            commands::pauses::list(session).await
+        }),
         Command::Delete(control) => act(&control, Act::Delete, &caller),
         Command::Postpone(postpone) => with_session(&postpone.remote, &caller, async |session| {
             commands::postpone::run(session, &postpone).await

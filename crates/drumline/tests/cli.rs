@@ -23,6 +23,8 @@ mod history;
 mod library;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/pauses.rs"]
+mod pauses;
 #[path = "cli/processes.rs"]
 mod processes;
 #[path = "cli/run.rs"]

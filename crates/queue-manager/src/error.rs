@@ -28,6 +28,12 @@ pub enum Error {
         /// The id or name that was asked for.
         id: String,
     },
+    /// There is no such pause, or not any more.
+    #[error("there is no pause {id}")]
+    NoPause {
+        /// The id that was asked for.
+        id: String,
+    },
     /// The operation is in a state in which this cannot be done.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -118,7 +124,7 @@ impl Error {
         match self {
             Self::Invalid(invalid) => invalid.code,
             Self::Syntax { .. } => ErrorCode::BAD_JSON,
-            Self::NotFound { .. } => ErrorCode::NOT_FOUND,
+            Self::NotFound { .. } | Self::NoPause { .. } => ErrorCode::NOT_FOUND,
             Self::Refused(refused) => refused.code,
             Self::KeyReused | Self::KeySpent { .. } => ErrorCode::KEY_REUSED,
             Self::BatchTooLarge { .. } => ErrorCode::INVALID_ARGUMENT,

@@ -7,7 +7,7 @@
 //!  ingress/amqp ──┘   QueueManager         └── dispatcher ── broker (delivers)
 //!                          ▲
 //!  maintenance ────────────┘  scheduler · relay · lease reaper · lost messages
-//!                             redirect · notices · retention
+//!                             redirect · pauses · notices · retention
 //! ```
 //!
 //! [`service`] holds everything that clients can ask for, without any protocol.

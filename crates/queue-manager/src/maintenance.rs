@@ -6,6 +6,7 @@
 //!                              ├─ lease reaper   operations of lost workers
 //!                              ├─ lost messages  offers that the broker has lost
 //!                              ├─ redirect       offers in queues that do not work
+//!                              ├─ pauses         operations that no pause holds any more
 //!                              ├─ notices        ends, reported by webhook
 //!                              └─ retention      operations that ended long ago
 //! ```
@@ -23,6 +24,7 @@ mod lease_reaper;
 mod lost_messages;
 mod notices;
 mod options;
+mod pauses;
 mod redirect;
 mod relay;
 mod retention;
@@ -74,6 +76,7 @@ impl Maintenance {
             options.reconcile / lost_messages::LOOKS_PER_SWEEP,
             lost_messages,
         );
+        all.start(options.pauses, pauses::KeepPauses::new(options));
         all.start(options.retention, retention::Retain::new(options));
         if let Some(notices) = notices::Notices::new(&manager.options().webhooks) {
             all.start(options.notices, notices);

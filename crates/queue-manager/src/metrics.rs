@@ -11,6 +11,7 @@ use drumline_backend::broker::Bypassed;
 use drumline_backend::limiter::Limit;
 use drumline_protocol::message::Source;
 use drumline_protocol::transition::EndClass;
+use drumline_protocol::{Pause, PauseKind};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -104,6 +105,12 @@ metrics! {
     undispatched: Gauge,
         "undispatched_operations",
         "operations in the outbox, which wait to be published, at the last look";
+    pauses: Gauge by ["scope"],
+        "pauses",
+        "pauses in force by scope, at the last look";
+    held: Gauge,
+        "held_operations",
+        "operations held by pauses in the partitions that this process maintains, at the last look";
     members: Gauge by ["role"],
         "members",
         "live processes by role, at the last look";
@@ -200,6 +207,20 @@ impl Metrics {
                 .with([queue.into(), kind.into(), partition.into(), reason.into()])
                 .set(1);
         }
+    }
+
+    /// Notes the pauses in force.
+    pub(crate) fn paused(&self, pauses: &[Pause]) {
+        for kind in PauseKind::ALL {
+            let count = pauses.iter().filter(|pause| pause.scope.kind == kind);
+            let count = i64::try_from(count.count()).unwrap_or(i64::MAX);
+            self.pauses.with([kind.name().into()]).set(count);
+        }
+    }
+
+    /// Notes the number of operations that pauses hold.
+    pub(crate) fn held(&self, count: u64) {
+        self.held.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Notes the number of members.

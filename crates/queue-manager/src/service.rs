@@ -3,7 +3,7 @@
 //! A manager is cheap to clone; all clones are one manager. The manager owns
 //! the tasks that it starts, and [`QueueManager::close`] waits for them.
 //!
-//! One file per kind of request: create, read, control. None of them keeps
+//! One file per kind of request: create, read, control, pause. None of them keeps
 //! anything between requests but caches of what the store knows.
 
 mod bulk;
@@ -17,6 +17,7 @@ mod history;
 mod idempotency;
 mod organization_requests;
 mod partitions;
+mod pauses;
 mod rate_limit;
 mod read;
 pub(crate) mod series;

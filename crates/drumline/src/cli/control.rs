@@ -20,16 +20,29 @@ Examples:
 pub(crate) const PAUSE_HELP: &str = "\
 A running operation is asked to stop. The command waits up to ten seconds for it.
 
+With --reason, the command pauses a queue, a message name, a token or (--all) the organization: no operation of it \
+starts, present or future, on any worker, until the pause is lifted or its time is over. What runs goes on.
+
 Examples:
   drumline pause 019a9c1e-…
-  drumline pause --message SendMail --state Ready";
+  drumline pause --message SendMail --state Ready
+  drumline pause --message SendMail --reason 'the mail server is down'
+  drumline pause --queue imports --reason maintenance --for 2h
+  drumline pause --all --organization contoso --reason 'an audit'";
 
 pub(crate) const RESUME_HELP: &str = "\
 A Failed or Canceled operation that holds its token (--token-policy hold) is skipped: the next one of the token starts.
 
 Examples:
   drumline resume 019a9c1e-…
-  drumline resume --message SendMail --state Suspended --yes";
+  drumline resume --message SendMail --state Suspended --yes
+  drumline resume --message SendMail --pause       lifts the pause of the message name";
+
+pub(crate) const PAUSES_HELP: &str = "\
+Examples:
+  drumline pauses
+  drumline pauses --output json | jq -r .reason
+`drumline pause --reason` sets a pause, `drumline resume --pause` lifts it.";
 
 pub(crate) const DELETE_HELP: &str = "\
 Examples:
@@ -58,7 +71,7 @@ Examples:
 Queue managers remove old operations by themselves (--remove-succeeded-after, --remove-failed-after). This command \
 removes more, or at once.";
 
-/// `drumline cancel`, `pause`, `resume`, `delete`.
+/// `drumline cancel`, `delete`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Control {
@@ -67,6 +80,52 @@ pub(crate) struct Control {
     pub(crate) ids: Vec<String>,
     #[command(flatten)]
     pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline pause`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+#[command(group(clap::ArgGroup::new("end").requires("reason")))]
+pub(crate) struct Pause {
+    /// Ids of operations
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Pause the queue, message name, token or (--all) organization itself, for this reason
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// With --reason: the pause ends at this time
+    #[arg(long, value_name = "TIME", value_parser = values::time, group = "end")]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// With --reason: the pause ends after this span
+    #[arg(long = "for", value_name = "SPAN", value_parser = values::positive_duration, group = "end")]
+    pub(crate) for_: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline resume`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Resume {
+    /// Ids of operations
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Lift the pause of the queue, message name, token or (--all) organization
+    #[arg(long)]
+    pub(crate) pause: bool,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline pauses`.
+#[derive(Debug, Args)]
+pub(crate) struct Pauses {
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -23,6 +23,7 @@ mod health;
 mod history;
 mod openapi;
 mod operations;
+mod pauses;
 mod problem;
 mod query;
 mod rate_limit;
@@ -63,6 +64,8 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(operations::resume))
         .routes(routes!(operations::postpone))
         .routes(routes!(execute::execute))
+        .routes(routes!(pauses::list, pauses::set))
+        .routes(routes!(pauses::lift))
         .routes(routes!(fleet::workers))
         .routes(routes!(fleet::queues))
 }

@@ -208,7 +208,7 @@ impl From<Error> for Problem {
         match error {
             Error::Syntax { .. } => Self::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_JSON, detail),
             Error::Invalid(invalid) => Self::from(invalid),
-            Error::NotFound { .. } => {
+            Error::NotFound { .. } | Error::NoPause { .. } => {
                 Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail)
             }
             Error::Refused(refused) => Self {

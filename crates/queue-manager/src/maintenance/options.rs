@@ -42,6 +42,9 @@ pub struct MaintenanceOptions {
     /// Between looks for ends that are to be reported by webhook. Default 500
     /// ms, which is the largest delay of a webhook on an idle system.
     pub notices: Duration,
+    /// Between looks at pauses and the operations that they hold. Default 500 ms,
+    /// which is the largest delay before a lifted pause lets operations go on.
+    pub pauses: Duration,
     /// Between looks for operations that ended long ago. Default 5 s.
     pub retention: Duration,
     /// Operations of one partition in one batch. Default 256.
@@ -63,6 +66,7 @@ impl Default for MaintenanceOptions {
             reconcile_settle: UNDECIDED_MAX + Duration::from_millis(500),
             marker_patience: Duration::from_secs(15),
             notices: Duration::from_millis(500),
+            pauses: Duration::from_millis(500),
             retention: Duration::from_secs(5),
             batch: 256,
             keep: Retention::default(),

@@ -13,7 +13,9 @@ use drumline_backend::broker::Bypassed;
 use drumline_backend::store::{Filter, LastOffer};
 use drumline_backend::{Broker as _, Role};
 use drumline_protocol::message::Offer;
-use drumline_protocol::{ErrorCode, Operation, OperationId, QueueName, State, Status, Timestamp};
+use drumline_protocol::{
+    ErrorCode, Operation, OperationId, Pause, QueueName, State, Status, Timestamp,
+};
 use tokio::time::Instant;
 
 use super::QueueManager;
@@ -61,6 +63,8 @@ pub enum WaitingFor {
         /// The status in which it ended.
         status: Status,
     },
+    /// The end of a pause, which holds it.
+    Pause(Box<Pause>),
     /// A worker that serves its queue: there is none.
     Worker {
         /// The queue.
@@ -140,6 +144,9 @@ impl QueueManager {
             } else {
                 WaitingFor::Predecessor { id, status }
             });
+        }
+        if let Some(pause) = self.pause_of(operation).await? {
+            return Ok(WaitingFor::Pause(Box::new(pause)));
         }
         let queue = &operation.body.queue;
         let message_name = &operation.body.message_name;

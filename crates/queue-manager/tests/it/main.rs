@@ -21,6 +21,7 @@ mod listing;
 mod maintenance;
 mod metrics;
 mod organizations;
+mod pauses;
 mod reconcile;
 mod recurring;
 mod retention;

@@ -154,6 +154,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "cancel",
     "pause",
     "resume",
+    "pauses",
     "postpone",
     "update",
     "delete",

@@ -11,6 +11,7 @@ mod attributes;
 mod callers;
 pub(crate) mod execute;
 mod history;
+mod pauses;
 pub(crate) mod refusals;
 
 use serde::Serialize;
@@ -22,6 +23,7 @@ pub(crate) use self::attributes::{
 };
 use self::callers::Callers;
 pub(crate) use self::history::History;
+pub(crate) use self::pauses::{NewPause, Pause, Pauses};
 use super::waiting::WaitingView;
 use crate::ingress::problem::Problem;
 
@@ -40,6 +42,7 @@ use crate::ingress::problem::Problem;
         (name = "actions", description = "Control operations"),
         (name = "requests", description = "Organization requests, alone or in batches and transactions"),
         (name = "bulk", description = "Control all operations that match a filter"),
+        (name = "pauses", description = "Stop a queue, a message name, a token or an organization, and let it go on"),
         (name = "fleet", description = "Live processes, and queues"),
         (name = "health", description = "Probes and metrics, for orchestrators and monitoring"),
     ),
@@ -76,6 +79,8 @@ errors! {
     NotJson = 400, "The body is not JSON";
     /// No operation.
     NotFound = 404, "There is no such operation";
+    /// No pause.
+    NoPause = 404, "There is no such pause";
     /// A refused action.
     Illegal = 409, "The state of the operation does not allow the action; `legalActions` lists the actions that it allows";
     /// A large body.

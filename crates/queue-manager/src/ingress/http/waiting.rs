@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumline_api::view::OperationView;
 use drumline_backend::broker::Bypassed;
-use drumline_protocol::{Status, Timestamp};
+use drumline_protocol::{Pause, PauseKind, Status, Timestamp};
 use humantime::format_duration;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,7 +29,7 @@ pub(crate) struct Explained {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitingView {
     /// The reason as a word: `time`, `occurrence`, `person`, `stop`,
-    /// `predecessor`, `holder`, `worker`, `handler`, `broker`, `slot`, `dispatch`
+    /// `predecessor`, `holder`, `pause`, `worker`, `handler`, `broker`, `slot`, `dispatch`
     /// or `delivery`.
     #[schema(example = "predecessor")]
     reason: &'static str,
@@ -53,6 +53,7 @@ impl From<WaitingFor> for WaitingView {
             | WaitingFor::PersonWithHandler { .. }
             | WaitingFor::PersonForSeries
             | WaitingFor::Stop
+            | WaitingFor::Pause(_)
             | WaitingFor::Worker { .. }
             | WaitingFor::Handler { .. }
             | WaitingFor::Broker { .. }
@@ -105,6 +106,7 @@ impl From<WaitingFor> for WaitingView {
                     }
                 ),
             ),
+            WaitingFor::Pause(pause) => ("pause", held_by(&pause)),
             WaitingFor::Worker { queue } => (
                 "worker",
                 format!("no live worker serves the queue {queue}; start one"),
@@ -141,6 +143,32 @@ impl WaitingView {
         }
         self
     }
+}
+
+/// A pause that holds it, and the way to lift that.
+fn held_by(pause: &Pause) -> String {
+    let Pause {
+        scope,
+        reason,
+        until,
+        author,
+        since,
+    } = pause;
+    let flags = match scope.kind {
+        PauseKind::Queue => format!("--queue {}", scope.value),
+        PauseKind::MessageName => format!("--message {}", scope.value),
+        PauseKind::DependencyToken => format!("--token {}", scope.value),
+        PauseKind::Organization => "--all".to_owned(),
+    };
+    let end = match until {
+        Some(until) => format!("it ends at {until}, or with"),
+        None => "it ends with".to_owned(),
+    };
+    let author = author.name();
+    format!(
+        "held by the pause of {scope}, set by {author} since {since}: {reason}; {end} \
+         `drumline resume {flags} --pause`"
+    )
 }
 
 /// An offer that no queue is known to have.

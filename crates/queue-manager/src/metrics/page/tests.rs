@@ -41,6 +41,7 @@ fn what_is_shown_has_the_names_types_units_and_labels_of_the_table() {
         },
         trouble: Trouble::Silent,
     }]);
+    metrics.paused(&[]);
     metrics.present(1, 1);
     let text = metrics.text();
     for metric in &described {

@@ -105,6 +105,7 @@ fn details(error: &Error) -> Map<String, Value> {
         Error::QueueUnusable { queue, .. } => Some(("Queue", json!(queue.as_str()))),
         Error::Syntax { .. }
         | Error::NotFound { .. }
+        | Error::NoPause { .. }
         | Error::KeyReused
         | Error::KeySpent { .. }
         | Error::Internal(_) => None,
