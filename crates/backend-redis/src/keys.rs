@@ -136,13 +136,14 @@ pub(crate) fn completions(namespace: &str) -> String {
 pub(crate) fn kind(key: &[u8]) -> &'static str {
     let behind_tag = key.windows(2).position(|pair| pair == b"}:");
     let name = behind_tag.and_then(|at| key.get(at + 2..)).unwrap_or(key);
-    let kinds: [(&[u8], &'static str); 9] = [
+    let kinds: [(&[u8], &'static str); 10] = [
         (b"op:", "records"),
         (b"chain:", "chains"),
         (b"index:", "indexes"),
         (b"due", "due"),
         (b"dispatch", "outbox"),
         (b"locks", "locks"),
+        (b"held", "held"),
         (b"ended:", "ends"),
         (b"gone:", "tombstones"),
         (b"key:", "idempotency keys"),

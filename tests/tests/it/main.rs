@@ -7,6 +7,7 @@ mod expiry;
 mod faults;
 mod history;
 mod mixed_fleet;
+mod pauses;
 mod recurrence;
 mod replay;
 mod running;
