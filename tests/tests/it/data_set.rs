@@ -22,7 +22,9 @@ use drumline_tests::data_set::{self, Line, MESSAGE, Redis};
 use drumline_tests::fleet::{Fleet, Size};
 use drumline_tests::ports::Ports;
 use futures_util::StreamExt as _;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::{Value, json};
@@ -517,14 +519,21 @@ async fn until_quarantined(rabbit: &RabbitServer) -> Result<()> {
 /// is closed.
 async fn messages(rabbit: &RabbitServer, channel: &Channel) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
-    for (queue, count) in queues(rabbit).await? {
+    for queue in queues(rabbit).await?.into_keys() {
+        let name = || queue.as_str().into();
+        // The numbers that the broker lists are some seconds old.
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = channel.queue_declare(name(), options, FieldTable::default());
+        let count = declared.await?.message_count();
         if count == 0 {
             continue;
         }
         let options = BasicConsumeOptions::default();
-        let table = FieldTable::default();
         let mut consumer = channel
-            .basic_consume(queue.as_str().into(), "".into(), options, table)
+            .basic_consume(name(), "".into(), options, FieldTable::default())
             .await?;
         for _ in 0..count {
             let delivery = tokio::time::timeout(WAIT, consumer.next()).await?;
