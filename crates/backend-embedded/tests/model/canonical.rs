@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use drumline_protocol::{OperationId, StopRequest};
 
-use crate::fixtures::scopes;
+use crate::fixtures::scope_keys;
 use crate::world::{Budget, Message, Publication, Suspect, Worker, World};
 
 /// The hash of a world. 64 bits: with a million worlds, the chance that two are
@@ -75,7 +75,7 @@ impl World {
             last.is_some_and(|stamp| self.lost.contains(&(id, stamp))),
         ];
         let held_by = self.store.held_by(id);
-        let [first, second] = scopes().map(|scope| held_by == Some(scope.key()));
+        let [first, second] = scope_keys().map(|scope| held_by == Some(scope));
         let more = [header.holding, header.expires_on().is_some(), first, second];
         bytes.extend([header.status.code(), stop, bits(flags), bits(more)]);
     }

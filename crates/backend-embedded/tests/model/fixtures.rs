@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use std::sync::LazyLock;
+
 use drumline_backend::MemberId;
 use drumline_backend::store::{Guard, NewOperation};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::{
     Author, Body, ChainKey, CommitId, OperationId, OperationType, Partition, Pause, PauseKind,
-    PauseScope, RetryPolicy, Rules, Timestamp, TokenPolicy,
+    PauseScope, RetryPolicy, Rules, ScopeKey, Timestamp, TokenPolicy,
 };
 use uuid::Uuid;
 
@@ -71,6 +73,17 @@ pub(crate) fn scopes() -> [PauseScope; 2] {
         organization: body().organization,
         value: value.to_owned(),
     })
+}
+
+/// Their keys, computed once: each world asks for them.
+pub(crate) fn scope_keys() -> [ScopeKey; 2] {
+    static KEYS: LazyLock<[ScopeKey; 2]> = LazyLock::new(|| scopes().map(|scope| scope.key()));
+    *KEYS
+}
+
+/// The scopes that a claim names. No pause of the model is of a token.
+pub(crate) fn claimed_scopes() -> Vec<ScopeKey> {
+    scope_keys().to_vec()
 }
 
 /// The pause of a scope.

@@ -15,7 +15,8 @@
 //! breaks one rule at a time, to show that the check would notice.
 //!
 //! The model leaves out time: every wait may be over, and a lease ends at the
-//! worst moment. A pause is lifted some time. Where operations expire, time passes once, at any moment. It leaves out the contents of operations. It also leaves out
+//! worst moment. A pause is lifted some time. Where operations expire, time passes
+//! once, at any moment. It leaves out the contents of operations. It also leaves out
 //! what a compare-and-set makes atomic anyway: reading a header and committing
 //! on it is one step, except where a claim trusts the header in its message,
 //! where a watcher acts on a lock that it saw earlier, and where an answer is

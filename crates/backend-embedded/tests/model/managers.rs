@@ -6,7 +6,7 @@ use std::time::Duration;
 use drumline_backend::store::{Committed, Done, Guard, Pauses, Stamp};
 use drumline_protocol::{Event, OperationId};
 
-use crate::fixtures::{partition, scopes};
+use crate::fixtures::{partition, scope_keys};
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Publication, WORK, World};
@@ -42,18 +42,23 @@ impl World {
     /// The scopes that are paused.
     pub(crate) fn paused(&self) -> [bool; 2] {
         let pauses = self.store.pauses().pauses;
-        scopes().map(|scope| pauses.iter().any(|pause| pause.scope == scope))
+        if pauses.is_empty() {
+            return [false; 2];
+        }
+        let in_force: Vec<_> = pauses.iter().map(|pause| pause.scope.key()).collect();
+        scope_keys().map(|scope| in_force.contains(&scope))
     }
 
     /// Returns true if an operation is held by a scope that is not paused any
     /// more.
     pub(crate) fn may_release(&self) -> bool {
-        let in_force = self.paused();
-        let numbered = scopes().into_iter().zip(in_force);
-        let over = numbered.filter(|(_, is_paused)| !is_paused);
-        let over: Vec<_> = over.map(|(scope, _)| scope.key()).collect();
         let held = self.created.iter().filter_map(|id| self.store.held_by(*id));
-        held.into_iter().any(|scope| over.contains(&scope))
+        let held: Vec<_> = held.collect();
+        if held.is_empty() {
+            return false;
+        }
+        let mut numbered = scope_keys().into_iter().zip(self.paused());
+        numbered.any(|(scope, is_paused)| !is_paused && held.contains(&scope))
     }
 
     pub(crate) fn copy_pauses(&mut self) {

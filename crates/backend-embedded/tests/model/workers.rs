@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::store::{Commit, Committed, Guard, Renewal};
-use drumline_protocol::pause::scope_keys_of;
 use drumline_protocol::transition::{ChainEffect, DueEffect};
 use drumline_protocol::{ErrorCode, Event, Fault, Fence, Header, Jitter, OperationId, Status};
 
 use crate::action::{Ending, Next};
-use crate::fixtures::{HOST, LATER, body, taking};
+use crate::fixtures::{HOST, LATER, claimed_scopes, taking};
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Worker, World};
@@ -96,7 +95,7 @@ impl World {
             commit.effects.chain = ChainEffect::Keep;
         }
         if self.mutation != Mutation::ClaimIgnoresPauses {
-            commit.scopes = scope_keys_of(seen, &body());
+            commit.scopes = claimed_scopes();
         }
         Some(commit)
     }
