@@ -14,6 +14,10 @@ use crate::check::{Final, Hurt, violations};
 use crate::fleet::Fleet;
 use crate::journal;
 
+/// The time that a manager may need to be replaced, and the time between two tries.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// The operations to create: so many tokens, so many operations each.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -123,9 +127,20 @@ async fn disturb(api: &Api, random: &mut fastrand::Rng, id: &str) -> Result<u64>
 
 /// Asks for an action. Returns 1 if a running handler was asked to stop, and 0 if
 /// not. That includes a refusal because of the state of the operation, which is
-/// fine: the operation may be over.
+/// fine: the operation may be over. A request without an answer is repeated, and
+/// may have been done before.
 async fn act(api: &Api, id: &str, action: &str, body: &Value) -> Result<u64> {
-    match api.act(id, action, body).await? {
+    let deadline = Instant::now() + PATIENCE;
+    let mut unclear = false;
+    let answer = loop {
+        match api.act(id, action, body).await {
+            Err(_) if Instant::now() < deadline => unclear = true,
+            answer => break answer?,
+        }
+        sleep(AGAIN).await;
+    };
+    match answer {
+        _ if unclear => Ok(1),
         (200..300, answer) => Ok(u64::from(answer["statusCode"] == 21)),
         (409, _) => Ok(0),
         (code, answer) => bail!("{action}: {code} {answer}"),
@@ -134,7 +149,14 @@ async fn act(api: &Api, id: &str, action: &str, body: &Value) -> Result<u64> {
 
 /// A time half a second after an operation was changed last.
 async fn soon(api: &Api, id: &str) -> Result<String> {
-    let operation = api.read(&format!("/v1/operations/{id}")).await?;
+    let path = format!("/v1/operations/{id}");
+    let deadline = Instant::now() + PATIENCE;
+    let operation = loop {
+        match api.read(&path).await {
+            Err(_) if Instant::now() < deadline => sleep(AGAIN).await,
+            answer => break answer?,
+        }
+    };
     let modified = operation["modifiedOn"].as_str().context("modifiedOn")?;
     let time = drumline_protocol::Timestamp::parse_rfc3339(modified)?;
     Ok(time.saturating_add(Duration::from_millis(500)).to_string())
@@ -209,8 +231,7 @@ pub async fn settle(
     ensure!(wrong.is_empty(), "{summary}; {}", wrong.join(", "));
     ensure!(count(31) == 0, "failed: {summary}");
     ensure!(
-        !loads.iter().any(|load| load.disturbed)
-            || (count(32) > 0 && disturbed.values().sum::<u64>() > 0),
+        !loads.iter().any(|load| load.disturbed) || (count(32) > 0 && !disturbed.is_empty()),
         "nothing was disturbed: {summary}"
     );
     let found = violations(&journal, hurts, &finals, fleet.lease());

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
 use drumline_tests::load::{Load, create, settle};
 use tokio::task::JoinSet;
@@ -37,22 +38,31 @@ impl Loaded {
         self.loads.push(load);
         let mut creator = JoinSet::new();
         let api = self.fleet.api(0);
-        let before = api.list("status=30").await?.len();
+        let before = completed_by(&api).await?;
         creator.spawn(create(self.fleet.apis(), load));
         // In the middle: operations are waiting, running, and being created.
-        while api.list("status=30").await?.len() < before + 100 {
+        let mut completed = before;
+        while completed < before + 100 {
             sleep(Duration::from_millis(50)).await;
+            completed = completed_by(&api).await?;
         }
-        fault(&self.fleet).await.context(what)?;
         ensure!(
-            api.list("status=30").await?.len() < before + LOAD.tokens * LOAD.per_token + LOAD.alone,
+            completed < before + (LOAD.tokens * LOAD.per_token + LOAD.alone) as u64,
             "{what}: everything was Completed before"
         );
+        fault(&self.fleet).await.context(what)?;
         let disturbed = creator.join_next().await.context("a creator")???;
         settle(&self.fleet, &self.loads, &disturbed, &[])
             .await
             .context(what)
     }
+}
+
+/// The number of Completed operations.
+async fn completed_by(api: &Api) -> Result<u64> {
+    let queues = api.read("/v1/queues").await?;
+    let completed = queues["operations"]["completed"].as_u64();
+    completed.context("a number of Completed operations")
 }
 
 /// The number of offers that the broker has lost, as the managers have found out.
