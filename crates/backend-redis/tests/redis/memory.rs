@@ -79,6 +79,7 @@ async fn server() -> RedisServer {
     server.expect("a Redis")
 }
 
+#[expect(clippy::print_stdout, reason = "a measurement prints its result")]
 async fn measure(chains: u64, indexes: IndexUse) -> Bytes {
     let server = server().await;
     let options = Options {
