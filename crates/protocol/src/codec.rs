@@ -7,7 +7,7 @@
 //! refused, and each kind has its version byte in front. Fixtures of every
 //! version ever written are committed under `fixtures/`.
 //!
-//! A release reads the version before its own, too ([`earlier`]), and keeps the
+//! A release reads the version before its own, too (`codec::earlier`), and keeps the
 //! fields that a later minor version has added ([`crate::extensions`]).
 
 mod earlier;

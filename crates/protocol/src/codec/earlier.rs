@@ -1,5 +1,5 @@
 //! The versions before the present ones, which are still read: the same fields
-//! without [`Extensions`](crate::Extensions) at the end.
+//! without [`Extensions`] at the end.
 //!
 //! A field that is last and may be absent needs no copy of the type: the older
 //! bytes are decoded as the same type with one field less.
