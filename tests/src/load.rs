@@ -140,7 +140,7 @@ async fn act(api: &Api, id: &str, action: &str, body: &Value) -> Result<u64> {
         sleep(AGAIN).await;
     };
     match answer {
-        _ if unclear => Ok(1),
+        (200..300 | 409, _) if unclear => Ok(1),
         (200..300, answer) => Ok(u64::from(answer["statusCode"] == 21)),
         (409, _) => Ok(0),
         (code, answer) => bail!("{action}: {code} {answer}"),

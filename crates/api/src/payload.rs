@@ -64,10 +64,10 @@ pub fn mended(json: String) -> String {
     mended
 }
 
-/// The bytes of `\uXXXX`.
+/// The bytes of an escape: `\u` and four digits.
 const ESCAPE: usize = 6;
 
-/// The number in the `\uXXXX` that starts here.
+/// The number in the escape that starts here.
 fn escaped_unit(json: &str, start: usize) -> Option<u16> {
     let digits = json.get(start..start + ESCAPE)?.strip_prefix("\\u")?;
     u16::from_str_radix(digits, 16).ok()

@@ -18,6 +18,7 @@ pub(crate) mod stop;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumline_backend::Random;
 use drumline_protocol::operation::TraceContext;
 use drumline_protocol::{Fence, Operation, OperationId};
 use serde::Serialize;
@@ -134,6 +135,11 @@ impl Context {
     /// ```
     pub async fn stop_requested(&self) -> StopReason {
         self.execution.stop.requested().await
+    }
+
+    /// The worker's source of random numbers.
+    pub(crate) fn random(&self) -> &Random {
+        self.children.random()
     }
 
     /// The time at which the handler is dropped if it has not stopped by then.

@@ -60,6 +60,11 @@ pub(crate) struct Children {
 }
 
 impl Children {
+    /// The worker's source of random numbers.
+    pub(crate) const fn random(&self) -> &Random {
+        &self.random
+    }
+
     /// A run without children.
     pub(crate) fn new(
         store: Arc<dyn Store>,

@@ -126,7 +126,7 @@ async fn call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcom
     };
     let answered = request.body(body).send().await;
     match answered {
-        Ok(response) => match outcome(response, operation).await {
+        Ok(response) => match outcome(response, context).await {
             Ok(outcome) => outcome,
             Err(error) => unreachable_service(&error),
         },
@@ -152,7 +152,8 @@ fn unreachable_service(error: &reqwest::Error) -> Outcome {
     }
 }
 
-async fn outcome(response: Response, operation: &Operation) -> Result<Outcome, reqwest::Error> {
+async fn outcome(response: Response, context: &Context) -> Result<Outcome, reqwest::Error> {
+    let operation = context.operation();
     let status = response.status();
     if status.is_success() {
         return done(response).await;
@@ -178,7 +179,7 @@ async fn outcome(response: Response, operation: &Operation) -> Result<Outcome, r
     Ok(match (outcome, after) {
         (Outcome::Retry { fault, after: None }, Some(after)) => Outcome::Retry {
             fault,
-            after: Some(at_least(after, operation)),
+            after: Some(at_least(after, operation, context.random())),
         },
         (outcome, _) => outcome,
     })
@@ -192,10 +193,10 @@ fn may_pass(status: StatusCode) -> bool {
 /// The time until the next try of what a service wants to have later: not before
 /// that, and not more often than the retry policy wants. A tenth more at most
 /// spreads those that were told the same time.
-fn at_least(after: Duration, operation: &Operation) -> Duration {
+fn at_least(after: Duration, operation: &Operation, random: &Random) -> Duration {
     let header = &operation.header;
     let policy = header.rules.retry.delay(header.retry_count + 1, Jitter(0));
-    let spread = after.mul_f64(Random::from_entropy().f64() / 10.0);
+    let spread = after.mul_f64(random.f64() / 10.0);
     (after + spread).max(policy.unwrap_or_default())
 }
 
