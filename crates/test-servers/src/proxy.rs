@@ -1,4 +1,4 @@
-//! A bad network: a TCP proxy that cuts, delays and swallows on demand.
+//! A bad network: a TCP proxy that cuts, delays, slows and swallows on demand.
 //!
 //! ```text
 //! client ── socket ── to-server pump ──► socket ── server
@@ -10,6 +10,7 @@
 //! again, so it is cut when the fault clears.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,6 +25,9 @@ const CHUNK: usize = 64 << 10;
 
 /// Chunks that are under way in a delayed direction; over it the reader waits.
 const UNDER_WAY: usize = 1024;
+
+/// The most that a slow line makes up for a late timer.
+const LATE: Duration = Duration::from_millis(5);
 
 /// One direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,8 @@ struct NetworkFault {
     refusing: bool,
     /// Added to each chunk's way.
     delay: Duration,
+    /// The bytes per second that all connections share, each way; 0 for no limit.
+    bytes_per_second: u64,
     /// Connections of an earlier epoch are cut.
     epoch: u64,
 }
@@ -132,6 +138,13 @@ impl TcpProxy {
         self.fault.send_modify(|fault| fault.delay = delay);
     }
 
+    /// Lets so many bytes per second through from now on, each way, over all
+    /// connections together.
+    pub fn throttle(&self, bytes_per_second: u64) {
+        self.fault
+            .send_modify(|fault| fault.bytes_per_second = bytes_per_second);
+    }
+
     /// Ends every fault. Connections that have lost bytes are cut.
     pub fn heal(&self) {
         self.fault.send_modify(|fault| {
@@ -143,8 +156,31 @@ impl TcpProxy {
     }
 }
 
+/// The slow line, one way: the time at which it is free again.
+#[derive(Clone, Debug)]
+struct Line(Arc<Mutex<Instant>>);
+
+impl Line {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    /// Takes the line for some bytes, and returns the time at which they are
+    /// through. A connection reads on after that, so that connections share the
+    /// line, and a few bytes wait for one chunk of each other connection.
+    fn take(&self, bytes: usize, bytes_per_second: u64) -> Instant {
+        let needed = bytes as f64 / bytes_per_second as f64;
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A little of the past: timers are late, and the line was free meanwhile.
+        let earliest = Instant::now().checked_sub(LATE).unwrap_or(*free);
+        *free = (*free).max(earliest) + Duration::from_secs_f64(needed);
+        *free
+    }
+}
+
 async fn accept(listener: TcpListener, target: String, faults: watch::Receiver<NetworkFault>) {
     let mut connections = JoinSet::new();
+    let lines = (Line::new(), Line::new());
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -152,7 +188,8 @@ async fn accept(listener: TcpListener, target: String, faults: watch::Receiver<N
                 if faults.borrow().refusing {
                     continue;
                 }
-                connections.spawn(connection(client, target.clone(), faults.clone()));
+                let lines = lines.clone();
+                connections.spawn(connection(client, target.clone(), faults.clone(), lines));
             }
             // Only to let go of connections that have ended.
             Some(_) = connections.join_next() => {}
@@ -161,7 +198,12 @@ async fn accept(listener: TcpListener, target: String, faults: watch::Receiver<N
 }
 
 /// Serves one connection until either side closes it or it is cut.
-async fn connection(client: TcpStream, target: String, faults: watch::Receiver<NetworkFault>) {
+async fn connection(
+    client: TcpStream,
+    target: String,
+    faults: watch::Receiver<NetworkFault>,
+    (there, back): (Line, Line),
+) {
     let epoch = faults.borrow().epoch;
     let mut cut = faults.clone();
     let serve = async {
@@ -174,8 +216,8 @@ async fn connection(client: TcpStream, target: String, faults: watch::Receiver<N
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::select! {
-            () = pump(from_client, to_server, Direction::ToServer, faults.clone()) => {}
-            () = pump(from_server, to_client, Direction::ToClient, faults.clone()) => {}
+            () = pump(from_client, to_server, Direction::ToServer, faults.clone(), there) => {}
+            () = pump(from_server, to_client, Direction::ToClient, faults.clone(), back) => {}
         }
     };
     tokio::select! {
@@ -191,6 +233,7 @@ async fn pump(
     to: impl AsyncWrite + Unpin,
     direction: Direction,
     mut faults: watch::Receiver<NetworkFault>,
+    line: Line,
 ) {
     let (on_the_way, arriving) = mpsc::channel(UNDER_WAY);
     let read = async {
@@ -211,6 +254,9 @@ async fn pump(
             }
             if has_lost {
                 break;
+            }
+            if fault.bytes_per_second > 0 {
+                sleep_until(line.take(count, fault.bytes_per_second)).await;
             }
             let bytes = buffer.get(..count).unwrap_or_default().to_vec();
             let due = Instant::now() + fault.delay;
