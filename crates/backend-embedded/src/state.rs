@@ -46,7 +46,7 @@ mod transact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use drumline_backend::store::{Counts, IdempotencyKey, Recorded, Reserved, Stamp};
+use drumline_backend::store::{Counts, IdempotencyKey, Recorded, Reserved, Stamp, Summary};
 use drumline_protocol::{Header, Operation, OperationId, Partition, PartitionCount, Timestamp};
 
 use self::chains::Chains;
@@ -121,6 +121,12 @@ impl State {
     #[must_use]
     pub fn get(&self, id: OperationId) -> Option<Operation> {
         self.record(id).map(|record| record.operation(id))
+    }
+
+    /// An operation without its data and its report, if it is there.
+    #[must_use]
+    pub fn summary(&self, id: OperationId) -> Option<Summary> {
+        self.record(id).map(|record| record.summary(id))
     }
 
     /// The header of an operation, without a copy of the rest.

@@ -13,9 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::Random;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Store,
-    Transacted, check_distinct, check_keys,
+    ALONG_BYTES, Commit, Committed, Counts, Created, Done, Ended, Filter, LastOffer, Lock,
+    NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved,
+    Result, Room, Stamp, Store, Summary, Transacted, check_distinct, check_keys,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -98,6 +98,14 @@ fn written_commit(commit: Commit) -> Result<Commit> {
     })
 }
 
+/// Leaves out the records that an answer has no room for, as a server would.
+fn limit(done: &mut Done, room: &mut Room) {
+    done.record = done.record.take().and_then(|record| room.admit(record));
+    if let Some(promoted) = &mut done.promoted {
+        promoted.record = promoted.record.take().and_then(|record| room.admit(record));
+    }
+}
+
 #[async_trait]
 impl Store for EmbeddedStore {
     fn partitions(&self) -> PartitionCount {
@@ -124,12 +132,16 @@ impl Store for EmbeddedStore {
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
         let mut answers = Vec::new();
+        let mut room = Room::new(ALONG_BYTES);
         for commit in commits {
             let (id, ends) = (commit.id, commit.effects.end.is_some());
             let commit = written_commit(commit)?;
-            let answer = self.state().commit(commit, self.clock.now());
+            let mut answer = self.state().commit(commit, self.clock.now());
             if ends && matches!(answer, Committed::Done(_)) {
                 self.tell(id);
+            }
+            if let Committed::Done(done) = &mut answer {
+                limit(done, &mut room);
             }
             answers.push(answer);
         }
@@ -150,8 +162,10 @@ impl Store for EmbeddedStore {
             .into_iter()
             .map(written_commit)
             .collect::<Result<_>>()?;
-        let answer = self.state().transact(creates, commits, self.clock.now());
-        if matches!(answer, Transacted::Done { .. }) {
+        let mut answer = self.state().transact(creates, commits, self.clock.now());
+        if let Transacted::Done { committed, .. } = &mut answer {
+            let mut room = Room::new(ALONG_BYTES);
+            committed.iter_mut().for_each(|done| limit(done, &mut room));
             for id in ending {
                 self.tell(id);
             }
@@ -162,6 +176,11 @@ impl Store for EmbeddedStore {
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
         let state = self.state();
         Ok(ids.iter().map(|id| state.get(*id)).collect())
+    }
+
+    async fn summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>> {
+        let state = self.state();
+        Ok(ids.iter().map(|id| state.summary(*id)).collect())
     }
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
@@ -290,6 +309,15 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Page> {
         Ok(self.state().list(filter, before, limit))
+    }
+
+    async fn list_summaries(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page<Summary>> {
+        Ok(self.state().list_summaries(filter, before, limit))
     }
 
     async fn counts(&self) -> Result<Counts> {

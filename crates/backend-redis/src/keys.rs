@@ -187,7 +187,7 @@ impl PartitionKeys {
 
     /// Strings: the parts of an operation that are too large for its record.
     pub(crate) fn parts(&self, id: OperationId) -> [Vec<u8>; 3] {
-        [":body", ":report", ":checkpoint"].map(|name| [&self.record(id), name.as_bytes()].concat())
+        [":data", ":report", ":checkpoint"].map(|name| [&self.record(id), name.as_bytes()].concat())
     }
 
     /// String: a removed operation; expires.

@@ -13,6 +13,7 @@
 //! each error. A connection on which nothing at all was heard while a request
 //! timed out is taken for dead; a connection that is merely slow is kept.
 
+mod bounded;
 mod error_action;
 mod store_identity;
 
@@ -34,6 +35,7 @@ use redis::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub(crate) use self::bounded::BoundedLink;
 use self::error_action::{ErrorAction, error_action};
 pub(crate) use self::store_identity::StoreIdentity;
 use crate::options::Options;
@@ -60,15 +62,21 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Link(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    config: AsyncConnectionConfig,
-    connect_timeout: Duration,
-    patience: Duration,
-    identity: Arc<OnceLock<StoreIdentity>>,
+    settings: Settings,
     /// The moment from which `heard` is counted.
     epoch: Instant,
     // The lock is held for a moment, never across an await.
     slot: Mutex<Slot>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    client: Client,
+    config: AsyncConnectionConfig,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    patience: Duration,
+    identity: Arc<OnceLock<StoreIdentity>>,
 }
 
 struct Slot {
@@ -103,41 +111,57 @@ impl Link {
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout))
             .set_pipeline_buffer_size(WAITING);
-        let identity = Arc::default();
-        let connection = connect(
-            client.clone(),
-            config.clone(),
-            Arc::clone(&identity),
-            Duration::ZERO,
-        );
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::unconnected(Settings {
             client,
             config,
             connect_timeout: options.connect_timeout,
+            response_timeout: options.response_timeout,
             patience: options.patience,
-            identity,
+            identity: Arc::default(),
+        }))
+    }
+
+    fn unconnected(settings: Settings) -> Self {
+        let connection = connect(&settings, Duration::ZERO);
+        Self(Arc::new(Inner {
+            settings,
             epoch: Instant::now(),
             slot: Mutex::new(Slot {
                 generation: 0,
                 connection,
             }),
-        })))
+        }))
+    }
+
+    /// A link to the same server, with a connection of its own.
+    fn another(&self) -> Self {
+        Self::unconnected(self.0.settings.clone())
+    }
+
+    /// The longest time for a small answer.
+    fn response_timeout(&self) -> Duration {
+        self.0.settings.response_timeout
+    }
+
+    /// The longest time that a request is repeated for.
+    fn patience(&self) -> Duration {
+        self.0.settings.patience
     }
 
     /// Sets the identity that every server connected to from now on must have.
     /// The first identity counts.
     pub(crate) fn require_identity(&self, identity: StoreIdentity) {
-        self.0.identity.get_or_init(|| identity);
+        self.0.settings.identity.get_or_init(|| identity);
     }
 
     /// The client from which connections of another kind are made.
     pub(crate) fn client(&self) -> &Client {
-        &self.0.client
+        &self.0.settings.client
     }
 
     /// The longest time for a connection.
     pub(crate) fn connect_timeout(&self) -> Duration {
-        self.0.connect_timeout
+        self.0.settings.connect_timeout
     }
 
     /// Runs one command. See [`Self::run`].
@@ -161,13 +185,24 @@ impl Link {
     /// When the commands are not answered within the patience, or the server
     /// answers with an error that waiting does not change.
     pub(crate) async fn run(&self, what: &'static str, commands: &Pipeline) -> Result<Vec<Value>> {
+        self.run_longer(what, commands, Duration::ZERO).await
+    }
+
+    /// Does the same as [`Self::run`] for requests or answers that take `longer`
+    /// than small ones.
+    async fn run_longer(
+        &self,
+        what: &'static str,
+        commands: &Pipeline,
+        longer: Duration,
+    ) -> Result<Vec<Value>> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let deadline = Instant::now() + self.0.patience;
+        let deadline = Instant::now() + self.patience() + longer;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let error = match timeout_at(deadline, self.attempt(commands)).await {
+            let error = match timeout_at(deadline, self.attempt(commands, longer)).await {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(error)) => error,
                 Err(_elapsed) => return Err(self.out_of_patience(what, None)),
@@ -188,7 +223,7 @@ impl Link {
     }
 
     /// Tries once, and prepares better conditions for the next try.
-    async fn attempt(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+    async fn attempt(&self, commands: &Pipeline, longer: Duration) -> RedisResult<Vec<Value>> {
         let (generation, connecting) = self.current();
         let live = match connecting.await {
             Ok(live) => live,
@@ -197,21 +232,27 @@ impl Link {
                 return Err(error);
             }
         };
-        let error = match self.ask(&live, commands).await {
+        let error = match self.ask(&live, commands, longer).await {
             Ok(answers) => return Ok(answers),
             Err(error) => error,
         };
         if matches!(error_action(&error), ErrorAction::LoadScripts) {
-            self.ask(&live, &SCRIPTS.load()).await?;
+            self.ask(&live, &SCRIPTS.load(), longer).await?;
         } else if error_action::wants_another_connection(&error) {
             self.replace(generation, Duration::ZERO);
         }
         Err(error)
     }
 
-    async fn ask(&self, live: &Live, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+    async fn ask(
+        &self,
+        live: &Live,
+        commands: &Pipeline,
+        longer: Duration,
+    ) -> RedisResult<Vec<Value>> {
         let asked = self.micros();
         let mut connection = live.connection.clone();
+        connection.set_response_timeout(self.response_timeout() + longer);
         let answered = connection
             .send_packed_commands(commands, 0, commands.len())
             .await;
@@ -235,13 +276,7 @@ impl Link {
         let mut slot = self.slot();
         if slot.generation == generation {
             slot.generation = generation.wrapping_add(1);
-            let Inner {
-                client,
-                config,
-                identity,
-                ..
-            } = &*self.0;
-            slot.connection = connect(client.clone(), config.clone(), Arc::clone(identity), pause);
+            slot.connection = connect(&self.0.settings, pause);
         }
     }
 
@@ -254,7 +289,7 @@ impl Link {
     }
 
     fn out_of_patience(&self, what: &str, last: Option<RedisError>) -> Error {
-        let patience = self.0.patience;
+        let patience = self.patience();
         match last {
             Some(error) => unavailable(&format!("{what}: no answer within {patience:?}"), error),
             None => Error::Unavailable {
@@ -297,12 +332,13 @@ fn client(url: &str) -> RedisResult<Client> {
 /// Makes one attempt to connect, for all waiting callers. The scripts are
 /// loaded and the identity is verified before any caller uses the connection:
 /// the server may be a fresh one.
-fn connect(
-    client: Client,
-    config: AsyncConnectionConfig,
-    identity: Arc<OnceLock<StoreIdentity>>,
-    pause: Duration,
-) -> Shared<BoxFuture<'static, RedisResult<Live>>> {
+fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, RedisResult<Live>>> {
+    let Settings {
+        client,
+        config,
+        identity,
+        ..
+    } = settings.clone();
     let attempt = async move {
         sleep(pause).await;
         let mut connection = client

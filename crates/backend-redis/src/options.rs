@@ -21,7 +21,8 @@ pub struct Options {
     pub partitions: PartitionCount,
     /// The longest time for a connection, handshake included. Default 2 s.
     pub connect_timeout: Duration,
-    /// The longest time for one answer. After it the request is repeated, and a
+    /// The longest time for one small answer; a large one has a second longer for
+    /// each megabyte. After it the request is repeated, and a
     /// connection that has said nothing else meanwhile is given up. A shorter
     /// timeout notices a dead server sooner; one shorter than a slow fsync of
     /// the server repeats in vain. Default 1 s.

@@ -8,13 +8,16 @@
 //! ```
 //!
 //! A change writes what is in front of the body. Parts that are large are in keys
-//! of their own. The places are also written down in `scripts/prelude.lua`; a test
+//! of their own: of the body its data alone, so that a record has all that a summary
+//! needs, and is short. The places are also written down in `scripts/prelude.lua`; a test
 //! compares the two.
 
 use std::time::Duration;
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{Error, Lock, NewOperation, Reserved, Result, Stamp};
+use drumline_backend::store::{
+    Error, Lock, NewOperation, Record, Reserved, Result, Stamp, Summary,
+};
 use drumline_protocol::index::{HASH_BYTES, index_keys};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
@@ -42,12 +45,13 @@ const KEYS_AT: usize = LENGTHS_AT + 6;
 /// The format of a record.
 const FORMAT: u8 = b'A';
 /// The parts of a record that may be in keys of their own.
-const BODY_PART: u8 = 1;
+const DATA_PART: u8 = 1;
 const REPORT_PART: u8 = 2;
 const CHECKPOINT_PART: u8 = 4;
-/// The largest body that is in the record, in bytes. A body in a key of its own
-/// costs some 150 bytes of memory and a round trip when it is read; one in the
-/// record passes through the scripts, at more than a nanosecond a byte.
+/// The largest body that is in the record with its data, in bytes. Data in a key of
+/// their own cost some 150 bytes of memory and a round trip when they are read; in
+/// the record they pass through the scripts, at more than a nanosecond a byte, and
+/// summaries bring them along.
 const MOST_OF_BODY: usize = 8 << 10;
 /// The spare room of a new record, at least and at most: a header grows by the
 /// host and two times, and gets a short result behind it. A record that is too
@@ -61,36 +65,43 @@ const KEY_BYTES: usize = 1 + HASH_BYTES;
 /// The letter of no index, and of no shelf.
 const NOWHERE: u8 = b'-';
 
-/// A new record, with zeros for sequence and last offer; and its body if that is to
-/// be in a key of its own, else nothing.
-pub(crate) fn new(new: &NewOperation) -> Result<(Vec<u8>, Vec<u8>)> {
+/// A new record, with zeros for sequence and last offer; and its data if they are
+/// to be in a key of their own, else nothing.
+pub(crate) fn new(new: &NewOperation) -> Result<(Vec<u8>, &[u8])> {
     let header = &new.header;
     let commit = header.commit.0.to_be_bytes();
-    let body = codec::encode(&new.body)?;
-    let is_inside = body.len() <= MOST_OF_BODY;
+    let (body, data) = split_body(&new.body)?;
     let keys = keys(new.id, header, &new.body);
     let encoded = encode_header(header)?;
     let least = KEYS_AT + 2 + keys.len() + encoded.len() + SPARE;
-    let bytes = if is_inside { body.len() } else { 0 };
-    let place = least + free_beside(least + bytes).min(MOST_SPARE - SPARE);
+    let place = least + free_beside(least + body.len()).min(MOST_SPARE - SPARE);
 
-    let mut record = Vec::with_capacity(place + bytes);
+    let mut record = Vec::with_capacity(place + body.len());
     record.extend(header.version.to_be_bytes());
     record.extend([commit, commit, [0; 8], [0; 8]].as_flattened());
     record.push(index(header.status.state()));
     record.extend(chain_bytes(header.rules.chain));
-    record.extend([FORMAT, if is_inside { 0 } else { BODY_PART }]);
+    record.extend([FORMAT, if data.is_empty() { 0 } else { DATA_PART }]);
     record.extend(length(place)?);
     record.extend([0, 0]);
     record.extend(shelves(header.status));
     record.extend(keys);
     record.extend(encoded);
     record.resize(place, 0);
-    if is_inside {
-        record.extend(body);
-        return Ok((record, Vec::new()));
+    record.extend(body);
+    Ok((record, data))
+}
+
+/// A body as its record has it, and the data that are not in it, or nothing.
+fn split_body(body: &Body) -> Result<(Vec<u8>, &[u8])> {
+    // The data first: a copy of a megabyte is not worth the answer.
+    if let Some(data) = body.data.as_deref().filter(|data| !data.is_empty()) {
+        let rest = codec::encode(&body.without_data())?;
+        if rest.len() + data.len() > MOST_OF_BODY {
+            return Ok((rest, data.as_bytes()));
+        }
     }
-    Ok((record, body))
+    Ok((codec::encode(body)?, &[]))
 }
 
 /// The bytes that a string of so many may have more and take no more memory: the
@@ -263,7 +274,7 @@ pub(crate) fn front(h: &[u8]) -> Option<(usize, bool)> {
 /// The parts of an operation that are in keys of their own.
 #[derive(Debug, Default)]
 pub(crate) struct LargeParts {
-    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) data: Option<Vec<u8>>,
     pub(crate) report: Option<Vec<u8>>,
     pub(crate) checkpoint: Option<Vec<u8>>,
 }
@@ -309,10 +320,10 @@ pub(crate) fn operation(id: OperationId, record: &[u8], large: LargeParts) -> Re
     let parts = Parts::of(record).ok_or_else(no_record)?;
     let (header, stored) = parts.header()?;
     let inside = record.split_at_checked(parts.place).ok_or_else(no_record)?;
-    let body = match large.body {
-        Some(body) if parts.elsewhere & BODY_PART != 0 => codec::decode(&body)?,
-        Some(_) | None => codec::decode(inside.1)?,
-    };
+    let mut body: Body = codec::decode(inside.1)?;
+    if parts.elsewhere & DATA_PART != 0 {
+        body.data = Some(text(large.data.ok_or_else(no_record)?)?);
+    }
     let report_at = parts.place.saturating_sub(parts.report);
     let mut report = match large.report {
         Some(report) if parts.elsewhere & REPORT_PART != 0 => codec::decode(&report)?,
@@ -324,9 +335,7 @@ pub(crate) fn operation(id: OperationId, record: &[u8], large: LargeParts) -> Re
     if parts.elsewhere & CHECKPOINT_PART != 0
         && let Some(checkpoint) = large.checkpoint
     {
-        let text = String::from_utf8(checkpoint);
-        let text = text.map_err(|_error: std::string::FromUtf8Error| no_record())?;
-        report.checkpoint = Some(text);
+        report.checkpoint = Some(text(checkpoint)?);
     }
     Ok(Operation {
         id,
@@ -335,6 +344,43 @@ pub(crate) fn operation(id: OperationId, record: &[u8], large: LargeParts) -> Re
         report,
         sequence: stored.sequence,
     })
+}
+
+fn text(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_error: std::string::FromUtf8Error| no_record())
+}
+
+/// Reads the summary of a record.
+pub(crate) fn summary(id: OperationId, record: &[u8]) -> Result<Summary> {
+    let parts = Parts::of(record).ok_or_else(no_record)?;
+    let (header, stored) = parts.header()?;
+    let body: Body = codec::decode(record.get(parts.place..).ok_or_else(no_record)?)?;
+    Ok(Summary {
+        id,
+        header,
+        body: Body { data: None, ..body },
+        sequence: stored.sequence,
+    })
+}
+
+/// Reads what a claim brings along; `None` if parts of it are in keys of their own,
+/// or the answer had no room for the record.
+pub(crate) fn along(id: OperationId, record: &[u8]) -> Result<Option<Record>> {
+    if is_incomplete(record) {
+        return Ok(None);
+    }
+    let operation = operation(id, record, LargeParts::default())?;
+    Ok(Some(Record {
+        body: operation.body,
+        report: operation.report,
+        sequence: operation.sequence,
+    }))
+}
+
+/// Returns true if an answer had no room for a record, or parts of it are in keys of
+/// their own.
+pub(crate) fn is_incomplete(record: &[u8]) -> bool {
+    record.is_empty() || front(record).is_some_and(|(_, has_parts)| has_parts)
 }
 
 /// The part of a new lock that its taker decides; fence and beat come between

@@ -26,7 +26,8 @@ use async_trait::async_trait;
 use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Transacted,
+    Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary,
+    Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -43,13 +44,14 @@ use self::notices::Tries;
 use crate::clock::{self, Clock};
 use crate::completions::{self, Completions};
 use crate::keys::Keys;
-use crate::link::Link;
+use crate::link::{BoundedLink, Link};
 use crate::options::Options;
 use crate::server_info::{self, ServerInfo};
 use crate::store_format;
 
-/// A store on Redis, with one connection of its own (and a second one for
-/// [`Store::completions`], made when that is first called).
+/// A store on Redis, with one connection of its own; a second one for requests and
+/// answers that may be large; and a third one for [`Store::completions`]. The
+/// further ones are made when they are first needed.
 ///
 /// [`RedisStore::connect`] may be called any number of times with the same
 /// options: each store has a connection of its own, so its requests never queue
@@ -61,6 +63,7 @@ use crate::store_format;
 #[derive(Debug)]
 pub struct RedisStore {
     link: Link,
+    records: BoundedLink,
     keys: Keys,
     partitions: PartitionCount,
     clock: Arc<Clock>,
@@ -92,6 +95,7 @@ impl RedisStore {
         tasks.spawn(clock::keep(Arc::clone(&clock), link.clone()));
         Ok(Self {
             keys: Keys::new(namespace, partitions),
+            records: BoundedLink::beside(&link),
             link,
             partitions,
             clock,
@@ -158,6 +162,10 @@ impl Store for RedisStore {
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
         self.get_all(ids).await
+    }
+
+    async fn summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>> {
+        self.all_summaries(ids).await
     }
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
@@ -272,6 +280,15 @@ impl Store for RedisStore {
         before: Option<OperationId>,
         limit: usize,
     ) -> Result<Page> {
+        self.page(filter, before, limit).await
+    }
+
+    async fn list_summaries(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page<Summary>> {
         self.page(filter, before, limit).await
     }
 

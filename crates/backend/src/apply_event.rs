@@ -8,7 +8,7 @@ use drumline_protocol::transition::{At, Event, Refused, apply};
 use drumline_protocol::{Author, CommitId, Header, Operation, OperationId, Report, Timestamp};
 
 use crate::ids::Ids;
-use crate::store::{self, Commit, Committed, Done, Guard, Store};
+use crate::store::{self, Commit, Committed, Done, Guard, Store, Summary};
 
 /// The most conflicts of one decision. In every round another caller has made
 /// progress, so the bound is not a matter of liveness, only of one caller's
@@ -137,6 +137,39 @@ pub async fn apply_event_through<C: Commits + ?Sized>(
     apply_chosen_event(commits, by, id, header, choose, guard, report).await
 }
 
+/// Does the same as [`apply_event`] for a caller that has read the summary of the
+/// operation alone. The report is read if the transition has a fault to put into
+/// it.
+///
+/// # Errors
+/// As [`apply_event`].
+pub async fn apply_event_to_summary(
+    store: &dyn Store,
+    by: Signature<'_>,
+    summary: &Summary,
+    event: Event,
+    guard: Guard,
+) -> store::Result<Applied> {
+    let choose = |_: &Header| store::Result::Ok(event.clone());
+    apply_chosen_event_to_summary(store, by, summary, choose, guard).await
+}
+
+/// Does the same as [`apply_event_to_summary`], with an event that depends on the
+/// header: see [`apply_chosen_event`].
+///
+/// # Errors
+/// As [`apply_chosen_event`].
+pub async fn apply_chosen_event_to_summary<C: Commits + ?Sized, E: From<store::Error>>(
+    commits: &C,
+    by: Signature<'_>,
+    summary: &Summary,
+    choose: impl FnMut(&Header) -> Result<Event, E>,
+    guard: Guard,
+) -> Result<Applied, E> {
+    let header = summary.header.clone();
+    try_until_decided(commits, by, summary.id, header, choose, guard, None).await
+}
+
 /// Does the same as [`apply_event_through`], with an event that depends on the
 /// header: `choose` is called with the header of each try, and an error of it
 /// ends the tries.
@@ -147,15 +180,29 @@ pub async fn apply_chosen_event<C: Commits + ?Sized, E: From<store::Error>>(
     commits: &C,
     by: Signature<'_>,
     id: OperationId,
-    mut header: Header,
-    mut choose: impl FnMut(&Header) -> Result<Event, E>,
+    header: Header,
+    choose: impl FnMut(&Header) -> Result<Event, E>,
     guard: Guard,
     report: &Report,
 ) -> Result<Applied, E> {
+    try_until_decided(commits, by, id, header, choose, guard, Some(report)).await
+}
+
+/// The loop. `report` is `None` if the caller has not read it.
+async fn try_until_decided<C: Commits + ?Sized, E: From<store::Error>>(
+    commits: &C,
+    by: Signature<'_>,
+    id: OperationId,
+    mut header: Header,
+    mut choose: impl FnMut(&Header) -> Result<Event, E>,
+    guard: Guard,
+    report: Option<&Report>,
+) -> Result<Applied, E> {
     let is_holder = matches!(guard, Guard::Holder(_));
-    let mut report = Cow::Borrowed(report);
-    // Set after a conflict, if the report is not ours: it may have changed.
-    let mut report_is_old = false;
+    // Set if the report is unknown; and after a conflict, if it is not ours: it
+    // may have changed.
+    let mut report_is_old = report.is_none();
+    let mut report = report.map_or_else(|| Cow::Owned(Report::default()), Cow::Borrowed);
     for _ in 0..ROUNDS {
         let event = choose(&header)?;
         let at = At {
@@ -263,6 +310,33 @@ pub fn prepare_unlocked(
         commit: by.commit(),
     };
     prepare(*id, header, event, Guard::None, report, by.author, at)
+}
+
+/// [`prepare_unlocked`] for an operation that has no report to keep: it has never
+/// started, or the event has no fault. So its summary is enough.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_without_report(
+    store: &dyn Store,
+    by: Signature<'_>,
+    summary: &Summary,
+    event: Event,
+) -> Result<Commit, Refused> {
+    let at = At {
+        now: Store::now(store),
+        commit: by.commit(),
+    };
+    let (report, header) = (Report::default(), &summary.header);
+    prepare(
+        summary.id,
+        header,
+        event,
+        Guard::None,
+        &report,
+        by.author,
+        at,
+    )
 }
 
 /// The answer to a single commit.

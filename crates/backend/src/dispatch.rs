@@ -127,7 +127,7 @@ impl Dispatcher {
     /// Publishes an operation soon, without waiting. If there is no room now,
     /// the relay publishes it.
     pub fn enqueue(&self, promoted: &Promoted) {
-        let offer = Offer::of(&promoted.operation);
+        let offer = promoted.operation.offer();
         if !self.batcher.try_tell((offer, promoted.stamp)) {
             tracing::debug!(id = %promoted.operation.id, "an offer is left to the relay");
         }

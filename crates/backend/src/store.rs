@@ -19,6 +19,7 @@ mod lock;
 mod outbox;
 mod pauses;
 mod report;
+mod summary;
 mod transact;
 
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub use self::lock::{Lock, Renewal};
 pub use self::outbox::{LastOffer, Promoted, Stamp};
 pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
 pub use self::report::ReportParts;
+pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
 pub use self::transact::{Transacted, check_distinct};
 
 /// The store keeps all operations and makes every decision, atomically.
@@ -61,8 +63,9 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// outbox.
     ///
     /// # Errors
-    /// When the store is unavailable. Some may have been stored; repeat with
-    /// the same ids. [`Error::Unfit`] where a key is of another partition than
+    /// When the store is unavailable. Some may have been stored: of a chain the
+    /// first ones, none without those before it. A repetition with the same ids
+    /// stores the rest. [`Error::Unfit`] where a key is of another partition than
     /// its operation.
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>>;
 
@@ -93,11 +96,21 @@ pub trait Store: PauseStore + Send + Sync + 'static {
         commits: Vec<Commit>,
     ) -> Result<Transacted>;
 
-    /// Reads operations; `None` for an operation that does not exist.
+    /// Reads operations; `None` for an operation that does not exist. Large ones
+    /// take several answers: see [`ANSWER_BYTES`]. All of them are in memory at
+    /// the end, so a caller that reads many reads their [`Self::summaries`], or
+    /// asks for a few at a time.
     ///
     /// # Errors
     /// When the store is unavailable or a record cannot be read.
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>>;
+
+    /// Reads operations without their data and reports, which costs the same
+    /// however large these are; `None` for an operation that does not exist.
+    ///
+    /// # Errors
+    /// When the store is unavailable or a record cannot be read.
+    async fn summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>>;
 
     /// Reads the header of an operation and the stored entries of its history, as
     /// of one moment; `None` for an operation that does not exist. Together with
@@ -140,8 +153,8 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()>;
 
     /// Returns the entries of a partition's outbox that are older than
-    /// `age` and have a stamp above `after`, oldest first, with their
-    /// operations. Returns fewer than `limit` where the operations are large.
+    /// `age` and have a stamp above `after`, oldest first, with the summaries of
+    /// their operations. May return fewer than `limit`, to bound the answer.
     ///
     /// # Errors
     /// When the store is unavailable.
@@ -266,7 +279,8 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// When the store is unavailable.
     async fn markers(&self) -> Result<Vec<Marker>>;
 
-    /// Returns one page of operations, newest first (by id).
+    /// Returns one page of operations, newest first (by id). Operations of more
+    /// than some [`ANSWER_BYTES`] end the page early.
     ///
     /// # Errors
     /// When the store is unavailable or a record cannot be read.
@@ -276,6 +290,18 @@ pub trait Store: PauseStore + Send + Sync + 'static {
         before: Option<OperationId>,
         limit: usize,
     ) -> Result<Page>;
+
+    /// Does the same as [`Self::list`] without data and reports, which costs the
+    /// same however large these are.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    async fn list_summaries(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page<Summary>>;
 
     /// Counts the operations.
     ///

@@ -13,6 +13,7 @@ pub mod history;
 pub mod hold;
 pub mod idempotency;
 pub mod indexes;
+pub mod large;
 pub mod listing;
 pub mod locks;
 pub mod markers;

@@ -208,6 +208,17 @@ macro_rules! store_suite {
                 an_occurrence_enters_the_indexes,
                 an_operation_is_found_by_its_own_id_as_correlation_id,
             }
+            large {
+                a_summary_leaves_out_data_and_report,
+                large_operations_are_read_whole,
+                claims_bring_what_their_answer_has_room_for,
+                a_large_report_is_read_behind_its_claim,
+                a_promoted_head_comes_along_if_it_is_small,
+                entries_of_the_outbox_are_summaries,
+                another_create_of_a_large_operation_gets_it_whole,
+                a_page_ends_when_its_operations_are_large,
+                a_page_of_summaries_is_full_however_large_its_operations_are,
+            }
             removal {
                 delete_removes_every_trace,
                 delete_does_not_disturb_the_chain,

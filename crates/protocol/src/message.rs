@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::extensions::Extensions;
 use crate::id::{OperationId, Partition};
-use crate::operation::{Header, Operation, TraceContext};
+use crate::operation::{Body, Header, Operation, TraceContext};
 use crate::pause::{ScopeKey, scope_keys};
 use crate::token::{Organization, QueueName};
 
@@ -49,13 +49,19 @@ impl Offer {
     /// The offer of an operation as it stands.
     #[must_use]
     pub fn of(operation: &Operation) -> Self {
+        Self::new(operation.id, &operation.header, &operation.body)
+    }
+
+    /// The offer of an operation with these parts. The body's data is not in it.
+    #[must_use]
+    pub fn new(id: OperationId, header: &Header, body: &Body) -> Self {
         Self {
-            id: operation.id,
-            header: operation.header.clone(),
-            message_name: operation.body.message_name.clone(),
-            queue: operation.body.queue.clone(),
-            organization: operation.body.organization.clone(),
-            trace: operation.body.trace.clone(),
+            id,
+            header: header.clone(),
+            message_name: body.message_name.clone(),
+            queue: body.queue.clone(),
+            organization: body.organization.clone(),
+            trace: body.trace.clone(),
             // An offer is made from the record again whenever it is needed.
             extensions: Extensions::default(),
         }

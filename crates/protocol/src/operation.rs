@@ -276,6 +276,39 @@ impl Body {
             extensions: Extensions::default(),
         }
     }
+
+    /// A copy without the data, which is the one part that may be large.
+    #[must_use]
+    pub fn without_data(&self) -> Self {
+        // No `..`: it would copy the data, too.
+        Self {
+            data: None,
+            name: self.name.clone(),
+            message_name: self.message_name.clone(),
+            queue: self.queue.clone(),
+            dependency_token: self.dependency_token.clone(),
+            correlation_id: self.correlation_id,
+            request_id: self.request_id,
+            parent_id: self.parent_id,
+            depth: self.depth,
+            primary_entity_type: self.primary_entity_type.clone(),
+            regarding_object_id: self.regarding_object_id,
+            organization: self.organization.clone(),
+            owner: self.owner.clone(),
+            creator: self.creator,
+            created_on: self.created_on,
+            retain_job_history: self.retain_job_history,
+            webhook_url: self.webhook_url.clone(),
+            trace: self.trace.clone(),
+            extensions: self.extensions.clone(),
+        }
+    }
+
+    /// The bytes of the data.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        self.data.as_ref().map_or(0, String::len)
+    }
 }
 
 /// The kind of process that created an operation.
@@ -314,6 +347,20 @@ pub struct Report {
     /// The fields that a later minor version has added.
     #[serde(default)]
     pub extensions: Extensions,
+}
+
+impl Report {
+    /// The bytes of the parts that may be large.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let fault = self.fault.as_ref();
+        length(&self.checkpoint)
+            + length(&self.result)
+            + fault.map_or(0, |fault| {
+                fault.message.len() + fault.friendly_message.len()
+            })
+    }
 }
 
 /// The progress of a handler.

@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeSet, BinaryHeap};
 
-use drumline_backend::store::{Filter, Page};
+use drumline_backend::store::{ANSWER_BYTES, Filter, Page, Summary};
 use drumline_protocol::{IndexKey, OperationId, Partition, State as StateCode};
 
 use super::{Contents, State};
 
 /// The most records that one call looks at: some milliseconds' worth.
 const LOOKS: usize = 4096;
+
+/// The bytes of data and reports after which a page ends, as on a server.
+const PAGE_BYTES: usize = 2 * ANSWER_BYTES;
 
 /// The set that a listing is read from.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +32,51 @@ impl State {
     /// One page of operations, newest first, older than `before`.
     #[must_use]
     pub fn list(&self, filter: &Filter, before: Option<OperationId>, limit: usize) -> Page {
+        let read = |id| {
+            let operation = self.get(id).filter(|found| filter.selects(found))?;
+            let bytes = operation.body.data_bytes() + operation.report.bytes();
+            Some((operation, bytes))
+        };
+        self.list_by(filter, before, limit, read)
+    }
+
+    /// One page of summaries, newest first, older than `before`.
+    #[must_use]
+    pub fn list_summaries(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Page<Summary> {
+        let read = |id| {
+            let summary = self.summary(id)?;
+            filter.selects_summary(&summary).then_some((summary, 0))
+        };
+        self.list_by(filter, before, limit, read)
+    }
+
+    /// A page of what `read` returns for the selected operations, with the bytes
+    /// that count.
+    fn list_by<T>(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+        read: impl Fn(OperationId) -> Option<(T, usize)>,
+    ) -> Page<T> {
         let mut page = Page::default();
         let mut last = None;
+        let mut bytes = 0;
         let keys = filter.index_keys();
         let source = self.fewest(filter, &keys);
         for (looks, id) in self.newest_first(filter, source, before).enumerate() {
-            if looks == LOOKS || page.operations.len() == limit {
+            if looks == LOOKS || page.operations.len() == limit || bytes >= PAGE_BYTES {
                 page.next = last;
                 return page;
             }
             last = Some(id);
-            if let Some(operation) = self.get(id).filter(|found| filter.selects(found)) {
+            if let Some((operation, size)) = read(id) {
+                bytes += size;
                 page.operations.push(operation);
             }
         }

@@ -102,7 +102,7 @@ impl State {
         by_age
             .take_while(|(entry, _)| entry.since.saturating_add(age) <= now)
             .filter(|(entry, _)| after.is_none_or(|after| entry.stamp > after))
-            .filter_map(|(entry, id)| contents.promoted(*id, entry.stamp))
+            .filter_map(|(entry, id)| contents.summarized(*id, entry.stamp))
             .take(limit)
             .collect()
     }
@@ -157,8 +157,17 @@ impl State {
 }
 
 impl Contents {
+    /// An entry, without the record of its operation.
+    fn summarized(&self, id: OperationId, stamp: Stamp) -> Option<Promoted> {
+        let record = self.records.get(&id)?;
+        Some(Promoted::new(record.summary(id), stamp))
+    }
+
     pub(super) fn promoted(&self, id: OperationId, stamp: Stamp) -> Option<Promoted> {
-        let operation = self.records.get(&id)?.operation(id);
-        Some(Promoted { operation, stamp })
+        let record = self.records.get(&id)?;
+        Some(Promoted {
+            record: Some(record.parts()),
+            ..Promoted::new(record.summary(id), stamp)
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drumline_backend::store::{self, Stamp};
+use drumline_backend::store::{self, Stamp, Summary};
 use drumline_protocol::history::Entry;
 use drumline_protocol::{Body, CommitId, Header, IndexKey, Operation, OperationId, Report};
 
@@ -30,6 +30,16 @@ impl Record {
             header: self.header.clone(),
             body: Body::clone(&self.body),
             report: Report::clone(&self.report),
+            sequence: self.sequence,
+        }
+    }
+
+    /// The operation without its data and its report.
+    pub(super) fn summary(&self, id: OperationId) -> Summary {
+        Summary {
+            id,
+            header: self.header.clone(),
+            body: self.body.without_data(),
             sequence: self.sequence,
         }
     }

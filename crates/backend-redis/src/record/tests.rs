@@ -34,8 +34,8 @@ fn new(header: &Header) -> NewOperation {
 
 /// As create.lua stores it.
 fn stored(new: &NewOperation, sequence: u64, last_offer: u64) -> Vec<u8> {
-    let (mut record, body) = super::new(new).unwrap();
-    assert!(body.is_empty(), "it is small");
+    let (mut record, data) = super::new(new).unwrap();
+    assert!(data.is_empty(), "they are small");
     record.splice(
         24..40,
         [sequence.to_be_bytes(), last_offer.to_be_bytes()].concat(),
@@ -81,14 +81,16 @@ fn operation_of(new: &NewOperation, record: &[u8]) -> Operation {
 fn what_is_large_is_not_in_the_record() {
     let mut new = new(&header(None));
     new.body.data = Some("x".repeat(MOST_OF_BODY));
-    let (record, body) = super::new(&new).unwrap();
-    let (length, has_parts) = front(&record).unwrap();
-    assert_eq!((length, has_parts), (record.len(), true));
+    let (record, data) = super::new(&new).unwrap();
+    assert!(is_incomplete(&record) && record.len() < 1_000);
+    assert!(along(new.id, &record).unwrap().is_none());
     assert!(operation(new.id, &record, LargeParts::default()).is_err());
     let large = LargeParts {
-        body: Some(body),
+        data: Some(data.to_vec()),
         ..LargeParts::default()
     };
+    let summary = summary(new.id, &record).unwrap();
+    assert_eq!(summary.body, new.body.without_data());
     let read = operation(new.id, &record, large).unwrap();
     assert_eq!(read.body, new.body);
 }

@@ -13,9 +13,7 @@ local answers = {}
 for at = 1, #ARGV, ITEM do
   turn_to(tonumber(ARGV[at]))
   most = counts[ARGV[at]]
-  local answer, stored = create(at + 1, is_new)
-  answers[#answers + 1] = answer
-  if stored then answers[#answers + 1] = stored end
+  append_answer(answers, create(at + 1, is_new))
 end
 write_gathered()
 return answers

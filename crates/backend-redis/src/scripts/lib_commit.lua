@@ -34,7 +34,8 @@
 -- The answer to a commit:
 --       'D', fence (8), stamp of its offer (8), record, promoted
 --           it is made, now or earlier; fence and stamp are 0 if there is none
---           record: '-'; or 'r': the record follows, perhaps as it was before
+--           record: '-'; or 'r': the record follows, perhaps as it was before, or
+--           '' if the caller is to read it: append_answer()
 --           promoted: '-'; or 'p', id (16), stamp (8): its record follows, perhaps
 --           with the stamp before
 --       'N' not the head: taken out of the outbox, nothing else
@@ -81,17 +82,6 @@ local function made(id, h, lock, chain, offer, wanted)
     if entry then promoted = promotion_of(head, entry) else next_record = nil end
   end
   return done(fence, stamp, record, promoted), own, next_record
-end
-
--- Appends an answer, and the records that follow it.
-local function append_answer(answers, answer, own, next_record)
-  local count = #answers + 1
-  answers[count] = answer
-  if own then
-    count = count + 1
-    answers[count] = own
-  end
-  if next_record then answers[count + 1] = next_record end
 end
 
 -- The locks of these operations, as they were when the script began.

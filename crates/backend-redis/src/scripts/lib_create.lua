@@ -5,7 +5,7 @@
 -- arguments are ARGV[at] and the seven behind it:
 --       1 id (16)
 --       2 the record, with zeros for sequence and stamp
---       3 the body, if it is to be in a key of its own, or ''
+--       3 the data, if they are to be in a key of its own, or ''
 --       4 when it is due, ms, or ''
 --       5 'a': offer it, if it is a head or has no chain; else '-'
 --       6 the idempotency key (16) and the content (16), or '' for no key
@@ -13,8 +13,8 @@
 --       8 the scopes (8 each) that it is in: while one is paused, it is not offered
 --         but held
 -- Returns 'N', id (16), sequence (8), stamp of its offer (8), or 0
---     or: 'E', id (16); its record follows: another create used the id, or the
---         key was used before and stands for this operation
+--     or: 'E', id (16); its record follows, or '': append_answer(). Another create
+--         used the id, or the key was used before and stands for this operation
 --     or: 'K': the key is reserved with another content
 --     or: 'S', id (16): the key stands for an operation that was removed
 -- Takes one number of the tick.
@@ -52,7 +52,7 @@ local function with_kinds_on(record)
 end
 
 local function create(at, is_new)
-  local id, record, body, due, offer, key =
+  local id, record, data, due, offer, key =
     ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   if key ~= '' then
     local name, content = RESERVATION .. sub(key, 1, 16), sub(key, 17)
@@ -105,7 +105,7 @@ local function create(at, is_new)
   record = with_kinds_on(record)
   call('SET', RECORD .. id, record)
   call('SETRANGE', RECORD .. id, '24', scope and pack(sequence) .. scope or numbers)
-  if body ~= '' then call('SET', RECORD .. id .. BODY, body) end
+  if data ~= '' then call('SET', RECORD .. id .. DATA, data) end
   enter_indexes(id, record)
   return 'N' .. id .. numbers
 end

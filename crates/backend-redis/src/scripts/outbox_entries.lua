@@ -1,5 +1,6 @@
 -- outbox_entries: entries of the outbox that were not published for a
--- while, oldest first, with their records. Reads only.
+-- while, oldest first, with their records as far as a summary needs them. Reads
+-- only.
 --
 -- KEYS  prelude.lua
 -- ARGV  1 how old they are at least, in microseconds
@@ -7,7 +8,7 @@
 --         longer than the response timeout would never arrive
 --       3 the stamp that they begin with (8)
 -- Returns, per entry: id (16) and stamp (8); its record
-local MOST_BYTES = 8 * 1024 * 1024
+local MOST_BYTES = 1024 * 1024
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 -- Up to the stamp before this one.
@@ -22,7 +23,7 @@ for _, entry in ipairs(set_range(OUTBOX, '[' .. ARGV[3], newest, tonumber(ARGV[2
   if record then
     found[#found + 1] = id .. sub(entry, 1, 8)
     found[#found + 1] = record
-    bytes = bytes + size_of_record(id, record)
+    bytes = bytes + #record
     if bytes > MOST_BYTES then break end
   end
 end

@@ -27,8 +27,8 @@
 --       25 sequence (8)  33 stamp (8)         41 index, a letter
 --       42 chain (16), zeros if it has none
 --       58 format, a letter
---       59 the parts that are in keys of their own: 1 body, 2 report,
---          4 checkpoint, added
+--       59 the parts that are in keys of their own: 1 the data of the body,
+--          2 report, 4 checkpoint, added
 --       60 the length of all in front of the body (2)
 --       62 the length of the report in front of the body (2)
 --       64 keys of further indexes; lib_indexes.lua has their layout
@@ -41,8 +41,9 @@
 -- operations are found among the locks.
 --
 -- A change writes what is in front of the body, which never changes. What is
--- large is in a key of its own, the record's with ':body', ':report' or
--- ':checkpoint': no script needs it, and no change of the record copies it.
+-- large is in a key of its own, the record's with ':data', ':report' or
+-- ':checkpoint': no script needs it, and no change of the record copies it. What
+-- stands in the record is all that a summary needs.
 --
 -- The history of an operation is a list under the key of its record and
 -- ':history': lib_commit.lua.
@@ -100,7 +101,7 @@ local NOWHERE = '-'
 local NO_CHAIN = ('\0'):rep(16)
 local NO_STAMP = ('\0'):rep(8)
 -- Behind the key of a record: the keys of its history and of its large parts.
-local HISTORY, BODY, REPORT, CHECKPOINT = ':history', ':body', ':report', ':checkpoint'
+local HISTORY, DATA, REPORT, CHECKPOINT = ':history', ':data', ':report', ':checkpoint'
 -- The last byte, from 0, of what read_front() reads: all keys are within it.
 local FRONT_END = '127'
 
@@ -114,6 +115,28 @@ local function number(bytes) return (struct.unpack('>I8', bytes)) end
 -- a list costs Redis more than all its content. A record that belongs to an
 -- answer follows it in the list, as it was read: Lua takes time for every byte of
 -- every string that it makes. record.rs takes records apart.
+
+-- The bytes of records for which the answer of this script has room. A longer
+-- answer would hold up all answers behind it.
+local room = 256 * 1024
+
+-- Appends an answer, and the records that belong to it: the operation's own, and
+-- that of the next head. The own one is '' if the answer has no room for it, or if
+-- it has parts in keys of their own: the caller reads it then, with its parts.
+local function append_answer(answers, answer, own, next_record)
+  local count = #answers + 1
+  answers[count] = answer
+  if own then
+    if byte(own, 59) ~= 0 or #own > room then own = '' end
+    room = room - #own
+    count = count + 1
+    answers[count] = own
+  end
+  if next_record then
+    room = room - #next_record
+    answers[count + 1] = next_record
+  end
+end
 
 -- Hands out numbers that only grow: the time in microseconds if that has moved
 -- on, else the last one + 1. One script takes at most `most` of a partition,
@@ -226,8 +249,8 @@ local function read_front(id)
   return front ~= '' and front
 end
 
--- Returns a record, or false if there is none: with its body, unless that is in
--- a key of its own.
+-- Returns a record, or false if there is none: with its body, of which large data
+-- are in a key of its own. So it is short, whatever the payload.
 local function read_record(id) return call('GET', RECORD .. id) end
 
 -- Returns a record up to its body, and perhaps some bytes more; or false if there
@@ -243,17 +266,10 @@ end
 -- The parts of a record that are in keys of their own; `h` may be its start.
 local function keys_of_parts(id, h)
   local key, parts, keys = RECORD .. id, byte(h, 59), {}
-  if parts % 2 >= 1 then keys[1] = key .. BODY end
+  if parts % 2 >= 1 then keys[1] = key .. DATA end
   if parts % 4 >= 2 then keys[#keys + 1] = key .. REPORT end
   if parts >= 4 then keys[#keys + 1] = key .. CHECKPOINT end
   return keys
-end
-
--- The bytes of a record with all its parts; `h` may be its start.
-local function size_of_record(id, h)
-  local size = call('STRLEN', RECORD .. id)
-  for _, key in ipairs(keys_of_parts(id, h)) do size = size + call('STRLEN', key) end
-  return size
 end
 
 local function add_to_index(name, id)

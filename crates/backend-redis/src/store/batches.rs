@@ -82,6 +82,26 @@ pub(super) fn calls(batches: Vec<Batch<'_>>, most: usize) -> Vec<Call<'_>> {
     calls
 }
 
+/// Cuts a list into pieces of at most `most` bytes, and of one item at least.
+pub(super) fn by_weight<T>(
+    items: &[T],
+    weight: impl Fn(&T) -> usize,
+    most: usize,
+) -> impl Iterator<Item = &[T]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let mut sum = 0_usize;
+        let fits = |item: &&T| {
+            sum = sum.saturating_add(weight(item));
+            sum <= most
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (piece, behind) = rest.split_at_checked(count)?;
+        rest = behind;
+        Some(piece)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use drumline_protocol::{PartitionCount, Timestamp};
@@ -103,6 +123,19 @@ mod tests {
             .map(|batch| batch.items)
             .collect();
         assert_eq!(found, [vec![1], vec![0, 2], vec![3]]);
+    }
+
+    #[test]
+    fn a_piece_is_light_or_a_single_item() {
+        let pieces = |items: &[usize]| -> Vec<Vec<usize>> {
+            let pieces = by_weight(items, |item| *item, 10);
+            pieces.map(<[usize]>::to_vec).collect()
+        };
+        assert_eq!(pieces(&[]), Vec::<Vec<usize>>::new());
+        assert_eq!(
+            pieces(&[4, 6, 1, 30, 0, 10]),
+            [vec![4, 6], vec![1], vec![30], vec![0, 10]]
+        );
     }
 
     #[test]

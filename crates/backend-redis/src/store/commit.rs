@@ -1,12 +1,12 @@
 //! Commit: few script calls, all in one round trip.
 
-use drumline_backend::store::{Commit, Committed, Done, Promoted, Record, Result, Stamp};
+use drumline_backend::store::{ANSWER_BYTES, Commit, Committed, Done, Promoted, Result, Stamp};
 use drumline_protocol::transition::DueEffect;
-use drumline_protocol::{Fence, OperationId, ScopeKey};
+use drumline_protocol::{Fence, OperationId, Report, ScopeKey};
 use redis::Cmd;
 
 use super::RedisStore;
-use super::batches::{batches, calls};
+use super::batches::{batches, by_weight, calls};
 use super::{effect_codes, history};
 use crate::record;
 use crate::reply::{self, Packed, Parts};
@@ -21,6 +21,14 @@ const MOST_SECONDS: u64 = 100 * 365 * 24 * 3_600;
 
 impl RedisStore {
     pub(super) async fn commit_all(&self, commits: &[Commit]) -> Result<Vec<Committed>> {
+        let mut committed = Vec::with_capacity(commits.len());
+        for some in by_weight(commits, weight, ANSWER_BYTES) {
+            committed.extend(self.commit_some(some).await?);
+        }
+        Ok(committed)
+    }
+
+    async fn commit_some(&self, commits: &[Commit]) -> Result<Vec<Committed>> {
         let ids = commits.iter().map(|commit| commit.id);
         let calls = calls(batches(&self.keys, ids, MOST), MOST);
         let channel = self.keys.completions();
@@ -36,7 +44,8 @@ impl RedisStore {
             }
             commands.add_command(command);
         }
-        let replies = self.link.run("commit", &commands).await?;
+        let bytes = commits.iter().map(weight).sum();
+        let replies = self.run_sized("commit", &commands, bytes).await?;
 
         let (mut places, mut answers) = (Vec::new(), Vec::new());
         for (call, reply) in calls.iter().zip(replies) {
@@ -55,57 +64,43 @@ impl RedisStore {
         }
         // An operation that is in no batch does not exist.
         let mut committed = vec![Committed::Missing; commits.len()];
-        for (at, answer) in places.into_iter().zip(self.with_records(answers).await?) {
+        for (at, answer) in places.into_iter().zip(with_records(answers)?) {
             if let Some(place) = committed.get_mut(at) {
                 *place = answer;
             }
         }
         Ok(committed)
     }
+}
 
-    /// Puts the records that belong to the answers into them.
-    pub(super) async fn with_records(
-        &self,
-        answers: Vec<(&Commit, Answer)>,
-    ) -> Result<Vec<Committed>> {
-        let mut records = Vec::new();
-        let mut whole = Vec::with_capacity(answers.len());
-        for (commit, answer) in answers {
-            let own = answer.record.map(|record| {
-                records.push((commit.id, record));
-                commit
-            });
-            let promoted = answer.promoted.map(|(id, stamp, record)| {
-                records.push((id, record));
-                stamp
-            });
-            whole.push((answer.committed, own, promoted));
-        }
-        let mut operations = self.operations(records).await?.into_iter();
-        let mut next = || operations.next().ok_or_else(reply::unexpected);
-        let mut committed = Vec::with_capacity(whole.len());
-        for (mut answer, own, promoted) in whole {
-            if let Some(commit) = own {
-                match (next()?, &mut answer) {
-                    (Some(operation), Committed::Done(done)) => {
-                        done.record = Some(Record {
-                            body: operation.body,
-                            report: commit.report.clone().unwrap_or(operation.report),
-                            sequence: operation.sequence,
-                        });
-                    }
-                    _ => answer = Committed::Missing,
-                }
+/// The bytes of a commit that may be many.
+fn weight(commit: &Commit) -> usize {
+    commit.report.as_ref().map_or(0, Report::bytes)
+}
+
+/// Puts the records that have come along into the answers.
+pub(super) fn with_records(answers: Vec<(&Commit, Answer)>) -> Result<Vec<Committed>> {
+    let mut committed = Vec::with_capacity(answers.len());
+    for (commit, answer) in answers {
+        let mut whole = answer.committed;
+        if let Committed::Done(done) = &mut whole {
+            if let Some(bytes) = answer.record {
+                done.record = record::along(commit.id, &bytes)?;
             }
-            if let Some(stamp) = promoted
-                && let (Some(operation), Committed::Done(done)) = (next()?, &mut answer)
-            {
-                done.promoted = Some(Promoted { operation, stamp });
+            // The record is as it was before.
+            if let (Some(record), Some(report)) = (&mut done.record, &commit.report) {
+                record.report = report.clone();
             }
-            committed.push(answer);
+            if let Some((id, stamp, bytes)) = answer.promoted {
+                done.promoted = Some(Promoted {
+                    record: record::along(id, &bytes)?,
+                    ..Promoted::new(record::summary(id, &bytes)?, stamp)
+                });
+            }
         }
-        Ok(committed)
+        committed.push(whole);
     }
+    Ok(committed)
 }
 
 /// The arguments of one commit.

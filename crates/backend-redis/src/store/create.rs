@@ -1,12 +1,14 @@
 //! Create: few script calls, all in one round trip.
 
-use drumline_backend::store::{Created, Error, NewOperation, Result, Stamp, check_keys};
+use drumline_backend::store::{
+    ANSWER_BYTES, Created, Error, NewOperation, Result, Stamp, check_keys,
+};
 use drumline_protocol::pause::scope_keys_of;
 use drumline_protocol::{OperationId, State};
 use redis::Cmd;
 
 use super::RedisStore;
-use super::batches::{batches, calls};
+use super::batches::{batches, by_weight, calls};
 use super::reservations::keep_ms;
 use crate::record;
 use crate::reply::{self, Packed, Parts};
@@ -19,6 +21,16 @@ const MOST: usize = 128;
 impl RedisStore {
     pub(super) async fn create_all(&self, operations: &[NewOperation]) -> Result<Vec<Created>> {
         self.check_partitions(operations)?;
+        let mut answers = Vec::with_capacity(operations.len());
+        // One after the other: the rest of a chain must not be stored where its
+        // beginning was not. A repetition stores what is missing.
+        for some in by_weight(operations, |new| new.body.data_bytes(), ANSWER_BYTES) {
+            answers.extend(self.create_some(some).await?);
+        }
+        self.with_existing(answers).await
+    }
+
+    async fn create_some(&self, operations: &[NewOperation]) -> Result<Vec<Answer>> {
         // All of a partition in one script. The server goes on after a script
         // that it has refused (for lack of room for its arguments, for
         // example), and the rest of a chain must not be stored where its
@@ -36,24 +48,21 @@ impl RedisStore {
             }
             commands.add_command(command);
         }
-        let answers = self.link.run("create", &commands).await?;
+        let bytes = operations.iter().map(|new| new.body.data_bytes()).sum();
+        let answers = self.run_sized("create", &commands, bytes).await?;
 
-        let (mut places, mut read_answers) = (Vec::new(), Vec::new());
+        let mut created: Vec<Option<Answer>> = Vec::new();
+        created.resize_with(operations.len(), || None);
         for (call, answer) in calls.iter().zip(answers) {
             let mut parts = Parts::of(answer)?;
             for (_, at) in call.items() {
-                places.push(at);
-                read_answers.push(read(&mut parts)?);
+                let answer = read(&mut parts)?;
+                if let Some(place) = created.get_mut(at) {
+                    *place = Some(answer);
+                }
             }
         }
-        let mut created: Vec<Option<Created>> = vec![None; operations.len()];
-        let found = self.with_existing(read_answers).await?;
-        for (at, answer) in places.into_iter().zip(found) {
-            if let Some(place) = created.get_mut(at) {
-                *place = Some(answer);
-            }
-        }
-        let all: Option<Vec<Created>> = created.into_iter().collect();
+        let all: Option<Vec<Answer>> = created.into_iter().collect();
         all.ok_or_else(reply::unexpected)
     }
 
@@ -103,11 +112,11 @@ impl RedisStore {
 /// The arguments of one create.
 pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
     let header = &new.header;
-    let (record, body) = record::new(new)?;
+    let (record, data) = record::new(new)?;
     command
         .arg(new.id.as_bytes().as_slice())
         .arg(record)
-        .arg(body);
+        .arg(data);
     match header.due_on() {
         Some(on) => command.arg(on.as_millis()),
         None => command.arg(""),
@@ -132,7 +141,7 @@ pub(super) fn add(command: &mut Cmd, new: &NewOperation) -> Result<()> {
 pub(super) enum Answer {
     /// The whole answer.
     Created(Created),
-    /// The operation exists; its record.
+    /// The operation exists; its record, or nothing if that is to be read.
     Exists(OperationId, Vec<u8>),
 }
 

@@ -27,8 +27,6 @@ use crate::scripts::SCRIPTS;
 
 /// The most operations in one step of a rebuild.
 const STEP: usize = 256;
-/// The bytes of bodies and reports after which a step ends.
-const BYTES: usize = 8 << 20;
 /// Ids that a step reads of each set.
 const OF_EACH: usize = 32;
 
@@ -132,15 +130,7 @@ impl RedisStore {
         let round = self.round(&everything, Source::States, below, OF_EACH);
         let round = round.await?;
         let step = round.ids.get(..STEP).unwrap_or(&round.ids);
-        let (heads, _) = self.heads(step).await?;
-        let mut bytes = 0;
-        let fits = heads.iter().take_while(|head| {
-            let has_room = bytes < BYTES;
-            bytes += head.as_ref().map_or(0, |head| head.bytes);
-            has_room
-        });
-        let count = fits.count();
-        let step = step.get(..count).unwrap_or_default();
+        let count = step.len();
         self.reindex(step).await?;
         let next = if count == round.ids.len() {
             round.frontier
@@ -182,7 +172,7 @@ impl RedisStore {
 
     /// Brings operations into the indexes that are on, and out of the others.
     async fn reindex(&self, ids: &[OperationId]) -> Result<()> {
-        let found = self.get_all(ids).await?;
+        let found = self.all_summaries(ids).await?;
         let operations: Vec<_> = found.into_iter().flatten().collect();
         let ids = operations.iter().map(|operation| operation.id);
         let mut commands = redis::pipe();

@@ -20,10 +20,11 @@
 
 mod source;
 
+use std::future::Future;
 use std::time::Duration;
 
-use drumline_backend::store::{Filter, Page, Result};
-use drumline_protocol::{IndexKey, IndexKind, OperationId, Timestamp};
+use drumline_backend::store::{ANSWER_BYTES, Filter, Page, Result, Summary};
+use drumline_protocol::{IndexKey, IndexKind, Operation, OperationId, Timestamp};
 
 pub(super) use self::source::Source;
 use super::RedisStore;
@@ -34,9 +35,9 @@ use crate::reply::{self, Parts};
 
 /// The most headers that one call looks at: some ten milliseconds' worth.
 const LOOKS: usize = 2_048;
-/// The bytes of bodies and reports after which a page ends: each answer of the
-/// server must arrive within the response timeout.
-const BYTES: usize = 8 << 20;
+/// The bytes of bodies and reports after which a page ends: a caller wants to see
+/// a page within a second, over a slow network, too.
+const BYTES: usize = 2 * ANSWER_BYTES;
 /// The fewest and most ids that a round reads of each set, and headers in one
 /// round trip: a filter may drop many, and there are several sets in each of
 /// some dozen partitions.
@@ -56,16 +57,53 @@ pub(super) struct Round {
     unread: Vec<IndexKind>,
 }
 
+/// The shape in which a page has its operations.
+pub(super) trait Listed: Sized + Send {
+    /// The bytes of bodies and reports after which a page ends.
+    const MOST_BYTES: usize;
+
+    fn read(
+        store: &RedisStore,
+        ids: &[OperationId],
+    ) -> impl Future<Output = Result<Vec<Option<Self>>>> + Send;
+
+    fn is_selected(&self, filter: &Filter) -> bool;
+}
+
+impl Listed for Operation {
+    const MOST_BYTES: usize = BYTES;
+
+    async fn read(store: &RedisStore, ids: &[OperationId]) -> Result<Vec<Option<Self>>> {
+        store.get_all(ids).await
+    }
+
+    fn is_selected(&self, filter: &Filter) -> bool {
+        filter.selects(self)
+    }
+}
+
+impl Listed for Summary {
+    const MOST_BYTES: usize = usize::MAX;
+
+    async fn read(store: &RedisStore, ids: &[OperationId]) -> Result<Vec<Option<Self>>> {
+        store.all_summaries(ids).await
+    }
+
+    fn is_selected(&self, filter: &Filter) -> bool {
+        filter.selects_summary(self)
+    }
+}
+
 /// An operation whose header does not exclude it, with the bytes of the rest.
 type Candidate = (OperationId, usize);
 
 impl RedisStore {
-    pub(super) async fn page(
+    pub(super) async fn page<T: Listed>(
         &self,
         filter: &Filter,
         before: Option<OperationId>,
         limit: usize,
-    ) -> Result<Page> {
+    ) -> Result<Page<T>> {
         let mut page = Page::default();
         if filter.statuses().is_empty() || limit == 0 {
             return Ok(page);
@@ -91,7 +129,8 @@ impl RedisStore {
                 let mut candidates = self.candidates(filter, &keys, chunk).await?;
                 while !candidates.is_empty() {
                     let room = limit - page.operations.len();
-                    let share = share(&candidates, room, BYTES.saturating_sub(bytes));
+                    let most_bytes = T::MOST_BYTES.saturating_sub(bytes);
+                    let share = share(&candidates, room, most_bytes);
                     if share == 0 {
                         page.next = start;
                         return Ok(page);
@@ -100,9 +139,9 @@ impl RedisStore {
                     let wanted: Vec<OperationId> = read.iter().map(|(id, _)| *id).collect();
                     bytes += read.iter().map(|(_, bytes)| bytes).sum::<usize>();
                     // One may have been removed since.
-                    let found = self.get_all(&wanted).await?.into_iter().flatten();
-                    page.operations
-                        .extend(found.filter(|found| filter.selects(found)));
+                    let found = T::read(self, &wanted).await?.into_iter().flatten();
+                    let selected = found.filter(|found| found.is_selected(filter));
+                    page.operations.extend(selected);
                     start = wanted.last().copied();
                 }
                 start = chunk.last().copied();

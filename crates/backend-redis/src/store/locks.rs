@@ -66,6 +66,12 @@ impl RedisStore {
             return Ok(false);
         };
         let (rest, checkpoint) = record::encode_report(report)?;
+        let checkpoint = match parts {
+            ReportParts::All => checkpoint,
+            ReportParts::AllButCheckpoint => String::new(),
+        };
+        let bytes = rest.len() + checkpoint.len();
+        let mut commands = redis::pipe();
         let mut command = SCRIPTS.report.call(&[keys.prefix()]);
         command
             .arg(id.as_bytes().as_slice())
@@ -73,9 +79,12 @@ impl RedisStore {
             .arg(rest);
         match parts {
             ReportParts::All => command.arg(checkpoint).arg("c"),
-            ReportParts::AllButCheckpoint => command.arg("").arg("-"),
+            ReportParts::AllButCheckpoint => command.arg(checkpoint).arg("-"),
         };
-        Ok(reply::number(self.link.run_one("report", command).await?)? == 1)
+        commands.add_command(command);
+        let answers = self.run_sized("report", &commands, bytes).await?;
+        let written = answers.into_iter().next().ok_or_else(reply::unexpected)?;
+        Ok(reply::number(written)? == 1)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{LastOffer, Promoted, Result, Stamp};
+use drumline_backend::store::{ANSWER_BYTES, LastOffer, Promoted, Result, Stamp};
 use drumline_protocol::{OperationId, Partition};
 
 use super::RedisStore;
@@ -47,20 +47,18 @@ impl RedisStore {
             .arg(micros(age))
             .arg(limit)
             .arg(after.map_or(vec![0; 8], record::first_after));
-        let mut answer = Parts::of(self.link.run_one("undispatched", command).await?)?;
-        let (mut stamps, mut records) = (Vec::new(), Vec::new());
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        let answers = self.records.run("undispatched", &commands, ANSWER_BYTES);
+        let answer = answers.await?.pop().ok_or_else(reply::unexpected)?;
+        let mut answer = Parts::of(answer)?;
+        let mut entries = Vec::new();
         while answer.len() > 0 {
             let (id, stamp) = offered(&mut Packed::new(&answer.bytes()?))?;
-            stamps.push(stamp);
-            records.push((id, answer.bytes()?));
+            let summary = record::summary(id, &answer.bytes()?)?;
+            entries.push(Promoted::new(summary, stamp));
         }
-        let operations = self.operations(records).await?;
-        let entries = stamps.into_iter().zip(operations);
-        let entries = entries.filter_map(|(stamp, operation)| {
-            // One may have been removed since.
-            operation.map(|operation| Promoted { operation, stamp })
-        });
-        Ok(entries.collect())
+        Ok(entries)
     }
 
     pub(super) async fn offer_of(&self, id: OperationId) -> Result<Option<LastOffer>> {

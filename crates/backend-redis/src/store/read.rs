@@ -1,6 +1,6 @@
 //! Plain reads: operations by id, and their number.
 
-use drumline_backend::store::{Counts, Result};
+use drumline_backend::store::{Counts, Result, Summary};
 use drumline_protocol::{Header, IndexKey, IndexKind, Operation, OperationId, State};
 use redis::{Pipeline, Value};
 
@@ -30,6 +30,13 @@ struct Front {
 /// The bytes of a record that are read for its header: nearly all headers end
 /// before.
 const FRONT: usize = 512;
+/// The most records in one answer.
+const AT_ONCE: usize = 64;
+/// The bytes of a large record: a body of the greatest length, and texts of the
+/// header. What is larger is in keys of its own.
+const RECORD: usize = 10 << 10;
+/// The bytes from which on requests use the connection of large answers.
+const LARGE: usize = 64 << 10;
 
 impl RedisStore {
     /// Reads headers; `None` for an operation that does not exist. The second
@@ -113,32 +120,73 @@ impl RedisStore {
         Ok(())
     }
 
+    /// Runs commands whose arguments have so many bytes of data and reports: large
+    /// ones must not hold up the others.
+    pub(super) async fn run_sized(
+        &self,
+        what: &'static str,
+        commands: &Pipeline,
+        bytes: usize,
+    ) -> Result<Vec<Value>> {
+        if bytes < LARGE {
+            self.link.run(what, commands).await
+        } else {
+            self.records.run(what, commands, bytes).await
+        }
+    }
+
+    /// Reads operations, small ones many at a time, and large ones behind them.
     pub(super) async fn get_all(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for some in ids.chunks(AT_ONCE) {
+            let (mut places, mut records) = (Vec::new(), Vec::new());
+            for (id, record) in some.iter().zip(self.records_of(some).await?) {
+                if let Some(record) = record {
+                    places.push(found.len());
+                    records.push((*id, record));
+                }
+                found.push(None);
+            }
+            for (place, operation) in places.into_iter().zip(self.operations(records).await?) {
+                if let Some(found) = found.get_mut(place) {
+                    *found = operation;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads operations without their data and reports.
+    pub(super) async fn all_summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for some in ids.chunks(AT_ONCE) {
+            for (id, record) in some.iter().zip(self.records_of(some).await?) {
+                let summary = record.map(|record| record::summary(*id, &record));
+                found.push(summary.transpose()?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads records, without their parts that are in keys of their own.
+    async fn records_of(&self, ids: &[OperationId]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut commands = redis::pipe();
+        let keys = |id: &OperationId| self.keys.partition(id.partition());
         for id in ids {
-            if let Some(keys) = self.keys.partition(id.partition()) {
+            if let Some(keys) = keys(id) {
                 commands.cmd("GET").arg(keys.record(*id));
             }
         }
-        let mut answers = self.link.run("get", &commands).await?.into_iter();
-        let (mut places, mut records) = (Vec::new(), Vec::new());
-        for (place, id) in ids.iter().enumerate() {
-            if self.keys.partition(id.partition()).is_none() {
-                continue;
-            }
-            let answer = answers.next().ok_or_else(reply::unexpected)?;
-            if let Some(record) = reply::maybe_bytes(answer)? {
-                places.push(place);
-                records.push((*id, record));
-            }
+        let answers = self.records.run("get", &commands, ids.len() * RECORD);
+        let mut answers = answers.await?.into_iter();
+        let mut records = Vec::with_capacity(ids.len());
+        for id in ids {
+            records.push(match keys(id) {
+                Some(_) => reply::maybe_bytes(answers.next().ok_or_else(reply::unexpected)?)?,
+                None => None,
+            });
         }
-        let mut operations = vec![None; ids.len()];
-        for (place, operation) in places.into_iter().zip(self.operations(records).await?) {
-            if let Some(found) = operations.get_mut(place) {
-                *found = operation;
-            }
-        }
-        Ok(operations)
+        Ok(records)
     }
 
     pub(super) async fn count_all(&self) -> Result<Counts> {

@@ -11,6 +11,7 @@ use drumline_protocol::{OperationId, Partition};
 use redis::Cmd;
 
 use super::RedisStore;
+use super::commit::with_records;
 use super::{commit, create};
 use crate::keys::PartitionKeys;
 use crate::reply::{self, Parts};
@@ -32,7 +33,11 @@ impl RedisStore {
             });
         }
         let command = self.call(creates, commits)?;
-        let mut answer = Parts::of(self.link.run_one("transact", command).await?)?;
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        let bytes = creates.iter().map(|new| new.body.data_bytes()).sum();
+        let answer = self.run_sized("transact", &commands, bytes).await?.pop();
+        let mut answer = Parts::of(answer.ok_or_else(reply::unexpected)?)?;
         match answer.bytes()?.as_slice() {
             b"D" => {
                 let done = self.read_done(answer, commits).await?;
@@ -104,7 +109,7 @@ impl RedisStore {
         }
         let created = self.with_existing(created).await?;
         let mut committed = Vec::new();
-        for answer in self.with_records(answers).await? {
+        for answer in with_records(answers)? {
             match answer {
                 Committed::Done(done) => committed.push(*done),
                 Committed::NotHead

@@ -1,11 +1,16 @@
 //! Operations with large payloads: an answer that is too long to arrive within
 //! the response timeout would never arrive.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::store::{Created, Guard, ReportParts};
+use drumline_backend::store::{Created, Guard, Renewal, ReportParts, Stamp};
 use drumline_backend::{Ids, Store};
-use drumline_protocol::{Event, Partition, Progress, Report};
+use drumline_backend_redis::{Options, RedisStore};
+use drumline_protocol::{Event, Fence, OperationId, Partition, Progress, Report};
+use drumline_test_servers::TcpProxy;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::common::{self, claim, commit, draft};
 
@@ -14,53 +19,131 @@ const BACKLOG: usize = 64;
 /// The number that a queue manager asks for at once.
 const AT_ONCE: usize = 256;
 const PAYLOAD_BYTES: usize = 1 << 20;
-/// The bytes that a line of 1 Gbit/s carries in a quarter of the response
+/// A line that carries the backlog in some three seconds: three times the response
 /// timeout.
-const MOST_BYTES: usize = 32 << 20;
+const BYTES_PER_SECOND: u64 = 20_000_000;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_of_large_operations_is_given_out_in_pieces() {
-    let store = common::connect(&common::options().await).await;
-    let ids = Ids::random();
-    let mut stamps = Vec::new();
+/// Stores the backlog; returns its ids and the stamps of its offers.
+async fn create_backlog(store: &RedisStore, ids: &Ids) -> Vec<(OperationId, Option<Stamp>)> {
+    let mut created = Vec::new();
     for _ in 0..BACKLOG / 16 {
         let drafts: Vec<_> = (0..16)
             .map(|_| {
-                let mut new = draft(&store, &ids, None);
+                let mut new = draft(store, ids, None);
                 new.body.data = Some("x".repeat(PAYLOAD_BYTES));
                 new
             })
             .collect();
-        for created in store.create(drafts).await.expect("create") {
-            let Created::New { offer, .. } = created else {
-                panic!("expected a new operation: {created:?}");
+        for answer in store.create(drafts).await.expect("create") {
+            let Created::New { id, offer, .. } = answer else {
+                panic!("expected a new operation: {answer:?}");
             };
-            stamps.extend(offer);
+            created.push((id, offer));
         }
     }
-    let mut given = Vec::new();
-    while given.len() < stamps.len() {
-        let entries = store
-            .outbox_entries(Partition::new(0), Duration::ZERO, None, AT_ONCE)
-            .await
-            .expect("undispatched");
-        assert!(!entries.is_empty(), "there are more");
-        assert!(
-            entries.len() * PAYLOAD_BYTES <= MOST_BYTES,
-            "{}",
-            entries.len()
-        );
-        let confirmed: Vec<_> = entries
-            .iter()
-            .map(|entry| (entry.operation.id, entry.stamp))
-            .collect();
-        store
-            .remove_from_outbox(&confirmed)
-            .await
-            .expect("dispatched");
-        given.extend(entries.iter().map(|entry| entry.stamp));
+    created
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_large_operations_is_offered_at_once() {
+    let store = common::connect(&common::options().await).await;
+    let ids = Ids::random();
+    let backlog = create_backlog(&store, &ids).await;
+    let entries = store
+        .outbox_entries(Partition::new(0), Duration::ZERO, None, AT_ONCE)
+        .await
+        .expect("undispatched");
+    let found: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.operation.id, Some(entry.stamp)))
+        .collect();
+    assert_eq!(found, backlog);
+}
+
+/// Readers that share a slow line all get their operations, and small requests do
+/// not wait behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_operations_arrive_over_a_slow_line_and_do_not_hold_up_the_rest() {
+    let options = common::options().await;
+    let store = common::connect(&options).await;
+    let ids = Ids::random();
+    let backlog = create_backlog(&store, &ids).await;
+    let all: Vec<OperationId> = backlog.iter().map(|(id, _)| *id).collect();
+    let (proxy, slow) = slow_line(&options).await;
+    let reader = Arc::new(common::connect(&slow).await);
+
+    let started = Instant::now();
+    let mut readers = JoinSet::new();
+    for some in all.chunks(BACKLOG / 4) {
+        let (reader, some) = (Arc::clone(&reader), some.to_vec());
+        readers.spawn(async move { reader.get(&some).await });
     }
-    assert_eq!(given, stamps);
+    let mut slowest = Duration::ZERO;
+    let mut arrived = 0;
+    while arrived < BACKLOG {
+        let asked = Instant::now();
+        let renewals = reader.renew(&[(all[0], Fence(1))]).await.expect("renew");
+        assert_eq!(renewals, [Renewal::Lost], "it is not held");
+        slowest = slowest.max(asked.elapsed());
+        let next = tokio::time::timeout(Duration::from_millis(20), readers.join_next());
+        if let Ok(Some(read)) = next.await {
+            for operation in read.expect("a reader").expect("get") {
+                let data = operation.expect("it is there").body.data;
+                assert_eq!(data.map(|data| data.len()), Some(PAYLOAD_BYTES));
+                arrived += 1;
+            }
+        }
+    }
+    let took = started.elapsed();
+    println!("{BACKLOG} MiB in {took:?}; the slowest small request took {slowest:?}");
+    let needed = (BACKLOG * PAYLOAD_BYTES) as u64 / BYTES_PER_SECOND;
+    assert!(took > Duration::from_secs(needed), "the line is not slow");
+    assert!(slowest < options.response_timeout, "{slowest:?}");
+    drop(proxy);
+}
+
+/// A write that carries many large operations is cut into requests that arrive.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_operations_are_stored_over_a_slow_line() {
+    let (_proxy, slow) = slow_line(&common::options().await).await;
+    let store = common::connect(&slow).await;
+    let ids = Ids::random();
+    let started = Instant::now();
+    let drafts: Vec<_> = (0..BACKLOG / 2)
+        .map(|_| {
+            let mut new = draft(&store, &ids, None);
+            new.body.data = Some("x".repeat(PAYLOAD_BYTES));
+            new
+        })
+        .collect();
+    let expected: Vec<OperationId> = drafts.iter().map(|new| new.id).collect();
+    let created = store.create(drafts).await.expect("create");
+    let found: Vec<OperationId> = created
+        .iter()
+        .map(|answer| match answer {
+            Created::New { id, .. } => *id,
+            other => panic!("expected a new operation: {other:?}"),
+        })
+        .collect();
+    assert_eq!(found, expected);
+    assert!(
+        started.elapsed() > slow.response_timeout,
+        "the line is not slow"
+    );
+}
+
+/// A line to the server of these options that is slow, and options for it.
+async fn slow_line(options: &Options) -> (TcpProxy, Options) {
+    let address = options.url.trim_start_matches("redis://");
+    let address = address.split('/').next().unwrap_or(address);
+    let proxy = TcpProxy::start(address).await.expect("a proxy");
+    proxy.throttle(BYTES_PER_SECOND);
+    let url = proxy.url(&options.url, address);
+    let slow = Options {
+        url,
+        ..options.clone()
+    };
+    (proxy, slow)
 }
 
 #[tokio::test(flavor = "multi_thread")]

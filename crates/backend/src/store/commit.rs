@@ -59,7 +59,8 @@ pub struct Commit {
     /// The scopes that the operation is in, for a claim: a lock is not taken
     /// while one of them is paused. Empty for a claim that no pause stops.
     pub scopes: Vec<ScopeKey>,
-    /// True if the answer is to bring body, report and sequence along.
+    /// True if the answer is to bring body, report and sequence along, unless
+    /// they are too large for it.
     pub want_record: bool,
     /// The least time for which an operation that the commit removes is remembered: a
     /// create whose key stands for it must find that it was removed.
@@ -120,7 +121,9 @@ pub enum Committed {
 pub struct Done {
     /// The fence of a lock that was taken.
     pub fence: Option<Fence>,
-    /// The record, if [`Commit::want_record`] asked for it.
+    /// The record, if [`Commit::want_record`] asked for it and the answer has
+    /// room for it: see [`ALONG_BYTES`](super::ALONG_BYTES). Otherwise the caller
+    /// reads it, with [`Store::get`](super::Store::get).
     pub record: Option<Record>,
     /// The operation's own entry in the outbox, if it got one.
     pub offer: Option<Stamp>,

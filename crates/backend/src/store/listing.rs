@@ -1,10 +1,12 @@
 //! Listings: the selection, its pages, and the counts.
 
 use drumline_protocol::{
-    ChainKey, Header, IndexKey, IndexKind, Operation, OperationId, OperationType, Organization,
-    QueueName, Shelf, State, Status, Timestamp,
+    Body, ChainKey, Header, IndexKey, IndexKind, Operation, OperationId, OperationType,
+    Organization, QueueName, Shelf, State, Status, Timestamp,
 };
 use uuid::Uuid;
+
+use super::summary::Summary;
 
 /// The selection of a listing. An empty filter selects everything; several
 /// conditions must all hold.
@@ -50,7 +52,17 @@ impl Filter {
     /// Returns true if an operation is selected.
     #[must_use]
     pub fn selects(&self, operation: &Operation) -> bool {
-        let Operation { header, body, .. } = operation;
+        self.selects_parts(&operation.header, &operation.body)
+    }
+
+    /// Returns true if the operation of a summary is selected.
+    #[must_use]
+    pub fn selects_summary(&self, summary: &Summary) -> bool {
+        self.selects_parts(&summary.header, &summary.body)
+    }
+
+    /// Looks at everything but the data.
+    fn selects_parts(&self, header: &Header, body: &Body) -> bool {
         self.selects_header(header)
             && holds(self.name.as_ref(), &body.name)
             && holds(self.message_name.as_ref(), &body.message_name)
@@ -189,14 +201,24 @@ fn holds<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
 }
 
 /// One page of a listing, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
+#[derive(Clone, Debug)]
+pub struct Page<T = Operation> {
     /// The operations.
-    pub operations: Vec<Operation>,
+    pub operations: Vec<T>,
     /// The start of the next page (exclusive): everything listed further on is
     /// older. `None`: that was all. A page may be short, even empty, and still
     /// have a next one, because one call looks at a bounded number of records.
     pub next: Option<OperationId>,
+}
+
+// Derived, it would ask the same of the operations.
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self {
+            operations: Vec::new(),
+            next: None,
+        }
+    }
 }
 
 /// The number of operations in each state.

@@ -1,6 +1,7 @@
 //! Entries of the outbox: operations that ought to be in the broker.
 
-use drumline_protocol::Operation;
+use super::commit::Record;
+use super::summary::Summary;
 
 /// The name of one entry in the outbox, or of one moment of a partition.
 /// It only ever grows: microseconds of the store's clock where that moves on,
@@ -12,9 +13,24 @@ pub struct Stamp(pub u64);
 #[derive(Clone, Debug)]
 pub struct Promoted {
     /// The operation.
-    pub operation: Operation,
+    pub operation: Summary,
+    /// Its record, if the store has brought it along. A worker that goes on with
+    /// the operation need not read it then.
+    pub record: Option<Record>,
     /// Its entry.
     pub stamp: Stamp,
+}
+
+impl Promoted {
+    /// The entry of an operation, whose record does not come along.
+    #[must_use]
+    pub const fn new(operation: Summary, stamp: Stamp) -> Self {
+        Self {
+            operation,
+            record: None,
+            stamp,
+        }
+    }
 }
 
 /// The last offer of an operation.

@@ -152,7 +152,8 @@ async fn workers(store: &dyn Store, members: &[Member]) -> store::Result<Vec<Fin
         ..Filter::default()
     };
     let mut unserved: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for operation in store.list(&filter, None, SAMPLE).await?.operations {
+    let sample = store.list_summaries(&filter, None, SAMPLE).await?;
+    for operation in sample.operations {
         let body = operation.body;
         let served = workers
             .iter()

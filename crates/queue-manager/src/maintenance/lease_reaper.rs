@@ -11,15 +11,19 @@
 
 use std::collections::HashMap;
 
-use drumline_backend::apply_event::{Applied, apply_event};
-use drumline_backend::store::{self, Guard, Lock};
-use drumline_protocol::{Author, Event, Fence, Operation, OperationId, Partition};
-use futures_util::future::join_all;
+use drumline_backend::apply_event::{Applied, apply_event_to_summary};
+use drumline_backend::store::{self, Guard, Lock, Summary};
+use drumline_protocol::{Author, Event, Fence, OperationId, Partition};
+use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
 use crate::service::QueueManager;
+
+/// Take-overs at the same time: enough to hide the round trips. One that fails an
+/// operation reads its report, which may be large.
+const AT_ONCE: usize = 16;
 
 /// The task that takes over operations of lost workers.
 #[derive(Debug)]
@@ -114,32 +118,28 @@ impl LeaseReaper {
 
 async fn take_over(manager: &QueueManager, locks: &[Lock]) -> store::Result<()> {
     let ids: Vec<OperationId> = locks.iter().map(|lock| lock.id).collect();
-    let operations = manager.readable(&ids).await?;
-    let expiries = locks
-        .iter()
-        .zip(operations)
-        .filter_map(|(lock, operation)| Some(expire(manager, lock, operation?)));
-    for expired in join_all(expiries).await {
-        expired?;
+    let operations = manager.summaries(&ids).await?;
+    let mut expiries = Vec::new();
+    for (lock, operation) in locks.iter().zip(operations) {
+        expiries.extend(operation.map(|operation| expire(manager, lock, operation)));
     }
-    Ok(())
+    let mut expired = stream::iter(expiries).buffer_unordered(AT_ONCE);
+    let mut outcome = Ok(());
+    while let Some(expired) = expired.next().await {
+        outcome = outcome.and(expired);
+    }
+    outcome
 }
 
-async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> store::Result<()> {
+async fn expire(manager: &QueueManager, lock: &Lock, operation: Summary) -> store::Result<()> {
     let guard = Guard::Unchanged {
         fence: lock.fence,
         beat: lock.beat,
     };
     let author = Author::manager("lease reaper");
-    let decided = apply_event(
-        manager.store(),
-        manager.signature(&author),
-        operation.id,
-        operation.header.clone(),
-        Event::LeaseExpired,
-        guard,
-        &operation.report,
-    );
+    let by = manager.signature(&author);
+    let event = Event::LeaseExpired;
+    let decided = apply_event_to_summary(manager.store(), by, &operation, event, guard);
     match decided.await? {
         Applied::Done(header, done) => {
             manager.metrics().taken_over.inc();
@@ -149,11 +149,11 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Operation) -> st
                 status = header.status.name(),
                 "the worker of an operation was lost"
             );
-            let operation = Operation {
+            let operation = Summary {
                 header,
                 ..operation
             };
-            manager.dispatcher().enqueue_all(&operation, &done);
+            manager.dispatcher().enqueue_summary(&operation, &done);
         }
         // The worker has finished after all, or renewed at last.
         Applied::Fenced | Applied::Missing | Applied::NotHead | Applied::Held => {}

@@ -45,7 +45,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use drumline_backend::store::{self, Promoted, Stamp};
-use drumline_protocol::message::{Offer, Route};
+use drumline_protocol::message::Route;
 use drumline_protocol::{OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -232,12 +232,12 @@ impl LostMessages {
         let mut by_route: HashMap<Route, Vec<_>> = HashMap::new();
         for some in suspects.chunks(self.options.batch) {
             let ids: Vec<OperationId> = some.iter().map(|(id, _)| *id).collect();
-            let operations = manager.readable(&ids).await?;
+            let operations = manager.summaries(&ids).await?;
             for (suspect, operation) in some.iter().zip(operations) {
                 let Some(operation) = operation else {
                     continue;
                 };
-                let route = Offer::of(&operation).route();
+                let route = operation.offer().route();
                 if !self.probes.contains_key(&route) {
                     by_route.entry(route).or_default().push(*suspect);
                 }
@@ -269,9 +269,11 @@ impl LostMessages {
             }
             // At once and not by the relay: they have waited for long.
             let ids: Vec<OperationId> = stamps.keys().copied().collect();
-            for operation in manager.readable(&ids).await?.into_iter().flatten() {
+            for operation in manager.summaries(&ids).await?.into_iter().flatten() {
                 if let Some(stamp) = stamps.get(&operation.id).copied() {
-                    manager.dispatcher().enqueue(&Promoted { operation, stamp });
+                    manager
+                        .dispatcher()
+                        .enqueue(&Promoted::new(operation, stamp));
                 }
             }
         }

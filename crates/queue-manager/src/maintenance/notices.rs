@@ -20,8 +20,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use drumline_backend::store::{self, Notice};
-use drumline_protocol::{Operation, OperationId, Partition};
+use drumline_backend::store::{self, Notice, Summary};
+use drumline_protocol::{OperationId, Partition};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::Url;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -65,19 +65,17 @@ struct Try {
 /// A notice that is to be tried.
 struct Due {
     notice: Notice,
-    operation: Operation,
     url: String,
     host: String,
 }
 
 impl Due {
-    fn new(notice: Notice, operation: Operation) -> Self {
-        let url = operation.body.webhook_url.clone().unwrap_or_default();
+    fn new(notice: Notice, operation: Summary) -> Self {
+        let url = operation.body.webhook_url.unwrap_or_default();
         let host = Url::parse(&url).ok();
         let host = host.and_then(|url| url.host_str().map(str::to_owned));
         Self {
             notice,
-            operation,
             url,
             host: host.unwrap_or_default(),
         }
@@ -188,14 +186,9 @@ impl Notices {
     }
 
     fn start(&mut self, manager: &QueueManager, due: Due) {
-        let Due {
-            notice,
-            operation,
-            url,
-            host,
-        } = due;
-        let id = operation.id;
-        let trying = deliver(manager.clone(), self.sender.clone(), url, operation, notice);
+        let Due { notice, url, host } = due;
+        let id = notice.id;
+        let trying = deliver(manager.clone(), self.sender.clone(), url, notice);
         let task = self.tries.spawn(trying).id();
         let began = Instant::now();
         self.under_way.insert(task, Try { id, host, began });
@@ -238,7 +231,7 @@ impl Task for Notices {
             .take(room)
             .collect();
         let ids: Vec<_> = due.iter().map(|notice| notice.id).collect();
-        let found = manager.readable(&ids).await?;
+        let found = manager.summaries(&ids).await?;
         let is_more = room <= due.len();
         let (mut readable, mut behind) = (Vec::new(), Vec::new());
         for (notice, operation) in due.into_iter().zip(found) {
@@ -264,15 +257,16 @@ impl Task for Notices {
 
 /// Makes one try, and acts on its result. If the future is dropped in between,
 /// the notice is still there, and comes again.
-async fn deliver(
-    manager: QueueManager,
-    sender: Sender,
-    url: String,
-    operation: Operation,
-    notice: Notice,
-) {
+async fn deliver(manager: QueueManager, sender: Sender, url: String, notice: Notice) {
     let store = manager.store();
-    let id = operation.id;
+    let id = notice.id;
+    // Here and not by the look: it is in memory for no longer than its try.
+    // Removed, or of a later release: the next look puts the notice behind the
+    // others. Or the store is unavailable: the notice comes again.
+    let read = manager.readable(&[id]).await;
+    let Ok(Some(Some(operation))) = read.map(|mut one| one.pop()) else {
+        return;
+    };
     let delivery = sender.deliver(&url, &operation, store.now()).await;
     let tried = notice.attempt.saturating_add(1);
     let webhooks = &manager.options().webhooks;

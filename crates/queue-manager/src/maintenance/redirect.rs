@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use drumline_backend::Broker as _;
 use drumline_backend::broker::Backlog;
-use drumline_backend::store::{self, Promoted, Stamp};
-use drumline_protocol::message::{Offer, Route, Source};
-use drumline_protocol::{Operation, OperationId, Partition, Timestamp};
+use drumline_backend::store::{self, Promoted, Stamp, Summary};
+use drumline_protocol::message::{Route, Source};
+use drumline_protocol::{OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -228,8 +228,8 @@ async fn offer_again(
         return Ok(());
     }
     let ids: Vec<OperationId> = candidates.iter().map(|(id, _)| *id).collect();
-    let operations = manager.readable(&ids).await?.into_iter();
-    let of_queue: Vec<(Operation, Stamp)> = operations
+    let operations = manager.summaries(&ids).await?.into_iter();
+    let of_queue: Vec<(Summary, Stamp)> = operations
         .zip(candidates)
         .filter_map(|(operation, (_, stamp))| Some((operation?, stamp)))
         .filter(|(operation, _)| may_be_in(route, operation))
@@ -242,10 +242,8 @@ async fn offer_again(
         // `None` if another manager was faster.
         if let Some(stamp) = offered? {
             count += 1;
-            manager.dispatcher().enqueue(&Promoted {
-                operation: operation.clone(),
-                stamp,
-            });
+            let promoted = Promoted::new(operation.clone(), stamp);
+            manager.dispatcher().enqueue(&promoted);
         }
     }
     if count > 0 {
@@ -258,9 +256,9 @@ async fn offer_again(
 /// Returns true if an operation's offer may be in a queue. Busy workers put
 /// offers of lanes into the work queue, and the spare queue has the offers that
 /// the work queue did not take.
-fn may_be_in(route: &Route, operation: &Operation) -> bool {
+fn may_be_in(route: &Route, operation: &Summary) -> bool {
     match route.source {
-        Source::Lane(_) => Offer::of(operation).route() == *route,
+        Source::Lane(_) => operation.offer().route() == *route,
         Source::Work | Source::Spare => operation.body.queue == route.queue,
     }
 }

@@ -81,9 +81,11 @@ impl Relay {
             .store()
             .outbox_entries(partition, self.age, after, self.batch)
             .await?;
-        let published = left
-            .iter()
-            .map(|entry| manager.dispatcher().publish(&entry.operation, entry.stamp));
+        let published = left.iter().map(|entry| {
+            manager
+                .dispatcher()
+                .publish(entry.operation.offer(), entry.stamp)
+        });
         let answers = join_all(published).await;
         let is_refused = answers.iter().any(|answer| match answer {
             Err(dispatch::Error::Broker(error)) => error.is_of_queue(),

@@ -12,10 +12,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use drumline_backend::apply_event::prepare_unlocked;
-use drumline_backend::store::{self, Committed, Stamp};
+use drumline_backend::apply_event::prepare_without_report;
+use drumline_backend::store::{self, Committed, Stamp, Summary};
 use drumline_protocol::transition::EndClass;
-use drumline_protocol::{Author, Event, Operation, OperationId, Partition, Timestamp};
+use drumline_protocol::{Author, Event, OperationId, Partition, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use super::task::{Look, Task};
@@ -115,7 +115,7 @@ async fn remove_old(
 /// Removes operations, except those that must stay, and returns the number
 /// removed.
 async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<usize> {
-    let found = manager.readable(ids).await?;
+    let found = manager.summaries(ids).await?;
     let author = Author::manager("retention");
     let by = manager.signature(&author);
     let mut commits = Vec::new();
@@ -124,9 +124,9 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
         if may_be_awaited(manager, &operation) {
             continue;
         }
-        let commit = prepare_unlocked(store, by, &operation, Event::Delete);
+        let commit = prepare_without_report(store, by, &operation, Event::Delete);
         if let Ok(mut commit) = commit {
-            commit.remember = manager.remembered(&operation);
+            commit.remember = manager.remembered(operation.body.created_on);
             commits.push(commit);
         }
     }
@@ -139,7 +139,7 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
 
 /// Returns true if the end may still have to be reported: the notice is made
 /// from the operation.
-fn may_be_awaited(manager: &QueueManager, operation: &Operation) -> bool {
+fn may_be_awaited(manager: &QueueManager, operation: &Summary) -> bool {
     let now = manager.store().now();
     let webhooks = &manager.options().webhooks;
     operation.header.rules.webhook

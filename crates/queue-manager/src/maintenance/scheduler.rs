@@ -2,15 +2,15 @@
 //!
 //! Suspended operations become Ready, operations that have not started by their
 //! `notAfter` expire, and series have an occurrence ([`series`]). The store's
-//! clock decides whether the time has come. A batch
-//! is one commit per operation in one round trip. After a conflict nothing is
+//! clock decides whether the time has come. Payloads are not read, except those
+//! of series. A batch is one commit per operation in one round trip. After a conflict nothing is
 //! repeated: the next look finds in the due set what is left.
 
 mod series;
 
-use drumline_backend::apply_event::prepare_unlocked;
-use drumline_backend::store::{self, Committed};
-use drumline_protocol::{Author, Event, Operation, Partition, State};
+use drumline_backend::apply_event::prepare_without_report;
+use drumline_backend::store::{self, Committed, Summary};
+use drumline_protocol::{Author, Event, Partition, State};
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
@@ -47,8 +47,8 @@ async fn look(manager: &QueueManager, partition: Partition, batch: usize) -> sto
     if due.is_empty() {
         return Ok(Look::Clear);
     }
-    let found = manager.readable(&due).await?.into_iter().flatten();
-    let (recurring, waking): (Vec<Operation>, Vec<Operation>) =
+    let found = manager.summaries(&due).await?.into_iter().flatten();
+    let (recurring, waking): (Vec<Summary>, Vec<Summary>) =
         found.partition(|operation| operation.header.is_series());
     let woken = wake(manager, waking).await?;
     let moved = series::occur(manager, recurring).await?;
@@ -62,10 +62,10 @@ async fn look(manager: &QueueManager, partition: Partition, batch: usize) -> sto
 
 /// Makes operations Ready that are due, or ends them if they have expired, and
 /// returns their number.
-async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
+async fn wake(manager: &QueueManager, due: Vec<Summary>) -> store::Result<u64> {
     let (store, author) = (manager.store(), Author::manager("scheduler"));
     let by = manager.signature(&author);
-    let mut waking: Vec<Operation> = Vec::new();
+    let mut waking: Vec<Summary> = Vec::new();
     let mut commits = Vec::new();
     for operation in due {
         let event = if operation.header.is_expired(store.now()) {
@@ -73,9 +73,10 @@ async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64>
         } else {
             Event::Due
         };
-        // Refused: it is not (or no longer) due, as its newest header says.
-        if let Ok(commit) = prepare_unlocked(store, by, &operation, event) {
-            waking.push(Operation {
+        // Refused: it is not (or no longer) due, as its newest header says. There
+        // is no report to keep: only an operation that has never started expires.
+        if let Ok(commit) = prepare_without_report(store, by, &operation, event) {
+            waking.push(Summary {
                 header: commit.header.clone(),
                 ..operation
             });
@@ -95,7 +96,7 @@ async fn wake(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64>
             } else {
                 woken += 1;
             }
-            manager.dispatcher().enqueue_all(operation, &done);
+            manager.dispatcher().enqueue_summary(operation, &done);
         }
     }
     manager.metrics().woken.inc_by(woken);

@@ -9,14 +9,17 @@
 //! are newer than the cursor and not met.
 
 use drumline_api::Control;
-use drumline_backend::apply_event::prepare_unlocked;
-use drumline_backend::store::Filter;
-use drumline_protocol::{Author, ErrorCode, Event, Operation, OperationId, State};
+use drumline_backend::apply_event::{
+    Applied, apply_chosen_event_to_summary, apply_event_to_summary, prepare_without_report,
+};
+use drumline_backend::store::{Filter, Guard, Summary};
+use drumline_protocol::{Author, ErrorCode, Event, Header, OperationId, State};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
 use super::QueueManager;
 use super::control::event_of;
+use super::idempotency::Removal;
 use crate::error::{Error, Result};
 
 /// Operations that one call selects at most.
@@ -39,6 +42,16 @@ pub enum BulkAct {
     Act(Control),
     /// Removal; Completed ones only.
     Delete,
+}
+
+impl BulkAct {
+    /// The name of the event in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Act(act) => event_of(act).name(),
+            Self::Delete => Event::Delete.name(),
+        }
+    }
 }
 
 /// An action on everything that a filter selects.
@@ -65,8 +78,7 @@ impl Bulk {
     /// "cancel everything of today" asks for nothing from what ended today.
     /// Those that hold their token can be resumed, and so a resume is meant for
     /// them.
-    fn selects(&self, operation: &Operation) -> bool {
-        let header = &operation.header;
+    fn selects(&self, header: &Header) -> bool {
         if header.status.state() != State::Completed {
             return true;
         }
@@ -140,7 +152,7 @@ impl QueueManager {
             let room = usize::try_from(limit - answer.matched).unwrap_or(CHUNK);
             let page = self
                 .store()
-                .list(&bulk.filter, answer.next, CHUNK.min(room))
+                .list_summaries(&bulk.filter, answer.next, CHUNK.min(room))
                 .await;
             let page = match page {
                 Ok(page) => page,
@@ -148,7 +160,7 @@ impl QueueManager {
                 Err(error) => return Ok(cut_short(answer, &error.into())),
             };
             let selected = page.operations.into_iter();
-            let selected = selected.filter(|operation| bulk.selects(operation));
+            let selected = selected.filter(|operation| bulk.selects(&operation.header));
             let outcomes: Vec<_> = stream::iter(selected)
                 .map(|operation| self.bulk_one(bulk, operation))
                 .buffered(AT_ONCE)
@@ -175,26 +187,64 @@ impl QueueManager {
         }
     }
 
-    async fn bulk_one(&self, bulk: &Bulk, operation: Operation) -> (OperationId, Result<()>) {
+    async fn bulk_one(&self, bulk: &Bulk, operation: Summary) -> (OperationId, Result<()>) {
         let id = operation.id;
-        let outcome = match (bulk.act, bulk.is_rehearsal) {
-            (BulkAct::Act(act), false) => self.act_on(operation, act, &bulk.author).await.map(drop),
-            (BulkAct::Delete, false) => self.delete_this(operation, &bulk.author).await,
-            (BulkAct::Act(act), true) => self.rehearse(bulk, &operation, event_of(act)),
-            (BulkAct::Delete, true) => self.rehearse(bulk, &operation, Event::Delete),
+        let outcome = if bulk.is_rehearsal {
+            self.rehearse(bulk, &operation)
+        } else {
+            self.act_on_summary(operation, bulk.act, &bulk.author).await
         };
         (id, outcome)
     }
 
-    /// Returns an error if an operation as it stands would refuse the event.
-    fn rehearse(&self, bulk: &Bulk, operation: &Operation, event: Event) -> Result<()> {
-        let event = match event {
-            // A series goes on with its next time.
-            Event::Resume => self.resumption(&operation.header)?,
-            other => other,
-        };
-        prepare_unlocked(self.store(), self.signature(&bulk.author), operation, event)?;
+    /// Returns an error if an operation as it stands would refuse the action.
+    fn rehearse(&self, bulk: &Bulk, operation: &Summary) -> Result<()> {
+        let by = self.signature(&bulk.author);
+        let event = self.event_of_bulk(bulk.act, &operation.header)?;
+        // The commit is not made, so its report does not matter.
+        prepare_without_report(self.store(), by, operation, event)?;
         Ok(())
+    }
+
+    /// Applies an action to an operation without reading its payload.
+    async fn act_on_summary(
+        &self,
+        operation: Summary,
+        act: BulkAct,
+        author: &Author,
+    ) -> Result<()> {
+        let (by, id) = (self.signature(author), operation.id);
+        let target = Removal {
+            store: self.store(),
+            // It counts for a commit that removes.
+            remember: self.remembered(operation.body.created_on),
+        };
+        let choose = |header: &Header| self.event_of_bulk(act, header);
+        let none = Guard::None;
+        let mut applied =
+            apply_chosen_event_to_summary(&target, by, &operation, choose, none).await?;
+        if act == BulkAct::Act(Control::Cancel) && matches!(applied, Applied::NotHead) {
+            // The operation is not the head, so its end does not hold the
+            // token.
+            let (store, event) = (self.store(), Event::Discard);
+            applied = apply_event_to_summary(store, by, &operation, event, none).await?;
+        }
+        let (header, done) = self.outcome(id, act.name(), applied)?;
+        let operation = Summary {
+            header,
+            ..operation
+        };
+        self.dispatcher().enqueue_summary(&operation, &done);
+        Ok(())
+    }
+
+    fn event_of_bulk(&self, act: BulkAct, header: &Header) -> Result<Event> {
+        match act {
+            // A series goes on with its next time.
+            BulkAct::Act(Control::Resume) => self.resumption(header),
+            BulkAct::Act(act) => Ok(event_of(act)),
+            BulkAct::Delete => Ok(Event::Delete),
+        }
     }
 }
 

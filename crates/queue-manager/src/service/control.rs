@@ -5,9 +5,11 @@
 
 use drumline_api::{Control, UpdateOperation};
 use drumline_backend::apply_event::{Applied, apply_event_through, apply_event_unlocked};
-use drumline_backend::store::Guard;
+use drumline_backend::store::{Done, Guard};
 use drumline_protocol::transition::legal_actions;
-use drumline_protocol::{Author, ErrorCode, Event, Operation, OperationId, Refused, State, Status};
+use drumline_protocol::{
+    Author, ErrorCode, Event, Header, Operation, OperationId, Refused, State, Status,
+};
 
 use super::idempotency::Removal;
 use super::read::not_found;
@@ -64,7 +66,7 @@ impl QueueManager {
             }
             UpdateOperation::Unreachable(wanted) => {
                 let operation = self.get(actor, id).await?;
-                Err(unreachable_by_clients(&operation, wanted).into())
+                Err(unreachable_by_clients(&operation.header, wanted).into())
             }
         }
     }
@@ -82,7 +84,7 @@ impl QueueManager {
     pub(super) async fn delete_this(&self, operation: Operation, author: &Author) -> Result<()> {
         let removal = Removal {
             store: self.store(),
-            remember: self.remembered(&operation),
+            remember: self.remembered(operation.body.created_on),
         };
         let Operation {
             id, header, report, ..
@@ -127,18 +129,28 @@ impl QueueManager {
         action: &'static str,
         applied: Applied,
     ) -> Result<Operation> {
-        let id = operation.id;
+        let (header, done) = self.outcome(operation.id, action, applied)?;
+        let operation = Operation {
+            header,
+            ..operation
+        };
+        self.dispatcher().enqueue_all(&operation, &done);
+        Ok(operation)
+    }
+
+    /// The header after an action, and the answer of the store. Notes the outcome.
+    pub(super) fn outcome(
+        &self,
+        id: OperationId,
+        action: &'static str,
+        applied: Applied,
+    ) -> Result<(Header, Box<Done>)> {
         self.metrics()
             .acted(action, matches!(applied, Applied::Done(..)));
         match applied {
             Applied::Done(header, done) => {
                 tracing::debug!(%id, action, status = header.status.name(), "done");
-                let operation = Operation {
-                    header,
-                    ..operation
-                };
-                self.dispatcher().enqueue_all(&operation, &done);
-                Ok(operation)
+                Ok((header, done))
             }
             Applied::Refused(refused) => Err(refused.into()),
             Applied::Missing => Err(not_found(id)),
@@ -161,7 +173,7 @@ pub(super) const fn event_of(act: Control) -> Event {
 }
 
 /// The refusal of a state that only workers bring about.
-pub(super) fn unreachable_by_clients(operation: &Operation, wanted: Status) -> Refused {
+pub(super) fn unreachable_by_clients(header: &Header, wanted: Status) -> Refused {
     let (event, code) = match wanted.state() {
         State::Completed => ("a change to this status", ErrorCode::INVALID_COMPLETED),
         State::Ready | State::Suspended | State::Locked => {
@@ -170,9 +182,9 @@ pub(super) fn unreachable_by_clients(operation: &Operation, wanted: Status) -> R
     };
     Refused {
         event,
-        status: operation.header.status,
+        status: header.status,
         code,
         why: Some("only a worker can set Locked, Succeeded and Failed"),
-        legal: legal_actions(&operation.header),
+        legal: legal_actions(header),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use drumline_backend::Backend;
 use drumline_backend::dispatch::{Dispatcher, Error};
-use drumline_backend::store::{Done, Promoted, Stamp};
+use drumline_backend::store::{Done, Promoted, Stamp, Summary};
 use drumline_protocol::Operation;
 use drumline_protocol::message::Offer;
 use tokio_util::task::TaskTracker;
@@ -34,14 +34,14 @@ impl DispatcherHandle {
             .clone()
     }
 
-    /// Publishes an operation and waits for the broker.
+    /// Publishes an offer and waits for the broker.
     ///
     /// # Errors
     /// When the broker did not take it: the operation stays in the outbox,
     /// and the relay of some manager will publish it.
-    pub(crate) async fn publish(&self, operation: &Operation, stamp: Stamp) -> Result<(), Error> {
+    pub(crate) async fn publish(&self, offer: Offer, stamp: Stamp) -> Result<(), Error> {
         match self.dispatcher() {
-            Some(dispatcher) => dispatcher.publish(Offer::of(operation), stamp).await,
+            Some(dispatcher) => dispatcher.publish(offer, stamp).await,
             None => Err(Error::Stopped),
         }
     }
@@ -64,11 +64,14 @@ impl DispatcherHandle {
     /// Publishes what a commit put into the outbox: the operation itself
     /// as it is after the commit, and the new head of its chain.
     pub(crate) fn enqueue_all(&self, operation: &Operation, done: &Done) {
+        self.enqueue_summary(&Summary::of(operation), done);
+    }
+
+    /// Does the same as [`Self::enqueue_all`] for an operation whose summary was
+    /// read.
+    pub(crate) fn enqueue_summary(&self, operation: &Summary, done: &Done) {
         if let Some(stamp) = done.offer {
-            self.enqueue(&Promoted {
-                operation: operation.clone(),
-                stamp,
-            });
+            self.enqueue(&Promoted::new(operation.clone(), stamp));
         }
         if let Some(promoted) = &done.promoted {
             self.enqueue(promoted);

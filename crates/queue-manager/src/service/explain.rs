@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use drumline_backend::broker::Bypassed;
-use drumline_backend::store::{Filter, LastOffer};
+use drumline_backend::store::{Filter, LastOffer, Summary};
 use drumline_backend::{Broker as _, Role};
 use drumline_protocol::message::Offer;
 use drumline_protocol::{
@@ -19,7 +19,6 @@ use drumline_protocol::{
 use tokio::time::Instant;
 
 use super::QueueManager;
-use super::read::Query;
 use crate::error::Result;
 
 /// The time that a chain may be searched for its head. After that the earliest
@@ -199,7 +198,7 @@ impl QueueManager {
     }
 
     /// The head of the chain, if it is not the operation itself.
-    async fn predecessor(&self, operation: &Operation) -> Result<Option<Operation>> {
+    async fn predecessor(&self, operation: &Operation) -> Result<Option<Summary>> {
         let Some(chain) = operation.header.rules.chain else {
             return Ok(None);
         };
@@ -207,7 +206,7 @@ impl QueueManager {
         // Ids of one millisecond are in no order.
         let newest = operation.body.created_on.saturating_add(SLACK);
         let newest = OperationId::new(newest, operation.id.partition(), [0xff; 16]);
-        let mut earliest: Option<Operation> = None;
+        let mut earliest: Option<Summary> = None;
         // Only heads hold or are Locked. They are few, while Ready operations
         // may be many.
         for state in [
@@ -216,24 +215,23 @@ impl QueueManager {
             State::Suspended,
             State::Ready,
         ] {
-            let mut query = Query {
-                filter: Filter {
-                    chain: Some(chain),
-                    state: Some(state),
-                    holding: (state == State::Completed).then_some(true),
-                    ..Filter::default()
-                },
-                cursor: Some(newest),
-                limit: self.options().limits.page,
+            let filter = Filter {
+                chain: Some(chain),
+                state: Some(state),
+                holding: (state == State::Completed).then_some(true),
+                ..Filter::default()
             };
+            let mut cursor = Some(newest);
             loop {
-                let page = self.search(&query).await?;
+                let limit = self.options().limits.page;
+                let page = self.store().list_summaries(&filter, cursor, limit);
+                let page = page.await?;
                 let before = page.operations.into_iter().chain(earliest.take());
                 earliest = before
                     .filter(|other| other.sequence < operation.sequence)
                     .min_by_key(|other| other.sequence);
-                query.cursor = page.next;
-                if query.cursor.is_none() || Instant::now() >= end {
+                cursor = page.next;
+                if cursor.is_none() || Instant::now() >= end {
                     break;
                 }
             }

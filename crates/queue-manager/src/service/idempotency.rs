@@ -25,7 +25,7 @@ use drumline_backend::apply_event::Commits;
 use drumline_backend::store::{
     self, Commit, Committed, IdempotencyKey, Reservation, Reserved, Store,
 };
-use drumline_protocol::{Operation, OperationId, Organization, Report, Timestamp};
+use drumline_protocol::{OperationId, Organization, Report, Timestamp};
 use sha2::{Digest, Sha256};
 
 use super::{Actor, QueueManager};
@@ -57,8 +57,8 @@ impl QueueManager {
 
     /// The time for which the store is to remember an operation that is removed now: as
     /// long as a key may name it.
-    pub(crate) fn remembered(&self, operation: &Operation) -> Duration {
-        let age = self.store().now().since(operation.body.created_on);
+    pub(crate) fn remembered(&self, created_on: Timestamp) -> Duration {
+        let age = self.store().now().since(created_on);
         // Most operations are older than any key.
         self.options().remember_keys.saturating_sub(age)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drumline_api::ListFilter;
-use drumline_backend::store::{self, Filter};
+use drumline_backend::store::{self, Filter, Summary};
 use drumline_protocol::{ChainKey, Operation, OperationId, Organization, State};
 use tokio::time::{Instant, sleep_until};
 
@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 /// of a completion did not reach this process. It bounds the delay of rare
 /// losses; ordinary completions are signalled at once.
 const READ_AGAIN: Duration = Duration::from_secs(2);
-/// Operations that are read at once for a page: with the largest payloads they
-/// are some 64 MiB.
+/// Operations that are asked for at once for a page. The store gives fewer if they
+/// are large.
 const CHUNK: usize = 64;
 /// The time that a page may be searched for before it is answered as it is,
 /// with the cursor to go on at.
@@ -134,11 +134,6 @@ impl QueueManager {
     pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Listing> {
         let mut query = query.clone();
         query.filter.organization = Some(actor.organization.clone());
-        self.search(&query).await
-    }
-
-    /// One page of operations of any organization, newest first.
-    pub(super) async fn search(&self, query: &Query) -> Result<Listing> {
         let limits = self.options().limits;
         let limit = query.limit.min(limits.page);
         let end = Instant::now() + SEARCH;
@@ -177,17 +172,45 @@ impl QueueManager {
         }
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
-            match self.store().get(&[*id]).await {
-                Ok(one) => found.push(one.into_iter().next().flatten()),
-                Err(error @ store::Error::Corrupt(_)) => {
-                    self.metrics().unreadable.inc();
-                    tracing::debug!(%id, %error, "an operation cannot be decoded");
-                    found.push(None);
-                }
-                Err(error) => return Err(error),
-            }
+            let read = self.store().get(&[*id]).await;
+            found.push(self.pass_over(*id, read)?);
         }
         Ok(found)
+    }
+
+    /// Reads operations without their data and reports, for maintenance. A record
+    /// that this release cannot read is passed over, as [`Self::readable`] does.
+    pub(crate) async fn summaries(
+        &self,
+        ids: &[OperationId],
+    ) -> store::Result<Vec<Option<Summary>>> {
+        match self.store().summaries(ids).await {
+            Err(store::Error::Corrupt(_)) => {}
+            answered => return answered,
+        }
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            let read = self.store().summaries(&[*id]).await;
+            found.push(self.pass_over(*id, read)?);
+        }
+        Ok(found)
+    }
+
+    /// The only record that was read, or none if this release cannot read it.
+    fn pass_over<T>(
+        &self,
+        id: OperationId,
+        read: store::Result<Vec<Option<T>>>,
+    ) -> store::Result<Option<T>> {
+        match read {
+            Ok(one) => Ok(one.into_iter().next().flatten()),
+            Err(error @ store::Error::Corrupt(_)) => {
+                self.metrics().unreadable.inc();
+                tracing::debug!(%id, %error, "an operation cannot be decoded");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// One operation, if there is one.

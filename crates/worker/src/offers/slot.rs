@@ -136,17 +136,21 @@ async fn go_on(
         shared.publisher.hand_on(&promoted);
         return None;
     }
-    let operation = promoted.operation;
+    let Promoted {
+        operation, record, ..
+    } = promoted;
     let scopes = scope_keys_of(&operation.header, &operation.body);
-    let message_name = operation.body.message_name.clone();
-    let record = Record {
-        body: operation.body,
-        report: operation.report,
-        sequence: operation.sequence,
-    };
-    let known = Some(record);
-    let (id, header) = (operation.id, operation.header);
-    match take(shared, id, header, &message_name, scopes, known).await {
+    let message_name = &operation.body.message_name;
+    match take(
+        shared,
+        operation.id,
+        operation.header,
+        message_name,
+        scopes,
+        record,
+    )
+    .await
+    {
         Taken::Granted(claimed, ticket) => Some((claimed, ticket)),
         // The operation is in the outbox until a worker has claimed it.
         Taken::Dropped | Taken::Unknown => None,

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::Random;
-use drumline_backend::apply_event::{Applied, apply_event_unlocked};
-use drumline_backend::store;
+use drumline_backend::apply_event::{Applied, apply_event_to_summary};
+use drumline_backend::store::{self, Guard};
 use drumline_protocol::OperationId;
 use drumline_protocol::message::Offer;
 use drumline_protocol::transition::Event;
@@ -159,10 +159,12 @@ impl Unhandled {
             return Ok(());
         }
         let store = &*self.shared.backend.store;
-        for (id, operation) in ids.iter().zip(store.get(ids).await?) {
+        for (id, operation) in ids.iter().zip(store.summaries(ids).await?) {
             if let Some(operation) = operation {
                 let by = self.shared.signature();
-                let decided = apply_event_unlocked(store, by, &operation, Event::Unhandled).await?;
+                let event = Event::Unhandled;
+                let decided = apply_event_to_summary(store, by, &operation, event, Guard::None);
+                let decided = decided.await?;
                 if let Applied::Done(..) = decided {
                     let message_name = operation.body.message_name;
                     tracing::warn!(%id, message_name, "an operation is suspended: no worker has a handler");

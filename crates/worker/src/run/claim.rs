@@ -18,10 +18,11 @@ use drumline_protocol::transition::Event;
 use drumline_protocol::{
     Fence, Header, Operation, OperationId, Report, ScopeKey, State, Timestamp,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::committer::Committer;
 use super::shared::Shared;
+use crate::backoff;
 
 /// The result of an attempt to claim.
 pub(crate) enum Claim {
@@ -175,6 +176,63 @@ impl Commits for Attempt<'_> {
     }
 }
 
+/// Renews the lease of an operation that was just claimed. Returns false if the
+/// lock is lost, or may be.
+async fn renew(shared: &Shared, id: OperationId, fence: Fence, sent: &mut Instant) -> bool {
+    let asked = Instant::now();
+    let renewed = shared.backend.store.renew(&[(id, fence)]).await;
+    *sent = asked;
+    matches!(renewed.as_deref(), Ok([Renewal::Held { .. }]))
+}
+
+/// Reads the record of an operation that was just claimed. A large record, behind
+/// those of other slots, may take longer than a lease, which is renewed meanwhile.
+/// `None` if the lock or the record is gone.
+async fn read_record(
+    shared: &Shared,
+    id: OperationId,
+    fence: Fence,
+    sent: &mut Instant,
+) -> Option<Record> {
+    let mut backoff = backoff::for_store(&shared.random);
+    loop {
+        let ids = [id];
+        let reading = shared.backend.store.get(&ids);
+        tokio::pin!(reading);
+        let read = loop {
+            tokio::select! {
+                read = &mut reading => break read,
+                () = sleep_until(*sent + shared.options.lease / 4) => {
+                    if !renew(shared, id, fence, sent).await {
+                        return None;
+                    }
+                }
+            }
+        };
+        match read {
+            Ok(found) => {
+                let operation = found.into_iter().next().flatten()?;
+                return Some(Record {
+                    body: operation.body,
+                    report: operation.report,
+                    sequence: operation.sequence,
+                });
+            }
+            Err(error @ store::Error::Unavailable { .. }) => {
+                tracing::debug!(%id, %error, "a claimed operation is read again");
+                backoff.sleep().await;
+                if !renew(shared, id, fence, sent).await {
+                    return None;
+                }
+            }
+            Err(error @ (store::Error::Corrupt(_) | store::Error::Unfit(_))) => {
+                tracing::error!(%id, %error, "a claimed operation cannot be read");
+                return None;
+            }
+        }
+    }
+}
+
 async fn granted(
     shared: &Shared,
     id: OperationId,
@@ -183,19 +241,23 @@ async fn granted(
     known: Option<Record>,
     mut sent: Instant,
 ) -> Claim {
-    let (Some(fence), Some(record)) = (done.fence, done.record.or(known)) else {
+    let Some(fence) = done.fence else {
         // Without renewals the lock is taken over after a lease.
-        tracing::error!(%id, "the store has granted a claim without fence or record");
+        tracing::error!(%id, "the store has granted a claim without a fence");
         return Claim::Dropped;
+    };
+    let record = match done.record.or(known) {
+        Some(record) => record,
+        // It was too large for the answer.
+        None => match read_record(shared, id, fence, &mut sent).await {
+            Some(record) => record,
+            None => return Claim::Dropped,
+        },
     };
     // The answer took long, so the lock may be old, or another worker may have
     // taken it over already. The store is asked before the handler starts.
-    if sent.elapsed() > shared.options.lease / 4 {
-        sent = Instant::now();
-        match shared.backend.store.renew(&[(id, fence)]).await.as_deref() {
-            Ok([Renewal::Held { .. }]) => {}
-            Ok(_) | Err(_) => return Claim::Dropped,
-        }
+    if sent.elapsed() > shared.options.lease / 4 && !renew(shared, id, fence, &mut sent).await {
+        return Claim::Dropped;
     }
     Claim::Granted(Box::new(Claimed {
         operation: Operation {

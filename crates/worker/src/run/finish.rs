@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use drumline_backend::apply_event::{Applied, apply_event_through};
-use drumline_backend::store::{self, Guard, Promoted};
+use drumline_backend::store::{self, Guard, Promoted, Summary};
 use drumline_protocol::transition::Event;
 use drumline_protocol::{Fence, Operation, Report, Status};
 
@@ -50,12 +50,11 @@ pub(crate) async fn finish(
             if let Some(stamp) = done.offer {
                 // The operation is given back. Other workers need not wait for the
                 // relay.
-                let operation = Operation {
+                let operation = Summary {
                     header,
-                    report: report.clone(),
-                    ..execution.operation.clone()
+                    ..Summary::of(&execution.operation)
                 };
-                shared.publisher.hand_on(&Promoted { operation, stamp });
+                shared.publisher.hand_on(&Promoted::new(operation, stamp));
             }
             done.promoted
         }

@@ -1,4 +1,4 @@
-//! A store that a test can make unavailable, in four ways.
+//! A store that a test can make unavailable or slow, in five ways.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,14 +9,14 @@ use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock, NewOperation,
     Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
-    ReportParts, Reservation, Reserved, Result, Stamp, Transacted,
+    ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Partition, PartitionCount, Pause, Report, ScopeKey, Timestamp,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Passes everything on, except the calls that it is set to fail.
 pub(crate) struct FaultyStore {
@@ -25,6 +25,8 @@ pub(crate) struct FaultyStore {
     pub(crate) mute: AtomicBool,
     /// No commit is made.
     pub(crate) down: AtomicBool,
+    /// Reads of whole operations are answered while this is true.
+    pub(crate) reads: watch::Sender<bool>,
     /// The number of commits that are made, and their answers lost.
     pub(crate) lost_answers: AtomicU32,
     /// The number of creates that are made, and their answers lost.
@@ -39,6 +41,7 @@ impl FaultyStore {
             store,
             mute: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            reads: watch::Sender::new(true),
             lost_answers: AtomicU32::new(0),
             lost_creates: AtomicU32::new(0),
             refused: AtomicU32::new(0),
@@ -100,7 +103,13 @@ impl Store for FaultyStore {
     }
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
+        let mut answered = self.reads.subscribe();
+        drop(answered.wait_for(|answered| *answered).await);
         self.store.get(ids).await
+    }
+
+    async fn summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>> {
+        self.store.summaries(ids).await
     }
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
@@ -220,6 +229,15 @@ impl Store for FaultyStore {
         limit: usize,
     ) -> Result<Page> {
         self.store.list(filter, before, limit).await
+    }
+
+    async fn list_summaries(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page<Summary>> {
+        self.store.list_summaries(filter, before, limit).await
     }
 
     async fn counts(&self) -> Result<Counts> {

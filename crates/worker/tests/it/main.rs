@@ -11,6 +11,7 @@ mod expiry;
 mod faulty_store;
 mod harness;
 mod http;
+mod large;
 mod leases;
 mod outages;
 mod outcomes;

@@ -12,7 +12,7 @@ use axum::http::header::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use drumline_api::view::OperationView;
 use drumline_api::{FieldError, Invalid};
-use drumline_backend::store::{self, Filter};
+use drumline_backend::store::{self, ANSWER_BYTES, Filter, Summary};
 use drumline_protocol::Operation;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::{Instant, sleep};
@@ -25,9 +25,11 @@ use crate::service::{Completions, Cursor, QueueManager, Subscriber};
 
 /// The header in which a client sends the place up to which it has read.
 const LAST_EVENT_ID: &str = "last-event-id";
-/// Operations that are read at once: with the largest payloads some 16 MiB,
-/// which is the memory that one reader may occupy.
+/// Ends that are looked at at once.
 const AT_ONCE: usize = 16;
+/// Selected operations that are read at once. One reader occupies their memory, and
+/// that of what was read before: some MiB with the largest payloads.
+const READ_AT_ONCE: usize = 2;
 /// The time after which a client shall come back when the connection broke.
 const RETRY: Duration = Duration::from_secs(2);
 /// The interval at which an idle client is sent the current cursor, so that it
@@ -134,14 +136,37 @@ impl Reader {
         let Completions { entries, cursor } = self.subscriber.next(AT_ONCE).await?;
         let ids: Vec<_> = entries.iter().map(|(_, id)| *id).collect();
         // A failure here leaves the cursor as it was.
-        let found = self.manager.readable(&ids).await?;
+        let found = self.manager.summaries(&ids).await?;
+        let is_selected = |one: &Option<Summary>| {
+            one.as_ref()
+                .is_some_and(|it| self.filter.selects_summary(it))
+        };
+        let selected = entries.into_iter().zip(found);
+        let selected: Vec<_> = selected
+            .filter(|(_, one)| is_selected(one))
+            .map(|(end, _)| end)
+            .collect();
+        let (mut cursor, mut bytes) = (cursor, 0);
         let mut events = Vec::new();
-        for (end, operation) in entries.into_iter().zip(found) {
-            let selected = operation.filter(|operation| self.filter.selects(operation));
-            if let Some(operation) = selected {
-                let cursor = Cursor::of(end);
-                events.push(completed(&operation, cursor));
-                self.note_sent(cursor);
+        let mut pieces = selected.chunks(READ_AT_ONCE).peekable();
+        while let Some(piece) = pieces.next() {
+            let ids: Vec<_> = piece.iter().map(|(_, id)| *id).collect();
+            let found = self.manager.readable(&ids).await?;
+            for (end, operation) in piece.iter().zip(found) {
+                if let Some(operation) = operation {
+                    bytes += operation.body.data_bytes() + operation.report.bytes();
+                    let cursor = Cursor::of(*end);
+                    events.push(completed(&operation, cursor));
+                    self.note_sent(cursor);
+                }
+            }
+            if bytes >= ANSWER_BYTES
+                && pieces.peek().is_some()
+                && let Some(last) = piece.last()
+            {
+                // The next look goes on behind it.
+                cursor = Cursor::of(*last);
+                break;
             }
         }
         self.subscriber.advance(cursor);

@@ -109,7 +109,8 @@ pub(crate) async fn get(
 ///
 /// The order is newest first. The cursor is stable: operations that are created
 /// meanwhile do not shift the pages. A page may be short, or even empty, and still
-/// have a `nextCursor`.
+/// have a `nextCursor`: it ends after about 8 MiB of payloads and results, and after
+/// half a second.
 #[utoipa::path(
     get, path = "/v1/operations", tag = "operations",
     params(

@@ -15,7 +15,7 @@
 use std::collections::HashSet;
 
 use drumline_backend::apply_event::prepare_unlocked;
-use drumline_backend::store::{self, Created, Promoted, Transacted};
+use drumline_backend::store::{self, Created, Promoted, Summary, Transacted};
 use drumline_protocol::{Author, Event, Operation, OperationId, State};
 use futures_util::stream::{self, StreamExt};
 
@@ -29,15 +29,20 @@ use crate::service::stored_as;
 const AT_ONCE: usize = 16;
 
 /// Moves series on whose time has come, and returns their number.
-pub(super) async fn occur(manager: &QueueManager, due: Vec<Operation>) -> store::Result<u64> {
+pub(super) async fn occur(manager: &QueueManager, due: Vec<Summary>) -> store::Result<u64> {
     if due.is_empty() {
         return Ok(0);
     }
     let busy = still_running(manager, &due).await?;
     let moved: Vec<store::Result<bool>> = stream::iter(due)
-        .map(|series| {
-            let is_busy = busy.contains(&series.id);
-            occur_once(manager, series, is_busy)
+        .map(|series| (series.id, busy.contains(&series.id)))
+        .map(|(id, is_busy)| async move {
+            // Whole: each occurrence has its data.
+            let found = manager.readable(&[id]).await?.pop().flatten();
+            match found {
+                Some(series) => occur_once(manager, series, is_busy).await,
+                None => Ok(false),
+            }
         })
         .buffer_unordered(AT_ONCE)
         .collect()
@@ -52,9 +57,9 @@ pub(super) async fn occur(manager: &QueueManager, due: Vec<Operation>) -> store:
 /// The series whose last occurrence is not Completed.
 async fn still_running(
     manager: &QueueManager,
-    due: &[Operation],
+    due: &[Summary],
 ) -> store::Result<HashSet<OperationId>> {
-    let last = |series: &Operation| series.header.recurrence.as_ref()?.last;
+    let last = |series: &Summary| series.header.recurrence.as_ref()?.last;
     let (series, ids): (Vec<OperationId>, Vec<OperationId>) = due
         .iter()
         .filter_map(|series| Some((series.id, last(series)?)))
@@ -62,8 +67,8 @@ async fn still_running(
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
-    let found = manager.readable(&ids).await?;
-    let is_running = |occurrence: Option<Operation>| {
+    let found = manager.summaries(&ids).await?;
+    let is_running = |occurrence: Option<Summary>| {
         occurrence.is_some_and(|one| one.header.status.state() != State::Completed)
     };
     let both = series.into_iter().zip(found);
@@ -117,10 +122,11 @@ async fn occur_once(
             sequence,
             offer: Some(stamp),
             ..
-        } => manager.dispatcher().enqueue(&Promoted {
-            operation: stored_as(new, sequence),
-            stamp,
-        }),
+        } => {
+            let occurrence = Summary::of(&stored_as(new, sequence));
+            let promoted = Promoted::new(occurrence, stamp);
+            manager.dispatcher().enqueue(&promoted);
+        }
         // Parked behind others of its token, or stored by an earlier try.
         // It has no key.
         Created::New { offer: None, .. }

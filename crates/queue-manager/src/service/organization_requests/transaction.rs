@@ -15,10 +15,12 @@ use std::collections::{HashMap, HashSet};
 
 use drumline_api::execute::{KeyedCreate, RequestName, Step, Transaction, Update};
 use drumline_api::{Control, FieldError, Invalid, UpdateOperation};
-use drumline_backend::apply_event::prepare_unlocked;
-use drumline_backend::store::{self, Commit, Committed, Created, Done, NewOperation, Transacted};
+use drumline_backend::apply_event::prepare_without_report;
+use drumline_backend::store::{
+    self, Commit, Committed, Created, Done, NewOperation, Summary, Transacted,
+};
 use drumline_protocol::transition::legal_actions;
-use drumline_protocol::{Author, ErrorCode, Event, Header, Operation, OperationId, Refused};
+use drumline_protocol::{Author, ErrorCode, Event, Header, OperationId, Refused};
 
 use super::answer::{Answer, Results};
 use crate::error::{Error, Result};
@@ -35,7 +37,7 @@ const ROUNDS: usize = 8;
 /// A change that a transaction makes, and the index of its request.
 struct Change {
     index: usize,
-    operation: Operation,
+    operation: Summary,
     event: Event,
 }
 
@@ -150,7 +152,7 @@ impl QueueManager {
             return Ok(Vec::new());
         }
         let ids: Vec<OperationId> = wanted.iter().map(|(_, id, _)| *id).collect();
-        let found = self.store().get(&ids).await?;
+        let found = self.store().summaries(&ids).await?;
         let mut changes = Vec::with_capacity(wanted.len());
         let mut named = HashSet::new();
         for ((index, id, wanted), operation) in wanted.into_iter().zip(found) {
@@ -171,7 +173,7 @@ impl QueueManager {
                     .rescheduling(&operation.header, &rule)
                     .map_err(|error| in_request(index, error))?,
                 Some(UpdateOperation::Unreachable(status)) => {
-                    let refused = unreachable_by_clients(&operation, status);
+                    let refused = unreachable_by_clients(&operation.header, status);
                     return Err(in_request(index, refused.into()));
                 }
             };
@@ -252,9 +254,11 @@ impl QueueManager {
         let (mut headers, mut commits) = (Vec::new(), Vec::new());
         let (store, by) = (self.store(), self.signature(author));
         for change in changes {
-            let commit = prepare_unlocked(store, by, &change.operation, change.event.clone());
+            // Events of clients have no fault.
+            let event = change.event.clone();
+            let commit = prepare_without_report(store, by, &change.operation, event);
             let mut commit = commit.map_err(|refused| in_request(change.index, refused.into()))?;
-            commit.remember = self.remembered(&change.operation);
+            commit.remember = self.remembered(change.operation.body.created_on);
             headers.push(commit.header.clone());
             commits.push(commit);
         }
@@ -298,11 +302,11 @@ impl QueueManager {
         }
         for ((change, header), done) in changes.into_iter().zip(headers).zip(committed) {
             self.metrics().acted(change.event.name(), true);
-            let operation = Operation {
+            let operation = Summary {
                 header,
                 ..change.operation
             };
-            self.dispatcher().enqueue_all(&operation, &done);
+            self.dispatcher().enqueue_summary(&operation, &done);
         }
         let mut publishing = Publishing::default();
         publishing.start(self, offers);

@@ -7,7 +7,7 @@ use drumline_backend::apply_event::{Applied, Signature, apply_event};
 use drumline_backend::broker::{Delivery, Subscription};
 use drumline_backend::store::Guard;
 use drumline_backend::{Backend, Ids, MemberId};
-use drumline_protocol::message::{Message, Offer, Route, Source};
+use drumline_protocol::message::{Message, Route, Source};
 use drumline_protocol::{Author, Event, Fence, OperationId, QueueName};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -66,7 +66,7 @@ impl Worker {
             unreachable!("not succeeded: {said:?}");
         };
         if let Some(next) = done.promoted {
-            let offer = Offer::of(&next.operation);
+            let offer = next.operation.offer();
             let message = (offer.route(), Message::Offers(vec![offer]));
             for published in self.backend.broker.publish(&[message]).await {
                 published.expect("the broker is there");

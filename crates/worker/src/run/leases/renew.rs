@@ -99,7 +99,7 @@ async fn pass_on(store: &dyn Store, asked: &[Arc<Execution>]) -> store::Result<(
         .iter()
         .map(|execution| execution.operation.id)
         .collect();
-    for (execution, operation) in asked.iter().zip(store.get(&ids).await?) {
+    for (execution, operation) in asked.iter().zip(store.summaries(&ids).await?) {
         let status = operation.map(|operation| operation.header.status);
         match status {
             Some(Status::Pausing) => execution.stop.request(StopReason::Pause),

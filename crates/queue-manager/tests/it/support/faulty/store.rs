@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
     PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal, ReportParts, Reservation,
-    Reserved, Result, Stamp, Store, Transacted,
+    Reserved, Result, Stamp, Store, Summary, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -17,6 +17,30 @@ use drumline_protocol::{
 use tokio::sync::broadcast;
 
 use super::{Faulty, STORE_PATIENCE, away};
+
+impl Faulty {
+    /// Counts a read of these operations, and fails it on demand.
+    fn before_read(&self, ids: &[OperationId]) -> Result<()> {
+        self.faults.reads.fetch_add(ids.len(), Ordering::Relaxed);
+        if self.faults.reads_fail.load(Ordering::Relaxed) {
+            return Err(away());
+        }
+        if self
+            .faults
+            .unreadable
+            .get()
+            .is_some_and(|id| ids.contains(id))
+        {
+            let later = drumline_protocol::codec::Error::Version {
+                what: "header",
+                found: 0xff,
+                expected: 1,
+            };
+            return Err(later.into());
+        }
+        Ok(())
+    }
+}
 
 #[async_trait]
 impl Store for Faulty {
@@ -61,24 +85,13 @@ impl Store for Faulty {
     }
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
-        self.faults.reads.fetch_add(ids.len(), Ordering::Relaxed);
-        if self.faults.reads_fail.load(Ordering::Relaxed) {
-            return Err(away());
-        }
-        if self
-            .faults
-            .unreadable
-            .get()
-            .is_some_and(|id| ids.contains(id))
-        {
-            let later = drumline_protocol::codec::Error::Version {
-                what: "header",
-                found: 0xff,
-                expected: 1,
-            };
-            return Err(later.into());
-        }
+        self.before_read(ids)?;
         self.store("get").await?.get(ids).await
+    }
+
+    async fn summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>> {
+        self.before_read(ids)?;
+        self.store("get").await?.summaries(ids).await
     }
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
@@ -215,6 +228,16 @@ impl Store for Faulty {
         limit: usize,
     ) -> Result<Page> {
         self.store("list").await?.list(filter, before, limit).await
+    }
+
+    async fn list_summaries(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Page<Summary>> {
+        let store = self.store("list").await?;
+        store.list_summaries(filter, before, limit).await
     }
 
     async fn counts(&self) -> Result<Counts> {
