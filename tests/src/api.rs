@@ -62,6 +62,20 @@ impl Api {
         Ok((status, answer.json().await.unwrap_or(Value::Null)))
     }
 
+    /// Posts a body to an address below the base.
+    ///
+    /// # Errors
+    /// When the service cannot be reached or answers an error.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let post = self.http.post(format!("{}{path}", self.base));
+        let answer = post.timeout(Duration::from_secs(75)).json(body).send();
+        let answer = answer.await?;
+        if !answer.status().is_success() {
+            bail!("POST {path}: {} {}", answer.status(), answer.text().await?);
+        }
+        answer.json().await.with_context(|| format!("POST {path}"))
+    }
+
     /// Reads an address below the base.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use drumline_test_servers::{RabbitServer, RedisServer};
+use drumline_test_servers::{RabbitServer, RedisServer, TcpProxy};
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
@@ -31,6 +31,9 @@ pub struct Size {
     pub partitions: u16,
     /// The queues that the workers serve, besides `default`.
     pub queues: &'static [&'static str],
+    /// The bytes per second between Redis and the processes, each way; `None`: no
+    /// limit.
+    pub redis_bytes_per_second: Option<u64>,
     /// The handlers of the workers: a file in `examples/`. `None`: the workers
     /// write the journal.
     pub handlers: Option<&'static str>,
@@ -45,6 +48,7 @@ impl Default for Size {
             lease: Duration::from_secs(3),
             partitions: 64,
             queues: &[],
+            redis_bytes_per_second: None,
             handlers: None,
         }
     }
@@ -125,6 +129,8 @@ pub struct Fleet {
     size: Size,
     /// Further variables of the environment of every process.
     environment: Vec<(String, String)>,
+    /// The slow line to Redis, and the address of Redis through it.
+    line: Option<(TcpProxy, String)>,
     bases: Vec<String>,
     folder: PathBuf,
 }
@@ -159,7 +165,16 @@ impl Fleet {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
+        let mut line = None;
+        if let Some(bytes_per_second) = size.redis_bytes_per_second {
+            let address = redis.address();
+            let proxy = TcpProxy::start(&address).await?;
+            proxy.throttle(bytes_per_second);
+            let through = proxy.url(&redis.url(), &address);
+            line = Some((proxy, through));
+        }
         let mut fleet = Self {
+            line,
             redis,
             rabbit,
             managers: Vec::new(),
@@ -359,7 +374,12 @@ impl Fleet {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
-            .env("DRUMLINE_REDIS_URL", self.redis.url())
+            .env(
+                "DRUMLINE_REDIS_URL",
+                self.line
+                    .as_ref()
+                    .map_or_else(|| self.redis.url(), |(_, through)| through.clone()),
+            )
             .env("DRUMLINE_AMQP_URL", self.rabbit.url())
             .env("DRUMLINE_PARTITIONS", self.size.partitions.to_string())
             .env(

@@ -18,6 +18,7 @@ const CREATING: Size = Size {
     lease: Duration::from_secs(3),
     partitions: 64,
     queues: &[],
+    redis_bytes_per_second: None,
     handlers: None,
 };
 /// Operations in a batch.

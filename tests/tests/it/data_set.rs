@@ -41,6 +41,7 @@ const SIZE: Size = Size {
     lease: Duration::from_secs(2),
     partitions: 4,
     queues: &[],
+    redis_bytes_per_second: None,
     handlers: None,
 };
 const WAIT: Duration = Duration::from_secs(60);

@@ -20,6 +20,7 @@ const SIZE: Size = Size {
     partitions: 64,
     queues: &[],
     handlers: None,
+    redis_bytes_per_second: None,
 };
 
 const LOAD: Load = Load {

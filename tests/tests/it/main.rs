@@ -6,6 +6,7 @@ mod data_set;
 mod expiry;
 mod faults;
 mod history;
+mod large;
 mod mixed_fleet;
 mod pauses;
 mod recurrence;

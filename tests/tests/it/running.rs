@@ -18,6 +18,7 @@ pub(crate) const SMALL: Size = Size {
     lease: Duration::from_secs(2),
     partitions: 64,
     queues: &[],
+    redis_bytes_per_second: None,
     handlers: None,
 };
 
