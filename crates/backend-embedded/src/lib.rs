@@ -19,7 +19,7 @@ pub mod store;
 
 use std::sync::Arc;
 
-use drumline_backend::{Backend, Random};
+use drumline_backend::{Backend, CriticalTasks, Random};
 use drumline_protocol::PartitionCount;
 
 pub use broker::EmbeddedBroker;
@@ -56,5 +56,6 @@ pub fn backend_with(partitions: PartitionCount, clock: Arc<dyn Clock>, random: &
         broker: Arc::new(EmbeddedBroker::new()),
         membership: Arc::new(EmbeddedMembership::new(Arc::clone(&clock))),
         limiter: Arc::new(EmbeddedLimiter::new(clock)),
+        critical: CriticalTasks::default(),
     }
 }

@@ -69,7 +69,11 @@ impl RabbitBroker {
             consumes: Arc::clone(&consumes),
             stop: stop.clone(),
         };
-        tasks.spawn(repair.run());
+        tasks.spawn(
+            options
+                .critical
+                .guard("repair of queues", &stop, repair.run()),
+        );
         let publisher = Publisher::start(&options, &publishing, &unresponsive, &tasks);
         let quarantine = Quarantine {
             publisher: publisher.clone(),

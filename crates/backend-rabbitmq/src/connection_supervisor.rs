@@ -77,7 +77,9 @@ impl ConnectionSupervisor {
             tasks: tasks.clone(),
             stop,
         };
-        tasks.spawn(supervisor_task.run());
+        let critical = supervisor_task.options.critical.clone();
+        let stopping = supervisor_task.stop.clone();
+        tasks.spawn(critical.guard("broker connection", &stopping, supervisor_task.run()));
         Self { state, connections }
     }
 

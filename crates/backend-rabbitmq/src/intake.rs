@@ -49,7 +49,12 @@ pub struct RabbitIntake {
 impl RabbitIntake {
     pub(crate) fn new(subscriber: Subscriber, publishing: ConnectionSupervisor) -> Self {
         let patience = subscriber.options.patience;
-        let replies = ReplyPublisher::start(publishing.clone(), patience, &subscriber.tasks);
+        let replies = ReplyPublisher::start(
+            publishing.clone(),
+            patience,
+            &subscriber.options.critical,
+            &subscriber.tasks,
+        );
         Self {
             subscriber,
             publishing,

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
-use drumline_backend::Random;
+use drumline_backend::{CriticalTasks, Random};
 use lapin::uri::{AMQPScheme, AMQPUri};
 
 use crate::{Error, Result};
@@ -49,6 +49,9 @@ pub struct Options {
     pub replace_queue_after: Duration,
     /// The source of the jitter in pauses. Default: the operating system.
     pub random: Random,
+    /// Reports a task of the broker that has panicked. Default: one that nothing
+    /// reads.
+    pub critical: CriticalTasks,
 }
 
 impl Options {
@@ -66,6 +69,7 @@ impl Options {
             reconnect_max: Duration::from_secs(3),
             replace_queue_after: Duration::from_secs(30),
             random: Random::from_entropy(),
+            critical: CriticalTasks::default(),
         }
     }
 }

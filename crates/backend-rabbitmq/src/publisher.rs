@@ -68,7 +68,7 @@ impl Publisher {
     ) -> Self {
         let (calls, incoming) = mpsc::channel(WAITING);
         let task = Task::new(options, incoming, supervisor.watch(), unresponsive, tasks);
-        tasks.spawn(task.run());
+        tasks.spawn(options.critical.contain("publisher", task.run()));
         Self {
             calls,
             supervisor: supervisor.clone(),

@@ -193,7 +193,9 @@ impl Subscriber {
             prefetch,
             patience: self.options.patience,
         };
-        self.tasks.spawn(acker.run());
+        let critical = &self.options.critical;
+        self.tasks
+            .spawn(critical.contain("acknowledgements of a queue", acker.run()));
         Ok(Subscription {
             target: target.clone(),
             open: Some(Open { consumer, close }),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use drumline_backend::CriticalTasks;
 use drumline_backend::store::{Error, Result};
 use drumline_protocol::PartitionCount;
 
@@ -32,6 +33,9 @@ pub struct Options {
     /// holds callers as long. A store that only renews leases needs a fraction
     /// of the lease. Default 5 s.
     pub patience: Duration,
+    /// Reports a task of the store that has panicked. Default: one that nothing
+    /// reads.
+    pub critical: CriticalTasks,
 }
 
 impl Default for Options {
@@ -43,6 +47,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(1),
             patience: Duration::from_secs(5),
+            critical: CriticalTasks::default(),
         }
     }
 }
@@ -57,7 +62,7 @@ impl fmt::Debug for Options {
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("patience", &self.patience)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -23,12 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
     Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary,
     Transacted,
 };
+use drumline_backend::{CriticalTasks, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 pub use self::indexes::{IndexUse, RebuildStep};
 use self::notices::Tries;
@@ -69,6 +70,7 @@ pub struct RedisStore {
     clock: Arc<Clock>,
     completions: Arc<Completions>,
     runtime: Handle,
+    critical: CriticalTasks,
     // The tasks are aborted on drop. The lock is held for a moment, never
     // across an await.
     tasks: Mutex<JoinSet<()>>,
@@ -92,7 +94,8 @@ impl RedisStore {
         let partitions = store_format::settle(&link, namespace, options.partitions).await?;
         let clock = Arc::new(Clock::start(&link).await?);
         let mut tasks = JoinSet::new();
-        tasks.spawn(clock::keep(Arc::clone(&clock), link.clone()));
+        let keeping = clock::keep(Arc::clone(&clock), link.clone());
+        tasks.spawn(lasting(&options.critical, "clock of the store", keeping));
         Ok(Self {
             keys: Keys::new(namespace, partitions),
             records: BoundedLink::beside(&link),
@@ -101,6 +104,7 @@ impl RedisStore {
             clock,
             completions: Arc::new(Completions::new()),
             runtime: Handle::current(),
+            critical: options.critical.clone(),
             tasks: Mutex::new(tasks),
         })
     }
@@ -122,6 +126,19 @@ impl RedisStore {
     }
 }
 
+/// A task that lasts as long as the store, which aborts it when it is dropped.
+fn lasting<F: Future<Output = ()>>(
+    critical: &CriticalTasks,
+    name: &'static str,
+    task: F,
+) -> impl Future<Output = ()> + use<F> {
+    let guarded = critical.guard(name, &CancellationToken::new(), task);
+    async move {
+        // The failure is reported already.
+        let _failed = guarded.await;
+    }
+}
+
 #[async_trait]
 impl Store for RedisStore {
     fn partitions(&self) -> PartitionCount {
@@ -139,7 +156,10 @@ impl Store for RedisStore {
             let heard = Arc::clone(&self.completions);
             let listening = completions::listen(self.link.clone(), channel, heard);
             let mut tasks = self.tasks.lock();
-            tasks.spawn_on(listening, &self.runtime);
+            tasks.spawn_on(
+                lasting(&self.critical, "completions", listening),
+                &self.runtime,
+            );
         }
         receiver
     }

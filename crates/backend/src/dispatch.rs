@@ -28,9 +28,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::Backend;
 use crate::batcher::{Batcher, Bounds, Request};
 use crate::broker;
+use crate::{Backend, CriticalTasks};
 
 use crate::store::{Promoted, Stamp, Store};
 
@@ -79,11 +79,12 @@ pub struct Dispatcher {
 type Entry = (Offer, Stamp);
 
 impl Dispatcher {
-    /// Starts the task on `tasks`.
+    /// Starts the task on `tasks`. A panic is reported to `critical`.
     #[must_use]
-    pub fn start(backend: Backend, tasks: &TaskTracker) -> Self {
+    pub fn start(backend: Backend, critical: &CriticalTasks, tasks: &TaskTracker) -> Self {
         let (confirmed, unnoted) = mpsc::channel(UNNOTED);
-        tasks.spawn(note(Arc::clone(&backend.store), unnoted));
+        let noting = note(Arc::clone(&backend.store), unnoted);
+        tasks.spawn(critical.contain("confirms", noting));
         let batches = tasks.clone();
         let (batcher, run) = Batcher::new(BOUNDS, move |batch, permit| {
             let (backend, confirmed) = (backend.clone(), confirmed.clone());
@@ -95,7 +96,7 @@ impl Dispatcher {
                 drop(permit);
             });
         });
-        tasks.spawn(run);
+        tasks.spawn(critical.contain("dispatcher", run));
         Self { batcher }
     }
 

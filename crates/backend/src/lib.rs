@@ -9,13 +9,15 @@
 //! too, and are the same over every backend: [`apply_event`] (apply a transition
 //! and commit it, again after a conflict), [`batcher`] (many callers, few round
 //! trips), [`dispatch`] (outbox → broker), [`bypass`] (a way round queues that do
-//! not work) and [`rendezvous`] (the member that looks after a thing).
+//! not work), [`critical`] (tasks that a process cannot do without) and
+//! [`rendezvous`] (the member that looks after a thing).
 
 pub mod apply_event;
 pub mod baseline;
 pub mod batcher;
 pub mod broker;
 pub mod bypass;
+pub mod critical;
 pub mod dispatch;
 pub mod formats;
 pub mod ids;
@@ -30,6 +32,7 @@ pub mod store;
 use std::sync::Arc;
 
 pub use broker::Broker;
+pub use critical::{CriticalTasks, TaskFailure};
 pub use ids::Ids;
 pub use intake::Intake;
 pub use limiter::Limiter;
@@ -48,6 +51,9 @@ pub struct Backend {
     pub membership: Arc<dyn Membership>,
     /// Counts how much each caller asks for.
     pub limiter: Arc<dyn Limiter>,
+    /// The tasks of the adapters. Their failure concerns everything that uses the
+    /// backend.
+    pub critical: CriticalTasks,
 }
 
 impl std::fmt::Debug for Backend {

@@ -15,6 +15,7 @@ pub(crate) mod worker;
 
 use std::time::Duration;
 
+use drumline_backend::TaskFailure;
 use drumline_process::{Interrupted, Signals};
 use drumline_telemetry::Telemetry;
 
@@ -69,6 +70,26 @@ fn telemetry(global: &Global, service: &str) -> Result<Telemetry> {
 /// When the system does not allow it.
 pub(crate) fn catch_signals() -> Result<Signals> {
     Signals::catch().map_err(|error| Failure::caused(Exit::Internal, error))
+}
+
+/// Waits for the signal that asks the process to end.
+///
+/// # Errors
+/// When a critical task has failed. The process then ends at once, as in a crash,
+/// and other members take its work over.
+pub(crate) async fn until_signal(
+    signals: &mut Signals,
+    failure: impl Future<Output = TaskFailure>,
+) -> Result<&'static str> {
+    tokio::select! {
+        failure = failure => Err(failed(failure)),
+        signal = signals.next() => Ok(signal),
+    }
+}
+
+/// The failure of a process whose critical task has ended.
+pub(crate) fn failed(failure: TaskFailure) -> Failure {
+    Failure::caused(Exit::Internal, failure)
 }
 
 /// Drains, unless another signal cuts it short.

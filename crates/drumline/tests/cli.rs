@@ -1,7 +1,8 @@
 //! The program as users meet it: the built binary, its answers, its exit codes.
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
-//! on a port of its own. Only `amqp`, `bench`, `limits` and `servers` need Redis and RabbitMQ.
+//! on a port of its own. Only `amqp`, `bench`,
+//! `critical`, `limits` and `servers` need Redis and RabbitMQ.
 
 #[path = "cli/amqp.rs"]
 mod amqp;
@@ -11,6 +12,8 @@ mod bench;
 mod bulk;
 #[path = "cli/control.rs"]
 mod control;
+#[path = "cli/critical.rs"]
+mod critical;
 #[path = "cli/dev.rs"]
 mod dev;
 #[path = "cli/events.rs"]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::{Backend, Broker, Intake, Store, broker, store};
+use drumline_backend::{Backend, Broker, CriticalTasks, Intake, Store, broker, store};
 use drumline_backend_rabbitmq::{self as rabbitmq, RabbitBroker};
 use drumline_backend_redis::{self as redis, RedisLimiter, RedisMembership, RedisStore};
 use drumline_worker::LeaseStore;
@@ -58,6 +58,15 @@ impl Servers {
         patience: Duration,
     ) -> Result<Self, ConnectError> {
         let [redis_url, amqp_url] = urls;
+        let critical = CriticalTasks::default();
+        let redis = redis::Options {
+            critical: critical.clone(),
+            ..redis
+        };
+        let rabbitmq = rabbitmq::Options {
+            critical: critical.clone(),
+            ..rabbitmq
+        };
         let store = patiently("Redis", redis_url, patience, async || {
             let store = RedisStore::connect(&redis).await?;
             for risk in store.inspect().await?.risks() {
@@ -83,6 +92,7 @@ impl Servers {
                 limiter: Arc::new(RedisLimiter::new(&store)),
                 store: Arc::new(store),
                 broker: Arc::clone(&broker) as Arc<dyn Broker>,
+                critical,
             },
             broker,
             redis,

@@ -17,7 +17,8 @@
 //! because every step is a compare-and-set.
 //!
 //! A task looks at its partitions concurrently, in bounded batches, then rests.
-//! While the store is unavailable it rests longer each time.
+//! While the store is unavailable it rests longer each time. A task that panics
+//! ends all of maintenance: see [`QueueManager::failed`].
 
 mod heartbeat;
 mod lease_reaper;
@@ -60,7 +61,9 @@ impl Maintenance {
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let (announce, share) = watch::channel(heartbeat::Share::default());
-        tasks.spawn(heartbeat::run(manager.clone(), announce, stop.clone()));
+        let beat = heartbeat::run(manager.clone(), announce, stop.clone());
+        tasks.spawn(manager.critical().guard("heartbeat", &stop, beat));
+        tasks.spawn(stop_after_a_failure(manager.clone(), stop.clone()));
         let all = task::Tasks {
             manager: manager.clone(),
             share,
@@ -91,6 +94,15 @@ impl Maintenance {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// Stops maintenance when a critical task of the manager fails, so that the
+/// heartbeat leaves and other managers take the partitions over.
+async fn stop_after_a_failure(manager: QueueManager, stop: CancellationToken) {
+    tokio::select! {
+        _ = manager.failed() => stop.cancel(),
+        () = stop.cancelled() => {}
     }
 }
 

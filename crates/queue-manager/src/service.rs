@@ -28,7 +28,7 @@ use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
 use drumline_backend::store::Store;
-use drumline_backend::{Backend, Broker, Ids, MemberId};
+use drumline_backend::{Backend, Broker, CriticalTasks, Ids, MemberId, TaskFailure};
 use drumline_protocol::{Author, Organization, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -120,6 +120,7 @@ struct Shared {
     tasks: TaskTracker,
     /// Cancelled by [`QueueManager::close`].
     closing: CancellationToken,
+    critical: CriticalTasks,
     /// Cancelled by [`QueueManager::drain`].
     draining: CancellationToken,
 }
@@ -140,12 +141,14 @@ impl QueueManager {
         let permits = Permits::default();
         let limiter = Arc::clone(&backend.limiter);
         let lease = options.admission.lease;
-        tasks.spawn(permits.clone().run(limiter, lease, closing.clone()));
+        let critical = CriticalTasks::default();
+        let keeping = permits.clone().run(limiter, lease, closing.clone());
+        tasks.spawn(critical.guard("permits", &closing, keeping));
         let store = || Arc::clone(&backend.store);
         let shared = Shared {
-            creates: CreateBatcher::start(store(), &tasks, closing.clone()),
-            completions: CompletionFeed::start(store(), &tasks, closing.clone()),
-            dispatcher: DispatcherHandle::start(&backend, &tasks),
+            creates: CreateBatcher::start(store(), &critical, &tasks, closing.clone()),
+            completions: CompletionFeed::start(store(), &critical, &tasks, closing.clone()),
+            dispatcher: DispatcherHandle::start(&backend, &critical, &tasks),
             member: ids.member(),
             started_on: backend.store.now(),
             metrics: Metrics::default(),
@@ -160,10 +163,40 @@ impl QueueManager {
             breaker: LimiterBreaker::new(),
             tasks,
             closing,
+            critical,
         };
-        Self {
+        let manager = Self {
             shared: Arc::new(shared),
+        };
+        manager.drain_after_a_failure();
+        manager
+    }
+
+    /// Waits until a task has ended that the manager cannot do without: by a
+    /// panic, or for no reason. This includes the tasks of maintenance, of
+    /// [`Server`](crate::Server) and of [`AmqpIngress`](crate::AmqpIngress). The
+    /// manager is not ready any more, and its partitions go to others; the program
+    /// is to end. Pending for ever in a healthy manager. Cancel-safe.
+    pub async fn failed(&self) -> TaskFailure {
+        tokio::select! {
+            failure = self.shared.critical.failed() => failure,
+            failure = self.shared.backend.critical.failed() => failure,
         }
+    }
+
+    /// The tasks that this manager cannot do without.
+    pub(crate) fn critical(&self) -> &CriticalTasks {
+        &self.shared.critical
+    }
+
+    fn drain_after_a_failure(&self) {
+        let manager = self.clone();
+        self.shared.tasks.spawn(async move {
+            tokio::select! {
+                _ = manager.failed() => manager.drain(),
+                () = manager.shared.closing.cancelled() => {}
+            }
+        });
     }
 
     /// The backend of this manager.

@@ -62,6 +62,12 @@ pub enum Error {
         "`drumline_sdk::run` starts a runtime and cannot be called on one: use `Connection::run`"
     )]
     InsideRuntime,
+    /// A task has ended that the worker cannot do without. This is a defect. The
+    /// worker has stopped, and other workers take its operations over when the
+    /// leases end. A function handler that blocks its thread may still run: end the
+    /// process, or let a supervisor start it again.
+    #[error(transparent)]
+    TaskFailed(drumline_worker::TaskFailure),
     /// A second signal has ended the worker before it was drained. Operations
     /// that ran are taken over by other workers when their leases end.
     #[error("ended by {signal} before the worker was drained")]

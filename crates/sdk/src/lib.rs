@@ -80,7 +80,8 @@ pub use drumline_protocol::{
 pub use drumline_worker::{
     ALL_OTHERS, Builder, CheckpointError, Context, CreateError, DATA_BYTES, Disposition, Drained,
     ErrorCode, Fault, Handler, HandlerError, HandlerFuture, IntoOutcome, LEASE_MIN, Limits,
-    NewChild, Options, Outcome, REPORT_BYTES, RunningWorker, StopReason, Throttle, Worker,
+    NewChild, Options, Outcome, REPORT_BYTES, RunningWorker, StopReason, TaskEnd, TaskFailure,
+    Throttle, Worker,
 };
 
 pub use connection::Connection;

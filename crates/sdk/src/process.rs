@@ -72,11 +72,21 @@ pub(crate) async fn until_signal(connection: &Connection, builder: Builder) -> R
         }
     };
     let signal = tokio::select! {
-        () = worker.until_ready() => {
-            tracing::info!("ready");
-            signals.next().await
+        biased;
+        failure = worker.failed() => {
+            worker.stop_now().await;
+            servers.close().await;
+            return Err(Error::TaskFailed(failure));
         }
-        signal = signals.next() => signal,
+        signal = async {
+            tokio::select! {
+                () = worker.until_ready() => {
+                    tracing::info!("ready");
+                    signals.next().await
+                }
+                signal = signals.next() => signal,
+            }
+        } => signal,
     };
     let drained = signals.drain(signal, drain(worker, servers)).await;
     drained.map_err(|Interrupted { signal }| Error::Interrupted { signal })

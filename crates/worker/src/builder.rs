@@ -10,7 +10,7 @@ use std::time::Duration;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::dispatch::Dispatcher;
 use drumline_backend::store;
-use drumline_backend::{Backend, Broker, Ids, Random};
+use drumline_backend::{Backend, Broker, CriticalTasks, Ids, Random};
 use drumline_protocol::{QueueName, limits};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -252,7 +252,9 @@ impl Builder {
         }
         options.host = limits::cut(&options.host, limits::HOST_ID_CHARS).to_owned();
         let held = Arc::new(Held::default());
-        let renewals = Renewals::start(leases.into(), Arc::clone(&held), options.lease)
+        let critical = CriticalTasks::default();
+        let leases = leases.into();
+        let renewals = Renewals::start(leases, Arc::clone(&held), options.lease, &critical)
             .await
             .map_err(|error| match error {
                 leases::StartError::Thread(error) => Error::Thread(error),
@@ -264,11 +266,12 @@ impl Builder {
             ..backend
         };
         let ids = Ids::new(random.clone());
-        let services = TaskScope::default();
+        let services = TaskScope::new(&critical);
         let dispatching = TaskTracker::new();
+        let dispatcher = Dispatcher::start(backend.clone(), &critical, &dispatching);
         let shared = Arc::new(Shared::new(Parts {
             committer: Committer::start(Arc::clone(&backend.store), random.clone(), &services),
-            publisher: Publisher::new(Dispatcher::start(backend.clone(), &dispatching)),
+            publisher: Publisher::new(dispatcher),
             member: ids.member(),
             backend,
             bypass,
@@ -277,6 +280,7 @@ impl Builder {
             options,
             handlers,
             held,
+            critical,
         }));
         Ok(run(shared, services, dispatching, renewals))
     }
@@ -289,7 +293,8 @@ fn run(
     dispatching: TaskTracker,
     renewals: Renewals,
 ) -> RunningWorker {
-    let feeds = TaskScope::default();
+    let stopping = shared.stopping.clone();
+    let feeds = TaskScope::new(&shared.critical);
     let (members, known_members) = watch::channel(Arc::from([]));
     let (deliveries, delivered) = mpsc::channel(DELIVERIES);
     let (receipts, to_acknowledge) = mpsc::unbounded_channel();
@@ -300,9 +305,11 @@ fn run(
     let (return_offers, returned) = mpsc::unbounded_channel();
     let (forget, to_forget) = mpsc::channel(1);
 
-    let heartbeat = TaskScope::default();
-    heartbeat.spawn(heartbeat::beat(Arc::clone(&shared), members, contact));
-    services.spawn(delivery_ack::acknowledger(to_acknowledge));
+    let heartbeat = TaskScope::new(&shared.critical);
+    let beat = heartbeat::beat(Arc::clone(&shared), members, contact);
+    heartbeat.spawn_lasting("heartbeat", &stopping, beat);
+    let acknowledger = delivery_ack::acknowledger(to_acknowledge);
+    services.spawn("acknowledgements", acknowledger);
     let sources = Sources {
         shared: Arc::clone(&shared),
         scope: feeds.clone(),
@@ -313,7 +320,7 @@ fn run(
         forget,
         ready,
     };
-    feeds.spawn(sources.run());
+    feeds.spawn_lasting("subscriptions", &stopping, sources.run());
     let delivery_queue = DeliveryQueue {
         shared: Arc::clone(&shared),
         scope: feeds.clone(),
@@ -328,16 +335,16 @@ fn run(
         last_slot: Instant::now(),
         pass_on_after: Instant::now(),
     };
-    let taking = TaskScope::default();
-    taking.spawn(delivery_queue.run());
+    let taking = TaskScope::new(&shared.critical);
+    taking.spawn_lasting("deliveries", &stopping, delivery_queue.run());
     let unhandled = Unhandled {
         shared: Arc::clone(&shared),
         offers,
         members: known_members,
         kept: std::collections::BTreeMap::new(),
     };
-    feeds.spawn(unhandled.run());
-    RunningWorker {
+    feeds.spawn_lasting("unhandled", &stopping, unhandled.run());
+    let worker = RunningWorker {
         shared,
         taking,
         heartbeat,
@@ -346,5 +353,7 @@ fn run(
         dispatching,
         renewals: Some(renewals),
         ready: is_ready,
-    }
+    };
+    worker.stop_after_a_failure();
+    worker
 }

@@ -3,15 +3,16 @@
 //! ```text
 //! drain: take nothing new ─→ wait for runs ─→ ask handlers to stop ─→ write their ends
 //!          ─→ close subscriptions, publish the rest ─→ leave ─→ end all tasks
-//! stop_now, drop: end all tasks
+//! stop_now, drop, a critical task that fails: end all tasks
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::MemberId;
+use drumline_backend::{MemberId, TaskFailure};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::stop::StopReason;
@@ -79,6 +80,42 @@ impl RunningWorker {
         let _ended = ready.wait_for(|ready| *ready).await;
     }
 
+    /// Waits until a task has ended that the worker cannot do without: by a panic,
+    /// or for no reason. The worker has stopped then, as with [`Self::stop_now`],
+    /// and other workers take its operations over when the leases end. Pending for
+    /// ever in a healthy worker. Cancel-safe.
+    pub async fn failed(&self) -> TaskFailure {
+        tokio::select! {
+            failure = self.shared.critical.failed() => failure,
+            failure = self.shared.backend.critical.failed() => failure,
+        }
+    }
+
+    /// Stops the worker when a critical task fails. A worker whose leases are not
+    /// renewed must not go on, whether or not the program waits for
+    /// [`Self::failed`].
+    pub(crate) fn stop_after_a_failure(&self) {
+        let shared = Arc::clone(&self.shared);
+        let tasks = self.tasks();
+        self.dispatching.spawn(async move {
+            tokio::select! {
+                _ = shared.critical.failed() => tasks.cut(&shared),
+                _ = shared.backend.critical.failed() => tasks.cut(&shared),
+                () = shared.stopping.cancelled() => {}
+            }
+        });
+    }
+
+    fn tasks(&self) -> Tasks {
+        Tasks {
+            taking: self.taking.clone(),
+            heartbeat: self.heartbeat.clone(),
+            feeds: self.feeds.clone(),
+            services: self.services.clone(),
+            renewals: self.renewals.as_ref().map(Renewals::ending),
+        }
+    }
+
     /// Stops gracefully: takes nothing new, lets handlers come to their end,
     /// and gives back the operations that have not ended in time. Such attempts
     /// do not count.
@@ -91,6 +128,7 @@ impl RunningWorker {
         let (grace, limit) = (shared.options.grace, shared.options.drain_timeout);
         tracing::info!(running = shared.running(), "draining");
         let drained_by = *shared.drained_by.get_or_init(|| Instant::now() + limit);
+        shared.stopping.cancel();
         shared.draining.cancel();
         // No run is started after this, so the wait below is for all runs.
         self.taking.done().await;
@@ -145,14 +183,30 @@ impl RunningWorker {
     }
 
     fn cut(&self) {
-        self.shared.runs.end();
+        self.tasks().cut(&self.shared);
+    }
+}
+
+/// The tasks of a worker, to end them at once.
+struct Tasks {
+    taking: TaskScope,
+    heartbeat: TaskScope,
+    feeds: TaskScope,
+    services: TaskScope,
+    renewals: Option<CancellationToken>,
+}
+
+impl Tasks {
+    fn cut(&self, shared: &Shared) {
+        shared.stopping.cancel();
+        shared.runs.end();
         self.taking.end();
         self.feeds.end();
         self.heartbeat.end();
         self.services.end();
-        self.shared.publisher.close();
+        shared.publisher.close();
         if let Some(renewals) = &self.renewals {
-            renewals.end();
+            renewals.cancel();
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use drumline_backend::{Backend, Store};
+use drumline_backend::{Backend, CriticalTasks, Store};
 use drumline_backend_rabbitmq::RabbitBroker;
 use drumline_backend_redis::{RedisLimiter, RedisMembership, RedisStore};
 use drumline_tests::journal::{self, Entry, Event};
@@ -102,6 +102,7 @@ async fn main() -> Result<()> {
         broker: Arc::new(RabbitBroker::start(
             drumline_backend_rabbitmq::Options::new(url),
         )),
+        critical: CriticalTasks::default(),
     };
     let url = setting("DRUMLINE_REDIS_URL")?;
     let leases = LeaseStore::connect(move || async move {

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumline_backend::CriticalTasks;
 use drumline_backend::broker::{Error, Result};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -52,6 +53,7 @@ impl ReplyPublisher {
     pub(super) fn start(
         supervisor: ConnectionSupervisor,
         patience: Duration,
+        critical: &CriticalTasks,
         tasks: &TaskTracker,
     ) -> Self {
         let (replies, incoming) = mpsc::channel(WAITING);
@@ -62,7 +64,7 @@ impl ReplyPublisher {
             channel: None,
             confirms: FuturesUnordered::new(),
         };
-        tasks.spawn(task.run());
+        tasks.spawn(critical.contain("replies", task.run()));
         Self {
             replies,
             supervisor,

@@ -8,7 +8,8 @@ use drumline_worker::{RunningWorker, Worker};
 
 use super::backend::Connected;
 use super::{
-    REQUEST_GRACE, builtin, catch_signals, completion_options, drain, listen, queue_manager, worker,
+    REQUEST_GRACE, builtin, catch_signals, completion_options, drain, listen, queue_manager,
+    until_signal, worker,
 };
 use crate::cli::service::Dev;
 use crate::exit::{Exit, Result};
@@ -45,7 +46,13 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     );
     output::line(&format!("ready {url}"))?;
 
-    let signal = signals.next().await;
+    let failed = async {
+        tokio::select! {
+            failure = manager.failed() => failure,
+            failure = worker.failed() => failure,
+        }
+    };
+    let signal = until_signal(&mut signals, failed).await?;
     let drained = stop(server, worker, maintenance, &manager);
     Ok(drain(&mut signals, signal, drained).await)
 }

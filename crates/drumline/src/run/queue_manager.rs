@@ -7,14 +7,18 @@ use drumline_backend::Ids;
 use drumline_process::host_id;
 use drumline_queue_manager::options::Limits;
 use drumline_queue_manager::{AmqpIngress, Maintenance, Options, QueueManager, Server};
+use tokio::time::timeout;
 
 use super::backend::Connected;
-use super::{REQUEST_GRACE, catch_signals, completion_options, drain, listen};
+use super::{REQUEST_GRACE, catch_signals, completion_options, drain, listen, until_signal};
 use crate::cli::completion_options::CompletionOptions;
 use crate::cli::limits;
 use crate::cli::service::{self, Http};
 use crate::exit::{Exit, Result};
 use crate::output;
+
+/// The time for leaving the members after a failure.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// Runs until a signal.
 pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
@@ -43,7 +47,14 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
     let amqp = intake.map(|intake| AmqpIngress::start(&manager, intake));
     output::line(&format!("ready http://{}", server.address()))?;
 
-    let signal = signals.next().await;
+    let signal = match until_signal(&mut signals, manager.failed()).await {
+        Ok(signal) => signal,
+        Err(failure) => {
+            // Others take the partitions over at once, and not after a timeout.
+            drop(timeout(LEAVING, maintenance.stop()).await);
+            return Err(failure);
+        }
+    };
     let drained = async {
         let received = async {
             if let Some(amqp) = amqp {

@@ -6,7 +6,7 @@ use drumline_worker::supervise::Supervisor;
 use drumline_worker::{Builder, Error, Options, RunningWorker, Worker};
 
 use super::backend::Connected;
-use super::{catch_signals, health};
+use super::{catch_signals, failed, health, until_signal};
 use crate::cli::service::{self, Execution};
 use crate::exit::{Exit, Failure, Result};
 use crate::output;
@@ -42,11 +42,13 @@ pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
         .map_err(cannot_start)?;
     let health = health.serve(worker.ready());
     tokio::select! {
+        biased;
+        failure = worker.failed() => return Err(failed(failure)),
         () = worker.until_ready() => output::line("ready")?,
         signal = signals.next() => return Ok(drain(&mut signals, signal, worker, &connected, &health).await),
     }
 
-    let signal = signals.next().await;
+    let signal = until_signal(&mut signals, worker.failed()).await?;
     Ok(drain(&mut signals, signal, worker, &connected, &health).await)
 }
 

@@ -127,9 +127,14 @@ impl Process {
     }
 
     /// Asks it to end, and gives its exit code.
-    pub(crate) fn terminate(mut self) -> i32 {
+    pub(crate) fn terminate(self) -> i32 {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).expect("it is there");
+        self.wait()
+    }
+
+    /// Waits until it ends by itself, and gives its exit code.
+    pub(crate) fn wait(mut self) -> i32 {
         let status = self.child.wait().expect("it ends");
         status.code().expect("it was not killed")
     }

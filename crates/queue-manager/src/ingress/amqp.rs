@@ -57,7 +57,8 @@ pub struct AmqpIngress {
 
 impl AmqpIngress {
     /// Starts to take requests, as soon as store and broker are available. Must
-    /// be called on a tokio runtime.
+    /// be called on a tokio runtime. A panic is reported by
+    /// [`QueueManager::failed`].
     #[must_use]
     pub fn start(manager: &QueueManager, intake: Arc<dyn Intake>) -> Self {
         let ingress = Self {
@@ -69,7 +70,9 @@ impl AmqpIngress {
             intake,
             stop: ingress.stop.clone(),
         };
-        ingress.tasks.spawn(consumer.run());
+        let critical = manager.critical();
+        let run = critical.guard("requests over AMQP", &ingress.stop, consumer.run());
+        ingress.tasks.spawn(run);
         ingress
     }
 

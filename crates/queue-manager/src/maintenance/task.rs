@@ -55,10 +55,12 @@ impl Tasks {
         let stop = self.stop.clone();
         let manager = self.manager.clone();
         let share = self.share.clone();
+        let critical = manager.critical().clone();
+        let run = run(task, rest, manager, share);
+        let run = critical.guard(T::NAME, &stop, run);
         self.tasks.spawn(async move {
             // Every step is a compare-and-set, so it may be dropped anywhere.
-            stop.run_until_cancelled(run(task, rest, manager, share))
-                .await;
+            stop.run_until_cancelled(run).await;
         });
     }
 }

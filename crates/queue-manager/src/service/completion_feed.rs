@@ -27,6 +27,7 @@ mod waiters;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use drumline_backend::CriticalTasks;
 use drumline_backend::store::{self, Stamp, Store};
 use drumline_protocol::{OperationId, Partition};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -86,14 +87,21 @@ impl CompletionFeed {
     /// Starts the task on `tasks`. It ends when `closing` is cancelled.
     pub(crate) fn start(
         store: Arc<dyn Store>,
+        critical: &CriticalTasks,
         tasks: &TaskTracker,
         closing: CancellationToken,
     ) -> Self {
         let completions = store.completions();
         let feed = Self::new(store);
         let task = feed.clone();
+        let both = async move {
+            tokio::select! {
+                () = task.listen(completions) => {}
+                () = task.fill_ring() => {}
+            }
+        };
+        let both = critical.guard("completion feed", &closing, both);
         tasks.spawn(async move {
-            let both = async { tokio::join!(task.listen(completions), task.fill_ring()) };
             closing.run_until_cancelled(both).await;
         });
         feed

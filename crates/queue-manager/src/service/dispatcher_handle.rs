@@ -6,9 +6,9 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use drumline_backend::Backend;
 use drumline_backend::dispatch::{Dispatcher, Error};
 use drumline_backend::store::{Done, Promoted, Stamp, Summary};
+use drumline_backend::{Backend, CriticalTasks};
 use drumline_protocol::Operation;
 use drumline_protocol::message::Offer;
 use tokio_util::task::TaskTracker;
@@ -21,9 +21,10 @@ pub(crate) struct DispatcherHandle {
 
 impl DispatcherHandle {
     /// Starts the dispatcher on `tasks`.
-    pub(crate) fn start(backend: &Backend, tasks: &TaskTracker) -> Self {
+    pub(crate) fn start(backend: &Backend, critical: &CriticalTasks, tasks: &TaskTracker) -> Self {
+        let dispatcher = Dispatcher::start(backend.clone(), critical, tasks);
         Self {
-            dispatcher: RwLock::new(Some(Dispatcher::start(backend.clone(), tasks))),
+            dispatcher: RwLock::new(Some(dispatcher)),
         }
     }
 

@@ -9,6 +9,7 @@ mod bad_requests;
 mod bulk;
 mod bypass;
 mod creating;
+mod critical;
 mod events;
 mod executing;
 mod expiring;

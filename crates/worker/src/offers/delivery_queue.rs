@@ -159,7 +159,9 @@ impl DeliveryQueue {
         });
         if let Some(pending) = self.pending.pop_front() {
             let shared = Arc::clone(&self.shared);
-            self.shared.runs.spawn(occupy(shared, pending, slot));
+            self.shared
+                .runs
+                .spawn("operation", occupy(shared, pending, slot));
         }
     }
 
@@ -190,14 +192,15 @@ impl DeliveryQueue {
             let pending: Vec<_> = self.pending.drain(..count).collect();
             let shared = Arc::clone(&self.shared);
             let returned = self.return_offers.clone();
-            self.scope.spawn(redistribute(shared, pending, returned));
+            self.scope
+                .spawn("redistribution", redistribute(shared, pending, returned));
         }
     }
 
     fn return_marker(&self, marker: Marker, receipt: Box<dyn Receipt>) {
         let shared = Arc::clone(&self.shared);
         let receipts = self.receipts.clone();
-        self.scope.spawn(async move {
+        self.scope.spawn("markers", async move {
             // If the return is not noted, the manager will send another marker.
             if let Err(error) = shared.backend.store.marker_returned(&marker).await {
                 tracing::debug!(%error, "a marker was not noted");

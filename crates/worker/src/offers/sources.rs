@@ -142,7 +142,9 @@ impl Sources {
             deliveries: self.deliveries.clone(),
             open: Arc::clone(open),
         };
-        self.scope.spawn(source.run(end));
+        let stopping = end.clone();
+        self.scope
+            .spawn_lasting("subscription", &stopping, source.run(end));
     }
 }
 

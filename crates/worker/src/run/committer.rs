@@ -46,12 +46,12 @@ impl Committer {
         let (to, batches) = (Arc::clone(&store), scope.clone());
         let (batcher, run) = Batcher::new(BOUNDS, move |batch, permit| {
             let (store, random) = (Arc::clone(&to), random.clone());
-            batches.spawn(async move {
+            batches.spawn("commits", async move {
                 perform(&*store, &random, batch).await;
                 drop(permit);
             });
         });
-        scope.spawn(run);
+        scope.spawn("committer", run);
         Self { store, batcher }
     }
 

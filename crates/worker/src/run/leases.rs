@@ -25,6 +25,7 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumline_backend::CriticalTasks;
 use drumline_backend::store::Error;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -54,11 +55,12 @@ pub(crate) enum StartError {
 
 impl Renewals {
     /// Starts the renewals, and waits until their store is connected. Dropping
-    /// the future starts nothing.
+    /// the future starts nothing. Renewals that end are reported to `critical`.
     pub(crate) async fn start(
         store: LeaseStore,
         held: Arc<Held>,
         lease: Duration,
+        critical: &CriticalTasks,
     ) -> Result<Self, StartError> {
         let (ready, connected) = oneshot::channel();
         let (done, ended) = oneshot::channel();
@@ -67,13 +69,15 @@ impl Renewals {
             ended,
         };
         let end = renewals.end.clone();
+        let critical = critical.clone();
         let LeaseStore { connect, runs_on } = store;
         let renewing = async move {
             end.run_until_cancelled(async {
                 match connect().await {
                     Ok(store) => {
                         drop(ready.send(Ok(())));
-                        renew::run(&*store, &held, lease).await;
+                        let renewing = renew::run(&*store, &held, lease);
+                        critical.guard("lease thread", &end, renewing).await;
                     }
                     Err(error) => drop(ready.send(Err(error))),
                 }
@@ -100,9 +104,10 @@ impl Renewals {
         Ok(renewals)
     }
 
-    /// Ends the renewals: leases that are still held are not renewed any more.
-    pub(crate) fn end(&self) {
-        self.end.cancel();
+    /// Ends the renewals when it is cancelled: leases that are still held are not
+    /// renewed any more.
+    pub(crate) fn ending(&self) -> CancellationToken {
+        self.end.clone()
     }
 
     /// Ends the renewals, and waits until they have ended.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
-use drumline_backend::{Backend, Ids, MemberId, Random};
+use drumline_backend::{Backend, CriticalTasks, Ids, MemberId, Random};
 use drumline_protocol::Author;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -45,8 +45,12 @@ pub(crate) struct Shared {
     pub(crate) waiting: AtomicUsize,
     /// The tasks of claims and runs.
     pub(crate) runs: TaskScope,
+    /// The tasks that the worker cannot do without.
+    pub(crate) critical: CriticalTasks,
     /// Cancelled when the worker drains: no new operation is taken then.
     pub(crate) draining: CancellationToken,
+    /// Cancelled when the worker drains or stops. Tasks may end from then on.
+    pub(crate) stopping: CancellationToken,
     /// The time at which the last handler of a draining worker is dropped.
     pub(crate) drained_by: OnceLock<Instant>,
 }
@@ -63,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) committer: Committer,
     pub(crate) publisher: Publisher,
     pub(crate) held: Arc<Held>,
+    pub(crate) critical: CriticalTasks,
 }
 
 impl Shared {
@@ -83,8 +88,10 @@ impl Shared {
             held: parts.held,
             throttles: Throttles::default(),
             waiting: AtomicUsize::new(0),
-            runs: TaskScope::default(),
+            runs: TaskScope::new(&parts.critical),
+            critical: parts.critical,
             draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             drained_by: OnceLock::new(),
         }
     }

@@ -2,25 +2,55 @@
 
 use std::future::Future;
 
+use drumline_backend::CriticalTasks;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// An owner of tasks. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct TaskScope {
+    critical: CriticalTasks,
     tasks: TaskTracker,
     end: CancellationToken,
 }
 
 impl TaskScope {
+    /// A scope without tasks. The panics of its tasks are reported to `critical`.
+    pub(crate) fn new(critical: &CriticalTasks) -> Self {
+        Self {
+            critical: critical.clone(),
+            tasks: TaskTracker::new(),
+            end: CancellationToken::new(),
+        }
+    }
+
     /// Starts a task that is dropped when the scope is ended.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let end = self.end.clone();
+    pub(crate) fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         // A run is a future of some kilobytes. Without the box, every future around
         // it would hold it once or twice more.
-        let task = Box::pin(task);
+        self.start(Box::pin(self.critical.contain(name, task)));
+    }
+
+    /// Starts a task that is to last until `stopping`. A return before that is
+    /// reported, too.
+    pub(crate) fn spawn_lasting(
+        &self,
+        name: &'static str,
+        stopping: &CancellationToken,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.start(Box::pin(self.critical.guard(name, stopping, task)));
+    }
+
+    fn start(&self, task: impl Future<Output = Option<()>> + Send + 'static) {
+        let end = self.end.clone();
         self.tasks.spawn(async move {
-            end.run_until_cancelled(task).await;
+            // The failure is reported already.
+            let _failed_or_ended = end.run_until_cancelled(task).await;
         });
     }
 

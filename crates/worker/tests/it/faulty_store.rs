@@ -1,4 +1,4 @@
-//! A store that a test can make unavailable or slow, in five ways.
+//! A store that a test can make unavailable, slow, or faulty.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -23,6 +23,8 @@ pub(crate) struct FaultyStore {
     store: Arc<dyn Store>,
     /// Renewals are never answered.
     pub(crate) mute: AtomicBool,
+    /// Renewals panic.
+    pub(crate) panics: AtomicBool,
     /// No commit is made.
     pub(crate) down: AtomicBool,
     /// Reads of whole operations are answered while this is true.
@@ -40,6 +42,7 @@ impl FaultyStore {
         Arc::new(Self {
             store,
             mute: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
             down: AtomicBool::new(false),
             reads: watch::Sender::new(true),
             lost_answers: AtomicU32::new(0),
@@ -127,6 +130,7 @@ impl Store for FaultyStore {
     }
 
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+        assert!(!self.panics.load(Ordering::Acquire), "told to panic");
         if self.mute.load(Ordering::Acquire) {
             std::future::pending::<()>().await;
         }

@@ -76,7 +76,7 @@ impl Harness {
     }
 
     pub(crate) fn over(backend: Backend) -> Self {
-        let dispatcher = Dispatcher::start(backend.clone(), &TaskTracker::new());
+        let dispatcher = Dispatcher::start(backend.clone(), &backend.critical, &TaskTracker::new());
         Self {
             backend,
             ids: Arc::new(Ids::random()),

@@ -65,6 +65,47 @@ async fn a_handler_whose_lease_cannot_be_renewed_is_stopped_before_it_ends() {
     worker.stop_now().await;
 }
 
+/// Tells when it is dropped.
+struct Dropped(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        // The test may be over.
+        drop(self.0.send("dropped"));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_without_its_lease_thread_stops_its_handlers_and_says_why() {
+    let (harness, faulty, backend) = faulty();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, _: Context| {
+        let tell = tell.clone();
+        async move {
+            let _dropped = Dropped(tell.clone());
+            tell.send("started").expect("heard");
+            std::future::pending::<Outcome>().await
+        }
+    };
+    let leases = LeaseStore::from(Arc::clone(&backend.store));
+    let builder = Harness::builder().handler("X", handler);
+    let worker = builder.start(backend, leases).await.expect("it starts");
+    harness.submit(draft("X")).await;
+    assert_eq!(in_time("start", hear.recv()).await, Some("started"));
+    faulty.panics.store(true, Ordering::Release);
+    // The program does not wait for the failure, and asks nothing to stop.
+    assert_eq!(in_time("drop", hear.recv()).await, Some("dropped"));
+    let failure = in_time("failure", worker.failed()).await;
+    assert_eq!(
+        failure.to_string(),
+        "the task \"lease thread\" has panicked (told to panic); without it this process must not go on"
+    );
+    let mut ready = worker.ready();
+    let is_not = in_time("readiness", ready.wait_for(|ready| !*ready)).await;
+    drop(is_not);
+    worker.stop_now().await;
+}
+
 #[tokio::test]
 async fn an_outcome_is_written_when_the_store_is_back() {
     let (harness, faulty, backend) = faulty();

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumline_backend::CriticalTasks;
 use drumline_backend::batcher::{self, Batcher, Bounds};
 use drumline_backend::store::{self, Created, NewOperation, Store};
 use tokio::time::timeout;
@@ -44,6 +45,7 @@ impl CreateBatcher {
     /// Starts the task on `tasks`. It ends when `closing` is cancelled.
     pub(in crate::service) fn start(
         store: Arc<dyn Store>,
+        critical: &CriticalTasks,
         tasks: &TaskTracker,
         closing: CancellationToken,
     ) -> Self {
@@ -55,6 +57,7 @@ impl CreateBatcher {
                 drop(permit);
             });
         });
+        let run = critical.guard("creates", &closing, run);
         tasks.spawn(async move {
             closing.run_until_cancelled(run).await;
         });

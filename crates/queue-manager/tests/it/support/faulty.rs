@@ -48,6 +48,8 @@ pub(crate) struct Faults {
     pub(crate) reads: AtomicUsize,
     /// The record of this operation was written by a later release.
     pub(crate) unreadable: OnceLock<OperationId>,
+    /// A call of this name panics.
+    pub(crate) panics_at: Mutex<Option<&'static str>>,
     /// The calls of the store and of the broker's publish, in their order.
     calls: Mutex<Vec<&'static str>>,
 }
@@ -63,6 +65,8 @@ impl Faults {
     }
 
     fn note(&self, call: &'static str) {
+        let panics_at = *self.panics_at.lock().expect("not poisoned");
+        assert_ne!(panics_at, Some(call), "told to panic");
         self.calls.lock().expect("not poisoned").push(call);
     }
 }
@@ -79,6 +83,7 @@ pub(crate) fn faulty(inner: &Backend) -> (Backend, Arc<Faults>) {
         broker: Arc::clone(&wrapped) as Arc<dyn Broker>,
         membership: Arc::clone(&wrapped) as Arc<dyn Membership>,
         limiter: wrapped,
+        critical: inner.critical.clone(),
     };
     (backend, faults)
 }
@@ -182,6 +187,7 @@ impl Broker for Faulty {
 #[async_trait]
 impl Membership for Faulty {
     async fn beat(&self, member: &Member) -> Result<Vec<Member>> {
+        self.faults.note("beat");
         self.there()?;
         self.inner.membership.beat(member).await
     }
