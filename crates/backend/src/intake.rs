@@ -34,6 +34,8 @@ pub struct Envelope {
     pub message_id: Option<String>,
     /// The headers that are texts or numbers, under the names as given.
     pub headers: BTreeMap<String, String>,
+    /// The other headers, and what each is instead, for people.
+    pub unreadable: BTreeMap<String, &'static str>,
 }
 
 impl Envelope {
@@ -43,6 +45,24 @@ impl Envelope {
         let mut headers = self.headers.iter();
         let (_, value) = headers.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
         Some(value)
+    }
+
+    /// Returns what a header is that is neither text nor number.
+    #[must_use]
+    pub fn unreadable(&self, name: &str) -> Option<&'static str> {
+        let mut unreadable = self.unreadable.iter();
+        let (_, kind) = unreadable.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(kind)
+    }
+
+    /// Returns how often a header is given: names that differ in their
+    /// capitalisation only are one header.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        let names = self.headers.keys().chain(self.unreadable.keys());
+        names
+            .filter(|found| found.eq_ignore_ascii_case(name))
+            .count()
     }
 }
 

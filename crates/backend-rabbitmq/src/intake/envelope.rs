@@ -1,6 +1,8 @@
 //! Properties of AMQP messages, and what the port knows of them.
 
-use drumline_backend::broker::{Error, Result};
+use std::collections::BTreeMap;
+
+use drumline_backend::broker::Error;
 use drumline_backend::intake::{Envelope, Refused, Reply};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -23,7 +25,13 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Envelope {
         text.filter(|text| !text.is_empty())
     };
     let headers = properties.headers().as_ref();
-    let headers = headers.into_iter().flat_map(|table| table.inner());
+    let (mut readable, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
+    for (name, value) in headers.into_iter().flat_map(|table| table.inner()) {
+        match read(value) {
+            Ok(value) => drop(readable.insert(name.to_string(), value)),
+            Err(kind) => drop(unreadable.insert(name.to_string(), kind)),
+        }
+    }
     Envelope {
         kind: delivery.routing_key.to_string(),
         content_type: text(properties.content_type()),
@@ -31,34 +39,42 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Envelope {
         reply_to: text(properties.reply_to()),
         correlation_id: text(properties.correlation_id()),
         message_id: text(properties.message_id()),
-        headers: headers
-            .filter_map(|(name, value)| Some((name.to_string(), readable(value)?)))
-            .collect(),
+        headers: readable,
+        unreadable,
     }
 }
 
-/// A header's value, where it is a text or a number.
-fn readable(value: &AMQPValue) -> Option<String> {
-    match value {
-        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
-        AMQPValue::ShortString(text) => Some(text.to_string()),
-        AMQPValue::Boolean(value) => Some(value.to_string()),
-        AMQPValue::ShortShortInt(number) => Some(number.to_string()),
-        AMQPValue::ShortShortUInt(number) => Some(number.to_string()),
-        AMQPValue::ShortInt(number) => Some(number.to_string()),
-        AMQPValue::ShortUInt(number) => Some(number.to_string()),
-        AMQPValue::LongInt(number) => Some(number.to_string()),
-        AMQPValue::LongUInt(number) => Some(number.to_string()),
-        AMQPValue::LongLongInt(number) => Some(number.to_string()),
-        AMQPValue::Float(number) => Some(number.to_string()),
-        AMQPValue::Double(number) => Some(number.to_string()),
-        AMQPValue::DecimalValue(_)
-        | AMQPValue::FieldArray(_)
-        | AMQPValue::Timestamp(_)
-        | AMQPValue::FieldTable(_)
-        | AMQPValue::ByteArray(_)
-        | AMQPValue::Void => None,
-    }
+/// A header's value, where it is a text or a number. Some clients send the bytes
+/// of a text, and AMQP has a type of its own for these.
+///
+/// # Errors
+/// When it is something else, which the error names.
+fn read(value: &AMQPValue) -> Result<String, &'static str> {
+    Ok(match value {
+        AMQPValue::LongString(text) => utf8(text.as_bytes())?,
+        AMQPValue::ByteArray(bytes) => utf8(bytes.as_slice())?,
+        AMQPValue::ShortString(text) => text.to_string(),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::ShortShortInt(number) => number.to_string(),
+        AMQPValue::ShortShortUInt(number) => number.to_string(),
+        AMQPValue::ShortInt(number) => number.to_string(),
+        AMQPValue::ShortUInt(number) => number.to_string(),
+        AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongUInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::Float(number) => number.to_string(),
+        AMQPValue::Double(number) => number.to_string(),
+        AMQPValue::DecimalValue(_) => return Err("a decimal"),
+        AMQPValue::FieldArray(_) => return Err("a list"),
+        AMQPValue::Timestamp(_) => return Err("a time"),
+        AMQPValue::FieldTable(_) => return Err("a table"),
+        AMQPValue::Void => return Err("nothing"),
+    })
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, &'static str> {
+    let text = str::from_utf8(bytes).map_err(|_not| "bytes that are not UTF-8")?;
+    Ok(text.to_owned())
 }
 
 /// The properties of an answer. The status is a number, so that a client can
@@ -66,7 +82,7 @@ fn readable(value: &AMQPValue) -> Option<String> {
 ///
 /// # Errors
 /// When a text of it is longer than AMQP allows; then it did not come by AMQP.
-pub(super) fn of_reply(reply: &Reply) -> Result<BasicProperties> {
+pub(super) fn of_reply(reply: &Reply) -> Result<BasicProperties, Error> {
     let mut headers = FieldTable::default();
     let status = i32::from(reply.status);
     headers.insert("status".into(), AMQPValue::LongInt(status));
@@ -91,6 +107,7 @@ pub(super) fn of_refused(refused: &Refused) -> BasicProperties {
         correlation_id,
         message_id,
         headers,
+        unreadable: _,
     } = &refused.envelope;
     let mut table = FieldTable::default();
     let mut room = HEADER_BYTES;
@@ -135,10 +152,44 @@ pub(super) fn of_refused(refused: &Refused) -> BasicProperties {
 ///
 /// # Errors
 /// When it has more.
-pub(super) fn short(text: &str) -> Result<ShortString> {
+pub(super) fn short(text: &str) -> Result<ShortString, Error> {
     ShortString::try_new(text).map_err(|_too_long| Error::Refused)
 }
 
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{ByteArray, FieldArray};
+
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_in_every_form_that_a_text_may_have() {
+        let bytes = |bytes: &[u8]| AMQPValue::ByteArray(ByteArray::from(bytes));
+        let long = |bytes: &[u8]| AMQPValue::LongString(LongString::from(bytes.to_vec()));
+        let readable = [
+            (long("Müller".as_bytes()), "Müller"),
+            (bytes("Müller".as_bytes()), "Müller"),
+            (AMQPValue::ShortString("a".into()), "a"),
+            (AMQPValue::LongInt(-7), "-7"),
+            (AMQPValue::Boolean(true), "true"),
+        ];
+        for (value, text) in readable {
+            assert_eq!(read(&value).as_deref(), Ok(text), "{value:?}");
+        }
+        let unreadable = [
+            bytes(b"\xff"),
+            long(b"\xff"),
+            AMQPValue::Void,
+            AMQPValue::Timestamp(1),
+            AMQPValue::FieldArray(FieldArray::default()),
+            AMQPValue::FieldTable(FieldTable::default()),
+        ];
+        for value in unreadable {
+            assert!(read(&value).is_err(), "{value:?}");
+        }
+    }
 }

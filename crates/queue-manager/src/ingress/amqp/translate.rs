@@ -229,12 +229,18 @@ fn media_type(envelope: &Envelope) -> String {
 }
 
 /// Refuses a message whose headers no HTTP client could send: text beyond ASCII
-/// is left to the meaning of the header.
+/// is left to the meaning of the header. A header that cannot be read must not
+/// count as absent: the request would be another tenant's, or be done twice.
 fn check_headers(envelope: &Envelope) -> Result<(), Box<Problem>> {
     let mut wrong = Vec::new();
     for name in HEADERS {
         let value = envelope.header(name).unwrap_or_default();
-        if !value
+        if envelope.count(name) > 1 {
+            wrong.push(FieldError::new(name, "is given twice"));
+        } else if let Some(kind) = envelope.unreadable(name) {
+            let why = format!("must be a text, and is {kind}");
+            wrong.push(FieldError::new(name, why));
+        } else if !value
             .bytes()
             .all(|byte| is_visible(byte) || !byte.is_ascii())
         {

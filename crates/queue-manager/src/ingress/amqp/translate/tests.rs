@@ -74,6 +74,41 @@ fn a_key_that_is_given_wins_over_the_message_id() {
 }
 
 #[test]
+fn a_header_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+    for name in HEADERS {
+        let mut message = envelope("");
+        message.unreadable.insert(name.to_uppercase(), "a table");
+        let problem = read(&message, CREATE).unwrap_err();
+        assert_eq!(
+            (problem.status, problem.attributes.len()),
+            (422, 1),
+            "{name}"
+        );
+        let why = &problem.attributes[0];
+        assert_eq!(
+            (why.name.as_str(), why.detail.as_str()),
+            (name, "must be a text, and is a table")
+        );
+    }
+    let mut message = envelope("");
+    message.unreadable.insert("x-death".to_owned(), "a list");
+    assert!(read(&message, CREATE).is_ok(), "it has no meaning here");
+}
+
+#[test]
+fn names_that_differ_in_their_capitalisation_are_one_header() {
+    for name in HEADERS {
+        let mut message = envelope("");
+        for given in [name.to_owned(), name.to_uppercase()] {
+            message.headers.insert(given, "a".to_owned());
+        }
+        let problem = read(&message, CREATE).unwrap_err();
+        assert_eq!(problem.status, 422, "{name}");
+        assert_eq!(problem.attributes[0].detail, "is given twice", "{name}");
+    }
+}
+
+#[test]
 fn bincode_is_read_as_json() {
     let mut create = wire::Create::default();
     create.attributes.message_name = "Echo".to_owned();
