@@ -30,6 +30,8 @@ pub struct Options {
     pub host: String,
     /// The limits of a request.
     pub limits: Limits,
+    /// The limits of connections.
+    pub http: Http,
     /// The longest that `wait` waits. Longer waits are cut to it: proxies on
     /// the way tend to give up after a minute. Default 60 s.
     pub longest_wait: Duration,
@@ -73,6 +75,7 @@ impl Default for Options {
         Self {
             host: "queue-manager".to_owned(),
             limits: Limits::default(),
+            http: Http::default(),
             longest_wait: Duration::from_secs(60),
             remember_keys: Duration::from_secs(48 * 3600),
             max_batch_size: MAX_BATCH_SIZE,
@@ -113,6 +116,37 @@ impl Default for Limits {
             depth: limits::DEPTH,
             page: 500,
             page_bytes: 8 << 20,
+        }
+    }
+}
+
+/// The limits of connections over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The time that a connection may take until the headers of its next request
+    /// are complete, idle time included. Default 75 s: longer than most gateways
+    /// keep idle connections, so that the gateway closes first.
+    pub header_timeout: Duration,
+    /// The time that the body of a request may take. Default 60 s. A shorter time
+    /// cuts large batches over slow links.
+    pub body_timeout: Duration,
+    /// The most open connections, streams of events and waiting requests included.
+    /// Others wait to be accepted. Default 4096. Each takes a file of the process,
+    /// and some 20 KB.
+    pub connections: usize,
+    /// Bytes of memory for bodies that are being read or worked on, counted by
+    /// their `Content-Length`. A request that finds no room within five seconds is
+    /// answered 503. Default 256 MiB. One body always finds room.
+    pub body_memory: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(60),
+            connections: 4096,
+            body_memory: 256 << 20,
         }
     }
 }

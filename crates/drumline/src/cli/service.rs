@@ -146,6 +146,40 @@ pub(crate) struct Http {
         value_parser = clap::value_parser!(u32).range(1024..=33_554_432)
     )]
     pub(crate) max_body: u32,
+    /// Time until the headers of a connection's next request are complete, idle time included
+    #[arg(
+        long,
+        env = "DRUMLINE_HTTP_HEADER_TIMEOUT",
+        value_name = "SPAN",
+        default_value = "75s",
+        value_parser = values::duration
+    )]
+    pub(crate) http_header_timeout: Duration,
+    /// Time that the body of a request may take; slower ones are answered 408
+    #[arg(
+        long,
+        env = "DRUMLINE_HTTP_BODY_TIMEOUT",
+        value_name = "SPAN",
+        default_value = "1m",
+        value_parser = values::duration
+    )]
+    pub(crate) http_body_timeout: Duration,
+    /// Maximum number of open connections, event streams and waiting requests included; others wait
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_CONNECTIONS",
+        value_name = "NUMBER",
+        default_value = "4096"
+    )]
+    pub(crate) max_connections: NonZeroU16,
+    /// Memory for request bodies, in bytes; requests that find no room within 5s are answered 503
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_BODY_MEMORY",
+        value_name = "BYTES",
+        default_value = "268435456"
+    )]
+    pub(crate) max_body_memory: u64,
 }
 
 /// How operations are executed.

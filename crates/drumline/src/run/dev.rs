@@ -63,7 +63,7 @@ async fn stop(
     maintenance: Maintenance,
     manager: &QueueManager,
 ) {
-    queue_manager::stop_serving(server, REQUEST_GRACE).await;
+    server.shutdown(REQUEST_GRACE).await;
     worker.drain().await;
     maintenance.stop().await;
     manager.close().await;

@@ -35,6 +35,9 @@ pub(crate) fn cannot_listen(address: std::net::SocketAddr, error: std::io::Error
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+    use std::time::Duration;
+
     use super::*;
 
     fn http(listen: &str, allow_unauthenticated: bool) -> Http {
@@ -42,6 +45,10 @@ mod tests {
             listen: listen.parse().unwrap(),
             allow_unauthenticated,
             max_body: 1024,
+            http_header_timeout: Duration::ZERO,
+            http_body_timeout: Duration::ZERO,
+            max_connections: NonZeroU16::MIN,
+            max_body_memory: 0,
         }
     }
 

@@ -61,7 +61,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
                 amqp.stop().await;
             }
         };
-        tokio::join!(stop_serving(server, REQUEST_GRACE), received);
+        tokio::join!(server.shutdown(REQUEST_GRACE), received);
         maintenance.stop().await;
         manager.close().await;
         connected.disconnect().await;
@@ -84,6 +84,12 @@ pub(crate) fn options(
             body_bytes: usize::try_from(http.max_body).unwrap_or(usize::MAX),
             ..Limits::default()
         },
+        http: drumline_queue_manager::options::Http {
+            header_timeout: http.http_header_timeout,
+            body_timeout: http.http_body_timeout,
+            connections: usize::from(http.max_connections.get()),
+            body_memory: usize::try_from(http.max_body_memory).unwrap_or(usize::MAX),
+        },
         admission: limits.admission(),
         max_batch_size: limits.max_batch_size,
         async_requests: limits.async_requests.clone(),
@@ -91,11 +97,4 @@ pub(crate) fn options(
         webhooks: completion_options::webhooks(completion)?,
         ..Options::default()
     })
-}
-
-/// Ends a server, and logs a failure to do so.
-pub(crate) async fn stop_serving(server: Server, grace: Duration) {
-    if let Err(error) = server.shutdown(grace).await {
-        tracing::warn!(%error, "the HTTP server ended with an error");
-    }
 }

@@ -12,6 +12,7 @@
 //! Callers identify themselves, and are believed (`headers`). A caller that
 //! asks for too much is refused, with a time to come back (`rate_limit`).
 
+mod bodies;
 mod body;
 mod bulk;
 mod error_pages;
@@ -85,6 +86,7 @@ fn health() -> OpenApiRouter<QueueManager> {
 
 /// Every address, over one manager.
 pub fn router(manager: QueueManager) -> Router {
+    let bodies = bodies::Bodies::of(&manager);
     let api = limited()
         .layer(from_fn_with_state(
             manager.clone(),
@@ -99,6 +101,7 @@ pub fn router(manager: QueueManager) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         // The manager has a limit of its own, with an answer of its own.
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(bodies, bodies::bounded))
         .layer(from_fn(problem::with_instance))
         .with_state(manager)
 }

@@ -179,7 +179,7 @@ impl Problem {
         })
     }
 
-    fn busy(detail: String) -> Self {
+    pub(crate) fn busy(detail: String) -> Self {
         Self {
             retry_after: Some(RETRY_AFTER_SECONDS),
             ..Self::new(

@@ -144,6 +144,82 @@ async fn bodies_that_are_not_json_objects() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bodies_that_are_packed_or_marked() {
+    let manager = manager(&backend());
+    let client = Client::of(&manager);
+    let json = ("content-type", "application/json");
+    let plain = br#"{"messageName":"a"}"#;
+    let with = |mark: &[u8]| [mark, plain].concat();
+    let cases = [
+        (
+            Some("gzip"),
+            plain.to_vec(),
+            415,
+            "\"gzip\" is not understood",
+        ),
+        (Some("identity, br"), plain.to_vec(), 415, "send it plain"),
+        (None, with(b"\xef\xbb\xbf"), 400, "byte order mark (BOM)"),
+        (None, with(b"\xff\xfe"), 400, "UTF-16"),
+        (None, with(b"\x1f\x8b"), 400, "gzip"),
+    ];
+    for (encoding, body, status, says) in cases {
+        let encoding = encoding.map(|encoding| ("content-encoding", encoding));
+        let headers: Vec<_> = [Some(json), encoding].into_iter().flatten().collect();
+        let answer = client.send("POST", "/v1/operations", &headers, body).await;
+        assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+        assert_eq!(answer.json["name"], "MalformedJson", "{answer:?}");
+        let detail = answer.json["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(says), "{detail}");
+    }
+    let headers = [json, ("content-encoding", "identity")];
+    let answer = client.send("POST", "/v1/operations", &headers, plain.to_vec());
+    assert_eq!(answer.await.status, StatusCode::CREATED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_and_parameters_that_are_given_twice() {
+    let manager = manager(&backend());
+    let client = Client::of(&manager);
+    let json = ("content-type", "application/json");
+    let body = r#"{"messageName":"a"}"#;
+    for name in [
+        "idempotency-key",
+        "drumline-organization",
+        "drumline-caller",
+        "content-type",
+    ] {
+        let mut headers = vec![json];
+        headers.extend([(name, "application/json"); 2]);
+        let answer = client.send("POST", "/v1/operations", &headers, body).await;
+        assert_eq!(answer.status.as_u16(), 422, "{name}: {answer:?}");
+        let named = answer.json["attributes"][0]["name"].as_str();
+        assert!(
+            named.is_some_and(|named| named.eq_ignore_ascii_case(name)),
+            "{answer:?}"
+        );
+    }
+    let headers = [("last-event-id", "0"); 2];
+    let answer = client.send("GET", "/v1/events", &headers, "").await;
+    assert_eq!(answer.status.as_u16(), 422, "{answer:?}");
+    let id = "01a1f9dc-5cfa-7000-80ef-5fc7104f4284";
+    for path in [
+        "/v1/operations?status=Failed&status=Succeeded".to_owned(),
+        "/v1/operations?limit=1&limit=1".to_owned(),
+        "/v1/events?name=a&name=b".to_owned(),
+        format!("/v1/operations/{id}?wait=1s&wait=2s"),
+    ] {
+        let answer = client.get(&path).await;
+        assert_eq!(answer.status.as_u16(), 422, "{path}: {answer:?}");
+        assert_eq!(
+            answer.json["attributes"][0]["detail"], "is given twice",
+            "{path}"
+        );
+    }
+    let left = client.get("/v1/operations").await;
+    assert_eq!(left.json["operations"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn bodies_over_the_limit() {
     let large = json!({"messageName": "a", "data": "x".repeat(1 << 20)});
     check_all(vec![Case {

@@ -122,14 +122,8 @@ pub(super) fn translate(
     payload: &[u8],
     limits: &Limits,
 ) -> Result<TranslatedRequest, Box<Problem>> {
-    if let Some(encoding) = &envelope.content_encoding
-        // Some clients give the character set here.
-        && !["utf-8", "identity"].contains(&encoding.to_ascii_lowercase().as_str())
-    {
-        let detail = format!("content_encoding {encoding:?} is not understood: send it plain");
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Problem::new(status, ErrorCode::BAD_JSON, detail).into());
-    }
+    let encoding = envelope.content_encoding.as_deref().unwrap_or_default();
+    media_type::expect_plain("content_encoding", encoding)?;
     check_headers(envelope)?;
     let header = |name| envelope.header(name).map(str::as_bytes);
     let key = header(IDEMPOTENCY_KEY).map(headers::idempotency_key);
@@ -194,6 +188,7 @@ fn content<'a>(
             Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_JSON, detail).into()
         });
     }
+    media_type::expect_text(payload)?;
     match envelope.kind.as_str() {
         "" | "create" => Ok(Content::Create(payload.into())),
         "execute" => Ok(Content::Execute(payload.into())),

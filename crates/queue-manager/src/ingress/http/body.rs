@@ -1,8 +1,15 @@
 //! The body of a request: its type, its size, its bytes.
 
-use axum::body::{Body, to_bytes};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use std::error::Error as _;
 
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use drumline_protocol::ErrorCode;
+use futures_util::StreamExt as _;
+
+use super::bodies::{TooSlow, content_length};
+use super::extractors;
 use super::problem::Answer;
 use crate::ingress::media_type;
 use crate::ingress::problem::Problem;
@@ -23,7 +30,7 @@ pub(crate) async fn json_up_to(
     headers: &HeaderMap,
     body: Body,
 ) -> Answer<axum::body::Bytes> {
-    let media = headers.get(CONTENT_TYPE);
+    let media = extractors::once(headers, &CONTENT_TYPE)?;
     let media = media.and_then(|value| value.to_str().ok());
     media_type::expect_json(media.unwrap_or_default())?;
     bytes(limit, headers, body).await
@@ -60,15 +67,43 @@ pub(crate) async fn json_unless_empty(
 }
 
 async fn bytes(limit: usize, headers: &HeaderMap, body: Body) -> Answer<axum::body::Bytes> {
+    for encoding in headers.get_all(CONTENT_ENCODING) {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        media_type::expect_plain("Content-Encoding", &encoding)?;
+    }
     // Rejects an oversized Content-Length before reading the body.
-    let announced = headers.get(CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = content_length(headers);
     if announced.is_some_and(|length| length > limit) {
         return Err(Problem::too_large(limit));
     }
-    to_bytes(body, limit).await.map_err(|error| {
-        // Over the limit, or the client has gone; the latter reads no answer.
-        tracing::debug!(%error, "a body was not read");
-        Problem::too_large(limit)
-    })
+    let mut bytes = Vec::with_capacity(announced.unwrap_or_default());
+    let mut parts = body.into_data_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(unreadable)?;
+        if bytes.len().saturating_add(part.len()) > limit {
+            return Err(Problem::too_large(limit));
+        }
+        bytes.extend_from_slice(&part);
+    }
+    media_type::expect_text(&bytes)?;
+    Ok(bytes.into())
+}
+
+/// The problem of a body that has no end, or is framed wrongly. A client that has
+/// gone reads no answer.
+fn unreadable(error: axum::Error) -> Box<Problem> {
+    tracing::debug!(%error, "a body was not read");
+    let (mut slow, mut cause) = (None, error.source());
+    while let Some(found) = cause {
+        slow = slow.or(found.downcast_ref::<TooSlow>());
+        cause = found.source();
+    }
+    let (status, detail) = match slow {
+        Some(slow) => (StatusCode::REQUEST_TIMEOUT, slow.to_string()),
+        None => (
+            StatusCode::BAD_REQUEST,
+            format!("the body cannot be read to its end: {error}"),
+        ),
+    };
+    Problem::new(status, ErrorCode::BAD_JSON, detail).into()
 }

@@ -17,7 +17,7 @@ use drumline_protocol::Operation;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::{Instant, sleep};
 
-use super::extractors::{By, Parameters};
+use super::extractors::{self, By, Parameters};
 use super::problem::Answer;
 use super::{openapi, query};
 use crate::error::Error;
@@ -64,7 +64,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let mut wanted = query::events(pairs, &actor)?;
-    if let Some(value) = headers.get(LAST_EVENT_ID) {
+    if let Some(value) = extractors::once(&headers, LAST_EVENT_ID)? {
         let cursor = value.to_str().ok().and_then(|text| text.parse().ok());
         wanted.cursor = Some(cursor.ok_or_else(not_a_cursor)?);
     }

@@ -2,8 +2,10 @@
 //! the query after the `?`. They refuse with problems, because axum's own
 //! extractors would answer with text.
 
+use std::collections::HashSet;
+
 use axum::extract::{FromRequestParts, Path, Query};
-use axum::http::header::{HeaderMap, HeaderValue};
+use axum::http::header::{AsHeaderName, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use drumline_api::{FieldError, Invalid};
 use drumline_protocol::OperationId;
@@ -37,11 +39,30 @@ pub(crate) fn actor(headers: &HeaderMap) -> Result<Actor, Invalid> {
 /// Reads the idempotency key from the headers, if there is one.
 ///
 /// # Errors
-/// When the key is not visible ASCII.
+/// When the key is not visible ASCII, or given twice.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
-    let value = headers.get(headers::IDEMPOTENCY_KEY);
+    let value = once(headers, headers::IDEMPOTENCY_KEY)?;
     let key = value.map(|value| headers::idempotency_key(value.as_bytes()));
     key.transpose()
+}
+
+/// Reads a header that may be given once: of two values, the sender and a proxy on
+/// the way may mean different ones.
+///
+/// # Errors
+/// When it is given twice.
+pub(crate) fn once(
+    headers: &HeaderMap,
+    name: impl AsHeaderName + std::fmt::Display + Copy,
+) -> Result<Option<&HeaderValue>, Invalid> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => {
+            let twice = FieldError::new(name.to_string(), "is given twice");
+            Err(Invalid::arguments(vec![twice]))
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for By {
@@ -69,12 +90,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = Box<Problem>;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        match Query::try_from_uri(&parts.uri) {
-            Ok(Query(pairs)) => Ok(Self(pairs)),
+        match Query::<Vec<_>>::try_from_uri(&parts.uri) {
+            Ok(Query(pairs)) => {
+                check_once(&pairs)?;
+                Ok(Self(pairs))
+            }
             Err(error) => {
                 let wrong = FieldError::new("address", format!("is not valid: {error}"));
                 Err(Invalid::arguments(vec![wrong]).into())
             }
         }
+    }
+}
+
+/// Refuses parameters that are given twice: no parameter has several values.
+fn check_once(pairs: &[(String, String)]) -> Result<(), Invalid> {
+    let mut names = HashSet::new();
+    let twice = pairs.iter().filter(|(name, _)| !names.insert(name));
+    let wrong: Vec<_> = twice
+        .map(|(name, _)| FieldError::new(name.clone(), "is given twice"))
+        .collect();
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(Invalid::arguments(wrong))
     }
 }

@@ -1,6 +1,5 @@
 //! The parameters of an address: `?wait=30s`, and the filters of a list.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use drumline_api::{FieldError, Invalid, ListFilter};
@@ -138,10 +137,8 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, actor: &Actor) -> Result<BulkQu
     let mut listed = Listed::new(BULK_SHARE);
     let mut errors = Vec::new();
     let (mut is_rehearsal, mut is_all) = (false, false);
-    let mut names = HashSet::new();
     for (name, value) in pairs {
         let set = match name.as_str() {
-            _ if !names.insert(name.clone()) => Err("is given twice".to_owned()),
             "dryRun" => read_truth(&value).map(|truth| is_rehearsal = truth),
             "all" => read_truth(&value).map(|truth| is_all = truth),
             // An empty variable in a script must not select everything.

@@ -1,54 +1,88 @@
 //! The server: listens, serves, and ends in order.
+//!
+//! ```text
+//! accept, while there is room ──→ connection: headers in time ──→ router ──→ answer
+//!                                      ▲                                        │
+//!                                      └──────────── the next request ◄─────────┘
+//! ```
+//!
+//! A connection costs memory and a file, so each has to earn its place: the headers
+//! of its next request must come in time, and a peer that is gone is noticed. The
+//! time that a body may take is the business of [`bodies`](super::bodies).
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::router;
+use crate::options::Http;
 use crate::service::QueueManager;
+
+/// The silence after which the system asks whether the peer is still there, the
+/// pause between two questions, and their number: a peer that has vanished is gone
+/// after two minutes.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+/// The time for which sent data may stay unacknowledged. A client that reads
+/// nothing of its answer would keep the answer in memory.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+/// The pause after a failed accept: most of the time, the process has no file left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A manager on the network.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     manager: QueueManager,
+    /// Cancelled when no more connections are accepted.
     stop: CancellationToken,
-    serving: JoinHandle<io::Result<()>>,
+    /// Cancelled when connections are cut.
+    cut: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Server {
-    /// Listens on an address and serves in the background.
+    /// Listens on an address and serves in the background. Must be called on a
+    /// tokio runtime. A failure of the task is reported by
+    /// [`QueueManager::failed`].
     ///
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn start(listen: SocketAddr, manager: QueueManager) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
-        // Answers are small and each is written at once: waiting for more data
-        // would only delay them.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection may be slow");
-            }
-        });
-        let stop = CancellationToken::new();
-        let served = axum::serve(listener, router(manager.clone()))
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let tasks = TaskTracker::new();
-        let serving = tasks.spawn(async move { served.await });
-        tracing::info!(%address, "listening");
-        Ok(Self {
-            address,
+        let server = Self {
+            address: listener.local_addr()?,
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            tasks: TaskTracker::new(),
             manager,
-            stop,
-            serving,
-        })
+        };
+        let options = server.manager.options().http;
+        let acceptor = Acceptor {
+            listener,
+            router: router(server.manager.clone()),
+            connections: Arc::new(Semaphore::new(options.connections)),
+            options,
+            stop: server.stop.clone(),
+            cut: server.cut.clone(),
+            tasks: server.tasks.clone(),
+        };
+        let critical = server.manager.critical();
+        let accepting = critical.guard("http", &server.stop, acceptor.run());
+        server.tasks.spawn(accepting);
+        tracing::info!(address = %server.address, "listening");
+        Ok(server)
     }
 
     /// The address that it listens on, with the chosen port if the option was
@@ -59,22 +93,115 @@ impl Server {
     }
 
     /// Drains the manager, accepts nothing new, and lets the requests in
-    /// progress end, for `grace` at most.
-    ///
-    /// # Errors
-    /// When the server had ended before, with the reason.
-    pub async fn shutdown(self, grace: Duration) -> io::Result<()> {
+    /// progress end, for `grace` at most. Connections without a request are closed
+    /// at once.
+    pub async fn shutdown(self, grace: Duration) {
         self.manager.drain();
         self.stop.cancel();
-        let mut serving = self.serving;
-        match tokio::time::timeout(grace, &mut serving).await {
-            Ok(Ok(ended)) => ended,
-            Ok(Err(error)) => Err(io::Error::other(error)),
-            Err(_elapsed) => {
-                serving.abort();
-                tracing::warn!("some requests were still running when the server ended");
-                Ok(())
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some requests were still running when the server ended");
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.cut.cancel();
+    }
+}
+
+/// The task that accepts connections.
+struct Acceptor {
+    listener: TcpListener,
+    router: Router,
+    options: Http,
+    /// One permit per connection that may be open.
+    connections: Arc<Semaphore>,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Acceptor {
+    async fn run(self) {
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(self.accept()).await;
+    }
+
+    async fn accept(&self) {
+        let mut is_full = false;
+        loop {
+            if self.connections.available_permits() > 0 {
+                is_full = false;
+            } else if !is_full {
+                is_full = true;
+                let limit = self.options.connections;
+                tracing::warn!(limit, "as many connections as are allowed; others wait");
+            }
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
+                // The semaphore is never closed.
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _peer)) => self.serve(stream, permit),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
+
+    /// Serves a connection on a task of its own.
+    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        if let Err(error) = tune(&stream) {
+            tracing::debug!(%error, "a connection may be slow, or outlive its peer");
+        }
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.options.header_timeout)
+            .serve_connection(TokioIo::new(stream), service);
+        let (stop, cut) = (self.stop.clone(), self.cut.clone());
+        let serving = async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection has ended");
+            }
+            drop(permit);
+        };
+        self.tasks.spawn(async move {
+            cut.run_until_cancelled(serving).await;
+        });
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    // Answers are small and each is written at once: waiting for more data would
+    // only delay them.
+    stream.set_nodelay(true)?;
+    let (time, interval, retries) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new()
+        .with_time(time)
+        .with_interval(interval)
+        .with_retries(retries);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
 }
