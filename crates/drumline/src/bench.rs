@@ -4,13 +4,12 @@
 //! their report is printed. Everything happens in a namespace of its own, which
 //! is removed afterwards.
 
-use comfy_table::CellAlignment;
 use drumline_bench::{Plan, Report};
 
 use crate::cli::tools::{Bench, BenchWorker};
 use crate::exit::{Exit, Failure, Result};
 use crate::output::progress::Activity;
-use crate::output::table::{self, table};
+use crate::output::table::table;
 use crate::output::time::Now;
 use crate::output::{self, Output};
 use crate::run::backend::{Connected, target};
@@ -89,12 +88,10 @@ fn print(report: &Report, out: Output) -> std::io::Result<()> {
         ]);
     }
     for column in [1, 3] {
-        if let Some(column) = rows.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        rows.align_right(column);
     }
     out.line(&format!("{}\n{}\n", report.backend, report.setup))?;
-    out.line(&table::text(rows))
+    out.line(&rows.text())
 }
 
 fn number(value: f64) -> String {

@@ -29,7 +29,8 @@ impl ClientError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    /// The remedy, in the words of the command line.
+    pub(crate) fn hint(&self) -> Option<String> {
         match &self.0 {
             Error::Unreachable(unreachable) if unreachable.timed_out() => {
                 Some("read its log, or allow more time with --request-timeout".to_owned())

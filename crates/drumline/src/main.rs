@@ -29,6 +29,7 @@ use drumline_client::BulkAction as Act;
 
 use crate::cli::client::Remote;
 use crate::cli::control::Control;
+use crate::cli::values::Format;
 use crate::cli::{Cli, Command, Global};
 use crate::commands::{Caller, Session};
 use crate::exit::{Exit, Failure, Result};
@@ -44,15 +45,16 @@ fn main() -> ExitCode {
     }
     let settings = match settings::load(&arguments) {
         Ok(settings) => settings,
-        Err(stop) => return tell(stop).into(),
+        Err(stop) => return tell(stop, settings::format_in(&arguments)).into(),
     };
+    let format = settings.format;
     match dispatch(settings) {
         Ok(exit) => exit.into(),
-        Err(Failure { exit, error }) => {
-            if exit != Exit::Ok {
-                output::hint(&format!("error: {}", output::reasons(&error)));
+        Err(failure) => {
+            if failure.exit != Exit::Ok {
+                output::error(format, &failure);
             }
-            exit.into()
+            failure.exit.into()
         }
     }
 }
@@ -66,8 +68,14 @@ fn now() -> Now {
 }
 
 /// Explains why there is no command to run.
-fn tell(stop: Stop) -> Exit {
+fn tell(stop: Stop, format: Format) -> Exit {
     match stop {
+        Stop::CommandLine(error) if error.use_stderr() && format == Format::Json => {
+            let text = error.render().to_string();
+            let text = text.trim().trim_start_matches("error: ").to_owned();
+            output::error(format, &Failure::new(Exit::Usage, text));
+            Exit::Usage
+        }
         Stop::CommandLine(error) => {
             // The terminal is gone: there is nothing to print to.
             let _nobody = error.print();
@@ -79,7 +87,7 @@ fn tell(stop: Stop) -> Exit {
         }
         Stop::File(mistakes) => {
             for mistake in &mistakes {
-                output::hint(&format!("error: {mistake}"));
+                output::error(format, &Failure::new(Exit::Usage, mistake.to_string()));
             }
             Exit::Usage
         }
@@ -87,7 +95,11 @@ fn tell(stop: Stop) -> Exit {
 }
 
 fn dispatch(settings: Settings) -> Result<Exit> {
-    let Settings { cli, file } = settings;
+    let Settings {
+        cli,
+        file,
+        format: _,
+    } = settings;
     let Cli { global, command } = cli;
     let caller = Caller {
         now: now(),

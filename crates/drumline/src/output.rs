@@ -1,9 +1,11 @@
 //! The output of commands on standard output: text for people, or JSON, one
 //! value per line, for programs.
 //!
-//! This is the only place that writes there. Everything but the answer itself
+//! This is the only place that writes there, and every text from outside is
+//! [cleaned](clean) on its way. Everything but the answer itself
 //! (progress, hints, the log) goes to standard error, so that pipes stay clean.
 
+pub(crate) mod clean;
 pub(crate) mod history;
 pub(crate) mod operation;
 pub(crate) mod progress;
@@ -16,6 +18,8 @@ use drumline_client::{Explained, OperationView};
 use serde::Serialize;
 
 use crate::cli::values::Format;
+use crate::client_error::ClientError;
+use crate::exit::Failure;
 use time::Now;
 
 /// Standard output.
@@ -43,9 +47,12 @@ impl Output {
 
     /// A value as one line of JSON.
     pub(crate) fn json(self, value: &impl Serialize) -> io::Result<()> {
-        let mut text = serde_json::to_vec(value)?;
-        text.push(b'\n');
-        write(&text)
+        line(&json_line(value)?)
+    }
+
+    /// Prints an error on standard error.
+    pub(crate) fn error(self, failure: &Failure) {
+        error(self.format, failure);
     }
 
     /// A line of text.
@@ -78,15 +85,81 @@ impl Output {
     }
 }
 
+/// A value as JSON in one line: a payload is shown as it was sent, and may have
+/// line breaks between its values.
+fn json_line(value: &impl Serialize) -> io::Result<String> {
+    Ok(clean::clean_json(&serde_json::to_string(value)?))
+}
+
 /// A line on standard output, at once.
 pub(crate) fn line(text: &str) -> io::Result<()> {
-    write(format!("{text}\n").as_bytes())
+    let text = clean::clean_lines(text) + "\n";
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Prints a line on standard error: a hint, or progress without a terminal.
 pub(crate) fn hint(text: &str) {
     // Standard error is gone: there is nothing to print to.
-    let _nobody = writeln!(io::stderr().lock(), "{text}");
+    let _nobody = writeln!(io::stderr().lock(), "{}", clean::clean_lines(text));
+}
+
+/// Prints an error on standard error, in the format of the output.
+pub(crate) fn error(format: Format, failure: &Failure) {
+    let text = match format {
+        Format::Text => None,
+        Format::Json => json_line(&Told::from(failure)).ok(),
+    };
+    hint(&text.unwrap_or_else(|| format!("error: {}", reasons(&failure.error))));
+}
+
+/// An error for programs.
+#[derive(Debug, Serialize)]
+struct Told {
+    error: ToldError,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldError {
+    /// The error and its causes.
+    message: String,
+    /// The exit code of the process.
+    exit_code: u8,
+    /// The error code of the service, if the error is one of the service.
+    code: Option<String>,
+    name: Option<String>,
+    /// The remedy, if there is one.
+    hint: Option<String>,
+}
+
+impl From<&Failure> for Told {
+    fn from(failure: &Failure) -> Self {
+        let mut causes = failure.error.chain();
+        let of_client = causes.find_map(|cause| cause.downcast_ref::<ClientError>());
+        let message = match of_client {
+            // Its text for people has code and remedy in it.
+            Some(error) => {
+                let contexts = failure.error.chain().map_while(|cause| {
+                    let is_other = cause.downcast_ref::<ClientError>().is_none();
+                    is_other.then(|| cause.to_string())
+                });
+                let texts: Vec<_> = contexts.chain([error.0.to_string()]).collect();
+                texts.join(": ")
+            }
+            None => reasons(&failure.error),
+        };
+        Self {
+            error: ToldError {
+                message,
+                exit_code: failure.exit as u8,
+                code: of_client.and_then(|error| Some(error.0.code()?.to_string())),
+                name: of_client.and_then(|error| Some(error.0.name()?.to_string())),
+                hint: of_client.and_then(ClientError::hint),
+            },
+        }
+    }
 }
 
 /// An error and its causes in one text.
@@ -97,10 +170,4 @@ pub(crate) fn reasons(error: &anyhow::Error) -> String {
 /// Returns true if a person looks at standard error.
 pub(crate) fn watched() -> bool {
     io::stderr().is_terminal()
-}
-
-fn write(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
 }

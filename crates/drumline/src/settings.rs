@@ -22,6 +22,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use drumline_process::settings::{DEFAULT_FILE, FILE_VARIABLE, environment};
 
 use crate::cli::Cli;
+use crate::cli::values::Format;
 use file::{File, Mistake};
 
 /// A command line that can be run.
@@ -31,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) cli: Cli,
     /// The file that was read, if any.
     pub(crate) file: File,
+    /// The format of the command's output; text for a command without a choice.
+    pub(crate) format: Format,
 }
 
 /// The reason why there is no command to run.
@@ -55,7 +58,36 @@ pub(crate) fn load(arguments: &[OsString]) -> Result<Settings, Stop> {
     let matches = resolve(arguments, &file).map_err(|error| Stop::CommandLine(Box::new(error)))?;
     let cli = Cli::from_arg_matches(&matches)
         .map_err(|error| Stop::CommandLine(Box::new(error.format(&mut Cli::command()))))?;
-    Ok(Settings { cli, file })
+    let format = matches.subcommand().and_then(|(_, command)| {
+        // Not every command has the flag.
+        command.try_get_one("output").ok().flatten().copied()
+    });
+    let format = format.unwrap_or(Format::Text);
+    Ok(Settings { cli, file, format })
+}
+
+/// The format that a command line asks for. Found by hand, for errors of the command
+/// line itself.
+pub(crate) fn format_in(arguments: &[OsString]) -> Format {
+    let mut last = variable("DRUMLINE_OUTPUT");
+    let mut rest = arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .filter_map(|argument| argument.to_str());
+    while let Some(argument) = rest.next() {
+        if ["-o", "--output"].contains(&argument) {
+            last = rest.next().map(str::to_owned);
+        } else if let Some(format) = argument
+            .strip_prefix("--output=")
+            .or_else(|| argument.strip_prefix("-o"))
+        {
+            last = Some(format.trim_start_matches('=').to_owned());
+        }
+    }
+    match last.as_deref() {
+        Some("json") => Format::Json,
+        Some(_) | None => Format::Text,
+    }
 }
 
 /// The resolved values of a command line.

@@ -26,6 +26,8 @@ mod history;
 mod library;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/outside.rs"]
+mod outside;
 #[path = "cli/pauses.rs"]
 mod pauses;
 #[path = "cli/processes.rs"]

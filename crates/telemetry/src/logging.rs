@@ -30,11 +30,16 @@ pub(crate) fn layer(format: LogFormat, directives: &str) -> Result<BoxedLayer, f
         lapin || !metadata.target().starts_with("lapin")
     }));
     Ok(match format {
-        LogFormat::Text => fmt::layer()
-            .with_writer(stderr)
-            .with_ansi(stderr().is_terminal())
-            .with_filter(filter)
-            .boxed(),
+        LogFormat::Text => {
+            let layer = fmt::layer().with_writer(stderr);
+            // By default it has colours, unless `NO_COLOR` is set.
+            let layer = if stderr().is_terminal() {
+                layer
+            } else {
+                layer.with_ansi(false)
+            };
+            layer.with_filter(filter).boxed()
+        }
         LogFormat::Json => fmt::layer()
             .json()
             .flatten_event(true)

@@ -9,7 +9,6 @@ use super::{Session, bulk};
 use crate::cli::control::Selection;
 use crate::cli::filter::Filter;
 use crate::exit::{Exit, Failure, Result};
-use crate::output::{hint, reasons};
 
 /// Acts on the ids, or on the selected operations.
 pub(crate) async fn run(
@@ -63,7 +62,7 @@ async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<E
     let what = name(action);
     // All of them are asked first: they stop at the same time.
     let mut stopping = Vec::new();
-    let told = for_each(ids, what, async |id| {
+    let told = for_each(session, ids, what, async |id| {
         match act(&session.client, id, action).await {
             Ok(Some(operation)) if is_stopping(&operation) => stopping.push(operation),
             Ok(Some(operation)) => session.out.outcome(&operation)?,
@@ -86,6 +85,7 @@ async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<E
 /// Calls a function for every operation, also when some refuse; then ends with
 /// the first refusal's code.
 pub(super) async fn for_each(
+    session: &Session,
     ids: &[String],
     what: &str,
     mut act: impl AsyncFnMut(&str) -> Result<()>,
@@ -96,9 +96,14 @@ pub(super) async fn for_each(
             Ok(()) => {}
             // The service is the same for the other ids.
             Err(failure) if failure.exit == Exit::Unavailable => return Err(failure),
-            Err(failure) => {
+            Err(mut failure) => {
                 if ids.len() > 1 {
-                    hint(&format!("{id}: {}", reasons(&failure.error)));
+                    let named = failure.error.context(id.to_owned());
+                    failure = Failure {
+                        error: named,
+                        ..failure
+                    };
+                    session.out.error(&failure);
                 }
                 first.get_or_insert(failure);
             }

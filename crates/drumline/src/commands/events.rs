@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Session;
 use crate::cli::client::Events;
 use crate::exit::{Exit, Failure, Result};
+use crate::output::clean::clean;
 use crate::output::operation::one_line;
 
 /// Follows until interrupted, or until the requested number of events was
@@ -55,7 +56,7 @@ fn in_our_words(error: Error, events: &Events) -> Failure {
 
 fn line(session: &Session, operation: &OperationView) -> String {
     let what = [&operation.message_name, &operation.name]
-        .map(String::as_str)
+        .map(|text| clean(text))
         .join(" ");
     format!(
         "{}  {}",

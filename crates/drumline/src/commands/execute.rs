@@ -13,7 +13,7 @@ use super::Session;
 use crate::cli::client::Execute;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::hint;
-use crate::output::table::{self, table};
+use crate::output::table::table;
 
 /// Executes the request, and prints the answer.
 pub(crate) async fn run(session: &Session, execute: &Execute) -> Result<Exit> {
@@ -133,8 +133,10 @@ fn show(session: &Session, response: &OrganizationResponse, names: &[String]) ->
         return Ok(());
     }
     let mut shown = table(&["INDEX", "REQUEST", "RESULT"]);
-    shown.add_rows(rows);
-    session.out.line(&table::text(shown))?;
+    for row in rows {
+        shown.add_row(row);
+    }
+    session.out.line(&shown.text())?;
     Ok(())
 }
 

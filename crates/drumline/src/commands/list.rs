@@ -7,7 +7,7 @@ use super::Session;
 use crate::cli::client::List;
 use crate::exit::{Exit, Result};
 use crate::output::operation::{HEADINGS, row};
-use crate::output::table::{self, table};
+use crate::output::table::table;
 
 /// Operations asked for in one request.
 const PAGE: usize = 200;
@@ -44,7 +44,7 @@ pub(crate) async fn run(session: &Session, list: &List) -> Result<Exit> {
     if !session.out.is_json() {
         match shown {
             0 => crate::output::hint("no operations"),
-            _ => session.out.line(&table::text(rows))?,
+            _ => session.out.line(&rows.text())?,
         }
         if cursor.is_some() {
             crate::output::hint(&format!("the newest {shown}; --limit shows more"));

@@ -9,7 +9,8 @@ use crate::cli::control::{Pause, Resume, Selection};
 use crate::cli::filter::Filter;
 use crate::cli::values::timestamp;
 use crate::exit::{Exit, Failure, Result};
-use crate::output::table;
+use crate::output::clean::clean;
+use crate::output::table::table;
 
 /// Lists the pauses.
 pub(crate) async fn list(session: &Session) -> Result<Exit> {
@@ -24,7 +25,7 @@ pub(crate) async fn list(session: &Session) -> Result<Exit> {
         session.out.line("nothing is paused")?;
         return Ok(Exit::Ok);
     }
-    let mut rows = table::table(&["SCOPE", "NAME", "SET", "BY", "UNTIL", "REASON"]);
+    let mut rows = table(&["SCOPE", "NAME", "SET", "BY", "UNTIL", "REASON"]);
     for pause in &pauses {
         let until = pause.until.as_deref();
         let until = until.map_or_else(
@@ -40,7 +41,7 @@ pub(crate) async fn list(session: &Session) -> Result<Exit> {
             pause.reason.clone(),
         ]);
     }
-    session.out.line(&table::text(rows))?;
+    session.out.line(&rows.text())?;
     Ok(Exit::Ok)
 }
 
@@ -101,7 +102,7 @@ pub(crate) async fn resume(session: &Session, args: &Resume) -> Result<Exit> {
 fn words(pause: &PauseView) -> String {
     let kind = PauseKind::from_name(&pause.scope);
     let kind = kind.map_or_else(|| pause.scope.clone(), |kind| kind.words().to_owned());
-    format!("{kind} {}", pause.name)
+    clean(&format!("{kind} {}", pause.name))
 }
 
 /// The scope that the flags name; `None` for the organization.

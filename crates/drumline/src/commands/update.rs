@@ -26,7 +26,7 @@ pub(crate) async fn run(session: &Session, flags: &cli::control::Update) -> Resu
         .with(recurrence.as_ref(), Update::recurrence)
         .with(recurrence_start.map(timestamp), Update::recurrence_start);
     let mut stopping = Vec::new();
-    let told = control::for_each(ids, "change", async |id| {
+    let told = control::for_each(session, ids, "change", async |id| {
         match session.client.update(id, &update).await {
             Ok(operation) if is_stopping(&operation) => {
                 stopping.push(operation);

@@ -2,7 +2,7 @@
 
 use drumline_client::{HistoryEntry, HistoryView};
 
-use super::table::{self, table};
+use super::table::table;
 use super::time::{parse, short};
 
 /// A line for each entry, and one for each gap between them.
@@ -17,7 +17,7 @@ pub(crate) fn text(history: &HistoryView) -> String {
         next = entry.number.saturating_add(1);
         rows.add_row(row(entry));
     }
-    table::text(rows)
+    rows.text()
 }
 
 fn row(entry: &HistoryEntry) -> [String; 6] {

@@ -1,10 +1,10 @@
 //! Operations for people.
 
-use comfy_table::Table;
 use drumline_client::{Explained, OperationView};
 use serde_json::value::RawValue;
 
-use super::table::{self, table};
+use super::clean::clean;
+use super::table::{Table, table};
 use super::time::{self, Now};
 
 /// Longest piece of JSON or text in a single line.
@@ -12,7 +12,7 @@ const EXCERPT: usize = 400;
 
 /// All attributes of an operation.
 pub(crate) fn details(operation: &OperationView, now: Now) -> String {
-    table::text(rows(operation, now))
+    rows(operation, now).text()
 }
 
 /// The same, and why it does not run or does not end.
@@ -21,7 +21,7 @@ pub(crate) fn explained(explained: &Explained, now: Now) -> String {
     if let Some(waiting_for) = &explained.waiting_for {
         rows.add_row(["waits for", &waiting_for.detail]);
     }
-    table::text(rows)
+    rows.text()
 }
 
 fn rows(operation: &OperationView, now: Now) -> Table {
@@ -58,7 +58,11 @@ fn rows(operation: &OperationView, now: Now) -> Table {
     add("start not after", time(&operation.not_after));
     add("recurrence", operation.recurrence_pattern.clone());
     add("since", time(&operation.recurrence_start_time));
-    add("next times", next_times(operation, now));
+    let next_times = operation.next_occurrences.iter().flatten();
+    for (index, next) in next_times.enumerate() {
+        let what = if index == 0 { "next times" } else { "" };
+        add(what, Some(now.tell(next)));
+    }
     add("webhook", operation.webhook_url.clone());
     add("started", time(&operation.started_on));
     add("completed", time(&operation.completed_on));
@@ -136,16 +140,10 @@ fn policy(operation: &OperationView) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn next_times(operation: &OperationView, now: Now) -> Option<String> {
-    let times = operation.next_occurrences.as_ref()?;
-    let told: Vec<String> = times.iter().map(|time| now.tell(time)).collect();
-    Some(told.join("\n"))
-}
-
 fn progress(operation: &OperationView) -> Option<String> {
     let progress = operation.progress.as_ref()?;
     Some(
-        format!("{} % {}", progress.percent, progress.text)
+        format!("{} % {}", progress.percent, clean(&progress.text))
             .trim_end()
             .to_owned(),
     )
@@ -199,24 +197,10 @@ fn json(value: &RawValue) -> String {
     excerpt(value.get())
 }
 
-/// The start of a text in one line, without characters that would move the
-/// cursor.
+/// The start of a text in one line.
 fn excerpt(text: &str) -> String {
-    let line: String = text
-        .trim()
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .take(EXCERPT)
-        .collect();
-    if line.chars().count() < text.trim().chars().count() {
-        format!("{line}…")
-    } else {
-        line
-    }
+    let text = text.trim();
+    let line: String = text.chars().take(EXCERPT).collect();
+    let more = if line.len() < text.len() { "…" } else { "" };
+    clean(&line) + more
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+use super::clean::{clean, clean_lines};
 use super::{hint, watched};
 
 /// The interval of plain lines.
@@ -105,7 +106,7 @@ impl Activity {
     /// Shows the current activity.
     pub(crate) fn tell(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(text.to_owned()),
+            Some(bar) => bar.set_message(clean(text)),
             None if self.quiet => {}
             None => hint(text),
         }
@@ -114,7 +115,7 @@ impl Activity {
     /// Prints a line that stays.
     pub(crate) fn remark(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.println(clean_lines(text)),
             None => hint(text),
         }
     }
