@@ -9,12 +9,14 @@ use chrono::{DateTime, Utc};
 pub(crate) struct Now(pub(crate) DateTime<Utc>);
 
 impl Now {
-    /// This span later.
+    /// This span later; the end of the year 9999 at most, after which no time can be
+    /// written.
     pub(crate) fn later(self, span: Duration) -> DateTime<Utc> {
         chrono::Duration::from_std(span)
             .ok()
             .and_then(|span| self.0.checked_add_signed(span))
-            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+            .filter(|time| *time < last())
+            .unwrap_or_else(last)
     }
 
     /// This span earlier.
@@ -42,6 +44,11 @@ impl Now {
             future => format!("in {}", span_text(future.unsigned_abs())),
         }
     }
+}
+
+fn last() -> DateTime<Utc> {
+    let last = drumline_protocol::Timestamp::RANGE.end().as_millis();
+    DateTime::from_timestamp_millis(last).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// A time as the API writes it.
@@ -92,7 +99,8 @@ mod tests {
     #[test]
     fn spans_beyond_the_calendar_saturate() {
         let now = Now(parse("2026-11-20T12:00:00Z").unwrap());
-        assert_eq!(now.later(Duration::MAX), DateTime::<Utc>::MAX_UTC);
+        assert_eq!(now.later(Duration::MAX), last());
+        assert_eq!(now.later(Duration::from_secs(1 << 40)), last());
         assert_eq!(now.earlier(Duration::MAX), DateTime::<Utc>::MIN_UTC);
     }
 }

@@ -5,8 +5,8 @@
 //! rule takes from its start (day, weekday, time of day) are written down
 //! first.
 
-use chrono::{DateTime, Datelike, Month, Months, NaiveDate, Timelike, Utc};
-use rrule::{Frequency, RRule, RRuleSet, Tz, Unvalidated};
+use chrono::{DateTime, Datelike, Days, Month, Months, NaiveDate, Timelike, Utc};
+use rrule::{Frequency, NWeekday, RRule, RRuleSet, Tz, Unvalidated};
 
 const DAY: i64 = 86_400;
 
@@ -16,13 +16,19 @@ pub(super) fn times(
     start: i64,
     begin: i64,
 ) -> Box<dyn Iterator<Item = i64>> {
-    let found = later_start(rule, start, begin).and_then(|(rule, start)| {
-        let start = start.with_timezone(&Tz::UTC);
+    let found = later_start(rule, start, begin).and_then(|(rule, later)| {
+        let start = later.with_timezone(&Tz::UTC);
         let rule = rule.validate(start).ok()?;
         Some(RRuleSet::new(start).rrule(rule).limit())
     });
     match found {
-        Some(set) => Box::new((&set).into_iter().map(|time| time.timestamp())),
+        // The later start may be the first day of the start's own week.
+        Some(set) => Box::new(
+            (&set)
+                .into_iter()
+                .map(|time| time.timestamp())
+                .skip_while(move |&time| time < start),
+        ),
         None => Box::new(std::iter::empty()),
     }
 }
@@ -61,6 +67,18 @@ fn later_start(
     };
     Some(match rule.get_freq() {
         Frequency::Daily => (rule.clone(), days(1)?),
+        Frequency::Weekly if !rule.get_by_set_pos().is_empty() => {
+            // The library takes the rest of the start's week for a whole week, and
+            // BYSETPOS would count from the start's weekday on.
+            let back = first.weekday().days_since(rule.get_week_start());
+            let first_day = first
+                .date_naive()
+                .checked_sub_days(Days::new(back.into()))?;
+            let week = first_day.and_hms_opt(0, 0, 0)?.and_utc();
+            let passed = (begin - week).num_seconds() / (7 * interval * DAY);
+            let skipped = chrono::TimeDelta::try_days(passed * interval * 7)?;
+            with_start(rule, first, Some(week.checked_add_signed(skipped)?))
+        }
         Frequency::Weekly => (rule.clone(), days(7)?),
         Frequency::Monthly => with_start(rule, first, months(1)),
         Frequency::Yearly => with_start(rule, first, months(12)),
@@ -83,7 +101,9 @@ fn with_start(
         || !rule.get_by_weekday().is_empty()
         || !rule.get_by_year_day().is_empty()
         || !rule.get_by_week_no().is_empty();
-    if !has_days {
+    if !has_days && rule.get_freq() == Frequency::Weekly {
+        explicit = explicit.by_weekday(vec![NWeekday::Every(first.weekday())]);
+    } else if !has_days {
         let day = i8::try_from(first.day()).unwrap_or(1);
         explicit = explicit.by_month_day(vec![day]);
         if rule.get_freq() == Frequency::Yearly && rule.get_by_month().is_empty() {

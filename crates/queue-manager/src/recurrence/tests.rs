@@ -97,6 +97,42 @@ fn rules_as_rfc_5545_has_them() {
 }
 
 #[test]
+fn a_place_within_a_week_is_counted_from_the_first_day_of_the_week() {
+    let cases = [
+        // The start is a Tuesday, and the first day of its week is over.
+        (
+            "FREQ=WEEKLY;BYDAY=MO,TU;BYSETPOS=1",
+            ["2027-01-11 09:00", "2027-01-18 09:00"],
+        ),
+        (
+            "FREQ=WEEKLY;BYDAY=MO,TU;BYSETPOS=2",
+            ["2027-01-05 09:00", "2027-01-12 09:00"],
+        ),
+        (
+            "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TU,WE;BYSETPOS=-1",
+            ["2027-01-06 09:00", "2027-01-20 09:00"],
+        ),
+        (
+            "FREQ=WEEKLY;BYHOUR=8,10;BYSETPOS=1",
+            ["2027-01-12 08:00", "2027-01-19 08:00"],
+        ),
+        // The week begins on the day of the start.
+        (
+            "FREQ=WEEKLY;WKST=TU;BYDAY=MO,TU;BYSETPOS=1",
+            ["2027-01-05 09:00", "2027-01-12 09:00"],
+        ),
+    ];
+    let start = "2027-01-05T09:00:00Z";
+    for (rule, expected) in cases {
+        let found = following(rule, start, "2027-01-01T00:00:00Z", 2);
+        assert_eq!(found, expected, "{rule}");
+        let found = following(rule, start, "2027-01-08T00:00:00Z", 9);
+        let later = expected.into_iter().find(|time| *time > "2027-01-08");
+        assert_eq!(found.first().map(String::as_str), later, "{rule}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_rule_is_said() {
     let cases = [
         ("", "has no FREQ"),
