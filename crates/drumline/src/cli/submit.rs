@@ -14,7 +14,7 @@ Examples:
   drumline submit ImportSolution --data @request.json --token crm
   echo '{\"to\": \"a@example.org\"}' | drumline submit SendMail --data - --in 10m
   drumline submit Report --data '{\"year\": 2026}' --wait --output json | jq .result
-  drumline submit CloseBooks --recurrence 'FREQ=MONTHLY;BYMONTHDAY=-1;BYHOUR=22' --name monthly
+  drumline submit CloseBooks --recurrence 'FREQ=MONTHLY;BYMONTHDAY=-1;BYHOUR=22;BYMINUTE=0;BYSECOND=0' --name monthly
   drumline submit Migrate --token crm --token-policy hold --webhook https://ops.example.org/drumline
 
 Many operations at once, with one JSON request per line, as `POST /v1/operations` takes it:

@@ -3,6 +3,7 @@
 use drumline_client::Update;
 
 use super::settle::{Settling, is_stopping};
+use super::submit::warn_of_open_parts;
 use super::{Session, control};
 use crate::cli;
 use crate::cli::values::{With as _, timestamp};
@@ -25,6 +26,7 @@ pub(crate) async fn run(session: &Session, flags: &cli::control::Update) -> Resu
         .with(postpone_until.map(timestamp), Update::postpone_until)
         .with(recurrence.as_ref(), Update::recurrence)
         .with(recurrence_start.map(timestamp), Update::recurrence_start);
+    warn_of_open_parts(recurrence.as_deref(), recurrence_start.is_some());
     let mut stopping = Vec::new();
     let told = control::for_each(session, ids, "change", async |id| {
         match session.client.update(id, &update).await {
