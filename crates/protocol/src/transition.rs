@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 
 use self::arrow::Arrow;
 
-pub use self::action::{Action, Refused, legal_actions};
+pub use self::action::{Action, Refused, is_already, legal_actions};
 pub use self::effects::{ChainEffect, DueEffect, Effects, EndClass, LockEffect, OfferEffect};
 pub use self::event::{Event, EventKind};
 
@@ -97,11 +97,16 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         (Status::InProgress, Event::LeaseExpired) => Ok(from.lose_worker()),
 
         (Status::WaitingForResources, Event::Pause) if open => Ok(from.suspend(None, None)),
-        // A paused series waits for a person, no longer for its time.
-        (Status::Waiting, Event::Pause)
-            if open && header.is_series() && header.postpone_until.is_some() =>
-        {
+        // From a time, or from a retry, to a person. A paused series waits for a
+        // person, no longer for its time.
+        (Status::Waiting, Event::Pause) if open && header.postpone_until.is_some() => {
             Ok(from.suspend(None, None))
+        }
+        // It is about to be postponed, and is to wait for a person instead.
+        (Status::Pausing, Event::Pause)
+            if open && matches!(header.stop, Some(StopRequest::Postpone(_))) =>
+        {
+            Ok(from.ask_to_pause(StopRequest::Pause))
         }
         (Status::InProgress, Event::Pause) if open => Ok(from.ask_to_pause(StopRequest::Pause)),
         (Status::Waiting, Event::Resume) if open && !header.is_series() => Ok(from.ready()),

@@ -1,7 +1,7 @@
 //! The actions that clients can ask for, and the refusals.
 
 use crate::error_code::ErrorCode;
-use crate::operation::Header;
+use crate::operation::{Header, StopRequest};
 use crate::status::{State, Status};
 
 use super::Event;
@@ -89,8 +89,17 @@ pub fn legal_actions(header: &Header) -> Vec<Action> {
         Status::Waiting if series && header.postpone_until.is_some() => {
             &[Action::Cancel, Action::Pause, Action::Postpone]
         }
+        Status::Waiting if header.postpone_until.is_some() => &[
+            Action::Cancel,
+            Action::Pause,
+            Action::Resume,
+            Action::Postpone,
+        ],
         Status::Waiting => &[Action::Cancel, Action::Resume, Action::Postpone],
         Status::InProgress => &[Action::Cancel, Action::Pause, Action::Postpone],
+        Status::Pausing if matches!(header.stop, Some(StopRequest::Postpone(_))) => {
+            &[Action::Cancel, Action::Pause]
+        }
         Status::Pausing => &[Action::Cancel],
         Status::Canceling => &[],
         // It would be gone, and its successors would wait behind nothing.
@@ -103,6 +112,23 @@ pub fn legal_actions(header: &Header) -> Vec<Action> {
         .copied()
         .filter(|action| open || matches!(action, Action::Postpone | Action::Delete))
         .collect()
+}
+
+/// Returns true if an operation is already what a client asks for. Such a request has
+/// nothing to do, and is no mistake: the client may have repeated it.
+#[must_use]
+pub fn is_already(header: &Header, event: &Event) -> bool {
+    let asked = match header.status {
+        Status::Canceling => matches!(event, Event::Cancel | Event::Discard),
+        Status::Pausing => matches!(event, Event::Pause) && header.stop == Some(StopRequest::Pause),
+        Status::Waiting => matches!(event, Event::Pause) && header.postpone_until.is_none(),
+        Status::WaitingForResources
+        | Status::InProgress
+        | Status::Succeeded
+        | Status::Failed
+        | Status::Canceled => false,
+    };
+    asked && header.rules.operation_type.can_be_controlled()
 }
 
 /// The event in the words of the caller who asked for it.

@@ -6,7 +6,7 @@
 use drumline_api::{Control, UpdateOperation};
 use drumline_backend::apply_event::{Applied, apply_event_through, apply_event_unlocked};
 use drumline_backend::store::{Done, Guard};
-use drumline_protocol::transition::legal_actions;
+use drumline_protocol::transition::{is_already, legal_actions};
 use drumline_protocol::{
     Author, ErrorCode, Event, Header, Operation, OperationId, Refused, State, Status,
 };
@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 impl QueueManager {
     /// Applies an action to an operation and returns the operation as it is
     /// afterwards. A running operation is *asked* to stop: it is Pausing or
-    /// Canceling until its worker has stopped it.
+    /// Canceling until its worker has stopped it. An operation that is already what
+    /// the action asks for is returned as it is.
     ///
     /// If the future is dropped, the action may or may not have been applied.
     ///
@@ -112,11 +113,19 @@ impl QueueManager {
         let by = self.signature(author);
         let name = event.name();
         let is_cancel = event == Event::Cancel;
+        let asked = event.clone();
         let mut applied = apply_event_unlocked(self.store(), by, &operation, event).await?;
         if is_cancel && matches!(applied, Applied::NotHead) {
             // The operation is not the head, so its end does not hold the
             // token.
             applied = apply_event_unlocked(self.store(), by, &operation, Event::Discard).await?;
+        }
+        if matches!(applied, Applied::Refused(_)) {
+            let now = self.find(operation.id).await?;
+            if let Some(now) = now.filter(|now| is_already(&now.header, &asked)) {
+                self.metrics().acted(name, true);
+                return Ok(now);
+            }
         }
         self.applied(operation, name, applied)
     }

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use drumline_protocol::{Event, OperationId};
+use drumline_protocol::retry::Jitter;
+use drumline_protocol::{ErrorCode, Event, Fault, OperationId};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -104,12 +105,12 @@ async fn every_action_from_every_state() {
         (From::Suspended, "cancel", Ok("Canceled")),
         (From::InProgress, "cancel", Ok("Canceling")),
         (From::Pausing, "cancel", Ok("Canceling")),
-        (From::Canceling, "cancel", Err(("CannotCancel", &[]))),
+        (From::Canceling, "cancel", Ok("Canceling")),
         (From::Succeeded, "cancel", Err(("CannotCancel", OVER))),
         (From::Ready, "pause", Ok("Waiting")),
-        (From::Suspended, "pause", Err(("CannotPause", SUSPENDED))),
+        (From::Suspended, "pause", Ok("Waiting")),
         (From::InProgress, "pause", Ok("Pausing")),
-        (From::Pausing, "pause", Err(("CannotPause", &["cancel"]))),
+        (From::Pausing, "pause", Ok("Pausing")),
         (From::Canceling, "pause", Err(("CannotPause", &[]))),
         (From::Succeeded, "pause", Err(("CannotPause", OVER))),
         (From::Ready, "resume", Err(("InvalidChangeToReady", READY))),
@@ -191,11 +192,7 @@ async fn changes_of_attributes_are_actions_in_other_words() {
             json!({"stateCode": 0}),
             Err(("InvalidChangeToReady", READY)),
         ),
-        (
-            From::Suspended,
-            json!({"stateCode": 1}),
-            Err(("CannotPause", SUSPENDED)),
-        ),
+        (From::Suspended, json!({"stateCode": 1}), Ok("Waiting")),
         (
             From::Ready,
             json!({"stateCode": 2}),
@@ -318,4 +315,42 @@ async fn changes_of_one_series_at_the_same_time_are_all_made() {
         versions.insert(answer.json["version"].as_u64());
     }
     assert_eq!(versions.len(), rules.len(), "{versions:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_next_try_can_be_paused() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let worker = Worker::new(&backend);
+    let postponed = json!({"messageName": "a", "postponeUntil": LATER});
+    let postponed = client.create(&postponed).await;
+    let retried = client.create(&json!({"messageName": "a"})).await;
+    let fence = worker.claim(retried).await;
+    let fault = Fault::new(ErrorCode::NETWORK_ERROR, "", "away");
+    let retry = Event::Retry {
+        fault,
+        after: None,
+        jitter: Jitter(0),
+    };
+    worker.say(retried, fence, retry).await;
+    for id in [postponed, retried] {
+        let path = format!("/v1/operations/{id}");
+        let before = client.get(&path).await;
+        assert!(before.json["postponeUntil"].is_string(), "{before:?}");
+        let legal = json!(["cancel", "pause", "resume", "postpone"]);
+        assert_eq!(before.json["legalActions"], legal, "{before:?}");
+        // Twice: the answer to the first may have been lost.
+        for _ in 0..2 {
+            let paused = client.send("POST", &format!("{path}/pause"), &[], "").await;
+            assert_eq!(paused.status, StatusCode::OK, "{paused:?}");
+            assert_eq!(paused.json["status"], "Waiting", "{paused:?}");
+            assert_eq!(paused.json["postponeUntil"], Value::Null, "{paused:?}");
+        }
+        let resumed = client
+            .send("POST", &format!("{path}/resume"), &[], "")
+            .await;
+        assert_eq!(resumed.json["status"], "WaitingForResources", "{resumed:?}");
+    }
+    let retried = client.get(&format!("/v1/operations/{retried}")).await;
+    assert_eq!(retried.json["retryCount"], 1, "it is still counted");
 }

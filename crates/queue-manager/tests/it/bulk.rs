@@ -60,9 +60,14 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     assert_eq!(client.status(other).await, "WaitingForResources");
 
     // A dry run reports refusals, too.
+    let delete = "/v1/operations/delete?messageName=a";
+    let refused = ask(&client, &format!("{delete}&dryRun=true")).await;
+    assert_eq!(counts(&refused), (3, 0, 3));
+    assert_eq!(counts(&ask(&client, delete).await), (3, 0, 3));
+    // A repeated pause is none.
     let again = ask(&client, &format!("{path}&dryRun=true")).await;
-    assert_eq!(counts(&again), (3, 0, 3));
-    assert_eq!(counts(&ask(&client, path).await), (3, 0, 3));
+    assert_eq!(counts(&again), (3, 3, 0));
+    assert_eq!(counts(&ask(&client, path).await), (3, 3, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,12 +14,13 @@ async fn metrics_tell_what_was_done_and_what_is_there() {
     client.post("/v1/operations", &json!({})).await;
     let path = format!("/v1/operations/{id}/pause");
     client.send("POST", &path, &[], "").await;
-    client.send("POST", &path, &[], "").await;
+    let path = format!("/v1/operations/{id}");
+    client.send("DELETE", &path, &[], "").await;
     let text = client.get("/metrics").await.text;
     for line in [
         "drumline_operations_created_total 1",
         r#"drumline_actions_total{action="pause",outcome="done"} 1"#,
-        r#"drumline_actions_total{action="pause",outcome="refused"} 1"#,
+        r#"drumline_actions_total{action="delete",outcome="refused"} 1"#,
         r#"drumline_http_requests_total{method="POST",route="/v1/operations",status="422"} 1"#,
         r#"drumline_operations{state="Suspended"} 1"#,
         "drumline_undispatched_operations 0",

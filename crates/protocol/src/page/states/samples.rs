@@ -153,7 +153,7 @@ pub fn header(status: Status) -> Header {
 /// plainest first.
 #[must_use]
 pub(super) fn headers(status: Status) -> Vec<Header> {
-    let variants: [fn(&mut Header); 8] = [
+    let variants: [fn(&mut Header); 9] = [
         |_plain| {},
         |header| header.rules.at_most_once = true,
         |header| header.rules.token_policy = TokenPolicy::Hold,
@@ -165,6 +165,7 @@ pub(super) fn headers(status: Status) -> Vec<Header> {
         |header| header.lost = header.rules.retry.max_lost,
         |header| header.postpone_until = None,
         |header| header.rules.not_after = Some(NOW),
+        |header| header.stop = header.stop.map(|_pause| StopRequest::Postpone(LATER)),
     ];
     let header = header(status);
     variants

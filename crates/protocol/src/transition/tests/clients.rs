@@ -13,6 +13,12 @@ fn the_legal_actions_are_those_that_apply_accepts() {
     for status in [Status::Waiting, Status::Succeeded, Status::Canceled] {
         headers.push(series(status));
     }
+    let mut by_person = header(Status::Waiting);
+    by_person.postpone_until = None;
+    headers.push(by_person);
+    let mut to_be_postponed = header(Status::Pausing);
+    to_be_postponed.stop = Some(StopRequest::Postpone(LATER));
+    headers.push(to_be_postponed);
     let mut paused = series(Status::Waiting);
     paused.postpone_until = None;
     headers.push(paused);
@@ -33,6 +39,31 @@ fn the_legal_actions_are_those_that_apply_accepts() {
             }
         }
     }
+}
+
+#[test]
+fn a_request_for_what_is_so_already_is_no_mistake() {
+    let mut paused = header(Status::Waiting);
+    paused.postpone_until = None;
+    let asked_before = [
+        (header(Status::Canceling), Event::Cancel),
+        (header(Status::Pausing), Event::Pause),
+        (paused.clone(), Event::Pause),
+    ];
+    for (mut header, event) in asked_before {
+        assert!(is_already(&header, &event), "{event:?} × {header:?}");
+        // It is refused by the table, because nothing changes.
+        assert!(apply(&header, event.clone(), at()).is_err());
+        header.rules.operation_type = OperationType(9);
+        assert!(!is_already(&header, &event), "{event:?} × {header:?}");
+    }
+    for header in Status::ALL.map(header) {
+        for event in events() {
+            let both = is_already(&header, &event) && apply(&header, event.clone(), at()).is_ok();
+            assert!(!both, "{event:?} × {header:?}");
+        }
+    }
+    assert!(!is_already(&header(Status::Canceled), &Event::Cancel));
 }
 
 /// The event that a client's wish stands for.

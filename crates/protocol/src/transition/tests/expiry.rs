@@ -13,7 +13,7 @@ const EXPIRED: &str = "
     stopped       -   -   -   10  32  -   -   -
     release       -   -   0   10  32  -   -   -
     lease_expired -   -   0   10  32  -   -   -
-    pause         10  -   21  -   -   -   -   -
+    pause         10  10  21  -   -   -   -   -
     resume        -   0   -   -   -   -   -   -
     postpone      -   -   21  -   -   -   -   -
     cancel        32  32  22  22  -   -   -   -

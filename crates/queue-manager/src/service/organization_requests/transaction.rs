@@ -19,7 +19,7 @@ use drumline_backend::apply_event::prepare_without_report;
 use drumline_backend::store::{
     self, Commit, Committed, Created, Done, NewOperation, Summary, Transacted,
 };
-use drumline_protocol::transition::legal_actions;
+use drumline_protocol::transition::{is_already, legal_actions};
 use drumline_protocol::{Author, ErrorCode, Event, Header, OperationId, Refused};
 
 use super::answer::{Answer, Results};
@@ -177,6 +177,9 @@ impl QueueManager {
                     return Err(in_request(index, refused.into()));
                 }
             };
+            if is_already(&operation.header, &event) {
+                continue;
+            }
             changes.push(Change {
                 index,
                 operation,
