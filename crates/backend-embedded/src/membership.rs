@@ -92,6 +92,7 @@ mod tests {
             started_on_ms: 0,
             bypassed: Vec::new(),
             build: Build::current(),
+            sends_webhooks: None,
         };
         membership.beat(&member).await.unwrap();
         clock.advance(MEMBER_TIMEOUT - std::time::Duration::from_millis(1));

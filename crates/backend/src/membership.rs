@@ -60,6 +60,9 @@ pub struct Member {
     /// The member's release, and the formats that it reads.
     #[serde(default)]
     pub build: Build,
+    /// True if a manager can send webhooks; `None` for members that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sends_webhooks: Option<bool>,
 }
 
 /// The release of a member, and the formats that it reads.

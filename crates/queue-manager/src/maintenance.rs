@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Any number of managers maintain side by side. Each partition falls to one of
-//! the live managers, by rendezvous hashing. If two managers disagree for a
+//! the live managers, by rendezvous hashing; its notices, to one of those that can
+//! send webhooks. If two managers disagree for a
 //! moment, both maintain the partition, which costs a look and nothing else,
 //! because every step is a compare-and-set.
 //!
@@ -61,6 +62,17 @@ impl Maintenance {
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let (announce, share) = watch::channel(heartbeat::Share::default());
+        let notices = notices::Notices::new(&manager.options().webhooks);
+        let (notices, webhooks) = notices
+            .map(|notices| {
+                let (announce, share) = watch::channel(heartbeat::Share::default());
+                ((notices, share), announce)
+            })
+            .unzip();
+        let announce = heartbeat::Announce {
+            share: announce,
+            webhooks,
+        };
         let beat = heartbeat::run(manager.clone(), announce, stop.clone());
         tasks.spawn(manager.critical().guard("heartbeat", &stop, beat));
         tasks.spawn(stop_after_a_failure(manager.clone(), stop.clone()));
@@ -81,8 +93,9 @@ impl Maintenance {
         );
         all.start(options.pauses, pauses::KeepPauses::new(options));
         all.start(options.retention, retention::Retain::new(options));
-        if let Some(notices) = notices::Notices::new(&manager.options().webhooks) {
-            all.start(options.notices, notices);
+        if let Some((notices, share)) = notices {
+            let able = task::Tasks { share, ..all };
+            able.start(options.notices, notices);
         }
         Self { tasks, stop }
     }

@@ -121,6 +121,7 @@ fn describe(shared: &Shared, started_on: Timestamp) -> Member {
         draining: shared.draining.is_cancelled(),
         started_on_ms: started_on.as_millis(),
         bypassed: shared.bypass.own(),
+        sends_webhooks: None,
         build: Build::current(),
     }
 }

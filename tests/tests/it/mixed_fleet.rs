@@ -63,6 +63,7 @@ impl Later {
             draining: false,
             started_on_ms: 0,
             bypassed: Vec::new(),
+            sends_webhooks: None,
             build: Build {
                 formats: Some(LATER),
                 release: "99.0.0".to_owned(),

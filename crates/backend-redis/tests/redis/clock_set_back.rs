@@ -153,5 +153,6 @@ fn member() -> Member {
         started_on_ms: 0,
         bypassed: Vec::new(),
         build: Build::current(),
+        sends_webhooks: None,
     }
 }

@@ -95,6 +95,7 @@ fn member(number: u128, bypassed: &[Route]) -> Member {
         draining: false,
         started_on_ms: 0,
         bypassed: bypassed.iter().map(silent).collect(),
+        sends_webhooks: None,
         build: Build::current(),
     }
 }

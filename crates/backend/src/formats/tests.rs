@@ -29,6 +29,7 @@ fn member(number: u128, release: &str, formats: Option<Formats>) -> Member {
         draining: false,
         started_on_ms: 0,
         bypassed: Vec::new(),
+        sends_webhooks: None,
         build: Build {
             formats,
             release: release.to_owned(),

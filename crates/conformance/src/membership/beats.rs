@@ -82,6 +82,7 @@ fn member(role: Role) -> Member {
         draining: false,
         started_on_ms: 1_795_000_000_123,
         bypassed: Vec::new(),
+        sends_webhooks: None,
         build: Build::current(),
     }
 }

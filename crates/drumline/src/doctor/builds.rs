@@ -83,6 +83,7 @@ mod tests {
             draining: false,
             started_on_ms: 0,
             bypassed: Vec::new(),
+            sends_webhooks: None,
             build: Build {
                 formats: *formats,
                 release: (*release).to_owned(),

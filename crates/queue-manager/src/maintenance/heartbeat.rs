@@ -14,13 +14,18 @@ use crate::service::QueueManager;
 /// The partitions that fall to this manager.
 pub(super) type Share = Arc<[Partition]>;
 
+/// The shares of this manager, for its tasks.
+pub(super) struct Announce {
+    /// The partitions of every task but one.
+    pub(super) share: watch::Sender<Share>,
+    /// The partitions whose webhooks this manager sends; `None` if it cannot send
+    /// any. Managers that cannot have no part in this share.
+    pub(super) webhooks: Option<watch::Sender<Share>>,
+}
+
 /// Beats until stopped, then leaves. While the membership is unavailable the
 /// last share stays: a partition with two managers is better than one without.
-pub(super) async fn run(
-    manager: QueueManager,
-    announce: watch::Sender<Share>,
-    stop: CancellationToken,
-) {
+pub(super) async fn run(manager: QueueManager, announce: Announce, stop: CancellationToken) {
     let membership = Arc::clone(&manager.backend().membership);
     let partitions = manager.backend().store.partitions();
     let mut is_unavailable = false;
@@ -28,7 +33,8 @@ pub(super) async fn run(
     // change.
     let mut to_note = Some(manager.formats().now());
     while !stop.is_cancelled() {
-        match membership.beat(&itself(&manager)).await {
+        let itself = itself(&manager, announce.webhooks.is_some());
+        match membership.beat(&itself).await {
             Ok(members) => {
                 is_unavailable = false;
                 manager.bypass().note(&members, manager.member());
@@ -36,12 +42,16 @@ pub(super) async fn run(
                 if let Some(formats) = to_note {
                     to_note = note_minor(&manager, formats).await;
                 }
-                let mine = share(partitions, manager.member(), &members);
-                announce.send_if_modified(|before| {
-                    let has_changed = **before != *mine;
-                    *before = mine;
-                    has_changed
-                });
+                let mine = |is_able: fn(&Member) -> bool| {
+                    share(partitions, manager.member(), &members, is_able)
+                };
+                tell(&announce.share, mine(|_| true));
+                if let Some(webhooks) = &announce.webhooks {
+                    tell(
+                        webhooks,
+                        mine(|member| member.sends_webhooks != Some(false)),
+                    );
+                }
             }
             Err(error) => {
                 if !is_unavailable {
@@ -77,7 +87,7 @@ async fn note_minor(manager: &QueueManager, formats: Formats) -> Option<Formats>
     }
 }
 
-fn itself(manager: &QueueManager) -> Member {
+fn itself(manager: &QueueManager, sends_webhooks: bool) -> Member {
     Member {
         id: manager.member(),
         role: Role::Manager,
@@ -90,14 +100,28 @@ fn itself(manager: &QueueManager) -> Member {
         started_on_ms: manager.started_on().as_millis(),
         bypassed: manager.bypass().own(),
         build: Build::current(),
+        sends_webhooks: Some(sends_webhooks),
     }
 }
 
-/// The partitions that fall to `me` among the live managers.
-fn share(partitions: PartitionCount, me: MemberId, members: &[Member]) -> Share {
+fn tell(task: &watch::Sender<Share>, mine: Share) {
+    task.send_if_modified(|before| {
+        let has_changed = **before != *mine;
+        *before = mine;
+        has_changed
+    });
+}
+
+/// The partitions that fall to `me` among the live managers that are able.
+fn share(
+    partitions: PartitionCount,
+    me: MemberId,
+    members: &[Member],
+    is_able: fn(&Member) -> bool,
+) -> Share {
     let managers: Vec<MemberId> = members
         .iter()
-        .filter(|member| member.role == Role::Manager)
+        .filter(|member| member.role == Role::Manager && is_able(member))
         .map(|member| member.id)
         .collect();
     partitions

@@ -30,6 +30,7 @@ pub(crate) fn worker(messages: &[&str], running: u32) -> Member {
         started_on_ms: 0,
         bypassed: Vec::new(),
         build: Build::current(),
+        sends_webhooks: None,
     }
 }
 

@@ -388,3 +388,29 @@ async fn an_address_that_is_none_is_refused() {
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(answer.text.contains("no secret"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn webhooks_of_all_partitions_are_sent_by_the_managers_that_can() {
+    const OPERATIONS: usize = 64;
+    let receiver = Receiver::start(Vec::new()).await;
+    let backend = backend();
+    let able = manager_with(&backend, webhooks());
+    // Two of three have no secret.
+    let others = [(); 2].map(|()| manager_with(&backend, Webhooks::default()));
+    let maintenance: Vec<_> = others.iter().chain([&able]).map(maintain).collect();
+    let (client, worker) = (Client::of(&able), Worker::new(&backend));
+    for n in 0..OPERATIONS {
+        // The token chooses the partition.
+        let body = json!({
+            "messageName": "a",
+            "dependencyToken": format!("t{n}"),
+            "webhookUrl": receiver.url,
+        });
+        let id = client.create(&body).await;
+        worker.run(id).await;
+    }
+    receiver.came(OPERATIONS).await;
+    for maintenance in maintenance {
+        maintenance.stop().await;
+    }
+}

@@ -67,6 +67,7 @@ mod tests {
             draining,
             started_on_ms: 0,
             bypassed: Vec::new(),
+            sends_webhooks: None,
             build: Build::current(),
         }
     }
