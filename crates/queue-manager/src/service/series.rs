@@ -12,12 +12,14 @@ use drumline_api::view::OperationView;
 use drumline_api::{FieldError, Invalid, RuleChange};
 use drumline_backend::apply_event::{Applied, apply_chosen_event, apply_event_unlocked};
 use drumline_backend::store::{self, Guard, NewOperation};
-use drumline_protocol::operation::first_header;
+use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{
-    Author, Body, ChainKey, Creator, ErrorCode, Event, Header, Operation, Recurrence, Refused,
-    Rules, Status, Timestamp,
+    Author, Body, ChainKey, Creator, ErrorCode, Event, Header, Operation, OperationId, Recurrence,
+    Refused, Rules, Status, Timestamp,
 };
+use drumline_telemetry::{add_link, current_context};
+use tracing::info_span;
 use uuid::Uuid;
 
 use super::QueueManager;
@@ -76,15 +78,17 @@ impl QueueManager {
             chain,
             ..series.header.rules.clone()
         };
+        // In the partition of the chain, if there is one; the transaction then
+        // stays in one partition.
+        let id = self.ids().operation(now, series.id.partition());
         NewOperation {
-            // In the partition of the chain, if there is one; the transaction
-            // then stays in one partition.
-            id: self.ids().operation(now, series.id.partition()),
+            id,
             header: first_header(rules, None, self.ids().commit(), now),
             body: Body {
                 parent_id: Some(Uuid::from_bytes(*series.id.as_bytes())),
                 creator: Creator::Series,
                 created_on: now,
+                trace: trace_of_occurrence(body, id),
                 ..body.clone()
             },
             key: None,
@@ -200,6 +204,25 @@ impl QueueManager {
             | Applied::Missing => Ok(()),
         }
     }
+}
+
+/// The trace of an occurrence: a new one, linked to the trace of the series. One
+/// trace for all occurrences would grow for years.
+fn trace_of_occurrence(series: &Body, id: OperationId) -> TraceContext {
+    let queue = &series.queue;
+    let span = info_span!(
+        parent: None,
+        "create",
+        otel.name = %format_args!("create {queue}"),
+        otel.kind = "producer",
+        messaging.system = "drumline",
+        messaging.operation.type = "create",
+        messaging.operation.name = "create",
+        messaging.destination.name = %queue,
+        messaging.message.id = %id,
+    );
+    add_link(&span, &series.trace);
+    span.in_scope(current_context)
 }
 
 /// The refusal of a rule that never comes due again.

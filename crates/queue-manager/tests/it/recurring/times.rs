@@ -60,6 +60,22 @@ async fn a_series_waits_and_its_occurrences_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_occurrence_has_a_trace_of_its_own() {
+    let mut fixture = Fixture::new().await;
+    let series = fixture.series("FREQ=MINUTELY").await;
+    let mut traces = HashSet::new();
+    let mut ids = vec![series];
+    for _ in 0..2 {
+        ids.push(fixture.occurrence(2 * MINUTE).await.expect("an occurrence"));
+    }
+    for id in ids {
+        let context = stored(&fixture.backend, id).await.body.trace.traceparent;
+        let trace = context.split('-').nth(1).expect("a trace").to_owned();
+        assert!(traces.insert(trace), "{id}: {context}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_start_the_first_time_is_now() {
     let mut fixture = Fixture::new().await;
     let series = fixture.series("FREQ=YEARLY").await;
