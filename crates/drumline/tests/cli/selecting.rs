@@ -102,14 +102,14 @@ fn a_partial_refusal_is_told_and_a_whole_one_is_an_exit_code() {
     let dev = Dev::start();
     dev.submit(&["NobodyKnowsThis"]);
     dev.submit(&["Echo", "--in", "1h"]);
-    let partly = dev.run(&["pause", "--all", "--yes"]);
+    let partly = dev.run(&["resume", "--all", "--yes"]);
     assert_eq!(partly.code, 0, "{partly:?}");
     assert!(
-        partly.out.contains("2 match: 1 paused, 1 refused"),
+        partly.out.contains("2 match: 1 resumed, 1 refused"),
         "{partly:?}"
     );
-    assert!(partly.err.contains("0x80044F01"), "{partly:?}");
-    let wholly = dev.run(&["pause", "--all", "--yes"]);
+    assert!(partly.err.contains("0x80044166"), "{partly:?}");
+    let wholly = dev.run(&["resume", "--all", "--yes"]);
     assert_eq!(wholly.code, 5, "{wholly:?}");
     let nothing = dev.run(&["cancel", "--message", "Other"]);
     assert_eq!(nothing.code, 0, "{nothing:?}");
