@@ -155,7 +155,7 @@ impl From<&Failure> for Told {
                 message,
                 exit_code: failure.exit as u8,
                 code: of_client.and_then(|error| Some(error.0.code()?.to_string())),
-                name: of_client.and_then(|error| Some(error.0.name()?.to_string())),
+                name: of_client.and_then(|error| Some(error.0.name()?.to_owned())),
                 hint: of_client.and_then(ClientError::hint),
             },
         }

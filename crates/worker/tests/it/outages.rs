@@ -71,7 +71,7 @@ struct Dropped(mpsc::UnboundedSender<&'static str>);
 impl Drop for Dropped {
     fn drop(&mut self) {
         // The test may be over.
-        drop(self.0.send("dropped"));
+        let _over = self.0.send("dropped");
     }
 }
 
