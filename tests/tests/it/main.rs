@@ -2,6 +2,7 @@
 
 mod batches;
 mod bypass;
+mod commands;
 mod data_set;
 mod expiry;
 mod faults;

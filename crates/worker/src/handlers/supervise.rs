@@ -20,20 +20,34 @@
 //!
 //! Standard output and error are inherited and not touched.
 //!
-//! The supervisor cannot find children that have left the group, and it cannot
-//! survive a `kill -9` of itself.
+//! On Linux the supervisor kills all descendants of the command, whatever their
+//! process group, because it is the parent of those whose own parent has ended
+//! ([`descendants`]). The kernel kills the command if the supervisor is killed
+//! ([`shim`]), and the worker then looks for what the command has started. Other
+//! systems have the process group alone.
 
-use std::ffi::OsString;
+#[cfg(target_os = "linux")]
+mod descendants;
+#[cfg(target_os = "linux")]
+mod shim;
+
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process_group, waitid,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Stdin};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
+
+#[cfg(target_os = "linux")]
+pub(crate) use self::descendants::Marks;
 
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "__supervise";
@@ -43,6 +57,8 @@ const UNHEARD: u8 = 75;
 /// The exit codes of shells for commands that cannot be started.
 const NOT_FOUND: u8 = 127;
 const NOT_STARTED: u8 = 126;
+/// The longest pause between two looks for processes that have been killed.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// The program and the way in which the worker starts supervisors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +119,12 @@ impl Supervisor {
 #[must_use]
 pub fn run_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut arguments = arguments.into_iter().skip(1);
-    if arguments.next()? != SUBCOMMAND {
+    let subcommand = arguments.next()?;
+    #[cfg(target_os = "linux")]
+    if subcommand == shim::SUBCOMMAND {
+        return Some(ExitCode::from(shim::run(arguments)));
+    }
+    if subcommand != SUBCOMMAND {
         return None;
     }
     let command: Vec<_> = arguments.collect();
@@ -142,21 +163,20 @@ async fn supervise(command: &[OsString]) -> u8 {
     let [program, arguments @ ..] = command else {
         return fail("nothing to supervise", &"no command", NOT_STARTED);
     };
-    let spawned = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .process_group(0)
-        .spawn();
+    #[cfg(target_os = "linux")]
+    descendants::adopt_orphans();
+    #[cfg(target_os = "linux")]
+    let mut command = shim::command(program, arguments);
+    #[cfg(not(target_os = "linux"))]
+    let mut command = std::process::Command::new(program);
+    #[cfg(not(target_os = "linux"))]
+    command.args(arguments);
+    // The thread that starts the command is the one whose end would end it: this
+    // runtime has one thread, and that thread is the process's first.
+    let spawned = command.stdin(Stdio::piped()).process_group(0).spawn();
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => {
-            let what = format!("cannot start {}", program.display());
-            let code = match error.kind() {
-                io::ErrorKind::NotFound => NOT_FOUND,
-                _ => NOT_STARTED,
-            };
-            return fail(&what, &error, code);
-        }
+        Err(error) => return cannot_start(program, &error),
     };
     feed(&mut child, input);
     watch(child, pipe, lease).await
@@ -204,15 +224,15 @@ fn feed(child: &mut Child, input: Vec<u8>) {
 }
 
 /// Waits for the end of the command, or kills the command.
-async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) -> u8 {
+async fn watch(child: Child, mut pipe: BufReader<Stdin>, lease: Duration) -> u8 {
     let group = Pid::from_child(&child);
     let mut ended = tokio::task::spawn_blocking(move || ended(group));
     let mut lives_until = Instant::now() + lease;
     let mut unheard = false;
     let mut killed = false;
-    loop {
+    let status = loop {
         tokio::select! {
-            _ended = &mut ended => break,
+            status = &mut ended => break status.unwrap_or_default(),
             message = next_message(&mut pipe), if !killed => match message {
                 Some(Message::Beat(more)) => lives_until = Instant::now() + more,
                 Some(Message::Term) => signal_group(group, Signal::TERM),
@@ -226,11 +246,8 @@ async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) ->
         if killed {
             signal_group(group, Signal::KILL);
         }
-    }
-    // The command is not reaped yet, so no other process can have the group's
-    // number.
-    signal_group(group, Signal::KILL);
-    let status = child.wait();
+    };
+    let status = end(group, status).await;
     if unheard {
         return fail(
             "the command was killed",
@@ -239,19 +256,73 @@ async fn watch(mut child: Child, mut pipe: BufReader<Stdin>, lease: Duration) ->
         );
     }
     match status {
-        Ok(status) => code_of(status),
-        Err(error) => fail(
+        Some(status) => code_of(status),
+        None => fail(
             "the exit status of the command is unknown",
-            &error,
+            &"it was not noticed",
             NOT_STARTED,
         ),
     }
 }
 
-/// Waits until the command has ended, without reaping it.
-fn ended(pid: Pid) {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+/// Waits until the command has ended, without reaping it. Reaps the processes whose
+/// parent has ended before the command. Returns the status of a command that was
+/// reaped among these.
+fn ended(command: Pid) -> Option<WaitStatus> {
+    let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    loop {
+        match waitid(WaitId::All, exited) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(_no_child) => return None,
+        }
+        match waitid(WaitId::Pid(command), exited | WaitIdOptions::NOHANG) {
+            Ok(None) => {}
+            Ok(Some(_)) | Err(_) => return None,
+        }
+        if let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG)
+            && pid == command
+        {
+            return Some(status);
+        }
+    }
+}
+
+/// Kills all that the command has left, and waits for its end. Returns the status of
+/// the command.
+async fn end(command: Pid, mut status: Option<WaitStatus>) -> Option<WaitStatus> {
+    // The command is not reaped yet, so no other process can have the group's
+    // number.
+    signal_group(command, Signal::KILL);
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, ended))) if pid == command => status = Some(ended),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => {
+                if !kill_descendants() {
+                    return status;
+                }
+                sleep(pause).await;
+                pause = PAUSE_MAX.min(pause * 2);
+            }
+            // No child is left. On Linux that means no descendant, either.
+            Err(_no_child) => return status,
+        }
+    }
+}
+
+/// Kills what the command has started. Returns true if at least one process is still
+/// about to end.
+#[cfg(target_os = "linux")]
+fn kill_descendants() -> bool {
+    descendants::kill_all()
+}
+
+/// The process group was signalled, and other processes cannot be found.
+#[cfg(not(target_os = "linux"))]
+fn kill_descendants() -> bool {
+    false
 }
 
 /// Reads the next message. `None` if the worker has closed the pipe. Lines are
@@ -279,19 +350,28 @@ async fn next_message(pipe: &mut BufReader<Stdin>) -> Option<Message> {
 /// Signals every process of the group. A group without processes is fine.
 fn signal_group(group: Pid, signal: Signal) {
     if let Err(error) = kill_process_group(group, signal)
-        && error != rustix::io::Errno::SRCH
+        && error != Errno::SRCH
     {
         fail("the command was not signalled", &error, 0);
     }
 }
 
 /// The exit code as shells report it: the code, or 128 and the signal.
-fn code_of(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
+fn code_of(status: WaitStatus) -> u8 {
+    let signal = status.terminating_signal().map(|signal| 128 + signal);
+    let code = status.exit_status().or(signal);
     code.and_then(|code| u8::try_from(code).ok())
         .unwrap_or(u8::MAX)
+}
+
+/// Reports that the program was not started, with the exit code of shells for that.
+fn cannot_start(program: &OsStr, error: &io::Error) -> u8 {
+    let what = format!("cannot start {}", program.display());
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_STARTED,
+    };
+    fail(&what, error, code)
 }
 
 /// Prints an error and returns `code`. Standard error is the command's, and the

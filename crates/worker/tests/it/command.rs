@@ -294,6 +294,40 @@ async fn a_command_ends_with_its_worker() {
 }
 
 #[tokio::test]
+async fn a_killed_supervisor_leaves_nothing_beside_the_next_attempt() {
+    let folder = std::env::temp_dir().join(format!("drumline-orphans-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    // The second attempt looks at the processes of the first before all else.
+    let script = r#"
+        if [ "$DRUMLINE_ATTEMPT" != 1 ]; then
+            for pid in $(cat pids); do
+                state=$(cut -d ' ' -f 3 /proc/$pid/stat 2>/dev/null) || continue
+                [ "$state" = Z ] || { echo "$pid runs: $state" >&2; exit 1; }
+            done
+            echo '"alone"'
+            exit 0
+        fi
+        setsid sh -c 'trap "" TERM HUP; sleep 1000 & echo $$ $! >>pids; mv pids ready; wait' &
+        echo $$ >>pids
+        while [ ! -e ready ]; do sleep 0.01; done
+        mv ready pids
+        kill -9 $PPID
+        sleep 1000
+    "#;
+    let more = format!("directory = {:?}", folder.display().to_string());
+    let operation = run(shell(script, &more), draft("X")).await;
+    std::fs::remove_dir_all(&folder).expect("removed");
+    assert_eq!(
+        operation.header.status,
+        Status::Succeeded,
+        "{:?}",
+        operation.report.fault
+    );
+    assert_eq!(operation.header.starts, 2);
+    assert_eq!(result(&operation), json!("alone"));
+}
+
+#[tokio::test]
 async fn a_drained_command_is_given_back_without_counting() {
     let harness = Harness::new();
     let script = r#"

@@ -87,6 +87,47 @@ async fn the_whole_group_dies_when_the_worker_stands_still() {
     assert_eq!(supervised.code().await, Some(75));
 }
 
+/// Prints the process id of a child that has left the session, and then that of a
+/// child of this child.
+const ESCAPED: &str = r#"
+    setsid sh -c 'sleep 1000 & echo $$; echo $!; wait' &
+"#;
+
+#[tokio::test]
+async fn what_has_left_the_session_dies_with_the_worker_too() {
+    let script = format!("{ESCAPED} wait");
+    let mut supervised = Supervised::start(&script, LONG).await;
+    let (escaped, child) = (supervised.pid().await, supervised.pid().await);
+    drop(supervised.pipe);
+    is_gone(escaped).await;
+    is_gone(child).await;
+}
+
+#[tokio::test]
+async fn the_supervisor_ends_after_all_that_the_command_has_left() {
+    let script = format!("{ESCAPED} wait");
+    let mut supervised = Supervised::start(&script, LONG).await;
+    let (escaped, child) = (supervised.pid().await, supervised.pid().await);
+    supervised.say("term").await;
+    assert_eq!(supervised.code().await, Some(143));
+    assert!(!is_alive(escaped) && !is_alive(child));
+}
+
+#[tokio::test]
+async fn an_orphan_that_ends_first_is_not_taken_for_the_command() {
+    let script = "sh -c 'setsid true & exit 0'; sleep 0.05; exit 3";
+    let supervised = Supervised::start(script, LONG).await;
+    assert_eq!(supervised.code().await, Some(3));
+}
+
+#[tokio::test]
+async fn a_command_dies_with_its_supervisor() {
+    let mut supervised = Supervised::start("echo $$; exec sleep 1000", LONG).await;
+    let command = supervised.pid().await;
+    supervised.child.start_kill().expect("it runs");
+    is_gone(command).await;
+}
+
 #[tokio::test]
 async fn a_beat_lets_the_command_live_on() {
     let mut supervised = Supervised::start(STUBBORN, Duration::from_millis(500)).await;

@@ -6,12 +6,16 @@
 use std::ffi::OsStr;
 
 use crate::context::Context;
+#[cfg(target_os = "linux")]
+use crate::handlers::supervise::Marks;
 
 /// The prefix of the worker's own settings, and of the variables for a command.
 const PREFIX: &str = "DRUMLINE_";
 /// The one setting that is passed on: the address of the service, for a command
 /// that creates operations.
 pub(crate) const SERVER: &str = "DRUMLINE_SERVER";
+const OPERATION_ID: &str = "DRUMLINE_OPERATION_ID";
+const FENCE: &str = "DRUMLINE_FENCE";
 /// The largest checkpoint in the environment. The system allows 128 KiB for one
 /// variable. A larger one is in the input alone.
 const CHECKPOINT_BYTES: usize = 96 << 10;
@@ -30,8 +34,8 @@ pub(super) fn set(command: &mut tokio::process::Command, context: &Context) {
         // A token may be any string, but a variable cannot hold a NUL.
         command.env(name, value.replace('\0', "\u{fffd}"));
     };
-    set("DRUMLINE_OPERATION_ID", &operation.id.to_string());
-    set("DRUMLINE_FENCE", &context.fence().to_string());
+    set(OPERATION_ID, &operation.id.to_string());
+    set(FENCE, &context.fence().to_string());
     set("DRUMLINE_ATTEMPT", &context.attempt().to_string());
     set(
         "DRUMLINE_DEPENDENCY_TOKEN",
@@ -53,6 +57,15 @@ pub(super) fn set(command: &mut tokio::process::Command, context: &Context) {
     if !trace.tracestate.is_empty() {
         set("TRACESTATE", &trace.tracestate);
     }
+}
+
+/// The variables that no other run has: they name the operation and the run.
+#[cfg(target_os = "linux")]
+pub(super) fn marks(context: &Context) -> Marks {
+    Marks::new(&[
+        (OPERATION_ID, context.operation().id.to_string()),
+        (FENCE, context.fence().to_string()),
+    ])
 }
 
 fn is_own(name: &OsStr) -> bool {

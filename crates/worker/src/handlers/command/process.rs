@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A run that is dropped closes the supervisor's pipe, and the supervisor kills
-//! the command's whole process group.
+//! the command and what it has started. If the supervisor itself was killed, the run
+//! does not end before the worker has killed what is left.
 
 use std::convert::Infallible;
 use std::io;
@@ -34,6 +35,9 @@ const OUTPUT_AFTER: Duration = Duration::from_millis(500);
 /// The number of beats per remaining lease. Several beats may be late before the
 /// supervisor acts.
 const BEATS: u32 = 8;
+/// The longest pause between two looks for processes whose supervisor was killed.
+#[cfg(target_os = "linux")]
+const ORPHANS_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// The longest time between two beats.
 const BEAT_MAX: Duration = Duration::from_secs(1);
 
@@ -214,6 +218,9 @@ impl Process {
             }
             status?
         };
+        if status.code().is_none() {
+            end_orphans(context).await;
+        }
         Ok(Exit {
             code: status.code(),
             asked_to_stop: asked_to_stop.into_inner(),
@@ -222,6 +229,36 @@ impl Process {
         })
     }
 }
+
+/// Kills what the command has left running after its supervisor was killed, and waits
+/// until it has ended: the next holder of the operation must not start beside it.
+#[cfg(target_os = "linux")]
+async fn end_orphans(context: &Context) {
+    let marks = environment::marks(context);
+    let id = context.operation().id;
+    let mut pause = Duration::from_millis(1);
+    let mut looks = 0_u32;
+    loop {
+        let marks = marks.clone();
+        let left = tokio::task::spawn_blocking(move || marks.kill_marked()).await;
+        // An error says that the runtime ends, and this run with it.
+        match left {
+            Ok(0) | Err(_) => return,
+            Ok(left) => {
+                if looks == 100 {
+                    tracing::warn!(%id, left, "processes of a command do not end after SIGKILL");
+                }
+                looks = looks.saturating_add(1);
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = ORPHANS_PAUSE_MAX.min(pause * 2);
+    }
+}
+
+/// The process group cannot be named without its supervisor.
+#[cfg(not(target_os = "linux"))]
+async fn end_orphans(_context: &Context) {}
 
 fn take_checkpoint(json: String, context: &Context) {
     let bytes = json.len();
