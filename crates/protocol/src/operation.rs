@@ -60,7 +60,7 @@ pub struct Header {
     /// The number of handler starts, with any outcome.
     pub starts: u32,
     /// The number of starts that ended in a drained worker that gave the
-    /// operation back; the attempt number is `starts - released`.
+    /// operation back. They are attempts that use up no retry.
     pub released: u32,
     /// The number of starts that ended with the loss of the worker.
     pub lost: u32,
@@ -82,10 +82,18 @@ pub struct Header {
 }
 
 impl Header {
-    /// The attempt that is running, or that ran last: 1 for the first.
+    /// The attempt that is running, or that ran last: 1 for the first. Every start
+    /// is an attempt, because what it has begun may still be under way elsewhere.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
-        self.starts.saturating_sub(self.released)
+        self.starts
+    }
+
+    /// Returns true if it is Suspended and no time wakes it. A series that is paused
+    /// is not meant: it goes on by another event.
+    #[must_use]
+    pub const fn waits_without_time(&self) -> bool {
+        matches!(self.status, Status::Waiting) && self.postpone_until.is_none() && !self.is_series()
     }
 
     /// Returns true if it is a series, which never runs itself; its occurrences

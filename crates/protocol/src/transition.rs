@@ -94,6 +94,23 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
             Ok(from.complete(Status::Canceled, None))
         }
         (Status::InProgress, Event::Release) => Ok(from.release()),
+        (Status::InProgress | Status::Pausing | Status::Canceling, Event::ReleaseUnstarted) => {
+            let unstarted = unstarted(header);
+            let from = Arrow {
+                header: &unstarted,
+                ..from
+            };
+            Ok(match header.status {
+                Status::Pausing => from.pausing_ended(),
+                Status::Canceling => from.complete(Status::Canceled, None),
+                Status::InProgress
+                | Status::WaitingForResources
+                | Status::Waiting
+                | Status::Succeeded
+                | Status::Failed
+                | Status::Canceled => from.ready(),
+            })
+        }
         (Status::InProgress, Event::LeaseExpired) => Ok(from.lose_worker()),
 
         (Status::WaitingForResources, Event::Pause) if open => Ok(from.suspend(None, None)),
@@ -192,6 +209,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
             | Event::Discard
             | Event::Due
             | Event::Expire
+            | Event::ReleaseUnstarted
             | Event::Occur { .. }
             | Event::Reschedule { .. }
             | Event::Unhandled
@@ -212,6 +230,16 @@ fn no_handler() -> Fault {
         "No worker has a handler for this. It waits until it is resumed.",
         "no live worker of the queue has a handler for the message name",
     )
+}
+
+/// The header of a claim whose handler was not started: without the start.
+fn unstarted(header: &Header) -> Header {
+    Header {
+        starts: header.starts.saturating_sub(1),
+        // No time was spent in a handler.
+        started_on: None,
+        ..header.clone()
+    }
 }
 
 fn throttled() -> Fault {

@@ -60,8 +60,8 @@ impl Context {
         self.execution.operation.body.data.as_deref()
     }
 
-    /// The number of this attempt: 1 for the first. Runs that were given back
-    /// by a drained worker do not count.
+    /// The number of this attempt: 1 for the first. Every run counts, also one that
+    /// a drained worker has given back.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.execution.operation.header.attempt()

@@ -179,6 +179,7 @@ fn events(fixture: &Fixture) -> Vec<Event> {
         Event::Suspend(fault()),
         Event::Stopped,
         Event::Release,
+        Event::ReleaseUnstarted,
         Event::LeaseExpired,
         Event::Pause,
         Event::Resume,
@@ -344,7 +345,8 @@ async fn guard_of(fixture: &Fixture, id: OperationId, event: &Event) -> Guard {
         | Event::Retry { .. }
         | Event::Suspend(_)
         | Event::Stopped
-        | Event::Release => Guard::Holder(lock.map_or(Fence(0), |lock| lock.fence)),
+        | Event::Release
+        | Event::ReleaseUnstarted => Guard::Holder(lock.map_or(Fence(0), |lock| lock.fence)),
         Event::LeaseExpired => lock.map_or(Guard::None, |lock| super::locks::watched(&lock)),
         Event::Pause
         | Event::Resume

@@ -37,7 +37,7 @@ Examples:
 
 pub(crate) const WORKER_HELP: &str = "\
 Prints `ready` on stdout when it takes work. The log is on stderr. SIGTERM or SIGINT drains: it starts nothing new, \
-lets running operations end within --drain-timeout, and gives the rest back, which does not count as an attempt. A \
+lets running operations end within --drain-timeout, and gives the rest back, which uses up no retry. A \
 second signal ends it at once.
 
 A handlers file:

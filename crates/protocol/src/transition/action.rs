@@ -156,6 +156,7 @@ const fn is_a_clients(event: &Event) -> bool {
         | Event::Suspend(_)
         | Event::Stopped
         | Event::Release
+        | Event::ReleaseUnstarted
         | Event::LeaseExpired
         | Event::Due
         | Event::Expire
@@ -198,6 +199,7 @@ const fn why_not(header: &Header, event: &Event) -> Option<&'static str> {
         | Event::Suspend(_)
         | Event::Stopped
         | Event::Release
+        | Event::ReleaseUnstarted
         | Event::LeaseExpired
         | Event::Pause
         | Event::Resume
@@ -229,6 +231,7 @@ const fn refusal_code(header: &Header, event: &Event) -> ErrorCode {
         Event::Claim { .. }
         | Event::Retry { .. }
         | Event::Suspend(_)
+        | Event::ReleaseUnstarted
         | Event::Stopped
         | Event::Release
         | Event::LeaseExpired

@@ -34,8 +34,11 @@ pub enum Event {
     Suspend(Fault),
     /// Its handler has stopped, as it was asked to.
     Stopped,
-    /// Its worker is drained and gives it back; the attempt does not count.
+    /// Its worker is drained and gives it back; no retry is used up.
     Release,
+    /// Its worker gives it back without having started its handler: the start is
+    /// taken back. In histories this is a release like any other.
+    ReleaseUnstarted,
     /// Its lock has stood still for a whole lease: the worker is lost.
     LeaseExpired,
     /// A client lets it wait.
@@ -102,7 +105,7 @@ impl Event {
             Self::Retry { .. } => EventKind::Retry,
             Self::Suspend(_) => EventKind::Suspend,
             Self::Stopped => EventKind::Stopped,
-            Self::Release => EventKind::Release,
+            Self::Release | Self::ReleaseUnstarted => EventKind::Release,
             Self::LeaseExpired => EventKind::LeaseExpired,
             Self::Pause => EventKind::Pause,
             Self::Resume => EventKind::Resume,

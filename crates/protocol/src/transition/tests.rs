@@ -25,6 +25,7 @@ const GRID: &str = "
     suspend       -   -   10  10  -   -   -   -
     stopped       -   -   -   10  32  -   -   -
     release       -   -   0   10  32  -   -   -
+    release       -   -   0   10  32  -   -   -
     lease_expired -   -   0   10  32  -   -   -
     pause         10  10  21  -   -   -   -   -
     resume        -   0   -   -   -   -   -   -
@@ -52,6 +53,7 @@ const SERIES: &str = "
     suspend       -   -   -   -
     stopped       -   -   -   -
     release       -   -   -   -
+    release       -   -   -   -
     lease_expired -   -   -   -
     pause         10  -   -   -
     resume        -   -   -   -
@@ -77,6 +79,7 @@ const HOLDING: &str = "
     retry         -   -
     suspend       -   -
     stopped       -   -
+    release       -   -
     release       -   -
     lease_expired -   -
     pause         -   -

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 /// further down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StopReason {
-    /// The worker shuts down and gives the operation back to other workers. This
-    /// attempt will not be counted.
+    /// The worker shuts down and gives the operation back to other workers. No
+    /// retry is used up.
     Drain,
     /// The handler has run longer than its timeout.
     Timeout,

@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::delivery_ack::Pending;
 use crate::run::claim::{Claim, Claimed, claim};
 use crate::run::execute::execute;
-use crate::run::finish::release;
+use crate::run::finish::release_unstarted;
 use crate::run::shared::Shared;
 use crate::throttle::Ticket;
 use crate::throttle::postpone::postpone;
@@ -116,7 +116,7 @@ async fn work(shared: &Arc<Shared>, claimed: Claimed, ticket: Ticket) -> Option<
         // The offer named another message than the record does, so no worker and
         // no manager of this service has written it.
         tracing::warn!(id = %claimed.operation.id, "an offer named the wrong message");
-        release(shared, claimed).await;
+        release_unstarted(shared, claimed).await;
         None
     }
 }

@@ -176,13 +176,30 @@ impl Commits for Attempt<'_> {
     }
 }
 
-/// Renews the lease of an operation that was just claimed. Returns false if the
-/// lock is lost, or may be.
+/// Renews the lease of an operation that was just claimed, however long that takes.
+/// Returns false if the lock is lost.
+///
+/// To give up while the store does not answer would leave the operation locked. Its
+/// lease would end, and that would be counted as the loss of a worker that has never
+/// started it.
 async fn renew(shared: &Shared, id: OperationId, fence: Fence, sent: &mut Instant) -> bool {
-    let asked = Instant::now();
-    let renewed = shared.backend.store.renew(&[(id, fence)]).await;
-    *sent = asked;
-    matches!(renewed.as_deref(), Ok([Renewal::Held { .. }]))
+    let mut backoff = backoff::for_store(&shared.random);
+    loop {
+        let asked = Instant::now();
+        match shared.backend.store.renew(&[(id, fence)]).await.as_deref() {
+            // An answer that took long confirms too little.
+            Ok([Renewal::Held { .. }]) if asked.elapsed() > shared.options.lease / 4 => {}
+            Ok([Renewal::Held { .. }]) => {
+                *sent = asked;
+                return true;
+            }
+            Ok(_) => return false,
+            Err(error) => {
+                tracing::debug!(%id, %error, "a claim is confirmed later");
+                backoff.sleep().await;
+            }
+        }
+    }
 }
 
 /// Reads the record of an operation that was just claimed. A large record, behind

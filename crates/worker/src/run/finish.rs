@@ -100,14 +100,34 @@ async fn commit(
     Ok(decided)
 }
 
-/// Gives back an operation that was claimed and not started.
-pub(crate) async fn release(shared: &Shared, claimed: Claimed) {
+/// Gives back an operation that was claimed and not started: the start is not
+/// counted. Offers the operation by the message name of its record.
+pub(crate) async fn release_unstarted(shared: &Shared, claimed: Claimed) {
     let Claimed {
         operation, fence, ..
     } = claimed;
-    let event = Event::Release;
-    if let Err(error) = apply_event(shared, &operation, fence, event, &operation.report).await {
-        tracing::warn!(id = %operation.id, %error, "an operation is left to the next holder");
+    let event = Event::ReleaseUnstarted;
+    match apply_event(shared, &operation, fence, event, &operation.report).await {
+        Ok(Applied::Done(header, done)) => {
+            if let Some(stamp) = done.offer {
+                let operation = Summary {
+                    header,
+                    ..Summary::of(&operation)
+                };
+                shared.publisher.hand_on(&Promoted::new(operation, stamp));
+            }
+        }
+        // A client or another worker has it now.
+        Ok(
+            Applied::Refused(_)
+            | Applied::NotHead
+            | Applied::Held
+            | Applied::Fenced
+            | Applied::Missing,
+        ) => {}
+        Err(error) => {
+            tracing::warn!(id = %operation.id, %error, "an operation is left to the next holder");
+        }
     }
 }
 

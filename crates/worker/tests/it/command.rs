@@ -328,7 +328,7 @@ async fn a_killed_supervisor_leaves_nothing_beside_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn a_drained_command_is_given_back_without_counting() {
+async fn a_drained_command_is_given_back() {
     let harness = Harness::new();
     let script = r#"
         echo "{\"progress\": 1, \"text\": \"$$\"}"
@@ -345,7 +345,7 @@ async fn a_drained_command_is_given_back_without_counting() {
     assert!(!is_alive(pid));
     let operation = harness.get(id).await;
     assert_eq!(operation.header.status, Status::WaitingForResources);
-    assert_eq!(operation.header.attempt(), 0);
+    assert_eq!(operation.header.attempt(), 1);
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ async fn a_cancel_after_a_pause_reaches_the_handler_too() {
 }
 
 #[tokio::test]
-async fn draining_gives_back_without_counting_the_attempt() {
+async fn draining_gives_back_and_the_next_run_is_another_attempt() {
     let harness = Harness::new();
     let (handler, mut hear) = obedient();
     let builder = Harness::builder()
@@ -201,7 +201,7 @@ async fn draining_gives_back_without_counting_the_attempt() {
     assert_eq!(operation.header.status, Status::WaitingForResources);
     assert_eq!(
         (operation.header.starts, operation.header.attempt()),
-        (1, 0)
+        (1, 1)
     );
     // The operation is on its way to other workers already: no manager looks
     // after the outbox here.
@@ -210,7 +210,7 @@ async fn draining_gives_back_without_counting_the_attempt() {
         .start(Harness::builder().handler("X", nothing))
         .await;
     let header = harness.completed(id).await.header;
-    assert_eq!((header.starts, header.attempt()), (2, 1));
+    assert_eq!((header.starts, header.attempt()), (2, 2));
     other.drain().await;
 }
 
@@ -235,7 +235,7 @@ async fn draining_drops_handlers_that_do_not_stop_and_gives_back_all_the_same() 
     assert_eq!(drained.left_behind, 0);
     let operation = harness.get(id).await;
     assert_eq!(operation.header.status, Status::WaitingForResources);
-    assert_eq!(operation.header.attempt(), 0);
+    assert_eq!(operation.header.attempt(), 1);
 }
 
 #[tokio::test]

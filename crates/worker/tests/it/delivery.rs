@@ -103,6 +103,40 @@ async fn operations_that_nobody_knows_are_suspended_for_a_person() {
 }
 
 #[tokio::test]
+async fn an_offer_that_names_the_wrong_message_costs_no_start() {
+    let harness = Harness::new();
+    // The worker that takes the offer has no handler for what the record names.
+    let worker = harness
+        .start(Harness::builder().handler("A", nothing))
+        .await;
+    let id = harness
+        .submit_as(
+            "A",
+            Draft {
+                at_most_once: true,
+                ..draft("B")
+            },
+        )
+        .await;
+    // The claim and the release: the operation is offered by its own name then.
+    let operation = harness
+        .until(id, |operation| operation.header.version == 3)
+        .await;
+    assert_eq!(
+        (operation.header.status, operation.header.starts),
+        (Status::WaitingForResources, 0)
+    );
+    let other = harness
+        .start(Harness::builder().handler("B", nothing))
+        .await;
+    let operation = harness.completed(id).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    assert_eq!(operation.header.starts, 1);
+    worker.drain().await;
+    other.drain().await;
+}
+
+#[tokio::test]
 async fn a_handler_that_comes_later_takes_what_has_waited_for_it() {
     let harness = Harness::new();
     let worker = harness

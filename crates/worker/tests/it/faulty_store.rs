@@ -33,6 +33,8 @@ pub(crate) struct FaultyStore {
     pub(crate) lost_answers: AtomicU32,
     /// The number of creates that are made, and their answers lost.
     pub(crate) lost_creates: AtomicU32,
+    /// The number of renewals that fail.
+    pub(crate) failed_renewals: AtomicU32,
     /// The number of commits that were refused because the store was down.
     pub(crate) refused: AtomicU32,
 }
@@ -47,6 +49,7 @@ impl FaultyStore {
             reads: watch::Sender::new(true),
             lost_answers: AtomicU32::new(0),
             lost_creates: AtomicU32::new(0),
+            failed_renewals: AtomicU32::new(0),
             refused: AtomicU32::new(0),
         })
     }
@@ -133,6 +136,9 @@ impl Store for FaultyStore {
         assert!(!self.panics.load(Ordering::Acquire), "told to panic");
         if self.mute.load(Ordering::Acquire) {
             std::future::pending::<()>().await;
+        }
+        if !is_kept(&self.failed_renewals) {
+            return Err(unavailable());
         }
         self.store.renew(locks).await
     }

@@ -104,6 +104,12 @@ impl Harness {
 
     /// Stores and publishes an operation, as a manager does.
     pub(crate) async fn submit(&self, draft: Draft) -> OperationId {
+        let name = draft.message_name.clone();
+        self.submit_as(&name, draft).await
+    }
+
+    /// Stores an operation, and publishes an offer that names this message.
+    pub(crate) async fn submit_as(&self, offered_as: &str, draft: Draft) -> OperationId {
         let now = self.backend.store.now();
         let organization = Organization::default();
         let token = draft
@@ -150,10 +156,14 @@ impl Harness {
             ..
         } = created
         {
+            let body = Body {
+                message_name: offered_as.to_owned(),
+                ..new.body
+            };
             let offer = Offer::of(&Operation {
                 id: new.id,
                 header: new.header,
-                body: new.body,
+                body,
                 report: Report::default(),
                 sequence,
             });

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::faulty_store::FaultyStore;
-use crate::harness::{Harness, draft, in_time};
+use crate::harness::{Draft, Harness, draft, in_time};
 
 /// A harness, and a backend for workers over the same, faulty store.
 fn faulty() -> (Harness, Arc<FaultyStore>, Backend) {
@@ -158,6 +158,31 @@ async fn lost_answers_to_claims_and_outcomes_change_nothing() {
         assert_eq!(operation.header.starts, 1);
     }
     assert_eq!(faulty.lost_answers.load(Ordering::Acquire), 0);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_took_long_starts_once_the_store_confirms_it() {
+    let (harness, faulty, backend) = faulty();
+    let handler = async |_: Value, _: Context| Outcome::Done(None);
+    // Until the claim is answered, more than a quarter of the lease passes.
+    faulty.lost_answers.store(5, Ordering::Release);
+    faulty.failed_renewals.store(2, Ordering::Release);
+    let leases = LeaseStore::from(Arc::clone(&harness.backend.store));
+    let builder = Harness::builder()
+        .lease(Duration::from_secs(2))
+        .handler("X", handler);
+    let worker = builder.start(backend, leases).await.expect("it starts");
+    let id = harness
+        .submit(Draft {
+            at_most_once: true,
+            ..draft("X")
+        })
+        .await;
+    let operation = harness.completed(id).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    assert_eq!(operation.header.starts, 1);
+    assert_eq!(faulty.failed_renewals.load(Ordering::Acquire), 0);
     worker.drain().await;
 }
 

@@ -90,6 +90,7 @@ events! {
     Event::Suspend(_) = [Event::Suspend(fault())], "handler", "";
     Event::Stopped = [Event::Stopped], "handler", "";
     Event::Release = [Event::Release], "draining worker", "²";
+    Event::ReleaseUnstarted = [Event::ReleaseUnstarted], "worker", "¹¹";
     Event::LeaseExpired = [Event::LeaseExpired], "queue manager", "³";
     Event::Pause = [Event::Pause], "client", "⁴";
     Event::Resume = [Event::Resume], "client", "";

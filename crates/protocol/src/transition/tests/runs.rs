@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_start_is_counted_before_it_happens_and_a_drained_one_is_taken_back() {
+fn a_start_is_counted_before_it_happens_and_stays_counted_when_its_worker_drains() {
     let claim = Event::Claim {
         host: "w1".to_owned(),
     };
@@ -13,7 +13,39 @@ fn a_start_is_counted_before_it_happens_and_a_drained_one_is_taken_back() {
     assert_eq!((claimed.starts, claimed.attempt()), (1, 1));
     assert_eq!(claimed.host_id.as_deref(), Some("w1"));
     let released = apply(&claimed, Event::Release, at()).unwrap().header;
-    assert_eq!((released.starts, released.attempt()), (1, 0));
+    assert_eq!((released.starts, released.attempt()), (1, 1));
+    assert_eq!((released.released, released.retry_count), (1, 0));
+}
+
+#[test]
+fn a_claim_whose_handler_was_not_started_leaves_no_trace_in_the_counts() {
+    let mut ready = header(Status::WaitingForResources);
+    ready.rules.at_most_once = true;
+    ready.rules.not_after = Some(LATER);
+    let claim = Event::Claim {
+        host: "w1".to_owned(),
+    };
+    let claimed = apply(&ready, claim, at()).unwrap().header;
+    let transition = apply(&claimed, Event::ReleaseUnstarted, at()).unwrap();
+    let back = transition.header;
+    assert_eq!(back.status, Status::WaitingForResources);
+    assert_eq!((back.starts, back.released, back.execution_ms), (0, 0, 0));
+    assert_eq!(back.started_on, None);
+    // It can expire again, because it has never started.
+    assert_eq!(transition.effects.due, DueEffect::Set(LATER));
+    let claim = Event::Claim {
+        host: "w2".to_owned(),
+    };
+    assert_eq!(apply(&back, claim, at()).unwrap().header.starts, 1);
+    for (status, after) in [
+        (Status::Pausing, Status::Waiting),
+        (Status::Canceling, Status::Canceled),
+    ] {
+        let mut asked = header(status);
+        asked.starts = 1;
+        let next = apply(&asked, Event::ReleaseUnstarted, at()).unwrap().header;
+        assert_eq!((next.status, next.starts), (after, 0));
+    }
 }
 
 #[test]
