@@ -18,7 +18,8 @@
 //!
 //! An answer that is no success may have a body of more detail: `{"error": {"code":
 //! "0x8004A001", "message": …, "friendlyMessage": …}}` or a problem document. A code
-//! that Drumline knows decides instead of the status, and the texts are kept.
+//! that Drumline knows decides instead of the status, and the texts are kept. Its
+//! member `checkpoint` is saved, and is in the body of the next request.
 //!
 //! A handler that is asked to stop drops the request. The service has to decide
 //! about work that it has begun, and can compare fences.
@@ -32,7 +33,9 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::IgnoredAny;
 
 use super::error_body::ErrorBody;
+use serde::Deserialize;
 use super::outcome::{Disposition, Outcome, code_of_status};
+use serde_json::value::RawValue;
 use super::{Handler, HandlerFuture, input};
 use crate::context::Context;
 use crate::context::report::REPORT_BYTES;
@@ -42,6 +45,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// The number of characters of a body that are kept as a message.
 const MESSAGE_CHARS: usize = 16 << 10;
 /// The longest `Retry-After` that is believed.
+/// The bytes that are read of an answer that is no success: the largest checkpoint,
+/// and an error beside it.
+const ANSWER_BYTES: usize = REPORT_BYTES + (64 << 10);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A web service that each operation is posted to.
@@ -159,11 +165,12 @@ async fn outcome(response: Response, context: &Context) -> Result<Outcome, reqwe
         return done(response).await;
     }
     let after = retry_after(response.headers());
-    let body = read(response, REPORT_BYTES).await?;
+    let body = read(response, ANSWER_BYTES).await?;
     let body = String::from_utf8_lossy(&body);
     let by_status = match code_of_status(status) {
         // They pass if the service says when.
         ErrorCode::HANDLER_FAILED if may_pass(status) && after.is_some() => ErrorCode::SERVER_BUSY,
+    save_checkpoint(&body, context);
         code => code,
     };
     let shown = limits::cut(body.trim(), MESSAGE_CHARS);
@@ -188,6 +195,30 @@ async fn outcome(response: Response, context: &Context) -> Result<Outcome, reqwe
 /// True for a refusal that may pass with time.
 fn may_pass(status: StatusCode) -> bool {
     matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::LOCKED)
+/// The member of an answer, beside those of an error, by which a service saves a
+/// checkpoint.
+#[derive(Deserialize)]
+struct Saved<'a> {
+    #[serde(default, borrow)]
+    checkpoint: Option<&'a RawValue>,
+}
+
+/// Saves the checkpoint of an answer that is no success, if it has one.
+fn save_checkpoint(body: &str, context: &Context) {
+    // Serde would read a struct from an array, too.
+    if !body.trim_start().starts_with('{') {
+        return;
+    }
+    if let Ok(Saved {
+        checkpoint: Some(json),
+    }) = serde_json::from_str(body)
+        && let Err(error) = context.checkpoint(json)
+    {
+        let id = context.operation().id;
+        tracing::warn!(%id, %error, "the checkpoint of a web service was ignored");
+    }
+}
+
 }
 
 /// The time until the next try of what a service wants to have later: not before

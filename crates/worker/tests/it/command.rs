@@ -478,13 +478,15 @@ async fn a_result_that_readers_cannot_parse_is_mended_or_refused() {
 }
 
 #[tokio::test]
-async fn a_large_checkpoint_is_in_the_input() {
+async fn a_checkpoint_of_a_mebibyte_is_in_the_input() {
     let script = r#"
         input=$(cat)
         case "$input" in
-            *'"checkpoint":{"page":'*) echo "${#DRUMLINE_CHECKPOINT}"; exit 0;;
+            *'"checkpoint":{"page":'*)
+                [ "${#input}" -gt 1048576 ] && echo "${#DRUMLINE_CHECKPOINT}"; exit 0;;
         esac
-        printf '{"checkpoint": {"page":7,"seen":"'; head -c 1000000 /dev/zero | tr '\0' x
+        # The value has exactly 1 MiB.
+        printf '{"checkpoint": {"page":7,"seen":"'; head -c 1048556 /dev/zero | tr '\0' x
         echo '"}}'
         exit 75
     "#;

@@ -34,12 +34,26 @@ async fn service(
     drumline_worker::RunningWorker,
     mpsc::UnboundedReceiver<Request>,
 ) {
+    service_in_turn(vec![answer.map(str::to_owned)]).await
+}
+
+/// A web service that gives these answers one after the other, and the last one from
+/// then on.
+async fn service_in_turn(
+    answers: Vec<Option<String>>,
+) -> (
+    Harness,
+    drumline_worker::RunningWorker,
+    mpsc::UnboundedReceiver<Request>,
+) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (tell, hear) = mpsc::unbounded_channel();
-    let answer = answer.map(str::to_owned);
     tokio_util::task::TaskTracker::new().spawn(async move {
+        let mut answers = answers.into_iter();
+        let mut answer = None;
         while let Ok((stream, _)) = listener.accept().await {
+            answer = answers.next().unwrap_or(answer);
             let request = serve(stream, answer.as_deref()).await;
             if tell.send(request).is_err() {
                 return;
@@ -278,6 +292,31 @@ async fn a_service_that_fails_or_cannot_be_reached_is_called_again() {
     for _ in 0..3 {
         assert!(in_time("call", hear.recv()).await.is_some());
     }
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_service_saves_a_checkpoint_of_a_mebibyte_and_finds_it_again() {
+    let seen = "x".repeat((1 << 20) - 20);
+    let checkpoint = format!(r#"{{"page":7,"seen":"{seen}"}}"#);
+    assert_eq!(checkpoint.len(), 1 << 20);
+    let body = format!(r#"{{"error": {{"message": "later"}}, "checkpoint": {checkpoint}}}"#);
+    let length = body.len();
+    let (harness, worker, mut hear) = service_in_turn(vec![
+        Some(format!(
+            "HTTP/1.1 503 Later\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )),
+        Some("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n7".to_owned()),
+    ])
+    .await;
+    let id = harness.submit(draft("X")).await;
+    let first = in_time("call", hear.recv()).await.expect("called");
+    assert_eq!(first.body["checkpoint"], Value::Null);
+    let operation = harness.completed(id).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    let second = in_time("call", hear.recv()).await.expect("called");
+    let found: Value = serde_json::from_str(&checkpoint).expect("JSON");
+    assert!(second.body["checkpoint"] == found);
     worker.drain().await;
 }
 

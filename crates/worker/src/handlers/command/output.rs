@@ -20,8 +20,9 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
 
 use crate::context::report::REPORT_BYTES;
 
-/// The longest line that is read: as long as the longest result.
-pub const LINE_BYTES: usize = REPORT_BYTES;
+/// The longest line that is read: the longest result or checkpoint, and what is around
+/// it.
+pub const LINE_BYTES: usize = REPORT_BYTES + (4 << 10);
 /// The number of bytes of the end of standard error that are kept.
 pub const ERRORS_BYTES: usize = 16 << 10;
 
