@@ -137,6 +137,20 @@ impl Context {
         self.execution.stop.requested().await
     }
 
+    /// Waits until the work must end: not for a drain or a pause, which let it come to
+    /// its end within the grace. Cancel-safe.
+    pub(crate) async fn must_end(&self) -> StopReason {
+        let stop = &self.execution.stop;
+        let mut reason = stop.requested().await;
+        loop {
+            reason = match reason {
+                StopReason::Drain => stop.at_least(StopReason::Timeout).await,
+                StopReason::Pause => stop.at_least(StopReason::Cancel).await,
+                StopReason::Timeout | StopReason::Cancel | StopReason::LeaseLost => return reason,
+            };
+        }
+    }
+
     /// The worker's source of random numbers.
     pub(crate) fn random(&self) -> &Random {
         self.children.random()

@@ -95,7 +95,9 @@ impl Stop {
         self.at_least(StopReason::LeaseLost).await;
     }
 
-    async fn at_least(&self, wanted: StopReason) -> StopReason {
+    /// Waits until the handler is asked to stop for this reason or a graver one.
+    /// Cancel-safe.
+    pub(crate) async fn at_least(&self, wanted: StopReason) -> StopReason {
         loop {
             // Listens before it reads, so a change in between is not missed.
             let changed = self.changed.notified();

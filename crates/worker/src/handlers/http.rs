@@ -21,8 +21,11 @@
 //! that Drumline knows decides instead of the status, and the texts are kept. Its
 //! member `checkpoint` is saved, and is in the body of the next request.
 //!
-//! A handler that is asked to stop drops the request. The service has to decide
-//! about work that it has begun, and can compare fences.
+//! When its worker drains, and when a client pauses the operation, the request goes on
+//! for the grace: a service cannot be asked to stop, and its answer still counts. When
+//! a client cancels the operation, when the timeout is over and when the lease is
+//! lost, the connection is closed at once. That is the sign for the service, which has
+//! to decide about work that it has begun, and can compare fences.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,24 +33,24 @@ use drumline_backend::Random;
 use drumline_protocol::{ErrorCode, Fault, Jitter, Operation, limits};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::error_body::ErrorBody;
-use serde::Deserialize;
 use super::outcome::{Disposition, Outcome, code_of_status};
-use serde_json::value::RawValue;
 use super::{Handler, HandlerFuture, input};
 use crate::context::Context;
 use crate::context::report::REPORT_BYTES;
 
 /// The time that connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
-/// The number of characters of a body that are kept as a message.
-const MESSAGE_CHARS: usize = 16 << 10;
-/// The longest `Retry-After` that is believed.
 /// The bytes that are read of an answer that is no success: the largest checkpoint,
 /// and an error beside it.
 const ANSWER_BYTES: usize = REPORT_BYTES + (64 << 10);
+/// The number of characters of a body that are kept as a message.
+const MESSAGE_CHARS: usize = 16 << 10;
+/// The longest `Retry-After` that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A web service that each operation is posted to.
@@ -91,7 +94,7 @@ impl Handler for HttpHandler {
         Box::pin(async move {
             tokio::select! {
                 outcome = call(&client, &endpoint, &context) => outcome,
-                _reason = context.stop_requested() => Outcome::Stopped,
+                _reason = context.must_end() => Outcome::Stopped,
             }
         })
     }
@@ -167,10 +170,10 @@ async fn outcome(response: Response, context: &Context) -> Result<Outcome, reqwe
     let after = retry_after(response.headers());
     let body = read(response, ANSWER_BYTES).await?;
     let body = String::from_utf8_lossy(&body);
+    save_checkpoint(&body, context);
     let by_status = match code_of_status(status) {
         // They pass if the service says when.
         ErrorCode::HANDLER_FAILED if may_pass(status) && after.is_some() => ErrorCode::SERVER_BUSY,
-    save_checkpoint(&body, context);
         code => code,
     };
     let shown = limits::cut(body.trim(), MESSAGE_CHARS);
@@ -192,9 +195,6 @@ async fn outcome(response: Response, context: &Context) -> Result<Outcome, reqwe
     })
 }
 
-/// True for a refusal that may pass with time.
-fn may_pass(status: StatusCode) -> bool {
-    matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::LOCKED)
 /// The member of an answer, beside those of an error, by which a service saves a
 /// checkpoint.
 #[derive(Deserialize)]
@@ -219,6 +219,9 @@ fn save_checkpoint(body: &str, context: &Context) {
     }
 }
 
+/// True for a refusal that may pass with time.
+fn may_pass(status: StatusCode) -> bool {
+    matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::LOCKED)
 }
 
 /// The time until the next try of what a service wants to have later: not before

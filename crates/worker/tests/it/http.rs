@@ -1,14 +1,17 @@
 //! Web services as handlers.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use drumline_protocol::{Event, Operation, RetryPolicy, Status};
+use drumline_worker::Builder;
 use drumline_worker::handlers_file::HandlersFile;
 use drumline_worker::supervise::Supervisor;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::harness::{Draft, Harness, draft, in_time};
 
@@ -317,6 +320,94 @@ async fn a_service_saves_a_checkpoint_of_a_mebibyte_and_finds_it_again() {
     let second = in_time("call", hear.recv()).await.expect("called");
     let found: Value = serde_json::from_str(&checkpoint).expect("JSON");
     assert!(second.body["checkpoint"] == found);
+    worker.drain().await;
+}
+
+/// A service that answers when the test says so.
+async fn slow_service() -> (
+    Harness,
+    impl Fn() -> Builder,
+    Arc<Notify>,
+    mpsc::UnboundedReceiver<String>,
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (tell, hear) = mpsc::unbounded_channel();
+    let go = Arc::new(Notify::new());
+    let gone = Arc::clone(&go);
+    tokio_util::task::TaskTracker::new().spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            let mut attempt = String::new();
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).await.expect("a line");
+                if let Some(value) = line.to_lowercase().strip_prefix("drumline-attempt: ") {
+                    value.trim().clone_into(&mut attempt);
+                }
+                if line.trim_end().is_empty() {
+                    break;
+                }
+            }
+            if tell.send(attempt).is_err() {
+                return;
+            }
+            gone.notified().await;
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n7";
+            // The worker may have closed the connection.
+            drop(stream.write_all(answer.as_bytes()).await);
+        }
+    });
+    let text = format!("[[handler]]\nmessage = '*'\nhttp = 'http://{address}/hook'");
+    let builder = move || {
+        HandlersFile::parse(&text, Path::new("/"))
+            .expect("a good file")
+            .register(Harness::builder(), &Supervisor::at("none"))
+            .expect("registered")
+    };
+    (Harness::new(), builder, go, hear)
+}
+
+#[tokio::test]
+async fn an_answer_within_the_grace_counts_after_a_pause_and_in_a_drain() {
+    let (harness, builder, go, mut hear) = slow_service().await;
+    let worker = harness.start(builder()).await;
+    let id = harness.submit(draft("X")).await;
+    in_time("call", hear.recv()).await;
+    harness.ask(id, Event::Pause).await;
+    harness.reaches(id, Status::Pausing).await;
+    go.notify_one();
+    assert_eq!(harness.completed(id).await.header.status, Status::Succeeded);
+
+    let id = harness.submit(draft("X")).await;
+    in_time("call", hear.recv()).await;
+    let (drained, ()) = tokio::join!(worker.drain(), async { go.notify_one() });
+    assert_eq!(drained.left_behind, 0);
+    let operation = harness.get(id).await;
+    assert_eq!(operation.header.status, Status::Succeeded);
+    assert_eq!(operation.report.result.as_deref(), Some("7"));
+}
+
+#[tokio::test]
+async fn a_call_that_a_drain_has_given_up_is_repeated_with_another_attempt_number() {
+    let (harness, again, go, mut hear) = slow_service().await;
+    let builder = again()
+        .grace(Duration::from_millis(50))
+        .drain_timeout(Duration::from_millis(100));
+    let worker = harness.start(builder).await;
+    let id = harness.submit(draft("X")).await;
+    assert_eq!(in_time("call", hear.recv()).await.as_deref(), Some("1"));
+    worker.drain().await;
+    assert_eq!(
+        harness.get(id).await.header.status,
+        Status::WaitingForResources
+    );
+    // The service still works on the first call when the second one comes.
+    let worker = harness.start(again()).await;
+    go.notify_one();
+    assert_eq!(in_time("call", hear.recv()).await.as_deref(), Some("2"));
+    go.notify_one();
+    assert_eq!(harness.completed(id).await.header.status, Status::Succeeded);
     worker.drain().await;
 }
 
