@@ -17,6 +17,7 @@ use drumline_api::payload;
 use drumline_backend::Ids;
 use drumline_protocol::transition::Event;
 use drumline_protocol::{ErrorCode, Fault, Jitter, Report};
+use tokio::time::Instant;
 
 use super::trace;
 use crate::context::execution::Execution;
@@ -110,11 +111,13 @@ pub(super) fn conclude(
         after,
         jitter: ids.jitter(),
     };
-    // A run that ends too late has not succeeded, whatever it says: the caller that
-    // set the time may have acted on it.
-    let timed_out_already = execution.stop.reason() == Some(StopReason::Timeout);
+    // A run that ends too late has not succeeded, whatever it says and whatever else
+    // it was asked since: the caller that set the time may have acted on it.
+    let is_too_late = execution
+        .deadline
+        .is_some_and(|deadline| Instant::now() >= deadline);
     let end = match ending {
-        Ending::Returned(Ok(Outcome::Done(result))) if !timed_out_already => {
+        Ending::Returned(Ok(Outcome::Done(result))) if !is_too_late => {
             match result.map(checked).transpose() {
                 Ok(result) => {
                     report.result = result;
@@ -134,12 +137,14 @@ pub(super) fn conclude(
             match execution.stop.reason() {
                 Some(StopReason::Pause | StopReason::Cancel) => RunEnd::Stopped,
                 Some(StopReason::Drain) => RunEnd::Released,
-                Some(StopReason::Timeout) if limits.retry_on_timeout => {
+                Some(StopReason::LeaseLost) => return lost(execution),
+                Some(StopReason::Timeout) | None if is_too_late && limits.retry_on_timeout => {
                     retry(timed_out(limits), None)
                 }
-                Some(StopReason::Timeout) => RunEnd::Failed(timed_out(limits)),
-                Some(StopReason::LeaseLost) => return lost(execution),
-                None => RunEnd::Failed(Fault::new(
+                Some(StopReason::Timeout) | None if is_too_late => {
+                    RunEnd::Failed(timed_out(limits))
+                }
+                Some(StopReason::Timeout) | None => RunEnd::Failed(Fault::new(
                     ErrorCode::HANDLER_FAILED,
                     "The operation has failed.",
                     "the handler has stopped without being asked to",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_protocol::{Event, Status};
-use drumline_worker::{Context, HandlerError, HandlerFuture, Outcome, StopReason};
+use drumline_worker::{Context, HandlerError, HandlerFuture, Limits, Outcome, StopReason};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -212,6 +212,38 @@ async fn draining_gives_back_and_the_next_run_is_another_attempt() {
     let header = harness.completed(id).await.header;
     assert_eq!((header.starts, header.attempt()), (2, 2));
     other.drain().await;
+}
+
+#[tokio::test]
+async fn after_a_timeout_nothing_is_success_whatever_else_is_asked() {
+    for (event, expected) in [
+        (Event::Cancel, Status::Canceled),
+        (Event::Pause, Status::Waiting),
+    ] {
+        let harness = Harness::new();
+        let (tell, mut hear) = mpsc::unbounded_channel();
+        // Goes on until it is asked once more, and says that it has succeeded.
+        let handler = move |_: Value, context: Context| {
+            let tell = tell.clone();
+            async move {
+                let first = context.stop_requested().await;
+                tell.send(first).expect("heard");
+                while context.stop_reason() == Some(first) {
+                    tokio::task::yield_now().await;
+                }
+                Outcome::Done(None)
+            }
+        };
+        let limits = Limits::new().timeout(Duration::from_millis(50));
+        let builder = Harness::builder().handler_with("X", limits, handler);
+        let worker = harness.start(builder).await;
+        let id = harness.submit(draft("X")).await;
+        let reason = in_time("timeout", hear.recv()).await;
+        assert_eq!(reason, Some(StopReason::Timeout));
+        harness.ask(id, event).await;
+        harness.reaches(id, expected).await;
+        worker.drain().await;
+    }
 }
 
 #[tokio::test]
