@@ -15,7 +15,7 @@
 //! |---|---|
 //! | 0 | Succeeded, with the last line of output that is JSON and no report. After SIGTERM only if that line is explicit success (`{"done": true}` or `{"result": …}`), and never after a timeout |
 //! | 75 (`EX_TEMPFAIL`), or listed as retry | tried again by the retry policy |
-//! | 77 (`EX_NOPERM`), or listed as suspend | suspended for a person |
+//! | 77 (`EX_NOPERM`), or listed as suspend; the command cannot be started | suspended for a person |
 //! | any other code, or a signal | Failed; the end of standard error is the message |
 //!
 //! A command that does not succeed may give more detail in its last line of JSON:
@@ -29,6 +29,7 @@
 mod environment;
 pub mod output;
 mod process;
+pub(crate) mod program;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ use drumline_protocol::{ErrorCode, Fault, OperationType};
 
 use super::error_body::ErrorBody;
 use super::outcome::{Disposition, Outcome, too_large};
-use super::supervise::Supervisor;
+use super::supervise::{self, Supervisor};
 use super::{Handler, HandlerFuture};
 use crate::context::Context;
 
@@ -157,6 +158,16 @@ fn outcome(command: &Command, exit: Exit, operation_type: OperationType) -> Outc
             Some(line) => Outcome::Fail(too_large(line.bytes)),
             None => Outcome::Done(said.result),
         };
+    }
+    if supervise::is_not_started(code, &errors) {
+        // Another operation would not be started either, and a later try of this one
+        // may be.
+        let fault = Fault::new(
+            ErrorCode::HANDLER_FAILED,
+            "The command of this operation cannot be started. A person has to look at it.",
+            &errors,
+        );
+        return Disposition::Suspend.outcome(fault, None);
     }
     let outright = command.disposition(code);
     let by_exit = match outright {

@@ -23,7 +23,8 @@
 //! timeout = "30s"
 //! ```
 //!
-//! All mistakes are reported at once, each with its line.
+//! All mistakes are reported at once, each with its line. A program that is not there
+//! is a mistake, too.
 
 mod entry;
 mod table;
@@ -37,7 +38,7 @@ use toml::de::DeTable;
 use self::entry::{handler, throttle};
 use self::table::{Mistakes, Table};
 use super::Limits;
-use super::command::{Command, SERVER};
+use super::command::{Command, SERVER, program};
 use super::http::Endpoint;
 
 /// The handlers of one file.
@@ -113,7 +114,8 @@ impl HandlersFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// When the file cannot be read, or has mistakes.
+    /// When the file cannot be read, or has mistakes. A command whose program or
+    /// directory is not there is a mistake.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Read {
             path: path.to_owned(),
@@ -122,14 +124,24 @@ impl HandlersFile {
         let text = std::fs::read_to_string(path).map_err(failed)?;
         let path = std::path::absolute(path).map_err(failed)?;
         let directory = path.parent().unwrap_or(Path::new("/"));
-        Self::parse(&text, directory)
+        Self::parse_with(&text, directory, program::missing)
     }
 
-    /// Reads the text of a file that lies in `directory`.
+    /// Reads the text of a file that lies in `directory`. Does not look for the
+    /// programs of its commands.
     ///
     /// # Errors
     /// When the text has mistakes.
     pub fn parse(text: &str, directory: &Path) -> Result<Self, Error> {
+        Self::parse_with(text, directory, |_command| None)
+    }
+
+    /// Reads the text of a file, and checks each command.
+    fn parse_with(
+        text: &str,
+        directory: &Path,
+        check: impl Fn(&Command) -> Option<String>,
+    ) -> Result<Self, Error> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut mistakes = Mistakes::new(text);
         for error in errors {
@@ -150,6 +162,11 @@ impl HandlersFile {
                 let name = &handler.message;
                 root.mistakes()
                     .add(at, format!("there are two handlers for {name:?}"));
+            }
+            if let Action::Command(command) = &handler.action
+                && let Some(what) = check(command)
+            {
+                root.mistakes().add(at, what);
             }
             handlers.push(handler);
         }

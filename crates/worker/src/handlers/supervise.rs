@@ -57,6 +57,8 @@ const UNHEARD: u8 = 75;
 /// The exit codes of shells for commands that cannot be started.
 const NOT_FOUND: u8 = 127;
 const NOT_STARTED: u8 = 126;
+/// The start of the line that says that the command was not started.
+const CANNOT_START: &str = "drumline: cannot start ";
 /// The longest pause between two looks for processes that have been killed.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -364,9 +366,16 @@ fn code_of(status: WaitStatus) -> u8 {
         .unwrap_or(u8::MAX)
 }
 
+/// Returns true if the end of a supervisor says that the command was not started.
+pub(crate) fn is_not_started(code: i32, errors: &str) -> bool {
+    let codes = [NOT_FOUND, NOT_STARTED].map(i32::from);
+    let last = errors.lines().last().unwrap_or_default();
+    codes.contains(&code) && last.starts_with(CANNOT_START)
+}
+
 /// Reports that the program was not started, with the exit code of shells for that.
 fn cannot_start(program: &OsStr, error: &io::Error) -> u8 {
-    let what = format!("cannot start {}", program.display());
+    let what = format!("{CANNOT_START}{}", program.display());
     let code = match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_STARTED,

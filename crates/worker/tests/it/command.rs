@@ -192,16 +192,21 @@ async fn exit_codes_say_what_becomes_of_the_operation() {
 }
 
 #[tokio::test]
-async fn a_command_that_cannot_be_started_fails_and_says_why() {
+async fn a_command_that_cannot_be_started_waits_for_a_person_and_says_why() {
     let text = "[[handler]]\nmessage = '*'\ncommand = ['./no-such-program']";
     let builder = HandlersFile::parse(text, Path::new("/"))
         .expect("a good file")
         .register(Harness::builder(), &Supervisor::at(SUPERVISOR))
         .expect("registered");
     let operation = run(builder, draft("X")).await;
+    assert_eq!(operation.header.status, Status::Waiting);
+    let text = message(&operation);
+    assert!(text.contains("./no-such-program"), "{text}");
+    // The shell was started, and what it did not find is its own affair.
+    let operation = run(shell("no-such-program", ""), draft("X")).await;
     assert_eq!(operation.header.status, Status::Failed);
-    let message = message(&operation);
-    assert!(message.contains("./no-such-program"), "{message}");
+    let text = message(&operation);
+    assert!(text.contains("not found"), "{text}");
 }
 
 #[tokio::test]

@@ -165,6 +165,46 @@ fn exit_codes_are_numbers_of_one_byte() {
 }
 
 #[test]
+fn a_program_that_is_not_there_is_a_mistake_of_the_file() {
+    let folder = std::env::temp_dir().join(format!("drumline-programs-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("handlers.toml");
+    let entry = |name: &str, more: &str| format!("[[handler]]\nmessage = '{name}'\n{more}\n");
+    let text = [
+        entry("A", "command = ['sh']"),
+        entry("B", "command = ['no-such-program']"),
+        entry("C", "command = ['./handlers.toml']"),
+        entry("D", "command = ['./gone.sh']"),
+        entry("E", "command = ['sh']\ndirectory = 'gone'"),
+        entry("F", "command = ['sh']\nenv = { PATH = '/gone' }"),
+    ];
+    std::fs::write(&file, text.concat()).unwrap();
+    let read = HandlersFile::read(&file);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let Err(Error::Mistakes { mistakes }) = read else {
+        panic!("{read:?}");
+    };
+    let folder = folder.display();
+    let hint = |name: &str| {
+        format!(
+            "command: there is no program \"{name}\" in the PATH; a program beside this file is \"./{name}\""
+        )
+    };
+    let expected = [
+        (4, hint("no-such-program")),
+        (
+            7,
+            format!("command: {folder}/./handlers.toml cannot be executed"),
+        ),
+        (10, format!("command: {folder}/./gone.sh is not there")),
+        (13, format!("directory: {folder}/gone is not there")),
+        (17, hint("sh")),
+    ];
+    let found: Vec<_> = mistakes.into_iter().map(|m| (m.line, m.what)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn a_message_name_has_one_handler() {
     let text = "[[handler]]\nmessage = 'A'\ncommand = ['x']\n\
         [[handler]]\nmessage = 'A'\ncommand = ['y']";
