@@ -91,6 +91,7 @@ mod tests {
             draining: false,
             started_on_ms: 0,
             bypassed: Vec::new(),
+            throttled: Vec::new(),
             build: Build::current(),
             sends_webhooks: None,
         };

@@ -57,6 +57,11 @@ pub struct Member {
     /// [`BYPASSED_MAX`]. Members of earlier releases leave this out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bypassed: Vec<Bypassed>,
+    /// The message names whose handler has failed too often, at most
+    /// [`THROTTLED_MAX`]: the member does not take them at present. Members of
+    /// earlier releases leave this out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub throttled: Vec<String>,
     /// The member's release, and the formats that it reads.
     #[serde(default)]
     pub build: Build,
@@ -90,6 +95,9 @@ impl Build {
 /// beat, so a beat must stay small; each process detects the rest by itself.
 pub const BYPASSED_MAX: usize = 32;
 
+/// The most message names that a member reports as throttled, for the same reason.
+pub const THROTTLED_MAX: usize = 64;
+
 impl Member {
     /// Returns true if the member would take operations with this message name
     /// from this queue.
@@ -102,6 +110,13 @@ impl Member {
                 .messages
                 .iter()
                 .any(|name| name == "*" || name == message_name)
+    }
+
+    /// Returns true if the member serves this message name and takes its operations
+    /// at present.
+    #[must_use]
+    pub fn takes(&self, queue: &QueueName, message_name: &str) -> bool {
+        self.serves(queue, message_name) && !self.throttled.iter().any(|name| name == message_name)
     }
 
     /// The time when the member started.

@@ -28,6 +28,9 @@ pub struct Member {
     pub queues: Vec<String>,
     /// The message names that it has handlers for; `*` for all.
     pub message_names: Vec<String>,
+    /// The message names whose handler has failed too often: it does not take them now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub throttled: Vec<String>,
     /// The number of operations that it runs at once.
     pub concurrency: u32,
     /// The number of operations that it runs now.

@@ -126,7 +126,13 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
             Ok(from.ask_to_pause(StopRequest::Pause))
         }
         (Status::InProgress, Event::Pause) if open => Ok(from.ask_to_pause(StopRequest::Pause)),
-        (Status::Waiting, Event::Resume) if open && !header.is_series() => Ok(from.ready()),
+        // Of any type: what the service or a handler has suspended without a time
+        // must not wait for ever. No client can have paused a closed one.
+        (Status::Waiting, Event::Resume)
+            if (open || header.waits_without_time()) && !header.is_series() =>
+        {
+            Ok(from.ready())
+        }
         // Of any type: no caller is helped by a chain that stands still for ever.
         (Status::Failed | Status::Canceled, Event::Resume) if header.holding => {
             Ok(from.stop_holding())
@@ -140,10 +146,14 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         (Status::InProgress, Event::Postpone(until)) => {
             Ok(from.ask_to_pause(StopRequest::Postpone(until)))
         }
-        (Status::WaitingForResources | Status::Waiting, Event::Cancel) if open => {
+        (Status::WaitingForResources | Status::Waiting, Event::Cancel)
+            if open || header.waits_without_time() =>
+        {
             Ok(from.complete(Status::Canceled, None))
         }
-        (Status::WaitingForResources | Status::Waiting, Event::Discard) if open => {
+        (Status::WaitingForResources | Status::Waiting, Event::Discard)
+            if open || header.waits_without_time() =>
+        {
             Ok(from.discard())
         }
         (Status::InProgress | Status::Pausing, Event::Cancel | Event::Discard) if open => {
@@ -176,9 +186,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         (Status::WaitingForResources, Event::Unhandled) => {
             Ok(from.suspend(None, Some(no_handler())))
         }
-        (Status::WaitingForResources, Event::Throttle { until }) => {
-            Ok(from.suspend(Some(until), Some(throttled())))
-        }
+        (Status::WaitingForResources, Event::Throttle) => Ok(from.suspend(None, Some(throttled()))),
         (Status::Succeeded | Status::Failed | Status::Canceled, Event::Delete)
             if !header.holding =>
         {
@@ -201,6 +209,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
             | Event::Suspend(_)
             | Event::Stopped
             | Event::Release
+            | Event::ReleaseUnstarted
             | Event::LeaseExpired
             | Event::Pause
             | Event::Resume
@@ -209,11 +218,10 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
             | Event::Discard
             | Event::Due
             | Event::Expire
-            | Event::ReleaseUnstarted
             | Event::Occur { .. }
             | Event::Reschedule { .. }
             | Event::Unhandled
-            | Event::Throttle { .. }
+            | Event::Throttle
             | Event::Delete),
         ) => Err(Refused::new(header, &event)),
     }
@@ -222,14 +230,6 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
 /// Returns true if its time has come.
 fn is_due(header: &Header, at: At) -> bool {
     header.postpone_until.is_some_and(|until| until <= at.now)
-}
-
-fn no_handler() -> Fault {
-    Fault::new(
-        ErrorCode::NO_HANDLER,
-        "No worker has a handler for this. It waits until it is resumed.",
-        "no live worker of the queue has a handler for the message name",
-    )
 }
 
 /// The header of a claim whose handler was not started: without the start.
@@ -242,10 +242,18 @@ fn unstarted(header: &Header) -> Header {
     }
 }
 
+fn no_handler() -> Fault {
+    Fault::new(
+        ErrorCode::NO_HANDLER,
+        "No worker has a handler for this. It goes on when one has.",
+        "no live worker of the queue has a handler for the message name",
+    )
+}
+
 fn throttled() -> Fault {
     Fault::new(
         ErrorCode::THROTTLED,
-        "Other operations of its kind keep failing, so it waits for a while before it is tried.",
+        "Other operations of its kind keep failing. It goes on when these succeed again.",
         "the handler of the message name fails too often and is throttled",
     )
 }

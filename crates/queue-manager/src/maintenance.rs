@@ -5,6 +5,7 @@
 //!                              ├─ scheduler      Suspended → Ready
 //!                              ├─ lease reaper   operations of lost workers
 //!                              ├─ lost messages  offers that the broker has lost
+//!                              ├─ handlers       operations that have found a worker
 //!                              ├─ redirect       offers in queues that do not work
 //!                              ├─ pauses         operations that no pause holds any more
 //!                              ├─ notices        ends, reported by webhook
@@ -21,6 +22,7 @@
 //! While the store is unavailable it rests longer each time. A task that panics
 //! ends all of maintenance: see [`QueueManager::failed`].
 
+mod handlers;
 mod heartbeat;
 mod lease_reaper;
 mod lost_messages;
@@ -69,9 +71,11 @@ impl Maintenance {
                 ((notices, share), announce)
             })
             .unzip();
+        let (workers, known_workers) = watch::channel(handlers::Workers::default());
         let announce = heartbeat::Announce {
             share: announce,
             webhooks,
+            workers,
         };
         let beat = heartbeat::run(manager.clone(), announce, stop.clone());
         tasks.spawn(manager.critical().guard("heartbeat", &stop, beat));
@@ -85,6 +89,8 @@ impl Maintenance {
         all.start(options.relay, relay::Relay::new(options));
         all.start(options.redirect, redirect::Redirect::new(options));
         all.start(options.due, scheduler::Scheduler::new(options));
+        let handlers = handlers::Handlers::new(options, known_workers);
+        all.start(options.handlers, handlers);
         all.start(options.leases, lease_reaper::LeaseReaper::new(options));
         let lost_messages = lost_messages::LostMessages::new(options);
         all.start(

@@ -13,7 +13,7 @@ mod create;
 mod dispatcher_handle;
 mod explain;
 mod health;
-mod history;
+pub(crate) mod history;
 mod idempotency;
 mod organization_requests;
 mod partitions;

@@ -40,7 +40,8 @@ impl Contact {
 }
 
 /// Beats until the future is dropped. Beats at once when the worker begins to
-/// drain, so that other workers take its lanes.
+/// drain, so that other workers take its lanes, and when a handler is throttled or
+/// goes on.
 ///
 /// A worker that has had no answer for a lease, or for as long as other members
 /// list it, cannot decide anything. Such a worker must not keep operations that
@@ -59,6 +60,7 @@ pub(crate) async fn beat(
     loop {
         tokio::select! {
             _now = ticks.tick() => {}
+            () = shared.throttles.changed() => {}
             () = shared.draining.cancelled(), if !was_draining => was_draining = true,
         }
         let sent = Instant::now();
@@ -122,6 +124,7 @@ fn describe(shared: &Shared, started_on: Timestamp) -> Member {
         started_on_ms: started_on.as_millis(),
         bypassed: shared.bypass.own(),
         sends_webhooks: None,
+        throttled: shared.throttles.closed_names(),
         build: Build::current(),
     }
 }

@@ -2,8 +2,11 @@
 //! operations are postponed meanwhile.
 //!
 //! Each message name that fails has a [`Breaker`] on this worker. While the breaker
-//! is open, operations of the name are postponed and not claimed. When the pause is
-//! over, one operation is let through, and its end decides.
+//! is open, the worker does not claim operations of the name: they are Suspended, and
+//! the heartbeat says that this worker does not take the name. Queue managers resume
+//! them when a worker takes the name again, a few at first. So operations that wait
+//! cost nothing, however many there are. When the pause is over, one operation is let
+//! through, and its end decides.
 //!
 //! The breakers are behind one mutex, which is never held across an await, and
 //! which handlers without a [`Throttle`] never touch.
@@ -15,6 +18,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use drumline_backend::membership::THROTTLED_MAX;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::breaker::{Admission, Breaker, Change};
@@ -22,10 +27,10 @@ use self::breaker::{Admission, Breaker, Change};
 /// The number of failures that are too many.
 ///
 /// A handler that fails more than `failures` times `within` a time is paused. For
-/// the time `pause`, this worker postpones the operations of its message name, with
-/// 0x80040328, and does not start them. Then one operation is tried. If it
-/// succeeds, all operations are let through again. If it fails, there is another
-/// pause.
+/// the time `pause`, this worker does not start the operations of its message name.
+/// The operations that it meets are Suspended, with 0x80040328, until a worker takes
+/// the name. After the pause one operation is tried. If it succeeds, all operations
+/// are let through again. If it fails, there is another pause.
 ///
 /// A run counts if it has failed or is to be tried again. Timeouts and panics are
 /// among these. Runs that were cancelled, paused, given back, or suspended for a
@@ -38,14 +43,21 @@ pub struct Throttle {
     /// The age from which on a failure does not count. A short time keeps unrelated
     /// failures from adding up.
     pub within: Duration,
-    /// The time that the operations are postponed. The systems that the handler
-    /// depends on have this time to recover. A longer pause only costs time.
+    /// The time that this worker takes none of the operations. The systems that the
+    /// handler depends on have this time to recover. A longer pause only costs time.
     pub pause: Duration,
 }
 
 /// The breakers of a worker, by message name. Only names that fail have a breaker.
 #[derive(Debug, Default)]
-pub(crate) struct Throttles(Arc<Mutex<HashMap<String, Breaker>>>);
+pub(crate) struct Throttles(Arc<Breakers>);
+
+#[derive(Debug, Default)]
+struct Breakers {
+    by_name: Mutex<HashMap<String, Breaker>>,
+    /// Notified when a name is taken no more, or again.
+    changed: Notify,
+}
 
 /// The number of names above which names that have not failed lately are forgotten.
 /// If one handler takes all names, the producers decide how many there are.
@@ -61,17 +73,36 @@ pub(crate) struct Ticket {
 
 #[derive(Debug)]
 struct Counted {
-    breakers: Arc<Mutex<HashMap<String, Breaker>>>,
+    breakers: Arc<Breakers>,
     message_name: String,
     throttle: Throttle,
     is_probe: bool,
 }
 
 impl Throttles {
+    /// The message names that this worker does not take now, at most
+    /// [`THROTTLED_MAX`].
+    pub(crate) fn closed_names(&self) -> Vec<String> {
+        let now = Instant::now();
+        let breakers = self.0.lock();
+        let closed = breakers
+            .iter()
+            .filter(|(_name, breaker)| breaker.lets_none_through(now))
+            .map(|(name, _breaker)| name.clone());
+        closed.take(THROTTLED_MAX).collect()
+    }
+
+    /// Waits until a name is taken no more, or again after it was tried. The end of a
+    /// pause is not noticed. Cancel-safe.
+    pub(crate) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
     /// Admits an operation, if it may run now.
     ///
     /// # Errors
-    /// When the operation is to be postponed. The error is the delay.
+    /// When the operation is to wait. The error is the time until the next one is
+    /// tried, as far as it is known.
     pub(crate) fn admit(
         &self,
         message_name: &str,
@@ -81,12 +112,17 @@ impl Throttles {
             return Ok(Ticket { counted: None });
         };
         let now = Instant::now();
-        let admission = lock(&self.0)
+        let admission = self
+            .0
+            .lock()
             .get_mut(message_name)
             .map_or(Admission::Pass, |breaker| breaker.admit(throttle, now));
         let is_probe = match admission {
             Admission::Pass => false,
-            Admission::Probe => true,
+            Admission::Probe => {
+                self.0.changed.notify_one();
+                true
+            }
             Admission::Wait(delay) => return Err(delay),
         };
         Ok(Ticket {
@@ -117,9 +153,10 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(counted) = self.counted.take()
             && counted.is_probe
-            && let Some(breaker) = lock(&counted.breakers).get_mut(&counted.message_name)
+            && let Some(breaker) = counted.breakers.lock().get_mut(&counted.message_name)
         {
             breaker.probe_was_lost(Instant::now());
+            counted.breakers.changed.notify_one();
         }
     }
 }
@@ -133,25 +170,28 @@ impl Counted {
             is_probe,
         } = self;
         let now = Instant::now();
-        let mut breakers = lock(&breakers);
+        let mut by_name = breakers.lock();
         let change = if succeeded {
-            let Some(breaker) = breakers.get_mut(&message_name) else {
+            let Some(breaker) = by_name.get_mut(&message_name) else {
                 return;
             };
             breaker.succeeded(is_probe)
         } else {
-            if breakers.len() >= NAMES {
-                breakers.retain(|_name, breaker| !breaker.is_idle(throttle, now));
+            if by_name.len() >= NAMES {
+                by_name.retain(|_name, breaker| !breaker.is_idle(throttle, now));
             }
-            let breaker = breakers.entry(message_name.clone()).or_default();
+            let breaker = by_name.entry(message_name.clone()).or_default();
             breaker.failed(throttle, is_probe, now)
         };
-        drop(breakers);
+        drop(by_name);
+        if change.is_some() {
+            breakers.changed.notify_one();
+        }
         match change {
             Some(Change::Opened) => tracing::warn!(
                 message_name, failures = throttle.failures,
                 within = ?throttle.within, pause = ?throttle.pause,
-                "a handler fails too often; its operations are postponed"
+                "a handler fails too often; its operations wait"
             ),
             Some(Change::Closed) => {
                 tracing::info!(message_name, "a handler succeeds again; its operations run");
@@ -161,7 +201,9 @@ impl Counted {
     }
 }
 
-fn lock(breakers: &Mutex<HashMap<String, Breaker>>) -> MutexGuard<'_, HashMap<String, Breaker>> {
-    // Each change is a single call that leaves the map whole.
-    breakers.lock().unwrap_or_else(PoisonError::into_inner)
+impl Breakers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Breaker>> {
+        // Each change is a single call that leaves the map whole.
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -64,6 +64,7 @@ impl Later {
             started_on_ms: 0,
             bypassed: Vec::new(),
             sends_webhooks: None,
+            throttled: Vec::new(),
             build: Build {
                 formats: Some(LATER),
                 release: "99.0.0".to_owned(),

@@ -152,6 +152,7 @@ fn member() -> Member {
         draining: false,
         started_on_ms: 0,
         bypassed: Vec::new(),
+        throttled: Vec::new(),
         build: Build::current(),
         sends_webhooks: None,
     }

@@ -96,6 +96,7 @@ fn member(number: u128, bypassed: &[Route]) -> Member {
         started_on_ms: 0,
         bypassed: bypassed.iter().map(silent).collect(),
         sends_webhooks: None,
+        throttled: Vec::new(),
         build: Build::current(),
     }
 }

@@ -30,6 +30,7 @@ fn member(number: u128, release: &str, formats: Option<Formats>) -> Member {
         started_on_ms: 0,
         bypassed: Vec::new(),
         sends_webhooks: None,
+        throttled: Vec::new(),
         build: Build {
             formats,
             release: release.to_owned(),

@@ -44,6 +44,8 @@ pub struct Filter {
     pub queue: Option<QueueName>,
     /// True: the operation holds its chain.
     pub holding: Option<bool>,
+    /// True: the operation is Suspended and no time wakes it.
+    pub waits_without_time: Option<bool>,
     /// Of this tenant.
     pub organization: Option<Organization>,
 }
@@ -95,6 +97,10 @@ impl Filter {
                 .completed_before
                 .is_none_or(|time| header.completed_on.is_some_and(|end| end < time))
             && holds(self.holding.as_ref(), &header.holding)
+            && holds(
+                self.waits_without_time.as_ref(),
+                &header.waits_without_time(),
+            )
     }
 
     /// The keys of the indexes that contain every selected operation. A filter

@@ -83,6 +83,7 @@ fn member(role: Role) -> Member {
         started_on_ms: 1_795_000_000_123,
         bypassed: Vec::new(),
         sends_webhooks: None,
+        throttled: Vec::new(),
         build: Build::current(),
     }
 }

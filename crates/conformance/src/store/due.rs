@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drumline_backend::apply_event::Applied;
-use drumline_backend::store::Guard;
+use drumline_backend::store::{Filter, Guard};
 use drumline_protocol::{ErrorCode, Event, OperationId, Partition, State};
 
 use crate::StoreHarness;
@@ -148,21 +148,32 @@ pub async fn of_two_managers_one_wakes_it(harness: &dyn StoreHarness) {
     assert_eq!(fixture.read(fresh.id).await.header.version, 2);
 }
 
-/// An operation that its throttled handler puts off comes back by itself; the
-/// reason is reported.
+/// An operation whose handler is throttled waits without a time, and goes on when it
+/// is resumed; the reason is reported.
 pub async fn a_throttled_operation_is_put_off(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
     let fresh = fixture.create(of_token("a")).await;
-    let until = fixture.store.now().saturating_add(SHORT);
-    let (header, _) = fixture.client(fresh.id, Event::Throttle { until }).await;
+    let (header, _) = fixture.client(fresh.id, Event::Throttle).await;
     assert_eq!((header.starts, header.retry_count), (0, 0));
     assert_eq!(fixture.entry(fresh.id).await, None);
     let report = fixture.read(fresh.id).await.report;
     let code = report.fault.map(|fault| fault.code);
     assert_eq!(code, Some(ErrorCode::THROTTLED));
-    let partition = fresh.id.partition();
-    eventually("it is due", async || due(&fixture, partition).await.pop()).await;
-    assert!(wake(&fixture, fresh.id).await.is_some());
+    let untimed = Filter {
+        waits_without_time: Some(true),
+        ..Filter::default()
+    };
+    let ids = async || {
+        let page = fixture
+            .store
+            .list(&untimed, None, 1_000)
+            .await
+            .expect("list");
+        page.operations.iter().map(|one| one.id).collect::<Vec<_>>()
+    };
+    assert!(ids().await.contains(&fresh.id));
+    fixture.client(fresh.id, Event::Resume).await;
+    assert!(!ids().await.contains(&fresh.id));
     fixture.run(fresh.id).await;
 }
 

@@ -106,10 +106,9 @@ pub async fn the_earlier_of_two_times_comes_first(harness: &dyn StoreHarness) {
     assert_eq!(woken.status, Status::WaitingForResources);
     let (header, _) = expire(&fixture, fresh.id).await;
     assert_eq!(header.status, Status::Failed);
-    // A throttle that would put it off for longer than it may wait.
+    // A throttled handler may stay throttled for longer than it may wait.
     let fresh = fixture.create(expiring(independent(), SHORT)).await;
-    let until = fixture.store.now().saturating_add(HOUR);
-    fixture.client(fresh.id, Event::Throttle { until }).await;
+    fixture.client(fresh.id, Event::Throttle).await;
     expire(&fixture, fresh.id).await;
 }
 

@@ -205,9 +205,7 @@ fn events(fixture: &Fixture) -> Vec<Event> {
             next: Some(hence(fixture)),
         },
         Event::Unhandled,
-        Event::Throttle {
-            until: hence(fixture),
-        },
+        Event::Throttle,
         Event::Delete,
     ]
 }
@@ -358,7 +356,7 @@ async fn guard_of(fixture: &Fixture, id: OperationId, event: &Event) -> Guard {
         | Event::Occur { .. }
         | Event::Reschedule { .. }
         | Event::Unhandled
-        | Event::Throttle { .. }
+        | Event::Throttle
         | Event::Delete => Guard::None,
     }
 }

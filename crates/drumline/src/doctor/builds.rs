@@ -84,6 +84,7 @@ mod tests {
             started_on_ms: 0,
             bypassed: Vec::new(),
             sends_webhooks: None,
+            throttled: Vec::new(),
             build: Build {
                 formats: *formats,
                 release: (*release).to_owned(),

@@ -85,7 +85,11 @@ pub(crate) fn one_line(operation: &OperationView, now: Now) -> String {
     );
     match (operation.state_code, &operation.postpone_until) {
         (1, Some(until)) => line.push_str(&format!(", until {}", now.tell(until))),
-        (1, None) => line.push_str(", until it is resumed"),
+        (1, None) => line.push_str(match waits_for_a_worker(operation) {
+            Some(Wait::Handler) => ", until a worker has a handler for it",
+            Some(Wait::Throttle) => ", until its handler succeeds again",
+            None => ", until it is resumed",
+        }),
         _ => {}
     }
     if let Some(progress) = progress(operation).filter(|_| operation.state_code == 2) {
@@ -100,6 +104,27 @@ pub(crate) fn one_line(operation: &OperationView, now: Now) -> String {
     line
 }
 
+/// The error codes of the waits that end by themselves.
+const NO_HANDLER: &str = "0x8D000002";
+const THROTTLED: &str = "0x80040328";
+
+/// A wait that no person has to end.
+enum Wait {
+    Handler,
+    Throttle,
+}
+
+/// The wait of an operation that is Suspended without a time, by its error code. A
+/// person who pauses an operation after such a wait leaves the code there, so
+/// `explain` may say more.
+fn waits_for_a_worker(operation: &OperationView) -> Option<Wait> {
+    match operation.error_code.as_deref()? {
+        NO_HANDLER => Some(Wait::Handler),
+        THROTTLED => Some(Wait::Throttle),
+        _ => None,
+    }
+}
+
 /// The headings that [`row`] fills.
 pub(crate) const HEADINGS: [&str; 7] = [
     "ID", "MESSAGE", "NAME", "TOKEN", "STATUS", "CREATED", "NOTE",
@@ -108,11 +133,14 @@ pub(crate) const HEADINGS: [&str; 7] = [
 /// One row of a listing.
 pub(crate) fn row(operation: &OperationView, now: Now) -> [String; 7] {
     let note = match operation.state_code {
-        1 => operation
-            .postpone_until
-            .as_deref()
-            .and_then(time::parse)
-            .map(|until| now.distance(until)),
+        1 => match (
+            operation.postpone_until.as_deref(),
+            waits_for_a_worker(operation),
+        ) {
+            (None, Some(Wait::Handler)) => Some("waits for a handler".to_owned()),
+            (None, Some(Wait::Throttle)) => Some("throttled".to_owned()),
+            (until, _) => until.and_then(time::parse).map(|until| now.distance(until)),
+        },
         2 => progress(operation),
         _ if operation.holds_token => Some("holds its token".to_owned()),
         _ => None,

@@ -106,7 +106,7 @@ pub fn legal_actions(header: &Header) -> Vec<Action> {
         Status::Failed | Status::Canceled if header.holding => return vec![Action::Resume],
         Status::Succeeded | Status::Failed | Status::Canceled => &[Action::Delete],
     };
-    let open = header.rules.operation_type.can_be_controlled();
+    let open = header.rules.operation_type.can_be_controlled() || header.waits_without_time();
     by_status
         .iter()
         .copied()
@@ -162,7 +162,7 @@ const fn is_a_clients(event: &Event) -> bool {
         | Event::Expire
         | Event::Occur { .. }
         | Event::Unhandled
-        | Event::Throttle { .. } => false,
+        | Event::Throttle => false,
     }
 }
 
@@ -211,7 +211,7 @@ const fn why_not(header: &Header, event: &Event) -> Option<&'static str> {
         | Event::Occur { .. }
         | Event::Reschedule { .. }
         | Event::Unhandled
-        | Event::Throttle { .. }
+        | Event::Throttle
         | Event::Delete => None,
     }
 }
@@ -224,16 +224,14 @@ const fn refusal_code(header: &Header, event: &Event) -> ErrorCode {
         Event::Resume | Event::Due => ErrorCode::INVALID_READY,
         Event::Reschedule { .. } if !header.is_series() => ErrorCode::CANNOT_UPDATE_NONRECURRING,
         Event::Reschedule { .. } => ErrorCode::CANNOT_UPDATE_RECURRING,
-        Event::Postpone(_) | Event::Unhandled | Event::Throttle { .. } => {
-            ErrorCode::INVALID_SUSPENDED
-        }
+        Event::Postpone(_) | Event::Unhandled | Event::Throttle => ErrorCode::INVALID_SUSPENDED,
         Event::Succeed | Event::Fail(_) | Event::Expire => ErrorCode::INVALID_COMPLETED,
         Event::Claim { .. }
         | Event::Retry { .. }
         | Event::Suspend(_)
-        | Event::ReleaseUnstarted
         | Event::Stopped
         | Event::Release
+        | Event::ReleaseUnstarted
         | Event::LeaseExpired
         | Event::Occur { .. } => ErrorCode::INVALID_STATE_CHANGE,
     }

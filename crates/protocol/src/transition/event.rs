@@ -76,14 +76,11 @@ pub enum Event {
         /// When it is due next; `None` waits for a person.
         next: Option<Timestamp>,
     },
-    /// No live worker has a handler for it.
+    /// No live worker has a handler for it. It waits until one has.
     Unhandled,
-    /// Its handler fails too often, so that it is delayed instead of burnt. No
-    /// start is counted, and no retry.
-    Throttle {
-        /// When it is to be tried.
-        until: Timestamp,
-    },
+    /// Its handler fails too often, so that it waits until a worker takes its
+    /// message name again. No start is counted, and no retry.
+    Throttle,
     /// A client, or retention, removes it.
     Delete,
 }
@@ -117,7 +114,7 @@ impl Event {
             Self::Occur { .. } => EventKind::Occur,
             Self::Reschedule { .. } => EventKind::Reschedule,
             Self::Unhandled => EventKind::Unhandled,
-            Self::Throttle { .. } => EventKind::Throttle,
+            Self::Throttle => EventKind::Throttle,
             Self::Delete => EventKind::Delete,
         }
     }

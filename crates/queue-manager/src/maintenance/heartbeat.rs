@@ -9,18 +9,20 @@ use drumline_protocol::{FormatVersion, Formats, Partition, PartitionCount, versi
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::handlers::{self, Workers};
 use crate::service::QueueManager;
 
 /// The partitions that fall to this manager.
 pub(super) type Share = Arc<[Partition]>;
 
-/// The shares of this manager, for its tasks.
+/// The receivers of what each heartbeat learns.
 pub(super) struct Announce {
     /// The partitions of every task but one.
     pub(super) share: watch::Sender<Share>,
     /// The partitions whose webhooks this manager sends; `None` if it cannot send
     /// any. Managers that cannot have no part in this share.
     pub(super) webhooks: Option<watch::Sender<Share>>,
+    pub(super) workers: watch::Sender<Workers>,
 }
 
 /// Beats until stopped, then leaves. While the membership is unavailable the
@@ -45,6 +47,7 @@ pub(super) async fn run(manager: QueueManager, announce: Announce, stop: Cancell
                 let mine = |is_able: fn(&Member) -> bool| {
                     share(partitions, manager.member(), &members, is_able)
                 };
+                announce.workers.send_replace(handlers::workers(&members));
                 tell(&announce.share, mine(|_| true));
                 if let Some(webhooks) = &announce.webhooks {
                     tell(
@@ -99,6 +102,7 @@ fn itself(manager: &QueueManager, sends_webhooks: bool) -> Member {
         draining: manager.is_draining(),
         started_on_ms: manager.started_on().as_millis(),
         bypassed: manager.bypass().own(),
+        throttled: Vec::new(),
         build: Build::current(),
         sends_webhooks: Some(sends_webhooks),
     }

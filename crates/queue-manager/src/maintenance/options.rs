@@ -21,6 +21,10 @@ pub struct MaintenanceOptions {
     /// Between looks at the locks. Default 500 ms, which is the largest delay
     /// of a take-over.
     pub leases: Duration,
+    /// Between looks at the handlers of the workers. Default 500 ms, which is the
+    /// largest delay before operations go on that no worker took. A look costs
+    /// nothing while the handlers stay the same.
+    pub handlers: Duration,
     /// Between looks at queues that do not work. Default 500 ms, which is the
     /// largest delay before their operations are offered again. A look costs
     /// nothing while all queues work.
@@ -60,6 +64,7 @@ impl Default for MaintenanceOptions {
             relay: Duration::from_millis(500),
             relay_age: Duration::from_secs(1),
             leases: Duration::from_millis(500),
+            handlers: Duration::from_millis(500),
             redirect: Duration::from_millis(500),
             reconcile: Duration::from_secs(5),
             reconcile_grace: Duration::from_secs(10),

@@ -13,12 +13,12 @@ use drumline_backend::broker::Bypassed;
 use drumline_backend::store::{Filter, LastOffer, Summary};
 use drumline_backend::{Broker as _, Role};
 use drumline_protocol::message::Offer;
-use drumline_protocol::{
-    ErrorCode, Operation, OperationId, Pause, QueueName, State, Status, Timestamp,
-};
+use drumline_protocol::transition::EventKind;
+use drumline_protocol::{Operation, OperationId, Pause, QueueName, State, Status, Timestamp};
 use tokio::time::Instant;
 
 use super::QueueManager;
+use super::history::last_event;
 use crate::error::Result;
 
 /// The time that a chain may be searched for its head. After that the earliest
@@ -37,12 +37,6 @@ pub enum WaitingFor {
     Occurrence(Timestamp),
     /// A person who resumes it.
     Person,
-    /// A person who starts a worker with a handler for it and resumes it: there
-    /// was no such worker.
-    PersonWithHandler {
-        /// The message name that needs the handler.
-        message_name: String,
-    },
     /// A person who resumes the series.
     PersonForSeries,
     /// The end of its handler, which was asked to stop.
@@ -69,11 +63,17 @@ pub enum WaitingFor {
         /// The queue.
         queue: QueueName,
     },
-    /// A worker with a handler for it: none of those that serve its queue has one.
+    /// A worker with a handler for it: none of those that serve its queue has one,
+    /// or had one for a while.
     Handler {
         /// The queue.
         queue: QueueName,
         /// The message name that needs the handler.
+        message_name: String,
+    },
+    /// A worker that takes its message name again: the handler has failed too often.
+    Throttle {
+        /// The message name whose operations fail.
         message_name: String,
     },
     /// The broker, which takes no messages.
@@ -104,19 +104,6 @@ pub enum WaitingFor {
     },
 }
 
-/// The person that an operation waits for if it is Suspended without a time.
-fn person_for(operation: &Operation) -> WaitingFor {
-    if operation.header.is_series() {
-        return WaitingFor::PersonForSeries;
-    }
-    let fault = operation.report.fault.as_ref();
-    if fault.is_some_and(|fault| fault.code == ErrorCode::NO_HANDLER) {
-        let message_name = operation.body.message_name.clone();
-        return WaitingFor::PersonWithHandler { message_name };
-    }
-    WaitingFor::Person
-}
-
 impl QueueManager {
     /// The reason that an operation waits; `None` if it runs or is Completed.
     ///
@@ -126,12 +113,31 @@ impl QueueManager {
         Ok(match operation.header.status {
             Status::WaitingForResources => Some(self.why_not_claimed(operation).await?),
             Status::Waiting => Some(match operation.header.postpone_until {
-                None => person_for(operation),
+                None => self.why_no_time(operation).await?,
                 Some(next) if operation.header.is_series() => WaitingFor::Occurrence(next),
                 Some(until) => WaitingFor::Time(until),
             }),
             Status::Pausing | Status::Canceling => Some(WaitingFor::Stop),
             Status::InProgress | Status::Succeeded | Status::Failed | Status::Canceled => None,
+        })
+    }
+
+    /// The reason that an operation is Suspended without a time. The fault alone does
+    /// not tell: a person may have paused the operation since.
+    async fn why_no_time(&self, operation: &Operation) -> Result<WaitingFor> {
+        if operation.header.is_series() {
+            return Ok(WaitingFor::PersonForSeries);
+        }
+        let body = &operation.body;
+        let message_name = body.message_name.clone();
+        let last = last_event(self.store(), operation.id).await?;
+        Ok(match last {
+            Some(EventKind::Unhandled) => WaitingFor::Handler {
+                queue: body.queue.clone(),
+                message_name,
+            },
+            Some(EventKind::Throttle) => WaitingFor::Throttle { message_name },
+            Some(_) | None => WaitingFor::Person,
         })
     }
 
@@ -166,6 +172,10 @@ impl QueueManager {
                 queue: queue.clone(),
                 message_name: message_name.clone(),
             });
+        }
+        if !able.iter().any(|member| member.takes(queue, message_name)) {
+            let message_name = message_name.clone();
+            return Ok(WaitingFor::Throttle { message_name });
         }
         if let Err(error) = self.backend().broker.check() {
             let why = error.to_string();

@@ -71,6 +71,7 @@ pub(crate) fn selection(filter: ListFilter, organization: &Organization) -> Filt
         owner: owner_id,
         queue,
         holding: holds_token,
+        waits_without_time: None,
         organization: Some(organization.clone()),
     }
 }

@@ -29,6 +29,7 @@ pub(crate) fn worker(messages: &[&str], running: u32) -> Member {
         draining: false,
         started_on_ms: 0,
         bypassed: Vec::new(),
+        throttled: Vec::new(),
         build: Build::current(),
         sends_webhooks: None,
     }
@@ -176,7 +177,7 @@ async fn a_suspended_or_stopping_operation_tells_what_it_waits_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_person_tells_what_that_one_is_to_do() {
+async fn an_operation_that_waits_without_a_time_tells_for_whom() {
     let backend = backend();
     let client = Client::of(&manager(&backend));
     let plain = json!({"messageName": "a"});
@@ -195,15 +196,21 @@ async fn who_waits_for_a_person_tells_what_that_one_is_to_do() {
     let decided = apply_event_unlocked(store, by, &operation, Event::Unhandled).await;
     assert!(matches!(decided, Ok(Applied::Done(..))), "{decided:?}");
 
-    for (id, words) in [
-        (paused, "it was paused"),
-        (unhandled, "start one, then resume it"),
-        (series, "the series is paused"),
+    for (id, reason, words) in [
+        (paused, "person", "it was paused"),
+        (unhandled, "handler", "start one, and it goes on by itself"),
+        (series, "person", "the series is paused"),
     ] {
         let waiting = explained(&client, id).await;
-        assert_eq!(waiting["reason"], json!("person"), "{waiting}");
+        assert_eq!(waiting["reason"], json!(reason), "{waiting}");
         assert!(waiting["detail"].to_string().contains(words), "{waiting}");
     }
+    // It was resumed and then paused: the old fault tells nothing.
+    for action in ["resume", "pause"] {
+        let path = format!("/v1/operations/{unhandled}/{action}");
+        client.send("POST", &path, &[], "").await;
+    }
+    assert_reason(&client, unhandled, "person").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ mod events;
 mod executing;
 mod expiring;
 mod explaining;
+mod handlers;
 mod history;
 mod holding;
 mod intake;

@@ -68,6 +68,7 @@ mod tests {
             started_on_ms: 0,
             bypassed: Vec::new(),
             sends_webhooks: None,
+            throttled: Vec::new(),
             build: Build::current(),
         }
     }

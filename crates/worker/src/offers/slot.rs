@@ -94,13 +94,12 @@ async fn take(
             }
             Claim::Unknown => Taken::Unknown,
         },
-        Err(delay) => {
+        Err(_tried_in) => {
             postpone(
                 &*shared.backend.store,
                 shared.signature(),
                 &shared.random,
                 id,
-                delay,
             )
             .await;
             Taken::Dropped

@@ -127,6 +127,15 @@ impl Breaker {
         }
     }
 
+    /// Returns true if no operation would be let through now.
+    pub(super) fn lets_none_through(&self, now: Instant) -> bool {
+        match self.state {
+            State::Closed(_) => false,
+            State::Open { until } => now < until,
+            State::Probing => true,
+        }
+    }
+
     /// Returns true if forgetting the breaker changes nothing that matters.
     pub(super) fn is_idle(&self, throttle: Throttle, now: Instant) -> bool {
         match &self.state {

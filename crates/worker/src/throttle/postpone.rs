@@ -1,30 +1,25 @@
-//! Postpones the operations that the throttle does not let through.
-
-use std::time::Duration;
+//! Suspends the operations that the throttle does not let through.
 
 use drumline_backend::Random;
-use drumline_backend::apply_event::{Applied, Signature, apply_event_unlocked};
-use drumline_backend::store::{self, Store};
+use drumline_backend::apply_event::{Applied, Signature, apply_event_to_summary};
+use drumline_backend::store::{self, Guard, Store};
 use drumline_protocol::OperationId;
 use drumline_protocol::transition::Event;
 
 use crate::backoff;
 
-/// Suspends an operation that is Ready for `delay` and a little more, so that
-/// operations that are postponed together do not come back together. An
-/// operation that is not Ready any more is left alone. Tries until the store
-/// answers.
+/// Suspends an operation that is Ready. A queue manager resumes it when a worker takes
+/// its message name. An operation that is not Ready any more is left alone. Tries
+/// until the store answers.
 pub(crate) async fn postpone(
     store: &dyn Store,
     by: Signature<'_>,
     random: &Random,
     id: OperationId,
-    delay: Duration,
 ) {
-    let delay = delay.mul_f64(1.0 + random.f64() / 4.0);
     let mut backoff = backoff::for_store(random);
     loop {
-        match suspend(store, by, id, delay).await {
+        match suspend(store, by, id).await {
             Ok(()) => return,
             Err(error @ store::Error::Unavailable { .. }) => {
                 tracing::debug!(%id, %error, "an operation is postponed later");
@@ -39,20 +34,13 @@ pub(crate) async fn postpone(
     }
 }
 
-async fn suspend(
-    store: &dyn Store,
-    by: Signature<'_>,
-    id: OperationId,
-    delay: Duration,
-) -> store::Result<()> {
-    // The report is needed, too: it keeps the data of earlier runs.
-    let Some(operation) = store.get(&[id]).await?.pop().flatten() else {
+async fn suspend(store: &dyn Store, by: Signature<'_>, id: OperationId) -> store::Result<()> {
+    let Some(operation) = store.summaries(&[id]).await?.pop().flatten() else {
         return Ok(());
     };
-    let until = store.now().saturating_add(delay);
-    let event = Event::Throttle { until };
-    match apply_event_unlocked(store, by, &operation, event).await? {
-        Applied::Done(..) => tracing::debug!(%id, ?delay, "postponed: its handler fails too often"),
+    let event = Event::Throttle;
+    match apply_event_to_summary(store, by, &operation, event, Guard::None).await? {
+        Applied::Done(..) => tracing::debug!(%id, "suspended: its handler fails too often"),
         // Another worker has claimed the operation, or a client has moved it.
         Applied::Refused(_)
         | Applied::NotHead

@@ -12,9 +12,9 @@ use drumline_backend::{Backend, Ids};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{
-    Author, Body, ChainKey, DependencyToken, Event, Operation, OperationId, OperationType,
-    Organization, Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules, Status,
-    Timestamp,
+    Author, Body, ChainKey, DependencyToken, ErrorCode, Event, Operation, OperationId,
+    OperationType, Organization, Partition, PartitionCount, QueueName, Report, RetryPolicy, Rules,
+    Status, Timestamp,
 };
 use drumline_worker::{Builder, RunningWorker, Worker};
 use tokio_util::task::TaskTracker;
@@ -262,6 +262,28 @@ impl Harness {
             let operation = self.get(id).await;
             if operation.header.status == Status::Waiting {
                 self.ask(id, Event::Due).await;
+            }
+        }
+        self.resume_throttled().await;
+    }
+
+    /// Resumes what a throttle has suspended, if a worker takes it.
+    async fn resume_throttled(&self) {
+        let waiting = Filter {
+            waits_without_time: Some(true),
+            ..Filter::default()
+        };
+        let page = self.backend.store.list(&waiting, None, 100).await;
+        let members = self.backend.membership.members().await.expect("read");
+        for operation in page.expect("read").operations {
+            let body = &operation.body;
+            let fault = operation.report.fault.as_ref();
+            let is_throttled = fault.is_some_and(|fault| fault.code == ErrorCode::THROTTLED);
+            let is_taken = members
+                .iter()
+                .any(|member| member.takes(&body.queue, &body.message_name));
+            if is_throttled && is_taken {
+                self.ask(operation.id, Event::Resume).await;
             }
         }
     }

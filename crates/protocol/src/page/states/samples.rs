@@ -107,7 +107,7 @@ events! {
         Event::Reschedule { recurrence: recurrence(), next: Some(LATER) }
     ], "client", "⁹";
     Event::Unhandled = [Event::Unhandled], "worker", "";
-    Event::Throttle { .. } = [Event::Throttle { until: LATER }], "worker", "¹⁰";
+    Event::Throttle = [Event::Throttle], "worker", "¹⁰";
     Event::Delete = [Event::Delete], "client, retention", "";
 }
 

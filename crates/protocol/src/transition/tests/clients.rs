@@ -22,6 +22,9 @@ fn the_legal_actions_are_those_that_apply_accepts() {
     let mut paused = series(Status::Waiting);
     paused.postpone_until = None;
     headers.push(paused);
+    let mut untimed = header(Status::Waiting);
+    untimed.postpone_until = None;
+    headers.push(untimed);
     for mut header in headers {
         for operation_type in [54, 9] {
             header.rules.operation_type = OperationType(operation_type);
@@ -101,4 +104,23 @@ fn restricted_types_are_closed_to_clients_but_can_be_postponed() {
         assert!(refused.why.is_some(), "{refused}");
     }
     assert!(apply(&header, Event::Postpone(LATER), at()).is_ok());
+}
+
+#[test]
+fn what_the_service_has_suspended_can_be_resumed_and_cancelled_whatever_its_type() {
+    let mut header = header(Status::WaitingForResources);
+    header.rules.operation_type = OperationType(31);
+    for event in [Event::Unhandled, Event::Throttle] {
+        let waiting = apply(&header, event, at()).unwrap().header;
+        let actions = [Action::Cancel, Action::Resume, Action::Postpone];
+        assert_eq!(legal_actions(&waiting), actions);
+        for event in [Event::Resume, Event::Cancel, Event::Discard] {
+            assert!(apply(&waiting, event, at()).is_ok());
+        }
+        // It goes on by itself at its time, so it stays closed.
+        let timed = apply(&waiting, Event::Postpone(LATER), at())
+            .unwrap()
+            .header;
+        assert!(apply(&timed, Event::Resume, at()).is_err());
+    }
 }

@@ -193,11 +193,14 @@ fn an_end_is_told_once_and_only_where_it_was_asked_for() {
 }
 
 #[test]
-fn a_throttled_operation_is_put_off_and_nothing_is_counted() {
+fn a_throttled_operation_waits_and_nothing_is_counted() {
     let ready = header(Status::WaitingForResources);
-    let transition = apply(&ready, Event::Throttle { until: LATER }, at()).unwrap();
+    let transition = apply(&ready, Event::Throttle, at()).unwrap();
     let after = &transition.header;
-    assert_eq!(after.postpone_until, Some(LATER));
+    assert_eq!(
+        (after.status, after.postpone_until),
+        (Status::Waiting, None)
+    );
     assert_eq!((after.starts, after.retry_count), (0, 0));
     assert_eq!(transition.effects.offer, OfferEffect::Withdraw);
     assert_eq!(transition.fault.unwrap().code, ErrorCode::THROTTLED);

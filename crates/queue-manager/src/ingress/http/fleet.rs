@@ -40,6 +40,9 @@ pub(crate) struct MemberView {
     queues: Vec<String>,
     /// The message names that it has handlers for; `*` for all.
     message_names: Vec<String>,
+    /// The message names whose handler has failed too often: it does not take them now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    throttled: Vec<String>,
     /// The maximum number of operations that it runs at the same time.
     concurrency: u32,
     /// The number of operations that it runs now.
@@ -208,6 +211,7 @@ impl From<&Member> for MemberView {
             host: member.host.clone(),
             queues: member.queues.iter().map(QueueName::to_string).collect(),
             message_names: member.messages.clone(),
+            throttled: member.throttled.clone(),
             concurrency: member.concurrency,
             running: member.running,
             draining: member.draining,

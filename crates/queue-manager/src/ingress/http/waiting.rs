@@ -29,8 +29,8 @@ pub(crate) struct Explained {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitingView {
     /// The reason as a word: `time`, `occurrence`, `person`, `stop`,
-    /// `predecessor`, `holder`, `pause`, `worker`, `handler`, `broker`, `slot`, `dispatch`
-    /// or `delivery`.
+    /// `predecessor`, `holder`, `pause`, `worker`, `handler`, `throttle`, `broker`, `slot`,
+    /// `dispatch` or `delivery`.
     #[schema(example = "predecessor")]
     reason: &'static str,
     /// The reason for people, with a remedy.
@@ -50,12 +50,12 @@ impl From<WaitingFor> for WaitingView {
             WaitingFor::Time(_)
             | WaitingFor::Occurrence(_)
             | WaitingFor::Person
-            | WaitingFor::PersonWithHandler { .. }
             | WaitingFor::PersonForSeries
             | WaitingFor::Stop
             | WaitingFor::Pause(_)
             | WaitingFor::Worker { .. }
             | WaitingFor::Handler { .. }
+            | WaitingFor::Throttle { .. }
             | WaitingFor::Broker { .. }
             | WaitingFor::Slot { .. }
             | WaitingFor::Dispatch { .. }
@@ -73,10 +73,6 @@ impl From<WaitingFor> for WaitingView {
             WaitingFor::Person => (
                 "person",
                 "it was paused, or its handler asked for a person (see `message`); resume it to let it go on".to_owned(),
-            ),
-            WaitingFor::PersonWithHandler { message_name } => (
-                "person",
-                format!("no worker had a handler for {message_name:?}; start one, then resume it"),
             ),
             WaitingFor::PersonForSeries => (
                 "person",
@@ -113,7 +109,11 @@ impl From<WaitingFor> for WaitingView {
             ),
             WaitingFor::Handler { queue, message_name } => (
                 "handler",
-                format!("no live worker of the queue {queue} has a handler for {message_name:?}; start one"),
+                format!("no live worker of the queue {queue} has a handler for {message_name:?}; start one, and it goes on by itself"),
+            ),
+            WaitingFor::Throttle { message_name } => (
+                "throttle",
+                format!("operations of {message_name:?} have failed so often that no worker takes them for a while; it goes on by itself when they succeed again; look at the latest failures"),
             ),
             WaitingFor::Broker { why } => ("broker", format!("the broker takes no messages: {why}")),
             WaitingFor::Slot { slots } => (
