@@ -55,6 +55,11 @@ fleet-demo: deps build ## Run two examples on a fleet while workers are killed e
 producer-example: deps build ## Run the producer in Python, over AMQP, on private servers (pip fetches pika)
 	drumline-test-servers -- examples/producer-python/run.sh $(RUN)/producer
 
+.PHONY: handler-examples
+handler-examples: ## Hold the handlers in bash and Python to their contract (no servers needed)
+	cargo build --locked --package drumline
+	examples/handlers/run.sh
+
 .PHONY: worker-example
 worker-example: deps build ## Run the worker in Rust on private servers, and drain it
 	drumline-test-servers -- examples/worker-rust/run.sh $(RUN)/worker-rust
@@ -69,6 +74,7 @@ bench: deps ## Measure this machine: Drumline as a ratio to the bare libraries (
 .PHONY: test
 test: deps fmt-check architecture links prose lint doc check-crates deny tests doc-tests ## Run everything that a change must pass, on private servers
 	examples/demo.sh $(RUN)/demo
+	examples/handlers/run.sh
 	drumline-test-servers -- bash -euc \
 		'examples/producer-python/run.sh $(RUN)/producer; examples/worker-rust/run.sh $(RUN)/worker-rust'
 

@@ -185,6 +185,9 @@ pub(crate) enum Command {
     /// Show the indexes that lists are answered from, switch one off, or rebuild it
     #[command(after_help = tools::INDEX_HELP)]
     Index(tools::Index),
+    /// Check a command or web service against the contract of handlers
+    #[command(after_help = tools::CHECK_HANDLER_HELP)]
+    CheckHandler(Box<tools::CheckHandler>),
     /// Measure how fast this machine and these servers are
     #[command(after_help = tools::BENCH_HELP)]
     Bench(tools::Bench),

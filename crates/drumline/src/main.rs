@@ -12,6 +12,7 @@
 //! error; the exit code tells how it ended ([`exit`]).
 
 mod bench;
+mod check_handler;
 mod cli;
 mod client_error;
 mod commands;
@@ -168,6 +169,17 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Worker(worker) => run::process(&global, "drumline-worker", async || {
             run::worker::run(&worker).await
         }),
+        Command::CheckHandler(check) => {
+            // The worker's log has what the checks are about.
+            let global = Global {
+                log: "error".to_owned(),
+                ..global
+            };
+            let out = Output::new(check.output.output, caller.now);
+            run::process(&global, "drumline-check-handler", async || {
+                check_handler::run(&check, out).await
+            })
+        }
         Command::Bench(bench) => {
             // The services' logs are of no interest here.
             let global = Global {

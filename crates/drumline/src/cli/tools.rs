@@ -1,7 +1,9 @@
-//! Flags of the commands for operators: `doctor`, `index`, `bench`, `config`.
+//! Flags of the commands for operators: `doctor`, `index`, `bench`, `config`; and of
+//! `check-handler`, for authors of handlers.
 
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
 use clap::Args;
 use drumline_bench::Measurement;
@@ -29,6 +31,15 @@ Examples:
   drumline index                                   shows which are on
   drumline index --off owner --off name            saves their memory
   drumline index --rebuild owner                   switches it on again, or repairs it";
+
+pub(crate) const CHECK_HANDLER_HELP: &str = "\
+The command runs in this process, without servers. The handler is started for four operations: one comes to its end, the worker \
+of one is killed, one is paused and resumed, and one is cancelled. The work must take longer than --stop-after, or the last three \
+are skipped. Exit code: 0 nothing was wrong, 1 something was.
+
+Examples:
+  drumline check-handler --data '{\"file\": \"a.zip\"}' -- ./import.sh --strict
+  drumline check-handler --http http://127.0.0.1:9000/hook --grace 30s";
 
 pub(crate) const BENCH_HELP: &str = "\
 The command works in a namespace of its own on the servers and removes it afterwards. The floor is the baseline: what \
@@ -78,6 +89,37 @@ pub(crate) struct Index {
     pub(crate) rebuild: Vec<IndexKind>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// `drumline check-handler`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct CheckHandler {
+    /// Data of the operations: JSON
+    #[arg(long, value_name = "JSON", default_value = "null")]
+    pub(crate) data: String,
+    /// Check a web service, which is posted to, instead of a command
+    #[arg(long, value_name = "URL", conflicts_with = "command", value_parser = values::base_url)]
+    pub(crate) http: Option<Url>,
+    /// Time after a start at which the run is killed, paused or cancelled
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = values::positive_duration)]
+    pub(crate) stop_after: Duration,
+    /// Time that the handler may take to stop
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::positive_duration)]
+    pub(crate) grace: Duration,
+    /// Longest time that one check waits
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = values::positive_duration)]
+    pub(crate) limit: Duration,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Command and its arguments
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required_unless_present = "http"
+    )]
+    pub(crate) command: Vec<String>,
 }
 
 /// `drumline bench`.

@@ -165,6 +165,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "purge",
     "doctor",
     "index",
+    "check-handler",
     "bench",
     "config",
 ];
