@@ -59,6 +59,22 @@ pub enum Item {
     Transaction(Transaction),
 }
 
+impl Item {
+    fn removes(&self) -> bool {
+        match self {
+            Self::Delete(_) => true,
+            Self::Transaction(Transaction { steps, .. }) => {
+                steps.iter().any(|step| matches!(step, Step::Delete(_)))
+            }
+            Self::Create(_)
+            | Self::ExecuteAsync(_)
+            | Self::Retrieve(_)
+            | Self::RetrieveMultiple(_)
+            | Self::Update(_) => false,
+        }
+    }
+}
+
 /// A create, and its key, which makes it repeatable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyedCreate {
@@ -148,6 +164,15 @@ pub enum Step {
 }
 
 impl OrganizationRequest {
+    /// Returns true if it removes an operation, or one of its requests does.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        match self {
+            Self::One(item) => item.removes(),
+            Self::Multiple(batch) => batch.items.iter().flatten().any(Item::removes),
+        }
+    }
+
     /// Reads a request from JSON, as far as the deployment allows it.
     ///
     /// # Errors

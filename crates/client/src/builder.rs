@@ -1,9 +1,10 @@
 //! The settings of a client.
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::Client;
 use crate::error::{Error, Result, Unreachable};
@@ -16,16 +17,28 @@ const CALLER: HeaderName = HeaderName::from_static("drumline-caller");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Sets a [`Client`] up; see [`Client::builder`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Builder {
     url: String,
     organization: Option<String>,
     caller: Option<String>,
+    api_key: Option<String>,
     traceparent: Option<String>,
     user_agent: String,
     timeout: Duration,
     patience: Duration,
+}
+
+impl fmt::Debug for Builder {
+    /// Shows everything but the API key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("url", &self.url)
+            .field("organization", &self.organization)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Builder {
@@ -34,6 +47,7 @@ impl Builder {
             url,
             organization: None,
             caller: None,
+            api_key: None,
             traceparent: None,
             user_agent: concat!("drumline-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeout: Duration::from_secs(30),
@@ -53,6 +67,13 @@ impl Builder {
     /// in front may set it instead.
     pub fn caller(mut self, caller: impl Into<String>) -> Self {
         self.caller = Some(caller.into());
+        self
+    }
+
+    /// The API key, `drl_…`, of a service that has keys. It is sent with every
+    /// request, and not shown in errors.
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.api_key = Some(key.into());
         self
     }
 
@@ -102,6 +123,18 @@ impl Builder {
                 let value = header(name.as_str(), value)?;
                 headers.insert(name, value);
             }
+        }
+        if let Some(key) = &self.api_key {
+            let mut value =
+                HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_shows_the_key| {
+                    let why = "the API key has characters that are not allowed in a header";
+                    Error::Invalid {
+                        what: "API key",
+                        why: why.to_owned(),
+                    }
+                })?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
         }
         provide_cryptography();
         let http = reqwest::Client::builder()

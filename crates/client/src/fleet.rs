@@ -50,6 +50,28 @@ pub struct Member {
     pub wire_format: Option<String>,
 }
 
+/// Who the service takes the caller for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhoAmI {
+    /// False where callers name themselves.
+    pub authenticated: bool,
+    /// The id of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The organization of the request.
+    pub organization: String,
+    /// The caller of the request.
+    pub caller: String,
+    /// The organizations that the key may act in; `*`: all.
+    pub organizations: Vec<String>,
+    /// The roles of the key.
+    pub roles: Vec<String>,
+    /// The time after which the key is refused, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_on: Option<String>,
+}
+
 /// The queues, and the numbers of operations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queues {
@@ -119,6 +141,15 @@ impl Client {
     /// When the service is unavailable.
     pub async fn queues(&self) -> Result<Queues> {
         let request = self.request(Method::GET, &["v1", "queues"]);
+        self.exchange(Repeat::Safe, request).await?.read()
+    }
+
+    /// Who the service takes this client for, and what it may do.
+    ///
+    /// # Errors
+    /// When the key is not valid, or the service is unavailable.
+    pub async fn whoami(&self) -> Result<WhoAmI> {
+        let request = self.request(Method::GET, &["v1", "whoami"]);
         self.exchange(Repeat::Safe, request).await?.read()
     }
 

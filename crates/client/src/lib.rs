@@ -30,6 +30,7 @@
 //! | stop a queue, a message name or a token | [`Client::pauses`], [`Client::set_pause`], [`Client::lift_pause`] |
 //! | send organization requests, or thousands | [`Client::execute`], [`Client::execute_all`] |
 //! | see the live processes | [`Client::workers`], [`Client::queues`], [`Client::ready`] |
+//! | see what the API key may do | [`Client::whoami`] |
 //!
 //! # What is repeated
 //!
@@ -83,7 +84,7 @@ pub use execute::{
     AsyncRequest, BatchSettings, ItemResponse, OrganizationRequest, OrganizationResponse, Retrieve,
     RetrieveMultiple, Retrieved,
 };
-pub use fleet::{Counts, Fleet, Member, Queue, Queues, Readiness};
+pub use fleet::{Counts, Fleet, Member, Queue, Queues, Readiness, WhoAmI};
 pub use list::{Page, Paging};
 pub use operation::{Explained, WaitingFor};
 pub use pauses::NewPause;

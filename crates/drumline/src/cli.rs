@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod completion_options;
 pub(crate) mod control;
 pub(crate) mod filter;
+pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod service;
 pub(crate) mod submit;
@@ -179,6 +180,12 @@ pub(crate) enum Command {
     /// Remove operations that were Completed long ago
     #[command(after_help = control::PURGE_HELP)]
     Purge(Box<control::Purge>),
+    /// Create, rotate, revoke and list API keys
+    #[command(after_help = keys::KEY_HELP)]
+    Key(keys::Key),
+    /// Show who the queue manager takes this caller for, and what it may do
+    #[command(name = "whoami")]
+    WhoAmI(client::WhoAmI),
     /// Check Redis, RabbitMQ and the queue manager, and say what to change
     #[command(after_help = tools::DOCTOR_HELP)]
     Doctor(tools::Doctor),

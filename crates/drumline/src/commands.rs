@@ -15,6 +15,7 @@ mod settle;
 pub(crate) mod submit;
 pub(crate) mod update;
 pub(crate) mod wait;
+pub(crate) mod whoami;
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use drumline_client::Client;
 use uuid::Uuid;
 
 use crate::cli::client::Remote;
-use crate::exit::Result;
+use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
 use crate::output::time::Now;
 
@@ -75,6 +76,9 @@ impl Session {
         if let Some(name) = &remote.caller {
             builder = builder.caller(name);
         }
+        if let Some(key) = api_key(remote)? {
+            builder = builder.api_key(key);
+        }
         let client = builder.build()?;
         Ok(Self {
             client,
@@ -98,4 +102,22 @@ impl Session {
         self.client.ready().await?;
         Ok(self.patient())
     }
+}
+
+/// The key that the caller sends.
+///
+/// # Errors
+/// When its file cannot be read.
+fn api_key(remote: &Remote) -> Result<Option<String>> {
+    if let Some(key) = &remote.api_key {
+        return Ok(Some(key.0.trim().to_owned()));
+    }
+    let Some(path) = &remote.api_key_file else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = format!("--api-key-file {}: {error}", path.display());
+        Failure::new(Exit::Usage, text)
+    })?;
+    Ok(Some(text.trim().to_owned()))
 }

@@ -19,6 +19,7 @@ mod commands;
 mod doctor;
 mod exit;
 mod index;
+mod keys;
 mod output;
 mod run;
 mod settings;
@@ -194,6 +195,10 @@ fn dispatch(settings: Settings) -> Result<Exit> {
             bench::work(&worker).await
         }),
         Command::Index(index) => alone(async || index::run(&index, caller.now).await),
+        Command::Key(key) => keys::run(&key, caller.now),
+        Command::WhoAmI(who) => with_session(&who.remote, &caller, async |session| {
+            commands::whoami::run(session).await
+        }),
         Command::Doctor(doctor) => alone(async || doctor::run(&doctor, caller.now).await),
     }
 }

@@ -22,6 +22,8 @@ mod events;
 mod execute;
 #[path = "cli/history.rs"]
 mod history;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/library.rs"]
 mod library;
 #[path = "cli/limits.rs"]

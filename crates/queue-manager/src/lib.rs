@@ -29,7 +29,7 @@
 //!          │
 //!        error
 //!          │
-//! `drumline-api`, the ports of `drumline-backend`
+//! `drumline-api`, `drumline-auth`, the ports of `drumline-backend`
 //! ```
 //!
 //! Spans, with the OpenTelemetry conventions for HTTP and for messaging:
@@ -44,6 +44,7 @@
 //! Metrics are listed in [`metrics`]. No product is named: everything stands on
 //! the ports.
 
+pub mod access;
 pub mod error;
 pub mod ingress;
 pub mod maintenance;
@@ -53,6 +54,7 @@ pub mod recurrence;
 pub mod service;
 pub mod webhook;
 
+pub use access::Access;
 pub use error::{Error, Result};
 pub use ingress::amqp::AmqpIngress;
 pub use ingress::http::Server;

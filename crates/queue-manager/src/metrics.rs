@@ -36,6 +36,9 @@ metrics! {
     requests: Counter by ["method", "route", "status"],
         "http_requests",
         "answered requests";
+    denied: Counter by ["reason"],
+        "http_denied",
+        "requests that were refused because of who sent them, by reason";
     request_seconds: Histogram by ["route"],
         "http_request_duration" in Unit::Seconds,
         "time from a request to its answer";
@@ -128,6 +131,11 @@ impl Metrics {
     pub(crate) fn acted(&self, action: &'static str, done: bool) {
         let outcome = if done { "done" } else { "refused" };
         self.actions.with([action.into(), outcome.into()]).inc();
+    }
+
+    /// A request was refused because of who sent it.
+    pub(crate) fn denied(&self, reason: &'static str) {
+        self.denied.with([reason.into()]).inc();
     }
 
     /// A request was answered.

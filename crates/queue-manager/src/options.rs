@@ -7,6 +7,7 @@ use std::time::Duration;
 use drumline_api::{Deployment, Grammar};
 use drumline_protocol::{TokenPolicy, limits};
 
+use crate::access::Access;
 use crate::recurrence::Rule;
 use crate::webhook::{self, Webhooks};
 
@@ -54,6 +55,8 @@ pub struct Options {
     pub token_policy: TokenPolicy,
     /// The options of webhooks.
     pub webhooks: Webhooks,
+    /// Who may send requests. Default: everyone, whatever the address.
+    pub access: Access,
 }
 
 impl Options {
@@ -83,6 +86,7 @@ impl Default for Options {
             admission: Admission::default(),
             token_policy: TokenPolicy::Continue,
             webhooks: Webhooks::default(),
+            access: Access::default(),
         }
     }
 }

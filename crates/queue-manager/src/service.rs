@@ -33,6 +33,7 @@ use drumline_protocol::{Author, Organization, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access;
 use crate::metrics::Metrics;
 use crate::options::Options;
 
@@ -169,6 +170,7 @@ impl QueueManager {
             shared: Arc::new(shared),
         };
         manager.drain_after_a_failure();
+        manager.follow_keys();
         manager
     }
 
@@ -197,6 +199,19 @@ impl QueueManager {
                 () = manager.shared.closing.cancelled() => {}
             }
         });
+    }
+
+    fn follow_keys(&self) {
+        if let Some(keys) = self.options().access.keys() {
+            let following = access::follow(Arc::clone(keys));
+            let closing = self.shared.closing.clone();
+            let following = async move {
+                closing.run_until_cancelled(following).await;
+            };
+            let critical = &self.shared.critical;
+            let guarded = critical.guard("keys", &self.shared.closing, following);
+            self.shared.tasks.spawn(guarded);
+        }
     }
 
     /// The backend of this manager.

@@ -86,6 +86,17 @@ pub(crate) struct Remote {
         value_parser = values::positive_duration
     )]
     pub(crate) request_timeout: Duration,
+    /// API key, drl_…; better in a file: see --api-key-file
+    #[arg(
+        long,
+        env = "DRUMLINE_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub(crate) api_key: Option<values::Hidden>,
+    /// File that holds the API key
+    #[arg(long, env = "DRUMLINE_API_KEY_FILE", value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
     /// Organization of the operations [default: default]
     #[arg(long, env = "DRUMLINE_ORGANIZATION", value_name = "NAME")]
     pub(crate) organization: Option<String>,
@@ -117,6 +128,13 @@ pub(crate) struct Get {
     /// Ids of operations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline whoami`.
+#[derive(Debug, Args)]
+pub(crate) struct WhoAmI {
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

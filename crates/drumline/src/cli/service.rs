@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use drumline_protocol::QueueName;
+use reqwest::Url;
 
 use super::completion_options::CompletionOptions;
 use super::limits::Limits;
@@ -33,7 +34,8 @@ at once.
 
 Examples:
   drumline queue-manager --redis-url redis://redis:6379 --amqp-url amqp://user:password@rabbit:5672
-  drumline queue-manager --listen 0.0.0.0:8080 --allow-unauthenticated    # behind a gateway";
+  drumline queue-manager --listen 0.0.0.0:8080 --auth-file auth.toml --behind-proxy   # keys; a proxy encrypts
+  drumline queue-manager --listen 0.0.0.0:8080 --allow-unauthenticated    # behind a gateway that authenticates";
 
 pub(crate) const WORKER_HELP: &str = "\
 Prints `ready` on stdout when it takes work. The log is on stderr. SIGTERM or SIGINT drains: it starts nothing new, \
@@ -123,7 +125,30 @@ pub(crate) struct Http {
         default_value = "127.0.0.1:8080"
     )]
     pub(crate) listen: SocketAddr,
-    /// Allow --listen to serve other machines, although Drumline does not authenticate
+    /// TOML file with the API keys that are let in; see `drumline key --help`. Read again when it changes
+    #[arg(long, env = "DRUMLINE_AUTH_FILE", value_name = "FILE")]
+    pub(crate) auth_file: Option<PathBuf>,
+    /// Allow --listen to serve other machines with --auth-file: a proxy in front encrypts
+    #[arg(
+        long,
+        env = "DRUMLINE_BEHIND_PROXY",
+        value_name = "BOOL",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub(crate) behind_proxy: bool,
+    /// URL under which people reach the service; without --auth-file, other names are refused on loopback
+    #[arg(
+        long,
+        env = "DRUMLINE_PUBLIC_URL",
+        value_name = "URL",
+        value_parser = values::base_url
+    )]
+    pub(crate) public_url: Option<Url>,
+    /// Allow --listen to serve other machines without --auth-file: a gateway in front authenticates
     // Not a plain switch: the command line must be able to turn off what the
     // file or the environment turned on.
     #[arg(

@@ -1,23 +1,70 @@
 //! The check of the address that HTTP is served on.
 
+use std::sync::Arc;
+
+use drumline_auth::Authenticator;
+use drumline_queue_manager::Access;
+use reqwest::Url;
+
 use crate::cli::service::Http;
 use crate::exit::{Exit, Failure, Result};
 
-/// Refuses to serve other machines unless a flag allows it: callers are not
-/// authenticated, so every caller that reaches the port may do everything.
+/// Refuses to serve other machines unless flags say who authenticates and who
+/// encrypts: every caller that reaches the port may do everything otherwise, or
+/// reads keys on the way.
 pub(crate) fn check(http: &Http) -> Result<()> {
-    if http.listen.ip().is_loopback() || http.allow_unauthenticated {
+    let is_safe = if http.auth_file.is_some() {
+        http.behind_proxy
+    } else {
+        http.allow_unauthenticated
+    };
+    if http.listen.ip().is_loopback() || is_safe {
         return Ok(());
     }
+    let (what, remedy) = if http.auth_file.is_some() {
+        (
+            "keys would travel unencrypted",
+            "listen on 127.0.0.1, or put a proxy with TLS in front and add --behind-proxy",
+        )
+    } else {
+        (
+            "nobody is authenticated",
+            "listen on 127.0.0.1; or name the file with the API keys with --auth-file (`drumline key create` makes \
+             it); or put a gateway in front that authenticates, and add --allow-unauthenticated",
+        )
+    };
     Err(Failure::new(
         Exit::Usage,
         format!(
-            "--listen {} is open to other machines, and Drumline does not authenticate\n  \
-             what to do: listen on 127.0.0.1, or put a gateway in front that authenticates, and add \
-             --allow-unauthenticated",
+            "--listen {} is open to other machines, and {what}\n  what to do: {remedy}",
             http.listen
         ),
     ))
+}
+
+/// Who may send requests.
+///
+/// # Errors
+/// When the file with the keys cannot be used.
+pub(crate) fn access(http: &Http) -> Result<Access> {
+    if let Some(path) = &http.auth_file {
+        let keys = Authenticator::open(path).map_err(|error| {
+            let text = format!(
+                "--auth-file {}: {error}\n  what to do: correct the file, or make one with `drumline key create \
+                 --auth-file {}`",
+                path.display(),
+                path.display()
+            );
+            Failure::new(Exit::Usage, text)
+        })?;
+        return Ok(Access::Keys(Arc::new(keys)));
+    }
+    // A gateway in front knows the names; on loopback, this process does.
+    let is_local = http.listen.ip().is_loopback() && !http.allow_unauthenticated;
+    let public = http.public_url.as_ref().and_then(Url::host_str);
+    Ok(Access::Open {
+        hosts: is_local.then(|| public.map(str::to_owned).into_iter().collect()),
+    })
 }
 
 /// The failure to listen: most of the time, another process has the address.
@@ -40,10 +87,13 @@ mod tests {
 
     use super::*;
 
-    fn http(listen: &str, allow_unauthenticated: bool) -> Http {
+    fn http(listen: &str) -> Http {
         Http {
             listen: listen.parse().unwrap(),
-            allow_unauthenticated,
+            auth_file: None,
+            behind_proxy: false,
+            public_url: None,
+            allow_unauthenticated: false,
             max_body: 1024,
             http_header_timeout: Duration::ZERO,
             http_body_timeout: Duration::ZERO,
@@ -55,12 +105,38 @@ mod tests {
     #[test]
     fn other_machines_are_served_only_where_that_is_meant() {
         for loopback in ["127.0.0.1:8080", "127.3.2.1:0", "[::1]:8080"] {
-            assert!(check(&http(loopback, false)).is_ok(), "{loopback}");
+            assert!(check(&http(loopback)).is_ok(), "{loopback}");
         }
         for open in ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:8080"] {
-            let refused = check(&http(open, false)).unwrap_err();
+            let refused = check(&http(open)).unwrap_err();
             assert_eq!(refused.exit, Exit::Usage, "{open}");
-            assert!(check(&http(open, true)).is_ok(), "{open}");
+            let believed = Http {
+                allow_unauthenticated: true,
+                ..http(open)
+            };
+            assert!(check(&believed).is_ok(), "{open}");
+            let keyed = Http {
+                auth_file: Some("auth.toml".into()),
+                ..http(open)
+            };
+            assert!(check(&keyed).is_err(), "keys in the clear: {open}");
+            let encrypted = Http {
+                behind_proxy: true,
+                ..keyed
+            };
+            assert!(check(&encrypted).is_ok(), "{open}");
         }
+    }
+
+    #[test]
+    fn a_process_on_loopback_knows_its_names() {
+        let named = Http {
+            public_url: Some("https://jobs.example.org/x".parse().unwrap()),
+            ..http("127.0.0.1:0")
+        };
+        let Access::Open { hosts: Some(hosts) } = access(&named).unwrap() else {
+            panic!("no names");
+        };
+        assert_eq!(hosts, ["jobs.example.org"]);
     }
 }

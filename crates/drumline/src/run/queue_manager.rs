@@ -95,6 +95,7 @@ pub(crate) fn options(
         async_requests: limits.async_requests.clone(),
         token_policy: completion_options::token_policy(completion),
         webhooks: completion_options::webhooks(completion)?,
+        access: listen::access(http)?,
         ..Options::default()
     })
 }

@@ -1,10 +1,11 @@
 //! The headers with a meaning that requests of both protocols may have.
 //!
-//! `Drumline-Organization` and `Drumline-Caller` name the caller. They are
-//! believed. A gateway that authenticates sets them, and removes them from
-//! client requests. Without a gateway, they separate callers that want to be
-//! separated, and keep no caller out. A caller that sends none is `anonymous`,
-//! of the organization `default`.
+//! `Drumline-Organization` and `Drumline-Caller` name the caller. Where there are
+//! keys, they select among what the key allows. Elsewhere they are believed: a
+//! gateway that authenticates sets them, and removes them from client requests;
+//! without a gateway, they separate callers that want to be separated, and keep no
+//! caller out. A caller that sends none is `anonymous`, of the organization
+//! `default`.
 //!
 //! `Idempotency-Key` makes a create repeatable.
 
@@ -14,7 +15,7 @@ use drumline_protocol::Organization;
 use crate::service::Actor;
 
 /// The header that names the tenant.
-const ORGANIZATION: &str = "Drumline-Organization";
+pub(crate) const ORGANIZATION: &str = "Drumline-Organization";
 /// The header that names the caller within the tenant.
 pub(crate) const CALLER: &str = "Drumline-Caller";
 /// The header that makes a create repeatable.
@@ -22,30 +23,54 @@ pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// The most characters that the name of a tenant or caller may have.
 const NAME_CHARS: usize = 256;
 
-/// Reads the caller; `values` returns all values of a header.
+/// The organization and the caller that a request names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) organization: Option<Organization>,
+    pub(crate) caller: Option<String>,
+}
+
+/// Reads the caller, who is believed; `values` returns all values of a header.
+///
+/// # Errors
+/// As [`named`].
+pub(crate) fn actor<'a, V>(values: impl Fn(&'static str) -> V) -> Result<Actor, Invalid>
+where
+    V: Iterator<Item = &'a [u8]>,
+{
+    let named = named(values)?;
+    let anonymous = Actor::default();
+    Ok(Actor {
+        organization: named.organization.unwrap_or(anonymous.organization),
+        caller: named.caller.unwrap_or(anonymous.caller),
+    })
+}
+
+/// Reads what a request says about its caller; `values` returns all values of a
+/// header.
 ///
 /// # Errors
 /// With every header that breaks a rule. A gateway whose variable is empty must
 /// not put all its tenants into one; a header that is there twice may be one
 /// that a client slipped in.
-pub(crate) fn actor<'a, V>(values: impl Fn(&'static str) -> V) -> Result<Actor, Invalid>
+pub(crate) fn named<'a, V>(values: impl Fn(&'static str) -> V) -> Result<Named, Invalid>
 where
     V: Iterator<Item = &'a [u8]>,
 {
-    let mut actor = Actor::default();
     let mut wrong = Vec::new();
-    match name(values(ORGANIZATION)) {
-        Ok(Some(name)) => actor.organization = Organization(name),
-        Ok(None) => {}
-        Err(why) => wrong.push(FieldError::new(ORGANIZATION, why)),
-    }
-    match name(values(CALLER)) {
-        Ok(Some(name)) => actor.caller = name,
-        Ok(None) => {}
-        Err(why) => wrong.push(FieldError::new(CALLER, why)),
-    }
+    let mut read = |header| {
+        let read = name(values(header));
+        read.unwrap_or_else(|why| {
+            wrong.push(FieldError::new(header, why));
+            None
+        })
+    };
+    let named = Named {
+        organization: read(ORGANIZATION).map(Organization),
+        caller: read(CALLER),
+    };
     if wrong.is_empty() {
-        Ok(actor)
+        Ok(named)
     } else {
         Err(Invalid::arguments(wrong))
     }

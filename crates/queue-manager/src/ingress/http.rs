@@ -9,8 +9,9 @@
 //! routes (here) ─→ handlers: operations, history, bulk, execute, … ─→ openapi: what they describe with
 //! ```
 //!
-//! Callers identify themselves, and are believed (`headers`). A caller that
-//! asks for too much is refused, with a time to come back (`rate_limit`).
+//! `guard` finds out who asks, and refuses what they may not do. Where there are no
+//! keys, callers name themselves, and are believed (`headers`). A caller that asks
+//! for too much is refused, with a time to come back (`rate_limit`).
 
 mod bodies;
 mod body;
@@ -20,6 +21,7 @@ mod events;
 mod execute;
 mod extractors;
 mod fleet;
+mod guard;
 mod health;
 mod history;
 mod openapi;
@@ -31,6 +33,7 @@ mod rate_limit;
 mod server;
 mod trace;
 mod waiting;
+mod whoami;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -69,6 +72,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(pauses::lift))
         .routes(routes!(fleet::workers))
         .routes(routes!(fleet::queues))
+        .routes(routes!(whoami::whoami))
 }
 
 /// The address whose requests never end, and cost no work meanwhile.
@@ -93,8 +97,10 @@ pub fn router(manager: QueueManager) -> Router {
             rate_limit::rate_limited,
         ))
         .merge(endless())
+        .layer(from_fn_with_state(manager.clone(), guard::guarded))
         .layer(from_fn_with_state(manager.clone(), trace::traced));
-    Router::from(api.merge(health()))
+    let health = health().layer(from_fn_with_state(manager.clone(), guard::guarded));
+    Router::from(api.merge(health))
         .route("/openapi.json", get(document))
         .route("/docs/errors/{page}", get(error_pages::page))
         .fallback(problem::no_such_address)

@@ -17,6 +17,9 @@ pub struct Health {
     pub store: Option<String>,
     /// The fault of the broker, if it has one.
     pub broker: Option<String>,
+    /// The fault of the file with the keys, if it has one. The manager is ready all
+    /// the same: the keys of before are in force.
+    pub keys: Option<String>,
     /// True if the manager is about to end.
     pub draining: bool,
 }
@@ -40,7 +43,9 @@ impl QueueManager {
             Err(_elapsed) => Some("the store does not answer".to_owned()),
         };
         let broker = self.backend().broker.check().err();
+        let keys = self.options().access.keys().and_then(|keys| keys.broken());
         Health {
+            keys: keys.map(|error| error.to_string()),
             store,
             broker: broker.map(|error| error.to_string()),
             draining: self.is_draining(),

@@ -3,6 +3,7 @@
 //! Time is paused and moves when all tasks wait, the store's clock with it:
 //! minutes pass in milliseconds, and nothing depends on the machine's speed.
 
+mod access;
 mod actions;
 mod away;
 mod bad_requests;

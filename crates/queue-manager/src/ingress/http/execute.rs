@@ -1,14 +1,18 @@
 //! `/v1/execute`: organization requests.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::Extensions;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use drumline_api::OrganizationRequest;
+use drumline_auth::{Permission, Principal};
 
 use super::problem::Answer;
-use super::{body, extractors, openapi};
+use super::{body, extractors, guard, openapi};
 use crate::ingress::problem::Problem;
 use crate::service::{self, QueueManager};
 
@@ -29,13 +33,14 @@ use crate::service::{self, QueueManager};
 )]
 pub(crate) async fn execute(
     State(manager): State<QueueManager>,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
     let now = || manager.store().now();
     let limit = manager.options().limits.batch_bytes;
     let read = async {
-        let actor = extractors::actor(&headers)?;
+        let actor = extractors::actor(&extensions, &headers)?;
         let key = extractors::idempotency_key(&headers)?;
         let body = body::json_up_to(limit, &headers, body).await?;
         Ok((actor, key, body))
@@ -43,9 +48,15 @@ pub(crate) async fn execute(
     let (actor, key, body) = read
         .await
         .map_err(|problem: Box<Problem>| Box::new(problem.into_fault(now())))?;
+    let read = OrganizationRequest::from_json(&body, &manager.options().deployment());
+    drop(body);
+    if read.as_ref().is_ok_and(OrganizationRequest::removes) {
+        let principal = extensions.get::<Arc<Principal>>();
+        guard::require(principal.map(|principal| &**principal), Permission::Operate)
+            .map_err(|problem| Box::new(problem.into_fault(now())))?;
+    }
     let executed = async {
-        let mut request = OrganizationRequest::from_json(&body, &manager.options().deployment())?;
-        drop(body);
+        let mut request = read?;
         if let Some(key) = key {
             request = request.with_key(key)?;
         }

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::Extensions;
 use axum::http::header::{AsHeaderName, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use drumline_api::{FieldError, Invalid};
@@ -15,7 +16,7 @@ use crate::ingress::headers;
 use crate::ingress::problem::Problem;
 use crate::service::Actor;
 
-/// The caller that the headers name.
+/// The caller, as the guard or the headers say.
 #[derive(Clone, Debug)]
 pub(crate) struct By(pub(crate) Actor);
 
@@ -28,12 +29,15 @@ pub(crate) struct Id(pub(crate) OperationId);
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
 
-/// Reads the caller from the headers.
+/// Returns the caller that the guard has found, or reads it from the headers.
 ///
 /// # Errors
 /// With every header that breaks a rule.
-pub(crate) fn actor(headers: &HeaderMap) -> Result<Actor, Invalid> {
-    headers::actor(|name| headers.get_all(name).iter().map(HeaderValue::as_bytes))
+pub(crate) fn actor(extensions: &Extensions, headers: &HeaderMap) -> Result<Actor, Invalid> {
+    match extensions.get::<Actor>() {
+        Some(actor) => Ok(actor.clone()),
+        None => headers::actor(|name| headers.get_all(name).iter().map(HeaderValue::as_bytes)),
+    }
 }
 
 /// Reads the idempotency key from the headers, if there is one.
@@ -69,7 +73,7 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = Box<Problem>;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(actor(&parts.headers)?))
+        Ok(Self(actor(&parts.extensions, &parts.headers)?))
     }
 }
 

@@ -1,12 +1,14 @@
 //! `/healthz`, `/readyz`, `/metrics`: for machines that watch machines.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use drumline_auth::{Permission, Principal};
 use drumline_backend::{Broker as _, Role};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -26,10 +28,16 @@ pub(crate) struct Readiness {
     ready: bool,
     /// Whether the process drains: it ends soon and takes nothing new.
     draining: bool,
-    /// `ok`, or the error of the store.
-    store: String,
+    /// `ok`, or the error of the store. Not shown to callers without the right to
+    /// read metrics, as the following.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
     /// `ok`, or the error of the broker.
-    broker: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broker: Option<String>,
+    /// The error of the file with the keys; the keys of before are in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<String>,
 }
 
 /// Check that the process is alive
@@ -46,20 +54,30 @@ pub(crate) async fn alive() -> &'static str {
         (status = 503, description = "The process does not take work, with the reason", body = Readiness),
     )
 )]
-pub(crate) async fn ready(State(manager): State<QueueManager>) -> Response {
+pub(crate) async fn ready(
+    State(manager): State<QueueManager>,
+    principal: Option<Extension<Arc<Principal>>>,
+) -> Response {
     let health = manager.health().await;
     let ready = health.is_ready();
     let Health {
         store,
         broker,
+        keys,
         draining,
     } = health;
+    // Errors name servers, which are nobody's business.
+    let is_shown = match &principal {
+        Some(Extension(principal)) => principal.require(Permission::Metrics).is_ok(),
+        None => manager.options().access.keys().is_none(),
+    };
     let ok = || "ok".to_owned();
     let readiness = Readiness {
         ready,
         draining,
-        store: store.unwrap_or_else(ok),
-        broker: broker.unwrap_or_else(ok),
+        store: is_shown.then(|| store.unwrap_or_else(ok)),
+        broker: is_shown.then(|| broker.unwrap_or_else(ok)),
+        keys: keys.filter(|_| is_shown),
     };
     let status = if ready {
         StatusCode::OK

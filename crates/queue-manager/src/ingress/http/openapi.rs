@@ -35,6 +35,7 @@ use crate::ingress::problem::Problem;
         description = "An asynchronous operation service: it creates, shows and controls operations.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
+    security((), ("key" = [])),
     servers((url = "/", description = "The queue manager that this document comes from")),
     components(schemas(Problem)),
     tags(
@@ -77,6 +78,10 @@ macro_rules! errors {
 errors! {
     /// Not JSON.
     NotJson = 400, "The body is not JSON";
+    /// No key.
+    Unauthenticated = 401, "The service has keys, and the request has none that is valid";
+    /// No right.
+    Forbidden = 403, "The key may not do this, or a web page of another site has sent the request";
     /// No operation.
     NotFound = 404, "There is no such operation";
     /// No pause.

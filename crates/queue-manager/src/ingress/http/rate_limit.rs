@@ -19,7 +19,7 @@ pub(crate) async fn rate_limited(
     request: Request,
     next: Next,
 ) -> Response {
-    let actor = match extractors::actor(request.headers()) {
+    let actor = match extractors::actor(request.extensions(), request.headers()) {
         Ok(actor) => actor,
         Err(invalid) => return Problem::from(invalid).into_response(),
     };

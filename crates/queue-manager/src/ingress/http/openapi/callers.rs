@@ -5,7 +5,7 @@ use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify};
 
-use super::{Invalid, TooMany};
+use super::{Forbidden, Invalid, TooMany, Unauthenticated};
 
 /// The call that is not rate-limited: it never ends.
 const EVENTS: &str = "/v1/events";
@@ -15,8 +15,9 @@ const EVENTS: &str = "/v1/events";
 #[into_params(parameter_in = Header)]
 struct Headers {
     /// The organization (tenant). It sees no operations of other organizations.
-    /// Default: `default`. The header is not verified: a gateway that
-    /// authenticates has to set it.
+    /// Default: the one of the key, or `default`. With a key, the header selects
+    /// among the organizations of the key. Without keys, the header is not verified: a
+    /// gateway that authenticates has to set it.
     #[param(
         rename = "Drumline-Organization",
         required = false,
@@ -25,7 +26,7 @@ struct Headers {
     )]
     organization: String,
     /// The caller, which owns the operations that it creates, and whose requests
-    /// are counted. Default: `anonymous`.
+    /// are counted. Default: the one of the key, or `anonymous`.
     #[param(
         rename = "Drumline-Caller",
         required = false,
@@ -49,6 +50,8 @@ impl Modify for Callers {
                 let parameters = operation.parameters.get_or_insert_default();
                 parameters.extend(headers.into_iter().map(RefOr::T));
                 let mut refusals = Invalid::responses();
+                refusals.extend(Unauthenticated::responses());
+                refusals.extend(Forbidden::responses());
                 if address != EVENTS {
                     refusals.extend(TooMany::responses());
                 }

@@ -1,0 +1,138 @@
+//! The file in force, which may change while the process runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drumline_protocol::Timestamp;
+use parking_lot::RwLock;
+use sha2::{Digest as _, Sha256};
+
+use crate::file::{FileError, Policy};
+use crate::principal::{Denied, Principal};
+
+/// The keys in force.
+#[derive(Debug)]
+pub struct Authenticator {
+    path: PathBuf,
+    // The lock is held for a moment, never across an await.
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    policy: Arc<Policy>,
+    /// The hash of the text that was read last, good or not.
+    seen: [u8; 32],
+    /// The reason why that text, or the file, cannot be used.
+    broken: Option<FileError>,
+}
+
+/// What a look at the file has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// It is as it was.
+    Unchanged,
+    /// It has changed, and this number of keys is in force now.
+    Changed {
+        /// The number of keys.
+        keys: usize,
+    },
+    /// It has changed, and cannot be used. What was in force stays.
+    Broken(FileError),
+}
+
+impl Authenticator {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be used. At the start there is nothing to fall back to.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, FileError> {
+        let path = path.into();
+        let text = read(&path)?;
+        let policy = Policy::parse(&text)?;
+        Ok(Self {
+            state: RwLock::new(State {
+                policy: Arc::new(policy),
+                seen: hash(&text),
+                broken: None,
+            }),
+            path,
+        })
+    }
+
+    /// Reads the file again, and puts it in force if it is good. Blocks for as long
+    /// as the disk takes.
+    pub fn reload(&self) -> Reload {
+        let text = match read(&self.path) {
+            Ok(text) => text,
+            Err(error) => return self.keep(error, None),
+        };
+        let seen = hash(&text);
+        {
+            let state = self.state.read();
+            let is_readable = !matches!(state.broken, Some(FileError::Read { .. }));
+            if state.seen == seen && is_readable {
+                return Reload::Unchanged;
+            }
+        }
+        match Policy::parse(&text) {
+            Ok(policy) => {
+                let keys = policy.keys();
+                *self.state.write() = State {
+                    policy: Arc::new(policy),
+                    seen,
+                    broken: None,
+                };
+                Reload::Changed { keys }
+            }
+            Err(error) => self.keep(error, Some(seen)),
+        }
+    }
+
+    /// Notes an error, which is told once.
+    fn keep(&self, error: FileError, seen: Option<[u8; 32]>) -> Reload {
+        let mut state = self.state.write();
+        state.seen = seen.unwrap_or(state.seen);
+        if state.broken.as_ref() == Some(&error) {
+            return Reload::Unchanged;
+        }
+        state.broken = Some(error.clone());
+        Reload::Broken(error)
+    }
+
+    /// The reason why the file as it is now is not in force; `None` if it is.
+    #[must_use]
+    pub fn broken(&self) -> Option<FileError> {
+        self.state.read().broken.clone()
+    }
+
+    /// Finds the principal of a key.
+    ///
+    /// # Errors
+    /// As [`Policy::authenticate`].
+    pub fn authenticate(&self, key: &str, now: Timestamp) -> Result<Arc<Principal>, Denied> {
+        self.policy().authenticate(key, now)
+    }
+
+    /// The principal of a user that the broker has authenticated.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<Arc<Principal>> {
+        self.policy().user(name)
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.state.read().policy)
+    }
+}
+
+fn read(path: &Path) -> Result<String, FileError> {
+    fs::read_to_string(path).map_err(|error| FileError::Read {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    })
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}

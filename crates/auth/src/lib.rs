@@ -1,0 +1,28 @@
+//! Who may do what: API keys, the roles that they have, and the file that lists
+//! them.
+//!
+//! ```text
+//! auth.toml ─ AuthFile::parse ─→ Policy ─┐
+//! Authorization: Bearer drl_… ───────────┴─ authenticate ─→ Principal ─ act_as ─→ organization, caller
+//!                                                             └ permissions ⊇ what the address needs
+//! ```
+//!
+//! The file holds hashes only. A key is 256 random bits, so a plain SHA-256 keeps
+//! it: there is nothing to guess, and nothing that a slow hash would protect.
+//!
+//! Nothing here awaits or reads a clock. [`Authenticator`] reads its file again
+//! when its owner says so.
+
+mod authenticator;
+mod edit;
+mod file;
+mod key;
+mod permission;
+mod principal;
+
+pub use authenticator::{Authenticator, Reload};
+pub use edit::{AuthDocument, EditError, NewKey};
+pub use file::{FileError, Policy};
+pub use key::{ApiKey, InvalidKey, KeyHash};
+pub use permission::{Permission, Permissions, Role};
+pub use principal::{ActsAs, Denied, Forbidden, Organizations, Principal};

@@ -1,0 +1,236 @@
+//! Principals: who a key stands for, and for whom it may act.
+
+use drumline_protocol::{Organization, Timestamp};
+
+use crate::key::InvalidKey;
+use crate::permission::{Permission, Permissions, Role};
+
+/// The organizations that a principal may act in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Organizations {
+    /// Any.
+    All,
+    /// These, at least one.
+    Only(Vec<Organization>),
+}
+
+impl Organizations {
+    fn contains(&self, organization: &Organization) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(some) => some.contains(organization),
+        }
+    }
+}
+
+/// Who asks, as the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The id of its key, or its user at the broker.
+    pub id: String,
+    /// The name that its operations are owned by.
+    pub caller: String,
+    /// The organizations that it may act in.
+    pub organizations: Organizations,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// True for a gateway, which authenticates others and names them in headers.
+    pub may_act_for: bool,
+    /// The time after which its key is refused.
+    pub expires: Option<Timestamp>,
+}
+
+/// The organization and the caller of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActsAs {
+    /// The tenant.
+    pub organization: Organization,
+    /// The caller within the tenant.
+    pub caller: String,
+}
+
+impl Principal {
+    /// The permissions of all its roles together.
+    #[must_use]
+    pub fn permissions(&self) -> Permissions {
+        let roles = self.roles.iter().map(|role| role.permissions());
+        roles.fold(Permissions::default(), Permissions::and)
+    }
+
+    /// Chooses the organization and the caller of a request that names these, or
+    /// none.
+    ///
+    /// # Errors
+    /// When the principal may not act in the organization or for the caller; or has
+    /// several organizations and the request names none.
+    pub fn act_as(
+        &self,
+        organization: Option<Organization>,
+        caller: Option<String>,
+    ) -> Result<ActsAs, Forbidden> {
+        let organization = match (organization, &self.organizations) {
+            (Some(named), allowed) if allowed.contains(&named) => named,
+            (Some(named), Organizations::All | Organizations::Only(_)) => {
+                return Err(Forbidden::Organization(named));
+            }
+            (None, Organizations::All) => Organization::default(),
+            (None, Organizations::Only(only)) => match only.as_slice() {
+                [one] => one.clone(),
+                _ => return Err(Forbidden::NoOrganization),
+            },
+        };
+        let caller = match caller {
+            Some(named) if named == self.caller || self.may_act_for => named,
+            Some(named) => return Err(Forbidden::Caller(named)),
+            None => self.caller.clone(),
+        };
+        Ok(ActsAs {
+            organization,
+            caller,
+        })
+    }
+
+    /// Refuses what needs a permission that the principal does not have.
+    ///
+    /// # Errors
+    /// When it does not have it.
+    pub fn require(&self, permission: Permission) -> Result<(), Forbidden> {
+        if self.permissions().contains(permission) {
+            return Ok(());
+        }
+        let roles = self.roles.iter().map(|role| role.name());
+        let having = Role::ALL
+            .into_iter()
+            .find(|role| role.permissions().contains(permission));
+        Err(Forbidden::Role {
+            id: self.id.clone(),
+            roles: roles.collect::<Vec<_>>().join(", "),
+            needed: having.unwrap_or(Role::Admin),
+        })
+    }
+}
+
+/// A request without a valid key. The text names no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// It has no key.
+    #[error("an API key is needed: send `Authorization: Bearer drl_…`")]
+    Missing,
+    /// It has something else.
+    #[error(transparent)]
+    Invalid(#[from] InvalidKey),
+    /// The file does not have the key, or not any more.
+    #[error("the API key {id} is not known here, or was revoked or replaced")]
+    Unknown {
+        /// The id of the key.
+        id: String,
+    },
+    /// The key is too old.
+    #[error("the API key {id} expired at {at}")]
+    Expired {
+        /// The id of the key.
+        id: String,
+        /// The time since which it is refused.
+        at: Timestamp,
+    },
+}
+
+/// A request that its principal may not make.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// None of its roles allows it.
+    #[error("the key {id} has the roles {roles}; this needs {needed}")]
+    Role {
+        /// The id of the key.
+        id: String,
+        /// Its roles.
+        roles: String,
+        /// The least role that allows it.
+        needed: Role,
+    },
+    /// It may not act in the organization.
+    #[error("this key may not act in the organization {}", .0.0)]
+    Organization(Organization),
+    /// It has to choose.
+    #[error("this key is for several organizations: name one in Drumline-Organization")]
+    NoOrganization,
+    /// It may not act for the caller.
+    #[error(
+        "this key may not act for the caller {0}: leave Drumline-Caller out, or set may_act_for"
+    )]
+    Caller(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(organizations: Organizations, may_act_for: bool) -> Principal {
+        Principal {
+            id: "k7f3q2ab".to_owned(),
+            caller: "orders".to_owned(),
+            organizations,
+            roles: vec![Role::Producer],
+            may_act_for,
+            expires: None,
+        }
+    }
+
+    fn named(name: &str) -> Organization {
+        Organization(name.to_owned())
+    }
+
+    #[test]
+    fn the_header_only_selects_among_the_allowed_ones() {
+        let one = principal(Organizations::Only(vec![named("contoso")]), false);
+        assert_eq!(
+            one.act_as(None, None).unwrap().organization,
+            named("contoso")
+        );
+        assert_eq!(
+            one.act_as(Some(named("fabrikam")), None),
+            Err(Forbidden::Organization(named("fabrikam")))
+        );
+        let two = Organizations::Only(vec![named("contoso"), named("fabrikam")]);
+        let two = principal(two, false);
+        assert_eq!(two.act_as(None, None), Err(Forbidden::NoOrganization));
+        let chosen = two.act_as(Some(named("fabrikam")), None).unwrap();
+        assert_eq!(chosen.organization, named("fabrikam"));
+        let all = principal(Organizations::All, false);
+        assert_eq!(
+            all.act_as(None, None).unwrap().organization,
+            Organization::default()
+        );
+        assert!(all.act_as(Some(named("anyone")), None).is_ok());
+    }
+
+    #[test]
+    fn only_a_gateway_acts_for_others() {
+        let own = principal(Organizations::All, false);
+        assert_eq!(own.act_as(None, None).unwrap().caller, "orders");
+        assert!(own.act_as(None, Some("orders".to_owned())).is_ok());
+        assert_eq!(
+            own.act_as(None, Some("root".to_owned())),
+            Err(Forbidden::Caller("root".to_owned()))
+        );
+        let gateway = principal(Organizations::All, true);
+        assert_eq!(
+            gateway.act_as(None, Some("jo".to_owned())).unwrap().caller,
+            "jo"
+        );
+    }
+
+    #[test]
+    fn what_no_role_allows_is_refused_with_the_least_role_that_does() {
+        let producer = principal(Organizations::All, false);
+        assert!(producer.require(Permission::Create).is_ok());
+        let refused = producer.require(Permission::Operate).unwrap_err();
+        assert!(matches!(
+            refused,
+            Forbidden::Role {
+                needed: Role::Operator,
+                ..
+            }
+        ));
+    }
+}

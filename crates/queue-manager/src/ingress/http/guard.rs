@@ -1,0 +1,435 @@
+//! The guard in front of every address: it finds out who asks, and refuses what
+//! they may not do.
+//!
+//! ```text
+//! request ─ address in the table? ─ key ─ role ─ organization ─→ handler, with the actor
+//!              └ no keys in force: Host and Origin, because a browser sends requests
+//!                that its user knows nothing of
+//! ```
+//!
+//! [`NEEDS`] has every address. An address without an entry is refused, and a test
+//! compares the table with the addresses that are served.
+
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use drumline_auth::{Authenticator, Denied, Forbidden, Permission, Principal};
+use drumline_protocol::ErrorCode;
+
+use crate::access::Access;
+use crate::ingress::headers;
+use crate::ingress::problem::Problem;
+use crate::service::{Actor, QueueManager};
+
+/// What an address needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing: it tells nothing about anyone.
+    Nothing,
+    /// A key, whatever its roles.
+    Key,
+    /// A key with a role that has this permission.
+    Role(Permission),
+}
+
+/// Every address and what it needs.
+pub(super) const NEEDS: &[(Method, &str, Need)] = {
+    use Need::{Key, Nothing, Role};
+    use Permission::{Control, Create, Fleet, Metrics, Operate, Read};
+    &[
+        (Method::GET, "/v1/operations", Role(Read)),
+        (Method::POST, "/v1/operations", Role(Create)),
+        (Method::GET, "/v1/operations/{id}", Role(Read)),
+        (Method::PATCH, "/v1/operations/{id}", Role(Control)),
+        (Method::DELETE, "/v1/operations/{id}", Role(Operate)),
+        (Method::GET, "/v1/operations/{id}/history", Role(Read)),
+        (Method::POST, "/v1/operations/{id}/cancel", Role(Control)),
+        (Method::POST, "/v1/operations/{id}/pause", Role(Control)),
+        (Method::POST, "/v1/operations/{id}/resume", Role(Control)),
+        (Method::POST, "/v1/operations/{id}/postpone", Role(Control)),
+        (Method::POST, "/v1/operations/cancel", Role(Operate)),
+        (Method::POST, "/v1/operations/pause", Role(Operate)),
+        (Method::POST, "/v1/operations/resume", Role(Operate)),
+        (Method::POST, "/v1/operations/postpone", Role(Operate)),
+        (Method::POST, "/v1/operations/delete", Role(Operate)),
+        // It creates or changes; a request in it that removes needs more.
+        (Method::POST, "/v1/execute", Role(Create)),
+        (Method::GET, "/v1/events", Role(Read)),
+        (Method::GET, "/v1/pauses", Role(Read)),
+        (Method::PUT, "/v1/pauses", Role(Operate)),
+        (Method::DELETE, "/v1/pauses/{id}", Role(Operate)),
+        (Method::GET, "/v1/workers", Role(Fleet)),
+        (Method::GET, "/v1/queues", Role(Fleet)),
+        (Method::GET, "/v1/whoami", Key),
+        (Method::GET, "/metrics", Role(Metrics)),
+        (Method::GET, "/healthz", Nothing),
+        (Method::GET, "/readyz", Nothing),
+    ]
+};
+
+/// The scheme of a key in `Authorization`.
+const SCHEME: &str = "Bearer ";
+/// The header in which a browser says where a request comes from.
+const FETCH_SITE: &str = "sec-fetch-site";
+
+/// Lets a request in, with its [`Actor`] among its extensions, or refuses it.
+pub(super) async fn guarded(
+    State(manager): State<QueueManager>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let need = need_of(&request);
+    let admitted = match &manager.options().access {
+        Access::Keys(keys) => admit_with_key(&manager, keys, need, &request),
+        Access::Open { hosts } => {
+            check_site(hosts.as_deref(), &request).map(|()| Admitted::default())
+        }
+        Access::Unchecked => Ok(Admitted::default()),
+    };
+    match admitted {
+        Ok(Admitted { principal, actor }) => {
+            let extensions = request.extensions_mut();
+            if let Some(principal) = principal {
+                extensions.insert(principal);
+            }
+            if let Some(actor) = actor {
+                extensions.insert(actor);
+            }
+            next.run(request).await
+        }
+        Err(refusal) => {
+            manager.metrics().denied(refusal.reason());
+            tracing::info!(
+                reason = refusal.reason(),
+                method = %request.method(),
+                path = request.uri().path(),
+                "denied"
+            );
+            refusal.into_response()
+        }
+    }
+}
+
+/// A request that may go on.
+#[derive(Debug, Default)]
+struct Admitted {
+    /// The owner of its key.
+    principal: Option<Arc<Principal>>,
+    /// The organization and the caller; `None`: as the headers say.
+    actor: Option<Actor>,
+}
+
+/// The reason why a request is refused.
+#[derive(Debug)]
+enum Refusal {
+    Denied(Denied),
+    Forbidden(Forbidden),
+    Invalid(drumline_api::Invalid),
+    /// A web page of another site has sent it.
+    Site(String),
+    /// The table does not have the address.
+    Unlisted,
+}
+
+impl Refusal {
+    /// The label of the metric.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied(Denied::Missing) => "no_key",
+            Self::Denied(Denied::Invalid(_)) => "invalid_key",
+            Self::Denied(Denied::Unknown { .. }) => "unknown_key",
+            Self::Denied(Denied::Expired { .. }) => "expired_key",
+            Self::Forbidden(Forbidden::Role { .. }) => "role",
+            Self::Forbidden(Forbidden::Organization(_) | Forbidden::NoOrganization) => {
+                "organization"
+            }
+            Self::Forbidden(Forbidden::Caller(_)) => "caller",
+            Self::Invalid(_) => "headers",
+            Self::Site(_) => "site",
+            Self::Unlisted => "unlisted",
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Denied(denied) => {
+                let status = StatusCode::UNAUTHORIZED;
+                let problem = Problem::new(status, ErrorCode::UNAUTHENTICATED, denied.to_string());
+                let mut response = problem.into_response();
+                response
+                    .headers_mut()
+                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+            }
+            Self::Forbidden(forbidden) => forbidden_problem(&forbidden).into_response(),
+            Self::Invalid(invalid) => Problem::from(invalid).into_response(),
+            Self::Site(detail) => {
+                Problem::new(StatusCode::FORBIDDEN, ErrorCode::FOREIGN_SITE, detail).into_response()
+            }
+            Self::Unlisted => {
+                let detail = "this address has no entry in the table of permissions";
+                Problem::new(StatusCode::FORBIDDEN, ErrorCode::PRIVILEGE_DENIED, detail)
+                    .into_response()
+            }
+        }
+    }
+}
+
+fn forbidden_problem(forbidden: &Forbidden) -> Problem {
+    let detail = forbidden.to_string();
+    match forbidden {
+        Forbidden::NoOrganization => {
+            let wrong = drumline_api::FieldError::new(headers::ORGANIZATION, detail);
+            Problem::from(drumline_api::Invalid::arguments(vec![wrong]))
+        }
+        Forbidden::Role { .. } | Forbidden::Organization(_) | Forbidden::Caller(_) => {
+            Problem::new(StatusCode::FORBIDDEN, ErrorCode::PRIVILEGE_DENIED, detail)
+        }
+    }
+}
+
+/// Refuses a request in a body that needs more than its address.
+///
+/// # Errors
+/// When the key has no role with the permission. Without keys, everything is
+/// allowed.
+pub(super) fn require(
+    principal: Option<&Principal>,
+    permission: Permission,
+) -> Result<(), Box<Problem>> {
+    let required = principal.map_or(Ok(()), |principal| principal.require(permission));
+    required.map_err(|forbidden| Box::new(forbidden_problem(&forbidden)))
+}
+
+/// The need of the address; `None` if the table does not have it.
+fn need_of(request: &Request) -> Option<Need> {
+    let path = request.extensions().get::<MatchedPath>()?;
+    // Axum answers a HEAD as a GET without its body.
+    let method = match request.method() {
+        &Method::HEAD => &Method::GET,
+        other => other,
+    };
+    let entry = NEEDS
+        .iter()
+        .find(|(of, at, _)| of == method && *at == path.as_str());
+    // A method that the address does not have is refused behind the guard.
+    let is_address = || NEEDS.iter().any(|(_, at, _)| *at == path.as_str());
+    match entry {
+        Some((_, _, need)) => Some(*need),
+        None => is_address().then_some(Need::Key),
+    }
+}
+
+fn admit_with_key(
+    manager: &QueueManager,
+    keys: &Authenticator,
+    need: Option<Need>,
+    request: &Request,
+) -> Result<Admitted, Refusal> {
+    let now = manager.store().now();
+    let principal = bearer(request.headers()).and_then(|key| keys.authenticate(key, now));
+    let permission = match need.ok_or(Refusal::Unlisted)? {
+        Need::Nothing => {
+            // A key is welcome: its owner may see more.
+            return Ok(Admitted {
+                principal: principal.ok(),
+                actor: None,
+            });
+        }
+        Need::Key => None,
+        Need::Role(permission) => Some(permission),
+    };
+    let principal = principal.map_err(Refusal::Denied)?;
+    if let Some(permission) = permission {
+        principal.require(permission).map_err(Refusal::Forbidden)?;
+    }
+    let header = |name| {
+        let values = request.headers().get_all(name).into_iter();
+        values.map(HeaderValue::as_bytes)
+    };
+    let named = headers::named(header).map_err(Refusal::Invalid)?;
+    let acts_as = principal
+        .act_as(named.organization, named.caller)
+        .map_err(Refusal::Forbidden)?;
+    Ok(Admitted {
+        actor: Some(Actor {
+            organization: acts_as.organization,
+            caller: acts_as.caller,
+        }),
+        principal: Some(principal),
+    })
+}
+
+/// The key that a request sends.
+fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(Denied::Missing)?;
+    if values.next().is_some() {
+        return Err(Denied::Missing);
+    }
+    let text = value.to_str().unwrap_or_default();
+    let scheme = text.get(..SCHEME.len()).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case(SCHEME) {
+        Ok(text.get(SCHEME.len()..).unwrap_or_default().trim())
+    } else {
+        Err(Denied::Missing)
+    }
+}
+
+/// Refuses what a web page of another site may have sent: without keys, whoever
+/// reaches this address may do everything, and a browser on this machine does.
+fn check_site(hosts: Option<&[String]>, request: &Request) -> Result<(), Refusal> {
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let host = text(HOST.as_str()).or_else(|| Some(request.uri().authority()?.as_str()));
+    let host = host.map(host_of).unwrap_or_default();
+    if let Some(hosts) = hosts
+        && !is_loopback(host)
+        && !hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+    {
+        return Err(Refusal::Site(format!(
+            "this service is not known as {host:?}: use 127.0.0.1 or localhost, or start it with --public-url"
+        )));
+    }
+    if request.method().is_safe() {
+        return Ok(());
+    }
+    let foreign = |what: &str| {
+        Err(Refusal::Site(format!(
+            "a web page of another site has sent this ({what}); without authentication only pages of this address may"
+        )))
+    };
+    if let Some("cross-site" | "same-site") = text(FETCH_SITE) {
+        return foreign("Sec-Fetch-Site");
+    }
+    match text(ORIGIN.as_str()) {
+        Some(origin) if !is_origin_of(origin, text(HOST.as_str()).unwrap_or_default()) => {
+            foreign("Origin")
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Returns true if an origin is the site that the request was sent to.
+fn is_origin_of(origin: &str, host: &str) -> bool {
+    let authority = origin.split_once("://").map_or("", |(_, rest)| rest);
+    !host.is_empty() && authority.eq_ignore_ascii_case(host)
+}
+
+/// The name in `name:port`.
+fn host_of(authority: &str) -> &str {
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split_once(']').map_or(rest, |(address, _)| address);
+    }
+    authority
+        .rsplit_once(':')
+        .map_or(authority, |(name, _)| name)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: Method, headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.method_mut() = method;
+        for (name, value) in headers {
+            let name: axum::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        request
+    }
+
+    #[test]
+    fn only_names_of_this_machine_and_known_names_are_served() {
+        let known = vec!["jobs.example.org".to_owned()];
+        for host in [
+            "127.0.0.1:8080",
+            "localhost",
+            "LOCALHOST:1",
+            "[::1]:8080",
+            "jobs.example.org:443",
+        ] {
+            let asked = request(Method::GET, &[("host", host)]);
+            assert!(check_site(Some(&known), &asked).is_ok(), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "10.0.0.1:8080",
+            "localhost.evil.example",
+            "",
+        ] {
+            let asked = request(Method::GET, &[("host", host)]);
+            assert!(check_site(Some(&known), &asked).is_err(), "{host}");
+            assert!(check_site(None, &asked).is_ok(), "behind a gateway: {host}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_changes_nothing() {
+        let own = ("host", "127.0.0.1:8080");
+        for sent in [
+            &[own][..],
+            &[own, ("origin", "http://127.0.0.1:8080")],
+            &[own, ("sec-fetch-site", "same-origin")],
+            &[own, ("sec-fetch-site", "none")],
+        ] {
+            assert!(
+                check_site(None, &request(Method::POST, sent)).is_ok(),
+                "{sent:?}"
+            );
+        }
+        for sent in [
+            &[own, ("origin", "http://evil.example")][..],
+            &[own, ("origin", "null")],
+            &[own, ("origin", "http://127.0.0.1:9090")],
+            &[own, ("sec-fetch-site", "cross-site")],
+            &[own, ("sec-fetch-site", "same-site")],
+        ] {
+            assert!(
+                check_site(None, &request(Method::POST, sent)).is_err(),
+                "{sent:?}"
+            );
+            assert!(
+                check_site(None, &request(Method::GET, sent)).is_ok(),
+                "{sent:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_comes_alone_and_as_a_bearer() {
+        let key = |sent: &[(&str, &str)]| {
+            let asked = request(Method::GET, sent);
+            bearer(asked.headers()).map(str::to_owned)
+        };
+        assert_eq!(
+            key(&[("authorization", "bearer  drl_x ")]).unwrap(),
+            "drl_x"
+        );
+        assert_eq!(key(&[]), Err(Denied::Missing));
+        assert_eq!(
+            key(&[("authorization", "Basic Zm9v")]),
+            Err(Denied::Missing)
+        );
+        let twice = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
+        assert_eq!(key(&twice), Err(Denied::Missing));
+    }
+}
