@@ -23,7 +23,6 @@ use crate::cli::tools::CheckHandler;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
 use crate::run::backend::Connected;
-use crate::run::queue_manager::stop_serving;
 use crate::run::worker;
 
 /// The lease of the checks: a killed worker's operation goes on after it.
@@ -146,7 +145,7 @@ impl<'a> Harness<'a> {
     }
 
     async fn stop(self) {
-        stop_serving(self.server, Duration::ZERO).await;
+        self.server.shutdown(Duration::ZERO).await;
         self.maintenance.stop().await;
         self.manager.close().await;
     }
