@@ -12,6 +12,7 @@ const EXPIRED: &str = "
     suspend       -   -   10  10  -   -   -   -
     stopped       -   -   -   10  32  -   -   -
     release       -   -   0   10  32  -   -   -
+    release       -   -   0   10  32  -   -   -
     lease_expired -   -   0   10  32  -   -   -
     pause         10  10  21  -   -   -   -   -
     resume        -   0   -   -   -   -   -   -
