@@ -20,6 +20,7 @@ mod reservations;
 mod transact;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -71,6 +72,8 @@ pub struct RedisStore {
     completions: Arc<Completions>,
     runtime: Handle,
     critical: CriticalTasks,
+    /// Records that were left out since they were last asked for.
+    unreadable: AtomicU64,
     // The tasks are aborted on drop. The lock is held for a moment, never
     // across an await.
     tasks: Mutex<JoinSet<()>>,
@@ -105,6 +108,7 @@ impl RedisStore {
             completions: Arc::new(Completions::new()),
             runtime: Handle::current(),
             critical: options.critical.clone(),
+            unreadable: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
         })
     }
@@ -162,6 +166,10 @@ impl Store for RedisStore {
             );
         }
         receiver
+    }
+
+    fn take_unreadable(&self) -> u64 {
+        self.unreadable.swap(0, Ordering::Relaxed)
     }
 
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {

@@ -58,6 +58,14 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// process can know: best effort, for waiters that also look themselves.
     fn completions(&self) -> broadcast::Receiver<OperationId>;
 
+    /// Returns the number of records that [`Self::list`] and
+    /// [`Self::outbox_entries`] have left out since the last call, because they
+    /// cannot be decoded: one record must not keep all others from being listed or
+    /// published. A store whose records are never decoded leaves out none.
+    fn take_unreadable(&self) -> u64 {
+        0
+    }
+
     /// Stores operations, in the order given; each by itself is atomic: the
     /// reservation of its key, record, place in its chain, indexes, due set,
     /// outbox.

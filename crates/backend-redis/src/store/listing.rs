@@ -23,7 +23,7 @@ mod source;
 use std::future::Future;
 use std::time::Duration;
 
-use drumline_backend::store::{ANSWER_BYTES, Filter, Page, Result, Summary};
+use drumline_backend::store::{ANSWER_BYTES, Error, Filter, Page, Result, Summary};
 use drumline_protocol::{IndexKey, IndexKind, Operation, OperationId, Timestamp};
 
 pub(super) use self::source::Source;
@@ -139,7 +139,11 @@ impl RedisStore {
                     let wanted: Vec<OperationId> = read.iter().map(|(id, _)| *id).collect();
                     bytes += read.iter().map(|(_, bytes)| bytes).sum::<usize>();
                     // One may have been removed since.
-                    let found = T::read(self, &wanted).await?.into_iter().flatten();
+                    let found = self
+                        .read_decodable::<T>(&wanted)
+                        .await?
+                        .into_iter()
+                        .flatten();
                     let selected = found.filter(|found| found.is_selected(filter));
                     page.operations.extend(selected);
                     start = wanted.last().copied();
@@ -159,6 +163,24 @@ impl RedisStore {
             }
             return Ok(page);
         }
+    }
+
+    /// Reads operations. Those that cannot be decoded are left out: one record must not
+    /// keep all others from being listed.
+    async fn read_decodable<T: Listed>(&self, ids: &[OperationId]) -> Result<Vec<Option<T>>> {
+        match T::read(self, ids).await {
+            Err(Error::Corrupt(_)) => {}
+            answered => return answered,
+        }
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            match T::read(self, &[*id]).await {
+                Ok(one) => found.extend(one),
+                Err(error @ Error::Corrupt(_)) => self.leave_out(&error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// Returns those operations that may be selected, judged by their headers.

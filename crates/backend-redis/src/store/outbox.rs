@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{ANSWER_BYTES, LastOffer, Promoted, Result, Stamp};
+use drumline_backend::store::{ANSWER_BYTES, Error, LastOffer, Promoted, Result, Stamp};
 use drumline_protocol::{OperationId, Partition};
 
 use super::RedisStore;
@@ -42,23 +42,33 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(partition) else {
             return Ok(Vec::new());
         };
-        let mut command = SCRIPTS.outbox_entries.call(&[keys.prefix()]);
-        command
-            .arg(micros(age))
-            .arg(limit)
-            .arg(after.map_or(vec![0; 8], record::first_after));
-        let mut commands = redis::pipe();
-        commands.add_command(command);
-        let answers = self.records.run("undispatched", &commands, ANSWER_BYTES);
-        let answer = answers.await?.pop().ok_or_else(reply::unexpected)?;
-        let mut answer = Parts::of(answer)?;
-        let mut entries = Vec::new();
-        while answer.len() > 0 {
-            let (id, stamp) = offered(&mut Packed::new(&answer.bytes()?))?;
-            let summary = record::summary(id, &answer.bytes()?)?;
-            entries.push(Promoted::new(summary, stamp));
+        let (mut entries, mut place) = (Vec::new(), after);
+        loop {
+            let mut command = SCRIPTS.outbox_entries.call(&[keys.prefix()]);
+            command
+                .arg(micros(age))
+                .arg(limit)
+                .arg(place.map_or(vec![0; 8], record::first_after));
+            let mut commands = redis::pipe();
+            commands.add_command(command);
+            let answers = self.records.run("undispatched", &commands, ANSWER_BYTES);
+            let answer = answers.await?.pop().ok_or_else(reply::unexpected)?;
+            let mut answer = Parts::of(answer)?;
+            let is_empty = answer.len() == 0;
+            while answer.len() > 0 {
+                let (id, stamp) = offered(&mut Packed::new(&answer.bytes()?))?;
+                place = Some(stamp);
+                match record::summary(id, &answer.bytes()?) {
+                    Ok(summary) => entries.push(Promoted::new(summary, stamp)),
+                    Err(error @ Error::Corrupt(_)) => self.leave_out(&error),
+                    Err(error) => return Err(error),
+                }
+            }
+            // Entries that cannot be decoded must not hide the ones behind them.
+            if is_empty || !entries.is_empty() {
+                return Ok(entries);
+            }
         }
-        Ok(entries)
     }
 
     pub(super) async fn offer_of(&self, id: OperationId) -> Result<Option<LastOffer>> {

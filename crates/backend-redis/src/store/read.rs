@@ -1,6 +1,8 @@
 //! Plain reads: operations by id, and their number.
 
-use drumline_backend::store::{Counts, Result, Summary};
+use std::sync::atomic::Ordering;
+
+use drumline_backend::store::{Counts, Error, Result, Summary};
 use drumline_protocol::{Header, IndexKey, IndexKind, Operation, OperationId, State};
 use redis::{Pipeline, Value};
 
@@ -39,7 +41,14 @@ const RECORD: usize = 10 << 10;
 const LARGE: usize = 64 << 10;
 
 impl RedisStore {
-    /// Reads headers; `None` for an operation that does not exist. The second
+    /// Counts a record that is left out because it cannot be decoded.
+    pub(super) fn leave_out(&self, error: &Error) {
+        tracing::debug!(%error, "an operation cannot be decoded, and is left out");
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reads headers; `None` for an operation that does not exist, or whose header
+    /// cannot be decoded. The second
     /// value is the indexes whose keys may be missing from these records.
     pub(super) async fn heads(
         &self,
@@ -76,11 +85,18 @@ impl RedisStore {
         for front in fronts {
             heads.push(match front.bytes.is_empty() {
                 true => None,
-                false => Some(Head {
-                    header: record::read_h(&front.bytes)?.0,
-                    keys: record::read_keys(&front.bytes),
-                    bytes: usize::try_from(front.size).unwrap_or(usize::MAX),
-                }),
+                false => match record::read_h(&front.bytes) {
+                    Ok((header, ..)) => Some(Head {
+                        header,
+                        keys: record::read_keys(&front.bytes),
+                        bytes: usize::try_from(front.size).unwrap_or(usize::MAX),
+                    }),
+                    Err(error @ Error::Corrupt(_)) => {
+                        self.leave_out(&error);
+                        None
+                    }
+                    Err(error) => return Err(error),
+                },
             });
         }
         Ok((heads, unread))

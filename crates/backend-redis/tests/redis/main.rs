@@ -15,4 +15,5 @@ mod memory;
 mod server_trouble;
 mod tools;
 mod traces;
+mod unreadable;
 mod written;

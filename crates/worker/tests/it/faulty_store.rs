@@ -82,6 +82,10 @@ impl Store for FaultyStore {
         self.store.completions()
     }
 
+    fn take_unreadable(&self) -> u64 {
+        self.store.take_unreadable()
+    }
+
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
         let answers = self.store.create(operations).await?;
         is_kept(&self.lost_creates)

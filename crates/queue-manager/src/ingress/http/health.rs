@@ -90,7 +90,9 @@ pub(crate) async fn ready(
 /// Read the metrics
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics, in the text format of OpenMetrics", body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
-    manager.metrics().bypassed(&manager.bypass().bypassed());
+    let metrics = manager.metrics();
+    metrics.bypassed(&manager.bypass().bypassed());
+    metrics.unreadable.inc_by(manager.store().take_unreadable());
     // A value that cannot be asked for now stays as it was; the counters are
     // wanted most when the store is unavailable.
     let asked = async {

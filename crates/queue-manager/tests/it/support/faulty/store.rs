@@ -56,6 +56,10 @@ impl Store for Faulty {
         self.inner.store.completions()
     }
 
+    fn take_unreadable(&self) -> u64 {
+        self.inner.store.take_unreadable()
+    }
+
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
         if self.faults.creates_time_out.load(Ordering::Relaxed) {
             tokio::time::sleep(STORE_PATIENCE).await;
