@@ -2,7 +2,7 @@
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
 //! on a port of its own. Only `amqp`, `bench`,
-//! `critical`, `limits` and `servers` need Redis and RabbitMQ.
+//! `critical`, `limits`, `servers` and `watching` need Redis and RabbitMQ.
 
 #[path = "cli/amqp.rs"]
 mod amqp;
@@ -44,3 +44,5 @@ mod servers;
 mod settings;
 #[path = "cli/submit.rs"]
 mod submit;
+#[path = "cli/watching.rs"]
+mod watching;

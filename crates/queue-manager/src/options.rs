@@ -36,6 +36,10 @@ pub struct Options {
     /// The longest that `wait` waits. Longer waits are cut to it: proxies on
     /// the way tend to give up after a minute. Default 60 s.
     pub longest_wait: Duration,
+    /// The most streams of events at the same time. Default 256. A further one is
+    /// answered 503. Each takes a connection, and the memory of the events that its
+    /// client has not read yet.
+    pub event_streams: usize,
     /// The time that an idempotency key is remembered. Clients that retry for a
     /// day are safe with the default of two; a longer time costs the store some
     /// 60 bytes per key and hour.
@@ -80,6 +84,7 @@ impl Default for Options {
             limits: Limits::default(),
             http: Http::default(),
             longest_wait: Duration::from_secs(60),
+            event_streams: 256,
             remember_keys: Duration::from_secs(48 * 3600),
             max_batch_size: MAX_BATCH_SIZE,
             async_requests: vec!["ImportSolution".to_owned()],

@@ -21,15 +21,17 @@ mod pauses;
 mod rate_limit;
 mod read;
 pub(crate) mod series;
+mod shown;
 
 use std::sync::Arc;
 
 use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
-use drumline_backend::store::Store;
+use drumline_backend::store::{Store, Summary};
 use drumline_backend::{Backend, Broker, CriticalTasks, Ids, MemberId, TaskFailure};
 use drumline_protocol::{Author, Organization, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +59,9 @@ use create::CreateBatcher;
 use dispatcher_handle::DispatcherHandle;
 use partitions::Partitions;
 use rate_limit::{LimiterBreaker, Permits};
+use shown::Reader;
+
+pub(crate) use shown::Shown;
 
 /// The owner of operations that an anonymous caller creates.
 const ANONYMOUS: &str = "anonymous";
@@ -115,6 +120,13 @@ struct Shared {
     dispatcher: DispatcherHandle,
     partitions: Partitions,
     completions: CompletionFeed,
+    /// Reads for requests that wait, and for streams of events: apart, because
+    /// streams that catch up must not hold up the others.
+    looks: Reader<Summary>,
+    reads: Reader<Shown>,
+    event_looks: Reader<Summary>,
+    event_reads: Reader<Shown>,
+    event_streams: Arc<Semaphore>,
     permits: Permits,
     breaker: LimiterBreaker,
     metrics: Metrics,
@@ -146,7 +158,14 @@ impl QueueManager {
         let keeping = permits.clone().run(limiter, lease, closing.clone());
         tasks.spawn(critical.guard("permits", &closing, keeping));
         let store = || Arc::clone(&backend.store);
+        let looks = || Reader::start(store(), &critical, &tasks, closing.clone());
+        let reads = || Reader::start(store(), &critical, &tasks, closing.clone());
         let shared = Shared {
+            looks: looks(),
+            reads: reads(),
+            event_looks: looks(),
+            event_reads: reads(),
+            event_streams: Arc::new(Semaphore::new(options.event_streams)),
             creates: CreateBatcher::start(store(), &critical, &tasks, closing.clone()),
             completions: CompletionFeed::start(store(), &critical, &tasks, closing.clone()),
             dispatcher: DispatcherHandle::start(&backend, &critical, &tasks),
@@ -278,6 +297,13 @@ impl QueueManager {
     /// The ends of operations, as they happen.
     pub(crate) fn completions(&self) -> &CompletionFeed {
         &self.shared.completions
+    }
+
+    /// The permit of a stream of events; `None` if there are as many as are allowed.
+    pub(crate) fn event_stream(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.event_streams)
+            .try_acquire_owned()
+            .ok()
     }
 
     /// Resolves when [`Self::drain`] is called. Cancel-safe.

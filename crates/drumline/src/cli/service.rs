@@ -197,6 +197,14 @@ pub(crate) struct Http {
         default_value = "4096"
     )]
     pub(crate) max_connections: NonZeroU16,
+    /// Maximum number of event streams; further ones are answered 503
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_EVENT_STREAMS",
+        value_name = "NUMBER",
+        default_value = "256"
+    )]
+    pub(crate) max_event_streams: u16,
     /// Memory for request bodies, in bytes; requests that find no room within 5s are answered 503
     #[arg(
         long,

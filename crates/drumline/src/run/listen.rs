@@ -98,6 +98,7 @@ mod tests {
             http_header_timeout: Duration::ZERO,
             http_body_timeout: Duration::ZERO,
             max_connections: NonZeroU16::MIN,
+            max_event_streams: 0,
             max_body_memory: 0,
         }
     }

@@ -90,6 +90,7 @@ pub(crate) fn options(
             connections: usize::from(http.max_connections.get()),
             body_memory: usize::try_from(http.max_body_memory).unwrap_or(usize::MAX),
         },
+        event_streams: usize::from(http.max_event_streams),
         admission: limits.admission(),
         max_batch_size: limits.max_batch_size,
         async_requests: limits.async_requests.clone(),

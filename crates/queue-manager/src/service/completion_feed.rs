@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Completions only signal when to look: a signal may be lost, and the store says
-//! what has ended. So waiters look at their operation now and then, and
+//! what has ended. So the operations of waiters are read now and then, and
 //! subscribers read the order of completions.
 //!
 //! A subscriber holds a [`Cursor`] and asks for the ends behind it. Nothing is
@@ -28,10 +28,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drumline_backend::CriticalTasks;
-use drumline_backend::store::{self, Stamp, Store};
-use drumline_protocol::{OperationId, Partition};
+use drumline_backend::store::{self, Stamp, Store, Summary};
+use drumline_protocol::{OperationId, Partition, State};
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,6 +55,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The time to wait for further ends after the first: a burst costs one look at
 /// the store per interval.
 const GATHER: Duration = Duration::from_millis(25);
+/// The interval at which the operations that requests wait for are read again, in case
+/// the signal of a completion did not reach this process. It bounds the delay of rare
+/// losses; ordinary completions are signalled at once.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Operations in such a read, which has no data.
+const LOOK_AGAIN_CHUNK: usize = 256;
+/// Subscribers that read the order of completions from the store at the same time:
+/// it costs the store a look at every partition.
+const CATCHING_UP: usize = 2;
 /// The rest after the store was unavailable.
 const REST: Duration = Duration::from_secs(1);
 /// The distance of a new cursor from now: clocks in milliseconds give the same
@@ -81,6 +90,8 @@ struct Shared {
     signal: watch::Sender<()>,
     /// Changes whenever the ring may have more. Each subscriber has a receiver.
     looked: watch::Sender<()>,
+    /// Permits of subscribers that catch up.
+    catching_up: Semaphore,
 }
 
 impl CompletionFeed {
@@ -98,6 +109,7 @@ impl CompletionFeed {
             tokio::select! {
                 () = task.listen(completions) => {}
                 () = task.fill_ring() => {}
+                () = task.look_again() => {}
             }
         };
         let both = critical.guard("completion feed", &closing, both);
@@ -116,6 +128,7 @@ impl CompletionFeed {
                 subscribed: Notify::new(),
                 signal: watch::Sender::new(()),
                 looked: watch::Sender::new(()),
+                catching_up: Semaphore::new(CATCHING_UP),
             }),
         }
     }
@@ -151,6 +164,35 @@ impl CompletionFeed {
                 Err(RecvError::Closed) => return,
             }
             self.shared.signal.send_replace(());
+        }
+    }
+
+    /// Wakes the waiters of operations whose end was not signalled. One read serves
+    /// all waiters of an operation.
+    async fn look_again(&self) {
+        loop {
+            sleep(LOOK_AGAIN).await;
+            for ids in self.shared.waiters.ids().chunks(LOOK_AGAIN_CHUNK) {
+                match self.store().summaries(ids).await {
+                    Ok(found) => {
+                        let is_over = |found: &Option<Summary>| {
+                            found
+                                .as_ref()
+                                .is_none_or(|one| one.header.status.state() == State::Completed)
+                        };
+                        let over = ids.iter().zip(&found).filter(|(_, found)| is_over(found));
+                        over.for_each(|(id, _)| self.shared.waiters.wake(*id));
+                    }
+                    // One of them cannot be decoded: each waiter finds out by itself.
+                    Err(store::Error::Corrupt(_)) => {
+                        ids.iter().for_each(|id| self.shared.waiters.wake(*id));
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "operations that requests wait for were not read");
+                        break;
+                    }
+                }
+            }
         }
     }
 

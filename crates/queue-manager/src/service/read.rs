@@ -1,5 +1,6 @@
 //! Reading operations: one, one when it is done, many.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_api::ListFilter;
@@ -7,13 +8,9 @@ use drumline_backend::store::{self, Filter, Summary};
 use drumline_protocol::{ChainKey, Operation, OperationId, Organization, State};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Actor, QueueManager};
+use super::{Actor, QueueManager, Shown, shown};
 use crate::error::{Error, Result};
 
-/// The interval at which a waiter reads its operation again, in case the signal
-/// of a completion did not reach this process. It bounds the delay of rare
-/// losses; ordinary completions are signalled at once.
-const READ_AGAIN: Duration = Duration::from_secs(2);
 /// Operations that are asked for at once for a page. The store gives fewer if they
 /// are large.
 const CHUNK: usize = 64;
@@ -112,19 +109,82 @@ impl QueueManager {
             // Enabled before the read, or a completion in between would be
             // missed.
             woken.as_mut().enable();
-            let operation = self.get(actor, id).await?;
-            let now = Instant::now();
-            let is_over = operation.header.status.state() == State::Completed;
-            if is_over || now >= end || self.is_draining() {
-                return Ok(operation);
+            let is_over = self.is_over(actor, id).await?;
+            if is_over || Instant::now() >= end || self.is_draining() {
+                return self.read_together(actor, id).await;
             }
-            // Woken or not, read again.
+            // Woken or not, look again. The feed looks now and then, in case a
+            // signal was lost.
             tokio::select! {
                 () = woken => {}
                 () = self.drained() => {}
-                () = sleep_until(end.min(now + READ_AGAIN)) => {}
+                () = sleep_until(end) => {}
             }
         }
+    }
+
+    /// Returns true if an operation of the caller's organization is Completed. One
+    /// read serves all requests that wait for it.
+    async fn is_over(&self, actor: &Actor, id: OperationId) -> Result<bool> {
+        let answer = self.shared.looks.read(id).await;
+        let found = match answer {
+            Some(answer) => answer?,
+            // The reader has ended, with this manager.
+            None => return Ok(true),
+        };
+        let found = found.filter(|found| found.body.organization == actor.organization);
+        let found = found.ok_or_else(|| not_found(id))?;
+        Ok(found.header.status.state() == State::Completed)
+    }
+
+    /// [`Self::get`], in one read with the other requests that wait.
+    async fn read_together(&self, actor: &Actor, id: OperationId) -> Result<Operation> {
+        let Some(answer) = self.shared.reads.read(id).await else {
+            return self.get(actor, id).await;
+        };
+        let found = answer?.filter(|found| found.operation.body.organization == actor.organization);
+        let found = found.ok_or_else(|| not_found(id))?;
+        Ok(found.operation.clone())
+    }
+
+    /// Operations that have ended, without their data, for streams of events. `None`
+    /// for one that was removed, or cannot be decoded.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub(crate) async fn ended_summaries(
+        &self,
+        ids: &[OperationId],
+    ) -> store::Result<Vec<Option<Arc<Summary>>>> {
+        self.passing_over(self.shared.event_looks.ended(ids).await)
+    }
+
+    /// Operations that have ended, as the API shows them. `None` for one that was
+    /// removed, or cannot be decoded.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub(crate) async fn ended(
+        &self,
+        ids: &[OperationId],
+    ) -> store::Result<Vec<Option<Arc<Shown>>>> {
+        self.passing_over(self.shared.event_reads.ended(ids).await)
+    }
+
+    /// The operations of answers, without those that cannot be decoded.
+    fn passing_over<T>(
+        &self,
+        answers: Vec<Option<shown::Answer<T>>>,
+    ) -> store::Result<Vec<Option<Arc<T>>>> {
+        let found = answers.into_iter().map(|answer| match answer {
+            Some(Err(store::Error::Corrupt(_))) => {
+                self.metrics().unreadable.inc();
+                Ok(None)
+            }
+            Some(answer) => answer,
+            None => Ok(None),
+        });
+        found.collect()
     }
 
     /// One page of the caller's organization's operations, newest first,

@@ -22,6 +22,7 @@ mod intake;
 mod limits;
 mod listing;
 mod maintenance;
+mod many;
 mod metrics;
 mod organizations;
 mod pauses;

@@ -124,6 +124,7 @@ pub(super) const OF_OTHERS: &[&str] = &[
     "http-header-timeout",
     "http-body-timeout",
     "max-connections",
+    "max-event-streams",
     "max-body-memory",
     "max-batches",
     "max-batch-size",

@@ -5,26 +5,30 @@
 //! any queue manager. Operations that were removed in between are left out.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::HeaderMap;
+use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use drumline_api::view::OperationView;
 use drumline_api::{FieldError, Invalid};
 use drumline_backend::store::{self, ANSWER_BYTES, Filter, Summary};
-use drumline_protocol::Operation;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::extractors::{self, By, Parameters};
 use super::problem::Answer;
 use super::{openapi, query};
 use crate::error::Error;
-use crate::service::{Completions, Cursor, QueueManager, Subscriber};
+use crate::ingress::problem::Problem;
+use crate::service::{Completions, Cursor, QueueManager, Shown, Subscriber};
 
 /// The header in which a client sends the place up to which it has read.
 const LAST_EVENT_ID: &str = "last-event-id";
+/// Tells proxies to pass events on at once.
+const NOT_BUFFERED: (&str, &str) = ("x-accel-buffering", "no");
 /// Ends that are looked at at once.
 const AT_ONCE: usize = 16;
 /// Selected operations that are read at once. One reader occupies their memory, and
@@ -62,12 +66,17 @@ pub(crate) async fn events(
     By(actor): By,
     Parameters(pairs): Parameters,
     headers: HeaderMap,
-) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+) -> Answer<impl IntoResponse> {
     let mut wanted = query::events(pairs, &actor)?;
     if let Some(value) = extractors::once(&headers, LAST_EVENT_ID)? {
         let cursor = value.to_str().ok().and_then(|text| text.parse().ok());
         wanted.cursor = Some(cursor.ok_or_else(not_a_cursor)?);
     }
+    let stream = manager.event_stream().ok_or_else(|| {
+        let most = manager.options().event_streams;
+        let detail = format!("there are {most} streams of events, and no more are allowed");
+        Problem::busy(detail)
+    })?;
     let subscriber = manager
         .completions()
         .subscribe(wanted.cursor)
@@ -84,13 +93,15 @@ pub(crate) async fn events(
         subscriber,
         filter: wanted.filter,
         manager,
+        _stream: stream,
     };
     let batches = stream::unfold(reader, |mut reader| async {
         let events = reader.next().await?;
         Some((stream::iter(events), reader))
     });
     let events = stream::iter([greeting]).chain(batches.flatten());
-    Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
+    let events = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::default());
+    Ok(([NOT_BUFFERED], events))
 }
 
 fn not_a_cursor() -> Invalid {
@@ -106,6 +117,7 @@ struct Reader {
     /// The last cursor that was sent to the client.
     sent: Cursor,
     sent_at: Instant,
+    _stream: OwnedSemaphorePermit,
 }
 
 impl Reader {
@@ -136,8 +148,8 @@ impl Reader {
         let Completions { entries, cursor } = self.subscriber.next(AT_ONCE).await?;
         let ids: Vec<_> = entries.iter().map(|(_, id)| *id).collect();
         // A failure here leaves the cursor as it was.
-        let found = self.manager.summaries(&ids).await?;
-        let is_selected = |one: &Option<Summary>| {
+        let found = self.manager.ended_summaries(&ids).await?;
+        let is_selected = |one: &Option<Arc<Summary>>| {
             one.as_ref()
                 .is_some_and(|it| self.filter.selects_summary(it))
         };
@@ -151,12 +163,12 @@ impl Reader {
         let mut pieces = selected.chunks(READ_AT_ONCE).peekable();
         while let Some(piece) = pieces.next() {
             let ids: Vec<_> = piece.iter().map(|(_, id)| *id).collect();
-            let found = self.manager.readable(&ids).await?;
-            for (end, operation) in piece.iter().zip(found) {
-                if let Some(operation) = operation {
-                    bytes += operation.body.data_bytes() + operation.report.bytes();
+            let found = self.manager.ended(&ids).await?;
+            for (end, shown) in piece.iter().zip(found) {
+                if let Some(shown) = shown {
+                    bytes += shown.json().len();
                     let cursor = Cursor::of(*end);
-                    events.push(completed(&operation, cursor));
+                    events.push(completed(&shown, cursor));
                     self.note_sent(cursor);
                 }
             }
@@ -184,12 +196,7 @@ impl Reader {
     }
 }
 
-fn completed(operation: &Operation, cursor: Cursor) -> Event {
-    let event = Event::default().event("completed").id(cursor.to_string());
-    let view = OperationView::from(operation);
-    match serde_json::to_string(&view) {
-        Ok(json) => event.data(json),
-        // A view consists of serializable values only.
-        Err(error) => event.comment(error.to_string()),
-    }
+fn completed(shown: &Shown, cursor: Cursor) -> Event {
+    let event = Event::default().event("completed");
+    event.id(cursor.to_string()).data(shown.json())
 }

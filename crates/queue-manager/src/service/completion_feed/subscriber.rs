@@ -79,8 +79,11 @@ impl Subscriber {
 
     /// Reads the ends behind the cursor from the store.
     async fn read_ahead(&mut self) -> store::Result<()> {
+        // An error: the semaphore is never closed.
+        let turn = self.feed.shared.catching_up.acquire().await;
         let after = self.cursor.read_after();
         let (entries, until) = read(self.feed.store(), after, READ).await?;
+        drop(turn);
         let cursor = self.cursor;
         self.ahead.extend(entries);
         self.ahead.retain(|end| cursor.is_before(*end));

@@ -61,6 +61,11 @@ impl Waiters {
         }
     }
 
+    /// The operations that have waiters.
+    pub(super) fn ids(&self) -> Vec<OperationId> {
+        self.lock().keys().copied().collect()
+    }
+
     /// The number of operations that have waiters.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
