@@ -80,9 +80,44 @@ fn create(mut given: Fields<'_>, deployment: &Deployment<'_>) -> Result<KeyedCre
 fn execute_async(mut given: Fields<'_>, deployment: &Deployment<'_>) -> Result<KeyedCreate> {
     let key = key(&mut given);
     let later = required(&mut given, "request");
+    let settings = settings(&mut given, deployment);
     given.refuse_rest(|_name| "is unknown");
-    let request = later.map(|later| async_request(later, deployment));
+    let request = later.map(|later| {
+        let CreateOperation {
+            queue,
+            retry,
+            webhook_url,
+            not_after,
+            ..
+        } = settings?;
+        Ok(CreateOperation {
+            queue,
+            retry,
+            webhook_url,
+            not_after,
+            ..async_request(later, deployment)?
+        })
+    });
     finish(given, request, |request| KeyedCreate { request, key })
+}
+
+/// The attributes of a create that an asynchronous request may have, too.
+const SETTINGS: [&str; 4] = ["queue", "retryPolicy", "webhookUrl", "notAfter"];
+
+/// Reads them, by the rules of a create.
+fn settings(given: &mut Fields<'_>, deployment: &Deployment<'_>) -> Result<CreateOperation> {
+    let mut create = serde_json::Map::new();
+    // Every create has one; this one is not used.
+    create.insert("messageName".to_owned(), "*".into());
+    for name in SETTINGS {
+        if let Some(value) = given.take(name) {
+            let value = serde_json::from_str(value.get());
+            create.insert(name.to_owned(), value.unwrap_or_default());
+        }
+    }
+    let json = serde_json::Value::Object(create).to_string();
+    CreateOperation::from_json(json.as_bytes(), &deployment.grammar)
+        .map_err(|error| within("parameters", error))
 }
 
 fn async_request(later: &RawValue, deployment: &Deployment<'_>) -> Result<CreateOperation> {

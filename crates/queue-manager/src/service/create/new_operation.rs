@@ -21,7 +21,7 @@ impl QueueManager {
         request: &CreateOperation,
         key: Option<&str>,
     ) -> OperationId {
-        let partition = match (chain(actor, request), key) {
+        let partition = match (self.chain(actor, request), key) {
             (None, Some(key)) => {
                 key_of(&actor.organization, key).partition(self.store().partitions())
             }
@@ -42,7 +42,8 @@ impl QueueManager {
         Span::current().record("messaging.message.id", field::display(id));
         let now = self.store().now();
         // A series waits in no chain: its occurrences do.
-        let chain = chain(actor, &request).filter(|_| request.recurrence_pattern.is_none());
+        let chain = self.chain(actor, &request);
+        let chain = chain.filter(|_| request.recurrence_pattern.is_none());
         let rules = request.rules(chain, self.token_policy(&request));
         let commit = self.ids().commit();
         let header = match &request.recurrence_pattern {
@@ -81,17 +82,33 @@ impl QueueManager {
     /// tokens: asynchronous requests have none, and a failed one must not stop
     /// all others of its organization.
     fn token_policy(&self, request: &CreateOperation) -> TokenPolicy {
-        if request.in_order_of_requests {
+        if self.is_in_order_of_requests(request) {
             return TokenPolicy::Continue;
         }
         request.token_policy.unwrap_or(self.options().token_policy)
     }
-}
 
-fn chain(actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
-    if request.in_order_of_requests {
-        return Some(ChainKey::of_requests(&actor.organization));
+    /// The chain of a new operation, if it is in one.
+    fn chain(&self, actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
+        if self.is_in_order_of_requests(request) {
+            return Some(ChainKey::of_requests(&actor.organization));
+        }
+        let token = request.dependency_token.as_ref()?;
+        Some(ChainKey::new(&actor.organization, token))
     }
-    let token = request.dependency_token.as_ref()?;
-    Some(ChainKey::new(&actor.organization, token))
+
+    /// Returns true for an asynchronous request: one of an `ExecuteAsync`, or a create
+    /// of a message name that is listed as one, whichever way it comes. A token asks
+    /// for an order of its own. A series creates nothing by itself, and its
+    /// occurrences have no order of requests.
+    fn is_in_order_of_requests(&self, request: &CreateOperation) -> bool {
+        let is_listed = || {
+            let mut listed = self.options().async_requests.iter();
+            listed.any(|name| *name == request.message_name)
+        };
+        request.in_order_of_requests
+            || request.dependency_token.is_none()
+                && request.recurrence_pattern.is_none()
+                && is_listed()
+    }
 }

@@ -135,3 +135,51 @@ async fn a_key_makes_it_repeatable() {
     let other = keyed(&client, "k", &import("2")).await;
     assert_eq!(other.json["name"], json!("IdempotencyKeyReused"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn queue_retries_and_times_can_be_given() {
+    let client = Client::of(&manager(&backend()));
+    let later = json!({"requestName": "ImportSolution", "parameters": {}});
+    let given = json!({
+        "request": later, "queue": "imports", "notAfter": "2099-01-01T00:00:00.000Z",
+        "retryPolicy": {"maxRetries": 1},
+    });
+    let started = executed(&client, &request("ExecuteAsync", given)).await;
+    let shown = client
+        .get(&format!("/v1/operations/{}", id(&started)))
+        .await;
+    assert_eq!(shown.json["queue"], "imports");
+    assert_eq!(shown.json["notAfter"], "2099-01-01T00:00:00.000Z");
+    assert_eq!(shown.json["retryPolicy"]["maxRetries"], 1);
+
+    let wrong = json!({"request": later, "queue": "Upper", "colour": 1});
+    let refused = client
+        .post("/v1/execute", &request("ExecuteAsync", wrong))
+        .await;
+    let attributes = refused.json["attributes"].as_array().expect("attributes");
+    let names: Vec<_> = attributes.iter().map(|wrong| &wrong["name"]).collect();
+    assert_eq!(names, ["parameters.queue", "parameters.colour"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_does_not_depend_on_the_way_that_a_request_takes() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let worker = Worker::new(&backend);
+    let first = id(&executed(&client, &import("1")).await);
+    let second = client
+        .create(&json!({"messageName": "ImportSolution"}))
+        .await;
+    // These have another order, or none.
+    let with_token = json!({"messageName": "ImportSolution", "dependencyToken": "t"});
+    let with_token = client.create(&with_token).await;
+    let of_another_name = client.create(&json!({"messageName": "Import"})).await;
+    let waits = client
+        .get(&format!("/v1/operations/{second}?explain=true"))
+        .await;
+    assert_eq!(waits.json["waitingFor"]["operationId"], first.to_string());
+    worker.run(with_token).await;
+    worker.run(of_another_name).await;
+    worker.run(first).await;
+    worker.run(second).await;
+}

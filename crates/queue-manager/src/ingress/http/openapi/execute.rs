@@ -110,6 +110,16 @@ pub(crate) struct Delete {
 pub(crate) struct ExecuteAsync {
     /// The request to execute.
     request: AsyncRequest,
+    /// The queue of the operation, as in a create.
+    queue: Option<String>,
+    /// The retry policy of the operation, as in a create.
+    #[schema(value_type = Option<Object>)]
+    retry_policy: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The webhook of the operation, as in a create.
+    webhook_url: Option<String>,
+    /// The time at which the operation expires, as in a create.
+    #[schema(format = DateTime)]
+    not_after: Option<String>,
     /// The idempotency key, like the header `Idempotency-Key`: it makes the request
     /// safe to repeat.
     #[schema(min_length = 1, max_length = 255)]
