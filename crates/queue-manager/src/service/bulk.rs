@@ -235,13 +235,16 @@ impl QueueManager {
         }
         if matches!(applied, Applied::Refused(_)) {
             let now = self.store().summaries(&[id]).await?.pop().flatten();
-            let is_done = |now: Summary| {
+            let is_done = |now: &Summary| {
                 let event = self.event_of_bulk(act, &now.header);
                 event.is_ok_and(|event| is_already(&now.header, &event))
             };
-            if now.is_some_and(is_done) {
-                self.metrics().acted(act.name(), true);
-                return Ok(());
+            if let Some(now) = now.filter(is_done) {
+                if !self.waits_for_worker(&now.header, id).await? {
+                    self.metrics().acted(act.name(), true);
+                    return Ok(());
+                }
+                applied = self.pause_in_earnest(by, &now).await?;
             }
         }
         let (header, done) = self.outcome(id, act.name(), applied)?;

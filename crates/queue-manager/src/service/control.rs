@@ -4,13 +4,16 @@
 //! event that the machine refuses is refused here with the same words.
 
 use drumline_api::{Control, UpdateOperation};
-use drumline_backend::apply_event::{Applied, apply_event_through, apply_event_unlocked};
-use drumline_backend::store::{Done, Guard};
-use drumline_protocol::transition::{is_already, legal_actions};
+use drumline_backend::apply_event::{
+    Applied, Signature, apply_event_through, apply_event_to_summary, apply_event_unlocked,
+};
+use drumline_backend::store::{Done, Guard, Summary};
+use drumline_protocol::transition::{EventKind, is_already, legal_actions};
 use drumline_protocol::{
     Author, ErrorCode, Event, Header, Operation, OperationId, Refused, State, Status,
 };
 
+use super::history::last_event;
 use super::idempotency::Removal;
 use super::read::not_found;
 use super::{Actor, QueueManager};
@@ -123,11 +126,49 @@ impl QueueManager {
         if matches!(applied, Applied::Refused(_)) {
             let now = self.find(operation.id).await?;
             if let Some(now) = now.filter(|now| is_already(&now.header, &asked)) {
-                self.metrics().acted(name, true);
-                return Ok(now);
+                if !self.waits_for_worker(&now.header, now.id).await? {
+                    self.metrics().acted(name, true);
+                    return Ok(now);
+                }
+                let applied = self.pause_in_earnest(by, &Summary::of(&now)).await?;
+                return self.applied(now, name, applied);
             }
         }
         self.applied(operation, name, applied)
+    }
+
+    /// Returns true if an operation waits without a time, and no person has paused
+    /// it: the service resumes it when a worker takes it.
+    pub(super) async fn waits_for_worker(&self, header: &Header, id: OperationId) -> Result<bool> {
+        if header.status != Status::Waiting || header.postpone_until.is_some() {
+            return Ok(false);
+        }
+        let last = last_event(self.store(), id).await?;
+        Ok(matches!(
+            last,
+            Some(EventKind::Unhandled | EventKind::Throttle)
+        ))
+    }
+
+    /// Pauses an operation that waits for a worker, so that the service does not
+    /// resume it: the last event of its history decides, so it is resumed first.
+    pub(super) async fn pause_in_earnest(
+        &self,
+        by: Signature<'_>,
+        operation: &Summary,
+    ) -> Result<Applied> {
+        let none = Guard::None;
+        let store = self.store();
+        let resumed = apply_event_to_summary(store, by, operation, Event::Resume, none).await?;
+        let Applied::Done(header, _) = resumed else {
+            return Ok(resumed);
+        };
+        // The offer of the resume is not published: a pause takes it back.
+        let ready = Summary {
+            header,
+            ..operation.clone()
+        };
+        Ok(apply_event_to_summary(store, by, &ready, Event::Pause, none).await?)
     }
 
     /// The operation after an action, whose outcome is noted and whose offers

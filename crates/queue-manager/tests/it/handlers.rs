@@ -70,6 +70,19 @@ async fn what_had_no_handler_goes_on_when_a_worker_has_one() {
         let path = format!("/v1/operations/{paused}/{action}");
         client.send("POST", &path, &[], "").await;
     }
+    // And has paused these two as they waited, the second with all of its name.
+    let at_once = client.create(&json!({"messageName": "b"})).await;
+    let in_bulk = client
+        .create(&json!({"messageName": "b", "name": "many"}))
+        .await;
+    for (id, path) in [
+        (at_once, format!("/v1/operations/{at_once}/pause")),
+        (in_bulk, "/v1/operations/pause?name=many".to_owned()),
+    ] {
+        suspend(&backend, id, Event::Unhandled).await;
+        let answer = client.send("POST", &path, &[], "").await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
     rest(
         &backend,
         std::slice::from_ref(&old),
@@ -88,7 +101,7 @@ async fn what_had_no_handler_goes_on_when_a_worker_has_one() {
     ];
     live(&backend, &workers, "they go on", &expected).await;
     rest(&backend, &workers, Duration::from_secs(30)).await;
-    for id in [other, paused] {
+    for id in [other, paused, at_once, in_bulk] {
         assert_eq!(stored(&backend, id).await.header.status, Status::Waiting);
     }
     let history = client.get(&format!("/v1/operations/{waits}/history")).await;

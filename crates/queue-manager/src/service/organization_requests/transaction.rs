@@ -178,7 +178,10 @@ impl QueueManager {
                 }
             };
             if is_already(&operation.header, &event) {
-                continue;
+                let waits = self.waits_for_worker(&operation.header, operation.id);
+                if !waits.await.map_err(|error| in_request(index, error))? {
+                    continue;
+                }
             }
             changes.push(Change {
                 index,
