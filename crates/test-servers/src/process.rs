@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// A running child process. Dropping it kills it.
 #[derive(Debug)]
@@ -46,10 +46,17 @@ impl Process {
         }
     }
 
-    /// Sends a signal to the whole group.
+    /// Sends a signal to the whole group. Returns from SIGSTOP when the process
+    /// stands still: on a busy machine its threads go on for a moment.
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        kill_process_group(Pid::from_child(&self.child), signal)
-            .with_context(|| format!("cannot signal process {}", self.child.id()))
+        let pid = Pid::from_child(&self.child);
+        kill_process_group(pid, signal)
+            .with_context(|| format!("cannot signal process {}", self.child.id()))?;
+        if signal == Signal::STOP {
+            waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED)
+                .with_context(|| format!("process {} does not stop", self.child.id()))?;
+        }
+        Ok(())
     }
 
     /// Kills it, if it runs, and waits until it is gone.
