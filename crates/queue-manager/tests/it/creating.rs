@@ -22,7 +22,7 @@ async fn a_create_is_answered_with_the_operation_and_offered_to_workers() {
     let client = Client::of(&manager);
     let mut listener = Listener::of_work(&backend).await;
     let body = json!({
-        "messageName": "ImportSolution", "name": "contoso", "operationType": 203,
+        "messageName": "SendMail", "name": "contoso", "operationType": 203,
         "data": {"file": "a.zip"}, "correlationId": "67e55044-10b1-426f-9247-bb680e5fe0c8",
         "retryPolicy": {"maxRetries": 2}, "atMostOnce": true, "retainJobHistory": false,
     });
