@@ -335,10 +335,7 @@ fn handler(settings: &CheckHandler, directory: &Path) -> Result<HandlersFile> {
         None => format!("command = {}", json!(settings.command)),
     };
     let message = Value::from(MESSAGE);
-    let text = format!(
-        "[[handler]]\nmessage = {message}\ngrace = {:?}\n{action}\n",
-        grace
-    );
+    let text = format!("[[handler]]\nmessage = {message}\ngrace = {grace:?}\n{action}\n");
     HandlersFile::parse(&text, directory).map_err(|error| Failure::caused(Exit::Usage, error))
 }
 

@@ -22,8 +22,8 @@
 //!
 //! On Linux the supervisor kills all descendants of the command, whatever their
 //! process group, because it is the parent of those whose own parent has ended
-//! ([`descendants`]). The kernel kills the command if the supervisor is killed
-//! ([`shim`]), and the worker then looks for what the command has started. Other
+//! (`descendants`). The kernel kills the command if the supervisor is killed
+//! (`shim`), and the worker then looks for what the command has started. Other
 //! systems have the process group alone.
 
 #[cfg(target_os = "linux")]

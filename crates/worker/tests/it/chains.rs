@@ -106,7 +106,7 @@ async fn a_chain_that_goes_on_elsewhere_is_handed_on() {
     let second = harness.submit(draft("B").token("t")).await;
     let third = harness.submit(draft("A").token("t")).await;
     for id in [first, second, third] {
-        in_time("the chain", harness.completed(id)).await;
+        in_time("the chain", Box::pin(harness.completed(id))).await;
     }
     one.drain().await;
     other.drain().await;

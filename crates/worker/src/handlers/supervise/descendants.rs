@@ -191,7 +191,7 @@ mod tests {
     fn this_process_is_a_child_of_its_parent() {
         let all = all();
         let own = getpid().as_raw_nonzero().get();
-        let parent = all.get(&own).unwrap().parent;
+        let parent = all[&own].parent;
         assert!(below(&all, &[parent]).contains(&own));
         assert!(!below(&all, &[own]).contains(&own));
     }
