@@ -198,7 +198,7 @@ mod tests {
         let whole = key.reveal();
         for at in [4, 14, 40, CHARS - 1] {
             let mut changed = whole.as_bytes().to_vec();
-            let byte = changed.get_mut(at).unwrap();
+            let byte = &mut changed[at];
             *byte = if *byte == b'2' { b'3' } else { b'2' };
             let changed = String::from_utf8(changed).unwrap();
             assert_eq!(ApiKey::parse(&changed), Err(InvalidKey::Checksum), "{at}");

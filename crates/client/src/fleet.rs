@@ -50,7 +50,7 @@ pub struct Member {
     pub wire_format: Option<String>,
 }
 
-/// Who the service takes the caller for.
+/// The caller, as the service knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WhoAmI {
@@ -144,7 +144,7 @@ impl Client {
         self.exchange(Repeat::Safe, request).await?.read()
     }
 
-    /// Who the service takes this client for, and what it may do.
+    /// Asks the service for the caller of this client, and for what it may do.
     ///
     /// # Errors
     /// When the key is not valid, or the service is unavailable.

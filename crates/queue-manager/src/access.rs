@@ -1,4 +1,4 @@
-//! Access: who may send requests to this manager, and how that is known.
+//! Access: the callers that this manager lets in, and how it knows them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::time::sleep;
 /// revoked is refused two seconds later.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Who may send requests.
+/// The callers that are let in.
 #[derive(Clone, Debug, Default)]
 pub enum Access {
-    /// Everyone who reaches the address, and everyone may do everything. Callers
+    /// All callers that reach the address, and each may do everything. Callers
     /// name themselves, and are believed.
     Open {
         /// The names under which the service is reached, without ports. A request
@@ -21,7 +21,7 @@ pub enum Access {
         /// address. `None`: any, because a gateway is in front.
         hosts: Option<Vec<String>>,
     },
-    /// Who has a key in the file.
+    /// Callers with a key in the file.
     Keys(Arc<Authenticator>),
     /// As [`Self::Open`] for any name, for tests and programs that serve no
     /// browser's machine.

@@ -59,7 +59,7 @@ pub struct Options {
     pub token_policy: TokenPolicy,
     /// The options of webhooks.
     pub webhooks: Webhooks,
-    /// Who may send requests. Default: everyone, whatever the address.
+    /// The callers that are let in. Default: all, whatever the address.
     pub access: Access,
 }
 

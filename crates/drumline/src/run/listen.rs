@@ -42,7 +42,7 @@ pub(crate) fn check(http: &Http) -> Result<()> {
     ))
 }
 
-/// Who may send requests.
+/// The callers that a process lets in.
 ///
 /// # Errors
 /// When the file with the keys cannot be used.

@@ -115,6 +115,10 @@ fn example(key: &str) -> &'static str {
     match key {
         "handlers" => "handlers.toml",
         "health-listen" => "127.0.0.1:8081",
+        "api-key" => "drl_…",
+        "api-key-file" => "drumline.key",
+        "auth-file" => "auth.toml",
+        "public-url" => "https://drumline.example.org",
         "host-id" => "imports-1",
         "remove-transient-after" => "0s",
         "webhook-secret" => "whsec_…",

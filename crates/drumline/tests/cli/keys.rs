@@ -8,12 +8,12 @@ use crate::run::{drumline, end, folder};
 
 /// The answer to a request that is written by hand.
 fn raw(url: &str, request: &str) -> String {
-    let address = url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
+    let address = url.strip_prefix("http://").expect("plain HTTP");
+    let mut stream = TcpStream::connect(address).expect("it listens");
     let request = request.replace("ADDRESS", address);
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    stream.read_to_string(&mut answer).expect("an answer");
     answer
 }
 
@@ -64,12 +64,9 @@ fn a_key_is_made_sent_rotated_and_revoked() {
     );
     assert_eq!(key(&["revoke", id]).code, 0);
     assert_eq!(key(&["revoke", id]).code, 4);
-    // Signalled by the service itself, which refuses the key from then on.
-    let deadline = std::time::Duration::from_secs(30);
-    let begun = std::time::Instant::now();
-    while as_key(&producer, &["list"]).code == 0 {
-        assert!(begun.elapsed() < deadline, "a revoked key is still good");
-    }
+    // Each try is a process of its own, so they take longer than a look at the file.
+    let is_refused = (0..600).any(|_| as_key(&producer, &["list"]).code != 0);
+    assert!(is_refused, "a revoked key is still good");
     for text in [&done.out, &done.err, &refused.err, &listed.err] {
         assert!(!text.contains(&producer), "{text}");
     }
@@ -79,7 +76,7 @@ fn a_key_is_made_sent_rotated_and_revoked() {
 fn what_is_no_key_or_no_file_of_keys_is_told() {
     let dev = Dev::start();
     let cut = end(dev.command(&["whoami"]).env("DRUMLINE_API_KEY", "drl_x"));
-    // Without keys nobody looks at it.
+    // A service without keys does not look at it.
     assert_eq!(cut.code, 0, "{cut:?}");
     assert!(cut.out.contains("no keys"), "{cut:?}");
     for (flags, expected) in [

@@ -38,7 +38,7 @@ fn connect(manager: &Process) -> TcpStream {
 fn ask(manager: &Process, caller: &str) -> Answer {
     let mut stream = connect(manager);
     let request = format!(
-        "GET /v1/queues HTTP/1.1\r\nhost: a\r\nconnection: close\r\ndrumline-caller: {caller}\r\n\r\n"
+        "GET /v1/queues HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ndrumline-caller: {caller}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).expect("sent");
     let mut text = String::new();
@@ -93,7 +93,7 @@ async fn limits_hold_over_managers_and_a_killed_one_gives_back_what_it_held() {
     // come.
     let mut held = connect(&one);
     held.write_all(
-        b"POST /v1/operations HTTP/1.1\r\nhost: a\r\ndrumline-caller: jo\r\n\
+        b"POST /v1/operations HTTP/1.1\r\nhost: localhost\r\ndrumline-caller: jo\r\n\
           content-type: application/json\r\ncontent-length: 100\r\n\
           expect: 100-continue\r\n\r\n",
     )

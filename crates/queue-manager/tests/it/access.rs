@@ -1,4 +1,4 @@
-//! Who may do what: every address, with every kind of key.
+//! Access to every address, with every kind of key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -40,27 +40,27 @@ fn new(role: Role, organizations: &[&str]) -> NewKey {
 impl Keyed {
     fn start(test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("drumline-{}-{test}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(&folder).expect("a folder for tests");
         let path = folder.join("auth.toml");
-        let mut document = AuthDocument::open(&path).unwrap();
+        let mut document = AuthDocument::open(&path).expect("an empty file");
         let mut keys = BTreeMap::new();
         for role in Role::ALL {
-            let key = document.create(&new(role, &["contoso"])).unwrap();
+            let key = document.create(&new(role, &["contoso"])).expect("a key");
             keys.insert(role.name(), key);
         }
         let expired = NewKey {
             expires: Some(Timestamp::from_millis(1_000)),
             ..new(Role::Admin, &["contoso"])
         };
-        keys.insert("expired", document.create(&expired).unwrap());
+        keys.insert("expired", document.create(&expired).expect("a key"));
         let other = new(Role::Admin, &["fabrikam"]);
-        keys.insert("other", document.create(&other).unwrap());
+        keys.insert("other", document.create(&other).expect("a key"));
         let several = new(Role::Admin, &["contoso", "fabrikam"]);
-        keys.insert("several", document.create(&several).unwrap());
-        keys.insert("unknown", ApiKey::generate().unwrap());
-        document.save(&path).unwrap();
+        keys.insert("several", document.create(&several).expect("a key"));
+        keys.insert("unknown", ApiKey::generate().expect("random numbers"));
+        document.save(&path).expect("written");
         let options = Options {
-            access: Access::Keys(Arc::new(Authenticator::open(&path).unwrap())),
+            access: Access::Keys(Arc::new(Authenticator::open(&path).expect("a good file"))),
             ..Options::default()
         };
         let manager = QueueManager::new(backend(), Ids::random(), options);
@@ -97,11 +97,11 @@ impl Keyed {
 impl Drop for Keyed {
     fn drop(&mut self) {
         // It is in the folder for temporary files: a rest does no harm.
-        let _rest = fs::remove_dir_all(self.path.parent().unwrap());
+        let _rest = fs::remove_dir_all(self.path.parent().expect("a folder"));
     }
 }
 
-/// What each role may do at each address: the expectation, written down here once
+/// The roles that each address is open to: the expectation, written down here once
 /// more. Letters: r reader, p producer, o operator, a admin, m metrics.
 const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/operations", "rpoa"),
@@ -214,10 +214,13 @@ async fn a_key_acts_in_its_organizations_only_and_in_its_own_name() {
 async fn what_a_request_removes_needs_more_than_what_it_creates() {
     let keyed = Keyed::start("execute");
     let id: OperationId = keyed.create("producer").await.id();
-    let delete = json!({"requestName": "Delete", "parameters": {"Target": id.to_string()}});
-    let create = json!({"requestName": "Create", "parameters": {"Target": {"messageName": "a"}}});
-    let batch = |requests: Value| json!({"requestName": "ExecuteMultiple", "parameters": {"Requests": requests, "Settings": {}}});
-    let transaction = |requests: Value| json!({"requestName": "ExecuteTransaction", "parameters": {"Requests": requests}});
+    let request =
+        |name: &str, parameters: Value| json!({"requestName": name, "parameters": parameters});
+    let delete = request("Delete", json!({"id": id.to_string()}));
+    let create = request("Create", json!({"target": {"messageName": "a"}}));
+    let batch = |requests: Value| request("ExecuteMultiple", json!({"requests": requests}));
+    let transaction =
+        |requests: Value| request("ExecuteTransaction", json!({"requests": requests}));
     let removing = [
         delete.clone(),
         batch(json!([create, delete])),

@@ -30,6 +30,7 @@ pages! {
     "CannotUpdateNonrecurring",
     "CannotUpdateRecurring",
     "CommunicationError",
+    "CrossSiteRequest",
     "DatabaseError",
     "Expired",
     "HandlerFailed",
@@ -60,6 +61,7 @@ pages! {
     "TooManyRequests",
     "TooMuchExecutionTime",
     "TypeThrottled",
+    "Unauthenticated",
     "WorkerLost",
 }
 

@@ -282,8 +282,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
     }
 }
 
-/// Refuses what a web page of another site may have sent: without keys, whoever
-/// reaches this address may do everything, and a browser on this machine does.
+/// Refuses requests that a web page of another site may have sent: without keys,
+/// every caller that reaches this address may do everything, and a browser on this
+/// machine reaches it.
 fn check_site(hosts: Option<&[String]>, request: &Request) -> Result<(), Refusal> {
     let text = |name| {
         request

@@ -66,7 +66,7 @@ pub(crate) async fn ready(
         keys,
         draining,
     } = health;
-    // Errors name servers, which are nobody's business.
+    // Errors name servers, which strangers must not learn.
     let is_shown = match &principal {
         Some(Extension(principal)) => principal.require(Permission::Metrics).is_ok(),
         None => manager.options().access.keys().is_none(),
