@@ -43,8 +43,9 @@ pub struct Options {
     /// managers. A smaller depth may stop honest work. A larger depth lets a
     /// handler that creates operations for itself go on for longer.
     pub depth: u32,
-    /// The number of failures after which a handler's operations are postponed
-    /// instead of started, unless the handler has a throttle of its own. Default:
+    /// The number of failures after which a handler's operations are suspended
+    /// instead of started, until the handler is tried again, unless the handler has
+    /// a throttle of its own. Default:
     /// none, so handlers may fail as often as they like. The right number depends
     /// on the number of operations, so no default suits every deployment.
     pub throttle: Option<Throttle>,
