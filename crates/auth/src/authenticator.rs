@@ -28,7 +28,7 @@ struct State {
     broken: Option<FileError>,
 }
 
-/// What a look at the file has found.
+/// The result of a look at the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reload {
     /// It is as it was.

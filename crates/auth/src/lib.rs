@@ -1,5 +1,4 @@
-//! Who may do what: API keys, the roles that they have, and the file that lists
-//! them.
+//! API keys, the roles that they have, and the file that lists them.
 //!
 //! ```text
 //! auth.toml ─ AuthFile::parse ─→ Policy ─┐

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a request does. Each address of the service needs exactly one.
+/// The right to make a request. Each address of the service needs exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// Reads operations, their histories, events and pauses.

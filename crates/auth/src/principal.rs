@@ -1,4 +1,4 @@
-//! Principals: who a key stands for, and for whom it may act.
+//! Principals: the owners of keys, and the callers that they may act for.
 
 use drumline_protocol::{Organization, Timestamp};
 
@@ -23,7 +23,7 @@ impl Organizations {
     }
 }
 
-/// Who asks, as the file says.
+/// The owner of a key, as the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The id of its key, or its user at the broker.

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The callers that are let in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub enum Access {
     /// All callers that reach the address, and each may do everything. Callers
     /// name themselves, and are believed.
@@ -23,10 +23,13 @@ pub enum Access {
     },
     /// Callers with a key in the file.
     Keys(Arc<Authenticator>),
-    /// As [`Self::Open`] for any name, for tests and programs that serve no
-    /// browser's machine.
-    #[default]
-    Unchecked,
+}
+
+impl Default for Access {
+    /// Open, under any name. Pages of other sites are refused all the same.
+    fn default() -> Self {
+        Self::Open { hosts: None }
+    }
 }
 
 impl Access {
@@ -34,7 +37,7 @@ impl Access {
     pub(crate) fn keys(&self) -> Option<&Arc<Authenticator>> {
         match self {
             Self::Keys(keys) => Some(keys),
-            Self::Open { .. } | Self::Unchecked => None,
+            Self::Open { .. } => None,
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Key {
     pub(crate) action: KeyAction,
 }
 
-/// What to do with a key.
+/// A change of the keys, or a look at them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyAction {
     /// Make a key, and show it once

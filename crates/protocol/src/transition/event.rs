@@ -169,6 +169,13 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Returns true for the events that suspend an operation until a worker takes its
+    /// message name. The service undoes them itself, and undoes no other suspension.
+    #[must_use]
+    pub const fn waits_for_worker(self) -> bool {
+        matches!(self, Self::Unhandled | Self::Throttle)
+    }
+
     /// The word for error messages, logs, spans and histories.
     #[must_use]
     pub const fn name(self) -> &'static str {

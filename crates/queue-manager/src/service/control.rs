@@ -144,10 +144,7 @@ impl QueueManager {
             return Ok(false);
         }
         let last = last_event(self.store(), id).await?;
-        Ok(matches!(
-            last,
-            Some(EventKind::Unhandled | EventKind::Throttle)
-        ))
+        Ok(last.is_some_and(EventKind::waits_for_worker))
     }
 
     /// Pauses an operation that waits for a worker, so that the service does not

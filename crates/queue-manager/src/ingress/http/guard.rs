@@ -25,7 +25,7 @@ use crate::ingress::headers;
 use crate::ingress::problem::Problem;
 use crate::service::{Actor, QueueManager};
 
-/// What an address needs.
+/// The need of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// Nothing: it tells nothing about anyone.
@@ -88,7 +88,6 @@ pub(super) async fn guarded(
         Access::Open { hosts } => {
             check_site(hosts.as_deref(), &request).map(|()| Admitted::default())
         }
-        Access::Unchecked => Ok(Admitted::default()),
     };
     match admitted {
         Ok(Admitted { principal, actor }) => {

@@ -14,7 +14,7 @@ use super::problem::Answer;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WhoAmI {
-    /// Whether callers are authenticated here. If not, callers name themselves.
+    /// True if callers are authenticated here. If not, callers name themselves.
     authenticated: bool,
     /// The id of the key.
     #[serde(skip_serializing_if = "Option::is_none")]
