@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drumline_backend::membership::{MEMBER_TIMEOUT, Member, MemberId, Membership};
+use drumline_backend::membership::{MEMBER_TIMEOUT, MemberPage, MemberPlace};
 use drumline_backend::store;
+use drumline_backend::{Member, MemberId, Membership, Roster};
 use drumline_protocol::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::clock::Clock;
 
@@ -16,13 +17,81 @@ use crate::clock::Clock;
 #[derive(Debug)]
 pub struct EmbeddedMembership {
     clock: Arc<dyn Clock>,
-    alive: Mutex<BTreeMap<MemberId, Alive>>,
+    alive: Mutex<Alive>,
+}
+
+#[derive(Debug, Default)]
+struct Alive {
+    beats: BTreeMap<MemberId, Beat>,
+    /// The number of changes of the roster.
+    version: u64,
+    /// The roster, unless a member has changed since.
+    roster: Option<Arc<Roster>>,
 }
 
 #[derive(Debug)]
-struct Alive {
+struct Beat {
     member: Member,
-    last_beat: Timestamp,
+    /// The change that the profile came with.
+    version: u64,
+    last: Timestamp,
+}
+
+impl Alive {
+    fn beat(&mut self, member: &Member, now: Timestamp) {
+        let before = self.beats.get(&member.id);
+        let unchanged = before.filter(|before| before.member.profile == member.profile);
+        let version = match unchanged {
+            Some(before) => before.version,
+            None => self.changed(),
+        };
+        let beat = Beat {
+            member: member.clone(),
+            version,
+            last: now,
+        };
+        self.beats.insert(member.id, beat);
+    }
+
+    fn remove(&mut self, id: MemberId) {
+        if self.beats.remove(&id).is_some() {
+            self.changed();
+        }
+    }
+
+    fn remove_silent(&mut self, now: Timestamp) {
+        let before = self.beats.len();
+        self.beats
+            .retain(|_, beat| now.since(beat.last) < MEMBER_TIMEOUT);
+        if self.beats.len() != before {
+            self.changed();
+        }
+    }
+
+    fn changed(&mut self) -> u64 {
+        self.version += 1;
+        self.roster = None;
+        self.version
+    }
+
+    fn roster(&mut self) -> Arc<Roster> {
+        let beats = &self.beats;
+        let read = || Arc::new(Roster::of_members(beats.values().map(|beat| &beat.member)));
+        Arc::clone(self.roster.get_or_insert_with(read))
+    }
+
+    fn page(&self, after: MemberPlace, limit: usize) -> MemberPage {
+        let later = |beat: &&Beat| beat.version > after.0;
+        let mut found: Vec<&Beat> = self.beats.values().filter(later).collect();
+        found.sort_unstable_by_key(|beat| beat.version);
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        let last = found.last().map(|beat| MemberPlace(beat.version));
+        MemberPage {
+            members: found.into_iter().map(|beat| beat.member.clone()).collect(),
+            next: last.filter(|_last| has_more),
+        }
+    }
 }
 
 impl EmbeddedMembership {
@@ -34,44 +103,42 @@ impl EmbeddedMembership {
             alive: Mutex::default(),
         }
     }
-
-    fn alive(&self) -> MutexGuard<'_, BTreeMap<MemberId, Alive>> {
-        self.alive.lock()
-    }
-
-    /// Removes the silent members; returns the rest in order of their ids.
-    fn listed(&self, alive: &mut BTreeMap<MemberId, Alive>) -> Vec<Member> {
-        let now = self.clock.now();
-        alive.retain(|_, one| now.since(one.last_beat) < MEMBER_TIMEOUT);
-        alive.values().map(|one| one.member.clone()).collect()
-    }
 }
 
 #[async_trait]
 impl Membership for EmbeddedMembership {
-    async fn beat(&self, member: &Member) -> store::Result<Vec<Member>> {
-        let mut alive = self.alive();
-        let one = Alive {
-            member: member.clone(),
-            last_beat: self.clock.now(),
-        };
-        alive.insert(member.id, one);
-        Ok(self.listed(&mut alive))
+    async fn beat(&self, member: &Member) -> store::Result<Arc<Roster>> {
+        let now = self.clock.now();
+        let mut alive = self.alive.lock();
+        alive.beat(member, now);
+        alive.remove_silent(now);
+        Ok(alive.roster())
     }
 
     async fn leave(&self, id: MemberId) -> store::Result<()> {
-        self.alive().remove(&id);
+        self.alive.lock().remove(id);
         Ok(())
     }
 
-    async fn members(&self) -> store::Result<Vec<Member>> {
-        Ok(self.listed(&mut self.alive()))
+    async fn roster(&self) -> store::Result<Arc<Roster>> {
+        let now = self.clock.now();
+        let mut alive = self.alive.lock();
+        alive.remove_silent(now);
+        Ok(alive.roster())
+    }
+
+    async fn members(&self, after: Option<MemberPlace>, limit: usize) -> store::Result<MemberPage> {
+        let now = self.clock.now();
+        let mut alive = self.alive.lock();
+        alive.remove_silent(now);
+        Ok(alive.page(after.unwrap_or(MemberPlace(0)), limit.max(1)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use drumline_backend::{Build, Ids, Role};
+    use drumline_backend::membership::all_members;
+    use drumline_backend::{Ids, Profile, Role};
 
     use super::*;
     use crate::clock::ManualClock;
@@ -82,23 +149,17 @@ mod tests {
         let membership = EmbeddedMembership::new(Arc::new(clock.clone()));
         let member = Member {
             id: Ids::seeded(1).member(),
-            role: Role::Worker,
             host: "host:1".to_owned(),
-            queues: Vec::new(),
-            messages: Vec::new(),
-            concurrency: 1,
             running: 0,
-            draining: false,
             started_on_ms: 0,
-            bypassed: Vec::new(),
-            throttled: Vec::new(),
-            build: Build::current(),
-            sends_webhooks: None,
+            profile: Profile::new(Role::Worker),
         };
         membership.beat(&member).await.unwrap();
         clock.advance(MEMBER_TIMEOUT - std::time::Duration::from_millis(1));
-        assert_eq!(membership.members().await.unwrap(), [member]);
+        assert_eq!(membership.roster().await.unwrap().len(), 1);
+        assert_eq!(all_members(&membership).await.unwrap(), [member]);
         clock.advance(std::time::Duration::from_millis(1));
-        assert_eq!(membership.members().await.unwrap(), []);
+        assert!(membership.roster().await.unwrap().is_empty());
+        assert_eq!(all_members(&membership).await.unwrap(), []);
     }
 }

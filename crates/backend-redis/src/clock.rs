@@ -2,10 +2,11 @@
 //!
 //! The clock adds the monotonic time since the server's last answer to that
 //! answer. A step of this machine's wall clock is not noticed; a step of the
-//! server's is followed within about a second.
+//! server's is followed within some four seconds. Each beat of a member shows the
+//! time, so the server is rarely asked for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use drumline_backend::store::Result;
@@ -15,9 +16,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::link::Link;
 use crate::reply::{self, Parts};
 
-/// The interval at which the server is asked. Quartz drifts by some 20 µs in a
-/// second.
+/// The interval at which the clock looks whether the server must be asked. Quartz
+/// drifts by some 20 µs in a second.
 const RESYNC: Duration = Duration::from_secs(1);
+/// The age of the last answer at which the server is asked. Members beat more often,
+/// and each beat is such an answer.
+const STALE: Duration = Duration::from_millis(3_500);
 /// The longest answer time that tells the time well: the answer may be off by
 /// half of it. A slower answer corrects a clock that is certainly wrong.
 const SLOWEST: Duration = Duration::from_millis(100);
@@ -27,6 +31,10 @@ pub(crate) struct Clock {
     epoch: Instant,
     /// The offset to add to the time since the epoch, in microseconds.
     offset_us: AtomicI64,
+    /// The time of the server's last answer, in microseconds since the epoch.
+    heard_us: AtomicI64,
+    /// True once the time was asked for: a store that only renews leases needs none.
+    is_used: AtomicBool,
 }
 
 impl Clock {
@@ -35,6 +43,8 @@ impl Clock {
         let clock = Self {
             epoch: Instant::now(),
             offset_us: AtomicI64::new(0),
+            heard_us: AtomicI64::new(0),
+            is_used: AtomicBool::new(false),
         };
         let (server_us, took) = ask(link).await?;
         clock.set(server_us, took);
@@ -42,6 +52,7 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
+        self.is_used.store(true, Ordering::Relaxed);
         let now_us = self
             .elapsed_us()
             .saturating_add(self.offset_us.load(Ordering::Relaxed));
@@ -57,6 +68,23 @@ impl Clock {
 
     /// Notes a time that the server showed at some moment within the last
     /// `took`.
+    pub(crate) fn heard(&self, server_us: u64, took: Duration) {
+        if took <= SLOWEST {
+            self.set(server_us, took);
+        } else {
+            self.set_if_wrong(server_us, took);
+        }
+        self.heard_us.store(self.elapsed_us(), Ordering::Relaxed);
+    }
+
+    /// Returns true if the server should be asked for the time.
+    fn is_stale(&self) -> bool {
+        let age = self.elapsed_us() - self.heard_us.load(Ordering::Relaxed);
+        self.is_used.load(Ordering::Relaxed)
+            && age >= i64::try_from(STALE.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Sets the clock by a quick answer.
     fn set(&self, server_us: u64, took: Duration) {
         let half_us = signed(u64::try_from(took.as_micros() / 2).unwrap_or(0));
         let offset = signed(server_us)
@@ -65,7 +93,7 @@ impl Clock {
         self.offset_us.store(offset, Ordering::Relaxed);
     }
 
-    /// Notes a time that arrived late. The time is now between the one that the
+    /// Sets the clock by a late answer, if it must. The time is now between the one that the
     /// server showed and that one plus `took`; a clock within these bounds is
     /// likely to be better than the answer.
     fn set_if_wrong(&self, server_us: u64, took: Duration) {
@@ -91,9 +119,11 @@ pub(crate) async fn keep(clock: Arc<Clock>, link: Link) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if !clock.is_stale() {
+            continue;
+        }
         match ask(&link).await {
-            Ok((server_us, took)) if took <= SLOWEST => clock.set(server_us, took),
-            Ok((server_us, took)) => clock.set_if_wrong(server_us, took),
+            Ok((server_us, took)) => clock.heard(server_us, took),
             // The clock goes on by itself meanwhile.
             Err(error) => tracing::debug!(%error, "the time of the server is unknown"),
         }
@@ -129,6 +159,8 @@ mod tests {
         Clock {
             epoch: Instant::now(),
             offset_us: AtomicI64::new(0),
+            heard_us: AtomicI64::new(0),
+            is_used: AtomicBool::new(false),
         }
     }
 
@@ -139,6 +171,19 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::from_millis(5_001));
         tokio::time::advance(Duration::from_millis(700)).await;
         assert_eq!(clock.now(), Timestamp::from_millis(5_701));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_server_is_asked_by_a_clock_that_is_used_and_hears_nothing() {
+        let clock = clock();
+        tokio::time::advance(2 * STALE).await;
+        assert!(!clock.is_stale(), "nobody has wanted to know the time");
+        clock.now();
+        assert!(clock.is_stale());
+        clock.heard(5_000_000, Duration::ZERO);
+        assert!(!clock.is_stale(), "a beat has shown it");
+        tokio::time::advance(STALE).await;
+        assert!(clock.is_stale());
     }
 
     #[tokio::test(start_paused = true)]

@@ -101,14 +101,12 @@ impl Keys {
         format!("{}:minor", meta(&self.namespace))
     }
 
-    /// Hash: member id → the member's report.
-    pub(crate) fn members(&self) -> String {
-        format!("{}:{{m}}:members", self.namespace)
-    }
-
-    /// Sorted set: milliseconds of the last beat → member id.
-    pub(crate) fn beats(&self) -> String {
-        format!("{}:{{m}}:beats", self.namespace)
+    /// The keys of the members, in the order that `lib_members.lua` gives them.
+    pub(crate) fn members(&self) -> [String; 7] {
+        let names = [
+            "beats", "reports", "running", "roster", "left", "profiles", "version",
+        ];
+        names.map(|name| format!("{}:{{m}}:{name}", self.namespace))
     }
 }
 

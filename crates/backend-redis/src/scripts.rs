@@ -19,10 +19,12 @@ pub(crate) struct Scripts {
     pub(crate) ended: Script,
     pub(crate) ended_since: Script,
     pub(crate) history: Script,
-    pub(crate) last_offer: Script,
     pub(crate) index_sizes: Script,
+    pub(crate) last_offer: Script,
+    pub(crate) leave: Script,
     pub(crate) lift_ended_pauses: Script,
     pub(crate) marker_returned: Script,
+    pub(crate) members: Script,
     pub(crate) newest: Script,
     pub(crate) newest_with: Script,
     pub(crate) notice_later: Script,
@@ -56,6 +58,8 @@ const LIB_INDEXES: &str = include_str!("scripts/lib_indexes.lua");
 const LIB_PAUSES: &str = include_str!("scripts/lib_pauses.lua");
 const LIB_CREATE: &str = include_str!("scripts/lib_create.lua");
 const LIB_COMMIT: &str = include_str!("scripts/lib_commit.lua");
+const LIB_MEMBERS: &str = include_str!("scripts/lib_members.lua");
+const LIB_MEMBERS_CHANGES: &str = include_str!("scripts/lib_members_changes.lua");
 const WINDOW: &str = include_str!("scripts/window.lua");
 
 impl Scripts {
@@ -65,10 +69,16 @@ impl Scripts {
             |parts: &[&str]| Script::new(&[&[LIB_BUCKETS], parts].concat().join("\n"));
         let with_prelude =
             |parts: &[&str]| with_buckets(&[&[LIB_BUCKET_CHANGES, PRELUDE], parts].concat());
+        let with_members =
+            |parts: &[&str]| Script::new(&[&[LIB_MEMBERS], parts].concat().join("\n"));
         let with_window = |body: &str| Script::new(&format!("{WINDOW}\n{body}"));
         Self {
             acquire_permit: with_window(include_str!("scripts/acquire_permit.lua")),
-            beat: alone(include_str!("scripts/beat.lua")),
+            beat: with_members(&[
+                include_str!("scripts/beat.lua"),
+                LIB_MEMBERS_CHANGES,
+                include_str!("scripts/beat_changes.lua"),
+            ]),
             commit: with_prelude(&[
                 LIB_RECORD,
                 LIB_INDEXES,
@@ -90,8 +100,10 @@ impl Scripts {
             history: with_prelude(&[include_str!("scripts/history.lua")]),
             index_sizes: with_prelude(&[LIB_INDEXES, include_str!("scripts/index_sizes.lua")]),
             last_offer: with_prelude(&[include_str!("scripts/last_offer.lua")]),
+            leave: with_members(&[LIB_MEMBERS_CHANGES, include_str!("scripts/leave.lua")]),
             lift_ended_pauses: alone(include_str!("scripts/lift_ended_pauses.lua")),
             marker_returned: alone(include_str!("scripts/marker_returned.lua")),
+            members: alone(include_str!("scripts/members.lua")),
             newest: with_buckets(&[include_str!("scripts/newest.lua")]),
             newest_with: with_prelude(&[LIB_INDEXES, include_str!("scripts/newest_with.lua")]),
             notice_later: alone(include_str!("scripts/notice_later.lua")),
@@ -137,10 +149,12 @@ impl Scripts {
             ended,
             ended_since,
             history,
-            last_offer,
             index_sizes,
+            last_offer,
+            leave,
             lift_ended_pauses,
             marker_returned,
+            members,
             newest,
             newest_with,
             notice_later,
@@ -172,10 +186,12 @@ impl Scripts {
             ended,
             ended_since,
             history,
-            last_offer,
             index_sizes,
+            last_offer,
+            leave,
             lift_ended_pauses,
             marker_returned,
+            members,
             newest,
             newest_with,
             notice_later,

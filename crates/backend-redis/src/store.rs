@@ -125,6 +125,10 @@ impl RedisStore {
         &self.link
     }
 
+    pub(crate) fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
     pub(crate) fn keys(&self) -> &Keys {
         &self.keys
     }

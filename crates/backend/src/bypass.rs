@@ -28,7 +28,7 @@ use drumline_protocol::message::{Message, Route};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::broker::{self, Backlog, Broker, Bypassed, Result, Subscription, Trouble};
-use crate::membership::{BYPASSED_MAX, Member, MemberId};
+use crate::membership::{BYPASSED_MAX, MemberId, Roster};
 
 /// A broker whose offers find their way round queues that do not work.
 pub struct Bypass {
@@ -58,10 +58,10 @@ impl Bypass {
 
     /// Notes the reports of the other members, in place of their earlier
     /// reports.
-    pub fn note(&self, members: &[Member], me: MemberId) {
+    pub fn note(&self, roster: &Roster, me: MemberId) {
         let mut reported = BTreeMap::new();
-        for member in members.iter().filter(|member| member.id != me) {
-            for Bypassed { route, trouble } in &member.bypassed {
+        for other in roster.others(me) {
+            for Bypassed { route, trouble } in &other.bypassed {
                 let known = reported.entry(route.clone());
                 known.or_insert_with(|| trouble.clone());
             }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use drumline_protocol::{Formats, version};
 use parking_lot::Mutex;
 
-use crate::membership::{Build, Member};
+use crate::membership::{Build, Roster};
 
 /// The formats that this process writes at the moment.
 #[derive(Debug)]
@@ -30,8 +30,9 @@ impl WrittenFormats {
     }
 
     /// Notes the live members; returns the formats if they have changed.
-    pub fn note(&self, members: &[Member]) -> Option<Formats> {
-        let live = members.iter().map(|member| member.build.formats);
+    pub fn note(&self, roster: &Roster) -> Option<Formats> {
+        let groups = roster.groups().iter();
+        let live = groups.map(|group| group.profile.build.formats);
         let next = version::writes(self.own, live);
         let before = std::mem::replace(&mut *self.now.lock(), next);
         (before != next).then_some(next)
@@ -54,10 +55,10 @@ impl Default for WrittenFormats {
 /// The builds of these members, and the number of members of each: the earliest
 /// formats first.
 #[must_use]
-pub fn builds(members: &[Member]) -> BTreeMap<&Build, usize> {
+pub fn builds(roster: &Roster) -> BTreeMap<&Build, usize> {
     let mut counts = BTreeMap::new();
-    for member in members {
-        *counts.entry(&member.build).or_default() += 1;
+    for group in roster.groups() {
+        *counts.entry(&group.profile.build).or_default() += group.ids.len();
     }
     counts
 }

@@ -27,6 +27,7 @@ mod member_id;
 pub mod membership;
 pub mod random;
 pub mod rendezvous;
+mod roster;
 pub mod store;
 
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub use critical::{CriticalTasks, TaskFailure};
 pub use ids::Ids;
 pub use intake::Intake;
 pub use limiter::Limiter;
-pub use membership::{Build, Member, MemberId, Membership, Role};
+pub use membership::{Build, Member, MemberId, Membership, Profile, Role, Roster};
 pub use random::Random;
 pub use store::Store;
 

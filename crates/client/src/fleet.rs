@@ -1,5 +1,7 @@
 //! The live processes, the waiting messages, and the readiness of the service.
 
+use std::collections::BTreeMap;
+
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,15 @@ pub struct Fleet {
     pub workers: Vec<Member>,
     /// The processes that take requests.
     pub managers: Vec<Member>,
+}
+
+/// A page of the live processes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FleetPage {
+    #[serde(flatten)]
+    fleet: Fleet,
+    next_cursor: Option<String>,
 }
 
 /// One live process.
@@ -126,13 +137,30 @@ pub struct Readiness {
 }
 
 impl Client {
-    /// The live workers and managers.
+    /// The live workers and managers, in order of their ids. A large fleet takes
+    /// several requests.
     ///
     /// # Errors
     /// When the service is unavailable.
     pub async fn workers(&self) -> Result<Fleet> {
-        let request = self.request(Method::GET, &["v1", "workers"]);
-        self.exchange(Repeat::Safe, request).await?.read()
+        let (mut workers, mut managers) = (BTreeMap::new(), BTreeMap::new());
+        let mut cursor: Option<String> = None;
+        loop {
+            let request = self.request(Method::GET, &["v1", "workers"]);
+            let request = request.query(&[("cursor", cursor.as_deref().unwrap_or_default())]);
+            let page: FleetPage = self.exchange(Repeat::Safe, request).await?.read()?;
+            // A process whose state changes meanwhile is on two pages.
+            let by_id = |member: Member| (member.id.clone(), member);
+            workers.extend(page.fleet.workers.into_iter().map(by_id));
+            managers.extend(page.fleet.managers.into_iter().map(by_id));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(Fleet {
+                    workers: workers.into_values().collect(),
+                    managers: managers.into_values().collect(),
+                });
+            }
+        }
     }
 
     /// The queues, with the messages that wait in each.

@@ -307,8 +307,12 @@ macro_rules! membership_suite {
             beats {
                 a_member_that_beats_is_listed_by_all,
                 the_latest_beat_counts,
+                a_beat_that_changes_no_profile_brings_nothing_new,
                 a_member_that_leaves_is_gone,
+                members_are_grouped_by_their_profiles,
                 many_members_beat_at_once,
+                a_member_of_a_large_fleet_sees_all_others,
+                the_pages_hold_every_member,
             }
         }
     };

@@ -295,7 +295,7 @@ fn run(
 ) -> RunningWorker {
     let stopping = shared.stopping.clone();
     let feeds = TaskScope::new(&shared.critical);
-    let (members, known_members) = watch::channel(Arc::from([]));
+    let (members, known_members) = watch::channel(Arc::default());
     let (deliveries, delivered) = mpsc::channel(DELIVERIES);
     let (receipts, to_acknowledge) = mpsc::unbounded_channel();
     let (unhandled, offers) = mpsc::unbounded_channel();

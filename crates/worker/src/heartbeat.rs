@@ -1,4 +1,4 @@
-//! The worker's heartbeat, and its answer: the list of the live members.
+//! The worker's heartbeat, and its answer: the roster of the live members.
 //!
 //! ```text
 //!                       ┌─ members ─→ sources (own lanes), unhandled
@@ -10,16 +10,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::membership::{HEARTBEAT_INTERVAL, MEMBER_TIMEOUT};
-use drumline_backend::{Build, Member, Role};
+use drumline_backend::membership::{MEMBER_TIMEOUT, heartbeat_interval};
+use drumline_backend::{Member, Profile, Role, Roster};
 use drumline_protocol::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::run::shared::Shared;
 
 /// The live members, as far as this worker knows.
-pub(crate) type Members = watch::Receiver<Arc<[Member]>>;
+pub(crate) type Members = watch::Receiver<Arc<Roster>>;
 
 /// The worker's contact with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +48,17 @@ impl Contact {
 /// other workers could decide, so `contact` reports the loss.
 pub(crate) async fn beat(
     shared: Arc<Shared>,
-    members: watch::Sender<Arc<[Member]>>,
+    members: watch::Sender<Arc<Roster>>,
     contact: watch::Sender<Contact>,
 ) {
     let patience = shared.options.lease.min(MEMBER_TIMEOUT);
     let started_on = shared.backend.store.now();
-    let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next = Instant::now();
     let mut was_draining = false;
     let mut heard = Instant::now();
     loop {
         tokio::select! {
-            _now = ticks.tick() => {}
+            () = sleep_until(next) => {}
             () = shared.throttles.changed() => {}
             () = shared.draining.cancelled(), if !was_draining => was_draining = true,
         }
@@ -77,19 +76,28 @@ pub(crate) async fn beat(
             }
         };
         match answer {
-            Ok(all) => {
+            Ok(roster) => {
                 heard = sent;
-                shared.bypass.note(&all, shared.member);
-                shared.formats.note(&all);
-                members.send_replace(all.into());
+                next = sent + heartbeat_interval(roster.len());
+                // Nearly always the roster is the one of the beat before.
+                members.send_if_modified(|known| {
+                    let has_changed = !Arc::ptr_eq(known, &roster);
+                    if has_changed {
+                        shared.bypass.note(&roster, shared.member);
+                        shared.formats.note(&roster);
+                        *known = roster;
+                    }
+                    has_changed
+                });
                 let is_back = contact
                     .send_if_modified(|contact| !std::mem::replace(&mut contact.is_up, true));
                 if is_back {
                     tracing::info!("the store answers again; taking work");
                 }
             }
-            // The last list of members stays in force.
+            // The last roster stays in force.
             Err(error) => {
+                next = sent + heartbeat_interval(0);
                 tracing::warn!(%error, "the heartbeat failed");
                 if heard.elapsed() >= patience && contact.borrow().is_up {
                     cut_off(&contact, patience);
@@ -114,17 +122,17 @@ fn describe(shared: &Shared, started_on: Timestamp) -> Member {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Member {
         id: shared.member,
-        role: Role::Worker,
         host: shared.options.host.clone(),
-        queues: shared.options.queues.clone(),
-        messages: shared.handlers.names(),
-        concurrency: count(shared.options.concurrency),
         running: count(shared.running()),
-        draining: shared.draining.is_cancelled(),
         started_on_ms: started_on.as_millis(),
-        bypassed: shared.bypass.own(),
-        sends_webhooks: None,
-        throttled: shared.throttles.closed_names(),
-        build: Build::current(),
+        profile: Profile {
+            queues: shared.options.queues.clone(),
+            messages: shared.handlers.names(),
+            concurrency: count(shared.options.concurrency),
+            draining: shared.draining.is_cancelled(),
+            bypassed: shared.bypass.own(),
+            throttled: shared.throttles.closed_names(),
+            ..Profile::new(Role::Worker)
+        },
     }
 }

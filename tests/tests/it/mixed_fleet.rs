@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use drumline_backend::store::{Filter, Guard};
-use drumline_backend::{Broker as _, Build, Member, Role, Store as _};
+use drumline_backend::{Broker as _, Build, Member, Profile, Role, Store as _};
 use drumline_protocol::extensions::Field;
 use drumline_protocol::message::{Message, Offer};
 use drumline_protocol::operation::series_header;
@@ -54,20 +54,15 @@ impl Later {
     async fn beat(&self) -> Result<()> {
         let member = Member {
             id: self.0.member,
-            role: Role::Manager,
             host: "later".to_owned(),
-            queues: Vec::new(),
-            messages: Vec::new(),
-            concurrency: 0,
             running: 0,
-            draining: false,
             started_on_ms: 0,
-            bypassed: Vec::new(),
-            sends_webhooks: None,
-            throttled: Vec::new(),
-            build: Build {
-                formats: Some(LATER),
-                release: "99.0.0".to_owned(),
+            profile: Profile {
+                build: Build {
+                    formats: Some(LATER),
+                    release: "99.0.0".to_owned(),
+                },
+                ..Profile::new(Role::Manager)
             },
         };
         self.0.membership.beat(&member).await?;

@@ -11,6 +11,7 @@ mod indexes;
 mod large;
 mod limits;
 mod lost_answers;
+mod members;
 mod memory;
 mod server_trouble;
 mod tools;

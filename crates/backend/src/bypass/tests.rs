@@ -6,7 +6,7 @@ use drumline_protocol::{Partition, QueueName};
 use uuid::Uuid;
 
 use super::*;
-use crate::membership::{Build, Role};
+use crate::membership::{Group, Profile, Role};
 
 /// A broker that notes the messages it takes; some of its queues take nothing.
 #[derive(Default)]
@@ -79,25 +79,18 @@ fn marker(route: Route) -> (Route, Message) {
     )
 }
 
-fn member(number: u128, bypassed: &[Route]) -> Member {
+fn member(number: u128, bypassed: &[Route]) -> Group {
     let silent = |route: &Route| Bypassed {
         route: route.clone(),
         trouble: Trouble::Unconsumable,
     };
-    Member {
-        id: MemberId(Uuid::from_u128(number)),
-        role: Role::Worker,
-        host: format!("host-{number}"),
-        queues: Vec::new(),
-        messages: Vec::new(),
-        concurrency: 1,
-        running: 0,
-        draining: false,
-        started_on_ms: 0,
+    let profile = Profile {
         bypassed: bypassed.iter().map(silent).collect(),
-        sends_webhooks: None,
-        throttled: Vec::new(),
-        build: Build::current(),
+        ..Profile::new(Role::Worker)
+    };
+    Group {
+        profile: Arc::new(profile),
+        ids: vec![MemberId(Uuid::from_u128(number))],
     }
 }
 
@@ -116,7 +109,7 @@ async fn published(
         ..Notes::default()
     });
     let bypass = Bypass::over(Arc::clone(&notes) as Arc<dyn Broker>);
-    bypass.note(&[member(1, reported)], ME);
+    bypass.note(&Roster::of_groups([member(1, reported)]), ME);
     let answers = bypass.publish(messages).await;
     let taken = notes.taken.lock().unwrap().clone();
     (answers.iter().map(Result::is_ok).collect(), taken)
@@ -188,7 +181,10 @@ fn reports_are_those_of_the_members_that_are_there_now() {
         ..Notes::default()
     };
     let bypass = Bypass::over(Arc::new(notes));
-    bypass.note(&[member(1, &[lane(1), lane(2)]), member(9, &[lane(3)])], ME);
+    bypass.note(
+        &Roster::of_groups([member(1, &[lane(1), lane(2)]), member(9, &[lane(3)])]),
+        ME,
+    );
     let all: BTreeMap<_, _> = bypass
         .bypassed()
         .into_iter()
@@ -201,7 +197,7 @@ fn reports_are_those_of_the_members_that_are_there_now() {
         "its own view first, never its own report"
     );
     assert_eq!(bypass.own().len(), 1);
-    bypass.note(&[], ME);
+    bypass.note(&Roster::default(), ME);
     assert_eq!(bypass.trouble(&lane(2)), None);
     assert_eq!(bypass.trouble(&lane(1)), Some(Trouble::Silent));
 }
@@ -211,10 +207,10 @@ async fn a_declaration_that_is_refused_to_others_is_tried() {
     let notes = Arc::new(Notes::default());
     let bypass = Bypass::over(Arc::clone(&notes) as Arc<dyn Broker>);
     let mut other = member(1, &[lane(1)]);
-    for one in &mut other.bypassed {
+    for one in &mut Arc::make_mut(&mut other.profile).bypassed {
         one.trouble = Trouble::Refused("ACCESS_REFUSED".to_owned());
     }
-    bypass.note(&[other], ME);
+    bypass.note(&Roster::of_groups([other]), ME);
     bypass.publish(&[offer(lane(1))]).await;
     assert_eq!(*notes.taken.lock().unwrap(), [lane(1)]);
     assert_eq!(bypass.trouble(&lane(1)), None);

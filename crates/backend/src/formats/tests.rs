@@ -1,9 +1,11 @@
+use std::sync::Arc;
+
 use drumline_protocol::extensions::Field;
 use drumline_protocol::{Extensions, FormatVersion};
 use uuid::Uuid;
 
 use super::*;
-use crate::membership::{MemberId, Role};
+use crate::membership::{Group, MemberId, Profile, Role};
 
 /// The release of this process, as if it had one minor version more.
 const OWN: Formats = formats(1);
@@ -17,24 +19,17 @@ const fn formats(minor: u16) -> Formats {
     }
 }
 
-fn member(number: u128, release: &str, formats: Option<Formats>) -> Member {
-    Member {
-        id: MemberId(Uuid::from_u128(number)),
-        role: Role::Worker,
-        host: format!("host-{number}"),
-        queues: Vec::new(),
-        messages: Vec::new(),
-        concurrency: 1,
-        running: 0,
-        draining: false,
-        started_on_ms: 0,
-        bypassed: Vec::new(),
-        sends_webhooks: None,
-        throttled: Vec::new(),
-        build: Build {
-            formats,
-            release: release.to_owned(),
-        },
+fn group(number: u128, release: &str, formats: Option<Formats>) -> Group {
+    let build = Build {
+        formats,
+        release: release.to_owned(),
+    };
+    Group {
+        profile: Arc::new(Profile {
+            build,
+            ..Profile::new(Role::Worker)
+        }),
+        ids: vec![MemberId(Uuid::from_u128(number))],
     }
 }
 
@@ -48,32 +43,41 @@ fn a_new_field_is_written_as_soon_as_the_last_member_is_upgraded() {
         was_set.expect("a text can be encoded")
     };
     assert!(!can_write(), "no member is known yet");
-    let new = |number| member(number, "0.2.0", Some(OWN));
-    let old = |number| member(number, "0.1.0", Some(formats(0)));
-    assert_eq!(written.note(&[old(1), new(2)]), None);
+    let new = |number| group(number, "0.2.0", Some(OWN));
+    let old = |number| group(number, "0.1.0", Some(formats(0)));
+    assert_eq!(written.note(&Roster::of_groups([old(1), new(2)])), None);
     assert!(!can_write());
-    assert_eq!(written.note(&[new(1), new(2)]), Some(OWN));
+    assert_eq!(
+        written.note(&Roster::of_groups([new(1), new(2)])),
+        Some(OWN)
+    );
     assert!(can_write());
-    assert_eq!(written.note(&[new(1), new(2), new(3)]), None);
+    assert_eq!(
+        written.note(&Roster::of_groups([new(1), new(2), new(3)])),
+        None
+    );
     // One member is rolled back.
-    assert_eq!(written.note(&[new(1), old(2)]), Some(formats(0)));
+    assert_eq!(
+        written.note(&Roster::of_groups([new(1), old(2)])),
+        Some(formats(0))
+    );
     assert!(!can_write());
     // A member that announces nothing is from before the announcements.
-    written.note(&[new(1), new(2)]);
+    written.note(&Roster::of_groups([new(1), new(2)]));
     assert_eq!(
-        written.note(&[new(1), member(2, "", None)]),
+        written.note(&Roster::of_groups([new(1), group(2, "", None)])),
         Some(formats(0))
     );
 }
 
 #[test]
 fn members_are_counted_by_build() {
-    let members = [
-        member(1, "0.2.0", Some(OWN)),
-        member(2, "0.1.0", Some(formats(0))),
-        member(3, "", None),
-        member(4, "0.2.0", Some(OWN)),
-    ];
+    let members = Roster::of_groups([
+        group(1, "0.2.0", Some(OWN)),
+        group(2, "0.1.0", Some(formats(0))),
+        group(3, "", None),
+        group(4, "0.2.0", Some(OWN)),
+    ]);
     let counts: Vec<_> = builds(&members)
         .into_iter()
         .map(|(build, count)| (build.release.as_str(), count))
@@ -83,10 +87,10 @@ fn members_are_counted_by_build() {
 
 #[test]
 fn the_report_of_a_member_from_before_the_announcements_is_read() {
-    let member = member(1, "0.2.0", Some(OWN));
-    let mut report = serde_json::to_value(&member).unwrap();
-    let build = report.as_object_mut().unwrap().remove("build").unwrap();
+    let group = group(1, "0.2.0", Some(OWN));
+    let mut profile = serde_json::to_value(&*group.profile).unwrap();
+    let build = profile.as_object_mut().unwrap().remove("build").unwrap();
     assert_eq!(build["formats"]["store"], "4.1");
-    let read: Member = serde_json::from_value(report).unwrap();
+    let read: Profile = serde_json::from_value(profile).unwrap();
     assert_eq!(read.build, Build::default());
 }

@@ -1,7 +1,7 @@
 //! The releases of the live members, and the formats that they read and write.
 
 use drumline_backend::formats::{WrittenFormats, builds};
-use drumline_backend::{Build, Member};
+use drumline_backend::{Build, Roster};
 use drumline_protocol::{FormatVersion, version};
 
 use super::Finding;
@@ -10,8 +10,8 @@ const BUILDS: &str = "builds";
 
 /// Checks that the members are of one release. `noted` is the minor version of the
 /// format that the store holds.
-pub(super) fn check(members: &[Member], noted: u16) -> Option<Finding> {
-    let builds = builds(members);
+pub(super) fn check(roster: &Roster, noted: u16) -> Option<Finding> {
+    let builds = builds(roster);
     if builds.is_empty() {
         return None;
     }
@@ -31,7 +31,7 @@ pub(super) fn check(members: &[Member], noted: u16) -> Option<Finding> {
         Finding::ok(BUILDS, text)
     } else {
         let written = WrittenFormats::default();
-        written.note(members);
+        written.note(roster);
         let writes = written.now().store;
         let count = named_releases(builds.keys()).len();
         let text = format!(
@@ -64,33 +64,28 @@ fn named(build: &Build, count: usize, is_first: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use drumline_backend::{MemberId, Role};
+    use std::sync::Arc;
+
+    use drumline_backend::membership::Group;
+    use drumline_backend::{MemberId, Profile, Role};
     use drumline_protocol::Formats;
     use uuid::Uuid;
 
     use super::*;
     use crate::doctor::Level;
 
-    fn members(builds: &[(&str, Option<Formats>)]) -> Vec<Member> {
-        let member = |(number, (release, formats)): (u128, &(&str, Option<Formats>))| Member {
-            id: MemberId(Uuid::from_u128(number)),
-            role: Role::Worker,
-            host: String::new(),
-            queues: Vec::new(),
-            messages: Vec::new(),
-            concurrency: 1,
-            running: 0,
-            draining: false,
-            started_on_ms: 0,
-            bypassed: Vec::new(),
-            sends_webhooks: None,
-            throttled: Vec::new(),
-            build: Build {
-                formats: *formats,
-                release: (*release).to_owned(),
-            },
+    fn members(builds: &[(&str, Option<Formats>)]) -> Roster {
+        let group = |(number, (release, formats)): (u128, &(&str, Option<Formats>))| Group {
+            profile: Arc::new(Profile {
+                build: Build {
+                    formats: *formats,
+                    release: (*release).to_owned(),
+                },
+                ..Profile::new(Role::Worker)
+            }),
+            ids: vec![MemberId(Uuid::from_u128(number))],
         };
-        (0..).zip(builds).map(member).collect()
+        Roster::of_groups((0..).zip(builds).map(group))
     }
 
     #[test]
@@ -101,7 +96,7 @@ mod tests {
         assert_eq!(finding.level, Level::Ok);
         let text = "0.1.0 (2 members): one release; the store has format 4.3";
         assert_eq!(finding.text, text);
-        assert_eq!(check(&[], 0), None);
+        assert_eq!(check(&Roster::default(), 0), None);
     }
 
     #[test]

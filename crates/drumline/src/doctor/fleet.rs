@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use drumline_backend::membership::all_members;
 use drumline_backend::store::{self, Counts, Filter};
-use drumline_backend::{Member, Role, Store};
+use drumline_backend::{Member, Role, Roster, Store};
 use drumline_protocol::State;
 
 use super::{Finding, builds};
@@ -35,7 +36,8 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
         return Ok(vec![Finding::ok(SUBJECT, text)]);
     };
     let counts = store.counts().await?;
-    let members = membership.members().await?;
+    let members = all_members(&*membership).await?;
+    let roster = Roster::of_members(&members);
     let mut findings = vec![Finding::ok(
         SUBJECT,
         format!(
@@ -48,10 +50,10 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
         ),
     )];
     findings.push(dispatch(store.as_ref(), &counts).await?);
-    findings.push(managers(&members, &counts));
-    findings.extend(builds::check(&members, store.note_minor(0).await?));
+    findings.push(managers(&roster, &counts));
+    findings.extend(builds::check(&roster, store.note_minor(0).await?));
     findings.push(queues(&members));
-    findings.extend(workers(store.as_ref(), &members).await?);
+    findings.extend(workers(store.as_ref(), &members, &roster).await?);
     Ok(findings)
 }
 
@@ -85,7 +87,7 @@ fn queues(members: &[Member]) -> Finding {
     let mut reported: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut needs_operator = false;
     for member in members {
-        for bypassed in &member.bypassed {
+        for bypassed in &member.profile.bypassed {
             needs_operator |= bypassed.trouble.needs_operator();
             let hosts = reported.entry(bypassed.to_string()).or_default();
             hosts.insert(&member.host);
@@ -108,11 +110,8 @@ fn queues(members: &[Member]) -> Finding {
     Finding::warn(QUEUES, text)
 }
 
-fn managers(members: &[Member], counts: &Counts) -> Finding {
-    let alive = members
-        .iter()
-        .filter(|member| member.role == Role::Manager)
-        .count();
+fn managers(roster: &Roster, counts: &Counts) -> Finding {
+    let alive = roster.count(Role::Manager);
     let open = counts.ready + counts.suspended + counts.locked;
     match (alive, open) {
         (0, 0) => Finding::warn(MANAGERS, "none is alive: start `drumline queue-manager`"),
@@ -126,16 +125,19 @@ fn managers(members: &[Member], counts: &Counts) -> Finding {
     }
 }
 
-async fn workers(store: &dyn Store, members: &[Member]) -> store::Result<Vec<Finding>> {
-    let workers: Vec<&Member> = members
-        .iter()
-        .filter(|member| member.role == Role::Worker)
-        .collect();
-    let running: u32 = workers.iter().map(|worker| worker.running).sum();
-    let places: u32 = workers.iter().map(|worker| worker.concurrency).sum();
-    let queues: BTreeSet<&str> = workers
-        .iter()
-        .flat_map(|worker| worker.queues.iter().map(|queue| queue.as_str()))
+async fn workers(
+    store: &dyn Store,
+    members: &[Member],
+    roster: &Roster,
+) -> store::Result<Vec<Finding>> {
+    let is_worker = |member: &&Member| member.profile.role == Role::Worker;
+    let workers: Vec<&Member> = members.iter().filter(is_worker).collect();
+    let sum = |of: fn(&Member) -> u32| workers.iter().map(|one| u64::from(of(one))).sum::<u64>();
+    let running = sum(|worker| worker.running);
+    let places = sum(|worker| worker.profile.concurrency);
+    let profiles = roster.groups().iter().map(|group| &group.profile);
+    let queues: BTreeSet<&str> = profiles
+        .flat_map(|profile| profile.queues.iter().map(|queue| queue.as_str()))
         .collect();
     let mut findings = vec![if workers.is_empty() {
         Finding::warn(WORKERS, "none is alive: start `drumline worker`")
@@ -155,9 +157,8 @@ async fn workers(store: &dyn Store, members: &[Member]) -> store::Result<Vec<Fin
     let sample = store.list_summaries(&filter, None, SAMPLE).await?;
     for operation in sample.operations {
         let body = operation.body;
-        let served = workers
-            .iter()
-            .any(|worker| worker.serves(&body.queue, &body.message_name));
+        let mut groups = roster.groups().iter();
+        let served = groups.any(|group| group.profile.serves(&body.queue, &body.message_name));
         if !served {
             let key = (body.queue.to_string(), body.message_name);
             *unserved.entry(key).or_default() += 1;

@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use drumline_backend::apply_event::prepare_without_report;
 use drumline_backend::store::{self, Committed, Filter, Summary};
-use drumline_backend::{Member, MemberId, Role};
+use drumline_backend::membership::Group;
+use drumline_backend::{MemberId, Role, Roster};
 use drumline_protocol::transition::EventKind;
 use drumline_protocol::{Author, Body, Event, OperationId, Partition, QueueName, Status};
 use futures_util::future::try_join_all;
@@ -40,8 +41,8 @@ use super::task::{Look, Task};
 use crate::service::QueueManager;
 use crate::service::history::last_event;
 
-/// The live workers, as the heartbeat has last seen them.
-pub(super) type Workers = Arc<[Member]>;
+/// The live workers by their profiles, as the heartbeat has last seen them.
+pub(super) type Workers = Arc<[Group]>;
 
 /// The time after a change in which sweeps are repeated: longer than a worker may
 /// act on an old list of members.
@@ -97,7 +98,7 @@ impl Handlers {
     }
 
     /// Begins a sweep if a message name may have found a worker.
-    fn note(&mut self, workers: &[Member]) {
+    fn note(&mut self, workers: &[Group]) {
         let now = Instant::now();
         let known = Known::of(workers);
         let has_more = !known.taken.is_subset(&self.known.taken)
@@ -127,17 +128,19 @@ impl Sweep {
 }
 
 impl Known {
-    fn of(workers: &[Member]) -> Self {
+    fn of(workers: &[Group]) -> Self {
         let mut known = Self::default();
-        for worker in workers {
-            for name in &worker.throttled {
-                known.throttled.insert((worker.id, name.clone()));
+        for Group { profile, ids } in workers {
+            for name in &profile.throttled {
+                for id in ids {
+                    known.throttled.insert((*id, name.clone()));
+                }
             }
-            for name in &worker.messages {
-                if worker.throttled.contains(name) {
+            for name in &profile.messages {
+                if profile.throttled.contains(name) {
                     continue;
                 }
-                for queue in &worker.queues {
+                for queue in &profile.queues {
                     known.taken.insert((queue.clone(), name.clone()));
                 }
             }
@@ -175,7 +178,9 @@ impl Task for Handlers {
                 message_name,
                 ..
             } = &operation.body;
-            workers.iter().any(|one| one.takes(queue, message_name))
+            workers
+                .iter()
+                .any(|one| one.profile.takes(queue, message_name))
         };
         let mut taken = page.operations;
         taken.retain(takes);
@@ -257,9 +262,7 @@ async fn resume(manager: &QueueManager, chosen: Vec<Summary>) -> store::Result<(
 }
 
 /// The workers among the members.
-pub(super) fn workers(members: &[Member]) -> Workers {
-    let workers = members
-        .iter()
-        .filter(|member| member.role == Role::Worker && !member.draining);
-    workers.cloned().collect()
+pub(super) fn workers(roster: &Roster) -> Workers {
+    let is_worker = |group: &&Group| group.profile.role == Role::Worker && !group.profile.draining;
+    roster.groups().iter().filter(is_worker).cloned().collect()
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use drumline_backend::membership::HEARTBEAT_INTERVAL;
-use drumline_backend::membership::MemberId;
-use drumline_backend::{Build, Member, Role, rendezvous};
+use drumline_backend::membership::heartbeat_interval;
+use drumline_backend::{Member, MemberId, Profile, Role, Roster, rendezvous};
 use drumline_protocol::{FormatVersion, Formats, Partition, PartitionCount, version};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -34,26 +33,36 @@ pub(super) async fn run(manager: QueueManager, announce: Announce, stop: Cancell
     // The formats that are to be noted in the store: at the start, and after each
     // change.
     let mut to_note = Some(manager.formats().now());
+    let mut known: Option<Arc<Roster>> = None;
     while !stop.is_cancelled() {
         let itself = itself(&manager, announce.webhooks.is_some());
         match membership.beat(&itself).await {
-            Ok(members) => {
+            Ok(roster) => {
                 is_unavailable = false;
-                manager.bypass().note(&members, manager.member());
-                to_note = manager.formats().note(&members).or(to_note);
+                // Nearly always the roster is the one of the beat before.
+                let has_changed = known
+                    .as_ref()
+                    .is_none_or(|known| !Arc::ptr_eq(known, &roster));
+                if has_changed {
+                    manager.bypass().note(&roster, manager.member());
+                    to_note = manager.formats().note(&roster).or(to_note);
+                }
                 if let Some(formats) = to_note {
                     to_note = note_minor(&manager, formats).await;
                 }
-                let mine = |is_able: fn(&Member) -> bool| {
-                    share(partitions, manager.member(), &members, is_able)
-                };
-                announce.workers.send_replace(handlers::workers(&members));
-                tell(&announce.share, mine(|_| true));
-                if let Some(webhooks) = &announce.webhooks {
-                    tell(
-                        webhooks,
-                        mine(|member| member.sends_webhooks != Some(false)),
-                    );
+                if has_changed {
+                    let mine = |is_able: fn(&Profile) -> bool| {
+                        share(partitions, manager.member(), &roster, is_able)
+                    };
+                    announce.workers.send_replace(handlers::workers(&roster));
+                    tell(&announce.share, mine(|_| true));
+                    if let Some(webhooks) = &announce.webhooks {
+                        tell(
+                            webhooks,
+                            mine(|profile| profile.sends_webhooks != Some(false)),
+                        );
+                    }
+                    known = Some(roster);
                 }
             }
             Err(error) => {
@@ -63,7 +72,8 @@ pub(super) async fn run(manager: QueueManager, announce: Announce, stop: Cancell
                 is_unavailable = true;
             }
         }
-        stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT_INTERVAL))
+        let members = known.as_ref().map_or(0, |roster| roster.len());
+        stop.run_until_cancelled(tokio::time::sleep(heartbeat_interval(members)))
             .await;
     }
     if let Err(error) = membership.leave(manager.member()).await {
@@ -93,18 +103,15 @@ async fn note_minor(manager: &QueueManager, formats: Formats) -> Option<Formats>
 fn itself(manager: &QueueManager, sends_webhooks: bool) -> Member {
     Member {
         id: manager.member(),
-        role: Role::Manager,
         host: manager.options().host.clone(),
-        queues: Vec::new(),
-        messages: Vec::new(),
-        concurrency: 0,
         running: 0,
-        draining: manager.is_draining(),
         started_on_ms: manager.started_on().as_millis(),
-        bypassed: manager.bypass().own(),
-        throttled: Vec::new(),
-        build: Build::current(),
-        sends_webhooks: Some(sends_webhooks),
+        profile: Profile {
+            draining: manager.is_draining(),
+            bypassed: manager.bypass().own(),
+            sends_webhooks: Some(sends_webhooks),
+            ..Profile::new(Role::Manager)
+        },
     }
 }
 
@@ -120,14 +127,10 @@ fn tell(task: &watch::Sender<Share>, mine: Share) {
 fn share(
     partitions: PartitionCount,
     me: MemberId,
-    members: &[Member],
-    is_able: fn(&Member) -> bool,
+    roster: &Roster,
+    is_able: fn(&Profile) -> bool,
 ) -> Share {
-    let managers: Vec<MemberId> = members
-        .iter()
-        .filter(|member| member.role == Role::Manager && is_able(member))
-        .map(|member| member.id)
-        .collect();
+    let managers = roster.ids(|profile| profile.role == Role::Manager && is_able(profile));
     partitions
         .all()
         .filter(|partition| rendezvous::owner(u64::from(partition.get()), &managers) == Some(me))

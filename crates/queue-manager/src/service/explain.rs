@@ -10,8 +10,9 @@
 use std::time::Duration;
 
 use drumline_backend::broker::Bypassed;
+use drumline_backend::membership::Group;
 use drumline_backend::store::{Filter, LastOffer, Summary};
-use drumline_backend::{Broker as _, Role};
+use drumline_backend::{Broker as _, Member};
 use drumline_protocol::message::Offer;
 use drumline_protocol::transition::EventKind;
 use drumline_protocol::{Operation, OperationId, Pause, QueueName, State, Status, Timestamp};
@@ -24,6 +25,8 @@ use crate::error::Result;
 /// The time that a chain may be searched for its head. After that the earliest
 /// operation that was found is named: it is in the way too.
 const SEARCH: Duration = Duration::from_secs(2);
+/// The members that are examined at a time for one that is not busy.
+const MEMBERS: usize = 100;
 /// The tolerance for ids of earlier operations that look newer than this one:
 /// managers make ids, each by its own idea of the store's time.
 const SLACK: Duration = Duration::from_secs(1);
@@ -104,6 +107,12 @@ pub enum WaitingFor {
     },
 }
 
+/// The operations that the workers of a group run at once, all together.
+fn slots(group: &Group) -> u64 {
+    let workers = u64::try_from(group.ids.len()).unwrap_or(u64::MAX);
+    workers.saturating_mul(u64::from(group.profile.concurrency))
+}
+
 impl QueueManager {
     /// The reason that an operation waits; `None` if it runs or is Completed.
     ///
@@ -155,25 +164,22 @@ impl QueueManager {
         }
         let queue = &operation.body.queue;
         let message_name = &operation.body.message_name;
-        let members = self.backend().membership.members().await?;
-        let serves_queue = members.iter().any(|member| {
-            member.role == Role::Worker && !member.draining && member.queues.contains(queue)
-        });
-        if !serves_queue {
+        let roster = self.backend().membership.roster().await?;
+        let mut profiles = roster.groups().iter().map(|group| &group.profile);
+        if !profiles.any(|profile| profile.serves_queue(queue)) {
             let queue = queue.clone();
             return Ok(WaitingFor::Worker { queue });
         }
-        let able: Vec<_> = members
-            .iter()
-            .filter(|member| member.serves(queue, message_name))
-            .collect();
+        let is_able = |group: &&Group| group.profile.serves(queue, message_name);
+        let able: Vec<_> = roster.groups().iter().filter(is_able).collect();
         if able.is_empty() {
             return Ok(WaitingFor::Handler {
                 queue: queue.clone(),
                 message_name: message_name.clone(),
             });
         }
-        if !able.iter().any(|member| member.takes(queue, message_name)) {
+        let takes = |group: &&Group| group.profile.takes(queue, message_name);
+        if !able.iter().any(takes) {
             let message_name = message_name.clone();
             return Ok(WaitingFor::Throttle { message_name });
         }
@@ -181,14 +187,8 @@ impl QueueManager {
             let why = error.to_string();
             return Ok(WaitingFor::Broker { why });
         }
-        if able
-            .iter()
-            .all(|worker| worker.running >= worker.concurrency)
-        {
-            let slots = able
-                .iter()
-                .map(|worker| u64::from(worker.concurrency))
-                .sum();
+        if !self.has_free_slot(queue, message_name).await? {
+            let slots = able.into_iter().map(slots).sum();
             return Ok(WaitingFor::Slot { slots });
         }
         let route = Offer::of(operation).route();
@@ -205,6 +205,25 @@ impl QueueManager {
             offered_ago: last.and_then(age).map(Duration::from_micros),
             bypassed,
         })
+    }
+
+    /// Returns true if a worker that could run such an operation is not busy.
+    async fn has_free_slot(&self, queue: &QueueName, message_name: &str) -> Result<bool> {
+        let is_free = |member: &Member| {
+            let profile = &member.profile;
+            profile.serves(queue, message_name) && member.running < profile.concurrency
+        };
+        let mut place = None;
+        loop {
+            let page = self.backend().membership.members(place, MEMBERS).await?;
+            if page.members.iter().any(is_free) {
+                return Ok(true);
+            }
+            place = page.next;
+            if place.is_none() {
+                return Ok(false);
+            }
+        }
     }
 
     /// The head of the chain, if it is not the operation itself.

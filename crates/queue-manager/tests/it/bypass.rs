@@ -198,14 +198,11 @@ async fn creates_are_refused_for_a_queue_that_this_manager_cannot_declare() {
     assert_eq!(answer.status.as_u16(), 201, "{answer:?}");
     faults.mends(&work);
     // A queue that another member cannot declare is no reason.
-    let member = crate::explaining::worker(&["*"], 0);
-    let member = drumline_backend::Member {
-        bypassed: vec![drumline_backend::broker::Bypassed {
-            route: work,
-            trouble: Trouble::Refused("ACCESS_REFUSED".to_owned()),
-        }],
-        ..member
-    };
+    let mut member = crate::explaining::worker(&["*"], 0);
+    member.profile.bypassed = vec![drumline_backend::broker::Bypassed {
+        route: work,
+        trouble: Trouble::Refused("ACCESS_REFUSED".to_owned()),
+    }];
     let members = backend.membership.beat(&member).await.unwrap();
     manager.bypass().note(&members, manager.member());
     client.create(&json!({"messageName": "a"})).await;

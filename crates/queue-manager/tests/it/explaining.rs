@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, Signature, apply_event_unlocked};
 use drumline_backend::broker::{Bypassed, Trouble};
-use drumline_backend::{Backend, Build, Ids, Member, MemberId, Role};
+use drumline_backend::{Backend, Ids, Member, MemberId, Profile, Role, Roster};
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{Author, Event, OperationId, QueueName};
 use drumline_queue_manager::Maintenance;
@@ -20,18 +20,15 @@ use crate::support::{backend, manager, stored, until};
 pub(crate) fn worker(messages: &[&str], running: u32) -> Member {
     Member {
         id: MemberId(Uuid::from_u128(7)),
-        role: Role::Worker,
         host: "test".to_owned(),
-        queues: vec![QueueName::default()],
-        messages: messages.iter().map(|name| (*name).to_owned()).collect(),
-        concurrency: 4,
         running,
-        draining: false,
         started_on_ms: 0,
-        bypassed: Vec::new(),
-        throttled: Vec::new(),
-        build: Build::current(),
-        sends_webhooks: None,
+        profile: Profile {
+            queues: vec![QueueName::default()],
+            messages: messages.iter().map(|name| (*name).to_owned()).collect(),
+            concurrency: 4,
+            ..Profile::new(Role::Worker)
+        },
     }
 }
 
@@ -118,13 +115,11 @@ async fn a_bypassed_queue_is_named_wherever_people_look() {
         queue: QueueName::default(),
         source: Source::Lane(id.partition()),
     };
-    let member = Member {
-        bypassed: vec![Bypassed {
-            route: lane.clone(),
-            trouble: Trouble::Unconsumable,
-        }],
-        ..worker(&["*"], 0)
-    };
+    let mut member = worker(&["*"], 0);
+    member.profile.bypassed = vec![Bypassed {
+        route: lane.clone(),
+        trouble: Trouble::Unconsumable,
+    }];
     let beaten = backend.membership.beat(&member).await;
     manager
         .bypass()
@@ -143,7 +138,7 @@ async fn a_bypassed_queue_is_named_wherever_people_look() {
         id.partition().get()
     );
     assert!(metrics.contains(&line), "{metrics}");
-    manager.bypass().note(&[], manager.member());
+    manager.bypass().note(&Roster::default(), manager.member());
     let metrics = client.get("/metrics").await.text;
     assert!(!metrics.contains("drumline_bypassed_queues{"), "{metrics}");
 }

@@ -120,10 +120,8 @@ async fn what_a_throttle_has_suspended_comes_back_slowly_at_first() {
     let backend = backend();
     let manager = manager(&backend);
     let client = Client::of(&manager);
-    let throttled = Member {
-        throttled: vec!["a".to_owned()],
-        ..worker(&["*"], 0)
-    };
+    let mut throttled = worker(&["*"], 0);
+    throttled.profile.throttled = vec!["a".to_owned()];
     let maintenance = Maintenance::start(&manager);
     live(
         &backend,

@@ -1,6 +1,6 @@
 //! Members of several releases on one store.
 
-use drumline_backend::{Build, Member, MemberId};
+use drumline_backend::{Build, MemberId};
 use drumline_protocol::{FormatVersion, Formats, version};
 use drumline_queue_manager::Maintenance;
 use serde_json::json;
@@ -30,17 +30,13 @@ async fn the_release_and_the_formats_of_each_member_are_shown() {
     let backend = backend();
     let manager = manager(&backend);
     let client = Client::of(&manager);
-    let silent = Member {
-        id: MemberId(Uuid::from_u128(1)),
-        build: Build::default(),
-        ..worker(&["*"], 0)
+    let member = |number, build| {
+        let mut member = worker(&["*"], 0);
+        member.id = MemberId(Uuid::from_u128(number));
+        member.profile.build = build;
+        member
     };
-    let announced = Member {
-        id: MemberId(Uuid::from_u128(2)),
-        build: later(),
-        ..worker(&["*"], 0)
-    };
-    for member in [&silent, &announced] {
+    for member in &[member(1, Build::default()), member(2, later())] {
         backend.membership.beat(member).await.unwrap();
     }
     let workers = client.get("/v1/workers").await.json["workers"].take();
@@ -62,10 +58,9 @@ async fn a_manager_announces_its_formats_and_leaves_those_of_later_releases() {
     let manager = manager(&backend);
     let maintenance = Maintenance::start(&manager);
     until("the manager is a member", || async {
-        let members = backend.membership.members().await.unwrap();
-        members
-            .iter()
-            .any(|member| member.build == Build::current())
+        let roster = backend.membership.roster().await.unwrap();
+        let mut groups = roster.groups().iter();
+        groups.any(|group| group.profile.build == Build::current())
     })
     .await;
     let held = backend.store.note_minor(0).await.unwrap();

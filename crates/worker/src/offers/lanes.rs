@@ -1,29 +1,24 @@
 //! The lanes that a worker consumes: its share by rendezvous hashing.
 //!
-//! Every worker computes the same answer from the same list of members. While two
-//! workers have different lists, a lane may have two consumers or none. The broker
+//! Every worker computes the same answer from the same roster. While two
+//! workers have different rosters, a lane may have two consumers or none. The broker
 //! lets the second consumer wait, and the claim keeps the order.
 
 use std::collections::BTreeSet;
 
-use drumline_backend::{Member, MemberId, Role, rendezvous};
+use drumline_backend::{MemberId, Roster, rendezvous};
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{Partition, PartitionCount, QueueName};
 
-/// The lanes of `queue` that fall to `me`. `me` has a share even if the list does
+/// The lanes of `queue` that fall to `me`. `me` has a share even if the roster does
 /// not name it yet.
 pub(crate) fn own_lanes(
     me: MemberId,
     queue: &QueueName,
-    members: &[Member],
+    roster: &Roster,
     partitions: PartitionCount,
 ) -> BTreeSet<Route> {
-    let mut serving: Vec<_> = members
-        .iter()
-        .filter(|member| member.role == Role::Worker && !member.draining)
-        .filter(|member| member.queues.contains(queue))
-        .map(|member| member.id)
-        .collect();
+    let mut serving = roster.ids(|profile| profile.serves_queue(queue));
     if !serving.contains(&me) {
         serving.push(me);
     }
@@ -52,30 +47,27 @@ fn lane_key(queue: &QueueName, lane: Partition) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use drumline_backend::Build;
+    use std::sync::Arc;
+
+    use drumline_backend::membership::Group;
+    use drumline_backend::{Profile, Role};
     use uuid::Uuid;
 
-    fn worker(number: u128, draining: bool) -> Member {
-        Member {
-            id: MemberId(Uuid::from_u128(number)),
-            role: Role::Worker,
-            host: String::new(),
-            queues: vec![QueueName::default()],
-            messages: Vec::new(),
-            concurrency: 1,
-            running: 0,
-            draining,
-            started_on_ms: 0,
-            bypassed: Vec::new(),
-            sends_webhooks: None,
-            throttled: Vec::new(),
-            build: Build::current(),
+    fn worker(number: u128, draining: bool) -> Group {
+        Group {
+            profile: Arc::new(Profile {
+                queues: vec![QueueName::default()],
+                draining,
+                ..Profile::new(Role::Worker)
+            }),
+            ids: vec![MemberId(Uuid::from_u128(number))],
         }
     }
 
-    fn lanes(number: u128, members: &[Member]) -> BTreeSet<Route> {
+    fn lanes(number: u128, members: &[Group]) -> BTreeSet<Route> {
         let me = MemberId(Uuid::from_u128(number));
-        own_lanes(me, &QueueName::default(), members, PartitionCount::DEFAULT)
+        let roster = Roster::of_groups(members.to_vec());
+        own_lanes(me, &QueueName::default(), &roster, PartitionCount::DEFAULT)
     }
 
     #[test]

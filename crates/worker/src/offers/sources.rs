@@ -113,17 +113,17 @@ impl Sources {
     }
 
     fn own_lanes(&mut self) -> BTreeSet<Route> {
-        let members = Arc::clone(&self.members.borrow_and_update());
+        let roster = Arc::clone(&self.members.borrow_and_update());
         // No members are known yet. The share of this worker would be all lanes
         // now, and few in a moment.
-        if members.is_empty() {
+        if roster.is_empty() {
             return BTreeSet::new();
         }
         let shared = &self.shared;
         let partitions = shared.backend.store.partitions();
         let queues = shared.options.queues.iter();
         queues
-            .flat_map(|queue| own_lanes(shared.member, queue, &members, partitions))
+            .flat_map(|queue| own_lanes(shared.member, queue, &roster, partitions))
             .collect()
     }
 

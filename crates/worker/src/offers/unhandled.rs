@@ -102,12 +102,11 @@ impl Unhandled {
 
     async fn check(&mut self) {
         let now = Instant::now();
-        let members = Arc::clone(&self.members.borrow());
-        let me = self.shared.member;
+        let roster = Arc::clone(&self.members.borrow());
+        let others: Vec<_> = roster.others(self.shared.member).collect();
         let served = |offer: &Offer| {
-            members
-                .iter()
-                .any(|other| other.id != me && other.serves(&offer.queue, &offer.message_name))
+            let mut others = others.iter();
+            others.any(|other| other.serves(&offer.queue, &offer.message_name))
         };
         let mut to_others = Vec::new();
         let mut to_people = Vec::new();

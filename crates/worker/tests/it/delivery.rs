@@ -287,7 +287,7 @@ async fn lanes_move_to_a_worker_that_comes_and_back_when_it_goes() {
                     let backlog = harness.backend.broker.backlog(&route).await.expect("read");
                     count += backlog.map_or(0, |backlog| backlog.consumers);
                 }
-                let members = harness.backend.membership.members().await.expect("read");
+                let members = harness.backend.membership.roster().await.expect("read");
                 if count == 64 && members.len() as u64 == expected {
                     return;
                 }

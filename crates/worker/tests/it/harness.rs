@@ -274,14 +274,13 @@ impl Harness {
             ..Filter::default()
         };
         let page = self.backend.store.list(&waiting, None, 100).await;
-        let members = self.backend.membership.members().await.expect("read");
+        let roster = self.backend.membership.roster().await.expect("read");
         for operation in page.expect("read").operations {
             let body = &operation.body;
             let fault = operation.report.fault.as_ref();
             let is_throttled = fault.is_some_and(|fault| fault.code == ErrorCode::THROTTLED);
-            let is_taken = members
-                .iter()
-                .any(|member| member.takes(&body.queue, &body.message_name));
+            let mut groups = roster.groups().iter();
+            let is_taken = groups.any(|group| group.profile.takes(&body.queue, &body.message_name));
             if is_throttled && is_taken {
                 self.ask(operation.id, Event::Resume).await;
             }

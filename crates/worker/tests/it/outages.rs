@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::{Backend, Member, MemberId, Membership, Store, store};
+use drumline_backend::membership::{MemberPage, MemberPlace};
+use drumline_backend::{Backend, Member, MemberId, Membership, Roster, Store, store};
 use drumline_protocol::{PartitionCount, Status};
 use drumline_worker::{Context, LeaseStore, Outcome};
 use serde_json::Value;
@@ -194,7 +195,7 @@ struct Fragile {
 
 #[async_trait]
 impl Membership for Fragile {
-    async fn beat(&self, member: &Member) -> store::Result<Vec<Member>> {
+    async fn beat(&self, member: &Member) -> store::Result<Arc<Roster>> {
         if self.is_down.load(Ordering::Acquire) {
             return Err(store::Error::Unavailable {
                 message: "told so".to_owned(),
@@ -208,8 +209,12 @@ impl Membership for Fragile {
         self.inner.leave(id).await
     }
 
-    async fn members(&self) -> store::Result<Vec<Member>> {
-        self.inner.members().await
+    async fn roster(&self) -> store::Result<Arc<Roster>> {
+        self.inner.roster().await
+    }
+
+    async fn members(&self, after: Option<MemberPlace>, limit: usize) -> store::Result<MemberPage> {
+        self.inner.members(after, limit).await
     }
 }
 

@@ -77,8 +77,8 @@ async fn failures_retries_timeouts_and_panics_are_counted() {
         assert!(is_put_off(&third), "{word}");
         assert_eq!(third.header.retry_count, 0);
         assert_eq!(third.header.postpone_until, None);
-        let workers = harness.backend.membership.members().await.expect("read");
-        assert_eq!(workers[0].throttled, ["X"], "{word}");
+        let roster = harness.backend.membership.roster().await.expect("read");
+        assert_eq!(roster.groups()[0].profile.throttled, ["X"], "{word}");
         worker.drain().await;
     }
 }

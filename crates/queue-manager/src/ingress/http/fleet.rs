@@ -7,25 +7,29 @@ use axum::Json;
 use axum::extract::State;
 use drumline_backend::Broker as _;
 use drumline_backend::broker::Bypassed;
-use drumline_backend::membership::{Member, Role};
+use drumline_backend::membership::{Member, MemberPage, Profile, Role, all_members};
 use drumline_backend::store::Counts;
 use drumline_protocol::QueueName;
 use drumline_protocol::message::{Route, Source};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::openapi;
+use super::extractors::Parameters;
 use super::problem::Answer;
+use super::{openapi, query};
 use crate::error::Error;
 use crate::service::QueueManager;
 
-/// The live processes.
+/// A page of the live processes.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Fleet {
     /// The workers, which run handlers.
     workers: Vec<MemberView>,
     /// The queue managers, which take requests.
     managers: Vec<MemberView>,
+    /// The cursor of the next page; `null` on the last page.
+    next_cursor: Option<String>,
 }
 
 /// One live process.
@@ -119,22 +123,39 @@ pub(crate) struct CountsView {
 }
 
 /// List live processes
+///
+/// The processes of a page are in the order of their ids. A process that is alive
+/// all the time is on one of the pages. One that begins to drain meanwhile may be on
+/// two.
 #[utoipa::path(
     get, path = "/v1/workers", tag = "fleet",
+    params(
+        ("limit" = Option<u32>, Query, description = "The maximum number of processes, 1 to 500. Default: 500"),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the previous page"),
+    ),
     responses(
-        (status = 200, description = "The live processes", body = Fleet),
+        (status = 200, description = "A page of the live processes", body = Fleet),
+        openapi::Invalid,
         openapi::Busy,
     )
 )]
-pub(crate) async fn workers(State(manager): State<QueueManager>) -> Answer<Json<Fleet>> {
-    let members = members(&manager).await?;
+pub(crate) async fn workers(
+    State(manager): State<QueueManager>,
+    Parameters(pairs): Parameters,
+) -> Answer<Json<Fleet>> {
+    let query = query::members(pairs, manager.options().limits.page)?;
+    let membership = &manager.backend().membership;
+    let page = membership.members(query.after, query.limit).await;
+    let MemberPage { mut members, next } = page.map_err(Error::Store)?;
+    members.sort_unstable_by_key(|member| member.id);
     let shown = |role| {
-        let with_role = members.iter().filter(|member| member.role == role);
+        let with_role = members.iter().filter(|member| member.profile.role == role);
         with_role.map(MemberView::from).collect()
     };
     Ok(Json(Fleet {
         workers: shown(Role::Worker),
         managers: shown(Role::Manager),
+        next_cursor: next.map(|place| place.0.to_string()),
     }))
 }
 
@@ -147,13 +168,20 @@ pub(crate) async fn workers(State(manager): State<QueueManager>) -> Answer<Json<
     )
 )]
 pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Queues>> {
-    let members = members(&manager).await?;
+    let members = all_members(&*manager.backend().membership).await;
+    let members = members.map_err(Error::Store)?;
     let mut by_name = BTreeMap::from([(QueueName::default(), QueueView::default())]);
-    for member in members.iter().filter(|member| member.role == Role::Worker) {
-        for queue in &member.queues {
+    let is_worker = |member: &&Member| member.profile.role == Role::Worker;
+    for member in members.iter().filter(is_worker) {
+        let Profile {
+            queues,
+            concurrency,
+            ..
+        } = &member.profile;
+        for queue in queues {
             let view = by_name.entry(queue.clone()).or_default();
             view.workers += 1;
-            view.concurrency = view.concurrency.saturating_add(member.concurrency);
+            view.concurrency = view.concurrency.saturating_add(*concurrency);
             view.running = view.running.saturating_add(member.running);
         }
     }
@@ -184,10 +212,6 @@ pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Q
     }))
 }
 
-pub(super) async fn members(manager: &QueueManager) -> Result<Vec<Member>, Error> {
-    Ok(manager.backend().membership.members().await?)
-}
-
 impl From<&Bypassed> for BypassedView {
     fn from(bypassed: &Bypassed) -> Self {
         let Bypassed { route, trouble } = bypassed;
@@ -205,18 +229,19 @@ impl From<&Bypassed> for BypassedView {
 
 impl From<&Member> for MemberView {
     fn from(member: &Member) -> Self {
-        let formats = member.build.formats;
+        let profile = &member.profile;
+        let formats = profile.build.formats;
         Self {
             id: member.id.to_string(),
             host: member.host.clone(),
-            queues: member.queues.iter().map(QueueName::to_string).collect(),
-            message_names: member.messages.clone(),
-            throttled: member.throttled.clone(),
-            concurrency: member.concurrency,
+            queues: profile.queues.iter().map(QueueName::to_string).collect(),
+            message_names: profile.messages.clone(),
+            throttled: profile.throttled.clone(),
+            concurrency: profile.concurrency,
             running: member.running,
-            draining: member.draining,
+            draining: profile.draining,
             started_on: member.started_on().to_string(),
-            release: Some(member.build.release.clone()).filter(|release| !release.is_empty()),
+            release: Some(profile.build.release.clone()).filter(|release| !release.is_empty()),
             store_format: formats.map(|formats| formats.store.to_string()),
             wire_format: formats.map(|formats| formats.wire.to_string()),
         }

@@ -13,7 +13,6 @@ use drumline_backend::{Broker as _, Role};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::fleet;
 use crate::service::{Health, QueueManager};
 
 /// The time that the store may take to answer a scrape of the metrics.
@@ -99,9 +98,8 @@ pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
         if let Ok(counts) = manager.store().counts().await {
             manager.metrics().counted(&counts);
         }
-        if let Ok(members) = fleet::members(&manager).await {
-            let with_role = |role| members.iter().filter(|member| member.role == role).count();
-            let present = (with_role(Role::Worker), with_role(Role::Manager));
+        if let Ok(roster) = manager.backend().membership.roster().await {
+            let present = (roster.count(Role::Worker), roster.count(Role::Manager));
             manager.metrics().present(present.0, present.1);
         }
     };

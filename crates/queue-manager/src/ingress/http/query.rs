@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use drumline_api::{FieldError, Invalid, ListFilter};
+use drumline_backend::membership::MemberPlace;
 use drumline_backend::store::Filter;
 use drumline_protocol::{OperationId, State, Status};
 
@@ -11,6 +12,8 @@ use crate::service::{Actor, BULK_SHARE, Cursor, InvalidCursor, Query, selection}
 /// Operations on a page if the request names no size.
 const USUAL_PAGE: usize = 50;
 
+/// The rule for a cursor.
+const NOT_A_CURSOR: &str = "must be a nextCursor of an earlier answer";
 /// The rule for the status of events.
 const ENDS: &str = "must be Succeeded, Failed or Canceled: only ends are told";
 
@@ -52,6 +55,55 @@ pub(crate) fn look(pairs: Vec<(String, String)>) -> Result<Look, Invalid> {
     }
 }
 
+/// The page of live members to show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemberQuery {
+    /// The place that the page begins after; `None` for the first page.
+    pub(crate) after: Option<MemberPlace>,
+    /// The most members on the page.
+    pub(crate) limit: usize,
+}
+
+/// Reads the page of live members to show.
+pub(crate) fn members(
+    pairs: Vec<(String, String)>,
+    longest: usize,
+) -> Result<MemberQuery, Invalid> {
+    let mut query = MemberQuery {
+        after: None,
+        limit: longest,
+    };
+    let mut errors = Vec::new();
+    for (name, value) in pairs {
+        let set = match name.as_str() {
+            _ if value.is_empty() => Ok(()),
+            "cursor" => match value.parse() {
+                Ok(place) => {
+                    query.after = Some(MemberPlace(place));
+                    Ok(())
+                }
+                Err(_not) => Err(NOT_A_CURSOR.to_owned()),
+            },
+            "limit" => read_limit(&value, longest).map(|limit| query.limit = limit),
+            _ => Err("is an unknown parameter".to_owned()),
+        };
+        if let Err(why) = set {
+            errors.push(FieldError::new(name, why));
+        }
+    }
+    if errors.is_empty() {
+        Ok(query)
+    } else {
+        Err(Invalid::arguments(errors))
+    }
+}
+
+fn read_limit(value: &str, longest: usize) -> Result<usize, String> {
+    let number: Option<usize> = value.parse().ok();
+    let number = number.filter(|number| (1..=longest).contains(number));
+    number.ok_or_else(|| format!("must be a number from 1 to {longest}"))
+}
+
 /// Conditions, and the page to show of what they select.
 struct Listed {
     filter: ListFilter,
@@ -73,15 +125,10 @@ impl Listed {
         match name {
             "cursor" => {
                 let place: Result<OperationId, _> = value.parse();
-                let place = place.map_err(|_not| "must be a nextCursor of an earlier answer")?;
+                let place = place.map_err(|_not| NOT_A_CURSOR)?;
                 self.cursor = Some(place);
             }
-            "limit" => {
-                let number: Option<usize> = value.parse().ok();
-                let number = number.filter(|number| (1..=longest).contains(number));
-                self.limit =
-                    number.ok_or_else(|| format!("must be a number from 1 to {longest}"))?;
-            }
+            "limit" => self.limit = read_limit(&value, longest)?,
             _ if self.filter.set(name, value)? => {}
             _ => return Err("is an unknown parameter".to_owned()),
         }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::broker::{self, Backlog, Broker, Bypassed, Subscription, Trouble};
 use drumline_backend::limiter::{Acquired, LimitKey, Limiter, Limits, PermitId, Release};
+use drumline_backend::membership::{MemberPage, MemberPlace};
 use drumline_backend::store::{Error, Result, Store};
-use drumline_backend::{Backend, Member, MemberId, Membership};
+use drumline_backend::{Backend, Member, MemberId, Membership, Roster};
 use drumline_protocol::OperationId;
 use drumline_protocol::message::{Message, Route};
 
@@ -186,7 +187,7 @@ impl Broker for Faulty {
 
 #[async_trait]
 impl Membership for Faulty {
-    async fn beat(&self, member: &Member) -> Result<Vec<Member>> {
+    async fn beat(&self, member: &Member) -> Result<Arc<Roster>> {
         self.faults.note("beat");
         self.there()?;
         self.inner.membership.beat(member).await
@@ -197,9 +198,14 @@ impl Membership for Faulty {
         self.inner.membership.leave(id).await
     }
 
-    async fn members(&self) -> Result<Vec<Member>> {
+    async fn roster(&self) -> Result<Arc<Roster>> {
         self.there()?;
-        self.inner.membership.members().await
+        self.inner.membership.roster().await
+    }
+
+    async fn members(&self, after: Option<MemberPlace>, limit: usize) -> Result<MemberPage> {
+        self.there()?;
+        self.inner.membership.members(after, limit).await
     }
 }
 
