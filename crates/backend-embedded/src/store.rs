@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::Random;
 use drumline_backend::store::{
     ALONG_BYTES, Commit, Committed, Counts, Created, Done, Ended, Filter, LastOffer, Lock,
     NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved,
     Result, Room, Stamp, Store, Summary, Transacted, check_distinct, check_keys,
 };
+use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
@@ -202,6 +202,10 @@ impl Store for EmbeddedStore {
         let mut state = self.state();
         let answers = locks.iter().map(|(id, fence)| state.renew(*id, *fence));
         Ok(answers.collect())
+    }
+
+    async fn stop_requests(&self, holder: MemberId) -> Result<Vec<(OperationId, Fence)>> {
+        Ok(self.state().stop_requests(holder))
     }
 
     async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {

@@ -10,6 +10,7 @@
 //! The keys of the partitions are made once, when the store connects: a script
 //! is called with most of them, some ten thousand times a second.
 
+use drumline_backend::MemberId;
 use drumline_backend::store::IdempotencyKey;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{OperationId, Partition, PartitionCount, State};
@@ -99,6 +100,17 @@ impl Keys {
     /// Sorted set of one member, whose score is the minor version of the format.
     pub(crate) fn minor(&self) -> String {
         format!("{}:minor", meta(&self.namespace))
+    }
+
+    /// The prefix of the sets of requests to stop; the id of a holder follows.
+    pub(crate) fn stops_prefix(&self) -> String {
+        format!("{}:{{m}}:stops:", self.namespace)
+    }
+
+    /// Set: id and fence of an operation that this holder runs and was asked to
+    /// stop; expires.
+    pub(crate) fn stops(&self, holder: MemberId) -> Vec<u8> {
+        [self.stops_prefix().as_bytes(), holder.0.as_bytes()].concat()
     }
 
     /// The keys of the members, in the order that `lib_members.lua` gives them.

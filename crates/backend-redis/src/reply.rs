@@ -97,6 +97,14 @@ pub(crate) fn array(value: Value) -> Result<Vec<Value>> {
     }
 }
 
+/// The members of a set.
+pub(crate) fn members(value: Value) -> Result<Vec<Vec<u8>>> {
+    match value {
+        Value::Array(values) | Value::Set(values) => values.into_iter().map(bytes).collect(),
+        _ => Err(unexpected()),
+    }
+}
+
 pub(crate) fn bytes(value: Value) -> Result<Vec<u8>> {
     maybe_bytes(value)?.ok_or_else(unexpected)
 }

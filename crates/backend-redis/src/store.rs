@@ -29,7 +29,7 @@ use drumline_backend::store::{
     Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary,
     Transacted,
 };
-use drumline_backend::{CriticalTasks, Store};
+use drumline_backend::{CriticalTasks, MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
@@ -216,6 +216,10 @@ impl Store for RedisStore {
 
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
         self.renew_all(locks).await
+    }
+
+    async fn stop_requests(&self, holder: MemberId) -> Result<Vec<(OperationId, Fence)>> {
+        self.stop_requests_of(holder).await
     }
 
     async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {

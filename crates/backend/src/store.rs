@@ -32,6 +32,8 @@ use drumline_protocol::{
 };
 use tokio::sync::broadcast;
 
+use crate::member_id::MemberId;
+
 pub use self::commit::{Commit, Committed, Done, Guard, Record};
 pub use self::create::{Created, IdempotencyKey, NewOperation, Reservation, Reserved, check_keys};
 pub use self::ends::{Ended, Notice};
@@ -146,6 +148,15 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// # Errors
     /// When the store is unavailable: the locks are as good as not renewed.
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>>;
+
+    /// Returns the locks of a holder that it was asked to stop, in no order. Costs
+    /// the same whatever the holder runs, so a holder may look more often than it
+    /// renews. An entry may be missing after a failure of the store: the next
+    /// renewal shows the request, too.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn stop_requests(&self, holder: MemberId) -> Result<Vec<(OperationId, Fence)>>;
 
     /// Returns all locks of a partition.
     ///

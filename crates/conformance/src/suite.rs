@@ -117,6 +117,7 @@ macro_rules! store_suite {
                 the_end_of_a_holding_gives_up_the_lock,
                 a_renewal_moves_the_beat,
                 a_request_to_stop_comes_with_the_renewal,
+                a_holder_finds_its_requests_to_stop,
                 a_lock_that_moves_is_not_taken_over,
                 of_two_watchers_one_takes_over,
                 a_stale_fence_writes_nothing,

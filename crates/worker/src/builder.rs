@@ -253,8 +253,11 @@ impl Builder {
         options.host = limits::cut(&options.host, limits::HOST_ID_CHARS).to_owned();
         let held = Arc::new(Held::default());
         let critical = CriticalTasks::default();
+        let ids = Ids::new(random.clone());
+        let member = ids.member();
         let leases = leases.into();
-        let renewals = Renewals::start(leases, Arc::clone(&held), options.lease, &critical)
+        let lease = options.lease;
+        let renewals = Renewals::start(leases, Arc::clone(&held), member, lease, &critical)
             .await
             .map_err(|error| match error {
                 leases::StartError::Thread(error) => Error::Thread(error),
@@ -265,14 +268,13 @@ impl Builder {
             broker: Arc::clone(&bypass) as Arc<dyn Broker>,
             ..backend
         };
-        let ids = Ids::new(random.clone());
         let services = TaskScope::new(&critical);
         let dispatching = TaskTracker::new();
         let dispatcher = Dispatcher::start(backend.clone(), &critical, &dispatching);
         let shared = Arc::new(Shared::new(Parts {
             committer: Committer::start(Arc::clone(&backend.store), random.clone(), &services),
             publisher: Publisher::new(dispatcher),
-            member: ids.member(),
+            member,
             backend,
             bypass,
             ids,

@@ -91,6 +91,20 @@ impl State {
         locks
     }
 
+    /// The locks of a holder that it was asked to stop.
+    #[must_use]
+    pub fn stop_requests(&self, holder: MemberId) -> Vec<(OperationId, Fence)> {
+        let mut requests = Vec::new();
+        for contents in self.partitions.values() {
+            for (&id, held) in &contents.locks.0 {
+                if held.owner == holder && held.asked_to_stop {
+                    requests.push((id, held.fence));
+                }
+            }
+        }
+        requests
+    }
+
     /// Moves the beat of a lock.
     pub fn renew(&mut self, id: OperationId, fence: Fence) -> Renewal {
         let locks = &mut self.contents_mut(id.partition()).locks.0;

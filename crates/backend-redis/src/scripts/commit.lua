@@ -2,14 +2,16 @@
 -- partition stand together.
 --
 -- KEYS  prelude.lua
--- ARGV  1 the channel that hears of ends; then per commit, 12: the partition's
---         place in KEYS; the 11 of lib_commit.lua
+-- ARGV  1 the channel that hears of ends
+--       2 the prefix of the sets of requests to stop
+--       then per commit, 12: the partition's place in KEYS; the 11 of lib_commit.lua
 -- Returns, per commit, its answer, and the records that belong to it:
 -- lib_commit.lua
-local ITEM = 12
+local FIRST, ITEM = 3, 12
+stops = ARGV[2]
 
 local counts, holders, insists = {}, {}, false
-for at = 2, #ARGV, ITEM do
+for at = FIRST, #ARGV, ITEM do
   local partition = ARGV[at]
   if not counts[partition] then
     read_locks(holders)
@@ -24,7 +26,7 @@ read_locks(holders)
 if insists then insist() end
 
 local answers = {}
-for at = 2, #ARGV, ITEM do
+for at = FIRST, #ARGV, ITEM do
   turn_to(tonumber(ARGV[at]))
   most = TICKS_OF_COMMIT * counts[ARGV[at]]
   local answer, h, held = check(at + 1)

@@ -57,6 +57,25 @@ local SET, CLEAR, ADD, WITHDRAW = ('scaw'):byte(1, 4)
 local WITH_CHECKPOINT = CLEAR
 local TELL, REMOVE, YES, NO = ('nrw-'):byte(1, 4)
 
+-- The prefix of the sets of requests to stop: the script sets it. The id of a holder
+-- follows, and the set has id and fence of each operation that it was asked to
+-- stop, so that it need not look at each. A holder looks twice in a second.
+local stops
+local STOPS_SECONDS = '600'
+
+local function ask_to_stop(id, held)
+  local key = stops .. sub(held, 1, 16)
+  call('SADD', key, id .. sub(held, 17, 24))
+  call('EXPIRE', key, STOPS_SECONDS)
+end
+
+-- Removes the request to stop, if there is one.
+local function has_stopped(id, held)
+  if held and sub(held, 41, 41) == '1' then
+    call('SREM', stops .. sub(held, 1, 16), id .. sub(held, 17, 24))
+  end
+end
+
 local function done(fence, stamp, record, promoted)
   return 'D' .. struct.pack('>I8I8', fence, stamp) .. record .. promoted
 end
@@ -215,8 +234,10 @@ local function write(at, h, held)
     later(id, 'HSET', LOCKS, id, owner .. struct.pack('>I8I8', fence, 0) .. lease .. '0')
   elseif lock == RELEASE then
     later(id, 'HDEL', LOCKS, id)
+    has_stopped(id, held)
   elseif lock == ASK and held then
     later(id, 'HSET', LOCKS, id, sub(held, 1, 40) .. '1')
+    ask_to_stop(id, held)
   end
 
   if due == SET then

@@ -7,16 +7,18 @@
 --
 -- KEYS  prelude.lua
 -- ARGV  1 the channel that hears of ends
---       2 how many creates
---       3 how many commits
+--       2 the prefix of the sets of requests to stop
+--       3 how many creates
+--       4 how many commits
 --       per create, 9: the partition's place in KEYS; the 8 of lib_create.lua
 --       per commit, 12: the partition's place in KEYS; the 11 of lib_commit.lua
 -- Returns {'D', the answers of create(), the answers to the commits}, with the
 --         records that belong to them
 --     or: {'R', the commit's place, from 0, its answer}: nothing is written
 local CREATE, COMMIT = 9, 12
-local creates, commits = tonumber(ARGV[2]), tonumber(ARGV[3])
-local first_create = 4
+local creates, commits = tonumber(ARGV[3]), tonumber(ARGV[4])
+local first_create = 5
+stops = ARGV[2]
 local first_commit = first_create + creates * CREATE
 most = creates + TICKS_OF_COMMIT * commits
 

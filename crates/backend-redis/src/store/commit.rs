@@ -31,11 +31,11 @@ impl RedisStore {
     async fn commit_some(&self, commits: &[Commit]) -> Result<Vec<Committed>> {
         let ids = commits.iter().map(|commit| commit.id);
         let calls = calls(batches(&self.keys, ids, MOST), MOST);
-        let channel = self.keys.completions();
+        let (channel, stops) = (self.keys.completions(), self.keys.stops_prefix());
         let mut commands = redis::pipe();
         for call in &calls {
             let mut command = call.command(&SCRIPTS.commit);
-            command.arg(&channel);
+            command.arg(&channel).arg(&stops);
             for (partition, at) in call.items() {
                 if let Some(commit) = commits.get(at) {
                     command.arg(partition);

@@ -1,13 +1,14 @@
 //! Locks: renewed in batches, watched by partition, and the report that only a
 //! holder may write.
 
+use drumline_backend::MemberId;
 use drumline_backend::store::{Lock, Renewal, ReportParts, Result};
 use drumline_protocol::{Fence, OperationId, Partition, Report};
 
 use super::RedisStore;
-use super::batches::batches;
+use super::batches::{batches, calls};
 use crate::record;
-use crate::reply::{self, Parts};
+use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
 /// The most locks in one script.
@@ -15,28 +16,48 @@ const MOST: usize = 500;
 
 impl RedisStore {
     pub(super) async fn renew_all(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
-        let batches = batches(&self.keys, locks.iter().map(|(id, _)| *id), MOST);
+        let ids = locks.iter().map(|(id, _)| *id);
+        let calls = calls(batches(&self.keys, ids, MOST), MOST);
         let mut commands = redis::pipe();
-        for batch in &batches {
-            let mut command = SCRIPTS.renew.call(&[batch.keys.locks()]);
-            for (id, fence) in batch.items.iter().filter_map(|&at| locks.get(at)) {
-                command
-                    .arg(id.as_bytes().as_slice())
-                    .arg(fence.0.to_be_bytes().as_slice());
+        for call in &calls {
+            let mut command = call.command(&SCRIPTS.renew);
+            for (partition, at) in call.items() {
+                if let Some((id, fence)) = locks.get(at) {
+                    command
+                        .arg(partition)
+                        .arg(id.as_bytes().as_slice())
+                        .arg(fence.0.to_be_bytes().as_slice());
+                }
             }
             commands.add_command(command);
         }
         let answers = self.link.run("renew", &commands).await?;
 
         let mut renewals = vec![Renewal::Lost; locks.len()];
-        for (batch, answer) in batches.iter().zip(answers) {
-            for (&at, letter) in batch.items.iter().zip(reply::bytes(answer)?) {
+        for (call, answer) in calls.iter().zip(answers) {
+            for ((_, at), letter) in call.items().zip(reply::bytes(answer)?) {
                 if let Some(place) = renewals.get_mut(at) {
                     *place = renewal(letter)?;
                 }
             }
         }
         Ok(renewals)
+    }
+
+    pub(super) async fn stop_requests_of(
+        &self,
+        holder: MemberId,
+    ) -> Result<Vec<(OperationId, Fence)>> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(self.keys.stops(holder));
+        let answer = self.link.run_one("stop requests", command).await?;
+        let mut requests = Vec::new();
+        for entry in reply::members(answer)? {
+            let mut entry = Packed::new(&entry);
+            let id = OperationId::from_bytes(*entry.take()?).ok_or_else(reply::unexpected)?;
+            requests.push((id, Fence(entry.number()?)));
+        }
+        Ok(requests)
     }
 
     pub(super) async fn locks_of(&self, partition: Partition) -> Result<Vec<Lock>> {

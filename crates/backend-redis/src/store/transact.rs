@@ -84,6 +84,7 @@ impl RedisStore {
         };
         command
             .arg(self.keys.completions())
+            .arg(self.keys.stops_prefix())
             .arg(creates.len())
             .arg(commits.len());
         for new in creates {

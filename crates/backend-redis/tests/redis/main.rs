@@ -13,6 +13,7 @@ mod limits;
 mod lost_answers;
 mod members;
 mod memory;
+mod renewals;
 mod server_trouble;
 mod tools;
 mod traces;

@@ -89,6 +89,39 @@ pub async fn a_renewal_moves_the_beat(harness: &dyn StoreHarness) {
     assert!(fixture.store.renew(&[]).await.expect("renew").is_empty());
 }
 
+/// The holder finds the requests to stop without naming what it runs; no other
+/// member finds them, and they are gone when it has stopped.
+pub async fn a_holder_finds_its_requests_to_stop(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    let requests = async |fixture: &Fixture, holder| {
+        let mut found = fixture.store.stop_requests(holder).await.expect("requests");
+        found.sort_unstable();
+        found
+    };
+    let mut asked = Vec::new();
+    for event in [Event::Pause, Event::Cancel] {
+        let id = fixture.create(independent()).await.id;
+        let fence = fixture.claim(id).await;
+        // Another process asks.
+        other.client(id, event).await;
+        asked.push((id, fence));
+    }
+    let undisturbed = fixture.create(independent()).await.id;
+    fixture.claim(undisturbed).await;
+    asked.sort_unstable();
+    // An answer may be lost, so a request is there until it was met.
+    for _ in 0..2 {
+        assert_eq!(requests(&fixture, fixture.worker).await, asked);
+    }
+    let stranger = fixture.ids.member();
+    assert_eq!(requests(&fixture, stranger).await, []);
+    while let Some((id, fence)) = asked.pop() {
+        fixture.holder(id, fence, Event::Stopped).await;
+        assert_eq!(requests(&fixture, fixture.worker).await, asked);
+    }
+}
+
 /// The holder is notified with its next renewal that it must stop, until it
 /// has.
 pub async fn a_request_to_stop_comes_with_the_renewal(harness: &dyn StoreHarness) {

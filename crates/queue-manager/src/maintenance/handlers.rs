@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::apply_event::prepare_without_report;
-use drumline_backend::store::{self, Committed, Filter, Summary};
 use drumline_backend::membership::Group;
+use drumline_backend::store::{self, Committed, Filter, Summary};
 use drumline_backend::{MemberId, Role, Roster};
 use drumline_protocol::transition::EventKind;
 use drumline_protocol::{Author, Body, Event, OperationId, Partition, QueueName, Status};

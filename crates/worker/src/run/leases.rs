@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! worker's runtime              thread "drumline-leases", own runtime, own store
-//!   hold(execution) ──┐         ┌─ renew all, every third of a lease or oftener
-//!   release(id) ──────┴─ held ──┼─ asked to stop? read the header, stop the handler
+//!   hold(execution) ──┐         ┌─ renew all in one call, every sixth of a lease
+//!   release(id) ──────┴─ held ──┼─ look twice a second: asked to stop? read the
+//!                               │  header, stop the handler
 //!                               └─ renewed too long ago? stop the handler: lost
 //! ```
 //!
@@ -25,8 +26,8 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::CriticalTasks;
 use drumline_backend::store::Error;
+use drumline_backend::{CriticalTasks, MemberId};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,6 +60,7 @@ impl Renewals {
     pub(crate) async fn start(
         store: LeaseStore,
         held: Arc<Held>,
+        holder: MemberId,
         lease: Duration,
         critical: &CriticalTasks,
     ) -> Result<Self, StartError> {
@@ -76,7 +78,7 @@ impl Renewals {
                 match connect().await {
                     Ok(store) => {
                         drop(ready.send(Ok(())));
-                        let renewing = renew::run(&*store, &held, lease);
+                        let renewing = renew::run(&*store, &held, holder, lease);
                         critical.guard("lease thread", &end, renewing).await;
                     }
                     Err(error) => drop(ready.send(Err(error))),

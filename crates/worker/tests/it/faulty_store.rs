@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drumline_backend::Store;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock, NewOperation,
     Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
     ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
+use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
@@ -25,6 +25,13 @@ pub(crate) struct FaultyStore {
     pub(crate) mute: AtomicBool,
     /// Renewals panic.
     pub(crate) panics: AtomicBool,
+    /// Every second renewal and every second look for requests to stop is lost:
+    /// neither an answer nor an error comes.
+    pub(crate) every_second_is_lost: AtomicBool,
+    /// The number of renewals.
+    pub(crate) renewals: AtomicU32,
+    /// The number of looks for requests to stop.
+    pub(crate) looks: AtomicU32,
     /// No commit is made.
     pub(crate) down: AtomicBool,
     /// Reads of whole operations are answered while this is true.
@@ -45,6 +52,9 @@ impl FaultyStore {
             store,
             mute: AtomicBool::new(false),
             panics: AtomicBool::new(false),
+            every_second_is_lost: AtomicBool::new(false),
+            renewals: AtomicU32::new(0),
+            looks: AtomicU32::new(0),
             down: AtomicBool::new(false),
             reads: watch::Sender::new(true),
             lost_answers: AtomicU32::new(0),
@@ -52,6 +62,29 @@ impl FaultyStore {
             failed_renewals: AtomicU32::new(0),
             refused: AtomicU32::new(0),
         })
+    }
+}
+
+/// The part of a call that is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// The store never sees the call.
+    Request,
+    /// The caller never sees the answer.
+    Answer,
+}
+
+impl FaultyStore {
+    /// Counts a call. Returns the part of it that is lost, if any.
+    fn is_every_second(&self, calls: &AtomicU32) -> Option<Lost> {
+        let number = calls.fetch_add(1, Ordering::AcqRel);
+        let is_lost = self.every_second_is_lost.load(Ordering::Acquire) && number % 2 == 0;
+        let part = if number % 4 == 0 {
+            Lost::Request
+        } else {
+            Lost::Answer
+        };
+        is_lost.then_some(part)
     }
 }
 
@@ -144,7 +177,22 @@ impl Store for FaultyStore {
         if !is_kept(&self.failed_renewals) {
             return Err(unavailable());
         }
-        self.store.renew(locks).await
+        let is_lost = self.is_every_second(&self.renewals);
+        if is_lost == Some(Lost::Request) {
+            std::future::pending::<()>().await;
+        }
+        let answers = self.store.renew(locks).await;
+        if is_lost == Some(Lost::Answer) {
+            std::future::pending::<()>().await;
+        }
+        answers
+    }
+
+    async fn stop_requests(&self, holder: MemberId) -> Result<Vec<(OperationId, Fence)>> {
+        if self.is_every_second(&self.looks).is_some() {
+            std::future::pending::<()>().await;
+        }
+        self.store.stop_requests(holder).await
     }
 
     async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {

@@ -243,6 +243,58 @@ async fn a_lease_that_is_not_renewed_is_given_up_after_three_quarters() {
     worker.stop_now().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn every_second_call_is_lost_and_no_handler_notices() {
+    const HANDLERS: usize = 20;
+    let lease = Duration::from_secs(30);
+    let harness = Harness::new();
+    let faulty = FaultyStore::over(Arc::clone(&harness.backend.store));
+    faulty.every_second_is_lost.store(true, Ordering::Release);
+    let (start, mut started) = mpsc::unbounded_channel();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let (start, tell) = (start.clone(), tell.clone());
+        async move {
+            start.send(()).expect("heard");
+            let reason = context.stop_requested().await;
+            tell.send((context.operation().id, reason)).expect("heard");
+            Outcome::Stopped
+        }
+    };
+    let builder = Harness::builder().concurrency(HANDLERS);
+    let builder = builder.lease(lease).handler("X", handler);
+    let worker = simulated(&harness, builder, Arc::clone(&faulty) as Arc<dyn Store>).await;
+    let mut ids = Vec::new();
+    for _ in 0..HANDLERS {
+        ids.push(harness.submit(draft("X")).await);
+    }
+    for _ in 0..HANDLERS {
+        started.recv().await.expect("told");
+    }
+    let renewals = faulty.renewals.load(Ordering::Acquire);
+    tokio::time::sleep(20 * lease).await;
+    assert!(hear.try_recv().is_err(), "no handler was stopped");
+    let renewals = faulty.renewals.load(Ordering::Acquire) - renewals;
+    assert!(renewals <= 20 * 2 * 6 + 2, "{renewals} calls in 20 leases");
+
+    // The clock is the simulation's, so the times are exact.
+    for (id, event, reason) in [
+        (ids[3], Event::Cancel, StopReason::Cancel),
+        (ids[5], Event::Pause, StopReason::Pause),
+        (ids[7], Event::Cancel, StopReason::Cancel),
+        (ids[11], Event::Pause, StopReason::Pause),
+    ] {
+        let asked = Instant::now();
+        harness.ask(id, event).await;
+        assert_eq!(hear.recv().await, Some((id, reason)));
+        let took = asked.elapsed();
+        assert!(took <= Duration::from_secs(1), "{took:?}");
+        // Another phase of the look's interval.
+        tokio::time::sleep(Duration::from_millis(130)).await;
+    }
+    worker.stop_now().await;
+}
+
 /// The number of tasks on this runtime, after all tasks that can go on have done so.
 async fn tasks() -> usize {
     tokio::time::sleep(Duration::from_millis(1)).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drumline_protocol::OperationId;
+use drumline_protocol::{Fence, OperationId};
 
 use crate::context::execution::Execution;
 use crate::context::stop::StopReason;
@@ -56,6 +56,23 @@ impl Held {
         for execution in inner.executions.values() {
             execution.stop.request(reason);
         }
+    }
+
+    /// The runs of these locks that the worker has now.
+    pub(super) fn of(
+        &self,
+        locks: &[(OperationId, Fence)],
+    ) -> impl Iterator<Item = Arc<Execution>> {
+        let inner = self.inner();
+        let with_fence = |(id, fence): &(OperationId, Fence)| {
+            let execution = inner.executions.get(id)?;
+            (execution.fence == *fence).then(|| Arc::clone(execution))
+        };
+        locks
+            .iter()
+            .filter_map(with_fence)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Execution>> {

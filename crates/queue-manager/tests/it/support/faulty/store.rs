@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use drumline_backend::MemberId;
 use drumline_backend::store::{
     Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
     PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal, ReportParts, Reservation,
@@ -115,6 +116,13 @@ impl Store for Faulty {
 
     async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
         self.store("renew").await?.renew(locks).await
+    }
+
+    async fn stop_requests(&self, holder: MemberId) -> Result<Vec<(OperationId, Fence)>> {
+        self.store("stop_requests")
+            .await?
+            .stop_requests(holder)
+            .await
     }
 
     async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {
