@@ -345,6 +345,10 @@ impl Store for EmbeddedStore {
         Ok(before.max(minor))
     }
 
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn incarnation(&self) -> Result<String> {
         Ok(self.incarnation.clone())
     }

@@ -102,6 +102,11 @@ impl Keys {
         format!("{}:minor", meta(&self.namespace))
     }
 
+    /// String: a key that a check of the server writes; expires.
+    pub(crate) fn probe(&self) -> String {
+        format!("{}:probe", meta(&self.namespace))
+    }
+
     /// The prefix of the sets of requests to stop; the id of a holder follows.
     pub(crate) fn stops_prefix(&self) -> String {
         format!("{}:{{m}}:stops:", self.namespace)

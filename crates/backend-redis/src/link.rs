@@ -222,6 +222,19 @@ impl Link {
         }
     }
 
+    /// Runs one command once, for a caller that wants to know the state of the
+    /// server now.
+    ///
+    /// # Errors
+    /// When the server does not answer, or answers with an error.
+    pub(crate) async fn run_once(&self, what: &'static str, command: Cmd) -> Result<Value> {
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(command);
+        let attempt = self.attempt(&commands, Duration::ZERO);
+        let answers = attempt.await.map_err(|error| unavailable(what, error))?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
     /// Tries once, and prepares better conditions for the next try.
     async fn attempt(&self, commands: &Pipeline, longer: Duration) -> RedisResult<Vec<Value>> {
         let (generation, connecting) = self.current();

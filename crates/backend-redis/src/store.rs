@@ -344,6 +344,10 @@ impl Store for RedisStore {
         store_format::note_minor(&self.link, &self.keys, minor).await
     }
 
+    async fn check(&self) -> Result<()> {
+        store_format::check(&self.link, &self.keys).await
+    }
+
     async fn incarnation(&self) -> Result<String> {
         server_info::run_id(&self.link).await
     }

@@ -14,6 +14,8 @@ use crate::reply;
 
 /// The layout of keys, records and locks that this release reads and writes.
 const FORMAT: u16 = version::CURRENT.store.major;
+/// The life of the key that a check writes.
+const PROBE_SECONDS: u16 = 60;
 /// The one member of the set whose score is the minor version.
 const MINOR: &str = "minor";
 
@@ -64,6 +66,14 @@ pub(crate) async fn note_minor(link: &Link, keys: &Keys, minor: u16) -> Result<u
         }
         None => Ok(0),
     }
+}
+
+/// Writes a key that expires, once: a server that is full, a replica, or without a
+/// disk to write to refuses it as it refuses a create.
+pub(crate) async fn check(link: &Link, keys: &Keys) -> Result<()> {
+    let mut set = redis::cmd("SET");
+    set.arg(keys.probe()).arg("").arg("EX").arg(PROBE_SECONDS);
+    link.run_once("check", set).await.map(drop)
 }
 
 fn write(count: PartitionCount) -> String {

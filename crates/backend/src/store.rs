@@ -351,6 +351,13 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// When the store is unavailable.
     async fn note_minor(&self, minor: u16) -> Result<u16>;
 
+    /// Checks once that the store takes new operations: it answers, accepts writes,
+    /// and has room.
+    ///
+    /// # Errors
+    /// When the store is unavailable, with its reason.
+    async fn check(&self) -> Result<()>;
+
     /// The name of one life of the store: it changes when the store has
     /// restarted and may have lost its last writes.
     ///

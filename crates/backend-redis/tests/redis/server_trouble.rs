@@ -197,6 +197,53 @@ async fn a_full_server_says_so_at_once_and_has_stored_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_and_a_replica_are_not_ready() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let mut raw = common::raw(&server.url()).await;
+    let mut set = async |words: &[&str]| {
+        let mut command = redis::cmd(words[0]);
+        command
+            .arg(&words[1..])
+            .exec_async(&mut raw)
+            .await
+            .expect(words[0]);
+    };
+    store.check().await.expect("it takes work");
+    for (breaks, mends, reason) in [
+        (
+            ["CONFIG", "SET", "maxmemory", "1"],
+            ["CONFIG", "SET", "maxmemory", "0"],
+            "OOM",
+        ),
+        // No server is there, so nothing is replicated.
+        (
+            ["REPLICAOF", "127.0.0.1", "1", ""],
+            ["REPLICAOF", "NO", "ONE", ""],
+            "read only replica",
+        ),
+    ] {
+        let words = |words: &[&'static str]| -> Vec<&'static str> {
+            words
+                .iter()
+                .copied()
+                .filter(|word| !word.is_empty())
+                .collect()
+        };
+        set(&words(&breaks)).await;
+        let answer = store.check().await.map_err(|error| error.to_string());
+        assert!(
+            answer.as_ref().is_err_and(|error| error.contains(reason)),
+            "{answer:?}"
+        );
+        set(&words(&mends)).await;
+        while store.check().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_server_everything_can_come_to_an_end() {
     let server = server().await;
     let store = common::connect(&common::options_on(&server.url())).await;

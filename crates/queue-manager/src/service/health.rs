@@ -25,7 +25,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Returns true if store and broker are available and the manager is to
+    /// Returns true if store and broker take work and the manager is to
     /// stay.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
@@ -37,8 +37,8 @@ impl QueueManager {
     /// Asks the store, and looks at what is known of the broker. Takes a second
     /// at most. Cancel-safe.
     pub async fn health(&self) -> Health {
-        let store = match timeout(STORE_TIMEOUT, self.store().incarnation()).await {
-            Ok(Ok(_)) => None,
+        let store = match timeout(STORE_TIMEOUT, self.store().check()).await {
+            Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_elapsed) => Some("the store does not answer".to_owned()),
         };

@@ -318,6 +318,10 @@ impl Store for FaultyStore {
         self.store.note_minor(minor).await
     }
 
+    async fn check(&self) -> Result<()> {
+        self.store.check().await
+    }
+
     async fn incarnation(&self) -> Result<String> {
         self.store.incarnation().await
     }

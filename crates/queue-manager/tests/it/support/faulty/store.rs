@@ -268,6 +268,10 @@ impl Store for Faulty {
         self.store("note_minor").await?.note_minor(minor).await
     }
 
+    async fn check(&self) -> Result<()> {
+        self.store("check").await?.check().await
+    }
+
     async fn incarnation(&self) -> Result<String> {
         self.store("incarnation").await?.incarnation().await
     }
