@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ALONG_BYTES, Commit, Committed, Counts, Created, Done, Ended, Filter, LastOffer, Lock,
-    NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved,
-    Result, Room, Stamp, Store, Summary, Transacted, check_distinct, check_keys,
+    ALONG_BYTES, ChainPlace, Commit, Committed, Counts, Created, Done, Ended, Filter, LastOffer,
+    Lock, Neighbourhood, NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts,
+    Reservation, Reserved, Result, Room, Stamp, Store, Summary, Transacted, check_distinct,
+    check_keys,
 };
 use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
@@ -235,6 +236,14 @@ impl Store for EmbeddedStore {
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
         Ok(self.state().offer_of(id))
+    }
+
+    async fn chain_place(
+        &self,
+        id: OperationId,
+        near: Neighbourhood,
+    ) -> Result<Option<ChainPlace>> {
+        Ok(self.state().chain_place(id, near))
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {

@@ -12,6 +12,7 @@ use redis::{Cmd, Pipeline};
 pub(crate) struct Scripts {
     pub(crate) acquire_permit: Script,
     pub(crate) beat: Script,
+    pub(crate) chain_place: Script,
     pub(crate) commit: Script,
     pub(crate) copy_pauses: Script,
     pub(crate) create: Script,
@@ -79,6 +80,7 @@ impl Scripts {
                 LIB_MEMBERS_CHANGES,
                 include_str!("scripts/beat_changes.lua"),
             ]),
+            chain_place: with_prelude(&[include_str!("scripts/chain_place.lua")]),
             commit: with_prelude(&[
                 LIB_RECORD,
                 LIB_INDEXES,
@@ -142,6 +144,7 @@ impl Scripts {
         let Self {
             acquire_permit,
             beat,
+            chain_place,
             commit,
             copy_pauses,
             create,
@@ -179,6 +182,7 @@ impl Scripts {
         let all = [
             acquire_permit,
             beat,
+            chain_place,
             commit,
             copy_pauses,
             create,

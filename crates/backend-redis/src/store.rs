@@ -1,6 +1,7 @@
 //! The store on Redis: each verb is a file in here.
 
 mod batches;
+mod chain;
 mod commit;
 mod create;
 mod due;
@@ -25,9 +26,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary,
-    Transacted,
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, Neighbourhood,
+    NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved,
+    Result, Stamp, Summary, Transacted,
 };
 use drumline_backend::{CriticalTasks, MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -242,6 +243,14 @@ impl Store for RedisStore {
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
         self.offer_of(id).await
+    }
+
+    async fn chain_place(
+        &self,
+        id: OperationId,
+        near: Neighbourhood,
+    ) -> Result<Option<ChainPlace>> {
+        self.place_in_chain(id, near).await
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {

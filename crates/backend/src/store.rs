@@ -9,6 +9,7 @@
 //! All futures are cancel-safe in this sense: if one is dropped, the write may
 //! or may not have been made, and repeating it is harmless.
 
+mod chain;
 mod commit;
 mod create;
 mod ends;
@@ -34,6 +35,7 @@ use tokio::sync::broadcast;
 
 use crate::member_id::MemberId;
 
+pub use self::chain::{ChainPlace, Neighbourhood};
 pub use self::commit::{Commit, Committed, Done, Guard, Record};
 pub use self::create::{Created, IdempotencyKey, NewOperation, Reservation, Reserved, check_keys};
 pub use self::ends::{Ended, Notice};
@@ -191,6 +193,17 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// # Errors
     /// When the store is unavailable.
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>>;
+
+    /// Reads the place of an operation in its chain; `None` if the operation does
+    /// not exist or is in no chain: it has none, or has left it.
+    ///
+    /// Redis takes the logarithm of the chain's length for it, and the embedded
+    /// store a time that grows with the place (2 ms for each 100,000 before it).
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn chain_place(&self, id: OperationId, near: Neighbourhood)
+    -> Result<Option<ChainPlace>>;
 
     /// Returns the operations whose due time has come, by the store's clock,
     /// earliest first.

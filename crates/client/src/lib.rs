@@ -86,7 +86,7 @@ pub use execute::{
 };
 pub use fleet::{Counts, Fleet, Member, Queue, Queues, Readiness, WhoAmI};
 pub use list::{Page, Paging};
-pub use operation::{Explained, WaitingFor};
+pub use operation::{Explained, Root, WaitingFor};
 pub use pauses::NewPause;
 
 // The types of operations and their attributes, so that users need not name the

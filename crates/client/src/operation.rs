@@ -42,6 +42,38 @@ pub struct WaitingFor {
     /// The operation that is in its way, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation_id: Option<String>,
+    /// The time since which the operation has its status, as RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The number of operations of the same order that are before it.
+    #[serde(default)]
+    pub before: u64,
+    /// The number of operations of the same order that wait behind it.
+    #[serde(default)]
+    pub behind: u64,
+    /// The operation that all of the order wait for, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Root>,
+}
+
+/// The operation that all of an order wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Root {
+    /// Its id.
+    pub operation_id: String,
+    /// Its status.
+    pub status: String,
+    /// The time since which it has this status, as RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// A word for programs, as [`WaitingFor::reason`]; none if it runs, or holds the
+    /// order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same for people, with advice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// The part of the answer that [`OperationView`] does not read.

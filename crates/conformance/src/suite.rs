@@ -51,6 +51,7 @@ macro_rules! store_suite {
                 a_waiting_head_holds_back_its_own_token_only,
                 a_chain_spans_queues,
                 organizations_have_chains_of_their_own,
+                an_operation_has_a_place_in_its_chain,
             }
             hold {
                 a_failed_head_stops_its_chain_until_it_is_resumed,

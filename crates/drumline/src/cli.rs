@@ -144,6 +144,9 @@ pub(crate) enum Command {
     /// Show operations
     #[command(after_help = client::GET_HELP)]
     Get(client::Get),
+    /// Say why operations do not run, or do not end, and what helps
+    #[command(after_help = client::EXPLAIN_HELP)]
+    Explain(client::Explain),
     /// Show what has happened to operations
     #[command(after_help = client::HISTORY_HELP)]
     History(client::History),

@@ -125,6 +125,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Get(get) => with_session(&get.remote, &caller, async |session| {
             commands::get::run(session, &get).await
         }),
+        Command::Explain(explain) => with_session(&explain.remote, &caller, async |session| {
+            commands::explain::run(session, &explain).await
+        }),
         Command::History(history) => with_session(&history.remote, &caller, async |session| {
             commands::history::run(session, &history).await
         }),

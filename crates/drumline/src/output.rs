@@ -76,6 +76,11 @@ impl Output {
         }
     }
 
+    /// Prints why it does not run or does not end, in one line.
+    pub(crate) fn explanation(self, explained: &Explained) -> io::Result<()> {
+        line(&operation::explanation(explained, self.now))
+    }
+
     /// Prints the result of an operation, in one line.
     pub(crate) fn outcome(self, operation: &OperationView) -> io::Result<()> {
         match self.format {

@@ -42,7 +42,7 @@ use crate::options::Options;
 pub use bulk::{Bulk, BulkAct, BulkAnswer, BulkRefusal};
 pub use completion_feed::{Cursor, InvalidCursor};
 pub use create::Creation;
-pub use explain::WaitingFor;
+pub use explain::{Explanation, Root, WaitingFor};
 pub use health::Health;
 pub use organization_requests::{Answer, Fault, ItemAnswer};
 pub use rate_limit::{Permit, RequestKind};

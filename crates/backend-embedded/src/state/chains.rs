@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use drumline_backend::store::{ChainPlace, Neighbourhood};
 use drumline_protocol::{ChainKey, OperationId, Partition};
 
 use super::State;
@@ -39,6 +40,29 @@ impl Chains {
 }
 
 impl State {
+    /// The place of an operation in its chain; `None` if it is in none.
+    #[must_use]
+    pub fn chain_place(&self, id: OperationId, near: Neighbourhood) -> Option<ChainPlace> {
+        let record = self.record(id)?;
+        let chains = &self.contents(id.partition())?.chains;
+        let chain = chains.0.get(&record.header.rules.chain?)?;
+        let place = (record.sequence, id);
+        chain.get(&place)?;
+        let before = chain.range(..place).count();
+        let nearest = chain.range(..place).rev().take(near.before);
+        let mut neighbours: Vec<_> = nearest.map(|(_, id)| *id).collect();
+        neighbours.reverse();
+        let behind = chain.range(place..).take(near.behind.saturating_add(1));
+        neighbours.extend(behind.map(|(_, id)| *id));
+        let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        Some(ChainPlace {
+            head: chain.first()?.1,
+            before: number(before),
+            behind: number(chain.len() - before - 1),
+            neighbours,
+        })
+    }
+
     /// The operations of a chain, its head first.
     #[must_use]
     pub fn chain(&self, partition: Partition, key: ChainKey) -> Vec<OperationId> {

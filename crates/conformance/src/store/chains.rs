@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use drumline_backend::apply_event::Applied;
-use drumline_backend::store::{Committed, Summary};
-use drumline_protocol::{Event, Organization, QueueName, State, Status};
+use drumline_backend::store::{ChainPlace, Committed, Neighbourhood, Summary};
+use drumline_protocol::{Event, OperationId, Organization, QueueName, State, Status};
 
 use super::commit::claim_fresh;
 use crate::StoreHarness;
-use crate::fixtures::{Fixture, chain_key, fault, of_token};
+use crate::fixtures::{Fixture, chain_key, fault, independent, of_token};
 
 /// An hour: later than any case looks.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -261,4 +261,47 @@ pub async fn organizations_have_chains_of_their_own(harness: &dyn StoreHarness) 
     assert!(theirs.offer.is_some());
     fixture.run(theirs.id).await;
     fixture.run(ours.id).await;
+}
+
+/// The place in a chain is that of the order of creation, as long as the operation
+/// is in it.
+pub async fn an_operation_has_a_place_in_its_chain(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let alone = fixture.create(of_token("alone")).await;
+    let mut chain = Vec::new();
+    for _ in 0..6 {
+        chain.push(fixture.create(of_token("a")).await.id);
+    }
+    let near = Neighbourhood {
+        before: 1,
+        behind: 2,
+    };
+    let place = async |id, near| {
+        let place = fixture.store.chain_place(id, near).await;
+        place.expect("the store is there")
+    };
+    let expected = |index: usize, neighbours: &[OperationId]| {
+        Some(ChainPlace {
+            head: chain[0],
+            before: u64::try_from(index).expect("it is small"),
+            behind: u64::try_from(5 - index).expect("it is small"),
+            neighbours: neighbours.to_vec(),
+        })
+    };
+    assert_eq!(place(chain[0], near).await, expected(0, &chain[0..3]));
+    assert_eq!(place(chain[3], near).await, expected(3, &chain[2..6]));
+    assert_eq!(place(chain[5], near).await, expected(5, &chain[4..6]));
+    let single = place(chain[3], Neighbourhood::NONE).await;
+    assert_eq!(single, expected(3, &chain[3..4]));
+    let single = place(alone.id, near).await.map(|place| place.neighbours);
+    assert_eq!(single, Some(vec![alone.id]));
+
+    // What has left the chain has no place, and makes room.
+    fixture.client(chain[1], Event::Cancel).await;
+    assert_eq!(place(chain[1], near).await, None);
+    let second = place(chain[2], near).await.expect("it is in the chain");
+    assert_eq!((second.before, second.behind), (1, 3));
+    assert_eq!(second.neighbours[0], chain[0]);
+    let free = fixture.create(independent()).await;
+    assert_eq!(place(free.id, near).await, None);
 }

@@ -20,6 +20,14 @@ Examples:
 The line `waits for` (`waitingFor` in JSON) says why an operation does not run or does not end. A series shows its \
 next times.";
 
+pub(crate) const EXPLAIN_HELP: &str = "\
+Examples:
+  drumline explain 019a9c1e-…
+  drumline list --state Ready --output json | jq -r .id | head -20 | xargs drumline explain
+
+An operation behind others of its token waits for the first of them: the line says what that one waits for, too. The \
+reasons are in docs/operations.md.";
+
 pub(crate) const HISTORY_HELP: &str = "\
 Examples:
   drumline history 019a9c1e-…
@@ -125,6 +133,17 @@ pub(crate) struct Output {
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Get {
+    /// Ids of operations
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline explain`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Explain {
     /// Ids of operations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,

@@ -24,6 +24,21 @@ pub(crate) fn explained(explained: &Explained, now: Now) -> String {
     rows.text()
 }
 
+/// The reason why it does not run or does not end; otherwise how it stands.
+pub(crate) fn explanation(explained: &Explained, now: Now) -> String {
+    let operation = &explained.operation;
+    match &explained.waiting_for {
+        Some(waiting_for) => format!(
+            "{}  {}, {}: {}",
+            operation.id,
+            operation.state,
+            operation.status,
+            clean(&waiting_for.detail)
+        ),
+        None => one_line(operation, now),
+    }
+}
+
 fn rows(operation: &OperationView, now: Now) -> Table {
     let mut rows = table(&[]);
     let mut add = |what: &str, text: Option<String>| {

@@ -144,4 +144,19 @@ fn what_an_operation_waits_for_is_shown() {
     let shown = dev.run(&["get", &next]);
     let line = shown.out.lines().find(|line| line.starts_with("waits for"));
     assert!(line.is_some_and(|line| line.contains(&head)), "{shown:?}");
+
+    let root = &dev.json(&["explain", &next])["waitingFor"]["root"];
+    assert_eq!(root["operationId"], head.as_str());
+    assert_eq!(root["reason"], "time");
+    let explained = dev.run(&["explain", &next, &head]).out;
+    let lines: Vec<_> = explained.lines().collect();
+    let [of_next, of_head] = lines.as_slice() else {
+        panic!("two lines: {explained}");
+    };
+    assert!(of_next.starts_with(&format!("{next}  Ready, WaitingForResources: ")));
+    assert!(of_next.contains("it is postponed until"), "{explained}");
+    assert!(
+        of_head.contains("1 operation waits behind it"),
+        "{explained}"
+    );
 }

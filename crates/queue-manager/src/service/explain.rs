@@ -3,33 +3,29 @@
 //!
 //! The answer is made on demand from what the store, the broker and the members
 //! report at this moment. It is for people: nothing is decided by it, and it may
-//! be out of date when it is read. It costs some round trips, and a search
-//! through the chain if there is one, so clients that merely poll should not ask
-//! for it.
+//! be out of date when it is read. It costs some round trips, so clients that
+//! merely poll should not ask for it.
+//!
+//! An operation behind others of its order waits for the first of them, the head:
+//! for what the head waits for. So the head is explained with it.
 
 use std::time::Duration;
 
 use drumline_backend::broker::Bypassed;
 use drumline_backend::membership::Group;
-use drumline_backend::store::{Filter, LastOffer, Summary};
+use drumline_backend::store::{ChainPlace, LastOffer, Neighbourhood, Summary};
 use drumline_backend::{Broker as _, Member};
-use drumline_protocol::message::Offer;
+use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
-use drumline_protocol::{Operation, OperationId, Pause, QueueName, State, Status, Timestamp};
-use tokio::time::Instant;
+use drumline_protocol::{
+    Author, Operation, OperationId, Pause, QueueName, State, Status, Timestamp,
+};
 
 use super::QueueManager;
-use super::history::last_event;
 use crate::error::Result;
 
-/// The time that a chain may be searched for its head. After that the earliest
-/// operation that was found is named: it is in the way too.
-const SEARCH: Duration = Duration::from_secs(2);
 /// The members that are examined at a time for one that is not busy.
 const MEMBERS: usize = 100;
-/// The tolerance for ids of earlier operations that look newer than this one:
-/// managers make ids, each by its own idea of the store's time.
-const SLACK: Duration = Duration::from_secs(1);
 
 /// The reason that an operation does not run, or does not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +35,10 @@ pub enum WaitingFor {
     /// The next time of a series.
     Occurrence(Timestamp),
     /// A person who resumes it.
-    Person,
+    Person {
+        /// The caller who paused it. Otherwise its handler asked for a person.
+        paused_by: Option<String>,
+    },
     /// A person who resumes the series.
     PersonForSeries,
     /// The end of its handler, which was asked to stop.
@@ -107,10 +106,73 @@ pub enum WaitingFor {
     },
 }
 
+/// The reason that an operation does not run, or does not end, with the reason at
+/// the root of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The reason.
+    pub waiting_for: WaitingFor,
+    /// The time since which the operation has its status, if that is on record.
+    pub since: Option<Timestamp>,
+    /// The number of operations of its order that are before it.
+    pub before: u64,
+    /// The number of operations of its order that wait behind it.
+    pub behind: u64,
+    /// The head, if the operation waits for it.
+    pub root: Option<Root>,
+}
+
+/// The operation that all others of its order wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// The operation.
+    pub id: OperationId,
+    /// Its status.
+    pub status: Status,
+    /// The time since which it has its status, if that is on record.
+    pub since: Option<Timestamp>,
+    /// The host that runs it, if it runs.
+    pub host: Option<String>,
+    /// The reason that it does not run, or does not end. `None` if it runs, or
+    /// holds its order.
+    pub waiting_for: Option<WaitingFor>,
+}
+
 /// The operations that the workers of a group run at once, all together.
 fn slots(group: &Group) -> u64 {
     let workers = u64::try_from(group.ids.len()).unwrap_or(u64::MAX);
     workers.saturating_mul(u64::from(group.profile.concurrency))
+}
+
+/// The reason that an operation is Suspended without a time. The fault alone does
+/// not tell: a person may have paused the operation since.
+fn why_no_time(operation: &Summary, history: &[Entry]) -> WaitingFor {
+    if operation.header.is_series() {
+        return WaitingFor::PersonForSeries;
+    }
+    let message_name = operation.body.message_name.clone();
+    match history.last().map(|entry| entry.event) {
+        Some(EventKind::Unhandled) => WaitingFor::Handler {
+            queue: operation.body.queue.clone(),
+            message_name,
+        },
+        Some(EventKind::Throttle) => WaitingFor::Throttle { message_name },
+        Some(EventKind::Suspend) => WaitingFor::Person { paused_by: None },
+        Some(_) | None => WaitingFor::Person {
+            paused_by: paused_by(history),
+        },
+    }
+}
+
+/// The caller who has paused an operation. The worker's entry of the stop may be
+/// behind the caller's.
+fn paused_by(history: &[Entry]) -> Option<String> {
+    let mut entries = history.iter().rev();
+    let pause = entries.find(|entry| entry.event == EventKind::Pause)?;
+    match &pause.author {
+        Author::Caller(name) => Some(name.clone()),
+        Author::Worker(_) | Author::Handler(_) | Author::Manager(_) | Author::Schedule(_) => None,
+    }
 }
 
 impl QueueManager {
@@ -118,11 +180,89 @@ impl QueueManager {
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub async fn explain(&self, operation: &Operation) -> Result<Option<WaitingFor>> {
+    pub async fn explain(&self, operation: &Operation) -> Result<Option<Explanation>> {
+        let operation = Summary::of(operation);
+        let place = self.place(&operation).await?;
+        let (before, behind) = place
+            .as_ref()
+            .map_or((0, 0), |place| (place.before, place.behind));
+        let history = self.entries(&operation).await?;
+        let since = history.last().map(|entry| entry.at);
+        let is_ready = operation.header.status == Status::WaitingForResources;
+        if let Some(head) = place.filter(|place| is_ready && place.before > 0)
+            && let Some(root) = self.root(head.head).await?
+        {
+            let Root { id, status, .. } = root;
+            let is_over = matches!(
+                status,
+                Status::Failed | Status::Canceled | Status::Succeeded
+            );
+            let waiting_for = if is_over {
+                WaitingFor::Holder { id, status }
+            } else {
+                WaitingFor::Predecessor { id, status }
+            };
+            return Ok(Some(Explanation {
+                waiting_for,
+                since,
+                before,
+                behind,
+                root: Some(root),
+            }));
+        }
+        let waiting_for = self.why(&operation, &history).await?;
+        Ok(waiting_for.map(|waiting_for| Explanation {
+            waiting_for,
+            since,
+            before,
+            behind,
+            root: None,
+        }))
+    }
+
+    /// The place of an operation in its chain, if it is in one.
+    async fn place(&self, operation: &Summary) -> Result<Option<ChainPlace>> {
+        if operation.header.rules.chain.is_none() {
+            return Ok(None);
+        }
+        let place = self.store().chain_place(operation.id, Neighbourhood::NONE);
+        Ok(place.await?)
+    }
+
+    /// The kept history of an operation, oldest first; nothing if the operation has
+    /// been removed meanwhile.
+    async fn entries(&self, operation: &Summary) -> Result<Vec<Entry>> {
+        let recorded = self.store().history(operation.id).await?;
+        let history = recorded.map(|recorded| recorded.history(&operation.body));
+        Ok(history.map(|history| history.entries).unwrap_or_default())
+    }
+
+    /// The head of a chain, and its reason; `None` if it has been removed meanwhile.
+    async fn root(&self, id: OperationId) -> Result<Option<Root>> {
+        let found = self.store().summaries(&[id]).await?;
+        let Some(head) = found.into_iter().next().flatten() else {
+            return Ok(None);
+        };
+        let history = self.entries(&head).await?;
+        let waiting_for = self.why(&head, &history).await?;
+        let status = head.header.status;
+        Ok(Some(Root {
+            id,
+            status,
+            since: history.last().map(|entry| entry.at),
+            host: (status.state() == State::Locked)
+                .then_some(head.header.host_id)
+                .flatten(),
+            waiting_for,
+        }))
+    }
+
+    /// The reason for an operation that no other one is in the way of.
+    async fn why(&self, operation: &Summary, history: &[Entry]) -> Result<Option<WaitingFor>> {
         Ok(match operation.header.status {
             Status::WaitingForResources => Some(self.why_not_claimed(operation).await?),
             Status::Waiting => Some(match operation.header.postpone_until {
-                None => self.why_no_time(operation).await?,
+                None => why_no_time(operation, history),
                 Some(next) if operation.header.is_series() => WaitingFor::Occurrence(next),
                 Some(until) => WaitingFor::Time(until),
             }),
@@ -131,34 +271,7 @@ impl QueueManager {
         })
     }
 
-    /// The reason that an operation is Suspended without a time. The fault alone does
-    /// not tell: a person may have paused the operation since.
-    async fn why_no_time(&self, operation: &Operation) -> Result<WaitingFor> {
-        if operation.header.is_series() {
-            return Ok(WaitingFor::PersonForSeries);
-        }
-        let body = &operation.body;
-        let message_name = body.message_name.clone();
-        let last = last_event(self.store(), operation.id).await?;
-        Ok(match last {
-            Some(EventKind::Unhandled) => WaitingFor::Handler {
-                queue: body.queue.clone(),
-                message_name,
-            },
-            Some(EventKind::Throttle) => WaitingFor::Throttle { message_name },
-            Some(_) | None => WaitingFor::Person,
-        })
-    }
-
-    async fn why_not_claimed(&self, operation: &Operation) -> Result<WaitingFor> {
-        if let Some(head) = self.predecessor(operation).await? {
-            let (id, status) = (head.id, head.header.status);
-            return Ok(if head.header.holding {
-                WaitingFor::Holder { id, status }
-            } else {
-                WaitingFor::Predecessor { id, status }
-            });
-        }
+    async fn why_not_claimed(&self, operation: &Summary) -> Result<WaitingFor> {
         if let Some(pause) = self.pause_of(operation).await? {
             return Ok(WaitingFor::Pause(Box::new(pause)));
         }
@@ -191,7 +304,7 @@ impl QueueManager {
             let slots = able.into_iter().map(slots).sum();
             return Ok(WaitingFor::Slot { slots });
         }
-        let route = Offer::of(operation).route();
+        let route = operation.offer().route();
         let trouble = self.bypass().trouble(&route);
         let bypassed = trouble.map(|trouble| Bypassed { route, trouble });
         let last = self.store().last_offer(operation.id).await?;
@@ -224,51 +337,5 @@ impl QueueManager {
                 return Ok(false);
             }
         }
-    }
-
-    /// The head of the chain, if it is not the operation itself.
-    async fn predecessor(&self, operation: &Operation) -> Result<Option<Summary>> {
-        let Some(chain) = operation.header.rules.chain else {
-            return Ok(None);
-        };
-        let end = Instant::now() + SEARCH;
-        // Ids of one millisecond are in no order.
-        let newest = operation.body.created_on.saturating_add(SLACK);
-        let newest = OperationId::new(newest, operation.id.partition(), [0xff; 16]);
-        let mut earliest: Option<Summary> = None;
-        // Only heads hold or are Locked. They are few, while Ready operations
-        // may be many.
-        for state in [
-            State::Locked,
-            State::Completed,
-            State::Suspended,
-            State::Ready,
-        ] {
-            let filter = Filter {
-                chain: Some(chain),
-                state: Some(state),
-                holding: (state == State::Completed).then_some(true),
-                ..Filter::default()
-            };
-            let mut cursor = Some(newest);
-            loop {
-                let limit = self.options().limits.page;
-                let page = self.store().list_summaries(&filter, cursor, limit);
-                let page = page.await?;
-                let before = page.operations.into_iter().chain(earliest.take());
-                earliest = before
-                    .filter(|other| other.sequence < operation.sequence)
-                    .min_by_key(|other| other.sequence);
-                cursor = page.next;
-                if cursor.is_none() || Instant::now() >= end {
-                    break;
-                }
-            }
-            let is_head = matches!(state, State::Locked | State::Completed);
-            if is_head && earliest.is_some() {
-                break;
-            }
-        }
-        Ok(earliest)
     }
 }

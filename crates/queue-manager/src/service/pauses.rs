@@ -9,8 +9,9 @@
 
 use drumline_api::pause::SetPause;
 use drumline_api::{FieldError, Invalid};
+use drumline_backend::store::Summary;
 use drumline_protocol::pause::scope_keys_of;
-use drumline_protocol::{Operation, Pause, PauseKind, PauseScope, ScopeKey, limits};
+use drumline_protocol::{Pause, PauseKind, PauseScope, ScopeKey, limits};
 
 use super::{Actor, QueueManager};
 use crate::error::{Error, Result};
@@ -101,7 +102,7 @@ impl QueueManager {
     }
 
     /// The pause that stops an operation, if there is one.
-    pub(super) async fn pause_of(&self, operation: &Operation) -> Result<Option<Pause>> {
+    pub(super) async fn pause_of(&self, operation: &Summary) -> Result<Option<Pause>> {
         let now = self.store().now();
         let scopes = scope_keys_of(&operation.header, &operation.body);
         let pauses = self.store().pauses().await?.pauses.into_iter();

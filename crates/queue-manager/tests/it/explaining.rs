@@ -192,7 +192,7 @@ async fn an_operation_that_waits_without_a_time_tells_for_whom() {
     assert!(matches!(decided, Ok(Applied::Done(..))), "{decided:?}");
 
     for (id, reason, words) in [
-        (paused, "person", "it was paused"),
+        (paused, "person", " paused it; resume it"),
         (unhandled, "handler", "start one, and it goes on by itself"),
         (series, "person", "the series is paused"),
     ] {
@@ -242,6 +242,57 @@ async fn a_parked_operation_names_the_head_of_its_chain() {
         }
     }
     assert_eq!(explained(&client, head).await, Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_head_waits_for_is_said_of_all_behind_it() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let body = json!({"messageName": "a", "dependencyToken": "t"});
+    let head = client.create(&body).await;
+    client.create(&body).await;
+    let third = client.create(&body).await;
+    client.create(&body).await;
+
+    let waiting = explained(&client, third).await;
+    assert_eq!(waiting["root"]["operationId"], json!(head.to_string()));
+    assert_eq!(waiting["root"]["reason"], json!("worker"), "{waiting}");
+    assert_eq!(
+        (&waiting["before"], &waiting["behind"]),
+        (&json!(2), &json!(1))
+    );
+    let since = stored(&backend, head).await.body.created_on;
+    assert_eq!(
+        waiting["detail"],
+        json!(format!(
+            "it waits for {head}, which is the first of the same order (of a token, or of \
+             asynchronous requests) and is Ready (WaitingForResources) since {since}: no live \
+             worker serves the queue default; start one; 1 more is before it; 1 operation waits \
+             behind it"
+        ))
+    );
+    let waiting = explained(&client, head).await;
+    assert_eq!(waiting["root"], Value::Null);
+    assert_eq!(
+        waiting["detail"],
+        json!("no live worker serves the queue default; start one; 3 operations wait behind it")
+    );
+
+    beat(&backend, &["*"], 1).await;
+    let worker = Worker::new(&backend);
+    let fence = worker.claim(head).await;
+    let waiting = explained(&client, third).await;
+    assert_eq!(waiting["root"]["status"], json!("InProgress"), "{waiting}");
+    let detail = waiting["root"]["detail"].to_string();
+    assert!(detail.contains("it runs on "), "{detail}");
+
+    // The worker that stops its handler writes an entry of its own.
+    let pause = format!("/v1/operations/{head}/pause");
+    client.send("POST", &pause, &[], "").await;
+    worker.say(head, fence, Event::Stopped).await;
+    let waiting = explained(&client, third).await;
+    let detail = waiting["root"]["detail"].to_string();
+    assert!(detail.contains(" paused it; resume it"), "{waiting}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -157,6 +157,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "submit",
     "execute",
     "get",
+    "explain",
     "history",
     "list",
     "wait",

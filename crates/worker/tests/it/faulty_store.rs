@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock, NewOperation,
-    Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
-    ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded,
+    Released, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -216,6 +216,14 @@ impl Store for FaultyStore {
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
         self.store.last_offer(id).await
+    }
+
+    async fn chain_place(
+        &self,
+        id: OperationId,
+        near: Neighbourhood,
+    ) -> Result<Option<ChainPlace>> {
+        self.store.chain_place(id, near).await
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {

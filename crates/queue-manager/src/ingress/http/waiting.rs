@@ -9,11 +9,14 @@ use humantime::format_duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::WaitingFor;
+use crate::service::{Explanation, Root, WaitingFor};
 
 /// The time for which an offer may well be on its way: a worker decides within
 /// it.
 const ON_ITS_WAY: Duration = drumline_backend::broker::UNDECIDED_MAX;
+
+/// The reason of an operation that is not the first of its order.
+const PREDECESSOR: &str = "predecessor";
 
 /// One operation, and the reason that it does not run or does not end.
 #[derive(Debug, Serialize)]
@@ -39,98 +42,178 @@ pub(crate) struct WaitingView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uuid")]
     operation_id: Option<String>,
+    /// The time since which the operation has its status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    since: Option<String>,
+    /// The number of operations of the same order that are before it.
+    before: u64,
+    /// The number of operations of the same order that wait behind it.
+    behind: u64,
+    /// The operation that all of the order wait for, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<RootView>,
 }
 
-impl From<WaitingFor> for WaitingView {
-    fn from(waiting: WaitingFor) -> Self {
-        let operation_id = match &waiting {
-            WaitingFor::Predecessor { id, .. } | WaitingFor::Holder { id, .. } => {
-                Some(id.to_string())
-            }
-            WaitingFor::Time(_)
-            | WaitingFor::Occurrence(_)
-            | WaitingFor::Person
-            | WaitingFor::PersonForSeries
-            | WaitingFor::Stop
-            | WaitingFor::Pause(_)
-            | WaitingFor::Worker { .. }
-            | WaitingFor::Handler { .. }
-            | WaitingFor::Throttle { .. }
-            | WaitingFor::Broker { .. }
-            | WaitingFor::Slot { .. }
-            | WaitingFor::Dispatch { .. }
-            | WaitingFor::Delivery { .. } => None,
-        };
-        let (reason, detail) = match waiting {
-            WaitingFor::Time(until) => (
-                "time",
-                format!("it is postponed until {until}; resume it to let it go on now"),
-            ),
-            WaitingFor::Occurrence(next) => (
-                "occurrence",
-                format!("it recurs and never runs itself; it waits for its next time, {next}"),
-            ),
-            WaitingFor::Person => (
-                "person",
-                "it was paused, or its handler asked for a person (see `message`); resume it to let it go on".to_owned(),
-            ),
-            WaitingFor::PersonForSeries => (
-                "person",
-                "the series is paused and creates no occurrences; resume it to let it go on".to_owned(),
-            ),
-            WaitingFor::Stop => (
-                "stop",
-                "its handler was asked to stop and has not stopped yet; if its worker is lost, the operation is ended after a lease".to_owned(),
-            ),
-            WaitingFor::Predecessor { id, status } => (
-                "predecessor",
-                format!("{id} is earlier in the same order (of a token, or of asynchronous requests) and is {} ({}); look at {id}", status.state().name(), status.name()),
-            ),
-            WaitingFor::Holder { id, status } => (
-                "holder",
-                format!(
-                    "its token is held by {id}, which {}: resume {id} to skip it, or cancel the rest",
-                    match status {
-                        Status::Canceled => "was Canceled",
-                        Status::Failed
-                        | Status::Succeeded
-                        | Status::WaitingForResources
-                        | Status::Waiting
-                        | Status::InProgress
-                        | Status::Pausing
-                        | Status::Canceling => "Failed",
-                    }
-                ),
-            ),
-            WaitingFor::Pause(pause) => ("pause", held_by(&pause)),
-            WaitingFor::Worker { queue } => (
-                "worker",
-                format!("no live worker serves the queue {queue}; start one"),
-            ),
-            WaitingFor::Handler { queue, message_name } => (
-                "handler",
-                format!("no live worker of the queue {queue} has a handler for {message_name:?}; start one, and it goes on by itself"),
-            ),
-            WaitingFor::Throttle { message_name } => (
-                "throttle",
-                format!("operations of {message_name:?} have failed so often that no worker takes them for a while; it goes on by itself when they succeed again; look at the latest failures"),
-            ),
-            WaitingFor::Broker { why } => ("broker", format!("the broker takes no messages: {why}")),
-            WaitingFor::Slot { slots } => (
-                "slot",
-                format!("all workers that have a handler for it are busy; they run {slots} operations at the same time"),
-            ),
-            WaitingFor::Dispatch { bypassed } => ("dispatch", dispatch(bypassed)),
-            WaitingFor::Delivery {
-                offered_ago,
-                bypassed,
-            } => ("delivery", delivery(offered_ago, bypassed)),
-        };
+/// The operation that all of an order wait for.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RootView {
+    /// Its id.
+    #[schema(format = "uuid")]
+    operation_id: String,
+    /// Its status.
+    #[schema(example = "Waiting")]
+    status: &'static str,
+    /// The time since which it has this status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    since: Option<String>,
+    /// The reason as a word, as in `waitingFor`; none if it runs, or holds the
+    /// order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// The reason for people, with a remedy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+impl From<Explanation> for WaitingView {
+    fn from(explanation: Explanation) -> Self {
+        let Explanation {
+            waiting_for,
+            since,
+            before,
+            behind,
+            root,
+        } = explanation;
+        let operation_id = root.as_ref().map(|root| root.id.to_string());
+        let (reason, mut detail) = words(waiting_for);
+        let root = root.map(RootView::from);
+        if let Some(root) = root.as_ref().filter(|_| reason == PREDECESSOR) {
+            detail.push_str(&root.clause());
+        }
+        detail.push_str(&match before.saturating_sub(1) {
+            0 => String::new(),
+            1 => "; 1 more is before it".to_owned(),
+            more => format!("; {more} more are before it"),
+        });
+        detail.push_str(&match behind {
+            0 => String::new(),
+            1 => "; 1 operation waits behind it".to_owned(),
+            more => format!("; {more} operations wait behind it"),
+        });
         Self {
             reason,
             detail,
             operation_id,
+            since: since.map(|since| since.to_string()),
+            before,
+            behind,
+            root,
         }
+    }
+}
+
+impl From<Root> for RootView {
+    fn from(root: Root) -> Self {
+        let (reason, detail) = match (root.waiting_for, root.host) {
+            (Some(waiting), _) => {
+                let (reason, detail) = words(waiting);
+                (Some(reason), Some(detail))
+            }
+            (None, Some(host)) => (None, Some(format!("it runs on {host}"))),
+            (None, None) => (None, None),
+        };
+        Self {
+            operation_id: root.id.to_string(),
+            status: root.status.name(),
+            since: root.since.map(|since| since.to_string()),
+            reason,
+            detail,
+        }
+    }
+}
+
+impl RootView {
+    /// The part of a sentence that says since when, and why.
+    fn clause(&self) -> String {
+        let since = self.since.as_ref().map(|since| format!(" since {since}"));
+        let why = self.detail.as_ref().map(|detail| format!(": {detail}"));
+        since.unwrap_or_default() + &why.unwrap_or_default()
+    }
+}
+
+/// The reason as a word, and for people.
+fn words(waiting: WaitingFor) -> (&'static str, String) {
+    match waiting {
+        WaitingFor::Time(until) => (
+            "time",
+            format!("it is postponed until {until}; resume it to let it go on now"),
+        ),
+        WaitingFor::Occurrence(next) => (
+            "occurrence",
+            format!("it recurs and never runs itself; it waits for its next time, {next}"),
+        ),
+        WaitingFor::Person { paused_by: Some(name) } => (
+            "person",
+            format!("{name} paused it; resume it to let it go on"),
+        ),
+        WaitingFor::Person { paused_by: None } => (
+            "person",
+            "its handler asked for a person (see `message`); resume it to let it go on".to_owned(),
+        ),
+        WaitingFor::PersonForSeries => (
+            "person",
+            "the series is paused and creates no occurrences; resume it to let it go on".to_owned(),
+        ),
+        WaitingFor::Stop => (
+            "stop",
+            "its handler was asked to stop and has not stopped yet; if its worker is lost, the operation is ended after a lease".to_owned(),
+        ),
+        WaitingFor::Predecessor { id, status } => (
+            PREDECESSOR,
+            format!("it waits for {id}, which is the first of the same order (of a token, or of asynchronous requests) and is {} ({})", status.state().name(), status.name()),
+        ),
+        WaitingFor::Holder { id, status } => (
+            "holder",
+            format!(
+                "its token is held by {id}, which {}: resume {id} to skip it, or cancel the rest",
+                match status {
+                    Status::Canceled => "was Canceled",
+                    Status::Failed
+                    | Status::Succeeded
+                    | Status::WaitingForResources
+                    | Status::Waiting
+                    | Status::InProgress
+                    | Status::Pausing
+                    | Status::Canceling => "Failed",
+                }
+            ),
+        ),
+        WaitingFor::Pause(pause) => ("pause", held_by(&pause)),
+        WaitingFor::Worker { queue } => (
+            "worker",
+            format!("no live worker serves the queue {queue}; start one"),
+        ),
+        WaitingFor::Handler { queue, message_name } => (
+            "handler",
+            format!("no live worker of the queue {queue} has a handler for {message_name:?}; start one, and it goes on by itself"),
+        ),
+        WaitingFor::Throttle { message_name } => (
+            "throttle",
+            format!("operations of {message_name:?} have failed so often that no worker takes them for a while; it goes on by itself when they succeed again; look at the latest failures"),
+        ),
+        WaitingFor::Broker { why } => ("broker", format!("the broker takes no messages: {why}")),
+        WaitingFor::Slot { slots } => (
+            "slot",
+            format!("all workers that have a handler for it are busy; they run {slots} operations at the same time"),
+        ),
+        WaitingFor::Dispatch { bypassed } => ("dispatch", dispatch(bypassed)),
+        WaitingFor::Delivery {
+            offered_ago,
+            bypassed,
+        } => ("delivery", delivery(offered_ago, bypassed)),
     }
 }
 

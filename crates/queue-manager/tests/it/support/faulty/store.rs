@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
-    Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, NewOperation, Notice, Page,
-    PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal, ReportParts, Reservation,
-    Reserved, Result, Stamp, Store, Summary, Transacted,
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, Neighbourhood,
+    NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released,
+    Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Store, Summary, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -149,6 +149,14 @@ impl Store for Faulty {
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
         self.store("last_offer").await?.last_offer(id).await
+    }
+
+    async fn chain_place(
+        &self,
+        id: OperationId,
+        near: Neighbourhood,
+    ) -> Result<Option<ChainPlace>> {
+        self.store("chain_place").await?.chain_place(id, near).await
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
