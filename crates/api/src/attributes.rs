@@ -312,6 +312,39 @@ impl CreateOperation {
         }
     }
 
+    /// The create of an operation that does the same work at once, and belongs
+    /// together with `operation`. The times of the operation are not repeated, and
+    /// it has no parent: the handler that created the operation knows nothing of
+    /// it.
+    #[must_use]
+    pub fn like(operation: &Operation) -> Self {
+        let Operation { header, body, .. } = operation;
+        let rules = &header.rules;
+        Self {
+            message_name: body.message_name.clone(),
+            name: body.name.clone(),
+            operation_type: rules.operation_type,
+            dependency_token: body.dependency_token.clone(),
+            queue: body.queue.clone(),
+            token_policy: Some(rules.token_policy),
+            postpone_until: None,
+            not_after: None,
+            recurrence_pattern: None,
+            recurrence_start_time: None,
+            data: body.data.clone(),
+            correlation_id: Some(body.correlation_id),
+            request_id: None,
+            parent_id: None,
+            primary_entity_type: body.primary_entity_type.clone(),
+            regarding_object_id: body.regarding_object_id,
+            retain_job_history: body.retain_job_history,
+            at_most_once: rules.at_most_once,
+            webhook_url: body.webhook_url.clone(),
+            retry: rules.retry.clone(),
+            in_order_of_requests: body.dependency_token.is_none() && rules.chain.is_some(),
+        }
+    }
+
     /// The body of the operation.
     #[must_use]
     pub fn into_body(self, origin: Origin) -> Body {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`view`] | the operation as it is shown |
 //! | [`history`] | its history as it is shown |
-//! | [`CreateOperation`], [`UpdateOperation`] | requests about one operation, read and checked |
+//! | [`CreateOperation`], [`UpdateOperation`], [`RunAgain`] | requests about one operation, read and checked |
 //! | [`pause`] | pauses: the request that sets one, and a pause as it is shown |
 //! | [`execute`] | organization requests, read and checked |
 //! | [`wire`] | requests as bincode, for producers over AMQP |
@@ -33,6 +33,7 @@ pub mod pause;
 pub mod payload;
 mod recurrence;
 mod retry;
+mod run_again;
 pub mod schema;
 mod table;
 mod update;
@@ -45,6 +46,7 @@ pub use deployment::{Deployment, Grammar};
 pub use error::{Error, FieldError, Invalid, Result};
 pub use execute::OrganizationRequest;
 pub use recurrence::RuleChange;
+pub use run_again::RunAgain;
 pub use update::{Control, UpdateOperation};
 
 /// Returns true if operations have an attribute of this name.

@@ -11,7 +11,7 @@ use crate::keys::new_key;
 use crate::retry::Repeat;
 
 /// The header that makes a create repeatable: see the API's documentation.
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// A create that was answered.
 #[derive(Clone, Debug)]

@@ -71,6 +71,7 @@ mod list;
 mod operation;
 mod pauses;
 mod retry;
+mod run_again;
 mod update;
 
 pub use batch::{BATCH_ITEMS, Outcome};
@@ -88,6 +89,7 @@ pub use fleet::{Counts, Fleet, Member, Queue, Queues, Readiness, WhoAmI};
 pub use list::{Page, Paging};
 pub use operation::{Explained, Root, WaitingFor};
 pub use pauses::NewPause;
+pub use run_again::RunAgain;
 
 // The types of operations and their attributes, so that users need not name the
 // crate below.

@@ -174,6 +174,9 @@ pub(crate) enum Command {
     /// Suspend operations until a time
     #[command(after_help = control::POSTPONE_HELP)]
     Postpone(Box<control::Postpone>),
+    /// Do the work of Completed operations again, as new operations
+    #[command(after_help = control::RUN_AGAIN_HELP)]
+    RunAgain(Box<control::RunAgain>),
     /// Change attributes of operations
     #[command(after_help = control::UPDATE_HELP)]
     Update(Box<control::Update>),

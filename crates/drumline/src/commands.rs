@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod pauses;
 pub(crate) mod postpone;
 pub(crate) mod purge;
+pub(crate) mod run_again;
 mod settle;
 pub(crate) mod submit;
 pub(crate) mod update;

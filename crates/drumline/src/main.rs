@@ -151,6 +151,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
             commands::pauses::list(session).await
         }),
         Command::Delete(control) => act(&control, Act::Delete, &caller),
+        Command::RunAgain(again) => with_session(&again.remote, &caller, async |session| {
+            commands::run_again::run(session, &again).await
+        }),
         Command::Postpone(postpone) => with_session(&postpone.remote, &caller, async |session| {
             commands::postpone::run(session, &postpone).await
         }),

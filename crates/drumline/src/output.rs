@@ -81,6 +81,17 @@ impl Output {
         line(&operation::explanation(explained, self.now))
     }
 
+    /// Prints the operation that does the work of another one again.
+    pub(crate) fn again(self, of: &str, operation: &OperationView) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.json(operation),
+            Format::Text => line(&format!(
+                "{of}  runs again as {}",
+                operation::one_line(operation, self.now)
+            )),
+        }
+    }
+
     /// Prints the result of an operation, in one line.
     pub(crate) fn outcome(self, operation: &OperationView) -> io::Result<()> {
         match self.format {

@@ -20,6 +20,7 @@ mod partitions;
 mod pauses;
 mod rate_limit;
 mod read;
+mod run_again;
 pub(crate) mod series;
 mod shown;
 

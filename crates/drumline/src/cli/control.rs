@@ -58,6 +58,17 @@ Examples:
   drumline postpone 019a9c1e-… --until 2026-12-24T18:00:00Z
   drumline postpone --message SendMail --state Ready --in 1h";
 
+pub(crate) const RUN_AGAIN_HELP: &str = "\
+An operation ends once. Its work is done again by a new operation with the same attributes, which is the last of its \
+token. Those that match conditions run again oldest first, and each only once within two days, however often the \
+command is repeated.
+
+Examples:
+  drumline run-again 019a9c1e-…
+  drumline run-again 019a9c1e-… --data @corrected.json --leave-token
+  drumline run-again --status Failed --message SendMail --created-after 2h --dry-run
+  drumline run-again --status Failed --message SendMail --created-after 2h --yes";
+
 pub(crate) const UPDATE_HELP: &str = "\
 Examples:
   drumline update 019a9c1e-… --state Suspended                           like `drumline pause`
@@ -171,6 +182,36 @@ pub(crate) struct Consent {
     /// Do not ask for confirmation
     #[arg(long, short = 'y', conflicts_with = "dry_run")]
     pub(crate) yes: bool,
+}
+
+/// `drumline run-again`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct RunAgain {
+    /// Ids of Completed operations
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Other data: JSON text, @FILE, or - for standard input
+    #[arg(
+        long,
+        short = 'd',
+        value_name = "JSON|@FILE|-",
+        allow_hyphen_values = true
+    )]
+    pub(crate) data: Option<String>,
+    /// Another dependency token
+    #[arg(long, value_name = "TOKEN", conflicts_with = "leave_token")]
+    pub(crate) new_token: Option<String>,
+    /// No dependency token: the new operations wait for no other one
+    #[arg(long)]
+    pub(crate) leave_token: bool,
+    /// Another queue
+    #[arg(long, value_name = "NAME")]
+    pub(crate) new_queue: Option<String>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// `drumline update`.

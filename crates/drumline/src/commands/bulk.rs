@@ -37,7 +37,7 @@ pub(super) async fn run(
             tell(session, &would, action, false)?;
             return Ok(end_of(&would));
         }
-        if !may(&would, what)? {
+        if !agrees(would.done, what)? {
             hint("nothing was done");
             return Ok(Exit::Interrupted);
         }
@@ -77,8 +77,7 @@ async fn through(bulk: Bulk, what: &'static str, expected: Option<u64>) -> Resul
 
 /// Returns true if the action may run: a person agrees, or there is no terminal
 /// to ask at.
-fn may(would: &BulkTotal, what: &str) -> Result<bool> {
-    let many = would.done;
+pub(super) fn agrees(many: u64, what: &str) -> Result<bool> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         let text = format!(
             "{many} operations match; add --yes to {what} them, or --dry-run to look first"

@@ -41,7 +41,7 @@ pub(crate) async fn run(
     }
 }
 
-fn usage(text: &'static str) -> Failure {
+pub(super) fn usage(text: &'static str) -> Failure {
     Failure::new(Exit::Usage, text)
 }
 

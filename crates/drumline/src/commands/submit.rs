@@ -1,6 +1,6 @@
 //! `drumline submit`: one operation from flags, or many from a file.
 
-mod data;
+pub(super) mod data;
 mod file;
 mod lines;
 

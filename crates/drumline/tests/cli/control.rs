@@ -160,3 +160,47 @@ fn what_an_operation_waits_for_is_shown() {
         "{explained}"
     );
 }
+
+#[test]
+fn completed_operations_run_again_in_their_order_and_once() {
+    let dev = Dev::start();
+    let first = dev.submit(&["Fail", "--token", "t", "--name", "first"]);
+    let second = dev.submit(&["Fail", "--token", "t", "--name", "second"]);
+    for id in [&first, &second] {
+        assert_eq!(dev.run(&["wait", id, "--timeout", "30s"]).code, 1);
+    }
+    let select = ["run-again", "--status", "Failed", "--name", "first"];
+    let looked = dev.json(&[&select[..], &["--dry-run"]].concat());
+    assert_eq!(looked["matched"], 1, "{looked}");
+    let asked = dev.run(&select);
+    assert_eq!(asked.code, 64, "{asked:?}");
+    assert!(asked.err.contains("--yes"), "{asked:?}");
+
+    let all = ["run-again", "--status", "Failed", "--yes"];
+    let done = dev.json(&all);
+    assert_eq!(
+        (&done["done"], &done["existed"]),
+        (&2.into(), &0.into()),
+        "{done}"
+    );
+    let listed = dev.run(&["list", "--token", "t", "--output", "json"]).out;
+    let listed: Vec<serde_json::Value> = listed
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let names: Vec<_> = listed.iter().map(|one| one["name"].as_str()).collect();
+    assert_eq!(
+        names,
+        [Some("second"), Some("first"), Some("second"), Some("first")]
+    );
+
+    let one = dev.json(&["run-again", &first, "--data", "{\"a\": 1}", "--leave-token"]);
+    assert_eq!(one["data"]["a"], 1, "{one}");
+    assert!(
+        one.get("dependencyToken")
+            .is_none_or(serde_json::Value::is_null),
+        "{one}"
+    );
+    let refused = dev.run(&["run-again", UNKNOWN]);
+    assert_ne!(refused.code, 0, "{refused:?}");
+}

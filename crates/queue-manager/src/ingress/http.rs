@@ -67,6 +67,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(operations::pause))
         .routes(routes!(operations::resume))
         .routes(routes!(operations::postpone))
+        .routes(routes!(operations::run_again))
         .routes(routes!(execute::execute))
         .routes(routes!(pauses::list, pauses::set))
         .routes(routes!(pauses::lift))

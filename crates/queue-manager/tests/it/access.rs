@@ -114,6 +114,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/v1/operations/{id}/pause", "poa"),
     ("POST", "/v1/operations/{id}/resume", "poa"),
     ("POST", "/v1/operations/{id}/postpone", "poa"),
+    ("POST", "/v1/operations/{id}/run-again", "poa"),
     ("POST", "/v1/operations/cancel", "oa"),
     ("POST", "/v1/operations/pause", "oa"),
     ("POST", "/v1/operations/resume", "oa"),

@@ -30,6 +30,7 @@ mod reconcile;
 mod recurring;
 mod retention;
 mod round_trips;
+mod running_again;
 mod serving;
 mod support;
 mod upgrading;

@@ -167,6 +167,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "resume",
     "pauses",
     "postpone",
+    "run-again",
     "update",
     "delete",
     "purge",

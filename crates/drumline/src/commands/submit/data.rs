@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure, Result};
 
 /// The JSON that the flag names. It stays as it was written: numbers keep their
 /// digits and objects their order.
-pub(super) fn read(flag: &str) -> Result<Box<RawValue>> {
+pub(in crate::commands) fn read(flag: &str) -> Result<Box<RawValue>> {
     let (whence, text) = match (flag, flag.strip_prefix('@')) {
         ("-", _) => ("standard input", io::read_to_string(io::stdin())),
         (_, Some(path)) => (path, fs::read_to_string(path)),

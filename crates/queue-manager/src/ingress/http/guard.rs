@@ -51,6 +51,7 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::POST, "/v1/operations/{id}/pause", Role(Control)),
         (Method::POST, "/v1/operations/{id}/resume", Role(Control)),
         (Method::POST, "/v1/operations/{id}/postpone", Role(Control)),
+        (Method::POST, "/v1/operations/{id}/run-again", Role(Create)),
         (Method::POST, "/v1/operations/cancel", Role(Operate)),
         (Method::POST, "/v1/operations/pause", Role(Operate)),
         (Method::POST, "/v1/operations/resume", Role(Operate)),

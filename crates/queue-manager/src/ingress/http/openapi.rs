@@ -150,6 +150,20 @@ pub(crate) struct Postponement {
     postpone_until: String,
 }
 
+/// The differences of an operation that does the work of another one again.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Changes {
+    /// Other data.
+    data: Option<serde_json::Value>,
+    /// Another dependency token.
+    dependency_token: Option<String>,
+    /// `true`: the new operation has no token, so it waits for no other one.
+    leave_token: Option<bool>,
+    /// Another queue.
+    queue: Option<String>,
+}
+
 /// One page of operations.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, LOCATION};
 use axum::response::{IntoResponse, Response};
 use drumline_api::view::OperationView;
-use drumline_api::{Control, CreateOperation, UpdateOperation};
+use drumline_api::{Control, CreateOperation, RunAgain, UpdateOperation};
 use drumline_protocol::OperationId;
 use serde::Serialize;
 
@@ -50,15 +50,53 @@ pub(crate) async fn create(
     let body = body::json(&manager, &headers, body).await?;
     let request = CreateOperation::from_json(&body, &GRAMMAR)?;
     let key = idempotency_key(&headers)?;
-    let Creation { operation, is_new } = manager.create(&actor, request, key).await?;
-    let view = manager.view(&operation);
+    let creation = manager.create(&actor, request, key).await?;
+    Ok(created(&manager, &creation))
+}
+
+/// The answer to a request that creates an operation.
+fn created(manager: &QueueManager, creation: &Creation) -> Response {
+    let view = manager.view(&creation.operation);
     let location = format!("/v1/operations/{}", view.id);
-    let status = if is_new {
+    let status = if creation.is_new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    Ok((status, [(LOCATION, location)], Json(view)).into_response())
+    (status, [(LOCATION, location)], Json(view)).into_response()
+}
+
+/// Run an operation again
+///
+/// Creates a new operation that does the work of a Completed one again: with the same
+/// attributes, except for its times and its parent, and with the same correlation id. It
+/// is the last of its token. Attributes in the body replace those of the Completed
+/// one.
+#[utoipa::path(
+    post, path = "/v1/operations/{id}/run-again", tag = "actions",
+    params(
+        ("id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Any text of up to 255 bytes, kept for two days: a UUID, for example"),
+    ),
+    request_body = openapi::Changes,
+    responses(
+        (status = 201, description = "The new operation", body = openapi::Operation, headers(("Location" = String, description = "The address of the operation"))),
+        (status = 200, description = "The key was used before; the operation of the first request", body = openapi::Operation),
+        openapi::refusals::OfChange,
+    )
+)]
+pub(crate) async fn run_again(
+    State(manager): State<QueueManager>,
+    By(actor): By,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let body = body::json_unless_empty(&manager, &headers, body).await?;
+    let changes = RunAgain::from_json(&body)?;
+    let key = idempotency_key(&headers)?;
+    let creation = manager.run_again(&actor, id, changes, key).await?;
+    Ok(created(&manager, &creation))
 }
 
 /// Get an operation

@@ -1,0 +1,150 @@
+//! `drumline run-again`: the work of Completed operations, once more.
+
+use drumline_client::{OperationView, Paging, RunAgain, State};
+use serde_json::json;
+
+use super::control::{for_each, usage};
+use super::submit::data;
+use super::{Session, bulk};
+use crate::cli::control::{RunAgain as Args, Selection};
+use crate::cli::filter::Filter;
+use crate::exit::{Exit, Result};
+use crate::output::hint;
+use crate::output::progress::Progress;
+
+/// Operations asked for in one request.
+const PAGE: usize = 500;
+
+/// An operation that is to run again.
+struct Chosen {
+    id: String,
+    completed_on: String,
+}
+
+/// Runs each operation again: the given ones, or all Completed ones that match.
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit> {
+    let Selection {
+        all,
+        consent,
+        filter,
+    } = &args.selection;
+    let selects = *all || *filter != Filter::default();
+    let changes = RunAgain {
+        data: args.data.as_deref().map(data::read).transpose()?,
+        dependency_token: args.new_token.clone(),
+        leave_token: args.leave_token,
+        queue: args.new_queue.clone(),
+    };
+    match (args.ids.is_empty(), selects) {
+        (false, true) => Err(usage("name operations by id, or by conditions, not both")),
+        (true, false) => Err(usage(
+            "name operations by id, or by conditions such as --status Failed; --all selects all Completed operations",
+        )),
+        (false, false) if consent.dry_run => Err(usage("--dry-run goes with conditions, or --all")),
+        (false, false) => {
+            for_each(session, &args.ids, "run again", async |id| {
+                let created = session.client.run_again(id, &changes, None).await;
+                let created =
+                    created.map_err(|error| super::control::explain(error, "run again"))?;
+                session.out.again(id, &created.operation)?;
+                Ok(())
+            })
+            .await
+        }
+        (true, true) => {
+            let chosen = matching(session, filter).await?;
+            let count = u64::try_from(chosen.len()).unwrap_or(u64::MAX);
+            if consent.dry_run {
+                if session.out.is_json() {
+                    session
+                        .out
+                        .json(&json!({ "dryRun": true, "matched": count }))?;
+                } else {
+                    session
+                        .out
+                        .line(&format!("{count} operations would run again"))?;
+                }
+                return Ok(Exit::Ok);
+            }
+            if count > 0 && !consent.yes && !bulk::agrees(count, "run again")? {
+                hint("nothing was done");
+                return Ok(Exit::Interrupted);
+            }
+            all_of(session, &chosen, &changes).await
+        }
+    }
+}
+
+/// The Completed operations that match, oldest first: in the order in which those of
+/// a token have run.
+async fn matching(session: &Session, filter: &Filter) -> Result<Vec<Chosen>> {
+    let names_status = filter.status.is_some();
+    let mut filter = filter.conditions(session.out.now());
+    if !names_status {
+        filter = filter.state(State::Completed);
+    }
+    let client = session.reached().await?;
+    let mut progress = Progress::open("looking");
+    let mut chosen = Vec::new();
+    let mut cursor = None;
+    loop {
+        let paging = Paging {
+            limit: Some(PAGE),
+            cursor,
+        };
+        let page = client.list(&filter, &paging).await?;
+        progress.advance(u64::try_from(page.operations.len()).unwrap_or(u64::MAX));
+        chosen.extend(page.operations.into_iter().filter_map(Chosen::of));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    progress.finish();
+    chosen.reverse();
+    Ok(chosen)
+}
+
+impl Chosen {
+    /// The operation, if it is Completed.
+    fn of(operation: OperationView) -> Option<Self> {
+        Some(Self {
+            completed_on: operation.completed_on?,
+            id: operation.id,
+        })
+    }
+
+    /// The idempotency key: one for each end of an operation.
+    fn key(&self) -> String {
+        format!("run-again {} {}", self.id, self.completed_on)
+    }
+}
+
+/// Runs them again, one after the other: those of a token in their order.
+async fn all_of(session: &Session, chosen: &[Chosen], changes: &RunAgain) -> Result<Exit> {
+    let total = u64::try_from(chosen.len()).unwrap_or(u64::MAX);
+    let mut progress = Progress::new("run again", total);
+    let (mut done, mut existed) = (0_u64, 0_u64);
+    for one in chosen {
+        let key = one.key();
+        let created = session.client.run_again(&one.id, changes, Some(&key));
+        let created = created.await?;
+        if created.existed {
+            existed += 1;
+        } else {
+            done += 1;
+        }
+        progress.advance(1);
+    }
+    progress.finish();
+    if session.out.is_json() {
+        let told = json!({ "dryRun": false, "matched": total, "done": done, "existed": existed });
+        session.out.json(&told)?;
+    } else {
+        session.out.line(&format!("{done} operations run again"))?;
+        if existed > 0 {
+            hint(&format!("{existed} did so before, and were left alone"));
+        }
+    }
+    Ok(Exit::Ok)
+}
