@@ -20,8 +20,8 @@ PORT ?= 8080
 # For bench: further arguments of `drumline bench`.
 ARGS ?=
 
-# The programs that demo, dev, fleet and the tests run.
-export PATH := $(TARGET)/debug:$(PATH)
+# The programs that demo, dev, fleet and the tests run, and the tools of .ci/deps.
+export PATH := $(TARGET)/debug:$(TARGET)/tools/bin:$(PATH)
 RELEASE := $(TARGET)/release
 
 .PHONY: help
@@ -135,12 +135,8 @@ check-crates: ## Compile alone each crate that users build or depend on, without
 	.ci/check-crates
 
 .PHONY: deny
-deny: ## Check licences, advisories and sources of the dependencies, if cargo-deny is installed
-	@if cargo deny --version >/dev/null 2>&1; then \
-		cargo deny --locked --log-level warn check; \
-	else \
-		echo "cargo-deny is not installed: licences and advisories are NOT checked (cargo install cargo-deny --locked)"; \
-	fi
+deny: ## Check crates, licences and sources of the dependencies, and advisories where their database can be fetched
+	.ci/deny
 
 ##—— Work on it ——
 
@@ -186,7 +182,7 @@ docs: openapi sample ## Write all generated parts of docs and deploy (tests fail
 	$(call write_parts,docs/configuration.md,cargo run --locked --quiet --package drumline -- config --reference)
 
 .PHONY: deps
-deps: ## Install missing tools for building and testing (Debian's packages, cargo-nextest)
+deps: ## Install missing tools for building and testing (Debian's packages, cargo-nextest, cargo-deny)
 	@.ci/deps
 
 .PHONY: clean-run
