@@ -72,7 +72,7 @@ bench: deps ## Measure this machine: Drumline as a ratio to the bare libraries (
 ##—— Check it ——
 
 .PHONY: test
-test: deps fmt-check architecture links prose lint doc check-crates deny tests doc-tests ## Run everything that a change must pass, on private servers
+test: deps fmt-check architecture links prose deploy-files lint doc check-crates deny tests doc-tests ## Run everything that a change must pass, on private servers
 	examples/demo.sh $(RUN)/demo
 	examples/handlers/run.sh
 	drumline-test-servers -- bash -euc \
@@ -129,6 +129,10 @@ prose: ## Check how comments open, and that replaced names and terms do not retu
 .PHONY: links
 links: ## Check that links between the documents have a target
 	.ci/links
+
+.PHONY: deploy-files
+deploy-files: ## Check the files of deploy/ against the sources
+	.ci/deploy
 
 .PHONY: check-crates
 check-crates: ## Compile alone each crate that users build or depend on, without features of other crates
