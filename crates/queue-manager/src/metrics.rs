@@ -5,22 +5,19 @@
 //! docs/metrics.md has the list: [`page`] writes it.
 
 pub mod page;
-mod registration;
 
 use drumline_backend::broker::Bypassed;
 use drumline_backend::limiter::Limit;
 use drumline_protocol::message::Source;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{Pause, PauseKind};
-use prometheus_client::encoding::text::encode;
+use drumline_telemetry::metrics::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use registration::{Described, Labelled, Names, metrics};
-
-metrics! {
+drumline_telemetry::metrics! {
     created: Counter,
         "operations_created",
         "operations created by this process";
@@ -242,11 +239,6 @@ impl Metrics {
     /// Everything, in the text format that Prometheus reads.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        if encode(&mut text, &self.registry).is_err() {
-            // Writing to a string does not fail.
-            text.clear();
-        }
-        text
+        text(&self.registry)
     }
 }

@@ -10,7 +10,10 @@
 //! same, and a context is invented if none came in: an operation has its trace
 //! id from its creation on, whichever process records it later.
 //!
-//! Deliberately absent: metrics (each service has its own registry), and any
+//! Metrics are declared with [`metrics!`] by each service, which has a registry of
+//! its own.
+//!
+//! Deliberately absent: any
 //! reading of the environment, except by the OpenTelemetry SDK of its own
 //! variables once it has been switched on.
 //!
@@ -19,6 +22,7 @@
 pub mod context;
 pub mod export;
 mod logging;
+pub mod metrics;
 mod setup;
 mod w3c;
 

@@ -64,7 +64,7 @@
 //!   ↓
 //! context            what a handler sees of its run: reports, children, stop
 //!   ↓
-//! options, throttle, publisher, backoff, random
+//! options, throttle, publisher, metrics, backoff, random
 //!   ↓
 //! the ports of `drumline-backend`
 //! ```
@@ -79,6 +79,7 @@ mod builder;
 mod context;
 mod handlers;
 mod heartbeat;
+pub mod metrics;
 mod offers;
 mod options;
 mod publisher;
@@ -99,5 +100,5 @@ pub use handlers::{ALL_OTHERS, Handler, HandlerFuture, Limits};
 pub use handlers::{command, handlers_file, http, supervise};
 pub use options::{LEASE_MIN, Options};
 pub use run::leases::LeaseStore;
-pub use running::{Drained, RunningWorker};
+pub use running::{Drained, MetricsReader, RunningWorker};
 pub use throttle::Throttle;

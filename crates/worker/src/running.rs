@@ -6,7 +6,7 @@
 //! stop_now, drop, a critical task that fails: end all tasks
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use drumline_backend::{MemberId, TaskFailure};
@@ -53,6 +53,20 @@ pub struct Drained {
     pub left_behind: usize,
 }
 
+/// A reader of a worker's metrics, which does not keep the worker alive.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsReader(Weak<Shared>);
+
+impl MetricsReader {
+    /// The metrics in the text format of OpenMetrics; nothing after the worker has
+    /// ended.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let shared = self.0.upgrade();
+        shared.map_or_else(String::new, |shared| shared.metrics_text())
+    }
+}
+
 impl RunningWorker {
     /// The member of the fleet that this worker is.
     #[must_use]
@@ -64,6 +78,12 @@ impl RunningWorker {
     #[must_use]
     pub fn running(&self) -> usize {
         self.shared.running()
+    }
+
+    /// A reader of the worker's metrics.
+    #[must_use]
+    pub fn metrics(&self) -> MetricsReader {
+        MetricsReader(Arc::downgrade(&self.shared))
     }
 
     /// Receives true while the worker takes work, which is while at least one

@@ -324,7 +324,7 @@ pub(crate) struct Worker {
     pub(crate) execution: Execution,
     #[command(flatten)]
     pub(crate) connection: ServerConnection,
-    /// Address and port of /healthz and /readyz, for an orchestrator [default: not served]
+    /// Address and port of /healthz, /readyz and /metrics, for an orchestrator and for Prometheus [default: not served]
     #[arg(
         long,
         env = "DRUMLINE_HEALTH_LISTEN",

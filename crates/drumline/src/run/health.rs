@@ -1,12 +1,15 @@
-//! `/healthz` and `/readyz` of a worker, for an orchestrator.
+//! `/healthz`, `/readyz` and `/metrics` of a worker, for an orchestrator and for
+//! Prometheus.
 //!
-//! Two fixed answers need no HTTP library: the first line of a request is read,
+//! Three answers to requests without a body need no HTTP library: the first line of a request is read,
 //! answered, and the connection closed.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use drumline_worker::MetricsReader;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -21,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST: usize = 4096;
 /// Probes at the same time; more is not a probe.
 const PROBES: usize = 16;
+
+/// The type of the text that `/metrics` answers.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A listener, if there is an address.
 #[derive(Debug)]
@@ -47,11 +53,11 @@ impl Listener {
     }
 
     /// Serves: `/readyz` answers with `ready`, until the worker drains.
-    pub(crate) fn serve(self, ready: watch::Receiver<bool>) -> Health {
+    pub(crate) fn serve(self, ready: watch::Receiver<bool>, metrics: MetricsReader) -> Health {
         let (draining, is_draining) = watch::channel(false);
         let mut task = JoinSet::new();
         if let Some(listener) = self.0 {
-            task.spawn(accept(listener, ready, is_draining));
+            task.spawn(accept(listener, ready, is_draining, metrics));
         }
         Health {
             draining,
@@ -71,6 +77,7 @@ async fn accept(
     listener: TcpListener,
     ready: watch::Receiver<bool>,
     draining: watch::Receiver<bool>,
+    metrics: MetricsReader,
 ) {
     let mut probes = JoinSet::new();
     loop {
@@ -82,9 +89,11 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, _)) => {
                 let is_ready = *ready.borrow() && !*draining.borrow();
+                let metrics = metrics.clone();
                 probes.spawn(async move {
                     // A probe that goes away needs no answer.
-                    let _gone = tokio::time::timeout(PATIENCE, answer(stream, is_ready)).await;
+                    let answer = answer(stream, is_ready, &metrics);
+                    let _gone = tokio::time::timeout(PATIENCE, answer).await;
                 });
             }
             Err(error) => {
@@ -95,7 +104,7 @@ async fn accept(
     }
 }
 
-async fn answer(mut stream: TcpStream, ready: bool) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, ready: bool, metrics: &MetricsReader) -> io::Result<()> {
     let mut request = Vec::new();
     let mut buffer = [0; 512];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < REQUEST {
@@ -106,25 +115,31 @@ async fn answer(mut stream: TcpStream, ready: bool) -> io::Result<()> {
     }
     let text = String::from_utf8_lossy(&request);
     let path = text.split_whitespace().nth(1).unwrap_or_default();
-    let (status, body) = respond(path, ready);
+    let (status, content_type, body) = respond(path, ready, metrics);
     let response = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(response.as_bytes()).await?;
     stream.shutdown().await
 }
 
-fn respond(path: &str, ready: bool) -> (&'static str, &'static str) {
-    match (path, ready) {
+fn respond(
+    path: &str,
+    ready: bool,
+    metrics: &MetricsReader,
+) -> (&'static str, &'static str, Cow<'static, str>) {
+    let (status, body) = match (path, ready) {
+        ("/metrics", _) => return ("200 OK", OPEN_METRICS, metrics.text().into()),
         ("/healthz", _) => ("200 OK", "ok\n"),
         ("/readyz", true) => ("200 OK", "ready\n"),
         ("/readyz", false) => ("503 Service Unavailable", "not ready\n"),
         _ => (
             "404 Not Found",
-            "only /healthz and /readyz are served here\n",
+            "only /healthz, /readyz and /metrics are served here\n",
         ),
-    }
+    };
+    (status, "text/plain", body.into())
 }
 
 #[cfg(test)]
@@ -145,13 +160,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (say, ready) = watch::channel(false);
-        let health = Listener(Some(listener)).serve(ready);
+        let health = Listener(Some(listener)).serve(ready, MetricsReader::default());
         assert_eq!(ask(address, "/healthz").await, "HTTP/1.1 200 OK");
         assert!(ask(address, "/readyz").await.contains("503"));
         say.send_replace(true);
         assert!(ask(address, "/readyz").await.contains("200"));
         health.draining();
         assert!(ask(address, "/readyz").await.contains("503"));
+        assert!(ask(address, "/metrics").await.contains("200"));
         assert!(ask(address, "/").await.contains("404"));
     }
 }

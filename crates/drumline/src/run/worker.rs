@@ -40,7 +40,7 @@ pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
         .start(connected.backend().clone(), connected.lease_store())
         .await
         .map_err(cannot_start)?;
-    let health = health.serve(worker.ready());
+    let health = health.serve(worker.ready(), worker.metrics());
     tokio::select! {
         biased;
         failure = worker.failed() => return Err(failed(failure)),

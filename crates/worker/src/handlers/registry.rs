@@ -35,6 +35,16 @@ impl Registry {
         self.by_name.get(name).or(self.all_others.as_ref())
     }
 
+    /// The name under which the handler of a message name is registered: itself, or
+    /// [`ALL_OTHERS`].
+    pub(crate) fn registered_name<'a>(&self, name: &'a str) -> &'a str {
+        if self.by_name.contains_key(name) {
+            name
+        } else {
+            ALL_OTHERS
+        }
+    }
+
     /// Every message name that has a handler, as membership lists them.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.by_name.keys().cloned().collect();

@@ -11,6 +11,7 @@
 //! expires it, so that nothing starts late while the scheduler is late.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, Commits, apply_chosen_event};
 use drumline_backend::store::{self, Commit, Committed, Done, Guard, Promoted, Record, Renewal};
@@ -46,6 +47,9 @@ pub(crate) struct Claimed {
     /// The time at which the request that took the lock was sent. The lease
     /// counts from this time.
     pub(crate) sent: Instant,
+    /// The time that the operation has waited since it became Ready, by the store's
+    /// clock.
+    pub(crate) waited: Duration,
 }
 
 /// Tries to claim an operation, starting from a header that the caller has seen.
@@ -59,6 +63,7 @@ pub(crate) async fn claim(
     known: Option<Record>,
 ) -> Claim {
     let attempt = Attempt::new(&shared.committer, scopes, known.is_none());
+    let ready_on = header.modified_on;
     let choose = |header: &Header| {
         store::Result::Ok(if header.is_expired(attempt.now()) {
             Event::Expire
@@ -89,7 +94,8 @@ pub(crate) async fn claim(
             Claim::Expired(done.promoted.map(Box::new))
         }
         Ok(Applied::Done(header, done)) => {
-            granted(shared, id, header, *done, known, attempt.sent()).await
+            let waited = header.modified_on.since(ready_on);
+            granted(shared, id, header, *done, known, attempt.sent(), waited).await
         }
         Ok(Applied::Held) => {
             tracing::debug!(%id, "a pause holds an operation");
@@ -257,6 +263,7 @@ async fn granted(
     done: Done,
     known: Option<Record>,
     mut sent: Instant,
+    waited: Duration,
 ) -> Claim {
     let Some(fence) = done.fence else {
         // Without renewals the lock is taken over after a lease.
@@ -286,5 +293,6 @@ async fn granted(
         },
         fence,
         sent,
+        waited,
     }))
 }

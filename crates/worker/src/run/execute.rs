@@ -49,7 +49,9 @@ pub(crate) async fn execute(
         operation,
         fence,
         sent,
+        waited,
     } = claimed;
+    let labels = shared.labels(&operation.body);
     let execution = Arc::new(Execution {
         span: trace::process_span(&operation, fence),
         reporter: Reporter::new(operation.report.clone()),
@@ -67,8 +69,15 @@ pub(crate) async fn execute(
     // The lease must not be renewed without its run, so the guard is dropped with
     // this future.
     let _held = Holding::new(shared, &execution);
+    shared.metrics.started(&labels, waited);
+    let started = Instant::now();
     let ending = run(shared, registered, &execution).await;
-    let (end, report) = conclude(&shared.ids, &execution, registered.limits, ending)?;
+    shared.metrics.ran(&labels, started.elapsed());
+    let concluded = conclude(&shared.ids, &execution, registered.limits, ending);
+    let Some((end, report)) = concluded else {
+        shared.metrics.ended(&labels, "lost");
+        return None;
+    };
     ticket.ended(end.handler_succeeded());
     finish(shared, &execution, end, &report).await
 }

@@ -24,6 +24,7 @@ pub(crate) async fn finish(
 ) -> Option<Promoted> {
     execution.finishing.store(true, Ordering::Release);
     let error = end.fault().map(|fault| fault.message.clone());
+    let code = end.fault().map(|fault| fault.code);
     let event = end.into_event();
     let name = event.name();
     let id = execution.operation.id;
@@ -32,7 +33,7 @@ pub(crate) async fn finish(
         decided = commit(shared, execution, event, report) => decided,
         () = execution.stop.lost() => {
             tracing::warn!(%id, outcome = name, "the lease ended before the outcome was written");
-            trace::record_outcome(&execution.span, "lost", Some("the lease was lost"));
+            shared.lost(execution, "the lease was lost");
             return None;
         }
     };
@@ -42,11 +43,21 @@ pub(crate) async fn finish(
                 %id, outcome = name, status = header.status.name(),
                 attempt = header.attempt(), "run ended"
             );
-            trace::record_outcome(
-                &execution.span,
-                outcome_name(header.status),
-                error.as_deref(),
-            );
+            let outcome = outcome_name(header.status);
+            trace::record_outcome(&execution.span, outcome, error.as_deref());
+            let labels = shared.labels(&execution.operation.body);
+            shared.metrics.ended(&labels, outcome);
+            if header.status == Status::Failed {
+                let body = &execution.operation.body;
+                tracing::info!(
+                    %id,
+                    message_name = body.message_name,
+                    code = code.map(tracing::field::display),
+                    attempt = header.attempt(),
+                    trace = body.trace.traceparent,
+                    "an operation has failed"
+                );
+            }
             if let Some(stamp) = done.offer {
                 // The operation is given back. Other workers need not wait for the
                 // relay.
@@ -60,11 +71,7 @@ pub(crate) async fn finish(
         }
         Ok(Applied::Fenced | Applied::Missing | Applied::NotHead | Applied::Held) => {
             tracing::warn!(%id, outcome = name, "the operation was taken over meanwhile");
-            trace::record_outcome(
-                &execution.span,
-                "lost",
-                Some("the operation was taken over"),
-            );
+            shared.lost(execution, "the operation was taken over");
             None
         }
         Ok(Applied::Refused(refused)) => {
@@ -75,6 +82,16 @@ pub(crate) async fn finish(
             tracing::error!(%id, outcome = name, %error, "the outcome could not be written");
             None
         }
+    }
+}
+
+impl Shared {
+    /// Notes a run whose outcome is not written, because another worker may have the
+    /// operation.
+    pub(super) fn lost(&self, execution: &Execution, why: &str) {
+        trace::record_outcome(&execution.span, "lost", Some(why));
+        let labels = self.labels(&execution.operation.body);
+        self.metrics.ended(&labels, "lost");
     }
 }
 

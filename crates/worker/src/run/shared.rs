@@ -8,7 +8,7 @@ use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
 use drumline_backend::{Backend, CriticalTasks, Ids, MemberId, Random};
-use drumline_protocol::Author;
+use drumline_protocol::{Author, Body};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::committer::Committer;
 use super::leases::Held;
 use super::task_scope::TaskScope;
 use crate::handlers::registry::Registry;
+use crate::metrics::{Metrics, RunLabels};
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::throttle::{Throttles, Ticket};
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) held: Arc<Held>,
     pub(crate) throttles: Throttles,
+    pub(crate) metrics: Metrics,
     /// The slots: one permit per operation that may run.
     pub(crate) slots: Arc<Semaphore>,
     /// The number of offers that wait for a slot.
@@ -87,6 +89,7 @@ impl Shared {
             publisher: Arc::new(parts.publisher),
             held: parts.held,
             throttles: Throttles::default(),
+            metrics: Metrics::default(),
             waiting: AtomicUsize::new(0),
             runs: TaskScope::new(&parts.critical),
             critical: parts.critical,
@@ -110,6 +113,19 @@ impl Shared {
         let own = own.and_then(|registered| registered.limits.throttle);
         self.throttles
             .admit(message_name, own.or(self.options.throttle))
+    }
+
+    /// The labels of a run in metrics.
+    pub(crate) fn labels(&self, body: &Body) -> RunLabels {
+        RunLabels {
+            queue: body.queue.to_string(),
+            message: self.handlers.registered_name(&body.message_name).to_owned(),
+        }
+    }
+
+    /// The metrics, in the text format that Prometheus reads.
+    pub(crate) fn metrics_text(&self) -> String {
+        self.metrics.text(self.running(), self.options.concurrency)
     }
 
     /// The number of operations that run now.

@@ -13,6 +13,7 @@ mod harness;
 mod http;
 mod large;
 mod leases;
+mod metrics;
 mod outages;
 mod outcomes;
 mod supervised;

@@ -10,6 +10,8 @@ use drumline_backend::store::Counts;
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{EndClass, QueueName};
 
+use drumline_telemetry::metrics::{Described, shown_name};
+
 use super::*;
 
 const PAGE: &str = include_str!("../../../../../docs/metrics.md");

@@ -1,8 +1,13 @@
 //! The registration of metrics, and the description of each for the
 //! documentation.
+//!
+//! Each service declares its metrics with [`metrics!`](crate::metrics!) and has a
+//! registry of its own.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,35 +17,36 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 /// The prefix of every name.
 const PREFIX: &str = "drumline";
-/// Upper bounds in seconds: from a store that answers at once to the longest
-/// wait.
-const SECONDS: [f64; 11] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0,
+/// Upper bounds in seconds: from a store that answers at once to a handler that
+/// runs for an hour.
+const SECONDS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0, 3600.0,
 ];
 
 /// Declares the struct of all metrics, and the function that registers them.
 ///
 /// `field: Type by ["label", …], "name" in Unit, "help";`: without `by`, the
 /// metric has no labels; a unit is the end of the metric's name.
+#[macro_export]
 macro_rules! metrics {
     ($(
         $field:ident: $metric:ident $(by [$($label:literal),+])?,
             $name:literal $(in $unit:expr)?,
             $help:literal;
     )*) => {
-        /// The metrics of one queue manager.
+        /// The metrics of this process.
         #[derive(Debug)]
         pub struct Metrics {
             registry: Registry,
-            $(pub(crate) $field: metrics!(@type $metric $([$($label),+])?),)*
+            $(pub(crate) $field: $crate::metrics!(@type $metric $([$($label),+])?),)*
         }
 
         /// Registers every metric, and describes it.
-        fn register() -> (Metrics, Vec<Described>) {
-            let mut names = Names::new();
+        fn register() -> (Metrics, Vec<$crate::metrics::Described>) {
+            let mut names = $crate::metrics::Names::new();
             let metrics = Metrics {
-                $($field: metrics!(
-                    @add names ($name, metrics!(@unit $($unit)?), $help) $([$($label),+])?
+                $($field: $crate::metrics!(
+                    @add names ($name, $crate::metrics!(@unit $($unit)?), $help) $([$($label),+])?
                 ),)*
                 registry: names.registry,
             };
@@ -48,7 +54,7 @@ macro_rules! metrics {
         }
     };
     (@type $metric:ident) => { $metric };
-    (@type $metric:ident $labels:tt) => { Labelled<$metric, { $labels.len() }> };
+    (@type $metric:ident $labels:tt) => { $crate::metrics::Labelled<$metric, { $labels.len() }> };
     (@add $names:ident ($($about:expr),+)) => { $names.add($($about),+) };
     (@add $names:ident ($($about:expr),+) $labels:tt) => {
         $names.add_labelled($($about),+, $labels)
@@ -57,11 +63,9 @@ macro_rules! metrics {
     (@unit $unit:expr) => { Some($unit) };
 }
 
-pub(super) use metrics;
-
 /// A metric with labels: one of its kind for each set of values.
 #[derive(Clone, Debug)]
-pub(crate) struct Labelled<M, const N: usize> {
+pub struct Labelled<M, const N: usize> {
     names: [&'static str; N],
     family: Family<[Label; N], M>,
 }
@@ -71,7 +75,7 @@ type Label = (&'static str, Cow<'static, str>);
 
 impl<M: Kind, const N: usize> Labelled<M, N> {
     /// The metric with these values, in the order of the names.
-    pub(super) fn with(&self, values: [Cow<'static, str>; N]) -> M {
+    pub fn with(&self, values: [Cow<'static, str>; N]) -> M {
         let mut values = values.into_iter();
         let labels = self
             .names
@@ -80,13 +84,14 @@ impl<M: Kind, const N: usize> Labelled<M, N> {
     }
 
     /// Forgets all values.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         self.family.clear();
     }
 }
 
 /// A kind of metric that can be registered.
-pub(crate) trait Kind: Metric + TypedMetric + Clone {
+pub trait Kind: Metric + TypedMetric + Clone {
+    /// A metric without values.
     fn new() -> Self;
 }
 
@@ -110,30 +115,46 @@ impl Kind for Histogram {
 
 /// The description of a metric, for the documentation.
 #[derive(Debug)]
-pub(super) struct Described {
+pub struct Described {
     /// The name in `/metrics`, without what its type adds.
-    pub(super) name: String,
-    pub(super) kind: MetricType,
-    pub(super) unit: Option<Unit>,
-    pub(super) labels: Vec<&'static str>,
-    pub(super) help: &'static str,
+    pub name: String,
+    /// The type.
+    pub kind: MetricType,
+    /// The unit, which is the end of the name.
+    pub unit: Option<Unit>,
+    /// The names of the labels.
+    pub labels: Vec<&'static str>,
+    /// The meaning.
+    pub help: &'static str,
 }
 
 /// Registers metrics under one prefix, describes them, and hands them back.
-pub(super) struct Names {
-    pub(super) registry: Registry,
-    pub(super) described: Vec<Described>,
+#[derive(Debug)]
+pub struct Names {
+    /// The metrics.
+    pub registry: Registry,
+    /// Their descriptions.
+    pub described: Vec<Described>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Names {
-    pub(super) fn new() -> Self {
+    /// No metrics yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             registry: Registry::with_prefix(PREFIX),
             described: Vec::new(),
         }
     }
 
-    pub(super) fn add<M: Kind>(
+    /// Registers a metric.
+    pub fn add<M: Kind>(
         &mut self,
         name: &'static str,
         unit: Option<Unit>,
@@ -144,7 +165,8 @@ impl Names {
         metric
     }
 
-    pub(super) fn add_labelled<M: Kind, const N: usize>(
+    /// Registers a metric with labels.
+    pub fn add_labelled<M: Kind, const N: usize>(
         &mut self,
         name: &'static str,
         unit: Option<Unit>,
@@ -180,4 +202,49 @@ impl Names {
             None => self.registry.register(name, help, metric),
         }
     }
+}
+
+/// Everything in a registry, in the text format of OpenMetrics.
+#[must_use]
+pub fn text(registry: &Registry) -> String {
+    let mut text = String::new();
+    if encode(&mut text, registry).is_err() {
+        // Writing to a string does not fail.
+        text.clear();
+    }
+    text
+}
+
+/// The table of metrics for the documentation.
+#[must_use]
+pub fn table(described: &[Described]) -> String {
+    let mut text = "\
+| metric | type | unit | labels | meaning |
+|---|---|---|---|---|
+"
+    .to_owned();
+    for metric in described {
+        let name = shown_name(metric);
+        let kind = metric.kind.as_str();
+        let unit = metric.unit.as_ref().map_or("", |unit| unit.as_str());
+        let labels: Vec<_> = metric
+            .labels
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let (labels, help) = (labels.join(", "), metric.help);
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(text, "| `{name}` | {kind} | {unit} | {labels} | {help} |");
+    }
+    text
+}
+
+/// The name as a query has it: a counter is marked at the end.
+#[must_use]
+pub fn shown_name(metric: &Described) -> String {
+    let end = match metric.kind {
+        MetricType::Counter => "_total",
+        MetricType::Gauge | MetricType::Histogram | MetricType::Info | MetricType::Unknown => "",
+    };
+    format!("{}{end}", metric.name)
 }

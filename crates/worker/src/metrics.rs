@@ -1,0 +1,89 @@
+//! The metrics of a worker, each name once, with unit and meaning.
+//!
+//! The label `message` is bounded by the handlers: a message name that only the
+//! handler for all others takes is shown as `*`.
+
+mod page;
+
+use std::time::Duration;
+
+use drumline_telemetry::metrics::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+pub use page::part;
+
+drumline_telemetry::metrics! {
+    started: Counter by ["queue", "message"],
+        "runs_started",
+        "runs of handlers that this worker has started";
+    ended: Counter by ["queue", "message", "outcome"],
+        "runs_ended",
+        "runs that have ended, by outcome; lost: another worker has the operation";
+    waited: Histogram by ["queue", "message"],
+        "queue_wait" in Unit::Seconds,
+        "time from when an operation became Ready to the start of its run, the wait for earlier ones of its token included";
+    ran: Histogram by ["queue", "message"],
+        "run_duration" in Unit::Seconds,
+        "time that a handler took";
+    running: Gauge,
+        "running_operations",
+        "operations that this worker runs";
+    slots: Gauge,
+        "slots",
+        "operations that this worker can run at the same time";
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let (metrics, _described) = register();
+        metrics
+    }
+}
+
+/// The labels of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct RunLabels {
+    /// The queue of the operation.
+    pub(crate) queue: String,
+    /// Its message name, or `*`.
+    pub(crate) message: String,
+}
+
+impl RunLabels {
+    fn values(&self) -> [std::borrow::Cow<'static, str>; 2] {
+        [self.queue.clone().into(), self.message.clone().into()]
+    }
+}
+
+impl Metrics {
+    /// A handler was started. Its operation has waited so long.
+    pub(crate) fn started(&self, labels: &RunLabels, waited: Duration) {
+        self.started.with(labels.values()).inc();
+        self.waited
+            .with(labels.values())
+            .observe(waited.as_secs_f64());
+    }
+
+    /// A handler has ended, or was dropped, after so long.
+    pub(crate) fn ran(&self, labels: &RunLabels, took: Duration) {
+        self.ran.with(labels.values()).observe(took.as_secs_f64());
+    }
+
+    /// A run has ended, and its outcome is written, or lost.
+    pub(crate) fn ended(&self, labels: &RunLabels, outcome: &'static str) {
+        let [queue, message] = labels.values();
+        self.ended.with([queue, message, outcome.into()]).inc();
+    }
+
+    /// Everything, in the text format that Prometheus reads.
+    #[must_use]
+    pub(crate) fn text(&self, running: usize, slots: usize) -> String {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.running.set(number(running));
+        self.slots.set(number(slots));
+        text(&self.registry)
+    }
+}
