@@ -396,6 +396,23 @@ async fn while_the_store_is_away_nothing_is_acknowledged_and_nothing_overtaken()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_manager_that_is_cut_off_from_the_store_gives_its_requests_back() {
+    let (backend, faults) = faulty(&backend());
+    let scene = Scene::over(&backend);
+    until("the intake is open", async || scene.post.opened() == 1).await;
+    Faults::set(&faults.store_is_away, true);
+    for number in 1..=3 {
+        scene.create(number, &json!({"messageName": "a"}));
+    }
+    until("they are in hand", async || scene.post.in_hand() == 3).await;
+    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    assert_eq!((scene.post.in_hand(), scene.post.waiting()), (0, 3));
+    assert_eq!(scene.post.opened(), 1, "it is not opened meanwhile");
+    Faults::set(&faults.store_is_away, false);
+    scene.done().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_cannot_be_done_yet_holds_back_its_token_only() {
     let (backend, faults) = faulty(&backend());
     let scene = Scene::over(&backend);

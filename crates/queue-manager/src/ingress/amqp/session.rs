@@ -50,8 +50,10 @@ const BATCH: usize = super::PREFETCH.get() as usize;
 const AT_ONCE: usize = 16;
 
 /// The time that requests are kept in hand while store or broker are
-/// unavailable.
-const HOLD: Duration = Duration::from_secs(60);
+/// unavailable. This manager alone may be cut off from the store: another one takes
+/// the requests when the session has ended. A shorter time would end sessions in
+/// failovers of Redis that all managers sit out.
+const HOLD: Duration = Duration::from_secs(10);
 
 /// The first pause before a request is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));

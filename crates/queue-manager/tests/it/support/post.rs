@@ -76,6 +76,16 @@ impl Post {
         self.state().queue.len()
     }
 
+    /// The number of requests that a manager has in hand.
+    pub(crate) fn in_hand(&self) -> usize {
+        let state = self.state();
+        let held = state
+            .queue
+            .values()
+            .filter(|letter| letter.holder.is_some());
+        held.count()
+    }
+
     /// The number of times that the intake was opened.
     pub(crate) fn opened(&self) -> u64 {
         self.state().opened
@@ -182,7 +192,14 @@ impl Requests for Opening {
         }
     }
 
-    async fn close(self: Box<Self>) {}
+    async fn close(self: Box<Self>) {
+        let mut state = self.post.state();
+        for letter in state.queue.values_mut() {
+            if letter.holder == Some(self.number) {
+                letter.holder = None;
+            }
+        }
+    }
 }
 
 struct Stub {
