@@ -44,6 +44,7 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     output::hint(
         "drumline dev: everything runs in this process; all operations are gone when it ends",
     );
+    output::hint(&format!("the console, in a browser: {url}/"));
     output::line(&format!("ready {url}"))?;
 
     let failed = async {

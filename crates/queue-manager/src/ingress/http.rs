@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! routes (here) ─→ handlers: operations, history, bulk, execute, … ─→ openapi: what they describe with
+//!              └─→ console: pages for people, over the same services
 //! ```
 //!
 //! `guard` finds out who asks, and refuses what they may not do. Where there are no
@@ -16,6 +17,7 @@
 mod bodies;
 mod body;
 mod bulk;
+mod console;
 mod error_pages;
 mod events;
 mod execute;
@@ -102,6 +104,7 @@ pub fn router(manager: QueueManager) -> Router {
         .layer(from_fn_with_state(manager.clone(), trace::traced));
     let health = health().layer(from_fn_with_state(manager.clone(), guard::guarded));
     Router::from(api.merge(health))
+        .merge(console::router(&manager))
         .route("/openapi.json", get(document))
         .route("/docs/errors/{page}", get(error_pages::page))
         .fallback(problem::no_such_address)

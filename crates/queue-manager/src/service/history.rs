@@ -2,7 +2,7 @@
 
 use drumline_backend::store::{self, Store};
 use drumline_protocol::transition::EventKind;
-use drumline_protocol::{History, OperationId};
+use drumline_protocol::{History, Operation, OperationId};
 
 use super::read::not_found;
 use super::{Actor, QueueManager};
@@ -32,9 +32,14 @@ impl QueueManager {
     /// As [`Self::get`].
     pub async fn history(&self, actor: &Actor, id: OperationId) -> Result<History> {
         let operation = self.get(actor, id).await?;
-        let recorded = self.store().history(id).await?;
+        self.history_of(&operation).await
+    }
+
+    /// [`Self::history`] of an operation that was just read.
+    pub(crate) async fn history_of(&self, operation: &Operation) -> Result<History> {
+        let recorded = self.store().history(operation.id).await?;
         // Removed in between.
-        let recorded = recorded.ok_or_else(|| not_found(id))?;
+        let recorded = recorded.ok_or_else(|| not_found(operation.id))?;
         Ok(recorded.history(&operation.body))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_api::ListFilter;
-use drumline_backend::store::{self, Filter, Summary};
+use drumline_backend::store::{self, Filter, Page, Summary};
 use drumline_protocol::{ChainKey, Operation, OperationId, Organization, State};
 use tokio::time::{Instant, sleep_until};
 
@@ -217,6 +217,46 @@ impl QueueManager {
                 return Ok(listing);
             }
         }
+    }
+
+    /// Does the same as [`Self::list`] without data and reports, which costs the
+    /// same however large these are.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn list_summaries(&self, actor: &Actor, query: &Query) -> Result<Page<Summary>> {
+        let mut query = query.clone();
+        query.filter.organization = Some(actor.organization.clone());
+        let limit = query.limit.min(self.options().limits.page);
+        let end = Instant::now() + SEARCH;
+        let mut listing = Page {
+            operations: Vec::new(),
+            next: query.cursor,
+        };
+        loop {
+            let wanted = CHUNK.min(limit - listing.operations.len());
+            let (store, from) = (self.store(), listing.next);
+            let page = store.list_summaries(&query.filter, from, wanted).await?;
+            listing.operations.extend(page.operations);
+            listing.next = page.next;
+            let is_full = listing.operations.len() >= limit;
+            if is_full || listing.next.is_none() || Instant::now() >= end {
+                return Ok(listing);
+            }
+        }
+    }
+
+    /// The first operations that one call to the store finds: enough for a glance.
+    /// There may be none in the answer, and more behind it.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub(crate) async fn glance(&self, actor: &Actor, query: &Query) -> Result<Page<Summary>> {
+        let mut filter = query.filter.clone();
+        filter.organization = Some(actor.organization.clone());
+        let limit = query.limit.min(CHUNK);
+        let store = self.store();
+        Ok(store.list_summaries(&filter, query.cursor, limit).await?)
     }
 
     /// Reads operations, for maintenance. A record that this release cannot read

@@ -19,12 +19,12 @@ use crate::support::{backend, until};
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A manager with keys.
-struct Keyed {
-    manager: QueueManager,
-    client: Client,
-    path: PathBuf,
-    document: AuthDocument,
-    keys: BTreeMap<&'static str, ApiKey>,
+pub(crate) struct Keyed {
+    pub(crate) manager: QueueManager,
+    pub(crate) client: Client,
+    pub(crate) path: PathBuf,
+    pub(crate) document: AuthDocument,
+    pub(crate) keys: BTreeMap<&'static str, ApiKey>,
 }
 
 fn new(role: Role, organizations: &[&str]) -> NewKey {
@@ -38,7 +38,7 @@ fn new(role: Role, organizations: &[&str]) -> NewKey {
 }
 
 impl Keyed {
-    fn start(test: &str) -> Self {
+    pub(crate) fn start(test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("drumline-{}-{test}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for tests");
         let path = folder.join("auth.toml");
@@ -73,7 +73,7 @@ impl Keyed {
         }
     }
 
-    async fn send(&self, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn send(&self, key: &str, method: &str, path: &str, body: &Value) -> Answer {
         let bearer = self
             .keys
             .get(key)
@@ -88,7 +88,7 @@ impl Keyed {
         self.client.send(method, path, &headers, body).await
     }
 
-    async fn create(&self, key: &str) -> Answer {
+    pub(crate) async fn create(&self, key: &str) -> Answer {
         let body = json!({"messageName": "a"});
         self.send(key, "POST", "/v1/operations", &body).await
     }

@@ -9,6 +9,7 @@ mod away;
 mod bad_requests;
 mod bulk;
 mod bypass;
+mod console;
 mod creating;
 mod critical;
 mod events;

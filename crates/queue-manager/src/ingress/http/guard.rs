@@ -7,8 +7,11 @@
 //!                that its user knows nothing of
 //! ```
 //!
-//! [`NEEDS`] has every address. An address without an entry is refused, and a test
-//! compares the table with the addresses that are served.
+//! [`NEEDS`] has every address of the API, and [`PAGES`] every page of the console. An
+//! address without an entry is refused, and a test compares the table with the
+//! addresses that are served.
+
+mod pages;
 
 use std::sync::Arc;
 
@@ -25,6 +28,8 @@ use crate::ingress::headers;
 use crate::ingress::problem::Problem;
 use crate::service::{Actor, QueueManager};
 
+use pages::PAGES;
+
 /// The need of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
@@ -36,7 +41,7 @@ pub(super) enum Need {
     Role(Permission),
 }
 
-/// Every address and what it needs.
+/// Every address of the API and what it needs.
 pub(super) const NEEDS: &[(Method, &str, Need)] = {
     use Need::{Key, Nothing, Role};
     use Permission::{Control, Create, Fleet, Metrics, Operate, Read};
@@ -86,9 +91,10 @@ pub(super) async fn guarded(
     let need = need_of(&request);
     let admitted = match &manager.options().access {
         Access::Keys(keys) => admit_with_key(&manager, keys, need, &request),
-        Access::Open { hosts } => {
-            check_site(hosts.as_deref(), &request).map(|()| Admitted::default())
-        }
+        Access::Open { hosts } => need
+            .ok_or(Refusal::Unlisted)
+            .and_then(|_need| check_site(hosts.as_deref(), &request))
+            .map(|()| Admitted::default()),
     };
     match admitted {
         Ok(Admitted { principal, actor }) => {
@@ -215,11 +221,10 @@ fn need_of(request: &Request) -> Option<Need> {
         &Method::HEAD => &Method::GET,
         other => other,
     };
-    let entry = NEEDS
-        .iter()
-        .find(|(of, at, _)| of == method && *at == path.as_str());
+    let entries = || NEEDS.iter().chain(PAGES);
+    let entry = entries().find(|(of, at, _)| of == method && *at == path.as_str());
     // A method that the address does not have is refused behind the guard.
-    let is_address = || NEEDS.iter().any(|(_, at, _)| *at == path.as_str());
+    let is_address = || entries().any(|(_, at, _)| *at == path.as_str());
     match entry {
         Some((_, _, need)) => Some(*need),
         None => is_address().then_some(Need::Key),
@@ -310,8 +315,12 @@ fn check_site(hosts: Option<&[String]>, request: &Request) -> Result<(), Refusal
             "a web page of another site has sent this ({what}); without authentication only pages of this address may"
         )))
     };
-    if let Some("cross-site" | "same-site") = text(FETCH_SITE) {
-        return foreign("Sec-Fetch-Site");
+    match text(FETCH_SITE) {
+        Some("cross-site" | "same-site") => return foreign("Sec-Fetch-Site"),
+        // The browser vouches for it, and no page can set this header. `Origin` may
+        // be another name than `Host` behind a gateway.
+        Some("same-origin") => return Ok(()),
+        Some(_) | None => {}
     }
     match text(ORIGIN.as_str()) {
         Some(origin) if !is_origin_of(origin, text(HOST.as_str()).unwrap_or_default()) => {
@@ -390,6 +399,11 @@ mod tests {
             &[own][..],
             &[own, ("origin", "http://127.0.0.1:8080")],
             &[own, ("sec-fetch-site", "same-origin")],
+            &[
+                own,
+                ("sec-fetch-site", "same-origin"),
+                ("origin", "https://jobs.example.org"),
+            ],
             &[own, ("sec-fetch-site", "none")],
         ] {
             assert!(

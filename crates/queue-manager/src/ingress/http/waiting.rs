@@ -37,11 +37,11 @@ pub(crate) struct WaitingView {
     #[schema(example = "predecessor")]
     reason: &'static str,
     /// The reason for people, with a remedy.
-    detail: String,
+    pub(super) detail: String,
     /// The earlier operation that it waits for, if it waits for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uuid")]
-    operation_id: Option<String>,
+    pub(super) operation_id: Option<String>,
     /// The time since which the operation has its status.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]

@@ -61,7 +61,7 @@ async fn addresses_and_methods_that_are_not_there() {
         attributes: &[],
     };
     check_all(vec![
-        bad("GET", "/", 404),
+        bad("GET", "/nowhere", 404),
         bad("GET", "/v1", 404),
         bad("GET", "/v2/operations", 404),
         bad("POST", "/v1/operations/x/explode", 404),

@@ -1,0 +1,46 @@
+//! The pages of the console: what they hold, as plain values, and the templates
+//! that write them.
+//!
+//! ```text
+//! queue-manager: routes ─ ask the services ─→ models (here) ─ templates/*.html ─→ HTML
+//!                                               └ assets: style sheet, script, icon
+//! ```
+//!
+//! Everything here is a plain function of its arguments: nothing awaits, nothing
+//! reads a clock, nothing knows HTTP. The templates escape each value. No value is
+//! exempt but those whose type is [`HtmlSafe`](askama::filters::HtmlSafe), which
+//! hold no text from outside. Texts from outside are [`Text`], which shows characters
+//! that have no glyph.
+//!
+//! The pages work without the script.
+
+pub mod assets;
+mod frame;
+mod notice;
+mod now;
+mod operation;
+mod operations;
+mod text;
+mod time;
+mod timeline;
+mod words;
+
+pub use askama::Template;
+
+pub use assets::Asset;
+pub use frame::{Frame, Rights, Section, Viewer};
+pub use notice::{NoticeLink, NoticePage};
+pub use now::{Counts, Finding, Member, Members, NowPage, PauseLine, Signals};
+pub use operation::{ActionLink, Chain, Fact, OperationPage, Related, Waiting, why};
+pub use operations::{Filter, OperationsPage, Row};
+pub use text::{Block, Text, address, bytes, encoded, number};
+pub use time::{Moment, exact, span};
+pub use timeline::Timeline;
+pub use words::{Badge, action, reason};
+
+/// Writes a page.
+#[must_use]
+pub fn page(page: &impl Template) -> String {
+    // A template fails only if a value refuses to be written, and none does.
+    page.render().unwrap_or_default()
+}

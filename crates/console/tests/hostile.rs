@@ -1,0 +1,300 @@
+//! Hostile texts in every place of every page.
+
+use std::time::Duration;
+
+use drumline_console::{
+    Block, Counts, Filter, Frame, Member, Members, Moment, NoticePage, NowPage, OperationPage,
+    OperationsPage, PauseLine, Rights, Row, Section, Signals, Template, Text, Timeline, Viewer,
+    Waiting, page,
+};
+use drumline_protocol::history::Entry;
+use drumline_protocol::transition::EventKind;
+use drumline_protocol::{
+    Author, Body, CommitId, DependencyToken, ErrorCode, Fault, History, Operation, OperationId,
+    Partition, Progress, Report, Rules, Status, Timestamp, operation::first_header,
+};
+use uuid::Uuid;
+
+/// Ends every kind of element and attribute, and turns the direction of writing.
+const HOSTILE: &str =
+    "\"'><script>alert(1)</script></pre></textarea></title><img src=x onerror=y>\u{202e}&amp;";
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(1_795_000_000_000)
+}
+
+fn frame() -> Frame {
+    Frame {
+        title: HOSTILE.into(),
+        section: Section::Now,
+        viewer: Some(Viewer {
+            caller: HOSTILE.into(),
+            organization: HOSTILE.into(),
+            is_signed_in: true,
+            rights: Rights::ALL,
+        }),
+        now: now(),
+    }
+}
+
+fn operation(status: Status) -> Operation {
+    let mut body = Body::new(HOSTILE, now());
+    body.name = HOSTILE.to_owned();
+    body.owner = HOSTILE.to_owned();
+    body.dependency_token = Some(DependencyToken::try_from(HOSTILE.to_owned()).unwrap());
+    body.primary_entity_type = Some(HOSTILE.to_owned());
+    body.regarding_object_id = Some(Uuid::nil());
+    body.parent_id = Some(Uuid::nil());
+    body.data = Some(HOSTILE.to_owned());
+    body.trace.traceparent = format!("00-{HOSTILE}-0");
+    let commit = CommitId(1);
+    let mut header = first_header(Rules::default(), None, commit, now());
+    header.status = status;
+    header.starts = 1;
+    header.host_id = Some(HOSTILE.to_owned());
+    header.started_on = Some(now());
+    Operation {
+        id: OperationId::new(now(), Partition::new(1), [7; 16]),
+        header,
+        body,
+        report: Report {
+            progress: Some(Progress {
+                percent: 200,
+                text: HOSTILE.to_owned(),
+            }),
+            checkpoint: Some(HOSTILE.to_owned()),
+            result: Some(HOSTILE.to_owned()),
+            fault: Some(Fault::new(ErrorCode::WORKER_LOST, HOSTILE, HOSTILE)),
+            ..Report::default()
+        },
+        sequence: 1,
+    }
+}
+
+fn row() -> Row {
+    let operation = operation(Status::Failed);
+    Row::of(operation.id, &operation.header, &operation.body, now())
+}
+
+fn history() -> History {
+    let entry = |author| Entry {
+        version: 9,
+        at: now(),
+        event: EventKind::Fail,
+        from: Status::InProgress,
+        status: Status::Failed,
+        attempt: 1,
+        author,
+        until: Some(now()),
+        code: Some(ErrorCode::WORKER_LOST),
+        reason: Some(HOSTILE.to_owned()),
+    };
+    let hostile = || HOSTILE.to_owned();
+    History {
+        entries: vec![
+            entry(Author::Caller(hostile())),
+            entry(Author::Worker(hostile())),
+            entry(Author::Manager(hostile())),
+        ],
+        omitted: 6,
+    }
+}
+
+/// A text that the caller has typed: it stays as it is in its field.
+fn typed() -> String {
+    HOSTILE.replace('\u{202e}', "")
+}
+
+/// Writes a page, and checks that no hostile text has come through.
+fn check(name: &str, written: &impl Template) -> String {
+    let html = page(written);
+    assert!(html.starts_with("<!doctype html>"), "{name}: {html}");
+    assert!(html.trim_end().ends_with("</html>"), "{name}: {html}");
+    let scripts = html.matches("<script").count();
+    assert_eq!(scripts, 1, "{name}: the page's own script alone: {html}");
+    for bad in [
+        "<img",
+        "</title><",
+        "alert(1)<",
+        "</textarea>",
+        "\u{202e}",
+        "style=",
+    ] {
+        assert!(!html.contains(bad), "{name}: {bad}: {html}");
+    }
+    // The only place where the quote of an attribute could have ended it.
+    assert!(!html.contains("\"'>"), "{name}: {html}");
+    assert_eq!(html.matches("<h1").count(), 1, "{name}");
+    html
+}
+
+#[test]
+fn no_text_from_outside_is_markup_on_any_page() {
+    let waiting = Waiting {
+        detail: format!("held by {HOSTILE}; {HOSTILE}"),
+        on: None,
+    };
+    for status in Status::ALL {
+        let operation = operation(status);
+        for waiting in [None, Some(&waiting)] {
+            let mut page = OperationPage::of(frame(), &operation, waiting);
+            page.done = Some(HOSTILE.into());
+            page.root = Some((operation.id.to_string(), vec![HOSTILE.into()]));
+            page.timeline = Timeline::of(&history(), now());
+            let html = check(status.name(), &page);
+            assert!(html.contains("&#60;script&#62;"), "{html}");
+        }
+    }
+    let pairs = ["messageName", "state", HOSTILE].map(|name| (name.to_owned(), typed()));
+    let grid = OperationsPage {
+        frame: frame(),
+        filter: Filter {
+            pairs: pairs.to_vec(),
+        },
+        mistakes: Vec::new(),
+        rows: vec![row()],
+        is_later_page: true,
+        next: Some(HOSTILE.to_owned()),
+        looked_back_to: None,
+    };
+    check("operations", &grid);
+    let refused = OperationsPage {
+        mistakes: vec![(HOSTILE.into(), HOSTILE.into())],
+        ..grid
+    };
+    check("a filter with mistakes", &refused);
+    let notice = NoticePage {
+        frame: frame(),
+        sentences: vec![HOSTILE.into()],
+        mistakes: vec![(HOSTILE.into(), HOSTILE.into())],
+        code: Some(HOSTILE.into()),
+        links: Vec::new(),
+    };
+    check("notice", &notice);
+}
+
+#[test]
+fn no_text_from_outside_is_markup_on_the_first_page() {
+    let moment = Moment {
+        at: now(),
+        now: now(),
+    };
+    let mut first = NowPage {
+        frame: frame(),
+        findings: Vec::new(),
+        counts: Some(Counts::default()),
+        members: Some(Members {
+            workers: 1,
+            shown: vec![Member {
+                host: HOSTILE.into(),
+                role: "worker",
+                places: Some((1, 2)),
+                queues: HOSTILE.into(),
+                release: HOSTILE.into(),
+                started: moment,
+                is_draining: true,
+            }],
+            ..Members::default()
+        }),
+        pauses: vec![PauseLine {
+            kind: "organization",
+            value: HOSTILE.into(),
+            reason: HOSTILE.into(),
+            author: HOSTILE.into(),
+            since: moment,
+            until: Some(moment),
+            is_everything: true,
+        }],
+        holding: vec![row()],
+        holding_is_partial: true,
+        failures: vec![row()],
+        failed_on: vec![Some(now())],
+    };
+    let hostile = || HOSTILE.to_owned();
+    first.judge(&Signals {
+        store: Some(hostile()),
+        broker: Some(hostile()),
+        keys: Some(hostile()),
+        draining: true,
+        bypassed: vec![hostile()],
+        throttled: vec![hostile()],
+    });
+    assert!(first.findings.len() >= 8, "{:?}", first.findings);
+    check("now", &first);
+}
+
+#[test]
+fn nothing_to_say_is_normal_and_the_worst_thing_comes_first() {
+    let mut quiet = NowPage {
+        frame: frame(),
+        findings: Vec::new(),
+        counts: None,
+        members: None,
+        pauses: Vec::new(),
+        holding: Vec::new(),
+        holding_is_partial: false,
+        failures: Vec::new(),
+        failed_on: vec![Some(Timestamp::from_millis(0))],
+    };
+    quiet.judge(&Signals::default());
+    assert!(quiet.findings.is_empty(), "an old failure is no news");
+    assert!(page(&quiet).contains("Normal"));
+
+    quiet.members = Some(Members::default());
+    quiet.counts = Some(Counts {
+        ready: 1234,
+        ..Counts::default()
+    });
+    quiet.failed_on = vec![Some(now())];
+    quiet.judge(&Signals {
+        broker: Some("it is blocked".to_owned()),
+        ..Signals::default()
+    });
+    let said: Vec<_> = quiet
+        .findings
+        .iter()
+        .map(|one| one.sentence.as_str())
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "The broker takes no messages: it is blocked.",
+            "No worker is alive, and 1\u{a0}234 operations wait.",
+            "At least one operation failed within the last hour.",
+        ]
+    );
+}
+
+#[test]
+fn the_same_list_is_asked_for_elsewhere() {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let filter = Filter {
+        pairs: vec![
+            pair("state", "Ready"),
+            pair("dependencyToken", "it's; rm -rf /"),
+            pair("holdsToken", "true"),
+        ],
+    };
+    assert_eq!(
+        filter.command().as_str(),
+        r"drumline list --state Ready --token 'it'\''s; rm -rf /' --holds-token"
+    );
+    assert_eq!(
+        filter.query(),
+        "/v1/operations?state=Ready&dependencyToken=it%27s%3B%20rm%20-rf%20%2F&holdsToken=true"
+    );
+}
+
+#[test]
+fn large_content_is_cut_and_long_waits_are_words() {
+    let mut operation = operation(Status::WaitingForResources);
+    operation.body.data = Some("x".repeat(1 << 20));
+    let html = page(&OperationPage::of(frame(), &operation, None));
+    assert!(html.len() < 100 << 10, "{}", html.len());
+    assert!(html.contains("1.0 MiB"), "{html}");
+    assert_eq!(Block::of("Data", None), None);
+    let later = now().saturating_add(Duration::from_secs(3 * 86_400));
+    let row = Row::of(operation.id, &operation.header, &operation.body, later);
+    assert_eq!(row.created.relative(), "3 d ago");
+    assert_eq!(row.reason, Text::line("waits to start again"));
+}

@@ -1,0 +1,89 @@
+//! The console: pages for people, in every process that serves HTTP.
+//!
+//! ```text
+//! browser ─→ dress ─→ trace ─→ guard ─→ limits ─→ page ─→ services, as the API
+//!             │                                    └─→ drumline-console: models, templates
+//!             └ headers; errors become pages
+//! ```
+//!
+//! A page asks the services that the API asks, and holds what one page of a list
+//! gives. So its cost does not grow with the store. What a page shows and how it looks
+//! is in [`drumline_console`].
+
+mod dress;
+mod now;
+mod operation;
+mod operations;
+mod viewer;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use drumline_console::{Asset, Template, address};
+use drumline_protocol::{ErrorCode, OperationId};
+
+use super::extractors::Parameters;
+use super::problem::Answer;
+use super::{guard, rate_limit, trace};
+use crate::ingress::problem::Problem;
+use crate::service::QueueManager;
+
+/// The pages and their files.
+pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
+    let pages = Router::new()
+        .route("/", get(now::now))
+        .route("/operations", get(operations::operations))
+        .route("/operations/{id}", get(operation::operation))
+        .route("/find", get(find))
+        .layer(from_fn_with_state(
+            manager.clone(),
+            rate_limit::rate_limited,
+        ));
+    let assets = Router::new().route("/assets/{name}", get(asset));
+    pages
+        .merge(assets)
+        .layer(from_fn_with_state(manager.clone(), guard::guarded))
+        .layer(from_fn_with_state(manager.clone(), trace::traced))
+        .layer(from_fn_with_state(manager.clone(), dress::dressed))
+}
+
+/// A page as a response.
+fn html(page: &impl Template) -> Html<String> {
+    Html(drumline_console::page(page))
+}
+
+/// A file behind the pages.
+async fn asset(
+    State(_manager): State<QueueManager>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Answer<Response> {
+    let Some(asset) = Asset::find(&name) else {
+        let detail = format!("there is nothing at {}", uri.path());
+        return Err(Problem::new(StatusCode::NOT_FOUND, ErrorCode::NO_ROUTE, detail).into());
+    };
+    // Another name is that of another release, whose file may differ.
+    let cache = if asset.name == name {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
+    let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, cache)];
+    Ok((headers, asset.content).into_response())
+}
+
+/// Leads to the operation with an id, or to those with a name.
+async fn find(Parameters(pairs): Parameters) -> Redirect {
+    let text = pairs.iter().find(|(name, _)| name == "q");
+    let text = text.map_or("", |(_, value)| value.trim());
+    let id: Result<OperationId, _> = text.parse();
+    match id {
+        Ok(id) => Redirect::to(&format!("/operations/{id}")),
+        Err(_no_id) if text.is_empty() => Redirect::to("/operations"),
+        Err(_no_id) => Redirect::to(&address("/operations", [("name", text)])),
+    }
+}

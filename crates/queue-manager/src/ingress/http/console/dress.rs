@@ -1,0 +1,94 @@
+//! The clothes of every page: the headers that bind the browser, and errors as pages.
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::middleware::Next;
+use axum::response::Response;
+use drumline_console::{Frame, NoticeLink, NoticePage, Section, Text};
+use drumline_protocol::Timestamp;
+
+use crate::ingress::problem::Problem;
+use crate::service::QueueManager;
+
+/// Only files of this address, no text as code, no frame around it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The headers of every answer.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    // `no-referrer` would make the browser send forms with `Origin: null`.
+    (REFERRER_POLICY, "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];
+
+/// Adds the headers, and turns a problem into a page.
+pub(super) async fn dressed(
+    State(manager): State<QueueManager>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, html);
+        let page = page_of(&problem, manager.store().now());
+        *response.body_mut() = drumline_console::page(&page).into();
+    }
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(CACHE_CONTROL).or_insert(no_store);
+    response
+}
+
+/// The page of a problem.
+fn page_of(problem: &Problem, now: Timestamp) -> NoticePage {
+    let link = |label: &str, address: &str| NoticeLink {
+        label: Text::line(label),
+        address: address.to_owned(),
+    };
+    let mut sentences = vec![Text::sentence(&problem.detail)];
+    if let Some(seconds) = problem.retry_after {
+        sentences.push(Text::sentence(&format!("Try again in {seconds} s")));
+    }
+    if let Some(legal) = &problem.legal_actions {
+        let legal = match legal.as_slice() {
+            [] => "No action is possible now".to_owned(),
+            some => format!("Possible now: {}", some.join(", ")),
+        };
+        sentences.push(Text::sentence(&legal));
+    }
+    let wrong = problem.attributes.iter();
+    NoticePage {
+        frame: Frame {
+            title: Text::line(&problem.title),
+            section: Section::Other,
+            viewer: None,
+            now,
+        },
+        sentences,
+        mistakes: wrong
+            .map(|wrong| (Text::line(&wrong.name), Text::line(&wrong.detail)))
+            .collect(),
+        code: Some(Text::line(&format!("{} {}", problem.code, problem.name))),
+        links: vec![
+            link("What this error means", &problem.kind),
+            link("Operations", "/operations"),
+        ],
+    }
+}

@@ -1,0 +1,75 @@
+//! `/operations`: the grid.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use drumline_backend::store::{Page, Summary};
+use drumline_console::{Filter, Moment, OperationsPage, Row, Section, Text, address};
+use drumline_protocol::Timestamp;
+
+use super::html;
+use super::viewer::Seen;
+use crate::ingress::http::extractors::Parameters;
+use crate::ingress::http::problem::Answer;
+use crate::ingress::http::query;
+use crate::service::QueueManager;
+
+/// The rows of a page of a listing.
+pub(super) fn rows(operations: &[Summary], now: Timestamp) -> Vec<Row> {
+    operations
+        .iter()
+        .map(|one| Row::of(one.id, &one.header, &one.body, now))
+        .collect()
+}
+
+/// The grid, with the conditions and the place that the address names.
+pub(super) async fn operations(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+    Parameters(pairs): Parameters,
+) -> Answer<Response> {
+    if pairs.iter().any(|(_, value)| value.is_empty()) {
+        // An empty field of the form is no condition.
+        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+        let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
+        return Ok(Redirect::to(&address("/operations", given)).into_response());
+    }
+    let longest = manager.options().limits.page;
+    let read = query::list(pairs.clone(), &seen.actor, longest);
+    let is_later_page = pairs.iter().any(|(name, _)| name == "cursor");
+    let conditions = pairs.into_iter().filter(|(name, _)| name != "cursor");
+    let filter = Filter {
+        pairs: conditions.collect(),
+    };
+    let frame = seen.frame("Operations", Section::Operations);
+    let (listing, limit, mistakes) = match read {
+        Ok(query) => {
+            let listing = manager.list_summaries(&seen.actor, &query).await?;
+            (listing, query.limit, Vec::new())
+        }
+        Err(invalid) => {
+            let wrong = invalid.attributes.iter();
+            let wrong = wrong.map(|wrong| (Text::line(&wrong.name), Text::line(&wrong.why)));
+            (Page::default(), 0, wrong.collect())
+        }
+    };
+    let is_short = listing.operations.len() < limit;
+    let status = if mistakes.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::UNPROCESSABLE_ENTITY
+    };
+    let page = OperationsPage {
+        frame,
+        filter,
+        mistakes,
+        rows: rows(&listing.operations, seen.now),
+        is_later_page,
+        looked_back_to: listing.next.filter(|_| is_short).map(|next| Moment {
+            at: next.created(),
+            now: seen.now,
+        }),
+        next: listing.next.map(|next| next.to_string()),
+    };
+    Ok((status, html(&page)).into_response())
+}

@@ -1,0 +1,68 @@
+//! The caller of a page, and what it may use.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use drumline_auth::{Permission, Principal};
+use drumline_console::{Frame, Rights, Section, Text, Viewer};
+use drumline_protocol::Timestamp;
+
+use super::super::extractors;
+use crate::ingress::problem::Problem;
+use crate::service::{Actor, QueueManager};
+
+/// The caller of a page.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) actor: Actor,
+    pub(super) rights: Rights,
+    /// The time at which the page is made.
+    pub(super) now: Timestamp,
+}
+
+impl Seen {
+    /// The frame of a page.
+    pub(super) fn frame(&self, title: impl Into<Text>, section: Section) -> Frame {
+        Frame {
+            title: title.into(),
+            section,
+            viewer: Some(Viewer {
+                caller: Text::line(&self.actor.caller),
+                organization: Text::line(&self.actor.organization.0),
+                is_signed_in: false,
+                rights: self.rights,
+            }),
+            now: self.now,
+        }
+    }
+}
+
+fn rights(principal: Option<&Principal>) -> Rights {
+    let Some(principal) = principal else {
+        return Rights::ALL;
+    };
+    let permissions = principal.permissions();
+    Rights {
+        read: permissions.contains(Permission::Read),
+        control: permissions.contains(Permission::Control),
+        operate: permissions.contains(Permission::Operate),
+        fleet: permissions.contains(Permission::Fleet),
+    }
+}
+
+impl FromRequestParts<QueueManager> for Seen {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        manager: &QueueManager,
+    ) -> Result<Self, Self::Rejection> {
+        let principal = parts.extensions.get::<Arc<Principal>>();
+        Ok(Self {
+            actor: extractors::actor(&parts.extensions, &parts.headers)?,
+            rights: rights(principal.map(|principal| &**principal)),
+            now: manager.store().now(),
+        })
+    }
+}
