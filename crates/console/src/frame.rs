@@ -13,17 +13,20 @@ pub enum Section {
     Now,
     /// The grid of operations, and single ones.
     Operations,
+    /// The pauses of queues, message names, tokens and the organization.
+    Pauses,
     /// Another page.
     Other,
 }
 
 impl Section {
-    const ALL: [Self; 2] = [Self::Now, Self::Operations];
+    const ALL: [Self; 3] = [Self::Now, Self::Operations, Self::Pauses];
 
     const fn address(self) -> &'static str {
         match self {
             Self::Now | Self::Other => "/",
             Self::Operations => "/operations",
+            Self::Pauses => "/pauses",
         }
     }
 
@@ -31,6 +34,7 @@ impl Section {
         match self {
             Self::Now => "Now",
             Self::Operations => "Operations",
+            Self::Pauses => "Pauses",
             Self::Other => "",
         }
     }
@@ -105,7 +109,7 @@ impl Frame {
         for section in Section::ALL {
             let may = match section {
                 Section::Now | Section::Other => true,
-                Section::Operations => rights.read,
+                Section::Operations | Section::Pauses => rights.read,
             };
             if may {
                 entries.push(Entry {

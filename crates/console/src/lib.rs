@@ -15,11 +15,14 @@
 //! The pages work without the script.
 
 pub mod assets;
+mod bulk;
+mod confirm;
 mod frame;
 mod notice;
 mod now;
 mod operation;
 mod operations;
+mod pauses;
 mod text;
 mod time;
 mod timeline;
@@ -28,11 +31,14 @@ mod words;
 pub use askama::Template;
 
 pub use assets::Asset;
+pub use bulk::{BulkPage, Outcome};
+pub use confirm::{Behind, ConfirmPage, done, effects};
 pub use frame::{Frame, Rights, Section, Viewer};
 pub use notice::{NoticeLink, NoticePage};
 pub use now::{Counts, Finding, Member, Members, NowPage, PauseLine, Signals};
 pub use operation::{ActionLink, Chain, Fact, OperationPage, Related, Waiting, why};
 pub use operations::{Filter, OperationsPage, Row};
+pub use pauses::{LiftPage, PauseForm, PausesPage};
 pub use text::{Block, Text, address, bytes, encoded, number};
 pub use time::{Moment, exact, span};
 pub use timeline::Timeline;

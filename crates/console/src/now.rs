@@ -65,10 +65,14 @@ pub struct Tile {
 /// A pause in force.
 #[derive(Clone, Debug)]
 pub struct PauseLine {
+    /// The id of the pause.
+    pub id: String,
     /// The kind of scope: queue, message name, token, organization.
     pub kind: &'static str,
     /// The value of the scope.
     pub value: Text,
+    /// The address of the operations in the scope.
+    pub address: Option<String>,
     /// The reason.
     pub reason: Text,
     /// The caller that has set it.
@@ -251,7 +255,7 @@ impl NowPage {
                 1 => "one pause is in force".to_owned(),
                 count => format!("{count} pauses are in force"),
             };
-            findings.push(Finding::new(&words, "").with("pauses", "#pauses".to_owned()));
+            findings.push(Finding::new(&words, "").with("pauses", "/pauses".to_owned()));
         }
         if let Some(fault) = &signals.keys {
             let fault = format!("the file with the keys cannot be used: {fault}");

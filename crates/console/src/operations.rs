@@ -170,6 +170,16 @@ impl Filter {
         address("/operations", others.chain(one))
     }
 
+    /// The address of an action on everything that is listed.
+    #[must_use]
+    pub fn many(&self, action: &str) -> String {
+        let pairs = self.pairs.iter();
+        address(
+            &format!("/many/{action}"),
+            pairs.map(|(name, value)| (name.as_str(), value.as_str())),
+        )
+    }
+
     /// The same list from the API.
     #[must_use]
     pub fn query(&self) -> String {
@@ -244,6 +254,8 @@ pub struct OperationsPage {
     pub filter: Filter,
     /// The parameters that break a rule, and the rules.
     pub mistakes: Vec<(Text, Text)>,
+    /// A note about the action that led here.
+    pub done: Option<Text>,
     /// The operations.
     pub rows: Vec<Row>,
     /// True if this is not the first page.

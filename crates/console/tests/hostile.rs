@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use drumline_console::{
-    Block, Counts, Filter, Frame, Member, Members, Moment, NoticePage, NowPage, OperationPage,
-    OperationsPage, PauseLine, Rights, Row, Section, Signals, Template, Text, Timeline, Viewer,
-    Waiting, page,
+    Badge, Behind, Block, BulkPage, ConfirmPage, Counts, Filter, Frame, LiftPage, Member, Members,
+    Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine,
+    PausesPage, Rights, Row, Section, Signals, Template, Text, Timeline, Viewer, Waiting, effects,
+    page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
 use drumline_protocol::{
-    Author, Body, CommitId, DependencyToken, ErrorCode, Fault, History, Operation, OperationId,
-    Partition, Progress, Report, Rules, Status, Timestamp, operation::first_header,
+    Action, Author, Body, CommitId, DependencyToken, ErrorCode, Fault, History, Operation,
+    OperationId, Partition, Progress, Report, Rules, Status, Timestamp, operation::first_header,
 };
 use uuid::Uuid;
 
@@ -152,6 +153,7 @@ fn no_text_from_outside_is_markup_on_any_page() {
             pairs: pairs.to_vec(),
         },
         mistakes: Vec::new(),
+        done: Some(HOSTILE.into()),
         rows: vec![row()],
         is_later_page: true,
         next: Some(HOSTILE.to_owned()),
@@ -197,7 +199,9 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
             ..Members::default()
         }),
         pauses: vec![PauseLine {
+            id: "8000000000000001".to_owned(),
             kind: "organization",
+            address: Some("/operations".to_owned()),
             value: HOSTILE.into(),
             reason: HOSTILE.into(),
             author: HOSTILE.into(),
@@ -221,6 +225,84 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
     });
     assert!(first.findings.len() >= 8, "{:?}", first.findings);
     check("now", &first);
+}
+
+#[test]
+fn no_text_from_outside_is_markup_in_a_form() {
+    let pairs = [("messageName".to_owned(), typed())];
+    let operation = operation(Status::InProgress);
+    for action in Action::ALL {
+        let behind = Behind {
+            count: 3,
+            more: true,
+        };
+        let ask = ConfirmPage {
+            frame: frame(),
+            id: operation.id.to_string(),
+            subject: HOSTILE.into(),
+            status: Badge(Status::InProgress),
+            action,
+            effects: effects(action, &operation.header, behind),
+            is_impossible: false,
+            until: typed(),
+            mistake: Some(HOSTILE.into()),
+        };
+        assert!(!ask.effects.is_empty(), "{action:?}");
+        check(action.name(), &ask);
+        for is_dry_run in [true, false] {
+            let many = BulkPage {
+                frame: frame(),
+                action,
+                filter: Filter {
+                    pairs: pairs.to_vec(),
+                },
+                is_dry_run,
+                outcome: Outcome {
+                    matched: 1000,
+                    done: 990,
+                    refused: 10,
+                    refusals: vec![(typed(), HOSTILE.into(), HOSTILE.into())],
+                    next: Some(typed()),
+                },
+                done_before: 5,
+                until: typed(),
+                mistake: Some(HOSTILE.into()),
+            };
+            check("many", &many);
+        }
+    }
+    let moment = Moment {
+        at: now(),
+        now: now(),
+    };
+    let pause = PauseLine {
+        id: "8000000000000001".to_owned(),
+        kind: "token",
+        value: HOSTILE.into(),
+        address: None,
+        reason: HOSTILE.into(),
+        author: HOSTILE.into(),
+        since: moment,
+        until: None,
+        is_everything: false,
+    };
+    let lift = LiftPage {
+        frame: frame(),
+        pause: pause.clone(),
+    };
+    check("lift", &lift);
+    let pauses = PausesPage {
+        frame: frame(),
+        pauses: vec![pause],
+        form: PauseForm {
+            scope: typed(),
+            name: typed(),
+            reason: typed(),
+            until: typed(),
+            mistakes: vec![(HOSTILE.into(), HOSTILE.into())],
+        },
+    };
+    check("pauses", &pauses);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The pages of the console, through the router.
 
+mod acting;
+
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -21,6 +23,34 @@ const PAGES: &[(&str, &str)] = &[
     ("/operations", "rpoa"),
     ("/operations/{id}", "rpoa"),
     ("/find?q=x", "rpoa"),
+    ("/operations/{id}/cancel", "poa"),
+    ("/operations/{id}/pause", "poa"),
+    ("/operations/{id}/resume", "poa"),
+    ("/operations/{id}/postpone", "poa"),
+    ("/operations/{id}/delete", "oa"),
+    ("/many/cancel", "oa"),
+    ("/many/pause", "oa"),
+    ("/many/resume", "oa"),
+    ("/many/postpone", "oa"),
+    ("/many/delete", "oa"),
+    ("/pauses", "rpoa"),
+    ("/pauses/8000000000000001/lift", "oa"),
+];
+
+/// The forms, and the roles that may send each.
+const FORMS: &[(&str, &str)] = &[
+    ("/operations/{id}/cancel", "poa"),
+    ("/operations/{id}/pause", "poa"),
+    ("/operations/{id}/resume", "poa"),
+    ("/operations/{id}/postpone", "poa"),
+    ("/operations/{id}/delete", "oa"),
+    ("/many/cancel", "oa"),
+    ("/many/pause", "oa"),
+    ("/many/resume", "oa"),
+    ("/many/postpone", "oa"),
+    ("/many/delete", "oa"),
+    ("/pauses", "oa"),
+    ("/pauses/8000000000000001/lift", "oa"),
 ];
 
 /// Checks what is true of every page.
@@ -242,10 +272,12 @@ async fn no_text_of_a_user_is_markup() {
 async fn each_page_is_open_to_its_roles_and_shows_its_own_organization() {
     let keyed = Keyed::start("pages");
     let id = keyed.create("producer").await.id().to_string();
-    for (path, roles) in PAGES {
+    let pages = PAGES.iter().map(|page| ("GET", page));
+    let forms = FORMS.iter().map(|form| ("POST", form));
+    for (method, (path, roles)) in pages.chain(forms) {
         let path = path.replace("{id}", &id);
         for bad in ["", "unknown", "expired"] {
-            let answer = keyed.send(bad, "GET", &path, &Value::Null).await;
+            let answer = keyed.send(bad, method, &path, &Value::Null).await;
             check_page(&answer);
             assert_eq!(
                 answer.status,
@@ -255,12 +287,18 @@ async fn each_page_is_open_to_its_roles_and_shows_its_own_organization() {
         }
         for role in Role::ALL {
             let may = roles.contains(role.name().chars().next().unwrap());
-            let answer = keyed.send(role.name(), "GET", &path, &Value::Null).await;
+            let answer = keyed.send(role.name(), method, &path, &Value::Null).await;
             check_page(&answer);
             let is_refused = answer.status == StatusCode::FORBIDDEN;
             assert_eq!(is_refused, !may, "{role} {path}: {answer:?}");
         }
     }
+    // The forms have changed the first one.
+    let id = keyed.create("producer").await.id().to_string();
+    let own = keyed
+        .send("reader", "GET", &format!("/operations/{id}"), &Value::Null)
+        .await;
+    assert_eq!(own.status, StatusCode::OK, "{own:?}");
     let other = keyed
         .send("other", "GET", &format!("/operations/{id}"), &Value::Null)
         .await;

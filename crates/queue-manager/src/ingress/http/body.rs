@@ -3,8 +3,9 @@
 use std::error::Error as _;
 
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::extract::Query;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use axum::http::{StatusCode, Uri};
 use drumline_protocol::ErrorCode;
 use futures_util::StreamExt as _;
 
@@ -14,6 +15,9 @@ use super::problem::Answer;
 use crate::ingress::media_type;
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
+
+/// The media type of the fields of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Reads a body that must be JSON.
 pub(crate) async fn json(
@@ -64,6 +68,35 @@ pub(crate) async fn json_unless_empty(
         return Ok(body);
     }
     json(manager, headers, body.into()).await
+}
+
+/// The most bytes of a form: its fields are short.
+const FORM_BYTES: usize = 60 << 10;
+
+/// Reads the fields of a form of the console. A missing body has none.
+pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Answer<Vec<(String, String)>> {
+    let body = bytes(FORM_BYTES, headers, body).await?;
+    if body.is_empty() {
+        return Ok(Vec::new());
+    }
+    let media = extractors::once(headers, &CONTENT_TYPE)?;
+    let media = media.and_then(|value| value.to_str().ok());
+    let essence = media.unwrap_or_default().split(';').next();
+    let refuse = |status, detail: &str| Problem::new(status, ErrorCode::BAD_JSON, detail);
+    if !essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(FORM)) {
+        let detail = "the body must be the fields of a form, application/x-www-form-urlencoded";
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
+    }
+    // The fields are written as the parameters of an address are.
+    let text = str::from_utf8(&body).unwrap_or_default();
+    let address: Result<Uri, _> = format!("/?{text}").parse();
+    let fields = address
+        .ok()
+        .and_then(|address| Query::try_from_uri(&address).ok());
+    match fields {
+        Some(Query(fields)) => Ok(fields),
+        None => Err(refuse(StatusCode::BAD_REQUEST, "the form cannot be read").into()),
+    }
 }
 
 async fn bytes(limit: usize, headers: &HeaderMap, body: Body) -> Answer<axum::body::Bytes> {

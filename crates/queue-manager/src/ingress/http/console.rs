@@ -10,10 +10,13 @@
 //! gives. So its cost does not grow with the store. What a page shows and how it looks
 //! is in [`drumline_console`].
 
+mod actions;
 mod dress;
+mod many;
 mod now;
 mod operation;
 mod operations;
+mod pauses;
 mod viewer;
 
 use axum::Router;
@@ -39,6 +42,10 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/operations", get(operations::operations))
         .route("/operations/{id}", get(operation::operation))
         .route("/find", get(find))
+        .merge(actions::routes())
+        .merge(many::routes())
+        .route("/pauses", get(pauses::pauses).post(pauses::set))
+        .route("/pauses/{id}/lift", get(pauses::ask).post(pauses::lift))
         .layer(from_fn_with_state(
             manager.clone(),
             rate_limit::rate_limited,
@@ -54,6 +61,13 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
 /// A page as a response.
 fn html(page: &impl Template) -> Html<String> {
     Html(drumline_console::page(page))
+}
+
+/// The value of a parameter or a field; empty if it is not given.
+fn value<'a>(pairs: &'a [(String, String)], name: &str) -> &'a str {
+    let mut pairs = pairs.iter();
+    let found = pairs.find(|(other, _)| other == name);
+    found.map_or("", |(_, value)| value)
 }
 
 /// A file behind the pages.
@@ -78,8 +92,7 @@ async fn asset(
 
 /// Leads to the operation with an id, or to those with a name.
 async fn find(Parameters(pairs): Parameters) -> Redirect {
-    let text = pairs.iter().find(|(name, _)| name == "q");
-    let text = text.map_or("", |(_, value)| value.trim());
+    let text = value(&pairs, "q").trim();
     let id: Result<OperationId, _> = text.parse();
     match id {
         Ok(id) => Redirect::to(&format!("/operations/{id}")),

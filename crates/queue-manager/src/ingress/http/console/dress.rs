@@ -8,7 +8,7 @@ use axum::http::header::{
 use axum::middleware::Next;
 use axum::response::Response;
 use drumline_console::{Frame, NoticeLink, NoticePage, Section, Text};
-use drumline_protocol::Timestamp;
+use drumline_protocol::{Action, Timestamp};
 
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
@@ -40,11 +40,12 @@ pub(super) async fn dressed(
     request: Request,
     next: Next,
 ) -> Response {
+    let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, html);
-        let page = page_of(&problem, manager.store().now());
+        let page = page_of(&problem, &path, manager.store().now());
         *response.body_mut() = drumline_console::page(&page).into();
     }
     let headers = response.headers_mut();
@@ -57,7 +58,7 @@ pub(super) async fn dressed(
 }
 
 /// The page of a problem.
-fn page_of(problem: &Problem, now: Timestamp) -> NoticePage {
+fn page_of(problem: &Problem, path: &str, now: Timestamp) -> NoticePage {
     let link = |label: &str, address: &str| NoticeLink {
         label: Text::line(label),
         address: address.to_owned(),
@@ -73,6 +74,17 @@ fn page_of(problem: &Problem, now: Timestamp) -> NoticePage {
         };
         sentences.push(Text::sentence(&legal));
     }
+    let mut links = vec![
+        link("What this error means", &problem.kind),
+        link("Operations", "/operations"),
+    ];
+    // From an action back to its operation.
+    if let Some((operation, action)) = path.rsplit_once('/')
+        && operation.starts_with("/operations/")
+        && Action::ALL.iter().any(|known| known.name() == action)
+    {
+        links.insert(0, link("Back to the operation", operation));
+    }
     let wrong = problem.attributes.iter();
     NoticePage {
         frame: Frame {
@@ -86,9 +98,6 @@ fn page_of(problem: &Problem, now: Timestamp) -> NoticePage {
             .map(|wrong| (Text::line(&wrong.name), Text::line(&wrong.detail)))
             .collect(),
         code: Some(Text::line(&format!("{} {}", problem.code, problem.name))),
-        links: vec![
-            link("What this error means", &problem.kind),
-            link("Operations", "/operations"),
-        ],
+        links,
     }
 }

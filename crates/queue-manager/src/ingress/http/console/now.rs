@@ -5,14 +5,12 @@ use axum::response::Html;
 use drumline_backend::Broker as _;
 use drumline_backend::membership::{Member, Role};
 use drumline_backend::store::{Filter, Page, Summary};
-use drumline_console::{
-    self as console, Counts, Members, Moment, NowPage, PauseLine, Section, Signals, Text,
-};
-use drumline_protocol::{Pause, PauseKind, QueueName, Status, Timestamp};
+use drumline_console::{self as console, Counts, Members, Moment, NowPage, Section, Signals, Text};
+use drumline_protocol::{Pause, QueueName, Status, Timestamp};
 
-use super::html;
 use super::operations::rows;
 use super::viewer::Seen;
+use super::{html, pauses};
 use crate::error::{Error, Result};
 use crate::ingress::http::fleet;
 use crate::ingress::http::problem::Answer;
@@ -192,18 +190,4 @@ async fn look_at_operations(manager: &QueueManager, seen: &Seen) -> Result<Optio
         holding: holding?,
         failures: failures?,
     }))
-}
-
-/// A pause as a row.
-pub(super) fn line(pause: &Pause, now: Timestamp) -> PauseLine {
-    let moment = |at| Moment { at, now };
-    PauseLine {
-        kind: pause.scope.kind.words(),
-        value: Text::line(&pause.scope.value),
-        reason: Text::line(&pause.reason),
-        author: Text::line(&pause.author.name()),
-        since: moment(pause.since),
-        until: pause.until.map(moment),
-        is_everything: pause.scope.kind == PauseKind::Organization,
-    }
 }

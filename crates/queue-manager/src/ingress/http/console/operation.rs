@@ -3,15 +3,17 @@
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use drumline_backend::store::Filter;
-use drumline_console::{Chain, OperationPage, Related, Section, Text, Timeline, Waiting, address};
-use drumline_protocol::{ChainKey, Operation, OperationId};
+use drumline_console::{
+    Behind, Chain, OperationPage, Related, Section, Text, Timeline, Waiting, address, done,
+};
+use drumline_protocol::{Action, Body, ChainKey, Operation, OperationId};
 use uuid::Uuid;
 
-use super::html;
 use super::operations::rows;
 use super::viewer::Seen;
+use super::{html, value};
 use crate::error::Result;
-use crate::ingress::http::extractors::Id;
+use crate::ingress::http::extractors::{Id, Parameters};
 use crate::ingress::http::problem::Answer;
 use crate::ingress::http::waiting::WaitingView;
 use crate::service::{Query, QueueManager};
@@ -28,9 +30,14 @@ pub(super) async fn operation(
     State(manager): State<QueueManager>,
     seen: Seen,
     Id(id): Id,
+    Parameters(pairs): Parameters,
 ) -> Answer<Response> {
     let operation = manager.get(&seen.actor, id).await?;
-    let page = page_of(&manager, &seen, &operation).await?;
+    let action = Action::ALL
+        .into_iter()
+        .find(|action| action.name() == value(&pairs, "done"));
+    let note = action.and_then(|action| done(action, operation.header.status));
+    let page = page_of(&manager, &seen, &operation, note).await?;
     Ok(page.into_response())
 }
 
@@ -39,6 +46,7 @@ async fn page_of(
     manager: &QueueManager,
     seen: &Seen,
     operation: &Operation,
+    done: Option<Text>,
 ) -> Result<Html<String>> {
     let (waiting, history, chain, children) = tokio::join!(
         waiting(manager, operation),
@@ -47,14 +55,9 @@ async fn page_of(
         children(manager, seen, operation),
     );
     let waiting = waiting?;
-    let body = &operation.body;
-    let title = if body.name.trim().is_empty() {
-        &body.message_name
-    } else {
-        &body.name
-    };
-    let frame = seen.frame(title.as_str(), Section::Operations);
+    let frame = seen.frame(title(&operation.body), Section::Operations);
     let mut page = OperationPage::of(frame, operation, waiting.as_ref());
+    page.done = done;
     page.root = root(manager, seen, waiting.as_ref()).await?;
     page.timeline = Timeline::of(&history?, seen.now);
     page.chain = chain?;
@@ -62,8 +65,20 @@ async fn page_of(
     Ok(html(&page))
 }
 
+/// The words by which people know an operation.
+pub(super) fn title(body: &Body) -> &str {
+    if body.name.trim().is_empty() {
+        &body.message_name
+    } else {
+        &body.name
+    }
+}
+
 /// The reason why it waits, in the words of the API.
-async fn waiting(manager: &QueueManager, operation: &Operation) -> Result<Option<Waiting>> {
+pub(super) async fn waiting(
+    manager: &QueueManager,
+    operation: &Operation,
+) -> Result<Option<Waiting>> {
     let reason = manager.explain(operation).await?;
     let expires_on = operation.header.expires_on();
     Ok(reason.map(|reason| {
@@ -113,24 +128,47 @@ async fn chain(
         cursor,
         limit,
     };
-    let (older, newest) = (query(Some(operation.id), BEFORE + 1), query(None, BEHIND));
-    let (older, newest) = tokio::join!(
+    let older = query(Some(operation.id), BEFORE + 1);
+    let (older, behind) = tokio::join!(
         manager.glance(&seen.actor, &older),
-        manager.glance(&seen.actor, &newest),
+        behind(manager, seen, operation),
     );
-    let (older, newest) = (older?, newest?);
-    let newer = newest.operations.iter().filter(|one| one.id > operation.id);
-    let behind = newer.count();
-    let has_met_it = behind < newest.operations.len();
+    let (older, behind) = (older?, behind?);
     let shown = older.operations.get(..BEFORE).unwrap_or(&older.operations);
     Ok(Some(Chain {
         token: Text::line(token.as_str()),
         address: address("/operations", [("dependencyToken", token.as_str())]),
         before: rows(shown, seen.now),
         more_before: shown.len() < older.operations.len() || older.next.is_some(),
-        behind,
-        more_behind: !has_met_it && newest.next.is_some(),
+        behind: behind.count,
+        more_behind: behind.more,
     }))
+}
+
+/// The operations that were created behind it in its token.
+pub(super) async fn behind(
+    manager: &QueueManager,
+    seen: &Seen,
+    operation: &Operation,
+) -> Result<Behind> {
+    let Some(token) = &operation.body.dependency_token else {
+        return Ok(Behind::default());
+    };
+    let query = Query {
+        filter: Filter {
+            chain: Some(ChainKey::new(&operation.body.organization, token)),
+            ..Filter::default()
+        },
+        cursor: None,
+        limit: BEHIND,
+    };
+    let newest = manager.glance(&seen.actor, &query).await?;
+    let newer = newest.operations.iter().filter(|one| one.id > operation.id);
+    let count = newer.count();
+    Ok(Behind {
+        count,
+        more: count == newest.operations.len() && newest.next.is_some(),
+    })
 }
 
 /// The operations that its handler, or its recurrence, has created.

@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use drumline_backend::store::{Page, Summary};
-use drumline_console::{Filter, Moment, OperationsPage, Row, Section, Text, address};
-use drumline_protocol::Timestamp;
+use drumline_console::{Filter, Moment, OperationsPage, Row, Section, Text, address, done};
+use drumline_protocol::{Action, Status, Timestamp};
 
-use super::html;
 use super::viewer::Seen;
+use super::{html, value};
 use crate::ingress::http::extractors::Parameters;
 use crate::ingress::http::problem::Answer;
 use crate::ingress::http::query;
@@ -34,6 +34,11 @@ pub(super) async fn operations(
         let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
         return Ok(Redirect::to(&address("/operations", given)).into_response());
     }
+    let is_deleted = value(&pairs, "done") == Action::Delete.name();
+    let pairs: Vec<_> = pairs
+        .into_iter()
+        .filter(|(name, _)| name != "done")
+        .collect();
     let longest = manager.options().limits.page;
     let read = query::list(pairs.clone(), &seen.actor, longest);
     let is_later_page = pairs.iter().any(|(name, _)| name == "cursor");
@@ -63,6 +68,7 @@ pub(super) async fn operations(
         frame,
         filter,
         mistakes,
+        done: done(Action::Delete, Status::Succeeded).filter(|_| is_deleted),
         rows: rows(&listing.operations, seen.now),
         is_later_page,
         looked_back_to: listing.next.filter(|_| is_short).map(|next| Moment {

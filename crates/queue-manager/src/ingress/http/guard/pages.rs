@@ -9,12 +9,36 @@ use super::Need;
 /// Every page and what it needs.
 pub(super) const PAGES: &[(Method, &str, Need)] = {
     use Need::{Key, Nothing, Role};
-    use Permission::Read;
+    use Permission::{Control, Operate, Read};
     &[
         (Method::GET, "/", Key),
         (Method::GET, "/operations", Role(Read)),
         (Method::GET, "/operations/{id}", Role(Read)),
         (Method::GET, "/find", Role(Read)),
+        (Method::GET, "/operations/{id}/cancel", Role(Control)),
+        (Method::POST, "/operations/{id}/cancel", Role(Control)),
+        (Method::GET, "/operations/{id}/pause", Role(Control)),
+        (Method::POST, "/operations/{id}/pause", Role(Control)),
+        (Method::GET, "/operations/{id}/resume", Role(Control)),
+        (Method::POST, "/operations/{id}/resume", Role(Control)),
+        (Method::GET, "/operations/{id}/postpone", Role(Control)),
+        (Method::POST, "/operations/{id}/postpone", Role(Control)),
+        (Method::GET, "/operations/{id}/delete", Role(Operate)),
+        (Method::POST, "/operations/{id}/delete", Role(Operate)),
+        (Method::GET, "/many/cancel", Role(Operate)),
+        (Method::POST, "/many/cancel", Role(Operate)),
+        (Method::GET, "/many/pause", Role(Operate)),
+        (Method::POST, "/many/pause", Role(Operate)),
+        (Method::GET, "/many/resume", Role(Operate)),
+        (Method::POST, "/many/resume", Role(Operate)),
+        (Method::GET, "/many/postpone", Role(Operate)),
+        (Method::POST, "/many/postpone", Role(Operate)),
+        (Method::GET, "/many/delete", Role(Operate)),
+        (Method::POST, "/many/delete", Role(Operate)),
+        (Method::GET, "/pauses", Role(Read)),
+        (Method::POST, "/pauses", Role(Operate)),
+        (Method::GET, "/pauses/{id}/lift", Role(Operate)),
+        (Method::POST, "/pauses/{id}/lift", Role(Operate)),
         (Method::GET, "/assets/{name}", Nothing),
     ]
 };

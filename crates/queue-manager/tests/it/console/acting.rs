@@ -1,0 +1,258 @@
+//! Actions by forms: one operation, many, and pauses.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::{check_page, page, page_of};
+use crate::support::client::{Answer, Client};
+use crate::support::worker::Worker;
+use crate::support::{backend, manager};
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+async fn post(client: &Client, path: &str, body: &str) -> Answer {
+    let here = ("sec-fetch-site", "same-origin");
+    let answer = client
+        .send("POST", path, &[FORM, here], body.to_owned())
+        .await;
+    check_page(&answer);
+    answer
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_says_what_it_does_and_is_done_by_a_form() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let of_token = json!({"messageName": "a", "dependencyToken": "t"});
+    let head = client.create(&of_token).await;
+    client.create(&of_token).await;
+    client.create(&of_token).await;
+
+    let shown = page_of(&client, head).await;
+    for action in ["cancel", "pause", "postpone"] {
+        let address = format!("/operations/{head}/{action}");
+        assert!(
+            shown.text.contains(&format!("href=\"{address}\"")),
+            "{shown:?}"
+        );
+    }
+    assert!(!shown.text.contains("/resume\""), "{shown:?}");
+    let pause = format!("/operations/{head}/pause");
+    let asked = page(&client, &pause).await;
+    assert!(
+        asked
+            .text
+            .contains("The 2 operations behind it in its token wait, too"),
+        "{asked:?}"
+    );
+    assert_eq!(
+        client.status(head).await,
+        "WaitingForResources",
+        "nothing is done yet"
+    );
+    let done = post(&client, &pause, "").await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER);
+    let after = page(&client, done.header("location")).await;
+    assert!(after.text.contains("It was paused."), "{after:?}");
+    assert_eq!(client.status(head).await, "Waiting");
+
+    let postpone = format!("/operations/{head}/postpone");
+    let bad = post(&client, &postpone, "until=soon").await;
+    assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(bad.text.contains("This must be a time such as"), "{bad:?}");
+    assert!(bad.text.contains("value=\"soon\""), "{bad:?}");
+    let done = post(&client, &postpone, "until=2h").await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{done:?}");
+
+    let cancel = format!("/operations/{head}/cancel");
+    let done = post(&client, &cancel, "").await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{done:?}");
+    assert_eq!(client.status(head).await, "Canceled");
+    let again = post(&client, &cancel, "").await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "{again:?}");
+    assert!(again.text.contains("CannotCancel"), "{again:?}");
+    assert!(again.text.contains("Possible now: delete."), "{again:?}");
+    assert!(
+        again.text.contains(&format!("href=\"/operations/{head}\"")),
+        "{again:?}"
+    );
+    let impossible = page(&client, &cancel).await;
+    assert!(
+        impossible.text.contains("This is not possible now"),
+        "{impossible:?}"
+    );
+
+    let done = post(&client, &format!("/operations/{head}/delete"), "").await;
+    assert_eq!(done.header("location"), "/operations?done=delete");
+    let after = page(&client, done.header("location")).await;
+    assert!(after.text.contains("It was deleted."), "{after:?}");
+    assert_eq!(page_of(&client, head).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_operation_is_asked_to_stop() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let id = client.create(&json!({"messageName": "a"})).await;
+    Worker::new(&backend).claim(id).await;
+    let cancel = format!("/operations/{id}/cancel");
+    let asked = page(&client, &cancel).await;
+    assert!(
+        asked.text.contains("Its handler on test is asked to stop."),
+        "{asked:?}"
+    );
+    let done = post(&client, &cancel, "").await;
+    let after = page(&client, done.header("location")).await;
+    assert!(
+        after
+            .text
+            .contains("Its handler was asked to stop; it is cancelled when"),
+        "{after:?}"
+    );
+    // The note follows the operation, not the address.
+    let other = page(&client, &format!("/operations/{id}?done=resume")).await;
+    assert!(!other.text.contains("It was resumed"), "{other:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_are_counted_first_and_changed_when_the_count_is_confirmed() {
+    let client = Client::of(&manager(&backend()));
+    for number in 0..130 {
+        let name = if number < 120 { "many" } else { "few" };
+        client.create(&json!({"messageName": name})).await;
+    }
+    let dry = page(&client, "/many/cancel?messageName=many&state=Ready").await;
+    assert!(
+        dry.text.contains("<strong>120</strong> would be changed"),
+        "{dry:?}"
+    );
+    assert!(
+        dry.text
+            .contains("drumline cancel --message many --state Ready"),
+        "{dry:?}"
+    );
+    let unconfirmed = "messageName=many&expected=120&typed=12";
+    let refused = post(&client, "/many/cancel", unconfirmed).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{refused:?}"
+    );
+    assert!(refused.text.contains("nothing was changed"), "{refused:?}");
+    let all = client.get("/v1/operations?state=Ready&limit=500").await;
+    assert_eq!(all.json["operations"].as_array().unwrap().len(), 130);
+
+    let done = post(
+        &client,
+        "/many/cancel",
+        "messageName=many&expected=120&typed=120",
+    )
+    .await;
+    assert_eq!(done.status, StatusCode::OK, "{done:?}");
+    assert!(done.text.contains("<strong>120</strong> done."), "{done:?}");
+    assert!(done.text.contains("Nothing is left."), "{done:?}");
+    let left = client.get("/v1/operations?state=Ready&limit=500").await;
+    assert_eq!(left.json["operations"].as_array().unwrap().len(), 10);
+
+    let bad = page(&client, "/many/cancel?state=7").await;
+    assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad:?}");
+    let refusals = page(&client, "/many/delete?state=Ready").await;
+    assert!(
+        refusals.text.contains("10 would be refused"),
+        "{refusals:?}"
+    );
+    let bad = post(&client, "/many/postpone", "messageName=few&until=").await;
+    assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad:?}");
+    let everything = post(&client, "/many/pause", "").await;
+    assert!(
+        everything.text.contains("<strong>10</strong> done."),
+        "{everything:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_is_set_with_a_reason_and_lifted() {
+    let client = Client::of(&manager(&backend()));
+    let form = "scope=messageName&name=SendMail&reason=%3Cb%3Ethe+disk&until=2h";
+    let set = post(&client, "/pauses", form).await;
+    assert_eq!(set.header("location"), "/pauses", "{set:?}");
+    let shown = page(&client, "/pauses").await;
+    assert!(shown.text.contains("SendMail"), "{shown:?}");
+    assert!(shown.text.contains("&#60;b&#62;the disk"), "{shown:?}");
+    let lift = shown.text.split("href=\"/pauses/").nth(1).unwrap();
+    let lift = format!("/pauses/{}", lift.split('"').next().unwrap());
+    let asked = page(&client, &lift).await;
+    assert!(asked.text.contains("Lift this pause?"), "{asked:?}");
+    let lifted = post(&client, &lift, "").await;
+    assert_eq!(lifted.header("location"), "/pauses", "{lifted:?}");
+    assert!(
+        page(&client, "/pauses")
+            .await
+            .text
+            .contains("No pause is in force.")
+    );
+    assert_eq!(post(&client, &lift, "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        page(&client, "/pauses/x/lift").await.status,
+        StatusCode::NOT_FOUND
+    );
+
+    let bad = post(&client, "/pauses", "scope=queue&reason=x&until=soon").await;
+    assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad:?}");
+    for wrong in [
+        "<code>name</code> is required",
+        "<code>until</code> must be a time",
+    ] {
+        assert!(bad.text.contains(wrong), "{bad:?}");
+    }
+    assert!(
+        bad.text.contains("value=\"x\""),
+        "what was given stays: {bad:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_another_site_changes_nothing() {
+    let client = Client::of(&manager(&backend()));
+    let id = client.create(&json!({"messageName": "a"})).await;
+    let own = ("host", "127.0.0.1:8080");
+    let foreign = [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+    ];
+    for path in [
+        &format!("/operations/{id}/cancel"),
+        "/many/cancel",
+        "/pauses",
+    ] {
+        for header in foreign {
+            let answer = client.send("POST", path, &[FORM, own, header], "").await;
+            check_page(&answer);
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {header:?}");
+            assert!(answer.text.contains("CrossSiteRequest"), "{answer:?}");
+        }
+    }
+    assert_eq!(client.status(id).await, "WaitingForResources");
+    let own_page = [FORM, own, ("origin", "http://127.0.0.1:8080")];
+    let path = format!("/operations/{id}/cancel");
+    let answer = client.send("POST", &path, &own_page, "").await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_no_form_is_refused() {
+    let client = Client::of(&manager(&backend()));
+    let json = [("content-type", "application/json")];
+    let answer = client.send("POST", "/pauses", &json, "{}").await;
+    check_page(&answer);
+    assert_eq!(
+        answer.status,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "{answer:?}"
+    );
+    let large = "x".repeat(70_000);
+    let answer = client.send("POST", "/pauses", &[FORM], large).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
+}
