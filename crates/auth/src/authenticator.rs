@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::file::{FileError, Policy};
 use crate::principal::{Denied, Principal};
+use crate::session::Session;
 
 /// The keys in force.
 #[derive(Debug)]
@@ -113,6 +114,14 @@ impl Authenticator {
     /// As [`Policy::authenticate`].
     pub fn authenticate(&self, key: &str, now: Timestamp) -> Result<Arc<Principal>, Denied> {
         self.policy().authenticate(key, now)
+    }
+
+    /// Opens a session of a browser.
+    ///
+    /// # Errors
+    /// As [`Policy::open`].
+    pub fn open_session(&self, session: &str, now: Timestamp) -> Result<Session, Denied> {
+        self.policy().open(session, now)
     }
 
     /// The principal of a user that the broker has authenticated.

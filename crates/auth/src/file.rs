@@ -10,6 +10,7 @@ use toml::value::Datetime;
 use crate::key::{ApiKey, KeyHash, is_id};
 use crate::permission::Role;
 use crate::principal::{Denied, Organizations, Principal};
+use crate::session::{self, Session};
 
 /// The most characters that the name of an organization or caller may have.
 const NAME_CHARS: usize = 256;
@@ -155,6 +156,23 @@ impl Policy {
             }),
             Some(_) | None => Ok(Arc::clone(&known.principal)),
         }
+    }
+
+    /// Opens a session of a browser, and finds the principal of its key.
+    ///
+    /// # Errors
+    /// When the session is over, or its key would be refused.
+    pub fn open(&self, session: &str, now: Timestamp) -> Result<Session, Denied> {
+        let (id, sealed) = session::split(session).ok_or(Denied::Session)?;
+        let hashes = self.keys.get(id).map(|key| key.hashes.as_slice());
+        let mut hashes = hashes.unwrap_or_default().iter();
+        let content = hashes.find_map(|hash| session::open(id, &sealed, hash));
+        let content = content.filter(|content| content.until > now);
+        let content = content.ok_or(Denied::Session)?;
+        Ok(Session {
+            principal: self.authenticate(&content.key, now)?,
+            organization: content.organization,
+        })
     }
 
     /// The principal of a user that the broker has authenticated.

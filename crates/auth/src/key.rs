@@ -170,6 +170,11 @@ impl KeyHash {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The bytes of the hash.
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Compares in a time that does not depend on the place of a difference.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {

@@ -18,6 +18,7 @@ mod file;
 mod key;
 mod permission;
 mod principal;
+mod session;
 
 pub use authenticator::{Authenticator, Reload};
 pub use edit::{AuthDocument, EditError, NewKey};
@@ -25,3 +26,4 @@ pub use file::{FileError, Policy};
 pub use key::{ApiKey, InvalidKey, KeyHash};
 pub use permission::{Permission, Permissions, Role};
 pub use principal::{ActsAs, Denied, Forbidden, Organizations, Principal};
+pub use session::{Session, seal};

@@ -125,6 +125,9 @@ pub enum Denied {
         /// The id of the key.
         id: String,
     },
+    /// It has a session of a browser that is over, or was never made here.
+    #[error("the session is over: sign in again")]
+    Session,
     /// The key is too old.
     #[error("the API key {id} expired at {at}")]
     Expired {

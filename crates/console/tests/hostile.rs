@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use drumline_console::{
-    Badge, Behind, Block, BulkPage, ConfirmPage, Counts, Filter, Frame, LiftPage, Member, Members,
-    Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine,
-    PausesPage, Rights, Row, Section, Signals, Template, Text, Timeline, Viewer, Waiting, effects,
-    page,
+    Badge, Behind, Block, BulkPage, ConfirmPage, Counts, Filter, Frame, LiftPage, LoginPage,
+    Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome,
+    PauseForm, PauseLine, PausesPage, Rights, Row, Section, Signals, Template, Text, Timeline,
+    Viewer, Waiting, effects, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -291,6 +291,16 @@ fn no_text_from_outside_is_markup_in_a_form() {
         pause: pause.clone(),
     };
     check("lift", &lift);
+    for again in [false, true] {
+        let login = LoginPage {
+            frame: frame(),
+            reason: Some(HOSTILE.into()),
+            next: typed(),
+            organization: typed(),
+            again,
+        };
+        check("login", &login);
+    }
     let pauses = PausesPage {
         frame: frame(),
         pauses: vec![pause],

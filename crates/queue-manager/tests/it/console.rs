@@ -1,6 +1,7 @@
 //! The pages of the console, through the router.
 
 mod acting;
+mod signing_in;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ mod now;
 mod operation;
 mod operations;
 mod pauses;
+mod session;
 mod viewer;
 
 use axum::Router;
@@ -25,7 +26,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use drumline_console::{Asset, Template, address};
 use drumline_protocol::{ErrorCode, OperationId};
 
@@ -34,6 +35,8 @@ use super::problem::Answer;
 use super::{guard, rate_limit, trace};
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
+
+pub(super) use session::session;
 
 /// The pages and their files.
 pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
@@ -50,9 +53,12 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
             manager.clone(),
             rate_limit::rate_limited,
         ));
-    let assets = Router::new().route("/assets/{name}", get(asset));
+    let open = Router::new()
+        .route("/assets/{name}", get(asset))
+        .route("/login", get(session::page).post(session::enter))
+        .route("/logout", post(session::leave));
     pages
-        .merge(assets)
+        .merge(open)
         .layer(from_fn_with_state(manager.clone(), guard::guarded))
         .layer(from_fn_with_state(manager.clone(), trace::traced))
         .layer(from_fn_with_state(manager.clone(), dress::dressed))

@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! request ─ address in the table? ─ key ─ role ─ organization ─→ handler, with the actor
+//!              │                     └ of a page also in a cookie: then the page that sends
+//!              │                       a form must be of this address
 //!              └ no keys in force: Host and Origin, because a browser sends requests
 //!                that its user knows nothing of
 //! ```
@@ -12,23 +14,28 @@
 //! addresses that are served.
 
 mod pages;
+mod site;
 
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use drumline_auth::{Authenticator, Denied, Forbidden, Permission, Principal};
-use drumline_protocol::ErrorCode;
+use drumline_auth::{Authenticator, Denied, Forbidden, Permission, Principal, Session};
+use drumline_protocol::{ErrorCode, Timestamp};
 
+use super::console;
 use crate::access::Access;
 use crate::ingress::headers;
 use crate::ingress::problem::Problem;
 use crate::service::{Actor, QueueManager};
 
+pub(super) use site::{host_of, is_loopback};
+
 use pages::PAGES;
+use site::{check_own_page, check_site};
 
 /// The need of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +86,6 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
 
 /// The scheme of a key in `Authorization`.
 const SCHEME: &str = "Bearer ";
-/// The header in which a browser says where a request comes from.
-const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Lets a request in, with its [`Actor`] among its extensions, or refuses it.
 pub(super) async fn guarded(
@@ -90,15 +95,24 @@ pub(super) async fn guarded(
 ) -> Response {
     let need = need_of(&request);
     let admitted = match &manager.options().access {
-        Access::Keys(keys) => admit_with_key(&manager, keys, need, &request),
+        Access::Keys(keys) => need
+            .ok_or(Refusal::Unlisted)
+            .and_then(|need| admit_with_key(&manager, keys, need, &request)),
         Access::Open { hosts } => need
             .ok_or(Refusal::Unlisted)
             .and_then(|_need| check_site(hosts.as_deref(), &request))
             .map(|()| Admitted::default()),
     };
     match admitted {
-        Ok(Admitted { principal, actor }) => {
+        Ok(Admitted {
+            principal,
+            actor,
+            is_session,
+        }) => {
             let extensions = request.extensions_mut();
+            if is_session {
+                extensions.insert(SignedIn);
+            }
             if let Some(principal) = principal {
                 extensions.insert(principal);
             }
@@ -127,7 +141,13 @@ struct Admitted {
     principal: Option<Arc<Principal>>,
     /// The organization and the caller; `None`: as the headers say.
     actor: Option<Actor>,
+    /// True if its key came in the cookie of a browser.
+    is_session: bool,
 }
+
+/// Marks a request whose key came in the cookie of a browser.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SignedIn;
 
 /// The reason why a request is refused.
 #[derive(Debug)]
@@ -149,6 +169,7 @@ impl Refusal {
             Self::Denied(Denied::Invalid(_)) => "invalid_key",
             Self::Denied(Denied::Unknown { .. }) => "unknown_key",
             Self::Denied(Denied::Expired { .. }) => "expired_key",
+            Self::Denied(Denied::Session) => "session",
             Self::Forbidden(Forbidden::Role { .. }) => "role",
             Self::Forbidden(Forbidden::Organization(_) | Forbidden::NoOrganization) => {
                 "organization"
@@ -231,26 +252,54 @@ fn need_of(request: &Request) -> Option<Need> {
     }
 }
 
+/// Returns true if the address is a page of the console.
+fn is_page(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>();
+    path.is_some_and(|path| PAGES.iter().any(|(_, at, _)| *at == path.as_str()))
+}
+
+/// The owner of the key of a request, and the organization of its session, if it has
+/// one. A browser sends its cookie with requests of pages alone.
+fn principal(
+    keys: &Authenticator,
+    now: Timestamp,
+    request: &Request,
+) -> Result<(Arc<Principal>, Option<Session>), Denied> {
+    match bearer(request.headers()) {
+        Err(Denied::Missing) if is_page(request) => {
+            let session = console::session(request.headers()).ok_or(Denied::Missing)?;
+            let session = keys.open_session(session, now)?;
+            Ok((Arc::clone(&session.principal), Some(session)))
+        }
+        key => Ok((keys.authenticate(key?, now)?, None)),
+    }
+}
+
 fn admit_with_key(
     manager: &QueueManager,
     keys: &Authenticator,
-    need: Option<Need>,
+    need: Need,
     request: &Request,
 ) -> Result<Admitted, Refusal> {
     let now = manager.store().now();
-    let principal = bearer(request.headers()).and_then(|key| keys.authenticate(key, now));
-    let permission = match need.ok_or(Refusal::Unlisted)? {
+    let found = principal(keys, now, request);
+    let is_session = matches!(found, Ok((_, Some(_))));
+    let is_way_in = need == Need::Nothing && is_page(request);
+    if (is_session || is_way_in) && !request.method().is_safe() {
+        check_own_page(request.headers())?;
+    }
+    let permission = match need {
         Need::Nothing => {
             // A key is welcome: its owner may see more.
             return Ok(Admitted {
-                principal: principal.ok(),
-                actor: None,
+                principal: found.ok().map(|(principal, _)| principal),
+                ..Admitted::default()
             });
         }
         Need::Key => None,
         Need::Role(permission) => Some(permission),
     };
-    let principal = principal.map_err(Refusal::Denied)?;
+    let (principal, session) = found.map_err(Refusal::Denied)?;
     if let Some(permission) = permission {
         principal.require(permission).map_err(Refusal::Forbidden)?;
     }
@@ -259,8 +308,9 @@ fn admit_with_key(
         values.map(HeaderValue::as_bytes)
     };
     let named = headers::named(header).map_err(Refusal::Invalid)?;
+    let chosen = session.and_then(|session| session.organization);
     let acts_as = principal
-        .act_as(named.organization, named.caller)
+        .act_as(named.organization.or(chosen), named.caller)
         .map_err(Refusal::Forbidden)?;
     Ok(Admitted {
         actor: Some(Actor {
@@ -268,6 +318,7 @@ fn admit_with_key(
             caller: acts_as.caller,
         }),
         principal: Some(principal),
+        is_session,
     })
 }
 
@@ -287,72 +338,6 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
     }
 }
 
-/// Refuses requests that a web page of another site may have sent: without keys,
-/// every caller that reaches this address may do everything, and a browser on this
-/// machine reaches it.
-fn check_site(hosts: Option<&[String]>, request: &Request) -> Result<(), Refusal> {
-    let text = |name| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let host = text(HOST.as_str()).or_else(|| Some(request.uri().authority()?.as_str()));
-    let host = host.map(host_of).unwrap_or_default();
-    if let Some(hosts) = hosts
-        && !is_loopback(host)
-        && !hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
-    {
-        return Err(Refusal::Site(format!(
-            "this service is not known as {host:?}: use 127.0.0.1 or localhost, or start it with --public-url"
-        )));
-    }
-    if request.method().is_safe() {
-        return Ok(());
-    }
-    let foreign = |what: &str| {
-        Err(Refusal::Site(format!(
-            "a web page of another site has sent this ({what}); without authentication only pages of this address may"
-        )))
-    };
-    match text(FETCH_SITE) {
-        Some("cross-site" | "same-site") => return foreign("Sec-Fetch-Site"),
-        // The browser vouches for it, and no page can set this header. `Origin` may
-        // be another name than `Host` behind a gateway.
-        Some("same-origin") => return Ok(()),
-        Some(_) | None => {}
-    }
-    match text(ORIGIN.as_str()) {
-        Some(origin) if !is_origin_of(origin, text(HOST.as_str()).unwrap_or_default()) => {
-            foreign("Origin")
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// Returns true if an origin is the site that the request was sent to.
-fn is_origin_of(origin: &str, host: &str) -> bool {
-    let authority = origin.split_once("://").map_or("", |(_, rest)| rest);
-    !host.is_empty() && authority.eq_ignore_ascii_case(host)
-}
-
-/// The name in `name:port`.
-fn host_of(authority: &str) -> &str {
-    if let Some(rest) = authority.strip_prefix('[') {
-        return rest.split_once(']').map_or(rest, |(address, _)| address);
-    }
-    authority
-        .rsplit_once(':')
-        .map_or(authority, |(name, _)| name)
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse()
-            .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,68 +350,6 @@ mod tests {
             request.headers_mut().append(name, value.parse().unwrap());
         }
         request
-    }
-
-    #[test]
-    fn only_names_of_this_machine_and_known_names_are_served() {
-        let known = vec!["jobs.example.org".to_owned()];
-        for host in [
-            "127.0.0.1:8080",
-            "localhost",
-            "LOCALHOST:1",
-            "[::1]:8080",
-            "jobs.example.org:443",
-        ] {
-            let asked = request(Method::GET, &[("host", host)]);
-            assert!(check_site(Some(&known), &asked).is_ok(), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "10.0.0.1:8080",
-            "localhost.evil.example",
-            "",
-        ] {
-            let asked = request(Method::GET, &[("host", host)]);
-            assert!(check_site(Some(&known), &asked).is_err(), "{host}");
-            assert!(check_site(None, &asked).is_ok(), "behind a gateway: {host}");
-        }
-    }
-
-    #[test]
-    fn a_page_of_another_site_changes_nothing() {
-        let own = ("host", "127.0.0.1:8080");
-        for sent in [
-            &[own][..],
-            &[own, ("origin", "http://127.0.0.1:8080")],
-            &[own, ("sec-fetch-site", "same-origin")],
-            &[
-                own,
-                ("sec-fetch-site", "same-origin"),
-                ("origin", "https://jobs.example.org"),
-            ],
-            &[own, ("sec-fetch-site", "none")],
-        ] {
-            assert!(
-                check_site(None, &request(Method::POST, sent)).is_ok(),
-                "{sent:?}"
-            );
-        }
-        for sent in [
-            &[own, ("origin", "http://evil.example")][..],
-            &[own, ("origin", "null")],
-            &[own, ("origin", "http://127.0.0.1:9090")],
-            &[own, ("sec-fetch-site", "cross-site")],
-            &[own, ("sec-fetch-site", "same-site")],
-        ] {
-            assert!(
-                check_site(None, &request(Method::POST, sent)).is_err(),
-                "{sent:?}"
-            );
-            assert!(
-                check_site(None, &request(Method::GET, sent)).is_ok(),
-                "{sent:?}"
-            );
-        }
     }
 
     #[test]

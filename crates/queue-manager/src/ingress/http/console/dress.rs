@@ -8,8 +8,9 @@ use axum::http::header::{
 use axum::middleware::Next;
 use axum::response::Response;
 use drumline_console::{Frame, NoticeLink, NoticePage, Section, Text};
-use drumline_protocol::{Action, Timestamp};
+use drumline_protocol::{Action, ErrorCode, Timestamp};
 
+use super::session;
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
@@ -40,13 +41,19 @@ pub(super) async fn dressed(
     request: Request,
     next: Next,
 ) -> Response {
-    let path = request.uri().path().to_owned();
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, html);
-        let page = page_of(&problem, &path, manager.store().now());
-        *response.body_mut() = drumline_console::page(&page).into();
+        let now = manager.store().now();
+        let page = if problem.code == ErrorCode::UNAUTHENTICATED {
+            let page = session::refused(now, &problem.detail, &uri, &headers);
+            drumline_console::page(&page)
+        } else {
+            drumline_console::page(&page_of(&problem, uri.path(), now))
+        };
+        *response.body_mut() = page.into();
     }
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

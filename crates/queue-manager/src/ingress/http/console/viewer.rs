@@ -8,7 +8,8 @@ use drumline_auth::{Permission, Principal};
 use drumline_console::{Frame, Rights, Section, Text, Viewer};
 use drumline_protocol::Timestamp;
 
-use super::super::extractors;
+use crate::ingress::http::extractors;
+use crate::ingress::http::guard::SignedIn;
 use crate::ingress::problem::Problem;
 use crate::service::{Actor, QueueManager};
 
@@ -17,6 +18,8 @@ use crate::service::{Actor, QueueManager};
 pub(super) struct Seen {
     pub(super) actor: Actor,
     pub(super) rights: Rights,
+    /// True if its key came in the cookie of a browser.
+    is_signed_in: bool,
     /// The time at which the page is made.
     pub(super) now: Timestamp,
 }
@@ -30,7 +33,7 @@ impl Seen {
             viewer: Some(Viewer {
                 caller: Text::line(&self.actor.caller),
                 organization: Text::line(&self.actor.organization.0),
-                is_signed_in: false,
+                is_signed_in: self.is_signed_in,
                 rights: self.rights,
             }),
             now: self.now,
@@ -62,6 +65,7 @@ impl FromRequestParts<QueueManager> for Seen {
         Ok(Self {
             actor: extractors::actor(&parts.extensions, &parts.headers)?,
             rights: rights(principal.map(|principal| &**principal)),
+            is_signed_in: parts.extensions.get::<SignedIn>().is_some(),
             now: manager.store().now(),
         })
     }

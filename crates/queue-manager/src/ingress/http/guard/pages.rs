@@ -40,5 +40,8 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::GET, "/pauses/{id}/lift", Role(Operate)),
         (Method::POST, "/pauses/{id}/lift", Role(Operate)),
         (Method::GET, "/assets/{name}", Nothing),
+        (Method::GET, "/login", Nothing),
+        (Method::POST, "/login", Nothing),
+        (Method::POST, "/logout", Nothing),
     ]
 };
