@@ -13,20 +13,48 @@ pub enum Section {
     Now,
     /// The grid of operations, and single ones.
     Operations,
+    /// Tokens: those that are held, and those that wait.
+    Tokens,
+    /// The operations that failed, by message name and code.
+    Failures,
+    /// The queues.
+    Queues,
+    /// Workers and queue managers.
+    Workers,
     /// The pauses of queues, message names, tokens and the organization.
     Pauses,
+    /// The operations that recur.
+    Series,
+    /// The settings of the process that answers.
+    Settings,
     /// Another page.
     Other,
 }
 
 impl Section {
-    const ALL: [Self; 3] = [Self::Now, Self::Operations, Self::Pauses];
+    const ALL: [Self; 9] = [
+        Self::Now,
+        Self::Operations,
+        Self::Tokens,
+        Self::Failures,
+        Self::Queues,
+        Self::Workers,
+        Self::Pauses,
+        Self::Series,
+        Self::Settings,
+    ];
 
     const fn address(self) -> &'static str {
         match self {
             Self::Now | Self::Other => "/",
             Self::Operations => "/operations",
+            Self::Tokens => "/tokens",
+            Self::Failures => "/failures",
+            Self::Queues => "/queues",
+            Self::Workers => "/workers",
             Self::Pauses => "/pauses",
+            Self::Series => "/series",
+            Self::Settings => "/settings",
         }
     }
 
@@ -34,8 +62,24 @@ impl Section {
         match self {
             Self::Now => "Now",
             Self::Operations => "Operations",
+            Self::Tokens => "Tokens",
+            Self::Failures => "Failures",
+            Self::Queues => "Queues",
+            Self::Workers => "Workers",
             Self::Pauses => "Pauses",
+            Self::Series => "Series",
+            Self::Settings => "Settings",
             Self::Other => "",
+        }
+    }
+
+    const fn is_for(self, rights: Rights) -> bool {
+        match self {
+            Self::Now | Self::Other => true,
+            Self::Operations | Self::Tokens | Self::Failures | Self::Pauses | Self::Series => {
+                rights.read
+            }
+            Self::Queues | Self::Workers | Self::Settings => rights.fleet,
         }
     }
 }
@@ -107,11 +151,7 @@ impl Frame {
         let rights = self.rights();
         let mut entries = Vec::new();
         for section in Section::ALL {
-            let may = match section {
-                Section::Now | Section::Other => true,
-                Section::Operations | Section::Pauses => rights.read,
-            };
-            if may {
+            if section.is_for(rights) {
                 entries.push(Entry {
                     address: section.address(),
                     label: section.label(),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use drumline_console::{
-    Badge, Behind, Block, BulkPage, ConfirmPage, Counts, Filter, Frame, LiftPage, LoginPage,
+    Badge, Behind, Block, BulkPage, Cell, ConfirmPage, Counts, Filter, Frame, LiftPage, LoginPage,
     Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome,
-    PauseForm, PauseLine, PausesPage, Rights, Row, Section, Signals, Template, Text, Timeline,
-    Viewer, Waiting, effects, page,
+    PauseForm, PauseLine, PausesPage, Rights, Row, Search, Section, Sheet, SheetPage, Signals,
+    Template, Text, Timeline, Viewer, Waiting, effects, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -301,6 +301,27 @@ fn no_text_from_outside_is_markup_in_a_form() {
         };
         check("login", &login);
     }
+    let cell = || Cell::link(HOSTILE, "/operations").with_note(HOSTILE);
+    let sheet = SheetPage {
+        frame: frame(),
+        lead: vec![HOSTILE.into()],
+        search: Some(Search {
+            address: "/tokens",
+            label: "Token",
+            name: "token",
+            value: typed(),
+        }),
+        sheets: vec![Sheet {
+            title: "Rows",
+            intro: vec![HOSTILE.into()],
+            columns: vec!["One", "Two"],
+            rows: vec![vec![cell(), Cell::text(HOSTILE)]],
+            empty: "",
+            links: vec![(HOSTILE.into(), "/".to_owned())],
+        }],
+    };
+    let html = check("sheet", &sheet);
+    assert!(html.contains("data-label=\"Two\""), "{html}");
     let pauses = PausesPage {
         frame: frame(),
         pauses: vec![pause],

@@ -1,6 +1,7 @@
 //! The pages of the console, through the router.
 
 mod acting;
+mod looking;
 mod signing_in;
 
 use std::time::Duration;
@@ -34,6 +35,13 @@ const PAGES: &[(&str, &str)] = &[
     ("/many/resume", "oa"),
     ("/many/postpone", "oa"),
     ("/many/delete", "oa"),
+    ("/tokens", "rpoa"),
+    ("/tokens?token=t", "rpoa"),
+    ("/failures", "rpoa"),
+    ("/series", "rpoa"),
+    ("/queues", "oam"),
+    ("/workers", "oam"),
+    ("/settings", "oam"),
     ("/pauses", "rpoa"),
     ("/pauses/8000000000000001/lift", "oa"),
 ];

@@ -12,6 +12,8 @@
 
 mod actions;
 mod dress;
+mod fleet;
+mod lists;
 mod many;
 mod now;
 mod operation;
@@ -47,6 +49,12 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/find", get(find))
         .merge(actions::routes())
         .merge(many::routes())
+        .route("/tokens", get(lists::tokens))
+        .route("/failures", get(lists::failures))
+        .route("/series", get(lists::series))
+        .route("/queues", get(fleet::queues))
+        .route("/workers", get(fleet::workers))
+        .route("/settings", get(fleet::settings))
         .route("/pauses", get(pauses::pauses).post(pauses::set))
         .route("/pauses/{id}/lift", get(pauses::ask).post(pauses::lift))
         .layer(from_fn_with_state(

@@ -80,19 +80,19 @@ pub(crate) struct Queues {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct QueueView {
     /// The name of the queue.
-    name: String,
+    pub(super) name: String,
     /// The number of workers that serve it.
-    workers: u32,
+    pub(super) workers: u32,
     /// The maximum number of operations that these workers run at the same time.
-    concurrency: u32,
+    pub(super) concurrency: u32,
     /// The number of operations that they run now, of any of their queues.
-    running: u32,
+    pub(super) running: u32,
     /// The number of messages in its work queue that were not delivered yet;
     /// `null` if the broker does not answer. Operations with a token wait in lanes.
-    waiting_messages: Option<u64>,
+    pub(super) waiting_messages: Option<u64>,
     /// Its queues in the broker that do not work. Offers go round them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    bypassed: Vec<BypassedView>,
+    pub(super) bypassed: Vec<BypassedView>,
 }
 
 /// A queue of the broker that does not work.
@@ -107,7 +107,7 @@ pub(crate) struct BypassedView {
     /// `silent`, `unconsumable`, `consumer-refused` or `refused`.
     reason: &'static str,
     /// The reason for people, with the text of the broker.
-    detail: String,
+    pub(super) detail: String,
 }
 
 /// The numbers of operations, by state.
@@ -168,8 +168,17 @@ pub(crate) async fn workers(
     )
 )]
 pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Queues>> {
-    let members = all_members(&*manager.backend().membership).await;
-    let members = members.map_err(Error::Store)?;
+    let queues = queue_views(&manager).await?;
+    let counts = manager.store().counts().await.map_err(Error::Store)?;
+    Ok(Json(Queues {
+        queues,
+        operations: CountsView::from(counts),
+    }))
+}
+
+/// The queues that workers serve, or that are by-passed, in order of their names.
+pub(super) async fn queue_views(manager: &QueueManager) -> Result<Vec<QueueView>, Error> {
+    let members = members(manager).await?;
     let mut by_name = BTreeMap::from([(QueueName::default(), QueueView::default())]);
     let is_worker = |member: &&Member| member.profile.role == Role::Worker;
     for member in members.iter().filter(is_worker) {
@@ -205,11 +214,13 @@ pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Q
             .collect();
         queues.push(view);
     }
-    let counts = manager.store().counts().await.map_err(Error::Store)?;
-    Ok(Json(Queues {
-        queues,
-        operations: CountsView::from(counts),
-    }))
+    Ok(queues)
+}
+
+/// All live members: thousands of them are some round trips.
+pub(super) async fn members(manager: &QueueManager) -> Result<Vec<Member>, Error> {
+    let members = all_members(&*manager.backend().membership).await;
+    members.map_err(Error::Store)
 }
 
 impl From<&Bypassed> for BypassedView {

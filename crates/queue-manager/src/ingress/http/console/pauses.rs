@@ -16,15 +16,28 @@ use super::viewer::Seen;
 use super::{actions, html, value};
 use crate::error::{Error, Result};
 use crate::ingress::http::body;
+use crate::ingress::http::extractors::Parameters;
 use crate::ingress::http::problem::Answer;
 use crate::service::QueueManager;
 
-/// The pauses in force.
+/// The pauses in force. The address may fill the form in.
 pub(super) async fn pauses(
     State(manager): State<QueueManager>,
     seen: Seen,
+    Parameters(pairs): Parameters,
 ) -> Answer<Html<String>> {
-    Ok(html(&page(&manager, &seen, PauseForm::default()).await?))
+    Ok(html(&page(&manager, &seen, form(&pairs)).await?))
+}
+
+fn form(fields: &[(String, String)]) -> PauseForm {
+    let given = |name| value(fields, name).to_owned();
+    PauseForm {
+        scope: given("scope"),
+        name: given("name"),
+        reason: given("reason"),
+        until: given("until"),
+        mistakes: Vec::new(),
+    }
 }
 
 /// Sets a pause.
@@ -42,16 +55,12 @@ pub(super) async fn set(
     match set {
         Ok(()) => Ok(Redirect::to("/pauses").into_response()),
         Err(Error::Invalid(invalid)) => {
-            let given = |name| value(&fields, name).to_owned();
             let wrong = invalid.attributes.iter();
             let form = PauseForm {
-                scope: given("scope"),
-                name: given("name"),
-                reason: given("reason"),
-                until: given("until"),
                 mistakes: wrong
                     .map(|wrong| (Text::line(&wrong.name), Text::line(&wrong.why)))
                     .collect(),
+                ..form(&fields)
             };
             let page = page(&manager, &seen, form).await?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())

@@ -9,7 +9,7 @@ use super::Need;
 /// Every page and what it needs.
 pub(super) const PAGES: &[(Method, &str, Need)] = {
     use Need::{Key, Nothing, Role};
-    use Permission::{Control, Operate, Read};
+    use Permission::{Control, Fleet, Operate, Read};
     &[
         (Method::GET, "/", Key),
         (Method::GET, "/operations", Role(Read)),
@@ -35,6 +35,12 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::POST, "/many/postpone", Role(Operate)),
         (Method::GET, "/many/delete", Role(Operate)),
         (Method::POST, "/many/delete", Role(Operate)),
+        (Method::GET, "/tokens", Role(Read)),
+        (Method::GET, "/failures", Role(Read)),
+        (Method::GET, "/series", Role(Read)),
+        (Method::GET, "/queues", Role(Fleet)),
+        (Method::GET, "/workers", Role(Fleet)),
+        (Method::GET, "/settings", Role(Fleet)),
         (Method::GET, "/pauses", Role(Read)),
         (Method::POST, "/pauses", Role(Operate)),
         (Method::GET, "/pauses/{id}/lift", Role(Operate)),

@@ -1,0 +1,123 @@
+//! Pages that are tables: queues, workers, tokens, series, failures, settings.
+
+use askama::Template;
+
+use crate::frame::Frame;
+use crate::text::Text;
+use crate::time::Moment;
+use crate::words::Badge;
+
+/// One cell.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    /// The text.
+    pub text: Text,
+    /// The address that the text leads to.
+    pub address: Option<String>,
+    /// A time instead of the text.
+    pub moment: Option<Moment>,
+    /// A status before the text.
+    pub badge: Option<Badge>,
+    /// A line below the text.
+    pub note: Option<Text>,
+}
+
+impl Cell {
+    /// A text.
+    #[must_use]
+    pub fn text(text: impl Into<Text>) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
+    }
+
+    /// A text that leads to an address.
+    #[must_use]
+    pub fn link(text: impl Into<Text>, address: impl Into<String>) -> Self {
+        Self {
+            address: Some(address.into()),
+            ..Self::text(text)
+        }
+    }
+
+    /// A time.
+    #[must_use]
+    pub fn moment(moment: Moment) -> Self {
+        Self {
+            moment: Some(moment),
+            ..Self::default()
+        }
+    }
+
+    /// A status.
+    #[must_use]
+    pub fn badge(badge: Badge) -> Self {
+        Self {
+            badge: Some(badge),
+            ..Self::default()
+        }
+    }
+
+    /// The same cell with a line below its text.
+    #[must_use]
+    pub fn with_note(self, note: impl Into<Text>) -> Self {
+        Self {
+            note: Some(note.into()),
+            ..self
+        }
+    }
+}
+
+/// One table.
+#[derive(Clone, Debug, Default)]
+pub struct Sheet {
+    /// The heading.
+    pub title: &'static str,
+    /// Sentences above the table.
+    pub intro: Vec<Text>,
+    /// The headings of the columns.
+    pub columns: Vec<&'static str>,
+    /// The rows; the first cell of each is its heading.
+    pub rows: Vec<Vec<Cell>>,
+    /// The sentence in place of a table without rows.
+    pub empty: &'static str,
+    /// Links below the table.
+    pub links: Vec<(Text, String)>,
+}
+
+impl Sheet {
+    /// The cells of a row but the first, with the headings of their columns.
+    #[must_use]
+    pub fn cells<'a>(&'a self, row: &'a [Cell]) -> Vec<(&'static str, &'a Cell)> {
+        let columns = self.columns.iter().copied().skip(1);
+        columns.zip(row.iter().skip(1)).collect()
+    }
+}
+
+/// A field that leads to another view of the page.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// The address that the form leads to.
+    pub address: &'static str,
+    /// The label.
+    pub label: &'static str,
+    /// The name of the parameter.
+    pub name: &'static str,
+    /// The value as it was given.
+    pub value: String,
+}
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "sheet.html")]
+pub struct SheetPage {
+    /// The frame.
+    pub frame: Frame,
+    /// Sentences below the heading.
+    pub lead: Vec<Text>,
+    /// A field that leads to another view.
+    pub search: Option<Search>,
+    /// The tables.
+    pub sheets: Vec<Sheet>,
+}

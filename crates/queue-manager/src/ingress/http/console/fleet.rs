@@ -1,0 +1,320 @@
+//! `/queues`, `/workers` and `/settings`: the service itself.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Html;
+use drumline_backend::Role;
+use drumline_backend::membership::Member;
+use drumline_console::{Cell, Moment, Section, Sheet, SheetPage, Text, address, bytes, number};
+use drumline_protocol::{QueueName, Timestamp, version};
+use humantime::format_duration;
+
+use super::html;
+use super::viewer::Seen;
+use crate::ingress::http::fleet::{self, BypassedView, QueueView};
+use crate::ingress::http::problem::Answer;
+use crate::options::{Admission, Http, Limits, Options, Protection};
+use crate::service::QueueManager;
+
+/// Members of a role that are shown.
+const MEMBERS: usize = 200;
+
+/// The queues.
+pub(super) async fn queues(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+) -> Answer<Html<String>> {
+    let views = fleet::queue_views(&manager).await?;
+    let sheet = Sheet {
+        columns: vec![
+            "Queue",
+            "Workers",
+            "Places used",
+            "Waiting messages",
+            "State",
+        ],
+        rows: views.iter().map(queue).collect(),
+        ..Sheet::default()
+    };
+    let lead = "Waiting messages are those of the work queue. Operations with a token wait in lanes, and are not among them";
+    Ok(html(&SheetPage {
+        frame: seen.frame("Queues", Section::Queues),
+        lead: vec![Text::sentence(lead)],
+        search: None,
+        sheets: vec![sheet],
+    }))
+}
+
+fn queue(view: &QueueView) -> Vec<Cell> {
+    let QueueView {
+        name,
+        workers,
+        concurrency,
+        running,
+        waiting_messages,
+        bypassed,
+    } = view;
+    let state = match bypassed.as_slice() {
+        [] if *workers == 0 => Cell::text("no worker serves it"),
+        [] => Cell::text("works"),
+        [BypassedView { detail, .. }, rest @ ..] => {
+            let cell = Cell::text(format!("{} of its queues are by-passed", rest.len() + 1));
+            cell.with_note(detail.as_str())
+        }
+    };
+    let waiting = waiting_messages.map_or_else(|| "the broker does not answer".to_owned(), number);
+    vec![
+        Cell::link(
+            name.as_str(),
+            address("/operations", [("queue", name.as_str())]),
+        ),
+        Cell::text(workers.to_string()),
+        Cell::text(format!("{running} of {concurrency}")),
+        Cell::text(waiting),
+        state,
+    ]
+}
+
+/// The workers and the queue managers.
+pub(super) async fn workers(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+) -> Answer<Html<String>> {
+    let members = fleet::members(&manager).await?;
+    let of = |role| members.iter().filter(move |member| member.profile.role == role);
+    let more = |role| {
+        let more = of(role).count().saturating_sub(MEMBERS);
+        (more > 0).then(|| Text::sentence(&format!("{more} more are not shown")))
+    };
+    let workers = Sheet {
+        title: "Workers",
+        intro: more(Role::Worker).into_iter().collect(),
+        columns: vec![
+            "Host",
+            "Places used",
+            "Queues",
+            "Message names",
+            "Release",
+            "Started",
+            "State",
+        ],
+        rows: of(Role::Worker)
+            .take(MEMBERS)
+            .map(|member| worker(member, seen.now))
+            .collect(),
+        empty: "No worker is alive: nothing can start. `drumline worker` starts one.",
+        ..Sheet::default()
+    };
+    let managers = Sheet {
+        title: "Queue managers",
+        intro: more(Role::Manager).into_iter().collect(),
+        columns: vec!["Host", "Release", "Started", "State"],
+        rows: of(Role::Manager)
+            .take(MEMBERS)
+            .map(|member| {
+                vec![
+                    Cell::text(member.host.as_str()),
+                    Cell::text(member.profile.build.release.as_str()),
+                    started(member, seen.now),
+                    state(member),
+                ]
+            })
+            .collect(),
+        empty: "No queue manager is known to be alive, but this one answers.",
+        ..Sheet::default()
+    };
+    Ok(html(&SheetPage {
+        frame: seen.frame("Workers", Section::Workers),
+        lead: Vec::new(),
+        search: None,
+        sheets: vec![workers, managers],
+    }))
+}
+
+fn worker(member: &Member, now: Timestamp) -> Vec<Cell> {
+    let queues: Vec<_> = member.profile.queues.iter().map(QueueName::as_str).collect();
+    let names = if member.messages.iter().any(|name| name == "*") {
+        "all".to_owned()
+    } else {
+        member.messages.join(", ")
+    };
+    vec![
+        Cell::text(member.host.as_str()),
+        Cell::text(format!("{} of {}", member.running, member.profile.concurrency)),
+        Cell::text(queues.join(", ")),
+        Cell::text(names),
+        Cell::text(member.profile.build.release.as_str()),
+        started(member, now),
+        state(member),
+    ]
+}
+
+fn started(member: &Member, now: Timestamp) -> Cell {
+    Cell::moment(Moment {
+        at: member.started_on(),
+        now,
+    })
+}
+
+fn state(member: &Member) -> Cell {
+    let cell = Cell::text(if member.profile.draining {
+        "drains: takes nothing new"
+    } else {
+        "takes work"
+    });
+    if member.profile.throttled.is_empty() {
+        return cell;
+    }
+    let names = member.profile.throttled.join(", ");
+    cell.with_note(format!(
+        "does not take for a while, after failures: {names}"
+    ))
+}
+
+/// The settings of this process.
+pub(super) async fn settings(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+) -> Answer<Html<String>> {
+    let sheet = |title, rows: Vec<(&'static str, String)>| Sheet {
+        title,
+        columns: vec!["Setting", "Value"],
+        rows: rows
+            .into_iter()
+            .map(|(name, value)| vec![Cell::text(name), Cell::text(value)])
+            .collect(),
+        ..Sheet::default()
+    };
+    let options = manager.options();
+    let access = match options.access.keys() {
+        Some(_) => "callers need a key",
+        None => "every caller that reaches this address may do everything",
+    };
+    let about = vec![
+        ("Release", env!("CARGO_PKG_VERSION").to_owned()),
+        ("Host", options.host.clone()),
+        ("Started", drumline_console::exact(manager.started_on())),
+        (
+            "Partitions of the store",
+            manager.store().partitions().get().to_string(),
+        ),
+        ("Format of the store", version::CURRENT.store.to_string()),
+        ("Format of messages", version::CURRENT.wire.to_string()),
+        ("Access", access.to_owned()),
+    ];
+    let lead =
+        "The settings in force in this process. `drumline config` shows where each comes from";
+    Ok(html(&SheetPage {
+        frame: seen.frame("Settings", Section::Settings),
+        lead: vec![Text::sentence(lead)],
+        search: None,
+        sheets: vec![
+            sheet("This queue manager", about),
+            sheet("Limits of a request", limits(options)),
+            sheet("Limits of a caller", protection(options)),
+            sheet("Connections", connections(options)),
+        ],
+    }))
+}
+
+fn span(span: Duration) -> String {
+    format_duration(span).to_string()
+}
+
+fn limits(options: &Options) -> Vec<(&'static str, String)> {
+    let Limits {
+        body_bytes,
+        batch_bytes,
+        depth,
+        page,
+        page_bytes,
+    } = options.limits;
+    vec![
+        ("Body", bytes(body_bytes)),
+        ("Body with several requests", bytes(batch_bytes)),
+        ("Requests in one", options.max_batch_size.to_string()),
+        (
+            "Depth of operations that create operations",
+            depth.to_string(),
+        ),
+        ("Operations on a page of a list", page.to_string()),
+        ("Bytes on a page of a list", bytes(page_bytes)),
+        ("Longest wait", span(options.longest_wait)),
+        (
+            "Idempotency keys are remembered for",
+            span(options.remember_keys),
+        ),
+        (
+            "Names that ExecuteAsync takes",
+            options.async_requests.join(", "),
+        ),
+        (
+            "When the head of a token fails",
+            match options.token_policy.name() {
+                "hold" => "the token is held".to_owned(),
+                _ => "the token goes on".to_owned(),
+            },
+        ),
+    ]
+}
+
+fn protection(options: &Options) -> Vec<(&'static str, String)> {
+    let Admission {
+        batches,
+        protection,
+        lease: _,
+    } = options.admission;
+    let Protection {
+        requests,
+        execution,
+        concurrent,
+        window,
+        anonymous,
+    } = protection;
+    let limit = |limit: u64| match limit {
+        0 => "no limit".to_owned(),
+        some => number(some),
+    };
+    let within = |what: String| format!("{what} within {}", span(window));
+    vec![
+        ("Requests", within(limit(requests))),
+        (
+            "Execution time",
+            within(match execution {
+                Duration::ZERO => "no limit".to_owned(),
+                some => span(some),
+            }),
+        ),
+        ("Requests at the same time", limit(u64::from(concurrent))),
+        (
+            "Batches of an organization at the same time",
+            limit(u64::from(batches)),
+        ),
+        (
+            "Anonymous callers",
+            if anonymous {
+                "count as one caller"
+            } else {
+                "have no limits"
+            }
+            .to_owned(),
+        ),
+    ]
+}
+
+fn connections(options: &Options) -> Vec<(&'static str, String)> {
+    let Http {
+        header_timeout,
+        body_timeout,
+        connections,
+        body_memory,
+    } = options.http;
+    vec![
+        ("Open connections", connections.to_string()),
+        ("Streams of events", options.event_streams.to_string()),
+        ("Time for headers, idle time included", span(header_timeout)),
+        ("Time for a body", span(body_timeout)),
+        ("Memory for bodies", bytes(body_memory)),
+    ]
+}

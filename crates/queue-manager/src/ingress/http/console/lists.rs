@@ -1,0 +1,394 @@
+//! `/tokens`, `/series` and `/failures`: operations, put together by what they have
+//! in common.
+//!
+//! No index lists tokens, series or kinds of failures. So these pages look at the
+//! newest operations, say how many they have looked at, and lead to the lists.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::response::Html;
+use drumline_backend::store::{Filter, Page, Summary};
+use drumline_console::{
+    Badge, Cell, Moment, Search, Section, Sheet, SheetPage, Text, address, number,
+};
+use drumline_protocol::{
+    ChainKey, DependencyToken, Operation, OperationId, State as Stage, Status, Timestamp, limits,
+};
+
+use super::operation::{title, waiting};
+use super::viewer::Seen;
+use super::{html, value};
+use crate::error::Result;
+use crate::ingress::http::extractors::Parameters;
+use crate::ingress::http::problem::Answer;
+use crate::service::{Query, QueueManager};
+
+/// Operations that are looked at for a page.
+const LOOKED_AT: usize = 200;
+/// Operations that are shown of one token.
+const OF_TOKEN: usize = 20;
+/// Characters of a text that are shown in a cell.
+const CELL_CHARS: usize = 160;
+
+/// The tokens, or one of them.
+pub(super) async fn tokens(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+    Parameters(pairs): Parameters,
+) -> Answer<Html<String>> {
+    let token = value(&pairs, "token");
+    let search = Search {
+        address: "/tokens",
+        label: "Token",
+        name: "token",
+        value: token.to_owned(),
+    };
+    let sheets = match token {
+        "" => vec![
+            holding(&manager, &seen).await?,
+            waiting_tokens(&manager, &seen).await?,
+        ],
+        token => vec![of_token(&manager, &seen, token).await?],
+    };
+    Ok(html(&SheetPage {
+        frame: seen.frame("Tokens", Section::Tokens),
+        lead: vec![Text::sentence(
+            "Operations with the same token run strictly in order of creation",
+        )],
+        search: Some(search),
+        sheets,
+    }))
+}
+
+fn page_of_token(token: &str) -> String {
+    address("/tokens", [("token", token)])
+}
+
+/// The operations that hold their token.
+async fn holding(manager: &QueueManager, seen: &Seen) -> Result<Sheet> {
+    let filter = Filter {
+        holding: Some(true),
+        ..Filter::default()
+    };
+    let found = look(manager, seen, filter).await?;
+    let mut sheet = Sheet {
+        title: "Held tokens",
+        intro: vec![Text::sentence(
+            "The head of each failed or was cancelled, and what is behind it waits until a person resumes that head",
+        )],
+        columns: vec!["Token", "Held by", "Status", "Since"],
+        empty: "No token is held.",
+        ..Sheet::default()
+    };
+    for one in &found.operations {
+        sheet.rows.push(vec![
+            token_cell(one),
+            Cell::link(title(&one.body), format!("/operations/{}", one.id)),
+            Cell::badge(Badge(one.header.status)),
+            moment_cell(one.header.completed_on, seen.now),
+        ]);
+    }
+    if found.next.is_some() {
+        sheet
+            .intro
+            .push(looked_at(&found, "failed and cancelled operations"));
+    }
+    Ok(sheet)
+}
+
+/// The tokens of the operations that wait.
+async fn waiting_tokens(manager: &QueueManager, seen: &Seen) -> Result<Sheet> {
+    let filter = Filter {
+        state: Some(Stage::Ready),
+        ..Filter::default()
+    };
+    let found = look(manager, seen, filter).await?;
+    let mut by_token: BTreeMap<&str, (usize, &Summary)> = BTreeMap::new();
+    for one in &found.operations {
+        if let Some(token) = &one.body.dependency_token {
+            let (count, oldest) = by_token.entry(token.as_str()).or_insert((0, one));
+            *count += 1;
+            // The list is newest first.
+            *oldest = one;
+        }
+    }
+    let mut longest: Vec<_> = by_token.into_iter().collect();
+    longest.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    let rows = longest.into_iter().map(|(token, (count, oldest))| {
+        vec![
+            Cell::link(token, page_of_token(token)),
+            Cell::text(count.to_string()),
+            moment_cell(Some(oldest.body.created_on), seen.now),
+        ]
+    });
+    Ok(Sheet {
+        title: "Tokens that wait",
+        columns: vec![
+            "Token",
+            "Ready operations",
+            "The oldest of these was created",
+        ],
+        rows: rows.collect(),
+        empty: "No operation with a token waits.",
+        intro: vec![looked_at(&found, "Ready operations")],
+        ..Sheet::default()
+    })
+}
+
+/// One token: its head, and the newest operations.
+async fn of_token(manager: &QueueManager, seen: &Seen, text: &str) -> Result<Sheet> {
+    let mut sheet = Sheet {
+        title: "Newest operations of this token",
+        columns: vec!["Operation", "Status", "Created"],
+        empty: "No operation has this token.",
+        ..Sheet::default()
+    };
+    let Ok(token) = DependencyToken::try_from(text.to_owned()) else {
+        return Ok(sheet);
+    };
+    let query = Query {
+        filter: Filter {
+            chain: Some(ChainKey::new(&seen.actor.organization, &token)),
+            ..Filter::default()
+        },
+        cursor: None,
+        limit: OF_TOKEN,
+    };
+    let found = manager.glance(&seen.actor, &query).await?;
+    for one in &found.operations {
+        sheet.rows.push(vec![
+            Cell::link(title(&one.body), format!("/operations/{}", one.id)),
+            Cell::badge(Badge(one.header.status)),
+            moment_cell(Some(one.body.created_on), seen.now),
+        ]);
+    }
+    let is_open = |one: &&Summary| one.header.status.state() != Stage::Completed;
+    if let Some(newest) = found.operations.iter().find(is_open) {
+        sheet.intro = why_it_waits(manager, seen, newest.id).await?;
+    } else if !sheet.rows.is_empty() && found.next.is_none() {
+        sheet
+            .intro
+            .push(Text::sentence("All of them are Completed: nothing waits"));
+    }
+    let of = |path: &str| address(path, [("dependencyToken", text), ("state", "Ready")]);
+    let all = address("/operations", [("dependencyToken", text)]);
+    sheet
+        .links
+        .push((Text::line("All operations of this token"), all));
+    if seen.rights.operate {
+        let pause = address("/pauses", [("scope", "dependencyToken"), ("name", text)]);
+        sheet.links.push((Text::line("Pause this token"), pause));
+        sheet
+            .links
+            .push((Text::line("Cancel what waits"), of("/many/cancel")));
+    }
+    Ok(sheet)
+}
+
+/// The reason why the newest operation of a token waits, and that of the head.
+async fn why_it_waits(manager: &QueueManager, seen: &Seen, id: OperationId) -> Result<Vec<Text>> {
+    let Ok(newest) = manager.get(&seen.actor, id).await else {
+        // It was removed in between.
+        return Ok(Vec::new());
+    };
+    let reason = waiting(manager, &newest).await?;
+    let on = reason.as_ref().and_then(|reason| reason.on.as_ref());
+    let head: Option<OperationId> = on.and_then(|on| on.parse().ok());
+    let head = match head {
+        Some(head) => manager.get(&seen.actor, head).await.ok(),
+        None => None,
+    };
+    let Some(head) = head else {
+        return Ok(drumline_console::why(&newest, reason.as_ref(), seen.now));
+    };
+    let reason = waiting(manager, &head).await?;
+    let words = format!("the head is {}, {}", title(&head.body), head.id);
+    let mut said = vec![Text::sentence(&words)];
+    said.extend(drumline_console::why(&head, reason.as_ref(), seen.now));
+    Ok(said)
+}
+
+/// The operations that recur.
+pub(super) async fn series(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+) -> Answer<Html<String>> {
+    let filter = Filter {
+        state: Some(Stage::Suspended),
+        ..Filter::default()
+    };
+    let found = look(&manager, &seen, filter).await?;
+    let mut sheet = Sheet {
+        columns: vec!["Series", "Rule", "Next time", "Last occurrence"],
+        intro: vec![looked_at(&found, "Suspended operations")],
+        empty: "There is no series among these.",
+        ..Sheet::default()
+    };
+    for one in &found.operations {
+        let Some(recurrence) = &one.header.recurrence else {
+            continue;
+        };
+        let next = match one.header.postpone_until {
+            Some(next) => moment_cell(Some(next), seen.now),
+            None => Cell::text("none: it is paused"),
+        };
+        let last = recurrence.last.map_or_else(Cell::default, |last| {
+            let at = Moment {
+                at: last.created(),
+                now: seen.now,
+            };
+            Cell::link(at.relative(), format!("/operations/{last}"))
+        });
+        sheet.rows.push(vec![
+            Cell::link(title(&one.body), format!("/operations/{}", one.id)),
+            Cell::text(recurrence.pattern.as_str()),
+            next,
+            last,
+        ]);
+    }
+    Ok(html(&SheetPage {
+        frame: seen.frame("Series", Section::Series),
+        lead: vec![Text::sentence(
+            "A series creates an operation each time its rule comes due; it never runs itself",
+        )],
+        search: None,
+        sheets: vec![sheet],
+    }))
+}
+
+/// The failures, by message name and code.
+pub(super) async fn failures(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+) -> Answer<Html<String>> {
+    let query = Query {
+        filter: Filter {
+            status: Some(Status::Failed),
+            ..Filter::default()
+        },
+        cursor: None,
+        limit: LOOKED_AT,
+    };
+    // With the reports: the codes are in them. The list ends after some MiB.
+    let found = manager.list(&seen.actor, &query).await?;
+    let mut groups: BTreeMap<(&str, String), Vec<&Operation>> = BTreeMap::new();
+    for one in &found.operations {
+        let code = one
+            .report
+            .fault
+            .as_ref()
+            .map(|fault| fault.code.to_string());
+        let key = (one.body.message_name.as_str(), code.unwrap_or_default());
+        groups.entry(key).or_default().push(one);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
+    let rows = groups.iter().filter_map(|((message, code), members)| {
+        let latest = members.iter().max_by_key(|one| one.header.completed_on)?;
+        let first = members
+            .iter()
+            .filter_map(|one| one.header.completed_on)
+            .min();
+        Some(group(message, code, members.len(), latest, first, seen.now))
+    });
+    let looked = found.operations.len();
+    let intro = match found.next {
+        Some(_) => {
+            format!("These are the newest {looked} operations that failed, and there are more")
+        }
+        None => format!("These are all {looked} operations that failed"),
+    };
+    let all = address("/operations", [("status", "Failed")]);
+    let sheet = Sheet {
+        columns: vec![
+            "Message",
+            "Failures",
+            "Code",
+            "Latest",
+            "First of these",
+            "Latest error",
+        ],
+        rows: rows.collect(),
+        intro: vec![Text::sentence(&intro)],
+        empty: "Nothing has failed.",
+        links: vec![(Text::line("All of them"), all)],
+        ..Sheet::default()
+    };
+    Ok(html(&SheetPage {
+        frame: seen.frame("Failures", Section::Failures),
+        lead: Vec::new(),
+        search: None,
+        sheets: vec![sheet],
+    }))
+}
+
+fn group(
+    message: &str,
+    code: &str,
+    count: usize,
+    latest: &Operation,
+    first: Option<Timestamp>,
+    now: Timestamp,
+) -> Vec<Cell> {
+    let failed = [("messageName", message), ("status", "Failed")];
+    let fault = latest.report.fault.as_ref();
+    let words = fault.map(|fault| match fault.friendly_message.as_str() {
+        "" => fault.message.as_str(),
+        friendly => friendly,
+    });
+    let words = limits::cut(words.unwrap_or_default(), CELL_CHARS);
+    let name = fault.and_then(|fault| fault.code.name());
+    let code = Cell::text(code);
+    vec![
+        Cell::link(message, address("/operations", failed)),
+        Cell::text(number(u64::try_from(count).unwrap_or(u64::MAX))),
+        match name {
+            Some(name) => code.with_note(name),
+            None => code,
+        },
+        moment_cell(latest.header.completed_on, now),
+        moment_cell(first, now),
+        Cell::link(
+            if words.trim().is_empty() {
+                "no words"
+            } else {
+                words
+            },
+            format!("/operations/{}", latest.id),
+        ),
+    ]
+}
+
+/// The newest operations that a filter selects.
+async fn look(manager: &QueueManager, seen: &Seen, filter: Filter) -> Result<Page<Summary>> {
+    let query = Query {
+        filter,
+        cursor: None,
+        limit: LOOKED_AT,
+    };
+    manager.list_summaries(&seen.actor, &query).await
+}
+
+/// What was looked at, in a sentence.
+fn looked_at(found: &Page<Summary>, what: &str) -> Text {
+    let count = found.operations.len();
+    Text::sentence(&match found.next {
+        Some(next) => format!(
+            "looked at the newest {count} {what}, back to {}; there are more",
+            drumline_console::exact(next.created())
+        ),
+        None => format!("looked at all {count} {what}"),
+    })
+}
+
+fn token_cell(one: &Summary) -> Cell {
+    let token = one.body.dependency_token.as_ref();
+    token.map_or_else(Cell::default, |token| {
+        Cell::link(token.as_str(), page_of_token(token.as_str()))
+    })
+}
+
+fn moment_cell(at: Option<Timestamp>, now: Timestamp) -> Cell {
+    at.map_or_else(Cell::default, |at| Cell::moment(Moment { at, now }))
+}

@@ -1,0 +1,127 @@
+//! The pages that put operations, queues and processes together.
+
+use drumline_protocol::Event;
+use drumline_protocol::{ErrorCode, Fault};
+use serde_json::json;
+
+use super::page;
+use crate::explaining::worker;
+use crate::support::client::Client;
+use crate::support::worker::Worker;
+use crate::support::{backend, manager};
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_put_together_by_message_and_code() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let worker = Worker::new(&backend);
+    let none = page(&client, "/failures").await;
+    assert!(none.text.contains("Nothing has failed."), "{none:?}");
+    for (message, code, words) in [
+        ("Import", ErrorCode::WORKER_LOST, "first"),
+        ("Import", ErrorCode::WORKER_LOST, "<b>second"),
+        ("Export", ErrorCode::WORKER_LOST, "other"),
+    ] {
+        let id = client.create(&json!({"messageName": message})).await;
+        let fence = worker.claim(id).await;
+        let fault = Fault::new(code, words, "");
+        worker.say(id, fence, Event::Fail(fault)).await;
+    }
+    let shown = page(&client, "/failures").await;
+    assert!(
+        shown
+            .text
+            .contains("These are all 3 operations that failed."),
+        "{shown:?}"
+    );
+    assert!(shown.text.contains("WorkerLost"), "{shown:?}");
+    assert!(shown.text.contains("other"), "{shown:?}");
+    assert!(!shown.text.contains("<b>second"), "{shown:?}");
+    let groups = shown.text.matches("<th scope=\"row\"").count();
+    assert_eq!(groups, 2, "{shown:?}");
+    let now = page(&client, "/").await;
+    assert!(
+        now.text
+            .contains("3 operations failed within the last hour"),
+        "{now:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_says_what_its_head_waits_for() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let body = json!({"messageName": "a", "dependencyToken": "crm/7", "tokenPolicy": "hold"});
+    let head = client.create(&body).await;
+    client.create(&body).await;
+    let all = page(&client, "/tokens").await;
+    assert!(all.text.contains("No token is held."), "{all:?}");
+    assert!(
+        all.text.contains("href=\"/tokens?token=crm%2F7\""),
+        "{all:?}"
+    );
+    let one = page(&client, "/tokens?token=crm%2F7").await;
+    assert!(
+        one.text.contains(&format!("The head is a, {head}.")),
+        "{one:?}"
+    );
+    assert!(
+        one.text
+            .contains("No live worker serves the queue default."),
+        "{one:?}"
+    );
+    let pause = "href=\"/pauses?scope=dependencyToken&#38;name=crm%2F7\"";
+    assert!(one.text.contains(pause), "{one:?}");
+    let form = page(&client, "/pauses?scope=dependencyToken&name=crm%2F7").await;
+    assert!(form.text.contains("value=\"crm/7\""), "{form:?}");
+    assert!(
+        form.text.contains("value=\"dependencyToken\" selected"),
+        "{form:?}"
+    );
+
+    let fence = Worker::new(&backend).claim(head).await;
+    let fault = Fault::new(ErrorCode::WORKER_LOST, "", "");
+    Worker::new(&backend)
+        .say(head, fence, Event::Fail(fault))
+        .await;
+    let held = page(&client, "/tokens").await;
+    assert!(
+        held.text.contains(&format!("href=\"/operations/{head}\"")),
+        "{held:?}"
+    );
+    let now = page(&client, "/").await;
+    assert!(
+        now.text.contains("One token is held by an operation"),
+        "{now:?}"
+    );
+    let none = page(&client, "/tokens?token=other").await;
+    assert!(
+        none.text.contains("No operation has this token."),
+        "{none:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn series_queues_workers_and_settings_are_shown() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let body = json!({"messageName": "a", "recurrencePattern": "FREQ=DAILY;BYHOUR=6;BYMINUTE=0;BYSECOND=0"});
+    client.create(&body).await;
+    let series = page(&client, "/series").await;
+    assert!(series.text.contains("FREQ=DAILY"), "{series:?}");
+    let lonely = page(&client, "/workers").await;
+    assert!(lonely.text.contains("No worker is alive"), "{lonely:?}");
+    let mut member = worker(&["*"], 3);
+    member.host = "<host>".to_owned();
+    member.profile.throttled = vec!["Slow".to_owned()];
+    backend.membership.beat(&member).await.unwrap();
+    let workers = page(&client, "/workers").await;
+    assert!(workers.text.contains("&#60;host&#62;"), "{workers:?}");
+    assert!(workers.text.contains("after failures: Slow"), "{workers:?}");
+    let queues = page(&client, "/queues").await;
+    assert!(queues.text.contains("3 of 4"), "{queues:?}");
+    let settings = page(&client, "/settings").await;
+    for words in ["Partitions of the store", "1.0 MiB", "6\u{a0}000 within 5m"] {
+        assert!(settings.text.contains(words), "{words}: {settings:?}");
+    }
+}
