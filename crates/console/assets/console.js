@@ -46,3 +46,134 @@ document.querySelector("form.filter")?.addEventListener("submit", (event) => {
     if (field.name && field.value === "") field.disabled = true;
   }
 });
+
+// Changes, as they happen: values are put in place, and nothing moves. A row that is
+// pointed at, or in which something is selected, waits.
+const bar = document.querySelector("[data-live]");
+if (bar && window.EventSource) {
+  const state = bar.querySelector("[data-live-state]");
+  const news = bar.querySelector("[data-live-news]");
+  const rows = new Map();
+  for (const row of document.querySelectorAll("tr[data-id]")) {
+    rows.set(row.dataset.id, [...(rows.get(row.dataset.id) ?? []), row]);
+  }
+  const pending = new Map();
+  let source = null;
+  let since = null;
+  let lost = null;
+  let heard = 0;
+
+  const clock = (time) => time.toLocaleTimeString();
+  function say(text, isLost = false) {
+    state.textContent = text;
+    state.className = isLost ? "lost" : "";
+  }
+  function alive() {
+    heard = Date.now();
+    if (lost || !since) since = new Date();
+    lost = null;
+    say(`Live since ${clock(since)}.`);
+  }
+  function gone(why) {
+    lost ??= new Date();
+    say(`Not live since ${clock(lost)}: ${why}`, true);
+  }
+  function announce(text, label, address) {
+    if (news.dataset.text === text) return;
+    news.dataset.text = text;
+    const link = document.createElement("a");
+    link.href = address;
+    link.textContent = label;
+    news.replaceChildren(`${text} `, link);
+  }
+  function isBusy(row) {
+    const selection = document.getSelection();
+    return row.matches(":hover") || (selection && !selection.isCollapsed && selection.containsNode(row, true));
+  }
+  function put(cell, text) {
+    if (cell && cell.textContent !== text) cell.textContent = text;
+  }
+  function show(row, change) {
+    row.dataset.version = change.version;
+    const status = row.querySelector("[data-cell=status]");
+    const badge = status?.querySelector(".badge");
+    if (badge) {
+      badge.className = `badge ${change.class}`;
+      const sign = document.createElement("span");
+      sign.setAttribute("aria-hidden", "true");
+      sign.textContent = change.sign;
+      badge.replaceChildren(sign, ` ${change.label}`);
+    }
+    put(status?.querySelector(".why"), change.reason);
+    put(row.querySelector("[data-cell=attempt]"), String(change.attempt));
+    if (change.host) put(row.querySelector("[data-cell=host]"), change.host);
+  }
+  function flush() {
+    for (const [id, change] of pending) {
+      const shown = rows.get(id) ?? [];
+      if (shown.some(isBusy)) continue;
+      pending.delete(id);
+      for (const row of shown) {
+        if (change) {
+          show(row, change);
+        } else {
+          row.classList.add("gone");
+          row.dataset.version = "";
+          put(row.querySelector("[data-cell=status] .why"), "was deleted");
+        }
+      }
+    }
+  }
+  function note(id, change) {
+    if (rows.has(id)) pending.set(id, change);
+    if (id === bar.dataset.self && String(change?.version) !== bar.dataset.version) {
+      bar.dataset.version = change ? change.version : "";
+      announce(change ? `This operation has changed: ${change.label}.` : "This operation was deleted.", "Show it as it is now", bar.dataset.show);
+    }
+    flush();
+  }
+  function connect() {
+    source?.close();
+    const named = [...rows].map(([id, [row]]) => `${id}.${row.dataset.version}`);
+    if (bar.dataset.self) named.push(`${bar.dataset.self}.${bar.dataset.version}`);
+    const query = new URLSearchParams({ rows: named.join(",") });
+    const [newest] = rows.keys();
+    if (bar.dataset.new && newest) query.set("newest", newest);
+    const address = bar.dataset.live;
+    source = new EventSource(`${address}${address.includes("?") ? "&" : "?"}${query}`);
+    source.addEventListener("open", alive);
+    source.addEventListener("alive", alive);
+    source.addEventListener("away", () => gone("the service cannot read its store."));
+    source.addEventListener("row", (event) => {
+      alive();
+      const change = JSON.parse(event.data);
+      note(change.id, change);
+    });
+    source.addEventListener("gone", (event) => {
+      alive();
+      note(event.data, null);
+    });
+    source.addEventListener("new", (event) => {
+      alive();
+      const count = Number(event.data);
+      if (count > 0) announce(`${count >= 50 ? "50 or more" : count} new.`, "Show", bar.dataset.new);
+    });
+    source.addEventListener("error", () => {
+      const isOver = source.readyState === EventSource.CLOSED;
+      gone(isOver ? "load the page again." : "trying again.");
+    });
+  }
+  function leave() {
+    source?.close();
+    source = null;
+  }
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : connect()));
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
+  setInterval(() => {
+    flush();
+    // A sign of life comes every ten seconds.
+    if (source && !lost && heard && Date.now() - heard > 25000) gone("no word from the service.");
+  }, 1000);
+  if (!document.hidden) connect();
+}

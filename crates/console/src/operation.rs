@@ -110,6 +110,8 @@ pub struct OperationPage {
     pub frame: Frame,
     /// The id.
     pub id: String,
+    /// The version, which grows with each change.
+    pub version: u64,
     /// The message name.
     pub message: Text,
     /// The status.
@@ -171,6 +173,7 @@ impl OperationPage {
         ];
         Self {
             id: id.to_string(),
+            version: header.version,
             message: Text::line(&body.message_name),
             status: Badge(header.status),
             done: None,

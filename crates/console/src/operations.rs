@@ -13,6 +13,8 @@ use crate::words::{self, Badge};
 pub struct Row {
     /// The id.
     pub id: String,
+    /// The version, which grows with each change.
+    pub version: u64,
     /// The name, or the message name of an operation without a name.
     pub name: Text,
     /// The message name.
@@ -46,6 +48,7 @@ impl Row {
         });
         Self {
             id: id.to_string(),
+            version: header.version,
             name: Text::line(name),
             message: Text::line(&body.message_name),
             token,
@@ -176,6 +179,16 @@ impl Filter {
         let pairs = self.pairs.iter();
         address(
             &format!("/many/{action}"),
+            pairs.map(|(name, value)| (name.as_str(), value.as_str())),
+        )
+    }
+
+    /// The address of the changes of what is listed.
+    #[must_use]
+    pub fn live(&self) -> String {
+        let pairs = self.pairs.iter();
+        address(
+            "/live",
             pairs.map(|(name, value)| (name.as_str(), value.as_str())),
         )
     }

@@ -23,6 +23,7 @@ mod read;
 mod run_again;
 pub(crate) mod series;
 mod shown;
+mod watched;
 
 use std::sync::Arc;
 
@@ -61,6 +62,7 @@ use dispatcher_handle::DispatcherHandle;
 use partitions::Partitions;
 use rate_limit::{LimiterBreaker, Permits};
 use shown::Reader;
+use watched::Readings;
 
 pub(crate) use shown::Shown;
 
@@ -128,6 +130,8 @@ struct Shared {
     event_looks: Reader<Summary>,
     event_reads: Reader<Shown>,
     event_streams: Arc<Semaphore>,
+    /// Operations that people look at.
+    readings: Readings,
     permits: Permits,
     breaker: LimiterBreaker,
     metrics: Metrics,
@@ -167,6 +171,7 @@ impl QueueManager {
             event_looks: looks(),
             event_reads: reads(),
             event_streams: Arc::new(Semaphore::new(options.event_streams)),
+            readings: Readings::default(),
             creates: CreateBatcher::start(store(), &critical, &tasks, closing.clone()),
             completions: CompletionFeed::start(store(), &critical, &tasks, closing.clone()),
             dispatcher: DispatcherHandle::start(&backend, &critical, &tasks),

@@ -14,6 +14,7 @@ mod actions;
 mod dress;
 mod fleet;
 mod lists;
+mod live;
 mod many;
 mod now;
 mod operation;
@@ -62,6 +63,7 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
             rate_limit::rate_limited,
         ));
     let open = Router::new()
+        .route("/live", get(live::live))
         .route("/assets/{name}", get(asset))
         .route("/login", get(session::page).post(session::enter))
         .route("/logout", post(session::leave));

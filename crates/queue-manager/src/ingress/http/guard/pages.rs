@@ -15,6 +15,7 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::GET, "/operations", Role(Read)),
         (Method::GET, "/operations/{id}", Role(Read)),
         (Method::GET, "/find", Role(Read)),
+        (Method::GET, "/live", Role(Read)),
         (Method::GET, "/operations/{id}/cancel", Role(Control)),
         (Method::POST, "/operations/{id}/cancel", Role(Control)),
         (Method::GET, "/operations/{id}/pause", Role(Control)),
