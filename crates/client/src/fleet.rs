@@ -136,7 +136,100 @@ pub struct Readiness {
     pub text: String,
 }
 
+/// The state of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Now {
+    /// Nothing needs a person.
+    pub normal: bool,
+    /// What is not as it should be, the worst first.
+    pub findings: Vec<Finding>,
+    /// The numbers of operations of all organizations, for callers that may see the
+    /// fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<NowCounts>,
+    /// The live processes, for callers that may see them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<NowFleet>,
+    /// The number of pauses in force in the caller's organization.
+    pub pauses: u64,
+    /// The first operations of the organization that hold their token.
+    pub holding: Vec<NowOperation>,
+    /// The latest failures of the organization.
+    pub failures: Vec<NowOperation>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The fault in a sentence.
+    pub sentence: String,
+    /// The remedy in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// The page of the console that shows more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+}
+
+/// The numbers of operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NowCounts {
+    /// Ready.
+    pub ready: u64,
+    /// Suspended.
+    pub suspended: u64,
+    /// Locked: they run.
+    pub running: u64,
+    /// Completed and not yet removed.
+    pub completed: u64,
+    /// Ready, and not known to be with the broker yet.
+    pub undispatched: u64,
+}
+
+/// The live processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NowFleet {
+    /// The number of workers.
+    pub workers: u64,
+    /// The number of queue managers.
+    pub managers: u64,
+    /// The operations that all workers run.
+    pub running: u64,
+    /// The operations that they can run at the same time.
+    pub slots: u64,
+}
+
+/// One operation, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NowOperation {
+    /// Its id.
+    pub id: String,
+    /// Its message name.
+    pub message_name: String,
+    /// Its name.
+    pub name: String,
+    /// Its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependency_token: Option<String>,
+    /// Its status.
+    pub status: String,
+    /// The time at which it was Completed, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_on: Option<String>,
+}
+
 impl Client {
+    /// The state of the service in a sentence, and what it is made of.
+    ///
+    /// # Errors
+    /// When the service cannot be reached.
+    pub async fn now(&self) -> Result<Now> {
+        let request = self.request(Method::GET, &["v1", "now"]);
+        self.exchange(Repeat::Safe, request).await?.read()
+    }
+
     /// The live workers and managers, in order of their ids. A large fleet takes
     /// several requests.
     ///

@@ -85,7 +85,10 @@ pub use execute::{
     AsyncRequest, BatchSettings, ItemResponse, OrganizationRequest, OrganizationResponse, Retrieve,
     RetrieveMultiple, Retrieved,
 };
-pub use fleet::{Counts, Fleet, Member, Queue, Queues, Readiness, WhoAmI};
+pub use fleet::{
+    Counts, Finding, Fleet, Member, Now, NowCounts, NowFleet, NowOperation, Queue, Queues,
+    Readiness, WhoAmI,
+};
 pub use list::{Page, Paging};
 pub use operation::{Explained, Root, WaitingFor};
 pub use pauses::NewPause;

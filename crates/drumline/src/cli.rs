@@ -189,6 +189,9 @@ pub(crate) enum Command {
     /// Create, rotate, revoke and list API keys
     #[command(after_help = keys::KEY_HELP)]
     Key(keys::Key),
+    /// Show the state of the service in one sentence, and follow it
+    #[command(after_help = client::TOP_HELP)]
+    Top(client::Top),
     /// Show who the queue manager takes this caller for, and what it may do
     #[command(name = "whoami")]
     WhoAmI(client::WhoAmI),

@@ -15,6 +15,7 @@ pub(crate) mod purge;
 pub(crate) mod run_again;
 mod settle;
 pub(crate) mod submit;
+pub(crate) mod top;
 pub(crate) mod update;
 pub(crate) mod wait;
 pub(crate) mod whoami;

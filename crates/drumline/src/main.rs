@@ -128,6 +128,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Explain(explain) => with_session(&explain.remote, &caller, async |session| {
             commands::explain::run(session, &explain).await
         }),
+        Command::Top(top) => with_session(&top.remote, &caller, async |session| {
+            commands::top::run(session, &top).await
+        }),
         Command::History(history) => with_session(&history.remote, &caller, async |session| {
             commands::history::run(session, &history).await
         }),

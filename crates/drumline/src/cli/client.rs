@@ -28,6 +28,15 @@ Examples:
 An operation behind others of its token waits for the first of them: the line says what that one waits for, too. The \
 reasons are in docs/operations.md.";
 
+pub(crate) const TOP_HELP: &str = "\
+On a terminal the command shows the state again and again, until Ctrl-C. Through a pipe, or with --once, it shows it once: \
+the exit code is 0 if nothing needs a person, and 1 otherwise.
+
+Examples:
+  drumline top
+  drumline top --once || mail -s 'Drumline needs you' ops@example.org
+  drumline top --output json | jq -r '.findings[0].sentence'";
+
 pub(crate) const HISTORY_HELP: &str = "\
 Examples:
   drumline history 019a9c1e-…
@@ -147,6 +156,19 @@ pub(crate) struct Explain {
     /// Ids of operations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline top`.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Show the state once
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Time between two looks
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = values::positive_duration)]
+    pub(crate) every: Duration,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

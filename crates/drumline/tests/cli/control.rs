@@ -204,3 +204,22 @@ fn completed_operations_run_again_in_their_order_and_once() {
     let refused = dev.run(&["run-again", UNKNOWN]);
     assert_ne!(refused.code, 0, "{refused:?}");
 }
+
+#[test]
+fn the_state_of_the_service_is_a_sentence() {
+    let dev = Dev::start();
+    let normal = dev.run(&["top"]);
+    assert_eq!(normal.code, 0, "{normal:?}");
+    assert!(normal.out.starts_with("Normal."), "{normal:?}");
+    let id = dev.submit(&["Fail", "--token-policy", "hold", "--token", "t"]);
+    assert_eq!(dev.run(&["wait", &id, "--timeout", "30s"]).code, 1);
+    let held = dev.run(&["top", "--once"]);
+    assert_eq!(held.code, 1, "{held:?}");
+    assert!(held.out.contains("token"), "{held:?}");
+    assert!(held.out.contains(&id), "{held:?}");
+    let held = dev.run(&["top", "--output", "json"]).out;
+    let held: serde_json::Value = serde_json::from_str(&held).expect("JSON");
+    assert_eq!(held["normal"], false, "{held}");
+    assert_eq!(held["holding"][0]["id"], id.as_str(), "{held}");
+    assert_eq!(held["fleet"]["workers"], 1, "{held}");
+}

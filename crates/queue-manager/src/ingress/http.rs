@@ -26,6 +26,7 @@ mod fleet;
 mod guard;
 mod health;
 mod history;
+mod now;
 mod openapi;
 mod operations;
 mod pauses;
@@ -75,6 +76,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(pauses::lift))
         .routes(routes!(fleet::workers))
         .routes(routes!(fleet::queues))
+        .routes(routes!(now::now))
         .routes(routes!(whoami::whoami))
 }
 

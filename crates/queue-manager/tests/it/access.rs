@@ -127,6 +127,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/pauses/{id}", "oa"),
     ("GET", "/v1/workers", "oam"),
     ("GET", "/v1/queues", "oam"),
+    ("GET", "/v1/now", "rpoa"),
     ("GET", "/v1/whoami", "rpoam"),
     ("GET", "/metrics", "oam"),
 ];

@@ -172,6 +172,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "delete",
     "purge",
     "key",
+    "top",
     "whoami",
     "doctor",
     "index",

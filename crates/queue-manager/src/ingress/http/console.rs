@@ -39,7 +39,9 @@ use super::{guard, rate_limit, trace};
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
+pub(super) use now::look;
 pub(super) use session::session;
+pub(super) use viewer::Seen;
 
 /// The pages and their files.
 pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {

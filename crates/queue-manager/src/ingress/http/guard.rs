@@ -77,6 +77,7 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::DELETE, "/v1/pauses/{id}", Role(Operate)),
         (Method::GET, "/v1/workers", Role(Fleet)),
         (Method::GET, "/v1/queues", Role(Fleet)),
+        (Method::GET, "/v1/now", Role(Read)),
         (Method::GET, "/v1/whoami", Key),
         (Method::GET, "/metrics", Role(Metrics)),
         (Method::GET, "/healthz", Nothing),

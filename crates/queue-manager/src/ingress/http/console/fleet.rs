@@ -82,7 +82,11 @@ pub(super) async fn workers(
     seen: Seen,
 ) -> Answer<Html<String>> {
     let members = fleet::members(&manager).await?;
-    let of = |role| members.iter().filter(move |member| member.profile.role == role);
+    let of = |role| {
+        members
+            .iter()
+            .filter(move |member| member.profile.role == role)
+    };
     let more = |role| {
         let more = of(role).count().saturating_sub(MEMBERS);
         (more > 0).then(|| Text::sentence(&format!("{more} more are not shown")))
@@ -133,7 +137,12 @@ pub(super) async fn workers(
 }
 
 fn worker(member: &Member, now: Timestamp) -> Vec<Cell> {
-    let queues: Vec<_> = member.profile.queues.iter().map(QueueName::as_str).collect();
+    let queues: Vec<_> = member
+        .profile
+        .queues
+        .iter()
+        .map(QueueName::as_str)
+        .collect();
     let names = if member.messages.iter().any(|name| name == "*") {
         "all".to_owned()
     } else {
@@ -141,7 +150,10 @@ fn worker(member: &Member, now: Timestamp) -> Vec<Cell> {
     };
     vec![
         Cell::text(member.host.as_str()),
-        Cell::text(format!("{} of {}", member.running, member.profile.concurrency)),
+        Cell::text(format!(
+            "{} of {}",
+            member.running, member.profile.concurrency
+        )),
         Cell::text(queues.join(", ")),
         Cell::text(names),
         Cell::text(member.profile.build.release.as_str()),

@@ -23,7 +23,18 @@ const MEMBERS: usize = 20;
 
 /// The page.
 pub(super) async fn now(State(manager): State<QueueManager>, seen: Seen) -> Answer<Html<String>> {
+    let (page, _own) = look(&manager, &seen).await?;
+    Ok(html(&page))
+}
+
+/// Looks at everything that the first page shows. The operations of the caller's
+/// organization come along, for callers that may read them.
+pub(in crate::ingress::http) async fn look(
+    manager: &QueueManager,
+    seen: &Seen,
+) -> Result<(NowPage, Option<Own>)> {
     let health = manager.health().await;
+    let mut found = None;
     let mut page = NowPage {
         frame: seen.frame("Now", Section::Now),
         findings: Vec::new(),
@@ -35,11 +46,11 @@ pub(super) async fn now(State(manager): State<QueueManager>, seen: Seen) -> Answ
         failures: Vec::new(),
         failed_on: Vec::new(),
     };
-    let mut signals = signals(&manager, &seen, &health);
+    let mut signals = signals(manager, seen, &health);
     if health.store.is_none() {
         let (fleet, own) = tokio::join!(
-            look_at_fleet(&manager, &seen, &mut signals),
-            look_at_operations(&manager, &seen),
+            look_at_fleet(manager, seen, &mut signals),
+            look_at_operations(manager, seen),
         );
         if let Some((counts, members)) = fleet? {
             page.counts = Some(counts);
@@ -56,10 +67,11 @@ pub(super) async fn now(State(manager): State<QueueManager>, seen: Seen) -> Answ
             page.failures = rows(&own.failures.operations, seen.now);
             let failed = own.failures.operations.iter();
             page.failed_on = failed.map(|one| one.header.completed_on).collect();
+            found = Some(own);
         }
     }
     page.judge(&signals);
-    Ok(html(&page))
+    Ok((page, found))
 }
 
 /// What this process knows without a question.
@@ -103,7 +115,9 @@ async fn look_at_fleet(
     }
     let (counts, members) = tokio::join!(manager.store().counts(), fleet::members(manager));
     let (counts, members) = (counts.map_err(Error::Store)?, members?);
-    let throttled = members.iter().flat_map(|member| member.profile.throttled.iter());
+    let throttled = members
+        .iter()
+        .flat_map(|member| member.profile.throttled.iter());
     let mut throttled: Vec<String> = throttled.cloned().collect();
     throttled.sort();
     throttled.dedup();
@@ -140,7 +154,12 @@ fn of_role(members: &[Member], role: Role) -> Vec<&Member> {
 }
 
 fn member_line(member: &Member, now: Timestamp) -> console::Member {
-    let queues: Vec<_> = member.profile.queues.iter().map(QueueName::as_str).collect();
+    let queues: Vec<_> = member
+        .profile
+        .queues
+        .iter()
+        .map(QueueName::as_str)
+        .collect();
     let is_worker = member.profile.role == Role::Worker;
     console::Member {
         host: Text::line(&member.host),
@@ -157,10 +176,10 @@ fn member_line(member: &Member, now: Timestamp) -> console::Member {
 }
 
 /// What the page shows of the operations of the caller's organization.
-struct Own {
-    pauses: Vec<Pause>,
-    holding: Page<Summary>,
-    failures: Page<Summary>,
+pub(in crate::ingress::http) struct Own {
+    pub(in crate::ingress::http) pauses: Vec<Pause>,
+    pub(in crate::ingress::http) holding: Page<Summary>,
+    pub(in crate::ingress::http) failures: Page<Summary>,
 }
 
 async fn look_at_operations(manager: &QueueManager, seen: &Seen) -> Result<Option<Own>> {

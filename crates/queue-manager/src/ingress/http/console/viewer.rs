@@ -15,7 +15,7 @@ use crate::service::{Actor, QueueManager};
 
 /// The caller of a page.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(in crate::ingress::http) struct Seen {
     pub(super) actor: Actor,
     pub(super) rights: Rights,
     /// True if its key came in the cookie of a browser.
