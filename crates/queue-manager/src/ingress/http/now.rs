@@ -109,7 +109,10 @@ impl From<&Summary> for NowOperation {
             id: id.to_string(),
             message_name: body.message_name.clone(),
             name: body.name.clone(),
-            dependency_token: body.dependency_token.as_ref().map(ToString::to_string),
+            dependency_token: body
+                .dependency_token
+                .as_ref()
+                .map(|token| token.as_str().to_owned()),
             status: header.status.name(),
             completed_on: header.completed_on.map(|at| at.to_string()),
         }

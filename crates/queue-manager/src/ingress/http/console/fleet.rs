@@ -143,10 +143,10 @@ fn worker(member: &Member, now: Timestamp) -> Vec<Cell> {
         .iter()
         .map(QueueName::as_str)
         .collect();
-    let names = if member.messages.iter().any(|name| name == "*") {
+    let names = if member.profile.messages.iter().any(|name| name == "*") {
         "all".to_owned()
     } else {
-        member.messages.join(", ")
+        member.profile.messages.join(", ")
     };
     vec![
         Cell::text(member.host.as_str()),

@@ -60,7 +60,7 @@ pub(in crate::ingress::http) async fn look(
             page.pauses = own
                 .pauses
                 .iter()
-                .map(|pause| line(pause, seen.now))
+                .map(|pause| pauses::line(pause, seen.now))
                 .collect();
             page.holding = rows(&own.holding.operations, seen.now);
             page.holding_is_partial = own.holding.next.is_some();
