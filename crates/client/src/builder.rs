@@ -1,10 +1,14 @@
 //! The settings of a client.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use drumline_tls::ClientFiles;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+
+use rustls::ClientConfig;
 
 use crate::client::Client;
 use crate::error::{Error, Result, Unreachable};
@@ -25,6 +29,7 @@ pub struct Builder {
     caller: Option<String>,
     api_key: Option<String>,
     traceparent: Option<String>,
+    tls: ClientFiles,
     user_agent: String,
     timeout: Duration,
     patience: Duration,
@@ -49,6 +54,7 @@ impl Builder {
             caller: None,
             api_key: None,
             traceparent: None,
+            tls: ClientFiles::default(),
             user_agent: concat!("drumline-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeout: Duration::from_secs(30),
             patience: Duration::from_secs(30),
@@ -74,6 +80,21 @@ impl Builder {
     /// request, and not shown in errors.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(key.into());
+        self
+    }
+
+    /// A file with the CAs, in PEM, that may have signed the service's certificate. With
+    /// it, the CAs of the system are not trusted.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls.ca = Some(path.into());
+        self
+    }
+
+    /// The certificate that is shown to a service that wants one, with its key: two
+    /// files in PEM.
+    pub fn client_certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls.cert = Some(cert.into());
+        self.tls.key = Some(key.into());
         self
     }
 
@@ -106,11 +127,13 @@ impl Builder {
         self
     }
 
-    /// The client. Nothing is sent yet.
+    /// The client. Nothing is sent yet. Reads the files of [`Self::ca_file`] and
+    /// [`Self::client_certificate`].
     ///
     /// # Errors
     /// [`Error::Invalid`] when the address is none of HTTP, or a name cannot
-    /// be sent in a header; [`Error::Unreachable`] when TLS cannot be set up.
+    /// be sent in a header, or a file cannot be used; [`Error::Unreachable`] when TLS
+    /// cannot be set up.
     pub fn build(self) -> Result<Client> {
         let base = address(&self.url)?;
         let mut headers = HeaderMap::new();
@@ -137,15 +160,21 @@ impl Builder {
             headers.insert(AUTHORIZATION, value);
         }
         provide_cryptography();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(header("user agent", &self.user_agent)?)
             .default_headers(headers)
             .connect_timeout(self.timeout)
             // A redirected POST would become a GET: an address that redirects
             // is a wrong address.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(Unreachable::error)?;
+            .redirect(reqwest::redirect::Policy::none());
+        if !self.tls.is_empty() {
+            let config = self.tls.config().map_err(|error| Error::Invalid {
+                what: "TLS files",
+                why: error.to_string(),
+            })?;
+            http = http.tls_backend_preconfigured(ClientConfig::clone(&config));
+        }
+        let http = http.build().map_err(Unreachable::error)?;
         Ok(Client::new(http, base, self.timeout, self.patience))
     }
 }

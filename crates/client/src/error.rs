@@ -156,7 +156,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused(problem) => matches!(problem.status, 429 | 502..=504),
-            Self::Busy(_) | Self::Unreachable(_) => true,
+            Self::Busy(_) => true,
+            Self::Unreachable(unreachable) => !unreachable.is_tls(),
             Self::UnexpectedResponse { status, .. } => matches!(status, 429 | 502..=504),
             Self::Invalid { .. } | Self::Unwritable(_) => false,
         }
@@ -196,7 +197,7 @@ impl Error {
         match self {
             Self::Refused(problem) => problem.hint(),
             Self::Busy(_) => Some("try again later".to_owned()),
-            Self::Unreachable(unreachable) => Some(unreachable.hint().to_owned()),
+            Self::Unreachable(unreachable) => Some(unreachable.hint()),
             Self::UnexpectedResponse { .. } => {
                 Some("check the address: a proxy or another service answers there".into())
             }

@@ -51,9 +51,13 @@
 //!
 //! # TLS
 //!
-//! An `https://` address needs a `rustls` cryptography provider. The client
-//! installs *ring* for the process when it is built and none is there; install
-//! another one before that to have it used.
+//! An `https://` address is verified with the CAs of the system, or with those in
+//! [`Builder::ca_file`]. [`Builder::client_certificate`] is for services that want a
+//! certificate. Nothing turns the verification off.
+//!
+//! The HTTP library needs a `rustls` cryptography provider. The client installs *ring*
+//! for the process when it is built and none is there; install another one before that
+//! to have it used.
 
 mod batch;
 mod builder;
@@ -93,6 +97,9 @@ pub use list::{Page, Paging};
 pub use operation::{Explained, Root, WaitingFor};
 pub use pauses::NewPause;
 pub use run_again::RunAgain;
+
+// The names of settings in [`Unreachable::tls_hint`].
+pub use drumline_tls::Names as TlsNames;
 
 // The types of operations and their attributes, so that users need not name the
 // crate below.

@@ -3,9 +3,16 @@
 
 use std::fmt;
 
-use drumline_client::{Error, ErrorCode};
+use drumline_client::{Error, ErrorCode, TlsNames};
 
 use crate::exit::Exit;
+
+/// The settings of TLS.
+const NAMES: TlsNames = TlsNames {
+    ca: "--ca-file",
+    cert: "--client-cert and --client-key",
+    plain: "--server http://…",
+};
 
 /// An error of the client.
 #[derive(Debug)]
@@ -32,6 +39,7 @@ impl ClientError {
     /// The remedy, in the words of the command line.
     pub(crate) fn hint(&self) -> Option<String> {
         match &self.0 {
+            Error::Unreachable(unreachable) if unreachable.is_tls() => unreachable.tls_hint(NAMES),
             Error::Unreachable(unreachable) if unreachable.timed_out() => {
                 Some("read its log, or allow more time with --request-timeout".to_owned())
             }

@@ -82,7 +82,7 @@ impl Session {
         if let Some(key) = api_key(remote)? {
             builder = builder.api_key(key);
         }
-        let client = builder.build()?;
+        let client = remote.tls.apply(builder)?.build()?;
         Ok(Self {
             client,
             out: Output::new(remote.output.output, caller.now),

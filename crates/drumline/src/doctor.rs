@@ -80,7 +80,7 @@ pub(crate) async fn run(doctor: &Doctor, now: Now) -> Result<Exit> {
         }
         if let Some(server) = &doctor.server {
             activity.tell("checking the queue manager");
-            findings.push(manager::check(server).await);
+            findings.push(manager::check(server, &doctor.tls).await);
         }
         findings
     };

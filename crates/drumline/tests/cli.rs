@@ -16,6 +16,8 @@ mod control;
 mod critical;
 #[path = "cli/dev.rs"]
 mod dev;
+#[path = "cli/encrypted.rs"]
+mod encrypted;
 #[path = "cli/events.rs"]
 mod events;
 #[path = "cli/execute.rs"]

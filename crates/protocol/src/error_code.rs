@@ -125,6 +125,8 @@ error_codes! {
     UNAUTHENTICATED = 0x8D00_0020, "Unauthenticated";
     /// Drumline: a web page of another site has sent the request.
     FOREIGN_SITE = 0x8D00_0021, "CrossSiteRequest";
+    /// Drumline: the port takes HTTPS only, and the request came over plain HTTP.
+    HTTPS_REQUIRED = 0x8D00_0030, "HttpsRequired";
 }
 
 impl fmt::Display for ErrorCode {

@@ -36,6 +36,12 @@ drumline_telemetry::metrics! {
     denied: Counter by ["reason"],
         "http_denied",
         "requests that were refused because of who sent them, by reason";
+    handshakes_failed: Counter by ["reason"],
+        "http_tls_handshakes_failed",
+        "connections to the HTTP port that were not encrypted, by reason";
+    certificate_broken: Gauge,
+        "http_tls_certificate_broken",
+        "1 while the files of the TLS certificate cannot be used and the certificate of before is in force";
     request_seconds: Histogram by ["route"],
         "http_request_duration" in Unit::Seconds,
         "time from a request to its answer";
@@ -133,6 +139,16 @@ impl Metrics {
     /// A request was refused because of who sent it.
     pub(crate) fn denied(&self, reason: &'static str) {
         self.denied.with([reason.into()]).inc();
+    }
+
+    /// A connection was not encrypted.
+    pub(crate) fn handshake_failed(&self, reason: &'static str) {
+        self.handshakes_failed.with([reason.into()]).inc();
+    }
+
+    /// Notes whether the files of the certificate can be used.
+    pub(crate) fn certificate_is_broken(&self, is_broken: bool) {
+        self.certificate_broken.set(i64::from(is_broken));
     }
 
     /// A request was answered.

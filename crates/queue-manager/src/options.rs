@@ -2,10 +2,12 @@
 //! machine as well as a fleet.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_api::{Deployment, Grammar};
 use drumline_protocol::{TokenPolicy, limits};
+use drumline_tls::ServerTls;
 
 use crate::access::Access;
 use crate::recurrence::Rule;
@@ -61,6 +63,8 @@ pub struct Options {
     pub webhooks: Webhooks,
     /// The callers that are let in. Default: all, whatever the address.
     pub access: Access,
+    /// The certificate of the HTTP port. Default none: the port has no TLS.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 impl Options {
@@ -92,6 +96,7 @@ impl Default for Options {
             token_policy: TokenPolicy::Continue,
             webhooks: Webhooks::default(),
             access: Access::default(),
+            tls: None,
         }
     }
 }
@@ -136,6 +141,9 @@ pub struct Http {
     /// are complete, idle time included. Default 75 s: longer than most gateways
     /// keep idle connections, so that the gateway closes first.
     pub header_timeout: Duration,
+    /// The time that a TLS handshake may take. Default 10 s: several round trips on a
+    /// bad network. A longer time lets a peer that says nothing keep its connection.
+    pub handshake_timeout: Duration,
     /// The time that the body of a request may take. Default 60 s. A shorter time
     /// cuts large batches over slow links.
     pub body_timeout: Duration,
@@ -153,6 +161,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(75),
+            handshake_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             connections: 4096,
             body_memory: 256 << 20,

@@ -11,6 +11,7 @@
 //! The crate does not install the servers. If the programs are missing,
 //! starting fails and names the packages; a test is never skipped.
 
+mod authority;
 mod port;
 mod process;
 mod proxy;
@@ -21,6 +22,7 @@ mod redis;
 mod server_dir;
 mod shared;
 
+pub use authority::{Authority, Certificate};
 pub use proxy::{Direction, TcpProxy};
 pub use rabbit::{RabbitOptions, RabbitServer};
 pub use redis::{RedisOptions, RedisServer};

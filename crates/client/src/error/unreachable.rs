@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use drumline_tls::{Names, Trouble};
+
 use super::Error;
 
 /// The service cannot be reached, or did not answer in time.
@@ -14,6 +16,8 @@ pub struct Unreachable {
     /// other.
     // Told in the text, hence not a `source`.
     cause: String,
+    /// The cause, if it is a TLS handshake that failed.
+    trouble: Option<Trouble>,
     was_not_sent: bool,
     timed_out: bool,
 }
@@ -24,14 +28,19 @@ impl Unreachable {
             .url()
             .map(|url| format!(" at {}", url.origin().ascii_serialization()))
             .unwrap_or_default();
+        let trouble = Trouble::find(&error);
         let mut cause: &dyn StdError = &error;
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
         Error::Unreachable(Box::new(Self {
             server,
-            cause: cause.to_string(),
-            was_not_sent: error.is_connect() || error.is_builder(),
+            cause: trouble
+                .as_ref()
+                .map_or_else(|| cause.to_string(), ToString::to_string),
+            // With TLS 1.3, a client hears of its refused certificate after it has sent.
+            was_not_sent: error.is_connect() || error.is_builder() || trouble.is_some(),
+            trouble,
             timed_out: error.is_timeout(),
         }))
     }
@@ -41,6 +50,7 @@ impl Unreachable {
         Error::Unreachable(Box::new(Self {
             server: String::new(),
             cause: "no answer".to_owned(),
+            trouble: None,
             was_not_sent: false,
             timed_out: true,
         }))
@@ -59,11 +69,32 @@ impl Unreachable {
         self.timed_out
     }
 
-    pub(super) const fn hint(&self) -> &'static str {
-        if self.timed_out {
-            "read its log, or allow more time"
+    /// Returns true if the two sides could not agree on an encrypted connection: the
+    /// same request fails again until a certificate, an address or a setting is changed.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// The change that makes an encrypted connection possible, in the names of a
+    /// program's settings.
+    #[must_use]
+    pub fn tls_hint(&self, names: Names) -> Option<String> {
+        Some(self.trouble.as_ref()?.hint(names))
+    }
+
+    pub(super) fn hint(&self) -> String {
+        const NAMES: Names = Names {
+            ca: "Builder::ca_file",
+            cert: "Builder::client_certificate",
+            plain: "an http:// address",
+        };
+        if let Some(hint) = self.tls_hint(NAMES) {
+            hint
+        } else if self.timed_out {
+            "read its log, or allow more time".to_owned()
         } else {
-            "start one (`drumline dev`), or use another address"
+            "start one (`drumline dev`), or use another address".to_owned()
         }
     }
 }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use drumline_client::Builder;
 use drumline_protocol::Status;
 use reqwest::Url;
 use uuid::Uuid;
 
 use super::filter::Filter;
 use super::values::{self, Format};
+use crate::exit::{Exit, Failure, Result};
 
 pub(crate) const GET_HELP: &str = "\
 Examples:
@@ -114,6 +116,8 @@ pub(crate) struct Remote {
     /// File that holds the API key
     #[arg(long, env = "DRUMLINE_API_KEY_FILE", value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
     /// Organization of the operations [default: default]
     #[arg(long, env = "DRUMLINE_ORGANIZATION", value_name = "NAME")]
     pub(crate) organization: Option<String>,
@@ -122,6 +126,44 @@ pub(crate) struct Remote {
     pub(crate) caller: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// How an `https://` server is verified.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Tls {
+    /// PEM file with the CAs that may have signed the server's certificate [default: those of the system]
+    #[arg(long, env = "DRUMLINE_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// PEM file with the certificate to show to the server; needs --client-key
+    #[arg(long, env = "DRUMLINE_CLIENT_CERT", value_name = "FILE")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// PEM file with the key of --client-cert
+    #[arg(long, env = "DRUMLINE_CLIENT_KEY", value_name = "FILE")]
+    pub(crate) client_key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// The client with these files.
+    ///
+    /// # Errors
+    /// When only one half of a certificate is named.
+    pub(crate) fn apply(&self, mut builder: Builder) -> Result<Builder> {
+        if let Some(path) = &self.ca_file {
+            builder = builder.ca_file(path);
+        }
+        match (&self.client_cert, &self.client_key) {
+            (Some(cert), Some(key)) => Ok(builder.client_certificate(cert, key)),
+            (None, None) => Ok(builder),
+            (Some(_), None) => Err(Failure::new(
+                Exit::Usage,
+                "--client-cert needs --client-key",
+            )),
+            (None, Some(_)) => Err(Failure::new(
+                Exit::Usage,
+                "--client-key needs --client-cert",
+            )),
+        }
+    }
 }
 
 /// How to answer.

@@ -28,12 +28,13 @@ Examples:
   drumline dev --listen 127.0.0.1:0        # takes a free port; the `ready` line has it";
 
 pub(crate) const QUEUE_MANAGER_HELP: &str = "\
-Prints `ready http://…` on stdout when it takes requests. The log is on stderr. Any number of queue managers may run \
+Prints `ready http://…` (or https) on stdout when it takes requests. The log is on stderr. Any number of queue managers may run \
 side by side. SIGTERM or SIGINT drains: it takes no new requests, and answers running ones. A second signal ends it \
 at once.
 
 Examples:
   drumline queue-manager --redis-url redis://redis:6379 --amqp-url amqp://user:password@rabbit:5672
+  drumline queue-manager --listen 0.0.0.0:8443 --auth-file auth.toml --tls-cert tls.pem --tls-key tls.key
   drumline queue-manager --listen 0.0.0.0:8080 --auth-file auth.toml --behind-proxy   # keys; a proxy encrypts
   drumline queue-manager --listen 0.0.0.0:8080 --allow-unauthenticated    # behind a gateway that authenticates";
 
@@ -128,7 +129,16 @@ pub(crate) struct Http {
     /// TOML file with the API keys that are let in; see `drumline key --help`. Read again when it changes
     #[arg(long, env = "DRUMLINE_AUTH_FILE", value_name = "FILE")]
     pub(crate) auth_file: Option<PathBuf>,
-    /// Allow --listen to serve other machines with --auth-file: a proxy in front encrypts
+    /// PEM file with the certificate of the HTTP API, and the CAs between it and a root. Read again when it changes
+    #[arg(long, env = "DRUMLINE_TLS_CERT", value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// PEM file with the key of --tls-cert. Read again when it changes
+    #[arg(long, env = "DRUMLINE_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// PEM file with the CAs of clients: each client then needs a certificate of one of them
+    #[arg(long, env = "DRUMLINE_TLS_CLIENT_CA", value_name = "FILE")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Allow --listen to serve other machines without --tls-cert: a proxy in front encrypts
     #[arg(
         long,
         env = "DRUMLINE_BEHIND_PROXY",

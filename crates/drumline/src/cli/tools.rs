@@ -10,7 +10,7 @@ use drumline_bench::Measurement;
 use drumline_protocol::IndexKind;
 use reqwest::Url;
 
-use super::client::Output;
+use super::client::{Output, Tls};
 use super::service::{ServerConnection, Servers};
 use super::values;
 
@@ -72,6 +72,8 @@ pub(crate) struct Doctor {
         value_parser = values::base_url
     )]
     pub(crate) server: Option<Url>,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -6,13 +6,18 @@ use drumline_client::Client;
 use reqwest::Url;
 
 use super::Finding;
+use crate::cli::client::Tls;
 use crate::client_error::ClientError;
 
 const SUBJECT: &str = "queue manager";
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn check(server: &Url) -> Finding {
-    let client = Client::builder(server.as_str()).timeout(PATIENCE).build();
+pub(super) async fn check(server: &Url, tls: &Tls) -> Finding {
+    let builder = Client::builder(server.as_str()).timeout(PATIENCE);
+    let client = match tls.apply(builder) {
+        Ok(builder) => builder.build(),
+        Err(failure) => return Finding::bad(SUBJECT, failure.error.to_string()),
+    };
     let answer = match client {
         Ok(client) => client.ready().await,
         Err(error) => Err(error),

@@ -28,7 +28,7 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     let server = Server::start(dev.http.listen, manager.clone())
         .await
         .map_err(|error| listen::cannot_listen(dev.http.listen, error))?;
-    let url = format!("http://{}", server.address());
+    let url = server.url();
     let mut builder = Worker::builder().options(worker::options(&dev.execution, host_id()));
     let own = handlers.iter().flat_map(|file| &file.handlers);
     let own: Vec<String> = own.map(|handler| handler.message.clone()).collect();

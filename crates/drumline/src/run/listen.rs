@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use drumline_auth::Authenticator;
 use drumline_queue_manager::Access;
+use drumline_tls::{ServerFiles, ServerTls};
 use reqwest::Url;
 
 use crate::cli::service::Http;
@@ -14,7 +15,7 @@ use crate::exit::{Exit, Failure, Result};
 /// reads keys on the way.
 pub(crate) fn check(http: &Http) -> Result<()> {
     let is_safe = if http.auth_file.is_some() {
-        http.behind_proxy
+        http.behind_proxy || http.tls_cert.is_some()
     } else {
         http.allow_unauthenticated
     };
@@ -24,7 +25,8 @@ pub(crate) fn check(http: &Http) -> Result<()> {
     let (what, remedy) = if http.auth_file.is_some() {
         (
             "keys would travel unencrypted",
-            "listen on 127.0.0.1, or put a proxy with TLS in front and add --behind-proxy",
+            "listen on 127.0.0.1; or name a certificate and its key with --tls-cert and --tls-key; or put a proxy with \
+             TLS in front, and add --behind-proxy",
         )
     } else {
         (
@@ -67,6 +69,35 @@ pub(crate) fn access(http: &Http) -> Result<Access> {
     })
 }
 
+/// The certificate of the port, if it has one.
+///
+/// # Errors
+/// When a file cannot be used, or one is missing.
+pub(crate) fn tls(http: &Http) -> Result<Option<Arc<ServerTls>>> {
+    let usage = |text: String| Err(Failure::new(Exit::Usage, text));
+    let (cert, key) = match (&http.tls_cert, &http.tls_key) {
+        (Some(cert), Some(key)) => (cert, key),
+        (None, None) if http.tls_client_ca.is_none() => return Ok(None),
+        (None, None) => {
+            return usage("--tls-client-ca needs --tls-cert and --tls-key".to_owned());
+        }
+        (Some(_), None) => return usage("--tls-cert needs --tls-key, its key".to_owned()),
+        (None, Some(_)) => return usage("--tls-key needs --tls-cert, its certificate".to_owned()),
+    };
+    let files = ServerFiles {
+        cert: cert.clone(),
+        key: key.clone(),
+        client_ca: http.tls_client_ca.clone(),
+    };
+    match ServerTls::open(files) {
+        Ok(tls) => Ok(Some(Arc::new(tls))),
+        Err(error) => usage(format!(
+            "--tls-cert, --tls-key or --tls-client-ca: {error}\n  what to do: correct the file; all are PEM, and the \
+             key has no passphrase"
+        )),
+    }
+}
+
 /// The failure to listen: most of the time, another process has the address.
 pub(crate) fn cannot_listen(address: std::net::SocketAddr, error: std::io::Error) -> Failure {
     let advice = if error.kind() == std::io::ErrorKind::AddrInUse {
@@ -91,6 +122,9 @@ mod tests {
         Http {
             listen: listen.parse().unwrap(),
             auth_file: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
             behind_proxy: false,
             public_url: None,
             allow_unauthenticated: false,
@@ -122,11 +156,44 @@ mod tests {
             };
             assert!(check(&keyed).is_err(), "keys in the clear: {open}");
             let encrypted = Http {
+                tls_cert: Some("tls.pem".into()),
+                auth_file: Some("auth.toml".into()),
+                ..http(open)
+            };
+            assert!(check(&encrypted).is_ok(), "{open}");
+            let open_to_all = Http {
+                auth_file: None,
+                ..encrypted
+            };
+            assert!(check(&open_to_all).is_err(), "no authentication: {open}");
+            let proxied = Http {
                 behind_proxy: true,
                 ..keyed
             };
-            assert!(check(&encrypted).is_ok(), "{open}");
+            assert!(check(&proxied).is_ok(), "{open}");
         }
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together() {
+        let halves = [
+            Http {
+                tls_cert: Some("tls.pem".into()),
+                ..http("127.0.0.1:0")
+            },
+            Http {
+                tls_key: Some("tls.key".into()),
+                ..http("127.0.0.1:0")
+            },
+            Http {
+                tls_client_ca: Some("ca.pem".into()),
+                ..http("127.0.0.1:0")
+            },
+        ];
+        for half in halves {
+            assert_eq!(tls(&half).unwrap_err().exit, Exit::Usage, "{half:?}");
+        }
+        assert!(tls(&http("127.0.0.1:0")).unwrap().is_none());
     }
 
     #[test]

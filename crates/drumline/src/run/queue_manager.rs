@@ -45,7 +45,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
         None
     };
     let amqp = intake.map(|intake| AmqpIngress::start(&manager, intake));
-    output::line(&format!("ready http://{}", server.address()))?;
+    output::line(&format!("ready {}", server.url()))?;
 
     let signal = match until_signal(&mut signals, manager.failed()).await {
         Ok(signal) => signal,
@@ -89,6 +89,7 @@ pub(crate) fn options(
             body_timeout: http.http_body_timeout,
             connections: usize::from(http.max_connections.get()),
             body_memory: usize::try_from(http.max_body_memory).unwrap_or(usize::MAX),
+            ..drumline_queue_manager::options::Http::default()
         },
         event_streams: usize::from(http.max_event_streams),
         admission: limits.admission(),
@@ -97,6 +98,7 @@ pub(crate) fn options(
         token_policy: completion_options::token_policy(completion),
         webhooks: completion_options::webhooks(completion)?,
         access: listen::access(http)?,
+        tls: listen::tls(http)?,
         ..Options::default()
     })
 }

@@ -20,6 +20,9 @@ pub struct Health {
     /// The fault of the file with the keys, if it has one. The manager is ready all
     /// the same: the keys of before are in force.
     pub keys: Option<String>,
+    /// The fault of the files of the TLS certificate, if they have one. The manager is
+    /// ready all the same: the certificate of before is in force.
+    pub certificate: Option<String>,
     /// True if the manager is about to end.
     pub draining: bool,
 }
@@ -44,8 +47,10 @@ impl QueueManager {
         };
         let broker = self.backend().broker.check().err();
         let keys = self.options().access.keys().and_then(|keys| keys.broken());
+        let certificate = self.options().tls.as_ref().and_then(|tls| tls.broken());
         Health {
             keys: keys.map(|error| error.to_string()),
+            certificate: certificate.map(|error| error.to_string()),
             store,
             broker: broker.map(|error| error.to_string()),
             draining: self.is_draining(),

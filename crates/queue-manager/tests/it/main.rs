@@ -12,6 +12,7 @@ mod bypass;
 mod console;
 mod creating;
 mod critical;
+mod encrypted;
 mod events;
 mod executing;
 mod expiring;

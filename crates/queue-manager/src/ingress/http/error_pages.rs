@@ -35,6 +35,7 @@ pages! {
     "Expired",
     "HandlerFailed",
     "HandlerTimeout",
+    "HttpsRequired",
     "IdempotencyKeyReused",
     "InfiniteLoop",
     "InternalError",

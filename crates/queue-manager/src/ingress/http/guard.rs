@@ -27,6 +27,7 @@ use drumline_auth::{Authenticator, Denied, Forbidden, Permission, Principal, Ses
 use drumline_protocol::{ErrorCode, Timestamp};
 
 use super::console;
+use super::server::Peer;
 use crate::access::Access;
 use crate::ingress::headers;
 use crate::ingress::problem::Problem;
@@ -128,11 +129,17 @@ pub(super) async fn guarded(
                 reason = refusal.reason(),
                 method = %request.method(),
                 path = request.uri().path(),
+                certificate = certificate_of(&request),
                 "denied"
             );
             refusal.into_response()
         }
     }
+}
+
+/// The name in the certificate of the client.
+fn certificate_of(request: &Request) -> Option<&str> {
+    request.extensions().get::<Peer>()?.certificate.as_deref()
 }
 
 /// A request that may go on.

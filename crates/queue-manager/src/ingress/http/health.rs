@@ -37,6 +37,10 @@ pub(crate) struct Readiness {
     /// The error of the file with the keys; the keys of before are in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<String>,
+    /// The error of the files of the TLS certificate; the certificate of before is in
+    /// force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
 }
 
 /// Check that the process is alive
@@ -63,6 +67,7 @@ pub(crate) async fn ready(
         store,
         broker,
         keys,
+        certificate,
         draining,
     } = health;
     // Errors name servers, which strangers must not learn.
@@ -77,6 +82,7 @@ pub(crate) async fn ready(
         store: is_shown.then(|| store.unwrap_or_else(ok)),
         broker: is_shown.then(|| broker.unwrap_or_else(ok)),
         keys: keys.filter(|_| is_shown),
+        certificate: certificate.filter(|_| is_shown),
     };
     let status = if ready {
         StatusCode::OK

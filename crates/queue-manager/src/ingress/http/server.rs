@@ -1,14 +1,20 @@
 //! The server: listens, serves, and ends in order.
 //!
 //! ```text
-//! accept, while there is room ──→ connection: headers in time ──→ router ──→ answer
+//! accept, while there is room ──→ TLS, if there is a certificate
+//!                                  │
+//!                                  ▼
+//!                                 connection: headers in time ──→ router ──→ answer
 //!                                      ▲                                        │
 //!                                      └──────────── the next request ◄─────────┘
 //! ```
 //!
 //! A connection costs memory and a file, so each has to earn its place: the headers
-//! of its next request must come in time, and a peer that is gone is noticed. The
+//! of its next request must come in time, and a peer that is gone is noticed. A
+//! connection counts from its first byte on, hence during its handshake, too. The
 //! time that a body may take is the business of [`bodies`](super::bodies).
+
+mod encryption;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,15 +23,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use drumline_tls::ServerTls;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(super) use self::encryption::Peer;
+use self::encryption::{Begun, begin};
 use super::router;
 use crate::options::Http;
 use crate::service::QueueManager;
@@ -69,9 +82,12 @@ impl Server {
             manager,
         };
         let options = server.manager.options().http;
+        let tls = server.manager.options().tls.clone();
         let acceptor = Acceptor {
             listener,
             router: router(server.manager.clone()),
+            tls: tls.clone(),
+            manager: server.manager.clone(),
             connections: Arc::new(Semaphore::new(options.connections)),
             options,
             stop: server.stop.clone(),
@@ -81,7 +97,17 @@ impl Server {
         let critical = server.manager.critical();
         let accepting = critical.guard("http", &server.stop, acceptor.run());
         server.tasks.spawn(accepting);
-        tracing::info!(address = %server.address, "listening");
+        let is_encrypted = tls.is_some();
+        if let Some(tls) = tls {
+            let stop = server.stop.clone();
+            let following = encryption::follow(tls, server.manager.clone());
+            let following = async move {
+                stop.run_until_cancelled(following).await;
+            };
+            let following = critical.guard("certificate", &server.stop, following);
+            server.tasks.spawn(following);
+        }
+        tracing::info!(address = %server.address, tls = is_encrypted, "listening");
         Ok(server)
     }
 
@@ -90,6 +116,16 @@ impl Server {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The URL of that address: `https://…` if the port has TLS.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = match self.manager.options().tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Drains the manager, accepts nothing new, and lets the requests in
@@ -121,6 +157,9 @@ impl Drop for Server {
 struct Acceptor {
     listener: TcpListener,
     router: Router,
+    /// The certificate, if the port has TLS.
+    tls: Option<Arc<ServerTls>>,
+    manager: QueueManager,
     options: Http,
     /// One permit per connection that may be open.
     connections: Arc<Semaphore>,
@@ -164,29 +203,72 @@ impl Acceptor {
         if let Err(error) = tune(&stream) {
             tracing::debug!(%error, "a connection may be slow, or outlive its peer");
         }
-        let service = TowerToHyperService::new(self.router.clone());
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.options.header_timeout)
-            .serve_connection(TokioIo::new(stream), service);
-        let (stop, cut) = (self.stop.clone(), self.cut.clone());
-        let serving = async move {
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection has ended");
-            }
-            drop(permit);
+        let speaker = Speaker {
+            header_timeout: self.options.header_timeout,
+            stop: self.stop.clone(),
         };
+        let (tls, router, manager) = (self.tls.clone(), self.router.clone(), self.manager.clone());
+        let patience = self.options.handshake_timeout;
+        let serving = async move {
+            let Some(tls) = tls else {
+                return speaker.speak(stream, router, Peer::default()).await;
+            };
+            let beginning = begin(stream, &tls, patience);
+            let Some(begun) = speaker.stop.run_until_cancelled(beginning).await else {
+                return;
+            };
+            match begun {
+                Ok(Begun::Encrypted(stream, peer)) => {
+                    if let Some(certificate) = &peer.certificate {
+                        tracing::debug!(%certificate, "a client has shown its certificate");
+                    }
+                    speaker.speak(*stream, router, peer).await;
+                }
+                Ok(Begun::Plain(stream)) => {
+                    manager.metrics().handshake_failed("plain_http");
+                    let router = encryption::plain();
+                    speaker.speak(stream, router, Peer::default()).await;
+                }
+                Err(failed) => failed.note(manager.metrics()),
+            }
+        };
+        let cut = self.cut.clone();
         self.tasks.spawn(async move {
             cut.run_until_cancelled(serving).await;
+            drop(permit);
         });
+    }
+}
+
+/// Speaks HTTP on a connection.
+struct Speaker {
+    header_timeout: Duration,
+    /// Cancelled when the request in progress is the last one.
+    stop: CancellationToken,
+}
+
+impl Speaker {
+    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, peer: Peer) {
+        let router = TowerToHyperService::new(router);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            router.call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection has ended");
+        }
     }
 }
 

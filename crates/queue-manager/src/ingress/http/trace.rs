@@ -12,6 +12,7 @@ use drumline_telemetry::set_parent;
 use tokio::time::Instant;
 use tracing::{Instrument, field, info_span};
 
+use super::server::Peer;
 use crate::service::QueueManager;
 
 /// Wraps a request into its span.
@@ -24,6 +25,8 @@ pub(crate) async fn traced(
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("", |path| path.as_str());
+    let peer = request.extensions().get::<Peer>().cloned();
+    let peer = peer.unwrap_or_default();
     let span = info_span!(
         "request",
         otel.name = %format_args!("{method} {route}"),
@@ -34,7 +37,8 @@ pub(crate) async fn traced(
         http.response.status_code = field::Empty,
         error.type = field::Empty,
         url.path = request.uri().path(),
-        url.scheme = "http",
+        url.scheme = if peer.is_encrypted { "https" } else { "http" },
+        tls.client.subject = peer.certificate.as_deref(),
     );
     set_parent(&span, &incoming(request.headers()));
     let response = next.run(request).instrument(span.clone()).await;

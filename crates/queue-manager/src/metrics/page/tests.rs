@@ -29,6 +29,7 @@ fn what_is_shown_has_the_names_types_units_and_labels_of_the_table() {
     let (metrics, described) = register();
     metrics.acted("pause", true);
     metrics.denied("no_key");
+    metrics.handshake_failed("timeout");
     metrics.answered("GET", "/v1/operations", 200, 0.1);
     metrics.removed(EndClass::Succeeded, 1);
     metrics.webhook_tried("delivered");
