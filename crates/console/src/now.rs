@@ -136,6 +136,8 @@ pub struct Signals {
     pub broker: Option<String>,
     /// The fault of the file with the keys.
     pub keys: Option<String>,
+    /// The fault of the files of the TLS certificate.
+    pub certificate: Option<String>,
     /// True if this manager ends soon.
     pub draining: bool,
     /// The queues of the broker that do not work, in words.
@@ -260,6 +262,13 @@ impl NowPage {
         if let Some(fault) = &signals.keys {
             let fault = format!("the file with the keys cannot be used: {fault}");
             findings.push(Finding::new(&fault, "the keys of before stay in force"));
+        }
+        if let Some(fault) = &signals.certificate {
+            let fault = format!("the files of the certificate cannot be used: {fault}");
+            findings.push(Finding::new(
+                &fault,
+                "the certificate of before stays in force",
+            ));
         }
         if signals.draining {
             findings.push(Finding::new(

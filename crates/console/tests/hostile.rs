@@ -219,6 +219,7 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
         store: Some(hostile()),
         broker: Some(hostile()),
         keys: Some(hostile()),
+        certificate: None,
         draining: true,
         bypassed: vec![hostile()],
         throttled: vec![hostile()],

@@ -319,6 +319,7 @@ fn connections(options: &Options) -> Vec<(&'static str, String)> {
     let Http {
         header_timeout,
         body_timeout,
+        handshake_timeout,
         connections,
         body_memory,
     } = options.http;
@@ -327,6 +328,7 @@ fn connections(options: &Options) -> Vec<(&'static str, String)> {
         ("Streams of events", options.event_streams.to_string()),
         ("Time for headers, idle time included", span(header_timeout)),
         ("Time for a body", span(body_timeout)),
+        ("Time for a TLS handshake", span(handshake_timeout)),
         ("Memory for bodies", bytes(body_memory)),
     ]
 }

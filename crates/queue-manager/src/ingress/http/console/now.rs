@@ -80,6 +80,7 @@ fn signals(manager: &QueueManager, seen: &Seen, health: &Health) -> Signals {
         store,
         broker,
         keys,
+        certificate,
         draining,
     } = health;
     // Errors name servers.
@@ -98,6 +99,7 @@ fn signals(manager: &QueueManager, seen: &Seen, health: &Health) -> Signals {
         store: detail(store),
         broker: detail(broker),
         keys: keys.clone().filter(|_| seen.rights.fleet),
+        certificate: certificate.clone().filter(|_| seen.rights.fleet),
         draining: *draining,
         bypassed: bypassed.iter().map(ToString::to_string).collect(),
         throttled: Vec::new(),
