@@ -38,7 +38,7 @@ connection='+ping +select +info +config|get +time +script|load +script|exists +e
 data='+del +exists +rename +expire +pexpire +pexpireat'
 data+=' +get +set +mget +strlen +getrange +setrange +incrby +lrange +rpush +lset'
 data+=' +hget +hmget +hgetall +hexists +hlen +hkeys +hset +hdel +hincrby +sadd +srem +smembers'
-data+=' +zadd +zrem +zcard +zscore +zlexcount +zrange +zrangebylex +zrangebyscore'
+data+=' +zadd +zrem +zcard +zscore +zrank +zlexcount +zrange +zrangebylex +zrangebyscore'
 data+=' +zrevrange +zrevrangebylex +zremrangebyrank +zremrangebyscore'
 completions="&$name:completions"
 
