@@ -45,19 +45,24 @@ securityContext:
   capabilities: { drop: [ALL] }
 {{- end -}}
 
+{{- define "drumline.scheme" -}}
+{{ ternary "https" "http" (ne .Values.manager.tlsSecretName "") }}
+{{- end -}}
+
 {{/* Restart on /healthz: /readyz says that a server is unavailable, too. */}}
 {{- define "drumline.probes" -}}
+{{- $scheme := upper .scheme -}}
 startupProbe:
-  httpGet: { path: /healthz, port: http }
+  httpGet: { path: /healthz, port: http, scheme: {{ $scheme }} }
   periodSeconds: 2
   failureThreshold: 60
 livenessProbe:
-  httpGet: { path: /healthz, port: http }
+  httpGet: { path: /healthz, port: http, scheme: {{ $scheme }} }
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 3
 readinessProbe:
-  httpGet: { path: /readyz, port: http }
+  httpGet: { path: /readyz, port: http, scheme: {{ $scheme }} }
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
