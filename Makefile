@@ -77,6 +77,7 @@ test: deps fmt-check architecture links prose deploy-files lint doc check-crates
 	examples/handlers/run.sh
 	drumline-test-servers -- bash -euc \
 		'examples/producer-python/run.sh $(RUN)/producer; examples/worker-rust/run.sh $(RUN)/worker-rust'
+	.ci/users $(RUN)/users
 
 # Tests enable more features of some dependencies than the programs do. A build
 # with --tests has these features throughout, so tests, the programs that they
