@@ -13,6 +13,7 @@
 #
 # Do not shorten the lists of commands by trial. A script runs with the rights of its
 # caller, and Redis does not undo what a script has done before a command is refused.
+# For the same reason run this script of a new release before its processes start.
 # .ci/deploy compares the lists with the sources.
 set -euo pipefail
 
@@ -47,9 +48,7 @@ user default '~*' '&*' +@all
 # `drumline doctor` and `drumline index` run as this user, too.
 user drumline-manager "~$name:*" "$completions" -@all "$connection" "$data" +publish +subscribe +unsubscribe
 
-# A worker does not listen to completions, sets no pause, switches no index and counts
-# no requests: of what belongs to the whole store it writes its identity, the members
-# and the markers.
-user drumline-worker "~$name:{[0-9]*}:*" "~$name:{m}:*" \
-	"~$name:{meta}" "~$name:{meta}:minor" "~$name:{meta}:markers" "~$name:{meta}:probe" "%R~$name:{meta}:*" \
-	"$completions" -@all "$connection" "$data" +publish
+# A worker decides what it takes, so it can change every operation, and the settings of
+# the store are no secret beside that. It has all keys of the namespace: a script that met
+# a key it may not touch would stop in the middle.
+user drumline-worker "~$name:*" "$completions" -@all "$connection" "$data" +publish
