@@ -17,10 +17,9 @@ use lapin::options::{
     ConfirmSelectOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm,
-};
+use lapin::{BasicProperties, Channel, Connection, Consumer, PublisherConfirm};
 
+use crate::connect::connect;
 use crate::error::failed;
 use crate::options::Options;
 use crate::topology;
@@ -44,13 +43,8 @@ impl RabbitBaseline {
     /// # Errors
     /// When the broker is unavailable.
     pub async fn connect(options: &Options) -> Result<Self> {
-        let connect = async || {
-            let uri = options.url.uri().clone();
-            Connection::connect_uri(uri, ConnectionProperties::default())
-                .await
-                .map_err(|error| failed("connecting for the baseline", error))
-        };
-        let (publishing, consuming) = (connect().await?, connect().await?);
+        let publishing = connect(options, "baseline").await?.connection;
+        let consuming = connect(options, "baseline").await?.connection;
         let queue = topology::baseline(&options.namespace);
         let declared = async {
             let channel = publishing.create_channel().await?;

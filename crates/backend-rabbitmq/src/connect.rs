@@ -11,14 +11,15 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use drumline_backend::broker;
-use lapin::tcp::OwnedTLSConfig;
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use parking_lot::Mutex;
 use tokio::time::timeout;
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use crate::error::{failed, silent};
 use crate::options::Options;
+use crate::sockets::{self, Sockets};
 
 /// A connection, and the means to end it at once.
 #[derive(Debug)]
@@ -51,24 +52,15 @@ async fn open(options: &Options, purpose: &str, socket: &Socket) -> lapin::Resul
     // No auto-recovery: after a channel that the broker has closed, its
     // consumers hang for ever. No retries either: the supervisor has its own.
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = lapin::runtime::default_runtime()?;
-    let (slot, reactor) = (socket.clone(), runtime.clone());
-    let connect = async move |uri: AMQPUri, _| {
-        let host = uri.authority.host.clone();
-        let addresses = reactor.to_socket_addrs((host, uri.authority.port));
-        let plain = AsyncTcpStream::connect(&reactor, addresses).await?;
-        if let AsyncTcpStream::Plain(stream) = &plain {
-            slot.keep(stream.get_ref().as_fd().try_clone_to_owned()?.into())?;
-        }
-        match uri.scheme {
-            AMQPScheme::AMQP => Ok(plain),
-            AMQPScheme::AMQPS => {
-                let tls = OwnedTLSConfig::default();
-                Ok(plain.into_tls(&uri.authority.host, tls.as_ref()).await?)
-            }
-        }
+    let (slot, options) = (socket.clone(), options.clone());
+    let connect = async move |_: AMQPUri, _| {
+        let keep =
+            |stream: &tokio::net::TcpStream| slot.keep(stream.as_fd().try_clone_to_owned()?.into());
+        let stream = sockets::open(&options, keep).await?;
+        // lapin has a name for streams that it need not encrypt.
+        Ok(AsyncTcpStream::Plain(stream.compat()))
     };
-    Connection::connector(uri, runtime, connect, properties).await
+    Connection::connector(uri, Sockets::here().into(), connect, properties).await
 }
 
 /// Ends the socket of an attempt that fails, takes too long or is given up.

@@ -39,6 +39,14 @@ pub(crate) fn failed(doing: &str, source: lapin::Error) -> broker::Error {
     }
 }
 
+/// The error of a connection that could not be made without lapin.
+pub(crate) fn broken(doing: &str, source: std::io::Error) -> broker::Error {
+    broker::Error::Unavailable {
+        message: doing.to_owned(),
+        source: Some(Box::new(source)),
+    }
+}
+
 /// Returns true if the broker has refused a request and the connection is fine:
 /// a queue that is declared otherwise, a missing permission, a message that is
 /// too large. Everything else is a reason to doubt the connection.

@@ -26,7 +26,7 @@
 //! Requests of producers are no hints: until a request is acknowledged, the
 //! queue has its only copy. [`RabbitIntake`] answers to that.
 //!
-//! Only this crate names lapin. lapin logs with the target `lapin`, and prints
+//! Sockets are opened in `sockets`, with TLS or without. Only this crate names lapin. lapin logs with the target `lapin`, and prints
 //! whole messages when the broker returns one: leave that target off.
 
 mod ack_coalescer;
@@ -49,6 +49,7 @@ mod quarantine;
 mod receipt;
 mod repair;
 mod server_info;
+mod sockets;
 mod subscription;
 mod topology;
 mod unresponsive_queues;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drumline_backend::{CriticalTasks, Random};
+use drumline_tls::Encryption;
 use lapin::uri::{AMQPScheme, AMQPUri};
 
 use crate::{Error, Result};
@@ -16,6 +17,9 @@ use crate::{Error, Result};
 pub struct Options {
     /// The address of the broker, with user and password.
     pub url: AmqpUrl,
+    /// The CAs, the client certificate and the server name for `amqps://`. Default:
+    /// the CAs of the system, no certificate, and the host of the URL.
+    pub encryption: Encryption,
     /// Begins the name of every queue, so that installations can share a
     /// broker. Default `drumline`.
     pub namespace: Namespace,
@@ -60,6 +64,7 @@ impl Options {
     pub fn new(url: AmqpUrl) -> Self {
         Self {
             url,
+            encryption: Encryption::default(),
             namespace: Namespace::default(),
             connection_name: "drumline".to_owned(),
             patience: Duration::from_secs(5),
@@ -88,10 +93,47 @@ impl FromStr for AmqpUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.parse()
-            .map(Self)
-            .map_err(|reason| Error::Url { reason })
+        match mistake(text) {
+            Some(reason) => Err(Error::Url {
+                reason: reason.to_owned(),
+            }),
+            None => text.parse().map(Self).map_err(|_may_repeat_it| Error::Url {
+                reason: "in a user name or a password, / @ : ? and % are written as %2F %40 %3A %3F and %25"
+                    .to_owned(),
+            }),
+        }
     }
+}
+
+/// The mistake in a URL that would be read as something else. The reason repeats
+/// nothing of it: it may hold a password.
+fn mistake(text: &str) -> Option<&'static str> {
+    /// The parts of a query that other clients read.
+    const OF_OTHERS: [&str; 6] = [
+        "cacertfile",
+        "certfile",
+        "keyfile",
+        "password",
+        "server_name_indication",
+        "verify",
+    ];
+    if text.matches("://").count() > 1 {
+        return Some("several URLs: name one, that of a load balancer for example");
+    }
+    if text.ends_with("#insecure") {
+        return Some(
+            "#insecure is not supported, because certificates are always verified: \
+             name the file with the CA with --amqp-ca-file",
+        );
+    }
+    if text.contains('#') {
+        return Some("a # in a user name or a password is written as %23");
+    }
+    let (_, query) = text.split_once('?')?;
+    let mut keys = query.split('&').filter_map(|pair| pair.split('=').next());
+    keys.any(|key| OF_OTHERS.contains(&key)).then_some(
+        "TLS is not set up in the URL: use --amqp-ca-file, --amqp-cert, --amqp-key and --amqp-server-name",
+    )
 }
 
 impl fmt::Display for AmqpUrl {
@@ -172,9 +214,23 @@ mod tests {
 
     #[test]
     fn what_is_not_a_url_is_refused() {
-        for text in ["", "rabbit:5672", "http://rabbit"] {
-            assert!(AmqpUrl::from_str(text).is_err(), "{text}");
+        for text in [
+            "",
+            "rabbit:5672",
+            "http://me:hush@rabbit",
+            "amqp://me:hush@one,amqp://me:hush@other",
+            "amqp://me:hush@one/hush,amqp://me:hush@other",
+            "amqps://me:hush@rabbit/#insecure",
+            "amqps://me:hush@rabbit?cacertfile=/ca.pem",
+            "amqp://me:hush#hush@rabbit",
+            "amqp://me:hush/hush@rabbit",
+            "amqp://me:hush@rabbit:port",
+        ] {
+            let reason = AmqpUrl::from_str(text).expect_err(text).to_string();
+            assert!(!reason.contains("hush"), "{text}: {reason}");
         }
+        let several = AmqpUrl::from_str("amqp://one,amqp://other").unwrap_err();
+        assert!(several.to_string().contains("several URLs"), "{several}");
     }
 
     #[test]

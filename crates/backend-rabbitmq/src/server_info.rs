@@ -5,14 +5,15 @@
 //! greeting.
 
 use std::fmt;
+use std::io;
 
 use drumline_backend::broker::{self, Result};
-use futures_util::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use lapin::tcp::{AMQPUriTcpExt as _, OwnedTLSConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::error::{failed, silent};
+use crate::error::{broken, silent};
 use crate::options::Options;
+use crate::sockets;
 
 /// The protocol header of AMQP 0-9-1.
 const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
@@ -84,7 +85,7 @@ pub(crate) async fn fetch(options: &Options) -> Result<ServerInfo> {
             message: format!("{} does not speak AMQP 0-9-1", options.url),
             source: None,
         }),
-        Ok(Err(error)) => Err(failed("asking RabbitMQ for its version", error)),
+        Ok(Err(error)) => Err(broken("asking RabbitMQ for its version", error)),
         Err(_elapsed) => Err(silent(
             "asking RabbitMQ for its version",
             options.connect_timeout,
@@ -93,14 +94,8 @@ pub(crate) async fn fetch(options: &Options) -> Result<ServerInfo> {
 }
 
 /// The content of the first frame.
-async fn hear(options: &Options) -> lapin::Result<Vec<u8>> {
-    let runtime = lapin::runtime::default_runtime()?;
-    let tls = OwnedTLSConfig::default();
-    let mut stream = options
-        .url
-        .uri()
-        .connect_with_config_async(tls.as_ref(), &runtime)
-        .await?;
+async fn hear(options: &Options) -> io::Result<Vec<u8>> {
+    let mut stream = sockets::open(options, |_socket| Ok(())).await?;
     stream.write_all(HEADER).await?;
     stream.flush().await?;
     let mut header = [0; FRAME_HEADER];

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use drumline_backend::baseline::BaselineStore;
 use drumline_backend::store::{Error, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, RedisResult, Script, Value};
+use redis::{AsyncConnectionConfig, Pipeline, RedisError, RedisResult, Script, Value};
 
+use crate::connect::{Address, Driver};
 use crate::options::Options;
 
 /// KEYS 1 record, 2 ready, 3 outbox, 4 tick; ARGV 1 id, 2 header, 3 body.
@@ -52,6 +53,7 @@ const BODY: [u8; 256] = [b'b'; 256];
 /// [`remove_operations`](crate::remove_operations) remove them, too.
 pub struct RedisBaseline {
     redis: MultiplexedConnection,
+    _driver: Driver,
     create: Script,
     claim: Script,
     complete: Script,
@@ -67,13 +69,9 @@ impl RedisBaseline {
         // The usual half second is over soon on a busy machine, and the baseline
         // is measured, not defended.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let connect = async || -> RedisResult<MultiplexedConnection> {
-            let client = Client::open(options.url.as_str())?;
-            client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await
-        };
-        let mut redis = connect().await.map_err(failed("connecting"))?;
+        let address = Address::of(options).map_err(Error::Unfit)?;
+        let connecting = address.connect(&config).await;
+        let (mut redis, driver) = connecting.map_err(failed("connecting"))?;
         let [create, claim, complete] = [CREATE, CLAIM, COMPLETE].map(Script::new);
         for script in [&create, &claim, &complete] {
             let loaded = script.load_async(&mut redis).await;
@@ -81,6 +79,7 @@ impl RedisBaseline {
         }
         Ok(Self {
             redis,
+            _driver: driver,
             create,
             claim,
             complete,

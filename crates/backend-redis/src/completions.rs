@@ -106,7 +106,7 @@ pub(crate) async fn listen(link: Link, channel: String, completions: Arc<Complet
 async fn hear(link: &Link, channel: &str, completions: &Completions) -> RedisResult<()> {
     let patience = link.connect_timeout();
     let connecting = async {
-        let mut connection = link.client().get_async_pubsub().await?;
+        let mut connection = link.listen().await?;
         connection.subscribe(channel).await?;
         RedisResult::Ok(connection)
     };

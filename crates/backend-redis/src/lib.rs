@@ -8,12 +8,13 @@
 //! RedisStore ─┬─ store/…     one file per verb: arguments in, answer out
 //!             ├─ scripts/…   one .lua file per verb that writes
 //!             ├─ link        one connection that rebuilds itself and repeats
+//!             │   └─ connect one place that opens sockets, with TLS or without
 //!             ├─ clock       the server's time, without a round trip
 //!             └─ completions a second connection, for the ends
 //! ```
 //!
 //! Every verb is harmless to repeat, and the link repeats it: a timeout is not
-//! a failure. The store does not encrypt, and does not speak to a Redis Cluster.
+//! a failure. The store does not speak to a Redis Cluster.
 //! The keys are nearly ready for a cluster: the keys of a partition are in one
 //! slot. Only transactions, groups of creates and groups of commits take several
 //! partitions in one call.
@@ -21,6 +22,7 @@
 mod baseline;
 mod clock;
 mod completions;
+mod connect;
 mod keys;
 mod limiter;
 mod link;
@@ -35,6 +37,7 @@ mod store;
 mod store_format;
 
 pub use baseline::RedisBaseline;
+pub use connect::check_url;
 pub use limiter::RedisLimiter;
 pub use membership::RedisMembership;
 pub use namespace::{memory_by_kind, remove_operations, remove_store, store_exists};

@@ -26,18 +26,14 @@ use drumline_backend::store::{Error, Result};
 use drumline_protocol::Backoff;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use parking_lot::{Mutex, MutexGuard};
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, Pipeline, RedisError, RedisResult,
-    Value,
-};
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::bounded::BoundedLink;
 use self::error_action::{ErrorAction, error_action};
 pub(crate) use self::store_identity::StoreIdentity;
+use crate::connect::{Address, Driver};
 use crate::options::Options;
 use crate::scripts::SCRIPTS;
 
@@ -51,11 +47,6 @@ const RECONNECT: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause before any repetition.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// The interval of the kernel's keep-alive probes on an idle connection. After
-/// three unanswered probes the connection is gone.
-const KEEPALIVE: Duration = Duration::from_secs(5);
-/// Sent bytes that are not acknowledged for so long end the connection.
-const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A handle to the connection; cheap to clone.
 #[derive(Clone)]
@@ -71,7 +62,7 @@ struct Inner {
 
 #[derive(Clone)]
 struct Settings {
-    client: Client,
+    address: Address,
     config: AsyncConnectionConfig,
     connect_timeout: Duration,
     response_timeout: Duration,
@@ -91,6 +82,8 @@ struct Live {
     /// The time of its last answer, in microseconds since the epoch of the
     /// link.
     heard: Arc<AtomicU64>,
+    /// The bytes move while a handle is there.
+    _driver: Driver,
 }
 
 impl fmt::Debug for Link {
@@ -105,14 +98,13 @@ impl Link {
     /// # Errors
     /// When the URL is invalid.
     pub(crate) fn new(options: &Options) -> Result<Self> {
-        let client = client(&options.url)
+        let address = Address::of(options)
             .map_err(|error| Error::Unfit(format!("the Redis URL cannot be used: {error}")))?;
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout))
             .set_pipeline_buffer_size(WAITING);
         Ok(Self::unconnected(Settings {
-            client,
+            address,
             config,
             connect_timeout: options.connect_timeout,
             response_timeout: options.response_timeout,
@@ -154,9 +146,9 @@ impl Link {
         self.0.settings.identity.get_or_init(|| identity);
     }
 
-    /// The client from which connections of another kind are made.
-    pub(crate) fn client(&self) -> &Client {
-        &self.0.settings.client
+    /// Makes a connection to the same server that listens to channels.
+    pub(crate) async fn listen(&self) -> RedisResult<PubSub> {
+        self.0.settings.address.listen().await
     }
 
     /// The longest time for a connection.
@@ -330,33 +322,19 @@ fn unavailable(what: &str, error: RedisError) -> Error {
     }
 }
 
-fn client(url: &str) -> RedisResult<Client> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE)
-        .with_retries(3);
-    let tcp = TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(keepalive)
-        .set_user_timeout(USER_TIMEOUT);
-    Client::open(url.into_connection_info()?.set_tcp_settings(tcp))
-}
-
 /// Makes one attempt to connect, for all waiting callers. The scripts are
 /// loaded and the identity is verified before any caller uses the connection:
 /// the server may be a fresh one.
 fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, RedisResult<Live>>> {
     let Settings {
-        client,
+        address,
         config,
         identity,
         ..
     } = settings.clone();
     let attempt = async move {
         sleep(pause).await;
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let (mut connection, driver) = address.connect(&config).await?;
         // A server that wants a password closes the connection before it has
         // one on any command as long as a script, and then the reason is lost.
         redis::cmd("SCRIPT")
@@ -377,6 +355,7 @@ fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, Re
         Ok(Live {
             connection,
             heard: Arc::default(),
+            _driver: driver,
         })
     };
     attempt.boxed().shared()

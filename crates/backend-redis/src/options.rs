@@ -6,13 +6,17 @@ use std::time::Duration;
 use drumline_backend::CriticalTasks;
 use drumline_backend::store::{Error, Result};
 use drumline_protocol::PartitionCount;
+use drumline_tls::Encryption;
 
 /// Settings of a [`RedisStore`](crate::RedisStore).
 #[derive(Clone)]
 pub struct Options {
-    /// The address of Redis: `redis://[user:password@]host[:port][/db]`, or
-    /// `unix:///path`. Default `redis://127.0.0.1:6379`.
+    /// The address of Redis: `redis://[user:password@]host[:port][/db]`, `rediss://…`
+    /// with TLS, or `unix:///path`. Default `redis://127.0.0.1:6379`.
     pub url: String,
+    /// The CAs, the client certificate and the server name for `rediss://`. Default:
+    /// the CAs of the system, no certificate, and the host of the URL.
+    pub encryption: Encryption,
     /// The prefix of all keys, so that installations can share a server: 1 to
     /// 64 of `A-Za-z0-9._-`. Default `drumline`.
     pub namespace: String,
@@ -42,6 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379".to_owned(),
+            encryption: Encryption::default(),
             namespace: "drumline".to_owned(),
             partitions: PartitionCount::DEFAULT,
             connect_timeout: Duration::from_secs(2),
@@ -57,6 +62,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("url", &without_password(&self.url))
+            .field("encryption", &self.encryption)
             .field("namespace", &self.namespace)
             .field("partitions", &self.partitions)
             .field("connect_timeout", &self.connect_timeout)

@@ -11,6 +11,7 @@ pub(crate) mod control;
 pub(crate) mod filter;
 pub(crate) mod keys;
 pub(crate) mod limits;
+mod server_tls;
 pub(crate) mod service;
 pub(crate) mod submit;
 pub(crate) mod tools;
@@ -131,7 +132,7 @@ pub(crate) enum Command {
     Dev(service::Dev),
     /// Take requests over HTTP and AMQP, and maintain the operations
     #[command(after_help = service::QUEUE_MANAGER_HELP)]
-    QueueManager(service::QueueManager),
+    QueueManager(Box<service::QueueManager>),
     /// Execute operations
     #[command(after_help = service::WORKER_HELP)]
     Worker(service::Worker),

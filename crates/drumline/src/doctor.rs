@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::cli::tools::Doctor;
 use crate::exit::{Exit, Result};
-use crate::output::Output;
 use crate::output::progress::Activity;
 use crate::output::time::Now;
+use crate::output::{self, Output};
 
 /// The level of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -61,6 +61,16 @@ impl Finding {
             subject,
             text: text.into(),
         }
+    }
+}
+
+/// The reasons of a server that cannot be used, and the way out. An error of TLS has a
+/// way out of its own.
+fn reasons_with(error: &anyhow::Error, hint: &str) -> String {
+    let reasons = output::reasons(error);
+    match drumline_tls::Trouble::find(error.as_ref()) {
+        Some(_) => reasons,
+        None => format!("{reasons}; {hint}"),
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod sample;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use drumline_process::settings::{DEFAULT_FILE, FILE_VARIABLE, environment};
 
@@ -55,7 +56,8 @@ pub(crate) fn load(arguments: &[OsString]) -> Result<Settings, Stop> {
         Some(path) => File::read(&path, &Cli::command()).map_err(Stop::File)?,
         None => File::default(),
     };
-    let matches = resolve(arguments, &file).map_err(|error| Stop::CommandLine(Box::new(error)))?;
+    let matches = resolve(arguments, &file)
+        .map_err(|error| Stop::CommandLine(Box::new(without_secrets(error))))?;
     let cli = Cli::from_arg_matches(&matches)
         .map_err(|error| Stop::CommandLine(Box::new(error.format(&mut Cli::command()))))?;
     let format = matches.subcommand().and_then(|(_, command)| {
@@ -88,6 +90,25 @@ pub(crate) fn format_in(arguments: &[OsString]) -> Format {
         Some("json") => Format::Json,
         Some(_) | None => Format::Text,
     }
+}
+
+/// The error without the value that it is about, if that may hold a password.
+pub(crate) fn without_secrets(mut error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(_) | None => None,
+    };
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    let flag = argument.split([' ', '=']).next().unwrap_or_default();
+    let settings = catalogue::of(&Cli::command());
+    let is_secret = settings.iter().any(|setting| {
+        flag == format!("--{}", setting.key) && setting.arg.is_hide_env_values_set()
+    });
+    if is_secret && text(ContextKind::InvalidValue).is_some() {
+        let hidden = ContextValue::String("***".to_owned());
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    error
 }
 
 /// The resolved values of a command line.

@@ -2,7 +2,7 @@
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
 //! on a port of its own. Only `amqp`, `bench`,
-//! `critical`, `limits`, `servers` and `watching` need Redis and RabbitMQ.
+//! `critical`, `limits`, `server_tls`, `servers` and `watching` need Redis and RabbitMQ.
 
 #[path = "cli/amqp.rs"]
 mod amqp;
@@ -40,6 +40,8 @@ mod processes;
 mod run;
 #[path = "cli/selecting.rs"]
 mod selecting;
+#[path = "cli/server_tls.rs"]
+mod server_tls;
 #[path = "cli/servers.rs"]
 mod servers;
 #[path = "cli/settings.rs"]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use drumline_backend::{Backend, Broker, CriticalTasks, Intake, Store, broker, store};
 use drumline_backend_rabbitmq::{self as rabbitmq, RabbitBroker};
 use drumline_backend_redis::{self as redis, RedisLimiter, RedisMembership, RedisStore};
+use drumline_tls::Trouble;
 use drumline_worker::LeaseStore;
 use tokio::time::{Instant, sleep};
 
@@ -149,6 +150,7 @@ enum Failure {
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         match error {
+            store::Error::Unavailable { .. } if is_lasting(&error) => Self::Unfit(error.into()),
             store::Error::Unavailable { .. } => Self::Unavailable(error.into()),
             store::Error::Unfit(_) | store::Error::Corrupt(_) => Self::Unfit(error.into()),
         }
@@ -158,6 +160,7 @@ impl From<store::Error> for Failure {
 impl From<broker::Error> for Failure {
     fn from(error: broker::Error) -> Self {
         match error {
+            broker::Error::Unavailable { .. } if is_lasting(&error) => Self::Unfit(error.into()),
             // A full disk passes; the broker is up.
             broker::Error::Unavailable { .. } | broker::Error::Blocked { .. } => {
                 Self::Unavailable(error.into())
@@ -168,6 +171,11 @@ impl From<broker::Error> for Failure {
             | broker::Error::Encode(_) => Self::Unfit(error.into()),
         }
     }
+}
+
+/// Returns true if a certificate, a file or an address has to be changed first.
+fn is_lasting(error: &(dyn StdError + 'static)) -> bool {
+    Trouble::find(error).is_some_and(|trouble| trouble.is_lasting())
 }
 
 /// Repeats an attempt while the server is unavailable. Cancel-safe if the

@@ -1,11 +1,13 @@
 //! The addresses of Redis and RabbitMQ.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use drumline_backend_rabbitmq as rabbitmq;
 use drumline_backend_redis as redis;
-use drumline_process::host_id;
+use drumline_process::{host_id, masked};
+use drumline_tls::Encryption;
 use drumline_worker::Builder;
 
 use crate::error::{Error, Result};
@@ -30,6 +32,8 @@ use crate::settings::{Mistake, Settings, values};
 pub struct Connection {
     pub(crate) redis_url: String,
     pub(crate) amqp_url: String,
+    pub(crate) redis_encryption: Encryption,
+    pub(crate) amqp_encryption: Encryption,
     pub(crate) namespace: String,
     pub(crate) partitions: u16,
     pub(crate) start_patience: Duration,
@@ -50,6 +54,8 @@ impl Connection {
         Self {
             redis_url: redis_url.into(),
             amqp_url: amqp_url.into(),
+            redis_encryption: Encryption::default(),
+            amqp_encryption: Encryption::default(),
             namespace: "drumline".to_owned(),
             partitions: 64,
             start_patience: Duration::from_secs(5 * 60),
@@ -80,6 +86,52 @@ impl Connection {
     #[must_use]
     pub const fn partitions(mut self, partitions: u16) -> Self {
         self.partitions = partitions;
+        self
+    }
+
+    /// Sets the file with the CAs, in PEM, that may have signed the certificate of a
+    /// Redis at `rediss://…`. Default: the CAs of the system.
+    #[must_use]
+    pub fn redis_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.redis_encryption.files.ca = Some(path.into());
+        self
+    }
+
+    /// Sets the certificate that is shown to Redis, and its key: two files in PEM.
+    #[must_use]
+    pub fn redis_certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.redis_encryption.files.cert = Some(cert.into());
+        self.redis_encryption.files.key = Some(key.into());
+        self
+    }
+
+    /// Sets the name that the certificate of Redis must be for. Default: the host of
+    /// its URL.
+    #[must_use]
+    pub fn redis_server_name(mut self, name: impl Into<String>) -> Self {
+        self.redis_encryption.server_name = Some(name.into());
+        self
+    }
+
+    /// As [`Self::redis_ca_file`], for a RabbitMQ at `amqps://…`.
+    #[must_use]
+    pub fn amqp_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.amqp_encryption.files.ca = Some(path.into());
+        self
+    }
+
+    /// As [`Self::redis_certificate`], for RabbitMQ.
+    #[must_use]
+    pub fn amqp_certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.amqp_encryption.files.cert = Some(cert.into());
+        self.amqp_encryption.files.key = Some(key.into());
+        self
+    }
+
+    /// As [`Self::redis_server_name`], for RabbitMQ.
+    #[must_use]
+    pub fn amqp_server_name(mut self, name: impl Into<String>) -> Self {
+        self.amqp_encryption.server_name = Some(name.into());
         self
     }
 
@@ -154,11 +206,13 @@ impl Connection {
             return Err(Error::Settings(mistakes));
         };
         let mut rabbitmq = rabbitmq::Options::new(amqp_url);
+        rabbitmq.encryption = self.amqp_encryption.clone();
         rabbitmq.namespace = namespace;
         rabbitmq.connection_name = format!("drumline worker {}", host_id());
         Ok(Checked {
             redis: redis::Options {
                 url: self.redis_url.clone(),
+                encryption: self.redis_encryption.clone(),
                 namespace: self.namespace.clone(),
                 partitions,
                 ..redis::Options::default()
@@ -183,26 +237,12 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("redis_url", &masked(&self.redis_url))
             .field("amqp_url", &masked(&self.amqp_url))
+            .field("redis_encryption", &self.redis_encryption)
+            .field("amqp_encryption", &self.amqp_encryption)
             .field("namespace", &self.namespace)
             .field("partitions", &self.partitions)
             .field("start_patience", &self.start_patience)
             .finish()
-    }
-}
-
-/// Returns a URL without its password and its query.
-pub(crate) fn masked(url: &str) -> String {
-    let url = url.split_once('?').map_or(url, |(url, _query)| url);
-    let Some((scheme, rest)) = url.split_once("://") else {
-        // Not a URL, and perhaps a password.
-        return "…".to_owned();
-    };
-    match rest.rsplit_once('@') {
-        Some((user, host)) => {
-            let user = user.split_once(':').map_or(user, |(user, _password)| user);
-            format!("{scheme}://{user}:***@{host}")
-        }
-        None => url.to_owned(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Connected servers, and workers on them.
 
+use drumline_process::masked;
 use drumline_worker::{Builder, RunningWorker};
 
-use crate::connection::{Checked, masked};
+use crate::connection::Checked;
 use crate::error::Result;
 
 /// Connections to Redis and RabbitMQ, made by

@@ -21,9 +21,11 @@ mod reaper;
 mod redis;
 mod server_dir;
 mod shared;
+mod tls_port;
 
 pub use authority::{Authority, Certificate};
 pub use proxy::{Direction, TcpProxy};
 pub use rabbit::{RabbitOptions, RabbitServer};
 pub use redis::{RedisOptions, RedisServer};
 pub use shared::{AMQP_URL, REDIS_URL, amqp_url, redis_url};
+pub use tls_port::TlsPort;

@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use crate::port;
 use crate::ready::Probe;
 use crate::server_dir::ServerDir;
+use crate::tls_port::TlsPort;
 
 /// The protocol header of AMQP 0-9-1; a broker that is ready answers with a
 /// method frame (type 1) on channel 0.
@@ -42,6 +43,8 @@ pub struct RabbitOptions {
     pub scripts: PathBuf,
     /// Lines for `rabbitmq.conf`, as `"consumer_timeout = 10000"`. Default none.
     pub configuration: Vec<String>,
+    /// TLS on a second port. Default none.
+    pub tls: Option<TlsPort>,
 }
 
 impl Default for RabbitOptions {
@@ -49,6 +52,7 @@ impl Default for RabbitOptions {
         Self {
             scripts: PathBuf::from(DEBIAN),
             configuration: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -59,6 +63,7 @@ pub struct RabbitServer {
     server_dir: ServerDir,
     options: RabbitOptions,
     port: u16,
+    tls_port: u16,
     distribution_port: u16,
     epmd_port: u16,
 }
@@ -81,11 +86,16 @@ impl RabbitServer {
             server_dir: ServerDir::create("rabbitmq")?,
             options,
             port: port::free()?,
+            tls_port: port::free()?,
             distribution_port: port::free()?,
             epmd_port: port::free()?,
         };
         std::fs::write(server.server_dir.path("plugins"), "[].\n")?;
-        let lines = server.options.configuration.join("\n");
+        let mut lines = server.options.configuration.clone();
+        if let Some(tls) = &server.options.tls {
+            lines.extend(listener(tls, server.tls_port));
+        }
+        let lines = lines.join("\n");
         std::fs::write(server.server_dir.path("rabbitmq.conf"), lines)?;
         let mut epmd = Command::new("epmd");
         epmd.args(["-port", &server.epmd_port.to_string()])
@@ -103,6 +113,12 @@ impl RabbitServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("amqp://{}/%2f", self.address())
+    }
+
+    /// The URL of the port with TLS, under a name of this machine.
+    #[must_use]
+    pub fn tls_url(&self, host: &str) -> String {
+        format!("amqps://{host}:{}/%2f", self.tls_port)
     }
 
     /// The address that it listens on, as `127.0.0.1:12345`: for a proxy.
@@ -230,4 +246,21 @@ impl RabbitServer {
             .env_remove("NOTIFY_SOCKET");
         command
     }
+}
+
+/// The lines of `rabbitmq.conf` for a port with TLS.
+fn listener(tls: &TlsPort, port: u16) -> Vec<String> {
+    let TlsPort {
+        certificate,
+        client_ca,
+        wants_certificates,
+    } = tls;
+    vec![
+        format!("listeners.ssl.1 = 127.0.0.1:{port}"),
+        format!("ssl_options.cacertfile = {}", client_ca.display()),
+        format!("ssl_options.certfile = {}", certificate.cert.display()),
+        format!("ssl_options.keyfile = {}", certificate.key.display()),
+        "ssl_options.verify = verify_peer".to_owned(),
+        format!("ssl_options.fail_if_no_peer_cert = {wants_certificates}"),
+    ]
 }

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use crate::port;
 use crate::ready::Probe;
 use crate::server_dir::ServerDir;
+use crate::tls_port::TlsPort;
 
 const PROBE: Probe = Probe {
     sent: b"PING\r\n",
@@ -30,6 +31,8 @@ pub struct RedisOptions {
     /// More arguments for `redis-server`, as `["--maxmemory", "100mb"]`.
     /// Default none.
     pub arguments: Vec<String>,
+    /// TLS on a second port. Default none.
+    pub tls: Option<TlsPort>,
 }
 
 impl Default for RedisOptions {
@@ -38,6 +41,7 @@ impl Default for RedisOptions {
             append_only: true,
             append_fsync: "always".to_owned(),
             arguments: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -48,6 +52,7 @@ pub struct RedisServer {
     server_dir: ServerDir,
     options: RedisOptions,
     port: u16,
+    tls_port: u16,
 }
 
 impl RedisServer {
@@ -68,6 +73,7 @@ impl RedisServer {
             server_dir: ServerDir::create("redis")?,
             options,
             port: port::free()?,
+            tls_port: port::free()?,
         };
         server.restart().await?;
         Ok(server)
@@ -77,6 +83,12 @@ impl RedisServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
+    }
+
+    /// The URL of the port with TLS, under a name of this machine.
+    #[must_use]
+    pub fn tls_url(&self, host: &str) -> String {
+        format!("rediss://{host}:{}", self.tls_port)
     }
 
     /// The address that it listens on, as `127.0.0.1:12345`: for a proxy.
@@ -151,6 +163,18 @@ impl RedisServer {
             .args(["--save", ""])
             .args(["--maxmemory-policy", "noeviction"])
             .args(&self.options.arguments);
+        if let Some(tls) = &self.options.tls {
+            let auth_clients = if tls.wants_certificates { "yes" } else { "no" };
+            command
+                .args(["--tls-port", &self.tls_port.to_string()])
+                .arg("--tls-cert-file")
+                .arg(&tls.certificate.cert)
+                .arg("--tls-key-file")
+                .arg(&tls.certificate.key)
+                .arg("--tls-ca-cert-file")
+                .arg(&tls.client_ca)
+                .args(["--tls-auth-clients", auth_clients]);
+        }
         command
     }
 }

@@ -47,6 +47,12 @@ pub enum FileError {
     /// A client certificate without its key, or the other way round.
     #[error("a client certificate needs both its certificate and its key")]
     Half,
+    /// The name of a server cannot be in a certificate.
+    #[error("{name:?} is no name of a server: expected a DNS name or an IP address")]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// The system has no CA certificates.
     #[error("this system has no CA certificates: name a file with the CA")]
     NoSystemRoots,

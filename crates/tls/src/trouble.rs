@@ -61,6 +61,9 @@ impl Trouble {
             if let Some(error) = error.downcast_ref::<rustls::Error>() {
                 return Some(Self::of(error));
             }
+            if let Some(trouble) = error.downcast_ref::<Self>() {
+                return Some(trouble.clone());
+            }
             if let Some(error) = error.downcast_ref::<crate::FileError>() {
                 return Some(Self::Files(error.to_string()));
             }
@@ -94,6 +97,7 @@ impl Trouble {
                 }
                 other => Self::Protocol(format!("the server says {other:?}")),
             },
+            rustls::Error::NoCertificatesPresented => Self::NoClientCertificate,
             other => Self::Protocol(other.to_string()),
         }
     }
@@ -128,6 +132,13 @@ impl Trouble {
             },
             other => Self::Certificate(other.to_string()),
         }
+    }
+
+    /// Returns true if the same handshake fails again until a person has changed a
+    /// certificate, a file or an address.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Protocol(_))
     }
 
     /// The change to make, with the names of the settings.

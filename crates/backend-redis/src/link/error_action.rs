@@ -1,5 +1,6 @@
 //! The action after an error of Redis: one function decides.
 
+use drumline_tls::Trouble;
 use redis::{ErrorKind, RedisError, RetryMethod, ServerErrorKind};
 
 /// The action after an error.
@@ -18,6 +19,9 @@ pub(super) enum ErrorAction {
 
 /// Returns the action after an error.
 pub(super) fn error_action(error: &RedisError) -> ErrorAction {
+    if Trouble::find(error).is_some_and(|trouble| trouble.is_lasting()) {
+        return ErrorAction::GiveUp;
+    }
     match error.kind() {
         ErrorKind::Server(kind) => by_kind(kind),
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => ErrorAction::Refuse,

@@ -12,6 +12,7 @@ use reqwest::Url;
 
 use super::completion_options::CompletionOptions;
 use super::limits::Limits;
+use super::server_tls::{AmqpTls, RedisTls};
 use super::values;
 
 pub(crate) const DEV_HELP: &str = "\
@@ -57,7 +58,7 @@ Examples:
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Servers")]
 pub(crate) struct Servers {
-    /// Redis connection URL (state and locks)
+    /// Redis connection URL (state and locks); rediss:// encrypts
     #[arg(
         long,
         env = "DRUMLINE_REDIS_URL",
@@ -67,7 +68,7 @@ pub(crate) struct Servers {
         value_parser = values::redis_url
     )]
     pub(crate) redis_url: String,
-    /// RabbitMQ connection URL (delivery)
+    /// RabbitMQ connection URL (delivery); amqps:// encrypts
     #[arg(
         long,
         env = "DRUMLINE_AMQP_URL",
@@ -77,6 +78,10 @@ pub(crate) struct Servers {
         value_parser = values::amqp_url
     )]
     pub(crate) amqp_url: String,
+    #[command(flatten)]
+    pub(crate) redis_tls: RedisTls,
+    #[command(flatten)]
+    pub(crate) amqp_tls: AmqpTls,
     /// Prefix of keys, queues and exchanges, which lets installations share servers
     #[arg(
         long,

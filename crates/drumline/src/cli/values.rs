@@ -171,28 +171,18 @@ pub(crate) fn base_url(text: &str) -> Result<reqwest::Url, String> {
     }
 }
 
-/// A URL of one of the given kinds. It stays text: only its adapter reads it.
-fn url_of(text: &str, schemes: &[&str]) -> Result<String, String> {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    if scheme.is_some_and(|scheme| schemes.contains(&scheme)) {
-        Ok(text.to_owned())
-    } else {
-        let known: Vec<_> = schemes
-            .iter()
-            .map(|scheme| format!("{scheme}://…"))
-            .collect();
-        Err(format!("expected {}", known.join(" or ")))
-    }
-}
-
-/// `--redis-url`.
+/// `--redis-url`. It stays text: only its adapter reads it.
 pub(crate) fn redis_url(text: &str) -> Result<String, String> {
-    url_of(text, &["redis", "rediss", "redis+unix", "unix"])
+    drumline_backend_redis::check_url(text)?;
+    Ok(text.to_owned())
 }
 
 /// `--amqp-url`.
 pub(crate) fn amqp_url(text: &str) -> Result<String, String> {
-    url_of(text, &["amqp", "amqps"])
+    match text.parse::<drumline_backend_rabbitmq::AmqpUrl>() {
+        Ok(_url) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Reads a prefix of keys, queues and exchanges: a text that neither Redis

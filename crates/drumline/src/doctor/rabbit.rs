@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use drumline_backend::Broker as _;
 use drumline_backend_rabbitmq::{Options, RabbitBroker};
+use drumline_process::masked;
 use tokio::time::timeout;
 
 use super::Finding;
+use super::reasons_with;
 use crate::cli::service::Servers;
 use crate::output::reasons;
 use crate::run::backend::servers::rabbit_options;
-use crate::settings::report::masked;
 
 const SUBJECT: &str = "RabbitMQ";
 /// The time that declaring a queue may take: an election of its leader
@@ -35,8 +36,8 @@ async fn examine(broker: &RabbitBroker, options: &Options, servers: &Servers) ->
     let greeting = match broker.inspect().await {
         Ok(greeting) => greeting,
         Err(error) => {
-            let error = reasons(&error.into());
-            let text = format!("not usable at {url}: {error}; start it, or correct --amqp-url");
+            let error = reasons_with(&error.into(), "start it, or correct --amqp-url");
+            let text = format!("not usable at {url}: {error}");
             return vec![Finding::bad(SUBJECT, text)];
         }
     };
@@ -53,8 +54,8 @@ async fn examine(broker: &RabbitBroker, options: &Options, servers: &Servers) ->
         }
     }));
     if let Err(error) = broker.connected().await {
-        let error = reasons(&error.into());
-        let text = format!("no connection: {error}; check user, password and virtual host");
+        let error = reasons_with(&error.into(), "check user, password and virtual host");
+        let text = format!("no connection: {error}");
         findings.push(Finding::bad(SUBJECT, text));
         return findings;
     }

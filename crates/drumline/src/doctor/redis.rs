@@ -1,12 +1,13 @@
 //! The check of Redis: its release, its eviction, and its persistence.
 
 use drumline_backend_redis::ServerInfo;
+use drumline_process::masked;
 
 use super::Finding;
+use super::reasons_with;
 use crate::cli::service::Servers;
 use crate::output::reasons;
 use crate::run::backend::servers::redis_options;
-use crate::settings::report::masked;
 
 const SUBJECT: &str = "Redis";
 /// The share of its memory that may be used before an operator should look.
@@ -22,9 +23,9 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
         Err(error) => vec![Finding::bad(
             SUBJECT,
             format!(
-                "not usable at {}: {}; start it, or correct --redis-url",
+                "not usable at {}: {}",
                 masked(&servers.redis_url),
-                reasons(&error.into())
+                reasons_with(&error.into(), "start it, or correct --redis-url")
             ),
         )],
     }

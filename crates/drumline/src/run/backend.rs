@@ -28,7 +28,7 @@ pub(crate) enum Connected {
     /// In this process; all operations are gone when it ends.
     Embedded(Backend),
     /// Redis and RabbitMQ.
-    Servers(Servers),
+    Servers(Box<Servers>),
 }
 
 impl Connected {
@@ -43,7 +43,7 @@ impl Connected {
     /// When a server stays unavailable, or must not be used.
     pub(crate) async fn to_servers(connection: &ServerConnection, purpose: &str) -> Result<Self> {
         let servers = servers::connect(connection, purpose).await?;
-        Ok(Self::Servers(servers))
+        Ok(Self::Servers(Box::new(servers)))
     }
 
     /// The ports.

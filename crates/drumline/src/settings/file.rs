@@ -271,7 +271,7 @@ fn objection(flag: &Arg, values: &[String]) -> Option<String> {
         .arg(flag.clone())
         .try_get_matches_from(arguments)
         .err()?;
-    let text = error.to_string();
+    let text = super::without_secrets(error).to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let text = text
         .split("\n\nFor more information")

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory};
+use drumline_process::masked;
 use serde::Serialize;
 
 use super::catalogue;
@@ -129,21 +130,9 @@ fn shown(arg: &Arg, value: &str) -> String {
     if arg.is_hide_env_values_set() && !is_url {
         return "***".to_owned();
     }
-    masked(value)
-}
-
-/// A URL without its password.
-pub(crate) fn masked(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else {
-        return value.to_owned();
-    };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((user, host)) => {
-            let user = user.split_once(':').map_or(user, |(user, _)| user);
-            format!("{scheme}://{user}:***@{host}{path}")
-        }
-        None => value.to_owned(),
+    if is_url {
+        masked(value)
+    } else {
+        value.to_owned()
     }
 }

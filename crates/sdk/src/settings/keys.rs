@@ -64,6 +64,38 @@ pub(super) const KEYS: &[Key] = &[
         settings.connection.amqp_url = text.to_owned();
         Ok(())
     }),
+    key("redis-ca-file", |settings, text| {
+        settings.connection.redis_encryption.files.ca = Some(text.into());
+        Ok(())
+    }),
+    key("redis-cert", |settings, text| {
+        settings.connection.redis_encryption.files.cert = Some(text.into());
+        Ok(())
+    }),
+    key("redis-key", |settings, text| {
+        settings.connection.redis_encryption.files.key = Some(text.into());
+        Ok(())
+    }),
+    key("redis-server-name", |settings, text| {
+        settings.connection.redis_encryption.server_name = Some(text.to_owned());
+        Ok(())
+    }),
+    key("amqp-ca-file", |settings, text| {
+        settings.connection.amqp_encryption.files.ca = Some(text.into());
+        Ok(())
+    }),
+    key("amqp-cert", |settings, text| {
+        settings.connection.amqp_encryption.files.cert = Some(text.into());
+        Ok(())
+    }),
+    key("amqp-key", |settings, text| {
+        settings.connection.amqp_encryption.files.key = Some(text.into());
+        Ok(())
+    }),
+    key("amqp-server-name", |settings, text| {
+        settings.connection.amqp_encryption.server_name = Some(text.to_owned());
+        Ok(())
+    }),
     key("namespace", |settings, text| {
         values::namespace(text)?;
         settings.connection.namespace = text.to_owned();

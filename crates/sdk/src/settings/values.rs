@@ -15,33 +15,12 @@ pub(super) fn invalid(text: &str, expected: &str) -> String {
     format!("invalid value {text:?}: expected {expected}")
 }
 
-/// Checks the scheme and the port of a URL; the adapter reads the rest.
+/// Checks a URL of Redis.
 ///
 /// # Errors
 /// Says what was expected. The URL is not repeated: it may hold a password.
 pub(crate) fn redis_url(text: &str) -> Result<(), String> {
-    const EXPECTED: &str =
-        "redis://user:password@host:6379/0, or rediss://…, redis+unix://… or unix://…";
-    let fits = match text.split_once("://") {
-        Some(("redis" | "rediss", rest)) => {
-            let authority = rest.split(['/', '?']).next().unwrap_or_default();
-            let host = authority
-                .rsplit_once('@')
-                .map_or(authority, |(_user, host)| host);
-            match host.rsplit_once(':') {
-                Some((_host, port)) if !host.ends_with(']') => port.parse::<u16>().is_ok(),
-                // No port, or an IPv6 address without one.
-                Some(_) | None => true,
-            }
-        }
-        Some(("redis+unix" | "unix", _path)) => true,
-        Some(_) | None => false,
-    };
-    if fits {
-        Ok(())
-    } else {
-        Err(format!("invalid value: expected {EXPECTED}"))
-    }
+    drumline_backend_redis::check_url(text).map_err(|reason| format!("invalid value: {reason}"))
 }
 
 /// Reads the URL of RabbitMQ.
@@ -49,9 +28,8 @@ pub(crate) fn redis_url(text: &str) -> Result<(), String> {
 /// # Errors
 /// Says what was expected. The URL is not repeated: it may hold a password.
 pub(crate) fn amqp_url(text: &str) -> Result<AmqpUrl, String> {
-    text.parse().map_err(|_reason| {
-        "invalid value: expected amqp://user:password@host:5672/vhost or amqps://…".to_owned()
-    })
+    text.parse()
+        .map_err(|reason| format!("invalid value: {reason}"))
 }
 
 /// Reads a prefix of keys, queues and exchanges.

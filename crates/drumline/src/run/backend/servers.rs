@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use drumline_backend::{Membership, Store};
 use drumline_backend_redis::{RedisMembership, RedisStore};
-use drumline_process::Servers;
+use drumline_process::{Servers, masked};
 use drumline_protocol::PartitionCount;
 
 use crate::cli::service::{self as cli, ServerConnection};
 use crate::exit::{Exit, Failure, Result};
-use crate::settings::report::masked;
 
 /// Waits until both servers are up. Cancel-safe.
 ///
@@ -81,6 +80,7 @@ pub(crate) fn redis_options(
         .ok_or_else(|| Failure::new(Exit::Usage, "--partitions: expected 1 to 4096"))?;
     Ok(drumline_backend_redis::Options {
         url: servers.redis_url.clone(),
+        encryption: servers.redis_tls.encryption(),
         namespace: servers.namespace.clone(),
         partitions,
         ..Default::default()
@@ -95,6 +95,7 @@ pub(crate) fn rabbit_options(
     let usage = |error: drumline_backend_rabbitmq::Error| Failure::caused(Exit::Usage, error);
     let mut options =
         drumline_backend_rabbitmq::Options::new(servers.amqp_url.parse().map_err(usage)?);
+    options.encryption = servers.amqp_tls.encryption();
     options.namespace = servers.namespace.parse().map_err(usage)?;
     options.connection_name = format!("drumline {purpose} {}", drumline_process::host_id());
     Ok(options)

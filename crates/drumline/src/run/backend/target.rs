@@ -166,8 +166,10 @@ impl TargetServers for OnServers {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("__bench-worker")
-            .args(["--redis-url", &servers.redis_url])
-            .args(["--amqp-url", &servers.amqp_url])
+            // Everyone on the machine can read a command line, and URLs hold passwords.
+            .env("DRUMLINE_REDIS_URL", &servers.redis_url)
+            .env("DRUMLINE_AMQP_URL", &servers.amqp_url)
+            .envs(servers.tls_variables())
             .args(["--namespace", &servers.namespace])
             .args(["--concurrency", &concurrency.to_string()])
             .args(["--log", "warn"]);
