@@ -21,6 +21,9 @@ const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 /// Type, channel and length: what comes before the content of a frame.
 const FRAME_HEADER: usize = 7;
 
+/// The oldest release that is used.
+const OLDEST: (u32, u32, u32) = (3, 10, 0);
+
 /// The longest greeting. RabbitMQ's has some 500 bytes.
 const GREETING_MAX: u32 = 64 << 10;
 
@@ -40,8 +43,9 @@ pub struct ServerInfo {
 pub enum Warning {
     /// Not RabbitMQ, or a version that we cannot read: nothing is known.
     Unknown,
-    /// Before 3.8: no quorum queues. Drumline does not work.
-    NoQuorumQueues,
+    /// Before 3.10: without quorum queues, or with those of a release that Drumline
+    /// was never tried on.
+    TooOld,
     /// Up to 3.13: single active consumers ignore priorities, so that the
     /// first worker gets every lane until Drumline has spread them.
     PriorityIgnored,
@@ -55,7 +59,7 @@ impl Warning {
     #[must_use]
     pub const fn is_fatal(self) -> bool {
         match self {
-            Self::NoQuorumQueues => true,
+            Self::TooOld => true,
             Self::Unknown | Self::PriorityIgnored | Self::ConsumerTimeoutDeadlock => false,
         }
     }
@@ -65,7 +69,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unknown => "Drumline was not tested with this release of RabbitMQ",
-            Self::NoQuorumQueues => "it has no quorum queues: use RabbitMQ 3.10 or later",
+            Self::TooOld => "it is too old: use RabbitMQ 3.10 or later",
             Self::PriorityIgnored => {
                 "single active consumers ignore priorities up to 3.13: \
                  a new worker gets its lanes when the others have let go of them"
@@ -149,8 +153,8 @@ fn warnings(product: &str, version: &str) -> Vec<Warning> {
     }
     let release = (major, minor, patch);
     let mut warnings = Vec::new();
-    if release < (3, 8, 0) {
-        warnings.push(Warning::NoQuorumQueues);
+    if release < OLDEST {
+        warnings.push(Warning::TooOld);
     }
     if release < (3, 14, 0) {
         warnings.push(Warning::PriorityIgnored);
@@ -167,9 +171,10 @@ mod tests {
 
     #[test]
     fn each_release_has_its_warnings() {
-        use Warning::{ConsumerTimeoutDeadlock, NoQuorumQueues, PriorityIgnored, Unknown};
-        let cases: [(&str, &[Warning]); 8] = [
-            ("3.7.28", &[NoQuorumQueues, PriorityIgnored]),
+        use Warning::{ConsumerTimeoutDeadlock, PriorityIgnored, TooOld, Unknown};
+        let cases: [(&str, &[Warning]); 9] = [
+            ("3.7.28", &[TooOld, PriorityIgnored]),
+            ("3.9.29", &[TooOld, PriorityIgnored]),
             ("3.10.8", &[PriorityIgnored]),
             ("3.13.7", &[PriorityIgnored]),
             ("4.0.5", &[]),

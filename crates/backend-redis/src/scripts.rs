@@ -233,7 +233,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    fn new(code: &str) -> Self {
+    pub(crate) fn new(code: &str) -> Self {
         Self {
             code: code.to_owned(),
             hash: redis::Script::new(code).get_hash().to_owned(),

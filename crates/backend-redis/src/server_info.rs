@@ -1,4 +1,5 @@
-//! The facts that a Redis reports about itself, and the objections to using it.
+//! The facts that a Redis, or a Valkey, reports about itself, and the objections to
+//! using it.
 
 use drumline_backend::store::{Error, Result};
 
@@ -12,14 +13,23 @@ const OLDEST: (u32, u32) = (6, 2);
 /// The facts that a Redis reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerInfo {
-    /// `redis_version`.
+    /// `Redis` or `Valkey`.
+    pub product: &'static str,
+    /// The release of the product.
     pub version: String,
+    /// `redis_version`: the release of Redis whose commands it has.
+    pub compatible: String,
     /// `run_id`: another one after each start.
     pub run_id: String,
-    /// `redis_mode`: `standalone`, `sentinel` or `cluster`.
+    /// `redis_mode`, or `server_mode`: `standalone`, `sentinel` or `cluster`.
     pub mode: String,
     /// `role`: `master` or `slave`.
     pub role: String,
+    /// The number of replicas that are connected.
+    pub replicas: u64,
+    /// True if writes are refused while too few replicas follow closely
+    /// (`min-replicas-to-write`, `min-replicas-max-lag`).
+    pub waits_for_replicas: bool,
     /// `used_memory`, in bytes.
     pub used_memory: u64,
     /// `maxmemory`, in bytes; 0 = no limit of its own.
@@ -75,8 +85,8 @@ impl ServerInfo {
         let mut objections = Vec::new();
         if !self.is_recent() {
             objections.push(format!(
-                "Redis {} is too old: {}.{} or later is needed",
-                self.version, OLDEST.0, OLDEST.1
+                "{} {} is too old: Redis {}.{} or later is needed",
+                self.product, self.version, OLDEST.0, OLDEST.1
             ));
         }
         if self.max_memory_policy != "noeviction" {
@@ -127,6 +137,19 @@ impl ServerInfo {
         }
     }
 
+    /// The risk of a fail-over, with the remedy; `None` if there are no replicas, or
+    /// the server takes care.
+    #[must_use]
+    pub fn failover_risk(&self) -> Option<String> {
+        (self.replicas > 0 && !self.waits_for_replicas).then(|| {
+            format!(
+                "{} replicas and no min-replicas-to-write: a primary that is cut off goes on taking operations, and a \
+                 fail-over loses them; set min-replicas-to-write 1 and min-replicas-max-lag 1",
+                self.replicas
+            )
+        })
+    }
+
     /// Fails if there are objections.
     pub(crate) fn judge(&self) -> Result<()> {
         let objections = self.objections();
@@ -139,7 +162,7 @@ impl ServerInfo {
 
     fn is_recent(&self) -> bool {
         let mut numbers = self
-            .version
+            .compatible
             .split('.')
             .map(|part| part.parse().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -150,11 +173,23 @@ impl ServerInfo {
 fn from_info(text: &str) -> ServerInfo {
     let words = |name| field(text, name).to_owned();
     let number = |name| field(text, name).parse().unwrap_or(0);
+    // Valkey keeps the version of the Redis that it was made of, and renames the mode
+    // unless `extended-redis-compatibility` is on.
+    let either = |name, other| match field(text, name) {
+        "" => words(other),
+        found => found.to_owned(),
+    };
+    let is_valkey = !field(text, "valkey_version").is_empty();
     ServerInfo {
-        version: words("redis_version"),
+        product: if is_valkey { "Valkey" } else { "Redis" },
+        version: either("valkey_version", "redis_version"),
+        compatible: words("redis_version"),
         run_id: words("run_id"),
-        mode: words("redis_mode"),
+        mode: either("redis_mode", "server_mode"),
         role: words("role"),
+        replicas: number("connected_slaves"),
+        // The line is there if both settings are.
+        waits_for_replicas: !field(text, "min_slaves_good_slaves").is_empty(),
         used_memory: number("used_memory"),
         max_memory: number("maxmemory"),
         max_memory_policy: words("maxmemory_policy"),
@@ -203,6 +238,32 @@ mod tests {
         assert_eq!(refused(&INFO.replace("7.0.15", "8.2.1")), 0);
         assert_eq!(refused(&INFO.replace("standalone", "cluster")), 1);
         assert_eq!(refused(&INFO.replace("master", "slave")), 1);
+    }
+
+    #[test]
+    fn a_valkey_is_taken_for_the_redis_that_it_was_made_of() {
+        let valkey = INFO.replace(
+            "redis_mode",
+            "server_name:valkey\r\nvalkey_version:8.1.1\r\nserver_mode",
+        );
+        let info = from_info(&valkey.replace("7.0.15", "7.2.4"));
+        assert_eq!(info.objections(), Vec::<String>::new());
+        assert_eq!((info.product, info.version.as_str()), ("Valkey", "8.1.1"));
+        let cluster = from_info(&valkey.replace("standalone", "cluster"));
+        assert_eq!(cluster.objections().len(), 1);
+    }
+
+    #[test]
+    fn replicas_that_a_primary_does_not_wait_for_are_a_risk() {
+        let with = |more: &str| from_info(&format!("{INFO}{more}")).failover_risk();
+        assert_eq!(with(""), None);
+        assert_eq!(with("connected_slaves:0\r\n"), None);
+        let risk = with("connected_slaves:2\r\n").unwrap();
+        assert!(risk.contains("2 replicas"), "{risk}");
+        assert_eq!(
+            with("connected_slaves:2\r\nmin_slaves_good_slaves:2\r\n"),
+            None
+        );
     }
 
     #[test]

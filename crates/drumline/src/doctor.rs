@@ -1,8 +1,8 @@
 //! `drumline doctor`: checks the installation, and advises what to change.
 //!
 //! Each check gives findings. None stops the others, except that a server that
-//! is unavailable cannot be examined. Nothing is changed, but for one
-//! throw-away queue in RabbitMQ.
+//! is unavailable cannot be examined. Nothing is changed, but for
+//! throw-away keys in Redis and a throw-away queue in RabbitMQ.
 
 mod builds;
 mod fleet;

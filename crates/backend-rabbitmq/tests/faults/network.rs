@@ -202,6 +202,6 @@ async fn the_broker_says_which_release_it_is() -> anyhow::Result<()> {
     let greeting = broker.inspect().await?;
     assert_eq!(greeting.product, "RabbitMQ");
     assert!(!greeting.version.is_empty());
-    assert!(!greeting.warnings.contains(&Warning::NoQuorumQueues));
+    assert!(!greeting.warnings.contains(&Warning::TooOld));
     Ok(())
 }

@@ -14,6 +14,7 @@ mod lost_answers;
 mod members;
 mod memory;
 mod renewals;
+mod rights;
 mod server_trouble;
 mod tools;
 mod traces;

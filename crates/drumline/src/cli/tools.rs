@@ -15,7 +15,7 @@ use super::service::{ServerConnection, Servers};
 use super::values;
 
 pub(crate) const DOCTOR_HELP: &str = "\
-The command changes nothing, except for a temporary queue in RabbitMQ, which it removes. Exit code: 0 nothing must be changed, 1 \
+The command changes nothing, except for temporary keys in Redis and a temporary queue in RabbitMQ, which it removes. Exit code: 0 nothing must be changed, 1 \
 something must be changed.
 
 Examples:

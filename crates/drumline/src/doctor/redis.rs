@@ -1,6 +1,6 @@
 //! The check of Redis: its release, its eviction, and its persistence.
 
-use drumline_backend_redis::ServerInfo;
+use drumline_backend_redis::{MissingRight, Options, ServerInfo, missing_rights};
 use drumline_process::masked;
 
 use super::Finding;
@@ -19,7 +19,13 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
         Err(failure) => return vec![Finding::bad(SUBJECT, reasons(&failure.error))],
     };
     match drumline_backend_redis::inspect(&options).await {
-        Ok(info) => judge(&info, &masked(&servers.redis_url)),
+        Ok(info) => {
+            let mut findings = judge(&info, &masked(&servers.redis_url));
+            if info.objections().is_empty() {
+                findings.extend(rights(&options).await);
+            }
+            findings
+        }
         Err(error) => vec![Finding::bad(
             SUBJECT,
             format!(
@@ -34,7 +40,10 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
 fn judge(info: &ServerInfo, url: &str) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(
         SUBJECT,
-        format!("{} ({}, {}) at {url}", info.version, info.mode, info.role),
+        format!(
+            "{} {} ({}, {}) at {url}",
+            info.product, info.version, info.mode, info.role
+        ),
     )];
     findings.extend(
         info.objections()
@@ -49,8 +58,35 @@ fn judge(info: &ServerInfo, url: &str) -> Vec<Finding> {
         ));
     }
     findings.extend(risks.into_iter().map(|risk| Finding::warn(SUBJECT, risk)));
+    findings.extend(
+        info.failover_risk()
+            .map(|risk| Finding::warn(SUBJECT, risk)),
+    );
     findings.push(memory(info));
     findings
+}
+
+/// Tries the rights of the user.
+async fn rights(options: &Options) -> Vec<Finding> {
+    match missing_rights(options).await {
+        Ok(missing) if missing.is_empty() => {
+            vec![Finding::ok(SUBJECT, "the user may run every command that is needed")]
+        }
+        Ok(missing) => missing
+            .into_iter()
+            .map(|MissingRight { command, reason }| {
+                let text = format!(
+                    "the user may not run {command} ({reason}): allow it with ACL SETUSER, on the keys and the channel of \
+                     the namespace"
+                );
+                Finding::bad(SUBJECT, text)
+            })
+            .collect(),
+        Err(error) => vec![Finding::bad(
+            SUBJECT,
+            format!("the rights of the user cannot be tried: {}", reasons(&error.into())),
+        )],
+    }
 }
 
 fn memory(info: &ServerInfo) -> Finding {
@@ -83,10 +119,14 @@ mod tests {
 
     fn info() -> ServerInfo {
         ServerInfo {
+            product: "Redis",
             version: "7.0.15".to_owned(),
+            compatible: "7.0.15".to_owned(),
             run_id: "x".to_owned(),
             mode: "standalone".to_owned(),
             role: "master".to_owned(),
+            replicas: 0,
+            waits_for_replicas: false,
             used_memory: 100 << 20,
             max_memory: 1000 << 20,
             max_memory_policy: "noeviction".to_owned(),
@@ -108,6 +148,11 @@ mod tests {
             ..info()
         };
         assert_eq!(worst(&nearly_full), Level::Warn);
+        let followed = ServerInfo {
+            replicas: 1,
+            ..info()
+        };
+        assert_eq!(worst(&followed), Level::Warn);
         let forgetful = ServerInfo {
             append_fsync: Some("everysec".to_owned()),
             ..info()
