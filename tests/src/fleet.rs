@@ -381,6 +381,7 @@ impl Fleet {
                     .map_or_else(|| self.redis.url(), |(_, through)| through.clone()),
             )
             .env("DRUMLINE_AMQP_URL", self.rabbit.url())
+            .env("DRUMLINE_DRAIN_DELAY", "0s")
             .env("DRUMLINE_PARTITIONS", self.size.partitions.to_string())
             .env(
                 "DRUMLINE_SERVER",

@@ -1,6 +1,7 @@
 //! The settings of a client.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub struct Builder {
     api_key: Option<String>,
     traceparent: Option<String>,
     tls: ClientFiles,
+    connect_to: Option<IpAddr>,
     user_agent: String,
     timeout: Duration,
     patience: Duration,
@@ -55,6 +57,7 @@ impl Builder {
             api_key: None,
             traceparent: None,
             tls: ClientFiles::default(),
+            connect_to: None,
             user_agent: concat!("drumline-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeout: Duration::from_secs(30),
             patience: Duration::from_secs(30),
@@ -87,6 +90,14 @@ impl Builder {
     /// it, the CAs of the system are not trusted.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.tls.ca = Some(path.into());
+        self
+    }
+
+    /// The address to connect to, on the port of the URL. The name in the URL is still
+    /// the one that the service's certificate must be for. Default: the addresses of
+    /// that name.
+    pub const fn connect_to(mut self, address: IpAddr) -> Self {
+        self.connect_to = Some(address);
         self
     }
 
@@ -173,6 +184,10 @@ impl Builder {
                 why: error.to_string(),
             })?;
             http = http.tls_backend_preconfigured(ClientConfig::clone(&config));
+        }
+        if let (Some(address), Some(host)) = (self.connect_to, base.host_str()) {
+            // The port of the URL is taken for 0.
+            http = http.resolve(host, SocketAddr::new(address, 0));
         }
         let http = http.build().map_err(Unreachable::error)?;
         Ok(Client::new(http, base, self.timeout, self.patience))

@@ -279,7 +279,19 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`](crate::Error::Unreachable) when it does not answer.
     pub async fn ready(&self) -> Result<Readiness> {
-        let request = self.request(Method::GET, &["readyz"]);
+        self.probe("readyz").await
+    }
+
+    /// Asks whether the process is alive: [`Readiness::ready`] says so. Asked once.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`](crate::Error::Unreachable) when it does not answer.
+    pub async fn alive(&self) -> Result<Readiness> {
+        self.probe("healthz").await
+    }
+
+    async fn probe(&self, address: &str) -> Result<Readiness> {
+        let request = self.request(Method::GET, &[address]);
         let response = request.send().await.map_err(Unreachable::error)?;
         let status: StatusCode = response.status();
         Ok(Readiness {

@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod completion_options;
 pub(crate) mod control;
 pub(crate) mod filter;
+pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod limits;
 mod server_tls;
@@ -199,6 +200,9 @@ pub(crate) enum Command {
     /// Check Redis, RabbitMQ and the queue manager, and say what to change
     #[command(after_help = tools::DOCTOR_HELP)]
     Doctor(tools::Doctor),
+    /// Ask a process whether it is ready or alive, for health checks
+    #[command(after_help = health::HEALTH_HELP)]
+    Health(health::Health),
     /// Show the indexes that lists are answered from, switch one off, or rebuild it
     #[command(after_help = tools::INDEX_HELP)]
     Index(tools::Index),

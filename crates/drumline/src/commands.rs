@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod execute;
 pub(crate) mod explain;
 pub(crate) mod get;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod pauses;

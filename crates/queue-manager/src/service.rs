@@ -21,6 +21,7 @@ mod pauses;
 mod rate_limit;
 mod read;
 mod run_again;
+mod scale;
 pub(crate) mod series;
 mod shown;
 mod watched;
@@ -49,6 +50,7 @@ pub use health::Health;
 pub use organization_requests::{Answer, Fault, ItemAnswer};
 pub use rate_limit::{Permit, RequestKind};
 pub use read::{Listing, Query};
+pub use scale::Scale;
 
 pub(crate) use read::selection;
 
@@ -140,6 +142,8 @@ struct Shared {
     closing: CancellationToken,
     critical: CriticalTasks,
     /// Cancelled by [`QueueManager::drain`].
+    /// Cancelled when load balancers should look elsewhere.
+    leaving: CancellationToken,
     draining: CancellationToken,
 }
 
@@ -178,6 +182,7 @@ impl QueueManager {
             member: ids.member(),
             started_on: backend.store.now(),
             metrics: Metrics::default(),
+            leaving: CancellationToken::new(),
             draining: CancellationToken::new(),
             backend,
             bypass,
@@ -273,6 +278,18 @@ impl QueueManager {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// Announces the end: `/readyz` says that the manager drains, so that a load balancer
+    /// looks elsewhere. Everything is served as before until [`Self::drain`].
+    pub fn leave(&self) {
+        self.shared.leaving.cancel();
+    }
+
+    /// Returns true if the end is announced.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.shared.leaving.is_cancelled() || self.is_draining()
     }
 
     /// Starts draining: the manager reports from now on that it takes nothing

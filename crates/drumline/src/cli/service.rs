@@ -30,8 +30,8 @@ Examples:
 
 pub(crate) const QUEUE_MANAGER_HELP: &str = "\
 Prints `ready http://…` (or https) on stdout when it takes requests. The log is on stderr. Any number of queue managers may run \
-side by side. SIGTERM or SIGINT drains: it takes no new requests, and answers running ones. A second signal ends it \
-at once.
+side by side. SIGTERM or SIGINT drains: /readyz says so, requests are taken for --drain-delay more, and running ones \
+are answered. A second signal ends it at once.
 
 Examples:
   drumline queue-manager --redis-url redis://redis:6379 --amqp-url amqp://user:password@rabbit:5672
@@ -330,6 +330,16 @@ pub(crate) struct QueueManager {
         help_heading = "Servers"
     )]
     pub(crate) intake: bool,
+    /// Time between the end of readiness and the end of new connections, when the process drains
+    #[arg(
+        long,
+        env = "DRUMLINE_DRAIN_DELAY",
+        value_name = "SPAN",
+        default_value = "5s",
+        value_parser = values::duration,
+        help_heading = "HTTP"
+    )]
+    pub(crate) drain_delay: Duration,
 }
 
 /// `drumline worker`.

@@ -7,7 +7,7 @@ use drumline_backend::Ids;
 use drumline_process::host_id;
 use drumline_queue_manager::options::Limits;
 use drumline_queue_manager::{AmqpIngress, Maintenance, Options, QueueManager, Server};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::backend::Connected;
 use super::{REQUEST_GRACE, catch_signals, completion_options, drain, listen, until_signal};
@@ -56,6 +56,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
         }
     };
     let drained = async {
+        leave(&manager, settings.drain_delay).await;
         let received = async {
             if let Some(amqp) = amqp {
                 amqp.stop().await;
@@ -67,6 +68,15 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
         connected.disconnect().await;
     };
     Ok(drain(&mut signals, signal, drained).await)
+}
+
+/// Lets load balancers find out that the manager ends, while it still takes requests.
+async fn leave(manager: &QueueManager, delay: Duration) {
+    manager.leave();
+    if !delay.is_zero() {
+        tracing::info!(?delay, "not ready any more; requests are taken for a while");
+        sleep(delay).await;
+    }
 }
 
 /// The options of a manager.

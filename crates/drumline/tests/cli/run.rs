@@ -18,6 +18,8 @@ pub(crate) fn drumline() -> Command {
             command.env_remove(name);
         }
     }
+    // A load balancer is in no test but the one that asks for it.
+    command.env("DRUMLINE_DRAIN_DELAY", "0s");
     command.current_dir(folder());
     command
 }
@@ -126,10 +128,14 @@ impl Process {
         url.expect("it listens somewhere").to_owned()
     }
 
+    /// Asks it to end.
+    pub(crate) fn signal_to_end(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is there");
+    }
+
     /// Asks it to end, and gives its exit code.
     pub(crate) fn terminate(self) -> i32 {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("it is there");
+        self.signal_to_end();
         self.wait()
     }
 

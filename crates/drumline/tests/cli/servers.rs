@@ -135,3 +135,22 @@ async fn a_redis_that_throws_records_away_is_refused_by_all() {
     assert_eq!(doctor.code, 1, "{doctor:?}");
     assert!(doctor.out.contains("BAD   Redis"), "{doctor:?}");
 }
+
+#[tokio::test]
+async fn a_manager_that_ends_takes_requests_while_load_balancers_find_out() {
+    let place = Place::new("leaving").await;
+    let mut command = place.command(&["queue-manager", "--listen=127.0.0.1:0"]);
+    let manager = Process::start(command.env("DRUMLINE_DRAIN_DELAY", "1h"));
+    let url = manager.url();
+    let client = |arguments: &[&str]| end(place.command(arguments).env("DRUMLINE_SERVER", &url));
+    let is_ready = || client(&["health", "--url", &url]).code == 0;
+    assert!(is_ready());
+    manager.signal_to_end();
+    while is_ready() {
+        tokio::task::yield_now().await;
+    }
+    let submitted = client(&["submit", "Greet"]);
+    assert_eq!(submitted.code, 0, "{submitted:?}");
+    // A second signal ends it at once.
+    assert_eq!(manager.terminate(), 130);
+}

@@ -33,6 +33,7 @@ mod pauses;
 mod problem;
 mod query;
 mod rate_limit;
+mod scale;
 mod server;
 mod trace;
 mod waiting;
@@ -77,6 +78,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(fleet::workers))
         .routes(routes!(fleet::queues))
         .routes(routes!(now::now))
+        .routes(routes!(scale::scale))
         .routes(routes!(whoami::whoami))
 }
 

@@ -53,7 +53,7 @@ impl QueueManager {
             certificate: certificate.map(|error| error.to_string()),
             store,
             broker: broker.map(|error| error.to_string()),
-            draining: self.is_draining(),
+            draining: self.is_leaving(),
         }
     }
 }

@@ -128,6 +128,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/workers", "oam"),
     ("GET", "/v1/queues", "oam"),
     ("GET", "/v1/now", "rpoa"),
+    ("GET", "/v1/queues/{name}/scale", "oam"),
     ("GET", "/v1/whoami", "rpoam"),
     ("GET", "/metrics", "oam"),
 ];
@@ -157,7 +158,7 @@ async fn every_address_is_open_to_the_roles_of_the_table_alone() {
     let keyed = Keyed::start("table");
     let id = keyed.create("producer").await.id().to_string();
     for (method, path, roles) in TABLE {
-        let path = path.replace("{id}", &id);
+        let path = path.replace("{id}", &id).replace("{name}", "default");
         for bad in ["", "unknown", "expired"] {
             let answer = keyed.send(bad, method, &path, &Value::Null).await;
             let about = format!("{bad:?} {method} {path}: {answer:?}");

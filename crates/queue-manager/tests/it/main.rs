@@ -33,6 +33,7 @@ mod recurring;
 mod retention;
 mod round_trips;
 mod running_again;
+mod scaling;
 mod serving;
 mod support;
 mod upgrading;

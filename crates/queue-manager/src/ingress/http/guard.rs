@@ -79,6 +79,7 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::GET, "/v1/workers", Role(Fleet)),
         (Method::GET, "/v1/queues", Role(Fleet)),
         (Method::GET, "/v1/now", Role(Read)),
+        (Method::GET, "/v1/queues/{name}/scale", Role(Fleet)),
         (Method::GET, "/v1/whoami", Key),
         (Method::GET, "/metrics", Role(Metrics)),
         (Method::GET, "/healthz", Nothing),
