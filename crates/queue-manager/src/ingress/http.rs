@@ -127,6 +127,12 @@ pub fn openapi_json() -> String {
     openapi::text(routes.into_openapi())
 }
 
+/// The methods and paths of the console's pages.
+#[must_use]
+pub fn page_addresses() -> Vec<(&'static str, &'static str)> {
+    guard::addresses()
+}
+
 async fn document() -> Response {
     ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
 }

@@ -5,11 +5,13 @@ mod living;
 mod looking;
 mod signing_in;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use drumline_auth::Role;
 use drumline_protocol::OperationId;
+use drumline_queue_manager::ingress::http::page_addresses;
 use serde_json::{Value, json};
 
 use crate::access::Keyed;
@@ -63,6 +65,31 @@ const FORMS: &[(&str, &str)] = &[
     ("/pauses", "oa"),
     ("/pauses/8000000000000001/lift", "oa"),
 ];
+
+/// Addresses without a key.
+const OPEN: &[(&str, &str)] = &[
+    ("GET", "/assets/{name}"),
+    ("GET", "/login"),
+    ("POST", "/login"),
+    ("POST", "/logout"),
+];
+
+#[test]
+fn the_tables_have_every_page() {
+    let path = |path: &'static str| {
+        let path = path.split('?').next().unwrap();
+        path.replace("8000000000000001", "{id}")
+    };
+    let pages = PAGES.iter().map(|(page, _)| ("GET", path(page)));
+    let forms = FORMS.iter().map(|(form, _)| ("POST", path(form)));
+    let open = OPEN.iter().map(|(method, open)| (*method, path(open)));
+    let listed: BTreeSet<_> = pages.chain(forms).chain(open).collect();
+    let served: BTreeSet<_> = page_addresses()
+        .into_iter()
+        .map(|(method, path)| (method, path.to_owned()))
+        .collect();
+    assert_eq!(served, listed);
+}
 
 /// Checks what is true of every page.
 fn check_page(answer: &Answer) {

@@ -33,6 +33,7 @@ use crate::ingress::headers;
 use crate::ingress::problem::Problem;
 use crate::service::{Actor, QueueManager};
 
+pub(super) use pages::addresses;
 pub(super) use site::{host_of, is_loopback};
 
 use pages::PAGES;

@@ -6,6 +6,14 @@ use drumline_auth::Permission;
 
 use super::Need;
 
+/// The methods and paths of all pages, for tests that walk through them.
+pub(in crate::ingress::http) fn addresses() -> Vec<(&'static str, &'static str)> {
+    let pages = PAGES.iter();
+    pages
+        .map(|(method, path, _)| (method.as_str(), *path))
+        .collect()
+}
+
 /// Every page and what it needs.
 pub(super) const PAGES: &[(Method, &str, Need)] = {
     use Need::{Key, Nothing, Role};
