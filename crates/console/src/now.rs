@@ -166,6 +166,8 @@ pub struct NowPage {
     pub holding_is_partial: bool,
     /// The latest failures.
     pub failures: Vec<Row>,
+    /// True if there are more failures than these.
+    pub failures_are_partial: bool,
     /// The time at which the failures of the list have ended, in its order.
     pub failed_on: Vec<Option<Timestamp>>,
 }
@@ -282,7 +284,8 @@ impl NowPage {
             .filter(|at| now.saturating_sub(at.as_millis()) < NEWS_MS)
             .count();
         if news > 0 {
-            let more = if news == self.failed_on.len() {
+            let is_all_news = news == self.failed_on.len();
+            let more = if is_all_news && self.failures_are_partial {
                 "at least "
             } else {
                 ""

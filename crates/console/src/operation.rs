@@ -23,6 +23,19 @@ pub struct Waiting {
     pub on: Option<String>,
 }
 
+/// The operation that another one waits for.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The id.
+    pub id: String,
+    /// The words by which people know it.
+    pub name: Text,
+    /// The status.
+    pub status: Badge,
+    /// The reason why it stands where it stands.
+    pub reasons: Vec<Text>,
+}
+
 /// An action that is possible now.
 #[derive(Clone, Debug)]
 pub struct ActionLink {
@@ -121,7 +134,7 @@ pub struct OperationPage {
     /// The headline and the sentences behind it.
     pub sentences: Vec<Text>,
     /// The operation that it waits for, and the reason of that one.
-    pub root: Option<(String, Vec<Text>)>,
+    pub root: Option<Root>,
     /// The progress of the handler.
     pub progress: Option<(u8, Text)>,
     /// The actions that are possible.

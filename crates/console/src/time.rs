@@ -61,7 +61,7 @@ pub fn exact(at: Timestamp) -> String {
 pub fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
-        0 => format!("{}.{} s", seconds, span.subsec_millis() / 100),
+        0 => format!("{seconds}.{} s", span.subsec_millis() / 100),
         1..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use drumline_console::{
     Badge, Behind, Block, BulkPage, Cell, ConfirmPage, Counts, Filter, Frame, LiftPage, LoginPage,
     Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome,
-    PauseForm, PauseLine, PausesPage, Rights, Row, Search, Section, Sheet, SheetPage, Signals,
-    Template, Text, Timeline, Viewer, Waiting, effects, page,
+    PauseForm, PauseLine, PausesPage, Rights, Root, Row, Search, Section, Sheet, SheetPage,
+    Signals, Template, Text, Timeline, Viewer, Waiting, effects, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -140,7 +140,12 @@ fn no_text_from_outside_is_markup_on_any_page() {
         for waiting in [None, Some(&waiting)] {
             let mut page = OperationPage::of(frame(), &operation, waiting);
             page.done = Some(HOSTILE.into());
-            page.root = Some((operation.id.to_string(), vec![HOSTILE.into()]));
+            page.root = Some(Root {
+                id: operation.id.to_string(),
+                name: HOSTILE.into(),
+                status: Badge(status),
+                reasons: vec![HOSTILE.into()],
+            });
             page.timeline = Timeline::of(&history(), now());
             let html = check(status.name(), &page);
             assert!(html.contains("&#60;script&#62;"), "{html}");
@@ -212,6 +217,7 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
         holding: vec![row()],
         holding_is_partial: true,
         failures: vec![row()],
+        failures_are_partial: true,
         failed_on: vec![Some(now())],
     };
     let hostile = || HOSTILE.to_owned();
@@ -348,6 +354,7 @@ fn nothing_to_say_is_normal_and_the_worst_thing_comes_first() {
         holding: Vec::new(),
         holding_is_partial: false,
         failures: Vec::new(),
+        failures_are_partial: true,
         failed_on: vec![Some(Timestamp::from_millis(0))],
     };
     quiet.judge(&Signals::default());

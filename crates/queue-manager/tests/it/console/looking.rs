@@ -42,7 +42,7 @@ async fn failures_are_put_together_by_message_and_code() {
     let now = page(&client, "/").await;
     assert!(
         now.text
-            .contains("3 operations failed within the last hour"),
+            .contains("<bdi>3 operations failed within the last hour"),
         "{now:?}"
     );
 }

@@ -44,6 +44,7 @@ pub(in crate::ingress::http) async fn look(
         holding: Vec::new(),
         holding_is_partial: false,
         failures: Vec::new(),
+        failures_are_partial: false,
         failed_on: Vec::new(),
     };
     let mut signals = signals(manager, seen, &health);
@@ -65,6 +66,7 @@ pub(in crate::ingress::http) async fn look(
             page.holding = rows(&own.holding.operations, seen.now);
             page.holding_is_partial = own.holding.next.is_some();
             page.failures = rows(&own.failures.operations, seen.now);
+            page.failures_are_partial = own.failures.next.is_some();
             let failed = own.failures.operations.iter();
             page.failed_on = failed.map(|one| one.header.completed_on).collect();
             found = Some(own);

@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use drumline_backend::store::Filter;
 use drumline_console::{
-    Behind, Chain, OperationPage, Related, Section, Text, Timeline, Waiting, address, done,
+    Badge, Behind, Chain, OperationPage, Related, Root, Section, Text, Timeline, Waiting, address,
+    done,
 };
 use drumline_protocol::{Action, Body, ChainKey, Operation, OperationId};
 use uuid::Uuid;
@@ -96,7 +97,7 @@ async fn root(
     manager: &QueueManager,
     seen: &Seen,
     waits: Option<&Waiting>,
-) -> Result<Option<(String, Vec<Text>)>> {
+) -> Result<Option<Root>> {
     let on = waits.and_then(|waiting| waiting.on.as_ref());
     let Some(id) = on.and_then(|on| on.parse::<OperationId>().ok()) else {
         return Ok(None);
@@ -106,8 +107,12 @@ async fn root(
         return Ok(None);
     };
     let waiting = waiting(manager, &head).await?;
-    let why = drumline_console::why(&head, waiting.as_ref(), seen.now);
-    Ok(Some((id.to_string(), why)))
+    Ok(Some(Root {
+        id: id.to_string(),
+        name: Text::line(title(&head.body)),
+        status: Badge(head.header.status),
+        reasons: drumline_console::why(&head, waiting.as_ref(), seen.now),
+    }))
 }
 
 /// Its place among the operations with its token.

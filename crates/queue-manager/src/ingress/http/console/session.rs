@@ -89,7 +89,11 @@ pub(super) async fn enter(
     let text = value(&fields, "key").trim();
     let known = match keys.authenticate(text, now) {
         Ok(known) => known,
-        Err(denied) => return again(&denied.to_string()),
+        Err(denied) => {
+            manager.metrics().denied("login");
+            tracing::info!(reason = %denied, "not signed in to the console");
+            return again(&denied.to_string());
+        }
     };
     let chosen = (!organization.is_empty()).then(|| Organization(organization.to_owned()));
     if let Err(forbidden) = known.act_as(chosen.clone(), None) {
