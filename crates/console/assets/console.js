@@ -177,3 +177,81 @@ if (bar && window.EventSource) {
   }, 1000);
   if (!document.hidden) connect();
 }
+
+// Keys for those who look often. They can be switched off, because people who dictate
+// type keys without meaning to.
+const PAGES = { n: "/", o: "/operations", t: "/tokens", f: "/failures", q: "/queues", w: "/workers", p: "/pauses", s: "/series" };
+const HELP = [
+  ["/", "to the filter, or to the field that finds an operation"],
+  ["j, k", "to the next and the previous row"],
+  ["g, then n o t f q w p s", "to Now, Operations, Tokens, Failures, Queues, Workers, Pauses, Series"],
+  ["?", "this list"],
+];
+const SWITCH = "drumline-keys";
+function areOn() {
+  try {
+    return localStorage.getItem(SWITCH) !== "off";
+  } catch {
+    return true;
+  }
+}
+function make(name, text) {
+  const element = document.createElement(name);
+  if (text) element.textContent = text;
+  return element;
+}
+const help = make("dialog");
+{
+  const title = make("h2", "Keys");
+  title.id = "keys";
+  help.setAttribute("aria-labelledby", "keys");
+  const list = make("dl");
+  for (const [key, what] of HELP) list.append(make("dt", key), make("dd", what));
+  const label = make("label", " Use these keys");
+  const box = make("input");
+  box.type = "checkbox";
+  box.checked = areOn();
+  box.addEventListener("change", () => {
+    try {
+      localStorage.setItem(SWITCH, box.checked ? "on" : "off");
+    } catch {
+      // Nothing is kept where the browser keeps nothing.
+    }
+  });
+  label.prepend(box);
+  const close = make("button", "Close");
+  close.type = "button";
+  close.addEventListener("click", () => help.close());
+  help.append(title, list, label, close);
+  const open = make("button", "Keys");
+  open.type = "button";
+  open.addEventListener("click", () => help.showModal());
+  document.querySelector(".foot")?.append(open);
+  document.body.append(help);
+}
+function step(by) {
+  const links = [...document.querySelectorAll("tbody th a")];
+  const here = links.indexOf(document.activeElement);
+  const next = here < 0 ? 0 : Math.min(Math.max(here + by, 0), links.length - 1);
+  links[next]?.focus();
+}
+let afterG = false;
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest?.("input, select, textarea, [contenteditable]");
+  if (isTyping || help.open || event.ctrlKey || event.metaKey || event.altKey || !areOn()) return;
+  const key = event.key;
+  const wasAfterG = afterG;
+  afterG = key === "g";
+  if (wasAfterG && PAGES[key]) {
+    location.href = PAGES[key];
+  } else if (key === "/") {
+    event.preventDefault();
+    (document.querySelector("form.filter input") ?? document.querySelector("#find"))?.focus();
+  } else if (key === "j") {
+    step(1);
+  } else if (key === "k") {
+    step(-1);
+  } else if (key === "?") {
+    help.showModal();
+  }
+});
