@@ -5,29 +5,18 @@ use askama::Template;
 use drumline_protocol::{Action, Header, State, Status, TokenPolicy};
 
 use crate::frame::Frame;
-use crate::text::Text;
+use crate::text::{Text, number};
 use crate::words::{self, Badge};
 
-/// The operations behind one in its token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Behind {
-    /// The number.
-    pub count: usize,
-    /// True if there are more.
-    pub more: bool,
-}
-
-impl Behind {
-    /// The operations in words; `None` if there are none.
-    fn words(self) -> Option<String> {
-        match (self.count, self.more) {
-            (0, false) => None,
-            (1, false) => Some("The operation behind it in its token".to_owned()),
-            (count, false) => Some(format!("The {count} operations behind it in its token")),
-            (count, true) => Some(format!(
-                "More than {count} operations behind it in its token"
-            )),
-        }
+/// The operations behind one in its token, in words; `None` if there are none.
+fn behind_in_words(behind: u64) -> Option<String> {
+    match behind {
+        0 => None,
+        1 => Some("The operation behind it in its token".to_owned()),
+        count => Some(format!(
+            "The {} operations behind it in its token",
+            number(count)
+        )),
     }
 }
 
@@ -81,13 +70,14 @@ impl ConfirmPage {
     }
 }
 
-/// The effects of an action on an operation with this header, in sentences.
+/// The effects of an action on an operation with this header and so many operations
+/// behind it in its token, in sentences.
 #[must_use]
-pub fn effects(action: Action, header: &Header, behind: Behind) -> Vec<Text> {
+pub fn effects(action: Action, header: &Header, behind: u64) -> Vec<Text> {
     let runs = header.status.state() == State::Locked;
     let host = header.host_id.as_deref().unwrap_or("its worker");
     let stop = format!("Its handler on {host} is asked to stop");
-    let others = |what: &str| behind.words().map(|who| format!("{who} {what}"));
+    let others = |what: &str| behind_in_words(behind).map(|who| format!("{who} {what}"));
     let mut said = match action {
         Action::Cancel if header.is_series() => {
             vec![

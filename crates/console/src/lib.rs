@@ -34,7 +34,7 @@ pub use askama::Template;
 
 pub use assets::Asset;
 pub use bulk::{BulkPage, Outcome};
-pub use confirm::{Behind, ConfirmPage, done, effects};
+pub use confirm::{ConfirmPage, done, effects};
 pub use frame::{Frame, Rights, Section, Viewer};
 pub use login::LoginPage;
 pub use notice::{NoticeLink, NoticePage};

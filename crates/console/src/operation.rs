@@ -32,8 +32,6 @@ pub struct Root {
     pub name: Text,
     /// The status.
     pub status: Badge,
-    /// The reason why it stands where it stands.
-    pub reasons: Vec<Text>,
 }
 
 /// An action that is possible now.
@@ -47,21 +45,20 @@ pub struct ActionLink {
     pub is_final: bool,
 }
 
-/// The place of an operation among those with its token.
+/// The place of an operation in the order of its token.
 #[derive(Clone, Debug)]
 pub struct Chain {
     /// The token.
     pub token: Text,
     /// The address of all operations with the token.
     pub address: String,
-    /// The operations before it, the nearest first.
-    pub before: Vec<Row>,
-    /// True if there are more before these.
-    pub more_before: bool,
-    /// The number of operations that wait behind it.
-    pub behind: usize,
-    /// True if there are more behind it than were counted.
-    pub more_behind: bool,
+    /// The operations before it.
+    pub before: u64,
+    /// The operations behind it.
+    pub behind: u64,
+    /// The nearest before and behind it, and it itself, in their order. None if it has
+    /// left the order, because it is Completed.
+    pub neighbours: Vec<Row>,
 }
 
 /// Operations that have to do with one, under a heading.
@@ -133,7 +130,7 @@ pub struct OperationPage {
     pub done: Option<Text>,
     /// The headline and the sentences behind it.
     pub sentences: Vec<Text>,
-    /// The operation that it waits for, and the reason of that one.
+    /// The operation that it waits for.
     pub root: Option<Root>,
     /// The progress of the handler.
     pub progress: Option<(u8, Text)>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drumline_console::{
-    Badge, Behind, Block, BulkPage, Cell, ConfirmPage, Counts, Filter, Frame, LiftPage, LoginPage,
+    Badge, Block, BulkPage, Cell, Chain, ConfirmPage, Counts, Filter, Frame, LiftPage, LoginPage,
     Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome,
     PauseForm, PauseLine, PausesPage, Rights, Root, Row, Search, Section, Sheet, SheetPage,
     Signals, Template, Text, Timeline, Viewer, Waiting, effects, page,
@@ -42,7 +42,7 @@ fn operation(status: Status) -> Operation {
     let mut body = Body::new(HOSTILE, now());
     body.name = HOSTILE.to_owned();
     body.owner = HOSTILE.to_owned();
-    body.dependency_token = Some(DependencyToken::try_from(HOSTILE.to_owned()).unwrap());
+    body.dependency_token = Some(DependencyToken::try_from(HOSTILE.to_owned()).expect("short enough"));
     body.primary_entity_type = Some(HOSTILE.to_owned());
     body.regarding_object_id = Some(Uuid::nil());
     body.parent_id = Some(Uuid::nil());
@@ -144,9 +144,15 @@ fn no_text_from_outside_is_markup_on_any_page() {
                 id: operation.id.to_string(),
                 name: HOSTILE.into(),
                 status: Badge(status),
-                reasons: vec![HOSTILE.into()],
             });
             page.timeline = Timeline::of(&history(), now());
+            page.chain = Some(Chain {
+                token: HOSTILE.into(),
+                address: "/operations".to_owned(),
+                before: 1,
+                behind: 2,
+                neighbours: vec![row(), row()],
+            });
             let html = check(status.name(), &page);
             assert!(html.contains("&#60;script&#62;"), "{html}");
         }
@@ -239,17 +245,13 @@ fn no_text_from_outside_is_markup_in_a_form() {
     let pairs = [("messageName".to_owned(), typed())];
     let operation = operation(Status::InProgress);
     for action in Action::ALL {
-        let behind = Behind {
-            count: 3,
-            more: true,
-        };
         let ask = ConfirmPage {
             frame: frame(),
             id: operation.id.to_string(),
             subject: HOSTILE.into(),
             status: Badge(Status::InProgress),
             action,
-            effects: effects(action, &operation.header, behind),
+            effects: effects(action, &operation.header, 3),
             is_impossible: false,
             until: typed(),
             mistake: Some(HOSTILE.into()),

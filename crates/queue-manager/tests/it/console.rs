@@ -224,33 +224,29 @@ async fn an_operation_says_why_it_waits_down_to_the_root() {
     let second = client.create(&of_token).await;
     let third = client.create(&of_token).await;
     let waits = page_of(&client, third).await;
-    assert!(
-        waits.text.contains(&format!("Look at {head}.")),
-        "{waits:?}"
-    );
-    assert!(waits.text.contains("in turn:"), "{waits:?}");
+    let words = format!("It waits for {head}, which is the first of the same order");
+    assert!(waits.text.contains(&words), "{waits:?}");
     assert!(
         waits
             .text
-            .contains("No live worker serves the queue default."),
+            .contains("no live worker serves the queue default."),
         "{waits:?}"
     );
-    assert!(
-        waits.text.contains("Before it, the nearest first"),
-        "{waits:?}"
-    );
+    let link = format!("It waits for <a href=\"/operations/{head}\">");
+    assert!(waits.text.contains(&link), "{waits:?}");
+    assert!(waits.text.contains("2 before it, 0 behind it"), "{waits:?}");
+    assert_eq!(waits.text.matches("data-id=").count(), 3, "{waits:?}");
     let first = page_of(&client, head).await;
-    assert!(
-        first
-            .text
-            .contains("2 operations were created behind this one"),
-        "{first:?}"
-    );
+    assert!(first.text.contains("0 before it, 2 behind it"), "{first:?}");
     assert!(first.text.contains("&#34;x&#34;"), "{first:?}");
 
     let worker = Worker::new(&backend);
     worker.run(head).await;
     let done = page_of(&client, head).await;
+    assert!(
+        done.text.contains("nothing waits for it any more"),
+        "{done:?}"
+    );
     assert!(done.text.contains("It succeeded "), "{done:?}");
     assert!(done.text.contains("<strong>Started</strong>"), "{done:?}");
     let runs = worker.claim(second).await;

@@ -62,14 +62,16 @@ async fn a_token_says_what_its_head_waits_for() {
     );
     let one = page(&client, "/tokens?token=crm%2F7").await;
     assert!(
-        one.text.contains(&format!("The head is a, {head}.")),
+        one.text.contains(&format!("It waits for {head}, ")),
         "{one:?}"
     );
     assert!(
         one.text
-            .contains("No live worker serves the queue default."),
+            .contains("no live worker serves the queue default."),
         "{one:?}"
     );
+    let link = format!("href=\"/operations/{head}\">The head of this token");
+    assert!(one.text.contains(&link), "{one:?}");
     let pause = "href=\"/pauses?scope=dependencyToken&#38;name=crm%2F7\"";
     assert!(one.text.contains(pause), "{one:?}");
     let form = page(&client, "/pauses?scope=dependencyToken&name=crm%2F7").await;

@@ -28,7 +28,7 @@ async fn sign_in(keyed: &Keyed, key: &str, rest: &str) -> (Answer, String) {
         .header("set-cookie")
         .split(';')
         .next()
-        .unwrap()
+        .unwrap_or_default()
         .to_owned();
     (answer, cookie)
 }

@@ -107,7 +107,7 @@ async fn page_of(
     let Operation {
         id, header, body, ..
     } = operation;
-    let behind = operation::behind(manager, seen, operation).await?;
+    let behind = operation::behind(manager, operation).await?;
     let title = format!("{} an operation", drumline_console::action(action));
     Ok(ConfirmPage {
         frame: seen.frame(title, Section::Operations),

@@ -165,7 +165,11 @@ async fn of_token(manager: &QueueManager, seen: &Seen, text: &str) -> Result<She
     }
     let is_open = |one: &&Summary| one.header.status.state() != Stage::Completed;
     if let Some(newest) = found.operations.iter().find(is_open) {
-        sheet.intro = why_it_waits(manager, seen, newest.id).await?;
+        let (why, head) = why_it_waits(manager, seen, newest.id).await?;
+        sheet.intro = why;
+        let page = head.map(|head| format!("/operations/{head}"));
+        let link = page.map(|page| (Text::line("The head of this token"), page));
+        sheet.links.extend(link);
     } else if !sheet.rows.is_empty() && found.next.is_none() {
         sheet
             .intro
@@ -186,27 +190,22 @@ async fn of_token(manager: &QueueManager, seen: &Seen, text: &str) -> Result<She
     Ok(sheet)
 }
 
-/// The reason why the newest operation of a token waits, and that of the head.
-async fn why_it_waits(manager: &QueueManager, seen: &Seen, id: OperationId) -> Result<Vec<Text>> {
+/// The reason why the newest operation of a token waits, and the head, if it waits for
+/// that.
+async fn why_it_waits(
+    manager: &QueueManager,
+    seen: &Seen,
+    id: OperationId,
+) -> Result<(Vec<Text>, Option<String>)> {
     let Ok(newest) = manager.get(&seen.actor, id).await else {
         // It was removed in between.
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     };
     let reason = waiting(manager, &newest).await?;
-    let on = reason.as_ref().and_then(|reason| reason.on.as_ref());
-    let head: Option<OperationId> = on.and_then(|on| on.parse().ok());
-    let head = match head {
-        Some(head) => manager.get(&seen.actor, head).await.ok(),
-        None => None,
-    };
-    let Some(head) = head else {
-        return Ok(drumline_console::why(&newest, reason.as_ref(), seen.now));
-    };
-    let reason = waiting(manager, &head).await?;
-    let words = format!("the head is {}, {}", title(&head.body), head.id);
-    let mut said = vec![Text::sentence(&words)];
-    said.extend(drumline_console::why(&head, reason.as_ref(), seen.now));
-    Ok(said)
+    let why = drumline_console::why(&newest, reason.as_ref(), seen.now);
+    let mut said = vec![Text::sentence("About the newest one that is not Completed")];
+    said.extend(why);
+    Ok((said, reason.and_then(|reason| reason.on)))
 }
 
 /// The operations that recur.

@@ -2,12 +2,11 @@
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use drumline_backend::store::Filter;
+use drumline_backend::store::{Filter, Neighbourhood, Summary};
 use drumline_console::{
-    Badge, Behind, Chain, OperationPage, Related, Root, Section, Text, Timeline, Waiting, address,
-    done,
+    Badge, Chain, OperationPage, Related, Root, Section, Text, Timeline, Waiting, address, done,
 };
-use drumline_protocol::{Action, Body, ChainKey, Operation, OperationId};
+use drumline_protocol::{Action, Body, Operation, OperationId};
 use uuid::Uuid;
 
 use super::operations::rows;
@@ -19,10 +18,11 @@ use crate::ingress::http::problem::Answer;
 use crate::ingress::http::waiting::WaitingView;
 use crate::service::{Query, QueueManager};
 
-/// Operations before it that are shown of its chain.
-const BEFORE: usize = 3;
-/// Operations behind it that are counted.
-const BEHIND: usize = 50;
+/// The nearest operations of its chain that are shown.
+const NEAR: Neighbourhood = Neighbourhood {
+    before: 3,
+    behind: 5,
+};
 /// Children that are shown.
 const CHILDREN: usize = 10;
 
@@ -59,7 +59,7 @@ async fn page_of(
     let frame = seen.frame(title(&operation.body), Section::Operations);
     let mut page = OperationPage::of(frame, operation, waiting.as_ref());
     page.done = done;
-    page.root = root(manager, seen, waiting.as_ref()).await?;
+    page.root = root(manager, waiting.as_ref()).await?;
     page.timeline = Timeline::of(&history?, seen.now);
     page.chain = chain?;
     page.related = children?.into_iter().collect();
@@ -91,31 +91,22 @@ pub(super) async fn waiting(
     }))
 }
 
-/// The operation that it waits for, and the reason of that one: the root of the
-/// matter, because the head of a chain waits for no other operation.
-async fn root(
-    manager: &QueueManager,
-    seen: &Seen,
-    waits: Option<&Waiting>,
-) -> Result<Option<Root>> {
+/// The operation that it waits for: the head of its order.
+async fn root(manager: &QueueManager, waits: Option<&Waiting>) -> Result<Option<Root>> {
     let on = waits.and_then(|waiting| waiting.on.as_ref());
     let Some(id) = on.and_then(|on| on.parse::<OperationId>().ok()) else {
         return Ok(None);
     };
-    let Ok(head) = manager.get(&seen.actor, id).await else {
-        // It was removed in between.
-        return Ok(None);
-    };
-    let waiting = waiting(manager, &head).await?;
-    Ok(Some(Root {
+    let found = manager.summaries(&[id]).await?;
+    // It may have been removed in between.
+    Ok(found.into_iter().next().flatten().map(|head| Root {
         id: id.to_string(),
         name: Text::line(title(&head.body)),
         status: Badge(head.header.status),
-        reasons: drumline_console::why(&head, waiting.as_ref(), seen.now),
     }))
 }
 
-/// Its place among the operations with its token.
+/// Its place in the order of its token.
 async fn chain(
     manager: &QueueManager,
     seen: &Seen,
@@ -124,56 +115,25 @@ async fn chain(
     let Some(token) = &operation.body.dependency_token else {
         return Ok(None);
     };
-    let filter = Filter {
-        chain: Some(ChainKey::new(&operation.body.organization, token)),
-        ..Filter::default()
-    };
-    let query = |cursor, limit| Query {
-        filter: filter.clone(),
-        cursor,
-        limit,
-    };
-    let older = query(Some(operation.id), BEFORE + 1);
-    let (older, behind) = tokio::join!(
-        manager.glance(&seen.actor, &older),
-        behind(manager, seen, operation),
-    );
-    let (older, behind) = (older?, behind?);
-    let shown = older.operations.get(..BEFORE).unwrap_or(&older.operations);
+    let place = manager.store().chain_place(operation.id, NEAR).await?;
+    let ids = place.as_ref().map(|place| place.neighbours.as_slice());
+    let found = manager.summaries(ids.unwrap_or_default()).await?;
+    let found: Vec<Summary> = found.into_iter().flatten().collect();
     Ok(Some(Chain {
         token: Text::line(token.as_str()),
         address: address("/operations", [("dependencyToken", token.as_str())]),
-        before: rows(shown, seen.now),
-        more_before: shown.len() < older.operations.len() || older.next.is_some(),
-        behind: behind.count,
-        more_behind: behind.more,
+        before: place.as_ref().map_or(0, |place| place.before),
+        behind: place.as_ref().map_or(0, |place| place.behind),
+        neighbours: rows(&found, seen.now),
     }))
 }
 
-/// The operations that were created behind it in its token.
-pub(super) async fn behind(
-    manager: &QueueManager,
-    seen: &Seen,
-    operation: &Operation,
-) -> Result<Behind> {
-    let Some(token) = &operation.body.dependency_token else {
-        return Ok(Behind::default());
-    };
-    let query = Query {
-        filter: Filter {
-            chain: Some(ChainKey::new(&operation.body.organization, token)),
-            ..Filter::default()
-        },
-        cursor: None,
-        limit: BEHIND,
-    };
-    let newest = manager.glance(&seen.actor, &query).await?;
-    let newer = newest.operations.iter().filter(|one| one.id > operation.id);
-    let count = newer.count();
-    Ok(Behind {
-        count,
-        more: count == newest.operations.len() && newest.next.is_some(),
-    })
+/// The operations that wait behind it in its token.
+pub(super) async fn behind(manager: &QueueManager, operation: &Operation) -> Result<u64> {
+    let place = manager
+        .store()
+        .chain_place(operation.id, Neighbourhood::NONE);
+    Ok(place.await?.map_or(0, |place| place.behind))
 }
 
 /// The operations that its handler, or its recurrence, has created.
