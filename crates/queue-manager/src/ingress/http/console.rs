@@ -13,6 +13,7 @@
 mod actions;
 mod dress;
 mod fleet;
+mod gzip;
 mod lists;
 mod live;
 mod many;

@@ -10,7 +10,7 @@ use axum::response::Response;
 use drumline_console::{Frame, NoticeLink, NoticePage, Section, Text};
 use drumline_protocol::{Action, ErrorCode, Timestamp};
 
-use super::session;
+use super::{gzip, session};
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
@@ -42,6 +42,7 @@ pub(super) async fn dressed(
     next: Next,
 ) -> Response {
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let is_packed = gzip::is_read_by(&headers);
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
@@ -61,7 +62,11 @@ pub(super) async fn dressed(
     }
     let no_store = HeaderValue::from_static("no-store");
     headers.entry(CACHE_CONTROL).or_insert(no_store);
-    response
+    if is_packed {
+        gzip::packed(response).await
+    } else {
+        response
+    }
 }
 
 /// The page of a problem.
