@@ -9,7 +9,7 @@ use toml::value::Datetime;
 
 use crate::key::{ApiKey, KeyHash, is_id};
 use crate::permission::Role;
-use crate::principal::{Denied, Organizations, Principal};
+use crate::principal::{Denied, Organizations, Principal, Proof};
 use crate::session::{self, Session};
 
 /// The most characters that the name of an organization or caller may have.
@@ -73,6 +73,8 @@ struct AmqpEntry {
     caller: Option<String>,
     #[serde(default)]
     may_act_for: bool,
+    #[serde(default)]
+    reply_to: Vec<String>,
 }
 
 /// The content of the file, checked.
@@ -200,12 +202,14 @@ fn key(entry: KeyEntry) -> Result<Key, String> {
             .map_err(|_invalid| "expires must be a time with a zone, such as 2027-06-01T00:00:00Z")
     });
     let principal = Principal {
+        proof: Proof::Key,
         id: entry.id,
         caller: name("caller", entry.caller)?,
         organizations: organizations(entry.organizations)?,
         roles: roles(entry.roles)?,
         may_act_for: entry.may_act_for,
         expires: expires.transpose()?,
+        reply_to: Vec::new(),
     };
     Ok(Key {
         hashes,
@@ -215,13 +219,18 @@ fn key(entry: KeyEntry) -> Result<Key, String> {
 
 fn user_of(entry: AmqpEntry) -> Result<Principal, String> {
     let user = name("user", entry.user)?;
+    // An empty beginning is that of every queue.
+    let reply_to = entry.reply_to.into_iter();
+    let reply_to = reply_to.map(|prefix| name("reply_to", prefix));
     Ok(Principal {
+        proof: Proof::BrokerUser,
         caller: name("caller", entry.caller.unwrap_or_else(|| user.clone()))?,
         id: user,
         organizations: organizations(entry.organizations)?,
         roles: roles(entry.roles)?,
         may_act_for: entry.may_act_for,
         expires: None,
+        reply_to: reply_to.collect::<Result<_, _>>()?,
     })
 }
 
@@ -327,6 +336,9 @@ mod tests {
         let policy = Policy::parse(text).unwrap();
         assert_eq!(policy.user("orders-svc").unwrap().caller, "orders-svc");
         assert!(policy.user("guest").is_none());
+        let any = format!("{text}reply_to = [\"\"]\n");
+        let error = Policy::parse(&any).unwrap_err().to_string();
+        assert!(error.contains("reply_to must be"), "{error}");
     }
 
     #[test]

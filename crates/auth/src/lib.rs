@@ -25,5 +25,5 @@ pub use edit::{AuthDocument, EditError, NewKey};
 pub use file::{FileError, Policy};
 pub use key::{ApiKey, InvalidKey, KeyHash};
 pub use permission::{Permission, Permissions, Role};
-pub use principal::{ActsAs, Denied, Forbidden, Organizations, Principal};
+pub use principal::{ActsAs, Denied, Forbidden, Organizations, Principal, Proof};
 pub use session::{Session, seal};

@@ -1,5 +1,7 @@
 //! Principals: the owners of keys, and the callers that they may act for.
 
+use std::fmt;
+
 use drumline_protocol::{Organization, Timestamp};
 
 use crate::key::InvalidKey;
@@ -23,9 +25,20 @@ impl Organizations {
     }
 }
 
-/// The owner of a key, as the file says.
+/// The proof by which a principal is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// An API key.
+    Key,
+    /// A user that the broker has authenticated.
+    BrokerUser,
+}
+
+/// The owner of a key, or a user at the broker, as the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
+    /// The proof by which it is known.
+    pub proof: Proof,
     /// The id of its key, or its user at the broker.
     pub id: String,
     /// The name that its operations are owned by.
@@ -38,6 +51,8 @@ pub struct Principal {
     pub may_act_for: bool,
     /// The time after which its key is refused.
     pub expires: Option<Timestamp>,
+    /// The beginnings of the names of the queues that its answers may be sent to.
+    pub reply_to: Vec<String>,
 }
 
 /// The organization and the caller of one request.
@@ -68,20 +83,21 @@ impl Principal {
         organization: Option<Organization>,
         caller: Option<String>,
     ) -> Result<ActsAs, Forbidden> {
+        let who = || self.to_string();
         let organization = match (organization, &self.organizations) {
             (Some(named), allowed) if allowed.contains(&named) => named,
             (Some(named), Organizations::All | Organizations::Only(_)) => {
-                return Err(Forbidden::Organization(named));
+                return Err(Forbidden::Organization { who: who(), named });
             }
             (None, Organizations::All) => Organization::default(),
             (None, Organizations::Only(only)) => match only.as_slice() {
                 [one] => one.clone(),
-                _ => return Err(Forbidden::NoOrganization),
+                _ => return Err(Forbidden::NoOrganization { who: who() }),
             },
         };
         let caller = match caller {
             Some(named) if named == self.caller || self.may_act_for => named,
-            Some(named) => return Err(Forbidden::Caller(named)),
+            Some(named) => return Err(Forbidden::Caller { who: who(), named }),
             None => self.caller.clone(),
         };
         Ok(ActsAs {
@@ -103,10 +119,34 @@ impl Principal {
             .into_iter()
             .find(|role| role.permissions().contains(permission));
         Err(Forbidden::Role {
-            id: self.id.clone(),
+            who: self.to_string(),
             roles: roles.collect::<Vec<_>>().join(", "),
             needed: having.unwrap_or(Role::Admin),
         })
+    }
+
+    /// Refuses an answer to a queue that is not the principal's: the service may
+    /// publish to queues that the principal may not.
+    ///
+    /// # Errors
+    /// When the file does not have a beginning of the name.
+    pub fn require_reply_to(&self, queue: &str) -> Result<(), Forbidden> {
+        let mut own = self.reply_to.iter();
+        if own.any(|prefix| queue.starts_with(prefix.as_str())) {
+            return Ok(());
+        }
+        let who = self.to_string();
+        Err(Forbidden::ReplyTo { who })
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.proof {
+            Proof::Key => write!(f, "the key {}", self.id),
+            // The names of users at a server are in no message.
+            Proof::BrokerUser => f.write_str("this user of the broker"),
+        }
     }
 }
 
@@ -136,32 +176,60 @@ pub enum Denied {
         /// The time since which it is refused.
         at: Timestamp,
     },
+    /// It came through the broker, without the user that has sent it.
+    #[error("the message needs the property user_id: the user of the connection that publishes it")]
+    NoUser,
+    /// The file does not have the user at the broker.
+    #[error("the user of the broker that published this has no entry [[amqp]] here")]
+    UnknownUser,
 }
 
 /// A request that its principal may not make.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
     /// None of its roles allows it.
-    #[error("the key {id} has the roles {roles}; this needs {needed}")]
+    #[error("{who} has the roles {roles}; this needs {needed}")]
     Role {
-        /// The id of the key.
-        id: String,
+        /// The principal.
+        who: String,
         /// Its roles.
         roles: String,
         /// The least role that allows it.
         needed: Role,
     },
     /// It may not act in the organization.
-    #[error("this key may not act in the organization {}", .0.0)]
-    Organization(Organization),
+    #[error("{who} may not act in the organization {}", .named.0)]
+    Organization {
+        /// The principal.
+        who: String,
+        /// The organization.
+        named: Organization,
+    },
     /// It has to choose.
-    #[error("this key is for several organizations: name one in Drumline-Organization")]
-    NoOrganization,
+    #[error("{who} is for several organizations: name one in Drumline-Organization")]
+    NoOrganization {
+        /// The principal.
+        who: String,
+    },
     /// It may not act for the caller.
     #[error(
-        "this key may not act for the caller {0}: leave Drumline-Caller out, or set may_act_for"
+        "{who} may not act for the caller {named}: leave Drumline-Caller out, or set may_act_for"
     )]
-    Caller(String),
+    Caller {
+        /// The principal.
+        who: String,
+        /// The caller.
+        named: String,
+    },
+    /// Its answers may not go to the queue.
+    #[error(
+        "{who} may not have answers sent to this queue: use amq.rabbitmq.reply-to, or a queue that its reply_to in \
+         the file allows"
+    )]
+    ReplyTo {
+        /// The principal.
+        who: String,
+    },
 }
 
 #[cfg(test)]
@@ -170,14 +238,18 @@ mod tests {
 
     fn principal(organizations: Organizations, may_act_for: bool) -> Principal {
         Principal {
+            proof: Proof::Key,
             id: "k7f3q2ab".to_owned(),
             caller: "orders".to_owned(),
             organizations,
             roles: vec![Role::Producer],
             may_act_for,
             expires: None,
+            reply_to: Vec::new(),
         }
     }
+
+    const WHO: &str = "the key k7f3q2ab";
 
     fn named(name: &str) -> Organization {
         Organization(name.to_owned())
@@ -192,11 +264,17 @@ mod tests {
         );
         assert_eq!(
             one.act_as(Some(named("fabrikam")), None),
-            Err(Forbidden::Organization(named("fabrikam")))
+            Err(Forbidden::Organization {
+                who: WHO.to_owned(),
+                named: named("fabrikam")
+            })
         );
         let two = Organizations::Only(vec![named("contoso"), named("fabrikam")]);
         let two = principal(two, false);
-        assert_eq!(two.act_as(None, None), Err(Forbidden::NoOrganization));
+        let undecided = Forbidden::NoOrganization {
+            who: WHO.to_owned(),
+        };
+        assert_eq!(two.act_as(None, None), Err(undecided));
         let chosen = two.act_as(Some(named("fabrikam")), None).unwrap();
         assert_eq!(chosen.organization, named("fabrikam"));
         let all = principal(Organizations::All, false);
@@ -214,13 +292,30 @@ mod tests {
         assert!(own.act_as(None, Some("orders".to_owned())).is_ok());
         assert_eq!(
             own.act_as(None, Some("root".to_owned())),
-            Err(Forbidden::Caller("root".to_owned()))
+            Err(Forbidden::Caller {
+                who: WHO.to_owned(),
+                named: "root".to_owned()
+            })
         );
         let gateway = principal(Organizations::All, true);
         assert_eq!(
             gateway.act_as(None, Some("jo".to_owned())).unwrap().caller,
             "jo"
         );
+    }
+
+    #[test]
+    fn answers_go_to_own_queues_only() {
+        let user = Principal {
+            proof: Proof::BrokerUser,
+            reply_to: vec!["orders.answers".to_owned()],
+            ..principal(Organizations::All, false)
+        };
+        assert!(user.require_reply_to("orders.answers.7").is_ok());
+        for other in ["", "orders", "billing.commands", "x.orders.answers"] {
+            let refused = user.require_reply_to(other).unwrap_err();
+            assert!(!refused.to_string().contains("k7f3q2ab"), "{refused}");
+        }
     }
 
     #[test]

@@ -28,6 +28,12 @@ pub struct Envelope {
     pub content_encoding: Option<String>,
     /// The queue that the answer is sent to; without it, no answer is sent.
     pub reply_to: Option<String>,
+    /// True if the answer goes to the connection that has published the request, and
+    /// can reach no other program.
+    pub replies_to_sender: bool,
+    /// The user that has published the request, if the request names its user. The
+    /// broker has refused requests that name another one.
+    pub user_id: Option<String>,
     /// The producer's name for the request, repeated in the answer.
     pub correlation_id: Option<String>,
     /// The unique name of the request, the same when the request comes again.

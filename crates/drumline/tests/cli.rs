@@ -1,11 +1,13 @@
 //! The program as users meet it: the built binary, its answers, its exit codes.
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
-//! on a port of its own. Only `amqp`, `bench`,
-//! `critical`, `limits`, `server_tls`, `servers` and `watching` need Redis and RabbitMQ.
+//! on a port of its own. Only `amqp`,
+//! `amqp_identities`, `bench`, `critical`, `limits`, `servers` and `watching` need Redis and RabbitMQ.
 
 #[path = "cli/amqp.rs"]
 mod amqp;
+#[path = "cli/amqp_identities.rs"]
+mod amqp_identities;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/bulk.rs"]

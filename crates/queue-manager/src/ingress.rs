@@ -5,3 +5,4 @@ mod headers;
 pub mod http;
 mod media_type;
 mod problem;
+mod refusal;

@@ -42,6 +42,9 @@ drumline_telemetry::metrics! {
     certificate_broken: Gauge,
         "http_tls_certificate_broken",
         "1 while the files of the TLS certificate cannot be used and the certificate of before is in force";
+    intake_denied: Counter by ["reason"],
+        "intake_denied",
+        "requests over AMQP that were refused because of who sent them, by reason";
     request_seconds: Histogram by ["route"],
         "http_request_duration" in Unit::Seconds,
         "time from a request to its answer";
@@ -149,6 +152,11 @@ impl Metrics {
     /// Notes whether the files of the certificate can be used.
     pub(crate) fn certificate_is_broken(&self, is_broken: bool) {
         self.certificate_broken.set(i64::from(is_broken));
+    }
+
+    /// A request over AMQP was refused because of its sender.
+    pub(crate) fn intake_denied(&self, reason: &'static str) {
+        self.intake_denied.with([reason.into()]).inc();
     }
 
     /// A request was answered.

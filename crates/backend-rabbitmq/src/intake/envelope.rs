@@ -16,6 +16,10 @@ const PERSISTENT: u8 = 2;
 /// are added here. No request needs more.
 const HEADER_BYTES: usize = 16 << 10;
 
+/// RabbitMQ replaces the `reply_to` of a producer that wants its answers on the
+/// channel that it publishes on: by a text that begins so, and names that channel.
+const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to.";
+
 /// The properties that the producer has set on a request.
 pub(super) fn of_delivery(delivery: &Delivery) -> Envelope {
     let properties = &delivery.properties;
@@ -32,11 +36,15 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Envelope {
             Err(kind) => drop(unreadable.insert(name.to_string(), kind)),
         }
     }
+    let reply_to = text(properties.reply_to());
+    let is_direct = |queue: &String| queue.starts_with(DIRECT_REPLY);
     Envelope {
         kind: delivery.routing_key.to_string(),
         content_type: text(properties.content_type()),
         content_encoding: text(properties.content_encoding()),
-        reply_to: text(properties.reply_to()),
+        replies_to_sender: reply_to.as_ref().is_some_and(is_direct),
+        reply_to,
+        user_id: text(properties.user_id()),
         correlation_id: text(properties.correlation_id()),
         message_id: text(properties.message_id()),
         headers: readable,
@@ -104,6 +112,8 @@ pub(super) fn of_refused(refused: &Refused) -> BasicProperties {
         content_type,
         content_encoding,
         reply_to,
+        replies_to_sender: _,
+        user_id,
         correlation_id,
         message_id,
         headers,
@@ -124,6 +134,10 @@ pub(super) fn of_refused(refused: &Refused) -> BasicProperties {
     table.insert("drumline-code".into(), text(&refused.code));
     table.insert("drumline-reason".into(), text(&refused.reason));
     table.insert("drumline-routing-key".into(), text(kind));
+    // Not as the property: RabbitMQ refuses the user of another connection.
+    if let Some(user) = user_id {
+        table.insert("drumline-user-id".into(), text(user));
+    }
     let bytes = i64::try_from(refused.bytes).unwrap_or(i64::MAX);
     table.insert("drumline-bytes".into(), AMQPValue::LongLongInt(bytes));
     let mut properties = BasicProperties::default()

@@ -2,9 +2,9 @@
 //! `POST /v1/execute`, answered to the producer's queue.
 //!
 //! ```text
-//! Intake (port) ── requests ── session ── translate ── execute ── QueueManager
-//!                                 │                        │
-//!       ◄── reply, quarantine, acknowledge ◄── disposition ┘
+//! Intake (port) ── requests ── session ── identity ── translate ── execute ── QueueManager
+//!                                 │                                   │
+//!       ◄── reply, quarantine, acknowledge ◄── disposition ───────────┘
 //! ```
 //!
 //! A message is translated into the typed request that HTTP would have read,
@@ -22,6 +22,7 @@
 
 mod disposition;
 mod execute;
+mod identity;
 mod session;
 mod translate;
 

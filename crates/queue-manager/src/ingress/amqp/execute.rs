@@ -2,14 +2,17 @@
 //! answer is written as HTTP would write it.
 
 use drumline_api::{Invalid, OrganizationRequest};
+use drumline_auth::{Permission, Principal};
 use drumline_protocol::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::translate::{Call, Create, Execute, TranslatedRequest};
+use super::identity;
+use super::translate::{Call, Create, Execute, Json, TranslatedRequest};
 use crate::error::Error;
 use crate::ingress::media_type;
 use crate::ingress::problem::Problem;
+use crate::ingress::refusal::{Refusal, require};
 use crate::service::{Actor, Creation, QueueManager, RequestKind};
 
 /// The answer to a request: what HTTP would answer.
@@ -23,12 +26,16 @@ pub(super) struct Success {
     pub(super) body: Vec<u8>,
 }
 
-/// Executes a request. A problem names the address that the request would have
+/// Executes a request; `payload` is its message's. A problem names the address that the request would have
 /// had over HTTP, and the request is counted under it.
-pub(super) async fn execute(manager: &QueueManager, request: &TranslatedRequest) -> Answer {
+pub(super) async fn execute(
+    manager: &QueueManager,
+    request: &TranslatedRequest,
+    payload: &[u8],
+) -> Answer {
     let begun = Instant::now();
     let path = request.call.path();
-    let answer = admitted(manager, request)
+    let answer = admitted(manager, request, payload)
         .await
         .map_err(|problem| Box::new(problem.at(path)));
     let seconds = begun.elapsed().as_secs_f64();
@@ -40,13 +47,30 @@ pub(super) async fn execute(manager: &QueueManager, request: &TranslatedRequest)
     answer
 }
 
-async fn admitted(manager: &QueueManager, request: &TranslatedRequest) -> Answer {
-    let actor = request.actor.as_ref().map_err(Invalid::clone)?;
+/// Counts and logs a refusal because of the sender.
+pub(super) fn denied(manager: &QueueManager, refusal: Refusal) -> Box<Problem> {
+    let reason = refusal.reason();
+    manager.metrics().intake_denied(reason);
+    tracing::info!(reason, "a request over AMQP was denied");
+    Box::new(refusal.into())
+}
+
+async fn admitted(manager: &QueueManager, request: &TranslatedRequest, payload: &[u8]) -> Answer {
+    let named = request.named.as_ref().map_err(Invalid::clone)?;
+    let principal = request.principal.as_deref();
+    let actor = identity::actor(principal, named.clone());
+    let actor = &actor.map_err(|refusal| denied(manager, refusal))?;
     let _permit = manager.admit(actor, RequestKind::Working).await?;
     match &request.call {
         Call::Create(Ok(create)) => self::create(manager, actor, create).await,
         Call::Create(Err(problem)) => Err(problem.clone()),
-        Call::Execute(execute) => organization_request(manager, actor, execute).await,
+        Call::Execute(execute) => {
+            let json = match &execute.json {
+                Json::Payload => payload,
+                Json::Decoded(json) => json,
+            };
+            organization_request(manager, actor, principal, execute, json).await
+        }
     }
 }
 
@@ -58,9 +82,19 @@ async fn create(manager: &QueueManager, actor: &Actor, create: &Create) -> Answe
     success(if is_new { 201 } else { 200 }, &manager.view(&operation))
 }
 
-async fn organization_request(manager: &QueueManager, actor: &Actor, execute: &Execute) -> Answer {
+async fn organization_request(
+    manager: &QueueManager,
+    actor: &Actor,
+    principal: Option<&Principal>,
+    execute: &Execute,
+    json: &[u8],
+) -> Answer {
     let now = || manager.store().now();
-    let request = read(manager, execute, now)?;
+    let request = read(manager, execute, json, now)?;
+    if request.removes() {
+        require(principal, Permission::Operate)
+            .map_err(|refusal| Box::new(denied(manager, refusal).into_fault(now())))?;
+    }
     let executed = manager.execute(actor, request).await;
     let answer = executed.map_err(|error| Problem::of_execute(error, now()))?;
     success(200, &answer)
@@ -72,12 +106,13 @@ async fn organization_request(manager: &QueueManager, actor: &Actor, execute: &E
 fn read(
     manager: &QueueManager,
     execute: &Execute,
+    json: &[u8],
     now: impl Fn() -> Timestamp,
 ) -> Result<OrganizationRequest, Box<Problem>> {
-    let key = check(manager, execute).map_err(|problem| Box::new(problem.into_fault(now())))?;
+    let key = check(manager, execute, json.len())
+        .map_err(|problem| Box::new(problem.into_fault(now())))?;
     let read = || {
-        let mut request =
-            OrganizationRequest::from_json(&execute.json, &manager.options().deployment())?;
+        let mut request = OrganizationRequest::from_json(json, &manager.options().deployment())?;
         if let Some(key) = key {
             request = request.with_key(key)?;
         }
@@ -93,11 +128,12 @@ fn read(
 fn check<'a>(
     manager: &QueueManager,
     execute: &'a Execute,
+    bytes: usize,
 ) -> Result<Option<&'a str>, Box<Problem>> {
     let key = execute.key.as_ref().map_err(Invalid::clone)?;
     media_type::expect_json(&execute.media_type)?;
     let limit = manager.options().limits.batch_bytes;
-    if execute.json.len() > limit {
+    if bytes > limit {
         return Err(Problem::too_large(limit));
     }
     Ok(key.as_deref())

@@ -37,7 +37,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, field, info_span};
 
 use super::disposition::{dispose, is_busy};
-use super::execute::{Answer, execute};
+use super::execute::{Answer, denied, execute};
+use super::identity;
 use super::translate::{Order, TranslatedRequest, translate};
 use crate::service::QueueManager;
 
@@ -173,28 +174,34 @@ impl Shared {
         self.run(lanes, until).await;
     }
 
-    /// Translates a message. A message that stands for no request is finished
-    /// here.
+    /// Translates a message. A message that stands for no request, or is refused
+    /// because of its sender, is finished here.
     fn job(self: &Arc<Self>, request: Request) -> Option<Job> {
         let Request {
-            envelope,
+            mut envelope,
             payload,
             receipt,
         } = request;
-        match translate(&envelope, &payload, &self.manager.options().limits) {
-            Ok(request) => Some(Job {
-                envelope,
-                payload,
-                receipt,
-                request,
-            }),
-            Err(problem) => {
-                let disposition =
-                    dispose(envelope, &payload, Err(problem), false, self.kept_bytes());
-                self.finish(disposition, receipt, false);
-                None
-            }
-        }
+        let options = self.manager.options();
+        // The content of a message is read when its sender is known.
+        let (problem, is_understood) = match identity::admit(&options.access, &mut envelope) {
+            Ok(principal) => match translate(&envelope, &payload, principal, &options.limits) {
+                Ok(request) => {
+                    return Some(Job {
+                        envelope,
+                        payload,
+                        receipt,
+                        request,
+                    });
+                }
+                Err(problem) => (problem, false),
+            },
+            Err(refusal) => (denied(&self.manager, refusal), true),
+        };
+        let kept = self.kept_bytes();
+        let disposition = dispose(envelope, &payload, Err(problem), is_understood, kept);
+        self.finish(disposition, receipt, false);
+        None
     }
 
     /// Does the jobs of some lanes at a time, and returns when all are done.
@@ -241,7 +248,7 @@ impl Shared {
         let mut busy = 0;
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         while !self.over.is_cancelled() {
-            let answer = execute(&self.manager, &job.request).await;
+            let answer = execute(&self.manager, &job.request, &job.payload).await;
             if !answer.as_ref().is_err_and(|problem| is_busy(problem)) {
                 return Some(answer);
             }

@@ -5,6 +5,7 @@
 //! | routing key empty or `create` | `POST /v1/operations` |
 //! | routing key `execute` | `POST /v1/execute` |
 //! | content type | the same; bincode is read as JSON |
+//! | `user_id` | the key of the caller, where there are keys |
 //! | headers `Drumline-Organization`, `Drumline-Caller`, `Idempotency-Key` | the same |
 //! | `message_id` | an idempotency key of its own |
 //!
@@ -16,18 +17,19 @@
 //! be over HTTP, so that rules, limits and the words of refusals exist once.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use drumline_api::{CreateOperation, FieldError, Invalid, wire};
+use drumline_auth::Principal;
 use drumline_backend::intake::Envelope;
 use drumline_protocol::{DependencyToken, ErrorCode, codec};
 use sha2::{Digest, Sha256};
 
-use crate::ingress::headers::{self, CALLER, IDEMPOTENCY_KEY};
+use crate::ingress::headers::{self, CALLER, IDEMPOTENCY_KEY, Named};
 use crate::ingress::media_type::{self, JSON};
 use crate::ingress::problem::Problem;
 use crate::options::{GRAMMAR, Limits};
-use crate::service::Actor;
 
 /// The content type of bincode: [`wire::Request`] in its envelope.
 pub(super) const BINCODE: &str = "application/x-drumline-bincode";
@@ -44,7 +46,10 @@ const HEADERS: [&str; 5] = [
 /// A request, as far as its message has it.
 #[derive(Debug)]
 pub(super) struct TranslatedRequest {
-    pub(super) actor: Result<Actor, Invalid>,
+    /// Its sender, where there are keys.
+    pub(super) principal: Option<Arc<Principal>>,
+    /// The organization and the caller that it names.
+    pub(super) named: Result<Named, Invalid>,
     pub(super) call: Call,
     /// True if repeating the request does nothing more.
     pub(super) is_repeatable: bool,
@@ -69,12 +74,21 @@ pub(super) struct Create {
 /// An organization request that is not read yet.
 #[derive(Debug)]
 pub(super) struct Execute {
-    pub(super) json: Vec<u8>,
+    pub(super) json: Json,
     pub(super) media_type: String,
     pub(super) key: Result<Option<String>, Invalid>,
     /// Makes everything repeatable that the request creates, items of batches
     /// and transactions included: the broker may deliver it again.
     pub(super) repeatable: Option<String>,
+}
+
+/// The JSON of an organization request.
+#[derive(Debug)]
+pub(super) enum Json {
+    /// The payload of the message: it may be large, and is not copied.
+    Payload,
+    /// From a payload in bincode.
+    Decoded(Vec<u8>),
 }
 
 /// The requests that a request has to wait for.
@@ -120,6 +134,7 @@ impl Call {
 pub(super) fn translate(
     envelope: &Envelope,
     payload: &[u8],
+    principal: Option<Arc<Principal>>,
     limits: &Limits,
 ) -> Result<TranslatedRequest, Box<Problem>> {
     let encoding = envelope.content_encoding.as_deref().unwrap_or_default();
@@ -128,7 +143,8 @@ pub(super) fn translate(
     let header = |name| envelope.header(name).map(str::as_bytes);
     let key = header(IDEMPOTENCY_KEY).map(headers::idempotency_key);
     let key = key.transpose().map(|key| key.map(str::to_owned));
-    let message_key = envelope.message_id.as_ref().map(|id| key_of(envelope, id));
+    let message_key = envelope.message_id.as_ref();
+    let message_key = message_key.map(|id| key_of(principal.as_deref(), envelope, id));
     let is_repeatable = message_key.is_some() || header(IDEMPOTENCY_KEY).is_some();
     let call = match content(envelope, payload, limits)? {
         Content::Create(json) => {
@@ -139,14 +155,15 @@ pub(super) fn translate(
             }))
         }
         Content::Execute(json) => Call::Execute(Execute {
-            json: json.into_owned(),
+            json,
             media_type: media_type(envelope),
             key,
             repeatable: message_key,
         }),
     };
     Ok(TranslatedRequest {
-        actor: headers::actor(|name| header(name).into_iter()),
+        principal,
+        named: headers::named(|name| header(name).into_iter()),
         call,
         is_repeatable,
     })
@@ -169,7 +186,7 @@ fn read_create(
 /// The kind of a request, and its content as JSON.
 enum Content<'a> {
     Create(Cow<'a, [u8]>),
-    Execute(Cow<'a, [u8]>),
+    Execute(Json),
 }
 
 fn content<'a>(
@@ -191,7 +208,7 @@ fn content<'a>(
     media_type::expect_text(payload)?;
     match envelope.kind.as_str() {
         "" | "create" => Ok(Content::Create(payload.into())),
-        "execute" => Ok(Content::Execute(payload.into())),
+        "execute" => Ok(Content::Execute(Json::Payload)),
         other => {
             let detail = format!("there are no requests of the kind {other:?}: create or execute");
             Err(Problem::new(StatusCode::NOT_FOUND, ErrorCode::NO_ROUTE, detail).into())
@@ -208,7 +225,7 @@ fn decoded(payload: &[u8]) -> Result<Content<'static>, String> {
             let json = json.map_err(|error| format!("data is not JSON: {error}"))?;
             Ok(Content::Create(json.into_bytes().into()))
         }
-        wire::Request::Execute(json) => Ok(Content::Execute(json.into_bytes().into())),
+        wire::Request::Execute(json) => Ok(Content::Execute(Json::Decoded(json.into_bytes()))),
     }
 }
 
@@ -256,9 +273,13 @@ const fn is_visible(byte: u8) -> bool {
 /// The idempotency key of a message. Keys of different producers differ, and
 /// differ from keys of HTTP callers. It is a digest, for a `message_id` may be
 /// as long as a key, and need not be ASCII.
-fn key_of(envelope: &Envelope, id: &str) -> String {
+fn key_of(principal: Option<&Principal>, envelope: &Envelope, id: &str) -> String {
     let caller = envelope.header(CALLER).unwrap_or_default();
     let mut hash = Sha256::new();
+    if let Some(principal) = principal {
+        hash.update((principal.id.len() as u64).to_be_bytes());
+        hash.update(&principal.id);
+    }
     // The length keeps ("ab", "c") and ("a", "bc") apart.
     hash.update((caller.len() as u64).to_be_bytes());
     hash.update(caller);

@@ -12,8 +12,9 @@ use drumline_api::OrganizationRequest;
 use drumline_auth::{Permission, Principal};
 
 use super::problem::Answer;
-use super::{body, extractors, guard, openapi};
+use super::{body, extractors, openapi};
 use crate::ingress::problem::Problem;
+use crate::ingress::refusal::require;
 use crate::service::{self, QueueManager};
 
 /// Execute an organization request
@@ -52,8 +53,8 @@ pub(crate) async fn execute(
     drop(body);
     if read.as_ref().is_ok_and(OrganizationRequest::removes) {
         let principal = extensions.get::<Arc<Principal>>();
-        guard::require(principal.map(|principal| &**principal), Permission::Operate)
-            .map_err(|problem| Box::new(problem.into_fault(now())))?;
+        require(principal.map(|principal| &**principal), Permission::Operate)
+            .map_err(|refusal| Box::new(Problem::from(refusal).into_fault(now())))?;
     }
     let executed = async {
         let mut request = read?;

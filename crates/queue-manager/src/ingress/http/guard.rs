@@ -19,18 +19,19 @@ mod site;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use drumline_auth::{Authenticator, Denied, Forbidden, Permission, Principal, Session};
-use drumline_protocol::{ErrorCode, Timestamp};
+use drumline_auth::{Authenticator, Denied, Permission, Principal, Session};
+use drumline_protocol::Timestamp;
 
 use super::console;
 use super::server::Peer;
 use crate::access::Access;
 use crate::ingress::headers;
 use crate::ingress::problem::Problem;
+use crate::ingress::refusal::Refusal;
 use crate::service::{Actor, QueueManager};
 
 pub(super) use pages::addresses;
@@ -134,7 +135,7 @@ pub(super) async fn guarded(
                 certificate = certificate_of(&request),
                 "denied"
             );
-            refusal.into_response()
+            response_to(refusal)
         }
     }
 }
@@ -159,89 +160,15 @@ struct Admitted {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SignedIn;
 
-/// The reason why a request is refused.
-#[derive(Debug)]
-enum Refusal {
-    Denied(Denied),
-    Forbidden(Forbidden),
-    Invalid(drumline_api::Invalid),
-    /// A web page of another site has sent it.
-    Site(String),
-    /// The table does not have the address.
-    Unlisted,
-}
-
-impl Refusal {
-    /// The label of the metric.
-    const fn reason(&self) -> &'static str {
-        match self {
-            Self::Denied(Denied::Missing) => "no_key",
-            Self::Denied(Denied::Invalid(_)) => "invalid_key",
-            Self::Denied(Denied::Unknown { .. }) => "unknown_key",
-            Self::Denied(Denied::Expired { .. }) => "expired_key",
-            Self::Denied(Denied::Session) => "session",
-            Self::Forbidden(Forbidden::Role { .. }) => "role",
-            Self::Forbidden(Forbidden::Organization(_) | Forbidden::NoOrganization) => {
-                "organization"
-            }
-            Self::Forbidden(Forbidden::Caller(_)) => "caller",
-            Self::Invalid(_) => "headers",
-            Self::Site(_) => "site",
-            Self::Unlisted => "unlisted",
-        }
+/// The answer to a refused request.
+fn response_to(refusal: Refusal) -> Response {
+    let is_unauthenticated = matches!(refusal, Refusal::Denied(_));
+    let mut response = Problem::from(refusal).into_response();
+    if is_unauthenticated {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
     }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Denied(denied) => {
-                let status = StatusCode::UNAUTHORIZED;
-                let problem = Problem::new(status, ErrorCode::UNAUTHENTICATED, denied.to_string());
-                let mut response = problem.into_response();
-                response
-                    .headers_mut()
-                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                response
-            }
-            Self::Forbidden(forbidden) => forbidden_problem(&forbidden).into_response(),
-            Self::Invalid(invalid) => Problem::from(invalid).into_response(),
-            Self::Site(detail) => {
-                Problem::new(StatusCode::FORBIDDEN, ErrorCode::FOREIGN_SITE, detail).into_response()
-            }
-            Self::Unlisted => {
-                let detail = "this address has no entry in the table of permissions";
-                Problem::new(StatusCode::FORBIDDEN, ErrorCode::PRIVILEGE_DENIED, detail)
-                    .into_response()
-            }
-        }
-    }
-}
-
-fn forbidden_problem(forbidden: &Forbidden) -> Problem {
-    let detail = forbidden.to_string();
-    match forbidden {
-        Forbidden::NoOrganization => {
-            let wrong = drumline_api::FieldError::new(headers::ORGANIZATION, detail);
-            Problem::from(drumline_api::Invalid::arguments(vec![wrong]))
-        }
-        Forbidden::Role { .. } | Forbidden::Organization(_) | Forbidden::Caller(_) => {
-            Problem::new(StatusCode::FORBIDDEN, ErrorCode::PRIVILEGE_DENIED, detail)
-        }
-    }
-}
-
-/// Refuses a request in a body that needs more than its address.
-///
-/// # Errors
-/// When the key has no role with the permission. Without keys, everything is
-/// allowed.
-pub(super) fn require(
-    principal: Option<&Principal>,
-    permission: Permission,
-) -> Result<(), Box<Problem>> {
-    let required = principal.map_or(Ok(()), |principal| principal.require(permission));
-    required.map_err(|forbidden| Box::new(forbidden_problem(&forbidden)))
+    response
 }
 
 /// The need of the address; `None` if the table does not have it.

@@ -12,7 +12,7 @@ fn envelope(kind: &str) -> Envelope {
 }
 
 fn read(envelope: &Envelope, body: &str) -> Result<TranslatedRequest, Box<Problem>> {
-    translate(envelope, body.as_bytes(), &Limits::default())
+    translate(envelope, body.as_bytes(), None, &Limits::default())
 }
 
 fn created(request: TranslatedRequest) -> Create {
@@ -63,6 +63,29 @@ fn the_same_message_has_the_same_key_and_no_other_has() {
     };
     assert_eq!(key(&none), None);
     assert!(!read(&none, CREATE).unwrap().is_repeatable);
+}
+
+#[test]
+fn users_of_the_broker_do_not_share_keys() {
+    let user = |id: &str| {
+        Some(Arc::new(Principal {
+            proof: drumline_auth::Proof::BrokerUser,
+            id: id.to_owned(),
+            caller: "a".to_owned(),
+            organizations: drumline_auth::Organizations::All,
+            roles: Vec::new(),
+            may_act_for: false,
+            expires: None,
+            reply_to: Vec::new(),
+        }))
+    };
+    let key = |user| {
+        let request = translate(&envelope(""), CREATE.as_bytes(), user, &Limits::default());
+        created(request.unwrap()).key.unwrap()
+    };
+    assert_eq!(key(user("a")), key(user("a")));
+    assert_ne!(key(user("a")), key(user("b")));
+    assert_ne!(key(user("a")), key(None));
 }
 
 #[test]
@@ -120,7 +143,7 @@ fn bincode_is_read_as_json() {
         ..envelope("")
     };
     let payload = codec::encode(&request).unwrap();
-    let read = |payload: &[u8]| translate(&message, payload, &Limits::default());
+    let read = |payload: &[u8]| translate(&message, payload, None, &Limits::default());
     let json = r#"{"dependencyToken":"t","messageName":"Echo","data":[1]}"#;
     assert_eq!(
         created(read(&payload).unwrap()).request,
