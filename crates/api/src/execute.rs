@@ -60,6 +60,68 @@ pub enum Item {
 }
 
 impl Item {
+    fn changes(&self) -> bool {
+        match self {
+            Self::Update(_) => true,
+            Self::Transaction(Transaction { steps, .. }) => {
+                steps.iter().any(|step| matches!(step, Step::Update(_)))
+            }
+            Self::Create(_)
+            | Self::ExecuteAsync(_)
+            | Self::Retrieve(_)
+            | Self::RetrieveMultiple(_)
+            | Self::Delete(_) => false,
+        }
+    }
+
+    fn changed_ids(&self) -> Vec<OperationId> {
+        match self {
+            Self::Update(update) => vec![update.id],
+            Self::Delete(id) => vec![*id],
+            Self::Transaction(Transaction { steps, .. }) => {
+                let ids = steps.iter().filter_map(|step| match step {
+                    Step::Update(update) => Some(update.id),
+                    Step::Delete(id) => Some(*id),
+                    Step::Create(_) | Step::ExecuteAsync(_) => None,
+                });
+                ids.collect()
+            }
+            Self::Create(_)
+            | Self::ExecuteAsync(_)
+            | Self::Retrieve(_)
+            | Self::RetrieveMultiple(_) => Vec::new(),
+        }
+    }
+
+    fn creates(&self) -> usize {
+        match self {
+            Self::Create(_) | Self::ExecuteAsync(_) => 1,
+            Self::Transaction(Transaction { steps, .. }) => {
+                let creates =
+                    |step: &&Step| matches!(step, Step::Create(_) | Step::ExecuteAsync(_));
+                steps.iter().filter(creates).count()
+            }
+            Self::Retrieve(_) | Self::RetrieveMultiple(_) | Self::Update(_) | Self::Delete(_) => 0,
+        }
+    }
+
+    fn creates_mut(&mut self) -> Vec<&mut CreateOperation> {
+        match self {
+            Self::Create(create) | Self::ExecuteAsync(create) => vec![&mut create.request],
+            Self::Transaction(Transaction { steps, .. }) => {
+                let steps = steps.iter_mut();
+                let creates = steps.filter_map(|step| match step {
+                    Step::Create(create) | Step::ExecuteAsync(create) => Some(&mut create.request),
+                    Step::Update(_) | Step::Delete(_) => None,
+                });
+                creates.collect()
+            }
+            Self::Retrieve(_) | Self::RetrieveMultiple(_) | Self::Update(_) | Self::Delete(_) => {
+                Vec::new()
+            }
+        }
+    }
+
     fn removes(&self) -> bool {
         match self {
             Self::Delete(_) => true,
@@ -164,12 +226,63 @@ pub enum Step {
 }
 
 impl OrganizationRequest {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> RequestName {
+        match self {
+            Self::One(item) => item.name(),
+            Self::Multiple(_) => RequestName::ExecuteMultiple,
+        }
+    }
+
     /// Returns true if it removes an operation, or one of its requests does.
     #[must_use]
     pub fn removes(&self) -> bool {
         match self {
             Self::One(item) => item.removes(),
             Self::Multiple(batch) => batch.items.iter().flatten().any(Item::removes),
+        }
+    }
+
+    /// Returns true if it changes an operation that exists, or one of its requests
+    /// does.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::One(item) => item.changes(),
+            Self::Multiple(batch) => batch.items.iter().flatten().any(Item::changes),
+        }
+    }
+
+    /// The operations that it changes or removes, in their order.
+    #[must_use]
+    pub fn changed_ids(&self) -> Vec<OperationId> {
+        match self {
+            Self::One(item) => item.changed_ids(),
+            Self::Multiple(batch) => {
+                let items = batch.items.iter().flatten();
+                items.flat_map(Item::changed_ids).collect()
+            }
+        }
+    }
+
+    /// The number of operations that it creates.
+    #[must_use]
+    pub fn creates(&self) -> usize {
+        match self {
+            Self::One(item) => item.creates(),
+            Self::Multiple(batch) => batch.items.iter().flatten().map(Item::creates).sum(),
+        }
+    }
+
+    /// All operations that it creates.
+    pub fn creates_mut(&mut self) -> Vec<&mut CreateOperation> {
+        match self {
+            Self::One(item) => item.creates_mut(),
+            Self::Multiple(batch) => {
+                let items = batch.items.iter_mut().flatten();
+                items.flat_map(Item::creates_mut).collect()
+            }
         }
     }
 

@@ -10,12 +10,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::file::{FileError, Policy};
 use crate::principal::{Denied, Principal};
+use crate::run_token::RunSecrets;
 use crate::session::Session;
 
 /// The keys in force.
 #[derive(Debug)]
 pub struct Authenticator {
     path: PathBuf,
+    /// The secrets of run tokens; `None`: no run token is known.
+    runs: Option<RunSecrets>,
     // The lock is held for a moment, never across an await.
     state: RwLock<State>,
 }
@@ -58,8 +61,18 @@ impl Authenticator {
                 seen: hash(&text),
                 broken: None,
             }),
+            runs: None,
             path,
         })
+    }
+
+    /// Knows run tokens that these secrets have signed.
+    #[must_use]
+    pub fn with_runs(self, secrets: RunSecrets) -> Self {
+        Self {
+            runs: Some(secrets),
+            ..self
+        }
     }
 
     /// Reads the file again, and puts it in force if it is good. Blocks for as long
@@ -108,11 +121,16 @@ impl Authenticator {
         self.state.read().broken.clone()
     }
 
-    /// Finds the principal of a key.
+    /// Finds the principal of a key, or of a run token. The caller has to find out
+    /// whether the run of a token has ended.
     ///
     /// # Errors
-    /// As [`Policy::authenticate`].
+    /// As [`Policy::authenticate`] and [`RunSecrets::read`].
     pub fn authenticate(&self, key: &str, now: Timestamp) -> Result<Arc<Principal>, Denied> {
+        if RunSecrets::is_token(key) {
+            let runs = self.runs.as_ref().ok_or(Denied::RunToken)?;
+            return Ok(Arc::new(Principal::of_run(runs.read(key)?)));
+        }
         self.policy().authenticate(key, now)
     }
 

@@ -6,6 +6,8 @@
 //!                                                             └ permissions ⊇ what the address needs
 //! ```
 //!
+//! A run of a handler has a token of its own instead of a key: [`RunSecrets`].
+//!
 //! The file holds hashes only. A key is 256 random bits, so a plain SHA-256 keeps
 //! it: there is nothing to guess, and nothing that a slow hash would protect.
 //!
@@ -18,6 +20,7 @@ mod file;
 mod key;
 mod permission;
 mod principal;
+mod run_token;
 mod session;
 
 pub use authenticator::{Authenticator, Reload};
@@ -26,4 +29,5 @@ pub use file::{FileError, Policy};
 pub use key::{ApiKey, InvalidKey, KeyHash};
 pub use permission::{Permission, Permissions, Role};
 pub use principal::{ActsAs, Denied, Forbidden, Organizations, Principal, Proof};
+pub use run_token::{Run, RunSecrets};
 pub use session::{Session, seal};

@@ -54,6 +54,9 @@ impl Permissions {
     /// Every permission, for a service without authentication.
     pub const EVERY: Self = Self::of(&Permission::ALL);
 
+    /// The permissions of a run: it reads its organization and creates children.
+    pub(crate) const RUN: Self = Self::of(&[Permission::Read, Permission::Create]);
+
     /// Returns true if the permission is in the set.
     #[must_use]
     pub const fn contains(self, permission: Permission) -> bool {

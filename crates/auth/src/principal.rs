@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use drumline_protocol::{Organization, Timestamp};
+use drumline_protocol::{Fence, OperationId, Organization, Timestamp};
 
 use crate::key::InvalidKey;
 use crate::permission::{Permission, Permissions, Role};
+use crate::run_token::Run;
 
 /// The organizations that a principal may act in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,13 @@ pub enum Proof {
     Key,
     /// A user that the broker has authenticated.
     BrokerUser,
+    /// The token of a run. It counts as long as the run holds its operation.
+    Run {
+        /// The operation.
+        id: OperationId,
+        /// The fence that the run holds it with.
+        fence: Fence,
+    },
 }
 
 /// The owner of a key, or a user at the broker, as the file says.
@@ -39,7 +47,7 @@ pub enum Proof {
 pub struct Principal {
     /// The proof by which it is known.
     pub proof: Proof,
-    /// The id of its key, or its user at the broker.
+    /// The id of its key, its user at the broker, or the operation of its run.
     pub id: String,
     /// The name that its operations are owned by.
     pub caller: String,
@@ -65,9 +73,30 @@ pub struct ActsAs {
 }
 
 impl Principal {
+    /// The principal of a run. The store has to be asked whether the run still holds
+    /// its operation.
+    pub(crate) fn of_run(run: Run) -> Self {
+        Self {
+            proof: Proof::Run {
+                id: run.id,
+                fence: run.fence,
+            },
+            id: run.id.to_string(),
+            caller: run.caller,
+            organizations: Organizations::Only(vec![run.organization]),
+            roles: Vec::new(),
+            may_act_for: false,
+            expires: None,
+            reply_to: Vec::new(),
+        }
+    }
+
     /// The permissions of all its roles together.
     #[must_use]
     pub fn permissions(&self) -> Permissions {
+        if matches!(self.proof, Proof::Run { .. }) {
+            return Permissions::RUN;
+        }
         let roles = self.roles.iter().map(|role| role.permissions());
         roles.fold(Permissions::default(), Permissions::and)
     }
@@ -114,6 +143,9 @@ impl Principal {
         if self.permissions().contains(permission) {
             return Ok(());
         }
+        if matches!(self.proof, Proof::Run { .. }) {
+            return Err(Forbidden::Run);
+        }
         let roles = self.roles.iter().map(|role| role.name());
         let having = Role::ALL
             .into_iter()
@@ -123,6 +155,16 @@ impl Principal {
             roles: roles.collect::<Vec<_>>().join(", "),
             needed: having.unwrap_or(Role::Admin),
         })
+    }
+
+    /// The operation that must be the parent of all that the principal creates, if
+    /// it is a run.
+    #[must_use]
+    pub const fn parent(&self) -> Option<OperationId> {
+        match self.proof {
+            Proof::Run { id, .. } => Some(id),
+            Proof::Key | Proof::BrokerUser => None,
+        }
     }
 
     /// Refuses an answer to a queue that is not the principal's: the service may
@@ -146,6 +188,7 @@ impl fmt::Display for Principal {
             Proof::Key => write!(f, "the key {}", self.id),
             // The names of users at a server are in no message.
             Proof::BrokerUser => f.write_str("this user of the broker"),
+            Proof::Run { id, .. } => write!(f, "the run of {id}"),
         }
     }
 }
@@ -176,6 +219,14 @@ pub enum Denied {
         /// The time since which it is refused.
         at: Timestamp,
     },
+    /// It has a run token that this service has not made.
+    #[error(
+        "this run token is not known here: it was cut, or signed with a secret that is not in use"
+    )]
+    RunToken,
+    /// The run of its token does not hold its operation any more.
+    #[error("the run of this token has ended: it does not hold its operation any more")]
+    RunEnded,
     /// It came through the broker, without the user that has sent it.
     #[error("the message needs the property user_id: the user of the connection that publishes it")]
     NoUser,
@@ -221,6 +272,11 @@ pub enum Forbidden {
         /// The caller.
         named: String,
     },
+    /// It is a run, and not of this kind.
+    #[error(
+        "a run token may read its organization and create children of its operation, and nothing else"
+    )]
+    Run,
     /// Its answers may not go to the queue.
     #[error(
         "{who} may not have answers sent to this queue: use amq.rabbitmq.reply-to, or a queue that its reply_to in \

@@ -213,6 +213,10 @@ impl Store for EmbeddedStore {
         Ok(self.state().locks(partition))
     }
 
+    async fn lock(&self, id: OperationId) -> Result<Option<Lock>> {
+        Ok(self.state().lock(id).map(|held| held.shown(id)))
+    }
+
     async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
         let mut state = self.state();
         for (id, stamp) in entries {

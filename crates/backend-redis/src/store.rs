@@ -227,6 +227,10 @@ impl Store for RedisStore {
         self.locks_of(partition).await
     }
 
+    async fn lock(&self, id: OperationId) -> Result<Option<Lock>> {
+        self.lock_of(id).await
+    }
+
     async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
         self.take_out(entries).await
     }

@@ -166,6 +166,13 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// When the store is unavailable.
     async fn locks(&self, partition: Partition) -> Result<Vec<Lock>>;
 
+    /// Returns the lock of an operation; `None` if no run holds the operation. Costs
+    /// the same whatever else is locked.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn lock(&self, id: OperationId) -> Result<Option<Lock>>;
+
     /// Removes entries that the broker has confirmed from the outbox. An
     /// entry with another stamp is another entry, and stays.
     ///

@@ -80,7 +80,9 @@ impl Builder {
     }
 
     /// The API key, `drl_…`, of a service that has keys. It is sent with every
-    /// request, and not shown in errors.
+    /// request, and not shown in errors. In a command that a worker runs, a client
+    /// without a key sends the token of the run (`DRUMLINE_TOKEN`) to the service
+    /// that the run belongs to (`DRUMLINE_SERVER`).
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(key.into());
         self
@@ -158,7 +160,7 @@ impl Builder {
                 headers.insert(name, value);
             }
         }
-        if let Some(key) = &self.api_key {
+        if let Some(key) = self.api_key.or_else(|| run_token(&base)) {
             let mut value =
                 HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_shows_the_key| {
                     let why = "the API key has characters that are not allowed in a header";
@@ -192,6 +194,21 @@ impl Builder {
         let http = http.build().map_err(Unreachable::error)?;
         Ok(Client::new(http, base, self.timeout, self.patience))
     }
+}
+
+/// The token of the run of a handler that this process belongs to. No other service
+/// than that of the run gets it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a worker gives a command the token of its run there"
+)]
+fn run_token(base: &Url) -> Option<String> {
+    let token = std::env::var("DRUMLINE_TOKEN").ok()?;
+    let is_own = std::env::var("DRUMLINE_SERVER").map_or_else(
+        |_none| matches!(base.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")),
+        |server| address(&server).is_ok_and(|server| server.origin() == base.origin()),
+    );
+    is_own.then_some(token)
 }
 
 fn address(text: &str) -> Result<Url> {

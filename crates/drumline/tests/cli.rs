@@ -42,6 +42,8 @@ mod pauses;
 mod processes;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/run_tokens.rs"]
+mod run_tokens;
 #[path = "cli/selecting.rs"]
 mod selecting;
 #[path = "cli/server_tls.rs"]

@@ -75,6 +75,15 @@ impl Context {
         self.execution.fence
     }
 
+    /// The token of this run, for a client that asks a queue manager in this
+    /// operation's name: `Client::builder(…).api_key(token)`. It reads the
+    /// operation's organization and creates children, and is refused once this run
+    /// has ended. `None` if the worker has no secrets for tokens.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.execution.token.as_ref().map(|token| token.0.as_str())
+    }
+
     /// The time at which this run's timeout ends, if it has one.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

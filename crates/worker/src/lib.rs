@@ -92,6 +92,7 @@ pub use context::Context;
 pub use context::children::{CreateError, DATA_BYTES, NewChild};
 pub use context::report::{CheckpointError, REPORT_BYTES};
 pub use context::stop::StopReason;
+pub use drumline_auth::RunSecrets;
 pub use drumline_backend::critical::TaskEnd;
 pub use drumline_backend::{Random, TaskFailure};
 pub use drumline_protocol::{ErrorCode, Fault};

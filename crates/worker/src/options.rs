@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drumline_auth::RunSecrets;
 use drumline_protocol::{QueueName, limits};
 
 use crate::throttle::Throttle;
@@ -49,6 +50,10 @@ pub struct Options {
     /// none, so handlers may fail as often as they like. The right number depends
     /// on the number of operations, so no default suits every deployment.
     pub throttle: Option<Throttle>,
+    /// The secrets by which managers know the tokens of runs, the same for all
+    /// workers and managers. Default: none, so runs have no tokens, and handlers
+    /// need keys of their own where managers ask for keys.
+    pub run_secrets: Option<RunSecrets>,
 }
 
 impl Default for Options {
@@ -63,6 +68,7 @@ impl Default for Options {
             unhandled_after: Duration::from_secs(60),
             depth: limits::DEPTH,
             throttle: None,
+            run_secrets: None,
         }
     }
 }

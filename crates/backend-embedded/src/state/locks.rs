@@ -39,6 +39,18 @@ impl Held {
             asked_to_stop: false,
         }
     }
+
+    /// The lock as other processes see it.
+    #[must_use]
+    pub const fn shown(&self, id: OperationId) -> Lock {
+        Lock {
+            id,
+            owner: self.owner,
+            fence: self.fence,
+            beat: self.beat,
+            lease: self.lease,
+        }
+    }
 }
 
 /// The locks of one partition.
@@ -78,17 +90,8 @@ impl State {
         let Some(contents) = self.contents(partition) else {
             return Vec::new();
         };
-        let mut locks = Vec::new();
-        for (&id, held) in &contents.locks.0 {
-            locks.push(Lock {
-                id,
-                owner: held.owner,
-                fence: held.fence,
-                beat: held.beat,
-                lease: held.lease,
-            });
-        }
-        locks
+        let locks = contents.locks.0.iter();
+        locks.map(|(&id, held)| held.shown(id)).collect()
     }
 
     /// The locks of a holder that it was asked to stop.

@@ -76,6 +76,17 @@ impl RedisStore {
         Ok(locks)
     }
 
+    pub(super) async fn lock_of(&self, id: OperationId) -> Result<Option<Lock>> {
+        let Some(keys) = self.keys.partition(id.partition()) else {
+            return Ok(None);
+        };
+        let mut command = redis::cmd("HGET");
+        command.arg(keys.locks()).arg(id.as_bytes().as_slice());
+        let answer = self.link.run_one("lock", command).await?;
+        let lock = reply::maybe_bytes(answer)?;
+        lock.map(|lock| record::read_lock(id, &lock)).transpose()
+    }
+
     pub(super) async fn write_report(
         &self,
         id: OperationId,

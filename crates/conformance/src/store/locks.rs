@@ -318,7 +318,10 @@ pub async fn a_lost_at_most_once_operation_fails_and_frees_its_chain(harness: &d
 /// The lock of an operation, as a watcher sees it.
 pub(crate) async fn lock_of(fixture: &Fixture, id: OperationId) -> Option<Lock> {
     let locks = fixture.store.locks(id.partition()).await.expect("locks");
-    locks.into_iter().find(|lock| lock.id == id)
+    let found = locks.into_iter().find(|lock| lock.id == id);
+    let alone = fixture.store.lock(id).await.expect("the lock");
+    assert_eq!(alone, found, "one lock and all locks agree");
+    found
 }
 
 /// The guard of a watcher that has seen this lock stand still.

@@ -134,6 +134,9 @@ pub(crate) struct Http {
     /// TOML file with the API keys that are let in; see `drumline key --help`. Read again when it changes
     #[arg(long, env = "DRUMLINE_AUTH_FILE", value_name = "FILE")]
     pub(crate) auth_file: Option<PathBuf>,
+    /// File with the secrets of run tokens, the same for all queue managers and workers; see docs/security.md
+    #[arg(long, env = "DRUMLINE_RUN_KEY_FILE", value_name = "FILE")]
+    pub(crate) run_key_file: Option<PathBuf>,
     /// PEM file with the certificate of the HTTP API, and the CAs between it and a root. Read again when it changes
     #[arg(long, env = "DRUMLINE_TLS_CERT", value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -365,6 +368,14 @@ pub(crate) struct Worker {
         help_heading = "Execution"
     )]
     pub(crate) host_id: Option<String>,
+    /// File with the secrets of run tokens, the same for all queue managers and workers; see docs/security.md
+    #[arg(
+        long,
+        env = "DRUMLINE_RUN_KEY_FILE",
+        value_name = "FILE",
+        help_heading = "Execution"
+    )]
+    pub(crate) run_key_file: Option<PathBuf>,
     /// Time that an operation waits for a worker with a handler before it is suspended
     #[arg(
         long,

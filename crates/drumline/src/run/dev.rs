@@ -1,10 +1,11 @@
 //! `drumline dev`: manager, maintenance and worker in one process, on the
 //! embedded backend. Without RabbitMQ there are no requests over AMQP.
 
+use drumline_auth::RunSecrets;
 use drumline_backend::Ids;
 use drumline_process::host_id;
 use drumline_queue_manager::{Maintenance, QueueManager, Server};
-use drumline_worker::{RunningWorker, Worker};
+use drumline_worker::{Options, RunningWorker, Worker};
 
 use super::backend::Connected;
 use super::{
@@ -12,7 +13,7 @@ use super::{
     until_signal, worker,
 };
 use crate::cli::service::Dev;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::output;
 
 /// Runs until a signal.
@@ -20,7 +21,20 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     let mut signals = catch_signals()?;
     let handlers = worker::read_handlers(&dev.execution)?;
     let connected = Connected::embedded();
-    let options = queue_manager::options(&dev.http, &dev.limits, &dev.completion)?;
+    let runs = match listen::run_secrets(dev.http.run_key_file.as_deref())? {
+        // Manager and worker are this process.
+        None if dev.http.auth_file.is_some() => {
+            let random = RunSecrets::random().map_err(|_unspecified| {
+                Failure::new(
+                    Exit::Internal,
+                    "the operating system gives no random numbers",
+                )
+            });
+            Some(random?)
+        }
+        read => read,
+    };
+    let options = queue_manager::options(&dev.http, &dev.limits, &dev.completion, runs.clone())?;
     let manager = QueueManager::new(connected.backend().clone(), Ids::random(), options);
     let maintenance =
         Maintenance::start_with(&manager, &completion_options::maintenance(&dev.completion));
@@ -29,7 +43,10 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
         .await
         .map_err(|error| listen::cannot_listen(dev.http.listen, error))?;
     let url = server.url();
-    let mut builder = Worker::builder().options(worker::options(&dev.execution, host_id()));
+    let mut builder = Worker::builder().options(Options {
+        run_secrets: runs,
+        ..worker::options(&dev.execution, host_id())
+    });
     let own = handlers.iter().flat_map(|file| &file.handlers);
     let own: Vec<String> = own.map(|handler| handler.message.clone()).collect();
     builder = builtin::add(builder, |name| own.iter().any(|taken| taken == name));

@@ -1,8 +1,9 @@
 //! The check of the address that HTTP is served on.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use drumline_auth::Authenticator;
+use drumline_auth::{Authenticator, RunSecrets};
 use drumline_queue_manager::Access;
 use drumline_tls::{ServerFiles, ServerTls};
 use reqwest::Url;
@@ -44,11 +45,30 @@ pub(crate) fn check(http: &Http) -> Result<()> {
     ))
 }
 
+/// The secrets of run tokens in a file, if there is one.
+///
+/// # Errors
+/// When the file cannot be used.
+pub(crate) fn run_secrets(path: Option<&Path>) -> Result<Option<RunSecrets>> {
+    let Some(path) = path else { return Ok(None) };
+    match RunSecrets::open(path) {
+        Ok(secrets) => Ok(Some(secrets)),
+        Err(error) => {
+            let text = format!(
+                "--run-key-file {}: {error}\n  what to do: `openssl rand -hex 32` writes a secret; all queue managers and \
+                 workers need the same file",
+                path.display()
+            );
+            Err(Failure::new(Exit::Usage, text))
+        }
+    }
+}
+
 /// The callers that a process lets in.
 ///
 /// # Errors
 /// When the file with the keys cannot be used.
-pub(crate) fn access(http: &Http) -> Result<Access> {
+pub(crate) fn access(http: &Http, runs: Option<RunSecrets>) -> Result<Access> {
     if let Some(path) = &http.auth_file {
         let keys = Authenticator::open(path).map_err(|error| {
             let text = format!(
@@ -59,6 +79,10 @@ pub(crate) fn access(http: &Http) -> Result<Access> {
             );
             Failure::new(Exit::Usage, text)
         })?;
+        let keys = match runs {
+            Some(secrets) => keys.with_runs(secrets),
+            None => keys,
+        };
         return Ok(Access::Keys(Arc::new(keys)));
     }
     // A gateway in front knows the names; on loopback, this process does.
@@ -125,6 +149,7 @@ mod tests {
             tls_cert: None,
             tls_key: None,
             tls_client_ca: None,
+            run_key_file: None,
             behind_proxy: false,
             public_url: None,
             allow_unauthenticated: false,
@@ -202,7 +227,7 @@ mod tests {
             public_url: Some("https://jobs.example.org/x".parse().unwrap()),
             ..http("127.0.0.1:0")
         };
-        let Access::Open { hosts: Some(hosts) } = access(&named).unwrap() else {
+        let Access::Open { hosts: Some(hosts) } = access(&named, None).unwrap() else {
             panic!("no names");
         };
         assert_eq!(hosts, ["jobs.example.org"]);

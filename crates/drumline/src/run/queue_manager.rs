@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use drumline_auth::RunSecrets;
 use drumline_backend::Ids;
 use drumline_process::host_id;
 use drumline_queue_manager::options::Limits;
@@ -23,7 +24,8 @@ const LEAVING: Duration = Duration::from_secs(2);
 /// Runs until a signal.
 pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
     let mut signals = catch_signals()?;
-    let options = options(&settings.http, &settings.limits, &settings.completion)?;
+    let runs = listen::run_secrets(settings.http.run_key_file.as_deref())?;
+    let options = options(&settings.http, &settings.limits, &settings.completion, runs)?;
     let connected = tokio::select! {
         connected = Connected::to_servers(&settings.connection, "queue-manager") => connected?,
         signal = signals.next() => {
@@ -87,6 +89,7 @@ pub(crate) fn options(
     http: &Http,
     limits: &limits::Limits,
     completion: &CompletionOptions,
+    runs: Option<RunSecrets>,
 ) -> Result<Options> {
     Ok(Options {
         host: host_id(),
@@ -107,7 +110,7 @@ pub(crate) fn options(
         async_requests: limits.async_requests.clone(),
         token_policy: completion_options::token_policy(completion),
         webhooks: completion_options::webhooks(completion)?,
-        access: listen::access(http)?,
+        access: listen::access(http, runs)?,
         tls: listen::tls(http)?,
         ..Options::default()
     })

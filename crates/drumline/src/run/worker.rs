@@ -6,7 +6,7 @@ use drumline_worker::supervise::Supervisor;
 use drumline_worker::{Builder, Error, Options, RunningWorker, Worker};
 
 use super::backend::Connected;
-use super::{catch_signals, failed, health, until_signal};
+use super::{catch_signals, failed, health, listen, until_signal};
 use crate::cli::service::{self, Execution};
 use crate::exit::{Exit, Failure, Result};
 use crate::output;
@@ -16,6 +16,7 @@ pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
     let mut signals = catch_signals()?;
     let builder = Worker::builder().options(Options {
         unhandled_after: settings.unhandled_after,
+        run_secrets: listen::run_secrets(settings.run_key_file.as_deref())?,
         ..options(
             &settings.execution,
             settings.host_id.clone().unwrap_or_else(host_id),

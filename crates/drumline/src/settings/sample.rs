@@ -128,6 +128,7 @@ fn example(key: &str) -> &'static str {
         "amqp-server-name" => "rabbitmq.example.org",
         "client-cert" => "client.pem",
         "client-key" => "client.key",
+        "run-key-file" => "run.key",
         "public-url" => "https://drumline.example.org",
         "host-id" => "imports-1",
         "remove-transient-after" => "0s",

@@ -1,18 +1,24 @@
 //! Refusals because of who asks, whichever way the request came.
 
 use axum::http::StatusCode;
+use drumline_api::{CreateOperation, FieldError, Invalid, OrganizationRequest};
 use drumline_auth::{Denied, Forbidden, Permission, Principal};
+use drumline_backend::store;
 use drumline_protocol::ErrorCode;
+use uuid::Uuid;
 
 use super::headers;
 use super::problem::Problem;
+use crate::error::Error;
 
 /// The reason why a request is refused before it is read.
 #[derive(Debug)]
 pub(super) enum Refusal {
     Denied(Denied),
     Forbidden(Forbidden),
-    Invalid(drumline_api::Invalid),
+    Invalid(Invalid),
+    /// The store could not say whether the run of a token has ended.
+    Store(store::Error),
     /// A web page of another site has sent it.
     Site(String),
     /// The table of permissions does not have the address.
@@ -28,15 +34,18 @@ impl Refusal {
             Self::Denied(Denied::Unknown { .. }) => "unknown_key",
             Self::Denied(Denied::Expired { .. }) => "expired_key",
             Self::Denied(Denied::Session) => "session",
+            Self::Denied(Denied::RunToken) => "invalid_run",
+            Self::Denied(Denied::RunEnded) => "ended_run",
             Self::Denied(Denied::NoUser) => "no_user",
             Self::Denied(Denied::UnknownUser) => "unknown_user",
-            Self::Forbidden(Forbidden::Role { .. }) => "role",
+            Self::Forbidden(Forbidden::Role { .. } | Forbidden::Run) => "role",
             Self::Forbidden(Forbidden::Organization { .. } | Forbidden::NoOrganization { .. }) => {
                 "organization"
             }
             Self::Forbidden(Forbidden::Caller { .. }) => "caller",
             Self::Forbidden(Forbidden::ReplyTo { .. }) => "reply_to",
             Self::Invalid(_) => "headers",
+            Self::Store(_) => "store",
             Self::Site(_) => "site",
             Self::Unlisted => "unlisted",
         }
@@ -54,16 +63,18 @@ impl From<Refusal> for Problem {
                 denied.to_string(),
             ),
             Refusal::Forbidden(why @ Forbidden::NoOrganization { .. }) => {
-                let wrong = drumline_api::FieldError::new(headers::ORGANIZATION, why.to_string());
-                Self::from(drumline_api::Invalid::arguments(vec![wrong]))
+                let wrong = FieldError::new(headers::ORGANIZATION, why.to_string());
+                Self::from(Invalid::arguments(vec![wrong]))
             }
             Refusal::Forbidden(
                 why @ (Forbidden::Role { .. }
+                | Forbidden::Run
                 | Forbidden::Organization { .. }
                 | Forbidden::Caller { .. }
                 | Forbidden::ReplyTo { .. }),
             ) => forbidden(why.to_string()),
             Refusal::Invalid(invalid) => Self::from(invalid),
+            Refusal::Store(error) => Self::from(Error::Store(error)),
             Refusal::Site(detail) => {
                 Self::new(StatusCode::FORBIDDEN, ErrorCode::FOREIGN_SITE, detail)
             }
@@ -80,15 +91,46 @@ impl From<Forbidden> for Refusal {
     }
 }
 
-/// Refuses a request in a body that needs more than its address.
+/// Refuses an organization request that needs more than its address, which is open
+/// to all that may create. What a run creates becomes a child of its operation.
 ///
 /// # Errors
-/// When the principal has no role with the permission. Without keys, everything is
-/// allowed.
-pub(super) fn require(
+/// When the principal has no role for one of the requests in it. Without keys,
+/// everything is allowed.
+pub(super) fn check_request(
     principal: Option<&Principal>,
-    permission: Permission,
+    request: &mut OrganizationRequest,
 ) -> Result<(), Refusal> {
-    let required = principal.map_or(Ok(()), |principal| principal.require(permission));
-    required.map_err(Refusal::Forbidden)
+    let Some(principal) = principal else {
+        return Ok(());
+    };
+    if request.removes() {
+        principal.require(Permission::Operate)?;
+    }
+    if request.changes() {
+        principal.require(Permission::Control)?;
+    }
+    for create in request.creates_mut() {
+        check_create(Some(principal), create)?;
+    }
+    Ok(())
+}
+
+/// Makes what a run creates a child of its operation.
+///
+/// # Errors
+/// When the request names another parent.
+pub(super) fn check_create(
+    principal: Option<&Principal>,
+    request: &mut CreateOperation,
+) -> Result<(), Refusal> {
+    let Some(id) = principal.and_then(Principal::parent) else {
+        return Ok(());
+    };
+    let own = Uuid::from_bytes(*id.as_bytes());
+    if *request.parent_id.get_or_insert(own) == own {
+        Ok(())
+    } else {
+        Err(Forbidden::Run.into())
+    }
 }

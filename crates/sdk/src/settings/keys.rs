@@ -136,6 +136,10 @@ pub(super) const KEYS: &[Key] = &[
         text.clone_into(&mut settings.worker.host);
         Ok(())
     }),
+    key("run-key-file", |settings, text| {
+        settings.worker.run_secrets = Some(values::run_secrets(text)?);
+        Ok(())
+    }),
     key("unhandled-after", |settings, text| {
         settings.worker.unhandled_after = values::positive_duration(text)?;
         Ok(())

@@ -1,11 +1,12 @@
 //! Readers for the values of settings: each turns text into a type that cannot
 //! be wrong, or says what was expected.
 
+use std::path::Path;
 use std::time::Duration;
 
 use drumline_backend_rabbitmq::{AmqpUrl, Namespace};
 use drumline_protocol::{PartitionCount, QueueName};
-use drumline_worker::LEASE_MIN;
+use drumline_worker::{LEASE_MIN, RunSecrets};
 
 /// The longest lease: a death is noticed within the hour.
 const LEASE_MAX: Duration = Duration::from_secs(3600);
@@ -21,6 +22,14 @@ pub(super) fn invalid(text: &str, expected: &str) -> String {
 /// Says what was expected. The URL is not repeated: it may hold a password.
 pub(crate) fn redis_url(text: &str) -> Result<(), String> {
     drumline_backend_redis::check_url(text).map_err(|reason| format!("invalid value: {reason}"))
+}
+
+/// Reads the file with the secrets of run tokens.
+///
+/// # Errors
+/// With the mistake in the file. No secret is repeated.
+pub(crate) fn run_secrets(path: &str) -> Result<RunSecrets, String> {
+    RunSecrets::open(Path::new(path)).map_err(|error| error.to_string())
 }
 
 /// Reads the URL of RabbitMQ.

@@ -1,5 +1,6 @@
 //! One run of an operation that this worker holds.
 
+use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,11 +12,22 @@ use super::lease::HeldLease;
 use super::report::Reporter;
 use super::stop::{Stop, StopReason};
 
+/// The token of a run. Never shown by `Debug`.
+pub(crate) struct RunToken(pub(crate) String);
+
+impl fmt::Debug for RunToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunToken(***)")
+    }
+}
+
 /// One operation that this worker holds.
 #[derive(Debug)]
 pub(crate) struct Execution {
     pub(crate) operation: Operation,
     pub(crate) fence: Fence,
+    /// The token by which managers know this run, if the worker has the secrets.
+    pub(crate) token: Option<RunToken>,
     pub(crate) stop: Stop,
     /// The time at which the handler is dropped if it has not stopped by then.
     /// Set when the handler is asked to stop.

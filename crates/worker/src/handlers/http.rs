@@ -122,6 +122,12 @@ async fn call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcom
             request = request.header(name, value);
         }
     }
+    if let Some(token) = context.token()
+        && let Ok(mut value) = HeaderValue::from_str(token)
+    {
+        value.set_sensitive(true);
+        request = request.header("Drumline-Token", value);
+    }
     if !trace.tracestate.is_empty() {
         request = request.header("tracestate", trace.tracestate);
     }

@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use drumline_auth::Run;
 use drumline_backend::store::Promoted;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
@@ -26,7 +27,7 @@ use super::trace;
 use crate::backoff;
 use crate::context::Context;
 use crate::context::children::Children;
-use crate::context::execution::Execution;
+use crate::context::execution::{Execution, RunToken};
 use crate::context::lease::HeldLease;
 use crate::context::report::Reporter;
 use crate::context::stop::{Stop, StopReason};
@@ -52,11 +53,21 @@ pub(crate) async fn execute(
         waited,
     } = claimed;
     let labels = shared.labels(&operation.body);
+    let secrets = shared.options.run_secrets.as_ref();
+    let token = secrets.map(|secrets| {
+        secrets.token(&Run {
+            organization: operation.body.organization.clone(),
+            caller: operation.body.owner.clone(),
+            id: operation.id,
+            fence,
+        })
+    });
     let execution = Arc::new(Execution {
         span: trace::process_span(&operation, fence),
         reporter: Reporter::new(operation.report.clone()),
         operation,
         fence,
+        token: token.map(RunToken),
         stop: Stop::default(),
         stop_by: OnceLock::new(),
         deadline: registered

@@ -199,6 +199,10 @@ impl Store for FaultyStore {
         self.store.locks(partition).await
     }
 
+    async fn lock(&self, id: OperationId) -> Result<Option<Lock>> {
+        self.store.lock(id).await
+    }
+
     async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
         self.store.remove_from_outbox(entries).await
     }

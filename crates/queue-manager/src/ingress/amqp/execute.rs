@@ -2,7 +2,7 @@
 //! answer is written as HTTP would write it.
 
 use drumline_api::{Invalid, OrganizationRequest};
-use drumline_auth::{Permission, Principal};
+use drumline_auth::Principal;
 use drumline_protocol::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use super::translate::{Call, Create, Execute, Json, TranslatedRequest};
 use crate::error::Error;
 use crate::ingress::media_type;
 use crate::ingress::problem::Problem;
-use crate::ingress::refusal::{Refusal, require};
+use crate::ingress::refusal::{Refusal, check_request};
 use crate::service::{Actor, Creation, QueueManager, RequestKind};
 
 /// The answer to a request: what HTTP would answer.
@@ -90,11 +90,9 @@ async fn organization_request(
     json: &[u8],
 ) -> Answer {
     let now = || manager.store().now();
-    let request = read(manager, execute, json, now)?;
-    if request.removes() {
-        require(principal, Permission::Operate)
-            .map_err(|refusal| Box::new(denied(manager, refusal).into_fault(now())))?;
-    }
+    let mut request = read(manager, execute, json, now)?;
+    check_request(principal, &mut request)
+        .map_err(|refusal| Box::new(denied(manager, refusal).into_fault(now())))?;
     let executed = manager.execute(actor, request).await;
     let answer = executed.map_err(|error| Problem::of_execute(error, now()))?;
     success(200, &answer)

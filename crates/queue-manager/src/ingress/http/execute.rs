@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Extensions;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::Json;
 use drumline_api::OrganizationRequest;
-use drumline_auth::{Permission, Principal};
+use drumline_auth::Principal;
 
 use super::problem::Answer;
-use super::{body, extractors, openapi};
+use super::{body, extractors, guard, openapi};
 use crate::ingress::problem::Problem;
-use crate::ingress::refusal::require;
+use crate::ingress::refusal::check_request;
 use crate::service::{self, QueueManager};
 
 /// Execute an organization request
@@ -49,12 +49,14 @@ pub(crate) async fn execute(
     let (actor, key, body) = read
         .await
         .map_err(|problem: Box<Problem>| Box::new(problem.into_fault(now())))?;
-    let read = OrganizationRequest::from_json(&body, &manager.options().deployment());
+    let mut read = OrganizationRequest::from_json(&body, &manager.options().deployment());
     drop(body);
-    if read.as_ref().is_ok_and(OrganizationRequest::removes) {
+    if let Ok(request) = &mut read {
         let principal = extensions.get::<Arc<Principal>>();
-        require(principal.map(|principal| &**principal), Permission::Operate)
-            .map_err(|refusal| Box::new(Problem::from(refusal).into_fault(now())))?;
+        check_request(principal.map(|principal| &**principal), request).map_err(|refusal| {
+            let problem = guard::denied(&manager, &extensions, refusal);
+            Box::new(problem.into_fault(now()))
+        })?;
     }
     let executed = async {
         let mut request = read?;

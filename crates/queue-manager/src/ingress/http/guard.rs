@@ -19,11 +19,11 @@ mod site;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::{Extensions, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use drumline_auth::{Authenticator, Denied, Permission, Principal, Session};
+use drumline_auth::{Authenticator, Denied, Permission, Principal, Proof, Session};
 use drumline_protocol::Timestamp;
 
 use super::console;
@@ -66,7 +66,8 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::POST, "/v1/operations/{id}/pause", Role(Control)),
         (Method::POST, "/v1/operations/{id}/resume", Role(Control)),
         (Method::POST, "/v1/operations/{id}/postpone", Role(Control)),
-        (Method::POST, "/v1/operations/{id}/run-again", Role(Create)),
+        // It creates, and not a child: a run may not.
+        (Method::POST, "/v1/operations/{id}/run-again", Role(Control)),
         (Method::POST, "/v1/operations/cancel", Role(Operate)),
         (Method::POST, "/v1/operations/pause", Role(Operate)),
         (Method::POST, "/v1/operations/resume", Role(Operate)),
@@ -108,6 +109,12 @@ pub(super) async fn guarded(
             .and_then(|_need| check_site(hosts.as_deref(), &request))
             .map(|()| Admitted::default()),
     };
+    let admitted = match admitted {
+        Ok(admitted) => check_run(&manager, admitted.principal.as_deref())
+            .await
+            .map(|()| admitted),
+        Err(refusal) => Err(refusal),
+    };
     match admitted {
         Ok(Admitted {
             principal,
@@ -127,22 +134,16 @@ pub(super) async fn guarded(
             next.run(request).await
         }
         Err(refusal) => {
-            manager.metrics().denied(refusal.reason());
-            tracing::info!(
-                reason = refusal.reason(),
-                method = %request.method(),
-                path = request.uri().path(),
-                certificate = certificate_of(&request),
-                "denied"
-            );
-            response_to(refusal)
+            let is_unauthenticated = matches!(refusal, Refusal::Denied(_));
+            let problem = denied(&manager, request.extensions(), refusal);
+            let mut response = problem.into_response();
+            if is_unauthenticated {
+                let scheme = HeaderValue::from_static("Bearer");
+                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            }
+            response
         }
     }
-}
-
-/// The name in the certificate of the client.
-fn certificate_of(request: &Request) -> Option<&str> {
-    request.extensions().get::<Peer>()?.certificate.as_deref()
 }
 
 /// A request that may go on.
@@ -160,15 +161,15 @@ struct Admitted {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SignedIn;
 
-/// The answer to a refused request.
-fn response_to(refusal: Refusal) -> Response {
-    let is_unauthenticated = matches!(refusal, Refusal::Denied(_));
-    let mut response = Problem::from(refusal).into_response();
-    if is_unauthenticated {
-        let scheme = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-    }
-    response
+/// Counts and logs a refused request, and returns the answer to it.
+pub(super) fn denied(manager: &QueueManager, extensions: &Extensions, refusal: Refusal) -> Problem {
+    let reason = refusal.reason();
+    let route = extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    manager.metrics().denied(reason);
+    let peer = extensions.get::<Peer>();
+    let certificate = peer.and_then(|peer| peer.certificate.as_deref());
+    tracing::info!(reason, route, certificate, "a request was denied");
+    refusal.into()
 }
 
 /// The need of the address; `None` if the table does not have it.
@@ -228,8 +229,12 @@ fn admit_with_key(
     let permission = match need {
         Need::Nothing => {
             // A key is welcome: its owner may see more.
+            // That of a run may not, so the store is not asked about it.
             return Ok(Admitted {
-                principal: found.ok().map(|(principal, _)| principal),
+                principal: found
+                    .ok()
+                    .map(|(principal, _)| principal)
+                    .filter(|known| known.parent().is_none()),
                 ..Admitted::default()
             });
         }
@@ -238,7 +243,7 @@ fn admit_with_key(
     };
     let (principal, session) = found.map_err(Refusal::Denied)?;
     if let Some(permission) = permission {
-        principal.require(permission).map_err(Refusal::Forbidden)?;
+        principal.require(permission)?;
     }
     let header = |name| {
         let values = request.headers().get_all(name).into_iter();
@@ -246,9 +251,7 @@ fn admit_with_key(
     };
     let named = headers::named(header).map_err(Refusal::Invalid)?;
     let chosen = session.and_then(|session| session.organization);
-    let acts_as = principal
-        .act_as(named.organization.or(chosen), named.caller)
-        .map_err(Refusal::Forbidden)?;
+    let acts_as = principal.act_as(named.organization.or(chosen), named.caller)?;
     Ok(Admitted {
         actor: Some(Actor {
             organization: acts_as.organization,
@@ -257,6 +260,19 @@ fn admit_with_key(
         principal: Some(principal),
         is_session,
     })
+}
+
+/// Refuses a run that does not hold its operation any more.
+async fn check_run(manager: &QueueManager, principal: Option<&Principal>) -> Result<(), Refusal> {
+    let Some(Proof::Run { id, fence }) = principal.map(|principal| principal.proof) else {
+        return Ok(());
+    };
+    let lock = manager.store().lock(id).await.map_err(Refusal::Store)?;
+    if lock.is_some_and(|lock| lock.fence == fence) {
+        Ok(())
+    } else {
+        Err(Refusal::Denied(Denied::RunEnded))
+    }
 }
 
 /// The key that a request sends.

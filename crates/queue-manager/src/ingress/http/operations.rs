@@ -1,20 +1,24 @@
 //! `/v1/operations`: create, read, change.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, LOCATION};
+use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 use drumline_api::view::OperationView;
 use drumline_api::{Control, CreateOperation, RunAgain, UpdateOperation};
+use drumline_auth::Principal;
 use drumline_protocol::OperationId;
 use serde::Serialize;
 
 use super::extractors::{By, Id, Parameters, idempotency_key};
 use super::problem::Answer;
 use super::waiting::{Explained, WaitingView};
-use super::{body, openapi, query};
+use super::{body, guard, openapi, query};
+use crate::ingress::refusal::check_create;
 use crate::options::GRAMMAR;
 use crate::service::{Actor, Creation, QueueManager};
 
@@ -44,11 +48,15 @@ struct ListAnswer {
 pub(crate) async fn create(
     State(manager): State<QueueManager>,
     By(actor): By,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
     let body = body::json(&manager, &headers, body).await?;
-    let request = CreateOperation::from_json(&body, &GRAMMAR)?;
+    let mut request = CreateOperation::from_json(&body, &GRAMMAR)?;
+    let principal = extensions.get::<Arc<Principal>>();
+    check_create(principal.map(|principal| &**principal), &mut request)
+        .map_err(|refusal| Box::new(guard::denied(&manager, &extensions, refusal)))?;
     let key = idempotency_key(&headers)?;
     let creation = manager.create(&actor, request, key).await?;
     Ok(created(&manager, &creation))

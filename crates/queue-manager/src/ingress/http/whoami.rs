@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Extension, Json};
-use drumline_auth::{Organizations, Principal};
+use drumline_auth::{Organizations, Principal, Proof};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -60,7 +60,7 @@ pub(crate) async fn whoami(
     };
     Ok(Json(WhoAmI {
         authenticated: true,
-        key_id: Some(principal.id.clone()),
+        key_id: (principal.proof == Proof::Key).then(|| principal.id.clone()),
         organizations: match &principal.organizations {
             Organizations::All => any(),
             Organizations::Only(some) => some.iter().map(|one| one.0.clone()).collect(),

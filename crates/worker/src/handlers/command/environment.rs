@@ -53,6 +53,9 @@ pub(super) fn set(command: &mut tokio::process::Command, context: &Context) {
     if !operation.body.owner.is_empty() {
         set("DRUMLINE_CALLER", &operation.body.owner);
     }
+    if let Some(token) = context.token() {
+        set("DRUMLINE_TOKEN", token);
+    }
     set("TRACEPARENT", &trace.traceparent);
     if !trace.tracestate.is_empty() {
         set("TRACESTATE", &trace.tracestate);

@@ -95,6 +95,9 @@ pub(super) async fn enter(
             return again(&denied.to_string());
         }
     };
+    if known.parent().is_some() {
+        return again("the token of a run opens no session");
+    }
     let chosen = (!organization.is_empty()).then(|| Organization(organization.to_owned()));
     if let Err(forbidden) = known.act_as(chosen.clone(), None) {
         return again(&forbidden.to_string());

@@ -129,6 +129,10 @@ impl Store for Faulty {
         self.store("locks").await?.locks(partition).await
     }
 
+    async fn lock(&self, id: OperationId) -> Result<Option<Lock>> {
+        self.store("lock").await?.lock(id).await
+    }
+
     async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
         self.store("remove_from_outbox")
             .await?
