@@ -29,7 +29,7 @@
 //!          │
 //!        error
 //!          │
-//! `drumline-api`, `drumline-auth`, the ports of `drumline-backend`
+//! `drumline-api`, `drumline-auth`, `drumline-egress`, the ports of `drumline-backend`
 //! ```
 //!
 //! Spans, with the OpenTelemetry conventions for HTTP and for messaging:

@@ -11,7 +11,7 @@ use drumline_tls::ServerTls;
 
 use crate::access::Access;
 use crate::recurrence::Rule;
-use crate::webhook::{self, Webhooks};
+use crate::webhook::Webhooks;
 
 /// The grammars of the texts in a request: rules of recurrence and addresses of
 /// webhooks.
@@ -20,7 +20,7 @@ pub const GRAMMAR: Grammar = Grammar {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     },
-    webhook_url: |text| match webhook::check(text) {
+    webhook_url: |text| match drumline_egress::check(text) {
         Ok(_) => Ok(()),
         Err(why) => Err(why.to_owned()),
     },

@@ -15,18 +15,16 @@
 //! Signatures, headers and the schedule are those of the Standard Webhooks
 //! specification, for which receivers find libraries in every language.
 
-mod address;
 mod secret;
 mod sender;
 
 use std::time::Duration;
 
+use drumline_egress::{Reach, check};
+
 pub use secret::{BadSecret, Secret};
 
-pub(crate) use address::check;
 pub(crate) use sender::{Delivery, Sender};
-
-use address::is_private_by_its_text;
 
 /// The options of webhooks.
 #[derive(Clone, Debug)]
@@ -35,8 +33,7 @@ pub struct Webhooks {
     /// old one here, receivers can change over one by one. Empty, the default:
     /// operations with a `webhookUrl` are refused.
     pub secrets: Vec<Secret>,
-    /// True if notices may go to loopback, private and link-local addresses.
-    /// Default no: a caller that may create operations could reach through this
+    /// True if notices may go to loopback and private addresses. Default no: a caller that may create operations could reach through this
     /// service what only this machine can reach.
     pub allow_private: bool,
     /// The rests between the tries; after the last try the notice is given
@@ -96,12 +93,26 @@ impl Webhooks {
                 "is not possible: this deployment has no secret for signatures (webhook-secret)",
             );
         }
-        if !self.allow_private && is_private_by_its_text(&url) {
-            return Some(
-                "must be an address of the public internet: this deployment allows no other (webhook-allow-private)",
-            );
+        if self.reach().allows_text(&url) {
+            return None;
         }
-        None
+        Some(match self.reach() {
+            Reach::Public => {
+                "must be an address of the public internet: this deployment allows no other (webhook-allow-private)"
+            }
+            Reach::Private => {
+                "must not be a link-local address, nor that of a cloud's metadata service"
+            }
+        })
+    }
+
+    /// The addresses that notices may go to.
+    pub(crate) const fn reach(&self) -> Reach {
+        if self.allow_private {
+            Reach::Private
+        } else {
+            Reach::Public
+        }
     }
 
     /// The time after an operation's end for which its notice may still be

@@ -58,7 +58,7 @@ pub(crate) struct CompletionOptions {
         value_name = "SECRET"
     )]
     pub(crate) webhook_secret: Option<values::Hidden>,
-    /// Allow webhooks to loopback, private and link-local addresses
+    /// Allow webhooks to loopback and private addresses
     #[arg(
         long,
         env = "DRUMLINE_WEBHOOK_ALLOW_PRIVATE",

@@ -1,17 +1,13 @@
 //! One try to report an operation's end: a signed POST.
 
-use std::error::Error as _;
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use drumline_api::view::OperationView;
+use drumline_egress::{NotAllowed, Reach, check, client, reasons};
 use drumline_protocol::{Operation, Timestamp};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, StatusCode, Url};
 
-use super::address::{check, is_private, is_private_by_its_text};
 use super::{Secret, Webhooks};
 
 /// The result of a try.
@@ -30,7 +26,7 @@ pub(crate) enum Delivery {
 pub(crate) struct Sender {
     client: Client,
     secrets: Arc<[Secret]>,
-    allow_private: bool,
+    reach: Reach,
 }
 
 impl Sender {
@@ -39,26 +35,16 @@ impl Sender {
     /// # Errors
     /// When the system's certificates cannot be used.
     pub(crate) fn new(webhooks: &Webhooks) -> Result<Self, reqwest::Error> {
-        // The first provider is for the whole process; any will do.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let client = Client::builder()
+        let reach = webhooks.reach();
+        let client = client(reach)
             .timeout(webhooks.timeout)
-            // Each hop would have to be checked and signed for; and a
-            // redirected POST becomes a GET.
-            .redirect(reqwest::redirect::Policy::none())
-            // A proxy would resolve the names out of our sight.
-            .no_proxy()
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(1)
-            .dns_resolver(Resolver {
-                allow_private: webhooks.allow_private,
-            })
-            .user_agent(concat!("drumline/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self {
             client,
             secrets: webhooks.secrets.clone().into(),
-            allow_private: webhooks.allow_private,
+            reach,
         })
     }
 
@@ -77,8 +63,8 @@ impl Sender {
             Err(why) => return Delivery::Unwanted(format!("the address {why}")),
         };
         // Names are checked when they are resolved; IP addresses are not.
-        if !self.allow_private && is_private_by_its_text(&url) {
-            return Delivery::Unwanted(NotPublic.to_string());
+        if !self.reach.allows_text(&url) {
+            return Delivery::Unwanted(NotAllowed(self.reach).to_string());
         }
         let body = match serde_json::to_vec(&OperationView::from(operation)) {
             Ok(body) => body,
@@ -130,84 +116,9 @@ fn judge(status: StatusCode) -> Delivery {
     }
 }
 
-/// An error with its causes, and without the address: it may hold a token.
-fn reasons(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else if error.is_connect() {
-        "no connection".to_owned()
-    } else {
-        "the request failed".to_owned()
-    };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-/// Looks names up, and leaves out addresses that are not public.
-#[derive(Clone, Copy, Debug)]
-struct Resolver {
-    allow_private: bool,
-}
-
-#[derive(Debug)]
-struct NotPublic;
-
-impl fmt::Display for NotPublic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the address is not of the public internet, and this deployment allows no other",
-        )
-    }
-}
-
-impl std::error::Error for NotPublic {}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let Self { allow_private } = *self;
-        Box::pin(async move {
-            // The port is the caller's business.
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0))
-                .await?
-                .filter(|found| allow_private || !is_private(found.ip()))
-                .collect();
-            if found.is_empty() {
-                return Err(NotPublic.into());
-            }
-            // The connection is made to the checked addresses, not to those
-            // that the name resolves to a moment later.
-            let found: Addrs = Box::new(found.into_iter());
-            Ok(found)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    async fn resolved(allow_private: bool) -> Result<Vec<SocketAddr>, String> {
-        // To the resolver this is a name like any other; the text of the
-        // address was checked before.
-        let name: Name = "localhost".parse().unwrap();
-        let found = Resolver { allow_private }.resolve(name).await;
-        found
-            .map(Iterator::collect)
-            .map_err(|error| error.to_string())
-    }
-
-    #[tokio::test]
-    async fn a_name_that_resolves_to_no_public_address_is_not_connected_to() {
-        let error = resolved(false).await.unwrap_err();
-        assert!(error.contains("public internet"), "{error}");
-        let found = resolved(true).await.unwrap();
-        assert!(found.iter().any(|found| found.ip().is_loopback()));
-    }
 
     #[test]
     fn only_a_2xx_is_taken_and_only_a_410_ends_it() {

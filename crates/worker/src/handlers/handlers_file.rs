@@ -20,6 +20,7 @@
 //! message = "*"
 //! http = "https://hooks.example.com/drumline"
 //! headers = { Authorization = "Bearer …" }
+//! private = true                      # the name may be of a private network
 //! timeout = "30s"
 //! ```
 //!

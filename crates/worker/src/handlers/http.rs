@@ -30,6 +30,7 @@
 use std::time::{Duration, SystemTime};
 
 use drumline_backend::Random;
+use drumline_egress::{NotAllowed, Reach, client, reasons};
 use drumline_protocol::{ErrorCode, Fault, Jitter, Operation, limits};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
@@ -60,6 +61,21 @@ pub struct Endpoint {
     pub url: Url,
     /// Added to the headers of each request.
     pub headers: HeaderMap,
+    /// True if the name in the address may resolve to addresses of private networks
+    /// and of this machine.
+    pub private: bool,
+}
+
+impl Endpoint {
+    /// The addresses that may be called. Where the file has an IP address or
+    /// `localhost` instead of a name, that address is meant.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match Reach::of_literal(&self.url) {
+            None if !self.private => Reach::Public,
+            reach => reach.unwrap_or(Reach::Private),
+        }
+    }
 }
 
 /// An [`Endpoint`] as a handler.
@@ -75,15 +91,7 @@ impl HttpHandler {
     /// # Errors
     /// When the system's certificates cannot be used.
     pub fn new(endpoint: Endpoint) -> Result<Self, reqwest::Error> {
-        // The first call in the process has chosen the provider for all handlers,
-        // which is fine.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            // A redirected POST would become a GET, which asks for something else.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("drumline/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = client(endpoint.reach()).connect_timeout(CONNECT).build()?;
         Ok(Self { endpoint, client })
     }
 }
@@ -150,12 +158,9 @@ async fn call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcom
 }
 
 fn unreachable_service(error: &reqwest::Error) -> Outcome {
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        message.push_str(": ");
-        message.push_str(&error.to_string());
-        cause = error.source();
+    let mut message = reasons(error);
+    if message.contains(&NotAllowed(Reach::Public).to_string()) {
+        message.push_str(" (private = true in handlers.toml allows it)");
     }
     Outcome::Retry {
         fault: Fault::new(

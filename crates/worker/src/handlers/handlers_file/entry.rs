@@ -148,16 +148,28 @@ fn endpoint(table: &mut Table<'_, '_>) -> Option<Endpoint> {
             None => table.mistake_at(at, format!("headers: {name:?} is not a header")),
         }
     }
+    let private = table.boolean("private").unwrap_or(false);
     let (at, url) = url?;
-    match Url::parse(&url) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Some(Endpoint { url, headers }),
+    // A URL may hold a password, so no mistake repeats it.
+    let endpoint = match Url::parse(&url) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Endpoint {
+            url,
+            headers,
+            private,
+        },
         Ok(_) => {
             table.mistake_at(at, "http: expected an address with http:// or https://");
-            None
+            return None;
         }
         Err(error) => {
             table.mistake_at(at, format!("http: {error}"));
-            None
+            return None;
         }
+    };
+    if !endpoint.reach().allows_text(&endpoint.url) {
+        let what = "http: this address is link-local, or that of a cloud's metadata service";
+        table.mistake_at(at, what);
+        return None;
     }
+    Some(endpoint)
 }
