@@ -42,6 +42,9 @@ pub(crate) fn process(
         .map_err(|error| Failure::caused(Exit::Internal, error))?;
     let exit = runtime.block_on(async {
         let telemetry = telemetry(global, service)?;
+        if let Err(error) = drumline_process::protect() {
+            tracing::warn!(%error, "other processes of this user can read this one's environment");
+        }
         let exit = body().await;
         telemetry.shutdown().await;
         exit

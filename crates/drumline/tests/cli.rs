@@ -24,8 +24,8 @@ mod encrypted;
 mod events;
 #[path = "cli/execute.rs"]
 mod execute;
-#[path = "cli/health.rs"]
-mod health;
+#[path = "cli/hardening.rs"]
+mod hardening;
 #[path = "cli/history.rs"]
 mod history;
 #[path = "cli/keys.rs"]

@@ -3,17 +3,20 @@
 //!
 //! - [`Servers`]: connections, and patience for servers that are not up yet
 //! - [`Signals`]: SIGTERM and SIGINT
+//! - [`protect`]: passwords kept from the commands of handlers
 //! - [`settings`]: the environment, and values in `drumline.toml`
 //!
 //! Names and meanings of settings are not here, nor is a runtime or a log: the
 //! binary has a command line, and a user's program has its own.
 
+mod protection;
 mod servers;
 pub mod settings;
 mod signals;
 
 use std::error::Error;
 
+pub use protection::protect;
 pub use servers::{ConnectError, Servers};
 pub use signals::{Interrupted, Signals};
 

@@ -23,6 +23,9 @@ const BLOCKING_GRACE: Duration = Duration::from_millis(100);
 /// with the settings applied and is called once, on the runtime. A value that
 /// `handlers` sets wins over the settings.
 ///
+/// On Linux, other processes of the same user cannot read the memory and the
+/// environment of the process from then on, and it writes no core dump.
+///
 /// The worker logs `ready` when it takes work. The first signal drains the
 /// worker: see [`Connection::run`]. A log subscriber that the program has set
 /// up before is kept.
@@ -43,6 +46,9 @@ pub fn run(handlers: impl FnOnce(Builder) -> Builder) -> Result<()> {
     let result = runtime.block_on(async {
         let telemetry = settings.start_telemetry()?;
         settings.warn_of_unused();
+        if let Err(error) = drumline_process::protect() {
+            tracing::warn!(%error, "other processes of this user can read this one's environment");
+        }
         let result = settings.connection.run(handlers(settings.builder())).await;
         if let Some(telemetry) = telemetry {
             telemetry.shutdown().await;

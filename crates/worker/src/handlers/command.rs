@@ -43,7 +43,7 @@ use super::supervise::{self, Supervisor};
 use super::{Handler, HandlerFuture};
 use crate::context::Context;
 
-pub(crate) use self::environment::SERVER;
+pub(crate) use self::environment::{SERVER, is_never_inherited};
 use self::process::{Exit, Process};
 
 /// `EX_TEMPFAIL`: retry later.
@@ -64,6 +64,9 @@ pub struct Command {
     pub command: Vec<String>,
     /// The working directory, in which `./program` is found.
     pub directory: PathBuf,
+    /// The variables of the worker that it inherits besides the usual ones; a `*` at
+    /// the end stands for any rest.
+    pub inherit: Vec<String>,
     /// The variables that are added to its environment.
     pub environment: Vec<(String, String)>,
     /// Exit codes that mean "try again", besides 75.

@@ -10,6 +10,7 @@
 //! timeout = "30m"                     # default: none
 //! grace = "10s"                       # from SIGTERM to SIGKILL; default 10s
 //! directory = "."                     # default: where this file is
+//! inherit = ["AWS_REGION", "APP_*"]   # of the worker's environment; default: the usual
 //! env = { LANG = "C.UTF-8" }          # added to the environment
 //! retry_codes = [1]                   # exit codes besides 75
 //! suspend_codes = [2]                 # exit codes besides 77

@@ -165,7 +165,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        environment::set(&mut supervised, context);
+        environment::set(&mut supervised, &command.inherit, context);
         supervised.envs(
             command
                 .environment

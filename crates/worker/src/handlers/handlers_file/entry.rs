@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use super::table::Table;
 use super::{Action, FileHandler};
 use crate::handlers::Limits;
-use crate::handlers::command::{Command, KILL_MARGIN};
+use crate::handlers::command::{Command, KILL_MARGIN, is_never_inherited};
 use crate::handlers::http::Endpoint;
 use crate::throttle::Throttle;
 
@@ -24,6 +24,8 @@ const OF_EITHER: &[&str] = &[
     "env",
     "headers",
     "http",
+    "inherit",
+    "private",
     "retry_codes",
     "suspend_codes",
 ];
@@ -107,6 +109,7 @@ fn command(table: &mut Table<'_, '_>, directory: &Path, grace: Duration) -> Opti
     let command = table.strings("command");
     let own = table.string("directory");
     let environment = table.pairs("env");
+    let (inherit_at, inherit) = table.strings("inherit").unwrap_or_default();
     let retry_codes = table.codes("retry_codes");
     let suspend_codes = table.codes("suspend_codes");
     let (at, command) = command?;
@@ -119,8 +122,14 @@ fn command(table: &mut Table<'_, '_>, directory: &Path, grace: Duration) -> Opti
             table.mistake_at(*at, format!("env: {name:?} cannot be set"));
         }
     }
+    if let Some(never) = inherit.iter().find(|name| is_never_inherited(name)) {
+        let what =
+            format!("inherit: {never:?} stays with the worker, because it may hold a password");
+        table.mistake_at(inherit_at, what);
+    }
     Some(Command {
         command,
+        inherit,
         directory: directory.join(own.map_or_else(String::new, |(_at, own)| own)),
         environment: environment
             .into_iter()

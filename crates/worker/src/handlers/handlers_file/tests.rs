@@ -26,6 +26,7 @@ fn a_command_and_a_web_service_are_read() {
         timeout = "30m"
         grace = "5s"
         directory = "jobs"
+        inherit = ["APP_*"]
         env = { LANG = "C" }
         retry_codes = [1, 2]
         suspend_codes = [3]
@@ -48,6 +49,7 @@ fn a_command_and_a_web_service_are_read() {
     let expected = Command {
         command: vec!["./import.sh".to_owned(), "--strict".to_owned()],
         directory: PathBuf::from("/etc/drumline/jobs"),
+        inherit: vec!["APP_*".to_owned()],
         environment: vec![("LANG".to_owned(), "C".to_owned())],
         retry_codes: vec![1, 2],
         suspend_codes: vec![3],
@@ -223,4 +225,51 @@ fn broken_toml_is_reported_with_its_line() {
         mistakes.iter().any(|m| m.starts_with("line 2: ")),
         "{mistakes:?}"
     );
+}
+
+#[test]
+fn passwords_of_the_worker_are_not_inherited_by_name_either() {
+    for name in [
+        "DRUMLINE_REDIS_URL",
+        "DRUMLINE_*",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+    ] {
+        let text = format!("[[handler]]\nmessage = 'A'\ncommand = ['x']\ninherit = ['{name}']");
+        let error = HandlersFile::parse(&text, Path::new("/")).unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("line 4: inherit"), "{error}");
+    }
+}
+
+#[test]
+fn only_what_the_file_allows_is_called() {
+    use drumline_egress::Reach;
+    let reach = |more: &str| {
+        let text = format!("[[handler]]\nmessage = 'A'\n{more}");
+        let file = HandlersFile::parse(&text, Path::new("/"))?;
+        match &file.handlers[0].action {
+            Action::Http(endpoint) => Ok::<_, Error>(endpoint.reach()),
+            Action::Command(_) => panic!("{file:?}"),
+        }
+    };
+    for (more, expected) in [
+        ("http = 'https://hooks.example.com/'", Reach::Public),
+        ("http = 'http://imports:9000/'", Reach::Public),
+        (
+            "http = 'http://imports:9000/'\nprivate = true",
+            Reach::Private,
+        ),
+        ("http = 'http://10.0.0.1/'", Reach::Private),
+        ("http = 'http://localhost:9000/'", Reach::Private),
+    ] {
+        assert_eq!(reach(more).unwrap(), expected, "{more}");
+    }
+    for never in [
+        "169.254.169.254",
+        "[fd00:ec2::254]",
+        "[::ffff:169.254.169.254]",
+    ] {
+        let error = reach(&format!("http = 'http://{never}/'\nprivate = true")).unwrap_err();
+        assert!(error.to_string().contains("metadata"), "{error}");
+    }
 }
