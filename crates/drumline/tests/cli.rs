@@ -8,6 +8,8 @@
 mod amqp;
 #[path = "cli/amqp_identities.rs"]
 mod amqp_identities;
+#[path = "cli/audit.rs"]
+mod audit;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/bulk.rs"]

@@ -23,6 +23,8 @@
 //!        ╲   ╱
 //!       service            everything that clients can ask for
 //!          │
+//! audit                    the lines of the audit log, and their file
+//!          │
 //! metrics, options         of the service; maintenance has options of its own
 //!          │
 //! webhook, recurrence      addresses, signatures, rules of series
@@ -45,6 +47,7 @@
 //! the ports.
 
 pub mod access;
+mod audit;
 pub mod error;
 pub mod ingress;
 pub mod maintenance;
@@ -55,6 +58,7 @@ pub mod service;
 pub mod webhook;
 
 pub use access::Access;
+pub use audit::open_audit_log;
 pub use error::{Error, Result};
 pub use ingress::amqp::AmqpIngress;
 pub use ingress::http::Server;

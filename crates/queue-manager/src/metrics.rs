@@ -42,6 +42,9 @@ drumline_telemetry::metrics! {
     certificate_broken: Gauge,
         "http_tls_certificate_broken",
         "1 while the files of the TLS certificate cannot be used and the certificate of before is in force";
+    audit_lost: Counter,
+        "audit_lost",
+        "lines of the audit log that could not be written";
     intake_denied: Counter by ["reason"],
         "intake_denied",
         "requests over AMQP that were refused because of who sent them, by reason";
@@ -152,6 +155,12 @@ impl Metrics {
     /// Notes whether the files of the certificate can be used.
     pub(crate) fn certificate_is_broken(&self, is_broken: bool) {
         self.certificate_broken.set(i64::from(is_broken));
+    }
+
+    /// Lines of the audit log are lost.
+    pub(crate) fn audit_lost(&self, lines: usize) {
+        self.audit_lost
+            .inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
     }
 
     /// A request over AMQP was refused because of its sender.

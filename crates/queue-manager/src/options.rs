@@ -2,6 +2,7 @@
 //! machine as well as a fleet.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub struct Options {
     pub token_policy: TokenPolicy,
     /// The options of webhooks.
     pub webhooks: Webhooks,
+    /// The file of the audit log, to which lines are added. Default: none.
+    pub audit_log: Option<PathBuf>,
     /// The callers that are let in. Default: all, whatever the address.
     pub access: Access,
     /// The certificate of the HTTP port. Default none: the port has no TLS.
@@ -95,6 +98,7 @@ impl Default for Options {
             admission: Admission::default(),
             token_policy: TokenPolicy::Continue,
             webhooks: Webhooks::default(),
+            audit_log: None,
             access: Access::default(),
             tls: None,
         }

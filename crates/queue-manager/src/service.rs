@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access;
+use crate::audit::{Audit, Denials, Told};
 use crate::metrics::Metrics;
 use crate::options::Options;
 
@@ -70,6 +71,11 @@ pub(crate) use shown::Shown;
 
 /// The owner of operations that an anonymous caller creates.
 const ANONYMOUS: &str = "anonymous";
+
+/// The lines of the log about denied requests in a minute.
+const DENIALS_LOGGED: u64 = 10;
+/// The lines of the audit log about senders that are not known, in a minute.
+const DENIALS_RECORDED: u64 = 600;
 
 /// The author of a call: the caller, and the tenant that it acts for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +142,12 @@ struct Shared {
     readings: Readings,
     permits: Permits,
     breaker: LimiterBreaker,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
+    audit: Audit,
+    /// Limits the lines of the log about denied requests.
+    denials_logged: Denials,
+    /// Limits the lines of the audit log about senders that are not known.
+    denials_recorded: Denials,
     tasks: TaskTracker,
     /// Cancelled by [`QueueManager::close`].
     closing: CancellationToken,
@@ -169,7 +180,13 @@ impl QueueManager {
         let store = || Arc::clone(&backend.store);
         let looks = || Reader::start(store(), &critical, &tasks, closing.clone());
         let reads = || Reader::start(store(), &critical, &tasks, closing.clone());
+        let metrics = Arc::new(Metrics::default());
+        let audit_log = options.audit_log.clone();
+        let audit = Audit::start(audit_log, &metrics, &critical, &tasks, closing.clone());
         let shared = Shared {
+            audit,
+            denials_logged: Denials::new(DENIALS_LOGGED),
+            denials_recorded: Denials::new(DENIALS_RECORDED),
             looks: looks(),
             reads: reads(),
             event_looks: looks(),
@@ -181,8 +198,7 @@ impl QueueManager {
             dispatcher: DispatcherHandle::start(&backend, &critical, &tasks),
             member: ids.member(),
             started_on: backend.store.now(),
-            metrics: Metrics::default(),
-            leaving: CancellationToken::new(),
+            metrics,
             draining: CancellationToken::new(),
             backend,
             bypass,
@@ -280,16 +296,27 @@ impl QueueManager {
         &self.shared.metrics
     }
 
-    /// Announces the end: `/readyz` says that the manager drains, so that a load balancer
-    /// looks elsewhere. Everything is served as before until [`Self::drain`].
-    pub fn leave(&self) {
-        self.shared.leaving.cancel();
+    /// The audit log.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.shared.audit
     }
 
-    /// Returns true if the end is announced.
-    #[must_use]
-    pub fn is_leaving(&self) -> bool {
-        self.shared.leaving.is_cancelled() || self.is_draining()
+    /// The limit of lines of the audit log about senders that are not known.
+    pub(crate) fn denials_recorded(&self) -> &Denials {
+        &self.shared.denials_recorded
+    }
+
+    /// Logs a denied request, unless there are too many.
+    pub(crate) fn log_denial(&self, reason: &'static str, route: &str, certificate: Option<&str>) {
+        match self.shared.denials_logged.next() {
+            Told::No => tracing::debug!(reason, route, certificate, "a request was denied"),
+            Told::Yes { left_out } => {
+                if left_out > 0 {
+                    tracing::info!(left_out, "denied requests were not logged");
+                }
+                tracing::info!(reason, route, certificate, "a request was denied");
+            }
+        }
     }
 
     /// Starts draining: the manager reports from now on that it takes nothing

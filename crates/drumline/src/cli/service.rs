@@ -137,6 +137,9 @@ pub(crate) struct Http {
     /// File with the secrets of run tokens, the same for all queue managers and workers; see docs/security.md
     #[arg(long, env = "DRUMLINE_RUN_KEY_FILE", value_name = "FILE")]
     pub(crate) run_key_file: Option<PathBuf>,
+    /// File to which a line of JSON is added for each change and each denied request [default: none]
+    #[arg(long, env = "DRUMLINE_AUDIT_LOG", value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
     /// PEM file with the certificate of the HTTP API, and the CAs between it and a root. Read again when it changes
     #[arg(long, env = "DRUMLINE_TLS_CERT", value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,

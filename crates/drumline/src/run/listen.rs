@@ -1,6 +1,6 @@
 //! The check of the address that HTTP is served on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drumline_auth::{Authenticator, RunSecrets};
@@ -43,6 +43,24 @@ pub(crate) fn check(http: &Http) -> Result<()> {
             http.listen
         ),
     ))
+}
+
+/// The file of the audit log, which can be written.
+///
+/// # Errors
+/// When it cannot be.
+pub(crate) fn audit_log(http: &Http) -> Result<Option<PathBuf>> {
+    let Some(path) = &http.audit_log else {
+        return Ok(None);
+    };
+    drumline_queue_manager::open_audit_log(path).map_err(|error| {
+        let text = format!(
+            "--audit-log {}: {error}\n  what to do: name a file in a folder that this user may write",
+            path.display()
+        );
+        Failure::new(Exit::Usage, text)
+    })?;
+    Ok(Some(path.clone()))
 }
 
 /// The secrets of run tokens in a file, if there is one.
@@ -150,6 +168,7 @@ mod tests {
             tls_key: None,
             tls_client_ca: None,
             run_key_file: None,
+            audit_log: None,
             behind_proxy: false,
             public_url: None,
             allow_unauthenticated: false,

@@ -110,6 +110,7 @@ pub(crate) fn options(
         async_requests: limits.async_requests.clone(),
         token_policy: completion_options::token_policy(completion),
         webhooks: completion_options::webhooks(completion)?,
+        audit_log: listen::audit_log(http)?,
         access: listen::access(http, runs)?,
         tls: listen::tls(http)?,
         ..Options::default()

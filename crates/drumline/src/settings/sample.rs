@@ -117,6 +117,7 @@ fn example(key: &str) -> &'static str {
         "health-listen" => "127.0.0.1:8081",
         "api-key" => "drl_…",
         "api-key-file" => "drumline.key",
+        "audit-log" => "/var/log/drumline/audit.jsonl",
         "auth-file" => "auth.toml",
         "tls-cert" => "tls.pem",
         "tls-key" => "tls.key",

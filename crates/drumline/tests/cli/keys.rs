@@ -17,6 +17,12 @@ fn raw(url: &str, request: &str) -> String {
     answer
 }
 
+/// The answer to a request without a key.
+pub(crate) fn get(url: &str, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: ADDRESS\r\nconnection: close\r\n\r\n");
+    raw(url, &request)
+}
+
 #[test]
 fn a_key_is_made_sent_rotated_and_revoked() {
     let auth = folder().join("auth.toml").display().to_string();

@@ -14,6 +14,7 @@
 //! keys, callers name themselves, and are believed (`headers`). A caller that asks
 //! for too much is refused, with a time to come back (`rate_limit`).
 
+mod audit;
 mod bodies;
 mod body;
 mod bulk;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::headers;
 use super::problem::Problem;
+use crate::audit::Subject;
 use crate::error::Error;
 
 /// The reason why a request is refused before it is read.
@@ -114,6 +115,26 @@ pub(super) fn check_request(
         check_create(Some(principal), create)?;
     }
     Ok(())
+}
+
+/// The subject of an organization request: the operations that it names, and the number
+/// of its changes.
+pub(super) fn subject_of(request: &OrganizationRequest) -> Subject {
+    let changed = request.changed_ids();
+    let created = request.creates();
+    let mut subject = Subject {
+        request: Some(request.name().as_str()),
+        is_read: changed.is_empty() && created == 0,
+        ..Subject::default()
+    };
+    let count = changed.len() + created;
+    if count > 1 {
+        subject.count = u64::try_from(count).ok();
+    }
+    for id in changed {
+        subject.add(id.to_string());
+    }
+    subject
 }
 
 /// Makes what a run creates a child of its operation.

@@ -157,6 +157,7 @@ pub(super) const OF_OTHERS: &[&str] = &[
     "tls-cert",
     "tls-key",
     "tls-client-ca",
+    "audit-log",
     "behind-proxy",
     "public-url",
     "max-body",

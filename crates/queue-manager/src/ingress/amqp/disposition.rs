@@ -73,7 +73,7 @@ pub(super) fn dispose(
     } = envelope;
     let reply = reply_to.map(|to| {
         let (status, content_type, payload) = match answer {
-            Ok(Success { status, body }) => (status, JSON, body),
+            Ok(Success { status, body, .. }) => (status, JSON, body),
             Err(problem) => (problem.status, problem::MEDIA_TYPE, problem.to_json()),
         };
         Reply {
@@ -90,12 +90,17 @@ pub(super) fn dispose(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Subject;
 
     fn answer(status: u16, code: ErrorCode) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
         if status.is_success() {
             let (status, body) = (status.as_u16(), b"{}".to_vec());
-            return Ok(Success { status, body });
+            return Ok(Success {
+                status,
+                body,
+                subject: Subject::default(),
+            });
         }
         Err(Box::new(Problem::new(status, code, "why")))
     }

@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use super::identity;
 use super::translate::{Call, Create, Execute, Json, TranslatedRequest};
+use crate::audit::{Entry, Outcome, Subject};
 use crate::error::Error;
+use crate::ingress::headers::Named;
 use crate::ingress::media_type;
 use crate::ingress::problem::Problem;
-use crate::ingress::refusal::{Refusal, check_request};
+use crate::ingress::refusal::{Refusal, check_request, subject_of};
 use crate::service::{Actor, Creation, QueueManager, RequestKind};
 
 /// The answer to a request: what HTTP would answer.
@@ -24,6 +26,8 @@ pub(super) struct Success {
     pub(super) status: u16,
     /// JSON.
     pub(super) body: Vec<u8>,
+    /// For the audit log.
+    pub(super) subject: Subject,
 }
 
 /// Executes a request; `payload` is its message's. A problem names the address that the request would have
@@ -47,11 +51,39 @@ pub(super) async fn execute(
     answer
 }
 
+/// Writes the line of the audit log about a request that was answered, if it was to
+/// change something or was denied.
+pub(super) fn record(
+    manager: &QueueManager,
+    path: &'static str,
+    principal: Option<&Principal>,
+    named: Option<Named>,
+    answer: &Answer,
+) {
+    if !manager.audit().is_on() {
+        return;
+    }
+    let (status, subject, problem) = match answer {
+        Ok(success) => (success.status, success.subject.clone(), None),
+        Err(problem) => (problem.status, Subject::default(), Some(problem)),
+    };
+    if subject.is_read && Outcome::of(status) != Outcome::Denied {
+        return;
+    }
+    let actor = named.and_then(|named| identity::actor(principal, named).ok());
+    let time = manager.store().now().to_string();
+    let mut entry = Entry::new(time, "amqp", format!("POST {path}"), status);
+    entry.code = problem.map(|problem| problem.code.to_string());
+    entry.reason = problem.map(|problem| problem.name.to_owned());
+    let entry = entry.by(principal, actor.as_ref()).about(subject);
+    manager.audit().record(&entry, manager.metrics());
+}
+
 /// Counts and logs a refusal because of the sender.
 pub(super) fn denied(manager: &QueueManager, refusal: Refusal) -> Box<Problem> {
     let reason = refusal.reason();
     manager.metrics().intake_denied(reason);
-    tracing::info!(reason, "a request over AMQP was denied");
+    manager.log_denial(reason, "amqp", None);
     Box::new(refusal.into())
 }
 
@@ -79,7 +111,12 @@ async fn create(manager: &QueueManager, actor: &Actor, create: &Create) -> Answe
     // The next try may need the request again.
     let created = manager.create(actor, request.clone(), key.as_deref());
     let Creation { operation, is_new } = created.await?;
-    success(if is_new { 201 } else { 200 }, &manager.view(&operation))
+    let view = manager.view(&operation);
+    success(
+        if is_new { 201 } else { 200 },
+        &view,
+        Subject::one(&view.id),
+    )
 }
 
 async fn organization_request(
@@ -93,9 +130,11 @@ async fn organization_request(
     let mut request = read(manager, execute, json, now)?;
     check_request(principal, &mut request)
         .map_err(|refusal| Box::new(denied(manager, refusal).into_fault(now())))?;
+    let mut subject = subject_of(&request);
     let executed = manager.execute(actor, request).await;
     let answer = executed.map_err(|error| Problem::of_execute(error, now()))?;
-    success(200, &answer)
+    answer.add_created(&mut |id| subject.add(id.to_owned()));
+    success(200, &answer, subject)
 }
 
 /// Reads an organization request. It is read when it is its turn, and again for
@@ -137,9 +176,13 @@ fn check<'a>(
     Ok(key.as_deref())
 }
 
-fn success(status: u16, answer: &impl Serialize) -> Answer {
+fn success(status: u16, answer: &impl Serialize, subject: Subject) -> Answer {
     match serde_json::to_vec(answer) {
-        Ok(body) => Ok(Success { status, body }),
+        Ok(body) => Ok(Success {
+            status,
+            body,
+            subject,
+        }),
         // Answers consist of serializable values only.
         Err(error) => Err(Error::Internal(error.to_string()).into()),
     }

@@ -37,9 +37,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, field, info_span};
 
 use super::disposition::{dispose, is_busy};
-use super::execute::{Answer, denied, execute};
+use super::execute::{Answer, denied, execute, record};
 use super::identity;
-use super::translate::{Order, TranslatedRequest, translate};
+use super::translate::{Order, TranslatedRequest, path_of, translate};
 use crate::service::QueueManager;
 
 /// Requests that are done together: all that can be in hand.
@@ -198,8 +198,17 @@ impl Shared {
             },
             Err(refusal) => (denied(&self.manager, refusal), true),
         };
+        let answer = Err(problem);
+        if is_understood {
+            // Its kind is in the routing key; what it asks for was not read.
+            let path = path_of(&envelope.kind);
+            let user = envelope.user_id.as_deref();
+            let keys = options.access.keys();
+            let principal = keys.and_then(|keys| keys.user(user?));
+            record(&self.manager, path, principal.as_deref(), None, &answer);
+        }
         let kept = self.kept_bytes();
-        let disposition = dispose(envelope, &payload, Err(problem), is_understood, kept);
+        let disposition = dispose(envelope, &payload, answer, is_understood, kept);
         self.finish(disposition, receipt, false);
         None
     }
@@ -219,6 +228,13 @@ impl Shared {
                         receipt,
                         request,
                     } = job;
+                    record(
+                        &self.manager,
+                        request.call.path(),
+                        request.principal.as_deref(),
+                        request.named.ok(),
+                        &answer,
+                    );
                     let disposition = dispose(envelope, &payload, answer, true, self.kept_bytes());
                     self.finish(disposition, receipt, request.is_repeatable);
                 }

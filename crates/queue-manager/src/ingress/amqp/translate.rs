@@ -127,6 +127,14 @@ impl Call {
     }
 }
 
+/// The address over HTTP of requests with this routing key.
+pub(super) fn path_of(kind: &str) -> &'static str {
+    match kind {
+        "execute" => "/v1/execute",
+        _ => "/v1/operations",
+    }
+}
+
 /// Reads a message.
 ///
 /// # Errors

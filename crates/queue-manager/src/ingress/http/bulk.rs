@@ -5,10 +5,10 @@
     reason = "utoipa's macro qualifies the type of the parameters"
 )]
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::HeaderMap;
+use axum::{Extension, Json};
 use drumline_api::Control;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -17,6 +17,7 @@ use super::extractors::{By, Parameters};
 use super::problem::Answer;
 use super::query::{self, BulkQuery};
 use super::{body, openapi};
+use crate::audit::Subject;
 use crate::service::{Actor, Bulk, BulkAct, BulkAnswer, BulkRefusal, QueueManager};
 
 /// The result of one call.
@@ -37,6 +38,9 @@ pub(crate) struct BulkView {
     /// The cursor of the next call; `null` after the last.
     next_cursor: Option<String>,
 }
+
+/// The answer, and its subject for the audit log.
+type Acted = (Extension<Subject>, Json<BulkView>);
 
 /// One operation for which the action was refused.
 #[derive(Debug, Serialize, ToSchema)]
@@ -117,7 +121,7 @@ pub(crate) async fn cancel(
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Answer<Json<BulkView>> {
+) -> Answer<Acted> {
     simple(
         &manager,
         &actor,
@@ -146,7 +150,7 @@ pub(crate) async fn pause(
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Answer<Json<BulkView>> {
+) -> Answer<Acted> {
     simple(
         &manager,
         &actor,
@@ -176,7 +180,7 @@ pub(crate) async fn resume(
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Answer<Json<BulkView>> {
+) -> Answer<Acted> {
     simple(
         &manager,
         &actor,
@@ -206,7 +210,7 @@ pub(crate) async fn postpone(
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Answer<Json<BulkView>> {
+) -> Answer<Acted> {
     let body = body::json_unless_empty(&manager, &headers, body).await?;
     let act = Control::postpone_from_json(&body)?;
     run(&manager, &actor, pairs, BulkAct::Act(act)).await
@@ -231,7 +235,7 @@ pub(crate) async fn delete(
     Parameters(pairs): Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Answer<Json<BulkView>> {
+) -> Answer<Acted> {
     simple(&manager, &actor, pairs, &headers, body, BulkAct::Delete).await
 }
 
@@ -243,7 +247,7 @@ async fn simple(
     headers: &HeaderMap,
     body: Body,
     act: BulkAct,
-) -> Answer<Json<BulkView>> {
+) -> Answer<Acted> {
     let body = body::json_or_nothing(manager, headers, body).await?;
     Control::nothing_from_json(&body)?;
     run(manager, actor, pairs, act).await
@@ -254,7 +258,7 @@ async fn run(
     actor: &Actor,
     pairs: Vec<(String, String)>,
     act: BulkAct,
-) -> Answer<Json<BulkView>> {
+) -> Answer<Acted> {
     let BulkQuery {
         query,
         is_rehearsal,
@@ -268,5 +272,11 @@ async fn run(
         author: actor.author(),
     };
     let answer = manager.bulk(&bulk).await?;
-    Ok(Json(BulkView::of(answer, is_rehearsal)))
+    let subject = Subject {
+        count: Some(answer.done),
+        is_read: is_rehearsal,
+        ..Subject::default()
+    };
+    let view = BulkView::of(answer, is_rehearsal);
+    Ok((Extension(subject), Json(view)))
 }

@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::http::Extensions;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
+use axum::{Extension, Json};
 use drumline_api::OrganizationRequest;
 use drumline_auth::Principal;
 
 use super::problem::Answer;
 use super::{body, extractors, guard, openapi};
 use crate::ingress::problem::Problem;
-use crate::ingress::refusal::check_request;
+use crate::ingress::refusal::{check_request, subject_of};
 use crate::service::{self, QueueManager};
 
 /// Execute an organization request
@@ -58,6 +58,7 @@ pub(crate) async fn execute(
             Box::new(problem.into_fault(now()))
         })?;
     }
+    let subject = read.as_ref().ok().map(subject_of);
     let executed = async {
         let mut request = read?;
         if let Some(key) = key {
@@ -68,5 +69,7 @@ pub(crate) async fn execute(
     let answer: service::Answer = executed
         .await
         .map_err(|error| Problem::of_execute(error, now()))?;
-    Ok(Json(answer).into_response())
+    let mut subject = subject.unwrap_or_default();
+    answer.add_created(&mut |id| subject.add(id.to_owned()));
+    Ok((Extension(subject), Json(answer)).into_response())
 }

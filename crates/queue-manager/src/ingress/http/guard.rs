@@ -26,6 +26,7 @@ use axum::response::{IntoResponse, Response};
 use drumline_auth::{Authenticator, Denied, Permission, Principal, Proof, Session};
 use drumline_protocol::Timestamp;
 
+use super::audit::{DenialReason, Draft};
 use super::console;
 use super::server::Peer;
 use crate::access::Access;
@@ -100,6 +101,7 @@ pub(super) async fn guarded(
     next: Next,
 ) -> Response {
     let need = need_of(&request);
+    let draft = Draft::of(&manager, &request);
     let admitted = match &manager.options().access {
         Access::Keys(keys) => need
             .ok_or(Refusal::Unlisted)
@@ -125,21 +127,35 @@ pub(super) async fn guarded(
             if is_session {
                 extensions.insert(SignedIn);
             }
-            if let Some(principal) = principal {
+            if let Some(principal) = principal.clone() {
                 extensions.insert(principal);
             }
-            if let Some(actor) = actor {
+            if let Some(actor) = actor.clone() {
                 extensions.insert(actor);
             }
-            next.run(request).await
+            let response = next.run(request).await;
+            if let Some(draft) = draft {
+                draft.record(&manager, principal.as_deref(), actor.as_ref(), &response);
+            }
+            response
         }
         Err(refusal) => {
             let is_unauthenticated = matches!(refusal, Refusal::Denied(_));
+            let reason = DenialReason(refusal.reason());
             let problem = denied(&manager, request.extensions(), refusal);
             let mut response = problem.into_response();
+            response.extensions_mut().insert(reason);
             if is_unauthenticated {
                 let scheme = HeaderValue::from_static("Bearer");
                 response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            }
+            if let Some(draft) = draft {
+                draft.record(
+                    &manager,
+                    principal_of(&manager, &request).as_deref(),
+                    None,
+                    &response,
+                );
             }
             response
         }
@@ -168,7 +184,7 @@ pub(super) fn denied(manager: &QueueManager, extensions: &Extensions, refusal: R
     manager.metrics().denied(reason);
     let peer = extensions.get::<Peer>();
     let certificate = peer.and_then(|peer| peer.certificate.as_deref());
-    tracing::info!(reason, route, certificate, "a request was denied");
+    manager.log_denial(reason, route.unwrap_or_default(), certificate);
     refusal.into()
 }
 
@@ -260,6 +276,13 @@ fn admit_with_key(
         principal: Some(principal),
         is_session,
     })
+}
+
+/// The principal of a request that was refused for what it asks, not for its key.
+fn principal_of(manager: &QueueManager, request: &Request) -> Option<Arc<Principal>> {
+    let keys = manager.options().access.keys()?;
+    let key = bearer(request.headers()).ok()?;
+    keys.authenticate(key, manager.store().now()).ok()
 }
 
 /// Refuses a run that does not hold its operation any more.

@@ -41,6 +41,9 @@ pub(crate) struct Readiness {
     /// force.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<String>,
+    /// The error of the audit log; its lines are lost until it can be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<String>,
 }
 
 /// Check that the process is alive
@@ -83,6 +86,7 @@ pub(crate) async fn ready(
         broker: is_shown.then(|| broker.unwrap_or_else(ok)),
         keys: keys.filter(|_| is_shown),
         certificate: certificate.filter(|_| is_shown),
+        audit: manager.audit().trouble().filter(|_| is_shown),
     };
     let status = if ready {
         StatusCode::OK

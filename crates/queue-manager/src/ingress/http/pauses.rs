@@ -1,17 +1,18 @@
 //! `/v1/pauses`: persistent pauses of a queue, a message name, a token or an
 //! organization.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use drumline_api::pause::{PauseView, PausesView, SetPause};
 
 use super::extractors::By;
 use super::problem::Answer;
 use super::{body, openapi};
+use crate::audit::Subject;
 use crate::error::Error;
 use crate::service::QueueManager;
 
@@ -63,7 +64,12 @@ pub(crate) async fn set(
     } else {
         StatusCode::OK
     };
-    Ok((status, Json(PauseView::from(&pause))).into_response())
+    let view = PauseView::from(&pause);
+    let subject = Subject {
+        reason: Some(view.reason.clone()),
+        ..Subject::one(&view.id)
+    };
+    Ok((status, Extension(subject), Json(view)).into_response())
 }
 
 /// Lift a pause

@@ -209,9 +209,13 @@ impl Acceptor {
         };
         let (tls, router, manager) = (self.tls.clone(), self.router.clone(), self.manager.clone());
         let patience = self.options.handshake_timeout;
+        let unknown = Peer {
+            address: stream.peer_addr().ok(),
+            ..Peer::default()
+        };
         let serving = async move {
             let Some(tls) = tls else {
-                return speaker.speak(stream, router, Peer::default()).await;
+                return speaker.speak(stream, router, unknown).await;
             };
             let beginning = begin(stream, &tls, patience);
             let Some(begun) = speaker.stop.run_until_cancelled(beginning).await else {
@@ -222,12 +226,14 @@ impl Acceptor {
                     if let Some(certificate) = &peer.certificate {
                         tracing::debug!(%certificate, "a client has shown its certificate");
                     }
+                    let address = unknown.address;
+                    let peer = Peer { address, ..peer };
                     speaker.speak(*stream, router, peer).await;
                 }
                 Ok(Begun::Plain(stream)) => {
                     manager.metrics().handshake_failed("plain_http");
                     let router = encryption::plain();
-                    speaker.speak(stream, router, Peer::default()).await;
+                    speaker.speak(stream, router, unknown).await;
                 }
                 Err(failed) => failed.note(manager.metrics()),
             }

@@ -77,6 +77,25 @@ impl Answer {
         Self { bytes, ..self }
     }
 
+    /// Hands out the ids of the operations that the request has created.
+    pub(crate) fn add_created(&self, add: &mut dyn FnMut(&str)) {
+        match &self.results {
+            Results::Id { id, .. } => add(id),
+            Results::Job { async_job_id } => add(async_job_id),
+            Results::Items { responses, .. } => {
+                for answer in responses.iter().filter_map(|item| item.response.as_ref()) {
+                    answer.add_created(add);
+                }
+            }
+            Results::Responses { responses } => {
+                for answer in responses {
+                    answer.add_created(add);
+                }
+            }
+            Results::Operation { .. } | Results::Operations { .. } | Results::Nothing => {}
+        }
+    }
+
     /// The rough size of the answer, if it can be large.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes

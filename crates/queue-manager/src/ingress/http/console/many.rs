@@ -4,13 +4,13 @@
 //! A call acts for some seconds, and its page offers to go on. So what was done is
 //! known, and a person can stop in between.
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use drumline_api::Control;
 use drumline_console::{BulkPage, Filter, Outcome, Section, Text};
 use drumline_protocol::Action;
@@ -18,6 +18,7 @@ use tokio::time::{Duration, Instant};
 
 use super::viewer::Seen;
 use super::{actions, html, value};
+use crate::audit::Subject;
 use crate::error::Result;
 use crate::ingress::http::body;
 use crate::ingress::http::extractors::Parameters;
@@ -97,7 +98,12 @@ async fn act(
         until: value(&fields, "until").to_owned(),
         mistake: None,
     };
-    Ok(html(&page).into_response())
+    let subject = Subject {
+        count: Some(page.outcome.done),
+        filter: page.filter.pairs.iter().cloned().collect(),
+        ..Subject::default()
+    };
+    Ok((Extension(subject), html(&page)).into_response())
 }
 
 async fn dry_run(

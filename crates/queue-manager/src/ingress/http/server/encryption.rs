@@ -2,6 +2,7 @@
 //! and an answer in plain HTTP for clients that have taken the wrong scheme.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ const UNREAD: u64 = 64 << 10;
 /// The other end of a connection, among the extensions of its requests.
 #[derive(Clone, Debug, Default)]
 pub(in crate::ingress::http) struct Peer {
+    /// Its address, if the system knows it.
+    pub(in crate::ingress::http) address: Option<SocketAddr>,
     /// True if no third party can read along.
     pub(in crate::ingress::http) is_encrypted: bool,
     /// The name in the certificate that it has shown.
@@ -73,6 +76,7 @@ pub(super) async fn begin(
             Arc::from(name.as_deref().unwrap_or("a certificate without a name"))
         });
         let peer = Peer {
+            address: None,
             is_encrypted: true,
             certificate,
         };

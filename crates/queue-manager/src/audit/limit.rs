@@ -1,0 +1,87 @@
+//! A limit for messages about denied requests: anyone who reaches the address can
+//! cause as many as they like.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// The time that the limit counts in.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The decision about one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is written. So many before it, in earlier windows, were not.
+    Yes {
+        /// The number of messages that were left out.
+        left_out: u64,
+    },
+    /// It is left out.
+    No,
+}
+
+/// Counts messages, and lets through the first ones of each minute.
+#[derive(Debug)]
+pub(crate) struct Denials {
+    limit: u64,
+    // The lock is held for a moment.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    begun: Instant,
+    told: u64,
+    left_out: u64,
+}
+
+impl Denials {
+    /// Lets so many messages through each minute.
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            state: Mutex::new(State {
+                begun: Instant::now(),
+                told: 0,
+                left_out: 0,
+            }),
+        }
+    }
+
+    /// Decides about the next message.
+    pub(crate) fn next(&self) -> Told {
+        let mut state = self.state.lock();
+        if state.begun.elapsed() >= WINDOW {
+            state.begun = Instant::now();
+            state.told = 0;
+        }
+        if state.told >= self.limit {
+            state.left_out = state.left_out.saturating_add(1);
+            return Told::No;
+        }
+        state.told += 1;
+        Told::Yes {
+            left_out: std::mem::take(&mut state.left_out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_messages_of_a_minute_are_written_and_the_others_counted() {
+        let denials = Denials::new(2);
+        let written = Told::Yes { left_out: 0 };
+        assert_eq!([denials.next(), denials.next()], [written, written]);
+        for _ in 0..5 {
+            assert_eq!(denials.next(), Told::No);
+        }
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(denials.next(), Told::Yes { left_out: 5 });
+        assert_eq!(denials.next(), written);
+        assert_eq!(denials.next(), Told::No);
+    }
+}
