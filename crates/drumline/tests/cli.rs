@@ -46,6 +46,8 @@ mod processes;
 mod run;
 #[path = "cli/run_tokens.rs"]
 mod run_tokens;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "cli/selecting.rs"]
 mod selecting;
 #[path = "cli/server_tls.rs"]

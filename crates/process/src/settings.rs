@@ -76,3 +76,53 @@ fn scalar(value: &DeValue<'_>) -> Result<String, String> {
         }
     }
 }
+
+/// Returns a URL without its password, however that is written, and without its query.
+/// A `/`, `#` or `@` in a password ought to be escaped, and a user who forgets it must
+/// not find the password in the log.
+#[must_use]
+pub fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // Not a URL, and perhaps a password.
+        return "…".to_owned();
+    };
+    let query = rest.find('?').unwrap_or(rest.len());
+    match rest.rfind('@') {
+        // A `?` in the password, or an `@` in the query: either may be the secret.
+        Some(at) if at > query => format!("{scheme}://…"),
+        Some(at) => {
+            let (user, host) = (&rest[..at], &rest[at + 1..query]);
+            let user = user.split([':', '/', '#']).next().unwrap_or_default();
+            format!("{scheme}://{user}:***@{host}")
+        }
+        None => format!("{scheme}://{}", &rest[..query]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_password_is_shown() {
+        for (url, shown) in [
+            ("redis://me:secret@host:1/2", "redis://me:***@host:1/2"),
+            ("redis://:secret@host", "redis://:***@host"),
+            ("redis://me:a/secret@host", "redis://me:***@host"),
+            ("redis://me:secret/a@host", "redis://me:***@host"),
+            ("redis://me:a@secret@host", "redis://me:***@host"),
+            ("redis://me:secret#a@host", "redis://me:***@host"),
+            ("redis://me:secret?a@host", "redis://…"),
+            ("redis://host/2?password=secret", "redis://host/2"),
+            ("redis://host/2?password=a@secret", "redis://…"),
+            (
+                "redis://me:x@host/2?password=secret",
+                "redis://me:***@host/2",
+            ),
+            ("amqp://rabbit:5672/%2f", "amqp://rabbit:5672/%2f"),
+            ("secret", "…"),
+        ] {
+            assert_eq!(masked(url), shown, "{url}");
+        }
+    }
+}

@@ -130,8 +130,13 @@ fn shown(arg: &Arg, value: &str) -> String {
     if arg.is_hide_env_values_set() && !is_url {
         return "***".to_owned();
     }
-    if is_url {
-        masked(value)
+    masked(value)
+}
+
+/// A value without the password that it has if it is a URL.
+pub(crate) fn masked(value: &str) -> String {
+    if value.contains("://") {
+        drumline_process::settings::masked(value)
     } else {
         value.to_owned()
     }
