@@ -72,7 +72,7 @@ bench: deps ## Measure this machine: Drumline as a ratio to the bare libraries (
 ##—— Check it ——
 
 .PHONY: test
-test: deps fmt-check architecture links prose deploy-files lint doc check-crates deny tests doc-tests ## Run everything that a change must pass, on private servers
+test: deps fmt-check architecture links prose deploy-files lint doc check-crates deny tests doc-tests browser ## Run everything that a change must pass, on private servers
 	examples/demo.sh $(RUN)/demo
 	examples/handlers/run.sh
 	drumline-test-servers -- bash -euc \
@@ -91,6 +91,13 @@ tests: ## Run all tests but those in the documentation, on private servers
 	cargo build --locked --workspace --bins --tests
 	drumline-test-servers -- env -u DRUMLINE_REDIS_URL -u DRUMLINE_AMQP_URL \
 		cargo nextest run --locked --workspace --tests
+
+# The program is that of `tests`, which has built it. It is built here only when this
+# target runs alone.
+.PHONY: browser
+browser: ## Test the console in Chromium: every page, every action, by keyboard, live (npm fetches two packages)
+	[[ -x $(TARGET)/debug/drumline ]] || cargo build --locked --package drumline
+	.ci/browser
 
 .PHONY: soak
 soak: deps ## Run the tests that take minutes

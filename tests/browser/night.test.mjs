@@ -1,0 +1,102 @@
+// The person who was paged: from a link to the remedy in two clicks, also without a mouse.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { launch, Service, Tab } from "./harness.mjs";
+import { seed } from "./seed.mjs";
+
+let browser;
+let service;
+let made;
+
+before(async () => {
+  service = await Service.start("night");
+  browser = await launch();
+  made = await seed(service);
+});
+
+after(async () => {
+  await browser?.close();
+  await service?.stop();
+});
+
+// Presses Tab until an element with this role and name has the focus.
+async function tabTo(page, role, name) {
+  const wanted = page.locator("main").getByRole(role, { name, exact: true }).first();
+  const element = await wanted.elementHandle();
+  for (let presses = 1; presses <= 60; presses += 1) {
+    await page.keyboard.press("Tab");
+    const { isThere, outline } = await element.evaluate((one) => {
+      const style = getComputedStyle(document.activeElement);
+      return { isThere: one === document.activeElement, outline: `${style.outlineStyle} ${style.outlineWidth}` };
+    });
+    assert.match(outline, /^solid [2-9]px$/, "the focus is visible");
+    if (isThere) return presses;
+  }
+  throw new Error(`60 presses of Tab do not lead to ${name}`);
+}
+
+test("the reason on the page is that of the API", async () => {
+  const tab = await Tab.open(browser, service);
+  const plain = (text) => text.replaceAll("`", "").toLowerCase();
+  for (const name of ["unhandled", "expires", "series"]) {
+    const { id } = made[name];
+    const { waitingFor } = await service.api("GET", `/v1/operations/${id}?explain=true`);
+    await tab.visit(`/operations/${id}`);
+    const page = plain(await tab.page.locator(".why-box").innerText());
+    // A time is written in another way.
+    const clauses = waitingFor.detail.split("; ").filter((clause) => !/\d{4}-\d\d/.test(clause));
+    assert.ok(clauses.length > 0);
+    for (const clause of clauses) assert.ok(page.includes(plain(clause)), `${clause}\n${page}`);
+  }
+  await tab.close();
+});
+
+test("the keyboard leads from the first page to the remedy", async () => {
+  const tab = await Tab.open(browser, service);
+  const { page } = tab;
+  await tab.visit("/");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await tabTo(page, "link", "holds its token");
+  await tab.loads(() => page.keyboard.press("Enter"));
+  assert.match(page.url(), new RegExp(`/operations/${made["holds its token"].id}$`));
+  await tabTo(page, "link", "Resume");
+  await tab.loads(() => page.keyboard.press("Enter"));
+  await tabTo(page, "button", "Resume");
+  await tab.loads(() => page.keyboard.press("Enter"));
+  const next = await service.completed(made["behind a held token"].id);
+  assert.equal(next.status, "Succeeded");
+  await tab.close();
+});
+
+const remedies = [
+  ["retried", "Resume", (operation) => operation.startCount === 2],
+  ["for a person", "Resume", (operation) => operation.startCount === 2],
+  ["postponed", "Resume", (operation) => operation.status === "Succeeded"],
+  ["unhandled", "Cancel", (operation) => operation.status === "Canceled"],
+  ["running", "Cancel", (operation) => operation.status === "Canceled"],
+];
+for (const [name, label, isDone] of remedies) {
+  test(`${name}: two clicks to ${label.toLowerCase()} on a telephone`, async () => {
+    const tab = await Tab.open(browser, service, { width: 320, scheme: "dark" });
+    const { page } = tab;
+    const { id } = made[name];
+    await tab.visit(`/operations/${id}`);
+    const [headline] = await page.locator(".headline").allInnerTexts();
+    assert.ok(headline.length > 10, "a sentence says why");
+    const first = page.locator("main").getByRole("link", { name: label, exact: true });
+    const { y, height } = await first.boundingBox();
+    assert.ok(y + height <= 900, "the remedy is on the first screen");
+    await tab.loads(() => first.click());
+    await tab.loads(() => page.locator("main").getByRole("button", { name: label }).click());
+    assert.match(page.url(), new RegExp(`/operations/${id}\\?done=`));
+    let operation = await service.get(id);
+    if (!isDone(operation)) operation = await service.changed(id, isDone);
+    assert.ok(isDone(operation));
+    await tab.close();
+  });
+}
