@@ -42,7 +42,8 @@ fn operation(status: Status) -> Operation {
     let mut body = Body::new(HOSTILE, now());
     body.name = HOSTILE.to_owned();
     body.owner = HOSTILE.to_owned();
-    body.dependency_token = Some(DependencyToken::try_from(HOSTILE.to_owned()).expect("short enough"));
+    body.dependency_token =
+        Some(DependencyToken::try_from(HOSTILE.to_owned()).expect("short enough"));
     body.primary_entity_type = Some(HOSTILE.to_owned());
     body.regarding_object_id = Some(Uuid::nil());
     body.parent_id = Some(Uuid::nil());

@@ -1,6 +1,8 @@
 //! The program as users meet it: the built binary, its answers, its exit codes.
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
+//! on a port of its own. Only `amqp`, `bench`,
+//! `critical`, `limits`, `server_tls`, `servers` and `watching` need Redis and RabbitMQ.
 //! on a port of its own. Only `amqp`,
 //! `amqp_identities`, `bench`, `critical`, `limits`, `servers` and `watching` need Redis and RabbitMQ.
 
@@ -28,6 +30,8 @@ mod events;
 mod execute;
 #[path = "cli/hardening.rs"]
 mod hardening;
+#[path = "cli/health.rs"]
+mod health;
 #[path = "cli/history.rs"]
 mod history;
 #[path = "cli/keys.rs"]

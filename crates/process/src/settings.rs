@@ -95,7 +95,10 @@ pub fn masked(url: &str) -> String {
             let user = user.split([':', '/', '#']).next().unwrap_or_default();
             format!("{scheme}://{user}:***@{host}")
         }
-        None => format!("{scheme}://{}", &rest[..query]),
+        None => {
+            let end = rest.find(['?', '#']).unwrap_or(rest.len());
+            format!("{scheme}://{}", &rest[..end])
+        }
     }
 }
 
@@ -120,6 +123,11 @@ mod tests {
                 "redis://me:***@host/2",
             ),
             ("amqp://rabbit:5672/%2f", "amqp://rabbit:5672/%2f"),
+            ("amqps://rabbit/%2f#secret", "amqps://rabbit/%2f"),
+            (
+                "amqp://a:secret@one/v,amqp://b:secret@two/v",
+                "amqp://a:***@two/v",
+            ),
             ("secret", "…"),
         ] {
             assert_eq!(masked(url), shown, "{url}");

@@ -199,6 +199,7 @@ impl QueueManager {
             member: ids.member(),
             started_on: backend.store.now(),
             metrics,
+            leaving: CancellationToken::new(),
             draining: CancellationToken::new(),
             backend,
             bypass,
@@ -294,6 +295,18 @@ impl QueueManager {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// Announces the end: `/readyz` says that the manager drains, so that a load balancer
+    /// looks elsewhere. Everything is served as before until [`Self::drain`].
+    pub fn leave(&self) {
+        self.shared.leaving.cancel();
+    }
+
+    /// Returns true if the end is announced.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.shared.leaving.is_cancelled() || self.is_draining()
     }
 
     /// The audit log.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use drumline_backend_rabbitmq as rabbitmq;
 use drumline_backend_redis as redis;
-use drumline_process::host_id;
-use drumline_process::settings::masked;
+use drumline_process::{host_id, masked};
+use drumline_tls::Encryption;
 use drumline_worker::Builder;
 
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Connected servers, and workers on them.
 
-use drumline_process::settings::masked;
+use drumline_process::masked;
 use drumline_worker::{Builder, RunningWorker};
 
 use crate::connection::Checked;

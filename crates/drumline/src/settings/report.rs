@@ -4,7 +4,6 @@ use std::ffi::OsString;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory};
-use drumline_process::masked;
 use serde::Serialize;
 
 use super::catalogue;
@@ -136,7 +135,7 @@ fn shown(arg: &Arg, value: &str) -> String {
 /// A value without the password that it has if it is a URL.
 pub(crate) fn masked(value: &str) -> String {
     if value.contains("://") {
-        drumline_process::settings::masked(value)
+        drumline_process::masked(value)
     } else {
         value.to_owned()
     }
