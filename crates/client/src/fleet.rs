@@ -142,7 +142,7 @@ pub struct Readiness {
 pub struct Now {
     /// Nothing needs a person.
     pub normal: bool,
-    /// What is not as it should be, the worst first.
+    /// The faults, the worst first.
     pub findings: Vec<Finding>,
     /// The numbers of operations of all organizations, for callers that may see the
     /// fleet.

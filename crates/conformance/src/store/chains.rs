@@ -296,7 +296,7 @@ pub async fn an_operation_has_a_place_in_its_chain(harness: &dyn StoreHarness) {
     let single = place(alone.id, near).await.map(|place| place.neighbours);
     assert_eq!(single, Some(vec![alone.id]));
 
-    // What has left the chain has no place, and makes room.
+    // An operation that has left the chain has no place, and makes room.
     fixture.client(chain[1], Event::Cancel).await;
     assert_eq!(place(chain[1], near).await, None);
     let second = place(chain[2], near).await.expect("it is in the chain");
