@@ -12,6 +12,13 @@ use crate::words;
 /// The number of operations from which on the number has to be typed.
 pub(crate) const TYPED_FROM: u64 = 100;
 
+/// Returns true if an action on so many operations needs their number, typed by a person:
+/// for many, and where no condition selects them.
+#[must_use]
+pub fn is_typed(filter: &Filter, count: u64) -> bool {
+    count >= TYPED_FROM || filter.pairs.iter().all(|(name, _)| name == "all")
+}
+
 /// The outcome of an action on many, or of its dry run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -98,7 +105,7 @@ impl BulkPage {
     /// Returns true if the number has to be typed.
     #[must_use]
     pub fn needs_count(&self) -> bool {
-        self.outcome.done >= TYPED_FROM || self.outcome.next.is_some()
+        self.outcome.next.is_some() || is_typed(&self.filter, self.outcome.done)
     }
 
     /// Returns true if the action cannot be taken back.

@@ -33,7 +33,7 @@ mod words;
 pub use askama::Template;
 
 pub use assets::Asset;
-pub use bulk::{BulkPage, Outcome};
+pub use bulk::{BulkPage, Outcome, is_typed};
 pub use confirm::{ConfirmPage, done, effects};
 pub use frame::{Frame, Rights, Section, Viewer};
 pub use login::LoginPage;

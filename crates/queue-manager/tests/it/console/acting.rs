@@ -163,11 +163,52 @@ async fn many_are_counted_first_and_changed_when_the_count_is_confirmed() {
     );
     let bad = post(&client, "/many/postpone", "messageName=few&until=").await;
     assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad:?}");
-    let everything = post(&client, "/many/pause", "").await;
-    assert!(
-        everything.text.contains("<strong>10</strong> done."),
-        "{everything:?}"
-    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_changed_only_when_its_number_was_typed() {
+    let client = Client::of(&manager(&backend()));
+    for name in ["a", "a", "b"] {
+        client.create(&json!({"messageName": name})).await;
+    }
+    let ready = async || {
+        let all = client.get("/v1/operations?state=Ready").await;
+        all.json["operations"].as_array().unwrap().len()
+    };
+    let dry = page(&client, "/many/pause").await;
+    assert!(dry.text.contains("Type 3 to confirm"), "{dry:?}");
+    for unconfirmed in [
+        "",
+        "messageName=a",
+        "expected=3",
+        "typed=",
+        "expected=3&typed=",
+        "expected=3&typed=2",
+        "expected=3&all=true",
+        "messageName=a&expected=100",
+    ] {
+        let refused = post(&client, "/many/pause", unconfirmed).await;
+        assert_eq!(
+            refused.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{unconfirmed}: {refused:?}"
+        );
+        assert!(refused.text.contains("nothing was changed"), "{refused:?}");
+        assert_eq!(ready().await, 3, "{unconfirmed}");
+    }
+    // Few that a condition selects need no number.
+    let dry = page(&client, "/many/pause?messageName=a").await;
+    assert!(!dry.text.contains("to confirm"), "{dry:?}");
+    let hidden = "name=\"expected\" value=\"2\"";
+    assert!(dry.text.contains(hidden), "{dry:?}");
+    let some = post(&client, "/many/pause", "messageName=a&expected=2").await;
+    assert!(some.text.contains("<strong>2</strong> done."), "{some:?}");
+    let all = "state=Ready&expected=1&typed=1";
+    let rest = post(&client, "/many/pause", all).await;
+    assert!(rest.text.contains("<strong>1</strong> done."), "{rest:?}");
+    assert_eq!(ready().await, 0);
+    let all = post(&client, "/many/resume", "expected=3&typed=3").await;
+    assert!(all.text.contains("<strong>3</strong> done."), "{all:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -186,6 +186,27 @@ async fn a_bad_key_is_named_and_a_revoked_one_ends_its_sessions() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_session_has_ended_a_form_on_many_does_not_mean_everything() {
+    let keyed = Keyed::start("session-many");
+    let next = |address: &str| format!("name=\"next\" value=\"{address}\"");
+    let on = ("referer", "https://jobs.example.org/many/cancel?name=x");
+    let asked = post(&keyed, "/many/cancel", "", &[HERE, on]).await;
+    check_page(&asked);
+    assert_eq!(asked.status, StatusCode::UNAUTHORIZED, "{asked:?}");
+    let page = next("/many/cancel?name=x");
+    assert!(asked.text.contains(&page), "{asked:?}");
+    // The page of a step has the conditions in its fields alone.
+    let step = ("referer", "https://jobs.example.org/many/cancel");
+    for more in [&[HERE][..], &[HERE, step], &[on]] {
+        let asked = post(&keyed, "/many/cancel", "", more).await;
+        assert_eq!(asked.status, StatusCode::UNAUTHORIZED, "{asked:?}");
+        assert!(!asked.text.contains("value=\"/many/cancel\""), "{asked:?}");
+    }
+    let asked = post(&keyed, "/many/cancel", "", &[HERE]).await;
+    assert!(asked.text.contains(&next("/operations")), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_of_another_site_loads_the_page_once_more() {
     let keyed = Keyed::start("session-links");
     let site = [HOST, ("sec-fetch-site", "cross-site")];

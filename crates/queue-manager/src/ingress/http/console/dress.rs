@@ -41,6 +41,7 @@ pub(super) async fn dressed(
     request: Request,
     next: Next,
 ) -> Response {
+    let method = request.method().clone();
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
     let is_packed = gzip::is_read_by(&headers);
     let mut response = next.run(request).await;
@@ -49,7 +50,7 @@ pub(super) async fn dressed(
         response.headers_mut().insert(CONTENT_TYPE, html);
         let now = manager.store().now();
         let page = if problem.code == ErrorCode::UNAUTHENTICATED {
-            let page = session::refused(now, &problem.detail, &uri, &headers);
+            let page = session::refused(now, &problem.detail, &method, &uri, &headers);
             drumline_console::page(&page)
         } else {
             drumline_console::page(&page_of(&problem, uri.path(), now))

@@ -75,11 +75,7 @@ async fn act(
             .map(|why| format!("the time {why}")),
         Action::Cancel | Action::Pause | Action::Resume | Action::Delete => None,
     };
-    // What goes on was confirmed before.
-    let is_confirmed = !value(&fields, "cursor").is_empty()
-        || value(&fields, "expected") == value(&fields, "typed").trim();
-    let unconfirmed = || "the number that was typed is another one; nothing was changed".to_owned();
-    let mistake = mistake.or_else(|| (!is_confirmed).then(unconfirmed));
+    let mistake = mistake.or_else(|| unconfirmed(&fields));
     if let Some(mistake) = mistake {
         let mut page = dry_run(&manager, &seen, &fields, action).await?;
         page.until = value(&fields, "until").to_owned();
@@ -106,6 +102,22 @@ async fn act(
     Ok((Extension(subject), html(&page)).into_response())
 }
 
+/// The reason why the form does not confirm what it does; `None` if it does.
+fn unconfirmed(fields: &[(String, String)]) -> Option<String> {
+    if !value(fields, "cursor").is_empty() {
+        // What goes on was confirmed before.
+        return None;
+    }
+    let Ok(expected) = value(fields, "expected").parse::<u64>() else {
+        return Some("this form does not say how many are meant; nothing was changed".to_owned());
+    };
+    let is_asked = fields.iter().any(|(name, _)| name == "typed");
+    let is_typed = value(fields, "typed").trim().parse::<u64>() == Ok(expected);
+    let needs_typing = is_asked || drumline_console::is_typed(&conditions(fields), expected);
+    (needs_typing && !is_typed)
+        .then(|| "the number that was typed is another one; nothing was changed".to_owned())
+}
+
 async fn dry_run(
     manager: &QueueManager,
     seen: &Seen,
@@ -130,15 +142,20 @@ fn title(action: Action) -> String {
     format!("{} many operations", drumline_console::action(action))
 }
 
-/// Reads the conditions, as the API does. A page without conditions says so, and
-/// means everything.
-fn read(seen: &Seen, pairs: &[(String, String)]) -> Answer<(Filter, BulkQuery)> {
+/// The conditions among the fields of a form.
+fn conditions(pairs: &[(String, String)]) -> Filter {
     let given = pairs
         .iter()
         .filter(|(name, value)| !value.is_empty() && (!OWN.contains(&name.as_str())));
-    let filter = Filter {
+    Filter {
         pairs: given.cloned().collect(),
-    };
+    }
+}
+
+/// Reads the conditions, as the API does. A page without conditions says so, and
+/// means everything.
+fn read(seen: &Seen, pairs: &[(String, String)]) -> Answer<(Filter, BulkQuery)> {
+    let filter = conditions(pairs);
     let mut asked = filter.pairs.clone();
     if asked.is_empty() {
         asked.push(("all".to_owned(), "true".to_owned()));

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
-use axum::http::{StatusCode, Uri};
+use axum::http::header::{COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER, SET_COOKIE};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use drumline_auth::{ApiKey, Denied, seal};
 use drumline_console::{Frame, LoginPage, Section, Text};
@@ -116,10 +116,20 @@ pub(super) async fn leave(headers: HeaderMap) -> Response {
 }
 
 /// The page of a request that is not let in.
-pub(super) fn refused(now: Timestamp, reason: &str, uri: &Uri, headers: &HeaderMap) -> LoginPage {
-    let address = uri
-        .path_and_query()
-        .map_or(START, |address| address.as_str());
+pub(super) fn refused(
+    now: Timestamp,
+    reason: &str,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> LoginPage {
+    let address = if method.is_safe() {
+        uri.path_and_query()
+            .map_or(START, |address| address.as_str())
+            .to_owned()
+    } else {
+        page_of_form(uri, headers)
+    };
     let site = headers
         .get("sec-fetch-site")
         .and_then(|site| site.to_str().ok());
@@ -129,9 +139,35 @@ pub(super) fn refused(now: Timestamp, reason: &str, uri: &Uri, headers: &HeaderM
         Some(reason)
     };
     LoginPage {
-        again: matches!(site, Some("cross-site" | "same-site")),
-        ..login(now, reason, local(address), "")
+        again: method.is_safe() && matches!(site, Some("cross-site" | "same-site")),
+        ..login(now, reason, local(&address), "")
     }
+}
+
+/// The page that a form was on. The address of the form itself has lost what its fields
+/// selected: without them, an action on many means every operation.
+fn page_of_form(uri: &Uri, headers: &HeaderMap) -> String {
+    let referer = headers
+        .get(REFERER)
+        .and_then(|referer| referer.to_str().ok());
+    let referer: Option<Uri> = referer.and_then(|referer| referer.parse().ok());
+    let own = referer.filter(|referer| {
+        let authority = referer.authority().map(|authority| authority.as_str());
+        let site = headers
+            .get("sec-fetch-site")
+            .and_then(|site| site.to_str().ok());
+        let asked = headers.get(HOST).and_then(|host| host.to_str().ok());
+        // Behind a gateway, `Host` may be another name.
+        site == Some("same-origin") || (authority.is_some() && authority == asked)
+    });
+    let address = own.as_ref().unwrap_or(uri);
+    if address.path().starts_with("/many/") && address.query().unwrap_or_default().is_empty() {
+        return "/operations".to_owned();
+    }
+    address
+        .path_and_query()
+        .map_or(START, |address| address.as_str())
+        .to_owned()
 }
 
 fn login(now: Timestamp, reason: Option<&str>, next: &str, organization: &str) -> LoginPage {
@@ -218,6 +254,26 @@ mod tests {
         ] {
             assert_eq!(local(foreign), "/", "{foreign:?}");
         }
+    }
+
+    #[test]
+    fn after_a_form_a_person_comes_back_to_its_page() {
+        let next = |uri: &'static str, referer: &'static str| {
+            let headers = headers(&[("host", "jobs.example.org"), ("referer", referer)]);
+            page_of_form(&Uri::from_static(uri), &headers)
+        };
+        let dry_run = "https://jobs.example.org/many/cancel?messageName=X";
+        assert_eq!(next("/many/cancel", dry_run), "/many/cancel?messageName=X");
+        // The page of a step has no conditions in its address.
+        let step = "https://jobs.example.org/many/cancel";
+        for referer in [step, "https://evil.example/many/cancel?name=y", "", "?"] {
+            assert_eq!(next("/many/cancel", referer), "/operations", "{referer}");
+        }
+        assert_eq!(next("/operations/x/cancel", ""), "/operations/x/cancel");
+        assert_eq!(
+            next("/pauses", "https://jobs.example.org/pauses"),
+            "/pauses"
+        );
     }
 
     #[test]
