@@ -39,7 +39,7 @@ pub(super) use pages::addresses;
 pub(super) use site::{host_of, is_loopback};
 
 use pages::PAGES;
-use site::{check_own_page, check_site};
+use site::{check_no_other_page, check_own_page, check_site};
 
 /// The need of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,9 +238,13 @@ fn admit_with_key(
     let now = manager.store().now();
     let found = principal(keys, now, request);
     let is_session = matches!(found, Ok((_, Some(_))));
-    let is_way_in = need == Need::Nothing && is_page(request);
-    if (is_session || is_way_in) && !request.method().is_safe() {
+    let is_form = is_page(request) && !request.method().is_safe();
+    if is_form && (is_session || need == Need::Nothing) {
         check_own_page(request.headers())?;
+    } else if is_form && found.is_err() {
+        // A browser sends no cookie with a form of another site. The page to sign in
+        // would bring a person in front of a question that this site has chosen.
+        check_no_other_page(request.headers())?;
     }
     let permission = match need {
         Need::Nothing => {

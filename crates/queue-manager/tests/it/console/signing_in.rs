@@ -224,6 +224,31 @@ async fn a_link_of_another_site_loads_the_page_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_form_of_another_site_brings_nobody_in_front_of_a_question() {
+    let keyed = Keyed::start("session-foreign");
+    // A browser sends no cookie with these.
+    for foreign in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
+        for path in ["/many/cancel", "/pauses"] {
+            let headers = [FORM, HOST, foreign];
+            let answer = keyed.client.send("POST", path, &headers, "").await;
+            check_page(&answer);
+            assert_eq!(
+                answer.status,
+                StatusCode::FORBIDDEN,
+                "{foreign:?}: {answer:?}"
+            );
+            assert!(answer.text.contains("CrossSiteRequest"), "{answer:?}");
+            assert!(!answer.text.contains("http-equiv"), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_signs_out_is_out_and_without_keys_there_is_no_cookie() {
     let keyed = Keyed::start("session-out");
     let out = post(&keyed, "/logout", "", &[HERE, TLS]).await;

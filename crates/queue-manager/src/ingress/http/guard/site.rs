@@ -78,20 +78,41 @@ pub(in crate::ingress::http) fn is_loopback(host: &str) -> bool {
 /// Refuses a form with the cookie of a browser, unless a page of this address has
 /// sent it.
 pub(super) fn check_own_page(headers: &HeaderMap) -> Result<(), Refusal> {
+    refused_unless(is_own_page(headers).unwrap_or(false))
+}
+
+/// Refuses a form that a page of another site has sent. One whose site is not known
+/// goes on.
+pub(super) fn check_no_other_page(headers: &HeaderMap) -> Result<(), Refusal> {
+    // A browser says `none` if a person has started the request.
+    let is_of_person = headers
+        .get(FETCH_SITE)
+        .is_some_and(|site: &HeaderValue| site.as_bytes() == b"none");
+    refused_unless(is_of_person || is_own_page(headers).unwrap_or(true))
+}
+
+fn refused_unless(is_taken: bool) -> Result<(), Refusal> {
+    let detail = "a page of another site has sent this: only pages of this address may";
+    is_taken
+        .then_some(())
+        .ok_or_else(|| Refusal::Site(detail.to_owned()))
+}
+
+/// Returns true if a page of this address has sent a request; `None` if nothing says so.
+fn is_own_page(headers: &HeaderMap) -> Option<bool> {
     let text = |name| {
         headers
             .get(name)
             .and_then(|value: &HeaderValue| value.to_str().ok())
     };
-    let is_own = match (text(FETCH_SITE), text(ORIGIN.as_str())) {
-        (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => is_origin_of(origin, text(HOST.as_str()).unwrap_or_default()),
-        (None, None) => false,
-    };
-    let detail = "a page of another site has sent this: only pages of this address may";
-    is_own
-        .then_some(())
-        .ok_or_else(|| Refusal::Site(detail.to_owned()))
+    match (text(FETCH_SITE), text(ORIGIN.as_str())) {
+        (Some(site), _) => Some(site == "same-origin"),
+        (None, Some(origin)) => {
+            let host = text(HOST.as_str()).unwrap_or_default();
+            Some(is_origin_of(origin, host))
+        }
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]
