@@ -21,6 +21,8 @@ pub struct Waiting {
     pub detail: String,
     /// The operation that it waits for, if it waits for one.
     pub on: Option<String>,
+    /// The address of the page that lifts the pause that it waits for.
+    pub lift: Option<String>,
 }
 
 /// The operation that another one waits for.
@@ -136,6 +138,8 @@ pub struct OperationPage {
     pub progress: Option<(u8, Text)>,
     /// The actions that are possible.
     pub actions: Vec<ActionLink>,
+    /// The address of the page that lifts the pause that it waits for.
+    pub lift: Option<String>,
     /// The attributes.
     pub facts: Vec<Fact>,
     /// The history.
@@ -200,6 +204,9 @@ impl OperationPage {
                     is_final: matches!(action, Action::Cancel | Action::Delete),
                 })
                 .collect(),
+            lift: waiting
+                .and_then(|waiting| waiting.lift.clone())
+                .filter(|_| rights.operate),
             facts: facts(operation, now),
             timeline: Timeline::default(),
             chain: None,

@@ -135,6 +135,7 @@ fn no_text_from_outside_is_markup_on_any_page() {
     let waiting = Waiting {
         detail: format!("held by {HOSTILE}; {HOSTILE}"),
         on: None,
+        lift: Some("/pauses/1/lift".to_owned()),
     };
     for status in Status::ALL {
         let operation = operation(status);

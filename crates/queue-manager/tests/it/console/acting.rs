@@ -222,6 +222,14 @@ async fn a_pause_is_set_with_a_reason_and_lifted() {
     assert!(shown.text.contains("&#60;b&#62;the disk"), "{shown:?}");
     let lift = shown.text.split("href=\"/pauses/").nth(1).unwrap();
     let lift = format!("/pauses/{}", lift.split('"').next().unwrap());
+    // The page of what it holds leads there, too.
+    let body = json!({"messageName": "SendMail", "dependencyToken": "t"});
+    for _ in 0..2 {
+        let id = client.create(&body).await;
+        let held = page_of(&client, id).await;
+        let link = format!("href=\"{lift}\">Lift the pause</a>");
+        assert!(held.text.contains(&link), "{held:?}");
+    }
     let asked = page(&client, &lift).await;
     assert!(asked.text.contains("Lift this pause?"), "{asked:?}");
     let lifted = post(&client, &lift, "").await;

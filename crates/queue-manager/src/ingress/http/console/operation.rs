@@ -6,7 +6,7 @@ use drumline_backend::store::{Filter, Neighbourhood, Summary};
 use drumline_console::{
     Badge, Chain, OperationPage, Related, Root, Section, Text, Timeline, Waiting, address, done,
 };
-use drumline_protocol::{Action, Body, Operation, OperationId};
+use drumline_protocol::{Action, Body, Operation, OperationId, Pause};
 use uuid::Uuid;
 
 use super::operations::rows;
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::ingress::http::extractors::{Id, Parameters};
 use crate::ingress::http::problem::Answer;
 use crate::ingress::http::waiting::WaitingView;
-use crate::service::{Query, QueueManager};
+use crate::service::{Explanation, Query, QueueManager, WaitingFor};
 
 /// The nearest operations of its chain that are shown.
 const NEAR: Neighbourhood = Neighbourhood {
@@ -83,12 +83,28 @@ pub(super) async fn waiting(
     let reason = manager.explain(operation).await?;
     let expires_on = operation.header.expires_on();
     Ok(reason.map(|reason| {
+        let lift = pause_of(&reason).map(|pause| format!("/pauses/{}/lift", pause.scope.key()));
         let view = WaitingView::from(reason).until_expiry(expires_on);
         Waiting {
             detail: view.detail,
             on: view.operation_id,
+            lift,
         }
     }))
+}
+
+/// The pause that it waits for, or that the head of its order waits for.
+fn pause_of(reason: &Explanation) -> Option<&Pause> {
+    let root = reason.root.as_ref();
+    let of_root = root.and_then(|root| root.waiting_for.as_ref());
+    let mut waits = [Some(&reason.waiting_for), of_root].into_iter().flatten();
+    waits.find_map(|waiting| {
+        if let WaitingFor::Pause(pause) = waiting {
+            Some(&**pause)
+        } else {
+            None
+        }
+    })
 }
 
 /// The operation that it waits for: the head of its order.
