@@ -45,6 +45,12 @@ async fn an_action_says_what_it_does_and_is_done_by_a_form() {
             .contains("The 2 operations behind it in its token wait, too"),
         "{asked:?}"
     );
+    for words in [
+        "<h1>Pause “<bdi>a</bdi>”?</h1>",
+        ">Pause the operation</button>",
+    ] {
+        assert!(asked.text.contains(words), "{asked:?}");
+    }
     assert_eq!(
         client.status(head).await,
         "WaitingForResources",
