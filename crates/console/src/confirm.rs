@@ -77,7 +77,10 @@ pub fn effects(action: Action, header: &Header, behind: u64) -> Vec<Text> {
     let runs = header.status.state() == State::Locked;
     let host = header.host_id.as_deref().unwrap_or("its worker");
     let stop = format!("Its handler on {host} is asked to stop");
-    let others = |what: &str| behind_in_words(behind).map(|who| format!("{who} {what}"));
+    let others = |of_one: &str, of_many: &str| {
+        let what = if behind == 1 { of_one } else { of_many };
+        behind_in_words(behind).map(|who| format!("{who} {what}"))
+    };
     let mut said = match action {
         Action::Cancel if header.is_series() => {
             vec![
@@ -125,11 +128,17 @@ pub fn effects(action: Action, header: &Header, behind: u64) -> Vec<Text> {
     };
     said.extend(match action {
         Action::Cancel if header.rules.token_policy == TokenPolicy::Hold && header.starts > 0 => {
-            others("wait until a person resumes it, because its token is held")
+            others(
+                "waits until a person resumes it, because its token is held",
+                "wait until a person resumes it, because its token is held",
+            )
         }
-        Action::Cancel => others("can go on, in their order"),
-        Action::Pause | Action::Postpone => others("wait, too, because the order is kept"),
-        Action::Resume if header.holding => others("can go on, in their order"),
+        Action::Cancel => others("can go on", "can go on, in their order"),
+        Action::Pause | Action::Postpone => others(
+            "waits, too, because the order is kept",
+            "wait, too, because the order is kept",
+        ),
+        Action::Resume if header.holding => others("can go on", "can go on, in their order"),
         Action::Resume | Action::Delete => None,
     });
     said.iter().map(|text| Text::sentence(text)).collect()

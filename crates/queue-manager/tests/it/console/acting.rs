@@ -96,6 +96,24 @@ async fn an_action_says_what_it_does_and_is_done_by_a_form() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_operation_behind_another_is_spoken_of_as_one() {
+    let client = Client::of(&manager(&backend()));
+    let of_token = json!({"messageName": "a", "dependencyToken": "t"});
+    let head = client.create(&of_token).await;
+    client.create(&of_token).await;
+    for (action, words) in [
+        ("pause", "The operation behind it in its token waits, too"),
+        ("cancel", "The operation behind it in its token can go on."),
+    ] {
+        let asked = page(&client, &format!("/operations/{head}/{action}")).await;
+        assert!(asked.text.contains(words), "{asked:?}");
+    }
+    let series = page(&client, "/series").await;
+    let words = "There is no Suspended operation.";
+    assert!(series.text.contains(words), "{series:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_running_operation_is_asked_to_stop() {
     let backend = backend();
     let client = Client::of(&manager(&backend));

@@ -92,7 +92,7 @@ async fn holding(manager: &QueueManager, seen: &Seen) -> Result<Sheet> {
     if found.next.is_some() {
         sheet
             .intro
-            .push(looked_at(&found, "failed and cancelled operations"));
+            .push(looked_at(&found, "failed or cancelled operation"));
     }
     Ok(sheet)
 }
@@ -131,7 +131,7 @@ async fn waiting_tokens(manager: &QueueManager, seen: &Seen) -> Result<Sheet> {
         ],
         rows: rows.collect(),
         empty: "No operation with a token waits.",
-        intro: vec![looked_at(&found, "Ready operations")],
+        intro: vec![looked_at(&found, "Ready operation")],
         ..Sheet::default()
     })
 }
@@ -220,7 +220,7 @@ pub(super) async fn series(
     let found = look(&manager, &seen, filter).await?;
     let mut sheet = Sheet {
         columns: vec!["Series", "Rule", "Next time", "Last occurrence"],
-        intro: vec![looked_at(&found, "Suspended operations")],
+        intro: vec![looked_at(&found, "Suspended operation")],
         empty: "There is no series among these.",
         ..Sheet::default()
     };
@@ -296,6 +296,7 @@ pub(super) async fn failures(
         Some(_) => {
             format!("These are the newest {looked} operations that failed, and there are more")
         }
+        None if looked == 1 => "This is the only operation that failed".to_owned(),
         None => format!("These are all {looked} operations that failed"),
     };
     let all = address("/operations", [("status", "Failed")]);
@@ -369,15 +370,19 @@ async fn look(manager: &QueueManager, seen: &Seen, filter: Filter) -> Result<Pag
     manager.list_summaries(&seen.actor, &query).await
 }
 
-/// What was looked at, in a sentence.
+/// What was looked at, in a sentence. `what` is one of them, in words.
 fn looked_at(found: &Page<Summary>, what: &str) -> Text {
     let count = found.operations.len();
     Text::sentence(&match found.next {
         Some(next) => format!(
-            "looked at the newest {count} {what}, back to {}; there are more",
+            "looked at the newest {count} {what}s, back to {}; there are more",
             drumline_console::exact(next.created())
         ),
-        None => format!("looked at all {count} {what}"),
+        None => match count {
+            0 => format!("there is no {what}"),
+            1 => format!("looked at the only {what}"),
+            _ => format!("looked at all {count} {what}s"),
+        },
     })
 }
 
