@@ -18,6 +18,9 @@ const ON_ITS_WAY: Duration = drumline_backend::broker::UNDECIDED_MAX;
 /// The reason of an operation that is not the first of its order.
 const PREDECESSOR: &str = "predecessor";
 
+/// The reason of an operation whose handler has suspended it.
+pub(super) const ASKED_FOR_A_PERSON: &str = "its handler asked for a person (see `message`)";
+
 /// One operation, and the reason that it does not run or does not end.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -161,7 +164,7 @@ fn words(waiting: WaitingFor) -> (&'static str, String) {
         ),
         WaitingFor::Person { paused_by: None } => (
             "person",
-            "its handler asked for a person (see `message`); resume it to let it go on".to_owned(),
+            format!("{ASKED_FOR_A_PERSON}; resume it to let it go on"),
         ),
         WaitingFor::PersonForSeries => (
             "person",

@@ -104,6 +104,21 @@ async fn a_token_says_what_its_head_waits_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_suspended_operation_says_what_its_handler_asks_for() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let id = client.create(&json!({"messageName": "a"})).await;
+    let worker = Worker::new(&backend);
+    let fence = worker.claim(id).await;
+    let fault = Fault::new(ErrorCode::WORKER_LOST, "check the address; <b>twice", "");
+    worker.say(id, fence, Event::Suspend(fault)).await;
+    let shown = page(&client, &format!("/operations/{id}")).await;
+    let words = "Its handler asks for a person: check the address.";
+    assert!(shown.text.contains(words), "{shown:?}");
+    assert!(shown.text.contains("&#60;b&#62;twice."), "{shown:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn series_queues_workers_and_settings_are_shown() {
     let backend = backend();
     let client = Client::of(&manager(&backend));

@@ -6,7 +6,7 @@ use drumline_backend::store::{Filter, Neighbourhood, Summary};
 use drumline_console::{
     Badge, Chain, OperationPage, Related, Root, Section, Text, Timeline, Waiting, address, done,
 };
-use drumline_protocol::{Action, Body, Operation, OperationId, Pause};
+use drumline_protocol::{Action, Body, Operation, OperationId, Pause, limits};
 use uuid::Uuid;
 
 use super::operations::rows;
@@ -15,7 +15,7 @@ use super::{html, value};
 use crate::error::Result;
 use crate::ingress::http::extractors::{Id, Parameters};
 use crate::ingress::http::problem::Answer;
-use crate::ingress::http::waiting::WaitingView;
+use crate::ingress::http::waiting::{ASKED_FOR_A_PERSON, WaitingView};
 use crate::service::{Explanation, Query, QueueManager, WaitingFor};
 
 /// The nearest operations of its chain that are shown.
@@ -23,6 +23,8 @@ const NEAR: Neighbourhood = Neighbourhood {
     before: 3,
     behind: 5,
 };
+/// The characters of a handler's message that the headline shows.
+const HEADLINE_CHARS: usize = 300;
 /// Children that are shown.
 const CHILDREN: usize = 10;
 
@@ -86,11 +88,26 @@ pub(super) async fn waiting(
         let lift = pause_of(&reason).map(|pause| format!("/pauses/{}/lift", pause.scope.key()));
         let view = WaitingView::from(reason).until_expiry(expires_on);
         Waiting {
-            detail: view.detail,
+            detail: with_words(view.detail, operation),
             on: view.operation_id,
             lift,
         }
     }))
+}
+
+/// The reason with the words of its handler in place of the name of their attribute.
+fn with_words(detail: String, operation: &Operation) -> String {
+    let fault = operation.report.fault.as_ref();
+    let words = fault.map(|fault| match fault.friendly_message.as_str() {
+        "" => fault.message.as_str(),
+        friendly => friendly,
+    });
+    let words = limits::cut(words.unwrap_or_default(), HEADLINE_CHARS).trim();
+    if words.is_empty() {
+        return detail;
+    }
+    let said = format!("its handler asks for a person: {words}");
+    detail.replacen(ASKED_FOR_A_PERSON, &said, 1)
 }
 
 /// The pause that it waits for, or that the head of its order waits for.
