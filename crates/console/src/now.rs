@@ -1,12 +1,13 @@
 //! The first page: the worst thing in one sentence, or "Normal".
 
 use askama::Template;
-use drumline_protocol::Timestamp;
+use drumline_protocol::{Status, Timestamp};
 
 use crate::frame::Frame;
 use crate::operations::Row;
 use crate::text::{Text, address, number};
 use crate::time::Moment;
+use crate::words::Badge;
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +176,20 @@ pub struct NowPage {
 /// The span within which a failure is news.
 const NEWS_MS: i64 = 3_600_000;
 
+/// The one operation that holds a token, in a clause.
+fn held_by(holder: &Row) -> String {
+    let token = holder.token.as_ref().map(|(token, _)| token.as_str());
+    let end = match holder.status {
+        Badge(Status::Canceled) => "was cancelled",
+        Badge(_) => "failed",
+    };
+    format!(
+        "the token {} is held by {}, which {end}",
+        token.unwrap_or_default(),
+        holder.name
+    )
+}
+
 impl NowPage {
     /// Finds what is not as it should be.
     pub fn judge(&mut self, signals: &Signals) {
@@ -232,22 +247,29 @@ impl NowPage {
             } else {
                 ""
             };
-            let words = match self.holding.len() {
-                1 => {
+            let words = match self.holding.as_slice() {
+                [only] if !self.holding_is_partial => held_by(only),
+                [_] => {
                     format!("{some}one token is held by an operation that failed or was cancelled")
                 }
-                count => format!(
-                    "{some}{count} tokens are held by operations that failed or were cancelled"
+                several => format!(
+                    "{some}{} tokens are held by operations that failed or were cancelled",
+                    several.len()
                 ),
             };
-            let all = address("/operations", [("holdsToken", "true")]);
-            findings.push(
-                Finding::new(
-                    &words,
+            let (remedy, label, to) = match self.holding.as_slice() {
+                [only] if !self.holding_is_partial => (
+                    "resume that operation to skip it, and its token goes on",
+                    "that operation",
+                    format!("/operations/{}", only.id),
+                ),
+                _ => (
                     "resume such an operation to skip it, and its token goes on",
-                )
-                .with("all of them", all),
-            );
+                    "all of them",
+                    address("/operations", [("holdsToken", "true")]),
+                ),
+            };
+            findings.push(Finding::new(&words, remedy).with(label, to));
         }
         let others = self
             .pauses

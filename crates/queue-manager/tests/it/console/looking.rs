@@ -92,10 +92,10 @@ async fn a_token_says_what_its_head_waits_for() {
         "{held:?}"
     );
     let now = page(&client, "/").await;
-    assert!(
-        now.text.contains("One token is held by an operation"),
-        "{now:?}"
-    );
+    let words = "The token crm/7 is held by a, which failed.";
+    assert!(now.text.contains(words), "{now:?}");
+    let link = format!("href=\"/operations/{head}\">Show that operation</a>");
+    assert!(now.text.contains(&link), "{now:?}");
     let none = page(&client, "/tokens?token=other").await;
     assert!(
         none.text.contains("No operation has this token."),
