@@ -264,6 +264,9 @@ async fn an_operation_says_why_it_waits_down_to_the_root() {
         "{missing:?}"
     );
     assert!(missing.text.contains("ObjectDoesNotExist"), "{missing:?}");
+    for way_on in ["role=\"search\"", "href=\"/tokens\"", "anonymous"] {
+        assert!(missing.text.contains(way_on), "{way_on}: {missing:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

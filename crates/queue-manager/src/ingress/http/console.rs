@@ -64,7 +64,8 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .layer(from_fn_with_state(
             manager.clone(),
             rate_limit::rate_limited,
-        ));
+        ))
+        .layer(from_fn_with_state(manager.clone(), dress::with_viewer));
     let open = Router::new()
         .route("/live", get(live::live))
         .route("/assets/{name}", get(asset))

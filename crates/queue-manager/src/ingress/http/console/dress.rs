@@ -1,6 +1,6 @@
 //! The clothes of every page: the headers that bind the browser, and errors as pages.
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
@@ -10,6 +10,7 @@ use axum::response::Response;
 use drumline_console::{Frame, NoticeLink, NoticePage, Section, Text};
 use drumline_protocol::{Action, ErrorCode, Timestamp};
 
+use super::viewer::Seen;
 use super::{gzip, session};
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
@@ -35,6 +36,24 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
+/// Keeps the caller of a page that ends as a problem, for the page of that. It is
+/// behind the guard, which knows the caller.
+pub(super) async fn with_viewer(
+    State(manager): State<QueueManager>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let seen = Seen::from_request_parts(&mut parts, &manager).await;
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    if let Ok(seen) = seen
+        && response.extensions().get::<Problem>().is_some()
+    {
+        response.extensions_mut().insert(seen);
+    }
+    response
+}
+
 /// Adds the headers, and turns a problem into a page.
 pub(super) async fn dressed(
     State(manager): State<QueueManager>,
@@ -45,6 +64,7 @@ pub(super) async fn dressed(
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
     let is_packed = gzip::is_read_by(&headers);
     let mut response = next.run(request).await;
+    let seen = response.extensions_mut().remove::<Seen>();
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, html);
@@ -53,7 +73,7 @@ pub(super) async fn dressed(
             let page = session::refused(now, &problem.detail, &method, &uri, &headers);
             drumline_console::page(&page)
         } else {
-            drumline_console::page(&page_of(&problem, uri.path(), now))
+            drumline_console::page(&page_of(&problem, uri.path(), seen.as_ref(), now))
         };
         *response.body_mut() = page.into();
     }
@@ -71,7 +91,7 @@ pub(super) async fn dressed(
 }
 
 /// The page of a problem.
-fn page_of(problem: &Problem, path: &str, now: Timestamp) -> NoticePage {
+fn page_of(problem: &Problem, path: &str, seen: Option<&Seen>, now: Timestamp) -> NoticePage {
     let link = |label: &str, address: &str| NoticeLink {
         label: Text::line(label),
         address: address.to_owned(),
@@ -99,13 +119,18 @@ fn page_of(problem: &Problem, path: &str, now: Timestamp) -> NoticePage {
         links.insert(0, link("Back to the operation", operation));
     }
     let wrong = problem.attributes.iter();
-    NoticePage {
-        frame: Frame {
-            title: Text::line(&problem.title),
+    let title = Text::line(&problem.title);
+    let frame = match seen {
+        Some(seen) => seen.frame(title, Section::Other),
+        None => Frame {
+            title,
             section: Section::Other,
             viewer: None,
             now,
         },
+    };
+    NoticePage {
+        frame,
         sentences,
         mistakes: wrong
             .map(|wrong| (Text::line(&wrong.name), Text::line(&wrong.detail)))
