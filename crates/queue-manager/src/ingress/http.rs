@@ -112,7 +112,7 @@ pub fn router(manager: QueueManager) -> Router {
         .merge(console::router(&manager))
         .route("/openapi.json", get(document))
         .route("/docs/errors/{page}", get(error_pages::page))
-        .fallback(problem::no_such_address)
+        .fallback(console::no_such_address)
         .method_not_allowed_fallback(problem::no_such_method)
         // The manager has a limit of its own, with an answer of its own.
         .layer(DefaultBodyLimit::disable())

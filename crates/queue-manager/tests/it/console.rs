@@ -270,6 +270,22 @@ async fn an_operation_says_why_it_waits_down_to_the_root() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unknown_address_is_a_page_for_a_browser() {
+    let client = Client::of(&manager(&backend()));
+    let browser = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+    let missing = client.send("GET", "/nothing", &browser, "").await;
+    check_page(&missing);
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    let words = "There is nothing at /nothing.";
+    assert!(missing.text.contains(words), "{missing:?}");
+    for (path, headers) in [("/v1/nothing", &browser[..]), ("/nothing", &[][..])] {
+        let missing = client.send("GET", path, headers, "").await;
+        assert_eq!(missing.status, StatusCode::NOT_FOUND);
+        assert_eq!(missing.json["name"], "NoSuchResource", "{missing:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_id_or_a_name_is_found() {
     let client = Client::of(&manager(&backend()));
     let id = client.create(&json!({"messageName": "a"})).await;

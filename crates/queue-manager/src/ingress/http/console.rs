@@ -40,6 +40,7 @@ use super::{guard, rate_limit, trace};
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
+pub(super) use dress::no_such_address;
 pub(super) use now::look;
 pub(super) use session::session;
 pub(super) use viewer::Seen;

@@ -2,16 +2,18 @@
 
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::{Method, Uri};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use drumline_console::{Frame, NoticeLink, NoticePage, Section, Text};
 use drumline_protocol::{Action, ErrorCode, Timestamp};
 
 use super::viewer::Seen;
 use super::{gzip, session};
+use crate::ingress::http::problem;
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
@@ -60,10 +62,65 @@ pub(super) async fn dressed(
     request: Request,
     next: Next,
 ) -> Response {
-    let method = request.method().clone();
-    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let asked = Asked::of(&request);
+    let response = next.run(request).await;
+    dress(&manager, asked, response).await
+}
+
+/// Answers at an address that is neither of the API nor of a page: people read pages,
+/// programs problem documents.
+pub(in crate::ingress::http) async fn no_such_address(
+    State(manager): State<QueueManager>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let problem = problem::no_such_address(uri.clone()).await;
+    let response = problem.into_response();
+    if uri.path().starts_with("/v1/") || !reads_pages(&headers) {
+        return response;
+    }
+    let asked = Asked {
+        method,
+        uri,
+        headers,
+    };
+    dress(&manager, asked, response).await
+}
+
+/// Returns true if the client says that it reads pages.
+fn reads_pages(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).into_iter();
+    accepted.any(|accepted| {
+        let accepted = accepted.to_str().unwrap_or_default();
+        accepted.contains("text/html")
+    })
+}
+
+/// What the page of a problem depends on.
+struct Asked {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        }
+    }
+}
+
+async fn dress(manager: &QueueManager, asked: Asked, mut response: Response) -> Response {
+    let Asked {
+        method,
+        uri,
+        headers,
+    } = asked;
     let is_packed = gzip::is_read_by(&headers);
-    let mut response = next.run(request).await;
     let seen = response.extensions_mut().remove::<Seen>();
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
