@@ -29,6 +29,12 @@ impl Finding {
         }
     }
 
+    /// The fault in a sentence.
+    #[must_use]
+    pub fn text(&self) -> &Text {
+        &self.sentence
+    }
+
     fn with(mut self, words: &'static str, address: String) -> Self {
         self.link = Some((words, address));
         self

@@ -87,6 +87,12 @@ pub struct Sheet {
 }
 
 impl Sheet {
+    /// The sentence in place of a table without rows.
+    #[must_use]
+    pub fn nothing(&self) -> Text {
+        Text::line(self.empty)
+    }
+
     /// The cells of a row but the first, with the headings of their columns.
     #[must_use]
     pub fn cells<'a>(&'a self, row: &'a [Cell]) -> Vec<(&'static str, &'a Cell)> {

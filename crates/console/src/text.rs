@@ -55,6 +55,23 @@ impl Text {
         &self.0
     }
 
+    /// The text in parts: each is plain words and then code, which stood between
+    /// backticks. Each of the two may be empty.
+    #[must_use]
+    pub fn parts(&self) -> Vec<(&str, &str)> {
+        let mut parts = Vec::new();
+        let mut rest = self.as_str();
+        while let Some((plain, behind)) = rest.split_once('`') {
+            let Some((code, after)) = behind.split_once('`') else {
+                break;
+            };
+            parts.push((plain, code));
+            rest = after;
+        }
+        parts.push((rest, ""));
+        parts
+    }
+
     /// Returns true if there is nothing to see.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -241,6 +258,17 @@ mod tests {
         assert_eq!(number(7), "7");
         assert_eq!(number(1_234_567), "1\u{a0}234\u{a0}567");
         assert_eq!(bytes(1536), "1.5 KiB");
+    }
+
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        let text = Text::sentence("start one: `drumline worker`");
+        assert_eq!(
+            text.parts(),
+            [("Start one: ", "drumline worker"), (".", "")]
+        );
+        assert_eq!(Text::line("a ` b").parts(), [("a ` b", "")]);
+        assert_eq!(Text::line("").parts(), [("", "")]);
     }
 
     #[test]

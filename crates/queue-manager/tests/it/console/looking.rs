@@ -128,6 +128,8 @@ async fn series_queues_workers_and_settings_are_shown() {
     assert!(series.text.contains("FREQ=DAILY"), "{series:?}");
     let lonely = page(&client, "/workers").await;
     assert!(lonely.text.contains("No worker is alive"), "{lonely:?}");
+    let command = "<code>drumline worker</code> starts one.";
+    assert!(lonely.text.contains(command), "{lonely:?}");
     let mut member = worker(&["*"], 3);
     member.host = "<host>".to_owned();
     member.profile.throttled = vec!["Slow".to_owned()];
