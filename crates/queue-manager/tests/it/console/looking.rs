@@ -70,8 +70,11 @@ async fn a_token_says_what_its_head_waits_for() {
             .contains("no live worker serves the queue default."),
         "{one:?}"
     );
-    let link = format!("href=\"/operations/{head}\">The head of this token");
+    let link = format!("href=\"/operations/{head}\">Head: a (Ready)</a>");
     assert!(one.text.contains(&link), "{one:?}");
+    assert!(one.text.contains("<h1>Token crm/7</h1>"), "{one:?}");
+    let cancel = "<a class=\"button final\" href=\"/many/cancel?";
+    assert!(one.text.contains(cancel), "{one:?}");
     let pause = "href=\"/pauses?scope=dependencyToken&#38;name=crm%2F7\"";
     assert!(one.text.contains(pause), "{one:?}");
     let form = page(&client, "/pauses?scope=dependencyToken&name=crm%2F7").await;
@@ -101,6 +104,7 @@ async fn a_token_says_what_its_head_waits_for() {
         none.text.contains("No operation has this token."),
         "{none:?}"
     );
+    assert!(!none.text.contains("Cancel what waits"), "{none:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,13 +10,13 @@ use axum::extract::State;
 use axum::response::Html;
 use drumline_backend::store::{Filter, Page, Summary};
 use drumline_console::{
-    Badge, Cell, Moment, Search, Section, Sheet, SheetPage, Text, address, number,
+    Badge, Cell, Moment, Root, Search, Section, Sheet, SheetPage, Text, address, number,
 };
 use drumline_protocol::{
     ChainKey, DependencyToken, Operation, OperationId, State as Stage, Status, Timestamp, limits,
 };
 
-use super::operation::{title, waiting};
+use super::operation::{root, title, waiting};
 use super::viewer::Seen;
 use super::{html, value};
 use crate::error::Result;
@@ -51,8 +51,12 @@ pub(super) async fn tokens(
         ],
         token => vec![of_token(&manager, &seen, token).await?],
     };
+    let heading = match token {
+        "" => "Tokens".to_owned(),
+        token => format!("Token {token}"),
+    };
     Ok(html(&SheetPage {
-        frame: seen.frame("Tokens", Section::Tokens),
+        frame: seen.frame(heading, Section::Tokens),
         lead: vec![Text::sentence(
             "Operations with the same token run strictly in order of creation",
         )],
@@ -167,13 +171,18 @@ async fn of_token(manager: &QueueManager, seen: &Seen, text: &str) -> Result<She
     if let Some(newest) = found.operations.iter().find(is_open) {
         let (why, head) = why_it_waits(manager, seen, newest.id).await?;
         sheet.intro = why;
-        let page = head.map(|head| format!("/operations/{head}"));
-        let link = page.map(|page| (Text::line("The head of this token"), page));
+        let link = head.map(|head| {
+            let words = format!("Head: {} ({})", head.name, head.status.label());
+            (Text::line(&words), format!("/operations/{}", head.id))
+        });
         sheet.links.extend(link);
     } else if !sheet.rows.is_empty() && found.next.is_none() {
         sheet
             .intro
             .push(Text::sentence("All of them are Completed: nothing waits"));
+    }
+    if sheet.rows.is_empty() {
+        return Ok(sheet);
     }
     let of = |path: &str| address(path, [("dependencyToken", text), ("state", "Ready")]);
     let all = address("/operations", [("dependencyToken", text)]);
@@ -196,7 +205,7 @@ async fn why_it_waits(
     manager: &QueueManager,
     seen: &Seen,
     id: OperationId,
-) -> Result<(Vec<Text>, Option<String>)> {
+) -> Result<(Vec<Text>, Option<Root>)> {
     let Ok(newest) = manager.get(&seen.actor, id).await else {
         // It was removed in between.
         return Ok((Vec::new(), None));
@@ -205,7 +214,7 @@ async fn why_it_waits(
     let why = drumline_console::why(&newest, reason.as_ref(), seen.now);
     let mut said = vec![Text::sentence("About the newest one that is not Completed")];
     said.extend(why);
-    Ok((said, reason.and_then(|reason| reason.on)))
+    Ok((said, root(manager, reason.as_ref()).await?))
 }
 
 /// The operations that recur.

@@ -125,7 +125,7 @@ fn pause_of(reason: &Explanation) -> Option<&Pause> {
 }
 
 /// The operation that it waits for: the head of its order.
-async fn root(manager: &QueueManager, waits: Option<&Waiting>) -> Result<Option<Root>> {
+pub(super) async fn root(manager: &QueueManager, waits: Option<&Waiting>) -> Result<Option<Root>> {
     let on = waits.and_then(|waiting| waiting.on.as_ref());
     let Some(id) = on.and_then(|on| on.parse::<OperationId>().ok()) else {
         return Ok(None);
