@@ -216,6 +216,14 @@ impl OperationPage {
         }
     }
 
+    /// Returns true if a block is what a person looks for: the error of an operation
+    /// that failed, or that its handler has suspended.
+    #[must_use]
+    pub fn is_open(&self, block: &Block) -> bool {
+        let is_stopped = matches!(self.status, Badge(Status::Failed | Status::Waiting));
+        is_stopped && block.title.starts_with("Error")
+    }
+
     /// Returns true if the bar of the history has parts.
     #[must_use]
     pub fn has_bar(&self) -> bool {

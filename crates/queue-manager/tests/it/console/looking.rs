@@ -120,6 +120,8 @@ async fn a_suspended_operation_says_what_its_handler_asks_for() {
     let words = "Its handler asks for a person: check the address.";
     assert!(shown.text.contains(words), "{shown:?}");
     assert!(shown.text.contains("&#60;b&#62;twice."), "{shown:?}");
+    let open = "<details class=\"block\" open>\n<summary>Error, for people";
+    assert!(shown.text.contains(open), "{shown:?}");
 }
 
 #[tokio::test(start_paused = true)]
