@@ -63,7 +63,8 @@ if (bar && window.EventSource) {
   let lost = null;
   let heard = 0;
 
-  const clock = (time) => time.toLocaleTimeString();
+  // Hours as everywhere on the page, but of the place of the browser.
+  const clock = (time) => `${time.toTimeString().slice(0, 8)} (local time)`;
   function say(text, isLost = false) {
     state.textContent = text;
     state.className = isLost ? "lost" : "";
