@@ -89,6 +89,8 @@ impl Section {
 pub struct Rights {
     /// Sees operations.
     pub read: bool,
+    /// Creates operations.
+    pub create: bool,
     /// Changes one operation.
     pub control: bool,
     /// Changes many, deletes, and pauses.
@@ -101,6 +103,7 @@ impl Rights {
     /// Everything.
     pub const ALL: Self = Self {
         read: true,
+        create: true,
         control: true,
         operate: true,
         fleet: true,

@@ -14,6 +14,7 @@
 //!
 //! The pages work without the script.
 
+mod again;
 pub mod assets;
 mod bulk;
 mod confirm;
@@ -32,6 +33,7 @@ mod words;
 
 pub use askama::Template;
 
+pub use again::RunAgainPage;
 pub use assets::Asset;
 pub use bulk::{BulkPage, Outcome, is_typed};
 pub use confirm::{ConfirmPage, done, effects};

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use drumline_protocol::transition::legal_actions;
-use drumline_protocol::{Action, Operation, Report, Status, Timestamp};
+use drumline_protocol::{Action, Operation, Report, State, Status, Timestamp};
 
 use crate::frame::Frame;
 use crate::operations::Row;
@@ -171,6 +171,24 @@ impl OperationPage {
             Action::Cancel | Action::Pause | Action::Resume | Action::Postpone => rights.control,
         };
         let actions = legal_actions(header).into_iter().filter(may);
+        let mut actions: Vec<_> = actions
+            .map(|action| ActionLink {
+                label: words::action(action),
+                address: format!("/operations/{id}/{}", action.name()),
+                is_final: matches!(action, Action::Cancel | Action::Delete),
+            })
+            .collect();
+        let is_over = header.status.state() == State::Completed && !header.is_series();
+        if is_over && rights.create {
+            // A token that is held goes on first.
+            let place = if header.holding { actions.len() } else { 0 };
+            let again = ActionLink {
+                label: "Run again",
+                address: format!("/operations/{id}/run-again"),
+                is_final: false,
+            };
+            actions.insert(place, again);
+        }
         let fault = report.fault.as_ref();
         let blocks = [
             Block::of(
@@ -197,13 +215,7 @@ impl OperationPage {
                 .progress
                 .as_ref()
                 .map(|progress| (progress.percent.min(100), Text::line(&progress.text))),
-            actions: actions
-                .map(|action| ActionLink {
-                    label: words::action(action),
-                    address: format!("/operations/{id}/{}", action.name()),
-                    is_final: matches!(action, Action::Cancel | Action::Delete),
-                })
-                .collect(),
+            actions,
             lift: waiting
                 .and_then(|waiting| waiting.lift.clone())
                 .filter(|_| rights.operate),

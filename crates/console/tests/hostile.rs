@@ -5,8 +5,8 @@ use std::time::Duration;
 use drumline_console::{
     Badge, Block, BulkPage, Cell, Chain, ConfirmPage, Counts, Filter, Frame, LiftPage, LoginPage,
     Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome,
-    PauseForm, PauseLine, PausesPage, Rights, Root, Row, Search, Section, Sheet, SheetPage,
-    Signals, Template, Text, Timeline, Viewer, Waiting, effects, page,
+    PauseForm, PauseLine, PausesPage, Rights, Root, Row, RunAgainPage, Search, Section, Sheet,
+    SheetPage, Signals, Template, Text, Timeline, Viewer, Waiting, effects, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -259,6 +259,17 @@ fn no_text_from_outside_is_markup_in_a_form() {
             mistake: Some(HOSTILE.into()),
         };
         assert!(!ask.effects.is_empty(), "{action:?}");
+        let again = RunAgainPage {
+            frame: frame(),
+            id: operation.id.to_string(),
+            subject: HOSTILE.into(),
+            status: Badge(Status::Failed),
+            token: Some(HOSTILE.into()),
+            is_holding: true,
+            is_impossible: false,
+            asked: typed(),
+        };
+        check("run again", &again);
         check(action.name(), &ask);
         for is_dry_run in [true, false] {
             let many = BulkPage {

@@ -139,6 +139,45 @@ async fn a_running_operation_is_asked_to_stop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_completed_operation_runs_again_by_a_form_and_once() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let of_token = json!({"messageName": "a", "dependencyToken": "t"});
+    let id = client.create(&of_token).await;
+    let path = format!("/operations/{id}/run-again");
+    let early = page(&client, &path).await;
+    assert!(early.text.contains("This is not possible now"), "{early:?}");
+    let refused = post(&client, &path, "").await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
+    assert!(!page_of(&client, id).await.text.contains("run-again"));
+
+    Worker::new(&backend).run(id).await;
+    let shown = page_of(&client, id).await;
+    let link = format!("href=\"{path}\">Run again</a>");
+    assert!(shown.text.contains(&link), "{shown:?}");
+    let asked = page(&client, &path).await;
+    assert!(asked.text.contains("name=\"leaveToken\""), "{asked:?}");
+    let asked = asked.text.split("name=\"asked\" value=\"").nth(1).unwrap();
+    let asked = asked.split('"').next().unwrap();
+    let form = format!("asked={asked}");
+    let first = post(&client, &path, &form).await;
+    assert_eq!(first.status, StatusCode::SEE_OTHER, "{first:?}");
+    let new = first.header("location").to_owned();
+    assert_ne!(new, format!("/operations/{id}"));
+    let second = post(&client, &path, &form).await;
+    assert_eq!(second.header("location"), new, "the form was sent twice");
+    let made = client.get(&format!("/v1{new}")).await.json;
+    assert_eq!(made["dependencyToken"], json!("t"), "{made}");
+
+    let alone = post(&client, &path, &format!("{form}&leaveToken=true")).await;
+    assert_ne!(alone.header("location"), new);
+    let alone = client
+        .get(&format!("/v1{}", alone.header("location")))
+        .await;
+    assert!(alone.json["dependencyToken"].is_null(), "{alone:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_are_counted_first_and_changed_when_the_count_is_confirmed() {
     let client = Client::of(&manager(&backend()));
     for number in 0..130 {

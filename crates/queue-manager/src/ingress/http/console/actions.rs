@@ -7,12 +7,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
-use drumline_api::Control;
-use drumline_console::{Badge, ConfirmPage, Section, Text, effects};
+use drumline_api::{Control, RunAgain};
+use drumline_console::{Badge, ConfirmPage, RunAgainPage, Section, Text, effects};
 use drumline_protocol::transition::legal_actions;
-use drumline_protocol::{Action, Operation, Timestamp};
+use drumline_protocol::{Action, Operation, State as Stage, Timestamp};
 
 use super::viewer::Seen;
 use super::{html, operation, value};
@@ -27,16 +27,15 @@ const TIME: &str = "must be a time such as 2026-11-30T06:00:00Z, or a span from 
 
 /// The pages of all actions.
 pub(super) fn routes() -> Router<QueueManager> {
-    Action::ALL
-        .into_iter()
-        .fold(Router::new(), |router, action| {
-            let ask = move |manager, seen, id| ask(manager, seen, id, action);
-            let act = move |manager, seen, id, headers, body| {
-                act(manager, seen, id, action, headers, body)
-            };
-            let address = format!("/operations/{{id}}/{}", action.name());
-            router.route(&address, get(ask).post(act))
-        })
+    let again = get(ask_again).post(run_again);
+    let router = Router::new().route("/operations/{id}/run-again", again);
+    Action::ALL.into_iter().fold(router, |router, action| {
+        let ask = move |manager, seen, id| ask(manager, seen, id, action);
+        let act =
+            move |manager, seen, id, headers, body| act(manager, seen, id, action, headers, body);
+        let address = format!("/operations/{{id}}/{}", action.name());
+        router.route(&address, get(ask).post(act))
+    })
 }
 
 /// What the action does.
@@ -83,6 +82,51 @@ async fn act(
     manager.act(&seen.actor, id, control).await?;
     let address = format!("/operations/{id}?done={}", action.name());
     Ok(Redirect::to(&address).into_response())
+}
+
+/// What running again does.
+async fn ask_again(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+    Id(id): Id,
+) -> Answer<Html<String>> {
+    let operation = manager.get(&seen.actor, id).await?;
+    let Operation { header, body, .. } = &operation;
+    let token = body.dependency_token.as_ref();
+    Ok(html(&RunAgainPage {
+        frame: seen.frame("Run an operation again", Section::Operations),
+        id: id.to_string(),
+        subject: Text::line(operation::title(body)),
+        status: Badge(header.status),
+        token: token.map(|token| Text::line(token.as_str())),
+        is_holding: header.holding,
+        is_impossible: header.is_series() || header.status.state() != Stage::Completed,
+        asked: seen.now.as_millis().to_string(),
+    }))
+}
+
+/// Does the work of an operation again, by a new one, whose page comes next.
+async fn run_again(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Redirect> {
+    let fields = body::form(&headers, body).await?;
+    let leave_token = value(&fields, "leaveToken") == "true";
+    let changes = RunAgain {
+        leave_token,
+        ..RunAgain::default()
+    };
+    // A form that is sent twice creates one operation.
+    let asked: Option<u64> = value(&fields, "asked").parse().ok();
+    let key = asked.map(|asked| format!("console {id} {asked} {leave_token}"));
+    let new = manager
+        .run_again(&seen.actor, id, changes, key.as_deref())
+        .await?;
+    let page = format!("/operations/{}", new.operation.id);
+    Ok(Redirect::to(&page))
 }
 
 /// A time as a person writes it: RFC 3339, or a span from now.

@@ -171,7 +171,7 @@ fn page_of(problem: &Problem, path: &str, seen: Option<&Seen>, now: Timestamp) -
     // From an action back to its operation.
     if let Some((operation, action)) = path.rsplit_once('/')
         && operation.starts_with("/operations/")
-        && Action::ALL.iter().any(|known| known.name() == action)
+        && (action == "run-again" || Action::ALL.iter().any(|known| known.name() == action))
     {
         links.insert(0, link("Back to the operation", operation));
     }

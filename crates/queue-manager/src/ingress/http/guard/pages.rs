@@ -17,7 +17,7 @@ pub(in crate::ingress::http) fn addresses() -> Vec<(&'static str, &'static str)>
 /// Every page and what it needs.
 pub(super) const PAGES: &[(Method, &str, Need)] = {
     use Need::{Key, Nothing, Role};
-    use Permission::{Control, Fleet, Operate, Read};
+    use Permission::{Control, Create, Fleet, Operate, Read};
     &[
         (Method::GET, "/", Key),
         (Method::GET, "/operations", Role(Read)),
@@ -34,6 +34,8 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::POST, "/operations/{id}/postpone", Role(Control)),
         (Method::GET, "/operations/{id}/delete", Role(Operate)),
         (Method::POST, "/operations/{id}/delete", Role(Operate)),
+        (Method::GET, "/operations/{id}/run-again", Role(Create)),
+        (Method::POST, "/operations/{id}/run-again", Role(Create)),
         (Method::GET, "/many/cancel", Role(Operate)),
         (Method::POST, "/many/cancel", Role(Operate)),
         (Method::GET, "/many/pause", Role(Operate)),
