@@ -33,10 +33,11 @@ fn with_lookup(reach: Reach, lookup: Arc<dyn Lookup>) -> ClientBuilder {
 /// The text of an error with its causes, and without the address: it may hold a token.
 #[must_use]
 pub fn reasons(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else if error.is_connect() {
+    // A connection that takes too long is both.
+    let mut text = if error.is_connect() {
         "no connection".to_owned()
+    } else if error.is_timeout() {
+        "no answer in time".to_owned()
     } else {
         "the request failed".to_owned()
     };

@@ -36,7 +36,7 @@ async fn examine(broker: &RabbitBroker, options: &Options, servers: &Servers) ->
     let greeting = match broker.inspect().await {
         Ok(greeting) => greeting,
         Err(error) => {
-            let error = reasons_with(&error.into(), "start it, or correct --amqp-url");
+            let error = reasons_with(&error.into(), &way_out(servers, options));
             let text = format!("not usable at {url}: {error}");
             return vec![Finding::bad(SUBJECT, text)];
         }
@@ -70,6 +70,19 @@ async fn examine(broker: &RabbitBroker, options: &Options, servers: &Servers) ->
     });
     findings.push(quorum_queue(options).await);
     findings
+}
+
+/// The way out when RabbitMQ does not answer. With TLS 1.3 a server that misses a client
+/// certificate closes the connection after the handshake, often without a word.
+fn way_out(servers: &Servers, options: &Options) -> String {
+    let is_encrypted = servers.amqp_url.starts_with("amqps:");
+    if is_encrypted && options.encryption.files.cert.is_none() {
+        "start it, or correct --amqp-url; if it wants a client certificate, name yours with \
+         --amqp-cert and --amqp-key"
+            .to_owned()
+    } else {
+        "start it, or correct --amqp-url".to_owned()
+    }
 }
 
 /// Declares a quorum queue and deletes it again.

@@ -84,7 +84,8 @@ fn of_settings(
     let matches = Command::new(name.unwrap_or("drumline").to_owned())
         .no_binary_name(true)
         .args(catalogue::settings_in(command))
-        .try_get_matches_from(std::iter::empty::<OsString>())?;
+        .try_get_matches_from(std::iter::empty::<OsString>())
+        .map_err(super::without_secrets)?;
     Ok(read(name, command, &matches, file))
 }
 

@@ -184,7 +184,10 @@ async fn quarantined(channel: &Channel, place: &Place) -> String {
         if let Some(got) = got.expect("the quarantine is there") {
             let headers = got.delivery.properties.headers().as_ref();
             let headers = headers.expect("headers").inner();
-            return format!("{:?}", headers.get("drumline-reason"));
+            return match headers.get("drumline-reason") {
+                Some(AMQPValue::LongString(reason)) => reason.to_string(),
+                other => format!("{other:?}"),
+            };
         }
         assert!(Instant::now() < deadline, "nothing is in the quarantine");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -15,18 +15,12 @@ env > environment
 echo "{\"result\": {\"passwords\": $(count WORKER_PASSWORD), \"paths\": $(count PATH)}}"
 "#;
 
-/// A program without the right of root to read every process: in a test that root
-/// runs, it would see everything.
+/// A program without the rights of root to read every process (`CAP_SYS_PTRACE`, and
+/// from Linux 6.13 on `CAP_PERFMON`): in a test that root runs, it would see everything.
 fn without_ptrace(program: &Command) -> Command {
     let mut command = Command::new("setpriv");
     command
-        .args([
-            "--bounding-set",
-            "-sys_ptrace",
-            "--inh-caps",
-            "-sys_ptrace",
-            "--",
-        ])
+        .args(["--bounding-set", "-all", "--inh-caps", "-all", "--"])
         .arg(program.get_program());
     command.args(program.get_args());
     for (name, value) in program.get_envs() {

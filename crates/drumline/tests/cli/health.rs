@@ -27,7 +27,14 @@ fn health_verifies_the_certificate_for_the_name_of_the_service() {
         server.cert.display().to_string(),
         server.key.display().to_string(),
     );
-    let dev = Dev::start_with(&["--tls-cert", &cert, "--tls-key", &key]);
+    let dev = Dev::start_with(&[
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+        "--public-url",
+        "https://jobs.example",
+    ]);
     let by_name = dev.url.replace("127.0.0.1", "jobs.example");
     let ask = |flags: &[&str]| {
         let mut command = drumline();

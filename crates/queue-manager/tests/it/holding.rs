@@ -84,7 +84,8 @@ async fn a_failed_head_holds_its_token_until_it_is_resumed() {
     assert_eq!(waiting["reason"], json!("holder"));
     assert_eq!(waiting["operationId"], json!(head.to_string()));
     let detail = format!(
-        "its token is held by {head}, which Failed: resume {head} to skip it, or cancel the rest"
+        "its token is held by {head}, which Failed: resume {head} to skip it, or cancel the rest; \
+         1 operation waits behind it"
     );
     assert_eq!(waiting["detail"], json!(detail));
     let listed = chain
