@@ -49,7 +49,7 @@ async fn a_manager_whose_task_has_panicked_leaves_its_partitions_to_others() {
 async fn an_ingress_that_has_panicked_is_reported() {
     let (backend, faults) = faulty(&backend());
     let manager = manager(&backend);
-    *faults.panics_at.lock().expect("not poisoned") = Some("incarnation");
+    *faults.panics_at.lock().expect("not poisoned") = Some("check");
     let ingress = AmqpIngress::start(&manager, Arc::new(Post::default()));
     assert_eq!(manager.failed().await.task, "requests over AMQP");
     ingress.stop().await;
