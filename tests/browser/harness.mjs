@@ -68,8 +68,8 @@ export async function until(what, ask) {
   }
 }
 
-// A web service as the handler of the message name `Hold`: a test knows when it was
-// started, and says when it ends.
+// A web service as the handler of the message name `Hold`, or of others: a test knows
+// when it was started, and says when it ends.
 class Holder {
   #held = new Map();
   #waiting = new Map();
@@ -108,14 +108,16 @@ class Holder {
 }
 
 // `drumline dev` on a port of its own. `key` is sent with every request of the API.
+// `held` are the message names whose handler is the test.
 export class Service {
-  static async start(name, { args = [], key = null } = {}) {
+  static async start(name, { args = [], key = null, held = ["Hold"] } = {}) {
     const service = new Service();
     service.key = key;
     service.folder = mkdtempSync(join(tmpdir(), "drumline-browser-"));
     service.holder = new Holder();
     const handlers = join(service.folder, "handlers.toml");
-    writeFileSync(handlers, `[[handler]]\nmessage = "Hold"\nhttp = "${await service.holder.listen()}"\n`);
+    const address = await service.holder.listen();
+    writeFileSync(handlers, held.map((message) => `[[handler]]\nmessage = "${message}"\nhttp = "${address}"\n`).join(""));
     // Handlers that are held do not end by themselves, so nothing is waited for at the end.
     const fixed = ["dev", "--listen", "127.0.0.1:0", "--handlers", handlers, "--stop-grace", "1s", "--drain-timeout", "1s"];
     const child = spawn(program, [...fixed, ...args], {
