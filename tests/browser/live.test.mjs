@@ -116,6 +116,16 @@ test("what is typed, opened and focused stays", async () => {
   await stayed();
 });
 
+test("an open dialog stays", async () => {
+  await tab.page.getByRole("button", { name: "Keys" }).click();
+  const dialog = tab.page.getByRole("dialog");
+  service.holder.answer(first);
+  await badge(first).getByText("Succeeded").waitFor();
+  assert.ok(await dialog.isVisible());
+  assert.ok(await dialog.evaluate((one) => one.contains(document.activeElement)), "the focus stays in it");
+  await stayed();
+});
+
 test("the page of an operation says that it has changed", async () => {
   await tab.visit(`/operations/${first}`);
   await tab.page.getByText(/^Live since/).waitFor();

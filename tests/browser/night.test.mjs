@@ -23,7 +23,7 @@ after(async () => {
 
 // Presses Tab until an element with this role and name has the focus.
 async function tabTo(page, role, name) {
-  const wanted = page.locator("main").getByRole(role, { name, exact: true }).first();
+  const wanted = page.locator("main").getByRole(role, { name }).first();
   const element = await wanted.elementHandle();
   for (let presses = 1; presses <= 60; presses += 1) {
     await page.keyboard.press("Tab");
@@ -53,6 +53,56 @@ test("the reason on the page is that of the API", async () => {
   await tab.close();
 });
 
+test("single keys move, unless they are switched off or a text is typed", async () => {
+  const tab = await Tab.open(browser, service);
+  const { page } = tab;
+  const focused = () => page.evaluate(() => document.activeElement.textContent || document.activeElement.name);
+  await tab.visit("/operations");
+  await page.keyboard.press("j");
+  await page.keyboard.press("j");
+  const rows = await page.locator("tbody th a").allTextContents();
+  assert.equal(await focused(), rows[1]);
+  await page.keyboard.press("k");
+  assert.equal(await focused(), rows[0]);
+  await page.keyboard.press("/");
+  await page.keyboard.type("gq?j");
+  assert.equal(await page.evaluate(() => document.activeElement.value), "gq?j");
+  assert.equal(await page.locator("dialog[open]").count(), 0);
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press("g");
+  await tab.loads(() => page.keyboard.press("q"));
+  assert.equal(new URL(page.url()).pathname, "/queues");
+
+  await page.keyboard.press("?");
+  const list = page.getByRole("dialog", { name: "Keys" });
+  await list.getByRole("checkbox").uncheck();
+  await page.keyboard.press("Escape");
+  assert.equal(await list.count(), 0);
+  await tab.visit("/operations");
+  await page.keyboard.press("j");
+  await page.keyboard.press("?");
+  assert.ok(!rows.includes(await focused()));
+  assert.equal(await list.count(), 0);
+  // The button is the way back.
+  await page.getByRole("button", { name: "Keys" }).click();
+  await list.getByRole("checkbox").check();
+  await list.getByRole("button", { name: "Close" }).click();
+  await page.keyboard.press("j");
+  assert.equal(await focused(), rows[0]);
+  await tab.close();
+});
+
+test("an operation that a pause stops: two clicks to lift the pause", async () => {
+  const tab = await Tab.open(browser, service, { width: 320 });
+  const { page } = tab;
+  await tab.visit(`/operations/${made["stopped by a pause"].id}`);
+  await tab.loads(() => page.getByRole("link", { name: "Lift the pause" }).click());
+  await tab.loads(() => page.locator("main").getByRole("button", { name: "Lift" }).click());
+  const { pauses } = await service.api("GET", "/v1/pauses");
+  assert.deepEqual(pauses, []);
+  await tab.close();
+});
+
 test("the keyboard leads from the first page to the remedy", async () => {
   const tab = await Tab.open(browser, service);
   const { page } = tab;
@@ -64,9 +114,9 @@ test("the keyboard leads from the first page to the remedy", async () => {
   await tabTo(page, "link", "holds its token");
   await tab.loads(() => page.keyboard.press("Enter"));
   assert.match(page.url(), new RegExp(`/operations/${made["holds its token"].id}$`));
-  await tabTo(page, "link", "Resume");
+  await tabTo(page, "link", /^Resume/);
   await tab.loads(() => page.keyboard.press("Enter"));
-  await tabTo(page, "button", "Resume");
+  await tabTo(page, "button", /^Resume/);
   await tab.loads(() => page.keyboard.press("Enter"));
   const next = await service.completed(made["behind a held token"].id);
   assert.equal(next.status, "Succeeded");

@@ -88,6 +88,11 @@ test("axe finds nothing on any page", async () => {
       wrong.push(...(await tab.broken(rules)).map((what) => `${path}, ${width} px, ${scheme}: ${what}`));
     });
   }
+  await tab.page.getByRole("button", { name: "Keys" }).click();
+  await dressed(tab, async ({ width, scheme }) => {
+    wrong.push(...(await tab.broken(RULES)).map((what) => `the list of keys, ${width} px, ${scheme}: ${what}`));
+    wrong.push(...(await tab.wide()).map((what) => `the list of keys, ${width} px: ${what}`));
+  });
   assert.deepEqual(wrong, []);
   await tab.close();
 });
