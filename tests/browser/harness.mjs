@@ -34,7 +34,7 @@ const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 // The limit of every wait for the service or for a page. Only a failure takes so long.
-const LIMIT = 15_000;
+const LIMIT = 30_000;
 
 // The environment without settings of Drumline: those of a fleet are not for the tests.
 const environment = Object.fromEntries(
