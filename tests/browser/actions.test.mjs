@@ -91,6 +91,27 @@ for (const script of [true, false]) {
       assert.equal((await service.completed(next.id)).status, "Succeeded");
     });
 
+    test("an operation runs again as a new one, once for a form that is sent twice", async () => {
+      const { id } = await service.create({ messageName: "Echo", name: "again", data: { page: 7 }, dependencyToken: `again ${script}` });
+      await service.completed(id);
+      await tab.visit(`/operations/${id}`);
+      await act(tab, "Run again");
+      await tab.page.getByLabel("Without the token").check();
+      const fields = await tab.page.locator("main form").evaluate((form) => [...new FormData(form)]);
+      await confirm(tab, "Run the operation again");
+      const made = new URL(tab.page.url()).pathname.split("/").at(-1);
+      assert.notEqual(made, id);
+      const operation = await service.completed(made);
+      assert.deepEqual([operation.status, operation.data, operation.dependencyToken], ["Succeeded", { page: 7 }, null]);
+      const twice = await fetch(`${service.url}/operations/${id}/run-again`, {
+        method: "POST",
+        redirect: "manual",
+        headers: { "sec-fetch-site": "same-origin" },
+        body: new URLSearchParams(fields),
+      });
+      assert.equal(twice.headers.get("location"), `/operations/${made}`);
+    });
+
     test("an action that another person made impossible is refused with its code", async () => {
       const { id } = await service.create({ messageName: "Nobody" });
       await tab.visit(`/operations/${id}`);

@@ -24,11 +24,13 @@ export function pages(made) {
     ["many delete", "/many/delete?status=Succeeded"],
     ["no operation", "/operations/01a2267c-a4dc-7000-8027-d73e89f9e04e", 404],
     ["no id", "/operations/nonsense", 404],
+    ["no page", "/nothing", 404],
     ["confirm cancel", `/operations/${made.running.id}/cancel`],
     ["confirm pause", `/operations/${made.running.id}/pause`],
     ["confirm postpone", `/operations/${made.behind.id}/postpone`],
     ["confirm resume", `/operations/${made["holds its token"].id}/resume`],
     ["confirm delete", `/operations/${made.failed.id}/delete`],
+    ["confirm run again", `/operations/${made["holds its token"].id}/run-again`],
     ["confirm impossible", `/operations/${made.failed.id}/pause`],
   ];
   const operations = Object.entries(made).map(([name, { id }]) => [`operation ${name}`, `/operations/${id}`]);
