@@ -195,7 +195,7 @@ docs: openapi sample ## Write all generated parts of docs and deploy (tests fail
 	$(call write_parts,docs/states.md,cargo run --locked --quiet --package drumline-protocol --example states)
 	$(call write_parts,docs/errors/README.md,cargo run --locked --quiet --package drumline-protocol --example errors)
 	$(call write_parts,docs/metrics.md,cargo run --locked --quiet --package drumline-queue-manager --example metrics)
-	$(call write_parts,docs/metrics.md,cargo run --locked --quiet --package drumline-worker --example metrics)
+	$(call write_parts,docs/metrics.md,cargo run --locked --quiet --package drumline-worker --example worker_metrics)
 	$(call write_parts,docs/configuration.md,cargo run --locked --quiet --package drumline -- config --reference)
 
 .PHONY: deps
