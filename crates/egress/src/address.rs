@@ -148,7 +148,7 @@ fn is_public_v4(v4: Ipv4Addr) -> bool {
     !is_special
 }
 
-/// Only 2000::/3 is given out. So loopback, private, link-local, mapped, translated
+/// Only `2000::/3` is given out. So loopback, private, link-local, mapped, translated
 /// (NAT64) and multicast addresses are none; of those in it, some lead elsewhere.
 fn is_public_v6(v6: Ipv6Addr) -> bool {
     let [first, second, ..] = v6.segments();

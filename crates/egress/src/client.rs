@@ -13,7 +13,6 @@ use crate::address::Reach;
 /// A client that reaches allowed addresses only. The caller checks the text of each
 /// address with [`Reach::allows_text`]: an IP address is not looked up, and so it
 /// does not come here.
-#[must_use]
 pub fn client(reach: Reach) -> ClientBuilder {
     with_lookup(reach, Arc::new(System))
 }

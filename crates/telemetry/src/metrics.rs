@@ -204,7 +204,7 @@ impl Names {
     }
 }
 
-/// Everything in a registry, in the text format of OpenMetrics.
+/// Everything in a registry, in the text format that Prometheus reads.
 #[must_use]
 pub fn text(registry: &Registry) -> String {
     let mut text = String::new();

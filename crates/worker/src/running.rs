@@ -58,8 +58,8 @@ pub struct Drained {
 pub struct MetricsReader(Weak<Shared>);
 
 impl MetricsReader {
-    /// The metrics in the text format of OpenMetrics; nothing after the worker has
-    /// ended.
+    /// The metrics in the text format that Prometheus reads; nothing after the worker
+    /// has ended.
     #[must_use]
     pub fn text(&self) -> String {
         let shared = self.0.upgrade();

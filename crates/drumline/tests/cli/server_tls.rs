@@ -220,11 +220,11 @@ async fn everything_works_over_tls_and_each_mistake_is_told() {
         .env("DRUMLINE_REDIS_SERVER_NAME", "localhost")
         .env("DRUMLINE_AMQP_SERVER_NAME", "localhost");
     let plain = end(&mut plain);
-    assert_eq!(
-        plain.out.matches("it does not speak TLS there").count(),
-        2,
-        "{plain:?}"
-    );
+    // A Redis without TLS takes the handshake for the start of a command, and waits for
+    // the rest.
+    for part in ["it does not speak TLS there", "no answer within"] {
+        assert!(plain.out.contains(part), "{part}: {plain:?}");
+    }
 
     // A process does not wait for what will not change by itself.
     let mut refused = servers.command(&["queue-manager", "--listen=127.0.0.1:0"]);

@@ -138,6 +138,12 @@ fn the_sample_of_the_program_is_accepted() {
             Some(_) | None => format!("{line}\n"),
         })
         .collect();
+    // The example of this setting names a file, which is read at once.
+    let secrets = std::env::temp_dir().join(format!("drumline-sdk-run-{}.key", std::process::id()));
+    std::fs::write(&secrets, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let path = format!("{:?}", secrets.display().to_string());
+    let uncommented = uncommented.replace("\"run.key\"", &path);
+    assert!(uncommented.contains(&path), "{uncommented}");
     for file in [sample, &uncommented] {
         let settings = resolve(&[], Some(file)).unwrap();
         // The files of TLS have no default: the sample has examples.

@@ -74,7 +74,8 @@ impl Renewals {
         let critical = critical.clone();
         let LeaseStore { connect, runs_on } = store;
         let renewing = async move {
-            end.run_until_cancelled(async {
+            // Boxed: the future of a connection is large.
+            let renewals = Box::pin(async {
                 match connect().await {
                     Ok(store) => {
                         drop(ready.send(Ok(())));
@@ -83,8 +84,8 @@ impl Renewals {
                     }
                     Err(error) => drop(ready.send(Err(error))),
                 }
-            })
-            .await;
+            });
+            end.run_until_cancelled(renewals).await;
             // No task waits for the end of a worker that was dropped.
             let (Ok(()) | Err(())) = done.send(());
         };

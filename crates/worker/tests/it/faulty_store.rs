@@ -78,8 +78,8 @@ impl FaultyStore {
     /// Counts a call. Returns the part of it that is lost, if any.
     fn is_every_second(&self, calls: &AtomicU32) -> Option<Lost> {
         let number = calls.fetch_add(1, Ordering::AcqRel);
-        let is_lost = self.every_second_is_lost.load(Ordering::Acquire) && number % 2 == 0;
-        let part = if number % 4 == 0 {
+        let is_lost = self.every_second_is_lost.load(Ordering::Acquire) && number.is_multiple_of(2);
+        let part = if number.is_multiple_of(4) {
             Lost::Request
         } else {
             Lost::Answer

@@ -47,7 +47,7 @@ pub(crate) async fn with_instance(request: Request, next: Next) -> Response {
     response
 }
 
-pub(crate) async fn no_such_address(uri: Uri) -> Problem {
+pub(crate) fn no_such_address(uri: &Uri) -> Problem {
     let detail = format!("there is nothing at {}", uri.path());
     Problem::new(StatusCode::NOT_FOUND, ErrorCode::NO_ROUTE, detail)
 }

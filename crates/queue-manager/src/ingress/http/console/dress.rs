@@ -75,7 +75,7 @@ pub(in crate::ingress::http) async fn no_such_address(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let problem = problem::no_such_address(uri.clone()).await;
+    let problem = problem::no_such_address(&uri);
     let response = problem.into_response();
     if uri.path().starts_with("/v1/") || !reads_pages(&headers) {
         return response;
