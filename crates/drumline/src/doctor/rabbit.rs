@@ -72,17 +72,16 @@ async fn examine(broker: &RabbitBroker, options: &Options, servers: &Servers) ->
     findings
 }
 
-/// The way out when RabbitMQ does not answer. With TLS 1.3 a server that misses a client
-/// certificate closes the connection after the handshake, often without a word.
+/// The way out when RabbitMQ does not answer. With TLS 1.3 a server that misses or
+/// refuses a client certificate closes the connection after the handshake, often
+/// without a word.
 fn way_out(servers: &Servers, options: &Options) -> String {
-    let is_encrypted = servers.amqp_url.starts_with("amqps:");
-    if is_encrypted && options.encryption.files.cert.is_none() {
-        "start it, or correct --amqp-url; if it wants a client certificate, name yours with \
-         --amqp-cert and --amqp-key"
-            .to_owned()
-    } else {
-        "start it, or correct --amqp-url".to_owned()
-    }
+    let certificate = match options.encryption.files.cert {
+        _ if !servers.amqp_url.starts_with("amqps:") => "",
+        None => "; if it wants a client certificate, name yours with --amqp-cert and --amqp-key",
+        Some(_) => "; if it refuses the client certificate, name another with --amqp-cert",
+    };
+    format!("start it, or correct --amqp-url{certificate}")
 }
 
 /// Declares a quorum queue and deletes it again.
