@@ -144,6 +144,14 @@ fn slots(group: &Group) -> u64 {
     workers.saturating_mul(u64::from(group.profile.concurrency))
 }
 
+/// Returns true for a status in which an operation does not run, or is to end.
+const fn waits(status: Status) -> bool {
+    match status {
+        Status::WaitingForResources | Status::Waiting | Status::Pausing | Status::Canceling => true,
+        Status::InProgress | Status::Succeeded | Status::Failed | Status::Canceled => false,
+    }
+}
+
 /// The reason that an operation is Suspended without a time. The fault alone does
 /// not tell: a person may have paused the operation since.
 fn why_no_time(operation: &Summary, history: &[Entry]) -> WaitingFor {
@@ -181,6 +189,9 @@ impl QueueManager {
     /// # Errors
     /// When the store is unavailable.
     pub async fn explain(&self, operation: &Operation) -> Result<Option<Explanation>> {
+        if !waits(operation.header.status) {
+            return Ok(None);
+        }
         let operation = Summary::of(operation);
         let place = self.place(&operation).await?;
         let (before, behind) = place
@@ -193,11 +204,7 @@ impl QueueManager {
             && let Some(root) = self.root(head.head).await?
         {
             let Root { id, status, .. } = root;
-            let is_over = matches!(
-                status,
-                Status::Failed | Status::Canceled | Status::Succeeded
-            );
-            let waiting_for = if is_over {
+            let waiting_for = if status.state() == State::Completed {
                 WaitingFor::Holder { id, status }
             } else {
                 WaitingFor::Predecessor { id, status }
@@ -237,15 +244,19 @@ impl QueueManager {
         Ok(history.map(|history| history.entries).unwrap_or_default())
     }
 
-    /// The head of a chain, and its reason; `None` if it has been removed meanwhile.
+    /// The head of a chain, and its reason; `None` if it has left the chain
+    /// meanwhile.
     async fn root(&self, id: OperationId) -> Result<Option<Root>> {
         let found = self.store().summaries(&[id]).await?;
         let Some(head) = found.into_iter().next().flatten() else {
             return Ok(None);
         };
+        let status = head.header.status;
+        if status.state() == State::Completed && !head.header.holding {
+            return Ok(None);
+        }
         let history = self.entries(&head).await?;
         let waiting_for = self.why(&head, &history).await?;
-        let status = head.header.status;
         Ok(Some(Root {
             id,
             status,

@@ -18,7 +18,7 @@ use crate::service::QueueManager;
 pub(crate) struct Now {
     /// Whether nothing needs a person.
     normal: bool,
-    /// What is not as it should be, the worst first.
+    /// The faults, the worst first.
     findings: Vec<FindingView>,
     /// The numbers of operations of all organizations, by state; absent for callers
     /// that may not see the fleet.

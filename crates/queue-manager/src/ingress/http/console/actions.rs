@@ -38,7 +38,7 @@ pub(super) fn routes() -> Router<QueueManager> {
     })
 }
 
-/// What the action does.
+/// The consequence of an action.
 async fn ask(
     State(manager): State<QueueManager>,
     seen: Seen,
@@ -84,7 +84,7 @@ async fn act(
     Ok(Redirect::to(&address).into_response())
 }
 
-/// What running again does.
+/// The consequence of running again.
 async fn ask_again(
     State(manager): State<QueueManager>,
     seen: Seen,

@@ -97,7 +97,7 @@ fn reads_pages(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What the page of a problem depends on.
+/// The parts of a request that the page of a problem depends on.
 struct Asked {
     method: Method,
     uri: Uri,

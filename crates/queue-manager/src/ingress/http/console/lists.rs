@@ -379,7 +379,7 @@ async fn look(manager: &QueueManager, seen: &Seen, filter: Filter) -> Result<Pag
     manager.list_summaries(&seen.actor, &query).await
 }
 
-/// What was looked at, in a sentence. `what` is one of them, in words.
+/// The extent of a search, in a sentence. `what` names one of its objects.
 fn looked_at(found: &Page<Summary>, what: &str) -> Text {
     let count = found.operations.len();
     Text::sentence(&match found.next {

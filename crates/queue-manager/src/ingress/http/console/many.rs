@@ -105,7 +105,7 @@ async fn act(
 /// The reason why the form does not confirm what it does; `None` if it does.
 fn unconfirmed(fields: &[(String, String)]) -> Option<String> {
     if !value(fields, "cursor").is_empty() {
-        // What goes on was confirmed before.
+        // The first page of this action was confirmed.
         return None;
     }
     let Ok(expected) = value(fields, "expected").parse::<u64>() else {

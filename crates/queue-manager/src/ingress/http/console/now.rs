@@ -76,7 +76,7 @@ pub(in crate::ingress::http) async fn look(
     Ok((page, found))
 }
 
-/// What this process knows without a question.
+/// The facts that this process knows without a question.
 fn signals(manager: &QueueManager, seen: &Seen, health: &Health) -> Signals {
     let Health {
         store,
@@ -179,7 +179,7 @@ fn member_line(member: &Member, now: Timestamp) -> console::Member {
     }
 }
 
-/// What the page shows of the operations of the caller's organization.
+/// The part of the page about the operations of the caller's organization.
 pub(in crate::ingress::http) struct Own {
     pub(in crate::ingress::http) pauses: Vec<Pause>,
     pub(in crate::ingress::http) holding: Page<Summary>,
