@@ -1,6 +1,6 @@
 //! `drumline run-again`: the work of Completed operations, once more.
 
-use drumline_client::{OperationView, Paging, RunAgain, State};
+use drumline_client::{Error, OperationView, Paging, RunAgain, State};
 use serde_json::json;
 
 use super::control::{for_each, usage};
@@ -14,6 +14,10 @@ use crate::output::progress::Progress;
 
 /// Operations asked for in one request.
 const PAGE: usize = 500;
+/// Refusals that are reported as JSON.
+const REPORTED: usize = 20;
+/// Refusals that are shown; they tend to be alike.
+const TOLD: usize = 5;
 
 /// An operation that is to run again.
 struct Chosen {
@@ -120,31 +124,64 @@ impl Chosen {
     }
 }
 
-/// Runs them again, one after the other: those of a token in their order.
+/// Runs them again, one after the other: those of a token in their order. One that
+/// cannot run again, a series say, does not keep those behind it.
 async fn all_of(session: &Session, chosen: &[Chosen], changes: &RunAgain) -> Result<Exit> {
     let total = u64::try_from(chosen.len()).unwrap_or(u64::MAX);
     let mut progress = Progress::new("run again", total);
-    let (mut done, mut existed) = (0_u64, 0_u64);
+    let (mut done, mut existed, mut refused) = (0_u64, 0_u64, 0_u64);
+    let mut first = Vec::new();
     for one in chosen {
         let key = one.key();
         let created = session.client.run_again(&one.id, changes, Some(&key));
-        let created = created.await?;
-        if created.existed {
-            existed += 1;
-        } else {
-            done += 1;
+        match created.await {
+            Ok(created) if created.existed => existed += 1,
+            Ok(_created) => done += 1,
+            Err(Error::Refused(problem)) if is_about_the_operation(problem.status) => {
+                refused += 1;
+                if first.len() < REPORTED {
+                    first.push(
+                        json!({ "id": one.id, "code": problem.code, "message": problem.detail }),
+                    );
+                }
+            }
+            Err(error) => return Err(error.into()),
         }
         progress.advance(1);
     }
     progress.finish();
     if session.out.is_json() {
-        let told = json!({ "dryRun": false, "matched": total, "done": done, "existed": existed });
-        session.out.json(&told)?;
+        session.out.json(&json!({
+            "dryRun": false,
+            "matched": total,
+            "done": done,
+            "existed": existed,
+            "refusedCount": refused,
+            "refused": first,
+        }))?;
     } else {
         session.out.line(&format!("{done} operations run again"))?;
         if existed > 0 {
             hint(&format!("{existed} did so before, and were left alone"));
         }
+        if refused > 0 {
+            hint(&format!("{refused} were refused"));
+        }
+        for refusal in first.iter().take(TOLD) {
+            let text = |name: &str| refusal[name].as_str().unwrap_or_default().to_owned();
+            let (id, message, code) = (text("id"), text("message"), text("code"));
+            hint(&format!("{id}: {message} ({code})"));
+        }
     }
-    Ok(Exit::Ok)
+    Ok(if done == 0 && refused > 0 {
+        Exit::Refused
+    } else {
+        Exit::Ok
+    })
+}
+
+/// Returns true for the status of a refusal that is about one operation: the next one
+/// may run again. Others are about the caller or the service.
+const fn is_about_the_operation(status: u16) -> bool {
+    matches!(status, 404 | 409 | 422)
 }

@@ -203,6 +203,20 @@ fn completed_operations_run_again_in_their_order_and_once() {
     );
     let refused = dev.run(&["run-again", UNKNOWN]);
     assert_ne!(refused.code, 0, "{refused:?}");
+
+    // The older one cannot run again, and does not keep the other one.
+    let series = dev.submit(&["Echo", "--recurrence", "FREQ=DAILY", "--name", "series"]);
+    let single = dev.submit(&["Echo", "--in", "1h", "--name", "single"]);
+    for id in [&series, &single] {
+        dev.json(&["cancel", id]);
+    }
+    let done = dev.json(&["run-again", "--status", "Canceled", "--yes"]);
+    assert_eq!(
+        (&done["done"], &done["refusedCount"]),
+        (&1.into(), &1.into()),
+        "{done}"
+    );
+    assert_eq!(done["refused"][0]["id"], series.as_str(), "{done}");
 }
 
 #[test]
