@@ -85,7 +85,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         // A handler that wants a person while it is being cancelled is simply
         // stopped: the cancel must not get lost.
         (Status::InProgress | Status::Pausing, Event::Suspend(fault)) => {
-            Ok(from.suspend(None, Some(fault)))
+            Ok(from.suspend_run(fault))
         }
         (Status::Pausing, Event::Stopped | Event::LeaseExpired | Event::Release) => {
             Ok(from.pausing_ended())
@@ -101,7 +101,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
                 ..from
             };
             Ok(match header.status {
-                Status::Pausing => from.pausing_ended(),
+                Status::Pausing => from.pausing_ended_unstarted(),
                 Status::Canceling => from.complete(Status::Canceled, None),
                 Status::InProgress
                 | Status::WaitingForResources
@@ -125,7 +125,9 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         {
             Ok(from.ask_to_pause(StopRequest::Pause))
         }
-        (Status::InProgress, Event::Pause) if open => Ok(from.ask_to_pause(StopRequest::Pause)),
+        (Status::InProgress, Event::Pause) if open && can_start_again(header) => {
+            Ok(from.ask_to_pause(StopRequest::Pause))
+        }
         // Of any type: what the service or a handler has suspended without a time
         // must not wait for ever. No client can have paused a closed one.
         (Status::Waiting, Event::Resume)
@@ -143,7 +145,7 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
         {
             Ok(from.suspend(Some(until), None))
         }
-        (Status::InProgress, Event::Postpone(until)) => {
+        (Status::InProgress, Event::Postpone(until)) if can_start_again(header) => {
             Ok(from.ask_to_pause(StopRequest::Postpone(until)))
         }
         (Status::WaitingForResources | Status::Waiting, Event::Cancel)
@@ -225,6 +227,11 @@ pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refuse
             | Event::Delete),
         ) => Err(Refused::new(header, &event)),
     }
+}
+
+/// Returns true if the operation may be started once more after it was stopped.
+const fn can_start_again(header: &Header) -> bool {
+    !header.rules.at_most_once
 }
 
 /// Returns true if its time has come.

@@ -4,7 +4,7 @@ use crate::error_code::ErrorCode;
 use crate::operation::{Header, StopRequest};
 use crate::status::{State, Status};
 
-use super::Event;
+use super::{Event, can_start_again};
 
 /// An action that a client can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +96,7 @@ pub fn legal_actions(header: &Header) -> Vec<Action> {
             Action::Postpone,
         ],
         Status::Waiting => &[Action::Cancel, Action::Resume, Action::Postpone],
+        Status::InProgress if !can_start_again(header) => &[Action::Cancel],
         Status::InProgress => &[Action::Cancel, Action::Pause, Action::Postpone],
         Status::Pausing if matches!(header.stop, Some(StopRequest::Postpone(_))) => {
             &[Action::Cancel, Action::Pause]
@@ -171,10 +172,14 @@ const fn why_not(header: &Header, event: &Event) -> Option<&'static str> {
     let closed = !header.rules.operation_type.can_be_controlled();
     let can_expire = header.expires_on().is_some();
     let is_ready = matches!(header.status, Status::WaitingForResources);
+    let is_running = matches!(header.status, Status::InProgress);
     match event {
         Event::Delete if header.holding => Some("it holds its chain: resume it first"),
         Event::Cancel | Event::Discard | Event::Pause | Event::Resume if closed => {
             Some("operations of its type cannot be cancelled, paused or resumed")
+        }
+        Event::Pause | Event::Postpone(_) if is_running && !can_start_again(header) => {
+            Some("it may start only once: let it end, or cancel it")
         }
         Event::Resume | Event::Due if header.is_series() => {
             Some("it recurs: its occurrences run, it does not")

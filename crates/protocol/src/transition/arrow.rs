@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 
 use super::effects::{ChainEffect, DueEffect, Effects, EndClass, LockEffect, OfferEffect};
 use super::event::EventKind;
-use super::{At, Transition};
+use super::{At, Transition, can_start_again};
 
 /// The start of a transition: builds the header that it leads to.
 pub(super) struct Arrow<'a> {
@@ -238,7 +238,7 @@ impl Arrow<'_> {
     ) -> Transition {
         let policy = &self.header.rules.retry;
         let failures = self.header.retry_count.saturating_add(1);
-        if self.header.rules.at_most_once {
+        if !can_start_again(self.header) {
             return self.complete(Status::Failed, Some(fault));
         }
         if fault.code.is_throttling() {
@@ -261,7 +261,7 @@ impl Arrow<'_> {
     }
 
     pub(super) fn release(&self) -> Transition {
-        if self.header.rules.at_most_once {
+        if !can_start_again(self.header) {
             return self.complete(Status::Failed, Some(worker_lost()));
         }
         let mut transition = self.ready();
@@ -272,7 +272,7 @@ impl Arrow<'_> {
     pub(super) fn lose_worker(&self) -> Transition {
         let lost = self.header.lost.saturating_add(1);
         let poisonous = lost > self.header.rules.retry.max_lost;
-        let mut transition = if self.header.rules.at_most_once || poisonous {
+        let mut transition = if !can_start_again(self.header) || poisonous {
             self.complete(Status::Failed, Some(worker_lost()))
         } else {
             self.ready()
@@ -281,7 +281,27 @@ impl Arrow<'_> {
         transition
     }
 
+    /// The handler wants a person, who could only start it once more.
+    pub(super) fn suspend_run(&self, fault: Fault) -> Transition {
+        if can_start_again(self.header) {
+            self.suspend(None, Some(fault))
+        } else {
+            self.complete(Status::Failed, Some(fault))
+        }
+    }
+
+    /// The handler has stopped, or is lost. An operation that must not start again
+    /// is not asked to pause; a store of an earlier release may have one that was.
     pub(super) fn pausing_ended(&self) -> Transition {
+        if can_start_again(self.header) {
+            self.pausing_ended_unstarted()
+        } else {
+            self.complete(Status::Failed, Some(worker_lost()))
+        }
+    }
+
+    /// The same for an operation whose handler was not started.
+    pub(super) fn pausing_ended_unstarted(&self) -> Transition {
         let until = self.header.stop.and_then(|stop| match stop {
             StopRequest::Pause => None,
             StopRequest::Postpone(until) => Some(until),

@@ -108,11 +108,33 @@ fn at_most_once_fails_instead_of_starting_again() {
         after: None,
         jitter: Jitter(0),
     };
-    for event in [Event::LeaseExpired, Event::Release, retry] {
+    let suspend = Event::Suspend(fault());
+    for event in [Event::LeaseExpired, Event::Release, retry, suspend] {
         let transition = apply(&locked, event, at()).unwrap();
         assert_eq!(transition.header.status, Status::Failed);
         assert!(transition.fault.is_some());
     }
+}
+
+#[test]
+fn at_most_once_is_not_asked_to_pause_while_it_runs() {
+    let mut locked = header(Status::InProgress);
+    locked.rules.at_most_once = true;
+    let later = NOW.saturating_add(Duration::from_secs(1));
+    for event in [Event::Pause, Event::Postpone(later)] {
+        let refused = apply(&locked, event, at()).unwrap_err();
+        assert_eq!(refused.legal, [Action::Cancel]);
+        assert!(refused.to_string().contains("only once"), "{refused}");
+    }
+    // An earlier release has asked, and the handler has run.
+    let mut pausing = header(Status::Pausing);
+    pausing.rules.at_most_once = true;
+    for event in [Event::Stopped, Event::LeaseExpired, Event::Release] {
+        let transition = apply(&pausing, event, at()).unwrap();
+        assert_eq!(transition.header.status, Status::Failed);
+    }
+    let unstarted = apply(&pausing, Event::ReleaseUnstarted, at()).unwrap();
+    assert_eq!(unstarted.header.status, Status::Waiting);
 }
 
 #[test]
