@@ -17,6 +17,9 @@ RUN := $(CURDIR)/.run
 REPOS ?= $(CURDIR)
 # For dev and fleet: the port of the HTTP API.
 PORT ?= 8080
+# For simulate: the seeds, first..last.
+SEEDS ?= 10000..11000
+SEED ?=
 # For bench: further arguments of `drumline bench`.
 ARGS ?=
 
@@ -103,6 +106,12 @@ browser: ## Test the console in Chromium: every page, every action, by keyboard,
 soak: deps ## Run the tests that take minutes
 	cargo build --locked --workspace --bins --tests
 	cargo nextest run --locked --package drumline-tests --run-ignored only
+
+.PHONY: simulate
+simulate: ## Simulate whole fleets with faults, one per seed (SEEDS=10000..20000, or SEED=1234 to see every call)
+	cargo build --locked --workspace --test simulation
+	SEEDS=$(SEEDS) SEED=$(SEED) cargo test --locked --quiet --workspace --test simulation -- \
+		--nocapture --test-threads 1 fail ended
 
 .PHONY: fuzz-api
 fuzz-api: ## Test the HTTP API against its own description, for two minutes (pip fetches schemathesis)

@@ -160,7 +160,7 @@ fn no_key_payload_or_address_is_logged_or_in_a_refusal() {
                 .contains(state)
         };
         while !(history("retry") || history("fail")) {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         clean_end("history", &run(&operator, &["history", &id]));
         let got = run(&operator, &["get", &id, "-o", "json"]).json().remove(0);

@@ -1,0 +1,112 @@
+//! The store of one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drumline_backend::store::{
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, Neighbourhood,
+    NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released,
+    Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+};
+use drumline_backend::{MemberId, Store};
+use drumline_protocol::message::Marker;
+use drumline_protocol::transition::EndClass;
+use drumline_protocol::{
+    Fence, Operation, OperationId, Partition, PartitionCount, Pause, Report, ScopeKey, Timestamp,
+};
+use tokio::sync::broadcast;
+
+use super::store_silent;
+use crate::link::{Link, Server};
+
+pub(super) struct SimulatedStore {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) link: Arc<Link>,
+}
+
+/// Calls that pass through the link, one as the other.
+macro_rules! through_link {
+    (
+        impl $port:ident { $($known:tt)* }
+        $( $name:ident ( $( $argument:ident : $type:ty ),* ) -> $answer:ty; )*
+    ) => {
+        #[async_trait]
+        impl $port for SimulatedStore {
+            $($known)*
+
+            $(
+                async fn $name(&self, $( $argument: $type ),*) -> Result<$answer> {
+                    let call = self.store.$name($( $argument ),*);
+                    let answer = self.link.call(Server::Store, stringify!($name), call).await;
+                    answer.map_err(store_silent)?
+                }
+            )*
+        }
+    };
+}
+
+through_link! {
+    impl Store {
+        fn partitions(&self) -> PartitionCount {
+            self.store.partitions()
+        }
+
+        fn now(&self) -> Timestamp {
+            self.store.now()
+        }
+
+        fn completions(&self) -> broadcast::Receiver<OperationId> {
+            self.store.completions()
+        }
+    }
+    create(operations: Vec<NewOperation>) -> Vec<Created>;
+    commit(commits: Vec<Commit>) -> Vec<Committed>;
+    transact(creates: Vec<NewOperation>, commits: Vec<Commit>) -> Transacted;
+    get(ids: &[OperationId]) -> Vec<Option<Operation>>;
+    summaries(ids: &[OperationId]) -> Vec<Option<Summary>>;
+    history(id: OperationId) -> Option<Recorded>;
+    report(id: OperationId, fence: Fence, report: &Report, parts: ReportParts) -> bool;
+    renew(locks: &[(OperationId, Fence)]) -> Vec<Renewal>;
+    stop_requests(holder: MemberId) -> Vec<(OperationId, Fence)>;
+    locks(partition: Partition) -> Vec<Lock>;
+    lock(id: OperationId) -> Option<Lock>;
+    remove_from_outbox(entries: &[(OperationId, Stamp)]) -> ();
+    outbox_entries(partition: Partition, age: Duration, after: Option<Stamp>, limit: usize)
+        -> Vec<Promoted>;
+    last_offer(id: OperationId) -> Option<LastOffer>;
+    chain_place(id: OperationId, near: Neighbourhood) -> Option<ChainPlace>;
+    due(partition: Partition, limit: usize) -> Vec<OperationId>;
+    ended(partition: Partition, class: EndClass, after: Stamp, until: Stamp, limit: usize)
+        -> Vec<(OperationId, Stamp)>;
+    ended_since(after: Stamp, limit: usize) -> Ended;
+    notices(partition: Partition, limit: usize) -> Vec<Notice>;
+    notice_done(id: OperationId) -> ();
+    notice_later(id: OperationId, delay: Duration) -> ();
+    notice_put_off(id: OperationId, delay: Duration) -> ();
+    offered(partition: Partition, after: Option<OperationId>, limit: usize)
+        -> (Vec<(OperationId, Stamp)>, Option<OperationId>);
+    reoffer(id: OperationId, seen: Stamp, delay: Duration) -> Option<Stamp>;
+    stamp(partition: Partition) -> Stamp;
+    marker_returned(marker: &Marker) -> ();
+    markers() -> Vec<Marker>;
+    list(filter: &Filter, before: Option<OperationId>, limit: usize) -> Page;
+    list_summaries(filter: &Filter, before: Option<OperationId>, limit: usize) -> Page<Summary>;
+    counts() -> Counts;
+    reserve(keys: &[Reservation]) -> Vec<Reserved>;
+    were_removed(ids: &[OperationId]) -> Vec<bool>;
+    note_minor(minor: u16) -> u16;
+    check() -> ();
+    incarnation() -> String;
+}
+
+through_link! {
+    impl PauseStore {}
+    pauses() -> Pauses;
+    set_pause(pause: &Pause) -> ();
+    lift_pause(key: ScopeKey) -> bool;
+    lift_ended_pauses() -> usize;
+    copy_pauses(pauses: &Pauses, partitions: &[Partition]) -> ();
+    pause_copies(partitions: &[Partition]) -> Vec<PauseCopy>;
+    release_held(partition: Partition, after: Option<ScopeKey>, limit: usize) -> Released;
+}
