@@ -7,7 +7,7 @@
 //! | | |
 //! |---|---|
 //! | [`view`] | the operation as it is shown |
-//! | [`history`] | its history as it is shown |
+//! | [`history`], [`attempts`] | its history and its attempts as they are shown |
 //! | [`CreateOperation`], [`UpdateOperation`], [`RunAgain`] | requests about one operation, read and checked |
 //! | [`pause`] | pauses: the request that sets one, and a pause as it is shown |
 //! | [`execute`] | organization requests, read and checked |
@@ -19,6 +19,7 @@
 //! attribute is checked before anything is refused, and each refusal names its
 //! attribute.
 
+pub mod attempts;
 mod attributes;
 mod content;
 mod create;

@@ -8,7 +8,7 @@
 //! transaction and for listings:
 //!
 //! ```text
-//! State ── partition ─┬─ records    id → header, body, report, history, sequence, last offer
+//! State ── partition ─┬─ records    id → header, body, report, history, outputs, sequence, last offer
 //!                     ├─ by_state   the ids in each state, for listings
 //!                     ├─ indexes    (key, shelf, id): the operations that have a value
 //!                     ├─ chains     key → its operations that are not Completed, in order,
@@ -47,7 +47,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drumline_backend::store::{Counts, IdempotencyKey, Recorded, Reserved, Stamp, Summary};
-use drumline_protocol::{Header, Operation, OperationId, Partition, PartitionCount, Timestamp};
+use drumline_protocol::{
+    Header, Operation, OperationId, Output, Outputs, Partition, PartitionCount, Timestamp,
+};
 
 use self::chains::Chains;
 use self::due::Due;
@@ -142,6 +144,15 @@ impl State {
             header: record.header.clone(),
             entries: record.entries.clone(),
         })
+    }
+
+    /// The outputs of the attempts of an operation.
+    #[must_use]
+    pub fn outputs(&self, id: OperationId) -> Vec<Output> {
+        let outputs = self
+            .record(id)
+            .map(|record| Outputs::clone(&record.outputs));
+        outputs.unwrap_or_default().read()
     }
 
     /// A fresh stamp.

@@ -21,7 +21,8 @@ use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+    Fence, Operation, OperationId, Output, OutputParts, Partition, PartitionCount, Report,
+    Timestamp,
 };
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
@@ -95,7 +96,15 @@ fn written_commit(commit: Commit) -> Result<Commit> {
             .iter()
             .map(through_codec)
             .collect::<Result<_, _>>()?,
+        output: commit.output.as_ref().map(written_output).transpose()?,
         ..commit
+    })
+}
+
+fn written_output(output: &OutputParts) -> Result<OutputParts> {
+    Ok(OutputParts {
+        end: through_codec(&output.end)?,
+        front: output.front.as_ref().map(through_codec).transpose()?,
     })
 }
 
@@ -186,6 +195,10 @@ impl Store for EmbeddedStore {
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
         Ok(self.state().history(id))
+    }
+
+    async fn outputs(&self, id: OperationId) -> Result<Vec<Output>> {
+        Ok(self.state().outputs(id))
     }
 
     async fn report(

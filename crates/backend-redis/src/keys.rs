@@ -166,6 +166,9 @@ pub(crate) fn kind(key: &[u8]) -> &'static str {
     if name.starts_with(b"op:") && name.ends_with(b":history") {
         return "histories";
     }
+    if name.starts_with(b"op:") && name.ends_with(b":output") {
+        return "outputs";
+    }
     let known = kinds.iter().find(|(start, _)| name.starts_with(start));
     known.map_or("others", |(_, kind)| kind)
 }
@@ -203,6 +206,11 @@ impl PartitionKeys {
     /// Strings: the parts of an operation that are too large for its record.
     pub(crate) fn parts(&self, id: OperationId) -> [Vec<u8>; 3] {
         [":data", ":report", ":checkpoint"].map(|name| [&self.record(id), name.as_bytes()].concat())
+    }
+
+    /// List: the outputs of the attempts of an operation.
+    pub(crate) fn output(&self, id: OperationId) -> Vec<u8> {
+        [&self.record(id), b":output".as_slice()].concat()
     }
 
     /// String: a removed operation; expires.
@@ -336,5 +344,9 @@ mod tests {
             let name = String::from_utf8_lossy(&key[of.record(id).len()..]);
             assert!(prelude.contains(&format!("'{name}'")), "{name}");
         }
+        let key = of.output(id);
+        let name = String::from_utf8_lossy(&key[of.record(id).len()..]);
+        let commits = include_str!("scripts/lib_commit.lua");
+        assert!(commits.contains(&format!("'{name}'")), "{name}");
     }
 }

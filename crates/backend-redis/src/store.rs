@@ -14,6 +14,7 @@ mod locks;
 mod markers;
 mod notices;
 mod outbox;
+mod outputs;
 mod parts;
 mod pauses;
 mod read;
@@ -34,7 +35,7 @@ use drumline_backend::{CriticalTasks, MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+    Fence, Operation, OperationId, Output, Partition, PartitionCount, Report, Timestamp,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -203,6 +204,10 @@ impl Store for RedisStore {
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
         self.history_of(id).await
+    }
+
+    async fn outputs(&self, id: OperationId) -> Result<Vec<Output>> {
+        self.outputs_of(id).await
     }
 
     async fn report(

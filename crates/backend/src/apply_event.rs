@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::future::Future;
 
 use drumline_protocol::transition::{At, Event, Refused, apply};
-use drumline_protocol::{Author, CommitId, Header, Operation, OperationId, Report, Timestamp};
+use drumline_protocol::{
+    Author, CommitId, Fence, Header, Operation, OperationId, OutputParts, Report, Timestamp,
+};
 
 use crate::ids::Ids;
 use crate::store::{self, Commit, Committed, Done, Guard, Store, Summary};
@@ -137,6 +139,34 @@ pub async fn apply_event_through<C: Commits + ?Sized>(
     apply_chosen_event(commits, by, id, header, choose, guard, report).await
 }
 
+/// Does the same as [`apply_event_through`] for a holder whose attempt ends, and
+/// writes the output of the attempt in the same step.
+///
+/// # Errors
+/// As [`apply_event`].
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of the other functions, and the output"
+)]
+pub async fn apply_end_through<C: Commits + ?Sized>(
+    commits: &C,
+    by: Signature<'_>,
+    id: OperationId,
+    header: Header,
+    event: Event,
+    fence: Fence,
+    report: &Report,
+    output: Option<&OutputParts>,
+) -> store::Result<Applied> {
+    let choose = |_: &Header| store::Result::Ok(event.clone());
+    let guard = Guard::Holder(fence);
+    let seen = Seen {
+        report: Some(report),
+        output,
+    };
+    try_until_decided(commits, by, id, header, choose, guard, seen).await
+}
+
 /// Does the same as [`apply_event`] for a caller that has read the summary of the
 /// operation alone. The report is read if the transition has a fault to put into
 /// it.
@@ -167,7 +197,16 @@ pub async fn apply_chosen_event_to_summary<C: Commits + ?Sized, E: From<store::E
     guard: Guard,
 ) -> Result<Applied, E> {
     let header = summary.header.clone();
-    try_until_decided(commits, by, summary.id, header, choose, guard, None).await
+    try_until_decided(
+        commits,
+        by,
+        summary.id,
+        header,
+        choose,
+        guard,
+        Seen::default(),
+    )
+    .await
 }
 
 /// Does the same as [`apply_event_through`], with an event that depends on the
@@ -185,10 +224,23 @@ pub async fn apply_chosen_event<C: Commits + ?Sized, E: From<store::Error>>(
     guard: Guard,
     report: &Report,
 ) -> Result<Applied, E> {
-    try_until_decided(commits, by, id, header, choose, guard, Some(report)).await
+    let seen = Seen {
+        report: Some(report),
+        output: None,
+    };
+    try_until_decided(commits, by, id, header, choose, guard, seen).await
 }
 
-/// The loop. `report` is `None` if the caller has not read it.
+/// The parts of an operation that the caller knows beside its header.
+#[derive(Clone, Copy, Default)]
+struct Seen<'a> {
+    /// `None` if the caller has not read it.
+    report: Option<&'a Report>,
+    /// The output of the attempt that ends with the event.
+    output: Option<&'a OutputParts>,
+}
+
+/// The loop.
 async fn try_until_decided<C: Commits + ?Sized, E: From<store::Error>>(
     commits: &C,
     by: Signature<'_>,
@@ -196,8 +248,9 @@ async fn try_until_decided<C: Commits + ?Sized, E: From<store::Error>>(
     mut header: Header,
     mut choose: impl FnMut(&Header) -> Result<Event, E>,
     guard: Guard,
-    report: Option<&Report>,
+    seen: Seen<'_>,
 ) -> Result<Applied, E> {
+    let Seen { report, output } = seen;
     let is_holder = matches!(guard, Guard::Holder(_));
     // Set if the report is unknown; and after a conflict, if it is not ours: it
     // may have changed.
@@ -209,7 +262,7 @@ async fn try_until_decided<C: Commits + ?Sized, E: From<store::Error>>(
             now: commits.now(),
             commit: by.commit(),
         };
-        let commit = match prepare(id, &header, event, guard, &report, by.author, at) {
+        let mut commit = match prepare(id, &header, event, guard, &report, by.author, at) {
             Ok(commit) => commit,
             Err(refused) => return Ok(Applied::Refused(refused)),
         };
@@ -221,6 +274,7 @@ async fn try_until_decided<C: Commits + ?Sized, E: From<store::Error>>(
             report_is_old = false;
             continue;
         }
+        commit.output = output.cloned();
         let after = commit.header.clone();
         match commits.commit_one(commit).await? {
             Committed::Done(done) => return Ok(Applied::Done(after, done)),

@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Report, Timestamp,
+    Fence, Operation, OperationId, Output, Partition, PartitionCount, Report, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -131,6 +131,14 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// # Errors
     /// When the store is unavailable or a record cannot be read.
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>>;
+
+    /// Reads the outputs of the attempts of an operation that are kept, that of the
+    /// earliest attempt first; none for an operation that does not exist. At most
+    /// some 80 KiB: see [`drumline_protocol::output`].
+    ///
+    /// # Errors
+    /// When the store is unavailable or an output cannot be read.
+    async fn outputs(&self, id: OperationId) -> Result<Vec<Output>>;
 
     /// Writes these parts of the report of the holder; returns `false` if the fence
     /// is not the holder's any more. The header and its version stay.

@@ -23,7 +23,7 @@
 //! | to | call |
 //! |---|---|
 //! | create one, or thousands | [`Client::create`], [`Client::create_all`] |
-//! | look | [`Client::get`], [`Client::get_explained`], [`Client::history`], [`Client::list`], [`Client::list_all`] |
+//! | look | [`Client::get`], [`Client::get_explained`], [`Client::history`], [`Client::attempts`], [`Client::list`], [`Client::list_all`] |
 //! | wait for one, or hear of all that end | [`Client::wait`], [`Client::events`] |
 //! | control one | [`Client::cancel`], [`Client::pause`], [`Client::resume`], [`Client::postpone`], [`Client::update`], [`Client::delete`] |
 //! | control all that match | [`Client::bulk`] |
@@ -103,6 +103,7 @@ pub use drumline_tls::Names as TlsNames;
 
 // The types of operations and their attributes, so that users need not name the
 // crate below.
+pub use drumline_api::attempts::{AttemptView, AttemptsView};
 pub use drumline_api::draft::{Filter, NewOperation, RetryPolicy, Update};
 pub use drumline_api::history::{
     ActorView as HistoryActor, EntryView as HistoryEntry, HistoryView,

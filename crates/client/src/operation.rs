@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drumline_api::attempts::AttemptsView;
 use drumline_api::history::HistoryView;
 use drumline_api::view::OperationView;
 use drumline_protocol::{Action, State, Timestamp};
@@ -121,6 +122,16 @@ impl Client {
     /// As [`Self::get`].
     pub async fn history(&self, id: &str) -> Result<HistoryView> {
         let request = self.request(Method::GET, &["v1", "operations", id, "history"]);
+        self.exchange(Repeat::Safe, request).await?.read()
+    }
+
+    /// The attempts of an operation, the earliest first, with the end of what their
+    /// handlers have printed. The outputs of the last four are kept.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn attempts(&self, id: &str) -> Result<AttemptsView> {
+        let request = self.request(Method::GET, &["v1", "operations", id, "attempts"]);
         self.exchange(Repeat::Safe, request).await?.read()
     }
 

@@ -18,6 +18,7 @@ pub mod listing;
 pub mod locks;
 pub mod markers;
 pub mod notices;
+pub mod outputs;
 pub mod pauses;
 pub mod removal;
 pub mod reports;

@@ -74,6 +74,14 @@ macro_rules! store_suite {
                 a_history_is_removed_with_its_operation,
                 a_report_is_not_on_record,
             }
+            outputs {
+                an_output_is_written_with_the_end_of_its_attempt,
+                the_last_failed_attempt_keeps_more_than_the_others,
+                four_outputs_are_kept,
+                a_repeated_commit_has_one_output,
+                a_refused_commit_has_no_output,
+                an_output_is_removed_with_its_operation,
+            }
             transact {
                 a_transaction_makes_all_of_it,
                 a_refused_transaction_writes_nothing,

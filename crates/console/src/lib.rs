@@ -16,6 +16,7 @@
 
 mod again;
 pub mod assets;
+mod attempts;
 mod bulk;
 mod confirm;
 mod frame;
@@ -35,6 +36,7 @@ pub use askama::Template;
 
 pub use again::RunAgainPage;
 pub use assets::Asset;
+pub use attempts::{AttemptLine, Printed};
 pub use bulk::{BulkPage, Outcome, is_typed};
 pub use confirm::{ConfirmPage, done, effects};
 pub use frame::{Frame, Rights, Section, Viewer};

@@ -4,6 +4,7 @@ use askama::Template;
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{Action, Operation, Report, State, Status, Timestamp};
 
+use crate::attempts::AttemptLine;
 use crate::frame::Frame;
 use crate::operations::Row;
 use crate::text::{Block, Text, address};
@@ -144,6 +145,8 @@ pub struct OperationPage {
     pub facts: Vec<Fact>,
     /// The history.
     pub timeline: Timeline,
+    /// The attempts, the latest first.
+    pub attempts: Vec<AttemptLine>,
     /// The place in the chain.
     pub chain: Option<Chain>,
     /// Children, parent, series.
@@ -153,8 +156,8 @@ pub struct OperationPage {
 }
 
 impl OperationPage {
-    /// The page of an operation, without what is asked for apart: history, chain and
-    /// relatives.
+    /// The page of an operation, without what is asked for apart: history, attempts,
+    /// chain and relatives.
     #[must_use]
     pub fn of(frame: Frame, operation: &Operation, waiting: Option<&Waiting>) -> Self {
         let Operation {
@@ -221,6 +224,7 @@ impl OperationPage {
                 .filter(|_| rights.operate),
             facts: facts(operation, now),
             timeline: Timeline::default(),
+            attempts: Vec::new(),
             chain: None,
             related: Vec::new(),
             blocks: blocks.into_iter().flatten().collect(),

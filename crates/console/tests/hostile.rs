@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use drumline_console::{
-    Badge, Block, BulkPage, Cell, Chain, ConfirmPage, Counts, Filter, Frame, LiftPage, LoginPage,
-    Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome,
-    PauseForm, PauseLine, PausesPage, Rights, Root, Row, RunAgainPage, Search, Section, Sheet,
-    SheetPage, Signals, Template, Text, Timeline, Viewer, Waiting, effects, page,
+    AttemptLine, Badge, Block, BulkPage, Cell, Chain, ConfirmPage, Counts, Filter, Frame, LiftPage,
+    LoginPage, Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage,
+    Outcome, PauseForm, PauseLine, PausesPage, Rights, Root, Row, RunAgainPage, Search, Section,
+    Sheet, SheetPage, Signals, Template, Text, Timeline, Viewer, Waiting, effects, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
 use drumline_protocol::{
-    Action, Author, Body, CommitId, DependencyToken, ErrorCode, Fault, History, Operation,
-    OperationId, Partition, Progress, Report, Rules, Status, Timestamp, operation::first_header,
+    Action, Attempt, Author, Body, CommitId, DependencyToken, ErrorCode, Fault, History, Operation,
+    OperationId, Output, Partition, Progress, Report, Rules, Status, Timestamp,
+    operation::first_header,
 };
 use uuid::Uuid;
 
@@ -130,6 +131,24 @@ fn check(name: &str, written: &impl Template) -> String {
     html
 }
 
+fn attempts() -> Vec<Attempt> {
+    vec![Attempt {
+        number: 1,
+        started: Some(now()),
+        ended: Some(now()),
+        host: Some(HOSTILE.to_owned()),
+        end: Some(EventKind::Fail),
+        code: Some(ErrorCode::WORKER_LOST),
+        reason: Some(HOSTILE.to_owned()),
+        output: Some(Output {
+            attempt: 1,
+            cut: 1,
+            text: HOSTILE.to_owned(),
+        }),
+        ..Attempt::default()
+    }]
+}
+
 #[test]
 fn no_text_from_outside_is_markup_on_any_page() {
     let waiting = Waiting {
@@ -148,6 +167,7 @@ fn no_text_from_outside_is_markup_on_any_page() {
                 status: Badge(status),
             });
             page.timeline = Timeline::of(&history(), now());
+            page.attempts = AttemptLine::all(&attempts(), now());
             page.chain = Some(Chain {
                 token: HOSTILE.into(),
                 address: "/operations".to_owned(),

@@ -152,6 +152,9 @@ pub(crate) enum Command {
     /// Show what has happened to operations
     #[command(after_help = client::HISTORY_HELP)]
     History(client::History),
+    /// Show the attempts of operations, and what their handlers have printed
+    #[command(after_help = client::ATTEMPTS_HELP)]
+    Attempts(client::Attempts),
     /// List operations, newest first
     #[command(after_help = client::LIST_HELP)]
     List(Box<client::List>),

@@ -134,6 +134,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::History(history) => with_session(&history.remote, &caller, async |session| {
             commands::history::run(session, &history).await
         }),
+        Command::Attempts(attempts) => with_session(&attempts.remote, &caller, async |session| {
+            commands::attempts::run(session, &attempts).await
+        }),
         Command::List(list) => with_session(&list.remote, &caller, async |session| {
             commands::list::run(session, &list).await
         }),

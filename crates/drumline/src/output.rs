@@ -5,6 +5,7 @@
 //! [cleaned](clean) on its way. Everything but the answer itself
 //! (progress, hints, the log) goes to standard error, so that pipes stay clean.
 
+pub(crate) mod attempts;
 pub(crate) mod clean;
 pub(crate) mod history;
 pub(crate) mod operation;

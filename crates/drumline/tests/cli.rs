@@ -10,6 +10,8 @@
 mod amqp;
 #[path = "cli/amqp_identities.rs"]
 mod amqp_identities;
+#[path = "cli/attempts.rs"]
+mod attempts;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/bench.rs"]

@@ -19,6 +19,7 @@ use crate::history::Entry;
 use crate::limits;
 use crate::message::Message;
 use crate::operation::{Body, Header, Report};
+use crate::output::Output;
 use crate::pause::Pause;
 
 /// A type with a format of its own.
@@ -80,6 +81,11 @@ impl Format for Entry {
 impl Format for Pause {
     const WHAT: &'static str = "pause";
     const VERSION: u8 = 0x71;
+}
+
+impl Format for Output {
+    const WHAT: &'static str = "output";
+    const VERSION: u8 = 0x81;
 }
 
 /// The bytes were not written by this version of Drumline.

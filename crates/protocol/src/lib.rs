@@ -18,6 +18,7 @@
     )
 )]
 
+pub mod attempt;
 pub mod backoff;
 pub mod codec;
 pub mod error_code;
@@ -29,6 +30,7 @@ pub mod kind;
 pub mod limits;
 pub mod message;
 pub mod operation;
+pub mod output;
 pub mod page;
 pub mod pause;
 pub mod retry;
@@ -38,6 +40,7 @@ pub mod token;
 pub mod transition;
 pub mod version;
 
+pub use attempt::Attempt;
 pub use backoff::Backoff;
 pub use error_code::ErrorCode;
 pub use extensions::Extensions;
@@ -49,6 +52,7 @@ pub use operation::{
     Body, Creator, Fault, Header, Operation, Progress, Recurrence, Report, Rules, StopRequest,
     TokenPolicy,
 };
+pub use output::{Output, OutputParts, Outputs};
 pub use pause::{Pause, PauseKind, PauseScope, ScopeKey};
 pub use retry::{Exhausted, Jitter, RetryPolicy};
 pub use status::{State, Status};

@@ -6,6 +6,7 @@
 //! One file per kind of request: create, read, control, pause. None of them keeps
 //! anything between requests but caches of what the store knows.
 
+mod attempts;
 mod bulk;
 mod completion_feed;
 mod control;

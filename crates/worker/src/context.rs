@@ -12,6 +12,7 @@
 pub(crate) mod children;
 pub(crate) mod execution;
 pub(crate) mod lease;
+pub(crate) mod output;
 pub(crate) mod report;
 pub(crate) mod stop;
 
@@ -28,6 +29,7 @@ use tracing::Span;
 
 use self::children::{Children, CreateError, NewChild};
 use self::execution::Execution;
+use self::output::Printed;
 use self::report::CheckpointError;
 use self::stop::StopReason;
 
@@ -177,6 +179,18 @@ impl Context {
     /// second.
     pub fn progress(&self, percent: u8, text: &str) {
         self.execution.reporter.progress(percent, text);
+    }
+
+    /// Adds a line to the output of this attempt, which is stored with the end of the
+    /// attempt and shown by `drumline attempts` and the console. Never waits. Of a
+    /// long output the end is kept: 64 KiB if the attempt fails, else 4 KiB.
+    pub fn log(&self, line: &str) {
+        self.execution.printed.add_line(line.as_bytes());
+    }
+
+    /// The output of this attempt.
+    pub(crate) fn printed(&self) -> &Printed {
+        &self.execution.printed
     }
 
     /// Saves the point to go on from after a pause, a retry or a crash. Never

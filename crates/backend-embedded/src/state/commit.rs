@@ -110,6 +110,9 @@ impl Contents {
             record.report = Arc::new(report);
         }
         history::store(&mut record.entries, commit.entries);
+        if let Some(output) = commit.output {
+            Arc::make_mut(&mut record.outputs).store(output);
+        }
 
         self.index(from.state()).remove(&id);
         self.index(to.state()).insert(id);

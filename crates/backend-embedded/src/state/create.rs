@@ -65,6 +65,7 @@ impl Contents {
             body: Arc::new(body),
             report: Arc::new(Report::default()),
             entries: Vec::new(),
+            outputs: Arc::default(),
             keys: keys.into(),
             sequence,
             last_offer: Stamp(0),

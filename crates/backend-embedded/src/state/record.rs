@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use drumline_backend::store::{self, Stamp, Summary};
 use drumline_protocol::history::Entry;
-use drumline_protocol::{Body, CommitId, Header, IndexKey, Operation, OperationId, Report};
+use drumline_protocol::{
+    Body, CommitId, Header, IndexKey, Operation, OperationId, Outputs, Report,
+};
 
 #[derive(Clone, Debug)]
 pub(super) struct Record {
@@ -14,6 +16,8 @@ pub(super) struct Record {
     pub(super) report: Arc<Report>,
     /// The stored entries of the history.
     pub(super) entries: Vec<Entry>,
+    /// The outputs of its attempts.
+    pub(super) outputs: Arc<Outputs>,
     /// The keys of its further indexes.
     pub(super) keys: Arc<[IndexKey]>,
     pub(super) sequence: u64,

@@ -4,10 +4,10 @@
 -- KEYS  prelude.lua
 -- ARGV  1 the channel that hears of ends
 --       2 the prefix of the sets of requests to stop
---       then per commit, 12: the partition's place in KEYS; the 11 of lib_commit.lua
+--       then per commit, 13: the partition's place in KEYS; the 12 of lib_commit.lua
 -- Returns, per commit, its answer, and the records that belong to it:
 -- lib_commit.lua
-local FIRST, ITEM = 3, 12
+local FIRST, ITEM = 3, 13
 stops = ARGV[2]
 
 local counts, holders, insists = {}, {}, false

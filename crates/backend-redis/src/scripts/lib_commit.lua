@@ -2,7 +2,7 @@
 -- commit in two steps. check() returns the objection to it, write() makes it;
 -- nothing can fail after its first write.
 --
--- The arguments of a commit are ARGV[at] and the ten behind it:
+-- The arguments of a commit are ARGV[at] and the eleven behind it:
 --       1 id (16)
 --       2 the codes, 13 letters; '-' is "nothing":
 --         1 guard     '-' none, t acquire, h holder, w unchanged
@@ -31,6 +31,9 @@
 --         or 255 for its end, then each with its length (4) before it
 --      10 for how many seconds a removal is remembered, or ''
 --      11 the scopes (8 each) that must not be paused if a lock is taken, or ''
+--      12 the output of the attempt that ends: ''; or its place (1) in the list, its
+--         end with its length (4) before it, and its front, '' if the stored front
+--         stays
 -- The answer to a commit:
 --       'D', fence (8), stamp of its offer (8), record, promoted
 --           it is made, now or earlier; fence and stamp are 0 if there is none
@@ -198,6 +201,25 @@ local function add_to_history(id, entries)
   end
 end
 
+-- The outputs of the attempts of an operation are a list under the key of its record
+-- and ':output': the front of the last attempt that has failed, then the ends of the
+-- last four. It is absent while nothing was printed. output.rs has more of it.
+local OUTPUT = ':output'
+
+local function keep_output(id, packed)
+  if packed == '' then return end
+  local key = RECORD .. id .. OUTPUT
+  local last, at = struct.unpack('>I4c0', packed, 2)
+  local front, index = sub(packed, at), decimal(byte(packed))
+  -- The list is absent. A list that lacks the place was damaged, and lacks it still:
+  -- no reason to refuse a commit.
+  if redis.pcall('LSET', key, index, last).err then
+    call('RPUSH', key, '', '', '', '', '')
+    redis.pcall('LSET', key, index, last)
+  end
+  if front ~= '' then call('LSET', key, '0', front) end
+end
+
 local ended = {}
 
 -- Makes the commit at `at`, with what check() has read. Returns the answer, and the
@@ -278,7 +300,8 @@ local function write(at, h, held)
 
   if remove == REMOVE then
     write_gathered()
-    call('DEL', RECORD .. id, RECORD .. id .. HISTORY, unpack(keys_of_parts(id, h)))
+    local key = RECORD .. id
+    call('DEL', key, key .. HISTORY, key .. OUTPUT, unpack(keys_of_parts(id, h)))
     remove_from_index(was, id)
     leave_indexes(id, h)
     later(id, 'ZREM', DUE, id)
@@ -304,6 +327,7 @@ local function write(at, h, held)
       write_h(id, h, fields, keys, header)
     end
     add_to_history(id, ARGV[at + 8])
+    keep_output(id, ARGV[at + 11])
   end
   local record = wanted == YES and 'r' or NOTHING
   return done(fence, stamp, record, promoted), wanted == YES and h, next_record

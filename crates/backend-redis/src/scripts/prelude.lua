@@ -46,7 +46,7 @@
 -- stands in the record is all that a summary needs.
 --
 -- The history of an operation is a list under the key of its record and
--- ':history': lib_commit.lua.
+-- ':history', and so are the outputs of its attempts with ':output': lib_commit.lua.
 --
 -- A lock: 1 owner (16)   17 fence (8)   25 beat (8)   33 lease in ms (8)
 --        41 '1' if its holder is asked to stop, else '0'

@@ -11,11 +11,11 @@
 --       3 how many creates
 --       4 how many commits
 --       per create, 9: the partition's place in KEYS; the 8 of lib_create.lua
---       per commit, 12: the partition's place in KEYS; the 11 of lib_commit.lua
+--       per commit, 13: the partition's place in KEYS; the 12 of lib_commit.lua
 -- Returns {'D', the answers of create(), the answers to the commits}, with the
 --         records that belong to them
 --     or: {'R', the commit's place, from 0, its answer}: nothing is written
-local CREATE, COMMIT = 9, 12
+local CREATE, COMMIT = 9, 13
 local creates, commits = tonumber(ARGV[3]), tonumber(ARGV[4])
 local first_create = 5
 stops = ARGV[2]

@@ -2,12 +2,12 @@
 
 use drumline_backend::store::{ANSWER_BYTES, Commit, Committed, Done, Promoted, Result, Stamp};
 use drumline_protocol::transition::DueEffect;
-use drumline_protocol::{Fence, OperationId, Report, ScopeKey};
+use drumline_protocol::{Fence, OperationId, OutputParts, Report, ScopeKey};
 use redis::Cmd;
 
 use super::RedisStore;
 use super::batches::{batches, by_weight, calls};
-use super::{effect_codes, history};
+use super::{effect_codes, history, outputs};
 use crate::record;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
@@ -75,7 +75,8 @@ impl RedisStore {
 
 /// The bytes of a commit that may be many.
 fn weight(commit: &Commit) -> usize {
-    commit.report.as_ref().map_or(0, Report::bytes)
+    let report = commit.report.as_ref().map_or(0, Report::bytes);
+    report + commit.output.as_ref().map_or(0, OutputParts::bytes)
 }
 
 /// Puts the records that have come along into the answers.
@@ -146,6 +147,7 @@ pub(super) fn add(command: &mut Cmd, commit: &Commit) -> Result<()> {
         false => command.arg(""),
     };
     command.arg(record::scopes(&commit.scopes));
+    command.arg(outputs::packed(commit.output.as_ref())?);
     Ok(())
 }
 

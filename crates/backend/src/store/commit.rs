@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use drumline_protocol::history::{self, Author, Entry};
 use drumline_protocol::transition::{Effects, Transition};
-use drumline_protocol::{Body, CommitId, Fence, Header, OperationId, Report, ScopeKey, State};
+use drumline_protocol::{
+    Body, CommitId, Fence, Header, OperationId, OutputParts, Report, ScopeKey, State,
+};
 
 use super::outbox::{Promoted, Stamp};
 use crate::member_id::MemberId;
@@ -56,6 +58,9 @@ pub struct Commit {
     /// The entries of the history to write in the same step: see
     /// [`history::to_store`].
     pub entries: Vec<Entry>,
+    /// The output of the attempt that ends, to write in the same step; `None` if its
+    /// handler has printed nothing.
+    pub output: Option<OutputParts>,
     /// The scopes that the operation is in, for a claim: a lock is not taken
     /// while one of them is paused. Empty for a claim that no pause stops.
     pub scopes: Vec<ScopeKey>,
@@ -87,6 +92,7 @@ impl Commit {
             guard,
             report: None,
             entries: history::to_store(before, transition, author),
+            output: None,
             scopes: Vec::new(),
             want_record: false,
             remember: Duration::ZERO,

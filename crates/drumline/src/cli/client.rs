@@ -47,6 +47,16 @@ Examples:
 Every change has a line, oldest first: when, what, the status that followed, and who did it. The first 4 and the last 28 \
 changes are kept.";
 
+pub(crate) const ATTEMPTS_HELP: &str = "\
+Examples:
+  drumline attempts 019a9c1e-…
+  drumline attempts --last 019a9c1e-…               what the last attempt has printed
+  drumline attempts --output json 019a9c1e-… | jq -r '.attempts[-1].output'
+
+Each start of a handler has a line: when, on which host, and how it ended. Below it stands the end of what the handler has \
+printed: 64 KiB of the last attempt that has failed, 4 KiB of others, and of four attempts. It is stored when the attempt ends; \
+an attempt whose worker was lost has none.";
+
 pub(crate) const LIST_HELP: &str = "\
 Examples:
   drumline list --state Suspended
@@ -229,6 +239,20 @@ pub(crate) struct History {
     /// Ids of operations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline attempts`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Attempts {
+    /// Ids of operations
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Show the last attempt alone
+    #[arg(long)]
+    pub(crate) last: bool,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -180,6 +180,14 @@ fn entry() -> Entry {
     }
 }
 
+fn output() -> Output {
+    Output {
+        attempt: 3,
+        cut: 70_000,
+        text: "€uro: \u{1b}[1mbold\n".to_owned(),
+    }
+}
+
 /// The committed bytes of a version.
 fn fixture<T: Format>(version: u8) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -231,6 +239,7 @@ fn formats_are_frozen() {
     frozen(&message());
     frozen(&entry());
     frozen(&pause());
+    frozen(&output());
 }
 
 #[test]
@@ -313,6 +322,7 @@ fn write_fixtures() {
     write(&message());
     write(&entry());
     write(&pause());
+    write(&output());
 }
 
 #[test]

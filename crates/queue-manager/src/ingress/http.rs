@@ -6,7 +6,7 @@
 //! describes it in the words that stand at its handler.
 //!
 //! ```text
-//! routes (here) ─→ handlers: operations, history, bulk, execute, … ─→ openapi: what they describe with
+//! routes (here) ─→ handlers: operations, history, attempts, bulk, execute, … ─→ openapi: what they describe with
 //!              └─→ console: pages for people, over the same services
 //! ```
 //!
@@ -14,6 +14,7 @@
 //! keys, callers name themselves, and are believed (`headers`). A caller that asks
 //! for too much is refused, with a time to come back (`rate_limit`).
 
+mod attempts;
 mod audit;
 mod bodies;
 mod body;
@@ -63,6 +64,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
             operations::delete
         ))
         .routes(routes!(history::history))
+        .routes(routes!(attempts::attempts))
         .routes(routes!(bulk::cancel))
         .routes(routes!(bulk::pause))
         .routes(routes!(bulk::resume))

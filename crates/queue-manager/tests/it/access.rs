@@ -110,6 +110,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("PATCH", "/v1/operations/{id}", "poa"),
     ("DELETE", "/v1/operations/{id}", "oa"),
     ("GET", "/v1/operations/{id}/history", "rpoa"),
+    ("GET", "/v1/operations/{id}/attempts", "rpoa"),
     ("POST", "/v1/operations/{id}/cancel", "poa"),
     ("POST", "/v1/operations/{id}/pause", "poa"),
     ("POST", "/v1/operations/{id}/resume", "poa"),

@@ -5,6 +5,7 @@
 
 mod access;
 mod actions;
+mod attempts;
 mod away;
 mod bad_requests;
 mod bulk;

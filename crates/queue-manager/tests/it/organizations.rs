@@ -45,6 +45,7 @@ async fn an_operation_does_not_exist_for_other_organizations() {
         ("GET", format!("{path}?wait=30s"), ""),
         ("GET", format!("{path}?explain=true"), ""),
         ("GET", format!("{path}/history"), ""),
+        ("GET", format!("{path}/attempts"), ""),
         ("PATCH", path.clone(), r#"{"stateCode": 3}"#),
         ("PATCH", path.clone(), r#"{"stateCode": 2}"#),
         ("POST", format!("{path}/pause"), ""),

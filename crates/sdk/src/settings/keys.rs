@@ -203,6 +203,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "get",
     "explain",
     "history",
+    "attempts",
     "list",
     "wait",
     "events",

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::lease::HeldLease;
+use super::output::Printed;
 use super::report::Reporter;
 use super::stop::{Stop, StopReason};
 
@@ -33,6 +34,8 @@ pub(crate) struct Execution {
     /// Set when the handler is asked to stop.
     pub(crate) stop_by: OnceLock<Instant>,
     pub(crate) reporter: Reporter,
+    /// The output of the handler.
+    pub(crate) printed: Printed,
     pub(crate) span: Span,
     pub(crate) deadline: Option<Instant>,
     pub(crate) lease: HeldLease,

@@ -31,6 +31,7 @@ use std::time::{Duration, SystemTime};
 
 use drumline_backend::Random;
 use drumline_egress::{NotAllowed, Reach, client, reasons};
+use drumline_protocol::output::OTHER_BYTES;
 use drumline_protocol::{ErrorCode, Fault, Jitter, Operation, limits};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
@@ -51,6 +52,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES: usize = REPORT_BYTES + (64 << 10);
 /// The number of characters of a body that are kept as a message.
 const MESSAGE_CHARS: usize = 16 << 10;
+/// The bytes of a body that are kept as output: they fit into the output of each
+/// attempt.
+const SHOWN_BYTES: usize = OTHER_BYTES - 128;
 /// The longest `Retry-After` that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -181,6 +185,7 @@ async fn outcome(response: Response, context: &Context) -> Result<Outcome, reqwe
     let after = retry_after(response.headers());
     let body = read(response, ANSWER_BYTES).await?;
     let body = String::from_utf8_lossy(&body);
+    print(status, &body, context);
     save_checkpoint(&body, context);
     let by_status = match code_of_status(status) {
         // They pass if the service says when.
@@ -204,6 +209,22 @@ async fn outcome(response: Response, context: &Context) -> Result<Outcome, reqwe
         },
         (outcome, _) => outcome,
     })
+}
+
+/// Puts the start of an answer that is no success into the output of the attempt.
+fn print(status: StatusCode, body: &str, context: &Context) {
+    let body = body.trim();
+    let shown = body
+        .get(..body.floor_char_boundary(SHOWN_BYTES))
+        .unwrap_or(body);
+    let more = body.len() - shown.len();
+    context.log(&format!("HTTP {status}"));
+    if !shown.is_empty() {
+        context.log(shown);
+    }
+    if more > 0 {
+        context.log(&format!("… {more} bytes more"));
+    }
 }
 
 /// The member of an answer, beside those of an error, by which a service saves a

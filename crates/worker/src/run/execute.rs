@@ -29,6 +29,7 @@ use crate::context::Context;
 use crate::context::children::Children;
 use crate::context::execution::{Execution, RunToken};
 use crate::context::lease::HeldLease;
+use crate::context::output::Printed;
 use crate::context::report::Reporter;
 use crate::context::stop::{Stop, StopReason};
 use crate::handlers::registry::Registered;
@@ -65,6 +66,7 @@ pub(crate) async fn execute(
     let execution = Arc::new(Execution {
         span: trace::process_span(&operation, fence),
         reporter: Reporter::new(operation.report.clone()),
+        printed: Printed::default(),
         operation,
         fence,
         token: token.map(RunToken),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use drumline_backend::apply_event::{Applied, apply_event_through};
-use drumline_backend::store::{self, Guard, Promoted, Summary};
+use drumline_backend::apply_event::{Applied, apply_end_through};
+use drumline_backend::store::{self, Promoted, Summary};
 use drumline_protocol::transition::Event;
-use drumline_protocol::{Fence, Operation, Report, Status};
+use drumline_protocol::{Fence, Operation, OutputParts, Report, Status};
 
 use super::claim::Claimed;
 use super::end::RunEnd;
@@ -25,12 +25,14 @@ pub(crate) async fn finish(
     execution.finishing.store(true, Ordering::Release);
     let error = end.fault().map(|fault| fault.message.clone());
     let code = end.fault().map(|fault| fault.code);
+    let attempt = execution.operation.header.attempt();
+    let output = execution.printed.parts(attempt, end.fault().is_some());
     let event = end.into_event();
     let name = event.name();
     let id = execution.operation.id;
     let decided = tokio::select! {
         biased;
-        decided = commit(shared, execution, event, report) => decided,
+        decided = commit(shared, execution, event, report, output.as_ref()) => decided,
         () = execution.stop.lost() => {
             tracing::warn!(%id, outcome = name, "the lease ended before the outcome was written");
             shared.lost(execution, "the lease was lost");
@@ -103,16 +105,18 @@ async fn commit(
     execution: &Execution,
     event: Event,
     report: &Report,
+    output: Option<&OutputParts>,
 ) -> store::Result<Applied> {
     let Execution {
         operation, fence, ..
     } = execution;
-    let mut decided = apply_event(shared, operation, *fence, event, report).await?;
+    let end = |event| apply_event(shared, operation, *fence, event, report, output);
+    let mut decided = end(event).await?;
     for instead in [Event::Stopped, Event::Release] {
         if !matches!(decided, Applied::Refused(_)) {
             break;
         }
-        decided = apply_event(shared, operation, *fence, instead, report).await?;
+        decided = end(instead).await?;
     }
     Ok(decided)
 }
@@ -124,7 +128,7 @@ pub(crate) async fn release_unstarted(shared: &Shared, claimed: Claimed) {
         operation, fence, ..
     } = claimed;
     let event = Event::ReleaseUnstarted;
-    match apply_event(shared, &operation, fence, event, &operation.report).await {
+    match apply_event(shared, &operation, fence, event, &operation.report, None).await {
         Ok(Applied::Done(header, done)) => {
             if let Some(stamp) = done.offer {
                 let operation = Summary {
@@ -155,15 +159,17 @@ async fn apply_event(
     fence: Fence,
     event: Event,
     report: &Report,
+    output: Option<&OutputParts>,
 ) -> store::Result<Applied> {
-    apply_event_through(
+    apply_end_through(
         &shared.committer,
         shared.signature(),
         operation.id,
         operation.header.clone(),
         event,
-        Guard::Holder(fence),
+        fence,
         report,
+        output,
     )
     .await
 }

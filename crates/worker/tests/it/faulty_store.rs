@@ -14,7 +14,8 @@ use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Pause, Report, ScopeKey, Timestamp,
+    Fence, Operation, OperationId, Output, Partition, PartitionCount, Pause, Report, ScopeKey,
+    Timestamp,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -157,6 +158,10 @@ impl Store for FaultyStore {
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
         self.store.history(id).await
+    }
+
+    async fn outputs(&self, id: OperationId) -> Result<Vec<Output>> {
+        self.store.outputs(id).await
     }
 
     async fn report(

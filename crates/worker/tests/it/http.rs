@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_protocol::{Event, Operation, RetryPolicy, Status};
+use drumline_protocol::{Event, Operation, OperationId, RetryPolicy, Status};
 use drumline_worker::Builder;
 use drumline_worker::handlers_file::HandlersFile;
 use drumline_worker::supervise::Supervisor;
@@ -103,6 +103,15 @@ async fn serve(stream: TcpStream, answer: Option<&str>) -> Request {
         None => drop(stream.read_u8().await),
     }
     request
+}
+
+/// Runs an operation whose handler answers so, to its end.
+pub(crate) async fn answered(answer: &str) -> (Harness, OperationId) {
+    let (harness, worker, _hear) = service(Some(answer)).await;
+    let id = harness.submit(draft("X")).await;
+    harness.completed(id).await;
+    worker.drain().await;
+    (harness, id)
 }
 
 async fn called(answer: &str) -> (Operation, Request) {

@@ -1,6 +1,7 @@
 //! The worker over the embedded backend, as producers, clients and handlers see
 //! it.
 
+mod attempts;
 mod chains;
 mod children;
 mod command;

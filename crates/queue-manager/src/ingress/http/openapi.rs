@@ -7,6 +7,7 @@
 //! docs/openapi.json.
 #![expect(dead_code, reason = "the types here are read by the derive alone")]
 
+mod attempts;
 mod attributes;
 mod callers;
 pub(crate) mod execute;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify as _, OpenApi as _, ToSchema};
 
+pub(crate) use self::attempts::Attempts;
 pub(crate) use self::attributes::{
     EventConditions, ListConditions, ListFilter, NewOperation, Operation, OperationChanges,
 };

@@ -3,12 +3,12 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use drumline_backend::apply_event::{Applied, Signature, apply_event};
+use drumline_backend::apply_event::{Applied, Signature, apply_end_through, apply_event};
 use drumline_backend::broker::{Delivery, Subscription};
 use drumline_backend::store::Guard;
 use drumline_backend::{Backend, Ids, MemberId};
 use drumline_protocol::message::{Message, Route, Source};
-use drumline_protocol::{Author, Event, Fence, OperationId, QueueName};
+use drumline_protocol::{Author, Event, Fence, OperationId, OutputParts, QueueName};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -51,6 +51,33 @@ impl Worker {
     /// Applies an event to an operation that it holds.
     pub(crate) async fn say(&self, id: OperationId, fence: Fence, event: Event) -> Applied {
         self.apply(id, event, Guard::Holder(fence)).await
+    }
+
+    /// Applies the event that ends an attempt whose handler has printed this.
+    pub(crate) async fn say_printing(
+        &self,
+        id: OperationId,
+        fence: Fence,
+        event: Event,
+        printed: &str,
+    ) {
+        let operation = stored(&self.backend, id).await;
+        let attempt = operation.header.attempt();
+        let output = OutputParts::new(attempt, printed.as_bytes(), 0, event != Event::Succeed);
+        let author = Author::worker("test");
+        let said = apply_end_through(
+            self.backend.store.as_ref(),
+            Signature::new(&self.ids, &author),
+            id,
+            operation.header,
+            event,
+            fence,
+            &operation.report,
+            output.as_ref(),
+        )
+        .await
+        .expect("the store is there");
+        assert!(matches!(said, Applied::Done(..)), "{said:?}");
     }
 
     /// Claims an operation and succeeds at once.

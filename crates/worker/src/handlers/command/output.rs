@@ -6,7 +6,7 @@
 //! | JSON object with `checkpoint` | a checkpoint |
 //! | `{"result": …}`, `{"done": true}`, or both in one object | explicit success, if it is the last line that is JSON and no report |
 //! | the last other line that is JSON | the result, unless the command was asked to stop |
-//! | all else | chatter, ignored |
+//! | all else | output |
 //!
 //! A command that prints without end costs the worker no memory: of a line longer
 //! than [`LINE_BYTES`] the start is kept. The end of standard error is kept.
@@ -42,7 +42,7 @@ pub enum Line {
     Done(Option<String>),
     /// A report with a number that is no percentage.
     BadProgress,
-    /// Text that is not for the worker.
+    /// Text that is not for the worker: output.
     Chatter,
 }
 
@@ -187,18 +187,22 @@ pub async fn read_lines(
     }
 }
 
-/// Reads to the end and keeps the end in `tail`, whole lines where possible.
+/// Reads to the end, hands all bytes to `take` as they come, and keeps the end in
+/// `tail`.
 ///
 /// # Errors
 /// When the pipe breaks.
 pub async fn read_tail(
     mut from: impl AsyncRead + Unpin,
     tail: &mut Vec<u8>,
+    mut take: impl FnMut(&[u8]),
 ) -> std::io::Result<()> {
     loop {
+        let before = tail.len();
         if from.read_buf(tail).await? == 0 {
             return Ok(());
         }
+        take(tail.get(before..).unwrap_or_default());
         // The tail is cut at twice its size, so each byte moves once at most.
         if tail.len() > 2 * ERRORS_BYTES {
             // One byte more than is kept shows that there was more.
@@ -307,7 +311,10 @@ mod tests {
             text.push_str(&format!("line {number}\n"));
         }
         let mut tail = Vec::new();
-        read_tail(text.as_bytes(), &mut tail).await.unwrap();
+        let mut taken = 0;
+        let count = |read: &[u8]| taken += read.len();
+        read_tail(text.as_bytes(), &mut tail, count).await.unwrap();
+        assert_eq!(taken, text.len());
         assert!(tail.len() <= 4 * ERRORS_BYTES, "{}", tail.len());
         let kept = tail_text(&tail);
         assert!(kept.starts_with("line "), "{}", &kept[..20]);

@@ -17,6 +17,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use drumline_protocol::output::OTHER_BYTES;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -71,6 +72,8 @@ pub(super) struct Said {
     pub(super) done: bool,
     /// The last line, if it was too long to be kept.
     pub(super) too_long: Option<TooLong>,
+    /// The line of the result, as it stands in the output meanwhile.
+    printed: Option<Vec<u8>>,
 }
 
 /// A line that was longer than a result may be.
@@ -103,25 +106,45 @@ impl Said {
                 }
             }
             Line::Result(json) => {
+                // A line of a structured log, unless it turns out to be the last one.
+                self.printed = (json.len() <= OTHER_BYTES).then(|| json.clone().into_bytes());
+                if let Some(line) = &self.printed {
+                    context.printed().add_line(line);
+                }
                 *self = Self {
+                    printed: self.printed.take(),
                     result: Some(json).filter(|json| json != "null"),
                     ..Self::default()
                 };
             }
             // Without a result of its own it confirms the one before.
             Line::Done(json) => {
+                if json.is_none() {
+                    self.take_back(context);
+                }
                 let result = json.or_else(|| self.result.take());
                 *self = Self {
                     result: result.filter(|json| json != "null"),
                     done: true,
-                    too_long: None,
+                    ..Self::default()
                 };
             }
             Line::BadProgress => {
                 let id = context.operation().id;
                 tracing::warn!(%id, "a progress that is not between 0 and 100 was ignored");
             }
-            Line::Chatter => {}
+            Line::Chatter => {
+                if let Read::Line(line) = read {
+                    context.printed().add_line(line);
+                }
+            }
+        }
+    }
+
+    /// Takes the result back from the output: it is stored as the result.
+    fn take_back(&mut self, context: &Context) {
+        if let Some(line) = self.printed.take() {
+            context.printed().take_back(&line);
         }
     }
 
@@ -134,6 +157,9 @@ impl Said {
             (opened, last),
             (Some(b'{'), b'}') | (Some(b'['), b']') | (Some(b'"'), b'"')
         ) {
+            let start = text.get(..text.floor_char_boundary(OTHER_BYTES));
+            let line = format!("{} … ({bytes} bytes)", start.unwrap_or(text));
+            context.printed().add_line(line.as_bytes());
             return;
         }
         let member = text.trim_start_matches(|c: char| c == '{' || c.is_whitespace());
@@ -200,7 +226,7 @@ impl Process {
         let status = {
             let mut output = pin!(async {
                 let lines = read_lines(BufReader::new(stdout), |read| said.take(read, context));
-                let errors = read_tail(stderr, &mut tail);
+                let errors = read_tail(stderr, &mut tail, |read| context.printed().add(read));
                 // A broken pipe is an ended pipe.
                 drop(tokio::join!(lines, errors));
             });
@@ -218,6 +244,7 @@ impl Process {
             }
             status?
         };
+        said.take_back(context);
         if status.code().is_none() {
             end_orphans(context).await;
         }

@@ -4,8 +4,10 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use drumline_backend::store::{Filter, Neighbourhood, Summary};
 use drumline_console::{
-    Badge, Chain, OperationPage, Related, Root, Section, Text, Timeline, Waiting, address, done,
+    AttemptLine, Badge, Chain, OperationPage, Related, Root, Section, Text, Timeline, Waiting,
+    address, done,
 };
+use drumline_protocol::attempt::attempts;
 use drumline_protocol::{Action, Body, Operation, OperationId, Pause, limits};
 use uuid::Uuid;
 
@@ -51,9 +53,10 @@ async fn page_of(
     operation: &Operation,
     done: Option<Text>,
 ) -> Result<Html<String>> {
-    let (waiting, history, chain, children) = tokio::join!(
+    let (waiting, history, outputs, chain, children) = tokio::join!(
         waiting(manager, operation),
         manager.history_of(operation),
+        manager.outputs_of(operation),
         chain(manager, seen, operation),
         children(manager, seen, operation),
     );
@@ -62,7 +65,9 @@ async fn page_of(
     let mut page = OperationPage::of(frame, operation, waiting.as_ref());
     page.done = done;
     page.root = root(manager, waiting.as_ref()).await?;
-    page.timeline = Timeline::of(&history?, seen.now);
+    let history = history?;
+    page.timeline = Timeline::of(&history, seen.now);
+    page.attempts = AttemptLine::all(&attempts(&history, outputs?), seen.now);
     page.chain = chain?;
     page.related = children?.into_iter().collect();
     Ok(html(&page))

@@ -13,7 +13,8 @@ use drumline_backend::store::{
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Pause, Report, ScopeKey, Timestamp,
+    Fence, Operation, OperationId, Output, Partition, PartitionCount, Pause, Report, ScopeKey,
+    Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -101,6 +102,10 @@ impl Store for Faulty {
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
         self.store("history").await?.history(id).await
+    }
+
+    async fn outputs(&self, id: OperationId) -> Result<Vec<Output>> {
+        self.store("outputs").await?.outputs(id).await
     }
 
     async fn report(
