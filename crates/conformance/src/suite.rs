@@ -37,6 +37,7 @@ macro_rules! store_suite {
             }
             several {
                 commits_of_one_call_see_each_other,
+                a_parked_operation_is_promoted_by_a_later_commit_of_the_call,
                 a_repetition_in_one_call_is_recognised,
                 several_commits_come_to_what_single_ones_come_to,
             }

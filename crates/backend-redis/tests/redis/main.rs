@@ -13,6 +13,7 @@ mod limits;
 mod lost_answers;
 mod members;
 mod memory;
+mod parked;
 mod renewals;
 mod rights;
 mod server_trouble;

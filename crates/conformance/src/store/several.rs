@@ -127,6 +127,42 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
     assert_eq!(locked, expected);
 }
 
+/// A call takes an operation out of the outbox that it offers with a later commit,
+/// and it has offered another one before. A store that puts writes together by
+/// their kind would take the new head out again, and nothing would offer it.
+pub async fn a_parked_operation_is_promoted_by_a_later_commit_of_the_call(
+    harness: &dyn StoreHarness,
+) {
+    let fixture = Fixture::new(harness).await;
+    let partition = Partition::new(0);
+    let token = token_in(&fixture, partition, 0);
+    let other = fixture.create(independent()).await;
+    let (paused, _) = fixture.client(other.id, Event::Pause).await;
+    let head = fixture.create(of_token(&token)).await;
+    let parked = fixture.create(of_token(&token)).await;
+    let (none, taking) = (Guard::None, fixture.taking());
+    let commits = vec![
+        commit(&fixture, other.id, &paused, Event::Resume, none),
+        commit(&fixture, parked.id, &parked.header, claim_event(), taking),
+        commit(&fixture, head.id, &head.header, Event::Cancel, none),
+    ];
+    let answers = fixture.store.commit(commits).await.expect("commit");
+    let [
+        Committed::Done(_),
+        Committed::NotHead,
+        Committed::Done(canceled),
+    ] = answers.as_slice()
+    else {
+        panic!("expected two to be made and one to be parked: {answers:?}");
+    };
+    let promoted = canceled.promoted.as_ref().expect("the new head");
+    assert_eq!(promoted.operation.id, parked.id);
+    assert_eq!(fixture.entry(parked.id).await, Some(promoted.stamp));
+    assert!(fixture.entry(other.id).await.is_some());
+    assert_eq!(fixture.entry(head.id).await, None);
+    fixture.claim(parked.id).await;
+}
+
 async fn is_asked_to_stop(fixture: &Fixture, id: OperationId, fence: Fence) -> bool {
     let renewals = fixture.store.renew(&[(id, fence)]).await.expect("renew");
     matches!(
