@@ -219,8 +219,10 @@ view! {
     "ownerId" owner_id: String = body.owner.clone();
     /// The caller that created the operation.
     "createdBy" created_by: String = body.owner.clone();
-    /// The caller or process that changed the operation last.
-    "modifiedBy" modified_by: String = body.owner.clone();
+    /// The author of the last change: a caller by its name alone, and otherwise
+    /// `worker`, `manager`, `handler` or `schedule` and a name.
+    "modifiedBy" modified_by: String
+        = header.modified_by().map_or_else(|| body.owner.clone(), |by| by.in_words());
     /// The organization, a tenant.
     "organization" organization: String = body.organization.0.clone();
     /// The queue, a pool of workers.

@@ -345,6 +345,10 @@ fn facts(operation: &Operation, now: Timestamp) -> Vec<Fact> {
         list("ownerId", &body.owner),
     ));
     facts.push(Fact::time("Created", body.created_on, now));
+    if let Some(author) = header.modified_by() {
+        facts.push(Fact::time("Changed", header.modified_on, now));
+        facts.push(Fact::new("Changed by", author.in_words()));
+    }
     for (label, at) in [
         ("Started", header.started_on),
         ("Completed", header.completed_on),

@@ -41,6 +41,12 @@ impl<T> Field<T> {
         }
     }
 
+    /// The first version that reads the field.
+    #[must_use]
+    pub const fn since(&self) -> FormatVersion {
+        self.since
+    }
+
     /// Returns true if every live member reads the field, when `writes` is what
     /// every live member reads.
     #[must_use]

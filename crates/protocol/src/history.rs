@@ -61,6 +61,18 @@ impl Author {
         Self::Manager(task.into())
     }
 
+    /// The author in words: the name alone for a caller, and with the kind before it
+    /// for any other.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Caller(name) => name.clone(),
+            Self::Worker(_) | Self::Handler(_) | Self::Manager(_) | Self::Schedule(_) => {
+                format!("{} {}", self.kind(), self.name())
+            }
+        }
+    }
+
     /// The word for the kind of author.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

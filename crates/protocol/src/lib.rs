@@ -29,6 +29,7 @@ pub mod index;
 pub mod kind;
 pub mod limits;
 pub mod message;
+mod modified;
 pub mod operation;
 pub mod output;
 pub mod page;

@@ -82,16 +82,19 @@ impl Commit {
         guard: Guard,
         author: &Author,
     ) -> Self {
+        let entries = history::to_store(before, transition, author);
+        let mut header = transition.header.clone();
+        header.sign(author);
         Self {
             id,
             expected: before.version,
             after: before.commit,
             from: before.status.state(),
-            header: transition.header.clone(),
+            header,
             effects: transition.effects,
             guard,
             report: None,
-            entries: history::to_store(before, transition, author),
+            entries,
             output: None,
             scopes: Vec::new(),
             want_record: false,

@@ -57,6 +57,49 @@ async fn create(client: &Client, who: (&str, &str), body: &Value) -> OperationId
     answer.id()
 }
 
+/// The operation names the author of its last change, and its owner beside it.
+#[tokio::test(start_paused = true)]
+async fn an_operation_names_the_author_of_its_last_change() {
+    let backend = backend();
+    let manager = manager(&backend);
+    let (client, worker) = (Client::of(&manager), Worker::new(&backend));
+    let maintenance = Maintenance::start(&manager);
+    let id = create(&client, ANN, &json!({"messageName": "a"})).await;
+    let path = format!("/v1/operations/{id}");
+    let by = async || {
+        let shown = client.get(&path).await.json;
+        assert_eq!(shown["ownerId"], "ann");
+        assert_eq!(shown["createdBy"], "ann");
+        shown["modifiedBy"].as_str().unwrap_or("").to_owned()
+    };
+    assert_eq!(by().await, "ann");
+    ask(&client, BOB, id, "pause").await;
+    assert_eq!(by().await, "bob");
+    let until = json!({"postponeUntil": "2099-01-01T00:00:00Z"}).to_string();
+    let path = format!("/v1/operations/{id}/postpone");
+    let postponed = client.send("POST", &path, &[ANN, JSON], until).await;
+    assert_eq!(postponed.json["modifiedBy"], "ann", "{postponed:?}");
+    ask(&client, BOB, id, "resume").await;
+    worker.claim(id).await;
+    assert_eq!(by().await, "worker test");
+    ask(&client, BOB, id, "cancel").await;
+    assert_eq!(by().await, "bob");
+    until_taken_over(&client, id).await;
+    assert_eq!(by().await, "manager lease reaper");
+    let list = client.get("/v1/operations").await.json;
+    assert_eq!(list["operations"][0]["modifiedBy"], "manager lease reaper");
+    let page = client.get(&format!("/operations/{id}")).await.text;
+    assert!(page.contains("manager lease reaper"), "{page}");
+    maintenance.stop().await;
+}
+
+async fn until_taken_over(client: &Client, id: OperationId) {
+    until("it is taken over", || async {
+        client.status(id).await == "Canceled"
+    })
+    .await;
+}
+
 /// A life with every kind of author in it.
 #[tokio::test(start_paused = true)]
 async fn every_change_is_told_with_its_author() {
