@@ -20,7 +20,7 @@ Examples:
   drumline get --output json 019a9c1e-… | jq .status
 
 The line `waits for` (`waitingFor` in JSON) says why an operation does not run or does not end. A series shows its \
-next times.";
+next times. `drumline attempts ID` shows what the handler has printed.";
 
 pub(crate) const EXPLAIN_HELP: &str = "\
 Examples:

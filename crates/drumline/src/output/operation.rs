@@ -85,6 +85,10 @@ fn rows(operation: &OperationView, now: Now) -> Table {
     add("attempts", attempts(operation));
     add("error", error(operation));
     add("error message", operation.message.as_deref().map(excerpt));
+    let has_failed = operation.start_count > 0 && operation.error_code.is_some();
+    let printed =
+        has_failed.then(|| format!("`drumline attempts --last {}` shows it", operation.id));
+    add("output", printed);
     add("data", operation.data.as_deref().map(json));
     add("result", operation.result.as_deref().map(json));
     add("correlation id", Some(operation.correlation_id.to_string()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use drumline_protocol::output::{LAST_FAILED_BYTES, OTHER_BYTES};
 use drumline_protocol::{Event, OperationId, Output, Status};
 use drumline_worker::{Builder, Context, HandlerError};
+use serde_json::Value;
 
 use crate::command::shell;
 use crate::harness::{Draft, Harness, draft};
@@ -99,7 +100,7 @@ async fn a_command_that_is_killed_at_its_timeout_leaves_what_it_has_printed() {
 
 #[tokio::test]
 async fn a_function_logs_lines() {
-    async fn handler(_data: (), context: Context) -> Result<(), HandlerError> {
+    async fn handler(_data: Value, context: Context) -> Result<(), HandlerError> {
         context.log("read 3 rows");
         context.log("wrote 2\nand refused 1");
         match context.attempt() {
@@ -119,11 +120,11 @@ async fn a_function_logs_lines() {
 
 #[tokio::test]
 async fn the_output_of_a_function_that_panics_or_is_dropped_is_kept() {
-    async fn panics(_data: (), context: Context) -> Result<(), HandlerError> {
+    async fn panics(_data: Value, context: Context) -> Result<(), HandlerError> {
         context.log("last words");
         panic!("a defect");
     }
-    async fn hangs(_data: (), context: Context) -> Result<(), HandlerError> {
+    async fn hangs(_data: Value, context: Context) -> Result<(), HandlerError> {
         context.log("last words");
         context.progress(1, "");
         std::future::pending().await
@@ -147,7 +148,7 @@ async fn the_output_of_a_function_that_panics_or_is_dropped_is_kept() {
 
 #[tokio::test]
 async fn a_drained_worker_gives_the_output_back_with_the_operation() {
-    async fn hangs(_data: (), context: Context) -> Result<(), HandlerError> {
+    async fn hangs(_data: Value, context: Context) -> Result<(), HandlerError> {
         context.log("half of it");
         context.progress(1, "");
         let _why = context.stop_requested().await;
