@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ALONG_BYTES, ChainPlace, Commit, Committed, Counts, Created, Done, Ended, Filter, LastOffer,
-    Lock, Neighbourhood, NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts,
-    Reservation, Reserved, Result, Room, Stamp, Store, Summary, Transacted, check_distinct,
-    check_keys,
+    ALONG_BYTES, ChainPlace, Commit, Committed, Counts, Created, Done, Ended, Filter, Holding,
+    LastOffer, Lock, Neighbourhood, NewOperation, Notice, Page, Promoted, Recorded, Renewal,
+    ReportParts, Reservation, Reserved, Result, Room, Stamp, Store, Summary, Transacted,
+    check_distinct, check_keys,
 };
 use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
@@ -204,17 +204,17 @@ impl Store for EmbeddedStore {
     async fn report(
         &self,
         id: OperationId,
-        fence: Fence,
+        holding: Holding,
         report: &Report,
         parts: ReportParts,
     ) -> Result<bool> {
         let report = through_codec(report)?;
-        Ok(self.state().report(id, fence, report, parts))
+        Ok(self.state().report(id, holding, report, parts))
     }
 
-    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+    async fn renew(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>> {
         let mut state = self.state();
-        let answers = locks.iter().map(|(id, fence)| state.renew(*id, *fence));
+        let answers = locks.iter().map(|(id, holding)| state.renew(*id, *holding));
         Ok(answers.collect())
     }
 

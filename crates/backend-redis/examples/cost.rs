@@ -13,7 +13,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use drumline_backend::store::{Commit, Committed, Created, Done, Guard, NewOperation, Stamp};
+use drumline_backend::store::{
+    Commit, Committed, Created, Done, Guard, Holding, NewOperation, Stamp,
+};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
 use drumline_protocol::operation::first_header;
@@ -155,7 +157,10 @@ impl Run {
                 .iter()
                 .map(|(claim, answer)| {
                     let fence = done(answer)?.fence.ok_or("expected a fence")?;
-                    let guard = Guard::Holder(fence);
+                    let Guard::Acquire { owner, .. } = claim.guard else {
+                        return Err("expected a claim".into());
+                    };
+                    let guard = Guard::Holder(Holding { owner, fence });
                     self.commit(claim.id, &claim.header, Event::Succeed, guard)
                 })
                 .collect::<Result<Vec<_>>>()?;

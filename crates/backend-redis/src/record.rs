@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use drumline_backend::MemberId;
 use drumline_backend::store::{
-    Error, Lock, NewOperation, Record, Reserved, Result, Stamp, Summary,
+    Error, Holding, Lock, NewOperation, Record, Reserved, Result, Stamp, Summary,
 };
 use drumline_protocol::index::{HASH_BYTES, index_keys};
 use drumline_protocol::transition::EndClass;
@@ -381,6 +381,15 @@ pub(crate) fn along(id: OperationId, record: &[u8]) -> Result<Option<Record>> {
 /// their own.
 pub(crate) fn is_incomplete(record: &[u8]) -> bool {
     record.is_empty() || front(record).is_some_and(|(_, has_parts)| has_parts)
+}
+
+/// The start of a lock: its owner and its fence.
+pub(crate) fn holding(holding: Holding) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    let (owner, fence) = bytes.split_at_mut(16);
+    owner.copy_from_slice(holding.owner.0.as_bytes());
+    fence.copy_from_slice(&holding.fence.0.to_be_bytes());
+    bytes
 }
 
 /// The part of a new lock that its taker decides; fence and beat come between

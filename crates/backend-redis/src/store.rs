@@ -27,9 +27,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, Neighbourhood,
-    NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts, Reservation, Reserved,
-    Result, Stamp, Summary, Transacted,
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts,
+    Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
 use drumline_backend::{CriticalTasks, MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -213,14 +213,14 @@ impl Store for RedisStore {
     async fn report(
         &self,
         id: OperationId,
-        fence: Fence,
+        holding: Holding,
         report: &Report,
         parts: ReportParts,
     ) -> Result<bool> {
-        self.write_report(id, fence, report, parts).await
+        self.write_report(id, holding, report, parts).await
     }
 
-    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+    async fn renew(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>> {
         self.renew_all(locks).await
     }
 

@@ -6,11 +6,11 @@ use std::future::Future;
 
 use drumline_protocol::transition::{At, Event, Refused, apply};
 use drumline_protocol::{
-    Author, CommitId, Fence, Header, Operation, OperationId, OutputParts, Report, Timestamp,
+    Author, CommitId, Header, Operation, OperationId, OutputParts, Report, Timestamp,
 };
 
 use crate::ids::Ids;
-use crate::store::{self, Commit, Committed, Done, Guard, Store, Summary};
+use crate::store::{self, Commit, Committed, Done, Guard, Holding, Store, Summary};
 
 /// The most conflicts of one decision. In every round another caller has made
 /// progress, so the bound is not a matter of liveness, only of one caller's
@@ -154,12 +154,12 @@ pub async fn apply_end_through<C: Commits + ?Sized>(
     id: OperationId,
     header: Header,
     event: Event,
-    fence: Fence,
+    holding: Holding,
     report: &Report,
     output: Option<&OutputParts>,
 ) -> store::Result<Applied> {
     let choose = |_: &Header| store::Result::Ok(event.clone());
-    let guard = Guard::Holder(fence);
+    let guard = Guard::Holder(holding);
     let seen = Seen {
         report: Some(report),
         output,

@@ -42,7 +42,7 @@ pub use self::ends::{Ended, Notice};
 pub use self::error::{Error, Result};
 pub use self::history::Recorded;
 pub use self::listing::{Counts, Filter, Page};
-pub use self::lock::{Lock, Renewal};
+pub use self::lock::{Holding, Lock, Renewal};
 pub use self::outbox::{LastOffer, Promoted, Stamp};
 pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
 pub use self::report::ReportParts;
@@ -140,15 +140,15 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     /// When the store is unavailable or an output cannot be read.
     async fn outputs(&self, id: OperationId) -> Result<Vec<Output>>;
 
-    /// Writes these parts of the report of the holder; returns `false` if the fence
-    /// is not the holder's any more. The header and its version stay.
+    /// Writes these parts of the report of the holder; returns `false` if the lock
+    /// is not of this holding any more. The header and its version stay.
     ///
     /// # Errors
     /// When the store is unavailable.
     async fn report(
         &self,
         id: OperationId,
-        fence: Fence,
+        holding: Holding,
         report: &Report,
         parts: ReportParts,
     ) -> Result<bool>;
@@ -157,7 +157,7 @@ pub trait Store: PauseStore + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store is unavailable: the locks are as good as not renewed.
-    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>>;
+    async fn renew(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>>;
 
     /// Returns the locks of a holder that it was asked to stop, in no order. Costs
     /// the same whatever the holder runs, so a holder may look more often than it

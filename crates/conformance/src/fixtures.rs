@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, Signature, apply_event};
-use drumline_backend::store::{Created, Done, Guard, NewOperation, Stamp};
+use drumline_backend::store::{Created, Done, Guard, Holding, NewOperation, Stamp};
 use drumline_backend::{Ids, MemberId, Store};
 use drumline_protocol::operation::{first_header, series_header};
 use drumline_protocol::{
@@ -267,9 +267,21 @@ impl Fixture {
         done.fence.expect("a claim takes a lock")
     }
 
+    /// The holding of a lock that this process has taken.
+    pub(crate) const fn holding(&self, fence: Fence) -> Holding {
+        Holding {
+            owner: self.worker,
+            fence,
+        }
+    }
+
     /// Makes the holder's event happen; it must be legal.
     pub(crate) async fn holder(&self, id: OperationId, fence: Fence, event: Event) -> Done {
-        done(self.event(id, event, Guard::Holder(fence)).await).1
+        done(
+            self.event(id, event, Guard::Holder(self.holding(fence)))
+                .await,
+        )
+        .1
     }
 
     /// Claims an operation and completes it.

@@ -131,6 +131,7 @@ macro_rules! store_suite {
                 a_lock_that_moves_is_not_taken_over,
                 of_two_watchers_one_takes_over,
                 a_stale_fence_writes_nothing,
+                the_fence_of_another_owner_is_stale,
                 an_old_version_is_told_before_a_stale_fence,
                 a_report_is_the_holders_to_write,
                 a_lost_at_most_once_operation_fails_and_frees_its_chain,

@@ -86,9 +86,9 @@ impl Contents {
             // A lock needs an owner.
             Guard::None => commit.effects.lock != LockEffect::Take,
             Guard::Acquire { .. } => held.is_none(),
-            Guard::Holder(fence) => held.is_some_and(|held| held.fence == fence),
-            Guard::Unchanged { fence, beat } => {
-                held.is_some_and(|held| held.fence == fence && held.beat == beat)
+            Guard::Holder(holding) => held.is_some_and(|held| held.is_of(holding)),
+            Guard::Unchanged { holding, beat } => {
+                held.is_some_and(|held| held.is_of(holding) && held.beat == beat)
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{Lock, Renewal, ReportParts};
+use drumline_backend::store::{Holding, Lock, Renewal, ReportParts};
 use drumline_protocol::{Fence, OperationId, Partition, Report};
 
 use super::State;
@@ -38,6 +38,11 @@ impl Held {
             lease,
             asked_to_stop: false,
         }
+    }
+
+    /// Returns true if the lock is of this holding.
+    pub(super) fn is_of(&self, holding: Holding) -> bool {
+        (self.owner, self.fence) == (holding.owner, holding.fence)
     }
 
     /// The lock as other processes see it.
@@ -109,10 +114,10 @@ impl State {
     }
 
     /// Moves the beat of a lock.
-    pub fn renew(&mut self, id: OperationId, fence: Fence) -> Renewal {
+    pub fn renew(&mut self, id: OperationId, holding: Holding) -> Renewal {
         let locks = &mut self.contents_mut(id.partition()).locks.0;
         match locks.get_mut(&id) {
-            Some(held) if held.fence == fence => {
+            Some(held) if held.is_of(holding) => {
                 held.beat = held.beat.saturating_add(1);
                 Renewal::Held {
                     asked_to_stop: held.asked_to_stop,
@@ -127,7 +132,7 @@ impl State {
     pub fn report(
         &mut self,
         id: OperationId,
-        fence: Fence,
+        holding: Holding,
         mut report: Report,
         parts: ReportParts,
     ) -> bool {
@@ -135,7 +140,7 @@ impl State {
         let holds = contents
             .locks
             .get(id)
-            .is_some_and(|held| held.fence == fence);
+            .is_some_and(|held| held.is_of(holding));
         match contents.records.get_mut(&id) {
             Some(record) if holds => {
                 if parts == ReportParts::AllButCheckpoint {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use std::sync::LazyLock;
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{Guard, NewOperation};
+use drumline_backend::store::{Guard, Holding, NewOperation};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::{
-    Author, Body, ChainKey, CommitId, OperationId, OperationType, Partition, Pause, PauseKind,
-    PauseScope, RetryPolicy, Rules, ScopeKey, Timestamp, TokenPolicy,
+    Author, Body, ChainKey, CommitId, Fence, OperationId, OperationType, Partition, Pause,
+    PauseKind, PauseScope, RetryPolicy, Rules, ScopeKey, Timestamp, TokenPolicy,
 };
 use uuid::Uuid;
 
@@ -102,10 +102,22 @@ pub(crate) fn body() -> Body {
     Body::new("DoIt", NOW)
 }
 
-/// The guard of a claim. Guards compare fences, never owners.
+/// The owner of every lock. Fences are given out once here, so that they alone tell
+/// holdings apart.
+const OWNER: MemberId = MemberId(Uuid::nil());
+
+/// The holding with this fence.
+pub(crate) const fn holding(fence: Fence) -> Holding {
+    Holding {
+        owner: OWNER,
+        fence,
+    }
+}
+
+/// The guard of a claim.
 pub(crate) fn taking() -> Guard {
     Guard::Acquire {
-        owner: MemberId(Uuid::nil()),
+        owner: OWNER,
         lease: Duration::from_secs(10),
     }
 }

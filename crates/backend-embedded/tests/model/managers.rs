@@ -6,7 +6,7 @@ use std::time::Duration;
 use drumline_backend::store::{Committed, Done, Guard, Pauses, Stamp};
 use drumline_protocol::{Event, OperationId};
 
-use crate::fixtures::{partition, scope_keys};
+use crate::fixtures::{holding, partition, scope_keys};
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Publication, WORK, World};
@@ -21,10 +21,10 @@ impl World {
         };
         let moved = (held.fence, held.beat) != (suspect.fence, suspect.beat);
         let guard = if self.mutation == Mutation::TakeOverIgnoresBeat {
-            Guard::Holder(held.fence)
+            Guard::Holder(holding(held.fence))
         } else {
             Guard::Unchanged {
-                fence: suspect.fence,
+                holding: holding(suspect.fence),
                 beat: suspect.beat,
             }
         };

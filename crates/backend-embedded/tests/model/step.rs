@@ -9,7 +9,7 @@ use drumline_protocol::transition::{At, ChainEffect, Refused};
 use drumline_protocol::{Author, CommitId, Event, Header, OperationId, apply};
 
 use crate::action::{Action, Request};
-use crate::fixtures::{HOST, LATER, NOW, operation, pause, scopes};
+use crate::fixtures::{HOST, LATER, NOW, holding, operation, pause, scopes};
 use crate::mutation::Mutation;
 use crate::world::{Message, Suspect, Worker, World};
 
@@ -112,7 +112,7 @@ impl World {
             Action::TakeOver(id) => {
                 if let Some(held) = world.store.lock(id) {
                     let guard = Guard::Unchanged {
-                        fence: held.fence,
+                        holding: holding(held.fence),
                         beat: held.beat,
                     };
                     world.manage(id, Event::LeaseExpired, guard);

@@ -8,7 +8,7 @@ use drumline_protocol::transition::{ChainEffect, DueEffect};
 use drumline_protocol::{ErrorCode, Event, Fault, Fence, Header, Jitter, OperationId, Status};
 
 use crate::action::{Ending, Next};
-use crate::fixtures::{HOST, LATER, claimed_scopes, taking};
+use crate::fixtures::{HOST, LATER, claimed_scopes, holding, taking};
 use crate::mutation::Mutation;
 use crate::step::Broken;
 use crate::world::{LANE, Message, Worker, World};
@@ -212,7 +212,8 @@ impl World {
             },
             (Ending::Well, _) => Event::Succeed,
         };
-        self.decided(id, &seen, event, Guard::Holder(fence)).ok()
+        self.decided(id, &seen, event, Guard::Holder(holding(fence)))
+            .ok()
     }
 
     /// A write of a holder. It must not be made for any other process.
@@ -225,7 +226,7 @@ impl World {
         let id = commit.id;
         let current = self.store.lock(id).map(|held| held.fence);
         if let (Mutation::WriteIgnoresFence, Some(current)) = (self.mutation, current) {
-            commit.guard = Guard::Holder(current);
+            commit.guard = Guard::Holder(holding(current));
         }
         let now = self.now();
         let answer = self.store().commit(commit, now);
@@ -240,7 +241,7 @@ impl World {
         let Worker::Running { id, fence } = self.workers[at] else {
             unreachable!("it holds nothing");
         };
-        match self.store().renew(id, fence) {
+        match self.store().renew(id, holding(fence)) {
             Renewal::Held { .. } => {}
             Renewal::Lost => self.workers[at] = Worker::Idle,
         }

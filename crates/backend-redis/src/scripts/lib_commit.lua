@@ -23,7 +23,7 @@
 --       4 the new version (8) and this commit (8)
 --       5 the header, with its length (2) before it
 --       6 guard t: owner (16) and lease in ms (8) of the new lock
---         guard h: fence (8); guard w: fence (8), beat (8); else ''
+--         guard h: owner (16), fence (8); guard w: likewise, and beat (8); else ''
 --       7 when it is due, ms, or ''
 --       8 the report; with a checkpoint its length (4) before it, and the
 --         checkpoint behind it
@@ -159,9 +159,9 @@ local function check(at)
   local held
   if asks_for_lock(at) then held = lock_of(id) end
   if guard == HOLDER then
-    if not held or sub(held, 17, 24) ~= ARGV[at + 5] then return 'F' end
+    if not held or sub(held, 1, 24) ~= ARGV[at + 5] then return 'F' end
   elseif guard == UNCHANGED then
-    if not held or sub(held, 17, 32) ~= ARGV[at + 5] then return 'F' end
+    if not held or sub(held, 1, 32) ~= ARGV[at + 5] then return 'F' end
   end
   -- A lock needs an owner.
   if lock == TAKE and guard ~= TAKE then return 'F' end

@@ -3,7 +3,8 @@
 --
 -- KEYS  one for each partition: the prefix of all its keys. Its locks are a hash
 --       id -> lock (prelude.lua has the layout)
--- ARGV  per lock, 3: the partition's place in KEYS, id (16), fence (8). The locks of
+-- ARGV  per lock, 3: the partition's place in KEYS, id (16), owner
+--       (16) and fence (8). The locks of
 --       one partition stand together. At most 500 locks.
 -- Returns one letter per lock: h held, s held and asked to stop, l lost
 local call = redis.call
@@ -14,7 +15,7 @@ local function renew(from, to)
   local key, ids, moved = KEYS[tonumber(ARGV[from])] .. 'locks', {}, {}
   for at = from, to, ITEM do ids[#ids + 1] = ARGV[at + 1] end
   for at, held in ipairs(call('HMGET', key, unpack(ids))) do
-    if held and held:sub(17, 24) == ARGV[from + (at - 1) * ITEM + 2] then
+    if held and held:sub(1, 24) == ARGV[from + (at - 1) * ITEM + 2] then
       local beat = struct.unpack('>I8', held:sub(25, 32)) + 1
       moved[#moved + 1] = ids[at]
       moved[#moved + 1] = held:sub(1, 24) .. struct.pack('>I8', beat) .. held:sub(33)

@@ -1,15 +1,15 @@
--- report: writes the report of an operation, if the lock has this fence.
+-- report: writes the report of an operation, if the lock has this owner and fence.
 --
 -- KEYS  prelude.lua
 -- ARGV  1 id (16)
---       2 fence (8)
+--       2 owner (16), fence (8)
 --       3 the report without its checkpoint, or '' if it is empty
 --       4 the checkpoint, or '' if there is none
 --       5 'c': write the checkpoint, or remove it; '-': leave it alone
 -- Returns 1 if it is written, 0 if the caller does not hold the lock
 local id, report = ARGV[1], ARGV[3]
 local held = call('HGET', LOCKS, id)
-if not held or sub(held, 17, 24) ~= ARGV[2] then return 0 end
+if not held or sub(held, 1, 24) ~= ARGV[2] then return 0 end
 local h = read_h(id)
 if not h then return 0 end
 

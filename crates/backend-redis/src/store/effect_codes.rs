@@ -69,7 +69,9 @@ pub(super) fn guard(guard: Guard) -> Vec<u8> {
     match guard {
         Guard::None => Vec::new(),
         Guard::Acquire { owner, lease } => record::taker(owner, lease),
-        Guard::Holder(fence) => fence.0.to_be_bytes().to_vec(),
-        Guard::Unchanged { fence, beat } => [fence.0.to_be_bytes(), beat.to_be_bytes()].concat(),
+        Guard::Holder(holding) => record::holding(holding).to_vec(),
+        Guard::Unchanged { holding, beat } => {
+            [record::holding(holding).as_slice(), &beat.to_be_bytes()].concat()
+        }
     }
 }

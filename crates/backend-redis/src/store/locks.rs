@@ -2,7 +2,7 @@
 //! holder may write.
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{Lock, Renewal, ReportParts, Result};
+use drumline_backend::store::{Holding, Lock, Renewal, ReportParts, Result};
 use drumline_protocol::{Fence, OperationId, Partition, Report};
 
 use super::RedisStore;
@@ -15,18 +15,18 @@ use crate::scripts::SCRIPTS;
 const MOST: usize = 500;
 
 impl RedisStore {
-    pub(super) async fn renew_all(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+    pub(super) async fn renew_all(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>> {
         let ids = locks.iter().map(|(id, _)| *id);
         let calls = calls(batches(&self.keys, ids, MOST), MOST);
         let mut commands = redis::pipe();
         for call in &calls {
             let mut command = call.command(&SCRIPTS.renew);
             for (partition, at) in call.items() {
-                if let Some((id, fence)) = locks.get(at) {
+                if let Some((id, holding)) = locks.get(at) {
                     command
                         .arg(partition)
                         .arg(id.as_bytes().as_slice())
-                        .arg(fence.0.to_be_bytes().as_slice());
+                        .arg(record::holding(*holding).as_slice());
                 }
             }
             commands.add_command(command);
@@ -90,7 +90,7 @@ impl RedisStore {
     pub(super) async fn write_report(
         &self,
         id: OperationId,
-        fence: Fence,
+        holding: Holding,
         report: &Report,
         parts: ReportParts,
     ) -> Result<bool> {
@@ -107,7 +107,7 @@ impl RedisStore {
         let mut command = SCRIPTS.report.call(&[keys.prefix()]);
         command
             .arg(id.as_bytes().as_slice())
-            .arg(fence.0.to_be_bytes().as_slice())
+            .arg(record::holding(holding).as_slice())
             .arg(rest);
         match parts {
             ReportParts::All => command.arg(checkpoint).arg("c"),

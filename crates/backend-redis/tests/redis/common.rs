@@ -1,16 +1,19 @@
 //! The common parts of the tests: namespaces of their own, and operations to
 //! store.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use drumline_backend::store::{Commit, Committed, Created, Done, Guard, NewOperation, Stamp};
-use drumline_backend::{Ids, Store};
+use drumline_backend::store::{
+    Commit, Committed, Created, Done, Guard, Holding, NewOperation, Stamp,
+};
+use drumline_backend::{Ids, MemberId, Store};
 use drumline_backend_redis::{Options, RedisStore};
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::At;
 use drumline_protocol::{
-    Author, Body, ChainKey, DependencyToken, Event, Header, OperationId, Organization, Partition,
-    Rules, apply,
+    Author, Body, ChainKey, DependencyToken, Event, Fence, Header, OperationId, Organization,
+    Partition, Rules, apply,
 };
 
 /// A lease that no test waits for.
@@ -95,10 +98,21 @@ pub(crate) fn commit(
     Commit::new(id, header, &transition, guard, &author)
 }
 
+/// The owner of the locks that [`claim`] takes.
+static OWNER: LazyLock<MemberId> = LazyLock::new(|| Ids::random().member());
+
+/// The holding of a lock that [`claim`] has taken.
+pub(crate) fn holding(fence: Fence) -> Holding {
+    Holding {
+        owner: *OWNER,
+        fence,
+    }
+}
+
 /// The commit of a claim.
 pub(crate) fn claim(store: &dyn Store, ids: &Ids, id: OperationId, header: &Header) -> Commit {
     let guard = Guard::Acquire {
-        owner: ids.member(),
+        owner: *OWNER,
         lease: LEASE,
     };
     let event = Event::Claim {

@@ -82,7 +82,10 @@ async fn large_operations_arrive_over_a_slow_line_and_do_not_hold_up_the_rest() 
     let mut arrived = 0;
     while arrived < BACKLOG {
         let asked = Instant::now();
-        let renewals = reader.renew(&[(all[0], Fence(1))]).await.expect("renew");
+        let renewals = reader
+            .renew(&[(all[0], common::holding(Fence(1)))])
+            .await
+            .expect("renew");
         assert_eq!(renewals, [Renewal::Lost], "it is not held");
         slowest = slowest.max(asked.elapsed());
         let next = tokio::time::timeout(Duration::from_millis(20), readers.join_next());
@@ -165,7 +168,9 @@ async fn a_removed_operation_leaves_no_part_behind() {
         checkpoint: Some("7".to_owned()),
         ..Report::default()
     };
-    let written = store.report(new.id, fence, &report, ReportParts::All).await;
+    let written = store
+        .report(new.id, common::holding(fence), &report, ReportParts::All)
+        .await;
     assert!(written.expect("report"));
     let mut raw = common::raw(&options.url).await;
     let mut keys = async || -> Vec<Vec<u8>> {
@@ -174,7 +179,7 @@ async fn a_removed_operation_leaves_no_part_behind() {
         keys.query_async(&mut raw).await.expect("keys")
     };
     assert_eq!(keys().await.len(), 4, "record, body, report, checkpoint");
-    let guard = Guard::Holder(fence);
+    let guard = Guard::Holder(common::holding(fence));
     let end = commit(&store, &ids, new.id, &header, Event::Succeed, guard);
     let header = end.header.clone();
     common::make(&store, end).await;

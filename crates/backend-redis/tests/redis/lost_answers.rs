@@ -171,7 +171,7 @@ async fn a_whole_run_is_answered_as_if_nothing_had_happened() {
         [fence]
     );
 
-    let guard = Guard::Holder(fence);
+    let guard = Guard::Holder(common::holding(fence));
     let succeed = commit(
         &line.near,
         &line.ids,

@@ -247,7 +247,7 @@ async fn complete(
             let Committed::Done(done) = answer else {
                 panic!("expected a claim: {answer:?}");
             };
-            let guard = Guard::Holder(done.fence.expect("a fence"));
+            let guard = Guard::Holder(common::holding(done.fence.expect("a fence")));
             let (id, header) = (claim.id, &claim.header);
             let mut end = commit(store, ids, id, header, Event::Succeed, guard);
             end.report = Some(Report {

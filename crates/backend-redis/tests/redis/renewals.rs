@@ -1,7 +1,7 @@
 //! Renewals and looks for requests to stop: their number does not depend on what a
 //! worker runs.
 
-use drumline_backend::store::{Guard, Renewal};
+use drumline_backend::store::{Guard, Holding, Renewal};
 use drumline_backend::{Ids, MemberId, Store};
 use drumline_backend_redis::RedisStore;
 use drumline_protocol::{Event, Fence, Header, OperationId};
@@ -35,6 +35,10 @@ async fn hold(
     held
 }
 
+const fn of(owner: MemberId, fence: Fence) -> Holding {
+    Holding { owner, fence }
+}
+
 /// The script calls that the server has executed.
 async fn script_calls(url: &str) -> u64 {
     let mut raw = common::raw(url).await;
@@ -55,12 +59,15 @@ async fn all_that_a_worker_runs_is_renewed_in_one_call() {
     let ids = Ids::random();
     let holder = ids.member();
     let held = hold(&store, &ids, holder, 200).await;
-    let mut locks: Vec<_> = held.iter().map(|(id, fence, _)| (*id, *fence)).collect();
+    let mut locks: Vec<_> = held
+        .iter()
+        .map(|(id, fence, _)| (*id, of(holder, *fence)))
+        .collect();
     let partitions: std::collections::BTreeSet<_> =
         locks.iter().map(|(id, _)| id.partition()).collect();
     assert!(partitions.len() > 50, "{}", partitions.len());
     // One is not this holder's.
-    locks[77].1 = Fence(1);
+    locks[77].1 = of(holder, Fence(1));
 
     let before = script_calls(&server.url()).await;
     let renewed = store.renew(&locks).await.expect("renew");
@@ -89,7 +96,7 @@ async fn requests_to_stop_leave_nothing_behind() {
         make(&store, asked).await;
         let requests = store.stop_requests(holder).await.expect("requests");
         assert_eq!(requests, [(*id, *fence)]);
-        let guard = Guard::Holder(*fence);
+        let guard = Guard::Holder(of(holder, *fence));
         let stopped = commit(&store, &ids, *id, &header, Event::Stopped, guard);
         make(&store, stopped).await;
         assert_eq!(store.stop_requests(holder).await.expect("requests"), []);

@@ -278,13 +278,16 @@ async fn on_a_full_server_everything_can_come_to_an_end() {
     set.arg("SET").arg("maxmemory").arg("1");
     set.exec_async(&mut raw).await.expect("config");
 
-    let renewed = store.renew(&[(held[0].0, held[0].2)]).await.expect("renew");
+    let renewed = store
+        .renew(&[(held[0].0, common::holding(held[0].2))])
+        .await
+        .expect("renew");
     assert!(
         matches!(renewed.as_slice(), [Renewal::Held { .. }]),
         "{renewed:?}"
     );
     let succeed = |(id, header, fence): &(OperationId, Header, Fence)| {
-        let guard = Guard::Holder(*fence);
+        let guard = Guard::Holder(common::holding(*fence));
         commit(&store, &ids, *id, header, Event::Succeed, guard)
     };
     let done = succeed(&held[0]);

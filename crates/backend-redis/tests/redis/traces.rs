@@ -77,7 +77,7 @@ async fn live_and_go(store: &dyn Store, ids: &Ids, token: Option<&str>, holds: b
     } else {
         Event::Succeed
     };
-    step(&mut header, end, Guard::Holder(fence)).await;
+    step(&mut header, end, Guard::Holder(common::holding(fence))).await;
     if holds {
         step(&mut header, Event::Resume, Guard::None).await;
     }

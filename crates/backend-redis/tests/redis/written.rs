@@ -60,7 +60,7 @@ async fn a_change_writes_neither_payload_nor_checkpoint() {
             id,
             &header,
             Event::Release,
-            Guard::Holder(fence),
+            Guard::Holder(common::holding(fence)),
         );
         make(&store, release).await;
     }
@@ -98,7 +98,9 @@ async fn report_of(
     report: &Report,
     parts: ReportParts,
 ) {
-    let written = store.report(id, fence, report, parts).await;
+    let written = store
+        .report(id, common::holding(fence), report, parts)
+        .await;
     assert!(written.expect("report"));
 }
 

@@ -8,6 +8,7 @@ use drumline_protocol::{
     Body, CommitId, Fence, Header, OperationId, OutputParts, Report, ScopeKey, State,
 };
 
+use super::lock::Holding;
 use super::outbox::{Promoted, Stamp};
 use crate::member_id::MemberId;
 
@@ -23,12 +24,12 @@ pub enum Guard {
         /// The time for which the lock may stand still before a take-over.
         lease: Duration,
     },
-    /// The lock must still have this fence: writes of the holder.
-    Holder(Fence),
+    /// The lock must still have this owner and fence: writes of the holder.
+    Holder(Holding),
     /// The lock must still stand exactly as it was watched: a take-over.
     Unchanged {
-        /// The fence that was seen.
-        fence: Fence,
+        /// The owner and the fence that were seen.
+        holding: Holding,
         /// The beat that was seen.
         beat: u64,
     },

@@ -153,7 +153,7 @@ pub async fn a_repeated_completion_is_answered_like_the_first(harness: &dyn Stor
         first.id,
         &header,
         Event::Succeed,
-        Guard::Holder(fence),
+        Guard::Holder(fixture.holding(fence)),
     );
     let once = commit_done(&fixture, succeed.clone()).await;
     let twice = commit_done(&fixture, succeed).await;
@@ -234,7 +234,7 @@ pub async fn a_report_is_written_with_its_commit(harness: &dyn StoreHarness) {
         fresh.id,
         &header,
         Event::Release,
-        Guard::Holder(fence),
+        Guard::Holder(fixture.holding(fence)),
     );
     release.report = Some(report.clone());
     commit_done(&fixture, release).await;

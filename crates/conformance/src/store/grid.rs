@@ -344,7 +344,9 @@ async fn guard_of(fixture: &Fixture, id: OperationId, event: &Event) -> Guard {
         | Event::Suspend(_)
         | Event::Stopped
         | Event::Release
-        | Event::ReleaseUnstarted => Guard::Holder(lock.map_or(Fence(0), |lock| lock.fence)),
+        | Event::ReleaseUnstarted => {
+            Guard::Holder(lock.map_or(fixture.holding(Fence(0)), |lock| lock.holding()))
+        }
         Event::LeaseExpired => lock.map_or(Guard::None, |lock| super::locks::watched(&lock)),
         Event::Pause
         | Event::Resume

@@ -34,7 +34,7 @@ pub async fn only_completions_are_heard(harness: &dyn StoreHarness) {
     let other = fixture.create(independent()).await.id;
     let fence = fixture.claim(other).await;
     let header = fixture.read(other).await.header;
-    let guard = Guard::Holder(fence);
+    let guard = Guard::Holder(fixture.holding(fence));
     let succeed = commit(&fixture, other, &header, Event::Succeed, guard);
     commit_done(&fixture, succeed.clone()).await;
     commit_done(&fixture, succeed).await;

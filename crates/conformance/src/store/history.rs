@@ -30,7 +30,10 @@ pub async fn every_commit_is_on_record_in_order(harness: &dyn StoreHarness) {
     fixture.holder(id, fence, retry).await;
     fixture.client(id, Event::Resume).await;
     let fence = fixture.claim(id).await;
-    let guard = Guard::Unchanged { fence, beat: 0 };
+    let guard = Guard::Unchanged {
+        holding: fixture.holding(fence),
+        beat: 0,
+    };
     fixture.event(id, Event::LeaseExpired, guard).await;
     let fence = fixture.claim(id).await;
     fixture.client(id, Event::Cancel).await;
@@ -136,7 +139,7 @@ pub async fn a_refused_commit_has_no_entry(harness: &dyn StoreHarness) {
         second.id,
         &second.header,
         Event::Pause,
-        Guard::Holder(drumline_protocol::Fence(1)),
+        Guard::Holder(fixture.holding(drumline_protocol::Fence(1))),
     );
     assert!(matches!(
         commit_one(&fixture, stale).await,
@@ -236,7 +239,7 @@ pub async fn a_report_is_not_on_record(harness: &dyn StoreHarness) {
     };
     let written = fixture
         .store
-        .report(id, fence, &report, ReportParts::All)
+        .report(id, fixture.holding(fence), &report, ReportParts::All)
         .await;
     assert!(written.expect("report"));
     let claimed = [EventKind::Create, EventKind::Claim];

@@ -283,11 +283,11 @@ async fn write_report(fixture: &Fixture, id: OperationId, bytes: usize) -> Repor
     let fence = fixture.claim(id).await;
     let written = fixture
         .store
-        .report(id, fence, &report, ReportParts::All)
+        .report(id, fixture.holding(fence), &report, ReportParts::All)
         .await;
     assert!(written.expect("report"));
     let header = fixture.read(id).await.header;
-    let guard = drumline_backend::store::Guard::Holder(fence);
+    let guard = drumline_backend::store::Guard::Holder(fixture.holding(fence));
     let mut release = commit(fixture, id, &header, Event::Release, guard);
     release.report = None;
     commit_done(fixture, release).await;

@@ -41,7 +41,11 @@ pub async fn the_end_of_a_holding_gives_up_the_lock(harness: &dyn StoreHarness) 
         last = fence;
         fixture.holder(id, fence, event).await;
         assert_eq!(lock_of(&fixture, id).await, None);
-        let renewed = fixture.store.renew(&[(id, fence)]).await.expect("renew");
+        let renewed = fixture
+            .store
+            .renew(&[(id, fixture.holding(fence))])
+            .await
+            .expect("renew");
         assert_eq!(renewed, [Renewal::Lost]);
         if fixture.read(id).await.header.status == Status::Waiting {
             fixture.client(id, Event::Resume).await;
@@ -63,11 +67,9 @@ pub async fn a_renewal_moves_the_beat(harness: &dyn StoreHarness) {
         asked_to_stop: false,
     };
     let stale = Fence(fence.0.saturating_sub(1));
-    let answers = fixture
-        .store
-        .renew(&[(free, fence), (mine, fence), (mine, stale), (other, fence)])
-        .await
-        .expect("renew");
+    let locks = [(free, fence), (mine, fence), (mine, stale), (other, fence)];
+    let locks = locks.map(|(id, fence)| (id, fixture.holding(fence)));
+    let answers = fixture.store.renew(&locks).await.expect("renew");
     let other_answer = if other_fence == fence {
         held
     } else {
@@ -138,7 +140,11 @@ pub async fn a_request_to_stop_comes_with_the_renewal(harness: &dyn StoreHarness
             "it does not count as a beat"
         );
         for _ in 0..2 {
-            let renewed = fixture.store.renew(&[(id, fence)]).await.expect("renew");
+            let renewed = fixture
+                .store
+                .renew(&[(id, fixture.holding(fence))])
+                .await
+                .expect("renew");
             let asked = Renewal::Held {
                 asked_to_stop: true,
             };
@@ -150,7 +156,11 @@ pub async fn a_request_to_stop_comes_with_the_renewal(harness: &dyn StoreHarness
             // The request was met; the next holding knows nothing of it.
             fixture.client(id, Event::Resume).await;
             let fence = fixture.claim(id).await;
-            let renewed = fixture.store.renew(&[(id, fence)]).await.expect("renew");
+            let renewed = fixture
+                .store
+                .renew(&[(id, fixture.holding(fence))])
+                .await
+                .expect("renew");
             let held = Renewal::Held {
                 asked_to_stop: false,
             };
@@ -166,7 +176,11 @@ pub async fn a_lock_that_moves_is_not_taken_over(harness: &dyn StoreHarness) {
     let id = fixture.create(independent()).await.id;
     let fence = fixture.claim(id).await;
     let seen = lock_of(&fixture, id).await.expect("locked");
-    fixture.store.renew(&[(id, fence)]).await.expect("renew");
+    fixture
+        .store
+        .renew(&[(id, fixture.holding(fence))])
+        .await
+        .expect("renew");
     let late = fixture.event(id, Event::LeaseExpired, watched(&seen)).await;
     assert!(matches!(late, Applied::Fenced), "{late:?}");
     assert_eq!(fixture.read(id).await.header.status, Status::InProgress);
@@ -213,7 +227,9 @@ pub async fn a_stale_fence_writes_nothing(harness: &dyn StoreHarness) {
 
     // The lock has no holder now …
     for event in [Event::Succeed, Event::Release, Event::Fail(fault())] {
-        let late = fixture.event(first, event, Guard::Holder(stale)).await;
+        let late = fixture
+            .event(first, event, Guard::Holder(fixture.holding(stale)))
+            .await;
         assert!(matches!(late, Applied::Refused(_)), "{late:?}");
     }
     // … and now another worker holds it.
@@ -221,7 +237,13 @@ pub async fn a_stale_fence_writes_nothing(harness: &dyn StoreHarness) {
     assert!(fence > stale);
     let header = fixture.read(first).await.header;
     for event in [Event::Succeed, Event::Release, Event::Fail(fault())] {
-        let write = commit(&fixture, first, &header, event, Guard::Holder(stale));
+        let write = commit(
+            &fixture,
+            first,
+            &header,
+            event,
+            Guard::Holder(fixture.holding(stale)),
+        );
         let late = commit_one(&fixture, write).await;
         assert!(matches!(late, Committed::Fenced), "{late:?}");
     }
@@ -237,10 +259,57 @@ pub async fn a_stale_fence_writes_nothing(harness: &dyn StoreHarness) {
         Committed::Fenced
     ));
     assert_eq!(fixture.read(first).await.header, header);
-    let renewed = fixture.store.renew(&[(first, stale)]).await.expect("renew");
+    let renewed = fixture
+        .store
+        .renew(&[(first, fixture.holding(stale))])
+        .await
+        .expect("renew");
     assert_eq!(renewed, [Renewal::Lost]);
     let next = fixture.holder(first, fence, Event::Succeed).await.promoted;
     assert_eq!(next.map(|head| head.operation.id), Some(second));
+}
+
+/// A fence that was given out twice is that of its owner alone: a store that has lost
+/// its last writes, and whose clock was set back, may do so.
+pub async fn the_fence_of_another_owner_is_stale(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    let id = fixture.create(of_token("a")).await.id;
+    let fence = fixture.claim(id).await;
+    let (mine, twin) = (fixture.holding(fence), other.holding(fence));
+    assert_ne!(mine, twin);
+    let seen = lock_of(&fixture, id).await.expect("locked");
+    assert_eq!(seen.holding(), mine);
+    let header = fixture.read(id).await.header;
+    let beat = seen.beat;
+    for (event, guard) in [
+        (Event::Succeed, Guard::Holder(twin)),
+        (Event::Release, Guard::Holder(twin)),
+        (
+            Event::LeaseExpired,
+            Guard::Unchanged {
+                holding: twin,
+                beat,
+            },
+        ),
+    ] {
+        let write = commit(&other, id, &header, event, guard);
+        let answer = commit_one(&other, write).await;
+        assert!(matches!(answer, Committed::Fenced), "{answer:?}");
+    }
+    let renewed = other.store.renew(&[(id, twin), (id, mine)]).await;
+    let held = Renewal::Held {
+        asked_to_stop: false,
+    };
+    assert_eq!(renewed.expect("renew"), [Renewal::Lost, held]);
+    let report = Report::default();
+    let written = other
+        .store
+        .report(id, twin, &report, ReportParts::All)
+        .await;
+    assert!(!written.expect("report"), "another member holds it");
+    assert_eq!(fixture.read(id).await.header, header);
+    fixture.holder(id, fence, Event::Succeed).await;
 }
 
 /// The fence is looked at before the chain and after the version.
@@ -249,7 +318,13 @@ pub async fn an_old_version_is_told_before_a_stale_fence(harness: &dyn StoreHarn
     let id = fixture.create(independent()).await.id;
     let stale = fixture.claim(id).await;
     let held = fixture.read(id).await.header;
-    let write = commit(&fixture, id, &held, Event::Succeed, Guard::Holder(stale));
+    let write = commit(
+        &fixture,
+        id,
+        &held,
+        Event::Succeed,
+        Guard::Holder(fixture.holding(stale)),
+    );
     let seen = lock_of(&fixture, id).await.expect("locked");
     fixture.event(id, Event::LeaseExpired, watched(&seen)).await;
     let answer = commit_one(&fixture, write).await;
@@ -271,7 +346,12 @@ pub async fn a_report_is_the_holders_to_write(harness: &dyn StoreHarness) {
     let write = async |id, fence, percent| {
         let written = fixture
             .store
-            .report(id, fence, &report(percent), ReportParts::All)
+            .report(
+                id,
+                fixture.holding(fence),
+                &report(percent),
+                ReportParts::All,
+            )
             .await;
         written.expect("report")
     };
@@ -327,7 +407,7 @@ pub(crate) async fn lock_of(fixture: &Fixture, id: OperationId) -> Option<Lock> 
 /// The guard of a watcher that has seen this lock stand still.
 pub(crate) const fn watched(lock: &Lock) -> Guard {
     Guard::Unchanged {
-        fence: lock.fence,
+        holding: lock.holding(),
         beat: lock.beat,
     }
 }

@@ -107,7 +107,10 @@ pub async fn a_refused_commit_has_no_output(harness: &dyn StoreHarness) {
     let late = ending(&fixture, id, fence, Event::Succeed, "late").await;
     let answer = commit_one(&fixture, stale).await;
     assert!(matches!(answer, Committed::Fenced), "{answer:?}");
-    let expired = Guard::Unchanged { fence, beat: 0 };
+    let expired = Guard::Unchanged {
+        holding: fixture.holding(fence),
+        beat: 0,
+    };
     fixture.event(id, Event::LeaseExpired, expired).await;
     let answer = commit_one(&fixture, late).await;
     assert!(matches!(answer, Committed::Conflict(_)), "{answer:?}");
@@ -154,7 +157,13 @@ async fn ending(
     let header = fixture.read(id).await.header;
     let has_failed = !matches!(event, Event::Succeed);
     let output = OutputParts::new(header.attempt(), printed.as_bytes(), 0, has_failed);
-    let mut ending = commit(fixture, id, &header, event, Guard::Holder(fence));
+    let mut ending = commit(
+        fixture,
+        id,
+        &header,
+        event,
+        Guard::Holder(fixture.holding(fence)),
+    );
     ending.output = output;
     ending
 }

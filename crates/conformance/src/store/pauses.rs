@@ -310,7 +310,10 @@ pub async fn what_runs_goes_on_under_a_pause(harness: &dyn StoreHarness) {
     let next = fixture.create(of_token("a")).await;
     let fence = fixture.claim(fresh.id).await;
     let key = fixture.pause(&usual(), None).await;
-    let renewed = fixture.store.renew(&[(fresh.id, fence)]).await;
+    let renewed = fixture
+        .store
+        .renew(&[(fresh.id, fixture.holding(fence))])
+        .await;
     assert_eq!(renewed.expect("renew").len(), 1);
     let done = fixture.holder(fresh.id, fence, Event::Succeed).await;
     assert!(done.promoted.is_some());

@@ -30,7 +30,12 @@ pub async fn delete_removes_every_trace(harness: &dyn StoreHarness) {
         let report = Report::default();
         let written = fixture
             .store
-            .report(fresh.id, Fence(1), &report, ReportParts::All)
+            .report(
+                fresh.id,
+                fixture.holding(Fence(1)),
+                &report,
+                ReportParts::All,
+            )
             .await;
         assert!(!written.expect("report"));
         let partition = fresh.id.partition();

@@ -60,7 +60,13 @@ pub async fn a_report_of_any_size_is_read_as_it_was_written(harness: &dyn StoreH
             ..fault()
         });
         let before = fixture.read(id).await.header;
-        let mut release = commit(&fixture, id, &before, Event::Release, Guard::Holder(fence));
+        let mut release = commit(
+            &fixture,
+            id,
+            &before,
+            Event::Release,
+            Guard::Holder(fixture.holding(fence)),
+        );
         release.report = Some(report.clone());
         commit_done(&fixture, release).await;
         assert_eq!(fixture.read(id).await.report, report, "{size}");
@@ -109,7 +115,7 @@ pub async fn a_header_of_any_length_is_read_as_it_was_written(harness: &dyn Stor
                 id,
                 &expected,
                 Event::Release,
-                Guard::Holder(fence),
+                Guard::Holder(fixture.holding(fence)),
             );
             release.report = Some(report.clone());
             commit_done(&fixture, release).await;
@@ -196,7 +202,10 @@ async fn write(
     report: &Report,
     parts: ReportParts,
 ) {
-    let written = fixture.store.report(id, fence, report, parts).await;
+    let written = fixture
+        .store
+        .report(id, fixture.holding(fence), report, parts)
+        .await;
     assert!(written.expect("report"), "the holder writes it");
 }
 

@@ -72,7 +72,7 @@ pub async fn commits_of_one_call_see_each_other(harness: &dyn StoreHarness) {
         head.id,
         &held,
         Event::Succeed,
-        Guard::Holder(fence),
+        Guard::Holder(fixture.holding(fence)),
     );
     let claim_next = commit(
         &fixture,
@@ -164,7 +164,11 @@ pub async fn a_parked_operation_is_promoted_by_a_later_commit_of_the_call(
 }
 
 async fn is_asked_to_stop(fixture: &Fixture, id: OperationId, fence: Fence) -> bool {
-    let renewals = fixture.store.renew(&[(id, fence)]).await.expect("renew");
+    let renewals = fixture
+        .store
+        .renew(&[(id, fixture.holding(fence))])
+        .await
+        .expect("renew");
     matches!(
         renewals.as_slice(),
         [Renewal::Held {
@@ -327,7 +331,7 @@ impl Twin {
             };
             let guard = match (event, self.fences[*place]) {
                 (Event::Claim { .. }, _) => fixture.taking(),
-                (event, Some(fence)) if is_holders(event) => Guard::Holder(fence),
+                (event, Some(fence)) if is_holders(event) => Guard::Holder(fixture.holding(fence)),
                 _ => Guard::None,
             };
             let mut commit = commit(

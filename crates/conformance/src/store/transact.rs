@@ -100,7 +100,7 @@ pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
         )
     };
     let stale = Commit {
-        guard: Guard::Holder(Fence(1)),
+        guard: Guard::Holder(fixture.holding(Fence(1))),
         ..open(&fixture, &first, Event::Pause)
     };
     let missing = commit(&fixture, gone.id, &gone.header, Event::Cancel, Guard::None);

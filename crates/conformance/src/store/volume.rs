@@ -156,7 +156,7 @@ async fn run_all(
             panic!("{id}: {answer:?}");
         };
         let fence = done.fence.expect("a claim takes a lock");
-        let guard = Guard::Holder(fence);
+        let guard = Guard::Holder(fixture.holding(fence));
         completions.push(commit(fixture, *id, &header, Event::Succeed, guard));
     }
     let mut promoted = Vec::new();

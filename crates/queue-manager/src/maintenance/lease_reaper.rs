@@ -12,8 +12,8 @@
 use std::collections::HashMap;
 
 use drumline_backend::apply_event::{Applied, apply_event_to_summary};
-use drumline_backend::store::{self, Guard, Lock, Summary};
-use drumline_protocol::{Author, Event, Fence, OperationId, Partition};
+use drumline_backend::store::{self, Guard, Holding, Lock, Summary};
+use drumline_protocol::{Author, Event, OperationId, Partition};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ pub(super) struct LeaseReaper {
 /// A lock as it was first seen with this beat.
 #[derive(Clone, Copy, Debug)]
 struct Watched {
-    fence: Fence,
+    holding: Holding,
     beat: u64,
     since: Instant,
 }
@@ -98,7 +98,8 @@ impl LeaseReaper {
     /// to the *question* that showed it last.
     fn judge(&self, lock: &Lock, asked: Instant, answered: Instant) -> (Watched, bool) {
         let before = self.watched.get(&lock.id);
-        let still = before.filter(|before| before.fence == lock.fence && before.beat == lock.beat);
+        let still =
+            before.filter(|before| before.holding == lock.holding() && before.beat == lock.beat);
         match still {
             Some(before) => {
                 let stood = asked.saturating_duration_since(before.since);
@@ -106,7 +107,7 @@ impl LeaseReaper {
             }
             None => {
                 let fresh = Watched {
-                    fence: lock.fence,
+                    holding: lock.holding(),
                     beat: lock.beat,
                     since: answered,
                 };
@@ -133,7 +134,7 @@ async fn take_over(manager: &QueueManager, locks: &[Lock]) -> store::Result<()> 
 
 async fn expire(manager: &QueueManager, lock: &Lock, operation: Summary) -> store::Result<()> {
     let guard = Guard::Unchanged {
-        fence: lock.fence,
+        holding: lock.holding(),
         beat: lock.beat,
     };
     let author = Author::manager("lease reaper");

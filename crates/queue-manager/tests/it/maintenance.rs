@@ -84,7 +84,8 @@ async fn a_worker_that_stops_beating_loses_its_operation_after_a_lease() {
     // As long as the worker renews the lock it keeps the operation.
     for _ in 0..20 {
         tokio::time::sleep(LEASE * 3 / 4).await;
-        let renewed = backend.store.renew(&[(id, fence)]).await;
+        let locks = [(id, worker.holding(fence))];
+        let renewed = backend.store.renew(&locks).await;
         renewed.expect("the store is there");
         assert_eq!(client.status(id).await, "InProgress");
     }
@@ -135,7 +136,8 @@ async fn leases_start_again_when_the_store_was_away() {
     let manager = manager(&backend);
     let client = Client::of(&manager);
     let id = client.create(&json!({"messageName": "a"})).await;
-    let fence = Worker::new(&backend).claim(id).await;
+    let worker = Worker::new(&backend);
+    let fence = worker.claim(id).await;
     let maintenance = Maintenance::start(&manager);
     tokio::time::sleep(LEASE / 2).await;
     Faults::set(&faults.store_is_away, true);
@@ -143,7 +145,8 @@ async fn leases_start_again_when_the_store_was_away() {
     Faults::set(&faults.store_is_away, false);
     tokio::time::sleep(LEASE / 2).await;
     assert_eq!(client.status(id).await, "InProgress");
-    let renewed = backend.store.renew(&[(id, fence)]).await;
+    let locks = [(id, worker.holding(fence))];
+    let renewed = backend.store.renew(&locks).await;
     renewed.expect("the store is there");
     maintenance.stop().await;
 }

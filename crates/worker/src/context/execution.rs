@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use drumline_backend::MemberId;
+use drumline_backend::store::Holding;
 use drumline_protocol::{Fence, Operation};
 use tokio::time::Instant;
 use tracing::Span;
@@ -27,6 +29,8 @@ impl fmt::Debug for RunToken {
 pub(crate) struct Execution {
     pub(crate) operation: Operation,
     pub(crate) fence: Fence,
+    /// The worker.
+    pub(crate) owner: MemberId,
     /// The token by which managers know this run, if the worker has the secrets.
     pub(crate) token: Option<RunToken>,
     pub(crate) stop: Stop,
@@ -44,6 +48,14 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
+    /// The holding of the lock.
+    pub(crate) const fn holding(&self) -> Holding {
+        Holding {
+            owner: self.owner,
+            fence: self.fence,
+        }
+    }
+
     /// Returns true if this run may still act in its operation's name. A lease
     /// that has just run out is lost from this call on, even if the thread that
     /// watches leases is late.

@@ -190,9 +190,10 @@ impl Commits for Attempt<'_> {
 /// started it.
 async fn renew(shared: &Shared, id: OperationId, fence: Fence, sent: &mut Instant) -> bool {
     let mut backoff = backoff::for_store(&shared.random);
+    let locks = [(id, shared.holding(fence))];
     loop {
         let asked = Instant::now();
-        match shared.backend.store.renew(&[(id, fence)]).await.as_deref() {
+        match shared.backend.store.renew(&locks).await.as_deref() {
             // An answer that took long confirms too little.
             Ok([Renewal::Held { .. }]) if asked.elapsed() > shared.options.lease / 4 => {}
             Ok([Renewal::Held { .. }]) => {

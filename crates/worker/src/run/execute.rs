@@ -69,6 +69,7 @@ pub(crate) async fn execute(
         printed: Printed::default(),
         operation,
         fence,
+        owner: shared.member,
         token: token.map(RunToken),
         stop: Stop::default(),
         stop_by: OnceLock::new(),
@@ -169,7 +170,7 @@ async fn write_reports(shared: &Shared, execution: &Execution) {
         match shared
             .backend
             .store
-            .report(id, execution.fence, &report, parts)
+            .report(id, execution.holding(), &report, parts)
             .await
         {
             Ok(true) => {

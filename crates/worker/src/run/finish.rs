@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use drumline_backend::apply_event::{Applied, apply_end_through};
-use drumline_backend::store::{self, Promoted, Summary};
+use drumline_backend::store::{self, Holding, Promoted, Summary};
 use drumline_protocol::transition::Event;
 use drumline_protocol::{Fence, Operation, OutputParts, Report, Status};
 
@@ -88,6 +88,14 @@ pub(crate) async fn finish(
 }
 
 impl Shared {
+    /// A holding of this worker.
+    pub(super) const fn holding(&self, fence: Fence) -> Holding {
+        Holding {
+            owner: self.member,
+            fence,
+        }
+    }
+
     /// Notes a run whose outcome is not written, because another worker may have the
     /// operation.
     pub(super) fn lost(&self, execution: &Execution, why: &str) {
@@ -107,10 +115,8 @@ async fn commit(
     report: &Report,
     output: Option<&OutputParts>,
 ) -> store::Result<Applied> {
-    let Execution {
-        operation, fence, ..
-    } = execution;
-    let end = |event| apply_event(shared, operation, *fence, event, report, output);
+    let (operation, holding) = (&execution.operation, execution.holding());
+    let end = |event| apply_event(shared, operation, holding, event, report, output);
     let mut decided = end(event).await?;
     for instead in [Event::Stopped, Event::Release] {
         if !matches!(decided, Applied::Refused(_)) {
@@ -127,8 +133,9 @@ pub(crate) async fn release_unstarted(shared: &Shared, claimed: Claimed) {
     let Claimed {
         operation, fence, ..
     } = claimed;
+    let holding = shared.holding(fence);
     let event = Event::ReleaseUnstarted;
-    match apply_event(shared, &operation, fence, event, &operation.report, None).await {
+    match apply_event(shared, &operation, holding, event, &operation.report, None).await {
         Ok(Applied::Done(header, done)) => {
             if let Some(stamp) = done.offer {
                 let operation = Summary {
@@ -156,7 +163,7 @@ pub(crate) async fn release_unstarted(shared: &Shared, claimed: Claimed) {
 async fn apply_event(
     shared: &Shared,
     operation: &Operation,
-    fence: Fence,
+    holding: Holding,
     event: Event,
     report: &Report,
     output: Option<&OutputParts>,
@@ -167,7 +174,7 @@ async fn apply_event(
         operation.id,
         operation.header.clone(),
         event,
-        fence,
+        holding,
         report,
         output,
     )

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ChainPlace, Commit, Committed, Counts, Created, Ended, Error, Filter, LastOffer, Lock,
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Error, Filter, Holding, LastOffer, Lock,
     Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded,
     Released, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
@@ -167,14 +167,14 @@ impl Store for FaultyStore {
     async fn report(
         &self,
         id: OperationId,
-        fence: Fence,
+        holding: Holding,
         report: &Report,
         parts: ReportParts,
     ) -> Result<bool> {
-        self.store.report(id, fence, report, parts).await
+        self.store.report(id, holding, report, parts).await
     }
 
-    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+    async fn renew(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>> {
         assert!(!self.panics.load(Ordering::Acquire), "told to panic");
         if self.mute.load(Ordering::Acquire) {
             std::future::pending::<()>().await;

@@ -40,7 +40,7 @@ async fn take_over(harness: &Harness, id: OperationId) -> bool {
         operation.header,
         Event::LeaseExpired,
         Guard::Unchanged {
-            fence: lock.fence,
+            holding: lock.holding(),
             beat: lock.beat,
         },
         &operation.report,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, Signature, apply_end_through, apply_event};
 use drumline_backend::broker::{Delivery, Subscription};
-use drumline_backend::store::Guard;
+use drumline_backend::store::{Guard, Holding};
 use drumline_backend::{Backend, Ids, MemberId};
 use drumline_protocol::message::{Message, Route, Source};
 use drumline_protocol::{Author, Event, Fence, OperationId, OutputParts, QueueName};
@@ -48,9 +48,18 @@ impl Worker {
         }
     }
 
+    /// The holding of a lock that it has taken.
+    pub(crate) const fn holding(&self, fence: Fence) -> Holding {
+        Holding {
+            owner: self.member,
+            fence,
+        }
+    }
+
     /// Applies an event to an operation that it holds.
     pub(crate) async fn say(&self, id: OperationId, fence: Fence, event: Event) -> Applied {
-        self.apply(id, event, Guard::Holder(fence)).await
+        self.apply(id, event, Guard::Holder(self.holding(fence)))
+            .await
     }
 
     /// Applies the event that ends an attempt whose handler has printed this.
@@ -71,7 +80,7 @@ impl Worker {
             id,
             operation.header,
             event,
-            fence,
+            self.holding(fence),
             &operation.report,
             output.as_ref(),
         )

@@ -149,7 +149,7 @@ async fn renew_all(
 ) -> store::Result<Vec<Arc<Execution>>> {
     let locks: Vec<_> = all
         .iter()
-        .map(|execution| (execution.operation.id, execution.fence))
+        .map(|execution| (execution.operation.id, execution.holding()))
         .collect();
     let sent = Instant::now();
     let answers = store.renew(&locks).await?;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
-    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, Neighbourhood,
-    NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released,
-    Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Store, Summary, Transacted,
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded,
+    Released, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Store, Summary,
+    Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -111,15 +112,15 @@ impl Store for Faulty {
     async fn report(
         &self,
         id: OperationId,
-        fence: Fence,
+        holding: Holding,
         report: &Report,
         parts: ReportParts,
     ) -> Result<bool> {
         let store = self.store("report").await?;
-        store.report(id, fence, report, parts).await
+        store.report(id, holding, report, parts).await
     }
 
-    async fn renew(&self, locks: &[(OperationId, Fence)]) -> Result<Vec<Renewal>> {
+    async fn renew(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>> {
         self.store("renew").await?.renew(locks).await
     }
 
