@@ -35,7 +35,7 @@ use crate::fields::Fields;
 use crate::kinds::{
     CallId, Condition, ErrorNumber, Flag, Id, Kind, MessageName, Payload, PolicyName, PolicyWord,
     Queue, Retry, Rule, StateCode, StateWord, StatusCode, StatusWord, Text, Time, Token,
-    TypeNumber, Url,
+    TypeNumber, Url, Zone,
 };
 use crate::schema::{Form, Property};
 use crate::table::{Scope, create, default, draft, filter, first, given, setter, view};
@@ -62,11 +62,16 @@ create! {
     /// expires: it is Completed, Failed, with the error code 0x8D00000C, and the
     /// operations behind it go on. Not together with `recurrencePattern`.
     "notAfter" not_after: Option<Timestamp> as Time => not_after(Timestamp);
-    /// The recurrence rule (RFC 5545), in UTC. Each time the rule comes due, an
-    /// operation is created from this one. Empty: the operation does not recur.
+    /// The recurrence rule (RFC 5545), by the clocks of `recurrenceTimeZone`. Each
+    /// time the rule comes due, an operation is created from this one. Empty: the
+    /// operation does not recur.
     "recurrencePattern" recurrence_pattern: Option<String> as Rule => recurrence(impl Into<String>);
     /// The start of the recurrence. Default: now.
     "recurrenceStartTime" recurrence_start_time: Option<Timestamp> as Time => recurrence_start(Timestamp);
+    /// The time zone whose clocks the rule goes by, as `Europe/Berlin` (IANA). Default:
+    /// UTC.
+    "recurrenceTimeZone" recurrence_time_zone: Option<String> as Zone
+        => recurrence_time_zone(impl Into<String>);
     /// The payload: any JSON, up to 100 levels deep.
     "data" data: Option<String> as Payload => raw_data(Box<RawValue>);
     /// The same for operations that belong together. Default: that of the parent, or
@@ -146,6 +151,9 @@ draft! {
             => recurrence(impl Into<String>);
         /// The new start of the recurrence of a series, like `recurrencePattern`.
         "recurrenceStartTime" recurrence_start_time: Time => recurrence_start(Timestamp);
+        /// The new time zone of a series, like `recurrencePattern`.
+        "recurrenceTimeZone" recurrence_time_zone: Text<{ limits::TIME_ZONE_CHARS }>
+            => recurrence_time_zone(impl Into<String>);
     }
     beside {}
 }
@@ -193,10 +201,13 @@ view! {
     "notAfter" not_after: Option<String> as Time = rfc3339(header.rules.not_after);
     /// The recurrence rule (RFC 5545); `null` for operations that do not recur.
     "recurrencePattern" recurrence_pattern: Option<String>
-        = header.recurrence.as_ref().map(|recurrence| recurrence.pattern.clone());
+        = header.recurrence.as_ref().map(|recurrence| recurrence.rule().to_owned());
     /// The start of the recurrence.
     "recurrenceStartTime" recurrence_start_time: Option<String> as Time
         = rfc3339(header.recurrence.as_ref().map(|recurrence| recurrence.start));
+    /// The time zone whose clocks the rule goes by; `null`: UTC.
+    "recurrenceTimeZone" recurrence_time_zone: Option<String>
+        = header.recurrence.as_ref().and_then(|recurrence| recurrence.time_zone().map(str::to_owned));
     /// The times of the next five occurrences; only in answers about one
     /// series, not in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -333,6 +344,7 @@ impl CreateOperation {
             not_after: None,
             recurrence_pattern: None,
             recurrence_start_time: None,
+            recurrence_time_zone: None,
             data: body.data.clone(),
             correlation_id: Some(body.correlation_id),
             request_id: None,

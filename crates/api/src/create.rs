@@ -38,11 +38,17 @@ impl CreateOperation {
         Ok(request)
     }
 
-    /// Notes a start without a rule.
+    /// Notes a start or a time zone without a rule.
     fn check_pair(&self, given: &mut Fields<'_>) {
-        let is_alone = self.recurrence_pattern.is_none() && self.recurrence_start_time.is_some();
-        if is_alone && !given.is_noted("recurrencePattern") {
-            given.note("recurrenceStartTime", "goes with a recurrencePattern only");
+        if self.recurrence_pattern.is_some() || given.is_noted("recurrencePattern") {
+            return;
+        }
+        let why = "goes with a recurrencePattern only";
+        if self.recurrence_start_time.is_some() {
+            given.note("recurrenceStartTime", why);
+        }
+        if self.recurrence_time_zone.is_some() {
+            given.note("recurrenceTimeZone", why);
         }
     }
 
@@ -72,6 +78,7 @@ impl CreateOperation {
             errors.extend(recurrence::objections(
                 Some(pattern),
                 self.recurrence_start_time,
+                self.recurrence_time_zone.as_deref(),
                 grammar,
             ));
             if self.postpone_until.is_some() {

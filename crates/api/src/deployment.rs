@@ -25,6 +25,8 @@ pub struct Deployment<'a> {
 pub struct Grammar {
     /// `recurrencePattern`: an RFC 5545 rule.
     pub recurrence_pattern: fn(&str) -> Result<(), String>,
+    /// `recurrenceTimeZone`: the name of a time zone.
+    pub recurrence_time_zone: fn(&str) -> Result<(), String>,
     /// `webhookUrl`: an absolute http or https address.
     pub webhook_url: fn(&str) -> Result<(), String>,
 }

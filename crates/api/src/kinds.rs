@@ -18,7 +18,7 @@ use crate::fields::Fields;
 use crate::payload;
 use crate::schema::Form;
 
-pub(crate) use policies::{ErrorNumber, PolicyName, PolicyWord, Retry, Rule, Url};
+pub(crate) use policies::{ErrorNumber, PolicyName, PolicyWord, Retry, Rule, Url, Zone};
 pub(crate) use states::{StateCode, StateWord, StatusCode, StatusWord};
 
 /// A kind of attribute that a request gives.

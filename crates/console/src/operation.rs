@@ -376,7 +376,9 @@ fn facts(operation: &Operation, now: Timestamp) -> Vec<Fact> {
         facts.push(Fact::new("Time in handlers", spent));
     }
     if let Some(recurrence) = &header.recurrence {
-        facts.push(Fact::new("Recurs", recurrence.pattern.as_str()));
+        facts.push(Fact::new("Recurs", recurrence.rule()));
+        let zone = recurrence.time_zone().unwrap_or("UTC");
+        facts.push(Fact::new("By the clocks of", zone));
     }
     let correlation = body.correlation_id.to_string();
     let all = list("correlationId", &correlation);

@@ -9,6 +9,8 @@ pub const MESSAGE_NAME_CHARS: usize = 160;
 pub const TOKEN_CHARS: usize = 256;
 /// `recurrencePattern`.
 pub const RECURRENCE_CHARS: usize = 256;
+/// `recurrenceTimeZone`.
+pub const TIME_ZONE_CHARS: usize = 64;
 /// `primaryEntityType`.
 pub const ENTITY_TYPE_CHARS: usize = 256;
 /// `hostId`.

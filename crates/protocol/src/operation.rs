@@ -141,12 +141,44 @@ impl Header {
 /// occurrences are in the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Recurrence {
-    /// `recurrencePattern`: an RFC 5545 rule, as it was given.
+    /// `recurrencePattern`: an RFC 5545 rule, as it was given; behind `TZID=`, the
+    /// `recurrenceTimeZone` and a colon, if it has one. See [`Recurrence::written`].
     pub pattern: String,
     /// `recurrenceStartTime`: the time from which the rule counts.
     pub start: Timestamp,
     /// The occurrence that was created last.
     pub last: Option<OperationId>,
+}
+
+/// The word before the time zone of a rule.
+const ZONE: &str = "TZID=";
+
+impl Recurrence {
+    /// A rule and its time zone as [`Self::pattern`] has them.
+    #[must_use]
+    pub fn written(rule: &str, time_zone: Option<&str>) -> String {
+        time_zone.map_or_else(|| rule.to_owned(), |zone| format!("{ZONE}{zone}:{rule}"))
+    }
+
+    /// The rule, without its time zone.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        self.parts().1
+    }
+
+    /// The name of the time zone whose clocks the rule goes by; `None` is UTC.
+    #[must_use]
+    pub fn time_zone(&self) -> Option<&str> {
+        self.parts().0
+    }
+
+    fn parts(&self) -> (Option<&str>, &str) {
+        let behind = self.pattern.strip_prefix(ZONE);
+        match behind.and_then(|behind| behind.split_once(':')) {
+            Some((zone, rule)) => (Some(zone), rule),
+            None => (None, &self.pattern),
+        }
+    }
 }
 
 /// The rules of one operation, fixed at its creation. The default is that of a

@@ -11,13 +11,17 @@ use drumline_protocol::{TokenPolicy, limits};
 use drumline_tls::ServerTls;
 
 use crate::access::Access;
-use crate::recurrence::Rule;
+use crate::recurrence::{self, Rule};
 use crate::webhook::Webhooks;
 
 /// The grammars of the texts in a request: rules of recurrence and addresses of
 /// webhooks.
 pub const GRAMMAR: Grammar = Grammar {
     recurrence_pattern: |text| match Rule::parse(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    },
+    recurrence_time_zone: |name| match recurrence::time_zone(name) {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     },

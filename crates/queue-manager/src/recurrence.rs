@@ -1,8 +1,10 @@
-//! The times at which a recurring operation comes due: RFC 5545 rules, in UTC.
+//! The times at which a recurring operation comes due: RFC 5545 rules, in UTC or by
+//! the clocks of a time zone.
 //!
 //! ```text
 //! text ── the words of a rule, checked ──┬─ days     DAILY and slower: the library's
 //!                                        └─ minutes  HOURLY and MINUTELY: arithmetic
+//!                      zone ── between these and UTC, for a rule with a time zone
 //! ```
 //!
 //! Rules come from strangers, and are asked for the next time each time a
@@ -22,8 +24,10 @@ mod days;
 mod minutes;
 mod schedule;
 mod text;
+mod zone;
 
-use drumline_protocol::Timestamp;
+use chrono_tz::Tz;
+use drumline_protocol::{Recurrence, Timestamp};
 use rrule::{Frequency, RRule, Unvalidated};
 
 pub(crate) use schedule::{begin, changed, next_time};
@@ -41,8 +45,19 @@ pub struct Rule {
     parts: RRule<Unvalidated>,
     /// So many times, from the start on.
     count: Option<usize>,
-    /// No time is later; in seconds.
-    until: Option<i64>,
+    /// No time is later.
+    until: Option<Until>,
+    /// The zone whose clocks it goes by.
+    zone: Tz,
+}
+
+/// The end of a rule, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// By UTC: the letter Z was given.
+    Utc(i64),
+    /// By the clocks of the rule.
+    Local(i64),
 }
 
 /// The text is not a rule that this release follows. Its message is a clause
@@ -58,6 +73,19 @@ impl Rule {
     /// Describes the fault of the rule.
     pub fn parse(text: &str) -> Result<Self, InvalidRule> {
         text::read(text)
+    }
+
+    /// The rule of a series, by the clocks of its time zone.
+    ///
+    /// # Errors
+    /// Describes the fault of the rule, or of the name of the zone.
+    pub fn of(recurrence: &Recurrence) -> Result<Self, InvalidRule> {
+        let rule = Self::parse(recurrence.rule())?;
+        let zone = recurrence.time_zone().map(time_zone).transpose()?;
+        Ok(Self {
+            zone: zone.unwrap_or(Tz::UTC),
+            ..rule
+        })
     }
 
     /// The first time after `after`; `None` if there is none.
@@ -76,9 +104,14 @@ impl Rule {
         } else {
             after.max(start)
         };
+        let until = match self.until {
+            Some(Until::Utc(until)) => until,
+            Some(Until::Local(until)) => zone::utc(self.zone, until),
+            None => LAST,
+        };
         self.times(start, begin)
             .take(self.count.unwrap_or(usize::MAX))
-            .take_while(|&time| time <= self.until.unwrap_or(LAST).min(LAST))
+            .take_while(|&time| time <= until.min(LAST))
             .skip_while(|&time| time <= after)
             .take(wanted)
             .map(|time| Timestamp::from_millis(time.saturating_mul(1000)))
@@ -88,15 +121,29 @@ impl Rule {
     /// The times from `start` on in order, in seconds; those before `begin` may
     /// be left out.
     fn times(&self, start: i64, begin: i64) -> Box<dyn Iterator<Item = i64> + '_> {
-        match self.parts.get_freq() {
-            Frequency::Yearly | Frequency::Monthly | Frequency::Weekly | Frequency::Daily => {
-                days::times(&self.parts, start, begin)
-            }
-            Frequency::Hourly | Frequency::Minutely | Frequency::Secondly => {
-                Box::new(minutes::Times::new(&self.parts, start, begin))
-            }
+        let (rule, zone) = (&self.parts, self.zone);
+        let is_daily = match rule.get_freq() {
+            Frequency::Yearly | Frequency::Monthly | Frequency::Weekly | Frequency::Daily => true,
+            Frequency::Hourly | Frequency::Minutely | Frequency::Secondly => false,
+        };
+        match (zone, is_daily) {
+            (Tz::UTC, true) => days::times(rule, start, begin),
+            (Tz::UTC, false) => Box::new(minutes::Times::new(rule, start, begin)),
+            (_, true) => Box::new(zone::times_by_day(rule, zone, start, begin)),
+            (_, false) => Box::new(zone::times_by_stretch(rule, zone, start, begin)),
         }
     }
+}
+
+/// Reads the name of a time zone.
+///
+/// # Errors
+/// When this release knows no zone of that name.
+pub fn time_zone(name: &str) -> Result<Tz, InvalidRule> {
+    name.parse().map_err(|_unknown: chrono_tz::ParseError| {
+        let why = "is not the name of a time zone in the IANA database, as Europe/Berlin";
+        InvalidRule(why.to_owned())
+    })
 }
 
 /// The first whole second that is not before a time.

@@ -11,6 +11,7 @@ use crate::schema;
 
 const GRAMMAR: Grammar = Grammar {
     recurrence_pattern: |_| Ok(()),
+    recurrence_time_zone: |_| Ok(()),
     webhook_url: |_| Ok(()),
 };
 
@@ -72,7 +73,12 @@ fn shown(request: CreateOperation) -> Value {
 fn what_is_given_is_stored_and_shown() {
     let mut given = everything();
     // These are times of the header, and do not go together.
-    for name in ["postponeUntil", "recurrencePattern", "recurrenceStartTime"] {
+    for name in [
+        "postponeUntil",
+        "recurrencePattern",
+        "recurrenceStartTime",
+        "recurrenceTimeZone",
+    ] {
         given.remove(name);
     }
     let shown = shown(read(&given));
@@ -90,7 +96,11 @@ fn every_attribute_but_the_call_is_in_the_content() {
     // A series has no time to start, and an operation that has one is no series.
     for others in [
         &["postponeUntil", "notAfter"][..],
-        &["recurrencePattern", "recurrenceStartTime"],
+        &[
+            "recurrencePattern",
+            "recurrenceStartTime",
+            "recurrenceTimeZone",
+        ],
     ] {
         let mut given = everything();
         given.retain(|name, _| !others.contains(&name.as_str()));
@@ -100,6 +110,7 @@ fn every_attribute_but_the_call_is_in_the_content() {
             without.remove(name);
             if name == "recurrencePattern" {
                 without.remove("recurrenceStartTime");
+                without.remove("recurrenceTimeZone");
             }
             let is_equal = read(&without).content() == before;
             assert_eq!(is_equal, name == "requestId", "{name}");

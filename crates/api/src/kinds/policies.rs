@@ -71,6 +71,29 @@ impl Kind for Rule {
     }
 }
 
+/// The name of a time zone, which is checked with the other rules of a create. An
+/// empty name is none.
+pub(crate) struct Zone;
+
+impl Form for Zone {
+    fn schema() -> Value {
+        json!({
+            "type": "string", "maxLength": limits::TIME_ZONE_CHARS,
+            "example": "Europe/Berlin",
+        })
+    }
+}
+
+impl Kind for Zone {
+    type Value = String;
+    type Draft = String;
+
+    fn take(given: &mut Fields<'_>, name: &str) -> Option<String> {
+        let zone = given.text(name, limits::TIME_ZONE_CHARS)?;
+        Some(zone).filter(|zone| !zone.trim().is_empty())
+    }
+}
+
 /// The address of a webhook, which is checked with the other rules of a create.
 pub(crate) struct Url;
 

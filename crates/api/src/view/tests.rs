@@ -62,7 +62,7 @@ fn every_attribute_is_shown() {
         "stateCode": 0, "statusCode": 0, "state": "Ready", "status": "WaitingForResources",
         "dependencyToken": "contoso", "tokenPolicy": "hold", "holdsToken": false,
         "postponeUntil": null, "notAfter": null,
-        "recurrencePattern": null, "recurrenceStartTime": null,
+        "recurrencePattern": null, "recurrenceStartTime": null, "recurrenceTimeZone": null,
         "data": {"file": "a.zip"},
         "correlationId": "00000000-0000-0000-0000-000000000000",
         "requestId": null, "parentId": null, "depth": 0,

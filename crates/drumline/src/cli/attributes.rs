@@ -34,12 +34,15 @@ pub(crate) struct Attributes {
     /// What follows for its token when it fails or is cancelled [default: the queue manager's --token-policy]
     #[arg(long, value_name = "POLICY", requires = "token")]
     pub(crate) token_policy: Option<OnTrouble>,
-    /// Recurrence rule: RFC 5545, in UTC, such as FREQ=DAILY;INTERVAL=3
+    /// Recurrence rule: RFC 5545, such as FREQ=DAILY;INTERVAL=3
     #[arg(long, value_name = "RULE")]
     pub(crate) recurrence: Option<String>,
     /// Start of the recurrence [default: now]
     #[arg(long, value_name = "TIME", value_parser = values::time, requires = "recurrence")]
     pub(crate) recurrence_start: Option<DateTime<Utc>>,
+    /// Time zone whose clocks the recurrence goes by, such as Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE", requires = "recurrence")]
+    pub(crate) recurrence_time_zone: Option<String>,
     /// Webhook: an address that gets a signed POST when the operation is Completed
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
@@ -125,6 +128,10 @@ impl Attributes {
             .with(
                 self.recurrence_start.map(timestamp),
                 NewOperation::recurrence_start,
+            )
+            .with(
+                self.recurrence_time_zone.as_ref(),
+                NewOperation::recurrence_time_zone,
             )
             .with(self.webhook.as_ref(), NewOperation::webhook)
             .with(

@@ -236,12 +236,15 @@ pub(crate) struct Update {
     /// Postpone until this time
     #[arg(long, value_name = "TIME", value_parser = values::time, group = "changes")]
     pub(crate) postpone_until: Option<DateTime<Utc>>,
-    /// New rule of a series: RFC 5545, in UTC
+    /// New rule of a series: RFC 5545
     #[arg(long, value_name = "RULE", group = "changes")]
     pub(crate) recurrence: Option<String>,
     /// New start of a series
     #[arg(long, value_name = "TIME", value_parser = values::time, group = "changes")]
     pub(crate) recurrence_start: Option<DateTime<Utc>>,
+    /// New time zone of a series, such as Europe/Berlin; UTC is one, too
+    #[arg(long, value_name = "ZONE", group = "changes")]
+    pub(crate) recurrence_time_zone: Option<String>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

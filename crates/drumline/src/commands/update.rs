@@ -18,6 +18,7 @@ pub(crate) async fn run(session: &Session, flags: &cli::control::Update) -> Resu
         postpone_until,
         recurrence,
         recurrence_start,
+        recurrence_time_zone,
         remote: _,
     } = flags;
     let update = Update::new()
@@ -25,7 +26,8 @@ pub(crate) async fn run(session: &Session, flags: &cli::control::Update) -> Resu
         .with(*status, Update::status)
         .with(postpone_until.map(timestamp), Update::postpone_until)
         .with(recurrence.as_ref(), Update::recurrence)
-        .with(recurrence_start.map(timestamp), Update::recurrence_start);
+        .with(recurrence_start.map(timestamp), Update::recurrence_start)
+        .with(recurrence_time_zone.as_ref(), Update::recurrence_time_zone);
     warn_of_open_parts(recurrence.as_deref(), recurrence_start.is_some());
     let mut stopping = Vec::new();
     let told = control::for_each(session, ids, "change", async |id| {

@@ -72,6 +72,7 @@ fn rows(operation: &OperationView, now: Now) -> Table {
     add("postponed until", time(&operation.postpone_until));
     add("start not after", time(&operation.not_after));
     add("recurrence", operation.recurrence_pattern.clone());
+    add("by the clocks of", operation.recurrence_time_zone.clone());
     add("since", time(&operation.recurrence_start_time));
     let next_times = operation.next_occurrences.iter().flatten();
     for (index, next) in next_times.enumerate() {

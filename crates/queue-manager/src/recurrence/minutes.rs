@@ -29,6 +29,8 @@ pub(super) struct Times<'a> {
     period: i64,
     /// From the beginning of one period to that of the next.
     step: i64,
+    /// No period that begins later has times.
+    end: i64,
     /// The next period to look at.
     index: i64,
     minutes: Vec<i64>,
@@ -40,6 +42,11 @@ impl<'a> Times<'a> {
     /// The times from `start` on, but for those in periods that end before
     /// `begin`.
     pub(super) fn new(rule: &'a RRule<Unvalidated>, start: i64, begin: i64) -> Self {
+        Self::within(rule, start, begin, i64::MAX)
+    }
+
+    /// The same, but for those in periods that begin after `end`.
+    pub(super) fn within(rule: &'a RRule<Unvalidated>, start: i64, begin: i64, end: i64) -> Self {
         let period = if rule.get_freq() == Frequency::Hourly {
             HOUR
         } else {
@@ -62,6 +69,7 @@ impl<'a> Times<'a> {
             base,
             period,
             step,
+            end,
             index: ((begin - base) / step).max(0),
             minutes: given(rule.get_by_minute(), start.rem_euclid(HOUR) / MINUTE),
             seconds: given(rule.get_by_second(), start.rem_euclid(MINUTE)),
@@ -117,6 +125,9 @@ impl<'a> Times<'a> {
     fn look_further(&mut self) -> Option<()> {
         for _ in 0..STEPS {
             let begin = self.base.checked_add(self.step.checked_mul(self.index)?)?;
+            if begin > self.end {
+                return None;
+            }
             let day = DateTime::from_timestamp(begin, 0)?.date_naive();
             let midnight = begin - begin.rem_euclid(DAY);
             if !has_day(self.rule, day) {

@@ -11,13 +11,14 @@ use super::{Rule, whole_second};
 /// before the creation are not made up for.
 pub(crate) fn begin(
     pattern: &str,
+    time_zone: Option<&str>,
     start: Option<Timestamp>,
     now: Timestamp,
 ) -> (Recurrence, Option<Timestamp>) {
     // Not before the next second: "now" is to be the first time.
     let next_second = Timestamp::from_millis(now.as_millis().saturating_add(1));
     let recurrence = Recurrence {
-        pattern: pattern.to_owned(),
+        pattern: Recurrence::written(pattern, time_zone),
         start: whole_second(start.unwrap_or(next_second)),
         last: None,
     };
@@ -27,9 +28,10 @@ pub(crate) fn begin(
 
 /// The recurrence that a series has from a change on.
 pub(crate) fn changed(recurrence: &Recurrence, change: &RuleChange) -> Recurrence {
-    let pattern = change.pattern.as_ref().unwrap_or(&recurrence.pattern);
+    let rule = change.pattern.as_deref().unwrap_or(recurrence.rule());
+    let zone = change.time_zone.as_deref().or(recurrence.time_zone());
     Recurrence {
-        pattern: pattern.clone(),
+        pattern: Recurrence::written(rule, zone),
         start: change.start.map_or(recurrence.start, whole_second),
         last: recurrence.last,
     }
@@ -38,6 +40,6 @@ pub(crate) fn changed(recurrence: &Recurrence, change: &RuleChange) -> Recurrenc
 /// The first time after `after`; `None` if there is none, or if only another
 /// release can read the rule.
 pub(crate) fn next_time(recurrence: &Recurrence, after: Timestamp) -> Option<Timestamp> {
-    let rule = Rule::parse(&recurrence.pattern).ok()?;
+    let rule = Rule::of(recurrence).ok()?;
     rule.next(recurrence.start, after)
 }

@@ -5,9 +5,10 @@
 //! and its messages are for programmers.
 
 use chrono::{NaiveDate, NaiveDateTime};
+use chrono_tz::Tz as Zone;
 use rrule::{Frequency, NWeekday, RRule, Tz, Unvalidated};
 
-use super::{COUNT_MAX, InvalidRule, Rule};
+use super::{COUNT_MAX, InvalidRule, Rule, Until};
 
 /// The longest INTERVAL: the library counts months in 16 bits.
 const INTERVAL_MAX: u32 = 32_767;
@@ -86,6 +87,7 @@ pub(super) fn read(text: &str) -> Result<Rule, InvalidRule> {
         parts,
         count: count.and_then(|count| usize::try_from(count).ok()),
         until,
+        zone: Zone::UTC,
     })
 }
 
@@ -156,9 +158,9 @@ fn check_days(value: &str) -> Result<(), InvalidRule> {
     }
 }
 
-/// A time, or a day, whose whole length is meant then. All is UTC here, with
-/// the letter Z or without.
-fn read_until(value: &str) -> Result<i64, InvalidRule> {
+/// A time, or a day, whose whole length is meant then. With the letter Z it is of
+/// UTC, and else of the clocks that the rule goes by.
+fn read_until(value: &str) -> Result<Until, InvalidRule> {
     let day = NaiveDate::parse_from_str(value, "%Y%m%d").ok();
     let end_of_day = day.and_then(|day| day.and_hms_opt(23, 59, 59));
     let time = value.strip_suffix('Z').unwrap_or(value);
@@ -170,6 +172,10 @@ fn read_until(value: &str) -> Result<i64, InvalidRule> {
     };
     until
         .map(|until| until.and_utc().timestamp())
+        .map(match value.ends_with('Z') {
+            true => Until::Utc,
+            false => Until::Local,
+        })
         .ok_or_else(|| wrong("has an UNTIL that is no time, as 20270131T060000Z or 20270131"))
 }
 

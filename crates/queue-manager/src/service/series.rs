@@ -49,7 +49,7 @@ impl QueueManager {
             return Some(Vec::new());
         };
         let mut times = vec![next];
-        if let Ok(rule) = Rule::parse(&recurrence.pattern) {
+        if let Ok(rule) = Rule::of(recurrence) {
             // A late series passes over the times that it has missed.
             let after = next.max(self.store().now());
             times.extend(rule.following(recurrence.start, after, SHOWN - 1));
@@ -233,5 +233,5 @@ pub(super) fn no_time(name: &str) -> Invalid {
 
 /// Returns true if the rule of a series can be followed.
 pub(crate) fn is_readable(recurrence: &Recurrence) -> bool {
-    Rule::parse(&recurrence.pattern).is_ok()
+    Rule::of(recurrence).is_ok()
 }

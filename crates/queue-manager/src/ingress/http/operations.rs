@@ -188,7 +188,7 @@ pub(crate) async fn list(
 /// Change an operation
 ///
 /// `stateCode` 0 resumes, 1 pauses, 3 cancels. `postponeUntil` postpones. For a
-/// series, `recurrencePattern` and `recurrenceStartTime` change the rule. All
+/// series, `recurrencePattern`, `recurrenceStartTime` and `recurrenceTimeZone` change the rule. All
 /// other attributes are read-only.
 #[utoipa::path(
     patch, path = "/v1/operations/{id}", tag = "operations",

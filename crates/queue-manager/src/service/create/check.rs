@@ -41,7 +41,11 @@ impl QueueManager {
             return Ok(());
         };
         let now = self.store().now();
-        match recurrence::begin(pattern, request.recurrence_start_time, now) {
+        let (zone, start) = (
+            request.recurrence_time_zone.as_deref(),
+            request.recurrence_start_time,
+        );
+        match recurrence::begin(pattern, zone, start, now) {
             (_, Some(_first)) => Ok(()),
             (_, None) => Err(no_time("recurrencePattern").into()),
         }

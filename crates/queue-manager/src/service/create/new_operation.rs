@@ -50,7 +50,8 @@ impl QueueManager {
             None => first_header(rules, request.postpone_until, commit, now),
             Some(pattern) => {
                 let start = request.recurrence_start_time;
-                let (recurrence, first) = recurrence::begin(pattern, start, now);
+                let zone = request.recurrence_time_zone.as_deref();
+                let (recurrence, first) = recurrence::begin(pattern, zone, start, now);
                 // The rule still had a time a moment ago, when the request was
                 // accepted.
                 let first = first.unwrap_or(now);

@@ -48,6 +48,39 @@ async fn a_series_is_paused_resumed_postponed_and_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_series_goes_by_the_clocks_of_its_time_zone() {
+    let fixture = Fixture::new().await;
+    let rule = "FREQ=DAILY;BYHOUR=6;BYMINUTE=0;BYSECOND=0";
+    let body = json!({
+        "messageName": "a", "recurrencePattern": rule, "recurrenceTimeZone": "Europe/Berlin",
+        "recurrenceStartTime": "2027-03-27T00:00:00Z",
+    });
+    let series = fixture.client.create(&body).await;
+    let view = fixture.view(series).await;
+    assert_eq!(view["recurrencePattern"], json!(rule));
+    assert_eq!(view["recurrenceTimeZone"], json!("Europe/Berlin"));
+    let next = &view["nextOccurrences"];
+    assert_eq!(next[0], json!("2027-03-27T05:00:00.000Z"));
+    assert_eq!(next[1], json!("2027-03-28T04:00:00.000Z"));
+    let page = fixture.client.get("/series").await.text;
+    assert!(page.contains("(Europe/Berlin)"), "{page}");
+
+    let zone = json!({"recurrenceTimeZone": "Asia/Kolkata"});
+    let (status, view) = fixture.patch(series, &zone).await;
+    assert_eq!(status, StatusCode::OK, "{view}");
+    assert_eq!(view["recurrencePattern"], json!(rule));
+    assert_eq!(view["recurrenceTimeZone"], json!("Asia/Kolkata"));
+    assert_eq!(view["postponeUntil"], json!("2027-03-27T00:30:00.000Z"));
+    // A change of the rule keeps the zone.
+    let rule = json!({"recurrencePattern": "FREQ=DAILY;BYHOUR=7;BYMINUTE=0;BYSECOND=0"});
+    let (_, view) = fixture.patch(series, &rule).await;
+    assert_eq!(view["postponeUntil"], json!("2027-03-27T01:30:00.000Z"));
+    let plain = fixture.series("FREQ=DAILY").await;
+    let view = fixture.view(plain).await;
+    assert_eq!(view["recurrenceTimeZone"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_rule_of_a_series_can_be_changed() {
     let mut fixture = Fixture::new().await;
     let series = fixture.series("FREQ=MINUTELY").await;

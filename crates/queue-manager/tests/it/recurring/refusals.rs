@@ -60,6 +60,24 @@ async fn changes_of_a_rule_that_make_no_sense_are_refused() {
         ),
         (
             series,
+            json!({"recurrenceTimeZone": "Mars/Olympus"}),
+            422,
+            "InvalidArgument",
+        ),
+        (
+            series,
+            json!({"recurrenceTimeZone": null}),
+            422,
+            "InvalidArgument",
+        ),
+        (
+            plain,
+            json!({"recurrenceTimeZone": "Europe/Berlin"}),
+            422,
+            "CannotUpdateNonrecurring",
+        ),
+        (
+            series,
             json!({"recurrencePattern": "FREQ=DAILY;UNTIL=20200101"}),
             422,
             "InvalidArgument",

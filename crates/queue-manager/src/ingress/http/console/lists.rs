@@ -13,7 +13,8 @@ use drumline_console::{
     Badge, Cell, Moment, Root, Search, Section, Sheet, SheetPage, Text, address, number,
 };
 use drumline_protocol::{
-    ChainKey, DependencyToken, Operation, OperationId, State as Stage, Status, Timestamp, limits,
+    ChainKey, DependencyToken, Operation, OperationId, Recurrence, State as Stage, Status,
+    Timestamp, limits,
 };
 
 use super::operation::{root, title, waiting};
@@ -250,7 +251,7 @@ pub(super) async fn series(
         });
         sheet.rows.push(vec![
             Cell::link(title(&one.body), format!("/operations/{}", one.id)),
-            Cell::text(recurrence.pattern.as_str()),
+            Cell::text(rule_in_words(recurrence)),
             next,
             last,
         ]);
@@ -404,4 +405,11 @@ fn token_cell(one: &Summary) -> Cell {
 
 fn moment_cell(at: Option<Timestamp>, now: Timestamp) -> Cell {
     at.map_or_else(Cell::default, |at| Cell::moment(Moment { at, now }))
+}
+/// A rule, with its time zone behind it.
+fn rule_in_words(recurrence: &Recurrence) -> String {
+    match recurrence.time_zone() {
+        Some(zone) => format!("{} ({zone})", recurrence.rule()),
+        None => recurrence.rule().to_owned(),
+    }
 }

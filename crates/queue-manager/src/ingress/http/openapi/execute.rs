@@ -82,7 +82,8 @@ pub(crate) struct RetrieveMultiple {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Update {
     /// The operation and its changes: `stateCode`, `statusCode`, `postponeUntil`;
-    /// of a series, `recurrencePattern` and `recurrenceStartTime`.
+    /// of a series, `recurrencePattern`, `recurrenceStartTime` and
+    /// `recurrenceTimeZone`.
     target: UpdateTarget,
 }
 

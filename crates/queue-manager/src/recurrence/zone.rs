@@ -1,0 +1,135 @@
+//! Rules by the clocks of a time zone.
+//!
+//! A rule by the day or slower names times of a clock on the wall: 02:30 is 02:30,
+//! whatever the clock is set to. RFC 5545 says what becomes of the two nights of the
+//! year:
+//!
+//! | the clock | a time that it | is |
+//! |---|---|---|
+//! | is put forward | leaves out | as late as if it were not: 02:30 is 03:30 |
+//! | is put back | shows twice | the first of the two |
+//!
+//! A rule by the hour or the minute counts hours and minutes as they pass, and so has
+//! none twice and leaves none out. Its BY parts are judged by the clock. Between two
+//! changes of the clock such a rule is as in UTC: a *stretch*.
+
+use chrono::{DateTime, MappedLocalTime, Offset as _, TimeZone as _};
+use chrono_tz::Tz;
+use rrule::{RRule, Unvalidated};
+
+use super::{days, minutes};
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+/// The longest span without a look at the clock: nowhere is it changed twice in it.
+const LOOK: i64 = 7 * DAY;
+/// The longest stretch that is looked for. A zone whose clock is never changed has
+/// stretches of this length.
+const STRETCH: i64 = 400 * DAY;
+/// Stretches from one time to the next, at most: some 400 years.
+const STRETCHES: usize = 800;
+/// The widest gap in a clock: Samoa left out a day.
+const GAP_HOURS: i64 = 26;
+
+/// The seconds that the clock of a zone is before UTC.
+fn offset_at(zone: Tz, utc: i64) -> i64 {
+    let time = DateTime::from_timestamp(utc, 0).unwrap_or(DateTime::UNIX_EPOCH);
+    let offset = zone.offset_from_utc_datetime(&time.naive_utc());
+    i64::from(offset.fix().local_minus_utc())
+}
+
+/// The time on the clock of a zone, as seconds.
+pub(super) fn local(zone: Tz, utc: i64) -> i64 {
+    utc.saturating_add(offset_at(zone, utc))
+}
+
+/// The time at which the clock of a zone shows a time.
+pub(super) fn utc(zone: Tz, local: i64) -> i64 {
+    let shown = |local: i64| {
+        let time = DateTime::from_timestamp(local, 0)?.naive_utc();
+        match zone.from_local_datetime(&time) {
+            MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => {
+                Some(time.timestamp())
+            }
+            MappedLocalTime::None => None,
+        }
+    };
+    shown(local).unwrap_or_else(|| {
+        // The clock leaves it out: as the clock was before.
+        let before = (1..=GAP_HOURS).find_map(|hours| {
+            let earlier = local - hours * HOUR;
+            shown(earlier).map(|utc| earlier - utc)
+        });
+        local - before.unwrap_or(0)
+    })
+}
+
+/// The first time after `utc` at which the clock is changed, or the end of the longest
+/// stretch.
+fn end_of_stretch(zone: Tz, utc: i64) -> i64 {
+    let offset = offset_at(zone, utc);
+    let (mut same, mut other) = (utc, utc);
+    while offset_at(zone, other) == offset {
+        if other - utc > STRETCH {
+            return other;
+        }
+        same = other;
+        other += LOOK;
+    }
+    while other - same > 1 {
+        let middle = same + (other - same) / 2;
+        if offset_at(zone, middle) == offset {
+            same = middle;
+        } else {
+            other = middle;
+        }
+    }
+    other
+}
+
+/// The times of a rule by the day or slower from `start` on; those before `begin` may
+/// be missing.
+pub(super) fn times_by_day(
+    rule: &RRule<Unvalidated>,
+    zone: Tz,
+    start: i64,
+    begin: i64,
+) -> impl Iterator<Item = i64> + use<> {
+    let first = local(zone, start);
+    // A day earlier, because the clock may have been changed since.
+    let begin = (local(zone, begin) - DAY).max(first);
+    let mut last = i64::MIN;
+    days::times(rule, first, begin)
+        .map(move |time| utc(zone, time))
+        // Two times of the clock may be one.
+        .filter(move |&time| {
+            let is_later = time > last && time >= start;
+            last = last.max(time);
+            is_later
+        })
+}
+
+/// The times of a rule by the hour or the minute from `start` on; those before
+/// `begin` may be left out.
+pub(super) fn times_by_stretch(
+    rule: &RRule<Unvalidated>,
+    zone: Tz,
+    start: i64,
+    begin: i64,
+) -> impl Iterator<Item = i64> {
+    let first = begin.max(start);
+    let stretches =
+        std::iter::successors(Some((first, end_of_stretch(zone, first))), move |last| {
+            Some((last.1, end_of_stretch(zone, last.1)))
+        });
+    stretches.take(STRETCHES).flat_map(move |(from, to)| {
+        let offset = offset_at(zone, from);
+        minutes::Times::within(rule, start + offset, from + offset, to + offset)
+            .map(move |time| time - offset)
+            .skip_while(move |&time| time < from)
+            .take_while(move |&time| time < to)
+    })
+}
+
+#[cfg(test)]
+mod tests;
