@@ -98,12 +98,13 @@ impl Ports {
     ///
     /// # Errors
     /// When it cannot be claimed.
-    pub async fn claim(&self, id: OperationId, lease: Duration) -> Result<Fence> {
+    pub async fn claim(&self, id: OperationId, lease: Duration) -> Result<Holding> {
         let owner = self.member;
         let host = "by-hand".to_owned();
         let guard = Guard::Acquire { owner, lease };
         let done = self.change(id, Event::Claim { host }, guard, None).await?;
-        done.context("a claim has a fence")
+        let fence = done.context("a claim has a fence")?;
+        Ok(Holding { owner, fence })
     }
 
     /// Makes an event happen; returns the fence of a lock that was taken.

@@ -160,7 +160,7 @@ async fn fields_of_a_later_release_outlive_what_this_release_does() -> Result<()
         .store
         .remove_from_outbox(&[(reported, stamp)])
         .await?;
-    let fence = later.0.claim(reported, WAIT).await?;
+    let holding = later.0.claim(reported, WAIT).await?;
     let report = Report {
         progress: Some(Progress {
             percent: 40,
@@ -169,7 +169,7 @@ async fn fields_of_a_later_release_outlive_what_this_release_does() -> Result<()
         extensions: field(&OF_REPORT, "of the report")?,
         ..Report::default()
     };
-    let holder = Guard::Holder(fence);
+    let holder = Guard::Holder(holding);
     let released = later
         .0
         .change(reported, Event::Release, holder, Some(report));

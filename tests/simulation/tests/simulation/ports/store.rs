@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, LastOffer, Lock, Neighbourhood,
-    NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released,
-    Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded,
+    Released, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Partition, PartitionCount, Pause, Report, ScopeKey, Timestamp,
+    Fence, Operation, OperationId, Output, Partition, PartitionCount, Pause, Report, ScopeKey,
+    Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -66,8 +67,9 @@ through_link! {
     get(ids: &[OperationId]) -> Vec<Option<Operation>>;
     summaries(ids: &[OperationId]) -> Vec<Option<Summary>>;
     history(id: OperationId) -> Option<Recorded>;
-    report(id: OperationId, fence: Fence, report: &Report, parts: ReportParts) -> bool;
-    renew(locks: &[(OperationId, Fence)]) -> Vec<Renewal>;
+    outputs(id: OperationId) -> Vec<Output>;
+    report(id: OperationId, holding: Holding, report: &Report, parts: ReportParts) -> bool;
+    renew(locks: &[(OperationId, Holding)]) -> Vec<Renewal>;
     stop_requests(holder: MemberId) -> Vec<(OperationId, Fence)>;
     locks(partition: Partition) -> Vec<Lock>;
     lock(id: OperationId) -> Option<Lock>;
