@@ -303,11 +303,13 @@ pub(super) async fn failures(
     });
     let looked = found.operations.len();
     let intro = match found.next {
-        Some(_) => {
-            format!("These are the newest {looked} operations that failed, and there are more")
-        }
-        None if looked == 1 => "This is the only operation that failed".to_owned(),
-        None => format!("These are all {looked} operations that failed"),
+        // The table says so.
+        None if looked == 0 => None,
+        Some(_) => Some(format!(
+            "These are the newest {looked} operations that failed, and there are more"
+        )),
+        None if looked == 1 => Some("This is the only operation that failed".to_owned()),
+        None => Some(format!("These are all {looked} operations that failed")),
     };
     let all = address("/operations", [("status", "Failed")]);
     let sheet = Sheet {
@@ -320,7 +322,7 @@ pub(super) async fn failures(
             "Latest error",
         ],
         rows: rows.collect(),
-        intro: vec![Text::sentence(&intro)],
+        intro: intro.iter().map(|intro| Text::sentence(intro)).collect(),
         empty: "Nothing has failed.",
         links: vec![(Text::line("All of them"), all)],
         ..Sheet::default()
