@@ -115,6 +115,26 @@ pub fn legal_actions(header: &Header) -> Vec<Action> {
         .collect()
 }
 
+/// Returns the refusal of running an operation again; `None` if it can. Its work is
+/// done by a new operation, so this is no transition.
+#[must_use]
+pub fn refuse_run_again(header: &Header) -> Option<Refused> {
+    let why = if header.is_series() {
+        "a series runs by its occurrences"
+    } else if header.status.state() != State::Completed {
+        "only a Completed operation runs again"
+    } else {
+        return None;
+    };
+    Some(Refused {
+        event: "running again",
+        status: header.status,
+        code: ErrorCode::INVALID_READY,
+        why: Some(why),
+        legal: legal_actions(header),
+    })
+}
+
 /// Returns true if an operation is already what a client asks for. Such a request has
 /// nothing to do, and is no mistake: the client may have repeated it.
 #[must_use]

@@ -5,8 +5,8 @@
 //! the last of its token.
 
 use drumline_api::RunAgain;
-use drumline_protocol::transition::legal_actions;
-use drumline_protocol::{ErrorCode, OperationId, Refused, State};
+use drumline_protocol::OperationId;
+use drumline_protocol::transition::refuse_run_again;
 
 use super::{Actor, Creation, QueueManager};
 use crate::error::Result;
@@ -30,22 +30,7 @@ impl QueueManager {
         key: Option<&str>,
     ) -> Result<Creation> {
         let operation = self.get(actor, id).await?;
-        let header = &operation.header;
-        let why = if header.is_series() {
-            Some("a series runs by its occurrences")
-        } else if header.status.state() != State::Completed {
-            Some("only a Completed operation runs again")
-        } else {
-            None
-        };
-        if why.is_some() {
-            let refused = Refused {
-                event: "running again",
-                status: header.status,
-                code: ErrorCode::INVALID_READY,
-                why,
-                legal: legal_actions(header),
-            };
+        if let Some(refused) = refuse_run_again(&operation.header) {
             return Err(refused.into());
         }
         self.create(actor, changes.create(&operation), key).await

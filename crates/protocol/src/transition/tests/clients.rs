@@ -124,3 +124,21 @@ fn what_the_service_has_suspended_can_be_resumed_and_cancelled_whatever_its_type
         assert!(apply(&timed, Event::Resume, at()).is_err());
     }
 }
+
+#[test]
+fn only_a_completed_operation_runs_again_and_never_a_series() {
+    for status in Status::ALL {
+        let refused = refuse_run_again(&header(status));
+        let is_completed = status.state() == State::Completed;
+        assert_eq!(refused.is_none(), is_completed, "{status:?}");
+        if let Some(refused) = refused {
+            assert_eq!(refused.legal, legal_actions(&header(status)));
+            assert_eq!(refused.code, ErrorCode::INVALID_READY);
+        }
+    }
+    for status in [Status::Waiting, Status::Succeeded, Status::Canceled] {
+        let refused = refuse_run_again(&series(status)).unwrap();
+        let text = refused.to_string();
+        assert!(text.ends_with("a series runs by its occurrences"), "{text}");
+    }
+}
