@@ -26,6 +26,7 @@
 //!
 //! The state knows effects and no transitions: those are the caller's.
 
+mod actions;
 mod chains;
 mod commit;
 mod create;
@@ -51,6 +52,7 @@ use drumline_protocol::{
     Header, Operation, OperationId, Output, Outputs, Partition, PartitionCount, Timestamp,
 };
 
+use self::actions::Actions;
 use self::chains::Chains;
 use self::due::Due;
 use self::ends::Ends;
@@ -73,6 +75,7 @@ pub struct State {
     partitions: BTreeMap<Partition, Contents>,
     markers: Markers,
     pauses: KeptPauses,
+    actions: Actions,
     /// The lower bound of every partition's next number: how far the order of
     /// the ends was read.
     floor: u64,
@@ -109,6 +112,7 @@ impl State {
             partitions: BTreeMap::new(),
             markers: Markers::default(),
             pauses: KeptPauses::default(),
+            actions: Actions::default(),
             floor: 0,
         }
     }

@@ -4,6 +4,7 @@
 //! No verb waits, so every future is done at its first poll, and a cancellation
 //! cannot interrupt a verb halfway.
 
+mod actions;
 mod pauses;
 
 use std::sync::Arc;

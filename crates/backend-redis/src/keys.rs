@@ -82,6 +82,13 @@ impl Keys {
         format!("{}:{{meta}}:pauses", self.namespace)
     }
 
+    /// The actions on many: a hash of id → revision and record; sorted sets of id and
+    /// hash of the organization: of all of them, and of those that have not ended.
+    pub(crate) fn actions(&self) -> [String; 3] {
+        ["actions", "actions:order", "actions:open"]
+            .map(|name| format!("{}:{{meta}}:{name}", self.namespace))
+    }
+
     /// The prefix of everything.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace

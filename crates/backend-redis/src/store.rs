@@ -1,5 +1,6 @@
 //! The store on Redis: each verb is a file in here.
 
+mod actions;
 mod batches;
 mod chain;
 mod commit;

@@ -9,6 +9,7 @@
 //! All futures are cancel-safe in this sense: if one is dropped, the write may
 //! or may not have been made, and repeating it is harmless.
 
+mod actions;
 mod chain;
 mod commit;
 mod create;
@@ -35,6 +36,7 @@ use tokio::sync::broadcast;
 
 use crate::member_id::MemberId;
 
+pub use self::actions::{ActionStore, ActionWrite};
 pub use self::chain::{ChainPlace, Neighbourhood};
 pub use self::commit::{Commit, Committed, Done, Guard, Record};
 pub use self::create::{Created, IdempotencyKey, NewOperation, Reservation, Reserved, check_keys};
@@ -51,7 +53,7 @@ pub use self::transact::{Transacted, check_distinct};
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
-pub trait Store: PauseStore + Send + Sync + 'static {
+pub trait Store: ActionStore + PauseStore + Send + Sync + 'static {
     /// The number of partitions. Fixed when the store was first used.
     fn partitions(&self) -> PartitionCount;
 

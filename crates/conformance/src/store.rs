@@ -1,5 +1,6 @@
 //! The store's cases, one module per story.
 
+pub mod actions;
 pub mod chains;
 pub mod commit;
 pub mod create;

@@ -151,6 +151,15 @@ macro_rules! store_suite {
                 of_two_managers_one_wakes_it,
                 a_throttled_operation_is_put_off,
             }
+            actions {
+                an_action_is_kept_with_its_texts,
+                an_action_is_written_on_the_revision_before_it,
+                of_racing_executors_one_takes_an_action,
+                actions_are_listed_newest_first_by_organization,
+                open_actions_are_found_oldest_first,
+                old_actions_are_removed_when_they_have_ended,
+                the_oldest_ended_action_makes_room,
+            }
             pauses {
                 a_pause_is_kept_with_its_texts,
                 a_pause_that_is_set_again_is_one_pause,

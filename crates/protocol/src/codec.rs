@@ -15,6 +15,7 @@ mod earlier;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::bulk_action::BulkAction;
 use crate::history::Entry;
 use crate::limits;
 use crate::message::Message;
@@ -86,6 +87,11 @@ impl Format for Pause {
 impl Format for Output {
     const WHAT: &'static str = "output";
     const VERSION: u8 = 0x81;
+}
+
+impl Format for BulkAction {
+    const WHAT: &'static str = "action";
+    const VERSION: u8 = 0xa1;
 }
 
 /// The bytes were not written by this version of Drumline.

@@ -20,6 +20,7 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod bulk_action;
 pub mod codec;
 pub mod error_code;
 pub mod extensions;
@@ -43,6 +44,9 @@ pub mod version;
 
 pub use attempt::Attempt;
 pub use backoff::Backoff;
+pub use bulk_action::{
+    ActionId, BulkAction, BulkChange, BulkCounts, BulkRefusal, Executor, Stage as ActionStage,
+};
 pub use error_code::ErrorCode;
 pub use extensions::Extensions;
 pub use history::{Author, History};

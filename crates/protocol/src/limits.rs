@@ -22,6 +22,17 @@ pub const PAUSE_REASON_CHARS: usize = 1_000;
 /// The pauses that a store keeps at the same time. Each partition has a copy of
 /// all of them, and one script replaces a copy.
 pub const PAUSES: usize = 1_000;
+/// `reason` of an action on many.
+pub const ACTION_REASON_CHARS: usize = 1_000;
+/// The bytes of all conditions of an action on many: names and values.
+pub const ACTION_CONDITIONS_BYTES: usize = 4_096;
+/// The actions on many that a store keeps. The oldest that has ended makes room for a
+/// new one.
+pub const ACTIONS: usize = 1_000;
+/// Refusals that are kept with an action on many: enough to see a pattern.
+pub const BULK_REFUSALS: usize = 20;
+/// The reason of such a refusal: longer ones are cut.
+pub const BULK_REFUSAL_CHARS: usize = 300;
 /// The reason in an entry of the history: the whole message stands in the fault.
 pub const REASON_CHARS: usize = 120;
 /// The largest stored record or message that is decoded. Larger bytes were not

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::*;
+use crate::bulk_action::{ActionId, BulkChange, BulkCounts, BulkRefusal, Executor, Stage};
 use crate::error_code::ErrorCode;
 use crate::extensions::{Extensions, Field};
 use crate::history::Author;
-use crate::id::{CommitId, OperationId, Partition};
+use crate::id::{CommitId, Fence, OperationId, Partition};
 use crate::kind::OperationType;
 use crate::message::Offer;
 use crate::operation::{
@@ -210,6 +211,42 @@ fn pause() -> Pause {
     }
 }
 
+fn action() -> BulkAction {
+    let at = Timestamp::from_millis(1_795_000_000_456);
+    let id = |byte| OperationId::counted(at, 5, Partition::new(3), [byte; 16]);
+    BulkAction {
+        id: ActionId::new(id(1)),
+        organization: Organization("contoso".to_owned()),
+        change: BulkChange::Postpone(Timestamp::from_millis(1_795_000_005_456)),
+        conditions: vec![("messageName".to_owned(), "SendMail".to_owned())],
+        reason: "the mail server is down".to_owned(),
+        author: Author::Caller("ann".to_owned()),
+        started_on: at,
+        expected: Some(300),
+        stage: Stage::Failed("the filter has a condition of a later release".to_owned()),
+        ended_on: Some(at),
+        aborted_by: Some(Author::Caller("bob".to_owned())),
+        below: id(2),
+        counts: BulkCounts {
+            counted: 251,
+            done: 250,
+            refused: 1,
+            refusals: vec![BulkRefusal {
+                id: id(3),
+                code: ErrorCode::CANNOT_PAUSE,
+                message: "it is Completed".to_owned(),
+            }],
+        },
+        executor: Some(Executor {
+            member: Uuid::from_u128(7),
+            fence: Fence(4),
+        }),
+        last_fence: Fence(4),
+        revision: 300,
+        extensions: later(2),
+    }
+}
+
 /// Compares with the committed bytes. A change of any format shows here: give
 /// it a new version byte and keep reading the old one.
 fn frozen<T: Format + PartialEq + std::fmt::Debug>(value: &T) {
@@ -240,6 +277,7 @@ fn formats_are_frozen() {
     frozen(&entry());
     frozen(&pause());
     frozen(&output());
+    frozen(&action());
 }
 
 #[test]
@@ -323,6 +361,7 @@ fn write_fixtures() {
     write(&entry());
     write(&pause());
     write(&output());
+    write(&action());
 }
 
 #[test]

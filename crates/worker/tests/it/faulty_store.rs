@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ChainPlace, Commit, Committed, Counts, Created, Ended, Error, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded,
-    Released, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    ActionStore, ActionWrite, ChainPlace, Commit, Committed, Counts, Created, Ended, Error, Filter,
+    Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore,
+    Pauses, Promoted, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Result,
+    Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Output, Partition, PartitionCount, Pause, Report, ScopeKey,
-    Timestamp,
+    ActionId, BulkAction, Fence, Operation, OperationId, Organization, Output, Partition,
+    PartitionCount, Pause, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -377,5 +378,33 @@ impl PauseStore for FaultyStore {
         limit: usize,
     ) -> Result<Released> {
         self.store.release_held(partition, after, limit).await
+    }
+}
+
+#[async_trait]
+impl ActionStore for FaultyStore {
+    async fn put_action(&self, action: &BulkAction) -> Result<ActionWrite> {
+        self.store.put_action(action).await
+    }
+
+    async fn action(&self, id: ActionId) -> Result<Option<BulkAction>> {
+        self.store.action(id).await
+    }
+
+    async fn actions(
+        &self,
+        organization: &Organization,
+        before: Option<ActionId>,
+        limit: usize,
+    ) -> Result<Vec<BulkAction>> {
+        self.store.actions(organization, before, limit).await
+    }
+
+    async fn open_actions(&self, limit: usize) -> Result<Vec<BulkAction>> {
+        self.store.open_actions(limit).await
+    }
+
+    async fn remove_actions(&self, before: Timestamp) -> Result<usize> {
+        self.store.remove_actions(before).await
     }
 }

@@ -1,0 +1,85 @@
+//! Actions on many operations, by their ids.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use drumline_backend::store::ActionWrite;
+use drumline_protocol::{ActionId, BulkAction, Organization, Timestamp, limits};
+
+use super::State;
+
+/// The actions that are kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Actions(BTreeMap<ActionId, BulkAction>);
+
+impl Actions {
+    /// Makes room for one more; returns false if there is none.
+    fn make_room(&mut self) -> bool {
+        if self.0.len() < limits::ACTIONS {
+            return true;
+        }
+        let ended = self.0.values().find(|action| !action.is_open());
+        let ended = ended.map(|action| action.id);
+        ended.is_some_and(|id| self.0.remove(&id).is_some())
+    }
+}
+
+impl State {
+    /// Writes an action on the revision before it.
+    pub fn put_action(&mut self, action: BulkAction) -> ActionWrite {
+        let present = self.actions.0.get(&action.id);
+        if present == Some(&action) {
+            return ActionWrite::Written;
+        }
+        let revision = present.map_or(0, |present| present.revision);
+        if revision.checked_add(1) != Some(action.revision) {
+            return ActionWrite::Changed;
+        }
+        if present.is_none() && !self.actions.make_room() {
+            return ActionWrite::Full;
+        }
+        self.actions.0.insert(action.id, action);
+        ActionWrite::Written
+    }
+
+    /// One action.
+    #[must_use]
+    pub fn action(&self, id: ActionId) -> Option<BulkAction> {
+        self.actions.0.get(&id).cloned()
+    }
+
+    /// The actions of an organization, newest first, older than one of them.
+    #[must_use]
+    pub fn actions(
+        &self,
+        organization: &Organization,
+        before: Option<ActionId>,
+        limit: usize,
+    ) -> Vec<BulkAction> {
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let older = self.actions.0.range((Bound::Unbounded, end));
+        older
+            .rev()
+            .map(|(_, action)| action)
+            .filter(|action| action.organization == *organization)
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// The actions that have not ended, oldest first.
+    #[must_use]
+    pub fn open_actions(&self, limit: usize) -> Vec<BulkAction> {
+        let open = self.actions.0.values().filter(|action| action.is_open());
+        open.take(limit).cloned().collect()
+    }
+
+    /// Removes actions that have ended and were started before a time.
+    pub fn remove_actions(&mut self, before: Timestamp) -> usize {
+        let count = self.actions.0.len();
+        let stays =
+            |id: &ActionId, action: &mut BulkAction| id.created() >= before || action.is_open();
+        self.actions.0.retain(stays);
+        count - self.actions.0.len()
+    }
+}

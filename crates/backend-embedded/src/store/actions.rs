@@ -1,0 +1,37 @@
+//! The part of the store that is about actions on many operations.
+
+use async_trait::async_trait;
+use drumline_backend::store::{ActionStore, ActionWrite, Result};
+use drumline_protocol::{ActionId, BulkAction, Organization, Timestamp};
+
+use super::EmbeddedStore;
+use crate::roundtrip::through_codec;
+
+#[async_trait]
+impl ActionStore for EmbeddedStore {
+    async fn put_action(&self, action: &BulkAction) -> Result<ActionWrite> {
+        let action = through_codec(action)?;
+        Ok(self.state().put_action(action))
+    }
+
+    async fn action(&self, id: ActionId) -> Result<Option<BulkAction>> {
+        Ok(self.state().action(id))
+    }
+
+    async fn actions(
+        &self,
+        organization: &Organization,
+        before: Option<ActionId>,
+        limit: usize,
+    ) -> Result<Vec<BulkAction>> {
+        Ok(self.state().actions(organization, before, limit))
+    }
+
+    async fn open_actions(&self, limit: usize) -> Result<Vec<BulkAction>> {
+        Ok(self.state().open_actions(limit))
+    }
+
+    async fn remove_actions(&self, before: Timestamp) -> Result<usize> {
+        Ok(self.state().remove_actions(before))
+    }
+}

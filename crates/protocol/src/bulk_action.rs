@@ -1,0 +1,404 @@
+//! Actions on many operations, as records with progress.
+//!
+//! A queue manager executes an action in pages, newest operation first, and writes
+//! the record after each page:
+//!
+//! ```text
+//!            take            page, page, …         nothing left
+//! Running ─────────→ Running ────────────→ Running ───────────→ Done
+//!   │ no executor       │ executor, fence     │ abort asked ───→ Aborted
+//!   └─ abort ─→ Aborted └─ lost: take again   └ cannot go on ──→ Failed
+//! ```
+//!
+//! Each change makes the next revision, and a store writes a revision only on the one
+//! before it. So of two executors one writes. A page that an executor repeats does no
+//! harm, because an operation that is done already stays as it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error_code::ErrorCode;
+use crate::extensions::Extensions;
+use crate::history::Author;
+use crate::id::{Fence, InvalidId, OperationId};
+use crate::limits;
+use crate::time::Timestamp;
+use crate::token::Organization;
+use crate::transition::Action;
+
+/// The id of an action: a version 7 UUID, in order of creation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ActionId(OperationId);
+
+impl ActionId {
+    /// The action with this UUID, which no operation has.
+    #[must_use]
+    pub const fn new(id: OperationId) -> Self {
+        Self(id)
+    }
+
+    /// The id in these bytes, if they are a UUID of version 7.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        OperationId::from_bytes(bytes).map(Self)
+    }
+
+    /// The 16 bytes; their order is the order of creation times.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The time when the id was made, by the clock of its maker.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.0.created()
+    }
+}
+
+impl fmt::Display for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ActionId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.parse().map(Self)
+    }
+}
+
+/// The change to each operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BulkChange {
+    /// It ends as Canceled.
+    Cancel,
+    /// It waits for a person.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It waits until this time.
+    Postpone(Timestamp),
+    /// It is removed, if it is Completed.
+    Delete,
+}
+
+impl BulkChange {
+    /// The action that a client asks for.
+    #[must_use]
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Cancel => Action::Cancel,
+            Self::Pause => Action::Pause,
+            Self::Resume => Action::Resume,
+            Self::Postpone(_) => Action::Postpone,
+            Self::Delete => Action::Delete,
+        }
+    }
+
+    /// The time to postpone to.
+    #[must_use]
+    pub const fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Postpone(until) => Some(until),
+            Self::Cancel | Self::Pause | Self::Resume | Self::Delete => None,
+        }
+    }
+}
+
+/// The stage of an action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Operations are left, or were when it was written.
+    Running,
+    /// All selected operations were acted on or refused.
+    Done,
+    /// A caller has aborted it. What was done stays done.
+    Aborted,
+    /// It cannot go on, for this reason. What was done stays done.
+    Failed(String),
+}
+
+/// The queue manager that executes an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executor {
+    /// The member.
+    pub member: Uuid,
+    /// Its fence: greater than that of each executor before.
+    pub fence: Fence,
+}
+
+/// A selected operation that refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkRefusal {
+    /// The operation.
+    pub id: OperationId,
+    /// The reason, for programs.
+    pub code: ErrorCode,
+    /// The reason, for people: at most [`limits::BULK_REFUSAL_CHARS`].
+    pub message: String,
+}
+
+/// The numbers of selected operations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkCounts {
+    /// Selected so far.
+    pub counted: u64,
+    /// Of these, done.
+    pub done: u64,
+    /// Of these, refused.
+    pub refused: u64,
+    /// The first refusals: at most [`limits::BULK_REFUSALS`].
+    pub refusals: Vec<BulkRefusal>,
+}
+
+/// One action on many operations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkAction {
+    /// The id.
+    pub id: ActionId,
+    /// The organization of the caller and of the operations.
+    pub organization: Organization,
+    /// The change to each operation.
+    pub change: BulkChange,
+    /// The conditions of a listing: names and values as a caller wrote them. Empty:
+    /// every operation.
+    pub conditions: Vec<(String, String)>,
+    /// The reason, for people: at most [`limits::ACTION_REASON_CHARS`].
+    pub reason: String,
+    /// The caller, who is the author of each change.
+    pub author: Author,
+    /// The time at which it was started.
+    pub started_on: Timestamp,
+    /// The most operations that the caller means; more end it as failed.
+    pub expected: Option<u64>,
+    /// The stage.
+    pub stage: Stage,
+    /// The time at which it ended.
+    pub ended_on: Option<Timestamp>,
+    /// The caller that has aborted it, or asked for that.
+    pub aborted_by: Option<Author>,
+    /// Operations with this id and newer ones are done with, or were created after
+    /// the start.
+    pub below: OperationId,
+    /// The numbers so far.
+    pub counts: BulkCounts,
+    /// The manager that executes it.
+    pub executor: Option<Executor>,
+    /// The fence of the last executor.
+    pub last_fence: Fence,
+    /// Grows by one with each change; 1 when it is started.
+    pub revision: u64,
+    /// The fields of later releases.
+    pub extensions: Extensions,
+}
+
+impl BulkAction {
+    /// Returns true until it has ended.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stage == Stage::Running
+    }
+
+    /// Returns true if it is to end before its end.
+    #[must_use]
+    pub const fn is_asked_to_stop(&self) -> bool {
+        self.aborted_by.is_some()
+    }
+
+    /// The word for the stage, in answers.
+    #[must_use]
+    pub const fn stage_name(&self) -> &'static str {
+        match (&self.stage, &self.aborted_by) {
+            (Stage::Running, None) => "running",
+            (Stage::Running, Some(_)) => "aborting",
+            (Stage::Done, _) => "done",
+            (Stage::Aborted, _) => "aborted",
+            (Stage::Failed(_), _) => "failed",
+        }
+    }
+
+    /// The action with a new executor, whose fence is in it.
+    #[must_use]
+    pub fn taken_by(&self, member: Uuid) -> Self {
+        let fence = Fence(self.last_fence.0.saturating_add(1));
+        Self {
+            executor: Some(Executor { member, fence }),
+            last_fence: fence,
+            ..self.next()
+        }
+    }
+
+    /// The action without an executor.
+    #[must_use]
+    pub fn released(&self) -> Self {
+        Self {
+            executor: None,
+            ..self.next()
+        }
+    }
+
+    /// The action after a page: its numbers, and the id down to which everything was
+    /// looked at, `None` at the end.
+    #[must_use]
+    pub fn advanced(&self, page: &BulkCounts, below: Option<OperationId>, now: Timestamp) -> Self {
+        let mut next = self.next();
+        next.counts.add(page);
+        match below {
+            // Never up again, whatever an executor has read before.
+            Some(below) => next.below = next.below.min(below),
+            None => next.end(Stage::Done, now),
+        }
+        next
+    }
+
+    /// The action as it is after a caller has aborted it: at its end if no manager
+    /// executes it, and else asked to stop.
+    #[must_use]
+    pub fn aborted(&self, by: Author, now: Timestamp) -> Self {
+        let mut next = self.next();
+        next.aborted_by.get_or_insert(by);
+        if next.executor.is_none() {
+            next.end(Stage::Aborted, now);
+        }
+        next
+    }
+
+    /// The action at its end.
+    #[must_use]
+    pub fn ended(&self, stage: Stage, now: Timestamp) -> Self {
+        let mut next = self.next();
+        next.end(stage, now);
+        next
+    }
+
+    fn next(&self) -> Self {
+        Self {
+            revision: self.revision.saturating_add(1),
+            ..self.clone()
+        }
+    }
+
+    fn end(&mut self, stage: Stage, now: Timestamp) {
+        self.stage = stage;
+        self.ended_on = Some(now);
+        self.executor = None;
+    }
+}
+
+impl BulkCounts {
+    /// Adds the numbers of a page.
+    pub fn add(&mut self, page: &Self) {
+        self.counted = self.counted.saturating_add(page.counted);
+        self.done = self.done.saturating_add(page.done);
+        self.refused = self.refused.saturating_add(page.refused);
+        let room = limits::BULK_REFUSALS.saturating_sub(self.refusals.len());
+        let refusals = page.refusals.iter().take(room);
+        self.refusals.extend(refusals.map(|refusal| BulkRefusal {
+            message: limits::cut(&refusal.message, limits::BULK_REFUSAL_CHARS).to_owned(),
+            ..refusal.clone()
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Partition;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+    fn id(number: i64) -> OperationId {
+        let at = Timestamp::from_millis(NOW.as_millis() + number);
+        OperationId::counted(at, 0, Partition::new(0), [7; 16])
+    }
+
+    fn started() -> BulkAction {
+        BulkAction {
+            id: ActionId::new(id(9)),
+            organization: Organization::default(),
+            change: BulkChange::Cancel,
+            conditions: Vec::new(),
+            reason: "a test".to_owned(),
+            author: Author::Caller("ann".to_owned()),
+            started_on: NOW,
+            expected: None,
+            stage: Stage::Running,
+            ended_on: None,
+            aborted_by: None,
+            below: id(9),
+            counts: BulkCounts::default(),
+            executor: None,
+            last_fence: Fence(0),
+            revision: 1,
+            extensions: Extensions::default(),
+        }
+    }
+
+    fn page(done: u64, refused: u64) -> BulkCounts {
+        let refusal = BulkRefusal {
+            id: id(1),
+            code: ErrorCode::CANNOT_CANCEL,
+            message: "é".repeat(limits::BULK_REFUSAL_CHARS + 1),
+        };
+        BulkCounts {
+            counted: done + refused,
+            done,
+            refused,
+            refusals: vec![refusal; usize::try_from(refused).unwrap()],
+        }
+    }
+
+    #[test]
+    fn pages_add_up_to_the_end() {
+        let (ann, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let taken = started().taken_by(ann);
+        let first = taken.advanced(&page(5, 19), Some(id(5)), NOW);
+        assert_eq!((first.below, first.stage_name()), (id(5), "running"));
+        let other = first.taken_by(bob);
+        assert_eq!(other.executor.unwrap().fence, Fence(2));
+        let last = other.advanced(&page(1, 4), None, NOW);
+        assert_eq!(last.stage, Stage::Done);
+        assert_eq!((last.executor, last.ended_on), (None, Some(NOW)));
+        let BulkCounts {
+            counted,
+            done,
+            refused,
+            refusals,
+        } = last.counts;
+        assert_eq!((counted, done, refused, refusals.len()), (29, 6, 23, 20));
+        let chars = refusals
+            .iter()
+            .map(|refusal| refusal.message.chars().count());
+        assert!(
+            chars
+                .into_iter()
+                .all(|chars| chars == limits::BULK_REFUSAL_CHARS)
+        );
+        assert_eq!(last.revision, 5);
+    }
+
+    #[test]
+    fn an_abort_ends_at_once_what_nobody_executes() {
+        let by = || Author::Caller("bob".to_owned());
+        let ended = started().aborted(by(), NOW);
+        assert_eq!((ended.stage_name(), ended.ended_on), ("aborted", Some(NOW)));
+        let asked = started().taken_by(Uuid::nil()).aborted(by(), NOW);
+        assert_eq!((asked.stage_name(), asked.ended_on), ("aborting", None));
+        assert!(asked.is_open() && asked.is_asked_to_stop());
+        let first = Author::Caller("carl".to_owned());
+        let again = asked.aborted(first, NOW);
+        assert_eq!(again.aborted_by, Some(by()), "the first one counts");
+    }
+}
