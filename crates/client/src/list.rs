@@ -56,6 +56,20 @@ impl Client {
         self.exchange(Repeat::Safe, request).await?.read()
     }
 
+    /// One page of the operations that match, without data, results, checkpoints and
+    /// errors. It costs the same however large these are.
+    ///
+    /// # Errors
+    /// When the service refuses the conditions, or is unavailable.
+    pub async fn list_summaries(&self, filter: &Filter, paging: &Paging) -> Result<Page> {
+        let request = self
+            .request(Method::GET, &["v1", "operations"])
+            .query(&filter.pairs())
+            .query(&paging.pairs())
+            .query(&[("summary", true)]);
+        self.exchange(Repeat::Safe, request).await?.read()
+    }
+
     /// All operations that match, newest first, page by page as they are
     /// wanted. Operations that are created meanwhile are not among them. Ends
     /// after the first error.

@@ -96,7 +96,7 @@ async fn matching(session: &Session, filter: &Filter) -> Result<Vec<Chosen>> {
             limit: Some(PAGE),
             cursor,
         };
-        let page = client.list(&filter, &paging).await?;
+        let page = client.list_summaries(&filter, &paging).await?;
         progress.advance(u64::try_from(page.operations.len()).unwrap_or(u64::MAX));
         chosen.extend(page.operations.into_iter().filter_map(Chosen::of));
         cursor = page.next_cursor;

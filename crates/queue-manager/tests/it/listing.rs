@@ -170,3 +170,22 @@ async fn a_page_ends_early_when_its_operations_are_large() {
     }
     assert!(ids.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_in_short_has_no_data() {
+    let client = Client::of(&manager(&backend()));
+    let body = json!({"messageName": "a", "name": "large", "data": {"text": "x"}});
+    client.create(&body).await;
+    for (query, data) in [
+        ("", json!({"text": "x"})),
+        ("?summary=false", json!({"text": "x"})),
+        ("?summary=true&state=Ready", json!(null)),
+    ] {
+        let page = client.get(&format!("/v1/operations{query}")).await;
+        assert_eq!(page.names(), ["large"], "{query}: {page:?}");
+        assert_eq!(page.json["operations"][0]["data"], data, "{query}");
+    }
+    let wrong = client.get("/v1/operations?summary=perhaps").await;
+    assert_eq!(wrong.status, 422, "{wrong:?}");
+    assert_eq!(wrong.json["attributes"][0]["name"], "summary");
+}

@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use drumline_api::view::OperationView;
 use drumline_api::{Control, CreateOperation, RunAgain, UpdateOperation};
 use drumline_auth::Principal;
-use drumline_protocol::OperationId;
+use drumline_backend::store::Summary;
+use drumline_protocol::{Operation, OperationId, Report};
 use serde::Serialize;
 
 use super::extractors::{By, Id, Parameters, idempotency_key};
@@ -163,6 +164,7 @@ pub(crate) async fn get(
         openapi::ListConditions,
         ("limit" = Option<u32>, Query, description = "The maximum number of operations, 1 to 500. Default: 50"),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the previous page"),
+        ("summary" = Option<bool>, Query, description = "Whether data, results, checkpoints and errors are left out, which costs the same however large they are"),
     ),
     responses(
         (status = 200, description = "A page of operations", body = openapi::OperationList),
@@ -173,16 +175,42 @@ pub(crate) async fn get(
 pub(crate) async fn list(
     State(manager): State<QueueManager>,
     By(actor): By,
-    Parameters(pairs): Parameters,
+    Parameters(mut pairs): Parameters,
 ) -> Answer<Response> {
     let longest = manager.options().limits.page;
+    let is_summary = query::take_summary(&mut pairs)?;
     let query = query::list(pairs, &actor, longest)?;
-    let listing = manager.list(&actor, &query).await?;
+    let (operations, next) = if is_summary {
+        let page = manager.list_summaries(&actor, &query).await?;
+        let views = page.operations.into_iter().map(in_short);
+        (views.collect(), page.next)
+    } else {
+        let listing = manager.list(&actor, &query).await?;
+        let views = listing.operations.iter().map(OperationView::from);
+        (views.collect(), listing.next)
+    };
     let answer = ListAnswer {
-        operations: listing.operations.iter().map(OperationView::from).collect(),
-        next_cursor: listing.next.map(|place| place.to_string()),
+        operations,
+        next_cursor: next.map(|place| place.to_string()),
     };
     Ok(Json(answer).into_response())
+}
+
+/// The view of an operation without its data and its report.
+fn in_short(summary: Summary) -> OperationView {
+    let Summary {
+        id,
+        header,
+        body,
+        sequence,
+    } = summary;
+    OperationView::from(&Operation {
+        id,
+        header,
+        body,
+        report: Report::default(),
+        sequence,
+    })
 }
 
 /// Change an operation

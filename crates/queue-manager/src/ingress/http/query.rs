@@ -172,6 +172,16 @@ pub(crate) fn list(
 /// The operations to act on.
 #[derive(Clone, Debug)]
 pub(crate) struct BulkQuery {
+/// Takes out whether a listing is to leave out data and results.
+pub(crate) fn take_summary(pairs: &mut Vec<(String, String)>) -> Result<bool, Invalid> {
+    let Some(place) = pairs.iter().position(|(name, _)| name == "summary") else {
+        return Ok(false);
+    };
+    let (name, value) = pairs.remove(place);
+    let read = read_truth(&value);
+    read.map_err(|why| Invalid::from(FieldError::new(name, why)))
+}
+
     /// The filter, within the caller's own organization.
     pub(crate) query: Query,
     /// Only report what would be done.
