@@ -33,6 +33,7 @@ mod kinds;
 pub mod pause;
 pub mod payload;
 mod recurrence;
+pub mod preview;
 mod retry;
 mod run_again;
 pub mod schema;

@@ -65,6 +65,9 @@ pub struct BulkStep {
     /// The cursor of the next step; `None` after the last.
     #[serde(default)]
     pub next_cursor: Option<String>,
+    /// In a dry run, the consequence for each operation, in sentences.
+    #[serde(default)]
+    pub consequence: Vec<String>,
 }
 
 /// An operation that refused.
@@ -92,13 +95,17 @@ pub struct BulkTotal {
     pub refused_count: u64,
     /// The first of the operations that refused.
     pub refused: Vec<BulkRefusal>,
+    /// In a dry run, the consequence for each operation, in sentences.
+    pub consequence: Vec<String>,
 }
 
 /// Refusals that are kept: enough to see a pattern.
 const REFUSALS: usize = 20;
 
 impl BulkAction {
-    const fn action(self) -> Action {
+    /// The action on one operation.
+    #[must_use]
+    pub const fn action(self) -> Action {
         match self {
             Self::Cancel => Action::Cancel,
             Self::Pause => Action::Pause,
@@ -230,6 +237,7 @@ impl BulkTotal {
         self.matched += step.matched;
         self.done += step.done;
         self.refused_count += step.refused_count;
+        self.consequence = step.consequence;
         let room = REFUSALS.saturating_sub(self.refused.len());
         self.refused.extend(step.refused.into_iter().take(room));
     }

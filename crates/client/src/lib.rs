@@ -74,6 +74,7 @@ mod list;
 
 mod operation;
 mod pauses;
+mod preview;
 mod retry;
 mod run_again;
 mod update;
@@ -109,6 +110,7 @@ pub use drumline_api::history::{
     ActorView as HistoryActor, EntryView as HistoryEntry, HistoryView,
 };
 pub use drumline_api::pause::PauseView;
+pub use drumline_api::preview::Preview;
 pub use drumline_api::view::{ExhaustedView, OperationView, ProgressView, RetryPolicyView};
 pub use drumline_protocol::{
     Action, ErrorCode, OperationType, PauseKind, State, Status, Timestamp, TokenPolicy,

@@ -38,7 +38,7 @@ pub use again::RunAgainPage;
 pub use assets::Asset;
 pub use attempts::{AttemptLine, Printed};
 pub use bulk::{BulkPage, Outcome, is_typed};
-pub use confirm::{ConfirmPage, done, effects};
+pub use confirm::{ConfirmPage, done};
 pub use frame::{Frame, Rights, Section, Viewer};
 pub use login::LoginPage;
 pub use notice::{NoticeLink, NoticePage};

@@ -48,6 +48,8 @@ mod outside;
 mod pauses;
 #[path = "cli/processes.rs"]
 mod processes;
+#[path = "cli/previews.rs"]
+mod previews;
 #[path = "cli/run.rs"]
 mod run;
 #[path = "cli/run_tokens.rs"]

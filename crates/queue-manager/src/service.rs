@@ -21,6 +21,7 @@ mod partitions;
 mod pauses;
 mod rate_limit;
 mod read;
+mod preview;
 mod run_again;
 mod scale;
 pub(crate) mod series;

@@ -15,7 +15,7 @@ use crate::output::hint;
 use crate::output::progress::Progress;
 
 /// Refusals that are shown; they tend to be alike.
-const TOLD: usize = 5;
+pub(super) const TOLD: usize = 5;
 
 /// Executes the action, or reports what would be done.
 pub(super) async fn run(
@@ -101,15 +101,20 @@ fn tell(session: &Session, total: &BulkTotal, action: BulkAction, dry_run: bool)
         done,
         refused_count,
         refused,
+        consequence,
     } = total;
     if session.out.is_json() {
-        session.out.json(&json!({
+        let mut shown = json!({
             "dryRun": dry_run,
             "matched": matched,
             "done": done,
             "refusedCount": refused_count,
             "refused": refused,
-        }))?;
+        });
+        if dry_run {
+            shown["consequence"] = json!(consequence);
+        }
+        session.out.json(&shown)?;
         return Ok(());
     }
     let (did, refuse) = if dry_run {
@@ -120,6 +125,9 @@ fn tell(session: &Session, total: &BulkTotal, action: BulkAction, dry_run: bool)
     session.out.line(&format!(
         "{matched} match: {done} {did}, {refused_count} {refuse}"
     ))?;
+    if dry_run && !consequence.is_empty() {
+        hint(&consequence.join(" "));
+    }
     for refusal in refused.iter().take(TOLD) {
         hint(&format!(
             "{}: {} ({})",
@@ -130,7 +138,7 @@ fn tell(session: &Session, total: &BulkTotal, action: BulkAction, dry_run: bool)
 }
 
 /// The past participle of an action.
-const fn past(action: BulkAction) -> &'static str {
+pub(super) const fn past(action: BulkAction) -> &'static str {
     match action {
         BulkAction::Cancel => "cancelled",
         BulkAction::Pause => "paused",

@@ -24,7 +24,7 @@ pub(crate) async fn run(
     } = selection;
     let selects = *all || *filter != Filter::default();
     match (ids.is_empty(), selects) {
-        (false, false) if consent.dry_run => Err(usage("--dry-run goes with conditions, or --all")),
+        (false, false) if consent.dry_run => preview(session, ids, action).await,
         (false, false) => each(session, ids, action).await,
         (true, true) => {
             let filter = filter.conditions(session.out.now());
@@ -60,6 +60,26 @@ pub(super) const fn name(action: BulkAction) -> &'static str {
 /// refusal's code.
 async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<Exit> {
     let what = name(action);
+/// Says what the action would do to each operation, and does nothing.
+async fn preview(session: &Session, ids: &[String], action: BulkAction) -> Result<Exit> {
+    for_each(session, ids, name(action), async |id| {
+        let would = session.client.preview(id, action.action()).await?;
+        if session.out.is_json() {
+            session
+                .out
+                .json(&json!({ "id": id, "dryRun": true, "preview": would }))?;
+        } else if let Some(refusal) = &would.refusal {
+            session.out.line(&format!("{id}  {refusal}"))?;
+        } else {
+            session
+                .out
+                .line(&format!("{id}  {}", would.consequence.join(" ")))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
     // All of them are asked first: they stop at the same time.
     let mut stopping = Vec::new();
     let told = for_each(session, ids, what, async |id| {

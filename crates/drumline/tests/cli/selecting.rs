@@ -119,7 +119,6 @@ fn a_partial_refusal_is_told_and_a_whole_one_is_an_exit_code() {
 fn ids_and_conditions_exclude_each_other_and_one_is_needed() {
     for arguments in [
         &["cancel", UNKNOWN, "--all"] as &[&str],
-        &["cancel", UNKNOWN, "--dry-run"],
         &["delete", "--yes"],
         &["cancel", "--all", "--yes", "--dry-run"],
         &["postpone", "--all"],

@@ -32,6 +32,7 @@ mod now;
 mod openapi;
 mod operations;
 mod pauses;
+mod preview;
 mod problem;
 mod query;
 mod rate_limit;
@@ -65,6 +66,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         ))
         .routes(routes!(history::history))
         .routes(routes!(attempts::attempts))
+        .routes(routes!(preview::preview))
         .routes(routes!(bulk::cancel))
         .routes(routes!(bulk::pause))
         .routes(routes!(bulk::resume))

@@ -14,7 +14,7 @@ use drumline_backend::apply_event::{
 };
 use drumline_backend::store::{Filter, Guard, Summary};
 use drumline_protocol::transition::is_already;
-use drumline_protocol::{Author, ErrorCode, Event, Header, OperationId, State};
+use drumline_protocol::{Action, Author, ErrorCode, Event, Header, OperationId, State};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
@@ -56,6 +56,17 @@ impl BulkAct {
 }
 
 /// An action on everything that a filter selects.
+    /// The action that clients ask for.
+    pub(crate) const fn action(self) -> Action {
+        match self {
+            Self::Act(Control::Cancel) => Action::Cancel,
+            Self::Act(Control::Pause) => Action::Pause,
+            Self::Act(Control::Resume) => Action::Resume,
+            Self::Act(Control::Postpone(_)) => Action::Postpone,
+            Self::Delete => Action::Delete,
+        }
+    }
+
 #[derive(Clone, Debug)]
 pub struct Bulk {
     /// The action.
@@ -191,7 +202,7 @@ impl QueueManager {
     async fn bulk_one(&self, bulk: &Bulk, operation: Summary) -> (OperationId, Result<()>) {
         let id = operation.id;
         let outcome = if bulk.is_rehearsal {
-            self.rehearse(bulk, &operation)
+            self.rehearse(bulk.act, &bulk.author, &operation)
         } else {
             self.act_on_summary(operation, bulk.act, &bulk.author).await
         };
@@ -199,9 +210,14 @@ impl QueueManager {
     }
 
     /// Returns an error if an operation as it stands would refuse the action.
-    fn rehearse(&self, bulk: &Bulk, operation: &Summary) -> Result<()> {
-        let by = self.signature(&bulk.author);
-        let event = self.event_of_bulk(bulk.act, &operation.header)?;
+    pub(super) fn rehearse(
+        &self,
+        act: BulkAct,
+        author: &Author,
+        operation: &Summary,
+    ) -> Result<()> {
+        let by = self.signature(author);
+        let event = self.event_of_bulk(act, &operation.header)?;
         if is_already(&operation.header, &event) {
             return Ok(());
         }

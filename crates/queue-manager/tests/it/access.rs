@@ -111,6 +111,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/operations/{id}", "oa"),
     ("GET", "/v1/operations/{id}/history", "rpoa"),
     ("GET", "/v1/operations/{id}/attempts", "rpoa"),
+    ("GET", "/v1/operations/{id}/preview", "rpoa"),
     ("POST", "/v1/operations/{id}/cancel", "poa"),
     ("POST", "/v1/operations/{id}/pause", "poa"),
     ("POST", "/v1/operations/{id}/resume", "poa"),

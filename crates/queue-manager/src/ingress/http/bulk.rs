@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::header::HeaderMap;
 use axum::{Extension, Json};
 use drumline_api::Control;
+use drumline_api::preview::of_many;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -37,6 +38,9 @@ pub(crate) struct BulkView {
     refused: Vec<RefusalView>,
     /// The cursor of the next call; `null` after the last.
     next_cursor: Option<String>,
+    /// In a dry run, the consequence for each operation, in sentences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consequence: Option<Vec<String>>,
 }
 
 /// The answer, and its subject for the audit log.
@@ -56,7 +60,7 @@ pub(crate) struct RefusalView {
 }
 
 impl BulkView {
-    fn of(answer: BulkAnswer, dry_run: bool) -> Self {
+    fn of(act: BulkAct, answer: BulkAnswer, dry_run: bool) -> Self {
         let BulkAnswer {
             matched,
             done,
@@ -71,6 +75,10 @@ impl BulkView {
             refused_count,
             refused: refused.into_iter().map(RefusalView::from).collect(),
             next_cursor: next.map(|place| place.to_string()),
+            consequence: dry_run.then(|| {
+                let sentences = of_many(act.action()).iter();
+                sentences.map(ToString::to_string).collect()
+            }),
         }
     }
 }
@@ -277,6 +285,6 @@ async fn run(
         is_read: is_rehearsal,
         ..Subject::default()
     };
-    let view = BulkView::of(answer, is_rehearsal);
+    let view = BulkView::of(act, answer, is_rehearsal);
     Ok((Extension(subject), Json(view)))
 }

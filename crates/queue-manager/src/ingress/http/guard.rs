@@ -65,6 +65,7 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::GET, "/v1/operations/{id}/history", Role(Read)),
         // With what handlers have printed: as much as the data of operations.
         (Method::GET, "/v1/operations/{id}/attempts", Role(Read)),
+        (Method::GET, "/v1/operations/{id}/preview", Role(Read)),
         (Method::POST, "/v1/operations/{id}/cancel", Role(Control)),
         (Method::POST, "/v1/operations/{id}/pause", Role(Control)),
         (Method::POST, "/v1/operations/{id}/resume", Role(Control)),

@@ -13,6 +13,7 @@ mod callers;
 pub(crate) mod execute;
 mod history;
 mod pauses;
+mod preview;
 pub(crate) mod refusals;
 
 use serde::Serialize;
@@ -26,6 +27,7 @@ pub(crate) use self::attributes::{
 use self::callers::Callers;
 pub(crate) use self::history::History;
 pub(crate) use self::pauses::{NewPause, Pause, Pauses};
+pub(crate) use self::preview::{ActionName, Preview};
 use super::waiting::WaitingView;
 use crate::ingress::problem::Problem;
 

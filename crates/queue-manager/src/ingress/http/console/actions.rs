@@ -10,9 +10,9 @@ use axum::http::header::HeaderMap;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use drumline_api::{Control, RunAgain};
-use drumline_console::{Badge, ConfirmPage, RunAgainPage, Section, Text, effects};
-use drumline_protocol::transition::legal_actions;
-use drumline_protocol::{Action, Operation, State as Stage, Timestamp};
+use drumline_console::{Badge, ConfirmPage, RunAgainPage, Section, Text};
+use drumline_protocol::transition::{legal_actions, refuse_run_again};
+use drumline_protocol::{Action, Operation, Timestamp};
 
 use super::viewer::Seen;
 use super::{html, operation, value};
@@ -100,7 +100,7 @@ async fn ask_again(
         status: Badge(header.status),
         token: token.map(|token| Text::line(token.as_str())),
         is_holding: header.holding,
-        is_impossible: header.is_series() || header.status.state() != Stage::Completed,
+        is_impossible: refuse_run_again(header).is_some(),
         asked: seen.now.as_millis().to_string(),
     }))
 }
@@ -151,7 +151,8 @@ async fn page_of(
     let Operation {
         id, header, body, ..
     } = operation;
-    let behind = operation::behind(manager, operation).await?;
+    let effects = manager.consequence(operation, action).await?;
+    let effects = effects.iter().map(|effect| Text::sentence(effect));
     let title = format!("{} an operation", drumline_console::action(action));
     Ok(ConfirmPage {
         frame: seen.frame(title, Section::Operations),
@@ -159,7 +160,7 @@ async fn page_of(
         subject: Text::line(operation::title(body)),
         status: Badge(header.status),
         action,
-        effects: effects(action, header, behind),
+        effects: effects.collect(),
         is_impossible: !legal_actions(header).contains(&action),
         until: String::new(),
         mistake: None,

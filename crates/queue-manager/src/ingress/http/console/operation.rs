@@ -166,14 +166,6 @@ async fn chain(
     }))
 }
 
-/// The operations that wait behind it in its token.
-pub(super) async fn behind(manager: &QueueManager, operation: &Operation) -> Result<u64> {
-    let place = manager
-        .store()
-        .chain_place(operation.id, Neighbourhood::NONE);
-    Ok(place.await?.map_or(0, |place| place.behind))
-}
-
 /// The operations that its handler, or its recurrence, has created.
 async fn children(
     manager: &QueueManager,

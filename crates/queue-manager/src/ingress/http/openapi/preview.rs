@@ -1,0 +1,34 @@
+//! Previews of actions, as the document describes them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The effect that an action would have on one operation now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Preview {
+    /// The action.
+    action: ActionName,
+    /// Whether the operation would take the action.
+    possible: bool,
+    /// The reason why the operation would refuse the action.
+    refusal: Option<String>,
+    /// The consequence, in sentences.
+    consequence: Vec<String>,
+}
+
+/// An action on operations.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ActionName {
+    /// End it, also a running one.
+    Cancel,
+    /// Let it wait for a person.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// Let it wait for a time.
+    Postpone,
+    /// Remove it, if it is Completed.
+    Delete,
+}
