@@ -19,6 +19,7 @@
 //! attribute is checked before anything is refused, and each refusal names its
 //! attribute.
 
+pub mod actions;
 pub mod attempts;
 mod attributes;
 mod content;
@@ -32,8 +33,8 @@ pub mod history;
 mod kinds;
 pub mod pause;
 pub mod payload;
-mod recurrence;
 pub mod preview;
+mod recurrence;
 mod retry;
 mod run_again;
 pub mod schema;

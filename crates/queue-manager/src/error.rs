@@ -34,6 +34,20 @@ pub enum Error {
         /// The id that was asked for.
         id: String,
     },
+    /// There is no such action on many operations, or not any more.
+    #[error("there is no action {id}")]
+    NoAction {
+        /// The id that was asked for.
+        id: String,
+    },
+    /// Too many actions on many operations run already; nothing was started.
+    #[error(
+        "{limit} actions on many operations run already, which is the limit; wait for one to end, or abort one"
+    )]
+    TooManyActions {
+        /// The most that may run.
+        limit: usize,
+    },
     /// The operation is in a state in which this cannot be done.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -124,7 +138,10 @@ impl Error {
         match self {
             Self::Invalid(invalid) => invalid.code,
             Self::Syntax { .. } => ErrorCode::BAD_JSON,
-            Self::NotFound { .. } | Self::NoPause { .. } => ErrorCode::NOT_FOUND,
+            Self::NotFound { .. } | Self::NoPause { .. } | Self::NoAction { .. } => {
+                ErrorCode::NOT_FOUND
+            }
+            Self::TooManyActions { .. } => ErrorCode::TOO_MANY_AT_ONCE,
             Self::Refused(refused) => refused.code,
             Self::KeyReused | Self::KeySpent { .. } => ErrorCode::KEY_REUSED,
             Self::BatchTooLarge { .. } => ErrorCode::INVALID_ARGUMENT,

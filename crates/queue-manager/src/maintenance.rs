@@ -8,6 +8,7 @@
 //!                              ├─ handlers       operations that have found a worker
 //!                              ├─ redirect       offers in queues that do not work
 //!                              ├─ pauses         operations that no pause holds any more
+//!                              ├─ actions        actions on many operations
 //!                              ├─ notices        ends, reported by webhook
 //!                              └─ retention      operations that ended long ago
 //! ```
@@ -22,6 +23,7 @@
 //! While the store is unavailable it rests longer each time. A task that panics
 //! ends all of maintenance: see [`QueueManager::failed`].
 
+mod actions;
 mod handlers;
 mod heartbeat;
 mod lease_reaper;
@@ -99,6 +101,8 @@ impl Maintenance {
         );
         all.start(options.pauses, pauses::KeepPauses::new(options));
         all.start(options.retention, retention::Retain::new(options));
+        let executing = actions::run(manager.clone(), options.actions, stop.clone());
+        tasks.spawn(manager.critical().guard("actions", &stop, executing));
         if let Some((notices, share)) = notices {
             let able = task::Tasks { share, ..all };
             able.start(options.notices, notices);

@@ -6,6 +6,7 @@
 //! One file per kind of request: create, read, control, pause. None of them keeps
 //! anything between requests but caches of what the store knows.
 
+mod actions;
 mod attempts;
 mod bulk;
 mod completion_feed;
@@ -19,9 +20,9 @@ mod idempotency;
 mod organization_requests;
 mod partitions;
 mod pauses;
+mod preview;
 mod rate_limit;
 mod read;
-mod preview;
 mod run_again;
 mod scale;
 pub(crate) mod series;
@@ -57,6 +58,7 @@ pub use scale::Scale;
 
 pub(crate) use read::selection;
 
+pub(crate) use actions::{ActionPage, OF_ALL as ACTIONS_OF_ALL};
 pub(crate) use bulk::SHARE as BULK_SHARE;
 pub(crate) use completion_feed::{Completions, Subscriber};
 pub(crate) use create::stored_as;

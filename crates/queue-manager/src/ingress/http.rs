@@ -14,6 +14,7 @@
 //! keys, callers name themselves, and are believed (`headers`). A caller that asks
 //! for too much is refused, with a time to come back (`rate_limit`).
 
+mod actions;
 mod attempts;
 mod audit;
 mod bodies;
@@ -80,6 +81,9 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(execute::execute))
         .routes(routes!(pauses::list, pauses::set))
         .routes(routes!(pauses::lift))
+        .routes(routes!(actions::list, actions::start))
+        .routes(routes!(actions::get))
+        .routes(routes!(actions::abort))
         .routes(routes!(fleet::workers))
         .routes(routes!(fleet::queues))
         .routes(routes!(now::now))

@@ -208,9 +208,17 @@ impl From<Error> for Problem {
         match error {
             Error::Syntax { .. } => Self::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_JSON, detail),
             Error::Invalid(invalid) => Self::from(invalid),
-            Error::NotFound { .. } | Error::NoPause { .. } => {
+            Error::NotFound { .. } | Error::NoPause { .. } | Error::NoAction { .. } => {
                 Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail)
             }
+            Error::TooManyActions { .. } => Self {
+                retry_after: Some(RETRY_AFTER_SECONDS),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    ErrorCode::TOO_MANY_AT_ONCE,
+                    detail,
+                )
+            },
             Error::Refused(refused) => Self {
                 legal_actions: Some(refused.legal.iter().map(|action| action.name()).collect()),
                 ..Self::new(StatusCode::CONFLICT, refused.code, detail)

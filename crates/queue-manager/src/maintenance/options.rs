@@ -49,6 +49,9 @@ pub struct MaintenanceOptions {
     /// Between looks at pauses and the operations that they hold. Default 500 ms,
     /// which is the largest delay before a lifted pause lets operations go on.
     pub pauses: Duration,
+    /// Between looks for actions on many operations. Default 300 ms, which is the
+    /// largest delay before one begins.
+    pub actions: Duration,
     /// Between looks for operations that ended long ago. Default 5 s.
     pub retention: Duration,
     /// Operations of one partition in one batch. Default 256.
@@ -72,6 +75,7 @@ impl Default for MaintenanceOptions {
             marker_patience: Duration::from_secs(15),
             notices: Duration::from_millis(500),
             pauses: Duration::from_millis(500),
+            actions: Duration::from_millis(300),
             retention: Duration::from_secs(5),
             batch: 256,
             keep: Retention::default(),

@@ -27,14 +27,24 @@ use crate::error::{Error, Result};
 pub(crate) const SHARE: usize = 500;
 /// Operations that are read at once.
 const CHUNK: usize = 64;
-/// Operations that are acted on at the same time: enough to hide the round
-/// trips, few enough to leave the store to other callers.
-const AT_ONCE: usize = 16;
-/// The time after which a call answers with what it has done, and the cursor to
-/// go on at.
-const LONGEST: Duration = Duration::from_secs(1);
+/// The pace of a call that a client waits for.
+const CALL: Pace = Pace {
+    longest: Duration::from_secs(1),
+    at_once: 16,
+};
 /// Refusals that are reported in full; the others are counted.
 const REPORTED: usize = 20;
+
+/// The pace of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The time after which the call answers with what it has done, and the cursor to
+    /// go on at.
+    pub(super) longest: Duration,
+    /// Operations that are acted on at the same time: enough to hide the round
+    /// trips, few enough to leave the store to other callers.
+    pub(super) at_once: usize,
+}
 
 /// The action that is asked of each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +56,6 @@ pub enum BulkAct {
 }
 
 impl BulkAct {
-    /// The name of the event in metrics.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Act(act) => event_of(act).name(),
-            Self::Delete => Event::Delete.name(),
-        }
-    }
-}
-
-/// An action on everything that a filter selects.
     /// The action that clients ask for.
     pub(crate) const fn action(self) -> Action {
         match self {
@@ -67,6 +67,16 @@ impl BulkAct {
         }
     }
 
+    /// The name of the event in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Act(act) => event_of(act).name(),
+            Self::Delete => Event::Delete.name(),
+        }
+    }
+}
+
+/// An action on everything that a filter selects.
 #[derive(Clone, Debug)]
 pub struct Bulk {
     /// The action.
@@ -154,7 +164,12 @@ impl QueueManager {
     /// When the store is unavailable during the first steps. Later, the call
     /// answers with what was done, and the next call meets the store.
     pub async fn bulk(&self, bulk: &Bulk) -> Result<BulkAnswer> {
-        let end = Instant::now() + LONGEST;
+        self.bulk_at(bulk, CALL).await
+    }
+
+    /// [`Self::bulk`] at another pace.
+    pub(super) async fn bulk_at(&self, bulk: &Bulk, pace: Pace) -> Result<BulkAnswer> {
+        let end = Instant::now() + pace.longest;
         let limit = u64::try_from(bulk.limit.min(SHARE)).unwrap_or(u64::MAX);
         let mut answer = BulkAnswer {
             next: bulk.cursor,
@@ -175,7 +190,7 @@ impl QueueManager {
             let selected = selected.filter(|operation| bulk.selects(&operation.header));
             let outcomes: Vec<_> = stream::iter(selected)
                 .map(|operation| self.bulk_one(bulk, operation))
-                .buffered(AT_ONCE)
+                .buffered(pace.at_once)
                 .collect()
                 .await;
             let mut share = BulkAnswer::default();
@@ -301,7 +316,8 @@ impl BulkAnswer {
         self.refused.push(refusal);
     }
 
-    fn add(&mut self, share: Self) {
+    /// Adds the numbers of a share.
+    pub(super) fn add(&mut self, share: Self) {
         self.matched += share.matched;
         self.done += share.done;
         self.refused_count += share.refused_count;

@@ -5,6 +5,7 @@
 
 mod access;
 mod actions;
+mod actions_on_many;
 mod attempts;
 mod away;
 mod bad_requests;

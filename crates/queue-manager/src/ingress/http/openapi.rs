@@ -7,6 +7,7 @@
 //! docs/openapi.json.
 #![expect(dead_code, reason = "the types here are read by the derive alone")]
 
+mod actions;
 mod attempts;
 mod attributes;
 mod callers;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify as _, OpenApi as _, ToSchema};
 
+pub(crate) use self::actions::{Action, ActionPreview, Actions, NewAction};
 pub(crate) use self::attempts::Attempts;
 pub(crate) use self::attributes::{
     EventConditions, ListConditions, ListFilter, NewOperation, Operation, OperationChanges,
@@ -90,6 +92,8 @@ errors! {
     NotFound = 404, "There is no such operation";
     /// No pause.
     NoPause = 404, "There is no such pause";
+    /// No action.
+    NoAction = 404, "There is no such action, or not any more";
     /// A refused action.
     Illegal = 409, "The state of the operation does not allow the action; `legalActions` lists the actions that it allows";
     /// A large body.

@@ -5,12 +5,15 @@ use std::time::Duration;
 use drumline_api::{FieldError, Invalid, ListFilter};
 use drumline_backend::membership::MemberPlace;
 use drumline_backend::store::Filter;
-use drumline_protocol::{OperationId, State, Status};
+use drumline_protocol::{ActionId, OperationId, State, Status};
 
 use crate::service::{Actor, BULK_SHARE, Cursor, InvalidCursor, Query, selection};
 
 /// Operations on a page if the request names no size.
 const USUAL_PAGE: usize = 50;
+
+/// The most actions on many operations on a page.
+const ACTIONS_PAGE: usize = 100;
 
 /// The rule for a cursor.
 const NOT_A_CURSOR: &str = "must be a nextCursor of an earlier answer";
@@ -169,9 +172,6 @@ pub(crate) fn list(
     }
 }
 
-/// The operations to act on.
-#[derive(Clone, Debug)]
-pub(crate) struct BulkQuery {
 /// Takes out whether a listing is to leave out data and results.
 pub(crate) fn take_summary(pairs: &mut Vec<(String, String)>) -> Result<bool, Invalid> {
     let Some(place) = pairs.iter().position(|(name, _)| name == "summary") else {
@@ -182,6 +182,9 @@ pub(crate) fn take_summary(pairs: &mut Vec<(String, String)>) -> Result<bool, In
     read.map_err(|why| Invalid::from(FieldError::new(name, why)))
 }
 
+/// The operations to act on.
+#[derive(Clone, Debug)]
+pub(crate) struct BulkQuery {
     /// The filter, within the caller's own organization.
     pub(crate) query: Query,
     /// Only report what would be done.
@@ -215,6 +218,46 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, actor: &Actor) -> Result<BulkQu
             query: listed.query(actor),
             is_rehearsal,
         })
+    } else {
+        Err(Invalid::arguments(errors))
+    }
+}
+
+/// The actions on many operations to show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ActionQuery {
+    /// Shows those that are older; `None`: from the newest on.
+    pub(crate) before: Option<ActionId>,
+    /// The most actions on the page.
+    pub(crate) limit: usize,
+}
+
+/// Reads the actions on many operations to show.
+pub(crate) fn actions(pairs: Vec<(String, String)>) -> Result<ActionQuery, Invalid> {
+    let mut query = ActionQuery {
+        before: None,
+        limit: USUAL_PAGE,
+    };
+    let mut errors = Vec::new();
+    for (name, value) in pairs {
+        let set = match name.as_str() {
+            _ if value.is_empty() => Ok(()),
+            "cursor" => match value.parse() {
+                Ok(id) => {
+                    query.before = Some(id);
+                    Ok(())
+                }
+                Err(_not) => Err(NOT_A_CURSOR.to_owned()),
+            },
+            "limit" => read_limit(&value, ACTIONS_PAGE).map(|limit| query.limit = limit),
+            _ => Err("is an unknown parameter".to_owned()),
+        };
+        if let Err(why) = set {
+            errors.push(FieldError::new(name, why));
+        }
+    }
+    if errors.is_empty() {
+        Ok(query)
     } else {
         Err(Invalid::arguments(errors))
     }

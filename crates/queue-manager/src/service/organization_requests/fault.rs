@@ -106,6 +106,8 @@ fn details(error: &Error) -> Map<String, Value> {
         Error::Syntax { .. }
         | Error::NotFound { .. }
         | Error::NoPause { .. }
+        | Error::NoAction { .. }
+        | Error::TooManyActions { .. }
         | Error::KeyReused
         | Error::KeySpent { .. }
         | Error::Internal(_) => None,

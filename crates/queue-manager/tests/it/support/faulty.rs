@@ -20,6 +20,9 @@ use drumline_protocol::message::{Message, Route};
 /// The time that a store takes before it reports that it is unavailable.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The time that a slow write takes.
+pub(crate) const SLOW_WRITE: Duration = Duration::from_millis(100);
+
 /// The present faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -29,6 +32,9 @@ pub(crate) struct Faults {
     pub(crate) next_create_fails: AtomicBool,
     /// A create is not answered for as long as a store may take.
     pub(crate) creates_time_out: AtomicBool,
+    /// An action on many operations is written slowly, so that a test sees it between
+    /// its pages.
+    pub(crate) actions_are_slow: AtomicBool,
     /// The broker reports that it takes nothing.
     pub(crate) broker_is_blocked: AtomicBool,
     /// The broker reports that it takes everything, and takes nothing.

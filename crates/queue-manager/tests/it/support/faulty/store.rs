@@ -19,7 +19,7 @@ use drumline_protocol::{
 };
 use tokio::sync::broadcast;
 
-use super::{Faulty, STORE_PATIENCE, away};
+use super::{Faulty, SLOW_WRITE, STORE_PATIENCE, away};
 
 impl Faulty {
     /// Counts a read of these operations, and fails it on demand.
@@ -344,6 +344,9 @@ impl PauseStore for Faulty {
 #[async_trait]
 impl ActionStore for Faulty {
     async fn put_action(&self, action: &BulkAction) -> Result<ActionWrite> {
+        if self.faults.actions_are_slow.load(Ordering::Relaxed) {
+            tokio::time::sleep(SLOW_WRITE).await;
+        }
         self.store("put_action").await?.put_action(action).await
     }
 
