@@ -59,6 +59,7 @@
 //! for the process when it is built and none is there; install another one before that
 //! to have it used.
 
+mod actions;
 mod batch;
 mod builder;
 mod bulk;
@@ -79,6 +80,7 @@ mod retry;
 mod run_again;
 mod update;
 
+pub use actions::NewAction;
 pub use batch::{BATCH_ITEMS, Outcome};
 pub use builder::Builder;
 pub use bulk::{Bulk, BulkAction, BulkRefusal, BulkStep, BulkTotal};
@@ -104,6 +106,7 @@ pub use drumline_tls::Names as TlsNames;
 
 // The types of operations and their attributes, so that users need not name the
 // crate below.
+pub use drumline_api::actions::{ActionPreview, ActionRefusal, ActionView, ActionsView};
 pub use drumline_api::attempts::{AttemptView, AttemptsView};
 pub use drumline_api::draft::{Filter, NewOperation, RetryPolicy, Update};
 pub use drumline_api::history::{

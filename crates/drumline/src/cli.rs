@@ -4,6 +4,7 @@
 //! `drumline.toml` too, under its own name (see [`crate::settings`]). A flag
 //! without one is an argument of a single call. Nothing here does anything.
 
+pub(crate) mod actions;
 pub(crate) mod attributes;
 pub(crate) mod client;
 pub(crate) mod completion_options;
@@ -176,6 +177,9 @@ pub(crate) enum Command {
     /// List the pauses of queues, message names, tokens and the organization
     #[command(after_help = control::PAUSES_HELP)]
     Pauses(control::Pauses),
+    /// List, show or abort actions on many operations that the service executes
+    #[command(after_help = actions::ACTIONS_HELP)]
+    Actions(actions::Actions),
     /// Suspend operations until a time
     #[command(after_help = control::POSTPONE_HELP)]
     Postpone(Box<control::Postpone>),

@@ -1,5 +1,6 @@
 //! The commands that talk to a queue manager: one file each.
 
+pub(crate) mod actions;
 pub(crate) mod attempts;
 pub(crate) mod bulk;
 pub(crate) mod config;

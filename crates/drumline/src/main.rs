@@ -156,6 +156,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Pauses(pauses) => with_session(&pauses.remote, &caller, async |session| {
             commands::pauses::list(session).await
         }),
+        Command::Actions(actions) => with_session(&actions.remote, &caller, async |session| {
+            commands::actions::run(session, &actions).await
+        }),
         Command::Delete(control) => act(&control, Act::Delete, &caller),
         Command::RunAgain(again) => with_session(&again.remote, &caller, async |session| {
             commands::run_again::run(session, &again).await

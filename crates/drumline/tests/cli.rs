@@ -6,6 +6,8 @@
 //! on a port of its own. Only `amqp`,
 //! `amqp_identities`, `bench`, `critical`, `limits`, `servers` and `watching` need Redis and RabbitMQ.
 
+#[path = "cli/actions.rs"]
+mod actions;
 #[path = "cli/amqp.rs"]
 mod amqp;
 #[path = "cli/amqp_identities.rs"]
@@ -46,10 +48,10 @@ mod limits;
 mod outside;
 #[path = "cli/pauses.rs"]
 mod pauses;
-#[path = "cli/processes.rs"]
-mod processes;
 #[path = "cli/previews.rs"]
 mod previews;
+#[path = "cli/processes.rs"]
+mod processes;
 #[path = "cli/run.rs"]
 mod run;
 #[path = "cli/run_tokens.rs"]

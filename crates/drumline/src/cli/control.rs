@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use drumline_protocol::{State, Status};
 
+use super::actions::Lasting;
 use super::client::Remote;
 use super::filter::Filter;
 use super::values;
@@ -15,7 +16,9 @@ Examples:
   drumline cancel 019a9c1e-…
   drumline cancel --token crm --dry-run            counts them only
   drumline cancel --message SendMail --state Suspended --yes
-  drumline cancel --all                            shows the number, and asks";
+  drumline cancel --all                            shows the number, and asks
+  drumline cancel --message SendMail --why 'sent by mistake'
+With --why, the service goes on by itself, also when the command ends: see `drumline actions`.";
 
 pub(crate) const PAUSE_HELP: &str = "\
 A running operation is asked to stop. The command waits up to ten seconds for it.
@@ -169,6 +172,8 @@ pub(crate) struct Selection {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) consent: Consent,
+    #[command(flatten)]
+    pub(crate) lasting: Lasting,
     #[command(flatten)]
     pub(crate) filter: Filter,
 }

@@ -5,7 +5,7 @@ use drumline_client::{BulkAction, Client, Error, OperationView};
 use serde_json::json;
 
 use super::settle::{Settling, is_stopping};
-use super::{Session, bulk};
+use super::{Session, actions, bulk};
 use crate::cli::control::Selection;
 use crate::cli::filter::Filter;
 use crate::exit::{Exit, Failure, Result};
@@ -20,14 +20,21 @@ pub(crate) async fn run(
     let Selection {
         all,
         consent,
+        lasting,
         filter,
     } = selection;
     let selects = *all || *filter != Filter::default();
     match (ids.is_empty(), selects) {
         (false, false) if consent.dry_run => preview(session, ids, action).await,
+        (false, false) if lasting.why.is_some() => {
+            Err(usage("--why goes with conditions, or --all"))
+        }
         (false, false) => each(session, ids, action).await,
         (true, true) => {
             let filter = filter.conditions(session.out.now());
+            if lasting.why.is_some() {
+                return actions::start(session, (action, &filter, *all), *consent, lasting).await;
+            }
             let mut bulk = session.reached().await?.bulk(action, filter);
             if *all {
                 bulk = bulk.all();
@@ -56,10 +63,6 @@ pub(super) const fn name(action: BulkAction) -> &'static str {
     }
 }
 
-/// Acts on every operation, also when some refuse; then ends with the first
-/// refusal's code.
-async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<Exit> {
-    let what = name(action);
 /// Says what the action would do to each operation, and does nothing.
 async fn preview(session: &Session, ids: &[String], action: BulkAction) -> Result<Exit> {
     for_each(session, ids, name(action), async |id| {
@@ -80,6 +83,10 @@ async fn preview(session: &Session, ids: &[String], action: BulkAction) -> Resul
     .await
 }
 
+/// Acts on every operation, also when some refuse; then ends with the first
+/// refusal's code.
+async fn each(session: &Session, ids: &[String], action: BulkAction) -> Result<Exit> {
+    let what = name(action);
     // All of them are asked first: they stop at the same time.
     let mut stopping = Vec::new();
     let told = for_each(session, ids, what, async |id| {

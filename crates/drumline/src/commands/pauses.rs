@@ -110,6 +110,7 @@ fn scope(ids: &[String], selection: &Selection) -> Result<Option<(PauseKind, Str
     let Selection {
         all,
         consent: _,
+        lasting,
         filter,
     } = selection;
     let Filter {
@@ -132,7 +133,7 @@ fn scope(ids: &[String], selection: &Selection) -> Result<Option<(PauseKind, Str
         queue: queue.clone(),
         ..Filter::default()
     };
-    let is_alone = ids.is_empty() && alone == *filter;
+    let is_alone = ids.is_empty() && alone == *filter && lasting.why.is_none();
     match (named.as_slice(), all) {
         ([one], false) if is_alone => Ok(Some(one.clone())),
         ([], true) if is_alone => Ok(None),

@@ -30,8 +30,14 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit> {
     let Selection {
         all,
         consent,
+        lasting,
         filter,
     } = &args.selection;
+    if lasting.why.is_some() {
+        return Err(usage(
+            "the service does not run operations again by itself; leave out --why",
+        ));
+    }
     let selects = *all || *filter != Filter::default();
     let changes = RunAgain {
         data: args.data.as_deref().map(data::read).transpose()?,

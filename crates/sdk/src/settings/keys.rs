@@ -211,6 +211,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "pause",
     "resume",
     "pauses",
+    "actions",
     "postpone",
     "run-again",
     "update",
