@@ -162,6 +162,7 @@ test("a few that match are counted first, and then paused", async () => {
   assert.equal(counted.done, 3);
   assert.match(await said(tab), /^3 would be changed, 0 would be refused/);
   for (const { id } of made) assert.notEqual((await service.get(id)).postponeUntil, null, "a dry run changes nothing");
+  await tab.page.getByLabel("Reason").fill("a test");
   await confirm(tab, "Pause them");
   assert.match(await said(tab), /^3 done/);
   for (const { id } of made) assert.equal((await service.get(id)).postponeUntil, null);
@@ -175,6 +176,7 @@ test("the number of many is typed before they are cancelled", async () => {
   const made = await Promise.all(creates);
   await tab.visit("/many/cancel?messageName=Many");
   assert.match(await said(tab), /^120 would be changed/);
+  await tab.page.getByLabel("Reason").fill("a test");
   await tab.page.getByLabel("Type 120 to confirm").fill("12");
   await confirm(tab, "Cancel them", 422);
   assert.match(await tab.page.locator("#mistake").innerText(), /nothing was changed/i);

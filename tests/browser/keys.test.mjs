@@ -123,12 +123,14 @@ test("a session that ends before a few are cancelled does not end in a question 
   await tab.visit("/login");
   await signIn(tab, key);
   await tab.visit("/many/cancel?messageName=Few");
+  await tab.page.getByLabel("Reason").fill("a test");
   await revoke(tab, key);
   await tab.loads(() => tab.page.getByRole("button", { name: "Cancel them" }).click(), 401);
   await signIn(tab, admin);
   const main = await tab.page.locator("main").innerText();
   assert.ok(!main.includes("every operation"), main);
   for (const { id: one } of [few, other]) assert.equal((await service.get(one)).status, "Waiting");
+  await tab.page.getByLabel("Reason").fill("a test");
   await tab.loads(() => tab.page.getByRole("button", { name: "Cancel them" }).click());
   assert.equal((await service.get(few.id)).status, "Canceled");
   assert.equal((await service.get(other.id)).status, "Waiting");

@@ -17,6 +17,7 @@ export function pages(made) {
     ["workers", "/workers"],
     ["pauses", "/pauses"],
     ["pauses filled", "/pauses?scope=dependencyToken&name=crm-contoso"],
+    ["actions", "/actions"],
     ["series", "/series"],
     ["settings", "/settings"],
     ["many cancel", "/many/cancel?dependencyToken=crm-contoso"],

@@ -140,6 +140,7 @@ if (bar && window.EventSource) {
     const query = new URLSearchParams({ rows: named.join(",") });
     const [newest] = rows.keys();
     if (bar.dataset.new && newest) query.set("newest", newest);
+    if (bar.dataset.action) query.set("action", bar.dataset.action);
     const address = bar.dataset.live;
     source = new EventSource(`${address}${address.includes("?") ? "&" : "?"}${query}`);
     source.addEventListener("open", alive);
@@ -158,6 +159,12 @@ if (bar && window.EventSource) {
       alive();
       const count = Number(event.data);
       if (count > 0) announce(`${count >= 50 ? "50 or more" : count} new.`, "Show", bar.dataset.new);
+    });
+    source.addEventListener("action", (event) => {
+      alive();
+      const change = JSON.parse(event.data);
+      for (const place of document.querySelectorAll("[data-number]")) put(place, change[place.dataset.number]);
+      if (!change.isOpen) announce("The action has ended.", "Show it as it is now", bar.dataset.show);
     });
     source.addEventListener("error", () => {
       const isOver = source.readyState === EventSource.CLOSED;

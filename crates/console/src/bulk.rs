@@ -1,12 +1,12 @@
-//! The page of an action on everything that a filter selects: a dry run first, then
-//! what was done.
+//! The page before an action on everything that a filter selects: a dry run, and the
+//! form that starts the action.
 
 use askama::Template;
 use drumline_protocol::Action;
 
 use crate::frame::Frame;
 use crate::operations::Filter;
-use crate::text::{Text, address, number};
+use crate::text::{Text, number};
 use crate::words;
 
 /// The number of operations from which on the number has to be typed.
@@ -19,19 +19,19 @@ pub fn is_typed(filter: &Filter, count: u64) -> bool {
     count >= TYPED_FROM || filter.pairs.iter().all(|(name, _)| name == "all")
 }
 
-/// The outcome of an action on many, or of its dry run.
+/// The outcome of a dry run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The operations that were selected.
     pub matched: u64,
-    /// Of these, done; in a dry run, those on which it would succeed.
+    /// Of these, those on which the action would succeed.
     pub done: u64,
-    /// Of these, refused.
+    /// Of these, those that would refuse.
     pub refused: u64,
     /// The first refusals: operation, code, reason.
     pub refusals: Vec<(String, Text, Text)>,
-    /// The place to go on at; `None`: nothing is left.
-    pub next: Option<String>,
+    /// True if there are more than were counted.
+    pub has_more: bool,
 }
 
 /// The page.
@@ -44,12 +44,12 @@ pub struct BulkPage {
     pub action: Action,
     /// The conditions.
     pub filter: Filter,
-    /// True before anything is changed.
-    pub is_dry_run: bool,
-    /// The outcome.
+    /// The outcome of the dry run.
     pub outcome: Outcome,
-    /// Operations that were done by the calls before this one.
-    pub done_before: u64,
+    /// The consequence for each operation.
+    pub consequence: Text,
+    /// The reason, as it was given.
+    pub reason: String,
     /// The time to postpone to, as it was given.
     pub until: String,
     /// The mistake in the form.
@@ -96,16 +96,10 @@ impl BulkPage {
         number(self.outcome.refused)
     }
 
-    /// All operations that were done.
-    #[must_use]
-    pub fn total(&self) -> String {
-        number(self.outcome.done + self.done_before)
-    }
-
     /// Returns true if the number has to be typed.
     #[must_use]
     pub fn needs_count(&self) -> bool {
-        self.outcome.next.is_some() || is_typed(&self.filter, self.outcome.done)
+        self.outcome.has_more || is_typed(&self.filter, self.outcome.done)
     }
 
     /// Returns true if the action cannot be taken back.
@@ -120,29 +114,7 @@ impl BulkPage {
         self.action == Action::Postpone
     }
 
-    /// The effect of the action on each operation, in sentences.
-    #[must_use]
-    pub fn effect(&self) -> &'static str {
-        match self.action {
-            Action::Cancel => {
-                "Each ends as Canceled. Handlers that run are asked to stop. What waits behind them in their tokens can go on, unless a token is held."
-            }
-            Action::Pause => {
-                "None starts until it is resumed. Handlers that run are asked to stop. What waits behind them in their tokens waits, too. Operations that are created later are not paused: a pause of a queue, a message name or a token does that."
-            }
-            Action::Resume => {
-                "Each is Ready at once. Those that hold their token are skipped, and the token goes on."
-            }
-            Action::Postpone => {
-                "None starts before the time below. Handlers that run are asked to stop."
-            }
-            Action::Delete => {
-                "Each is removed, with its history, its data and its result. This cannot be taken back."
-            }
-        }
-    }
-
-    /// The address of the same page with another selection: the grid.
+    /// The command that does the same.
     #[must_use]
     pub fn command(&self) -> Text {
         let list = self.filter.command();
@@ -157,13 +129,5 @@ impl BulkPage {
             ""
         };
         Text::line(&format!("drumline {}{rest}{until}", self.action.name()))
-    }
-
-    /// The address of the dry run.
-    #[must_use]
-    pub fn again(&self) -> String {
-        let pairs = self.filter.pairs.iter();
-        let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
-        address(&self.address(), pairs)
     }
 }

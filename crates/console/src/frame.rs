@@ -23,6 +23,8 @@ pub enum Section {
     Workers,
     /// The pauses of queues, message names, tokens and the organization.
     Pauses,
+    /// Actions on many operations.
+    Actions,
     /// The operations that recur.
     Series,
     /// The settings of the process that answers.
@@ -32,7 +34,7 @@ pub enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Now,
         Self::Operations,
         Self::Tokens,
@@ -40,6 +42,7 @@ impl Section {
         Self::Queues,
         Self::Workers,
         Self::Pauses,
+        Self::Actions,
         Self::Series,
         Self::Settings,
     ];
@@ -53,6 +56,7 @@ impl Section {
             Self::Queues => "/queues",
             Self::Workers => "/workers",
             Self::Pauses => "/pauses",
+            Self::Actions => "/actions",
             Self::Series => "/series",
             Self::Settings => "/settings",
         }
@@ -67,6 +71,7 @@ impl Section {
             Self::Queues => "Queues",
             Self::Workers => "Workers",
             Self::Pauses => "Pauses",
+            Self::Actions => "Actions",
             Self::Series => "Series",
             Self::Settings => "Settings",
             Self::Other => "",
@@ -76,9 +81,12 @@ impl Section {
     const fn is_for(self, rights: Rights) -> bool {
         match self {
             Self::Now | Self::Other => true,
-            Self::Operations | Self::Tokens | Self::Failures | Self::Pauses | Self::Series => {
-                rights.read
-            }
+            Self::Operations
+            | Self::Tokens
+            | Self::Failures
+            | Self::Pauses
+            | Self::Actions
+            | Self::Series => rights.read,
             Self::Queues | Self::Workers | Self::Settings => rights.fleet,
         }
     }

@@ -14,6 +14,7 @@
 //!
 //! The pages work without the script.
 
+mod actions;
 mod again;
 pub mod assets;
 mod attempts;
@@ -34,6 +35,7 @@ mod words;
 
 pub use askama::Template;
 
+pub use actions::{ActionNumbers, ActionPage};
 pub use again::RunAgainPage;
 pub use assets::Asset;
 pub use attempts::{AttemptLine, Printed};

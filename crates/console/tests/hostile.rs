@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use drumline_console::{
-    AttemptLine, Badge, Block, BulkPage, Cell, Chain, ConfirmPage, Counts, Filter, Frame, LiftPage,
-    LoginPage, Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage,
-    Outcome, PauseForm, PauseLine, PausesPage, Rights, Root, Row, RunAgainPage, Search, Section,
-    Sheet, SheetPage, Signals, Template, Text, Timeline, Viewer, Waiting, effects, page,
+    ActionPage, AttemptLine, Badge, Block, BulkPage, Cell, Chain, ConfirmPage, Counts, Filter,
+    Frame, LiftPage, LoginPage, Member, Members, Moment, NoticePage, NowPage, OperationPage,
+    OperationsPage, Outcome, PauseForm, PauseLine, PausesPage, Rights, Root, Row, RunAgainPage,
+    Search, Section, Sheet, SheetPage, Signals, Template, Text, Timeline, Viewer, Waiting, effects,
+    page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
 use drumline_protocol::{
-    Action, Attempt, Author, Body, CommitId, DependencyToken, ErrorCode, Fault, History, Operation,
-    OperationId, Output, Partition, Progress, Report, Rules, Status, Timestamp,
-    operation::first_header,
+    Action, ActionId, ActionStage, Attempt, Author, Body, BulkAction, BulkChange, BulkCounts,
+    BulkRefusal, CommitId, DependencyToken, ErrorCode, Extensions, Fault, Fence, History,
+    Operation, OperationId, Organization, Output, Partition, Progress, Report, Rules, Status,
+    Timestamp, operation::first_header,
 };
 use uuid::Uuid;
 
@@ -263,6 +265,47 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
 }
 
 #[test]
+fn no_text_from_outside_is_markup_in_an_action() {
+    let id = operation(Status::Failed).id;
+    let by = || Author::Caller(HOSTILE.to_owned());
+    for stage in [
+        ActionStage::Running,
+        ActionStage::Aborted,
+        ActionStage::Failed(HOSTILE.to_owned()),
+    ] {
+        let action = BulkAction {
+            id: ActionId::new(id),
+            organization: Organization::default(),
+            change: BulkChange::Postpone(now()),
+            conditions: vec![(HOSTILE.to_owned(), HOSTILE.to_owned())],
+            reason: HOSTILE.to_owned(),
+            author: by(),
+            started_on: now(),
+            expected: None,
+            ended_on: (stage != ActionStage::Running).then(now),
+            stage,
+            aborted_by: Some(by()),
+            below: id,
+            counts: BulkCounts {
+                counted: 1,
+                done: 0,
+                refused: 1,
+                refusals: vec![BulkRefusal {
+                    id,
+                    code: ErrorCode::CANNOT_PAUSE,
+                    message: HOSTILE.to_owned(),
+                }],
+            },
+            executor: None,
+            last_fence: Fence(1),
+            revision: 3,
+            extensions: Extensions::default(),
+        };
+        check("action", &ActionPage::of(frame(), &action, now()));
+    }
+}
+
+#[test]
 fn no_text_from_outside_is_markup_in_a_form() {
     let pairs = [("messageName".to_owned(), typed())];
     let operation = operation(Status::InProgress);
@@ -290,22 +333,22 @@ fn no_text_from_outside_is_markup_in_a_form() {
         };
         check("run again", &again);
         check(action.name(), &ask);
-        for is_dry_run in [true, false] {
+        for has_more in [true, false] {
             let many = BulkPage {
                 frame: frame(),
                 action,
                 filter: Filter {
                     pairs: pairs.to_vec(),
                 },
-                is_dry_run,
                 outcome: Outcome {
                     matched: 1000,
                     done: 990,
                     refused: 10,
                     refusals: vec![(typed(), HOSTILE.into(), HOSTILE.into())],
-                    next: Some(typed()),
+                    has_more,
                 },
-                done_before: 5,
+                consequence: HOSTILE.into(),
+                reason: typed(),
                 until: typed(),
                 mistake: Some(HOSTILE.into()),
             };

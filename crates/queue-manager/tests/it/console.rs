@@ -40,6 +40,8 @@ const PAGES: &[(&str, &str)] = &[
     ("/many/resume", "oa"),
     ("/many/postpone", "oa"),
     ("/many/delete", "oa"),
+    ("/actions", "rpoa"),
+    ("/actions/{id}", "rpoa"),
     ("/tokens", "rpoa"),
     ("/tokens?token=t", "rpoa"),
     ("/failures", "rpoa"),
@@ -64,6 +66,7 @@ const FORMS: &[(&str, &str)] = &[
     ("/many/resume", "oa"),
     ("/many/postpone", "oa"),
     ("/many/delete", "oa"),
+    ("/actions/{id}/abort", "oa"),
     ("/pauses", "oa"),
     ("/pauses/8000000000000001/lift", "oa"),
 ];

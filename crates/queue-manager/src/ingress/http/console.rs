@@ -11,6 +11,7 @@
 //! is in [`drumline_console`].
 
 mod actions;
+mod bulk_actions;
 mod dress;
 mod fleet;
 mod gzip;
@@ -54,6 +55,9 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/find", get(find))
         .merge(actions::routes())
         .merge(many::routes())
+        .route("/actions", get(bulk_actions::list))
+        .route("/actions/{id}", get(bulk_actions::show))
+        .route("/actions/{id}/abort", post(bulk_actions::abort))
         .route("/tokens", get(lists::tokens))
         .route("/failures", get(lists::failures))
         .route("/series", get(lists::series))

@@ -1,6 +1,7 @@
 //! Actions by forms: one operation, many, and pauses.
 
 use axum::http::StatusCode;
+use drumline_queue_manager::Maintenance;
 use serde_json::json;
 
 use super::{check_page, page, page_of};
@@ -177,9 +178,43 @@ async fn a_completed_operation_runs_again_by_a_form_and_once() {
     assert!(alone.json["dependencyToken"].is_null(), "{alone:?}");
 }
 
+/// The page that a form leads to.
+async fn started(client: &Client, path: &str, form: &str) -> Answer {
+    let sent = post(client, path, form).await;
+    assert_eq!(sent.status, StatusCode::SEE_OTHER, "{sent:?}");
+    page(client, sent.header("location")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_on_many_is_seen_and_aborted() {
+    let client = Client::of(&manager(&backend()));
+    client.create(&json!({"messageName": "a"})).await;
+    // Nothing executes it here.
+    let form = "messageName=a&expected=1&reason=x";
+    let open = started(&client, "/many/postpone", &format!("{form}&until=2h")).await;
+    assert!(open.text.contains("selected so far"), "{open:?}");
+    let abort = open.text.split("form class=\"form\" action=\"").nth(1);
+    let abort = abort
+        .expect("a form")
+        .split('"')
+        .next()
+        .expect("an address");
+    let live = format!(
+        "data-action=\"{}\"",
+        abort.split('/').nth(2).expect("an id")
+    );
+    assert!(open.text.contains(&live), "{open:?}");
+    let ended = started(&client, abort, "").await;
+    assert!(ended.text.contains("anonymous has aborted it"), "{ended:?}");
+    assert!(!ended.text.contains("data-live="), "{ended:?}");
+    let none = "/actions/01a1ee56-5e7b-7707-800f-070707070707";
+    assert_eq!(page(&client, none).await.status, StatusCode::NOT_FOUND);
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_are_counted_first_and_changed_when_the_count_is_confirmed() {
-    let client = Client::of(&manager(&backend()));
+    let manager = manager(&backend());
+    let client = Client::of(&manager);
     for number in 0..130 {
         let name = if number < 120 { "many" } else { "few" };
         client.create(&json!({"messageName": name})).await;
@@ -205,15 +240,35 @@ async fn many_are_counted_first_and_changed_when_the_count_is_confirmed() {
     let all = client.get("/v1/operations?state=Ready&limit=500").await;
     assert_eq!(all.json["operations"].as_array().unwrap().len(), 130);
 
-    let done = post(
-        &client,
-        "/many/cancel",
-        "messageName=many&expected=120&typed=120",
-    )
-    .await;
-    assert_eq!(done.status, StatusCode::OK, "{done:?}");
-    assert!(done.text.contains("<strong>120</strong> done."), "{done:?}");
+    let unexplained = "messageName=many&expected=120&typed=120&reason=+";
+    let refused = post(&client, "/many/cancel", unexplained).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{refused:?}"
+    );
+    assert!(refused.text.contains("A reason is missing"), "{refused:?}");
+    // No field confirms in place of the number.
+    let later =
+        "messageName=many&expected=120&reason=x&cursor=01a1ee56-5e7b-7707-800f-070707070707";
+    let refused = post(&client, "/many/cancel", later).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{refused:?}"
+    );
+
+    let maintenance = Maintenance::start(&manager);
+    let confirmed = "messageName=many&expected=120&typed=120&reason=%3Cb%3Ean+error";
+    let done = started(&client, "/many/cancel", confirmed).await;
+    assert!(done.text.contains("120</strong> done,"), "{done:?}");
     assert!(done.text.contains("Nothing is left."), "{done:?}");
+    assert!(done.text.contains("&#60;b&#62;an error"), "{done:?}");
+    let again = "href=\"/many/cancel?messageName=many\">Again</a>";
+    assert!(done.text.contains(again), "{done:?}");
+    let listed = page(&client, "/actions").await;
+    assert!(listed.text.contains("messageName many"), "{listed:?}");
+    maintenance.stop().await;
     let left = client.get("/v1/operations?state=Ready&limit=500").await;
     assert_eq!(left.json["operations"].as_array().unwrap().len(), 10);
 
@@ -230,7 +285,9 @@ async fn many_are_counted_first_and_changed_when_the_count_is_confirmed() {
 
 #[tokio::test(start_paused = true)]
 async fn everything_is_changed_only_when_its_number_was_typed() {
-    let client = Client::of(&manager(&backend()));
+    let manager = manager(&backend());
+    let client = Client::of(&manager);
+    let maintenance = Maintenance::start(&manager);
     for name in ["a", "a", "b"] {
         client.create(&json!({"messageName": name})).await;
     }
@@ -264,14 +321,16 @@ async fn everything_is_changed_only_when_its_number_was_typed() {
     assert!(!dry.text.contains("to confirm"), "{dry:?}");
     let hidden = "name=\"expected\" value=\"2\"";
     assert!(dry.text.contains(hidden), "{dry:?}");
-    let some = post(&client, "/many/pause", "messageName=a&expected=2").await;
-    assert!(some.text.contains("<strong>2</strong> done."), "{some:?}");
-    let all = "state=Ready&expected=1&typed=1";
-    let rest = post(&client, "/many/pause", all).await;
-    assert!(rest.text.contains("<strong>1</strong> done."), "{rest:?}");
+    let some = started(&client, "/many/pause", "messageName=a&expected=2&reason=x").await;
+    assert!(some.text.contains("2</strong> done,"), "{some:?}");
+    let all = "state=Ready&expected=1&typed=1&reason=x";
+    let rest = started(&client, "/many/pause", all).await;
+    assert!(rest.text.contains("1</strong> done,"), "{rest:?}");
     assert_eq!(ready().await, 0);
-    let all = post(&client, "/many/resume", "expected=3&typed=3").await;
-    assert!(all.text.contains("<strong>3</strong> done."), "{all:?}");
+    let all = "expected=3&typed=3&reason=x";
+    let all = started(&client, "/many/resume", all).await;
+    assert!(all.text.contains("3</strong> done,"), "{all:?}");
+    maintenance.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,8 @@
 //!
 //! A page names its operations with their versions, and the conditions of its list.
 //! Once a second it is told which of them have changed, and how many new ones there
-//! are. Values are sent, and no markup.
+//! are. The page of an action on many names the action instead. Values are sent, and no
+//! markup.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -12,8 +13,8 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
 use drumline_backend::store::{Filter, Summary};
-use drumline_console::{Row, exact};
-use drumline_protocol::OperationId;
+use drumline_console::{ActionNumbers, Row, exact};
+use drumline_protocol::{ActionId, BulkAction, OperationId};
 use futures_util::stream::{self, StreamExt as _};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -39,7 +40,7 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// The time after which the browser comes back.
 const RETRY: Duration = Duration::from_secs(2);
 /// The parameters that are no conditions.
-const OWN: [&str; 4] = ["rows", "newest", "cursor", "limit"];
+const OWN: [&str; 5] = ["rows", "newest", "cursor", "limit", "action"];
 
 /// A row as it is now.
 #[derive(Debug, Serialize)]
@@ -54,6 +55,30 @@ struct RowView {
     host: Option<String>,
 }
 
+/// The numbers of an action as they are now.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ActionNumbersView {
+    done: String,
+    refused: String,
+    counted: String,
+    stage: String,
+    is_open: bool,
+}
+
+impl ActionNumbersView {
+    fn of(action: &BulkAction) -> Self {
+        let numbers = ActionNumbers::of(action);
+        Self {
+            done: numbers.done,
+            refused: numbers.refused,
+            counted: numbers.counted,
+            stage: numbers.stage.to_string(),
+            is_open: numbers.is_open,
+        }
+    }
+}
+
 /// Follows the operations of a page.
 pub(super) async fn live(
     State(manager): State<QueueManager>,
@@ -62,6 +87,7 @@ pub(super) async fn live(
 ) -> Answer<impl IntoResponse> {
     let rows = versions(value(&pairs, "rows"));
     let newest = value(&pairs, "newest").parse().ok();
+    let action = value(&pairs, "action").parse().ok();
     let conditions = pairs
         .into_iter()
         .filter(|(name, _)| !OWN.contains(&name.as_str()));
@@ -77,6 +103,8 @@ pub(super) async fn live(
         rows,
         newest,
         filter: query.filter,
+        action,
+        revision: 0,
         news: 0,
         next: now,
         end: now + LIFETIME,
@@ -110,6 +138,10 @@ struct Page {
     /// The newest operation that it shows.
     newest: Option<OperationId>,
     filter: Filter,
+    /// The action on many operations that it shows.
+    action: Option<ActionId>,
+    /// The revision of the action that it was told.
+    revision: u64,
     /// The number of new operations that it was told.
     news: usize,
     next: Instant,
@@ -165,6 +197,13 @@ impl Page {
                 None => Some(Event::default().event("gone").data(id.to_string())),
             };
             events.extend(event);
+        }
+        if let Some(id) = self.action {
+            let action = self.manager.action(&self.seen.actor, id).await?;
+            if action.revision != self.revision {
+                self.revision = action.revision;
+                events.extend(json("action", &ActionNumbersView::of(&action)));
+            }
         }
         if let Some(newest) = self.newest {
             let ids = self

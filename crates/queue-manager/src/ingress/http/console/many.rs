@@ -1,20 +1,22 @@
-//! `/many/cancel` and its like: an action on everything that a filter selects. A
-//! dry run comes first.
+//! `/many/cancel` and its like: the start of an action on everything that a filter
+//! selects. A dry run comes first.
 //!
-//! A call acts for some seconds, and its page offers to go on. So what was done is
-//! known, and a person can stop in between.
+//! The action is an object, which the service executes. Its page shows the progress, and
+//! aborts it.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use drumline_api::Control;
+use drumline_api::actions::StartAction;
+use drumline_api::preview;
 use drumline_console::{BulkPage, Filter, Outcome, Section, Text};
-use drumline_protocol::Action;
-use tokio::time::{Duration, Instant};
+use drumline_protocol::{Action, BulkAction};
+use serde_json::{Map, Value, json};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::viewer::Seen;
 use super::{actions, html, value};
@@ -23,17 +25,14 @@ use crate::error::Result;
 use crate::ingress::http::body;
 use crate::ingress::http::extractors::Parameters;
 use crate::ingress::http::problem::Answer;
-use crate::ingress::http::query::{self, BulkQuery};
-use crate::service::{Bulk, BulkAct, BulkAnswer, QueueManager};
+use crate::service::QueueManager;
 
-/// The time for which a dry run counts.
-const COUNTING: Duration = Duration::from_secs(2);
-/// The time for which one request acts.
-const ACTING: Duration = Duration::from_secs(5);
-/// Refusals that are shown.
-const REFUSALS: usize = 20;
+/// The time for which a small action may reach its end before its page is shown.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// Between looks in that time.
+const LOOK: Duration = Duration::from_millis(150);
 /// The fields of the form that are no conditions.
-const OWN: [&str; 6] = ["cursor", "done", "until", "typed", "expected", "limit"];
+const OWN: [&str; 4] = ["reason", "until", "typed", "expected"];
 /// The time that a dry run postpones to, if none is given yet.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -60,7 +59,7 @@ async fn ask(
     Ok(html(&page).into_response())
 }
 
-/// The action itself.
+/// Starts the action, and leads to its page.
 async fn act(
     State(manager): State<QueueManager>,
     seen: Seen,
@@ -76,38 +75,42 @@ async fn act(
         Action::Cancel | Action::Pause | Action::Resume | Action::Delete => None,
     };
     let mistake = mistake.or_else(|| unconfirmed(&fields));
+    let mistake = mistake.or_else(|| {
+        let is_missing = value(&fields, "reason").trim().is_empty();
+        is_missing.then(|| "a reason is missing; nothing was changed".to_owned())
+    });
     if let Some(mistake) = mistake {
         let mut page = dry_run(&manager, &seen, &fields, action).await?;
         page.until = value(&fields, "until").to_owned();
+        page.reason = value(&fields, "reason").to_owned();
         page.mistake = Some(Text::sentence(&mistake));
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response());
     }
-    let (filter, query) = read(&seen, &fields)?;
-    let bulk = bulk(&seen, query, action, value(&fields, "until"), false);
-    let page = BulkPage {
-        frame: seen.frame(title(action), Section::Operations),
-        action,
-        filter,
-        is_dry_run: false,
-        outcome: run(&manager, bulk, ACTING).await?,
-        done_before: value(&fields, "done").parse().unwrap_or(0),
-        until: value(&fields, "until").to_owned(),
-        mistake: None,
-    };
+    let request = read(&seen, &fields, action, false)?;
+    let started = manager.start_action(&seen.actor, &request).await?;
     let subject = Subject {
-        count: Some(page.outcome.done),
-        filter: page.filter.pairs.iter().cloned().collect(),
-        ..Subject::default()
+        filter: request.conditions.into_iter().collect(),
+        reason: Some(request.reason),
+        ..Subject::one(started.id)
     };
-    Ok((Extension(subject), html(&page)).into_response())
+    let page = Redirect::to(&format!("/actions/{}", started.id));
+    settle(&manager, &seen, started).await?;
+    Ok((Extension(subject), page).into_response())
+}
+
+/// Waits a moment for the end of an action: one on a few operations is over when its
+/// page is shown.
+async fn settle(manager: &QueueManager, seen: &Seen, mut action: BulkAction) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while action.is_open() && Instant::now() < end && !manager.is_draining() {
+        sleep(LOOK).await;
+        action = manager.action(&seen.actor, action.id).await?;
+    }
+    Ok(())
 }
 
 /// The reason why the form does not confirm what it does; `None` if it does.
 fn unconfirmed(fields: &[(String, String)]) -> Option<String> {
-    if !value(fields, "cursor").is_empty() {
-        // The first page of this action was confirmed.
-        return None;
-    }
     let Ok(expected) = value(fields, "expected").parse::<u64>() else {
         return Some("this form does not say how many are meant; nothing was changed".to_owned());
     };
@@ -124,16 +127,26 @@ async fn dry_run(
     pairs: &[(String, String)],
     action: Action,
 ) -> Answer<BulkPage> {
-    let (filter, query) = read(seen, pairs)?;
-    let bulk = bulk(seen, query, action, value(pairs, "until"), true);
+    let request = read(seen, pairs, action, true)?;
+    let answer = manager.rehearse_action(&seen.actor, &request).await?;
+    let refusals = answer.refused.iter().map(|refusal| {
+        let code = Text::line(&refusal.code.to_string());
+        (refusal.id.to_string(), code, Text::line(&refusal.message))
+    });
     Ok(BulkPage {
         frame: seen.frame(title(action), Section::Operations),
         action,
-        filter,
-        is_dry_run: true,
-        outcome: run(manager, bulk, COUNTING).await?,
-        done_before: 0,
+        filter: conditions(pairs),
+        outcome: Outcome {
+            matched: answer.matched,
+            done: answer.done,
+            refused: answer.refused_count,
+            refusals: refusals.collect(),
+            has_more: answer.next.is_some(),
+        },
+        consequence: Text::line(&preview::of_many(action).join(" ")),
         until: String::new(),
+        reason: String::new(),
         mistake: None,
     })
 }
@@ -152,66 +165,34 @@ fn conditions(pairs: &[(String, String)]) -> Filter {
     }
 }
 
-/// Reads the conditions, as the API does. A page without conditions says so, and
+/// Reads the form as the API reads its request. A page without conditions says so, and
 /// means everything.
-fn read(seen: &Seen, pairs: &[(String, String)]) -> Answer<(Filter, BulkQuery)> {
-    let filter = conditions(pairs);
-    let mut asked = filter.pairs.clone();
-    if asked.is_empty() {
-        asked.push(("all".to_owned(), "true".to_owned()));
-    }
-    let cursor = pairs
-        .iter()
-        .filter(|(name, value)| name == "cursor" && !value.is_empty());
-    asked.extend(cursor.cloned());
-    let query = query::bulk(asked, &seen.actor)?;
-    Ok((filter, query))
-}
-
-fn bulk(seen: &Seen, query: BulkQuery, action: Action, until: &str, is_rehearsal: bool) -> Bulk {
-    let until = actions::time(until, seen.now);
-    let until = until.unwrap_or_else(|_none| seen.now.saturating_add(SOON));
-    Bulk {
-        act: match action {
-            Action::Cancel => BulkAct::Act(Control::Cancel),
-            Action::Pause => BulkAct::Act(Control::Pause),
-            Action::Resume => BulkAct::Act(Control::Resume),
-            Action::Postpone => BulkAct::Act(Control::Postpone(until)),
-            Action::Delete => BulkAct::Delete,
-        },
-        filter: query.query.filter,
-        cursor: query.query.cursor,
-        limit: query.query.limit,
-        is_rehearsal,
-        author: seen.actor.author(),
-    }
-}
-
-/// Repeats the call until nothing is left, or the time is over.
-async fn run(manager: &QueueManager, mut bulk: Bulk, time: Duration) -> Result<Outcome> {
-    let end = Instant::now() + time;
-    let mut outcome = Outcome::default();
-    loop {
-        let BulkAnswer {
-            matched,
-            done,
-            refused_count,
-            refused,
-            next,
-        } = manager.bulk(&bulk).await?;
-        outcome.matched += matched;
-        outcome.done += done;
-        outcome.refused += refused_count;
-        let room = REFUSALS.saturating_sub(outcome.refusals.len());
-        let refused = refused.into_iter().take(room);
-        outcome.refusals.extend(refused.map(|refusal| {
-            let code = Text::line(&refusal.code.to_string());
-            (refusal.id.to_string(), code, Text::line(&refusal.message))
-        }));
-        outcome.next = next.map(|next| next.to_string());
-        bulk.cursor = next;
-        if next.is_none() || Instant::now() >= end {
-            return Ok(outcome);
+fn read(
+    seen: &Seen,
+    pairs: &[(String, String)],
+    action: Action,
+    is_rehearsal: bool,
+) -> Result<StartAction> {
+    let mut filter = Map::new();
+    for (name, value) in conditions(pairs).pairs {
+        // The API's word for everything, in an address.
+        if name != "all" {
+            filter.insert(name, Value::from(value));
         }
     }
+    let mut request = json!({
+        "action": action.name(),
+        "all": filter.is_empty(),
+        "filter": filter,
+        "dryRun": is_rehearsal,
+    });
+    if !is_rehearsal {
+        request["reason"] = Value::from(value(pairs, "reason"));
+    }
+    if action == Action::Postpone {
+        let until = actions::time(value(pairs, "until"), seen.now);
+        let until = until.unwrap_or_else(|_none| seen.now.saturating_add(SOON));
+        request["postponeUntil"] = Value::from(until.to_string());
+    }
+    Ok(StartAction::from_json(request.to_string().as_bytes())?)
 }
