@@ -44,7 +44,7 @@ pub use confirm::{ConfirmPage, done};
 pub use frame::{Frame, Rights, Section, Viewer};
 pub use login::LoginPage;
 pub use notice::{NoticeLink, NoticePage};
-pub use now::{Counts, Finding, Member, Members, NowPage, PauseLine, Signals};
+pub use now::{Counts, Finding, Member, Members, NowPage, PauseLine};
 pub use operation::{ActionLink, Chain, Fact, OperationPage, Related, Root, Waiting, why};
 pub use operations::{Filter, OperationsPage, Row};
 pub use pauses::{LiftPage, PauseForm, PausesPage};

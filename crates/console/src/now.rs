@@ -1,13 +1,11 @@
 //! The first page: the worst thing in one sentence, or "Normal".
 
 use askama::Template;
-use drumline_protocol::{Status, Timestamp};
 
 use crate::frame::Frame;
 use crate::operations::Row;
 use crate::text::{Text, address, number};
 use crate::time::Moment;
-use crate::words::Badge;
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,23 +19,10 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(sentence: &str, remedy: &str) -> Self {
-        Self {
-            sentence: Text::sentence(sentence),
-            remedy: (!remedy.is_empty()).then(|| Text::sentence(remedy)),
-            link: None,
-        }
-    }
-
     /// The fault in a sentence.
     #[must_use]
     pub fn text(&self) -> &Text {
         &self.sentence
-    }
-
-    fn with(mut self, words: &'static str, address: String) -> Self {
-        self.link = Some((words, address));
-        self
     }
 }
 
@@ -134,25 +119,6 @@ impl Members {
     }
 }
 
-/// The facts that the first sentence is made of.
-#[derive(Clone, Debug, Default)]
-pub struct Signals {
-    /// The fault of the store.
-    pub store: Option<String>,
-    /// The fault of the broker.
-    pub broker: Option<String>,
-    /// The fault of the file with the keys.
-    pub keys: Option<String>,
-    /// The fault of the files of the TLS certificate.
-    pub certificate: Option<String>,
-    /// True if this manager ends soon.
-    pub draining: bool,
-    /// The queues of the broker that do not work, in words.
-    pub bypassed: Vec<String>,
-    /// The message names that no worker takes at present.
-    pub throttled: Vec<String>,
-}
-
 /// The page.
 #[derive(Debug, Template)]
 #[template(path = "now.html")]
@@ -169,165 +135,11 @@ pub struct NowPage {
     pub pauses: Vec<PauseLine>,
     /// The operations that hold their token.
     pub holding: Vec<Row>,
-    /// True if not every operation was looked at for these.
-    pub holding_is_partial: bool,
     /// The latest failures.
     pub failures: Vec<Row>,
-    /// True if there are more failures than these.
-    pub failures_are_partial: bool,
-    /// The time at which the failures of the list have ended, in its order.
-    pub failed_on: Vec<Option<Timestamp>>,
-}
-
-/// The span within which a failure is news.
-const NEWS_MS: i64 = 3_600_000;
-
-/// The one operation that holds a token, in a clause.
-fn held_by(holder: &Row) -> String {
-    let token = holder.token.as_ref().map(|(token, _)| token.as_str());
-    let end = match holder.status {
-        Badge(Status::Canceled) => "was cancelled",
-        Badge(_) => "failed",
-    };
-    format!(
-        "the token {} is held by {}, which {end}",
-        token.unwrap_or_default(),
-        holder.name
-    )
 }
 
 impl NowPage {
-    /// Finds what is not as it should be.
-    pub fn judge(&mut self, signals: &Signals) {
-        let mut findings = Vec::new();
-        if let Some(fault) = &signals.store {
-            let fault = format!("the store is unavailable: {fault}");
-            findings.push(Finding::new(
-                &fault,
-                "nothing runs until it answers again; `drumline doctor` says more",
-            ));
-        }
-        if let Some(fault) = &signals.broker {
-            let fault = format!("the broker takes no messages: {fault}");
-            findings.push(Finding::new(&fault, "what is accepted waits in the store, and goes on by itself; `drumline doctor` says more"));
-        }
-        if let Some(members) = &self.members
-            && members.workers == 0
-        {
-            let ready = self.counts.map_or(0, |counts| counts.ready);
-            let words = match ready {
-                0 => "no worker is alive, so nothing can start".to_owned(),
-                some => format!("no worker is alive, and {} operations wait", number(some)),
-            };
-            let ready = address("/operations", [("state", "Ready")]);
-            findings.push(
-                Finding::new(&words, "start one: `drumline worker`").with("what waits", ready),
-            );
-        }
-        if let Some(all) = self.pauses.iter().find(|pause| pause.is_everything) {
-            let words = format!(
-                "the whole organization is paused by {}: {}",
-                all.author, all.reason
-            );
-            findings.push(Finding::new(
-                &words,
-                "`drumline resume --all --pause` lifts it",
-            ));
-        }
-        for fault in signals.bypassed.iter().take(3) {
-            findings.push(Finding::new(fault, "offers go another way meanwhile"));
-        }
-        for name in signals.throttled.iter().take(3) {
-            let words =
-                format!("operations of {name} fail so often that no worker takes them for a while");
-            let failed = address(
-                "/operations",
-                [("messageName", name.as_str()), ("status", "Failed")],
-            );
-            findings
-                .push(Finding::new(&words, "look at the latest failures").with("failures", failed));
-        }
-        if !self.holding.is_empty() {
-            let some = if self.holding_is_partial {
-                "at least "
-            } else {
-                ""
-            };
-            let words = match self.holding.as_slice() {
-                [only] if !self.holding_is_partial => held_by(only),
-                [_] => {
-                    format!("{some}one token is held by an operation that failed or was cancelled")
-                }
-                several => format!(
-                    "{some}{} tokens are held by operations that failed or were cancelled",
-                    several.len()
-                ),
-            };
-            let (remedy, label, to) = match self.holding.as_slice() {
-                [only] if !self.holding_is_partial => (
-                    "resume that operation to skip it, and its token goes on",
-                    "that operation",
-                    format!("/operations/{}", only.id),
-                ),
-                _ => (
-                    "resume such an operation to skip it, and its token goes on",
-                    "all of them",
-                    address("/operations", [("holdsToken", "true")]),
-                ),
-            };
-            findings.push(Finding::new(&words, remedy).with(label, to));
-        }
-        let others = self
-            .pauses
-            .iter()
-            .filter(|pause| !pause.is_everything)
-            .count();
-        if others > 0 {
-            let words = match others {
-                1 => "one pause is in force".to_owned(),
-                count => format!("{count} pauses are in force"),
-            };
-            findings.push(Finding::new(&words, "").with("pauses", "/pauses".to_owned()));
-        }
-        if let Some(fault) = &signals.keys {
-            let fault = format!("the file with the keys cannot be used: {fault}");
-            findings.push(Finding::new(&fault, "the keys of before stay in force"));
-        }
-        if let Some(fault) = &signals.certificate {
-            let fault = format!("the files of the certificate cannot be used: {fault}");
-            findings.push(Finding::new(
-                &fault,
-                "the certificate of before stays in force",
-            ));
-        }
-        if signals.draining {
-            findings.push(Finding::new(
-                "this queue manager ends soon",
-                "another one answers then",
-            ));
-        }
-        let now = self.frame.now.as_millis();
-        let news = self.failed_on.iter().flatten();
-        let news = news
-            .filter(|at| now.saturating_sub(at.as_millis()) < NEWS_MS)
-            .count();
-        if news > 0 {
-            let is_all_news = news == self.failed_on.len();
-            let more = if is_all_news && self.failures_are_partial {
-                "at least "
-            } else {
-                ""
-            };
-            let words = match news {
-                1 => format!("{more}one operation failed within the last hour"),
-                count => format!("{more}{count} operations failed within the last hour"),
-            };
-            let all = address("/operations", [("status", "Failed")]);
-            findings.push(Finding::new(&words, "").with("failures", all));
-        }
-        self.findings = findings;
-    }
-
     /// The numbers.
     #[must_use]
     pub fn tiles(&self) -> Vec<Tile> {

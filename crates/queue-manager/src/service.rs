@@ -17,6 +17,7 @@ mod explain;
 mod health;
 pub(crate) mod history;
 mod idempotency;
+mod now;
 mod organization_requests;
 mod partitions;
 mod pauses;
@@ -56,6 +57,7 @@ pub use rate_limit::{Permit, RequestKind};
 pub use read::{Listing, Query};
 pub use scale::Scale;
 
+pub(crate) use now::{Finding, NowState, Place, Sight};
 pub(crate) use read::selection;
 
 pub(crate) use actions::{ActionPage, OF_ALL as ACTIONS_OF_ALL};

@@ -42,7 +42,7 @@ use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
 pub(super) use dress::no_such_address;
-pub(super) use now::look;
+pub(super) use now::address_of;
 pub(super) use session::session;
 pub(super) use viewer::Seen;
 

@@ -1,16 +1,17 @@
 //! `/v1/now`: the state of the service in one sentence, as the first page of the
-//! console shows it.
+//! console has it.
 
 use axum::Json;
 use axum::extract::State;
+use drumline_backend::membership::{Member, Role};
 use drumline_backend::store::Summary;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::console::{Seen, look};
+use super::console::{Seen, address_of};
 use super::openapi;
 use super::problem::Answer;
-use crate::service::QueueManager;
+use crate::service::{Finding, NowState, QueueManager};
 
 /// The state of the service.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,6 +78,32 @@ pub(crate) struct NowFleet {
     slots: u64,
 }
 
+impl From<Finding> for FindingView {
+    fn from(finding: Finding) -> Self {
+        Self {
+            sentence: finding.sentence,
+            remedy: finding.remedy,
+            page: finding.place.map(|(_, place)| address_of(&place)),
+        }
+    }
+}
+
+impl NowFleet {
+    fn of(members: &[Member]) -> Self {
+        let of_role = |role| members.iter().filter(move |one| one.profile.role == role);
+        let sum = |number: fn(&Member) -> u32| {
+            let numbers = of_role(Role::Worker).map(|worker| u64::from(number(worker)));
+            numbers.sum()
+        };
+        Self {
+            workers: of_role(Role::Worker).count(),
+            managers: of_role(Role::Manager).count(),
+            running: sum(|worker| worker.running),
+            slots: sum(|worker| worker.profile.concurrency),
+        }
+    }
+}
+
 /// One operation, in short.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -131,35 +158,27 @@ impl From<&Summary> for NowOperation {
     )
 )]
 pub(crate) async fn now(State(manager): State<QueueManager>, seen: Seen) -> Answer<Json<Now>> {
-    let (page, own) = look(&manager, &seen).await?;
-    let findings = page.findings.iter().map(|finding| FindingView {
-        sentence: finding.sentence.as_str().to_owned(),
-        remedy: finding.remedy.as_ref().map(|text| text.as_str().to_owned()),
-        page: finding.link.as_ref().map(|(_, address)| address.clone()),
-    });
+    let NowState {
+        findings,
+        counts,
+        members,
+        own,
+    } = manager.now_state(&seen.actor, seen.sight()).await?;
     let shown = |operations: &[Summary]| operations.iter().map(NowOperation::from).collect();
+    let own = own.as_ref();
     Ok(Json(Now {
-        normal: page.findings.is_empty(),
-        findings: findings.collect(),
-        operations: page.counts.map(|counts| NowCounts {
+        normal: findings.is_empty(),
+        findings: findings.into_iter().map(FindingView::from).collect(),
+        operations: counts.map(|counts| NowCounts {
             ready: counts.ready,
             suspended: counts.suspended,
-            running: counts.running,
+            running: counts.locked,
             completed: counts.completed,
             undispatched: counts.undispatched,
         }),
-        fleet: page.members.map(|members| NowFleet {
-            workers: members.workers,
-            managers: members.managers,
-            running: members.running,
-            slots: members.places,
-        }),
-        pauses: page.pauses.len(),
-        holding: own
-            .as_ref()
-            .map_or_else(Vec::new, |own| shown(&own.holding.operations)),
-        failures: own
-            .as_ref()
-            .map_or_else(Vec::new, |own| shown(&own.failures.operations)),
+        fleet: members.as_deref().map(NowFleet::of),
+        pauses: own.map_or(0, |own| own.pauses.len()),
+        holding: own.map_or_else(Vec::new, |own| shown(&own.holding.operations)),
+        failures: own.map_or_else(Vec::new, |own| shown(&own.failures.operations)),
     }))
 }

@@ -2,138 +2,77 @@
 
 use axum::extract::State;
 use axum::response::Html;
-use drumline_backend::Broker as _;
 use drumline_backend::membership::{Member, Role};
-use drumline_backend::store::{Filter, Page, Summary};
-use drumline_console::{self as console, Counts, Members, Moment, NowPage, Section, Signals, Text};
-use drumline_protocol::{Pause, QueueName, Status, Timestamp};
+use drumline_console::{self as console, Counts, Members, Moment, NowPage, Section, Text};
+use drumline_protocol::{QueueName, Timestamp};
 
 use super::operations::rows;
 use super::viewer::Seen;
 use super::{html, pauses};
-use crate::error::{Error, Result};
-use crate::ingress::http::fleet;
+use crate::error::Result;
 use crate::ingress::http::problem::Answer;
-use crate::service::{Health, Query, QueueManager};
+use crate::service::{Finding, NowState, Place, QueueManager};
 
-/// Operations of a kind that are shown.
-const SHOWN: usize = 5;
 /// Members that are shown.
 const MEMBERS: usize = 20;
 
 /// The page.
 pub(super) async fn now(State(manager): State<QueueManager>, seen: Seen) -> Answer<Html<String>> {
-    let (page, _own) = look(&manager, &seen).await?;
-    Ok(html(&page))
+    Ok(html(&look(&manager, &seen).await?))
 }
 
-/// Looks at everything that the first page shows. The operations of the caller's
-/// organization come along, for callers that may read them.
-pub(in crate::ingress::http) async fn look(
-    manager: &QueueManager,
-    seen: &Seen,
-) -> Result<(NowPage, Option<Own>)> {
-    let health = manager.health().await;
-    let mut found = None;
+/// Looks at everything that the first page shows.
+async fn look(manager: &QueueManager, seen: &Seen) -> Result<NowPage> {
+    let NowState {
+        findings,
+        counts,
+        members,
+        own,
+    } = manager.now_state(&seen.actor, seen.sight()).await?;
     let mut page = NowPage {
         frame: seen.frame("Now", Section::Now),
-        findings: Vec::new(),
-        counts: None,
-        members: None,
+        findings: findings.iter().map(finding).collect(),
+        counts: counts.map(|counts| Counts {
+            ready: counts.ready,
+            suspended: counts.suspended,
+            running: counts.locked,
+            completed: counts.completed,
+            undispatched: counts.undispatched,
+        }),
+        members: members.map(|members| summary(&members, seen.now)),
         pauses: Vec::new(),
         holding: Vec::new(),
-        holding_is_partial: false,
         failures: Vec::new(),
-        failures_are_partial: false,
-        failed_on: Vec::new(),
     };
-    let mut signals = signals(manager, seen, &health);
-    if health.store.is_none() {
-        let (fleet, own) = tokio::join!(
-            look_at_fleet(manager, seen, &mut signals),
-            look_at_operations(manager, seen),
-        );
-        if let Some((counts, members)) = fleet? {
-            page.counts = Some(counts);
-            page.members = Some(members);
-        }
-        if let Some(own) = own? {
-            page.pauses = own
-                .pauses
-                .iter()
-                .map(|pause| pauses::line(pause, seen.now))
-                .collect();
-            page.holding = rows(&own.holding.operations, seen.now);
-            page.holding_is_partial = own.holding.next.is_some();
-            page.failures = rows(&own.failures.operations, seen.now);
-            page.failures_are_partial = own.failures.next.is_some();
-            let failed = own.failures.operations.iter();
-            page.failed_on = failed.map(|one| one.header.completed_on).collect();
-            found = Some(own);
-        }
+    if let Some(own) = own {
+        let pauses = own.pauses.iter();
+        page.pauses = pauses.map(|pause| pauses::line(pause, seen.now)).collect();
+        page.holding = rows(&own.holding.operations, seen.now);
+        page.failures = rows(&own.failures.operations, seen.now);
     }
-    page.judge(&signals);
-    Ok((page, found))
+    Ok(page)
 }
 
-/// The facts that this process knows without a question.
-fn signals(manager: &QueueManager, seen: &Seen, health: &Health) -> Signals {
-    let Health {
-        store,
-        broker,
-        keys,
-        certificate,
-        draining,
-    } = health;
-    // Errors name servers.
-    let detail = |fault: &Option<String>| {
-        let is_shown = seen.rights.fleet;
-        fault.as_ref().map(|fault| {
-            if is_shown {
-                fault.clone()
-            } else {
-                "an operator sees why".to_owned()
-            }
-        })
-    };
-    let bypassed = manager.bypass().bypassed();
-    Signals {
-        store: detail(store),
-        broker: detail(broker),
-        keys: keys.clone().filter(|_| seen.rights.fleet),
-        certificate: certificate.clone().filter(|_| seen.rights.fleet),
-        draining: *draining,
-        bypassed: bypassed.iter().map(ToString::to_string).collect(),
-        throttled: Vec::new(),
+fn finding(finding: &Finding) -> console::Finding {
+    let place = finding.place.as_ref();
+    console::Finding {
+        sentence: Text::line(&finding.sentence),
+        remedy: finding.remedy.as_deref().map(Text::line),
+        link: place.map(|(words, place)| (*words, address_of(place))),
     }
 }
 
-/// The counts and the members, for callers that may see them.
-async fn look_at_fleet(
-    manager: &QueueManager,
-    seen: &Seen,
-    signals: &mut Signals,
-) -> Result<Option<(Counts, Members)>> {
-    if !seen.rights.fleet {
-        return Ok(None);
+/// The address of the page that shows a place.
+pub(in crate::ingress::http) fn address_of(place: &Place) -> String {
+    match place {
+        Place::Operations(conditions) => {
+            let pairs = conditions.iter();
+            let pairs = pairs.map(|(name, value)| (*name, value.as_str()));
+            console::address("/operations", pairs)
+        }
+        Place::Operation(id) => format!("/operations/{id}"),
+        Place::Pauses => "/pauses".to_owned(),
     }
-    let (counts, members) = tokio::join!(manager.store().counts(), fleet::members(manager));
-    let (counts, members) = (counts.map_err(Error::Store)?, members?);
-    let throttled = members
-        .iter()
-        .flat_map(|member| member.profile.throttled.iter());
-    let mut throttled: Vec<String> = throttled.cloned().collect();
-    throttled.sort();
-    throttled.dedup();
-    signals.throttled = throttled;
-    let counts = Counts {
-        ready: counts.ready,
-        suspended: counts.suspended,
-        running: counts.locked,
-        completed: counts.completed,
-        undispatched: counts.undispatched,
-    };
-    Ok(Some((counts, summary(&members, seen.now))))
 }
 
 fn summary(members: &[Member], now: Timestamp) -> Members {
@@ -177,40 +116,4 @@ fn member_line(member: &Member, now: Timestamp) -> console::Member {
         },
         is_draining: member.profile.draining,
     }
-}
-
-/// The part of the page about the operations of the caller's organization.
-pub(in crate::ingress::http) struct Own {
-    pub(in crate::ingress::http) pauses: Vec<Pause>,
-    pub(in crate::ingress::http) holding: Page<Summary>,
-    pub(in crate::ingress::http) failures: Page<Summary>,
-}
-
-async fn look_at_operations(manager: &QueueManager, seen: &Seen) -> Result<Option<Own>> {
-    if !seen.rights.read {
-        return Ok(None);
-    }
-    let query = |filter| Query {
-        filter,
-        cursor: None,
-        limit: SHOWN,
-    };
-    let holding = query(Filter {
-        holding: Some(true),
-        ..Filter::default()
-    });
-    let failures = query(Filter {
-        status: Some(Status::Failed),
-        ..Filter::default()
-    });
-    let (pauses, holding, failures) = tokio::join!(
-        manager.pauses(&seen.actor),
-        manager.glance(&seen.actor, &holding),
-        manager.glance(&seen.actor, &failures),
-    );
-    Ok(Some(Own {
-        pauses: pauses?,
-        holding: holding?,
-        failures: failures?,
-    }))
 }

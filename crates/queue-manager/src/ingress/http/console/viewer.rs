@@ -11,12 +11,12 @@ use drumline_protocol::Timestamp;
 use crate::ingress::http::extractors;
 use crate::ingress::http::guard::SignedIn;
 use crate::ingress::problem::Problem;
-use crate::service::{Actor, QueueManager};
+use crate::service::{Actor, QueueManager, Sight};
 
 /// The caller of a page.
 #[derive(Clone, Debug)]
 pub(in crate::ingress::http) struct Seen {
-    pub(super) actor: Actor,
+    pub(in crate::ingress::http) actor: Actor,
     pub(super) rights: Rights,
     /// True if its key came in the cookie of a browser.
     is_signed_in: bool,
@@ -25,6 +25,14 @@ pub(in crate::ingress::http) struct Seen {
 }
 
 impl Seen {
+    /// The parts of the service that the caller may see.
+    pub(in crate::ingress::http) const fn sight(&self) -> Sight {
+        Sight {
+            fleet: self.rights.fleet,
+            operations: self.rights.read,
+        }
+    }
+
     /// The frame of a page.
     pub(super) fn frame(&self, title: impl Into<Text>, section: Section) -> Frame {
         Frame {
