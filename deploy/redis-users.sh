@@ -40,7 +40,7 @@ data='+del +exists +rename +expire +pexpire +pexpireat'
 data+=' +get +set +mget +strlen +getrange +setrange +incrby +lrange +rpush +lset'
 data+=' +hget +hmget +hgetall +hexists +hlen +hkeys +hset +hdel +hincrby +sadd +srem +smembers'
 data+=' +zadd +zrem +zcard +zscore +zrank +zlexcount +zrange +zrangebylex +zrangebyscore'
-data+=' +zrevrange +zrevrangebylex +zremrangebyrank +zremrangebyscore'
+data+=' +zrevrange +zrevrangebylex +zremrangebyrank +zremrangebyscore +xadd +xrevrange'
 completions="&$name:completions"
 
 user default '~*' '&*' +@all

@@ -27,6 +27,7 @@
 //! The state knows effects and no transitions: those are the caller's.
 
 mod actions;
+mod audit;
 mod chains;
 mod commit;
 mod create;
@@ -53,6 +54,7 @@ use drumline_protocol::{
 };
 
 use self::actions::Actions;
+use self::audit::AuditStream;
 use self::chains::Chains;
 use self::due::Due;
 use self::ends::Ends;
@@ -74,6 +76,7 @@ pub struct State {
     /// The partitions that have been written to; the others are empty.
     partitions: BTreeMap<Partition, Contents>,
     markers: Markers,
+    audit: AuditStream,
     pauses: KeptPauses,
     actions: Actions,
     /// The lower bound of every partition's next number: how far the order of
@@ -111,6 +114,7 @@ impl State {
             count,
             partitions: BTreeMap::new(),
             markers: Markers::default(),
+            audit: AuditStream::default(),
             pauses: KeptPauses::default(),
             actions: Actions::default(),
             floor: 0,

@@ -5,6 +5,7 @@
 //! cannot interrupt a verb halfway.
 
 mod actions;
+mod audit;
 mod pauses;
 
 use std::sync::Arc;

@@ -13,7 +13,7 @@
 use drumline_backend::MemberId;
 use drumline_backend::store::IdempotencyKey;
 use drumline_protocol::transition::EndClass;
-use drumline_protocol::{OperationId, Partition, PartitionCount, State};
+use drumline_protocol::{CommitId, OperationId, Partition, PartitionCount, State};
 
 use crate::record;
 
@@ -87,6 +87,15 @@ impl Keys {
     pub(crate) fn actions(&self) -> [String; 3] {
         ["actions", "actions:order", "actions:open"]
             .map(|name| format!("{}:{{meta}}:{name}", self.namespace))
+    /// Stream: the entries of the audit, oldest first.
+    pub(crate) fn audit(&self) -> String {
+        format!("{}:audit", meta(&self.namespace))
+    }
+
+    /// String: a batch of audit entries that was added; expires.
+    pub(crate) fn audit_batch(&self, batch: CommitId) -> Vec<u8> {
+        let prefix = format!("{}:", self.audit());
+        [prefix.as_bytes(), &batch.0.to_be_bytes()].concat()
     }
 
     /// The prefix of everything.

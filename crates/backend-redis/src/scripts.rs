@@ -11,6 +11,7 @@ use redis::{Cmd, Pipeline};
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) acquire_permit: Script,
+    pub(crate) append_audit: Script,
     pub(crate) beat: Script,
     pub(crate) chain_place: Script,
     pub(crate) commit: Script,
@@ -77,6 +78,7 @@ impl Scripts {
         let with_window = |body: &str| Script::new(&format!("{WINDOW}\n{body}"));
         Self {
             acquire_permit: with_window(include_str!("scripts/acquire_permit.lua")),
+            append_audit: alone(include_str!("scripts/append_audit.lua")),
             beat: with_members(&[
                 include_str!("scripts/beat.lua"),
                 LIB_MEMBERS_CHANGES,
@@ -147,6 +149,7 @@ impl Scripts {
     pub(crate) fn load(&self) -> Pipeline {
         let Self {
             acquire_permit,
+            append_audit,
             beat,
             chain_place,
             commit,
@@ -187,6 +190,7 @@ impl Scripts {
         } = self;
         let all = [
             acquire_permit,
+            append_audit,
             beat,
             chain_place,
             commit,

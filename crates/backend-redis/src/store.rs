@@ -1,6 +1,7 @@
 //! The store on Redis: each verb is a file in here.
 
 mod actions;
+mod audit;
 mod batches;
 mod chain;
 mod commit;

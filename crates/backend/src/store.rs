@@ -10,6 +10,7 @@
 //! or may not have been made, and repeating it is harmless.
 
 mod actions;
+mod audit;
 mod chain;
 mod commit;
 mod create;
@@ -37,6 +38,10 @@ use tokio::sync::broadcast;
 use crate::member_id::MemberId;
 
 pub use self::actions::{ActionStore, ActionWrite};
+pub use self::audit::{
+    AUDIT_ENTRIES, AUDIT_ENTRY_BYTES, AUDIT_PAGE, AuditEntry, AuditPlace, AuditStore,
+    InvalidAuditPlace, check_audit_entries,
+};
 pub use self::chain::{ChainPlace, Neighbourhood};
 pub use self::commit::{Commit, Committed, Done, Guard, Record};
 pub use self::create::{Created, IdempotencyKey, NewOperation, Reservation, Reserved, check_keys};
@@ -54,6 +59,7 @@ pub use self::transact::{Transacted, check_distinct};
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
 pub trait Store: ActionStore + PauseStore + Send + Sync + 'static {
+pub trait Store: AuditStore + PauseStore + Send + Sync + 'static {
     /// The number of partitions. Fixed when the store was first used.
     fn partitions(&self) -> PartitionCount;
 

@@ -1,6 +1,7 @@
 //! The store's cases, one module per story.
 
 pub mod actions;
+pub mod audit;
 pub mod chains;
 pub mod commit;
 pub mod create;

@@ -255,6 +255,11 @@ macro_rules! store_suite {
                 the_key_of_a_removed_operation_is_spent,
                 a_key_of_another_partition_is_unfit,
             }
+            audit {
+                audit_entries_are_read_newest_first,
+                a_repeated_batch_of_audit_entries_is_added_once,
+                the_oldest_audit_entries_leave,
+            }
             markers {
                 the_latest_marker_of_each_route_counts,
                 one_life_has_one_name,

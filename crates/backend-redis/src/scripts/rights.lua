@@ -17,6 +17,7 @@ end
 
 local text, list, zset = KEYS[1] .. 'text', KEYS[1] .. 'list', KEYS[1] .. 'zset'
 local hash, members, number = KEYS[1] .. 'hash', KEYS[1] .. 'set', KEYS[1] .. 'number'
+local stream = KEYS[1] .. 'stream'
 
 try('TIME')
 try('SET', text, 'x')
@@ -59,6 +60,8 @@ try('ZREMRANGEBYSCORE', zset, 1, 1)
 try('ZREMRANGEBYRANK', zset, 1, 1)
 try('ZREM', zset, 'x')
 try('RENAME', text, KEYS[1] .. 'renamed')
+try('XADD', stream, '*', 'e', 'x')
+try('XREVRANGE', stream, '+', '-')
 try('PUBLISH', ARGV[1], '')
-try('DEL', text, KEYS[1] .. 'renamed', number, list, hash, members, zset)
+try('DEL', text, KEYS[1] .. 'renamed', number, list, hash, members, zset, stream)
 return missing

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ActionStore, ActionWrite, ChainPlace, Commit, Committed, Counts, Created, Ended, Error, Filter,
-    Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore,
-    Pauses, Promoted, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Result,
-    Stamp, Summary, Transacted,
+    ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
+    Counts, Created, Ended, Error, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation,
+    Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
+    ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, Fence, Operation, OperationId, Organization, Output, Partition,
+    ActionId, BulkAction, CommitId, Fence, Operation, OperationId, Organization, Output, Partition,
     PartitionCount, Pause, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::{broadcast, watch};
@@ -342,6 +342,21 @@ impl Store for FaultyStore {
 
     async fn incarnation(&self) -> Result<String> {
         self.store.incarnation().await
+    }
+}
+
+#[async_trait]
+impl AuditStore for FaultyStore {
+    async fn append_audit(&self, batch: CommitId, entries: &[String]) -> Result<()> {
+        self.store.append_audit(batch, entries).await
+    }
+
+    async fn audit_before(
+        &self,
+        place: Option<AuditPlace>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>> {
+        self.store.audit_before(place, limit).await
     }
 }
 

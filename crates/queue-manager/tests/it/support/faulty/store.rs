@@ -6,15 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
-    ActionStore, ActionWrite, ChainPlace, Commit, Committed, Counts, Created, Ended, Filter,
-    Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore,
-    Pauses, Promoted, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Result,
-    Stamp, Store, Summary, Transacted,
+    ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
+    Counts, Created, Ended, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
+    Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal, ReportParts,
+    Reservation, Reserved, Result, Stamp, Store, Summary, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, Fence, Operation, OperationId, Organization, Output, Partition,
+    ActionId, BulkAction, CommitId, Fence, Operation, OperationId, Organization, Output, Partition,
     PartitionCount, Pause, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
@@ -292,6 +292,27 @@ impl Store for Faulty {
 
     async fn incarnation(&self) -> Result<String> {
         self.store("incarnation").await?.incarnation().await
+    }
+}
+
+/// The audit stream is written behind the answers, at any time: it is not among the
+/// calls that tests count.
+#[async_trait]
+impl AuditStore for Faulty {
+    async fn append_audit(&self, batch: CommitId, entries: &[String]) -> Result<()> {
+        self.there()?;
+        self.inner.store.append_audit(batch, entries).await
+    }
+
+    async fn audit_before(
+        &self,
+        place: Option<AuditPlace>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>> {
+        self.store("audit_before")
+            .await?
+            .audit_before(place, limit)
+            .await
     }
 }
 
