@@ -13,7 +13,7 @@ pub enum Permission {
     Create,
     /// Cancels, pauses, resumes, postpones or changes one operation.
     Control,
-    /// Does so to many, removes operations, and sets and lifts pauses.
+    /// Does so to many, removes operations, sets and lifts pauses, and reads the audit.
     Operate,
     /// Sees workers, queues and the servers behind them.
     Fleet,

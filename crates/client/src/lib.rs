@@ -60,6 +60,7 @@
 //! to have it used.
 
 mod actions;
+mod audit;
 mod batch;
 mod builder;
 mod bulk;
@@ -81,6 +82,7 @@ mod run_again;
 mod update;
 
 pub use actions::NewAction;
+pub use audit::{AuditEntry, AuditFilter, AuditPage};
 pub use batch::{BATCH_ITEMS, Outcome};
 pub use builder::Builder;
 pub use bulk::{Bulk, BulkAction, BulkRefusal, BulkStep, BulkTotal};

@@ -27,6 +27,8 @@ pub enum Section {
     Actions,
     /// The operations that recur.
     Series,
+    /// The audit: who has asked for which change.
+    Audit,
     /// The settings of the process that answers.
     Settings,
     /// Another page.
@@ -44,6 +46,7 @@ impl Section {
         Self::Pauses,
         Self::Actions,
         Self::Series,
+        Self::Audit,
         Self::Settings,
     ];
 
@@ -58,6 +61,7 @@ impl Section {
             Self::Pauses => "/pauses",
             Self::Actions => "/actions",
             Self::Series => "/series",
+            Self::Audit => "/audit",
             Self::Settings => "/settings",
         }
     }
@@ -73,6 +77,7 @@ impl Section {
             Self::Pauses => "Pauses",
             Self::Actions => "Actions",
             Self::Series => "Series",
+            Self::Audit => "Audit",
             Self::Settings => "Settings",
             Self::Other => "",
         }
@@ -87,6 +92,10 @@ impl Section {
             | Self::Pauses
             | Self::Actions
             | Self::Series => rights.read,
+            Self::Operations | Self::Tokens | Self::Failures | Self::Pauses | Self::Series => {
+                rights.read
+            }
+            Self::Audit => rights.operate,
             Self::Queues | Self::Workers | Self::Settings => rights.fleet,
         }
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use drumline_console::{
-    ActionPage, AttemptLine, Badge, Block, BulkPage, Cell, Chain, ConfirmPage, Counts, Filter,
-    Finding, Frame, LiftPage, LoginPage, Member, Members, Moment, NoticePage, NowPage,
-    OperationPage, OperationsPage, Outcome, PauseForm, PauseLine, PausesPage, Rights, Root, Row,
-    RunAgainPage, Search, Section, Sheet, SheetPage, Signals, Template, Text, Timeline, Viewer,
-    Waiting, effects, page,
+    ActionPage, AttemptLine, AuditFilter, AuditRow, AuditSheet, Badge, Block, BulkPage, Cell,
+    Chain, ConfirmPage, Counts, Filter, Finding, Frame, LiftPage, LoginPage, Member, Members,
+    Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine,
+    PausesPage, Rights, Root, Row, RunAgainPage, Search, Section, Sheet, SheetPage, Signals,
+    Template, Text, Timeline, Viewer, Waiting, effects, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -397,6 +397,36 @@ fn no_text_from_outside_is_markup_in_a_form() {
     };
     let html = check("sheet", &sheet);
     assert!(html.contains("data-label=\"Two\""), "{html}");
+    let audit = AuditSheet {
+        frame: frame(),
+        filter: AuditFilter {
+            pairs: vec![("who".to_owned(), typed())],
+        },
+        mistakes: Vec::new(),
+        rows: vec![AuditRow {
+            at: Some(moment),
+            action: HOSTILE.into(),
+            request: Some(HOSTILE.into()),
+            caller: Some(HOSTILE.into()),
+            principal: Some(HOSTILE.into()),
+            organization: Some(HOSTILE.into()),
+            outcome: HOSTILE.into(),
+            reason: Some(HOSTILE.into()),
+            ids: vec![(HOSTILE.into(), None)],
+            filter: Some(HOSTILE.into()),
+            count: Some(7),
+            address: Some(HOSTILE.into()),
+        }],
+        is_of_all: true,
+        is_later_page: true,
+        next: Some(typed()),
+    };
+    check("audit", &audit);
+    let mistaken = AuditSheet {
+        mistakes: vec![(HOSTILE.into(), HOSTILE.into())],
+        ..audit
+    };
+    check("audit", &mistaken);
     let pauses = PausesPage {
         frame: frame(),
         pauses: vec![pause],

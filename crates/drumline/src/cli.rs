@@ -201,6 +201,9 @@ pub(crate) enum Command {
     /// Show the state of the service in one sentence, and follow it
     #[command(after_help = client::TOP_HELP)]
     Top(client::Top),
+    /// List who has asked for which change, and who was denied
+    #[command(after_help = client::AUDIT_HELP)]
+    Audit(Box<client::Audit>),
     /// Show who the queue manager takes this caller for, and what it may do
     #[command(name = "whoami")]
     WhoAmI(client::WhoAmI),

@@ -140,6 +140,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::List(list) => with_session(&list.remote, &caller, async |session| {
             commands::list::run(session, &list).await
         }),
+        Command::Audit(audit) => with_session(&audit.remote, &caller, async |session| {
+            commands::audit::run(session, &audit).await
+        }),
         Command::Wait(wait) => with_session(&wait.remote, &caller, async |session| {
             commands::wait::run(session, &wait).await
         }),

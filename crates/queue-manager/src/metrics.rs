@@ -45,6 +45,9 @@ drumline_telemetry::metrics! {
     audit_lost: Counter,
         "audit_lost",
         "lines of the audit log that could not be written";
+    audit_left_out: Counter by ["reason"],
+        "audit_left_out",
+        "entries that are not in the audit stream of the store, because so many came in a minute or the store did not take them";
     intake_denied: Counter by ["reason"],
         "intake_denied",
         "requests over AMQP that were refused because of who sent them, by reason";
@@ -161,6 +164,11 @@ impl Metrics {
     pub(crate) fn audit_lost(&self, lines: usize) {
         self.audit_lost
             .inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
+    }
+
+    /// Entries are not in the audit stream.
+    pub(crate) fn audit_left_out(&self, reason: &'static str, entries: u64) {
+        self.audit_left_out.with([reason.into()]).inc_by(entries);
     }
 
     /// A request over AMQP was refused because of its sender.

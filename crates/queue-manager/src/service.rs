@@ -8,6 +8,7 @@
 
 mod actions;
 mod attempts;
+mod audit;
 mod bulk;
 mod completion_feed;
 mod control;
@@ -43,10 +44,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access;
-use crate::audit::{Audit, Denials, Told};
+use crate::audit::{Audit, PerMinute, Surroundings, Told};
 use crate::metrics::Metrics;
 use crate::options::Options;
 
+pub(crate) use audit::{AuditLine, AuditPage, AuditQuery, Sight};
 pub use bulk::{Bulk, BulkAct, BulkAnswer, BulkRefusal};
 pub use completion_feed::{Cursor, InvalidCursor};
 pub use create::Creation;
@@ -151,9 +153,9 @@ struct Shared {
     metrics: Arc<Metrics>,
     audit: Audit,
     /// Limits the lines of the log about denied requests.
-    denials_logged: Denials,
+    denials_logged: PerMinute,
     /// Limits the lines of the audit log about senders that are not known.
-    denials_recorded: Denials,
+    denials_recorded: PerMinute,
     tasks: TaskTracker,
     /// Cancelled by [`QueueManager::close`].
     closing: CancellationToken,
@@ -188,11 +190,17 @@ impl QueueManager {
         let reads = || Reader::start(store(), &critical, &tasks, closing.clone());
         let metrics = Arc::new(Metrics::default());
         let audit_log = options.audit_log.clone();
-        let audit = Audit::start(audit_log, &metrics, &critical, &tasks, closing.clone());
+        let around = Surroundings {
+            metrics: &metrics,
+            critical: &critical,
+            tasks: &tasks,
+            closing: closing.clone(),
+        };
+        let audit = Audit::start(audit_log, store(), ids.source().u64(), &around);
         let shared = Shared {
             audit,
-            denials_logged: Denials::new(DENIALS_LOGGED),
-            denials_recorded: Denials::new(DENIALS_RECORDED),
+            denials_logged: PerMinute::new(DENIALS_LOGGED),
+            denials_recorded: PerMinute::new(DENIALS_RECORDED),
             looks: looks(),
             reads: reads(),
             event_looks: looks(),
@@ -321,7 +329,7 @@ impl QueueManager {
     }
 
     /// The limit of lines of the audit log about senders that are not known.
-    pub(crate) fn denials_recorded(&self) -> &Denials {
+    pub(crate) fn denials_recorded(&self) -> &PerMinute {
         &self.shared.denials_recorded
     }
 

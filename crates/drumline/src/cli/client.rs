@@ -11,7 +11,7 @@ use reqwest::Url;
 use uuid::Uuid;
 
 use super::filter::Filter;
-use super::values::{self, Format};
+use super::values::{self, Format, Since};
 use crate::exit::{Exit, Failure, Result};
 
 pub(crate) const GET_HELP: &str = "\
@@ -56,6 +56,15 @@ Examples:
 Each start of a handler has a line: when, on which host, and how it ended. Below it stands the end of what the handler has \
 printed: 64 KiB of the last attempt that has failed, 4 KiB of others, and of four attempts. It is stored when the attempt ends; \
 an attempt whose worker was lost has none.";
+pub(crate) const AUDIT_HELP: &str = "\
+Examples:
+  drumline audit --action cancel --since 2h
+  drumline audit --who jo --limit 500
+  drumline audit --id 019a9c1e-…
+  drumline audit --outcome denied --output json | jq -r .reason
+
+The newest 10,000 changes and denied requests of the service are kept, newest first. A key of one organization is shown \
+the entries of that organization.";
 
 pub(crate) const LIST_HELP: &str = "\
 Examples:
@@ -253,6 +262,33 @@ pub(crate) struct Attempts {
     /// Show the last attempt alone
     #[arg(long)]
     pub(crate) last: bool,
+/// `drumline audit`.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// By this caller, key (key:ID) or user of the broker (user:NAME)
+    #[arg(long, value_name = "WHO")]
+    pub(crate) who: Option<String>,
+    /// With this in the action, or with this organization request
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) action: Option<String>,
+    /// About this operation or pause
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// With this outcome
+    #[arg(long, value_name = "OUTCOME", value_parser = ["done", "denied", "refused", "failed", "leftOut"])]
+    pub(crate) outcome: Option<String>,
+    /// Of this organization, where all are shown
+    #[arg(long = "in", value_name = "ORGANIZATION")]
+    pub(crate) of: Option<String>,
+    /// At this time or later, or at most this span ago
+    #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
+    pub(crate) since: Option<Since>,
+    /// At this time or earlier, or at least this span ago
+    #[arg(long, value_name = "TIME|SPAN", value_parser = values::since)]
+    pub(crate) until: Option<Since>,
+    /// Maximum number of entries; 0 lists all
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value = "50")]
+    pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -123,6 +123,43 @@ fn each_change_and_each_denial_has_a_line() {
 }
 
 #[test]
+fn the_newest_entries_are_listed_to_operators() {
+    let folder = folder();
+    let auth = folder.join("auth.toml").display().to_string();
+    let (operator, reader) = (key(&auth, "operator"), key(&auth, "reader"));
+    let dev = Dev::start_with(&["--auth-file", &auth]);
+    let run =
+        |key: &str, arguments: &[&str]| end(dev.command(arguments).env("DRUMLINE_API_KEY", key));
+    let made = run(&operator, &["submit", "Nobody", "-o", "json"]);
+    let id = made.json().remove(0)["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert_eq!(run(&operator, &["cancel", &id]).code, 0);
+    // The entries are stored soon after the answers.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let found = loop {
+        let found = run(&operator, &["audit", "--id", &id, "-o", "json"]);
+        assert_eq!(found.code, 0, "{found:?}");
+        let entries = found.json();
+        if entries.len() == 2 || Instant::now() > deadline {
+            break entries;
+        }
+    };
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0]["action"], "POST /v1/operations/{id}/cancel");
+    assert_eq!(found[1]["caller"], "operator");
+    let table = run(&operator, &["audit", "--action", "cancel", "--since", "1h"]);
+    assert!(table.out.contains(&id), "{table:?}");
+    let one = run(&operator, &["audit", "-n", "1"]);
+    assert!(one.err.contains("--limit shows more"), "{one:?}");
+    let none = run(&operator, &["audit", "--who", "nobody"]);
+    assert!(none.err.contains("no entries"), "{none:?}");
+    assert_ne!(run(&reader, &["audit"]).code, 0);
+    assert_eq!(dev.terminate(), 0);
+}
+
+#[test]
 fn the_log_is_written_to_its_end_and_may_be_renamed_meanwhile() {
     let folder = folder();
     let log = folder.join("audit.jsonl");

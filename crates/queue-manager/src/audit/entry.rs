@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drumline_auth::{Principal, Proof};
+use drumline_auth::{Organizations, Principal, Proof};
 use serde::Serialize;
 
 use crate::service::Actor;
@@ -121,6 +121,9 @@ pub(crate) struct Entry {
     pub(crate) count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trace: Option<String>,
+    /// True if it was too long for the stream.
+    #[serde(rename = "cut", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_cut: bool,
 }
 
 impl Entry {
@@ -150,7 +153,14 @@ impl Entry {
             filter: BTreeMap::new(),
             count: None,
             trace,
+            is_cut: false,
         }
+    }
+
+    /// The entry as JSON.
+    pub(super) fn line(&self) -> String {
+        // It consists of texts and numbers, which can be written.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// The same with its sender.
@@ -164,7 +174,17 @@ impl Entry {
             self.principal = Some(format!("{kind}:{}", principal.id));
             self.roles = principal.roles.iter().map(|role| role.name()).collect();
         }
-        self.organization = actor.map(|actor| actor.organization.0.clone());
+        // A denied request has no actor. Its sender belongs to an organization all the
+        // same, whose operators are to see the denial.
+        let home = principal.and_then(|principal| match &principal.organizations {
+            Organizations::Only(only) => match only.as_slice() {
+                [one] => Some(one),
+                _ => None,
+            },
+            Organizations::All => None,
+        });
+        let organization = actor.map(|actor| &actor.organization).or(home);
+        self.organization = organization.map(|organization| organization.0.clone());
         self.caller = actor.map(|actor| actor.caller.clone());
         self
     }

@@ -1,5 +1,5 @@
-//! A limit for messages about denied requests: anyone who reaches the address can
-//! cause as many as they like.
+//! A limit for messages that others cause: anyone who reaches the address can have as
+//! many requests denied as they like.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) enum Told {
 
 /// Counts messages, and lets through the first ones of each minute.
 #[derive(Debug)]
-pub(crate) struct Denials {
+pub(crate) struct PerMinute {
     limit: u64,
     // The lock is held for a moment.
     state: Mutex<State>,
@@ -36,7 +36,7 @@ struct State {
     left_out: u64,
 }
 
-impl Denials {
+impl PerMinute {
     /// Lets so many messages through each minute.
     pub(crate) fn new(limit: u64) -> Self {
         Self {
@@ -49,21 +49,37 @@ impl Denials {
         }
     }
 
-    /// Decides about the next message.
+    /// Decides about the next message. The one that is written tells how many were
+    /// not.
     pub(crate) fn next(&self) -> Told {
+        if self.admits() {
+            let left_out = self.take_left_out();
+            Told::Yes { left_out }
+        } else {
+            Told::No
+        }
+    }
+
+    /// Returns true if the next message is written; else it is counted. The caller
+    /// tells the count: see [`Self::take_left_out`].
+    pub(crate) fn admits(&self) -> bool {
         let mut state = self.state.lock();
         if state.begun.elapsed() >= WINDOW {
             state.begun = Instant::now();
             state.told = 0;
         }
-        if state.told >= self.limit {
+        let is_room = state.told < self.limit;
+        if is_room {
+            state.told += 1;
+        } else {
             state.left_out = state.left_out.saturating_add(1);
-            return Told::No;
         }
-        state.told += 1;
-        Told::Yes {
-            left_out: std::mem::take(&mut state.left_out),
-        }
+        is_room
+    }
+
+    /// Returns the number of messages that were left out since the last call.
+    pub(crate) fn take_left_out(&self) -> u64 {
+        std::mem::take(&mut self.state.lock().left_out)
     }
 }
 
@@ -73,7 +89,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_messages_of_a_minute_are_written_and_the_others_counted() {
-        let denials = Denials::new(2);
+        let denials = PerMinute::new(2);
         let written = Told::Yes { left_out: 0 };
         assert_eq!([denials.next(), denials.next()], [written, written]);
         for _ in 0..5 {
@@ -83,5 +99,7 @@ mod tests {
         assert_eq!(denials.next(), Told::Yes { left_out: 5 });
         assert_eq!(denials.next(), written);
         assert_eq!(denials.next(), Told::No);
+        assert_eq!(denials.take_left_out(), 1);
+        assert_eq!(denials.take_left_out(), 0);
     }
 }

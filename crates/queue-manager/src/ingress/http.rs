@@ -17,6 +17,7 @@
 mod actions;
 mod attempts;
 mod audit;
+mod audit_stream;
 mod bodies;
 mod body;
 mod bulk;
@@ -84,6 +85,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(actions::list, actions::start))
         .routes(routes!(actions::get))
         .routes(routes!(actions::abort))
+        .routes(routes!(audit_stream::list))
         .routes(routes!(fleet::workers))
         .routes(routes!(fleet::queues))
         .routes(routes!(now::now))

@@ -57,6 +57,8 @@ impl Keyed {
         keys.insert("other", document.create(&other).expect("a key"));
         let several = new(Role::Admin, &["contoso", "fabrikam"]);
         keys.insert("several", document.create(&several).expect("a key"));
+        let everywhere = new(Role::Admin, &["*"]);
+        keys.insert("everywhere", document.create(&everywhere).expect("a key"));
         keys.insert("unknown", ApiKey::generate().expect("random numbers"));
         document.save(&path).expect("written");
         let options = Options {
@@ -104,6 +106,7 @@ impl Drop for Keyed {
 /// The roles that each address is open to: the expectation, written down here once
 /// more. Letters: r reader, p producer, o operator, a admin, m metrics.
 const TABLE: &[(&str, &str, &str)] = &[
+    ("GET", "/v1/audit", "oa"),
     ("GET", "/v1/operations", "rpoa"),
     ("POST", "/v1/operations", "poa"),
     ("GET", "/v1/operations/{id}", "rpoa"),

@@ -7,6 +7,7 @@ mod access;
 mod actions;
 mod actions_on_many;
 mod attempts;
+mod auditing;
 mod away;
 mod bad_requests;
 mod bulk;

@@ -199,6 +199,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "dev",
     "queue-manager",
     "submit",
+    "audit",
     "execute",
     "get",
     "explain",

@@ -60,9 +60,6 @@ pub(super) fn record(
     named: Option<Named>,
     answer: &Answer,
 ) {
-    if !manager.audit().is_on() {
-        return;
-    }
     let (status, subject, problem) = match answer {
         Ok(success) => (success.status, success.subject.clone(), None),
         Err(problem) => (problem.status, Subject::default(), Some(problem)),
@@ -70,13 +67,18 @@ pub(super) fn record(
     if subject.is_read && Outcome::of(status) != Outcome::Denied {
         return;
     }
+    let (audit, metrics) = (manager.audit(), manager.metrics());
+    let action = format!("POST {path}");
+    let Some(targets) = audit.admit(&action, Outcome::of(status), metrics) else {
+        return;
+    };
     let actor = named.and_then(|named| identity::actor(principal, named).ok());
     let time = manager.store().now().to_string();
-    let mut entry = Entry::new(time, "amqp", format!("POST {path}"), status);
+    let mut entry = Entry::new(time, "amqp", action, status);
     entry.code = problem.map(|problem| problem.code.to_string());
     entry.reason = problem.map(|problem| problem.name.to_owned());
     let entry = entry.by(principal, actor.as_ref()).about(subject);
-    manager.audit().record(&entry, manager.metrics());
+    audit.record(&entry, targets, metrics);
 }
 
 /// Counts and logs a refusal because of the sender.

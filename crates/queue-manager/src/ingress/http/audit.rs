@@ -42,11 +42,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Notes a request; `None` if there is no audit log.
-    pub(super) fn of(manager: &QueueManager, request: &Request) -> Option<Self> {
-        if !manager.audit().is_on() {
-            return None;
-        }
+    /// Notes a request.
+    pub(super) fn of(request: &Request) -> Self {
         let extensions = request.extensions();
         let route = extensions.get::<MatchedPath>().map(MatchedPath::as_str);
         let method = request.method();
@@ -54,7 +51,7 @@ impl Draft {
         let peer = extensions.get::<Peer>();
         let forwarded = request.headers().get(FORWARDED_FOR);
         let forwarded = forwarded.and_then(|value| value.to_str().ok());
-        Some(Self {
+        Self {
             action: format!("{method} {}", route.unwrap_or("?")),
             is_change,
             id: route.and_then(|route| id_in(route, request.uri().path())),
@@ -63,7 +60,7 @@ impl Draft {
             certificate: peer.and_then(|peer| Some(peer.certificate.as_ref()?.to_string())),
             forwarded_for: forwarded.map(|text| text.chars().take(FORWARDED_CHARS).collect()),
             named: named(request.headers()),
-        })
+        }
     }
 
     /// Records a request that has been answered, if it was to change something or was
@@ -82,7 +79,7 @@ impl Draft {
         if !is_denied && (!self.is_change || subject.is_read) {
             return;
         }
-        let metrics = manager.metrics();
+        let (audit, metrics) = (manager.audit(), manager.metrics());
         let now = || manager.store().now().to_string();
         // Senders without a key must not be able to fill the disk.
         if is_denied && principal.is_none() {
@@ -91,12 +88,17 @@ impl Draft {
                 Told::Yes { left_out: 0 } => {}
                 Told::Yes { left_out } => {
                     let action = "denied requests that have no line".to_owned();
-                    let mut entry = Entry::new(now(), "http", action, status);
-                    entry.count = Some(left_out);
-                    manager.audit().record(&entry, metrics);
+                    if let Some(targets) = audit.admit(&action, outcome, metrics) {
+                        let mut entry = Entry::new(now(), "http", action, status);
+                        entry.count = Some(left_out);
+                        audit.record(&entry, targets, metrics);
+                    }
                 }
             }
         }
+        let Some(targets) = audit.admit(&self.action, outcome, metrics) else {
+            return;
+        };
         let extensions = response.extensions();
         let problem = extensions.get::<Problem>();
         if subject.ids.is_empty() {
@@ -115,7 +117,7 @@ impl Draft {
         entry.address = self.address;
         entry.certificate = self.certificate;
         entry.forwarded_for = self.forwarded_for;
-        manager.audit().record(&entry.about(subject), metrics);
+        audit.record(&entry.about(subject), targets, metrics);
     }
 
     /// The subject that a handler has put into its answer, or the operation at the

@@ -11,6 +11,7 @@
 //! is in [`drumline_console`].
 
 mod actions;
+mod audit;
 mod bulk_actions;
 mod dress;
 mod fleet;
@@ -64,6 +65,8 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/queues", get(fleet::queues))
         .route("/workers", get(fleet::workers))
         .route("/settings", get(fleet::settings))
+        .route("/audit", get(audit::page))
+        .route("/audit.jsonl", get(audit::file))
         .route("/pauses", get(pauses::pauses).post(pauses::set))
         .route("/pauses/{id}/lift", get(pauses::ask).post(pauses::lift))
         .layer(from_fn_with_state(

@@ -57,6 +57,7 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
     use Need::{Key, Nothing, Role};
     use Permission::{Control, Create, Fleet, Metrics, Operate, Read};
     &[
+        (Method::GET, "/v1/audit", Role(Operate)),
         (Method::GET, "/v1/operations", Role(Read)),
         (Method::POST, "/v1/operations", Role(Create)),
         (Method::GET, "/v1/operations/{id}", Role(Read)),
@@ -108,7 +109,7 @@ pub(super) async fn guarded(
     next: Next,
 ) -> Response {
     let need = need_of(&request);
-    let draft = Draft::of(&manager, &request);
+    let draft = Draft::of(&request);
     let admitted = match &manager.options().access {
         Access::Keys(keys) => need
             .ok_or(Refusal::Unlisted)
@@ -141,9 +142,7 @@ pub(super) async fn guarded(
                 extensions.insert(actor);
             }
             let response = next.run(request).await;
-            if let Some(draft) = draft {
-                draft.record(&manager, principal.as_deref(), actor.as_ref(), &response);
-            }
+            draft.record(&manager, principal.as_deref(), actor.as_ref(), &response);
             response
         }
         Err(refusal) => {
@@ -156,14 +155,8 @@ pub(super) async fn guarded(
                 let scheme = HeaderValue::from_static("Bearer");
                 response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             }
-            if let Some(draft) = draft {
-                draft.record(
-                    &manager,
-                    principal_of(&manager, &request).as_deref(),
-                    None,
-                    &response,
-                );
-            }
+            let principal = principal_of(&manager, &request);
+            draft.record(&manager, principal.as_deref(), None, &response);
             response
         }
     }

@@ -10,6 +10,7 @@
 mod actions;
 mod attempts;
 mod attributes;
+mod audit;
 mod callers;
 pub(crate) mod execute;
 mod history;
@@ -26,6 +27,7 @@ pub(crate) use self::attempts::Attempts;
 pub(crate) use self::attributes::{
     EventConditions, ListConditions, ListFilter, NewOperation, Operation, OperationChanges,
 };
+pub(crate) use self::audit::AuditEntries;
 use self::callers::Callers;
 pub(crate) use self::history::History;
 pub(crate) use self::pauses::{NewPause, Pause, Pauses};
@@ -50,7 +52,7 @@ use crate::ingress::problem::Problem;
         (name = "requests", description = "Organization requests, alone or in batches and transactions"),
         (name = "bulk", description = "Control all operations that match a filter"),
         (name = "pauses", description = "Stop a queue, a message name, a token or an organization, and let it go on"),
-        (name = "fleet", description = "Live processes, and queues"),
+        (name = "fleet", description = "Live processes, queues, and the audit"),
         (name = "health", description = "Probes and metrics, for orchestrators and monitoring"),
     ),
 )]

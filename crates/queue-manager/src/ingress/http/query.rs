@@ -16,7 +16,7 @@ const USUAL_PAGE: usize = 50;
 const ACTIONS_PAGE: usize = 100;
 
 /// The rule for a cursor.
-const NOT_A_CURSOR: &str = "must be a nextCursor of an earlier answer";
+pub(super) const NOT_A_CURSOR: &str = "must be a nextCursor of an earlier answer";
 /// The rule for the status of events.
 const ENDS: &str = "must be Succeeded, Failed or Canceled: only ends are told";
 
@@ -101,7 +101,7 @@ pub(crate) fn members(
     }
 }
 
-fn read_limit(value: &str, longest: usize) -> Result<usize, String> {
+pub(super) fn read_limit(value: &str, longest: usize) -> Result<usize, String> {
     let number: Option<usize> = value.parse().ok();
     let number = number.filter(|number| (1..=longest).contains(number));
     number.ok_or_else(|| format!("must be a number from 1 to {longest}"))

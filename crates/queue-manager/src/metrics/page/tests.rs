@@ -31,6 +31,7 @@ fn what_is_shown_has_the_names_types_units_and_labels_of_the_table() {
     metrics.denied("no_key");
     metrics.handshake_failed("timeout");
     metrics.audit_lost(1);
+    metrics.audit_left_out("denials", 1);
     metrics.intake_denied("no_user");
     metrics.answered("GET", "/v1/operations", 200, 0.1);
     metrics.removed(EndClass::Succeeded, 1);

@@ -55,6 +55,8 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::GET, "/queues", Role(Fleet)),
         (Method::GET, "/workers", Role(Fleet)),
         (Method::GET, "/settings", Role(Fleet)),
+        (Method::GET, "/audit", Role(Operate)),
+        (Method::GET, "/audit.jsonl", Role(Operate)),
         (Method::GET, "/pauses", Role(Read)),
         (Method::POST, "/pauses", Role(Operate)),
         (Method::GET, "/pauses/{id}/lift", Role(Operate)),

@@ -1,0 +1,97 @@
+//! `drumline audit`: who has asked for which change, and who was denied.
+
+use drumline_client::{AuditEntry, AuditFilter, Paging};
+
+use super::Session;
+use crate::cli::client::Audit;
+use crate::cli::values::{Since, timestamp};
+use crate::exit::{Exit, Result};
+use crate::output::table::table;
+
+/// Entries asked for in one request.
+const PAGE: usize = 200;
+/// Ids that a row of the table has.
+const IDS: usize = 2;
+
+/// Lists.
+pub(crate) async fn run(session: &Session, args: &Audit) -> Result<Exit> {
+    let time = |since: Since| match since {
+        Since::Time(time) => timestamp(time),
+        Since::Ago(span) => timestamp(session.out.now().earlier(span)),
+    };
+    let filter = AuditFilter {
+        who: args.who.clone(),
+        action: args.action.clone(),
+        id: args.id.clone(),
+        organization: args.of.clone(),
+        outcome: args.outcome.clone(),
+        since: args.since.map(time),
+        until: args.until.map(time),
+    };
+    let limit = match args.limit {
+        0 => usize::MAX,
+        limit => limit,
+    };
+    let mut rows = table(&["TIME", "BY", "ORGANIZATION", "ACTION", "OUTCOME", "ABOUT"]);
+    let mut shown = 0;
+    let mut cursor = None;
+    loop {
+        let paging = Paging {
+            limit: Some(PAGE.min(limit - shown)),
+            cursor,
+        };
+        let page = session.client.audit(&filter, &paging).await?;
+        for entry in page.entries.iter().take(limit - shown) {
+            shown += 1;
+            if session.out.is_json() {
+                session.out.json(entry)?;
+            } else {
+                rows.add_row(row(entry, session));
+            }
+        }
+        cursor = page.next_cursor;
+        if cursor.is_none() || shown >= limit {
+            break;
+        }
+    }
+    if !session.out.is_json() {
+        match shown {
+            0 => crate::output::hint("no entries"),
+            _ => session.out.line(&rows.text())?,
+        }
+        if cursor.is_some() {
+            crate::output::hint(&format!("the newest {shown}; --limit shows more"));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn row(entry: &AuditEntry, session: &Session) -> [String; 6] {
+    let AuditEntry {
+        time,
+        action,
+        outcome,
+        principal,
+        organization,
+        caller,
+        reason,
+        ids,
+        count,
+        others: _,
+    } = entry;
+    let by = caller.as_ref().or(principal.as_ref()).cloned();
+    let mut about: Vec<String> = ids.iter().take(IDS).cloned().collect();
+    if ids.len() > IDS {
+        about.push("…".to_owned());
+    }
+    about.extend(count.map(|count| format!("{count} in all")));
+    about.extend(reason.clone());
+    [
+        session.out.now().tell(time),
+        by.unwrap_or_else(|| "not known".to_owned()),
+        organization.clone().unwrap_or_default(),
+        action.clone(),
+        outcome.clone(),
+        about.join(" "),
+    ]
+}
