@@ -68,6 +68,41 @@ impl SetPause {
     }
 }
 
+/// The reason of a freeze whose caller gave none.
+const NO_REASON: &str = "no reason was given";
+
+/// A freeze that is to be set, read and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    /// The reason, for people.
+    pub reason: String,
+    /// The time at which the freeze ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+impl Freeze {
+    /// Reads the request from JSON: `reason`, `until`. Both may be missing: a person
+    /// who has to stop everything is not to be asked for words first.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`] when it is not JSON; [`Error::Invalid`] with all attributes
+    /// that are unknown or break a rule.
+    pub fn from_json(body: &[u8]) -> Result<Self, Error> {
+        let mut given = Fields::of_body(body)?;
+        let reason = given.text("reason", limits::PAUSE_REASON_CHARS);
+        let until = given.time("until");
+        given.refuse_rest(|_name| "is unknown");
+        if !given.errors.is_empty() {
+            return Err(Invalid::arguments(given.errors).into());
+        }
+        let reason = reason.filter(|reason| !reason.trim().is_empty());
+        Ok(Self {
+            reason: reason.unwrap_or_else(|| NO_REASON.to_owned()),
+            until,
+        })
+    }
+}
+
 /// All pauses of the caller's organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PausesView {
@@ -81,7 +116,8 @@ pub struct PausesView {
 pub struct PauseView {
     /// The id, which follows from scope and name.
     pub id: String,
-    /// `queue`, `messageName`, `organization` or `dependencyToken`.
+    /// `queue`, `messageName`, `organization` or `dependencyToken`; `everything` for a
+    /// freeze.
     pub scope: String,
     /// The queue, the message name, the organization or the token.
     pub name: String,
@@ -107,7 +143,7 @@ impl From<&Pause> for PauseView {
         } = pause;
         Self {
             id: scope.key().to_string(),
-            scope: scope.kind.name().to_owned(),
+            scope: scope.name().to_owned(),
             name: scope.value.clone(),
             reason: reason.clone(),
             until: until.map(|until| until.to_string()),
@@ -161,6 +197,16 @@ mod tests {
         let long = "x".repeat(limits::PAUSE_REASON_CHARS + 1);
         let body = format!(r#"{{"scope": "organization", "reason": "{long}"}}"#);
         assert_eq!(wrong(&body), ["reason"]);
+    }
+
+    #[test]
+    fn a_freeze_needs_no_reason() {
+        let read = Freeze::from_json(b"{}").unwrap();
+        assert_eq!((read.reason.as_str(), read.until), (NO_REASON, None));
+        let read = Freeze::from_json(br#"{"reason": "Redis moves"}"#).unwrap();
+        assert_eq!(read.reason, "Redis moves");
+        assert!(Freeze::from_json(br#"{"scope": "queue"}"#).is_err());
+        assert!(Freeze::from_json(br#"{"until": "soon"}"#).is_err());
     }
 
     #[test]

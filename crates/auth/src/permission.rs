@@ -19,17 +19,20 @@ pub enum Permission {
     Fleet,
     /// Reads metrics, and the details of readiness.
     Metrics,
+    /// Freezes the service, and thaws it.
+    Freeze,
 }
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Read,
         Self::Create,
         Self::Control,
         Self::Operate,
         Self::Fleet,
         Self::Metrics,
+        Self::Freeze,
     ];
 
     const fn bit(self) -> u8 {
@@ -99,11 +102,12 @@ impl Role {
     /// The permissions of the role.
     #[must_use]
     pub const fn permissions(self) -> Permissions {
-        use Permission::{Control, Create, Fleet, Metrics, Read};
+        use Permission::{Control, Create, Fleet, Metrics, Operate, Read};
         match self {
             Self::Reader => Permissions::of(&[Read]),
             Self::Producer => Permissions::of(&[Read, Create, Control]),
-            Self::Operator | Self::Admin => Permissions::EVERY,
+            Self::Operator => Permissions::of(&[Read, Create, Control, Operate, Fleet, Metrics]),
+            Self::Admin => Permissions::EVERY,
             Self::Metrics => Permissions::of(&[Fleet, Metrics]),
         }
     }
@@ -138,6 +142,14 @@ mod tests {
             let [less, more] = pair else { continue };
             let both = less.permissions().and(more.permissions());
             assert_eq!(both, more.permissions(), "{less} and {more}");
+        }
+    }
+
+    #[test]
+    fn only_an_admin_freezes() {
+        for role in Role::ALL {
+            let may = role.permissions().contains(Permission::Freeze);
+            assert_eq!(may, role == Role::Admin, "{role}");
         }
     }
 

@@ -28,6 +28,7 @@
 //! | control one | [`Client::cancel`], [`Client::pause`], [`Client::resume`], [`Client::postpone`], [`Client::update`], [`Client::delete`] |
 //! | control all that match | [`Client::bulk`] |
 //! | stop a queue, a message name or a token | [`Client::pauses`], [`Client::set_pause`], [`Client::lift_pause`] |
+//! | stop everything, in all organizations | [`Client::freeze`], [`Client::thaw`] |
 //! | send organization requests, or thousands | [`Client::execute`], [`Client::execute_all`] |
 //! | see the live processes | [`Client::workers`], [`Client::queues`], [`Client::ready`] |
 //! | see what the API key may do | [`Client::whoami`] |

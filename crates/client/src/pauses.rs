@@ -20,6 +20,15 @@ pub struct NewPause {
     until: Option<String>,
 }
 
+/// A freeze that is to be set.
+#[derive(Debug, Serialize)]
+struct Freeze {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
 impl NewPause {
     /// The pause of a queue, a message name or a token.
     #[must_use]
@@ -86,6 +95,38 @@ impl Client {
     pub async fn set_pause(&self, pause: &NewPause) -> Result<PauseView> {
         let request = self.request(Method::PUT, &["v1", "pauses"]).json(pause);
         self.exchange(Repeat::Safe, request).await?.read()
+    }
+
+    /// Keeps every operation of every organization from starting, until
+    /// [`Self::thaw`] or that time. What runs goes on. Needs an admin of all
+    /// organizations.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) when the key may not, or the time is
+    /// over.
+    pub async fn freeze(
+        &self,
+        reason: Option<&str>,
+        until: Option<Timestamp>,
+    ) -> Result<PauseView> {
+        let body = Freeze {
+            reason: reason.map(str::to_owned),
+            until: until.map(|until| until.to_string()),
+        };
+        let request = self.request(Method::PUT, &["v1", "freeze"]).json(&body);
+        self.exchange(Repeat::Safe, request).await?.read()
+    }
+
+    /// Ends a freeze. The operations that it holds go on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) with `0x80040217` if the service is
+    /// not frozen, or not any more.
+    pub async fn thaw(&self) -> Result<()> {
+        let request = self.request(Method::DELETE, &["v1", "freeze"]);
+        // A second request is refused, which would hide that the first was done.
+        self.exchange(Repeat::Undone, request).await?;
+        Ok(())
     }
 
     /// Lifts a pause. The operations that it holds go on.

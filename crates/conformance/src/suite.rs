@@ -165,6 +165,7 @@ macro_rules! store_suite {
                 a_pause_that_is_set_again_is_one_pause,
                 an_older_copy_replaces_no_newer_one,
                 every_kind_of_scope_is_held,
+                a_freeze_holds_every_organization,
                 a_create_in_a_paused_scope_is_held_at_once,
                 a_claim_outside_the_scope_is_granted,
                 a_claim_that_is_held_twice_is_held_once,

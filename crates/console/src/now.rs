@@ -75,6 +75,8 @@ pub struct PauseLine {
     pub until: Option<Moment>,
     /// True for a pause of the whole organization.
     pub is_everything: bool,
+    /// True for a freeze, of all organizations.
+    pub is_freeze: bool,
 }
 
 /// One live process.
@@ -140,6 +142,144 @@ pub struct NowPage {
 }
 
 impl NowPage {
+    /// Finds what is not as it should be.
+    pub fn judge(&mut self, signals: &Signals) {
+        let mut findings = Vec::new();
+        if let Some(freeze) = self.pauses.iter().find(|pause| pause.is_freeze) {
+            let words = format!(
+                "the service is frozen by {}, so nothing starts in any organization: {}",
+                freeze.author, freeze.reason
+            );
+            findings.push(Finding::new(&words, "`drumline thaw` lets it go on"));
+        }
+        if let Some(fault) = &signals.store {
+            let fault = format!("the store is unavailable: {fault}");
+            findings.push(Finding::new(
+                &fault,
+                "nothing runs until it answers again; `drumline doctor` says more",
+            ));
+        }
+        if let Some(fault) = &signals.broker {
+            let fault = format!("the broker takes no messages: {fault}");
+            findings.push(Finding::new(&fault, "what is accepted waits in the store, and goes on by itself; `drumline doctor` says more"));
+        }
+        if let Some(members) = &self.members
+            && members.workers == 0
+        {
+            let ready = self.counts.map_or(0, |counts| counts.ready);
+            let words = match ready {
+                0 => "no worker is alive, so nothing can start".to_owned(),
+                some => format!("no worker is alive, and {} operations wait", number(some)),
+            };
+            let ready = address("/operations", [("state", "Ready")]);
+            findings.push(
+                Finding::new(&words, "start one: `drumline worker`").with("what waits", ready),
+            );
+        }
+        if let Some(all) = self.pauses.iter().find(|pause| pause.is_everything) {
+            let words = format!(
+                "the whole organization is paused by {}: {}",
+                all.author, all.reason
+            );
+            findings.push(Finding::new(
+                &words,
+                "`drumline resume --all --pause` lifts it",
+            ));
+        }
+        for fault in signals.bypassed.iter().take(3) {
+            findings.push(Finding::new(fault, "offers go another way meanwhile"));
+        }
+        for name in signals.throttled.iter().take(3) {
+            let words =
+                format!("operations of {name} fail so often that no worker takes them for a while");
+            let failed = address(
+                "/operations",
+                [("messageName", name.as_str()), ("status", "Failed")],
+            );
+            findings
+                .push(Finding::new(&words, "look at the latest failures").with("failures", failed));
+        }
+        if !self.holding.is_empty() {
+            let some = if self.holding_is_partial {
+                "at least "
+            } else {
+                ""
+            };
+            let words = match self.holding.as_slice() {
+                [only] if !self.holding_is_partial => held_by(only),
+                [_] => {
+                    format!("{some}one token is held by an operation that failed or was cancelled")
+                }
+                several => format!(
+                    "{some}{} tokens are held by operations that failed or were cancelled",
+                    several.len()
+                ),
+            };
+            let (remedy, label, to) = match self.holding.as_slice() {
+                [only] if !self.holding_is_partial => (
+                    "resume that operation to skip it, and its token goes on",
+                    "that operation",
+                    format!("/operations/{}", only.id),
+                ),
+                _ => (
+                    "resume such an operation to skip it, and its token goes on",
+                    "all of them",
+                    address("/operations", [("holdsToken", "true")]),
+                ),
+            };
+            findings.push(Finding::new(&words, remedy).with(label, to));
+        }
+        let others = self
+            .pauses
+            .iter()
+            .filter(|pause| !pause.is_everything && !pause.is_freeze)
+            .count();
+        if others > 0 {
+            let words = match others {
+                1 => "one pause is in force".to_owned(),
+                count => format!("{count} pauses are in force"),
+            };
+            findings.push(Finding::new(&words, "").with("pauses", "/pauses".to_owned()));
+        }
+        if let Some(fault) = &signals.keys {
+            let fault = format!("the file with the keys cannot be used: {fault}");
+            findings.push(Finding::new(&fault, "the keys of before stay in force"));
+        }
+        if let Some(fault) = &signals.certificate {
+            let fault = format!("the files of the certificate cannot be used: {fault}");
+            findings.push(Finding::new(
+                &fault,
+                "the certificate of before stays in force",
+            ));
+        }
+        if signals.draining {
+            findings.push(Finding::new(
+                "this queue manager ends soon",
+                "another one answers then",
+            ));
+        }
+        let now = self.frame.now.as_millis();
+        let news = self.failed_on.iter().flatten();
+        let news = news
+            .filter(|at| now.saturating_sub(at.as_millis()) < NEWS_MS)
+            .count();
+        if news > 0 {
+            let is_all_news = news == self.failed_on.len();
+            let more = if is_all_news && self.failures_are_partial {
+                "at least "
+            } else {
+                ""
+            };
+            let words = match news {
+                1 => format!("{more}one operation failed within the last hour"),
+                count => format!("{more}{count} operations failed within the last hour"),
+            };
+            let all = address("/operations", [("status", "Failed")]);
+            findings.push(Finding::new(&words, "").with("failures", all));
+        }
+        self.findings = findings;
+    }
+
     /// The numbers.
     #[must_use]
     pub fn tiles(&self) -> Vec<Tile> {

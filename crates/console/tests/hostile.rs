@@ -248,6 +248,7 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
             since: moment,
             until: Some(moment),
             is_everything: true,
+            is_freeze: true,
         }],
         holding: vec![row()],
         failures: vec![row()],
@@ -360,6 +361,7 @@ fn no_text_from_outside_is_markup_in_a_form() {
         since: moment,
         until: None,
         is_everything: false,
+        is_freeze: false,
     };
     let lift = LiftPage {
         frame: frame(),

@@ -180,6 +180,11 @@ pub(crate) enum Command {
     /// List, show or abort actions on many operations that the service executes
     #[command(after_help = actions::ACTIONS_HELP)]
     Actions(actions::Actions),
+    /// Keep everything from starting, in all organizations; what runs goes on
+    #[command(after_help = control::FREEZE_HELP)]
+    Freeze(control::Freeze),
+    /// Let a frozen service go on
+    Thaw(control::Thaw),
     /// Suspend operations until a time
     #[command(after_help = control::POSTPONE_HELP)]
     Postpone(Box<control::Postpone>),

@@ -9,6 +9,7 @@ pub(crate) mod control;
 pub(crate) mod events;
 pub(crate) mod execute;
 pub(crate) mod explain;
+pub(crate) mod freeze;
 pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod history;

@@ -161,6 +161,11 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         }),
         Command::Actions(actions) => with_session(&actions.remote, &caller, async |session| {
             commands::actions::run(session, &actions).await
+        Command::Freeze(freeze) => with_session(&freeze.remote, &caller, async |session| {
+            commands::freeze::freeze(session, &freeze).await
+        }),
+        Command::Thaw(thaw) => with_session(&thaw.remote, &caller, async |session| {
+            commands::freeze::thaw(session).await
         }),
         Command::Delete(control) => act(&control, Act::Delete, &caller),
         Command::RunAgain(again) => with_session(&again.remote, &caller, async |session| {

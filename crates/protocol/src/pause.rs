@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -79,7 +80,14 @@ impl PauseKind {
     }
 }
 
-/// The operations that a pause is about. Every scope lies in one organization.
+/// The name that stands for all organizations. None can be paused under it.
+const ALL_ORGANIZATIONS: &str = "*";
+
+/// The key of the scope that every operation is in: claims compare it each time.
+static EVERYTHING: LazyLock<ScopeKey> = LazyLock::new(|| PauseScope::everything().key());
+
+/// The operations that a pause is about. Every scope but that of
+/// [everything](Self::everything) lies in one organization.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PauseScope {
     /// The attribute.
@@ -98,6 +106,31 @@ impl PauseScope {
             kind: PauseKind::Organization,
             value: organization.0.clone(),
             organization,
+        }
+    }
+
+    /// The scope of everything in all organizations: a freeze.
+    ///
+    /// It is written as the pause of an organization of a reserved name, which every
+    /// release can read.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::organization(Organization(ALL_ORGANIZATIONS.to_owned()))
+    }
+
+    /// Returns true if the scope is in all organizations.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.kind == PauseKind::Organization && self.organization.0 == ALL_ORGANIZATIONS
+    }
+
+    /// The word for the scope in requests and answers.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        if self.is_everything() {
+            "everything"
+        } else {
+            self.kind.name()
         }
     }
 
@@ -126,6 +159,9 @@ impl PauseScope {
 /// For people: `message name SendMail`.
 impl fmt::Display for PauseScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_everything() {
+            return f.write_str("everything");
+        }
         write!(f, "{} {}", self.kind.words(), self.value)
     }
 }
@@ -241,6 +277,7 @@ pub fn scope_keys(
     chain: Option<ChainKey>,
 ) -> Vec<ScopeKey> {
     let mut keys = vec![
+        *EVERYTHING,
         ScopeKey::of(PauseKind::Organization, organization, b""),
         ScopeKey::of(PauseKind::Queue, organization, queue.as_str().as_bytes()),
         ScopeKey::of(
@@ -288,6 +325,7 @@ mod tests {
             scope(PauseKind::MessageName, "contoso", "SendMail"),
             scope(PauseKind::Organization, "contoso", "contoso"),
             scope(PauseKind::DependencyToken, "contoso", "account 7"),
+            PauseScope::everything(),
         ];
         for scope in &within {
             assert!(keys.contains(&scope.key()), "{scope}");
@@ -303,7 +341,9 @@ mod tests {
             assert!(!keys.contains(&scope.key()), "{scope}");
         }
         let free = scope_keys(&organization, &queue, "SendMail", None);
-        assert_eq!(free.len(), 3);
+        assert_eq!(free.len(), 4);
+        assert_eq!(PauseScope::everything().to_string(), "everything");
+        assert!(within.iter().filter(|scope| scope.is_everything()).count() == 1);
     }
 
     #[test]

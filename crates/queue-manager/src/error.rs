@@ -48,6 +48,9 @@ pub enum Error {
         /// The most that may run.
         limit: usize,
     },
+    /// The service is not frozen, or not any more.
+    #[error("the service is not frozen")]
+    NotFrozen,
     /// The operation is in a state in which this cannot be done.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -142,6 +145,7 @@ impl Error {
                 ErrorCode::NOT_FOUND
             }
             Self::TooManyActions { .. } => ErrorCode::TOO_MANY_AT_ONCE,
+            Self::NotFound { .. } | Self::NoPause { .. } | Self::NotFrozen => ErrorCode::NOT_FOUND,
             Self::Refused(refused) => refused.code,
             Self::KeyReused | Self::KeySpent { .. } => ErrorCode::KEY_REUSED,
             Self::BatchTooLarge { .. } => ErrorCode::INVALID_ARGUMENT,

@@ -10,7 +10,7 @@ use drumline_backend::broker::Bypassed;
 use drumline_backend::limiter::Limit;
 use drumline_protocol::message::Source;
 use drumline_protocol::transition::EndClass;
-use drumline_protocol::{Pause, PauseKind};
+use drumline_protocol::{Pause, PauseKind, PauseScope};
 use drumline_telemetry::metrics::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -255,12 +255,17 @@ impl Metrics {
         }
     }
 
-    /// Notes the pauses in force.
+    /// Notes the pauses in force. That of everything is a freeze.
     pub(crate) fn paused(&self, pauses: &[Pause]) {
-        for kind in PauseKind::ALL {
-            let count = pauses.iter().filter(|pause| pause.scope.kind == kind);
+        let everything = PauseScope::everything().name();
+        for name in PauseKind::ALL
+            .map(PauseKind::name)
+            .into_iter()
+            .chain([everything])
+        {
+            let count = pauses.iter().filter(|pause| pause.scope.name() == name);
             let count = i64::try_from(count.count()).unwrap_or(i64::MAX);
-            self.pauses.with([kind.name().into()]).set(count);
+            self.pauses.with([name.into()]).set(count);
         }
     }
 

@@ -15,6 +15,7 @@ mod control;
 mod create;
 mod dispatcher_handle;
 mod explain;
+mod freeze;
 mod health;
 pub(crate) mod history;
 mod idempotency;
@@ -38,7 +39,8 @@ use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
 use drumline_backend::store::{Store, Summary};
 use drumline_backend::{Backend, Broker, CriticalTasks, Ids, MemberId, TaskFailure};
-use drumline_protocol::{Author, Organization, Timestamp};
+use drumline_protocol::{Author, Organization, Pause, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -148,6 +150,8 @@ struct Shared {
     event_streams: Arc<Semaphore>,
     /// Operations that people look at.
     readings: Readings,
+    /// The freeze, as of the last look.
+    frozen: Mutex<Option<Pause>>,
     permits: Permits,
     breaker: LimiterBreaker,
     metrics: Arc<Metrics>,
@@ -207,6 +211,7 @@ impl QueueManager {
             event_reads: reads(),
             event_streams: Arc::new(Semaphore::new(options.event_streams)),
             readings: Readings::default(),
+            frozen: Mutex::default(),
             creates: CreateBatcher::start(store(), &critical, &tasks, closing.clone()),
             completions: CompletionFeed::start(store(), &critical, &tasks, closing.clone()),
             dispatcher: DispatcherHandle::start(&backend, &critical, &tasks),

@@ -226,6 +226,25 @@ pub async fn every_kind_of_scope_is_held(harness: &dyn StoreHarness) {
     }
 }
 
+/// A freeze holds the operations of every organization, and lets them go on.
+pub async fn a_freeze_holds_every_organization(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let before = fixture.create(independent()).await;
+    let key = fixture.pause(&PauseScope::everything(), None).await;
+    assert_held(&fixture.claim_scoped(&before).await, key);
+    let draft = Draft {
+        organization: Organization("fabrikam".to_owned()),
+        ..independent()
+    };
+    let other = fixture.create(draft).await;
+    assert_eq!(other.offer, None);
+    assert_eq!(fixture.held(partition()).await, 2);
+    fixture.lift(key).await;
+    assert_eq!(fixture.release(partition(), PLENTY).await.count, 2);
+    assert_eq!(fixture.held(partition()).await, 0);
+    assert_granted(&fixture.claim_scoped(&before).await);
+}
+
 /// A create in a paused scope is held at once, and a repetition finds that. It is
 /// no offer for the broker. One behind its head is parked, as ever.
 pub async fn a_create_in_a_paused_scope_is_held_at_once(harness: &dyn StoreHarness) {

@@ -47,6 +47,15 @@ Examples:
   drumline pauses --output json | jq -r .reason
 `drumline pause --reason` sets a pause, `drumline resume --pause` lifts it.";
 
+pub(crate) const FREEZE_HELP: &str = "\
+Examples:
+  drumline freeze --reason 'Redis moves to another server'
+  drumline freeze --for 10m
+  drumline thaw
+
+Nothing starts any more, in any organization and on any worker; what runs goes on, and so do reads and creates. With keys, it \
+needs an admin of all organizations. `drumline pause --all` stops one organization.";
+
 pub(crate) const DELETE_HELP: &str = "\
 Examples:
   drumline delete 019a9c1e-…
@@ -140,6 +149,30 @@ pub(crate) struct Resume {
 /// `drumline pauses`.
 #[derive(Debug, Args)]
 pub(crate) struct Pauses {
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline freeze`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("end")))]
+pub(crate) struct Freeze {
+    /// Reason, which everyone who looks is shown
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Thaw by itself at this time
+    #[arg(long, value_name = "TIME", value_parser = values::time, group = "end")]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// Thaw by itself after this span
+    #[arg(long = "for", value_name = "SPAN", value_parser = values::positive_duration, group = "end")]
+    pub(crate) for_: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline thaw`.
+#[derive(Debug, Args)]
+pub(crate) struct Thaw {
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -31,6 +31,25 @@ fn a_message_name_is_paused_and_goes_on() {
 }
 
 #[test]
+fn a_frozen_service_starts_nothing_until_it_is_thawed() {
+    let dev = Dev::start();
+    let frozen = dev.run(&["freeze", "--reason", "Redis moves"]);
+    assert_eq!(frozen.code, 0, "{frozen:?}");
+    let id = dev.submit(&["Echo"]);
+    let ended = dev.run(&["wait", &id, "--timeout", "2s"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    for command in [&["explain", &id][..], &["top", "--once"], &["pauses"]] {
+        let shown = dev.run(command);
+        assert!(shown.out.contains("Redis moves"), "{shown:?}");
+    }
+    let thawed = dev.run(&["thaw"]);
+    assert_eq!(thawed.code, 0, "{thawed:?}");
+    assert_eq!(dev.run(&["wait", &id, "--timeout", "30s"]).code, 0);
+    let again = dev.run(&["thaw"]);
+    assert_eq!(again.code, 4, "{again:?}");
+}
+
+#[test]
 fn a_pause_is_of_one_scope() {
     let dev = Dev::start();
     for scope in [

@@ -27,6 +27,7 @@ mod events;
 mod execute;
 mod extractors;
 mod fleet;
+mod freeze;
 mod guard;
 mod health;
 mod history;
@@ -85,6 +86,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(actions::list, actions::start))
         .routes(routes!(actions::get))
         .routes(routes!(actions::abort))
+        .routes(routes!(freeze::freeze, freeze::thaw))
         .routes(routes!(audit_stream::list))
         .routes(routes!(fleet::workers))
         .routes(routes!(fleet::queues))

@@ -54,6 +54,7 @@ impl Task for KeepPauses {
             pauses = store.pauses().await?;
         }
         manager.metrics().paused(&pauses.pauses);
+        manager.note_freeze(&pauses.pauses);
         let copies = store.pause_copies(share).await?;
         let looked_at: Vec<(Partition, PauseCopy)> = share.iter().copied().zip(copies).collect();
         let is_behind = |(_, copy): &&(Partition, PauseCopy)| copy.version < pauses.version;

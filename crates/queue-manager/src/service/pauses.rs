@@ -5,13 +5,13 @@
 //! look. An answer comes when all partitions have it. A manager that dies in
 //! between leaves copies behind, which maintenance brings up to date.
 //!
-//! Callers see and set the pauses of their own organization.
+//! Callers see and set the pauses of their own organization, and see a freeze.
 
 use drumline_api::pause::SetPause;
 use drumline_api::{FieldError, Invalid};
 use drumline_backend::store::Summary;
 use drumline_protocol::pause::scope_keys_of;
-use drumline_protocol::{Pause, PauseKind, PauseScope, ScopeKey, limits};
+use drumline_protocol::{Pause, PauseKind, PauseScope, ScopeKey, Timestamp, limits};
 
 use super::{Actor, QueueManager};
 use crate::error::{Error, Result};
@@ -25,7 +25,8 @@ impl QueueManager {
         let now = self.store().now();
         let mut pauses = self.store().pauses().await?.pauses;
         pauses.retain(|pause| {
-            pause.scope.organization == actor.organization && pause.is_in_force(now)
+            let is_ours = pause.scope.organization == actor.organization;
+            (is_ours || pause.scope.is_everything()) && pause.is_in_force(now)
         });
         pauses.sort_by(|one, other| {
             let key = |pause: &Pause| (pause.scope.kind, pause.scope.value.clone());
@@ -45,15 +46,29 @@ impl QueueManager {
     ///   caller's, or there are too many pauses.
     /// - When the store is unavailable.
     pub async fn set_pause(&self, actor: &Actor, request: SetPause) -> Result<(Pause, bool)> {
-        let now = self.store().now();
         let scope = scope(actor, &request)?;
-        if request.until.is_some_and(|until| until <= now) {
+        let SetPause { reason, until, .. } = request;
+        self.put_pause(actor, scope, reason, until).await
+    }
+
+    /// Sets the pause of a scope and brings it to every partition.
+    pub(super) async fn put_pause(
+        &self,
+        actor: &Actor,
+        scope: PauseScope,
+        reason: String,
+        until: Option<Timestamp>,
+    ) -> Result<(Pause, bool)> {
+        let now = self.store().now();
+        if until.is_some_and(|until| until <= now) {
             return Err(invalid("until", "must be in the future"));
         }
         let present = self.store().pauses().await?.pauses;
         let is_there = |pause: &&Pause| pause.scope == scope && pause.is_in_force(now);
         let before = present.iter().find(is_there);
-        if before.is_none() && present.len() >= limits::PAUSES {
+        // A freeze has room in any case.
+        let is_full = present.len() >= limits::PAUSES && !scope.is_everything();
+        if before.is_none() && is_full {
             let why = format!(
                 "cannot be paused, because {} pauses are in force already; lift one",
                 limits::PAUSES
@@ -63,8 +78,8 @@ impl QueueManager {
         let is_new = before.is_none();
         let pause = Pause {
             scope,
-            reason: request.reason,
-            until: request.until,
+            reason,
+            until,
             author: actor.author(),
             since: now,
         };
@@ -106,12 +121,14 @@ impl QueueManager {
         let now = self.store().now();
         let scopes = scope_keys_of(&operation.header, &operation.body);
         let pauses = self.store().pauses().await?.pauses.into_iter();
-        let mut in_force = pauses.filter(|pause| pause.is_in_force(now));
-        Ok(in_force.find(|pause| scopes.contains(&pause.scope.key())))
+        let holding =
+            pauses.filter(|pause| pause.is_in_force(now) && scopes.contains(&pause.scope.key()));
+        // Nothing else helps while the service is frozen.
+        Ok(holding.min_by_key(|pause| !pause.scope.is_everything()))
     }
 
     /// Brings all pauses to every partition.
-    async fn spread_pauses(&self) -> Result<()> {
+    pub(super) async fn spread_pauses(&self) -> Result<()> {
         let pauses = self.store().pauses().await?;
         let all: Vec<_> = self.store().partitions().all().collect();
         self.store().copy_pauses(&pauses, &all).await?;
@@ -126,7 +143,14 @@ fn scope(actor: &Actor, request: &SetPause) -> Result<PauseScope> {
             if name.as_ref().is_some_and(|name| *name != organization.0) {
                 return Err(invalid("name", "must be the organization of the caller"));
             }
-            Ok(PauseScope::organization(organization))
+            let scope = PauseScope::organization(organization);
+            if scope.is_everything() {
+                return Err(invalid(
+                    "name",
+                    "stands for all organizations: freeze the service",
+                ));
+            }
+            Ok(scope)
         }
         (kind, Some(value)) => Ok(PauseScope {
             kind,

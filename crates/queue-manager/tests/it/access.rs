@@ -134,6 +134,9 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/v1/actions", "oa"),
     ("GET", "/v1/actions/{id}", "rpoa"),
     ("POST", "/v1/actions/{id}/abort", "oa"),
+    // An admin, and of all organizations, which none of these keys is.
+    ("PUT", "/v1/freeze", ""),
+    ("DELETE", "/v1/freeze", ""),
     ("GET", "/v1/workers", "oam"),
     ("GET", "/v1/queues", "oam"),
     ("GET", "/v1/now", "rpoa"),

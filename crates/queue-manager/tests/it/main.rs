@@ -20,6 +20,7 @@ mod events;
 mod executing;
 mod expiring;
 mod explaining;
+mod freezing;
 mod handlers;
 mod history;
 mod holding;

@@ -213,6 +213,8 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "resume",
     "pauses",
     "actions",
+    "freeze",
+    "thaw",
     "postpone",
     "run-again",
     "update",

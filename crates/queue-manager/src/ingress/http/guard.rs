@@ -55,7 +55,7 @@ pub(super) enum Need {
 /// Every address of the API and what it needs.
 pub(super) const NEEDS: &[(Method, &str, Need)] = {
     use Need::{Key, Nothing, Role};
-    use Permission::{Control, Create, Fleet, Metrics, Operate, Read};
+    use Permission::{Control, Create, Fleet, Freeze, Metrics, Operate, Read};
     &[
         (Method::GET, "/v1/audit", Role(Operate)),
         (Method::GET, "/v1/operations", Role(Read)),
@@ -88,6 +88,9 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::POST, "/v1/actions", Role(Operate)),
         (Method::GET, "/v1/actions/{id}", Role(Read)),
         (Method::POST, "/v1/actions/{id}/abort", Role(Operate)),
+        // The handlers ask for all organizations, too.
+        (Method::PUT, "/v1/freeze", Role(Freeze)),
+        (Method::DELETE, "/v1/freeze", Role(Freeze)),
         (Method::GET, "/v1/workers", Role(Fleet)),
         (Method::GET, "/v1/queues", Role(Fleet)),
         (Method::GET, "/v1/now", Role(Read)),

@@ -44,6 +44,10 @@ pub(crate) struct Readiness {
     /// The error of the audit log; its lines are lost until it can be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     audit: Option<String>,
+    /// The reason why the service is frozen, and by whom: nothing starts. It is ready all
+    /// the same, because it takes requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frozen: Option<String>,
 }
 
 /// Check that the process is alive
@@ -87,6 +91,10 @@ pub(crate) async fn ready(
         keys: keys.filter(|_| is_shown),
         certificate: certificate.filter(|_| is_shown),
         audit: manager.audit().trouble().filter(|_| is_shown),
+        frozen: manager
+            .known_freeze()
+            .filter(|_| is_shown)
+            .map(|freeze| format!("by {}: {}", freeze.author.name(), freeze.reason)),
     };
     let status = if ready {
         StatusCode::OK

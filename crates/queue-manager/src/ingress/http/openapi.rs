@@ -30,6 +30,7 @@ pub(crate) use self::attributes::{
 pub(crate) use self::audit::AuditEntries;
 use self::callers::Callers;
 pub(crate) use self::history::History;
+pub(crate) use self::pauses::{NewFreeze, NewPause, Pause, Pauses};
 pub(crate) use self::pauses::{NewPause, Pause, Pauses};
 pub(crate) use self::preview::{ActionName, Preview};
 use super::waiting::WaitingView;
@@ -51,7 +52,7 @@ use crate::ingress::problem::Problem;
         (name = "actions", description = "Control operations"),
         (name = "requests", description = "Organization requests, alone or in batches and transactions"),
         (name = "bulk", description = "Control all operations that match a filter"),
-        (name = "pauses", description = "Stop a queue, a message name, a token or an organization, and let it go on"),
+        (name = "pauses", description = "Stop a queue, a message name, a token, an organization or everything, and let it go on"),
         (name = "fleet", description = "Live processes, queues, and the audit"),
         (name = "health", description = "Probes and metrics, for orchestrators and monitoring"),
     ),

@@ -251,6 +251,11 @@ fn held_by(pause: &Pause) -> String {
         None => "it ends with".to_owned(),
     };
     let author = author.name();
+    if scope.is_everything() {
+        return format!(
+            "the service is frozen, by {author} since {since}: {reason}; {end} `drumline thaw`"
+        );
+    }
     format!(
         "held by the pause of {scope}, set by {author} since {since}: {reason}; {end} \
          `drumline resume {flags} --pause`"

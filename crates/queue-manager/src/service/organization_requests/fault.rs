@@ -108,6 +108,7 @@ fn details(error: &Error) -> Map<String, Value> {
         | Error::NoPause { .. }
         | Error::NoAction { .. }
         | Error::TooManyActions { .. }
+        | Error::NotFrozen
         | Error::KeyReused
         | Error::KeySpent { .. }
         | Error::Internal(_) => None,

@@ -94,9 +94,10 @@ pub(super) async fn ask(
     Path(id): Path<String>,
 ) -> Answer<Html<String>> {
     let pauses = manager.pauses(&seen.actor).await?;
+    // The page of a freeze is the command line.
     let found = pauses
         .iter()
-        .find(|pause| pause.scope.key().to_string() == id);
+        .find(|pause| !pause.scope.is_everything() && pause.scope.key().to_string() == id);
     let pause = found.ok_or_else(|| Error::NoPause { id })?;
     Ok(html(&LiftPage {
         frame: seen.frame("Lift a pause", Section::Pauses),
@@ -128,6 +129,7 @@ async fn page(manager: &QueueManager, seen: &Seen, form: PauseForm) -> Result<Pa
 pub(super) fn line(pause: &Pause, now: Timestamp) -> PauseLine {
     let moment = |at| Moment { at, now };
     let scope = &pause.scope;
+    let is_freeze = scope.is_everything();
     let name = match scope.kind {
         PauseKind::Organization => None,
         PauseKind::Queue | PauseKind::MessageName | PauseKind::DependencyToken => {
@@ -136,13 +138,22 @@ pub(super) fn line(pause: &Pause, now: Timestamp) -> PauseLine {
     };
     PauseLine {
         id: scope.key().to_string(),
-        kind: scope.kind.words(),
-        value: Text::line(&scope.value),
+        kind: if is_freeze {
+            "everything"
+        } else {
+            scope.kind.words()
+        },
+        value: Text::line(if is_freeze {
+            "in all organizations"
+        } else {
+            &scope.value
+        }),
         address: name.map(|name| address("/operations", [(name, scope.value.as_str())])),
         reason: Text::line(&pause.reason),
         author: Text::line(&pause.author.name()),
         since: moment(pause.since),
         until: pause.until.map(moment),
-        is_everything: scope.kind == PauseKind::Organization,
+        is_everything: scope.kind == PauseKind::Organization && !is_freeze,
+        is_freeze,
     }
 }

@@ -17,8 +17,9 @@ pub(crate) struct Pause {
     /// The id, which follows from organization, scope and name.
     #[schema(example = "a5b1c2d3e4f50617")]
     id: String,
-    /// The attribute of operations that the pause is about.
-    scope: PauseScope,
+    /// The attribute of operations that the pause is about; `everything` for a freeze.
+    #[schema(example = "messageName")]
+    scope: String,
     /// The queue, the message name, the token or the organization.
     #[schema(example = "SendMail")]
     name: String,
@@ -48,6 +49,18 @@ pub(crate) struct NewPause {
     #[schema(max_length = 1000, example = "the mail server is down")]
     reason: String,
     /// The time at which the pause ends by itself.
+    #[schema(format = DateTime)]
+    until: Option<String>,
+}
+
+/// A freeze that is to be set.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewFreeze {
+    /// The reason, for people.
+    #[schema(max_length = 1000, example = "Redis moves to another server")]
+    reason: Option<String>,
+    /// The time at which the freeze ends by itself.
     #[schema(format = DateTime)]
     until: Option<String>,
 }

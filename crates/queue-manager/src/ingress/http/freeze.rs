@@ -1,0 +1,98 @@
+//! `/v1/freeze`: nothing starts any more, in any organization, until it is thawed.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::HeaderMap;
+use axum::http::{Extensions, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use drumline_api::pause::{Freeze, PauseView};
+use drumline_auth::{Forbidden, Organizations, Principal};
+use drumline_protocol::PauseScope;
+
+use super::extractors::By;
+use super::problem::Answer;
+use super::{body, guard, openapi};
+use crate::audit::Subject;
+use crate::ingress::refusal::Refusal;
+use crate::service::QueueManager;
+
+/// Freeze the service
+///
+/// No operation of any organization starts any more, on any worker, until the service
+/// is thawed or the time is over. What runs goes on, and so do reads, creates and
+/// control. Needs an admin of all organizations. Safe to repeat.
+#[utoipa::path(
+    put, path = "/v1/freeze", tag = "pauses",
+    request_body = openapi::NewFreeze,
+    responses(
+        (status = 201, description = "The service is frozen", body = openapi::Pause),
+        (status = 200, description = "It was frozen before; the freeze as it is now", body = openapi::Pause),
+        openapi::refusals::OfBody,
+    )
+)]
+pub(crate) async fn freeze(
+    State(manager): State<QueueManager>,
+    By(actor): By,
+    extensions: Extensions,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    check(&manager, &extensions)?;
+    let body = body::json(&manager, &headers, body).await?;
+    let request = Freeze::from_json(&body)?;
+    let (pause, is_new) = manager.freeze(&actor, request).await?;
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let view = PauseView::from(&pause);
+    let subject = Subject {
+        reason: Some(view.reason.clone()),
+        ..Subject::one(&view.id)
+    };
+    Ok((status, Extension(subject), Json(view)).into_response())
+}
+
+/// Thaw the service
+///
+/// Operations that the freeze held are offered again, in order of creation, at most
+/// 256 of a partition at a time. Needs an admin of all organizations.
+#[utoipa::path(
+    delete, path = "/v1/freeze", tag = "pauses",
+    responses(
+        (status = 204, description = "The service goes on"),
+        openapi::NoPause,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn thaw(
+    State(manager): State<QueueManager>,
+    extensions: Extensions,
+) -> Answer<StatusCode> {
+    check(&manager, &extensions)?;
+    manager.thaw().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Refuses a key that is not of all organizations: a freeze stops all of them.
+fn check(manager: &QueueManager, extensions: &Extensions) -> Answer<()> {
+    let principal = extensions.get::<Arc<Principal>>();
+    let Some(principal) = principal else {
+        return Ok(());
+    };
+    match principal.organizations {
+        Organizations::All => Ok(()),
+        Organizations::Only(_) => {
+            let forbidden = Forbidden::Organization {
+                who: principal.to_string(),
+                named: PauseScope::everything().organization,
+            };
+            let problem = guard::denied(manager, extensions, Refusal::Forbidden(forbidden));
+            Err(Box::new(problem))
+        }
+    }
+}
