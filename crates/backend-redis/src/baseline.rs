@@ -10,7 +10,7 @@ use drumline_backend::store::{Error, Result};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, RedisError, RedisResult, Script, Value};
 
-use crate::connect::{Address, Driver};
+use crate::connect::{Address, Connected, Driver};
 use crate::options::Options;
 
 /// KEYS 1 record, 2 ready, 3 outbox, 4 tick; ARGV 1 id, 2 header, 3 body.
@@ -71,7 +71,11 @@ impl RedisBaseline {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let address = Address::of(options).map_err(Error::Unfit)?;
         let connecting = address.connect(&config).await;
-        let (mut redis, driver) = connecting.map_err(failed("connecting"))?;
+        let Connected {
+            connection: mut redis,
+            driver,
+            primary: _,
+        } = connecting.map_err(failed("connecting"))?;
         let [create, claim, complete] = [CREATE, CLAIM, COMPLETE].map(Script::new);
         for script in [&create, &claim, &complete] {
             let loaded = script.load_async(&mut redis).await;

@@ -106,14 +106,12 @@ pub(crate) async fn listen(link: Link, channel: String, completions: Arc<Complet
 async fn hear(link: &Link, channel: &str, completions: &Completions) -> RedisResult<()> {
     let patience = link.connect_timeout();
     let connecting = async {
-        let mut connection = link.listen().await?;
+        let (mut connection, primary) = link.listen().await?;
         connection.subscribe(channel).await?;
-        RedisResult::Ok(connection)
+        RedisResult::Ok((connection, primary))
     };
-    let (mut sink, mut messages) = timeout(patience, connecting)
-        .await
-        .map_err(timed_out)??
-        .split();
+    let (connection, primary) = timeout(patience, connecting).await.map_err(timed_out)??;
+    let (mut sink, mut messages) = connection.split();
     let mut pings = interval(PING);
     loop {
         tokio::select! {
@@ -123,6 +121,8 @@ async fn hear(link: &Link, channel: &str, completions: &Completions) -> RedisRes
                     completions.tell(id);
                 }
             }
+            // An old primary may go on answering, and nobody publishes there.
+            () = link.moved(primary.as_ref()) => return Ok(()),
             _ = pings.tick() => {
                 timeout(patience, sink.ping::<redis::Value>()).await.map_err(timed_out)??;
             }

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! URL ─→ Address ─┬─ TCP ──┬──────────────────→ MultiplexedConnection, PubSub
-//!                 │        └─ TLS: rediss:// ─→
+//!                 │   ▲    └─ TLS: rediss:// ─→
+//!                 ├─ sentinels: ask for the primary
 //!                 └─ Unix socket ─────────────→
 //! ```
+
+mod sentinels;
+mod url;
 
 use std::io;
 use std::path::PathBuf;
@@ -13,16 +17,16 @@ use std::time::Duration;
 
 use drumline_tls::{Encrypted, Encryption, Names};
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{
-    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
-    RedisResult,
-};
+use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisResult};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 
+pub use self::sentinels::SentinelView;
+pub(crate) use self::sentinels::{Primary, Sentinels};
+use self::url::{Parsed, Place};
 use crate::options::Options;
 
 /// The interval of the kernel's keep-alive probes on an idle connection. After
@@ -39,7 +43,7 @@ const NAMES: Names = Names {
 
 type Stream = Either<Encrypted, Either<TcpStream, UnixStream>>;
 
-/// The address of a Redis, read from its URL.
+/// The address of a Redis, read from its URL. Clones share what the sentinels say.
 #[derive(Clone)]
 pub(crate) struct Address {
     target: Target,
@@ -52,51 +56,40 @@ pub(crate) struct Address {
 enum Target {
     Tcp(String, u16),
     Unix(PathBuf),
+    Sentinels(Arc<Sentinels>),
 }
 
 /// The task that moves the bytes of a connection; it ends with the last handle.
 pub(crate) type Driver = Arc<JoinSet<()>>;
+
+/// A connection for requests.
+#[derive(Clone)]
+pub(crate) struct Connected {
+    pub(crate) connection: MultiplexedConnection,
+    /// The primary that it leads to, if sentinels have named it.
+    pub(crate) primary: Option<Primary>,
+    /// Drop it to cut the connection.
+    pub(crate) driver: Driver,
+}
 
 /// Checks a URL of Redis. The reason repeats nothing of it: it may hold a password.
 ///
 /// # Errors
 /// Says what is wrong.
 pub fn check_url(url: &str) -> Result<(), String> {
-    read(url).map(|_read| ())
+    url::read(url).map(|_read| ())
 }
 
-/// The parts of a URL, and true if it asks for TLS.
-fn read(url: &str) -> Result<(Target, RedisConnectionInfo, bool), String> {
-    const EXPECTED: &str =
-        "expected redis://user:password@host:6379/0, or rediss://…, redis+unix://… or unix://…";
-    let (scheme, rest) = url.split_once("://").ok_or(EXPECTED)?;
-    if rest.ends_with("#insecure") {
-        return Err(
-            "#insecure is not supported, because certificates are always verified: \
-             name the file with the CA with --redis-ca-file"
-                .to_owned(),
-        );
-    }
-    if rest.contains('#') {
-        return Err("a # in a user name or a password is written as %23".to_owned());
-    }
-    let (is_encrypted, plain) = match scheme {
-        // The library needs to know nothing of TLS.
-        "rediss" => (true, format!("redis://{rest}")),
-        "redis" | "redis+unix" | "unix" => (false, url.to_owned()),
-        _ => return Err(EXPECTED.to_owned()),
-    };
-    let info = plain.into_connection_info().map_err(|_may_repeat_it| {
-        format!(
-            "{EXPECTED}; in a user name or a password, / @ : ? and % are written as %2F %40 %3A %3F and %25"
-        )
-    })?;
-    let target = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => Target::Tcp(host.clone(), *port),
-        ConnectionAddr::Unix(path) => Target::Unix(path.clone()),
-        _ => return Err(EXPECTED.to_owned()),
-    };
-    Ok((target, info.redis_settings().clone(), is_encrypted))
+/// The view of each sentinel that the URL names: for `drumline doctor`. Empty where it
+/// names none.
+///
+/// # Errors
+/// When the URL cannot be used.
+pub async fn sentinel_views(options: &Options) -> Result<Vec<SentinelView>, String> {
+    Ok(match Address::of(options)?.sentinels() {
+        Some(sentinels) => sentinels.views().await,
+        None => Vec::new(),
+    })
 }
 
 impl Address {
@@ -105,72 +98,135 @@ impl Address {
     /// # Errors
     /// When the URL cannot be used.
     pub(crate) fn of(options: &Options) -> Result<Self, String> {
-        let (target, settings, is_encrypted) = read(&options.url)?;
+        let Parsed {
+            place,
+            settings,
+            is_encrypted,
+        } = url::read(&options.url)?;
         if !is_encrypted && !options.encryption.is_default() {
             return Err(
                 "a CA, a certificate or a server name needs rediss:// in --redis-url".to_owned(),
             );
         }
+        let encryption = is_encrypted.then(|| options.encryption.clone());
         Ok(Self {
-            target,
+            target: match place {
+                Place::Tcp(host, port) => Target::Tcp(host, port),
+                Place::Unix(path) => Target::Unix(path),
+                Place::Sentinels(places) => {
+                    Target::Sentinels(Arc::new(Sentinels::new(places, encryption.clone())))
+                }
+            },
             settings,
-            encryption: is_encrypted.then(|| options.encryption.clone()),
+            encryption,
             patience: options.connect_timeout,
         })
     }
 
-    /// Makes a connection for requests. Drop the driver to cut it.
-    pub(crate) async fn connect(
-        &self,
-        config: &AsyncConnectionConfig,
-    ) -> RedisResult<(MultiplexedConnection, Driver)> {
+    /// The sentinels that know where the primary is, if there are any.
+    pub(crate) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
+        match &self.target {
+            Target::Sentinels(sentinels) => Some(sentinels),
+            Target::Tcp(..) | Target::Unix(_) => None,
+        }
+    }
+
+    /// Makes a connection for requests.
+    pub(crate) async fn connect(&self, config: &AsyncConnectionConfig) -> RedisResult<Connected> {
+        let primary = self.primary().await?;
         let connecting = async {
-            let stream = self.open().await?;
+            let stream = self.open(primary.as_ref()).await?;
             let (settings, config) = (&self.settings, config.clone());
             let (connection, driver) =
                 MultiplexedConnection::new_with_config(settings, stream, config).await?;
             Ok((connection, driver))
         };
-        let (connection, driver) = self.in_time(connecting).await?;
+        let (connection, driver) = self.in_time(primary.as_ref(), connecting).await?;
         let mut task = JoinSet::new();
         task.spawn(driver);
-        Ok((connection, Arc::new(task)))
+        Ok(Connected {
+            connection,
+            primary,
+            driver: Arc::new(task),
+        })
     }
 
     /// Makes a connection that listens to channels.
-    pub(crate) async fn listen(&self) -> RedisResult<PubSub> {
+    pub(crate) async fn listen(&self) -> RedisResult<(PubSub, Option<Primary>)> {
+        let primary = self.primary().await?;
         let connecting = async {
-            let stream = self.open().await?;
+            let stream = self.open(primary.as_ref()).await?;
             PubSub::new(&self.settings, stream).await
         };
-        self.in_time(connecting).await
+        let listening = self.in_time(primary.as_ref(), connecting).await?;
+        Ok((listening, primary))
     }
 
-    async fn in_time<T>(&self, connecting: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-        match timeout(self.patience, connecting).await {
-            Ok(connected) => connected,
-            Err(_elapsed) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    /// Returns true if the sentinels have named another primary than this one since.
+    pub(crate) fn has_moved(&self, from: Option<&Primary>) -> bool {
+        match (self.sentinels(), from) {
+            (Some(sentinels), Some(from)) => sentinels.has_moved(from),
+            _ => false,
+        }
+    }
+
+    /// Waits until the sentinels name another primary than this one; for ever, where
+    /// there are no sentinels. Cancel-safe.
+    pub(crate) async fn moved(&self, from: Option<&Primary>) {
+        match (self.sentinels(), from) {
+            (Some(sentinels), Some(from)) => sentinels.moved(from).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn primary(&self) -> RedisResult<Option<Primary>> {
+        match self.sentinels() {
+            Some(sentinels) => sentinels.primary().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        primary: Option<&Primary>,
+        connecting: impl Future<Output = RedisResult<T>>,
+    ) -> RedisResult<T> {
+        tokio::select! {
+            connected = timeout(self.patience, connecting) => match connected {
+                Ok(connected) => connected,
+                Err(_elapsed) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            },
+            () = self.moved(primary) => {
+                let moved = "another server has become the primary";
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, moved).into())
+            }
         }
     }
 
     /// Opens the socket, and makes the handshake.
-    async fn open(&self) -> io::Result<Stream> {
-        let (host, port) = match &self.target {
-            Target::Unix(path) => {
-                return Ok(Either::Right(Either::Right(
-                    UnixStream::connect(path).await?,
-                )));
+    async fn open(&self, primary: Option<&Primary>) -> io::Result<Stream> {
+        let (host, port) = match (&self.target, primary) {
+            (Target::Unix(path), _) => {
+                let stream = UnixStream::connect(path).await?;
+                return Ok(Either::Right(Either::Right(stream)));
             }
-            Target::Tcp(host, port) => (host, *port),
+            (Target::Tcp(host, port), _) => (host, *port),
+            (Target::Sentinels(_), Some(primary)) => (&primary.host, primary.port),
+            (Target::Sentinels(_), None) => return Err(io::ErrorKind::NotConnected.into()),
         };
-        let stream = TcpStream::connect((host.as_str(), port)).await?;
-        tune(&stream)?;
-        let Some(encryption) = &self.encryption else {
-            return Ok(Either::Right(Either::Left(stream)));
-        };
-        let encrypted = encryption.clone().encrypt(stream, host, NAMES).await?;
-        Ok(Either::Left(encrypted))
+        open_tcp(host, port, self.encryption.as_ref()).await
     }
+}
+
+/// Opens a socket to a server or a sentinel, and makes the handshake.
+async fn open_tcp(host: &str, port: u16, encryption: Option<&Encryption>) -> io::Result<Stream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    tune(&stream)?;
+    let Some(encryption) = encryption else {
+        return Ok(Either::Right(Either::Left(stream)));
+    };
+    let encrypted = encryption.clone().encrypt(stream, host, NAMES).await?;
+    Ok(Either::Left(encrypted))
 }
 
 fn tune(stream: &TcpStream) -> io::Result<()> {
@@ -191,34 +247,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_read_and_secrets_in_bad_ones_are_not_repeated() {
-        for good in [
-            "redis://host",
-            "rediss://u:p@host:6379/0",
-            "redis://[::1]:6379?protocol=resp3",
-            "redis://me:%2F%40%3A%25%23@host",
-            "unix:///run/redis.sock",
-        ] {
-            assert_eq!(check_url(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "host:6379",
-            "amqp://me:hush@host",
-            "redis://me:hush@host:port",
-            "redis://me:hush/hush@host",
-            "redis://me:hush#hush@host",
-            "redis://me:hush:hush/@host:1:2",
-            "rediss://me:hush@host/#insecure",
-            "redis://me:hush@host/database",
-        ] {
-            let reason = check_url(bad).unwrap_err();
-            assert!(!reason.contains("hush"), "{bad}: {reason}");
-        }
-        let refused = check_url("rediss://host/#insecure").unwrap_err();
-        assert!(refused.contains("--redis-ca-file"), "{refused}");
-    }
-
-    #[test]
     fn settings_of_tls_need_an_address_with_tls() {
         let with_name = |url: &str| {
             let options = Options {
@@ -232,6 +260,9 @@ mod tests {
             Address::of(&options).map(|_address| ())
         };
         assert!(with_name("redis://host").unwrap_err().contains("rediss://"));
+        let plain = with_name("redis+sentinel://host/main").unwrap_err();
+        assert!(plain.contains("rediss://"), "{plain}");
         assert_eq!(with_name("rediss://host"), Ok(()));
+        assert_eq!(with_name("rediss+sentinel://host/main"), Ok(()));
     }
 }

@@ -8,7 +8,8 @@
 //! RedisStore ─┬─ store/…     one file per verb: arguments in, answer out
 //!             ├─ scripts/…   one .lua file per verb that writes
 //!             ├─ link        one connection that rebuilds itself and repeats
-//!             │   └─ connect one place that opens sockets, with TLS or without
+//!             │   └─ connect one place that opens sockets, with TLS or without,
+//!             │              to the primary that sentinels name where there are some
 //!             ├─ clock       the server's time, without a round trip
 //!             └─ completions a second connection, for the ends
 //! ```
@@ -38,7 +39,7 @@ mod store;
 mod store_format;
 
 pub use baseline::RedisBaseline;
-pub use connect::check_url;
+pub use connect::{SentinelView, check_url, sentinel_views};
 pub use limiter::RedisLimiter;
 pub use membership::RedisMembership;
 pub use namespace::{memory_by_kind, remove_operations, remove_store, store_exists};

@@ -26,16 +26,17 @@ use drumline_backend::store::{Error, Result};
 use drumline_protocol::Backoff;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use parking_lot::{Mutex, MutexGuard};
-use redis::aio::{MultiplexedConnection, PubSub};
+use redis::aio::PubSub;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::bounded::BoundedLink;
 use self::error_action::{ErrorAction, error_action};
 pub(crate) use self::store_identity::StoreIdentity;
-use crate::connect::{Address, Driver};
+use crate::connect::{Address, Connected, Primary, Sentinels};
 use crate::options::Options;
 use crate::scripts::SCRIPTS;
+use crate::server_info;
 
 /// The most requests that may wait for the connection's task; beyond it,
 /// callers wait. Enough that a burst is written to the socket in few pieces.
@@ -78,12 +79,10 @@ struct Slot {
 
 #[derive(Clone)]
 struct Live {
-    connection: MultiplexedConnection,
+    connected: Connected,
     /// The time of its last answer, in microseconds since the epoch of the
     /// link.
     heard: Arc<AtomicU64>,
-    /// The bytes move while a handle is there.
-    _driver: Driver,
 }
 
 impl fmt::Debug for Link {
@@ -147,8 +146,19 @@ impl Link {
     }
 
     /// Makes a connection to the same server that listens to channels.
-    pub(crate) async fn listen(&self) -> RedisResult<PubSub> {
+    /// Names the primary that it leads to, if sentinels have named it.
+    pub(crate) async fn listen(&self) -> RedisResult<(PubSub, Option<Primary>)> {
         self.0.settings.address.listen().await
+    }
+
+    /// Waits until the sentinels name another primary than this one. Cancel-safe.
+    pub(crate) async fn moved(&self, from: Option<&Primary>) {
+        self.0.settings.address.moved(from).await;
+    }
+
+    /// The sentinels that know where the primary is, if there are any.
+    pub(crate) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
+        self.0.settings.address.sentinels()
     }
 
     /// The longest time for a connection.
@@ -245,6 +255,10 @@ impl Link {
             self.ask(&live, &SCRIPTS.load(), longer).await?;
         } else if error_action::wants_another_connection(&error) {
             self.replace(generation, Duration::ZERO);
+        } else if error_action::is_deserted(&error)
+            && let Some(sentinels) = self.sentinels()
+        {
+            sentinels.doubt().await;
         }
         Err(error)
     }
@@ -256,7 +270,7 @@ impl Link {
         longer: Duration,
     ) -> RedisResult<Vec<Value>> {
         let asked = self.micros();
-        let mut connection = live.connection.clone();
+        let mut connection = live.connected.connection.clone();
         connection.set_response_timeout(self.response_timeout() + longer);
         let answered = connection
             .send_packed_commands(commands, 0, commands.len())
@@ -271,8 +285,19 @@ impl Link {
         first_error(answered?)
     }
 
+    /// The connection, or the attempt to make one. A connection to a server that is
+    /// not the primary any more is replaced, although it may go on answering.
     fn current(&self) -> (u64, Shared<BoxFuture<'static, RedisResult<Live>>>) {
-        let slot = self.slot();
+        let Settings { address, .. } = &self.0.settings;
+        let mut slot = self.slot();
+        let has_moved = match slot.connection.peek() {
+            Some(Ok(live)) => address.has_moved(live.connected.primary.as_ref()),
+            Some(Err(_)) | None => false,
+        };
+        if has_moved {
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.connection = connect(&self.0.settings, Duration::ZERO);
+        }
         (slot.generation, slot.connection.clone())
     }
 
@@ -322,9 +347,9 @@ fn unavailable(what: &str, error: RedisError) -> Error {
     }
 }
 
-/// Makes one attempt to connect, for all waiting callers. The scripts are
-/// loaded and the identity is verified before any caller uses the connection:
-/// the server may be a fresh one.
+/// Makes one attempt to connect, for all waiting callers. The role, the scripts and the
+/// identity are verified before any caller uses the connection: the server may be
+/// another one.
 fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, RedisResult<Live>>> {
     let Settings {
         address,
@@ -334,14 +359,18 @@ fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, Re
     } = settings.clone();
     let attempt = async move {
         sleep(pause).await;
-        let (mut connection, driver) = address.connect(&config).await?;
+        let connected = address.connect(&config).await?;
+        let mut connection = connected.connection.clone();
         // A server that wants a password closes the connection before it has
         // one on any command as long as a script, and then the reason is lost.
-        redis::cmd("SCRIPT")
-            .arg("EXISTS")
-            .arg(SCRIPTS.commit.hash())
-            .exec_async(&mut connection)
-            .await?;
+        let mut info = redis::cmd("INFO");
+        info.arg("replication");
+        let info: String = info.query_async(&mut connection).await?;
+        // A caller that only looks at a server may look at a replica.
+        let wants_primary = identity.get().is_some() || address.sentinels().is_some();
+        if wants_primary && server_info::field(&info, "role") != "master" {
+            return Err(error_action::replica());
+        }
         let load = SCRIPTS.load();
         first_error(
             connection
@@ -353,9 +382,8 @@ fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, Re
         }
         tracing::debug!("connected to Redis");
         Ok(Live {
-            connection,
+            connected,
             heard: Arc::default(),
-            _driver: driver,
         })
     };
     attempt.boxed().shared()

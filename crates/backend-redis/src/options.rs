@@ -12,7 +12,10 @@ use drumline_tls::Encryption;
 #[derive(Clone)]
 pub struct Options {
     /// The address of Redis: `redis://[user:password@]host[:port][/db]`, `rediss://…`
-    /// with TLS, or `unix:///path`. Default `redis://127.0.0.1:6379`.
+    /// with TLS, or `unix:///path`; or `redis+sentinel://[user:password@]host[:port],…/name[/db]`
+    /// (`rediss+sentinel://…` with TLS), where each connection asks the sentinels for the
+    /// primary of that name. Their own password is `?sentinel-password=…`, with
+    /// `sentinel-username` if they have users. Default `redis://127.0.0.1:6379`.
     pub url: String,
     /// The CAs, the client certificate and the server name for `rediss://`. Default:
     /// the CAs of the system, no certificate, and the host of the URL.
@@ -91,8 +94,9 @@ impl Options {
     }
 }
 
-/// The URL without its password.
+/// The URL without its passwords: that of sentinels is in the query.
 fn without_password(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
         (Some(_) | None, _) => url.to_owned(),
@@ -105,15 +109,20 @@ mod tests {
 
     #[test]
     fn a_password_is_not_shown() {
-        let options = Options {
-            url: "redis://me:hush@host:1/2".to_owned(),
-            ..Options::default()
-        };
-        let shown = format!("{options:?}");
-        assert!(
-            !shown.contains("hush") && shown.contains("host:1/2"),
-            "{shown}"
-        );
+        for (url, place) in [
+            ("redis://me:hush@host:1/2", "host:1/2"),
+            (
+                "redis+sentinel://me:hush@one:1,two/main/2?sentinel-password=hush",
+                "one:1,two/main/2",
+            ),
+        ] {
+            let options = Options {
+                url: url.to_owned(),
+                ..Options::default()
+            };
+            let shown = format!("{options:?}");
+            assert!(!shown.contains("hush") && shown.contains(place), "{shown}");
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub async fn missing_rights(options: &Options) -> Result<Vec<MissingRight>> {
         missing.push(MissingRight { command, reason });
     }
     let subscribed = timeout(PATIENCE, async {
-        link.listen().await?.subscribe(&channel).await
+        link.listen().await?.0.subscribe(&channel).await
     });
     match subscribed.await {
         Ok(Ok(())) => {}

@@ -96,9 +96,14 @@ impl ServerInfo {
                 self.max_memory_policy
             ));
         }
-        if self.mode != "standalone" {
+        if self.mode == "sentinel" {
+            objections.push(
+                "it is a sentinel: use redis+sentinel://HOST:PORT/NAME in --redis-url, with the name of the primary"
+                    .to_owned(),
+            );
+        } else if self.mode != "standalone" {
             objections.push(format!(
-                "it runs as {}, which this release cannot use: point Drumline to a single server",
+                "it runs as {}, which this release cannot use: point Drumline to a single server, or to sentinels",
                 self.mode
             ));
         } else if self.role != "master" {
@@ -199,7 +204,7 @@ fn from_info(text: &str) -> ServerInfo {
 }
 
 /// The value of one line of INFO; empty if there is no such line.
-fn field<'a>(text: &'a str, name: &str) -> &'a str {
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> &'a str {
     text.lines()
         .filter_map(|line| line.split_once(':'))
         .find(|(found, _)| *found == name)
@@ -238,6 +243,11 @@ mod tests {
         assert_eq!(refused(&INFO.replace("7.0.15", "8.2.1")), 0);
         assert_eq!(refused(&INFO.replace("standalone", "cluster")), 1);
         assert_eq!(refused(&INFO.replace("master", "slave")), 1);
+        let sentinel = from_info(&INFO.replace("standalone", "sentinel")).objections();
+        assert!(
+            sentinel.join("").contains("redis+sentinel://"),
+            "{sentinel:?}"
+        );
     }
 
     #[test]

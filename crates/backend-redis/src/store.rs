@@ -92,7 +92,7 @@ impl RedisStore {
     /// [`Unavailable`](drumline_backend::store::Error::Unavailable) when Redis
     /// does not answer within the patience;
     /// [`Unfit`](drumline_backend::store::Error::Unfit) when it must not be
-    /// used: it would evict records, is a replica or a cluster node, refuses
+    /// used: it would evict records, is a replica, a sentinel or a cluster node, refuses
     /// the credentials, or holds a store of another format.
     pub async fn connect(options: &Options) -> Result<Self> {
         let namespace = options.checked_namespace()?;
@@ -101,6 +101,14 @@ impl RedisStore {
         let partitions = store_format::settle(&link, namespace, options.partitions).await?;
         let clock = Arc::new(Clock::start(&link).await?);
         let mut tasks = JoinSet::new();
+        if let Some(sentinels) = link.sentinels().cloned() {
+            let following = async move { sentinels.follow().await };
+            tasks.spawn(lasting(
+                &options.critical,
+                "sentinels of the store",
+                following,
+            ));
+        }
         let keeping = clock::keep(Arc::clone(&clock), link.clone());
         tasks.spawn(lasting(&options.critical, "clock of the store", keeping));
         Ok(Self {

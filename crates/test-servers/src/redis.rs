@@ -97,6 +97,12 @@ impl RedisServer {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The path of its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {

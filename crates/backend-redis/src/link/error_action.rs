@@ -27,8 +27,9 @@ pub(super) fn error_action(error: &RedisError) -> ErrorAction {
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => ErrorAction::Refuse,
         // The client knows no name for these.
         ErrorKind::Extension => match error.code() {
-            // A script of another client takes long.
-            Some("BUSY") => ErrorAction::Repeat,
+            // A script of another client takes long; or the replicas are away, as they
+            // are for a moment after a promotion.
+            Some("BUSY" | "NOREPLICAS") => ErrorAction::Repeat,
             Some("NOAUTH" | "WRONGPASS") => ErrorAction::Refuse,
             // MISCONF and OOM among them: disk or memory is full.
             Some(_) | None => ErrorAction::GiveUp,
@@ -61,6 +62,21 @@ pub(super) fn wants_another_connection(error: &RedisError) -> bool {
     }
 }
 
+/// Returns true if a primary writes nothing because it has too few replicas: another
+/// server may have become the primary.
+pub(super) fn is_deserted(error: &RedisError) -> bool {
+    error.code() == Some("NOREPLICAS")
+}
+
+/// The error of a connection to a server that is not the primary.
+pub(super) fn replica() -> RedisError {
+    // Waiting helps: a promotion may be under way.
+    RedisError::from((
+        ErrorKind::Server(ServerErrorKind::ReadOnly),
+        "it is a read only replica",
+    ))
+}
+
 /// The error of a connection that has said nothing while a request timed out.
 pub(super) fn silent() -> RedisError {
     // `wants_another_connection` takes this kind for a broken connection.
@@ -84,7 +100,7 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_action() {
-        let cases: [(&[u8], ErrorAction); 12] = [
+        let cases: [(&[u8], ErrorAction); 13] = [
             (
                 b"-LOADING Redis is loading the dataset in memory\r\n",
                 ErrorAction::Repeat,
@@ -104,6 +120,10 @@ mod tests {
             ),
             (
                 b"-BUSY Redis is busy running a script\r\n",
+                ErrorAction::Repeat,
+            ),
+            (
+                b"-NOREPLICAS Not enough good replicas to write.\r\n",
                 ErrorAction::Repeat,
             ),
             (
@@ -142,6 +162,9 @@ mod tests {
         assert!(wants_another_connection(&silent()));
         assert!(wants_another_connection(&refused.into()));
         assert!(wants_another_connection(&said(b"-READONLY replica\r\n")));
+        assert!(wants_another_connection(&replica()));
+        assert_eq!(error_action(&replica()), ErrorAction::Repeat);
+        assert!(is_deserted(&said(b"-NOREPLICAS none\r\n")));
         assert!(!wants_another_connection(&timeout.into()));
         assert!(!wants_another_connection(&said(b"-LOADING wait\r\n")));
     }

@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Completes one operation after the other on `there`, until one is heard of:
 /// the subscription may not be there yet.
-async fn heard(there: &RedisStore, receiver: &mut Receiver<OperationId>) {
+pub(crate) async fn heard(there: &RedisStore, receiver: &mut Receiver<OperationId>) {
     let hearing = until_heard(there, receiver);
     timeout(DEADLINE, hearing)
         .await

@@ -16,6 +16,7 @@ mod memory;
 mod parked;
 mod renewals;
 mod rights;
+mod sentinels;
 mod server_trouble;
 mod tools;
 mod traces;

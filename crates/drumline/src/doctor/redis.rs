@@ -1,6 +1,10 @@
 //! The check of Redis: its release, its eviction, and its persistence.
 
-use drumline_backend_redis::{MissingRight, Options, ServerInfo, missing_rights};
+use std::collections::BTreeSet;
+
+use drumline_backend_redis::{
+    MissingRight, Options, SentinelView, ServerInfo, missing_rights, sentinel_views,
+};
 use drumline_process::masked;
 
 use super::Finding;
@@ -21,6 +25,9 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
     match drumline_backend_redis::inspect(&options).await {
         Ok(info) => {
             let mut findings = judge(&info, &masked(&servers.redis_url));
+            findings.extend(sentinels(
+                &sentinel_views(&options).await.unwrap_or_default(),
+            ));
             if info.objections().is_empty() {
                 findings.extend(rights(&options).await);
             }
@@ -63,6 +70,64 @@ fn judge(info: &ServerInfo, url: &str) -> Vec<Finding> {
             .map(|risk| Finding::warn(SUBJECT, risk)),
     );
     findings.push(memory(info));
+    findings
+}
+
+/// Judges whether the sentinels agree, and whether they can promote a replica. No view: the
+/// URL names no sentinels.
+fn sentinels(views: &[SentinelView]) -> Vec<Finding> {
+    let answers = || views.iter().filter(|view| view.primary.is_ok());
+    let mut findings: Vec<Finding> = views
+        .iter()
+        .filter_map(|view| {
+            let reason = view.primary.as_ref().err()?;
+            let text = format!(
+                "the sentinel {} does not help: {reason}; start it, or correct --redis-url",
+                view.sentinel
+            );
+            Some(Finding::warn(SUBJECT, text))
+        })
+        .collect();
+    let primaries: BTreeSet<&String> = answers().flat_map(|view| &view.primary).collect();
+    if primaries.len() > 1 {
+        let text = format!(
+            "the sentinels name different primaries ({primaries:?}): a promotion is under way, or the network is cut \
+             in two; look again, then at `SENTINEL MASTER` of each"
+        );
+        findings.push(Finding::warn(SUBJECT, text));
+    }
+    let Some(view) = answers().max_by_key(|view| view.others) else {
+        return findings;
+    };
+    let all = view.others + 1;
+    let primary = primaries
+        .iter()
+        .map(|name| name.as_str())
+        .collect::<Vec<_>>();
+    findings.push(Finding::ok(
+        SUBJECT,
+        format!(
+            "{all} sentinels, quorum {}, {} replicas, primary {}",
+            view.quorum,
+            view.replicas,
+            primary.join(" or ")
+        ),
+    ));
+    if all < 3 {
+        let text = "with fewer than three sentinels no replica is promoted when the machine of one is lost; start three";
+        findings.push(Finding::warn(SUBJECT, text));
+    }
+    if all > u64::try_from(views.len()).unwrap_or(u64::MAX) {
+        let text = format!(
+            "--redis-url names {} of {all} sentinels: name all, so that each may be lost",
+            views.len()
+        );
+        findings.push(Finding::warn(SUBJECT, text));
+    }
+    if view.replicas == 0 {
+        let text = "the sentinels know no replica: none can be promoted; add one with `replicaof`";
+        findings.push(Finding::warn(SUBJECT, text));
+    }
     findings
 }
 
@@ -163,5 +228,44 @@ mod tests {
             ..info()
         };
         assert_eq!(worst(&evicting), Level::Bad);
+    }
+
+    #[test]
+    fn sentinels_that_cannot_promote_are_told() {
+        let view = |primary: Result<&str, &str>, others, replicas| SentinelView {
+            sentinel: "s:26379".to_owned(),
+            primary: primary.map(str::to_owned).map_err(str::to_owned),
+            quorum: 2,
+            others,
+            replicas,
+        };
+        let told = |views: &[SentinelView]| {
+            let found = sentinels(views);
+            found
+                .into_iter()
+                .filter(|finding| finding.level != Level::Ok)
+                .map(|finding| finding.text)
+                .collect::<Vec<_>>()
+        };
+        let well = view(Ok("a:1"), 2, 2);
+        assert!(told(&[]).is_empty() && sentinels(&[]).is_empty());
+        assert_eq!(told(&[well.clone(), well.clone(), well.clone()]), [""; 0]);
+        for (views, words) in [
+            (
+                [well.clone(), well.clone(), view(Err("refused"), 0, 0)].as_slice(),
+                "does not help: refused",
+            ),
+            (
+                &[well.clone(), well.clone(), view(Ok("b:1"), 2, 2)],
+                "different primaries",
+            ),
+            (&[view(Ok("a:1"), 0, 2)], "fewer than three"),
+            (&[well.clone(), well.clone()], "names 2 of 3"),
+        ] {
+            let told = told(views).join("\n");
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        let alone = vec![view(Ok("a:1"), 2, 0); 3];
+        assert!(told(&alone).join("").contains("no replica"));
     }
 }

@@ -262,6 +262,11 @@ fn urls_that_cannot_be_used_are_refused_without_their_secrets() {
         ("--redis-url", "redis://me:hush/hush@host", "%2F"),
         ("--redis-url", "redis://me:hush#hush@host", "%23"),
         (
+            "--redis-url",
+            "redis+sentinel://me:hush@one:1,two",
+            "the name that the sentinels have",
+        ),
+        (
             "--amqp-url",
             "amqps://me:hush@host/#insecure",
             "--amqp-ca-file",

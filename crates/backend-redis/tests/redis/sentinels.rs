@@ -1,0 +1,259 @@
+//! A store behind sentinels, while they promote one server after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumline_backend::store::{Committed, Created, Error};
+use drumline_backend::{Ids, Store};
+use drumline_backend_redis::{Options, RedisStore, sentinel_views};
+use drumline_test_servers::RedisGroup;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::common::{self, claim, create, draft};
+use crate::hearing::heard;
+
+/// A promotion takes some three seconds, on a machine that is idle.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+async fn group() -> RedisGroup {
+    RedisGroup::start()
+        .await
+        .expect("three Redis and three sentinels")
+}
+
+/// Creates and claims one operation after the other, until nobody looks at `done` any
+/// more. Returns the stamps and fences, in their order.
+async fn work(store: Arc<RedisStore>, done: watch::Sender<u32>) -> Vec<u64> {
+    let ids = Ids::random();
+    let mut numbers = Vec::new();
+    while !done.is_closed() {
+        let new = draft(&*store, &ids, None);
+        let created = store.create(vec![new.clone()]).await;
+        let Ok([Created::New { offer, .. }]) = created.as_deref() else {
+            continue;
+        };
+        numbers.extend(offer.map(|stamp| stamp.0));
+        let claim = claim(&*store, &ids, new.id, &new.header);
+        // A promotion in between may have lost the operation.
+        if let Ok(answers) = store.commit(vec![claim]).await
+            && let [Committed::Done(claimed)] = answers.as_slice()
+        {
+            numbers.extend(claimed.fence.map(|fence| fence.0));
+            done.send_modify(|done| *done += 1);
+        }
+    }
+    numbers
+}
+
+/// Waits until some more operations were created and claimed.
+async fn goes_on(done: &mut watch::Receiver<u32>) {
+    let before = *done.borrow_and_update();
+    let more = done.wait_for(|done| *done > before + 10);
+    let more = timeout(DEADLINE, more).await.expect("it goes on");
+    drop(more.expect("the work"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_follows_the_primary_through_all_its_ends() {
+    let group = group().await;
+    let store = Arc::new(common::connect(&common::options_on(&group.url())).await);
+    let (sender, mut done) = watch::channel(0);
+    let mut working = JoinSet::new();
+    working.spawn(work(Arc::clone(&store), sender));
+    goes_on(&mut done).await;
+    let mut lives = vec![store.incarnation().await.expect("incarnation")];
+
+    let killed = group.primary().await.expect("a primary");
+    group.servers()[killed].kill().expect("kill");
+    let stopped = group.promoted(killed).await.expect("a promotion");
+    goes_on(&mut done).await;
+    lives.push(store.incarnation().await.expect("incarnation"));
+    // It comes back as a primary, and nothing may be written to it.
+    group.servers()[killed].restart().await.expect("restart");
+    group.demoted(killed).await.expect("a replica");
+
+    group.servers()[stopped].stop_signal().expect("stop");
+    let replaced = group.promoted(stopped).await.expect("a promotion");
+    goes_on(&mut done).await;
+    lives.push(store.incarnation().await.expect("incarnation"));
+    group.servers()[stopped].cont().expect("continue");
+    group.demoted(stopped).await.expect("a replica");
+
+    group.fail_over().await.expect("a promotion begins");
+    let last = group.promoted(replaced).await.expect("a promotion");
+    goes_on(&mut done).await;
+    lives.push(store.incarnation().await.expect("incarnation"));
+    group.demoted(replaced).await.expect("a replica");
+
+    lives.sort_unstable();
+    lives.dedup();
+    assert!(lives.len() >= 3, "{lives:?}");
+    drop(done);
+    let numbers = working
+        .join_next()
+        .await
+        .expect("it works")
+        .expect("numbers");
+    let fell = numbers.windows(2).find(|pair| pair[0] >= pair[1]);
+    assert_eq!(fell, None, "stamps and fences only grow");
+
+    // What is created now is on the server that the sentinels name.
+    let ids = Ids::random();
+    let new = draft(&*store, &ids, None);
+    create(&*store, &new).await.expect("offered");
+    let direct = Options {
+        url: group.servers()[last].url(),
+        ..common::options_on("")
+    };
+    assert!(
+        RedisStore::connect(&direct).await.is_ok(),
+        "it is the primary"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_that_goes_on_answering_is_left() {
+    let group = group().await;
+    let options = common::options_on(&group.url());
+    let (here, there) = (
+        common::connect(&options).await,
+        common::connect(&options).await,
+    );
+    let mut receiver = here.completions();
+    heard(&there, &mut receiver).await;
+    let life = here.incarnation().await.expect("incarnation");
+
+    // The sentinels cannot reach it any more, while the connections of the stores stay:
+    // a network that is cut in two.
+    let old = group.primary().await.expect("a primary");
+    let mut raw = common::raw(&group.servers()[old].url()).await;
+    let mut password = redis::cmd("CONFIG");
+    password.arg("SET").arg("requirepass").arg("hush");
+    password.exec_async(&mut raw).await.expect("a password");
+    let mut list = redis::cmd("CLIENT");
+    let clients: String = list
+        .arg("LIST")
+        .query_async(&mut raw)
+        .await
+        .expect("clients");
+    for client in clients
+        .lines()
+        .filter(|line| line.contains("name=sentinel-"))
+    {
+        let id = client.split([' ', '=']).nth(1).expect("an id");
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("ID").arg(id);
+        kill.exec_async(&mut raw).await.expect("kill");
+    }
+    group.promoted(old).await.expect("a promotion");
+
+    let left = async {
+        while here.incarnation().await.is_ok_and(|now| now == life) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, left).await.expect("the old one is left");
+    heard(&there, &mut receiver).await;
+    let role: Vec<redis::Value> = redis::cmd("ROLE")
+        .query_async(&mut raw)
+        .await
+        .expect("the old one answers");
+    assert_eq!(
+        role.first(),
+        Some(&redis::Value::BulkString(b"master".to_vec())),
+        "and it takes itself for the primary"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_isolated_primary_with_a_sentinel_of_its_own_takes_nothing() {
+    let group = group().await;
+    let options = Options {
+        patience: Duration::from_secs(2),
+        ..common::options_on(&group.url())
+    };
+    let store = common::connect(&options).await;
+    let old = group.primary().await.expect("a primary");
+    let life = store.incarnation().await.expect("incarnation");
+    // This one never hears of the promotion.
+    group.kill_sentinel(2).expect("kill");
+    group.fail_over().await.expect("a promotion begins");
+    let new = group.promoted(old).await.expect("a promotion");
+    let followed = async {
+        // A call may find the store in the middle of the promotion.
+        while store.incarnation().await.is_ok_and(|now| now == life) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, followed).await.expect("it is followed");
+    group.demoted(old).await.expect("a replica");
+
+    for sentinel in [0, 1] {
+        group.kill_sentinel(sentinel).expect("kill");
+    }
+    for (place, server) in group.servers().iter().enumerate() {
+        if place != old {
+            server.kill().expect("kill");
+        }
+    }
+    assert_ne!(new, old);
+    let mut raw = common::raw(&group.servers()[old].url()).await;
+    let mut alone = redis::cmd("REPLICAOF");
+    alone.arg("NO").arg("ONE");
+    alone.exec_async(&mut raw).await.expect("a primary");
+    group.restart_sentinel(2).await.expect("a sentinel");
+
+    let ids = Ids::random();
+    let answer = store.create(vec![draft(&store, &ids, None)]).await;
+    let Err(Error::Unavailable { message, .. }) = answer else {
+        panic!("expected a refusal: {answer:?}");
+    };
+    assert!(message.contains("earlier primary"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_have_a_password_of_their_own() {
+    let group = group().await;
+    group
+        .set_sentinel_password("a/hush")
+        .await
+        .expect("a password");
+    let with = |query: &str| Options {
+        patience: Duration::from_secs(1),
+        ..common::options_on(&format!("{}{query}", group.url()))
+    };
+    let right = with("?sentinel-password=a%2Fhush");
+    let store = common::connect(&right).await;
+    store.check().await.expect("it takes work");
+    let views = sentinel_views(&right).await.expect("a URL");
+    assert_eq!(views.len(), 3);
+    for view in views {
+        let servers = group.servers();
+        assert_eq!(view.primary, Ok(servers[0].address()), "{view:?}");
+        assert_eq!(
+            (view.quorum, view.others, view.replicas),
+            (2, 2, 2),
+            "{view:?}"
+        );
+    }
+    for query in ["", "?sentinel-password=b%2Fhush"] {
+        let answer = RedisStore::connect(&with(query)).await;
+        let Err(Error::Unfit(why)) = answer else {
+            panic!("expected a refusal: {answer:?}");
+        };
+        assert!(!why.contains("hush"), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_sentinel_knows_is_refused() {
+    let group = group().await;
+    let other = group.url().replace("drumline-test", "other");
+    let answer = RedisStore::connect(&common::options_on(&other)).await;
+    let Err(Error::Unfit(why)) = answer else {
+        panic!("expected a refusal: {answer:?}");
+    };
+    assert!(why.contains("no primary of this name"), "{why}");
+}
