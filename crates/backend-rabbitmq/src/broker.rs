@@ -53,6 +53,7 @@ impl RabbitBroker {
     /// has to stay.
     #[must_use]
     pub fn start(options: Options) -> Self {
+        options.url.begin_anywhere(&options.random);
         let options = Arc::new(options);
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();

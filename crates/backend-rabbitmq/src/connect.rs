@@ -20,31 +20,53 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use crate::error::{failed, silent};
 use crate::options::Options;
 use crate::sockets::{self, Sockets};
+use crate::url::shown;
 
 /// A connection, and the means to end it at once.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) connection: Connection,
     pub(crate) socket: Socket,
+    /// The URL of the node, without its password.
+    pub(crate) node_url: String,
 }
 
-/// Connects. `purpose` is added to the connection's name.
+/// Connects to the first node that can be reached. `purpose` is added to the
+/// connection's name.
 pub(crate) async fn connect(options: &Options, purpose: &str) -> broker::Result<Connected> {
+    options
+        .url
+        .in_turn(async |node| connect_to(options, node, purpose).await)
+        .await
+}
+
+async fn connect_to(options: &Options, node: &AMQPUri, purpose: &str) -> broker::Result<Connected> {
     let socket = Socket::default();
     let attempt = AbortOnDrop(socket.clone());
-    let doing = format!("connecting to {}", options.url);
-    match timeout(options.connect_timeout, open(options, purpose, &socket)).await {
+    let node_url = shown(node);
+    let doing = format!("connecting to {node_url}");
+    let patience = options.node_timeout();
+    match timeout(patience, open(options, node, purpose, &socket)).await {
         Ok(Ok(connection)) => {
             attempt.succeeded();
-            Ok(Connected { connection, socket })
+            Ok(Connected {
+                connection,
+                socket,
+                node_url,
+            })
         }
         Ok(Err(error)) => Err(failed(&doing, error)),
-        Err(_elapsed) => Err(silent(&doing, options.connect_timeout)),
+        Err(_elapsed) => Err(silent(&doing, patience)),
     }
 }
 
-async fn open(options: &Options, purpose: &str, socket: &Socket) -> lapin::Result<Connection> {
-    let mut uri = options.url.uri().clone();
+async fn open(
+    options: &Options,
+    node: &AMQPUri,
+    purpose: &str,
+    socket: &Socket,
+) -> lapin::Result<Connection> {
+    let mut uri = node.clone();
     if uri.query.heartbeat.is_none() {
         uri.query.heartbeat = Some(options.heartbeat_seconds.get());
     }
@@ -53,10 +75,10 @@ async fn open(options: &Options, purpose: &str, socket: &Socket) -> lapin::Resul
     // consumers hang for ever. No retries either: the supervisor has its own.
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let (slot, options) = (socket.clone(), options.clone());
-    let connect = async move |_: AMQPUri, _| {
+    let connect = async move |uri: AMQPUri, _| {
         let keep =
             |stream: &tokio::net::TcpStream| slot.keep(stream.as_fd().try_clone_to_owned()?.into());
-        let stream = sockets::open(&options, keep).await?;
+        let stream = sockets::open(&options, &uri, keep).await?;
         // lapin has a name for streams that it need not encrypt.
         Ok(AsyncTcpStream::Plain(stream.compat()))
     };

@@ -186,8 +186,9 @@ impl Supervisor {
         };
         // Before anything is sent that could have an event as its answer.
         let events = connected.connection.events_listener();
+        let node_url = connected.node_url.clone();
         let connection = Arc::new(Connection::new(connected, Arc::clone(&self.options)));
-        tracing::info!(purpose, url = %self.options.url, "connected to RabbitMQ");
+        tracing::info!(purpose, url = %node_url, "connected to RabbitMQ");
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.state.send_replace(State::Up(Arc::clone(&connection)));
         let why = self.hold(&connection, events).await;

@@ -53,11 +53,13 @@ mod sockets;
 mod subscription;
 mod topology;
 mod unresponsive_queues;
+mod url;
 
 pub use baseline::RabbitBaseline;
 pub use broker::RabbitBroker;
 pub use error::{Error, Result};
 pub use intake::RabbitIntake;
 pub use namespace::{delete_queues, inspect, purge_work_queue, try_quorum_queue};
-pub use options::{AmqpUrl, Namespace, Options};
+pub use options::{Namespace, Options};
 pub use server_info::{ServerInfo, Warning};
+pub use url::AmqpUrl;

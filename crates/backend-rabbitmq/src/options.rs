@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use drumline_backend::{CriticalTasks, Random};
 use drumline_tls::Encryption;
-use lapin::uri::{AMQPScheme, AMQPUri};
 
+use crate::url::AmqpUrl;
 use crate::{Error, Result};
 
 /// The settings of a [`RabbitBroker`](crate::RabbitBroker). Only the URL has
 /// no default.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The address of the broker, with user and password.
+    /// The address of the broker, with user and password; or those of several nodes of one
+    /// cluster, which are tried in turn.
     pub url: AmqpUrl,
     /// The CAs, the client certificate and the server name for `amqps://`. Default:
     /// the CAs of the system, no certificate, and the host of the URL.
@@ -33,7 +34,8 @@ pub struct Options {
     /// the callers; more lets them wait on a broker that is gone.
     pub patience: Duration,
     /// The longest that connecting may take: name, TCP, TLS and handshake.
-    /// Default 5 s. A broker that has been stopped accepts and says nothing.
+    /// Default 5 s. A broker that has been stopped accepts and says nothing. Several nodes
+    /// share it, but each has 2 s at least.
     pub connect_timeout: Duration,
     /// Seconds between heartbeats. A connection over which nothing has come
     /// for two of them is taken for dead. Default 10; the server's own default
@@ -58,7 +60,16 @@ pub struct Options {
     pub critical: CriticalTasks,
 }
 
+/// The shortest time for connecting to one of several nodes.
+const NODE_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+
 impl Options {
+    /// The longest that connecting to one node may take.
+    pub(crate) fn node_timeout(&self) -> Duration {
+        let share = self.connect_timeout / self.url.len().max(1);
+        share.max(NODE_TIMEOUT_MIN.min(self.connect_timeout))
+    }
+
     /// The defaults, for a broker at `url`.
     #[must_use]
     pub fn new(url: AmqpUrl) -> Self {
@@ -76,87 +87,6 @@ impl Options {
             random: Random::from_entropy(),
             critical: CriticalTasks::default(),
         }
-    }
-}
-
-/// An `amqp://` or `amqps://` URL. Its password is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AmqpUrl(AMQPUri);
-
-impl AmqpUrl {
-    pub(crate) fn uri(&self) -> &AMQPUri {
-        &self.0
-    }
-}
-
-impl FromStr for AmqpUrl {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match mistake(text) {
-            Some(reason) => Err(Error::Url {
-                reason: reason.to_owned(),
-            }),
-            None => text.parse().map(Self).map_err(|_may_repeat_it| Error::Url {
-                reason: "in a user name or a password, / @ : ? and % are written as %2F %40 %3A %3F and %25"
-                    .to_owned(),
-            }),
-        }
-    }
-}
-
-/// The mistake in a URL that would be read as something else. The reason repeats
-/// nothing of it: it may hold a password.
-fn mistake(text: &str) -> Option<&'static str> {
-    /// The parts of a query that other clients read.
-    const OF_OTHERS: [&str; 6] = [
-        "cacertfile",
-        "certfile",
-        "keyfile",
-        "password",
-        "server_name_indication",
-        "verify",
-    ];
-    if text.matches("://").count() > 1 {
-        return Some("several URLs: name one, that of a load balancer for example");
-    }
-    if text.ends_with("#insecure") {
-        return Some(
-            "#insecure is not supported, because certificates are always verified: \
-             name the file with the CA with --amqp-ca-file",
-        );
-    }
-    if text.contains('#') {
-        return Some("a # in a user name or a password is written as %23");
-    }
-    let (_, query) = text.split_once('?')?;
-    let mut keys = query.split('&').filter_map(|pair| pair.split('=').next());
-    keys.any(|key| OF_OTHERS.contains(&key)).then_some(
-        "TLS is not set up in the URL: use --amqp-ca-file, --amqp-cert, --amqp-key and --amqp-server-name",
-    )
-}
-
-impl fmt::Display for AmqpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AMQPUri {
-            scheme,
-            authority,
-            vhost,
-            query: _,
-        } = &self.0;
-        let scheme = match scheme {
-            AMQPScheme::AMQP => "amqp",
-            AMQPScheme::AMQPS => "amqps",
-        };
-        let user = &authority.userinfo.username;
-        let (host, port) = (&authority.host, authority.port);
-        write!(f, "{scheme}://{user}@{host}:{port}/{vhost}")
-    }
-}
-
-impl fmt::Debug for AmqpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -204,34 +134,6 @@ impl FromStr for Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_is_shown_without_its_password() {
-        let url: AmqpUrl = "amqps://ada:secret@rabbit:5671/%2f".parse().unwrap();
-        assert_eq!(url.to_string(), "amqps://ada@rabbit:5671//");
-        assert!(!format!("{:?}", Options::new(url)).contains("secret"));
-    }
-
-    #[test]
-    fn what_is_not_a_url_is_refused() {
-        for text in [
-            "",
-            "rabbit:5672",
-            "http://me:hush@rabbit",
-            "amqp://me:hush@one,amqp://me:hush@other",
-            "amqp://me:hush@one/hush,amqp://me:hush@other",
-            "amqps://me:hush@rabbit/#insecure",
-            "amqps://me:hush@rabbit?cacertfile=/ca.pem",
-            "amqp://me:hush#hush@rabbit",
-            "amqp://me:hush/hush@rabbit",
-            "amqp://me:hush@rabbit:port",
-        ] {
-            let reason = AmqpUrl::from_str(text).expect_err(text).to_string();
-            assert!(!reason.contains("hush"), "{text}: {reason}");
-        }
-        let several = AmqpUrl::from_str("amqp://one,amqp://other").unwrap_err();
-        assert!(several.to_string().contains("several URLs"), "{several}");
-    }
 
     #[test]
     fn a_namespace_is_short_and_plain() {

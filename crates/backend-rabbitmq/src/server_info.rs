@@ -8,12 +8,14 @@ use std::fmt;
 use std::io;
 
 use drumline_backend::broker::{self, Result};
+use lapin::uri::AMQPUri;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::error::{broken, silent};
 use crate::options::Options;
 use crate::sockets;
+use crate::url::shown;
 
 /// The protocol header of AMQP 0-9-1.
 const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
@@ -30,6 +32,8 @@ const GREETING_MAX: u32 = 64 << 10;
 /// A broker's introduction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerInfo {
+    /// The URL of the node that has answered, without its password.
+    pub node_url: String,
     /// `RabbitMQ`.
     pub product: String,
     /// As `3.13.7`.
@@ -82,24 +86,31 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Connects, listens, and hangs up.
+/// Connects to the first node that can be reached, listens, and hangs up.
 pub(crate) async fn fetch(options: &Options) -> Result<ServerInfo> {
-    match timeout(options.connect_timeout, hear(options)).await {
-        Ok(Ok(frame)) => understand(&frame).ok_or_else(|| broker::Error::Unavailable {
-            message: format!("{} does not speak AMQP 0-9-1", options.url),
+    options
+        .url
+        .in_turn(async |node| fetch_from(options, node).await)
+        .await
+}
+
+async fn fetch_from(options: &Options, node: &AMQPUri) -> Result<ServerInfo> {
+    let node_url = shown(node);
+    let doing = "asking RabbitMQ for its version";
+    let patience = options.node_timeout();
+    match timeout(patience, hear(options, node)).await {
+        Ok(Ok(frame)) => understand(&frame, &node_url).ok_or_else(|| broker::Error::Unavailable {
+            message: format!("{node_url} does not speak AMQP 0-9-1"),
             source: None,
         }),
-        Ok(Err(error)) => Err(broken("asking RabbitMQ for its version", error)),
-        Err(_elapsed) => Err(silent(
-            "asking RabbitMQ for its version",
-            options.connect_timeout,
-        )),
+        Ok(Err(error)) => Err(broken(doing, error)),
+        Err(_elapsed) => Err(silent(doing, patience)),
     }
 }
 
 /// The content of the first frame.
-async fn hear(options: &Options) -> io::Result<Vec<u8>> {
-    let mut stream = sockets::open(options, |_socket| Ok(())).await?;
+async fn hear(options: &Options, node: &AMQPUri) -> io::Result<Vec<u8>> {
+    let mut stream = sockets::open(options, node, |_socket| Ok(())).await?;
     stream.write_all(HEADER).await?;
     stream.flush().await?;
     let mut header = [0; FRAME_HEADER];
@@ -114,11 +125,12 @@ async fn hear(options: &Options) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn understand(frame: &[u8]) -> Option<ServerInfo> {
+fn understand(frame: &[u8], node_url: &str) -> Option<ServerInfo> {
     let product = property(frame, "product")?;
     let version = property(frame, "version")?;
     let warnings = warnings(&product, &version);
     Some(ServerInfo {
+        node_url: node_url.to_owned(),
         product,
         version,
         warnings,
@@ -194,10 +206,10 @@ mod tests {
         let mut frame = b"\x00\x0a\x00\x0a\x00\x09".to_vec();
         frame.extend_from_slice(b"\x07productS\x00\x00\x00\x08RabbitMQ");
         frame.extend_from_slice(b"\x07versionS\x00\x00\x00\x063.10.8");
-        let whole = understand(&frame).map(|greeting| greeting.version);
+        let whole = understand(&frame, "amqp://a").map(|greeting| greeting.version);
         assert_eq!(whole.as_deref(), Some("3.10.8"));
         for end in 0..frame.len() {
-            assert_eq!(understand(&frame[..end]), None, "{end}");
+            assert_eq!(understand(&frame[..end], "amqp://a"), None, "{end}");
         }
     }
 }

@@ -16,7 +16,7 @@ use async_rs::util::Task;
 use drumline_tls::{Encrypted, HandshakeError, Names, Trouble};
 use futures_util::Stream as Items;
 use futures_util::io::{AsyncRead, AsyncWrite};
-use lapin::uri::AMQPScheme;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 use tokio_util::either::Either;
@@ -33,12 +33,12 @@ const NAMES: Names = Names {
 /// A socket to a broker.
 pub(crate) type Stream = Either<TcpStream, Encrypted>;
 
-/// Connects to the broker of the URL. `keep` sees the socket before the handshake.
+/// Connects to one node of the broker. `keep` sees the socket before the handshake.
 pub(crate) async fn open(
     options: &Options,
+    uri: &AMQPUri,
     keep: impl FnOnce(&TcpStream) -> io::Result<()>,
 ) -> io::Result<Stream> {
-    let uri = options.url.uri();
     let host = uri.authority.host.as_str();
     let is_plain = matches!(uri.scheme, AMQPScheme::AMQP);
     if is_plain && !options.encryption.is_default() {

@@ -82,6 +82,30 @@ fn scalar(value: &DeValue<'_>) -> Result<String, String> {
 /// not find the password in the log.
 #[must_use]
 pub fn masked(url: &str) -> String {
+    let mut urls = vec![String::new()];
+    for part in url.split(',') {
+        // A comma separates the hosts of sentinels and several URLs, and may be in a password.
+        match urls.last_mut() {
+            Some(last) if !part.contains("://") && !last.is_empty() => {
+                last.push(',');
+                last.push_str(part);
+            }
+            Some(last) if last.is_empty() => part.clone_into(last),
+            _ => urls.push(part.to_owned()),
+        }
+    }
+    // Where one has a user, the others ought to, and what has none may be the half of a
+    // password.
+    let has_users = urls.len() > 1 && url.contains('@');
+    let masked = urls.iter().map(|url| match url.split_once("://") {
+        Some((scheme, rest)) if has_users && !rest.contains('@') => format!("{scheme}://…"),
+        _ => masked_one(url),
+    });
+    masked.collect::<Vec<_>>().join(",")
+}
+
+/// Masks one URL.
+fn masked_one(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         // Not a URL, and perhaps a password.
         return "…".to_owned();
@@ -126,7 +150,17 @@ mod tests {
             ("amqps://rabbit/%2f#secret", "amqps://rabbit/%2f"),
             (
                 "amqp://a:secret@one/v,amqp://b:secret@two/v",
-                "amqp://a:***@two/v",
+                "amqp://a:***@one/v,amqp://b:***@two/v",
+            ),
+            ("amqp://one,amqp://two", "amqp://one,amqp://two"),
+            (
+                "amqp://a:secret,amqp://b:x@two/v",
+                "amqp://…,amqp://b:***@two/v",
+            ),
+            ("amqp://a:sec,ret@two/v", "amqp://a:***@two/v"),
+            (
+                "redis+sentinel://me:secret@one:1,two/main/2?sentinel-password=secret",
+                "redis+sentinel://me:***@one:1,two/main/2",
             ),
             ("secret", "…"),
         ] {

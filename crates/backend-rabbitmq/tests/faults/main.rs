@@ -7,5 +7,6 @@
 mod fixtures;
 mod intake;
 mod network;
+mod nodes;
 mod queues;
 mod server;

@@ -17,13 +17,19 @@ use crate::fixtures::{
 
 /// A proxy before a server, and options that go through it.
 pub(crate) async fn proxied() -> anyhow::Result<(TcpProxy, Options)> {
+    let (proxy, url) = proxied_url().await?;
+    Ok((proxy, options(&url)))
+}
+
+/// A proxy before a server, and the URL that goes through it.
+pub(crate) async fn proxied_url() -> anyhow::Result<(TcpProxy, String)> {
     let url = amqp_url().await?;
     let rest = url.strip_prefix("amqp://").context("not amqp://")?;
     let (authority, _) = rest.split_once('/').context("no vhost")?;
     let address = authority.rsplit('@').next().context("no address")?;
     let proxy = TcpProxy::start(address).await?;
-    let options = options(&proxy.url(&url, address));
-    Ok((proxy, options))
+    let url = proxy.url(&url, address);
+    Ok((proxy, url))
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ pub(crate) struct Servers {
         value_parser = values::redis_url
     )]
     pub(crate) redis_url: String,
-    /// RabbitMQ connection URL (delivery); amqps:// encrypts
+    /// RabbitMQ connection URL (delivery), or several of one cluster, separated by commas; amqps:// encrypts
     #[arg(
         long,
         env = "DRUMLINE_AMQP_URL",

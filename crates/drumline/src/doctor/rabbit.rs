@@ -43,8 +43,12 @@ async fn examine(broker: &RabbitBroker, options: &Options, servers: &Servers) ->
     };
     let mut findings = vec![Finding::ok(
         SUBJECT,
-        format!("{} {} at {url}", greeting.product, greeting.version),
+        format!(
+            "{} {} at {}",
+            greeting.product, greeting.version, greeting.node_url
+        ),
     )];
+    findings.extend(other_nodes(options, &greeting.node_url).await);
     findings.extend(greeting.warnings.iter().map(|warning| {
         let text = format!("{}: {warning}", greeting.version);
         if warning.is_fatal() {
@@ -69,6 +73,35 @@ async fn examine(broker: &RabbitBroker, options: &Options, servers: &Servers) ->
         ),
     });
     findings.push(quorum_queue(options).await);
+    findings
+}
+
+/// Asks each further node of the URL: one that is lost is not missed before the next.
+async fn other_nodes(options: &Options, used: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for url in options.url.nodes() {
+        let node = url.to_string();
+        if node == used {
+            continue;
+        }
+        let options = Options {
+            url,
+            ..options.clone()
+        };
+        findings.push(match drumline_backend_rabbitmq::inspect(&options).await {
+            Ok(info) => Finding::ok(
+                SUBJECT,
+                format!("{} {} at {node}, too", info.product, info.version),
+            ),
+            Err(error) => Finding::warn(
+                SUBJECT,
+                format!(
+                    "the node {node} is not used: {}",
+                    reasons_with(&error.into(), "start it, or take it out of --amqp-url")
+                ),
+            ),
+        });
+    }
     findings
 }
 

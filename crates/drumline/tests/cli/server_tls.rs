@@ -273,8 +273,8 @@ fn urls_that_cannot_be_used_are_refused_without_their_secrets() {
         ),
         (
             "--amqp-url",
-            "amqp://a:hush@one/v,amqp://b:hush@other/v",
-            "several URLs",
+            "amqp://a:hush@one/v,amqp://b:hush@other/w",
+            "same virtual host",
         ),
         (
             "--amqp-url",
