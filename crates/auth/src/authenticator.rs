@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 
 use crate::file::{FileError, Policy};
+use crate::oidc::{self, KeySet, Oidc};
 use crate::principal::{Denied, Principal};
 use crate::run_token::RunSecrets;
 use crate::session::Session;
@@ -19,8 +20,16 @@ pub struct Authenticator {
     path: PathBuf,
     /// The secrets of run tokens; `None`: no run token is known.
     runs: Option<RunSecrets>,
-    // The lock is held for a moment, never across an await.
+    // The locks are held for a moment, never across an await.
     state: RwLock<State>,
+    published: RwLock<Option<Published>>,
+}
+
+/// The keys that an issuer has published.
+#[derive(Debug)]
+struct Published {
+    issuer: String,
+    keys: Arc<KeySet>,
 }
 
 #[derive(Debug)]
@@ -61,6 +70,7 @@ impl Authenticator {
                 seen: hash(&text),
                 broken: None,
             }),
+            published: RwLock::new(None),
             runs: None,
             path,
         })
@@ -121,17 +131,60 @@ impl Authenticator {
         self.state.read().broken.clone()
     }
 
-    /// Finds the principal of a key, or of a run token. The caller has to find out
-    /// whether the run of a token has ended.
+    /// The issuer whose tokens count, if the file names one.
+    #[must_use]
+    pub fn oidc(&self) -> Option<Arc<Oidc>> {
+        self.policy().oidc().cloned()
+    }
+
+    /// Verifies tokens of an issuer with these keys from now on. They stay until there are
+    /// others, or the file names another issuer.
+    pub fn publish(&self, issuer: &Oidc, keys: KeySet) {
+        *self.published.write() = Some(Published {
+            issuer: issuer.issuer().to_owned(),
+            keys: Arc::new(keys),
+        });
+    }
+
+    /// The keys of an issuer; `None` until they were published.
+    #[must_use]
+    pub fn keys_of(&self, issuer: &Oidc) -> Option<Arc<KeySet>> {
+        let published = self.published.read();
+        let own = published.as_ref();
+        let own = own.filter(|published| published.issuer == issuer.issuer());
+        own.map(|published| Arc::clone(&published.keys))
+    }
+
+    /// Returns true for a token of an issuer that cannot be verified with the keys that
+    /// were published, and might be with those that the issuer publishes now.
+    #[must_use]
+    pub fn lacks_keys_for(&self, text: &str) -> bool {
+        let Some(issuer) = self.oidc().filter(|_| oidc::is_token(text)) else {
+            return false;
+        };
+        match self.keys_of(&issuer) {
+            Some(keys) => !keys.suffices(text),
+            // Not even an issuer that answers helps a token that is none.
+            None => !KeySet::default().suffices(text),
+        }
+    }
+
+    /// Finds the principal of a key, of a token of an issuer, or of a run token. The
+    /// caller has to find out whether the run of a token has ended.
     ///
     /// # Errors
-    /// As [`Policy::authenticate`] and [`RunSecrets::read`].
+    /// As [`Policy::authenticate`], [`Oidc::principal`] and [`RunSecrets::read`].
     pub fn authenticate(&self, key: &str, now: Timestamp) -> Result<Arc<Principal>, Denied> {
         if RunSecrets::is_token(key) {
             let runs = self.runs.as_ref().ok_or(Denied::RunToken)?;
             return Ok(Arc::new(Principal::of_run(runs.read(key)?)));
         }
-        self.policy().authenticate(key, now)
+        let policy = self.policy();
+        if let Some(issuer) = policy.oidc().filter(|_| oidc::is_token(key)) {
+            let keys = self.keys_of(issuer).ok_or(Denied::IssuerUnavailable)?;
+            return Ok(Arc::new(issuer.principal(key, &keys, now)?));
+        }
+        policy.authenticate(key, now)
     }
 
     /// Opens a session of a browser.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::value::Datetime;
 
 use crate::key::{ApiKey, KeyHash, is_id};
+use crate::oidc::{Oidc, OidcEntry};
 use crate::permission::Role;
 use crate::principal::{Denied, Organizations, Principal, Proof};
 use crate::session::{self, Session};
@@ -49,6 +50,7 @@ struct File {
     key: Vec<KeyEntry>,
     #[serde(default)]
     amqp: Vec<AmqpEntry>,
+    oidc: Option<OidcEntry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,6 +84,7 @@ struct AmqpEntry {
 pub struct Policy {
     keys: HashMap<String, Key>,
     users: HashMap<String, Arc<Principal>>,
+    oidc: Option<Arc<Oidc>>,
 }
 
 #[derive(Debug)]
@@ -123,7 +126,20 @@ impl Policy {
                 return Err(wrong("the user is there twice".to_owned()));
             }
         }
+        if let Some(entry) = file.oidc {
+            let oidc = entry.checked().map_err(|why| FileError::Value {
+                entry: "[oidc]".to_owned(),
+                why,
+            })?;
+            policy.oidc = Some(Arc::new(oidc));
+        }
         Ok(policy)
+    }
+
+    /// The issuer whose tokens count, if there is one.
+    #[must_use]
+    pub fn oidc(&self) -> Option<&Arc<Oidc>> {
+        self.oidc.as_ref()
     }
 
     /// The number of keys.
@@ -241,7 +257,7 @@ fn roles(roles: Vec<Role>) -> Result<Vec<Role>, String> {
     Ok(roles)
 }
 
-fn organizations(names: Vec<String>) -> Result<Organizations, String> {
+pub(crate) fn organizations(names: Vec<String>) -> Result<Organizations, String> {
     match names.as_slice() {
         [] => Err("organizations must have at least one, or \"*\" for all".to_owned()),
         [any] if any == "*" => Ok(Organizations::All),
@@ -257,16 +273,20 @@ fn organizations(names: Vec<String>) -> Result<Organizations, String> {
 }
 
 /// A name, held to the rule of the header that carries it.
-fn name(field: &str, text: String) -> Result<String, String> {
-    let is_visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    let is_trimmed = text.trim() == text;
-    if is_visible && is_trimmed && (1..=NAME_CHARS).contains(&text.len()) {
+pub(crate) fn name(field: &str, text: String) -> Result<String, String> {
+    if is_name(&text) {
         Ok(text)
     } else {
         Err(format!(
             "{field} must be 1 to {NAME_CHARS} visible ASCII characters"
         ))
     }
+}
+
+/// Returns true for 1 to 256 visible ASCII characters without blanks around them.
+pub(crate) fn is_name(text: &str) -> bool {
+    let is_visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    is_visible && text.trim() == text && (1..=NAME_CHARS).contains(&text.len())
 }
 
 #[cfg(test)]

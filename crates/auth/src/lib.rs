@@ -6,7 +6,8 @@
 //!                                                             └ permissions ⊇ what the address needs
 //! ```
 //!
-//! A run of a handler has a token of its own instead of a key: [`RunSecrets`].
+//! A run of a handler has a token of its own instead of a key: [`RunSecrets`]. A person
+//! may have a token of an issuer of OpenID Connect: [`Oidc`].
 //!
 //! The file holds hashes only. A key is 256 random bits, so a plain SHA-256 keeps
 //! it: there is nothing to guess, and nothing that a slow hash would protect.
@@ -18,6 +19,7 @@ mod authenticator;
 mod edit;
 mod file;
 mod key;
+mod oidc;
 mod permission;
 mod principal;
 mod run_token;
@@ -27,6 +29,7 @@ pub use authenticator::{Authenticator, Reload};
 pub use edit::{AuthDocument, EditError, NewKey};
 pub use file::{FileError, Policy};
 pub use key::{ApiKey, InvalidKey, KeyHash};
+pub use oidc::{BadToken, KeySet, Oidc, is_safe_address};
 pub use permission::{Permission, Permissions, Role};
 pub use principal::{ActsAs, Denied, Forbidden, Organizations, Principal, Proof};
 pub use run_token::{Run, RunSecrets};

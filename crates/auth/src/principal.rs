@@ -5,6 +5,7 @@ use std::fmt;
 use drumline_protocol::{Fence, OperationId, Organization, Timestamp};
 
 use crate::key::InvalidKey;
+use crate::oidc::BadToken;
 use crate::permission::{Permission, Permissions, Role};
 use crate::run_token::Run;
 
@@ -33,6 +34,8 @@ pub enum Proof {
     Key,
     /// A user that the broker has authenticated.
     BrokerUser,
+    /// A token of the issuer that the file names.
+    Token,
     /// The token of a run. It counts as long as the run holds its operation.
     Run {
         /// The operation.
@@ -42,12 +45,12 @@ pub enum Proof {
     },
 }
 
-/// The owner of a key, or a user at the broker, as the file says.
+/// The owner of a key, or a user at the broker or of an issuer, as the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The proof by which it is known.
     pub proof: Proof,
-    /// The id of its key, its user at the broker, or the operation of its run.
+    /// The id of its key, its user at the broker, its caller, or the operation of its run.
     pub id: String,
     /// The name that its operations are owned by.
     pub caller: String,
@@ -57,7 +60,7 @@ pub struct Principal {
     pub roles: Vec<Role>,
     /// True for a gateway, which authenticates others and names them in headers.
     pub may_act_for: bool,
-    /// The time after which its key is refused.
+    /// The time after which its key or token is refused.
     pub expires: Option<Timestamp>,
     /// The beginnings of the names of the queues that its answers may be sent to.
     pub reply_to: Vec<String>,
@@ -163,7 +166,7 @@ impl Principal {
     pub const fn parent(&self) -> Option<OperationId> {
         match self.proof {
             Proof::Run { id, .. } => Some(id),
-            Proof::Key | Proof::BrokerUser => None,
+            Proof::Key | Proof::BrokerUser | Proof::Token => None,
         }
     }
 
@@ -188,6 +191,7 @@ impl fmt::Display for Principal {
             Proof::Key => write!(f, "the key {}", self.id),
             // The names of users at a server are in no message.
             Proof::BrokerUser => f.write_str("this user of the broker"),
+            Proof::Token => f.write_str("this user of the issuer"),
             Proof::Run { id, .. } => write!(f, "the run of {id}"),
         }
     }
@@ -227,6 +231,34 @@ pub enum Denied {
     /// The run of its token does not hold its operation any more.
     #[error("the run of this token has ended: it does not hold its operation any more")]
     RunEnded,
+    /// It has a token of an issuer that does not hold.
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    /// The keys of the issuer have not been read since the start, so its tokens cannot be
+    /// verified.
+    #[error(
+        "the issuer of this token has not answered since this service has started, so the token cannot be verified: try \
+         again, or use an API key"
+    )]
+    IssuerUnavailable,
+    /// The file maps none of the groups in the token to a role.
+    #[error(
+        "the claim {claim} of this token has no group that has a role here: have yourself added to one, or have an \
+         operator add a group to `map` under [oidc] in the file with the keys"
+    )]
+    NoRole {
+        /// The claim with the groups.
+        claim: String,
+    },
+    /// The token names no organization.
+    #[error(
+        "the claim {claim} of this token names no organization: have the issuer add it, or an operator name \
+         `organizations` under [oidc] in the file with the keys"
+    )]
+    NoOrganization {
+        /// The claim with the organizations.
+        claim: String,
+    },
     /// It came through the broker, without the user that has sent it.
     #[error("the message needs the property user_id: the user of the connection that publishes it")]
     NoUser,

@@ -121,6 +121,27 @@ impl Members {
     }
 }
 
+/// The facts that the first sentence is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// The fault of the store.
+    pub store: Option<String>,
+    /// The fault of the broker.
+    pub broker: Option<String>,
+    /// The fault of the file with the keys.
+    pub keys: Option<String>,
+    /// The fault of the issuer of tokens.
+    pub issuer: Option<String>,
+    /// The fault of the files of the TLS certificate.
+    pub certificate: Option<String>,
+    /// True if this manager ends soon.
+    pub draining: bool,
+    /// The queues of the broker that do not work, in words.
+    pub bypassed: Vec<String>,
+    /// The message names that no worker takes at present.
+    pub throttled: Vec<String>,
+}
+
 /// The page.
 #[derive(Debug, Template)]
 #[template(path = "now.html")]
@@ -244,6 +265,13 @@ impl NowPage {
         if let Some(fault) = &signals.keys {
             let fault = format!("the file with the keys cannot be used: {fault}");
             findings.push(Finding::new(&fault, "the keys of before stay in force"));
+        }
+        if let Some(fault) = &signals.issuer {
+            let fault = format!("the issuer of tokens cannot be asked: {fault}");
+            findings.push(Finding::new(
+                &fault,
+                "the keys that it published before stay in force",
+            ));
         }
         if let Some(fault) = &signals.certificate {
             let fault = format!("the files of the certificate cannot be used: {fault}");

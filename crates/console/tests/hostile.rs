@@ -253,6 +253,18 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
         holding: vec![row()],
         failures: vec![row()],
     };
+    let hostile = || HOSTILE.to_owned();
+    first.judge(&Signals {
+        store: Some(hostile()),
+        broker: Some(hostile()),
+        keys: Some(hostile()),
+        issuer: None,
+        certificate: None,
+        draining: true,
+        bypassed: vec![hostile()],
+        throttled: vec![hostile()],
+    });
+    assert!(first.findings.len() >= 8, "{:?}", first.findings);
     check("now", &first);
 }
 

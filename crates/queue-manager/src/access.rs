@@ -1,10 +1,14 @@
 //! Access: the callers that this manager lets in, and how it knows them.
 
+mod issuer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_auth::{Authenticator, Reload};
 use tokio::time::sleep;
+
+pub(crate) use issuer::Issuer;
 
 /// The interval at which the file with the keys is looked at. A key that was
 /// revoked is refused two seconds later.
@@ -21,7 +25,7 @@ pub enum Access {
         /// address. `None`: any, because a gateway is in front.
         hosts: Option<Vec<String>>,
     },
-    /// Callers with a key in the file.
+    /// Callers with a key in the file, or a token of the issuer that it names.
     Keys(Arc<Authenticator>),
 }
 

@@ -156,6 +156,8 @@ struct Shared {
     breaker: LimiterBreaker,
     metrics: Arc<Metrics>,
     audit: Audit,
+    /// The issuer of tokens that the file with the keys names.
+    issuer: access::Issuer,
     /// Limits the lines of the log about denied requests.
     denials_logged: PerMinute,
     /// Limits the lines of the audit log about senders that are not known.
@@ -205,6 +207,9 @@ impl QueueManager {
             audit,
             denials_logged: PerMinute::new(DENIALS_LOGGED),
             denials_recorded: PerMinute::new(DENIALS_RECORDED),
+            issuer: access::Issuer::default(),
+            denials_logged: Denials::new(DENIALS_LOGGED),
+            denials_recorded: Denials::new(DENIALS_RECORDED),
             looks: looks(),
             reads: reads(),
             event_looks: looks(),
@@ -270,14 +275,21 @@ impl QueueManager {
     fn follow_keys(&self) {
         if let Some(keys) = self.options().access.keys() {
             let following = access::follow(Arc::clone(keys));
-            let closing = self.shared.closing.clone();
-            let following = async move {
-                closing.run_until_cancelled(following).await;
-            };
-            let critical = &self.shared.critical;
-            let guarded = critical.guard("keys", &self.shared.closing, following);
-            self.shared.tasks.spawn(guarded);
+            self.follow("keys", following);
+            let asking = self.shared.issuer.clone().follow(Arc::clone(keys));
+            self.follow("issuer", asking);
         }
+    }
+
+    /// Runs a task that the manager cannot do without until it closes.
+    fn follow(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.shared.closing.clone();
+        let following = async move {
+            closing.run_until_cancelled(task).await;
+        };
+        let critical = &self.shared.critical;
+        let guarded = critical.guard(name, &self.shared.closing, following);
+        self.shared.tasks.spawn(guarded);
     }
 
     /// The backend of this manager.
@@ -326,6 +338,11 @@ impl QueueManager {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.shared.leaving.is_cancelled() || self.is_draining()
+    }
+
+    /// The issuer of tokens that the file with the keys names.
+    pub(crate) fn issuer(&self) -> &access::Issuer {
+        &self.shared.issuer
     }
 
     /// The audit log.

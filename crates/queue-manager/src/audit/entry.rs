@@ -92,7 +92,7 @@ pub(crate) struct Entry {
     /// The reason of a denial, or the one that the caller gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
-    /// `key:`, `user:` or `run:`, and the id.
+    /// `key:`, `user:`, `token:` or `run:`, and the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) principal: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -169,6 +169,7 @@ impl Entry {
             let kind = match principal.proof {
                 Proof::Key => "key",
                 Proof::BrokerUser => "user",
+                Proof::Token => "token",
                 Proof::Run { .. } => "run",
             };
             self.principal = Some(format!("{kind}:{}", principal.id));

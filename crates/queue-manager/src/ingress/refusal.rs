@@ -37,6 +37,10 @@ impl Refusal {
             Self::Denied(Denied::Session) => "session",
             Self::Denied(Denied::RunToken) => "invalid_run",
             Self::Denied(Denied::RunEnded) => "ended_run",
+            Self::Denied(Denied::Token(_)) => "token",
+            Self::Denied(Denied::IssuerUnavailable) => "issuer",
+            Self::Denied(Denied::NoRole { .. }) => "no_role",
+            Self::Denied(Denied::NoOrganization { .. }) => "no_organization",
             Self::Denied(Denied::NoUser) => "no_user",
             Self::Denied(Denied::UnknownUser) => "unknown_user",
             Self::Forbidden(Forbidden::Role { .. } | Forbidden::Run) => "role",
@@ -58,6 +62,13 @@ impl From<Refusal> for Problem {
         let forbidden =
             |detail: String| Self::new(StatusCode::FORBIDDEN, ErrorCode::PRIVILEGE_DENIED, detail);
         match refusal {
+            // They are known, and have no right here: another token would not help.
+            Refusal::Denied(known @ (Denied::NoRole { .. } | Denied::NoOrganization { .. })) => {
+                forbidden(known.to_string())
+            }
+            Refusal::Denied(Denied::IssuerUnavailable) => {
+                Self::busy(Denied::IssuerUnavailable.to_string())
+            }
             Refusal::Denied(denied) => Self::new(
                 StatusCode::UNAUTHORIZED,
                 ErrorCode::UNAUTHENTICATED,

@@ -20,6 +20,9 @@ pub struct Health {
     /// The fault of the file with the keys, if it has one. The manager is ready all
     /// the same: the keys of before are in force.
     pub keys: Option<String>,
+    /// The fault of the issuer of tokens, if it has one. The manager is ready all the
+    /// same: the keys of before are in force.
+    pub issuer: Option<String>,
     /// The fault of the files of the TLS certificate, if they have one. The manager is
     /// ready all the same: the certificate of before is in force.
     pub certificate: Option<String>,
@@ -50,6 +53,7 @@ impl QueueManager {
         let certificate = self.options().tls.as_ref().and_then(|tls| tls.broken());
         Health {
             keys: keys.map(|error| error.to_string()),
+            issuer: self.issuer().trouble(),
             certificate: certificate.map(|error| error.to_string()),
             store,
             broker: broker.map(|error| error.to_string()),

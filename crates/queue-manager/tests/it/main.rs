@@ -30,6 +30,7 @@ mod listing;
 mod maintenance;
 mod many;
 mod metrics;
+mod oidc;
 mod organizations;
 mod pauses;
 mod reconcile;

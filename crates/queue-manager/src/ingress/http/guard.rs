@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use axum::http::{Extensions, Method};
+use axum::http::{Extensions, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use drumline_auth::{Authenticator, Denied, Permission, Principal, Proof, Session};
@@ -114,6 +114,15 @@ pub(super) async fn guarded(
     let need = need_of(&request);
     let draft = Draft::of(&request);
     let admitted = match &manager.options().access {
+    let draft = Draft::of(&manager, &request);
+    let access = &manager.options().access;
+    if let Access::Keys(keys) = access
+        && let Ok(text) = bearer(request.headers())
+        && keys.lacks_keys_for(text)
+    {
+        manager.issuer().learn(keys).await;
+    }
+    let admitted = match access {
         Access::Keys(keys) => need
             .ok_or(Refusal::Unlisted)
             .and_then(|need| admit_with_key(&manager, keys, need, &request)),
@@ -149,12 +158,11 @@ pub(super) async fn guarded(
             response
         }
         Err(refusal) => {
-            let is_unauthenticated = matches!(refusal, Refusal::Denied(_));
             let reason = DenialReason(refusal.reason());
             let problem = denied(&manager, request.extensions(), refusal);
             let mut response = problem.into_response();
             response.extensions_mut().insert(reason);
-            if is_unauthenticated {
+            if response.status() == StatusCode::UNAUTHORIZED {
                 let scheme = HeaderValue::from_static("Bearer");
                 response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             }

@@ -37,6 +37,9 @@ pub(crate) struct Readiness {
     /// The error of the file with the keys; the keys of before are in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<String>,
+    /// The error of the issuer of tokens; the keys that it published before are in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
     /// The error of the files of the TLS certificate; the certificate of before is in
     /// force.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +77,7 @@ pub(crate) async fn ready(
         store,
         broker,
         keys,
+        issuer,
         certificate,
         draining,
     } = health;
@@ -89,6 +93,7 @@ pub(crate) async fn ready(
         store: is_shown.then(|| store.unwrap_or_else(ok)),
         broker: is_shown.then(|| broker.unwrap_or_else(ok)),
         keys: keys.filter(|_| is_shown),
+        issuer: issuer.filter(|_| is_shown),
         certificate: certificate.filter(|_| is_shown),
         audit: manager.audit().trouble().filter(|_| is_shown),
         frozen: manager
