@@ -35,9 +35,9 @@ struct Published {
 #[derive(Debug)]
 struct State {
     policy: Arc<Policy>,
-    /// The hash of the text that was read last, good or not.
+    /// The hash of the text and of the files with secrets that the policy was made of.
     seen: [u8; 32],
-    /// The reason why that text, or the file, cannot be used.
+    /// The reason why the file as it is now cannot be used.
     broken: Option<FileError>,
 }
 
@@ -63,11 +63,11 @@ impl Authenticator {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, FileError> {
         let path = path.into();
         let text = read(&path)?;
-        let policy = Policy::parse(&text)?;
+        let policy = Policy::load(&text, |name| read(&beside(&path, name)))?;
         Ok(Self {
             state: RwLock::new(State {
+                seen: hash(&text, &path, &policy),
                 policy: Arc::new(policy),
-                seen: hash(&text),
                 broken: None,
             }),
             published: RwLock::new(None),
@@ -90,34 +90,33 @@ impl Authenticator {
     pub fn reload(&self) -> Reload {
         let text = match read(&self.path) {
             Ok(text) => text,
-            Err(error) => return self.keep(error, None),
+            Err(error) => return self.keep(error),
         };
-        let seen = hash(&text);
+        let seen = hash(&text, &self.path, &self.policy());
         {
             let state = self.state.read();
-            let is_readable = !matches!(state.broken, Some(FileError::Read { .. }));
-            if state.seen == seen && is_readable {
+            // A mistake may have been corrected in a file that the text names.
+            if state.seen == seen && state.broken.is_none() {
                 return Reload::Unchanged;
             }
         }
-        match Policy::parse(&text) {
+        match Policy::load(&text, |name| read(&beside(&self.path, name))) {
             Ok(policy) => {
                 let keys = policy.keys();
                 *self.state.write() = State {
+                    seen: hash(&text, &self.path, &policy),
                     policy: Arc::new(policy),
-                    seen,
                     broken: None,
                 };
                 Reload::Changed { keys }
             }
-            Err(error) => self.keep(error, Some(seen)),
+            Err(error) => self.keep(error),
         }
     }
 
     /// Notes an error, which is told once.
-    fn keep(&self, error: FileError, seen: Option<[u8; 32]>) -> Reload {
+    fn keep(&self, error: FileError) -> Reload {
         let mut state = self.state.write();
-        state.seen = seen.unwrap_or(state.seen);
         if state.broken.as_ref() == Some(&error) {
             return Reload::Unchanged;
         }
@@ -213,6 +212,19 @@ fn read(path: &Path) -> Result<String, FileError> {
     })
 }
 
-fn hash(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
+/// A file that is named in another one, in whose folder it is unless its name says more.
+fn beside(path: &Path, name: &str) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join(name)
+}
+
+/// The hash of the text, and of the files with secrets that a policy was made of.
+fn hash(text: &str, path: &Path, policy: &Policy) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(text.as_bytes());
+    for name in policy.secret_files() {
+        // A file that is gone changes the hash, and is complained of when it is read.
+        let content = read(&beside(path, name)).unwrap_or_default();
+        hash.update(Sha256::digest(content.as_bytes()));
+    }
+    hash.finalize().into()
 }

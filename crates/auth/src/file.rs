@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::value::Datetime;
 
 use crate::key::{ApiKey, KeyHash, is_id};
-use crate::oidc::{Oidc, OidcEntry};
+use crate::oidc::{self, Oidc, OidcEntry, Secrets};
 use crate::permission::Role;
 use crate::principal::{Denied, Organizations, Principal, Proof};
 use crate::session::{self, Session};
@@ -85,6 +85,7 @@ pub struct Policy {
     keys: HashMap<String, Key>,
     users: HashMap<String, Arc<Principal>>,
     oidc: Option<Arc<Oidc>>,
+    secret_files: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -99,8 +100,36 @@ impl Policy {
     /// # Errors
     /// With the first mistake, and its line where the text is no such file.
     pub fn parse(text: &str) -> Result<Self, FileError> {
-        let file: File =
-            toml::from_str(text).map_err(|error| FileError::Syntax(error.to_string()))?;
+        Self::of(read(text)?, None)
+    }
+
+    /// Reads the text of a file, and the files with secrets that it names.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and when one of these files cannot be used.
+    pub(crate) fn load(
+        text: &str,
+        mut secret: impl FnMut(&str) -> Result<String, FileError>,
+    ) -> Result<Self, FileError> {
+        let file = read(text)?;
+        let mut secrets = Secrets::new();
+        for name in file.oidc.iter().flat_map(OidcEntry::files) {
+            let content = secret(&name)?;
+            secrets.insert(name, content);
+        }
+        let policy = Self::of(file, Some(&secrets))?;
+        Ok(Self {
+            secret_files: secrets.into_keys().collect(),
+            ..policy
+        })
+    }
+
+    /// The files with secrets that it was made of.
+    pub(crate) fn secret_files(&self) -> &[String] {
+        &self.secret_files
+    }
+
+    fn of(file: File, secrets: Option<&Secrets>) -> Result<Self, FileError> {
         let mut policy = Self::default();
         for entry in file.key {
             let name = format!("[[key]] {}", entry.id);
@@ -127,7 +156,7 @@ impl Policy {
             }
         }
         if let Some(entry) = file.oidc {
-            let oidc = entry.checked().map_err(|why| FileError::Value {
+            let oidc = entry.checked(secrets).map_err(|why| FileError::Value {
                 entry: "[oidc]".to_owned(),
                 why,
             })?;
@@ -176,11 +205,16 @@ impl Policy {
         }
     }
 
-    /// Opens a session of a browser, and finds the principal of its key.
+    /// Opens a session of a browser, and finds the principal of its key, or the person who
+    /// has signed in.
     ///
     /// # Errors
-    /// When the session is over, or its key would be refused.
+    /// When the session is over, or its principal would be refused.
     pub fn open(&self, session: &str, now: Timestamp) -> Result<Session, Denied> {
+        if oidc::is_session(session) {
+            let oidc = self.oidc.as_ref().ok_or(Denied::Session)?;
+            return oidc.open_session(session, now);
+        }
         let (id, sealed) = session::split(session).ok_or(Denied::Session)?;
         let hashes = self.keys.get(id).map(|key| key.hashes.as_slice());
         let mut hashes = hashes.unwrap_or_default().iter();
@@ -198,6 +232,10 @@ impl Policy {
     pub fn user(&self, name: &str) -> Option<Arc<Principal>> {
         self.users.get(name).cloned()
     }
+}
+
+fn read(text: &str) -> Result<File, FileError> {
+    toml::from_str(text).map_err(|error| FileError::Syntax(error.to_string()))
 }
 
 fn key(entry: KeyEntry) -> Result<Key, String> {

@@ -29,7 +29,7 @@ pub use authenticator::{Authenticator, Reload};
 pub use edit::{AuthDocument, EditError, NewKey};
 pub use file::{FileError, Policy};
 pub use key::{ApiKey, InvalidKey, KeyHash};
-pub use oidc::{BadToken, KeySet, Oidc, is_safe_address};
+pub use oidc::{BadToken, Begun, Flow, KeySet, Oidc, SignIn, is_safe_address};
 pub use permission::{Permission, Permissions, Role};
 pub use principal::{ActsAs, Denied, Forbidden, Organizations, Principal, Proof};
 pub use run_token::{Run, RunSecrets};

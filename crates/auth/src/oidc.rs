@@ -15,17 +15,21 @@
 
 mod key_set;
 mod settings;
+mod sign_in;
 mod signature;
 mod token;
 
 pub use key_set::KeySet;
-pub(crate) use settings::OidcEntry;
 pub use settings::is_safe_address;
+pub(crate) use settings::{OidcEntry, Secrets};
+pub(crate) use sign_in::is_session;
+pub use sign_in::{Begun, Flow, SignIn};
 pub use token::BadToken;
 
 use std::collections::BTreeMap;
 
 use drumline_protocol::{Organization, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::file::is_name;
@@ -33,7 +37,7 @@ use crate::permission::Role;
 use crate::principal::{Denied, Organizations, Principal, Proof};
 
 /// The issuer whose tokens count, and what their owners may do: `[oidc]` in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Oidc {
     issuer: String,
     audience: String,
@@ -41,6 +45,17 @@ pub struct Oidc {
     caller_claim: String,
     map: BTreeMap<String, Role>,
     organizations: Tenancy,
+    /// The sign-in to the console; `None`: by keys alone.
+    console: Option<SignIn>,
+}
+
+/// What the issuer says of the owner of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Person {
+    caller: String,
+    groups: Vec<String>,
+    /// The organizations that the claim names, if a claim does.
+    organizations: Vec<String>,
 }
 
 /// The organizations of the owners of tokens.
@@ -50,6 +65,16 @@ enum Tenancy {
     Claim(String),
     /// The same for all.
     Fixed(Organizations),
+}
+
+impl Tenancy {
+    /// The claim with the organizations, if they are in one.
+    fn claim(&self) -> Option<&str> {
+        match self {
+            Self::Claim(name) => Some(name),
+            Self::Fixed(_) => None,
+        }
+    }
 }
 
 impl Oidc {
@@ -75,11 +100,31 @@ impl Oidc {
 
     /// The owner that the claims of a verified token describe.
     fn owner(&self, claims: &Map<String, Value>, expires: Timestamp) -> Result<Principal, Denied> {
-        let caller = self.caller(claims)?;
-        let groups = texts(claim(claims, &self.roles_claim));
+        self.principal_of(&self.person(claims)?, expires)
+    }
+
+    fn person(&self, claims: &Map<String, Value>) -> Result<Person, BadToken> {
+        let caller = claim(claims, &self.caller_claim).and_then(Value::as_str);
+        let caller = caller.filter(|name| is_name(name));
+        let caller = caller.ok_or_else(|| BadToken::Caller {
+            claim: self.caller_claim.clone(),
+        })?;
+        let owned = |name: &str| {
+            let texts = texts(claim(claims, name)).into_iter();
+            texts.map(str::to_owned).collect()
+        };
+        Ok(Person {
+            caller: caller.to_owned(),
+            groups: owned(&self.roles_claim),
+            organizations: self.organizations.claim().map(owned).unwrap_or_default(),
+        })
+    }
+
+    /// The rights of a person, as the file says now.
+    fn principal_of(&self, person: &Person, expires: Timestamp) -> Result<Principal, Denied> {
+        let groups = person.groups.iter();
         let mut roles: Vec<Role> = groups
-            .iter()
-            .filter_map(|group| self.map.get(*group).copied())
+            .filter_map(|group| self.map.get(group).copied())
             .collect();
         roles.sort_by_key(|role| Role::ALL.iter().position(|one| one == role));
         roles.dedup();
@@ -90,9 +135,9 @@ impl Oidc {
         }
         Ok(Principal {
             proof: Proof::Token,
-            id: caller.clone(),
-            caller,
-            organizations: self.organizations(claims)?,
+            id: person.caller.clone(),
+            caller: person.caller.clone(),
+            organizations: self.organizations_of(person)?,
             roles,
             may_act_for: false,
             expires: Some(expires),
@@ -100,29 +145,19 @@ impl Oidc {
         })
     }
 
-    fn caller(&self, claims: &Map<String, Value>) -> Result<String, BadToken> {
-        let named = claim(claims, &self.caller_claim).and_then(Value::as_str);
-        named
-            .filter(|name| is_name(name))
-            .map(str::to_owned)
-            .ok_or_else(|| BadToken::Caller {
-                claim: self.caller_claim.clone(),
-            })
-    }
-
-    fn organizations(&self, claims: &Map<String, Value>) -> Result<Organizations, Denied> {
-        let name = match &self.organizations {
+    fn organizations_of(&self, person: &Person) -> Result<Organizations, Denied> {
+        let claim = match &self.organizations {
             Tenancy::Fixed(organizations) => return Ok(organizations.clone()),
-            Tenancy::Claim(name) => name,
+            Tenancy::Claim(claim) => claim,
         };
         // A token names organizations, and never all of them: the issuer's `*` is a
         // name as any other, and no organization has it.
-        let named = texts(claim(claims, name)).into_iter();
+        let named = person.organizations.iter();
         let named = named.filter(|text| is_name(text) && *text != "*");
-        let named: Vec<_> = named.map(|text| Organization(text.to_owned())).collect();
+        let named: Vec<_> = named.cloned().map(Organization).collect();
         if named.is_empty() {
             return Err(Denied::NoOrganization {
-                claim: name.clone(),
+                claim: claim.clone(),
             });
         }
         Ok(Organizations::Only(named))

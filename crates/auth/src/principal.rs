@@ -231,6 +231,17 @@ pub enum Denied {
     /// The run of its token does not hold its operation any more.
     #[error("the run of this token has ended: it does not hold its operation any more")]
     RunEnded,
+    /// It comes back from an issuer, and this browser has begun no such sign-in.
+    #[error(
+        "this sign-in has not begun in this browser, or took longer than ten minutes: begin again, at the address of \
+         the console that the issuer leads back to"
+    )]
+    SignIn,
+    /// The cookie of a session would be too large for browsers.
+    #[error(
+        "the token names so many organizations that no browser keeps them: have the issuer name fewer"
+    )]
+    TooManyOrganizations,
     /// It has a token of an issuer that does not hold.
     #[error(transparent)]
     Token(#[from] BadToken),

@@ -32,9 +32,9 @@ const MAX_CHARS: usize = 1024;
 /// An open session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The owner of the key.
+    /// The owner of the key, or the person who has signed in.
     pub principal: Arc<Principal>,
-    /// The organization that was chosen; `None`: the only one of the key.
+    /// The organization that was chosen; `None`: the only one of the principal.
     pub organization: Option<Organization>,
 }
 
@@ -54,17 +54,46 @@ pub fn seal(
     organization: Option<&Organization>,
     until: Timestamp,
 ) -> Result<String, Unspecified> {
-    let mut nonce = [0; NONCE_LEN];
-    SystemRandom::new().fill(&mut nonce)?;
     let organization = organization.map_or("", |organization| &organization.0);
     let content = format!("{}\n{organization}\n{}", until.as_millis(), key.reveal());
-    let mut sealed = content.into_bytes();
-    let by = Nonce::assume_unique_for_key(nonce);
     let id = key.id();
-    sealing_key(&key.hash())?.seal_in_place_append_tag(by, Aad::from(id), &mut sealed)?;
+    let hash = key.hash();
+    let sealed = seal_bytes(hash.as_bytes(), LABEL, id.as_bytes(), content.into_bytes())?;
+    Ok(format!("{id}.{}", URL_SAFE_NO_PAD.encode(sealed)))
+}
+
+/// Seals bytes with a secret, for one use (`label`) and one `context`.
+pub(crate) fn seal_bytes(
+    secret: &[u8],
+    label: &[u8],
+    context: &[u8],
+    mut content: Vec<u8>,
+) -> Result<Vec<u8>, Unspecified> {
+    let mut nonce = [0; NONCE_LEN];
+    SystemRandom::new().fill(&mut nonce)?;
+    let by = Nonce::assume_unique_for_key(nonce);
+    let key = sealing_key(secret, label)?;
+    key.seal_in_place_append_tag(by, Aad::from(context), &mut content)?;
     let mut whole = nonce.to_vec();
-    whole.append(&mut sealed);
-    Ok(format!("{id}.{}", URL_SAFE_NO_PAD.encode(whole)))
+    whole.append(&mut content);
+    Ok(whole)
+}
+
+/// Opens what [`seal_bytes`] has sealed; `None` if that has not.
+pub(crate) fn open_bytes(
+    secret: &[u8],
+    label: &[u8],
+    context: &[u8],
+    sealed: &[u8],
+) -> Option<Vec<u8>> {
+    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+    let mut sealed = sealed.to_vec();
+    let by = Nonce::assume_unique_for_key(*nonce);
+    let key = sealing_key(secret, label).ok()?;
+    let content = key
+        .open_in_place(by, Aad::from(context), &mut sealed)
+        .ok()?;
+    Some(content.to_vec())
 }
 
 /// The parts of a session: the id of its key, and what is sealed.
@@ -79,12 +108,8 @@ pub(crate) fn split(session: &str) -> Option<(&str, Vec<u8>)> {
 
 /// Opens what is sealed with a key of this hash; `None` if it is not.
 pub(crate) fn open(id: &str, sealed: &[u8], hash: &KeyHash) -> Option<Content> {
-    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
-    let mut sealed = sealed.to_vec();
-    let by = Nonce::assume_unique_for_key(*nonce);
-    let key = sealing_key(hash).ok()?;
-    let content = key.open_in_place(by, Aad::from(id), &mut sealed).ok()?;
-    let mut lines = str::from_utf8(content).ok()?.splitn(3, '\n');
+    let content = open_bytes(hash.as_bytes(), LABEL, id.as_bytes(), sealed)?;
+    let mut lines = str::from_utf8(&content).ok()?.splitn(3, '\n');
     let until = lines.next()?.parse().ok()?;
     let organization = lines.next()?;
     let key = lines.next()?.to_owned();
@@ -95,9 +120,9 @@ pub(crate) fn open(id: &str, sealed: &[u8], hash: &KeyHash) -> Option<Content> {
     })
 }
 
-fn sealing_key(hash: &KeyHash) -> Result<LessSafeKey, Unspecified> {
-    let by = hmac::Key::new(hmac::HMAC_SHA256, hash.as_bytes());
-    let key = hmac::sign(&by, LABEL);
+fn sealing_key(secret: &[u8], label: &[u8]) -> Result<LessSafeKey, Unspecified> {
+    let by = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let key = hmac::sign(&by, label);
     UnboundKey::new(&CHACHA20_POLY1305, key.as_ref()).map(LessSafeKey::new)
 }
 
@@ -158,7 +183,7 @@ mod tests {
             format!("1000\n\n{}", ApiKey::with_id(key.id()).unwrap().reveal()).into_bytes();
         let nonce = [7; NONCE_LEN];
         let by = Nonce::assume_unique_for_key(nonce);
-        let sealing = sealing_key(&key.hash()).unwrap();
+        let sealing = sealing_key(key.hash().as_bytes(), LABEL).unwrap();
         sealing
             .seal_in_place_append_tag(by, Aad::from(key.id()), &mut forged)
             .unwrap();

@@ -1,4 +1,4 @@
-//! The page to sign in with a key.
+//! The page to sign in, with a key or at an issuer.
 
 use askama::Template;
 
@@ -20,4 +20,8 @@ pub struct LoginPage {
     /// True to load the page once more: a link on another site has led here, and the
     /// browser sends the cookie with requests of this site only.
     pub again: bool,
+    /// True if people can sign in at an issuer, too.
+    pub by_issuer: bool,
+    /// The address that the page leads to at once; `None`: it stays.
+    pub onward: Option<String>,
 }

@@ -382,6 +382,8 @@ fn no_text_from_outside_is_markup_in_a_form() {
     check("lift", &lift);
     for again in [false, true] {
         let login = LoginPage {
+            by_issuer: true,
+            onward: None,
             frame: frame(),
             reason: Some(HOSTILE.into()),
             next: typed(),

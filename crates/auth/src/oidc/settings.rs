@@ -5,12 +5,18 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::{Oidc, Tenancy};
+use super::{Oidc, SignIn, Tenancy};
 use crate::file;
 use crate::permission::Role;
 
 /// The most groups that the file may map.
 const GROUPS: usize = 1024;
+/// The place of the console at which a person comes back from the issuer.
+const CALLBACK: &str = "/login/callback";
+/// The least characters of a secret that seals sessions, and the most such secrets: the
+/// new one and the old ones while it is replaced.
+const SECRET_CHARS: usize = 32;
+const SECRETS: usize = 4;
 
 /// The table as it is written.
 #[derive(Debug, Deserialize)]
@@ -25,6 +31,22 @@ pub(crate) struct OidcEntry {
     map: BTreeMap<String, Role>,
     organizations_claim: Option<String>,
     organizations: Option<Vec<String>>,
+    console: Option<ConsoleEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsoleEntry {
+    client_id: String,
+    redirect_url: String,
+    session_key_file: String,
+    client_secret_file: Option<String>,
+    #[serde(default = "scope")]
+    scope: String,
+}
+
+fn scope() -> String {
+    "openid".to_owned()
 }
 
 fn roles_claim() -> String {
@@ -36,11 +58,23 @@ fn caller_claim() -> String {
 }
 
 impl OidcEntry {
-    /// Checks the values.
+    /// The files with secrets that the table names.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let console = self.console.iter();
+        let files = console.flat_map(|console| {
+            let secret = console.client_secret_file.clone();
+            secret.into_iter().chain([console.session_key_file.clone()])
+        });
+        files.collect()
+    }
+
+    /// Checks the values. Without the contents of the files that it names, no person signs
+    /// in.
     ///
     /// # Errors
     /// With the rule that one of them breaks.
-    pub(crate) fn checked(self) -> Result<Oidc, String> {
+    pub(crate) fn checked(self, secrets: Option<&Secrets>) -> Result<Oidc, String> {
+        let console = self.console.map(|console| console.checked(secrets));
         if !is_safe_address(&self.issuer) || self.issuer.contains(['?', '#']) {
             return Err(
                 "issuer must be an https address without a query, as the tokens have it in `iss`; \
@@ -70,7 +104,65 @@ impl OidcEntry {
             caller_claim: file::name("caller_claim", self.caller_claim)?,
             map: self.map,
             organizations,
+            console: console.transpose()?.flatten(),
         })
+    }
+}
+
+/// The contents of files, by the names that the table gives them.
+pub(crate) type Secrets = BTreeMap<String, String>;
+
+impl ConsoleEntry {
+    fn checked(self, secrets: Option<&Secrets>) -> Result<Option<SignIn>, String> {
+        let is_back = is_safe_address(&self.redirect_url)
+            && self.redirect_url.ends_with(CALLBACK)
+            && !self.redirect_url.contains(['?', '#']);
+        if !is_back {
+            return Err(format!(
+                "console.redirect_url must be the https address of the console with {CALLBACK} behind it; http is for \
+                 this machine only"
+            ));
+        }
+        let client_id = file::name("console.client_id", self.client_id)?;
+        let scope = file::name("console.scope", self.scope)?;
+        if !scope.split(' ').any(|one| one == "openid") {
+            return Err("console.scope must have \"openid\"".to_owned());
+        }
+        let Some(secrets) = secrets else {
+            return Ok(None);
+        };
+        let lines = |name: &str| -> Vec<String> {
+            let lines = secrets.get(name).into_iter().flat_map(|text| text.lines());
+            let lines = lines.map(str::trim);
+            lines
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(str::to_owned)
+                .collect()
+        };
+        let session_keys = lines(&self.session_key_file);
+        let is_long = session_keys.iter().all(|key| key.len() >= SECRET_CHARS);
+        if !(1..=SECRETS).contains(&session_keys.len()) || !is_long {
+            return Err(format!(
+                "console.session_key_file must have 1 to {SECRETS} lines of at least {SECRET_CHARS} characters each: \
+                 openssl rand -hex 32"
+            ));
+        }
+        let client_secret = match self.client_secret_file.as_deref().map(lines) {
+            None => None,
+            Some(secrets) => match <[String; 1]>::try_from(secrets) {
+                Ok([secret]) => Some(secret),
+                Err(_other) => {
+                    return Err("console.client_secret_file must have one line".to_owned());
+                }
+            },
+        };
+        Ok(Some(SignIn {
+            client_id,
+            client_secret,
+            redirect_url: self.redirect_url,
+            scope,
+            session_keys,
+        }))
     }
 }
 

@@ -162,3 +162,40 @@ fn keys_of_other_kinds_are_left_out() {
         assert!(KeySet::parse(bad.as_bytes()).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn each_mistake_of_the_console_is_named_and_no_secret_is_shown() {
+    let good = format!(
+        "{GOOD}[oidc.console]\nclient_id = \"c\"\nsession_key_file = \"keys\"\nclient_secret_file = \"secret\"\n\
+         redirect_url = \"https://jobs.example.org/login/callback\"\n"
+    );
+    let key = "m4rk3r".repeat(8);
+    let load = |text: &str, keys: &str, secret: &str| {
+        Policy::load(text, |name| {
+            Ok(if name == "keys" { keys } else { secret }.to_owned())
+        })
+    };
+    let policy = load(&good, &format!("# a\n{key}\n\n{key}2\n"), "m4rk3r\n").unwrap();
+    let console = policy.oidc().unwrap().sign_in().unwrap();
+    assert_eq!(console.client_secret(), Some("m4rk3r"));
+    assert_eq!(console.scope(), "openid");
+    assert!(!format!("{policy:?}").contains("m4rk3r"));
+    let unread = Policy::parse(&good).unwrap();
+    assert!(unread.oidc().unwrap().sign_in().is_none());
+    let http = good.replace("https://jobs", "http://jobs");
+    let elsewhere = good.replace("/login/callback", "/callback");
+    let scope = format!("{good}scope = \"profile\"\n");
+    for (text, keys, secret, expected) in [
+        (&good, "m4rk3r", "x", "at least 32 characters"),
+        (&good, "", "x", "1 to 4 lines"),
+        (&good, key.as_str(), "", "one line"),
+        (&good, key.as_str(), "m4rk3r\nm4rk3r", "one line"),
+        (&http, key.as_str(), "x", "redirect_url"),
+        (&elsewhere, key.as_str(), "x", "redirect_url"),
+        (&scope, key.as_str(), "x", "openid"),
+    ] {
+        let error = load(text, keys, secret).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+        assert!(!error.contains("m4rk3r"), "{error}");
+    }
+}

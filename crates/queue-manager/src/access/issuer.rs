@@ -1,5 +1,5 @@
 //! The issuer of OpenID Connect that the file with the keys names: fetches the keys that
-//! it signs its tokens with.
+//! it signs its tokens with, and exchanges the codes of people who sign in.
 //!
 //! ```text
 //! guard: a token with an unknown key ──┐
@@ -18,6 +18,7 @@ use std::time::Duration;
 use drumline_auth::{Authenticator, KeySet, Oidc, is_safe_address};
 use drumline_egress::{NotAllowed, Reach, check, client, reasons};
 use parking_lot::Mutex;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
@@ -55,6 +56,22 @@ struct Shared {
     looks: watch::Sender<u64>,
     // The lock is held for a moment, never across an await.
     last: Mutex<Option<Look>>,
+    /// The addresses of the issuer that was asked last with success.
+    endpoints: Mutex<Option<Endpoints>>,
+}
+
+/// The addresses at which people sign in.
+#[derive(Clone, Debug)]
+struct Endpoints {
+    issuer: String,
+    authorization: Option<String>,
+    token: Option<String>,
+}
+
+/// The answer to a code.
+#[derive(Deserialize)]
+struct Exchanged {
+    id_token: String,
 }
 
 /// The latest look at the issuer.
@@ -71,6 +88,8 @@ struct Look {
 struct Discovered {
     issuer: String,
     jwks_uri: String,
+    authorization_endpoint: Option<String>,
+    token_endpoint: Option<String>,
 }
 
 impl Issuer {
@@ -171,7 +190,73 @@ impl Issuer {
         }
         let named = |why| format!("{}: {why}", about.jwks_uri);
         let document = self.get(&about.jwks_uri).await.map_err(named)?;
-        KeySet::parse(&document).map_err(named)
+        let keys = KeySet::parse(&document).map_err(named)?;
+        *self.shared.endpoints.lock() = Some(Endpoints {
+            issuer: about.issuer,
+            authorization: about.authorization_endpoint,
+            token: about.token_endpoint,
+        });
+        Ok(keys)
+    }
+
+    /// The address at which people sign in; `None` if the issuer has not named one. Waits
+    /// for the issuer as [`Self::learn`] does. Cancel-safe.
+    pub(crate) async fn authorization(&self, keys: &Authenticator) -> Option<Url> {
+        let oidc = keys.oidc()?;
+        if keys.keys_of(&oidc).is_none() {
+            self.learn(keys).await;
+        }
+        let address = self.endpoints(&oidc)?.authorization?;
+        allowed(&address).ok()
+    }
+
+    /// Exchanges the code of a sign-in for the token of identity.
+    ///
+    /// # Errors
+    /// The reason why the issuer gives none. The code may have been used up, also if the
+    /// future is dropped.
+    pub(crate) async fn exchange(
+        &self,
+        keys: &Authenticator,
+        code: &str,
+        verifier: &str,
+    ) -> Result<String, String> {
+        let oidc = keys.oidc().ok_or("no issuer is named any more")?;
+        let console = oidc.sign_in().ok_or("nobody may sign in any more")?;
+        let endpoints = self.endpoints(&oidc).and_then(|known| known.token);
+        let address = endpoints.ok_or("the issuer names no token_endpoint")?;
+        let form = encoded(&[
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", console.redirect_url()),
+            ("client_id", console.client_id()),
+            ("code_verifier", verifier),
+        ]);
+        let mut request = self
+            .client()?
+            .post(allowed(&address)?)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .body(form);
+        if let Some(secret) = console.client_secret() {
+            // RFC 6749, 2.3.1: both are encoded before they are put together.
+            let part = |text: &str| encoded(&[("", text)]).trim_start_matches('=').to_owned();
+            request = request.basic_auth(part(console.client_id()), Some(part(secret)));
+        }
+        let response = request.send().await.map_err(|error| reasons(&error))?;
+        let status = response.status();
+        let body = body(response).await?;
+        if !status.is_success() {
+            return Err(format!("it answered {status}"));
+        }
+        let exchanged: Exchanged = serde_json::from_slice(&body)
+            .map_err(|_error| "its answer has no id_token: is the scope openid allowed?")?;
+        Ok(exchanged.id_token)
+    }
+
+    fn endpoints(&self, oidc: &Oidc) -> Option<Endpoints> {
+        let known = self.shared.endpoints.lock().clone();
+        known.filter(|known| known.issuer == oidc.issuer())
     }
 
     async fn get(&self, address: &str) -> Result<Vec<u8>, String> {
@@ -191,6 +276,15 @@ impl Issuer {
         let made = made.map_err(|error| reasons(&error))?;
         Ok(self.shared.client.get_or_init(|| made))
     }
+}
+
+/// The pairs as the fields of a form.
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    let Ok(mut carrier) = Url::parse("https://localhost") else {
+        return String::new();
+    };
+    carrier.query_pairs_mut().extend_pairs(pairs);
+    carrier.query().unwrap_or_default().to_owned()
 }
 
 /// An address of the issuer, if it may be called.

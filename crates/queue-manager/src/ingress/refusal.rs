@@ -34,7 +34,9 @@ impl Refusal {
             Self::Denied(Denied::Invalid(_)) => "invalid_key",
             Self::Denied(Denied::Unknown { .. }) => "unknown_key",
             Self::Denied(Denied::Expired { .. }) => "expired_key",
-            Self::Denied(Denied::Session) => "session",
+            Self::Denied(Denied::Session | Denied::SignIn | Denied::TooManyOrganizations) => {
+                "session"
+            }
             Self::Denied(Denied::RunToken) => "invalid_run",
             Self::Denied(Denied::RunEnded) => "ended_run",
             Self::Denied(Denied::Token(_)) => "token",

@@ -78,6 +78,8 @@ const OPEN: &[(&str, &str)] = &[
     ("GET", "/assets/{name}"),
     ("GET", "/login"),
     ("POST", "/login"),
+    ("GET", "/login/oidc"),
+    ("GET", "/login/callback"),
     ("POST", "/logout"),
 ];
 

@@ -2,6 +2,7 @@
 //! time is not paused.
 
 mod issuer;
+mod sign_in;
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,13 +31,19 @@ struct Service {
 
 impl Service {
     fn start(test: &str, issuer: &str) -> Self {
+        Self::start_with(test, issuer, "")
+    }
+
+    fn start_with(test: &str, issuer: &str, more: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("drumline-{}-{test}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for tests");
         let path = folder.join("auth.toml");
         let text = format!(
             "[oidc]\nissuer = {issuer:?}\naudience = \"drumline\"\norganizations_claim = \"org\"\n\
-             map = {{ \"job-admins\" = \"operator\", \"job-readers\" = \"reader\" }}\n"
+             map = {{ \"job-admins\" = \"operator\", \"job-readers\" = \"reader\" }}\n{more}"
         );
+        fs::write(folder.join("session.key"), "k".repeat(64)).expect("written");
+        fs::write(folder.join("client.secret"), "s:cret\n").expect("written");
         fs::write(&path, text).expect("written");
         let options = Options {
             access: Access::Keys(Arc::new(Authenticator::open(&path).expect("a good file"))),

@@ -24,6 +24,7 @@ mod operation;
 mod operations;
 mod pauses;
 mod session;
+mod sign_in;
 mod viewer;
 
 use axum::Router;
@@ -78,6 +79,8 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/live", get(live::live))
         .route("/assets/{name}", get(asset))
         .route("/login", get(session::page).post(session::enter))
+        .route("/login/oidc", get(sign_in::begin))
+        .route("/login/callback", get(sign_in::finish))
         .route("/logout", post(session::leave));
     pages
         .merge(open)

@@ -1,21 +1,23 @@
 //! An issuer of OpenID Connect on a real port, with real keys.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
     RsaKeyPair, RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -126,6 +128,16 @@ struct Shared {
     is_down: AtomicBool,
     /// The number of times that the keys were asked for.
     looks: AtomicUsize,
+    grant: Mutex<Option<Grant>>,
+}
+
+/// A code, and what is needed to have a token of identity for it.
+pub(crate) struct Grant {
+    pub(crate) code: String,
+    pub(crate) challenge: String,
+    /// The user and the password of the client, as they are sent.
+    pub(crate) authorization: (String, String),
+    pub(crate) identity: String,
 }
 
 impl Issuer {
@@ -142,6 +154,7 @@ impl Issuer {
                 get(described),
             )
             .route("/keys", get(published))
+            .route("/token", post(exchanged))
             .with_state(Arc::clone(&shared));
         let mut server = JoinSet::new();
         server.spawn(async move {
@@ -152,6 +165,15 @@ impl Issuer {
             shared,
             _server: server,
         }
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        self.url.trim_end_matches("/realms/jobs")
+    }
+
+    /// Gives a token of identity for a code, once.
+    pub(crate) fn grant(&self, grant: Grant) {
+        *lock(&self.shared.grant) = Some(grant);
     }
 
     /// Publishes these keys from now on.
@@ -175,7 +197,41 @@ async fn described(State(shared): State<Arc<Shared>>) -> Response {
     }
     let url = lock(&shared.url).clone();
     let base = url.trim_end_matches("/realms/jobs");
-    Json(json!({"issuer": url, "jwks_uri": format!("{base}/keys")})).into_response()
+    Json(json!({
+        "issuer": url,
+        "jwks_uri": format!("{base}/keys"),
+        "authorization_endpoint": format!("{base}/authorize"),
+        "token_endpoint": format!("{base}/token"),
+    }))
+    .into_response()
+}
+
+async fn exchanged(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    form: String,
+) -> Response {
+    let form: Uri = format!("/?{form}").parse().expect("a form");
+    let Query(fields) = Query::<HashMap<String, String>>::try_from_uri(&form).expect("fields");
+    let Some(grant) = lock(&shared.grant).take() else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let challenge = encode(Sha256::digest(field("code_verifier").as_bytes()));
+    let (user, password) = &grant.authorization;
+    let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let sent = headers.get("authorization");
+    let is_good = field("grant_type") == "authorization_code"
+        && field("code") == grant.code
+        && field("redirect_uri") == "https://jobs.example.org/login/callback"
+        && challenge == grant.challenge
+        && sent.is_some_and(|sent| sent.as_bytes() == basic.as_bytes());
+    if is_good {
+        Json(json!({"access_token": "x", "token_type": "Bearer", "id_token": grant.identity}))
+            .into_response()
+    } else {
+        StatusCode::BAD_REQUEST.into_response()
+    }
 }
 
 async fn published(State(shared): State<Arc<Shared>>) -> Response {

@@ -127,7 +127,7 @@ async fn dress(manager: &QueueManager, asked: Asked, mut response: Response) -> 
         response.headers_mut().insert(CONTENT_TYPE, html);
         let now = manager.store().now();
         let page = if problem.code == ErrorCode::UNAUTHENTICATED {
-            let page = session::refused(now, &problem.detail, &method, &uri, &headers);
+            let page = session::refused(manager, &problem.detail, &method, &uri, &headers);
             drumline_console::page(&page)
         } else {
             drumline_console::page(&page_of(&problem, uri.path(), seen.as_ref(), now))

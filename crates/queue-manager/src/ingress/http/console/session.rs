@@ -11,11 +11,11 @@ use axum::extract::State;
 use axum::http::header::{COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER, SET_COOKIE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
-use drumline_auth::{ApiKey, Denied, seal};
+use drumline_auth::{ApiKey, Denied, Proof, seal};
 use drumline_console::{Frame, LoginPage, Section, Text};
 use drumline_protocol::{Organization, Timestamp};
 
-use super::{html, value};
+use super::{html, sign_in, value};
 use crate::error::Error;
 use crate::ingress::http::extractors::Parameters;
 use crate::ingress::http::problem::Answer;
@@ -27,20 +27,24 @@ const SECURE: &str = "__Host-drumline";
 /// The name of the cookie on loopback without TLS.
 const LOOPBACK: &str = "drumline-session";
 /// The time after which a caller has to sign in again: a working day.
-const LIFETIME: Duration = Duration::from_secs(8 * 3600);
+pub(super) const LIFETIME: Duration = Duration::from_secs(8 * 3600);
 /// The rule for the address to go on to.
-const START: &str = "/";
+pub(super) const START: &str = "/";
 
 /// The session that a request sends, if it sends one.
 pub(in crate::ingress::http) fn session(headers: &HeaderMap) -> Option<&str> {
-    let is_loopback = host(headers).is_some_and(guard::is_loopback);
-    let named = |name: &str| {
-        let cookies = headers.get_all(COOKIE).into_iter();
-        let cookies = cookies.filter_map(|cookies| cookies.to_str().ok());
-        let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
-        pairs.find_map(|pair| pair.trim().split_once('=').filter(|(of, _)| *of == name))
-    };
-    let found = named(SECURE).or_else(|| named(LOOPBACK).filter(|_| is_loopback));
+    cookie_named(headers, SECURE).or_else(|| cookie_named(headers, LOOPBACK))
+}
+
+/// The value of a cookie. One that has no TLS around it counts on loopback only.
+pub(super) fn cookie_named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    if !name.starts_with("__Host-") && !host(headers).is_some_and(guard::is_loopback) {
+        return None;
+    }
+    let cookies = headers.get_all(COOKIE).into_iter();
+    let cookies = cookies.filter_map(|cookies| cookies.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
+    let found = pairs.find_map(|pair| pair.trim().split_once('=').filter(|(of, _)| *of == name));
     found
         .map(|(_, value)| value)
         .filter(|value| !value.is_empty())
@@ -61,7 +65,8 @@ pub(super) async fn page(
         return Redirect::to(START).into_response();
     }
     let next = local(value(&pairs, "next"));
-    html(&login(manager.store().now(), None, next, "")).into_response()
+    let by_issuer = sign_in::is_possible(&manager);
+    html(&login(manager.store().now(), None, next, "", by_issuer)).into_response()
 }
 
 /// Makes a session of a key.
@@ -78,7 +83,8 @@ pub(super) async fn enter(
     let next = local(value(&fields, "next"));
     let organization = value(&fields, "organization").trim();
     let again = |reason: &str| {
-        let page = login(now, Some(reason), next, organization);
+        let by_issuer = sign_in::is_possible(&manager);
+        let page = login(now, Some(reason), next, organization, by_issuer);
         Ok((StatusCode::UNAUTHORIZED, html(&page)).into_response())
     };
     let Some(name) = name(&headers) else {
@@ -95,8 +101,8 @@ pub(super) async fn enter(
             return again(&denied.to_string());
         }
     };
-    if known.parent().is_some() {
-        return again("the token of a run opens no session");
+    if known.proof != Proof::Key {
+        return again("only an API key opens a session here, and no token does");
     }
     let chosen = (!organization.is_empty()).then(|| Organization(organization.to_owned()));
     if let Err(forbidden) = known.act_as(chosen.clone(), None) {
@@ -117,7 +123,7 @@ pub(super) async fn leave(headers: HeaderMap) -> Response {
 
 /// The page of a request that is not let in.
 pub(super) fn refused(
-    now: Timestamp,
+    manager: &QueueManager,
     reason: &str,
     method: &Method,
     uri: &Uri,
@@ -138,9 +144,11 @@ pub(super) fn refused(
     } else {
         Some(reason)
     };
+    let now = manager.store().now();
+    let by_issuer = sign_in::is_possible(manager);
     LoginPage {
         again: method.is_safe() && matches!(site, Some("cross-site" | "same-site")),
-        ..login(now, reason, local(&address), "")
+        ..login(now, reason, local(&address), "", by_issuer)
     }
 }
 
@@ -170,7 +178,13 @@ fn page_of_form(uri: &Uri, headers: &HeaderMap) -> String {
         .to_owned()
 }
 
-fn login(now: Timestamp, reason: Option<&str>, next: &str, organization: &str) -> LoginPage {
+pub(super) fn login(
+    now: Timestamp,
+    reason: Option<&str>,
+    next: &str,
+    organization: &str,
+    by_issuer: bool,
+) -> LoginPage {
     LoginPage {
         frame: Frame {
             title: Text::line("Sign in"),
@@ -182,11 +196,13 @@ fn login(now: Timestamp, reason: Option<&str>, next: &str, organization: &str) -
         next: next.to_owned(),
         organization: organization.to_owned(),
         again: false,
+        by_issuer,
+        onward: None,
     }
 }
 
 /// An address of this console; the first page for any other.
-fn local(address: &str) -> &str {
+pub(super) fn local(address: &str) -> &str {
     let is_path = address.starts_with('/') && !address.starts_with("//");
     let is_plain = address
         .bytes()
@@ -210,6 +226,11 @@ fn name(headers: &HeaderMap) -> Option<&'static str> {
     host(headers)
         .is_some_and(guard::is_loopback)
         .then_some(LOOPBACK)
+}
+
+/// The cookie of a session, over TLS or on loopback.
+pub(super) fn cookie_for(is_secure: bool, value: &str, lifetime: Duration) -> String {
+    cookie(if is_secure { SECURE } else { LOOPBACK }, value, lifetime)
 }
 
 fn cookie(name: &str, value: &str, lifetime: Duration) -> String {

@@ -64,6 +64,8 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::GET, "/assets/{name}", Nothing),
         (Method::GET, "/login", Nothing),
         (Method::POST, "/login", Nothing),
+        (Method::GET, "/login/oidc", Nothing),
+        (Method::GET, "/login/callback", Nothing),
         (Method::POST, "/logout", Nothing),
     ]
 };
