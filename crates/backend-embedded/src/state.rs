@@ -21,7 +21,8 @@
 //!                     ├─ removed    the ids that a key may still stand for
 //!                     ├─ paused     scope → its end: a copy of the pauses
 //!                     ├─ held       (scope, id): held by a pause, not in the outbox
-//!                     └─ outbox     id → stamp: ought to be in the broker
+//!                     ├─ outbox     id → stamp: ought to be in the broker
+//!                     └─ offered    (flow, id): the broker has confirmed the last offer
 //! ```
 //!
 //! The state knows effects and no transitions: those are the caller's.
@@ -50,7 +51,7 @@ use std::sync::Arc;
 
 use drumline_backend::store::{Counts, IdempotencyKey, Recorded, Reserved, Stamp, Summary};
 use drumline_protocol::{
-    Header, Operation, OperationId, Output, Outputs, Partition, PartitionCount, Timestamp,
+    FlowKey, Header, Operation, OperationId, Output, Outputs, Partition, PartitionCount, Timestamp,
 };
 
 use self::actions::Actions;
@@ -99,6 +100,7 @@ struct Contents {
     ends: Ends,
     notices: Notices,
     outbox: Outbox,
+    offered: BTreeSet<(FlowKey, OperationId)>,
     paused: PausedScopes,
     held: HeldSet,
     reservations: Expiring<IdempotencyKey, Reserved>,
@@ -222,11 +224,20 @@ impl Contents {
             .is_none_or(|key| self.chains.head(key) == Some(id))
     }
 
+    /// Takes an operation out of the outbox, the offered set and the held set.
+    fn withdraw(&mut self, id: OperationId) {
+        self.held.remove(id);
+        self.outbox.remove(id);
+        if let Some(record) = self.records.get(&id) {
+            self.offered.remove(&(record.flow, id));
+        }
+    }
+
     /// Puts an operation into the outbox, as a new entry whose age counts
     /// from `since`.
     fn offer(&mut self, id: OperationId, since: Timestamp, now: Timestamp) -> Stamp {
         let stamp = Stamp(self.tick(now));
-        self.held.remove(id);
+        self.withdraw(id);
         self.outbox.add(id, stamp, since);
         if let Some(record) = self.records.get_mut(&id) {
             Arc::make_mut(record).last_offer = stamp;

@@ -15,8 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ALONG_BYTES, ChainPlace, Commit, Committed, Counts, Created, Done, Ended, Filter, Holding,
-    LastOffer, Lock, Neighbourhood, NewOperation, Notice, Page, Promoted, Recorded, Renewal,
-    ReportParts, Reservation, Reserved, Result, Room, Stamp, Store, Summary, Transacted,
+    LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, Page, Promoted, Recorded,
+    Renewal, ReportParts, Reservation, Reserved, Result, Room, Stamp, Store, Summary, Transacted,
     check_distinct, check_keys,
 };
 use drumline_backend::{MemberId, Random};
@@ -306,9 +306,9 @@ impl Store for EmbeddedStore {
     async fn offered(
         &self,
         partition: Partition,
-        after: Option<OperationId>,
+        after: Option<OfferedPlace>,
         limit: usize,
-    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OfferedPlace>)> {
         Ok(self.state().offered(partition, after, limit))
     }
 

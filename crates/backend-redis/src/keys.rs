@@ -167,12 +167,13 @@ pub(crate) fn completions(namespace: &str) -> String {
 pub(crate) fn kind(key: &[u8]) -> &'static str {
     let behind_tag = key.windows(2).position(|pair| pair == b"}:");
     let name = behind_tag.and_then(|at| key.get(at + 2..)).unwrap_or(key);
-    let kinds: [(&[u8], &'static str); 10] = [
+    let kinds: [(&[u8], &'static str); 11] = [
         (b"op:", "records"),
         (b"chain:", "chains"),
         (b"index:", "indexes"),
         (b"due", "due"),
         (b"dispatch", "outbox"),
+        (b"offered", "offered"),
         (b"locks", "locks"),
         (b"held", "held"),
         (b"ended:", "ends"),
@@ -355,6 +356,8 @@ mod tests {
             let name = key.strip_prefix(of.prefix()).unwrap();
             assert!(prelude.contains(&format!("prefix .. '{name}'")), "{name}");
         }
+        // Only scripts have to do with this one.
+        assert!(prelude.contains("prefix .. 'offered'"));
         let id = OperationId::new(Timestamp::from_millis(1), Partition::new(0), [0; 16]);
         for key in of.parts(id) {
             let name = String::from_utf8_lossy(&key[of.record(id).len()..]);

@@ -21,8 +21,8 @@ use drumline_backend::store::{
 use drumline_protocol::index::{HASH_BYTES, index_keys};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Body, ChainKey, CommitId, Fence, Header, IndexKey, IndexKind, Operation, OperationId, Report,
-    ScopeKey, Shelf, State, Status, codec,
+    Body, ChainKey, CommitId, Fence, FlowKey, Header, IndexKey, IndexKind, Operation, OperationId,
+    Report, ScopeKey, Shelf, State, Status, codec,
 };
 use redis::Value;
 use uuid::Uuid;
@@ -62,6 +62,8 @@ const MOST_SPARE: usize = 96;
 const BEFORE_KEYS: usize = 3;
 /// The bytes of a key: the letter of its kind, and the hash.
 const KEY_BYTES: usize = 1 + HASH_BYTES;
+/// The letter of the key that is the flow. No index has it.
+const FLOW: u8 = b'q';
 /// The letter of no index, and of no shelf.
 const NOWHERE: u8 = b'-';
 
@@ -145,7 +147,8 @@ pub(crate) fn encode_report(report: &Report) -> Result<(Vec<u8>, String)> {
     Ok((bytes, checkpoint))
 }
 
-/// The number of keys in `h`, and the keys.
+/// The number of keys in `h`, and the keys: the flow first, where scripts look for
+/// it, then those of the further indexes.
 pub(crate) fn keys(id: OperationId, header: &Header, body: &Body) -> Vec<u8> {
     let keys = index_keys(id, header, body);
     // The chain is the token's key.
@@ -153,7 +156,9 @@ pub(crate) fn keys(id: OperationId, header: &Header, body: &Body) -> Vec<u8> {
         .iter()
         .filter(|key| key.kind != IndexKind::Token)
         .collect();
-    let mut bytes: Vec<u8> = u8::try_from(keys.len()).into_iter().collect();
+    let mut bytes: Vec<u8> = u8::try_from(1 + keys.len()).into_iter().collect();
+    bytes.push(FLOW);
+    bytes.extend(FlowKey::of(body).as_bytes());
     for key in keys {
         bytes.push(key.kind.letter());
         bytes.extend(key.hash);

@@ -127,6 +127,7 @@ impl Scripts {
                 LIB_BUCKET_CHANGES,
                 include_str!("scripts/remove_from_outbox.lua"),
             ]),
+            remove_from_outbox: with_prelude(&[include_str!("scripts/remove_from_outbox.lua")]),
             renew: alone(include_str!("scripts/renew.lua")),
             renew_permit: with_window(include_str!("scripts/renew_permit.lua")),
             reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),

@@ -30,8 +30,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, Page, Promoted, Recorded, Renewal, ReportParts,
-    Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    Neighbourhood, NewOperation, Notice, OfferedPlace, Page, Promoted, Recorded, Renewal,
+    ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
 use drumline_backend::{CriticalTasks, MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -311,9 +311,9 @@ impl Store for RedisStore {
     async fn offered(
         &self,
         partition: Partition,
-        after: Option<OperationId>,
+        after: Option<OfferedPlace>,
         limit: usize,
-    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OfferedPlace>)> {
         self.offered_after(partition, after, limit).await
     }
 

@@ -51,6 +51,8 @@ pub use self::history::Recorded;
 pub use self::listing::{Counts, Filter, Page};
 pub use self::lock::{Holding, Lock, Renewal};
 pub use self::outbox::{LastOffer, Promoted, Stamp};
+pub use self::lock::{Lock, Renewal};
+pub use self::outbox::{LastOffer, OfferedPlace, Promoted, Stamp};
 pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
 pub use self::report::ReportParts;
 pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
@@ -189,8 +191,8 @@ pub trait Store: AuditStore + PauseStore + Send + Sync + 'static {
     /// When the store is unavailable.
     async fn lock(&self, id: OperationId) -> Result<Option<Lock>>;
 
-    /// Removes entries that the broker has confirmed from the outbox. An
-    /// entry with another stamp is another entry, and stays.
+    /// Moves entries that the broker has confirmed from the outbox to the offered
+    /// set. An entry with another stamp is another entry, and stays. May be repeated.
     ///
     /// # Errors
     /// When the store is unavailable: the entries will be published once more.
@@ -291,20 +293,21 @@ pub trait Store: AuditStore + PauseStore + Send + Sync + 'static {
     /// When the store is unavailable: the notice keeps its time.
     async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()>;
 
-    /// Returns the Ready operations of a partition that ought to be in the
-    /// broker (not in the outbox, not held, and a head or without a chain), with
-    /// the stamp of their last offer; oldest first, ids after `after`. At most
-    /// `limit` Ready operations are looked at. The second value is the id to go
-    /// on from, `None` at the end.
+    /// Returns the operations of a partition's offered set, with the stamps of
+    /// their last offers: Ready ones whose last offer the broker has confirmed.
+    /// They are in order of flow, then of creation, from behind `after` on. At
+    /// most `limit` are looked at, and parked and held operations are not among
+    /// them, so a look costs its answer. The second value is the place to go on
+    /// behind, `None` at the end.
     ///
     /// # Errors
     /// When the store is unavailable.
     async fn offered(
         &self,
         partition: Partition,
-        after: Option<OperationId>,
+        after: Option<OfferedPlace>,
         limit: usize,
-    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)>;
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OfferedPlace>)>;
 
     /// Puts an operation into the outbox again, if it still is Ready, is not held
     /// and was last offered with `seen`. `delay` keeps the entry from the relay for

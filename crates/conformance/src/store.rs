@@ -22,6 +22,7 @@ pub mod markers;
 pub mod notices;
 pub mod outputs;
 pub mod pauses;
+pub mod places;
 pub mod removal;
 pub mod reports;
 pub mod series;

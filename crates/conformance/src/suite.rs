@@ -122,6 +122,12 @@ macro_rules! store_suite {
                 a_delay_may_be_as_long_as_a_duration,
                 stamps_only_grow,
             }
+            places {
+                a_ready_operation_is_in_one_place,
+                a_parked_operation_is_in_no_set,
+                parked_operations_are_not_looked_at,
+                what_was_offered_comes_flow_by_flow,
+            }
             locks {
                 a_claim_takes_a_lock,
                 the_end_of_a_holding_gives_up_the_lock,

@@ -24,6 +24,7 @@ pub mod bulk_action;
 pub mod codec;
 pub mod error_code;
 pub mod extensions;
+pub mod flow;
 pub mod history;
 pub mod id;
 pub mod index;
@@ -49,6 +50,7 @@ pub use bulk_action::{
 };
 pub use error_code::ErrorCode;
 pub use extensions::Extensions;
+pub use flow::FlowKey;
 pub use history::{Author, History};
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
 pub use index::{IndexKey, IndexKind, Shelf};

@@ -76,7 +76,7 @@ impl Contents {
 
     /// Keeps an operation that is not the head from being published.
     pub(super) fn park(&mut self, id: OperationId) {
-        self.outbox.remove(id);
+        self.withdraw(id);
     }
 
     /// Returns true if the lock is as the guard requires.
@@ -235,8 +235,7 @@ impl Contents {
                 self.travels(id, header).then(|| self.offer(id, now, now))
             }
             OfferEffect::Withdraw => {
-                self.held.remove(id);
-                self.outbox.remove(id);
+                self.withdraw(id);
                 None
             }
         }
@@ -253,6 +252,7 @@ impl Contents {
     }
 
     fn remove(&mut self, id: OperationId) {
+        self.withdraw(id);
         for index in &mut self.by_state {
             index.remove(&id);
         }
@@ -262,8 +262,6 @@ impl Contents {
         }
         self.locks.release(id);
         self.due.clear(id);
-        self.outbox.remove(id);
-        self.held.remove(id);
         self.ends.remove(id);
         self.notices.remove(id);
     }

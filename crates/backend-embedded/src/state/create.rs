@@ -6,7 +6,7 @@ use std::sync::Arc;
 use drumline_backend::store::{Created, NewOperation, Stamp};
 use drumline_protocol::index::index_keys;
 use drumline_protocol::pause::scope_keys_of;
-use drumline_protocol::{Report, State as StateCode, Timestamp};
+use drumline_protocol::{FlowKey, Report, State as StateCode, Timestamp};
 
 use super::record::Record;
 use super::{Contents, State};
@@ -62,6 +62,7 @@ impl Contents {
         let record = Record {
             created_by: header.commit,
             header,
+            flow: FlowKey::of(&body),
             body: Arc::new(body),
             report: Arc::new(Report::default()),
             entries: Vec::new(),

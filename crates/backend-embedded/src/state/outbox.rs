@@ -1,15 +1,20 @@
 //! The outbox: operations that ought to be in the broker and are not
-//! known to be.
+//! known to be; and the offered set: those whose last offer the broker has
+//! confirmed.
 //!
-//! Every entry has a fresh stamp, and a confirm removes only the entry that it
+//! Every entry has a fresh stamp, and a confirm moves only the entry that it
 //! published. Otherwise a late confirm would orphan an operation that was
 //! claimed, or promoted, in between.
+//!
+//! Invariant: a Ready operation is in the outbox, in the offered set, in the held
+//! set, or parked behind the head of its chain. No other operation is in one of the
+//! three sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use drumline_backend::store::{LastOffer, Promoted, Stamp};
+use drumline_backend::store::{LastOffer, OfferedPlace, Promoted, Stamp};
 use drumline_protocol::{OperationId, Partition, State as StateCode, Timestamp};
 
 use super::{Contents, State};
@@ -65,11 +70,24 @@ impl State {
         self.record(id).map(|record| record.last_offer)
     }
 
-    /// Removes an entry, if its stamp still is `stamp`.
+    /// Returns true if the operation is in the offered set.
+    #[must_use]
+    pub fn is_offered(&self, id: OperationId) -> bool {
+        self.contents(id.partition()).is_some_and(|contents| {
+            let record = contents.records.get(&id);
+            record.is_some_and(|record| contents.offered.contains(&(record.flow, id)))
+        })
+    }
+
+    /// Moves an entry to the offered set, if its stamp still is `stamp`.
     pub fn remove_from_outbox(&mut self, id: OperationId, stamp: Stamp) {
-        let outbox = &mut self.contents_mut(id.partition()).outbox;
-        if outbox.stamp(id) == Some(stamp) {
-            outbox.remove(id);
+        let contents = self.contents_mut(id.partition());
+        if contents.outbox.stamp(id) != Some(stamp) {
+            return;
+        }
+        contents.outbox.remove(id);
+        if let Some(record) = contents.records.get(&id) {
+            contents.offered.insert((record.flow, id));
         }
     }
 
@@ -107,32 +125,27 @@ impl State {
             .collect()
     }
 
-    /// Ready operations that ought to be in the broker, with the stamp of
-    /// their last offer; looks at `limit` Ready operations after `after`.
+    /// The operations of the offered set, with the stamp of their last offer; looks
+    /// at `limit` of them behind `after`.
     #[must_use]
     pub fn offered(
         &self,
         partition: Partition,
-        after: Option<OperationId>,
+        after: Option<OfferedPlace>,
         limit: usize,
-    ) -> (Vec<(OperationId, Stamp)>, Option<OperationId>) {
+    ) -> (Vec<(OperationId, Stamp)>, Option<OfferedPlace>) {
         let Some(contents) = self.contents(partition) else {
             return (Vec::new(), None);
         };
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let [ready, _, _, _] = &contents.by_state;
-        let mut looked_at = ready.range((start, Bound::Unbounded));
-        let mut found = Vec::new();
-        let mut last = None;
-        for &id in looked_at.by_ref().take(limit) {
-            last = Some(id);
-            let Some(record) = contents.records.get(&id) else {
-                continue;
-            };
-            let known = contents.outbox.stamp(id).is_some() || contents.held.has(id);
-            if !known && contents.travels(id, &record.header) {
-                found.push((id, record.last_offer));
-            }
+        let start = after.map_or(Bound::Unbounded, |OfferedPlace { flow, id }| {
+            Bound::Excluded((flow, id))
+        });
+        let mut looked_at = contents.offered.range((start, Bound::Unbounded));
+        let (mut found, mut last) = (Vec::new(), None);
+        for &(flow, id) in looked_at.by_ref().take(limit) {
+            last = Some(OfferedPlace { flow, id });
+            let record = contents.records.get(&id);
+            found.extend(record.map(|record| (id, record.last_offer)));
         }
         let next = looked_at.next().and(last);
         (found, next)

@@ -180,7 +180,7 @@ impl Contents {
         if holder.is_some_and(|holder| self.paused.in_force(&[*holder], now).is_some()) {
             return;
         }
-        self.outbox.remove(id);
+        self.withdraw(id);
         self.held.add(id, scope);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drumline_backend::store::{self, Stamp, Summary};
 use drumline_protocol::history::Entry;
 use drumline_protocol::{
-    Body, CommitId, Header, IndexKey, Operation, OperationId, Outputs, Report,
+    Body, CommitId, FlowKey, Header, IndexKey, Operation, OperationId, Outputs, Report,
 };
 
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ pub(super) struct Record {
     pub(super) outputs: Arc<Outputs>,
     /// The keys of its further indexes.
     pub(super) keys: Arc<[IndexKey]>,
+    pub(super) flow: FlowKey,
     pub(super) sequence: u64,
     /// The commit that created it, by which a repeated create is recognised.
     pub(super) created_by: CommitId,

@@ -14,6 +14,7 @@ impl World {
         for &id in &self.created {
             self.somebody_offers(id)?;
             self.held_is_ready(id)?;
+            self.one_place_of_a_ready_operation(id)?;
             self.expired_before_its_start(id)?;
             self.all_is_on_record(id)?;
         }
@@ -93,6 +94,25 @@ impl World {
             return Err(format!("{id} is held, and is not what a pause holds"));
         }
         Ok(())
+    }
+
+    /// A Ready operation is in one of the outbox, the offered set, the held set, or
+    /// parked. No other operation is in one of the sets.
+    fn one_place_of_a_ready_operation(&self, id: OperationId) -> Result<(), Broken> {
+        let places = [
+            self.store.outbox_entry(id).is_some(),
+            self.store.is_offered(id),
+            self.store.held_by(id).is_some(),
+            self.is_parked(id),
+        ];
+        let found = places.iter().filter(|is_there| **is_there).count();
+        let expected = usize::from(self.state(id) == StateCode::Ready);
+        if found == expected {
+            Ok(())
+        } else {
+            let state = self.state(id);
+            Err(format!("{id} is {state:?}, and in the places {places:?}"))
+        }
     }
 
     /// A Ready operation has a way to a worker. Either it is parked behind

@@ -41,7 +41,7 @@
 --           '' if the caller is to read it: append_answer()
 --           promoted: '-'; or 'p', id (16), stamp (8): its record follows, perhaps
 --           with the stamp before
---       'N' not the head: taken out of the outbox, nothing else
+--       'N' not the head: neither in the outbox nor offered any more, nothing else
 --       'H', scope (8): it is paused; moved to the held set, nothing else
 --       'C', h: another version: this one, perhaps with some bytes behind it
 --       'F' the lock is not the one that the guard names
@@ -169,7 +169,7 @@ local function check(at)
   if chain == REQUIRE_HEAD or chain == HOLD then
     local chained = sub(h, 42, 57)
     if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, '0', '0')[1] ~= id then
-      remove_from_outbox(id, h)
+      remove_offer(id, h)
       return 'N'
     end
   end
@@ -271,7 +271,7 @@ local function write(at, h, held)
   local was, is = sub(h, 41, 41), sub(codes, 11, 11)
   local stamp_bytes = place_of(h)
   if was == OFFERED and (offer == WITHDRAW or offer == ADD) then
-    remove_from_outbox(id, h)
+    remove_offer(id, h)
     if is_held(h) then stamp_bytes = NO_STAMP end
   end
   if offer == ADD and (not key_of_chain or head == id) then
@@ -305,7 +305,7 @@ local function write(at, h, held)
     remove_from_index(was, id)
     leave_indexes(id, h)
     later(id, 'ZREM', DUE, id)
-    if was == OFFERED then remove_from_outbox(id, h) end
+    if was == OFFERED then remove_offer(id, h) end
     later(id, 'HDEL', LOCKS, id)
     remove_from_ends(id, h)
     later(id, 'ZREM', NOTICES, id)

@@ -10,7 +10,8 @@
 --        1 the shelves (2), of the kinds in BY_STATUS: a letter, '-' for none
 --        3 the number of keys (1)
 --        4 the keys (7 each): letter of the kind, hash (6)
--- and the token's, which is the beginning of the chain.
+-- and the token's, which is the beginning of the chain. The first key is the flow,
+-- which has no index.
 --
 -- A kind that is switched off is in a set of letters behind the prefix of the
 -- indexes. No operation enters its index.
@@ -55,8 +56,9 @@ local function keys_on(keys)
   return sub(keys, 1, 2) .. string.char(#kept) .. table.concat(kept)
 end
 
--- Returns nil if the operation is on no shelf of the index.
+-- Returns nil if the operation is on no shelf of the index, or there is no index.
 local function index_name(kind, shelves)
+  if byte(kind) == FLOW then return nil end
   local place = BY_STATUS[kind]
   if not place then return kind end
   local shelf = sub(shelves, place, place)

@@ -43,7 +43,7 @@ local function add_to_held(id, scope) change_set(id, set_adds, HELD, scope .. id
 -- Holds an operation, unless a scope that is paused holds it already.
 local function hold(id, h, scope)
   if is_held(h) and paused_scope(place_of(h)) then return end
-  remove_from_outbox(id, h)
+  remove_offer(id, h)
   add_to_held(id, scope)
   write_place(id, scope)
 end

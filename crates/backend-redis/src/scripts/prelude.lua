@@ -10,6 +10,7 @@
 --         index: + letter          an index, set of ids
 --         due                      the due set, zset ms -> id
 --         dispatch                 the outbox, set of stamp (8) + id
+--         offered                  the offered set, set of flow (6) + id
 --         held                     the held set, set of scope (8) + id
 --         pauses                   the pauses, hash scope -> its end
 --         locks                    the locks, hash id -> lock
@@ -37,6 +38,16 @@
 -- with the id it is the entry in the outbox or among the ends. While a pause
 -- holds the operation, the scope of the pause stands there instead; its first
 -- bit is set, that of a stamp is not. lib_pauses.lua has more of it.
+--
+-- A Ready operation is in one of four places, and no other operation is in any:
+--   the outbox   it ought to be in the broker, and is not known to be
+--   offered      the broker has confirmed the offer with the stamp of the record
+--   held         a pause holds it: lib_pauses.lua
+--   a chain      behind the head, and in none of the three: it is parked
+--
+-- A flow is the hash of a queue and an organization. Its first bit is set, so a
+-- queue's flows are neighbours behind all entries without a flow: the flow of a
+-- record that an earlier build wrote is no bytes.
 -- An operation is in one index or, if the letter is '-', in none: locked
 -- operations are found among the locks.
 --
@@ -71,7 +82,7 @@ local last
 local most = 1
 
 local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION
-local HELD, PAUSES
+local HELD, PAUSES, OFFERED_SET
 
 -- Turns to the partition at this place in KEYS. Each has a tick of its own.
 local lasts, names, place = {}, {}, 0
@@ -86,12 +97,12 @@ local function turn_to(partition)
       prefix .. 'op:', prefix .. 'chain:', prefix .. 'index:',
       prefix .. 'due', prefix .. 'dispatch', prefix .. 'locks', prefix .. 'tick',
       prefix .. 'gone:', prefix .. 'ended:', prefix .. 'notices', prefix .. 'key:',
-      prefix .. 'held', prefix .. 'pauses',
+      prefix .. 'held', prefix .. 'pauses', prefix .. 'offered',
     }
     names[partition] = known
   end
   RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION,
-    HELD, PAUSES = unpack(known)
+    HELD, PAUSES, OFFERED_SET = unpack(known)
 end
 turn_to(1)
 
@@ -100,6 +111,8 @@ local OFFERED = '0'
 local NOWHERE = '-'
 local NO_CHAIN = ('\0'):rep(16)
 local NO_STAMP = ('\0'):rep(8)
+-- The letter of the flow, which is the first of the keys.
+local FLOW = ('q'):byte()
 -- Behind the key of a record: the keys of its history and of its large parts.
 local HISTORY, DATA, REPORT, CHECKPOINT = ':history', ':data', ':report', ':checkpoint'
 -- The last byte, from 0, of what read_front() reads: all keys are within it.
@@ -280,10 +293,23 @@ local function remove_from_index(name, id)
   if name ~= NOWHERE then change_set(id, set_removes, INDEX .. name, id) end
 end
 
--- The entry of an operation with this `h` in the outbox or among the ends.
+-- The entry of an operation with this `h` in the outbox, among the ends or in the
+-- held set.
 local function entry_of(id, h) return sub(h, 33, 40) .. id end
 
+-- The flow of an operation with this `h`, or no bytes.
+local function flow_of(h)
+  local count, letter = byte(h, 66, 67)
+  return letter == FLOW and count > 0 and sub(h, 68, 73) or ''
+end
+
 local function add_to_outbox(id, stamp) change_set(id, set_adds, OUTBOX, pack(stamp) .. id) end
+
+-- The broker has confirmed the entry of an operation with this `h`.
+local function move_to_offered(id, h)
+  change_set(id, set_removes, OUTBOX, entry_of(id, h))
+  change_set(id, set_adds, OFFERED_SET, flow_of(h) .. id, true)
+end
 
 -- The stamp of the last offer, or the scope of the pause that holds it.
 local function place_of(h) return sub(h, 33, 40) end
@@ -292,9 +318,14 @@ local function write_place(id, place) call('SETRANGE', RECORD .. id, '32', place
 
 local function is_held(h) return byte(h, 33) >= 128 end
 
--- Takes an operation out of the outbox, or out of the held set.
-local function remove_from_outbox(id, h)
-  change_set(id, set_removes, is_held(h) and HELD or OUTBOX, entry_of(id, h))
+-- Takes an operation out of the outbox, the offered set or the held set.
+local function remove_offer(id, h)
+  if is_held(h) then
+    change_set(id, set_removes, HELD, entry_of(id, h))
+    return
+  end
+  change_set(id, set_removes, OUTBOX, entry_of(id, h))
+  change_set(id, set_removes, OFFERED_SET, flow_of(h) .. id, true)
 end
 
 -- Returns the stamp of an operation's entry in the outbox, or nil.

@@ -15,8 +15,7 @@ local chain = h:sub(42, 57)
 if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, '0', '0')[1] ~= id then return 0 end
 
 local stamp = stamp_after(ARGV[2]) + tonumber(ARGV[3])
--- The entry of the last offer may still be there.
-remove_from_outbox(id, h)
+remove_offer(id, h)
 put_on_offer(id, stamp)
 write_gathered()
 return stamp

@@ -1,13 +1,15 @@
-//! The outbox: operations that ought to be in the broker, and ones to
-//! offer again.
+//! The outbox: operations that ought to be in the broker, and the offered set:
+//! those that the broker has confirmed.
 
 use std::time::Duration;
 
-use drumline_backend::store::{ANSWER_BYTES, Error, LastOffer, Promoted, Result, Stamp};
-use drumline_protocol::{OperationId, Partition};
+use drumline_backend::store::{
+    ANSWER_BYTES, Error, LastOffer, OfferedPlace, Promoted, Result, Stamp,
+};
+use drumline_protocol::{FlowKey, OperationId, Partition};
 
 use super::RedisStore;
-use super::batches::batches;
+use super::batches::{batches, calls};
 use super::commit::offered;
 use crate::record;
 use crate::reply::{self, Packed, Parts};
@@ -20,11 +22,14 @@ const MOST_US: u64 = 100 * 365 * 24 * 3_600 * 1_000_000;
 
 impl RedisStore {
     pub(super) async fn take_out(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
+        let ids = entries.iter().map(|(id, _)| *id);
         let mut commands = redis::pipe();
-        for batch in batches(&self.keys, entries.iter().map(|(id, _)| *id), MOST) {
-            let mut command = SCRIPTS.remove_from_outbox.call(&[batch.keys.outbox()]);
-            for (id, stamp) in batch.items.iter().filter_map(|&at| entries.get(at)) {
-                command.arg(record::entry(*stamp, *id));
+        for call in calls(batches(&self.keys, ids, MOST), MOST) {
+            let mut command = call.command(&SCRIPTS.remove_from_outbox);
+            for (partition, at) in call.items() {
+                if let Some((id, stamp)) = entries.get(at) {
+                    command.arg(partition).arg(record::entry(*stamp, *id));
+                }
             }
             commands.add_command(command);
         }
@@ -91,15 +96,17 @@ impl RedisStore {
     pub(super) async fn offered_after(
         &self,
         partition: Partition,
-        after: Option<OperationId>,
+        after: Option<OfferedPlace>,
         limit: usize,
-    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OfferedPlace>)> {
         let Some(keys) = self.keys.partition(partition) else {
             return Ok((Vec::new(), None));
         };
         let mut command = SCRIPTS.offered.call(&[keys.prefix()]);
         match after {
-            Some(id) => command.arg([b"(".as_slice(), id.as_bytes()].concat()),
+            Some(OfferedPlace { flow, id }) => {
+                command.arg([b"(".as_slice(), flow_bytes(&flow), id.as_bytes()].concat())
+            }
             None => command.arg("-"),
         };
         command.arg(limit);
@@ -107,11 +114,7 @@ impl RedisStore {
         let entries = answer.bytes()?;
         let (entries, _) = entries.as_chunks::<24>();
         let found = entries.iter().filter_map(entry).collect();
-        let next = match answer.bytes()?.as_slice() {
-            [] => None,
-            id => OperationId::from_bytes(reply::sixteen(id)?),
-        };
-        Ok((found, next))
+        Ok((found, place(&answer.bytes()?)?))
     }
 
     pub(super) async fn offer_again(
@@ -151,6 +154,32 @@ fn entry(bytes: &[u8; 24]) -> Option<(OperationId, Stamp)> {
         OperationId::from_bytes(*id)?,
         Stamp(u64::from_be_bytes(*stamp)),
     ))
+}
+
+/// Reads a member of the offered set: a flow, or none, and an id.
+fn place(member: &[u8]) -> Result<Option<OfferedPlace>> {
+    let Some((flow, id)) = member.split_last_chunk::<16>() else {
+        return Ok(None);
+    };
+    Ok(Some(OfferedPlace {
+        flow: match flow {
+            [] => FlowKey::NONE,
+            flow => FlowKey::from_bytes(flow.try_into().map_err(unreadable)?),
+        },
+        id: OperationId::from_bytes(*id).ok_or_else(reply::unexpected)?,
+    }))
+}
+
+fn unreadable(_error: std::array::TryFromSliceError) -> Error {
+    reply::unexpected()
+}
+
+/// A flow as the entries of its operations begin: with no bytes for no flow.
+fn flow_bytes(flow: &FlowKey) -> &[u8] {
+    match *flow {
+        FlowKey::NONE => &[],
+        _ => flow.as_bytes(),
+    }
 }
 
 fn micros(span: Duration) -> u64 {

@@ -1,4 +1,7 @@
-//! Entries of the outbox: operations that ought to be in the broker.
+//! Entries of the outbox: operations that ought to be in the broker; and places in
+//! the offered set: operations whose offers the broker has confirmed.
+
+use drumline_protocol::{FlowKey, OperationId};
 
 use super::commit::Record;
 use super::summary::Summary;
@@ -41,4 +44,13 @@ pub struct LastOffer {
     /// True if that entry is still there: the broker is not known to have the
     /// offer.
     pub is_in_outbox: bool,
+}
+
+/// A place in the offered set of a partition, which is in order of flow and id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OfferedPlace {
+    /// The flow.
+    pub flow: FlowKey,
+    /// The operation.
+    pub id: OperationId,
 }

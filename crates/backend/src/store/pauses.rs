@@ -13,7 +13,7 @@
 //! paused scope enters the held set at once, so it costs the broker nothing. When the
 //! scope is not paused any more, [`PauseStore::release_held`] moves it back.
 //!
-//! So a Ready head is always in one of three: the outbox, the broker, the held
+//! So a Ready head is always in one of three: the outbox, the offered set, the held
 //! set.
 
 use async_trait::async_trait;

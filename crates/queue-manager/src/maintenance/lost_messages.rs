@@ -44,7 +44,7 @@ mod probe;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use drumline_backend::store::{self, Promoted, Stamp};
+use drumline_backend::store::{self, OfferedPlace, Promoted, Stamp};
 use drumline_protocol::message::Route;
 use drumline_protocol::{OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
@@ -73,7 +73,7 @@ pub(super) struct LostMessages {
     connection: Option<u64>,
     /// The place where the sweep of a partition goes on; missing: at the
     /// beginning.
-    cursors: HashMap<Partition, OperationId>,
+    cursors: HashMap<Partition, OfferedPlace>,
     /// The probes that are under way, by the route that was published to.
     probes: HashMap<Route, Probe>,
     /// The number of times that each operation was offered again by this task.
@@ -149,7 +149,7 @@ impl LostMessages {
         Ok(())
     }
 
-    /// Looks at one page of each partition for operations that have waited too
+    /// Looks at one page of each partition's offered set for operations that have waited too
     /// long in the broker; for all of them if the broker was lost.
     async fn sweep(
         &mut self,

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use drumline_backend::Broker as _;
 use drumline_backend::broker::Backlog;
-use drumline_backend::store::{self, Promoted, Stamp, Summary};
+use drumline_backend::store::{self, OfferedPlace, Promoted, Stamp, Summary};
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
@@ -80,8 +80,8 @@ struct Queue {
 struct Progress {
     /// Later offers went through another queue.
     until: Stamp,
-    /// The last operation that was looked at.
-    after: Option<OperationId>,
+    /// The place of the last operation that was looked at.
+    after: Option<OfferedPlace>,
     is_done: bool,
 }
 

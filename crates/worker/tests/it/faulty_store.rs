@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
     Counts, Created, Ended, Error, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation,
-    Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
-    ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    Notice, OfferedPlace, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released,
+    Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -275,9 +275,9 @@ impl Store for FaultyStore {
     async fn offered(
         &self,
         partition: Partition,
-        after: Option<OperationId>,
+        after: Option<OfferedPlace>,
         limit: usize,
-    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OfferedPlace>)> {
         self.store.offered(partition, after, limit).await
     }
 

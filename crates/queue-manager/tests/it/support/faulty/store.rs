@@ -8,8 +8,8 @@ use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
     Counts, Created, Ended, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
-    Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal, ReportParts,
-    Reservation, Reserved, Result, Stamp, Store, Summary, Transacted,
+    OfferedPlace, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
+    ReportParts, Reservation, Reserved, Result, Stamp, Store, Summary, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -218,9 +218,9 @@ impl Store for Faulty {
     async fn offered(
         &self,
         partition: Partition,
-        after: Option<OperationId>,
+        after: Option<OfferedPlace>,
         limit: usize,
-    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OperationId>)> {
+    ) -> Result<(Vec<(OperationId, Stamp)>, Option<OfferedPlace>)> {
         self.store("offered")
             .await?
             .offered(partition, after, limit)
