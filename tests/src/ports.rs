@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use drumline_backend::store::{Commit, Committed, Created, Guard, NewOperation, Stamp};
+use drumline_backend::store::{Commit, Committed, Created, Guard, Holding, NewOperation, Stamp};
 use drumline_backend::{Ids, MemberId, Membership, Store};
 use drumline_backend_rabbitmq::RabbitBroker;
 use drumline_backend_redis::{Options, RedisMembership, RedisStore};

@@ -87,6 +87,8 @@ impl Keys {
     pub(crate) fn actions(&self) -> [String; 3] {
         ["actions", "actions:order", "actions:open"]
             .map(|name| format!("{}:{{meta}}:{name}", self.namespace))
+    }
+
     /// Stream: the entries of the audit, oldest first.
     pub(crate) fn audit(&self) -> String {
         format!("{}:audit", meta(&self.namespace))

@@ -123,10 +123,6 @@ impl Scripts {
             release_held: with_prelude(&[LIB_PAUSES, include_str!("scripts/release_held.lua")]),
             release_permit: with_window(include_str!("scripts/release_permit.lua")),
             remove_actions: alone(include_str!("scripts/remove_actions.lua")),
-            remove_from_outbox: with_buckets(&[
-                LIB_BUCKET_CHANGES,
-                include_str!("scripts/remove_from_outbox.lua"),
-            ]),
             remove_from_outbox: with_prelude(&[include_str!("scripts/remove_from_outbox.lua")]),
             renew: alone(include_str!("scripts/renew.lua")),
             renew_permit: with_window(include_str!("scripts/renew_permit.lua")),

@@ -50,8 +50,6 @@ pub use self::error::{Error, Result};
 pub use self::history::Recorded;
 pub use self::listing::{Counts, Filter, Page};
 pub use self::lock::{Holding, Lock, Renewal};
-pub use self::outbox::{LastOffer, Promoted, Stamp};
-pub use self::lock::{Lock, Renewal};
 pub use self::outbox::{LastOffer, OfferedPlace, Promoted, Stamp};
 pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
 pub use self::report::ReportParts;
@@ -60,8 +58,7 @@ pub use self::transact::{Transacted, check_distinct};
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
-pub trait Store: ActionStore + PauseStore + Send + Sync + 'static {
-pub trait Store: AuditStore + PauseStore + Send + Sync + 'static {
+pub trait Store: ActionStore + AuditStore + PauseStore + Send + Sync + 'static {
     /// The number of partitions. Fixed when the store was first used.
     fn partitions(&self) -> PartitionCount;
 

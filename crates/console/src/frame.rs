@@ -36,7 +36,7 @@ pub enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Now,
         Self::Operations,
         Self::Tokens,
@@ -92,9 +92,6 @@ impl Section {
             | Self::Pauses
             | Self::Actions
             | Self::Series => rights.read,
-            Self::Operations | Self::Tokens | Self::Failures | Self::Pauses | Self::Series => {
-                rights.read
-            }
             Self::Audit => rights.operate,
             Self::Queues | Self::Workers | Self::Settings => rights.fleet,
         }

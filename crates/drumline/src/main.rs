@@ -161,6 +161,7 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         }),
         Command::Actions(actions) => with_session(&actions.remote, &caller, async |session| {
             commands::actions::run(session, &actions).await
+        }),
         Command::Freeze(freeze) => with_session(&freeze.remote, &caller, async |session| {
             commands::freeze::freeze(session, &freeze).await
         }),

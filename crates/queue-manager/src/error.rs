@@ -141,11 +141,11 @@ impl Error {
         match self {
             Self::Invalid(invalid) => invalid.code,
             Self::Syntax { .. } => ErrorCode::BAD_JSON,
-            Self::NotFound { .. } | Self::NoPause { .. } | Self::NoAction { .. } => {
-                ErrorCode::NOT_FOUND
-            }
+            Self::NotFound { .. }
+            | Self::NoPause { .. }
+            | Self::NoAction { .. }
+            | Self::NotFrozen => ErrorCode::NOT_FOUND,
             Self::TooManyActions { .. } => ErrorCode::TOO_MANY_AT_ONCE,
-            Self::NotFound { .. } | Self::NoPause { .. } | Self::NotFrozen => ErrorCode::NOT_FOUND,
             Self::Refused(refused) => refused.code,
             Self::KeyReused | Self::KeySpent { .. } => ErrorCode::KEY_REUSED,
             Self::BatchTooLarge { .. } => ErrorCode::INVALID_ARGUMENT,

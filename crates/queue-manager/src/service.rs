@@ -50,7 +50,7 @@ use crate::audit::{Audit, PerMinute, Surroundings, Told};
 use crate::metrics::Metrics;
 use crate::options::Options;
 
-pub(crate) use audit::{AuditLine, AuditPage, AuditQuery, Sight};
+pub(crate) use audit::{AuditLine, AuditPage, AuditQuery, AuditScope};
 pub use bulk::{Bulk, BulkAct, BulkAnswer, BulkRefusal};
 pub use completion_feed::{Cursor, InvalidCursor};
 pub use create::Creation;
@@ -208,8 +208,6 @@ impl QueueManager {
             denials_logged: PerMinute::new(DENIALS_LOGGED),
             denials_recorded: PerMinute::new(DENIALS_RECORDED),
             issuer: access::Issuer::default(),
-            denials_logged: Denials::new(DENIALS_LOGGED),
-            denials_recorded: Denials::new(DENIALS_RECORDED),
             looks: looks(),
             reads: reads(),
             event_looks: looks(),

@@ -262,6 +262,10 @@ pub(crate) struct Attempts {
     /// Show the last attempt alone
     #[arg(long)]
     pub(crate) last: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
 /// `drumline audit`.
 #[derive(Debug, Args)]
 pub(crate) struct Audit {

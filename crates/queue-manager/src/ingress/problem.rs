@@ -208,10 +208,10 @@ impl From<Error> for Problem {
         match error {
             Error::Syntax { .. } => Self::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_JSON, detail),
             Error::Invalid(invalid) => Self::from(invalid),
-            Error::NotFound { .. } | Error::NoPause { .. } | Error::NoAction { .. } => {
-            Error::NotFound { .. } | Error::NoPause { .. } | Error::NotFrozen => {
-                Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail)
-            }
+            Error::NotFound { .. }
+            | Error::NoPause { .. }
+            | Error::NoAction { .. }
+            | Error::NotFrozen => Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail),
             Error::TooManyActions { .. } => Self {
                 retry_after: Some(RETRY_AFTER_SECONDS),
                 ..Self::new(

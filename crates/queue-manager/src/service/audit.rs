@@ -16,7 +16,7 @@ const LOOKED_AT: usize = 2_000;
 
 /// The entries that a caller may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum AuditScope {
     /// All, also those of no organization.
     Everything,
     /// Those of this organization.
@@ -83,7 +83,11 @@ impl QueueManager {
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub(crate) async fn audit_page(&self, sight: &Sight, query: &AuditQuery) -> Result<AuditPage> {
+    pub(crate) async fn audit_page(
+        &self,
+        sight: &AuditScope,
+        query: &AuditQuery,
+    ) -> Result<AuditPage> {
         // An entry is stored after it was made. So what was stored before `since` was
         // made before it.
         let oldest = query.since.map_or(0, |since| {
@@ -120,7 +124,7 @@ impl QueueManager {
 }
 
 /// The entry, if the caller may see it and it meets the conditions.
-fn shown(entry: &AuditEntry, sight: &Sight, query: &AuditQuery) -> Option<AuditLine> {
+fn shown(entry: &AuditEntry, sight: &AuditScope, query: &AuditQuery) -> Option<AuditLine> {
     // An entry that is no JSON is of a later release.
     let members = serde_json::from_str(&entry.text).ok()?;
     let line = AuditLine { members };
@@ -129,8 +133,8 @@ fn shown(entry: &AuditEntry, sight: &Sight, query: &AuditQuery) -> Option<AuditL
         wanted.is_none_or(|wanted| line.text(name) == wanted)
     };
     let may_see = match sight {
-        Sight::Everything => true,
-        Sight::Only(organization) => line.text("organization") == organization.0,
+        AuditScope::Everything => true,
+        AuditScope::Only(organization) => line.text("organization") == organization.0,
     };
     let is_by = |who: &String| {
         let principal = line.text("principal");

@@ -142,6 +142,7 @@ fn told(health: Health, sight: Sight) -> Health {
         store: hidden(health.store),
         broker: hidden(health.broker),
         keys: None,
+        issuer: None,
         certificate: None,
         draining: health.draining,
     }

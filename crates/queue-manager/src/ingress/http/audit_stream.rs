@@ -20,7 +20,7 @@ use super::problem::Answer;
 use super::{openapi, query};
 use crate::error::{Error, Result};
 use crate::ingress::problem::Problem;
-use crate::service::{AuditLine, AuditPage, AuditQuery, QueueManager, Sight};
+use crate::service::{AuditLine, AuditPage, AuditQuery, AuditScope, QueueManager};
 
 /// Entries on a page if the request names no number.
 const USUAL_PAGE: usize = 50;
@@ -67,7 +67,7 @@ pub(crate) struct AuditView {
 )]
 pub(crate) async fn list(
     State(manager): State<QueueManager>,
-    sight: Sight,
+    sight: AuditScope,
     headers: HeaderMap,
     Parameters(mut pairs): Parameters,
 ) -> Answer<Response> {
@@ -152,7 +152,7 @@ fn set(query: &mut AuditQuery, name: &str, value: String, longest: usize) -> Res
 /// breaks the answer off.
 pub(super) async fn export(
     manager: QueueManager,
-    sight: Sight,
+    sight: AuditScope,
     query: AuditQuery,
 ) -> Result<Response> {
     let query = AuditQuery {
@@ -194,7 +194,7 @@ fn lines(entries: &[AuditLine]) -> String {
 }
 
 /// The entries that the sender of a request may see.
-impl FromRequestParts<QueueManager> for Sight {
+impl FromRequestParts<QueueManager> for AuditScope {
     type Rejection = Box<Problem>;
 
     async fn from_request_parts(

@@ -113,8 +113,6 @@ pub(super) async fn guarded(
 ) -> Response {
     let need = need_of(&request);
     let draft = Draft::of(&request);
-    let admitted = match &manager.options().access {
-    let draft = Draft::of(&manager, &request);
     let access = &manager.options().access;
     if let Access::Keys(keys) = access
         && let Ok(text) = bearer(request.headers())

@@ -31,7 +31,6 @@ pub(crate) use self::audit::AuditEntries;
 use self::callers::Callers;
 pub(crate) use self::history::History;
 pub(crate) use self::pauses::{NewFreeze, NewPause, Pause, Pauses};
-pub(crate) use self::pauses::{NewPause, Pause, Pauses};
 pub(crate) use self::preview::{ActionName, Preview};
 use super::waiting::WaitingView;
 use crate::ingress::problem::Problem;

@@ -2,7 +2,7 @@
 
 use drumline_api::preview::grouped;
 use drumline_backend::store::Summary;
-use drumline_protocol::{OperationId, PauseKind, Status, Timestamp};
+use drumline_protocol::{OperationId, Pause, PauseKind, Status, Timestamp};
 
 use super::OwnState;
 use crate::service::Health;
@@ -57,6 +57,7 @@ pub(super) struct Facts<'a> {
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let health = facts.health;
     let mut findings = Vec::new();
+    findings.extend(facts.own.and_then(freeze));
     if let Some(fault) = &health.store {
         findings.push(Finding::new(
             &format!("the store is unavailable: {fault}"),
@@ -98,6 +99,12 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
             "the keys of before stay in force",
         ));
     }
+    if let Some(fault) = &health.issuer {
+        findings.push(Finding::new(
+            &format!("the issuer of tokens cannot be asked: {fault}"),
+            "the keys that it published before stay in force",
+        ));
+    }
     if let Some(fault) = &health.certificate {
         findings.push(Finding::new(
             &format!("the files of the certificate cannot be used: {fault}"),
@@ -114,9 +121,23 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
+fn freeze(own: &OwnState) -> Option<Finding> {
+    let mut pauses = own.pauses.iter();
+    let freeze = pauses.find(|pause| pause.scope.is_everything())?;
+    let (by, reason) = (freeze.author.name(), &freeze.reason);
+    let words =
+        format!("the service is frozen by {by}, so nothing starts in any organization: {reason}");
+    Some(Finding::new(&words, "`drumline thaw` lets it go on"))
+}
+
+/// True for a pause of one organization, with everything in it.
+fn is_of_organization(pause: &Pause) -> bool {
+    pause.scope.kind == PauseKind::Organization && !pause.scope.is_everything()
+}
+
 fn paused_organization(own: &OwnState) -> Option<Finding> {
     let mut pauses = own.pauses.iter();
-    let all = pauses.find(|pause| pause.scope.kind == PauseKind::Organization)?;
+    let all = pauses.find(|pause| is_of_organization(pause))?;
     let (by, reason) = (all.author.name(), &all.reason);
     let words = format!("the whole organization is paused by {by}: {reason}");
     Some(Finding::new(
@@ -177,7 +198,7 @@ fn held_by(holder: &Summary) -> String {
 
 fn other_pauses(own: &OwnState) -> Option<Finding> {
     let pauses = own.pauses.iter();
-    let others = pauses.filter(|pause| pause.scope.kind != PauseKind::Organization);
+    let others = pauses.filter(|pause| !is_of_organization(pause) && !pause.scope.is_everything());
     let words = match others.count() {
         0 => return None,
         1 => "one pause is in force".to_owned(),
@@ -271,6 +292,7 @@ mod tests {
             store: None,
             broker: None,
             keys: None,
+            issuer: None,
             certificate: None,
             draining: false,
         }

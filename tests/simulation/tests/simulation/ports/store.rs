@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded,
-    Released, Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
+    Counts, Created, Ended, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
+    OfferedPlace, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
+    ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Output, Partition, PartitionCount, Pause, Report, ScopeKey,
-    Timestamp,
+    ActionId, BulkAction, CommitId, Fence, Operation, OperationId, Organization, Output, Partition,
+    PartitionCount, Pause, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -86,8 +87,8 @@ through_link! {
     notice_done(id: OperationId) -> ();
     notice_later(id: OperationId, delay: Duration) -> ();
     notice_put_off(id: OperationId, delay: Duration) -> ();
-    offered(partition: Partition, after: Option<OperationId>, limit: usize)
-        -> (Vec<(OperationId, Stamp)>, Option<OperationId>);
+    offered(partition: Partition, after: Option<OfferedPlace>, limit: usize)
+        -> (Vec<(OperationId, Stamp)>, Option<OfferedPlace>);
     reoffer(id: OperationId, seen: Stamp, delay: Duration) -> Option<Stamp>;
     stamp(partition: Partition) -> Stamp;
     marker_returned(marker: &Marker) -> ();
@@ -111,4 +112,20 @@ through_link! {
     copy_pauses(pauses: &Pauses, partitions: &[Partition]) -> ();
     pause_copies(partitions: &[Partition]) -> Vec<PauseCopy>;
     release_held(partition: Partition, after: Option<ScopeKey>, limit: usize) -> Released;
+}
+
+through_link! {
+    impl ActionStore {}
+    put_action(action: &BulkAction) -> ActionWrite;
+    action(id: ActionId) -> Option<BulkAction>;
+    actions(organization: &Organization, before: Option<ActionId>, limit: usize)
+        -> Vec<BulkAction>;
+    open_actions(limit: usize) -> Vec<BulkAction>;
+    remove_actions(before: Timestamp) -> usize;
+}
+
+through_link! {
+    impl AuditStore {}
+    append_audit(batch: CommitId, entries: &[String]) -> ();
+    audit_before(place: Option<AuditPlace>, limit: usize) -> Vec<AuditEntry>;
 }

@@ -11,13 +11,13 @@ use super::viewer::Seen;
 use crate::ingress::http::audit_stream;
 use crate::ingress::http::extractors::Parameters;
 use crate::ingress::http::problem::Answer;
-use crate::service::{AuditLine, AuditPage, QueueManager, Sight};
+use crate::service::{AuditLine, AuditPage, AuditScope, QueueManager};
 
 /// The entries that the address asks for.
 pub(super) async fn page(
     State(manager): State<QueueManager>,
     seen: Seen,
-    sight: Sight,
+    sight: AuditScope,
     Parameters(pairs): Parameters,
 ) -> Answer<Response> {
     let read = audit_stream::read(pairs.clone(), manager.options().limits.page);
@@ -51,7 +51,7 @@ pub(super) async fn page(
             .iter()
             .map(|line| row(line, seen.now))
             .collect(),
-        is_of_all: sight == Sight::Everything,
+        is_of_all: sight == AuditScope::Everything,
         is_later_page,
         next: found.next.map(|place| place.to_string()),
     };
@@ -61,7 +61,7 @@ pub(super) async fn page(
 /// The entries that the address asks for, as a file.
 pub(super) async fn file(
     State(manager): State<QueueManager>,
-    sight: Sight,
+    sight: AuditScope,
     Parameters(pairs): Parameters,
 ) -> Answer<Response> {
     let query = audit_stream::read(pairs, manager.options().limits.page)?;

@@ -59,37 +59,6 @@ fn finding(finding: &Finding) -> console::Finding {
         sentence: Text::line(&finding.sentence),
         remedy: finding.remedy.as_deref().map(Text::line),
         link: place.map(|(words, place)| (*words, address_of(place))),
-/// The facts that this process knows without a question.
-fn signals(manager: &QueueManager, seen: &Seen, health: &Health) -> Signals {
-    let Health {
-        store,
-        broker,
-        keys,
-        issuer,
-        certificate,
-        draining,
-    } = health;
-    // Errors name servers.
-    let detail = |fault: &Option<String>| {
-        let is_shown = seen.rights.fleet;
-        fault.as_ref().map(|fault| {
-            if is_shown {
-                fault.clone()
-            } else {
-                "an operator sees why".to_owned()
-            }
-        })
-    };
-    let bypassed = manager.bypass().bypassed();
-    Signals {
-        store: detail(store),
-        broker: detail(broker),
-        keys: keys.clone().filter(|_| seen.rights.fleet),
-        issuer: issuer.clone().filter(|_| seen.rights.fleet),
-        certificate: certificate.clone().filter(|_| seen.rights.fleet),
-        draining: *draining,
-        bypassed: bypassed.iter().map(ToString::to_string).collect(),
-        throttled: Vec::new(),
     }
 }
 
