@@ -31,6 +31,9 @@ pub(crate) struct Clock {
     epoch: Instant,
     /// The offset to add to the time since the epoch, in microseconds.
     offset_us: AtomicI64,
+    /// The greatest offset that a server has shown. With it, no server of the store has been
+    /// later so far.
+    latest_us: AtomicI64,
     /// The time of the server's last answer, in microseconds since the epoch.
     heard_us: AtomicI64,
     /// True once the time was asked for: a store that only renews leases needs none.
@@ -43,11 +46,13 @@ impl Clock {
         let clock = Self {
             epoch: Instant::now(),
             offset_us: AtomicI64::new(0),
+            latest_us: AtomicI64::new(i64::MIN),
             heard_us: AtomicI64::new(0),
             is_used: AtomicBool::new(false),
         };
         let (server_us, took) = ask(link).await?;
         clock.set(server_us, took);
+        clock.note_latest(server_us, took);
         Ok(clock)
     }
 
@@ -64,11 +69,21 @@ impl Clock {
     pub(crate) fn at_least(&self, server_us: u64) {
         let offset = signed(server_us).saturating_sub(self.elapsed_us());
         self.offset_us.fetch_max(offset, Ordering::Relaxed);
+        self.latest_us.fetch_max(offset, Ordering::Relaxed);
+    }
+
+    /// The latest time that a server of the store may have reached so far, in microseconds:
+    /// a clock that was set back later is not followed.
+    pub(crate) fn latest(&self) -> u64 {
+        let latest = self.latest_us.load(Ordering::Relaxed);
+        let latest = latest.saturating_add(self.elapsed_us());
+        u64::try_from(latest).unwrap_or(0)
     }
 
     /// Notes a time that the server showed at some moment within the last
     /// `took`.
     pub(crate) fn heard(&self, server_us: u64, took: Duration) {
+        self.note_latest(server_us, took);
         if took <= SLOWEST {
             self.set(server_us, took);
         } else {
@@ -82,6 +97,16 @@ impl Clock {
         let age = self.elapsed_us() - self.heard_us.load(Ordering::Relaxed);
         self.is_used.load(Ordering::Relaxed)
             && age >= i64::try_from(STALE.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Notes how late the server may be. It showed the time at some moment within the last
+    /// `took`.
+    fn note_latest(&self, server_us: u64, took: Duration) {
+        let took_us = signed(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let offset = signed(server_us)
+            .saturating_add(took_us)
+            .saturating_sub(self.elapsed_us());
+        self.latest_us.fetch_max(offset, Ordering::Relaxed);
     }
 
     /// Sets the clock by a quick answer.
@@ -159,6 +184,7 @@ mod tests {
         Clock {
             epoch: Instant::now(),
             offset_us: AtomicI64::new(0),
+            latest_us: AtomicI64::new(i64::MIN),
             heard_us: AtomicI64::new(0),
             is_used: AtomicBool::new(false),
         }
@@ -210,5 +236,17 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::from_millis(5_002));
         clock.at_least(4_000_000);
         assert_eq!(clock.now(), Timestamp::from_millis(5_002));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_latest_time_does_not_fall_with_a_clock_that_is_set_back() {
+        let clock = clock();
+        clock.heard(5_000_000, Duration::from_millis(2));
+        assert_eq!(clock.latest(), 5_002_000);
+        // Another server, whose clock is behind.
+        clock.heard(1_000_000, Duration::ZERO);
+        assert_eq!(clock.now(), Timestamp::from_millis(1_000));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(clock.latest(), 6_002_000);
     }
 }

@@ -10,6 +10,7 @@
 //!             ├─ link        one connection that rebuilds itself and repeats
 //!             │   └─ connect one place that opens sockets, with TLS or without,
 //!             │              to the primary that sentinels name where there are some
+//!             ├─ accepted    counts what a promotion has lost
 //!             ├─ clock       the server's time, without a round trip
 //!             └─ completions a second connection, for the ends
 //! ```
@@ -20,6 +21,7 @@
 //! slot. Only transactions, groups of creates and groups of commits take several
 //! partitions in one call.
 
+mod accepted;
 mod baseline;
 mod clock;
 mod completions;

@@ -15,6 +15,7 @@
 
 mod bounded;
 mod error_action;
+mod growth;
 mod store_identity;
 
 use std::fmt;
@@ -26,12 +27,13 @@ use drumline_backend::store::{Error, Result};
 use drumline_protocol::Backoff;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use parking_lot::{Mutex, MutexGuard};
-use redis::aio::PubSub;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::bounded::BoundedLink;
 use self::error_action::{ErrorAction, error_action};
+pub(crate) use self::growth::Growth;
 pub(crate) use self::store_identity::StoreIdentity;
 use crate::connect::{Address, Connected, Primary, Sentinels};
 use crate::options::Options;
@@ -69,7 +71,12 @@ struct Settings {
     response_timeout: Duration,
     patience: Duration,
     identity: Arc<OnceLock<StoreIdentity>>,
+    growth: Arc<OnceLock<Growth>>,
 }
+
+/// The life of a server of the store: another one after each start, and after each
+/// promotion.
+pub(crate) type Life = Arc<str>;
 
 struct Slot {
     /// Tells a caller with a dead connection if it was replaced already.
@@ -80,6 +87,7 @@ struct Slot {
 #[derive(Clone)]
 struct Live {
     connected: Connected,
+    life: Life,
     /// The time of its last answer, in microseconds since the epoch of the
     /// link.
     heard: Arc<AtomicU64>,
@@ -109,6 +117,7 @@ impl Link {
             response_timeout: options.response_timeout,
             patience: options.patience,
             identity: Arc::default(),
+            growth: Arc::default(),
         }))
     }
 
@@ -125,7 +134,7 @@ impl Link {
     }
 
     /// A link to the same server, with a connection of its own.
-    fn another(&self) -> Self {
+    pub(crate) fn another(&self) -> Self {
         Self::unconnected(self.0.settings.clone())
     }
 
@@ -143,6 +152,23 @@ impl Link {
     /// The first identity counts.
     pub(crate) fn require_identity(&self, identity: StoreIdentity) {
         self.0.settings.identity.get_or_init(|| identity);
+    }
+
+    /// The life of the server that is connected now.
+    ///
+    /// # Errors
+    /// When it is not available at once.
+    pub(crate) async fn life(&self) -> Result<Life> {
+        let (_, connecting) = self.current();
+        let live = connecting.await;
+        live.map(|live| live.life)
+            .map_err(|error| unavailable("connecting", error))
+    }
+
+    /// Keeps the numbers of the store growing on every server that is connected to from
+    /// now on. The first ones count.
+    pub(crate) fn require_growth(&self, growth: Growth) {
+        self.0.settings.growth.get_or_init(|| growth);
     }
 
     /// Makes a connection to the same server that listens to channels.
@@ -187,20 +213,24 @@ impl Link {
     /// When the commands are not answered within the patience, or the server
     /// answers with an error that waiting does not change.
     pub(crate) async fn run(&self, what: &'static str, commands: &Pipeline) -> Result<Vec<Value>> {
-        self.run_longer(what, commands, Duration::ZERO).await
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answers, _life) = self.run_on(what, commands, Duration::ZERO).await?;
+        Ok(answers)
     }
 
-    /// Does the same as [`Self::run`] for requests or answers that take `longer`
-    /// than small ones.
-    async fn run_longer(
+    /// Does the same as [`Self::run`] for one command at least, and for requests or answers
+    /// that take `longer` than small ones. Names the life of the server that has answered.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) async fn run_on(
         &self,
         what: &'static str,
         commands: &Pipeline,
         longer: Duration,
-    ) -> Result<Vec<Value>> {
-        if commands.is_empty() {
-            return Ok(Vec::new());
-        }
+    ) -> Result<(Vec<Value>, Life)> {
         let deadline = Instant::now() + self.patience() + longer;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
@@ -233,12 +263,16 @@ impl Link {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(command);
         let attempt = self.attempt(&commands, Duration::ZERO);
-        let answers = attempt.await.map_err(|error| unavailable(what, error))?;
+        let (answers, _life) = attempt.await.map_err(|error| unavailable(what, error))?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
     /// Tries once, and prepares better conditions for the next try.
-    async fn attempt(&self, commands: &Pipeline, longer: Duration) -> RedisResult<Vec<Value>> {
+    async fn attempt(
+        &self,
+        commands: &Pipeline,
+        longer: Duration,
+    ) -> RedisResult<(Vec<Value>, Life)> {
         let (generation, connecting) = self.current();
         let live = match connecting.await {
             Ok(live) => live,
@@ -248,7 +282,7 @@ impl Link {
             }
         };
         let error = match self.ask(&live, commands, longer).await {
-            Ok(answers) => return Ok(answers),
+            Ok(answers) => return Ok((answers, live.life)),
             Err(error) => error,
         };
         if matches!(error_action(&error), ErrorAction::LoadScripts) {
@@ -271,6 +305,7 @@ impl Link {
     ) -> RedisResult<Vec<Value>> {
         let asked = self.micros();
         let mut connection = live.connected.connection.clone();
+        keep_growing(&self.0.settings.growth, &mut connection, &live.life).await?;
         connection.set_response_timeout(self.response_timeout() + longer);
         let answered = connection
             .send_packed_commands(commands, 0, commands.len())
@@ -355,6 +390,7 @@ fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, Re
         address,
         config,
         identity,
+        growth,
         ..
     } = settings.clone();
     let attempt = async move {
@@ -363,12 +399,15 @@ fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, Re
         let mut connection = connected.connection.clone();
         // A server that wants a password closes the connection before it has
         // one on any command as long as a script, and then the reason is lost.
-        let mut info = redis::cmd("INFO");
-        info.arg("replication");
-        let info: String = info.query_async(&mut connection).await?;
+        let mut info = redis::pipe();
+        info.cmd("INFO")
+            .arg("server")
+            .cmd("INFO")
+            .arg("replication");
+        let (server, replication): (String, String) = info.query_async(&mut connection).await?;
         // A caller that only looks at a server may look at a replica.
         let wants_primary = identity.get().is_some() || address.sentinels().is_some();
-        if wants_primary && server_info::field(&info, "role") != "master" {
+        if wants_primary && server_info::field(&replication, "role") != "master" {
             return Err(error_action::replica());
         }
         let load = SCRIPTS.load();
@@ -380,11 +419,36 @@ fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, Re
         if let Some(identity) = identity.get() {
             identity.verify_or_init(&mut connection).await?;
         }
+        let run_id = server_info::field(&server, "run_id");
+        let history = server_info::field(&replication, "master_replid");
+        let life = Life::from(format!("{run_id} {history}"));
+        keep_growing(&growth, &mut connection, &life).await?;
         tracing::debug!("connected to Redis");
         Ok(Live {
             connected,
+            life,
             heard: Arc::default(),
         })
     };
     attempt.boxed().shared()
+}
+
+/// Moves the numbers of the store past those of the server before, if this is another
+/// one. A server that writes nothing now issues no numbers either, and is asked again
+/// with the next request.
+async fn keep_growing(
+    growth: &OnceLock<Growth>,
+    connection: &mut MultiplexedConnection,
+    life: &Life,
+) -> RedisResult<()> {
+    let Some(growth) = growth.get().filter(|growth| growth.is_due(life)) else {
+        return Ok(());
+    };
+    match growth.ensure(connection, life).await {
+        Err(error) if error_action::writes_nothing(&error) => {
+            tracing::debug!(%error, "the numbers of the store are not moved yet");
+            Ok(())
+        }
+        ensured => ensured,
+    }
 }

@@ -47,10 +47,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::indexes::{IndexUse, RebuildStep};
 use self::notices::Tries;
+use crate::accepted::{self, Accepted};
 use crate::clock::{self, Clock};
 use crate::completions::{self, Completions};
 use crate::keys::Keys;
-use crate::link::{BoundedLink, Link};
+use crate::link::{BoundedLink, Growth, Link};
 use crate::options::Options;
 use crate::server_info::{self, ServerInfo};
 use crate::store_format;
@@ -73,6 +74,7 @@ pub struct RedisStore {
     keys: Keys,
     partitions: PartitionCount,
     clock: Arc<Clock>,
+    accepted: Arc<Accepted>,
     completions: Arc<Completions>,
     runtime: Handle,
     critical: CriticalTasks,
@@ -111,12 +113,27 @@ impl RedisStore {
         }
         let keeping = clock::keep(Arc::clone(&clock), link.clone());
         tasks.spawn(lasting(&options.critical, "clock of the store", keeping));
+        let keys = Keys::new(namespace, partitions);
+        let ticks = partitions.all().filter_map(|one| keys.partition(one));
+        let ticks = ticks.map(|keys| keys.tick().to_owned()).collect();
+        let clock_of_link = Arc::clone(&clock);
+        let life = link.life().await?;
+        let accepted = Arc::new(Accepted::default());
+        let watching = accepted::watch(
+            Arc::clone(&accepted),
+            link.clone(),
+            Keys::new(namespace, partitions),
+            Arc::clone(&life),
+        );
+        tasks.spawn(lasting(&options.critical, "accepted operations", watching));
+        link.require_growth(Growth::new(clock_of_link, keys.probe(), ticks, life));
         Ok(Self {
-            keys: Keys::new(namespace, partitions),
+            keys,
             records: BoundedLink::beside(&link),
             link,
             partitions,
             clock,
+            accepted,
             completions: Arc::new(Completions::new()),
             runtime: Handle::current(),
             critical: options.critical.clone(),
@@ -186,6 +203,10 @@ impl Store for RedisStore {
 
     fn take_unreadable(&self) -> u64 {
         self.unreadable.swap(0, Ordering::Relaxed)
+    }
+
+    fn take_lost(&self) -> u64 {
+        self.accepted.take_lost()
     }
 
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {

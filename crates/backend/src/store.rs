@@ -77,6 +77,13 @@ pub trait Store: ActionStore + AuditStore + PauseStore + Send + Sync + 'static {
         0
     }
 
+    /// Returns the number of operations that this process has created and that the store is
+    /// found to have lost since the last call: a replica that was promoted may not have had
+    /// them. A store of one server without replicas may lose none.
+    fn take_lost(&self) -> u64 {
+        0
+    }
+
     /// Stores operations, in the order given; each by itself is atomic: the
     /// reservation of its key, record, place in its chain, indexes, due set,
     /// outbox.

@@ -87,6 +87,9 @@ drumline_telemetry::metrics! {
     unreadable: Counter,
         "maintenance_unreadable",
         "records that this release cannot decode and leaves unchanged, counted at each read";
+    lost: Counter,
+        "store_lost",
+        "operations that this manager has accepted and that Redis has lost in a promotion or a restart, found a moment later";
     removed: Counter by ["class"],
         "retention_removed",
         "operations removed by retention, by the class of their outcome";

@@ -20,7 +20,7 @@ use redis::{Pipeline, Value};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::Link;
+use super::{Life, Link};
 
 /// The bytes under way at the same time: four of the largest answers, enough to
 /// hide the round trips. At 10 MB a second they take 0.4 s. A smaller bound
@@ -66,6 +66,21 @@ impl BoundedLink {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
+        let (answers, _life) = self.run_on(what, commands, bytes).await?;
+        Ok(answers)
+    }
+
+    /// Does the same for one command at least, and names the life of the server that has
+    /// answered.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) async fn run_on(
+        &self,
+        what: &'static str,
+        commands: &Pipeline,
+        bytes: usize,
+    ) -> Result<(Vec<Value>, Life)> {
         let permits = u32::try_from(bytes.clamp(PERMIT, UNDER_WAY) / PERMIT).unwrap_or(1);
         // Requests that are under way are given up after their patience, so those
         // that wait get their turn.
@@ -78,7 +93,7 @@ impl BoundedLink {
         };
         // Twice the usual timeout: other answers are on the way before this one.
         let longer = self.link.response_timeout() + time_for(bytes);
-        self.link.run_longer(what, commands, longer).await
+        self.link.run_on(what, commands, longer).await
     }
 }
 

@@ -68,6 +68,11 @@ pub(super) fn is_deserted(error: &RedisError) -> bool {
     error.code() == Some("NOREPLICAS")
 }
 
+/// Returns true if the server refuses all writes for now, and answers reads.
+pub(super) fn writes_nothing(error: &RedisError) -> bool {
+    matches!(error.code(), Some("NOREPLICAS" | "MISCONF" | "OOM"))
+}
+
 /// The error of a connection to a server that is not the primary.
 pub(super) fn replica() -> RedisError {
     // Waiting helps: a promotion may be under way.

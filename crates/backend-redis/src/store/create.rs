@@ -63,7 +63,12 @@ impl RedisStore {
             }
         }
         let all: Option<Vec<Answer>> = created.into_iter().collect();
-        all.ok_or_else(reply::unexpected)
+        let all = all.ok_or_else(reply::unexpected)?;
+        let news = all.iter().zip(operations).filter_map(|(answer, new)| {
+            matches!(answer, Answer::Created(Created::New { .. })).then_some(new.id)
+        });
+        self.accepted.note(news);
+        Ok(all)
     }
 
     /// Puts the operations that exist into the answers.

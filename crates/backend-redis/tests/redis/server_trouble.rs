@@ -377,3 +377,29 @@ async fn the_time_goes_on_while_the_server_is_away() {
     assert!(passed >= Duration::from_millis(49), "{passed:?}");
     assert!(passed < Duration::from_secs(10), "{passed:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_that_are_lost_are_counted_once() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let ids = Ids::random();
+    for _ in 0..3 {
+        create(&store, &draft(&store, &ids, None)).await;
+    }
+    server.restart().await.expect("restart");
+    store.counts().await.expect("counts");
+    server.wipe().expect("wipe");
+    server.restart().await.expect("restart");
+    let counted = async {
+        let mut lost = 0;
+        while lost == 0 {
+            // A call, as any process makes them: it connects again.
+            store.counts().await.expect("counts");
+            lost = store.take_lost();
+        }
+        lost
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(60), counted).await;
+    assert_eq!(counted.expect("it is noticed"), 3);
+    assert_eq!(store.take_lost(), 0);
+}

@@ -117,6 +117,10 @@ impl Store for FaultyStore {
         self.store.completions()
     }
 
+    fn take_lost(&self) -> u64 {
+        self.store.take_lost()
+    }
+
     fn take_unreadable(&self) -> u64 {
         self.store.take_unreadable()
     }

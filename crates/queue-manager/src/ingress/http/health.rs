@@ -115,6 +115,7 @@ pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
     let metrics = manager.metrics();
     metrics.bypassed(&manager.bypass().bypassed());
     metrics.unreadable.inc_by(manager.store().take_unreadable());
+    metrics.lost.inc_by(manager.store().take_lost());
     // A value that cannot be asked for now stays as it was; the counters are
     // wanted most when the store is unavailable.
     let asked = async {

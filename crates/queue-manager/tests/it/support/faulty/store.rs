@@ -59,6 +59,10 @@ impl Store for Faulty {
         self.inner.store.completions()
     }
 
+    fn take_lost(&self) -> u64 {
+        self.inner.store.take_lost()
+    }
+
     fn take_unreadable(&self) -> u64 {
         self.inner.store.take_unreadable()
     }

@@ -1,0 +1,141 @@
+//! Keeps fences, stamps and sequences growing from one server of a store to the next.
+//!
+//! They are the time of the server, or the last one + 1. A replica that is promoted
+//! may miss the last ones, and its clock may be behind that of the server before. Then it
+//! would issue numbers again that have been issued for something else. So a process
+//! that has known the server before moves the ticks of the next one past all that
+//! it may have issued, before it asks for anything.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
+
+use super::Life;
+use crate::clock::Clock;
+use crate::scripts::SCRIPTS;
+
+/// The ticks in one script: it blocks the server for less than a millisecond.
+const MOST: usize = 500;
+/// A script takes some numbers at once, which may lie ahead of the time: thousands would
+/// have to be taken within a millisecond to reach this. In microseconds.
+const AHEAD: u64 = 1_000;
+
+/// The numbers of a store, which only grow.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    clock: Arc<Clock>,
+    probe: String,
+    ticks: Vec<String>,
+    /// The life of the server that the numbers were last moved for. The lock is held for a
+    /// moment, never across an await.
+    life: Mutex<Life>,
+}
+
+impl Growth {
+    /// The ticks of a store, and the life of its server now.
+    pub(crate) fn new(clock: Arc<Clock>, probe: String, ticks: Vec<String>, life: Life) -> Self {
+        Self {
+            clock,
+            probe,
+            ticks,
+            life: Mutex::new(life),
+        }
+    }
+
+    /// Returns true if the ticks are to be moved before a server in this life is used.
+    pub(super) fn is_due(&self, life: &Life) -> bool {
+        *self.life.lock() != *life
+    }
+
+    /// Moves the ticks. Harmless to repeat.
+    pub(super) async fn ensure(
+        &self,
+        connection: &mut MultiplexedConnection,
+        life: &Life,
+    ) -> RedisResult<()> {
+        let floor = self.clock.latest().saturating_add(AHEAD);
+        let mut moved: usize = 0;
+        for ticks in self.ticks.chunks(MOST) {
+            let keys: Vec<&String> = std::iter::once(&self.probe).chain(ticks).collect();
+            let mut raise = SCRIPTS.raise_ticks.call(&keys);
+            raise.arg(floor);
+            let some: usize = raise.query_async(connection).await?;
+            moved += some;
+        }
+        *self.life.lock() = Arc::clone(life);
+        tracing::debug!(moved, "the numbers of the store go on on another server");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drumline_backend::Store as _;
+    use drumline_protocol::Partition;
+    use drumline_test_servers::{RedisOptions, RedisServer};
+    use redis::AsyncConnectionConfig;
+
+    use super::*;
+    use crate::connect::Address;
+    use crate::link::Link;
+    use crate::options::Options;
+    use crate::store::RedisStore;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_whose_clock_is_behind_issues_no_number_again() {
+        let server = RedisServer::start().await.expect("a Redis");
+        let options = Options {
+            url: server.url(),
+            ..Options::default()
+        };
+        let store = RedisStore::connect(&options).await.expect("a store");
+        // The server so far was ten seconds ahead of the one that comes.
+        let latest = store.clock().latest() + 10_000_000;
+        store.clock().at_least(latest);
+        server.wipe().expect("wipe");
+        server.restart().await.expect("restart");
+        for partition in [0, 63] {
+            let stamp = store.stamp(Partition::new(partition)).await.expect("stamp");
+            assert!(stamp.0 > latest, "{stamp:?} {latest}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_server_is_of_use_all_the_same() {
+        let arguments = ["--maxmemory", "1"].map(str::to_owned).into();
+        let full = RedisOptions {
+            arguments,
+            ..RedisOptions::default()
+        };
+        let server = RedisServer::start_with(full).await.expect("a Redis");
+        let options = Options {
+            url: server.url(),
+            ..Options::default()
+        };
+        let address = Address::of(&options).expect("a URL");
+        let connected = address.connect(&AsyncConnectionConfig::new()).await;
+        let mut connection = connected.expect("a connection").connection;
+        let load = SCRIPTS.load();
+        let loaded = connection.send_packed_commands(&load, 0, load.len()).await;
+        loaded.expect("scripts");
+        let link = Link::new(&options).expect("a URL");
+        let clock = Clock::start(&link).await.expect("a clock");
+        let ahead = clock.latest() + 10_000_000;
+        clock.at_least(ahead);
+        let ticks = vec!["tick".to_owned()];
+        let life = |text: &str| Life::from(text);
+        let growth = Growth::new(Arc::new(clock), "probe".to_owned(), ticks, life("before"));
+        assert!(growth.is_due(&life("now")) && !growth.is_due(&life("before")));
+        let ensured = growth.ensure(&mut connection, &life("now")).await;
+        ensured.expect("a tick");
+        let tick: u64 = redis::cmd("GET")
+            .arg("tick")
+            .query_async(&mut connection)
+            .await
+            .expect("a tick");
+        assert!(tick >= ahead);
+        assert!(!growth.is_due(&life("now")));
+    }
+}
