@@ -10,6 +10,7 @@
 //!             ├─ link        one connection that rebuilds itself and repeats
 //!             │   └─ connect one place that opens sockets, with TLS or without,
 //!             │              to the primary that sentinels name where there are some
+//!             ├─ replicas    waits until replicas have a write, where that is wanted
 //!             ├─ accepted    counts what a promotion has lost
 //!             ├─ clock       the server's time, without a round trip
 //!             └─ completions a second connection, for the ends
@@ -33,6 +34,7 @@ mod membership;
 mod namespace;
 mod options;
 mod record;
+mod replicas;
 mod reply;
 mod rights;
 mod scripts;

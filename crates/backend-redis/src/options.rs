@@ -40,6 +40,11 @@ pub struct Options {
     /// holds callers as long. A store that only renews leases needs a fraction
     /// of the lease. Default 5 s.
     pub patience: Duration,
+    /// The number of replicas that must have received a create, a commit or a pause before
+    /// it is answered: then it survives a promotion of one that has it. Each waits for a round
+    /// trip between the servers more, and is unavailable while too few replicas follow.
+    /// Default 0: none.
+    pub wait_replicas: u16,
     /// Reports a task of the store that has panicked. Default: one that nothing
     /// reads.
     pub critical: CriticalTasks,
@@ -55,6 +60,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(1),
             patience: Duration::from_secs(5),
+            wait_replicas: 0,
             critical: CriticalTasks::default(),
         }
     }
@@ -71,6 +77,7 @@ impl fmt::Debug for Options {
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("patience", &self.patience)
+            .field("wait_replicas", &self.wait_replicas)
             .finish_non_exhaustive()
     }
 }

@@ -48,6 +48,18 @@ pub async fn missing_rights(options: &Options) -> Result<Vec<MissingRight>> {
         let reason = reply::text(answer.value()?)?;
         missing.push(MissingRight { command, reason });
     }
+    if options.wait_replicas > 0 {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(0).arg(0);
+        match link.run_one("wait", wait).await {
+            Ok(_answer) => {}
+            Err(Error::Unfit(reason)) => missing.push(MissingRight {
+                command: "wait".to_owned(),
+                reason,
+            }),
+            Err(error) => return Err(error),
+        }
+    }
     let subscribed = timeout(PATIENCE, async {
         link.listen().await?.0.subscribe(&channel).await
     });

@@ -53,6 +53,7 @@ use crate::completions::{self, Completions};
 use crate::keys::Keys;
 use crate::link::{BoundedLink, Growth, Link};
 use crate::options::Options;
+use crate::replicas::Replicas;
 use crate::server_info::{self, ServerInfo};
 use crate::store_format;
 
@@ -71,6 +72,8 @@ use crate::store_format;
 pub struct RedisStore {
     link: Link,
     records: BoundedLink,
+    /// Waits for replicas, if that is wanted.
+    replicas: Option<Replicas>,
     keys: Keys,
     partitions: PartitionCount,
     clock: Arc<Clock>,
@@ -127,8 +130,15 @@ impl RedisStore {
         );
         tasks.spawn(lasting(&options.critical, "accepted operations", watching));
         link.require_growth(Growth::new(clock_of_link, keys.probe(), ticks, life));
+        let replicas = (options.wait_replicas > 0).then(|| {
+            let (link, count) = (link.another(), options.wait_replicas);
+            let (replicas, waiting) = Replicas::new(link, count, keys.probe());
+            tasks.spawn(lasting(&options.critical, "waiting for replicas", waiting));
+            replicas
+        });
         Ok(Self {
             keys,
+            replicas,
             records: BoundedLink::beside(&link),
             link,
             partitions,

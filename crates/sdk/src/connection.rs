@@ -36,6 +36,7 @@ pub struct Connection {
     pub(crate) amqp_encryption: Encryption,
     pub(crate) namespace: String,
     pub(crate) partitions: u16,
+    pub(crate) wait_replicas: u16,
     pub(crate) start_patience: Duration,
 }
 
@@ -60,6 +61,7 @@ impl Connection {
             amqp_encryption: Encryption::default(),
             namespace: "drumline".to_owned(),
             partitions: 64,
+            wait_replicas: 0,
             start_patience: Duration::from_secs(5 * 60),
         }
     }
@@ -88,6 +90,15 @@ impl Connection {
     #[must_use]
     pub const fn partitions(mut self, partitions: u16) -> Self {
         self.partitions = partitions;
+        self
+    }
+
+    /// Sets the number of replicas of Redis that must have received a claim or an end before it
+    /// counts. Default 0. See docs/servers.md: queue managers and workers of one
+    /// installation have the same.
+    #[must_use]
+    pub const fn redis_wait_replicas(mut self, replicas: u16) -> Self {
+        self.wait_replicas = replicas;
         self
     }
 
@@ -217,6 +228,7 @@ impl Connection {
                 encryption: self.redis_encryption.clone(),
                 namespace: self.namespace.clone(),
                 partitions,
+                wait_replicas: self.wait_replicas,
                 ..redis::Options::default()
             },
             rabbitmq,
@@ -243,6 +255,7 @@ impl fmt::Debug for Connection {
             .field("amqp_encryption", &self.amqp_encryption)
             .field("namespace", &self.namespace)
             .field("partitions", &self.partitions)
+            .field("wait_replicas", &self.wait_replicas)
             .field("start_patience", &self.start_patience)
             .finish()
     }

@@ -45,7 +45,7 @@ impl RedisStore {
             commands.add_command(command);
         }
         let bytes = commits.iter().map(weight).sum();
-        let replies = self.run_sized("commit", &commands, bytes).await?;
+        let replies = self.run_kept("commit", &commands, bytes).await?;
 
         let (mut places, mut answers) = (Vec::new(), Vec::new());
         for (call, reply) in calls.iter().zip(replies) {

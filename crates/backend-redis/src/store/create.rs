@@ -49,7 +49,7 @@ impl RedisStore {
             commands.add_command(command);
         }
         let bytes = operations.iter().map(|new| new.body.data_bytes()).sum();
-        let answers = self.run_sized("create", &commands, bytes).await?;
+        let answers = self.run_kept("create", &commands, bytes).await?;
 
         let mut created: Vec<Option<Answer>> = Vec::new();
         created.resize_with(operations.len(), || None);

@@ -130,7 +130,10 @@ impl RedisStore {
     async fn write_pause(&self, key: ScopeKey, value: &[u8]) -> Result<bool> {
         let mut command = SCRIPTS.set_pause.call(&[self.keys().pauses()]);
         command.arg(key.as_bytes().as_slice()).arg(value);
-        let was = reply::number(self.link().run_one("pauses", command).await?)?;
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        let answer = self.run_kept("pauses", &commands, 0).await?.pop();
+        let was = reply::number(answer.ok_or_else(reply::unexpected)?)?;
         Ok(was == 1)
     }
 }

@@ -1,6 +1,7 @@
 //! Plain reads: operations by id, and their number.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use drumline_backend::store::{Counts, Error, Result, Summary};
 use drumline_protocol::{Header, IndexKey, IndexKind, Operation, OperationId, State};
@@ -9,6 +10,7 @@ use redis::{Pipeline, Value};
 use super::RedisStore;
 use crate::keys;
 use crate::record;
+use crate::replicas::Kept;
 use crate::reply;
 
 /// A record without what may be large.
@@ -29,6 +31,8 @@ struct Front {
     size: u64,
 }
 
+/// The promotions that one call sits out.
+const PROMOTIONS: usize = 3;
 /// The bytes of a record that are read for its header: nearly all headers end
 /// before.
 const FRONT: usize = 512;
@@ -149,6 +153,38 @@ impl RedisStore {
         } else {
             self.records.run(what, commands, bytes).await
         }
+    }
+
+    /// Does the same for writes that a caller relies on, and waits until replicas have them
+    /// where that is wanted.
+    pub(super) async fn run_kept(
+        &self,
+        what: &'static str,
+        commands: &Pipeline,
+        bytes: usize,
+    ) -> Result<Vec<Value>> {
+        let Some(replicas) = &self.replicas else {
+            return self.run_sized(what, commands, bytes).await;
+        };
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        for _ in 0..PROMOTIONS {
+            let (answers, life) = if bytes < LARGE {
+                self.link.run_on(what, commands, Duration::ZERO).await?
+            } else {
+                self.records.run_on(what, commands, bytes).await?
+            };
+            match replicas.wait(life).await? {
+                Kept::Yes => return Ok(answers),
+                // The new primary is told again: what it has, it recognises.
+                Kept::Elsewhere => {}
+            }
+        }
+        Err(Error::Unavailable {
+            message: format!("{what}: one server after the other has become the primary"),
+            source: None,
+        })
     }
 
     /// Reads operations, small ones many at a time, and large ones behind them.

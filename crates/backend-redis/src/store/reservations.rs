@@ -34,7 +34,7 @@ impl RedisStore {
             commands.add_command(command);
         }
         let mut held = Vec::with_capacity(wanted.len());
-        for answer in self.link.run("reserve", &commands).await? {
+        for answer in self.run_kept("reserve", &commands, 0).await? {
             let answer = reply::bytes(answer)?;
             let (contents, []) = answer.as_chunks::<32>() else {
                 return Err(reply::unexpected());

@@ -36,7 +36,7 @@ impl RedisStore {
         let mut commands = redis::pipe();
         commands.add_command(command);
         let bytes = creates.iter().map(|new| new.body.data_bytes()).sum();
-        let answer = self.run_sized("transact", &commands, bytes).await?.pop();
+        let answer = self.run_kept("transact", &commands, bytes).await?.pop();
         let mut answer = Parts::of(answer.ok_or_else(reply::unexpected)?)?;
         match answer.bytes()?.as_slice() {
             b"D" => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use drumline_backend::store::{Committed, Created, Error};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore, sentinel_views};
+use drumline_protocol::OperationId;
 use drumline_test_servers::RedisGroup;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -211,6 +212,74 @@ async fn an_isolated_primary_with_a_sentinel_of_its_own_takes_nothing() {
         panic!("expected a refusal: {answer:?}");
     };
     assert!(message.contains("earlier primary"), "{message}");
+}
+
+/// Creates operations until the test drops its end of `done`. Returns those that were
+/// accepted.
+async fn fill(store: Arc<RedisStore>, done: watch::Sender<u32>) -> Vec<OperationId> {
+    let ids = Ids::random();
+    let mut accepted = Vec::new();
+    while !done.is_closed() {
+        let new = draft(&*store, &ids, None);
+        if store.create(vec![new.clone()]).await.is_ok() {
+            accepted.push(new.id);
+            done.send_modify(|done| *done += 1);
+        }
+    }
+    accepted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_replicas_have_survives_promotions() {
+    let group = group().await;
+    let options = Options {
+        wait_replicas: 1,
+        ..common::options_on(&group.url())
+    };
+    let store = Arc::new(common::connect(&options).await);
+    let (sender, mut done) = watch::channel(0);
+    let mut working = JoinSet::new();
+    working.spawn(fill(Arc::clone(&store), sender));
+    goes_on(&mut done).await;
+    for _ in 0..3 {
+        let primary = group.primary().await.expect("a primary");
+        group.servers()[primary].kill().expect("kill");
+        group.promoted(primary).await.expect("a promotion");
+        goes_on(&mut done).await;
+        group.servers()[primary].restart().await.expect("restart");
+        group.demoted(primary).await.expect("a replica");
+    }
+    drop(done);
+    let accepted = working.join_next().await.expect("it works").expect("ids");
+    let mut lost = 0;
+    for ids in accepted.chunks(100) {
+        let found = store.summaries(ids).await.expect("summaries");
+        lost += found.iter().filter(|found| found.is_none()).count();
+    }
+    assert_eq!(lost, 0, "of {}", accepted.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_without_enough_replicas_is_not_accepted() {
+    let group = group().await;
+    let options = Options {
+        wait_replicas: 2,
+        ..common::options_on(&group.url())
+    };
+    let store = common::connect(&options).await;
+    let ids = Ids::random();
+    let new = draft(&store, &ids, None);
+    let primary = group.primary().await.expect("a primary");
+    let replica = (primary + 1) % group.servers().len();
+    group.servers()[replica].stop_signal().expect("stop");
+    let answer = store.create(vec![new.clone()]).await;
+    let Err(Error::Unavailable { message, .. }) = answer else {
+        panic!("expected a refusal: {answer:?}");
+    };
+    assert!(message.contains("only 1 of 2 replicas"), "{message}");
+    group.servers()[replica].cont().expect("continue");
+    // The same create again: what is stored is recognised, and waited for.
+    create(&store, &new).await.expect("offered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,14 @@ pub(crate) struct Servers {
         value_parser = values::amqp_url
     )]
     pub(crate) amqp_url: String,
+    /// Number of replicas of Redis that must have received a create or a claim before it counts; see docs/servers.md
+    #[arg(
+        long,
+        env = "DRUMLINE_REDIS_WAIT_REPLICAS",
+        value_name = "NUMBER",
+        default_value = "0"
+    )]
+    pub(crate) redis_wait_replicas: u16,
     #[command(flatten)]
     pub(crate) redis_tls: RedisTls,
     #[command(flatten)]

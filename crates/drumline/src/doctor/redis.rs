@@ -25,6 +25,7 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
     match drumline_backend_redis::inspect(&options).await {
         Ok(info) => {
             let mut findings = judge(&info, &masked(&servers.redis_url));
+            findings.extend(waiting(&info, options.wait_replicas));
             findings.extend(sentinels(
                 &sentinel_views(&options).await.unwrap_or_default(),
             ));
@@ -71,6 +72,33 @@ fn judge(info: &ServerInfo, url: &str) -> Vec<Finding> {
     );
     findings.push(memory(info));
     findings
+}
+
+/// Judges whether there are the replicas that --redis-wait-replicas waits for.
+fn waiting(info: &ServerInfo, wanted: u16) -> Option<Finding> {
+    let wanted = u64::from(wanted);
+    if wanted == 0 {
+        return None;
+    }
+    let replicas = info.replicas;
+    Some(if replicas < wanted {
+        let text = format!(
+            "{replicas} replicas follow, and --redis-wait-replicas {wanted} waits for more: every create is refused; \
+             start the replicas, or wait for fewer"
+        );
+        Finding::bad(SUBJECT, text)
+    } else if replicas == wanted {
+        let text = format!(
+            "{replicas} replicas follow, and --redis-wait-replicas waits for all: the loss of one stops every create; \
+             add a replica"
+        );
+        Finding::warn(SUBJECT, text)
+    } else {
+        let text = format!(
+            "{wanted} of {replicas} replicas have what is answered (--redis-wait-replicas)"
+        );
+        Finding::ok(SUBJECT, text)
+    })
 }
 
 /// Judges whether the sentinels agree, and whether they can promote a replica. No view: the
@@ -228,6 +256,18 @@ mod tests {
             ..info()
         };
         assert_eq!(worst(&evicting), Level::Bad);
+    }
+
+    #[test]
+    fn replicas_that_are_waited_for_must_be_there() {
+        let level = |replicas, wanted| {
+            let info = ServerInfo { replicas, ..info() };
+            waiting(&info, wanted).map(|finding| finding.level)
+        };
+        assert_eq!(level(0, 0), None);
+        assert_eq!(level(0, 1), Some(Level::Bad));
+        assert_eq!(level(1, 1), Some(Level::Warn));
+        assert_eq!(level(2, 1), Some(Level::Ok));
     }
 
     #[test]

@@ -64,6 +64,10 @@ pub(super) const KEYS: &[Key] = &[
         settings.connection.amqp_url = text.to_owned();
         Ok(())
     }),
+    key("redis-wait-replicas", |settings, text| {
+        settings.connection.wait_replicas = values::wait_replicas(text)?;
+        Ok(())
+    }),
     key("redis-ca-file", |settings, text| {
         settings.connection.redis_encryption.files.ca = Some(text.into());
         Ok(())

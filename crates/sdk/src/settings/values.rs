@@ -68,6 +68,11 @@ pub(super) fn partitions_text(text: &str) -> Result<u16, String> {
     Ok(partitions(count)?.get())
 }
 
+/// Reads a number of replicas.
+pub(super) fn wait_replicas(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_reason| invalid(text, "0 to 65535"))
+}
+
 /// Reads the number of operations that run at once.
 pub(super) fn concurrency(text: &str) -> Result<usize, String> {
     match text.parse::<u16>() {

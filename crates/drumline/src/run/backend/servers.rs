@@ -83,6 +83,7 @@ pub(crate) fn redis_options(
         encryption: servers.redis_tls.encryption(),
         namespace: servers.namespace.clone(),
         partitions,
+        wait_replicas: servers.redis_wait_replicas,
         ..Default::default()
     })
 }

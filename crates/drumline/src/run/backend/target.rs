@@ -171,6 +171,10 @@ impl TargetServers for OnServers {
             .env("DRUMLINE_AMQP_URL", &servers.amqp_url)
             .envs(servers.tls_variables())
             .args(["--namespace", &servers.namespace])
+            .args([
+                "--redis-wait-replicas",
+                &servers.redis_wait_replicas.to_string(),
+            ])
             .args(["--concurrency", &concurrency.to_string()])
             .args(["--log", "warn"]);
         Ok(command)
