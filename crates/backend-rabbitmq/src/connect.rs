@@ -34,10 +34,13 @@ pub(crate) struct Connected {
 /// Connects to the first node that can be reached. `purpose` is added to the
 /// connection's name.
 pub(crate) async fn connect(options: &Options, purpose: &str) -> broker::Result<Connected> {
-    options
-        .url
-        .in_turn(async |node| connect_to(options, node, purpose).await)
-        .await
+    let mut turns = options.url.turns();
+    loop {
+        match connect_to(options, turns.node(), purpose).await {
+            Err(_next) if turns.leave() => {}
+            connected => return connected,
+        }
+    }
 }
 
 async fn connect_to(options: &Options, node: &AMQPUri, purpose: &str) -> broker::Result<Connected> {

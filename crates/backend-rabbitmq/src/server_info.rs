@@ -88,10 +88,13 @@ impl fmt::Display for Warning {
 
 /// Connects to the first node that can be reached, listens, and hangs up.
 pub(crate) async fn fetch(options: &Options) -> Result<ServerInfo> {
-    options
-        .url
-        .in_turn(async |node| fetch_from(options, node).await)
-        .await
+    let mut turns = options.url.turns();
+    loop {
+        match fetch_from(options, turns.node()).await {
+            Err(_next) if turns.leave() => {}
+            heard => return heard,
+        }
+    }
 }
 
 async fn fetch_from(options: &Options, node: &AMQPUri) -> Result<ServerInfo> {

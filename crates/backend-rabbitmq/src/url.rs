@@ -43,32 +43,17 @@ impl AmqpUrl {
             .store(usize::try_from(place).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Tries one node after the other, each once, beginning with the one that has worked
-    /// last; returns the first success, or the last failure.
-    pub(crate) async fn in_turn<T, E>(
-        &self,
-        mut attempt: impl AsyncFnMut(&AMQPUri) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut tried = 0;
-        loop {
-            let place = self.place.load(Ordering::Relaxed) % self.nodes.len();
-            let tries = attempt(&self.nodes[place]).await;
-            tried += 1;
-            if tries.is_ok() || tried == self.nodes.len() {
-                return tries;
-            }
-            self.leave(place);
+    /// Begins with the node that has worked last.
+    pub(crate) fn turns(&self) -> Turns<'_> {
+        Turns {
+            url: self,
+            place: self.place(),
+            tried: 0,
         }
     }
 
-    /// Goes on to the next node, unless another connection has done so.
-    fn leave(&self, place: usize) {
-        let next = (place + 1) % self.nodes.len();
-        // A failure means that another connection has moved on.
-        drop(
-            self.place
-                .compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed),
-        );
+    fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed) % self.nodes.len()
     }
 
     fn of(nodes: Vec<AMQPUri>) -> Self {
@@ -76,6 +61,34 @@ impl AmqpUrl {
             nodes,
             place: Arc::default(),
         }
+    }
+}
+
+/// The nodes in turn, each once.
+#[derive(Debug)]
+pub(crate) struct Turns<'a> {
+    url: &'a AmqpUrl,
+    place: usize,
+    tried: usize,
+}
+
+impl<'a> Turns<'a> {
+    /// The node to try.
+    pub(crate) fn node(&self) -> &'a AMQPUri {
+        &self.url.nodes[self.place]
+    }
+
+    /// Leaves a node that has failed; returns false if it was the last. All connections
+    /// leave it, unless one of them has done so.
+    pub(crate) fn leave(&mut self) -> bool {
+        let (from, to) = (self.place, (self.place + 1) % self.url.nodes.len());
+        let order = Ordering::Relaxed;
+        // A failure means that another connection has moved on.
+        let place = &self.url.place;
+        let _moved_on = place.compare_exchange(from, to, order, order);
+        self.place = self.url.place();
+        self.tried += 1;
+        self.tried < self.url.nodes.len()
     }
 }
 
@@ -213,27 +226,23 @@ mod tests {
         assert!(others.to_string().contains("same virtual host"), "{others}");
     }
 
-    #[tokio::test]
-    async fn each_node_is_tried_once_from_the_one_that_worked_last() {
+    #[test]
+    fn each_node_is_tried_once_from_the_one_that_worked_last() {
         let url: AmqpUrl = "amqp://a,amqp://b,amqp://c".parse().unwrap();
-        let try_until = async |works: &str| {
-            let mut tried = Vec::new();
-            let answer = url
-                .in_turn(async |node| {
-                    tried.push(node.authority.host.clone());
-                    if node.authority.host == works {
-                        Ok(())
-                    } else {
-                        Err(())
-                    }
-                })
-                .await;
-            (answer.is_ok(), tried.join(""))
+        let try_until = |works: &str| {
+            let (mut turns, mut tried) = (url.turns(), String::new());
+            loop {
+                let host = &turns.node().authority.host;
+                tried.push_str(host);
+                if host == works || !turns.leave() {
+                    return tried;
+                }
+            }
         };
-        assert_eq!(try_until("b").await, (true, "ab".to_owned()));
-        assert_eq!(try_until("b").await, (true, "b".to_owned()));
-        assert_eq!(try_until("a").await, (true, "bca".to_owned()));
-        assert_eq!(try_until("d").await, (false, "abc".to_owned()));
+        assert_eq!(try_until("b"), "ab");
+        assert_eq!(try_until("b"), "b");
+        assert_eq!(try_until("a"), "bca");
+        assert_eq!(try_until("nowhere"), "abc");
         assert_eq!(url.nodes().len(), 3);
     }
 }

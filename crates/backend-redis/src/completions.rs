@@ -121,7 +121,7 @@ async fn hear(link: &Link, channel: &str, completions: &Completions) -> RedisRes
                     completions.tell(id);
                 }
             }
-            // An old primary may go on answering, and nobody publishes there.
+            // An old primary may go on answering, and no process publishes there.
             () = link.moved(primary.as_ref()) => return Ok(()),
             _ = pings.tick() => {
                 timeout(patience, sink.ping::<redis::Value>()).await.map_err(timed_out)??;

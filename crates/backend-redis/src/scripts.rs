@@ -253,11 +253,6 @@ impl Script {
         }
     }
 
-    /// The hash under which the server knows it.
-    pub(crate) fn hash(&self) -> &str {
-        &self.hash
-    }
-
     /// Makes a call with these keys; the caller adds the arguments.
     pub(crate) fn call<K: AsRef<[u8]>>(&self, keys: &[K]) -> Cmd {
         let mut command = redis::cmd("EVALSHA");

@@ -94,8 +94,7 @@ pub fn masked(url: &str) -> String {
             _ => urls.push(part.to_owned()),
         }
     }
-    // Where one has a user, the others ought to, and what has none may be the half of a
-    // password.
+    // A part without a user, beside one with a user, may be the half of a password.
     let has_users = urls.len() > 1 && url.contains('@');
     let masked = urls.iter().map(|url| match url.split_once("://") {
         Some((scheme, rest)) if has_users && !rest.contains('@') => format!("{scheme}://…"),

@@ -26,7 +26,7 @@ const NAME: &str = "drumline-test";
 const THREE: usize = 3;
 /// The time after which a silent primary is taken for dead: short, because tests wait for
 /// it, and far longer than a busy machine is silent.
-const DOWN_AFTER_MS: u32 = 1_500;
+const DOWN_AFTER_MS: u32 = 3_000;
 /// A failed promotion is tried again after twice this time, and a second one does not begin
 /// earlier.
 const FAILOVER_TIMEOUT_MS: u32 = 2_000;
@@ -295,7 +295,7 @@ async fn ask(port: u16, command: &str) -> anyhow::Result<String> {
             .await?;
         let mut answer = String::new();
         stream.read_line(&mut answer).await?;
-        let length = |line: &str, sign| -> usize {
+        let length = |line: &str, sign: char| -> usize {
             let number = line.strip_prefix(sign).map(|rest| rest.trim_end().parse());
             number.and_then(Result::ok).unwrap_or(0)
         };

@@ -56,7 +56,7 @@ pub(crate) struct Primary {
     pub(crate) epoch: u64,
 }
 
-/// What a sentinel says about the primary and about its own view of it.
+/// The view that a sentinel has of the primary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentinelView {
     /// Host and port of the sentinel.
@@ -80,8 +80,8 @@ pub(crate) struct Sentinels {
     known: watch::Sender<Option<Primary>>,
     /// One question at a time.
     gate: Semaphore,
-    // The lock is held for a moment, never across an await.
-    asked: Mutex<Option<Instant>>,
+    /// The last answer, and its time. The lock is held for a moment, never across an await.
+    last: Mutex<Option<(Instant, RedisResult<Primary>)>>,
 }
 
 /// The answer of one sentinel.
@@ -101,7 +101,7 @@ impl Sentinels {
             encryption,
             known: watch::Sender::new(None),
             gate: Semaphore::new(1),
-            asked: Mutex::new(None),
+            last: Mutex::new(None),
         }
     }
 
@@ -109,14 +109,11 @@ impl Sentinels {
     pub(crate) async fn primary(&self) -> RedisResult<Primary> {
         // A semaphore that is never closed has always a permit in the end.
         let _one = self.gate.acquire().await;
-        let is_recent = self
-            .asked
-            .lock()
-            .is_some_and(|asked| asked.elapsed() < RECENT);
-        if is_recent && let Some(known) = self.known.borrow().clone() {
-            return Ok(known);
+        let last = self.last.lock().clone();
+        match last {
+            Some((asked, answer)) if asked.elapsed() < RECENT => answer,
+            Some(_) | None => self.ask().await,
         }
-        self.ask().await
     }
 
     /// Asks, unless the answer is a moment old: the primary may be another one.
@@ -173,6 +170,12 @@ impl Sentinels {
 
     /// Asks all sentinels at a time.
     async fn ask(&self) -> RedisResult<Primary> {
+        let answer = self.ask_all().await;
+        *self.last.lock() = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    async fn ask_all(&self) -> RedisResult<Primary> {
         let mut asking: FuturesUnordered<_> =
             self.hosts.iter().map(|host| self.ask_one(host)).collect();
         let (mut best, mut answers, mut failed): (Option<Primary>, usize, _) = (None, 0, None);
@@ -193,10 +196,9 @@ impl Sentinels {
                 }
             }
         }
-        *self.asked.lock() = Some(Instant::now());
         let Some(best) = best else {
             let failed = failed.unwrap_or_else(|| silent("no sentinel answers"));
-            // One that was set up otherwise does not speak for all.
+            // A sentinel that was set up otherwise does not speak for all.
             return Err(match failed.kind() {
                 ErrorKind::InvalidClientConfig if 2 * refused <= self.hosts.len() => {
                     silent("the sentinels that answer know no primary of this name")
@@ -245,7 +247,7 @@ impl Sentinels {
     fn understand(&self, answers: Vec<Value>) -> RedisResult<Answer> {
         let mut answers = answers.into_iter().map(Value::extract_error);
         let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
-        let address: Option<(String, u16)> = Option::from_redis_value(next()?)?;
+        let address = Option::<(String, u16)>::from_redis_value(next()?)?;
         let Some((host, port)) = address else {
             // A name is wrong for good at the start, and not once it was right.
             return Err(match *self.known.borrow() {
@@ -292,8 +294,8 @@ impl Sentinels {
             .await
             .map_err(|_elapsed| silent("the sentinel does not answer"))??
             .split();
-        // What it has told before this is missed.
-        self.doubt().await;
+        // The subscription misses an earlier promotion.
+        self.ask_again().await;
         let mut pings = interval(PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -314,13 +316,19 @@ impl Sentinels {
 
     /// Asks about a new primary that a sentinel has told of, unless it is known.
     async fn on_switch(&self, to: &(String, u16)) {
-        let _one = self.gate.acquire().await;
         let is_known = self
             .known
             .borrow()
             .as_ref()
             .is_some_and(|known| (&known.host, known.port) == (&to.0, to.1));
-        if !is_known && let Err(error) = self.ask().await {
+        if !is_known {
+            self.ask_again().await;
+        }
+    }
+
+    async fn ask_again(&self) {
+        let _one = self.gate.acquire().await;
+        if let Err(error) = self.ask().await {
             tracing::debug!(%error, "the sentinels name no primary");
         }
     }

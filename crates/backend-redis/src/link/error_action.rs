@@ -27,7 +27,7 @@ pub(super) fn error_action(error: &RedisError) -> ErrorAction {
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => ErrorAction::Refuse,
         // The client knows no name for these.
         ErrorKind::Extension => match error.code() {
-            // A script of another client takes long; or the replicas are away, as they
+            // A script of another client takes long; or replicas are missing, as they
             // are for a moment after a promotion.
             Some("BUSY" | "NOREPLICAS") => ErrorAction::Repeat,
             Some("NOAUTH" | "WRONGPASS") => ErrorAction::Refuse,

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::common::{self, claim, create, draft};
 use crate::hearing::heard;
 
-/// A promotion takes some three seconds, on a machine that is idle.
+/// A promotion takes some five seconds, on a machine that is idle.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn group() -> RedisGroup {
@@ -24,8 +24,8 @@ async fn group() -> RedisGroup {
         .expect("three Redis and three sentinels")
 }
 
-/// Creates and claims one operation after the other, until nobody looks at `done` any
-/// more. Returns the stamps and fences, in their order.
+/// Creates and claims one operation after the other, until the test drops its end of
+/// `done`. Returns the stamps and fences, in their order.
 async fn work(store: Arc<RedisStore>, done: watch::Sender<u32>) -> Vec<u64> {
     let ids = Ids::random();
     let mut numbers = Vec::new();
@@ -100,7 +100,7 @@ async fn a_store_follows_the_primary_through_all_its_ends() {
     let fell = numbers.windows(2).find(|pair| pair[0] >= pair[1]);
     assert_eq!(fell, None, "stamps and fences only grow");
 
-    // What is created now is on the server that the sentinels name.
+    // The sentinels name the server that the store has reached.
     let ids = Ids::random();
     let new = draft(&*store, &ids, None);
     create(&*store, &new).await.expect("offered");
