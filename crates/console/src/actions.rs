@@ -55,7 +55,7 @@ fn stage(action: &BulkAction) -> Text {
         }
         ActionStage::Done => "nothing is left".to_owned(),
         ActionStage::Aborted => {
-            format!("{by} has aborted it; what was done stays done")
+            format!("it was aborted by {by}; what was done stays done")
         }
         ActionStage::Failed(why) => format!("it could not go on: {why}"),
     };

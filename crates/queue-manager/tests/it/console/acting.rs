@@ -205,7 +205,10 @@ async fn an_action_on_many_is_seen_and_aborted() {
     );
     assert!(open.text.contains(&live), "{open:?}");
     let ended = started(&client, abort, "").await;
-    assert!(ended.text.contains("anonymous has aborted it"), "{ended:?}");
+    assert!(
+        ended.text.contains("It was aborted by anonymous"),
+        "{ended:?}"
+    );
     assert!(!ended.text.contains("data-live="), "{ended:?}");
     let none = "/actions/01a1ee56-5e7b-7707-800f-070707070707";
     assert_eq!(page(&client, none).await.status, StatusCode::NOT_FOUND);
