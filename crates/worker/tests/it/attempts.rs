@@ -90,12 +90,25 @@ async fn the_end_of_a_long_output_is_kept() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_killed_at_its_timeout_leaves_what_it_has_printed() {
-    let script = "trap '' TERM; echo waiting for godot; while :; do sleep 0.01; done";
-    let more = "timeout = '300ms'\ngrace = '50ms'";
-    let (status, found) = run(shell(script, more), draft("X")).await;
-    assert_eq!(status, Status::Failed);
+async fn a_command_that_is_killed_leaves_what_it_has_printed() {
+    let script = r#"
+        trap '' TERM
+        echo waiting for godot
+        echo '{"progress": 1}'
+        while :; do sleep 0.01; done
+    "#;
+    let harness = Harness::new();
+    let worker = harness.start(shell(script, "grace = '50ms'")).await;
+    let id = harness.submit(draft("X")).await;
+    harness
+        .until(id, |operation| operation.report.progress.is_some())
+        .await;
+    harness.ask(id, Event::Cancel).await;
+    let operation = harness.completed(id).await;
+    assert_eq!(operation.header.status, Status::Canceled);
+    let found = outputs(&harness, id).await;
     assert_eq!(texts(&found), ["waiting for godot\n"]);
+    worker.drain().await;
 }
 
 #[tokio::test]
