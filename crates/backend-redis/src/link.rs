@@ -233,11 +233,12 @@ impl Link {
     ) -> Result<(Vec<Value>, Life)> {
         let deadline = Instant::now() + self.patience() + longer;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut last = None;
         loop {
             let error = match timeout_at(deadline, self.attempt(commands, longer)).await {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(error)) => error,
-                Err(_elapsed) => return Err(self.out_of_patience(what, None)),
+                Err(_elapsed) => return Err(self.out_of_patience(what, last)),
             };
             match error_action(&error) {
                 ErrorAction::Repeat => {}
@@ -250,6 +251,7 @@ impl Link {
             if Instant::now() + pause >= deadline {
                 return Err(self.out_of_patience(what, Some(error)));
             }
+            last = Some(error);
             sleep(pause).await;
         }
     }
