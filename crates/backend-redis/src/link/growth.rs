@@ -74,7 +74,7 @@ impl Growth {
 mod tests {
     use drumline_backend::Store as _;
     use drumline_protocol::Partition;
-    use drumline_test_servers::{RedisOptions, RedisServer};
+    use drumline_test_servers::RedisServer;
     use redis::AsyncConnectionConfig;
 
     use super::*;
@@ -104,12 +104,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_full_server_is_of_use_all_the_same() {
-        let arguments = ["--maxmemory", "1"].map(str::to_owned).into();
-        let full = RedisOptions {
-            arguments,
-            ..RedisOptions::default()
-        };
-        let server = RedisServer::start_with(full).await.expect("a Redis");
+        let server = RedisServer::start().await.expect("a Redis");
         let options = Options {
             url: server.url(),
             ..Options::default()
@@ -120,6 +115,11 @@ mod tests {
         let load = SCRIPTS.load();
         let loaded = connection.send_packed_commands(&load, 0, load.len()).await;
         loaded.expect("scripts");
+        let mut full = redis::cmd("CONFIG");
+        full.arg("SET").arg("maxmemory").arg("1");
+        full.exec_async(&mut connection)
+            .await
+            .expect("a full server");
         let link = Link::new(&options).expect("a URL");
         let clock = Clock::start(&link).await.expect("a clock");
         let ahead = clock.latest() + 10_000_000;

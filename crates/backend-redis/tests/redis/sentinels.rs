@@ -156,6 +156,7 @@ async fn an_old_primary_that_goes_on_answering_is_left() {
         }
     };
     timeout(DEADLINE, left).await.expect("the old one is left");
+    while receiver.try_recv().is_ok() {}
     heard(&there, &mut receiver).await;
     let role: Vec<redis::Value> = redis::cmd("ROLE")
         .query_async(&mut raw)
