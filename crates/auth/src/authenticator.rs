@@ -180,6 +180,8 @@ impl Authenticator {
         }
         let policy = self.policy();
         if let Some(issuer) = policy.oidc().filter(|_| oidc::is_token(key)) {
+            // A token that no key would help is refused for good.
+            oidc::check_form(key)?;
             let keys = self.keys_of(issuer).ok_or(Denied::IssuerUnavailable)?;
             return Ok(Arc::new(issuer.principal(key, &keys, now)?));
         }

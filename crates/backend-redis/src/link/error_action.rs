@@ -17,6 +17,12 @@ pub(super) enum ErrorAction {
     Refuse,
 }
 
+/// The code that the server gave, of the first command that failed.
+fn code(error: &RedisError) -> Option<String> {
+    let errors = error.clone().into_server_errors()?;
+    errors.first().map(|(_, error)| error.code().to_owned())
+}
+
 /// Returns the action after an error.
 pub(super) fn error_action(error: &RedisError) -> ErrorAction {
     if Trouble::find(error).is_some_and(|trouble| trouble.is_lasting()) {
@@ -26,7 +32,7 @@ pub(super) fn error_action(error: &RedisError) -> ErrorAction {
         ErrorKind::Server(kind) => by_kind(kind),
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => ErrorAction::Refuse,
         // The client knows no name for these.
-        ErrorKind::Extension => match error.code() {
+        ErrorKind::Extension => match code(error).as_deref() {
             // A script of another client takes long; or replicas are missing, as they
             // are for a moment after a promotion.
             Some("BUSY" | "NOREPLICAS") => ErrorAction::Repeat,
@@ -65,12 +71,15 @@ pub(super) fn wants_another_connection(error: &RedisError) -> bool {
 /// Returns true if a primary writes nothing because it has too few replicas: another
 /// server may have become the primary.
 pub(super) fn is_deserted(error: &RedisError) -> bool {
-    error.code() == Some("NOREPLICAS")
+    code(error).as_deref() == Some("NOREPLICAS")
 }
 
 /// Returns true if the server refuses all writes for now, and answers reads.
 pub(super) fn writes_nothing(error: &RedisError) -> bool {
-    matches!(error.code(), Some("NOREPLICAS" | "MISCONF" | "OOM"))
+    matches!(
+        code(error).as_deref(),
+        Some("NOREPLICAS" | "MISCONF" | "OOM")
+    )
 }
 
 /// The error of a connection to a server that is not the primary.

@@ -111,7 +111,9 @@ mod tests {
         };
         let address = Address::of(&options).expect("a URL");
         let connected = address.connect(&AsyncConnectionConfig::new()).await;
-        let mut connection = connected.expect("a connection").connection;
+        // It lives as long as its parts do.
+        let connected = connected.expect("a connection");
+        let mut connection = connected.connection.clone();
         let load = SCRIPTS.load();
         let loaded = connection.send_packed_commands(&load, 0, load.len()).await;
         loaded.expect("scripts");

@@ -122,14 +122,22 @@ impl Issuer {
                 () = self.shared.asked.notified() => true,
                 () = sleep(LOOK) => false,
             };
-            match keys.oidc() {
+            let has_looked = match keys.oidc() {
                 Some(oidc) if self.is_due(&keys, &oidc, is_asked) => {
                     self.look(&keys, &oidc).await;
+                    true
                 }
-                Some(_) => {}
-                None => *self.shared.last.lock() = None,
+                Some(_) => false,
+                None => {
+                    *self.shared.last.lock() = None;
+                    false
+                }
+            };
+            // A turn that nobody asked for, and that brought nothing, is not what a
+            // request waits for: its own turn is the next one.
+            if is_asked || has_looked {
+                self.shared.looks.send_modify(|looks| *looks += 1);
             }
-            self.shared.looks.send_modify(|looks| *looks += 1);
         }
     }
 

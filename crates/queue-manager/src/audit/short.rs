@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_short_entry_stays_as_it_is() {
-        assert_eq!(line(&entry()), entry().line());
+        let entry = entry();
+        assert_eq!(line(&entry), entry.line());
     }
 
     #[test]

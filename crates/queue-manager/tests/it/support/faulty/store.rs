@@ -369,10 +369,12 @@ impl PauseStore for Faulty {
 #[async_trait]
 impl ActionStore for Faulty {
     async fn put_action(&self, action: &BulkAction) -> Result<ActionWrite> {
+        let written = self.store("put_action").await?.put_action(action).await;
         if self.faults.actions_are_slow.load(Ordering::Relaxed) {
+            // Behind the write: before it, every other write would be a conflict.
             tokio::time::sleep(SLOW_WRITE).await;
         }
-        self.store("put_action").await?.put_action(action).await
+        written
     }
 
     async fn action(&self, id: ActionId) -> Result<Option<BulkAction>> {
