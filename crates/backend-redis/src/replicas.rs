@@ -86,7 +86,7 @@ async fn serve(link: Link, count: u16, probe: String, mut waiters: mpsc::Receive
         }
     }
     // The store is going, and ends the task itself.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Writes something and waits until so many replicas have it. Returns the life of the

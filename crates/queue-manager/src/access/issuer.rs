@@ -133,7 +133,7 @@ impl Issuer {
                     false
                 }
             };
-            // A turn that nobody asked for, and that brought nothing, is not what a
+            // A turn without a request for it, that brought nothing, is not what a
             // request waits for: its own turn is the next one.
             if is_asked || has_looked {
                 self.shared.looks.send_modify(|looks| *looks += 1);

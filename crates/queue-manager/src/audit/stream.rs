@@ -207,7 +207,7 @@ impl Task {
                 Vec::new()
             };
             let is_stored = self.append(entries, told, &closing).await;
-            // A store that is away must not hold up the end for each batch.
+            // An unavailable store must not hold up the end for each batch.
             if is_over || (!is_stored && closing.is_cancelled()) {
                 return;
             }
