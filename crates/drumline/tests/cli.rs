@@ -44,6 +44,8 @@ mod keys;
 mod library;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/many_connections.rs"]
+mod many_connections;
 #[path = "cli/outside.rs"]
 mod outside;
 #[path = "cli/pauses.rs"]

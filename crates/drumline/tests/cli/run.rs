@@ -128,6 +128,12 @@ impl Process {
         url.expect("it listens somewhere").to_owned()
     }
 
+    /// Its id at the operating system.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end.
     pub(crate) fn signal_to_end(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is there");

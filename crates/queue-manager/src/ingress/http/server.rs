@@ -213,11 +213,13 @@ impl Acceptor {
             address: stream.peer_addr().ok(),
             ..Peer::default()
         };
+        // A future holds the place of all that it may wait for. What one connection does
+        // not need is not allocated: 10,000 of them do nothing most of the time.
         let serving = async move {
             let Some(tls) = tls else {
-                return speaker.speak(stream, router, unknown).await;
+                return Box::pin(speaker.speak(stream, router, unknown)).await;
             };
-            let beginning = begin(stream, &tls, patience);
+            let beginning = Box::pin(begin(stream, &tls, patience));
             let Some(begun) = speaker.stop.run_until_cancelled(beginning).await else {
                 return;
             };
@@ -228,12 +230,12 @@ impl Acceptor {
                     }
                     let address = unknown.address;
                     let peer = Peer { address, ..peer };
-                    speaker.speak(*stream, router, peer).await;
+                    Box::pin(speaker.speak(stream, router, peer)).await;
                 }
                 Ok(Begun::Plain(stream)) => {
                     manager.metrics().handshake_failed("plain_http");
                     let router = encryption::plain();
-                    speaker.speak(stream, router, unknown).await;
+                    Box::pin(speaker.speak(stream, router, unknown)).await;
                 }
                 Err(failed) => failed.note(manager.metrics()),
             }
@@ -260,11 +262,11 @@ impl Speaker {
             request.extensions_mut().insert(peer.clone());
             router.call(request)
         });
-        let connection = http1::Builder::new()
+        let mut speaking = http1::Builder::new();
+        speaking
             .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
+            .header_read_timeout(self.header_timeout);
+        let mut connection = pin!(speaking.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.stop.cancelled() => {
