@@ -221,6 +221,12 @@ pub(crate) enum Command {
     /// Show the indexes that lists are answered from, switch one off, or rebuild it
     #[command(after_help = tools::INDEX_HELP)]
     Index(tools::Index),
+    /// Write all operations to standard output, to move them to another Redis
+    #[command(after_help = tools::EXPORT_HELP)]
+    Export(tools::Export),
+    /// Store the operations of an export from standard input
+    #[command(after_help = tools::IMPORT_HELP)]
+    Import(tools::Import),
     /// Check a command or web service against the contract of handlers
     #[command(after_help = tools::CHECK_HANDLER_HELP)]
     CheckHandler(Box<tools::CheckHandler>),

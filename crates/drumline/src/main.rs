@@ -23,6 +23,7 @@ mod keys;
 mod output;
 mod run;
 mod settings;
+mod transfer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -219,6 +220,8 @@ fn dispatch(settings: Settings) -> Result<Exit> {
             bench::work(&worker).await
         }),
         Command::Index(index) => alone(async || index::run(&index, caller.now).await),
+        Command::Export(export) => alone(async || transfer::export(&export, caller.now).await),
+        Command::Import(import) => alone(async || transfer::import(&import).await),
         Command::Key(key) => keys::run(&key, caller.now),
         Command::WhoAmI(who) => with_session(&who.remote, &caller, async |session| {
             commands::whoami::run(session).await

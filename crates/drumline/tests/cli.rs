@@ -2,9 +2,9 @@
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
 //! on a port of its own. Only `amqp`, `bench`,
-//! `critical`, `limits`, `server_tls`, `servers` and `watching` need Redis and RabbitMQ.
+//! `critical`, `limits`, `server_tls`, `servers`, `transfer` and `watching` need Redis and RabbitMQ.
 //! on a port of its own. Only `amqp`,
-//! `amqp_identities`, `bench`, `critical`, `limits`, `servers` and `watching` need Redis and RabbitMQ.
+//! `amqp_identities`, `bench`, `critical`, `limits`, `servers`, `transfer` and `watching` need Redis and RabbitMQ.
 
 #[path = "cli/actions.rs"]
 mod actions;
@@ -70,5 +70,7 @@ mod servers;
 mod settings;
 #[path = "cli/submit.rs"]
 mod submit;
+#[path = "cli/transfer.rs"]
+mod transfer;
 #[path = "cli/watching.rs"]
 mod watching;

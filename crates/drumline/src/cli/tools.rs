@@ -1,4 +1,4 @@
-//! Flags of the commands for operators: `doctor`, `index`, `bench`, `config`; and of
+//! Flags of the commands for operators: `doctor`, `index`, `export`, `import`, `bench`, `config`; and of
 //! `check-handler`, for authors of handlers.
 
 use std::ffi::OsString;
@@ -31,6 +31,23 @@ Examples:
   drumline index                                   shows which are on
   drumline index --off owner --off name            saves their memory
   drumline index --rebuild owner                   switches it on again, or repairs it";
+
+pub(crate) const EXPORT_HELP: &str = "\
+The operations, with ids, chains, due times, reports and payloads, and the pauses, one JSON value per line. No queue manager and no \
+worker may be running. Idempotency keys and notices that are owed to webhooks are not exported. The file has the payloads: keep it \
+where only its user can read it.
+
+Examples:
+  (umask 077; drumline export --redis-url redis://old > operations.jsonl)
+  drumline export --org contoso --history > contoso.jsonl";
+
+pub(crate) const IMPORT_HELP: &str = "\
+Operations keep their ids, and tokens their order. One that was running is treated as if its worker was lost: it is Ready again, \
+with its starts counted, or Failed if it may run at most once. An import that is repeated recognises what it has stored, and goes on. \
+No queue manager and no worker may be running. Exit code: 5 some ids belong to other operations, which stay; 65 the file is cut.
+
+Examples:
+  drumline import --redis-url redis://new < operations.jsonl";
 
 pub(crate) const CHECK_HANDLER_HELP: &str = "\
 The command runs in this process, without servers. The handler is started for four operations: one comes to its end, the worker \
@@ -91,6 +108,32 @@ pub(crate) struct Index {
     pub(crate) rebuild: Vec<IndexKind>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// `drumline export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Export the operations and pauses of this organization only
+    #[arg(long = "org", value_name = "ORGANIZATION")]
+    pub(crate) organization: Option<String>,
+    /// Export the histories, too: one more question to Redis for each operation
+    #[arg(long)]
+    pub(crate) history: bool,
+    /// Go on although queue managers or workers are listed, because they were killed
+    #[arg(long)]
+    pub(crate) ignore_members: bool,
+}
+
+/// `drumline import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Go on although queue managers or workers are listed, because they were killed
+    #[arg(long)]
+    pub(crate) ignore_members: bool,
 }
 
 /// `drumline check-handler`.

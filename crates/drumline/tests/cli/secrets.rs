@@ -50,6 +50,7 @@ fn no_password_of_a_server_is_printed_however_it_is_written() {
         &["worker", "--handlers", &handlers, "--start-patience=1ms"],
         &["doctor"],
         &["index"],
+        &["export"],
         &["config"],
     ];
     // A program that does not reach Redis tries for seconds, hence all at a time.

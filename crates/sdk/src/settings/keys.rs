@@ -230,6 +230,8 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "doctor",
     "health",
     "index",
+    "export",
+    "import",
     "check-handler",
     "bench",
     "config",

@@ -1,0 +1,119 @@
+//! `drumline export` and `drumline import`: the operations of a store as lines of JSON,
+//! for moving to another Redis.
+//!
+//! ```text
+//! store ─→ head, pauses, operations, end ─→ file ─→ parked ─ commit ─→ other store
+//! ```
+//!
+//! Both work on the store itself, while no queue manager and no worker does. So nothing
+//! changes between the first line and the last, and an operation that is half imported
+//! is seen by no one else.
+
+mod export;
+mod import;
+mod line;
+
+use drumline_backend::{Membership, store};
+
+use crate::cli::service::Servers;
+use crate::cli::tools;
+use crate::exit::{Exit, Failure, Result};
+use crate::output::time::Now;
+use crate::output::{self, Output};
+use crate::run::backend::servers::{existing_store, store_with};
+
+/// The operations between two lines about the progress.
+const PROGRESS: u64 = 10_000;
+
+/// Writes the operations of the store to standard output.
+pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
+    let out = Output::new(crate::cli::values::Format::Json, now);
+    let found = existing_store(&export.servers).await.map_err(unavailable)?;
+    let Some((store, membership)) = found else {
+        let text = format!(
+            "namespace {} is unused: there is nothing to export",
+            export.servers.namespace
+        );
+        return Err(Failure::new(Exit::NotFound, text));
+    };
+    check_alone(&*membership, export.ignore_members, &export.servers).await?;
+    let wanted = export::Wanted {
+        organization: export.organization.clone(),
+        history: export.history,
+    };
+    let mut emit = |line: &line::Line| out.json(line).map_err(Failure::from);
+    let totals = export::run(&*store, &wanted, &mut emit, &mut told("exported")).await?;
+    output::hint(&format!(
+        "exported {} operations and {} pauses",
+        totals.operations, totals.pauses
+    ));
+    Ok(Exit::Ok)
+}
+
+/// Stores the operations of a file from standard input.
+pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
+    let mut lines = line::Lines::new(std::io::stdin().lock());
+    let head = lines.head()?;
+    let connected = store_with(&import.servers, head.partitions).await;
+    let (store, membership) = connected?;
+    check_alone(&*membership, import.ignore_members, &import.servers).await?;
+    let imported = import::run(&*store, &head, lines, &mut told("read")).await?;
+    output::hint(&format!(
+        "imported {} operations, {} of which were running and are Ready again, suspended or ended; {} were there \
+         already; {} pauses",
+        imported.new, imported.were_running, imported.known, imported.pauses
+    ));
+    if imported.foreign.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    let shown: Vec<String> = imported.foreign.iter().map(ToString::to_string).collect();
+    let text = format!(
+        "{} operations were not imported, because others with their ids are there: {}{}\n  what to do: import into a \
+         namespace of its own (--namespace)",
+        imported.refused,
+        shown.join(", "),
+        if imported.refused > imported.foreign.len() {
+            ", …"
+        } else {
+            ""
+        }
+    );
+    Err(Failure::new(Exit::Refused, text))
+}
+
+fn told(what: &'static str) -> impl FnMut(u64) {
+    move |count| {
+        if count.is_multiple_of(PROGRESS) {
+            output::hint(&format!("{what} {count} operations"));
+        }
+    }
+}
+
+/// Refuses to work on a store that others work on.
+async fn check_alone(
+    membership: &dyn Membership,
+    is_ignored: bool,
+    servers: &Servers,
+) -> Result<()> {
+    let members = membership.roster().await.map_err(of_store)?.len();
+    if members == 0 || is_ignored {
+        return Ok(());
+    }
+    let text = format!(
+        "namespace {} has {members} queue managers and workers\n  what to do: end them all first; or, if they were \
+         killed and are listed still, add --ignore-members",
+        servers.namespace
+    );
+    Err(Failure::new(Exit::Refused, text))
+}
+
+fn of_store(error: store::Error) -> Failure {
+    Failure::caused(Exit::Unavailable, error)
+}
+
+fn unavailable(error: anyhow::Error) -> Failure {
+    Failure::caused(Exit::Unavailable, error)
+}
+
+#[cfg(test)]
+mod tests;

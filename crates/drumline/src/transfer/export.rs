@@ -1,0 +1,116 @@
+//! The way out of a store.
+//!
+//! Operations that wait in the chain of a token come last, in the order of their chains:
+//! so each can be stored as it is read. Their ids and places are held in memory meanwhile,
+//! 40 bytes each.
+
+use drumline_backend::store::{Filter, Store};
+use drumline_protocol::{Operation, OperationId, Organization, State};
+
+use super::line::{Carried, FORMAT, Head, Line, Totals};
+use super::of_store;
+use crate::exit::Result;
+
+/// The operations of a page. Large ones end it early.
+const PAGE: usize = 256;
+/// The operations of a chain that are read at a time. Each may be some megabytes.
+const AT_ONCE: usize = 8;
+
+/// The operations that are exported.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// Those of this organization; `None`: all.
+    pub(super) organization: Option<String>,
+    /// True: with their histories, which costs a question for each.
+    pub(super) history: bool,
+}
+
+/// Exports a store that does not change meanwhile.
+pub(super) async fn run(
+    store: &dyn Store,
+    wanted: &Wanted,
+    emit: &mut impl FnMut(&Line) -> Result<()>,
+    progress: &mut impl FnMut(u64),
+) -> Result<Totals> {
+    let mut totals = Totals::default();
+    emit(&Line::Export(Head {
+        format: FORMAT,
+        partitions: store.partitions().get(),
+    }))?;
+    let organization = wanted.organization.clone().map(Organization);
+    for pause in store.pauses().await.map_err(of_store)?.pauses {
+        if organization
+            .as_ref()
+            .is_none_or(|wanted| *wanted == pause.scope.organization)
+        {
+            emit(&Line::Pause(Box::new(pause)))?;
+            totals.pauses += 1;
+        }
+    }
+    let filter = Filter {
+        organization,
+        ..Filter::default()
+    };
+    let mut waiting: Vec<(u16, u64, OperationId)> = Vec::new();
+    let mut before = None;
+    loop {
+        let page = store.list(&filter, before, PAGE).await.map_err(of_store)?;
+        for operation in page.operations {
+            if is_in_chain(&operation) {
+                let partition = operation.id.partition().get();
+                waiting.push((partition, operation.sequence, operation.id));
+                continue;
+            }
+            let line = carried(store, operation, wanted.history).await?;
+            emit(&line)?;
+            totals.operations += 1;
+            progress(totals.operations);
+        }
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    waiting.sort_unstable();
+    for some in waiting.chunks(AT_ONCE) {
+        let ids: Vec<OperationId> = some.iter().map(|(_, _, id)| *id).collect();
+        for operation in store
+            .get(&ids)
+            .await
+            .map_err(of_store)?
+            .into_iter()
+            .flatten()
+        {
+            let line = carried(store, operation, wanted.history).await?;
+            emit(&line)?;
+            totals.operations += 1;
+            progress(totals.operations);
+        }
+    }
+    emit(&Line::End(totals))?;
+    Ok(totals)
+}
+
+/// Returns true if an operation has a place in the chain of its token.
+fn is_in_chain(operation: &Operation) -> bool {
+    let header = &operation.header;
+    let has_ended = header.status.state() == State::Completed && !header.holding;
+    header.rules.chain.is_some() && !has_ended
+}
+
+async fn carried(store: &dyn Store, operation: Operation, with_history: bool) -> Result<Line> {
+    let recorded = if with_history {
+        store.history(operation.id).await.map_err(of_store)?
+    } else {
+        None
+    };
+    Ok(Line::Operation(Box::new(Carried {
+        id: operation.id,
+        header: operation.header,
+        body: operation.body,
+        report: operation.report,
+        history: recorded
+            .map(|recorded| recorded.entries)
+            .unwrap_or_default(),
+    })))
+}
