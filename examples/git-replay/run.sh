@@ -4,8 +4,8 @@
 #
 #   DRUMLINE_SERVER=http://127.0.0.1:8080 examples/git-replay/run.sh FOLDER [REPOSITORY…]
 #
-# In addition to the named repositories it makes three samples, of COMMITS
-# commits each (200). `drumline` and `drumline-example-git-replay` must be on the
+# With FIRST=N, it replays only the first N commits of each main line. In addition to
+# the named repositories it makes three samples, of COMMITS commits each (200). `drumline` and `drumline-example-git-replay` must be on the
 # PATH, here and for the worker, which needs the handler of handlers.toml.
 set -euo pipefail
 
@@ -18,6 +18,11 @@ repositories=()
 for repository in "$@"; do
 	original=$folder/originals/${#repositories[@]}/$(basename "$(realpath "$repository")")
 	git clone --quiet --bare "$repository" "$original"
+	if [[ -n ${FIRST:-} ]]; then
+		# To the end of the list: git complains of a pipe that ends early.
+		last=$(git -C "$original" rev-list --first-parent --reverse HEAD | awk -v first="$FIRST" 'NR <= first { last = $0 } END { print last }')
+		git -C "$original" update-ref HEAD "$last"
+	fi
 	repositories+=("$original")
 done
 mapfile -t samples < <(drumline-example-git-replay make-repositories --commits "${COMMITS:-200}" \

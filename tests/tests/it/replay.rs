@@ -25,7 +25,9 @@ async fn replayed_histories_end_with_equal_trees_while_workers_are_killed() -> R
         .arg(fleet.folder().join("replay"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         // Enough for a dozen kills on a quick machine; `make fleet-demo` replays more.
-        .env("COMMITS", "200");
+        .env("COMMITS", "200")
+        // This repository grows, and the time of a test must not.
+        .env("FIRST", "200");
     let mut replay = Process::start(&mut command, &log)?;
     let mut random = fastrand::Rng::with_seed(42);
     let deadline = Instant::now() + Duration::from_secs(240);
