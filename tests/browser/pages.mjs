@@ -18,6 +18,7 @@ export function pages(made) {
     ["pauses", "/pauses"],
     ["pauses filled", "/pauses?scope=dependencyToken&name=crm-contoso"],
     ["actions", "/actions"],
+    ["audit", "/audit"],
     ["series", "/series"],
     ["settings", "/settings"],
     ["many cancel", "/many/cancel?dependencyToken=crm-contoso"],

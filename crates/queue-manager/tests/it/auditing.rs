@@ -127,6 +127,15 @@ async fn pages_and_the_export_have_every_entry_once() {
     assert!(page.text.contains("href=\"/audit.jsonl?who=producer\""));
     let id = all[0]["ids"][0].as_str().unwrap();
     assert!(page.text.contains(&format!("href=\"/operations/{id}\"")));
+    // The id of an action on many leads to the action.
+    let cancel = json!({"action": "cancel", "filter": {"messageName": "a"}, "reason": "an error"});
+    let started = keyed.send("operator", "POST", "/v1/actions", &cancel).await;
+    let action = started.json["id"].as_str().unwrap();
+    wait_for(&keyed, "operator", &format!("?id={action}"), 1).await;
+    let page = keyed
+        .send("operator", "GET", "/audit?who=operator", &Value::Null)
+        .await;
+    assert!(page.text.contains(&format!("href=\"/actions/{action}\"")));
     let wrong = keyed
         .send("operator", "GET", "/audit?since=yesterday", &Value::Null)
         .await;

@@ -85,6 +85,13 @@ fn row(line: &AuditLine, now: Timestamp) -> AuditRow {
         format!("{name}={value}")
     });
     let conditions: Vec<String> = conditions.collect();
+    // The id of an action on many has the form of an operation's.
+    let is_of_many = line.text("action").contains("/v1/actions");
+    let pages = if is_of_many {
+        "/actions"
+    } else {
+        "/operations"
+    };
     AuditRow {
         at: at.map(|at| Moment { at, now }),
         action: text("action"),
@@ -98,7 +105,7 @@ fn row(line: &AuditLine, now: Timestamp) -> AuditRow {
             .ids()
             .map(|id| {
                 let operation: Option<OperationId> = id.parse().ok();
-                let address = operation.map(|id| format!("/operations/{id}"));
+                let address = operation.map(|id| format!("{pages}/{id}"));
                 (Text::line(id), address)
             })
             .collect(),
