@@ -94,37 +94,39 @@ impl Starts {
 impl Harness {
     /// A harness without workers.
     pub(crate) async fn without_workers(target: &dyn Target) -> anyhow::Result<Self> {
-        Self::new(target, Arc::new(Starts::new()), None).await
+        Self::new(target, Arc::new(Starts::new())).await
     }
 
     /// A harness with workers as the plan wants them.
     pub(crate) async fn with_workers(target: &dyn Target, plan: &Plan) -> anyhow::Result<Self> {
+        let mut harness = Self::without_workers(target).await?;
         let workers = if plan.processes == 0 {
             Workers::here(target, plan, |_context| {}).await?
         } else {
             Workers::elsewhere(target, plan).await?
         };
-        Self::new(target, Arc::new(Starts::new()), Some(workers)).await
+        harness.workers = Some(workers);
+        Ok(harness)
     }
 
     /// A harness with a worker in this process that notes each start.
     pub(crate) async fn with_worker_here(target: &dyn Target, plan: &Plan) -> anyhow::Result<Self> {
         let starts = Arc::new(Starts::new());
         let noting = Arc::clone(&starts);
+        let mut harness = Self::new(target, starts).await?;
         let workers = Workers::here(target, plan, move |context| {
             if let Some(number) = context.data().and_then(|data| data.parse().ok()) {
                 noting.note(number);
             }
         })
         .await?;
-        Self::new(target, starts, Some(workers)).await
+        harness.workers = Some(workers);
+        Ok(harness)
     }
 
-    async fn new(
-        target: &dyn Target,
-        starts: Arc<Starts>,
-        workers: Option<Workers>,
-    ) -> anyhow::Result<Self> {
+    /// A harness that hears of completions. Its workers come later: what they complete
+    /// before is not heard of, if operations wait for them already.
+    async fn new(target: &dyn Target, starts: Arc<Starts>) -> anyhow::Result<Self> {
         let BackendHandle {
             backend,
             leases: _,
@@ -146,7 +148,7 @@ impl Harness {
             starts,
             maintenance,
             disconnect,
-            workers,
+            workers: None,
             _counting: counting,
         })
     }
