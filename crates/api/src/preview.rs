@@ -1,6 +1,7 @@
 //! The consequence of an action, in sentences: what a person should know before it is
 //! done. The console, the API and the command line say the same.
 
+use drumline_protocol::text::grouped;
 use drumline_protocol::{Action, Header, State, TokenPolicy};
 use serde::{Deserialize, Serialize};
 
@@ -98,20 +99,6 @@ fn of_those_behind(action: Action, header: &Header, behind: u64) -> Option<Strin
             grouped(count)
         )),
     }
-}
-
-/// A number with spaces that do not break between groups of three digits.
-#[must_use]
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('\u{a0}');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The consequence of an action for each of many operations, in sentences.

@@ -49,7 +49,7 @@ pub struct Oidc {
     console: Option<SignIn>,
 }
 
-/// What the issuer says of the owner of a token.
+/// The claims of the issuer about the owner of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Person {
     caller: String,

@@ -4,6 +4,7 @@
 //! no glyph and change what is around them: they turn the direction of writing, or
 //! make two texts that differ look the same. [`Text`] shows these as `�`.
 
+pub use drumline_protocol::text::grouped as number;
 use std::fmt;
 
 /// The most bytes of a payload, a result or an error that a page shows.
@@ -161,21 +162,6 @@ pub fn bytes(count: usize) -> String {
         1024..1_048_576 => format!("{} KiB", tenths(1 << 10)),
         _ => format!("{} MiB", tenths(1 << 20)),
     }
-}
-
-/// A number with spaces between groups of three digits: `1 234 567`.
-#[must_use]
-pub fn number(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            // A space that does not break.
-            text.push('\u{a0}');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A value as a part of an address.

@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::cli::values::Format;
 use crate::client_error::ClientError;
 use crate::exit::Failure;
+use table::Table;
 use time::Now;
 
 /// Standard output.
@@ -59,6 +60,28 @@ impl Output {
     /// A line of text.
     pub(crate) fn line(self, text: &str) -> io::Result<()> {
         line(text)
+    }
+
+    /// Ends a list from a server: prints the rows of `shown` entries, or that there are
+    /// none; says how to see more.
+    pub(crate) fn end_of_list(
+        self,
+        what: &str,
+        shown: usize,
+        rows: &Table,
+        has_more: bool,
+    ) -> io::Result<()> {
+        if self.is_json() {
+            return Ok(());
+        }
+        match shown {
+            0 => hint(&format!("no {what}")),
+            _ => self.line(&rows.text())?,
+        }
+        if has_more {
+            hint(&format!("the newest {shown}; --limit shows more"));
+        }
+        Ok(())
     }
 
     /// Prints one operation, with all its attributes.

@@ -38,6 +38,7 @@ pub mod page;
 pub mod pause;
 pub mod retry;
 pub mod status;
+pub mod text;
 pub mod time;
 pub mod token;
 pub mod transition;

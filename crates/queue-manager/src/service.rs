@@ -166,9 +166,9 @@ struct Shared {
     /// Cancelled by [`QueueManager::close`].
     closing: CancellationToken,
     critical: CriticalTasks,
-    /// Cancelled by [`QueueManager::drain`].
     /// Cancelled when load balancers should look elsewhere.
     leaving: CancellationToken,
+    /// Cancelled by [`QueueManager::drain`].
     draining: CancellationToken,
 }
 

@@ -54,15 +54,8 @@ pub(crate) async fn run(session: &Session, args: &Audit) -> Result<Exit> {
             break;
         }
     }
-    if !session.out.is_json() {
-        match shown {
-            0 => crate::output::hint("no entries"),
-            _ => session.out.line(&rows.text())?,
-        }
-        if cursor.is_some() {
-            crate::output::hint(&format!("the newest {shown}; --limit shows more"));
-        }
-    }
+    let has_more = cursor.is_some();
+    session.out.end_of_list("entries", shown, &rows, has_more)?;
     Ok(Exit::Ok)
 }
 

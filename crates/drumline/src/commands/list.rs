@@ -41,14 +41,9 @@ pub(crate) async fn run(session: &Session, list: &List) -> Result<Exit> {
             break;
         }
     }
-    if !session.out.is_json() {
-        match shown {
-            0 => crate::output::hint("no operations"),
-            _ => session.out.line(&rows.text())?,
-        }
-        if cursor.is_some() {
-            crate::output::hint(&format!("the newest {shown}; --limit shows more"));
-        }
-    }
+    let has_more = cursor.is_some();
+    session
+        .out
+        .end_of_list("operations", shown, &rows, has_more)?;
     Ok(Exit::Ok)
 }

@@ -110,7 +110,10 @@ pub(crate) async fn list(
     By(actor): By,
     Parameters(pairs): Parameters,
 ) -> Answer<Json<ActionsView>> {
-    let query::ActionQuery { before, limit } = query::actions(pairs)?;
+    let query::PageQuery {
+        cursor: before,
+        limit,
+    } = query::actions(pairs)?;
     let mut actions = manager.actions(&actor, before, limit + 1).await?;
     let has_more = actions.len() > limit;
     actions.truncate(limit);
@@ -144,7 +147,7 @@ pub(crate) async fn get(
 
 /// Abort an action on many operations
 ///
-/// What was done stays done. The action is `aborting` until the manager that executes
+/// The part that was done stays done. The action is `aborting` until the manager that executes
 /// it has seen that, within a second, and `aborted` then. An action that has ended stays
 /// as it is.
 #[utoipa::path(

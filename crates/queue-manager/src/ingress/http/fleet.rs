@@ -145,7 +145,7 @@ pub(crate) async fn workers(
 ) -> Answer<Json<Fleet>> {
     let query = query::members(pairs, manager.options().limits.page)?;
     let membership = &manager.backend().membership;
-    let page = membership.members(query.after, query.limit).await;
+    let page = membership.members(query.cursor, query.limit).await;
     let MemberPage { mut members, next } = page.map_err(Error::Store)?;
     members.sort_unstable_by_key(|member| member.id);
     let shown = |role| {

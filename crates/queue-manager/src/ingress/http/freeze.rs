@@ -6,16 +6,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::HeaderMap;
 use axum::http::{Extensions, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
-use drumline_api::pause::{Freeze, PauseView};
+use axum::response::Response;
+use drumline_api::pause::Freeze;
 use drumline_auth::{Forbidden, Organizations, Principal};
 use drumline_protocol::PauseScope;
 
 use super::extractors::By;
 use super::problem::Answer;
-use super::{body, guard, openapi};
-use crate::audit::Subject;
+use super::{body, guard, openapi, pauses};
 use crate::ingress::refusal::Refusal;
 use crate::service::QueueManager;
 
@@ -44,17 +42,7 @@ pub(crate) async fn freeze(
     let body = body::json(&manager, &headers, body).await?;
     let request = Freeze::from_json(&body)?;
     let (pause, is_new) = manager.freeze(&actor, request).await?;
-    let status = if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    let view = PauseView::from(&pause);
-    let subject = Subject {
-        reason: Some(view.reason.clone()),
-        ..Subject::one(&view.id)
-    };
-    Ok((status, Extension(subject), Json(view)).into_response())
+    Ok(pauses::is_set(&pause, is_new))
 }
 
 /// Thaw the service

@@ -8,6 +8,7 @@ use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use drumline_api::pause::{PauseView, PausesView, SetPause};
+use drumline_protocol::Pause;
 
 use super::extractors::By;
 use super::problem::Answer;
@@ -59,17 +60,22 @@ pub(crate) async fn set(
     let body = body::json(&manager, &headers, body).await?;
     let request = SetPause::from_json(&body)?;
     let (pause, is_new) = manager.set_pause(&actor, request).await?;
+    Ok(is_set(&pause, is_new))
+}
+
+/// The answer to a pause that is in force, and its line in the audit.
+pub(super) fn is_set(pause: &Pause, is_new: bool) -> Response {
     let status = if is_new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    let view = PauseView::from(&pause);
+    let view = PauseView::from(pause);
     let subject = Subject {
         reason: Some(view.reason.clone()),
         ..Subject::one(&view.id)
     };
-    Ok((status, Extension(subject), Json(view)).into_response())
+    (status, Extension(subject), Json(view)).into_response()
 }
 
 /// Lift a pause

@@ -58,12 +58,12 @@ pub(crate) fn look(pairs: Vec<(String, String)>) -> Result<Look, Invalid> {
     }
 }
 
-/// The page of live members to show.
+/// A page to show of a list without conditions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MemberQuery {
-    /// The place that the page begins after; `None` for the first page.
-    pub(crate) after: Option<MemberPlace>,
-    /// The most members on the page.
+pub(crate) struct PageQuery<P> {
+    /// The place that the page begins behind; `None` for the first page.
+    pub(crate) cursor: Option<P>,
+    /// The most entries on the page.
     pub(crate) limit: usize,
 }
 
@@ -71,21 +71,36 @@ pub(crate) struct MemberQuery {
 pub(crate) fn members(
     pairs: Vec<(String, String)>,
     longest: usize,
-) -> Result<MemberQuery, Invalid> {
-    let mut query = MemberQuery {
-        after: None,
-        limit: longest,
+) -> Result<PageQuery<MemberPlace>, Invalid> {
+    let place = |text: &str| text.parse().ok().map(MemberPlace);
+    read_page(pairs, longest, longest, place)
+}
+
+/// Reads the actions on many operations to show: those that are older than the cursor.
+pub(crate) fn actions(pairs: Vec<(String, String)>) -> Result<PageQuery<ActionId>, Invalid> {
+    read_page(pairs, USUAL_PAGE, ACTIONS_PAGE, |text| text.parse().ok())
+}
+
+fn read_page<P>(
+    pairs: Vec<(String, String)>,
+    usual: usize,
+    longest: usize,
+    place: impl Fn(&str) -> Option<P>,
+) -> Result<PageQuery<P>, Invalid> {
+    let mut query = PageQuery {
+        cursor: None,
+        limit: usual,
     };
     let mut errors = Vec::new();
     for (name, value) in pairs {
         let set = match name.as_str() {
             _ if value.is_empty() => Ok(()),
-            "cursor" => match value.parse() {
-                Ok(place) => {
-                    query.after = Some(MemberPlace(place));
+            "cursor" => match place(&value) {
+                Some(place) => {
+                    query.cursor = Some(place);
                     Ok(())
                 }
-                Err(_not) => Err(NOT_A_CURSOR.to_owned()),
+                None => Err(NOT_A_CURSOR.to_owned()),
             },
             "limit" => read_limit(&value, longest).map(|limit| query.limit = limit),
             _ => Err("is an unknown parameter".to_owned()),
@@ -218,46 +233,6 @@ pub(crate) fn bulk(pairs: Vec<(String, String)>, actor: &Actor) -> Result<BulkQu
             query: listed.query(actor),
             is_rehearsal,
         })
-    } else {
-        Err(Invalid::arguments(errors))
-    }
-}
-
-/// The actions on many operations to show.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ActionQuery {
-    /// Shows those that are older; `None`: from the newest on.
-    pub(crate) before: Option<ActionId>,
-    /// The most actions on the page.
-    pub(crate) limit: usize,
-}
-
-/// Reads the actions on many operations to show.
-pub(crate) fn actions(pairs: Vec<(String, String)>) -> Result<ActionQuery, Invalid> {
-    let mut query = ActionQuery {
-        before: None,
-        limit: USUAL_PAGE,
-    };
-    let mut errors = Vec::new();
-    for (name, value) in pairs {
-        let set = match name.as_str() {
-            _ if value.is_empty() => Ok(()),
-            "cursor" => match value.parse() {
-                Ok(id) => {
-                    query.before = Some(id);
-                    Ok(())
-                }
-                Err(_not) => Err(NOT_A_CURSOR.to_owned()),
-            },
-            "limit" => read_limit(&value, ACTIONS_PAGE).map(|limit| query.limit = limit),
-            _ => Err("is an unknown parameter".to_owned()),
-        };
-        if let Err(why) = set {
-            errors.push(FieldError::new(name, why));
-        }
-    }
-    if errors.is_empty() {
-        Ok(query)
     } else {
         Err(Invalid::arguments(errors))
     }

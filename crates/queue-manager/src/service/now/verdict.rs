@@ -1,7 +1,7 @@
 //! The verdict: what is not as it should be, the worst first, in sentences.
 
-use drumline_api::preview::grouped;
 use drumline_backend::store::Summary;
+use drumline_protocol::text::grouped;
 use drumline_protocol::{OperationId, Pause, PauseKind, Status, Timestamp};
 
 use super::OwnState;

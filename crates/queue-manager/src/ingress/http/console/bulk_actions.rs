@@ -21,7 +21,10 @@ pub(super) async fn list(
     seen: Seen,
     Parameters(pairs): Parameters,
 ) -> Answer<Html<String>> {
-    let query::ActionQuery { before, limit } = query::actions(pairs)?;
+    let query::PageQuery {
+        cursor: before,
+        limit,
+    } = query::actions(pairs)?;
     let mut found = manager.actions(&seen.actor, before, limit + 1).await?;
     let has_more = found.len() > limit;
     found.truncate(limit);

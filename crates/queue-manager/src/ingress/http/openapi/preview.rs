@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 pub(crate) struct Preview {
     /// The action.
     action: ActionName,
-    /// Whether the operation would take the action.
+    /// True if the operation would take the action.
     possible: bool,
     /// The reason why the operation would refuse the action.
     refusal: Option<String>,
