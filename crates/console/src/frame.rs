@@ -103,9 +103,7 @@ impl Section {
 pub struct Rights {
     /// Sees operations.
     pub read: bool,
-    /// Creates operations.
-    pub create: bool,
-    /// Changes one operation.
+    /// Changes one operation, or runs it again.
     pub control: bool,
     /// Changes many, deletes, and pauses.
     pub operate: bool,
@@ -117,7 +115,6 @@ impl Rights {
     /// Everything.
     pub const ALL: Self = Self {
         read: true,
-        create: true,
         control: true,
         operate: true,
         fleet: true,

@@ -182,7 +182,7 @@ impl OperationPage {
             })
             .collect();
         let is_over = header.status.state() == State::Completed && !header.is_series();
-        if is_over && rights.create {
+        if is_over && rights.control {
             // A token that is held goes on first.
             let place = if header.holding { actions.len() } else { 0 };
             let again = ActionLink {

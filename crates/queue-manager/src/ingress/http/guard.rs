@@ -294,8 +294,8 @@ fn admit_with_key(
 /// The principal of a request that was refused for what it asks, not for its key.
 fn principal_of(manager: &QueueManager, request: &Request) -> Option<Arc<Principal>> {
     let keys = manager.options().access.keys()?;
-    let key = bearer(request.headers()).ok()?;
-    keys.authenticate(key, manager.store().now()).ok()
+    let found = principal(keys, manager.store().now(), request).ok()?;
+    Some(found.0)
 }
 
 /// Refuses a run that does not hold its operation any more.
@@ -339,6 +339,23 @@ mod tests {
             request.headers_mut().append(name, value.parse().unwrap());
         }
         request
+    }
+
+    #[test]
+    fn a_form_needs_what_the_same_action_needs_in_the_api() {
+        let mut compared = 0;
+        for (method, path, need) in PAGES {
+            let same = |(of, at, _): &&(Method, &str, Need)| {
+                of == method && at.strip_prefix("/v1") == Some(path)
+            };
+            if method == Method::POST
+                && let Some((_, _, of_api)) = NEEDS.iter().find(same)
+            {
+                assert_eq!(need, of_api, "{path}");
+                compared += 1;
+            }
+        }
+        assert!(compared >= 5, "{compared}");
     }
 
     #[test]

@@ -56,7 +56,6 @@ fn rights(principal: Option<&Principal>) -> Rights {
     let permissions = principal.permissions();
     Rights {
         read: permissions.contains(Permission::Read),
-        create: permissions.contains(Permission::Create),
         control: permissions.contains(Permission::Control),
         operate: permissions.contains(Permission::Operate),
         fleet: permissions.contains(Permission::Fleet),

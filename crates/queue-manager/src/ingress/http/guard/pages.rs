@@ -17,7 +17,7 @@ pub(in crate::ingress::http) fn addresses() -> Vec<(&'static str, &'static str)>
 /// Every page and what it needs.
 pub(super) const PAGES: &[(Method, &str, Need)] = {
     use Need::{Key, Nothing, Role};
-    use Permission::{Control, Create, Fleet, Operate, Read};
+    use Permission::{Control, Fleet, Operate, Read};
     &[
         (Method::GET, "/", Key),
         (Method::GET, "/operations", Role(Read)),
@@ -34,8 +34,9 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::POST, "/operations/{id}/postpone", Role(Control)),
         (Method::GET, "/operations/{id}/delete", Role(Operate)),
         (Method::POST, "/operations/{id}/delete", Role(Operate)),
-        (Method::GET, "/operations/{id}/run-again", Role(Create)),
-        (Method::POST, "/operations/{id}/run-again", Role(Create)),
+        // As in the API: a run may create, and may not run others again.
+        (Method::GET, "/operations/{id}/run-again", Role(Control)),
+        (Method::POST, "/operations/{id}/run-again", Role(Control)),
         (Method::GET, "/many/cancel", Role(Operate)),
         (Method::POST, "/many/cancel", Role(Operate)),
         (Method::GET, "/many/pause", Role(Operate)),
