@@ -54,16 +54,17 @@ pub(super) async fn run(manager: QueueManager, rest: Duration, stop: Cancellatio
             }
             () = sleep_until(next_look) => {}
         }
-        let looked = look(&manager, &mut open, next_removal).await;
+        let mut taken = Vec::new();
+        let looked = look(&manager, &mut open, next_removal, &mut taken).await;
         next_look = Instant::now() + rest;
+        // After a fault, too: those that were taken before it are this manager's.
+        let taken = taken.into_iter();
+        executions.extend(taken.map(|action| execute(manager.clone(), action, stop.clone())));
         match looked {
-            Ok(Looked { taken, has_removed }) => {
+            Ok(has_removed) => {
                 if has_removed {
                     next_removal = Instant::now() + REMOVAL;
                 }
-                let taken = taken.into_iter();
-                executions
-                    .extend(taken.map(|action| execute(manager.clone(), action, stop.clone())));
                 backoff.reset();
             }
             Err(error) => {
@@ -107,24 +108,17 @@ impl Open {
     }
 }
 
-/// The outcome of a look.
-struct Looked {
-    /// The actions that this manager executes from now on.
-    taken: Vec<BulkAction>,
-    /// True if old actions were removed.
-    has_removed: bool,
-}
-
 /// Looks for actions once, and takes those that are free and that there is room for.
+/// Returns true if old actions were removed.
 async fn look(
     manager: &QueueManager,
     open: &mut Open,
     next_removal: Instant,
-) -> store::Result<Looked> {
+    taken: &mut Vec<BulkAction>,
+) -> store::Result<bool> {
     let found = manager.store().open_actions(ACTIONS_OF_ALL).await?;
     let ids: HashSet<_> = found.iter().map(|action| action.id).collect();
     open.others.retain(|id, _| ids.contains(id));
-    let mut taken = Vec::new();
     for action in found {
         if open.mine.len() >= AT_ONCE {
             break;
@@ -150,7 +144,7 @@ async fn look(
         let before = Timestamp::from_millis(now.as_millis().saturating_sub(keep));
         manager.store().remove_actions(before).await?;
     }
-    Ok(Looked { taken, has_removed })
+    Ok(has_removed)
 }
 
 /// The next change of the record.
@@ -202,8 +196,10 @@ async fn execute(
                     Step::Page(page)
                 }
                 Err(Error::Store(store::Error::Unavailable { .. })) => {
-                    let rest = backoff.jittered(manager.jitter());
-                    stop.run_until_cancelled(sleep(rest)).await;
+                    match as_it_is_now(&manager, action, &mut backoff, &stop).await {
+                        Some(now) => action = now,
+                        None => return id,
+                    }
                     continue;
                 }
                 Err(error) => {
@@ -217,6 +213,31 @@ async fn execute(
         match write(&manager, action, &step, &stop).await {
             Some(next) if next.executor.is_some() => action = next,
             Some(_) | None => return id,
+        }
+    }
+}
+
+/// The action after an outage of the store; `None` if this manager does not execute it
+/// any more. Another manager may have finished it, or a caller may have aborted it: a page
+/// that was executed then would undo what came after.
+async fn as_it_is_now(
+    manager: &QueueManager,
+    action: BulkAction,
+    backoff: &mut Backoff,
+    stop: &CancellationToken,
+) -> Option<BulkAction> {
+    loop {
+        let rest = backoff.jittered(manager.jitter());
+        stop.run_until_cancelled(sleep(rest)).await;
+        if stop.is_cancelled() {
+            return Some(action);
+        }
+        match manager.store().action(action.id).await {
+            Ok(Some(now)) if now.is_open() && now.executor == action.executor => return Some(now),
+            Ok(_) => return None,
+            Err(error) => {
+                tracing::debug!(id = %action.id, %error, "an action waits for the store");
+            }
         }
     }
 }

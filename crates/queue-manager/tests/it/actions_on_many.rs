@@ -174,6 +174,50 @@ async fn another_manager_finishes_what_a_dead_one_has_begun() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_manager_that_comes_back_does_not_go_on_with_what_another_has_finished() {
+    let backend = backend();
+    let (first, faults) = slow(&backend);
+    let client = Client::of(&manager(&backend));
+    let ids = create(&client, MANY).await;
+    let body = |action: &str| json!({"action": action, "filter": {"messageName": "a"}, "reason": "an error"});
+    let action = started(&client, &[], &body("pause")).await;
+    let of_first = Maintenance::start(&first);
+    under_way(&client, &action).await;
+    Faults::set(&faults.store_is_away, true);
+    let of_second = Maintenance::start(&manager(&backend));
+    assert_eq!(text(&ended(&client, &action).await, "state"), "done");
+    // Somebody has looked, and all of them go on.
+    let resumed = started(&client, &[], &body("resume")).await;
+    assert_eq!(text(&ended(&client, &resumed).await, "state"), "done");
+    Faults::set(&faults.store_is_away, false);
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    for id in ids {
+        assert_eq!(client.status(id).await, "WaitingForResources");
+    }
+    of_first.stop().await;
+    of_second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_was_taken_before_a_fault_of_the_store_is_executed() {
+    let (manager, faults) = faulty(&backend());
+    let manager = crate::support::manager(&manager);
+    let client = Client::of(&manager);
+    create(&client, 3).await;
+    let first = started(&client, &[], &cancel()).await;
+    let second = started(&client, &[], &cancel()).await;
+    // The one of the first is written, and that of the second is not.
+    faults
+        .failing_action_write
+        .store(2, std::sync::atomic::Ordering::Relaxed);
+    let maintenance = Maintenance::start(&manager);
+    for action in [first, second] {
+        assert_eq!(text(&ended(&client, &action).await, "state"), "done");
+    }
+    maintenance.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_manager_that_stops_gives_its_actions_back() {
     let backend = backend();
     let (first, _faults) = slow(&backend);

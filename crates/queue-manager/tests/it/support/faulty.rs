@@ -35,6 +35,8 @@ pub(crate) struct Faults {
     /// An action on many operations is written slowly, so that a test sees it between
     /// its pages.
     pub(crate) actions_are_slow: AtomicBool,
+    /// The number of the write of an action, from now on, that fails; 0: none.
+    pub(crate) failing_action_write: AtomicUsize,
     /// The broker reports that it takes nothing.
     pub(crate) broker_is_blocked: AtomicBool,
     /// The broker reports that it takes everything, and takes nothing.

@@ -369,6 +369,12 @@ impl PauseStore for Faulty {
 #[async_trait]
 impl ActionStore for Faulty {
     async fn put_action(&self, action: &BulkAction) -> Result<ActionWrite> {
+        let failing = &self.faults.failing_action_write;
+        let left = failing.load(Ordering::Relaxed);
+        failing.store(left.saturating_sub(1), Ordering::Relaxed);
+        if left == 1 {
+            return Err(away());
+        }
         let written = self.store("put_action").await?.put_action(action).await;
         if self.faults.actions_are_slow.load(Ordering::Relaxed) {
             // Behind the write: before it, every other write would be a conflict.
