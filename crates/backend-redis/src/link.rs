@@ -29,6 +29,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use parking_lot::{Mutex, MutexGuard};
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::bounded::BoundedLink;
@@ -347,6 +348,17 @@ impl Link {
         }
     }
 
+    /// Replaces the connection to a server in this life, because another connection has
+    /// found the server in another one.
+    pub(crate) fn leave(&self, life: &Life) {
+        let mut slot = self.slot();
+        let is_there = matches!(slot.connection.peek(), Some(Ok(live)) if live.life == *life);
+        if is_there {
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.connection = connect(&self.0.settings, Duration::ZERO);
+        }
+    }
+
     fn slot(&self) -> MutexGuard<'_, Slot> {
         self.0.slot.lock()
     }
@@ -431,6 +443,16 @@ fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, Re
             life,
             heard: Arc::default(),
         })
+    };
+    // In a task: a caller that gives up leaves the attempt in the slot, and one that
+    // nobody polls would hold up others for ever, at the sentinels for example.
+    let attempt = async move {
+        let mut task = JoinSet::new();
+        task.spawn(attempt);
+        match task.join_next().await {
+            Some(Ok(connected)) => connected,
+            Some(Err(_)) | None => Err(error_action::silent()),
+        }
     };
     attempt.boxed().shared()
 }

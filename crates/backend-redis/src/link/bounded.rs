@@ -70,6 +70,11 @@ impl BoundedLink {
         Ok(answers)
     }
 
+    /// Does [`Link::leave`].
+    pub(crate) fn leave(&self, life: &Life) {
+        self.link.leave(life);
+    }
+
     /// Does the same for one command at least, and names the life of the server that has
     /// answered.
     ///

@@ -22,15 +22,19 @@ const MOST: usize = 500;
 /// have to be taken within a millisecond to reach this. In microseconds.
 const AHEAD: u64 = 1_000;
 
+/// The lives of one server that are remembered. To forget one costs a round trip.
+const LIVES: usize = 8;
+
 /// The numbers of a store, which only grow.
 #[derive(Debug)]
 pub(crate) struct Growth {
     clock: Arc<Clock>,
     probe: String,
     ticks: Vec<String>,
-    /// The life of the server that the numbers were last moved for. The lock is held for a
-    /// moment, never across an await.
-    life: Mutex<Life>,
+    /// The lives of the last server that the numbers were moved for. A server gets another
+    /// life when its first replica comes, and connections from before have the one
+    /// before. The lock is held for a moment, never across an await.
+    lives: Mutex<Vec<Life>>,
 }
 
 impl Growth {
@@ -40,13 +44,13 @@ impl Growth {
             clock,
             probe,
             ticks,
-            life: Mutex::new(life),
+            lives: Mutex::new(vec![life]),
         }
     }
 
     /// Returns true if the ticks are to be moved before a server in this life is used.
     pub(super) fn is_due(&self, life: &Life) -> bool {
-        *self.life.lock() != *life
+        !self.lives.lock().contains(life)
     }
 
     /// Moves the ticks. Harmless to repeat.
@@ -64,10 +68,20 @@ impl Growth {
             let some: usize = raise.query_async(connection).await?;
             moved += some;
         }
-        *self.life.lock() = Arc::clone(life);
+        let mut lives = self.lives.lock();
+        lives.retain(|one| server_of(one) == server_of(life));
+        lives.push(Arc::clone(life));
+        let too_many = lives.len().saturating_sub(LIVES);
+        lives.drain(..too_many);
+        drop(lives);
         tracing::debug!(moved, "the numbers of the store go on on another server");
         Ok(())
     }
+}
+
+/// The server of a life: the first of its two words.
+fn server_of(life: &Life) -> Option<&str> {
+    life.split(' ').next()
 }
 
 #[cfg(test)]

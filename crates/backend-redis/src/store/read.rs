@@ -9,6 +9,7 @@ use redis::{Pipeline, Value};
 
 use super::RedisStore;
 use crate::keys;
+use crate::link::Life;
 use crate::record;
 use crate::replicas::Kept;
 use crate::reply;
@@ -175,10 +176,14 @@ impl RedisStore {
             } else {
                 self.records.run_on(what, commands, bytes).await?
             };
-            match replicas.wait(life).await? {
+            match replicas.wait(Life::clone(&life)).await? {
                 Kept::Yes => return Ok(answers),
-                // The new primary is told again: what it has, it recognises.
-                Kept::Elsewhere => {}
+                // The new primary is told again: what it has, it recognises. The life of
+                // a server changes without a promotion, too, when its first replica comes.
+                Kept::Elsewhere => {
+                    self.link.leave(&life);
+                    self.records.leave(&life);
+                }
             }
         }
         Err(Error::Unavailable {

@@ -7,7 +7,7 @@ use drumline_backend::store::{Committed, Created, Error};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore, sentinel_views};
 use drumline_protocol::OperationId;
-use drumline_test_servers::RedisGroup;
+use drumline_test_servers::{RedisGroup, RedisOptions, RedisServer};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -280,6 +280,41 @@ async fn a_create_without_enough_replicas_is_not_accepted() {
     assert!(message.contains("only 1 of 2 replicas"), "{message}");
     group.servers()[replica].cont().expect("continue");
     // The same create again: what is stored is recognised, and waited for.
+    create(&store, &new).await.expect("offered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_replica_that_comes_later_is_waited_for() {
+    let primary = RedisServer::start().await.expect("a Redis");
+    let options = Options {
+        wait_replicas: 1,
+        ..common::options_on(&primary.url())
+    };
+    let store = common::connect(&options).await;
+    // With its first replica, the history of the primary has another name.
+    let follow = ["--replicaof", "127.0.0.1", &primary.port().to_string()].map(str::to_owned);
+    let replica = RedisOptions {
+        arguments: follow.to_vec(),
+        ..RedisOptions::default()
+    };
+    let _replica = RedisServer::start_with(replica).await.expect("a replica");
+    let mut raw = common::raw(&primary.url()).await;
+    let follows = async {
+        loop {
+            let mut info = redis::cmd("INFO");
+            let info: String = info
+                .arg("replication")
+                .query_async(&mut raw)
+                .await
+                .expect("info");
+            if info.contains("state=online") {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, follows).await.expect("it follows");
+    let new = draft(&store, &Ids::random(), None);
     create(&store, &new).await.expect("offered");
 }
 
