@@ -57,6 +57,16 @@ async fn a_command_leaves_what_it_prints_and_not_what_it_reports() {
 }
 
 #[tokio::test]
+async fn the_last_line_of_a_command_that_fails_is_kept() {
+    // It is no result, because nothing was done.
+    let line = "{\"level\": \"error\", \"line\": \"the database refused\"}";
+    let script = format!("echo starting; echo '{line}'; exit 1");
+    let (status, found) = run(shell(&script, ""), draft("X")).await;
+    assert_eq!(status, Status::Failed);
+    assert_eq!(texts(&found), [format!("starting\n{line}\n")]);
+}
+
+#[tokio::test]
 async fn both_outputs_of_a_command_are_kept_together() {
     // The order within each is exact. Between the two it is that of reading.
     let script = "echo one >&2; echo two; printf three >&2; exit 1";

@@ -244,13 +244,16 @@ impl Process {
             }
             status?
         };
-        said.take_back(context);
+        let asked_to_stop = asked_to_stop.into_inner();
+        if status.code() == Some(0) && (said.done || !asked_to_stop) {
+            said.take_back(context);
+        }
         if status.code().is_none() {
             end_orphans(context).await;
         }
         Ok(Exit {
             code: status.code(),
-            asked_to_stop: asked_to_stop.into_inner(),
+            asked_to_stop,
             said,
             errors: tail_text(&tail),
         })
