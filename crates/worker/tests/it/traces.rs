@@ -45,6 +45,8 @@ impl Recording {
         self.provider.force_flush().expect("exported");
         let mut spans = self.exporter.get_finished_spans().expect("exported");
         spans.retain(|span| span.name.starts_with("process "));
+        // They are exported as they end, and a child may end before its parent.
+        spans.sort_by_key(|span| span.start_time);
         spans
     }
 }
