@@ -445,7 +445,7 @@ fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, Re
         })
     };
     // In a task: a caller that gives up leaves the attempt in the slot, and one that
-    // nobody polls would hold up others for ever, at the sentinels for example.
+    // no caller polls would hold up others for ever, at the sentinels for example.
     let attempt = async move {
         let mut task = JoinSet::new();
         task.spawn(attempt);

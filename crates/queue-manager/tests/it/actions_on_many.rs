@@ -186,7 +186,7 @@ async fn a_manager_that_comes_back_does_not_go_on_with_what_another_has_finished
     Faults::set(&faults.store_is_away, true);
     let of_second = Maintenance::start(&manager(&backend));
     assert_eq!(text(&ended(&client, &action).await, "state"), "done");
-    // Somebody has looked, and all of them go on.
+    // An operator has looked, and all of them go on.
     let resumed = started(&client, &[], &body("resume")).await;
     assert_eq!(text(&ended(&client, &resumed).await, "state"), "done");
     Faults::set(&faults.store_is_away, false);
