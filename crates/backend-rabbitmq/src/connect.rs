@@ -37,8 +37,8 @@ pub(crate) async fn connect(options: &Options, purpose: &str) -> broker::Result<
     let mut turns = options.url.turns();
     loop {
         match connect_to(options, turns.node(), purpose).await {
-            Err(_next) if turns.leave() => {}
-            connected => return connected,
+            Ok(connected) => return Ok(connected),
+            Err(error) => turns.leave(error)?,
         }
     }
 }

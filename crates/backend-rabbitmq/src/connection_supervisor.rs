@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connect::connect;
 use crate::connection::Connection;
-use crate::error::stopped;
+use crate::error::{describe, stopped};
 use crate::options::Options;
 
 /// The interval at which the connection is checked, besides its events: some ends
@@ -276,28 +276,4 @@ async fn farewell(connection: Arc<Connection>) {
         drop(timeout(FAREWELL, connection.close()).await);
     }
     connection.end();
-}
-
-/// Describes an attempt and its failure, with the causes, in one line.
-fn describe(error: &Error) -> String {
-    let mut text = match error {
-        // Without the words that the port puts before it.
-        Error::Unavailable { message, .. } => message.clone(),
-        Error::Blocked { .. }
-        | Error::Unroutable { .. }
-        | Error::Queue { .. }
-        | Error::Refused
-        | Error::Encode(_) => error.to_string(),
-    };
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some errors say what their cause says.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

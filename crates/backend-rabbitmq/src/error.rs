@@ -100,3 +100,27 @@ pub(crate) fn stopped() -> broker::Error {
         source: None,
     }
 }
+
+/// Describes an attempt and its failure, with the causes, in one line.
+pub(crate) fn describe(error: &broker::Error) -> String {
+    let mut text = match error {
+        // Without the words that the port puts before it.
+        broker::Error::Unavailable { message, .. } => message.clone(),
+        broker::Error::Blocked { .. }
+        | broker::Error::Unroutable { .. }
+        | broker::Error::Queue { .. }
+        | broker::Error::Refused
+        | broker::Error::Encode(_) => error.to_string(),
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors say what their cause says.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -91,23 +91,23 @@ pub(crate) async fn fetch(options: &Options) -> Result<ServerInfo> {
     let mut turns = options.url.turns();
     loop {
         match fetch_from(options, turns.node()).await {
-            Err(_next) if turns.leave() => {}
-            heard => return heard,
+            Ok(heard) => return Ok(heard),
+            Err(error) => turns.leave(error)?,
         }
     }
 }
 
 async fn fetch_from(options: &Options, node: &AMQPUri) -> Result<ServerInfo> {
     let node_url = shown(node);
-    let doing = "asking RabbitMQ for its version";
+    let doing = format!("asking {node_url} for its version");
     let patience = options.node_timeout();
     match timeout(patience, hear(options, node)).await {
         Ok(Ok(frame)) => understand(&frame, &node_url).ok_or_else(|| broker::Error::Unavailable {
             message: format!("{node_url} does not speak AMQP 0-9-1"),
             source: None,
         }),
-        Ok(Err(error)) => Err(broken(doing, error)),
-        Err(_elapsed) => Err(silent(doing, patience)),
+        Ok(Err(error)) => Err(broken(&doing, error)),
+        Err(_elapsed) => Err(silent(&doing, patience)),
     }
 }
 

@@ -8,9 +8,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use drumline_backend::Random;
+use drumline_backend::{Random, broker};
 use lapin::uri::{AMQPScheme, AMQPUri};
 
+use crate::error::describe;
 use crate::{Error, Result};
 
 /// One or several `amqp://` or `amqps://` URLs, separated by commas: the nodes of one
@@ -48,7 +49,7 @@ impl AmqpUrl {
         Turns {
             url: self,
             place: self.place(),
-            tried: 0,
+            failures: Vec::new(),
         }
     }
 
@@ -69,7 +70,8 @@ impl AmqpUrl {
 pub(crate) struct Turns<'a> {
     url: &'a AmqpUrl,
     place: usize,
-    tried: usize,
+    /// What the nodes before this one have said.
+    failures: Vec<broker::Error>,
 }
 
 impl<'a> Turns<'a> {
@@ -78,17 +80,39 @@ impl<'a> Turns<'a> {
         &self.url.nodes[self.place]
     }
 
-    /// Leaves a node that has failed; returns false if it was the last. All connections
-    /// leave it, unless one of them has done so.
-    pub(crate) fn leave(&mut self) -> bool {
-        let (from, to) = (self.place, (self.place + 1) % self.url.nodes.len());
+    /// Leaves a node that has failed. All connections leave it, unless one of them has
+    /// done so.
+    ///
+    /// # Errors
+    /// After the last node: with the reason of each.
+    pub(crate) fn leave(&mut self, failure: broker::Error) -> broker::Result<()> {
+        let nodes = self.url.nodes.len();
+        let (from, to) = (self.place, (self.place + 1) % nodes);
         let order = Ordering::Relaxed;
         // A failure means that another connection has moved on.
         let place = &self.url.place;
         let _moved_on = place.compare_exchange(from, to, order, order);
-        self.place = self.url.place();
-        self.tried += 1;
-        self.tried < self.url.nodes.len()
+        self.place = to;
+        self.failures.push(failure);
+        if self.failures.len() < nodes {
+            return Ok(());
+        }
+        Err(of_all(std::mem::take(&mut self.failures)))
+    }
+}
+
+/// One error for the failures of all nodes, at least one.
+fn of_all(mut failures: Vec<broker::Error>) -> broker::Error {
+    match failures.pop() {
+        Some(only) if failures.is_empty() => only,
+        last => {
+            let reasons: Vec<String> = failures.iter().chain(&last).map(describe).collect();
+            broker::Error::Unavailable {
+                message: format!("none of {} nodes: {}", reasons.len(), reasons.join("; ")),
+                // Each reason has its own causes.
+                source: None,
+            }
+        }
     }
 }
 
@@ -226,6 +250,13 @@ mod tests {
         assert!(others.to_string().contains("same virtual host"), "{others}");
     }
 
+    fn unavailable(message: &str) -> broker::Error {
+        broker::Error::Unavailable {
+            message: message.to_owned(),
+            source: None,
+        }
+    }
+
     #[test]
     fn each_node_is_tried_once_from_the_one_that_worked_last() {
         let url: AmqpUrl = "amqp://a,amqp://b,amqp://c".parse().unwrap();
@@ -234,7 +265,7 @@ mod tests {
             loop {
                 let host = &turns.node().authority.host;
                 tried.push_str(host);
-                if host == works || !turns.leave() {
+                if host == works || turns.leave(unavailable("refused")).is_err() {
                     return tried;
                 }
             }
@@ -244,5 +275,21 @@ mod tests {
         assert_eq!(try_until("a"), "bca");
         assert_eq!(try_until("nowhere"), "abc");
         assert_eq!(url.nodes().len(), 3);
+    }
+
+    #[test]
+    fn connections_that_fail_at_the_same_time_try_each_node_and_tell_all_reasons() {
+        let url: AmqpUrl = "amqp://a,amqp://b".parse().unwrap();
+        let mut both = [url.turns(), url.turns()];
+        for turns in &mut both {
+            assert_eq!(turns.node().authority.host, "a");
+            turns.leave(unavailable("a is down")).unwrap();
+        }
+        for turns in &mut both {
+            assert_eq!(turns.node().authority.host, "b");
+            let error = turns.leave(unavailable("b refuses us")).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("a is down; b refuses us"), "{error}");
+        }
     }
 }
