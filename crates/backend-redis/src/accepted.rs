@@ -20,9 +20,9 @@ use crate::keys::Keys;
 use crate::link::{Life, Link};
 use crate::reply;
 
-/// The age up to which creates are looked for: longer than a promotion takes, because a
-/// primary that is cut off takes them until it is left. Replicas that are further
-/// behind are no use.
+/// The age up to which creates are looked for, before the last answer of the server that
+/// had them: longer than a promotion takes, because a primary that is cut off takes them
+/// until it is left. Replicas that are further behind are no use.
 const RECENT: Duration = Duration::from_secs(60);
 /// The most creates that are remembered, 32 bytes each: half a minute at full speed.
 const MOST: usize = 1 << 16;
@@ -55,15 +55,17 @@ impl Accepted {
         self.lost.swap(0, Ordering::Relaxed)
     }
 
-    /// Forgets what is old, and returns the rest.
-    fn recent(&self) -> Vec<OperationId> {
+    /// Forgets what a server that has answered at this moment had for long. An outage of
+    /// any length forgets nothing.
+    fn forget_old(&self, heard: Instant) {
         let mut recent = self.recent.lock();
-        while recent
-            .front()
-            .is_some_and(|(when, _)| when.elapsed() > RECENT)
-        {
-            recent.pop_front();
-        }
+        let is_old = |when: &Instant| heard.saturating_duration_since(*when) > RECENT;
+        let old = recent.partition_point(|(when, _)| is_old(when));
+        recent.drain(..old);
+    }
+
+    fn recent(&self) -> Vec<OperationId> {
+        let recent = self.recent.lock();
         recent.iter().map(|(_, id)| *id).collect()
     }
 
@@ -80,10 +82,11 @@ pub(crate) async fn watch(accepted: Arc<Accepted>, link: Link, keys: Keys, mut l
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let Ok(now) = link.life().await else {
+        let Ok((now, heard)) = link.life().await else {
             continue;
         };
         if now == life {
+            accepted.forget_old(heard);
             continue;
         }
         let recent = accepted.recent();
@@ -93,7 +96,7 @@ pub(crate) async fn watch(accepted: Arc<Accepted>, link: Link, keys: Keys, mut l
                     let (lost, of) = (lost.len(), recent.len());
                     tracing::error!(
                         lost, of, %first,
-                        "Redis has lost operations that were accepted within the last minute"
+                        "Redis has lost operations that were accepted within its last minute"
                     );
                 }
                 let count = u64::try_from(lost.len()).unwrap_or(u64::MAX);
@@ -127,4 +130,28 @@ async fn missing(link: &Link, keys: &Keys, ids: &[OperationId]) -> Result<Vec<Op
         }
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use drumline_backend::Ids;
+    use drumline_protocol::{Partition, Timestamp};
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_any_length_forgets_nothing() {
+        let accepted = Accepted::default();
+        let id = Ids::seeded(1).operation(Timestamp::from_unix_ms(0), Partition::new(0));
+        accepted.note(std::iter::once(id));
+        advance(RECENT / 2).await;
+        let last_answer = Instant::now();
+        advance(RECENT * 100).await;
+        accepted.forget_old(last_answer);
+        assert_eq!(accepted.recent(), [id]);
+        // The same server answers again.
+        accepted.forget_old(Instant::now());
+        assert_eq!(accepted.recent(), []);
+    }
 }

@@ -10,43 +10,58 @@
 //! A timeout is not a failure: the server may have executed the request. Since
 //! every script is harmless to repeat, requests are repeated here until they
 //! are answered or the patience is used up; [`error_action()`] chooses the action for
-//! each error. A connection on which nothing at all was heard while a request
-//! timed out is taken for dead; a connection that is merely slow is kept.
+//! each error.
+//!
+//! A server that is overloaded must get less work from us, not more. So a request
+//! that was not answered is repeated when a `PING` behind it is answered, which
+//! says that it is over; a connection whose `PING` is not answered is dead. A
+//! request is repeated a few times only, with a longer timeout each time, and few
+//! are repeated at the same time. Attempts to connect have growing pauses, which
+//! differ among processes.
 
 mod bounded;
+mod connection;
 mod error_action;
 mod growth;
 mod store_identity;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use drumline_backend::Random;
 use drumline_backend::store::{Error, Result};
 use drumline_protocol::Backoff;
-use futures_util::future::{BoxFuture, FutureExt as _, Shared};
+use futures_util::future::OptionFuture;
 use parking_lot::{Mutex, MutexGuard};
-use redis::aio::{MultiplexedConnection, PubSub};
+use redis::aio::PubSub;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::bounded::BoundedLink;
+pub(crate) use self::connection::Life;
+use self::connection::{Connecting, Live, connect};
 use self::error_action::{ErrorAction, error_action};
 pub(crate) use self::growth::Growth;
 pub(crate) use self::store_identity::StoreIdentity;
-use crate::connect::{Address, Connected, Primary, Sentinels};
+use crate::connect::{Address, Primary, Sentinels};
 use crate::options::Options;
 use crate::scripts::SCRIPTS;
-use crate::server_info;
 
 /// The most requests that may wait for the connection's task; beyond it,
 /// callers wait. Enough that a burst is written to the socket in few pieces.
 const WAITING: usize = 512;
-/// The pause between two attempts to connect. A server that is starting takes
-/// some tens of milliseconds; a server that is gone must not be hammered.
-const RECONNECT: Duration = Duration::from_millis(50);
+/// The pause before the first attempt to connect again; doubled with each further
+/// one. A server that is starting takes some tens of milliseconds.
+const FIRST_RECONNECT: Duration = Duration::from_millis(50);
+/// The longest pause between two attempts to connect. A server that is gone, or
+/// that thousands of processes come back to, must not be hammered.
+const LONGEST_RECONNECT: Duration = Duration::from_secs(2);
+/// The most repetitions of a request that the server may have executed.
+const REPEATS: u32 = 5;
+/// The most requests of a link that are repeated at the same time.
+const REPEATED_AT_ONCE: usize = 32;
 /// The pause before the first repetition; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause before any repetition.
@@ -58,8 +73,9 @@ pub(crate) struct Link(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    /// The moment from which `heard` is counted.
-    epoch: Instant,
+    random: Random,
+    /// A permit for each request that is repeated.
+    repeats: Semaphore,
     // The lock is held for a moment, never across an await.
     slot: Mutex<Slot>,
 }
@@ -75,23 +91,28 @@ struct Settings {
     growth: Arc<OnceLock<Growth>>,
 }
 
-/// The life of a server of the store: another one after each start, and after each
-/// promotion.
-pub(crate) type Life = Arc<str>;
-
 struct Slot {
     /// Tells a caller with a dead connection if it was replaced already.
     generation: u64,
-    connection: Shared<BoxFuture<'static, RedisResult<Live>>>,
+    connection: Connecting,
+    pauses: Backoff,
 }
 
-#[derive(Clone)]
-struct Live {
-    connected: Connected,
-    life: Life,
-    /// The time of its last answer, in microseconds since the epoch of the
-    /// link.
-    heard: Arc<AtomicU64>,
+/// The failure of one attempt.
+struct Failed {
+    error: RedisError,
+    /// True if the server may have executed the request.
+    is_uncertain: bool,
+}
+
+impl Failed {
+    /// The failure of a request that was not made.
+    const fn before(error: RedisError) -> Self {
+        Self {
+            error,
+            is_uncertain: false,
+        }
+    }
 }
 
 impl fmt::Debug for Link {
@@ -124,12 +145,16 @@ impl Link {
 
     fn unconnected(settings: Settings) -> Self {
         let connection = connect(&settings, Duration::ZERO);
+        // So that a request meets some attempts within its patience.
+        let longest = LONGEST_RECONNECT.min(settings.patience / 4);
         Self(Arc::new(Inner {
             settings,
-            epoch: Instant::now(),
+            random: Random::from_entropy(),
+            repeats: Semaphore::new(REPEATED_AT_ONCE),
             slot: Mutex::new(Slot {
                 generation: 0,
                 connection,
+                pauses: Backoff::new(FIRST_RECONNECT, longest),
             }),
         }))
     }
@@ -155,14 +180,14 @@ impl Link {
         self.0.settings.identity.get_or_init(|| identity);
     }
 
-    /// The life of the server that is connected now.
+    /// The life of the server that is connected now, and the moment of its last answer.
     ///
     /// # Errors
     /// When it is not available at once.
-    pub(crate) async fn life(&self) -> Result<Life> {
+    pub(crate) async fn life(&self) -> Result<(Life, Instant)> {
         let (_, connecting) = self.current();
         let live = connecting.await;
-        live.map(|live| live.life)
+        live.map(|live| (Arc::clone(live.life()), live.heard()))
             .map_err(|error| unavailable("connecting", error))
     }
 
@@ -234,22 +259,40 @@ impl Link {
     ) -> Result<(Vec<Value>, Life)> {
         let deadline = Instant::now() + self.patience() + longer;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let (mut repeats, mut has_loaded) = (0, false);
         let mut last = None;
         loop {
-            let error = match timeout_at(deadline, self.attempt(commands, longer)).await {
+            let attempt = async {
+                let turn = (repeats > 0).then(|| self.0.repeats.acquire());
+                // The semaphore is never closed.
+                let _turn = OptionFuture::from(turn).await;
+                // A server that is slow is given the time that it needs.
+                let small = self.response_timeout().saturating_mul(1 << repeats);
+                self.attempt(commands, small + longer).await
+            };
+            let Failed {
+                error,
+                is_uncertain,
+            } = match timeout_at(deadline, attempt).await {
                 Ok(Ok(answers)) => return Ok(answers),
-                Ok(Err(error)) => error,
+                Ok(Err(failed)) => failed,
                 Err(_elapsed) => return Err(self.out_of_patience(what, last)),
             };
             match error_action(&error) {
                 ErrorAction::Repeat => {}
-                ErrorAction::LoadScripts => continue,
+                ErrorAction::LoadScripts => {
+                    // At once, but once: a server may lose them as fast as it gets them.
+                    if !std::mem::replace(&mut has_loaded, true) {
+                        continue;
+                    }
+                }
                 ErrorAction::GiveUp => return Err(unavailable(what, error)),
                 ErrorAction::Refuse => return Err(Error::Unfit(format!("{what}: {error}"))),
             }
-            tracing::debug!(what, %error, "a call failed and is repeated");
-            let pause = backoff.full();
-            if Instant::now() + pause >= deadline {
+            repeats += u32::from(is_uncertain);
+            tracing::debug!(what, %error, repeats, "a call failed and is repeated");
+            let pause = backoff.jittered(self.0.random.f64());
+            if repeats > REPEATS || Instant::now() + pause >= deadline {
                 return Err(self.out_of_patience(what, Some(error)));
             }
             last = Some(error);
@@ -265,8 +308,9 @@ impl Link {
     pub(crate) async fn run_once(&self, what: &'static str, command: Cmd) -> Result<Value> {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(command);
-        let attempt = self.attempt(&commands, Duration::ZERO);
-        let (answers, _life) = attempt.await.map_err(|error| unavailable(what, error))?;
+        let attempt = self.attempt(&commands, self.response_timeout());
+        let attempt = attempt.await;
+        let (answers, _life) = attempt.map_err(|failed| unavailable(what, failed.error))?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
@@ -274,62 +318,77 @@ impl Link {
     async fn attempt(
         &self,
         commands: &Pipeline,
-        longer: Duration,
-    ) -> RedisResult<(Vec<Value>, Life)> {
+        timeout: Duration,
+    ) -> Result<(Vec<Value>, Life), Failed> {
         let (generation, connecting) = self.current();
         let live = match connecting.await {
             Ok(live) => live,
             Err(error) => {
-                self.replace(generation, RECONNECT);
-                return Err(error);
+                self.replace(generation);
+                return Err(Failed::before(error));
             }
         };
-        let error = match self.ask(&live, commands, longer).await {
-            Ok(answers) => return Ok((answers, live.life)),
+        // A connection in doubt is given no further work.
+        if !live.is_alive().await {
+            self.replace(generation);
+            return Err(Failed::before(error_action::silent()));
+        }
+        let error = match self.ask(&live, commands, timeout).await {
+            Ok(answers) => {
+                if live.was_new() {
+                    self.slot().pauses.reset();
+                }
+                return Ok((answers, Arc::clone(live.life())));
+            }
             Err(error) => error,
         };
         if matches!(error_action(&error), ErrorAction::LoadScripts) {
-            self.ask(&live, &SCRIPTS.load(), longer).await?;
+            live.load_scripts().await.map_err(Failed::before)?;
+        } else if error.is_timeout() {
+            if !live.probe(self.response_timeout()).await {
+                self.replace(generation);
+                return Err(Failed {
+                    error: error_action::silent(),
+                    is_uncertain: true,
+                });
+            }
         } else if error_action::wants_another_connection(&error) {
-            self.replace(generation, Duration::ZERO);
+            self.replace(generation);
         } else if error_action::is_deserted(&error)
             && let Some(sentinels) = self.sentinels()
         {
             sentinels.doubt().await;
         }
-        Err(error)
+        Err(Failed {
+            is_uncertain: !error_action::is_an_answer(&error),
+            error,
+        })
     }
 
     async fn ask(
         &self,
         live: &Live,
         commands: &Pipeline,
-        longer: Duration,
+        timeout: Duration,
     ) -> RedisResult<Vec<Value>> {
-        let asked = self.micros();
-        let mut connection = live.connected.connection.clone();
-        keep_growing(&self.0.settings.growth, &mut connection, &live.life).await?;
-        connection.set_response_timeout(self.response_timeout() + longer);
-        let answered = connection
-            .send_packed_commands(commands, 0, commands.len())
-            .await;
-        match &answered {
-            Ok(_) => live.heard.store(self.micros(), Ordering::Relaxed),
-            Err(error) if error.is_timeout() && live.heard.load(Ordering::Relaxed) <= asked => {
-                return Err(error_action::silent());
+        if let Err(error) = live.keep_growing(self.0.settings.growth.get()).await {
+            // A server that writes nothing now may write in the next moment, with numbers
+            // that were issued before.
+            let is_harmless = error_action::writes_nothing(&error) && SCRIPTS.only_read(commands);
+            if !is_harmless {
+                return Err(error);
             }
-            Err(_) => {}
         }
-        first_error(answered?)
+        live.ask(commands, timeout).await
     }
 
     /// The connection, or the attempt to make one. A connection to a server that is
     /// not the primary any more is replaced, although it may go on answering.
-    fn current(&self) -> (u64, Shared<BoxFuture<'static, RedisResult<Live>>>) {
+    fn current(&self) -> (u64, Connecting) {
         let Settings { address, .. } = &self.0.settings;
         let mut slot = self.slot();
         let has_moved = match slot.connection.peek() {
-            Some(Ok(live)) => address.has_moved(live.connected.primary.as_ref()),
+            Some(Ok(live)) => address.has_moved(live.primary()),
             Some(Err(_)) | None => false,
         };
         if has_moved {
@@ -340,10 +399,11 @@ impl Link {
     }
 
     /// Puts a new attempt into the slot, unless another caller has done so.
-    fn replace(&self, generation: u64, pause: Duration) {
+    fn replace(&self, generation: u64) {
         let mut slot = self.slot();
         if slot.generation == generation {
             slot.generation = generation.wrapping_add(1);
+            let pause = slot.pauses.jittered(self.0.random.f64());
             slot.connection = connect(&self.0.settings, pause);
         }
     }
@@ -352,7 +412,7 @@ impl Link {
     /// found the server in another one.
     pub(crate) fn leave(&self, life: &Life) {
         let mut slot = self.slot();
-        let is_there = matches!(slot.connection.peek(), Some(Ok(live)) if live.life == *life);
+        let is_there = matches!(slot.connection.peek(), Some(Ok(live)) if live.life() == life);
         if is_there {
             slot.generation = slot.generation.wrapping_add(1);
             slot.connection = connect(&self.0.settings, Duration::ZERO);
@@ -361,10 +421,6 @@ impl Link {
 
     fn slot(&self) -> MutexGuard<'_, Slot> {
         self.0.slot.lock()
-    }
-
-    fn micros(&self) -> u64 {
-        u64::try_from(self.0.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn out_of_patience(&self, what: &str, last: Option<RedisError>) -> Error {
@@ -379,100 +435,9 @@ impl Link {
     }
 }
 
-/// The answers, or the first error among them: requests are repeated together.
-fn first_error(answers: Vec<Value>) -> RedisResult<Vec<Value>> {
-    for answer in &answers {
-        if let Value::ServerError(error) = answer {
-            return Err(error.clone().into());
-        }
-    }
-    Ok(answers)
-}
-
 fn unavailable(what: &str, error: RedisError) -> Error {
     Error::Unavailable {
         message: format!("{what}: {error}"),
         source: Some(Arc::new(error)),
-    }
-}
-
-/// Makes one attempt to connect, for all waiting callers. The role, the scripts and the
-/// identity are verified before any caller uses the connection: the server may be
-/// another one.
-fn connect(settings: &Settings, pause: Duration) -> Shared<BoxFuture<'static, RedisResult<Live>>> {
-    let Settings {
-        address,
-        config,
-        identity,
-        growth,
-        ..
-    } = settings.clone();
-    let attempt = async move {
-        sleep(pause).await;
-        let connected = address.connect(&config).await?;
-        let mut connection = connected.connection.clone();
-        // A server that wants a password closes the connection before it has
-        // one on any command as long as a script, and then the reason is lost.
-        let mut info = redis::pipe();
-        info.cmd("INFO")
-            .arg("server")
-            .cmd("INFO")
-            .arg("replication");
-        let (server, replication): (String, String) = info.query_async(&mut connection).await?;
-        // A caller that only looks at a server may look at a replica.
-        let wants_primary = identity.get().is_some() || address.sentinels().is_some();
-        if wants_primary && server_info::field(&replication, "role") != "master" {
-            return Err(error_action::replica());
-        }
-        let load = SCRIPTS.load();
-        first_error(
-            connection
-                .send_packed_commands(&load, 0, load.len())
-                .await?,
-        )?;
-        if let Some(identity) = identity.get() {
-            identity.verify_or_init(&mut connection).await?;
-        }
-        let run_id = server_info::field(&server, "run_id");
-        let history = server_info::field(&replication, "master_replid");
-        let life = Life::from(format!("{run_id} {history}"));
-        keep_growing(&growth, &mut connection, &life).await?;
-        tracing::debug!("connected to Redis");
-        Ok(Live {
-            connected,
-            life,
-            heard: Arc::default(),
-        })
-    };
-    // In a task: a caller that gives up leaves the attempt in the slot, and one that
-    // no caller polls would hold up others for ever, at the sentinels for example.
-    let attempt = async move {
-        let mut task = JoinSet::new();
-        task.spawn(attempt);
-        match task.join_next().await {
-            Some(Ok(connected)) => connected,
-            Some(Err(_)) | None => Err(error_action::silent()),
-        }
-    };
-    attempt.boxed().shared()
-}
-
-/// Moves the numbers of the store past those of the server before, if this is another
-/// one. A server that writes nothing now issues no numbers either, and is asked again
-/// with the next request.
-async fn keep_growing(
-    growth: &OnceLock<Growth>,
-    connection: &mut MultiplexedConnection,
-    life: &Life,
-) -> RedisResult<()> {
-    let Some(growth) = growth.get().filter(|growth| growth.is_due(life)) else {
-        return Ok(());
-    };
-    match growth.ensure(connection, life).await {
-        Err(error) if error_action::writes_nothing(&error) => {
-            tracing::debug!(%error, "the numbers of the store are not moved yet");
-            Ok(())
-        }
-        ensured => ensured,
     }
 }

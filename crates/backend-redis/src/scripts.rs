@@ -1,11 +1,12 @@
 //! The scripts, each with the file that it is written in.
 //!
-//! Scripts are called by their hash. The link loads them into every new
-//! connection's server, and again when the server reports that it has none.
+//! Scripts are called by their hash. The link loads those that the server does not
+//! have with every new connection, and again when the server reports that it has
+//! none.
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, Pipeline};
+use redis::{Arg, Cmd, Pipeline};
 
 /// Every script of this release. A field each: none is looked up by name.
 #[derive(Debug)]
@@ -144,8 +145,57 @@ impl Scripts {
         }
     }
 
-    /// The commands that load all of them.
-    pub(crate) fn load(&self) -> Pipeline {
+    /// The command that asks which of them the server has.
+    pub(crate) fn exist(&self) -> Cmd {
+        let mut command = redis::cmd("SCRIPT");
+        command.arg("EXISTS");
+        for script in self.all() {
+            command.arg(&script.hash);
+        }
+        command
+    }
+
+    /// The commands that load those that the server does not have, by its answer to
+    /// [`Self::exist`].
+    pub(crate) fn load(&self, known: &[bool]) -> Pipeline {
+        let mut commands = redis::pipe();
+        for (script, is_known) in self.all().into_iter().zip(known) {
+            if !is_known {
+                commands.add_command(script.load());
+            }
+        }
+        commands
+    }
+
+    /// Returns true if none of the commands issues a number of the store: they are plain
+    /// ones, or scripts that change nothing.
+    pub(crate) fn only_read(&self, commands: &Pipeline) -> bool {
+        commands.cmd_iter().all(|command| {
+            let mut words = command.args_iter();
+            if words.next() != Some(Arg::Simple(b"EVALSHA")) {
+                return true;
+            }
+            let hash = words.next();
+            let is_it = |script: &&Script| hash == Some(Arg::Simple(script.hash.as_bytes()));
+            self.reading().iter().any(is_it)
+        })
+    }
+
+    /// Those that callers read with, and that change nothing.
+    const fn reading(&self) -> [&Script; 8] {
+        [
+            &self.chain_place,
+            &self.ended,
+            &self.ended_since,
+            &self.history,
+            &self.index_sizes,
+            &self.members,
+            &self.newest,
+            &self.newest_with,
+        ]
+    }
+
+    fn all(&self) -> Vec<&Script> {
         let Self {
             acquire_permit,
             append_audit,
@@ -188,7 +238,7 @@ impl Scripts {
             stamp,
             transact,
         } = self;
-        let all = [
+        vec![
             acquire_permit,
             append_audit,
             beat,
@@ -229,12 +279,7 @@ impl Scripts {
             set_pause,
             stamp,
             transact,
-        ];
-        let mut commands = redis::pipe();
-        for script in all {
-            commands.cmd("SCRIPT").arg("LOAD").arg(&script.code);
-        }
-        commands
+        ]
     }
 }
 
@@ -251,6 +296,19 @@ impl Script {
             code: code.to_owned(),
             hash: redis::Script::new(code).get_hash().to_owned(),
         }
+    }
+
+    /// The name by which a server knows it.
+    #[cfg(test)]
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The command that loads it.
+    pub(crate) fn load(&self) -> Cmd {
+        let mut command = redis::cmd("SCRIPT");
+        command.arg("LOAD").arg(&self.code);
+        command
     }
 
     /// Makes a call with these keys; the caller adds the arguments.

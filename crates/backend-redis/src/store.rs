@@ -120,7 +120,7 @@ impl RedisStore {
         let ticks = partitions.all().filter_map(|one| keys.partition(one));
         let ticks = ticks.map(|keys| keys.tick().to_owned()).collect();
         let clock_of_link = Arc::clone(&clock);
-        let life = link.life().await?;
+        let (life, _heard) = link.life().await?;
         let accepted = Arc::new(Accepted::default());
         let watching = accepted::watch(
             Arc::clone(&accepted),

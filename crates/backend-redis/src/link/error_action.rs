@@ -68,6 +68,11 @@ pub(super) fn wants_another_connection(error: &RedisError) -> bool {
     }
 }
 
+/// Returns true if the server has answered with this error, and executed nothing.
+pub(super) fn is_an_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}
+
 /// Returns true if a primary writes nothing because it has too few replicas: another
 /// server may have become the primary.
 pub(super) fn is_deserted(error: &RedisError) -> bool {

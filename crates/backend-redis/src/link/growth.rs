@@ -86,7 +86,10 @@ fn server_of(life: &Life) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use drumline_backend::Store as _;
+    use drumline_backend::store::Filter;
     use drumline_protocol::Partition;
     use drumline_test_servers::RedisServer;
     use redis::AsyncConnectionConfig;
@@ -117,6 +120,57 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn before_its_numbers_are_moved_a_server_is_only_read() {
+        let server = RedisServer::start().await.expect("a Redis");
+        let options = Options {
+            url: server.url(),
+            patience: Duration::from_secs(1),
+            ..Options::default()
+        };
+        let store = RedisStore::connect(&options).await.expect("a store");
+        let address = Address::of(&options).expect("a URL");
+        let raw = address.connect(&AsyncConnectionConfig::new()).await;
+        let raw = raw.expect("a connection");
+        // Another life of the server, in which no replica follows yet.
+        let commands = [
+            "CONFIG SET min-replicas-to-write 1",
+            "CONFIG SET slowlog-max-len 10000",
+            "CONFIG SET slowlog-log-slower-than 0",
+            "REPLICAOF 127.0.0.1 1",
+            "REPLICAOF NO ONE",
+            "CLIENT KILL TYPE normal SKIPME yes",
+        ];
+        for words in commands {
+            let mut words = words.split(' ');
+            let mut command = redis::cmd(words.next().unwrap_or_default());
+            for word in words {
+                command.arg(word);
+            }
+            let done = command.exec_async(&mut raw.connection.clone()).await;
+            done.expect("a command");
+        }
+        let partition = Partition::new(0);
+        store.stamp(partition).await.expect_err("no replica");
+        let listed = store.list_summaries(&Filter::default(), None, 9).await;
+        listed.expect("a list");
+        let log: redis::Value = redis::cmd("SLOWLOG")
+            .arg("GET")
+            .arg(10_000)
+            .query_async(&mut raw.connection.clone())
+            .await
+            .expect("a log");
+        let log = format!("{log:?}");
+        assert!(log.contains(SCRIPTS.raise_ticks.hash()), "{log}");
+        assert!(!log.contains(SCRIPTS.stamp.hash()), "{log}");
+
+        let mut enough = redis::cmd("CONFIG");
+        enough.arg("SET").arg("min-replicas-to-write").arg("0");
+        let done = enough.exec_async(&mut raw.connection.clone()).await;
+        done.expect("a command");
+        store.stamp(partition).await.expect("a stamp");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_full_server_is_of_use_all_the_same() {
         let server = RedisServer::start().await.expect("a Redis");
         let options = Options {
@@ -128,8 +182,8 @@ mod tests {
         // It lives as long as its parts do.
         let connected = connected.expect("a connection");
         let mut connection = connected.connection.clone();
-        let load = SCRIPTS.load();
-        let loaded = connection.send_packed_commands(&load, 0, load.len()).await;
+        let raise = SCRIPTS.raise_ticks.load();
+        let loaded = raise.exec_async(&mut connection).await;
         loaded.expect("scripts");
         let mut full = redis::cmd("CONFIG");
         full.arg("SET").arg("maxmemory").arg("1");

@@ -64,11 +64,16 @@ impl RedisStore {
         }
         let all: Option<Vec<Answer>> = created.into_iter().collect();
         let all = all.ok_or_else(reply::unexpected)?;
-        let news = all.iter().zip(operations).filter_map(|(answer, new)| {
+        self.note_new(operations, &all);
+        Ok(all)
+    }
+
+    /// Remembers those that were created, to look for them on the next server.
+    pub(super) fn note_new(&self, operations: &[NewOperation], answers: &[Answer]) {
+        let news = answers.iter().zip(operations).filter_map(|(answer, new)| {
             matches!(answer, Answer::Created(Created::New { .. })).then_some(new.id)
         });
         self.accepted.note(news);
-        Ok(all)
     }
 
     /// Puts the operations that exist into the answers.

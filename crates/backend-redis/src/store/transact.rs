@@ -40,7 +40,7 @@ impl RedisStore {
         let mut answer = Parts::of(answer.ok_or_else(reply::unexpected)?)?;
         match answer.bytes()?.as_slice() {
             b"D" => {
-                let done = self.read_done(answer, commits).await?;
+                let done = self.read_done(answer, creates, commits).await?;
                 for commit in commits.iter().filter(|commit| commit.effects.end.is_some()) {
                     self.completions.tell(commit.id);
                 }
@@ -98,7 +98,12 @@ impl RedisStore {
         Ok(command)
     }
 
-    async fn read_done(&self, mut answer: Parts, commits: &[Commit]) -> Result<Transacted> {
+    async fn read_done(
+        &self,
+        mut answer: Parts,
+        creates: &[NewOperation],
+        commits: &[Commit],
+    ) -> Result<Transacted> {
         let (mut creates_said, mut commits_said) = (answer.parts()?, answer.parts()?);
         let mut created = Vec::new();
         while creates_said.len() > 0 {
@@ -108,6 +113,7 @@ impl RedisStore {
         for item in commits {
             answers.push((item, commit::read(&mut commits_said)?));
         }
+        self.note_new(creates, &created);
         let created = self.with_existing(created).await?;
         let mut committed = Vec::new();
         for answer in with_records(answers)? {

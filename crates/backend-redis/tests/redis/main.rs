@@ -13,6 +13,7 @@ mod limits;
 mod lost_answers;
 mod members;
 mod memory;
+mod overload;
 mod parked;
 mod renewals;
 mod rights;
