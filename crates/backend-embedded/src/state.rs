@@ -18,7 +18,7 @@
 //!                     ├─ ends       class → (stamp, id): the ends, in that order
 //!                     ├─ notices    (time, id): ends that a receiver outside is notified of
 //!                     ├─ reserved   idempotency key → id, content
-//!                     ├─ removed    the ids that a key may still stand for
+//!                     ├─ removed    the ids that a key may still stand for, and their last commits
 //!                     ├─ paused     scope → its end: a copy of the pauses
 //!                     ├─ held       (scope, id): held by a pause, not in the outbox
 //!                     ├─ outbox     id → stamp: ought to be in the broker
@@ -51,7 +51,8 @@ use std::sync::Arc;
 
 use drumline_backend::store::{Counts, IdempotencyKey, Recorded, Reserved, Stamp, Summary};
 use drumline_protocol::{
-    FlowKey, Header, Operation, OperationId, Output, Outputs, Partition, PartitionCount, Timestamp,
+    CommitId, FlowKey, Header, Operation, OperationId, Output, Outputs, Partition, PartitionCount,
+    Timestamp,
 };
 
 use self::actions::Actions;
@@ -104,8 +105,9 @@ struct Contents {
     paused: PausedScopes,
     held: HeldSet,
     reservations: Expiring<IdempotencyKey, Reserved>,
-    /// The operations that were removed and that a key may still stand for.
-    removed: Expiring<OperationId, ()>,
+    /// The operations that were removed lately, or that a key may still stand for, with
+    /// the commits that removed them.
+    removed: Expiring<OperationId, CommitId>,
 }
 
 impl State {

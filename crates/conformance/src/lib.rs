@@ -21,6 +21,7 @@
 )]
 
 pub mod broker;
+pub mod differential;
 mod fixtures;
 pub mod harness;
 pub mod limiter;

@@ -248,6 +248,7 @@ macro_rules! store_suite {
                 a_page_of_summaries_is_full_however_large_its_operations_are,
             }
             removal {
+                a_repeated_removal_is_made,
                 delete_removes_every_trace,
                 delete_does_not_disturb_the_chain,
                 only_completed_operations_can_be_deleted,

@@ -15,6 +15,10 @@ use drumline_protocol::{Fence, OperationId, ScopeKey, State as StateCode, Timest
 use super::locks::Held;
 use super::{Contents, State};
 
+/// The least time for which a removal is remembered: longer than a caller repeats a
+/// commit that it has no answer to.
+const REPEATED: Duration = Duration::from_secs(60);
+
 impl State {
     /// Makes a commit, or returns the reason why not.
     pub fn commit(&mut self, commit: Commit, now: Timestamp) -> Committed {
@@ -49,7 +53,12 @@ pub(super) enum Verdict {
 impl Contents {
     pub(super) fn check(&self, commit: &Commit, now: Timestamp) -> Verdict {
         let Some(record) = self.records.get(&commit.id) else {
-            return Verdict::Answer(Committed::Missing);
+            let removed_by = self.removed.get(commit.id, now);
+            return if removed_by == Some(commit.header.commit) {
+                Verdict::Made
+            } else {
+                Verdict::Answer(Committed::Missing)
+            };
         };
         if record.header.commit == commit.header.commit {
             return Verdict::Made;
@@ -105,6 +114,7 @@ impl Contents {
         let to = record.header.status;
         let keys = Arc::clone(&record.keys);
         let chain = record.header.rules.chain;
+        let made_by = record.header.commit;
         let sequence = record.sequence;
         if let Some(report) = commit.report {
             record.report = Arc::new(report);
@@ -149,10 +159,8 @@ impl Contents {
         };
         if effects.remove {
             self.remove(id);
-            if commit.remember > Duration::ZERO {
-                let until = now.saturating_add(commit.remember);
-                self.removed.insert(id, (), until, now);
-            }
+            let until = now.saturating_add(commit.remember.max(REPEATED));
+            self.removed.insert(id, made_by, until, now);
         }
         Done {
             fence,

@@ -5,6 +5,7 @@ mod buckets;
 mod clock_set_back;
 mod common;
 mod conformance;
+mod differential;
 mod fitness;
 mod hearing;
 mod indexes;

@@ -57,6 +57,24 @@ pub async fn delete_removes_every_trace(harness: &dyn StoreHarness) {
     );
 }
 
+/// A caller that has got no answer to a removal repeats it, and is told that it is made.
+pub async fn a_repeated_removal_is_made(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    for draft in [independent(), of_token("a")] {
+        let id = fixture.create(draft).await.id;
+        fixture.run(id).await;
+        let header = fixture.read(id).await.header;
+        let delete = commit(&fixture, id, &header, Event::Delete, Guard::None);
+        for _ in 0..2 {
+            let answer = commit_one(&fixture, delete.clone()).await;
+            assert!(matches!(answer, Committed::Done(_)), "{answer:?}");
+        }
+        let other = commit(&fixture, id, &header, Event::Delete, Guard::None);
+        let answer = commit_one(&fixture, other).await;
+        assert!(matches!(answer, Committed::Missing), "{answer:?}");
+    }
+}
+
 /// The chain of a deleted operation goes on without it.
 pub async fn delete_does_not_disturb_the_chain(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
