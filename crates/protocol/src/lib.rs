@@ -22,8 +22,10 @@ pub mod attempt;
 pub mod backoff;
 pub mod bulk_action;
 pub mod codec;
+pub mod digest;
 pub mod error_code;
 pub mod extensions;
+pub mod failure;
 pub mod flow;
 pub mod history;
 pub mod id;
@@ -51,6 +53,7 @@ pub use bulk_action::{
 };
 pub use error_code::ErrorCode;
 pub use extensions::Extensions;
+pub use failure::FailureKey;
 pub use flow::FlowKey;
 pub use history::{Author, History};
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};

@@ -66,7 +66,7 @@ impl From<DependencyToken> for String {
 }
 
 /// The tenant of a caller. Tokens of different organizations never meet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Organization(pub String);
 
 impl Default for Organization {

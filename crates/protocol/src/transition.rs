@@ -25,6 +25,7 @@ use crate::time::Timestamp;
 use self::arrow::Arrow;
 
 pub use self::action::{Action, Refused, is_already, legal_actions, refuse_run_again};
+pub use self::arrow::service_fault;
 pub use self::effects::{ChainEffect, DueEffect, Effects, EndClass, LockEffect, OfferEffect};
 pub use self::event::{Event, EventKind};
 

@@ -346,6 +346,35 @@ impl Arrow<'_> {
     }
 }
 
+/// The fault that the service gives an operation that it ends by itself; `None` if the
+/// event ends none.
+#[must_use]
+pub fn service_fault(event: EventKind, header: &Header) -> Option<Fault> {
+    match event {
+        EventKind::Expire => Some(expired(header.rules.not_after)),
+        EventKind::LeaseExpired => Some(worker_lost()),
+        EventKind::Create
+        | EventKind::Claim
+        | EventKind::Succeed
+        | EventKind::Fail
+        | EventKind::Retry
+        | EventKind::Suspend
+        | EventKind::Stopped
+        | EventKind::Release
+        | EventKind::Pause
+        | EventKind::Resume
+        | EventKind::Postpone
+        | EventKind::Cancel
+        | EventKind::Discard
+        | EventKind::Due
+        | EventKind::Occur
+        | EventKind::Reschedule
+        | EventKind::Unhandled
+        | EventKind::Throttle
+        | EventKind::Delete => None,
+    }
+}
+
 fn expired(not_after: Option<Timestamp>) -> Fault {
     let time = not_after.map(|time| time.to_string()).unwrap_or_default();
     Fault::new(
