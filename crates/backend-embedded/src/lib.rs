@@ -13,6 +13,7 @@ pub mod broker;
 pub mod clock;
 pub mod limiter;
 pub mod membership;
+mod rollups;
 mod roundtrip;
 pub mod state;
 pub mod store;

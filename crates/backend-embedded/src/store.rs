@@ -7,6 +7,7 @@
 mod actions;
 mod audit;
 mod pauses;
+mod rollups;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -30,6 +31,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
+use crate::rollups::Rollups;
 use crate::roundtrip::through_codec;
 use crate::state::State;
 
@@ -42,6 +44,7 @@ const COMPLETIONS: usize = 4096;
 pub struct EmbeddedStore {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    rollups: Mutex<Rollups>,
     completions: broadcast::Sender<OperationId>,
     incarnation: String,
     /// The greatest minor version of the format that was noted.
@@ -62,6 +65,7 @@ impl EmbeddedStore {
         Self {
             clock,
             state: Mutex::new(State::new(partitions)),
+            rollups: Mutex::default(),
             completions: broadcast::Sender::new(COMPLETIONS),
             incarnation,
             minor: AtomicU16::new(0),

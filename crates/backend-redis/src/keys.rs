@@ -11,7 +11,7 @@
 //! is called with most of them, some ten thousand times a second.
 
 use drumline_backend::MemberId;
-use drumline_backend::store::IdempotencyKey;
+use drumline_backend::store::{IdempotencyKey, Resolution};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{CommitId, OperationId, Partition, PartitionCount, State};
 
@@ -100,6 +100,28 @@ impl Keys {
         [prefix.as_bytes(), &batch.0.to_be_bytes()].concat()
     }
 
+    /// Set: the batches of rollups and failures of a minute; expires.
+    pub(crate) fn rollup_batches(&self, minute: u64) -> String {
+        format!("{}:{{meta}}:rollups:batches:{minute}", self.namespace)
+    }
+
+    /// Hash: rollup key → its name; expires.
+    pub(crate) fn rollup_names(&self, day: u64) -> String {
+        format!("{}:{{meta}}:rollups:names:{day}", self.namespace)
+    }
+
+    /// Hash: rollup key → its counts in a slot; expires.
+    pub(crate) fn rollups(&self, resolution: Resolution, slot: u64) -> String {
+        let (namespace, minutes) = (&self.namespace, resolution.minutes());
+        format!("{namespace}:{{meta}}:rollups:{minutes}:{slot}")
+    }
+
+    /// The prefix of the failure groups of all organizations; `add_failures.lua` has
+    /// the rest.
+    pub(crate) fn failures_prefix(&self) -> Vec<u8> {
+        format!("{}:{{meta}}:failures:", self.namespace).into_bytes()
+    }
+
     /// The prefix of everything.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
@@ -169,7 +191,7 @@ pub(crate) fn completions(namespace: &str) -> String {
 pub(crate) fn kind(key: &[u8]) -> &'static str {
     let behind_tag = key.windows(2).position(|pair| pair == b"}:");
     let name = behind_tag.and_then(|at| key.get(at + 2..)).unwrap_or(key);
-    let kinds: [(&[u8], &'static str); 11] = [
+    let kinds: [(&[u8], &'static str); 13] = [
         (b"op:", "records"),
         (b"chain:", "chains"),
         (b"index:", "indexes"),
@@ -181,6 +203,8 @@ pub(crate) fn kind(key: &[u8]) -> &'static str {
         (b"ended:", "ends"),
         (b"gone:", "tombstones"),
         (b"key:", "idempotency keys"),
+        (b"rollups:", "rollups"),
+        (b"failures:", "failure groups"),
     ];
     if name.starts_with(b"op:") && name.ends_with(b":history") {
         return "histories";

@@ -13,6 +13,8 @@ use redis::{Arg, Cmd, Pipeline};
 pub(crate) struct Scripts {
     pub(crate) acquire_permit: Script,
     pub(crate) append_audit: Script,
+    pub(crate) add_failures: Script,
+    pub(crate) add_rollup: Script,
     pub(crate) beat: Script,
     pub(crate) chain_place: Script,
     pub(crate) commit: Script,
@@ -81,6 +83,8 @@ impl Scripts {
         Self {
             acquire_permit: with_window(include_str!("scripts/acquire_permit.lua")),
             append_audit: alone(include_str!("scripts/append_audit.lua")),
+            add_failures: alone(include_str!("scripts/add_failures.lua")),
+            add_rollup: alone(include_str!("scripts/add_rollup.lua")),
             beat: with_members(&[
                 include_str!("scripts/beat.lua"),
                 LIB_MEMBERS_CHANGES,
@@ -199,6 +203,8 @@ impl Scripts {
         let Self {
             acquire_permit,
             append_audit,
+            add_failures,
+            add_rollup,
             beat,
             chain_place,
             commit,
@@ -241,6 +247,8 @@ impl Scripts {
         vec![
             acquire_permit,
             append_audit,
+            add_failures,
+            add_rollup,
             beat,
             chain_place,
             commit,

@@ -21,6 +21,7 @@ mod parts;
 mod pauses;
 mod read;
 mod reservations;
+mod rollups;
 mod transact;
 
 use std::sync::Arc;

@@ -9,7 +9,8 @@
 //! too, and are the same over every backend: [`apply_event`] (apply a transition
 //! and commit it, again after a conflict), [`batcher`] (many callers, few round
 //! trips), [`dispatch`] (outbox → broker), [`bypass`] (a way round queues that do
-//! not work), [`critical`] (tasks that a process cannot do without) and
+//! not work), [`critical`] (tasks that a process cannot do without), [`tally`] (what a
+//! process does, counted) and
 //! [`rendezvous`] (the member that looks after a thing).
 
 pub mod apply_event;
@@ -29,6 +30,7 @@ pub mod random;
 pub mod rendezvous;
 mod roster;
 pub mod store;
+pub mod tally;
 
 use std::sync::Arc;
 
@@ -40,6 +42,7 @@ pub use limiter::Limiter;
 pub use membership::{Build, Member, MemberId, Membership, Profile, Role, Roster};
 pub use random::Random;
 pub use store::Store;
+pub use tally::Tally;
 
 /// A backend: one of each port.
 #[derive(Clone)]

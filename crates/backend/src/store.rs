@@ -22,6 +22,7 @@ mod lock;
 mod outbox;
 mod pauses;
 mod report;
+mod rollups;
 mod summary;
 mod transact;
 
@@ -53,12 +54,19 @@ pub use self::lock::{Holding, Lock, Renewal};
 pub use self::outbox::{LastOffer, OfferedPlace, Promoted, Stamp};
 pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
 pub use self::report::ReportParts;
+pub use self::rollups::{
+    BATCH_REMEMBERED, BUCKETS, FAILURE_GROUPS, FAILURES_KEPT, FailureBatch, FailureGroup,
+    Histogram, ROLLUP_KEYS, Resolution, Rollup, RollupBatch, RollupKey, RollupStore, day_of,
+    minute_of,
+};
 pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
 pub use self::transact::{Transacted, check_distinct};
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
-pub trait Store: ActionStore + AuditStore + PauseStore + Send + Sync + 'static {
+pub trait Store:
+    ActionStore + AuditStore + PauseStore + RollupStore + Send + Sync + 'static
+{
     /// The number of partitions. Fixed when the store was first used.
     fn partitions(&self) -> PartitionCount;
 

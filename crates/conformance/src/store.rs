@@ -25,6 +25,7 @@ pub mod pauses;
 pub mod places;
 pub mod removal;
 pub mod reports;
+pub mod rollups;
 pub mod series;
 pub mod several;
 pub mod transact;

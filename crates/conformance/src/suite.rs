@@ -274,6 +274,16 @@ macro_rules! store_suite {
                 a_noted_minor_version_stays,
                 processes_agree_about_the_time,
             }
+            rollups {
+                counts_of_several_processes_are_added,
+                a_repeated_batch_is_counted_once,
+                keys_without_room_are_counted_among_the_others,
+                a_day_without_counts_reads_as_zeros,
+                failures_are_added_to_their_groups,
+                a_repeated_batch_of_failures_is_counted_once,
+                organizations_have_failure_groups_of_their_own,
+                the_group_that_failed_longest_ago_goes,
+            }
             hearing {
                 a_completion_is_heard,
                 only_completions_are_heard,

@@ -38,8 +38,9 @@ use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
 use drumline_backend::store::{Store, Summary};
-use drumline_backend::{Backend, Broker, CriticalTasks, Ids, MemberId, TaskFailure};
-use drumline_protocol::{Author, Organization, Pause, Timestamp};
+use drumline_backend::{Backend, Broker, CriticalTasks, Ids, MemberId, Tally, TaskFailure};
+use drumline_protocol::transition::service_fault;
+use drumline_protocol::{Author, EventKind, Header, Organization, Pause, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -155,6 +156,8 @@ struct Shared {
     permits: Permits,
     breaker: LimiterBreaker,
     metrics: Arc<Metrics>,
+    /// The counts of this process that are not in the store's rollups yet.
+    tally: Arc<Tally>,
     audit: Audit,
     /// The issuer of tokens that the file with the keys names.
     issuer: access::Issuer,
@@ -195,6 +198,10 @@ impl QueueManager {
         let looks = || Reader::start(store(), &critical, &tasks, closing.clone());
         let reads = || Reader::start(store(), &critical, &tasks, closing.clone());
         let metrics = Arc::new(Metrics::default());
+        let tally = Arc::new(Tally::new(store(), ids.source().clone()));
+        let (counting, stop) = (Arc::clone(&tally), closing.clone());
+        let counting = async move { counting.run(stop).await };
+        tasks.spawn(critical.guard("rollups", &closing, counting));
         let audit_log = options.audit_log.clone();
         let around = Surroundings {
             metrics: &metrics,
@@ -221,6 +228,7 @@ impl QueueManager {
             member: ids.member(),
             started_on: backend.store.now(),
             metrics,
+            tally,
             leaving: CancellationToken::new(),
             draining: CancellationToken::new(),
             backend,
@@ -324,6 +332,21 @@ impl QueueManager {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// The counts of this process that are not in the store's rollups yet.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.shared.tally
+    }
+
+    /// Counts the end of an operation, if this event of the service has ended it.
+    pub(crate) fn count_end(&self, before: &Header, operation: &Summary, event: EventKind) {
+        let Summary {
+            id, body, header, ..
+        } = operation;
+        let fault = service_fault(event, header);
+        self.tally()
+            .changed(*id, body, before, header, fault.as_ref());
     }
 
     /// Announces the end: `/readyz` says that the manager drains, so that a load balancer

@@ -312,6 +312,9 @@ fn run(
     heartbeat.spawn_lasting("heartbeat", &stopping, beat);
     let acknowledger = delivery_ack::acknowledger(to_acknowledge);
     services.spawn("acknowledgements", acknowledger);
+    let (tally, stop) = (Arc::clone(&shared.tally), stopping.clone());
+    let counting = async move { tally.run(stop).await };
+    services.spawn_lasting("rollups", &stopping, counting);
     let sources = Sources {
         shared: Arc::clone(&shared),
         scope: feeds.clone(),

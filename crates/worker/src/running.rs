@@ -167,6 +167,7 @@ impl RunningWorker {
         }
         let left_behind = shared.runs.len();
         shared.runs.end();
+        shared.tally.write_all().await;
         shared.publisher.close();
         self.dispatching.close();
         let closing = async {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use drumline_backend::apply_event::{Applied, apply_event_to_summary};
 use drumline_backend::store::{self, Guard, Holding, Lock, Summary};
-use drumline_protocol::{Author, Event, OperationId, Partition};
+use drumline_protocol::{Author, Event, EventKind, OperationId, Partition};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
@@ -150,10 +150,12 @@ async fn expire(manager: &QueueManager, lock: &Lock, operation: Summary) -> stor
                 status = header.status.name(),
                 "the worker of an operation was lost"
             );
+            let before = operation.header.clone();
             let operation = Summary {
                 header,
                 ..operation
             };
+            manager.count_end(&before, &operation, EventKind::LeaseExpired);
             manager.dispatcher().enqueue_summary(&operation, &done);
         }
         // The worker has finished after all, or renewed at last.

@@ -10,7 +10,7 @@ mod series;
 
 use drumline_backend::apply_event::prepare_without_report;
 use drumline_backend::store::{self, Committed, Summary};
-use drumline_protocol::{Author, Event, Partition, State};
+use drumline_protocol::{Author, Event, EventKind, Header, Partition, State};
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
@@ -65,7 +65,7 @@ async fn look(manager: &QueueManager, partition: Partition, batch: usize) -> sto
 async fn wake(manager: &QueueManager, due: Vec<Summary>) -> store::Result<u64> {
     let (store, author) = (manager.store(), Author::manager("scheduler"));
     let by = manager.signature(&author);
-    let mut waking: Vec<Summary> = Vec::new();
+    let mut waking: Vec<(Header, Summary)> = Vec::new();
     let mut commits = Vec::new();
     for operation in due {
         let event = if operation.header.is_expired(store.now()) {
@@ -76,10 +76,12 @@ async fn wake(manager: &QueueManager, due: Vec<Summary>) -> store::Result<u64> {
         // Refused: it is not (or no longer) due, as its newest header says. There
         // is no report to keep: only an operation that has never started expires.
         if let Ok(commit) = prepare_without_report(store, by, &operation, event) {
-            waking.push(Summary {
+            let before = operation.header.clone();
+            let operation = Summary {
                 header: commit.header.clone(),
                 ..operation
-            });
+            };
+            waking.push((before, operation));
             commits.push(commit);
         }
     }
@@ -88,11 +90,12 @@ async fn wake(manager: &QueueManager, due: Vec<Summary>) -> store::Result<u64> {
     }
     let answers = store.commit(commits).await?;
     let (mut woken, mut expired) = (0, 0);
-    for (operation, answer) in waking.iter().zip(answers) {
+    for ((before, operation), answer) in waking.iter().zip(answers) {
         if let Committed::Done(done) = answer {
             if operation.header.status.state() == State::Completed {
                 tracing::debug!(id = %operation.id, "an operation has expired before its first start");
                 expired += 1;
+                manager.count_end(before, operation, EventKind::Expire);
             } else {
                 woken += 1;
             }

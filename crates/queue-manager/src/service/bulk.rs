@@ -279,6 +279,8 @@ impl QueueManager {
             }
         }
         let (header, done) = self.outcome(id, act.name(), applied)?;
+        let (body, before) = (&operation.body, &operation.header);
+        self.tally().changed(id, body, before, &header, None);
         let operation = Summary {
             header,
             ..operation

@@ -177,6 +177,9 @@ impl QueueManager {
         applied: Applied,
     ) -> Result<Operation> {
         let (header, done) = self.outcome(operation.id, action, applied)?;
+        let Operation { id, body, .. } = &operation;
+        self.tally()
+            .changed(*id, body, &operation.header, &header, None);
         let operation = Operation {
             header,
             ..operation

@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drumline_api::Origin;
-use drumline_backend::Random;
 use drumline_backend::store::{self, Created, NewOperation, Stamp, Store};
+use drumline_backend::{Random, Tally};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{Body, ChainKey, Creator, Operation, OperationId, Report, Timestamp};
@@ -52,6 +52,7 @@ const CHUNK_BYTES: usize = 8 << 20;
 pub(crate) struct Children {
     store: Arc<dyn Store>,
     publisher: Arc<Publisher>,
+    tally: Arc<Tally>,
     random: Random,
     /// The depth to which operations may create operations.
     depth: u32,
@@ -69,12 +70,14 @@ impl Children {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         publisher: Arc<Publisher>,
+        tally: Arc<Tally>,
         random: Random,
         depth: u32,
     ) -> Self {
         Self {
             store,
             publisher,
+            tally,
             random,
             depth,
             without_key: Mutex::default(),
@@ -104,6 +107,11 @@ impl Children {
             .collect();
         for chunk in chunks(&planned) {
             let created = self.store(execution, chunk).await?;
+            for (new, created) in chunk.iter().zip(&created) {
+                if matches!(created, Created::New { .. }) {
+                    self.tally.created(&new.body);
+                }
+            }
             let offers = chunk.iter().zip(created);
             let offers = offers.filter_map(|(new, created)| offer(new, &created));
             self.publisher.announce(offers.collect()).await;

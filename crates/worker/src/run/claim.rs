@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, Commits, apply_chosen_event};
 use drumline_backend::store::{self, Commit, Committed, Done, Guard, Promoted, Record, Renewal};
-use drumline_protocol::transition::Event;
+use drumline_protocol::transition::{Event, EventKind, service_fault};
 use drumline_protocol::{
     Fence, Header, Operation, OperationId, Report, ScopeKey, State, Timestamp,
 };
@@ -64,6 +64,7 @@ pub(crate) async fn claim(
 ) -> Claim {
     let attempt = Attempt::new(&shared.committer, scopes, known.is_none());
     let ready_on = header.modified_on;
+    let before = header.clone();
     let choose = |header: &Header| {
         store::Result::Ok(if header.is_expired(attempt.now()) {
             Event::Expire
@@ -91,6 +92,13 @@ pub(crate) async fn claim(
     match decided {
         Ok(Applied::Done(header, done)) if header.status.state() == State::Completed => {
             tracing::debug!(%id, "an operation has expired before its first start");
+            if let Some(record) = done.record.as_ref().or(known.as_ref()) {
+                let fault = service_fault(EventKind::Expire, &header);
+                let body = &record.body;
+                shared
+                    .tally
+                    .changed(id, body, &before, &header, fault.as_ref());
+            }
             Claim::Expired(done.promoted.map(Box::new))
         }
         Ok(Applied::Done(header, done)) => {

@@ -84,9 +84,13 @@ pub(crate) async fn execute(
     // this future.
     let _held = Holding::new(shared, &execution);
     shared.metrics.started(&labels, waited);
+    let body = &execution.operation.body;
+    shared.tally.started(body, waited);
     let started = Instant::now();
     let ending = run(shared, registered, &execution).await;
-    shared.metrics.ran(&labels, started.elapsed());
+    let took = started.elapsed();
+    shared.metrics.ran(&labels, took);
+    shared.tally.ran(body, took);
     let concluded = conclude(&shared.ids, &execution, registered.limits, ending);
     let Some((end, report)) = concluded else {
         shared.metrics.ended(&labels, "lost");
@@ -120,6 +124,7 @@ async fn run(shared: &Arc<Shared>, registered: &Registered, execution: &Arc<Exec
     let children = Arc::new(Children::new(
         Arc::clone(&shared.backend.store),
         Arc::clone(&shared.publisher),
+        Arc::clone(&shared.tally),
         shared.random.clone(),
         shared.options.depth,
     ));

@@ -23,10 +23,11 @@ pub(crate) async fn finish(
     report: &Report,
 ) -> Option<Promoted> {
     execution.finishing.store(true, Ordering::Release);
-    let error = end.fault().map(|fault| fault.message.clone());
-    let code = end.fault().map(|fault| fault.code);
+    let fault = end.fault().cloned();
+    let error = fault.as_ref().map(|fault| fault.message.as_str());
+    let code = fault.as_ref().map(|fault| fault.code);
     let attempt = execution.operation.header.attempt();
-    let output = execution.printed.parts(attempt, end.fault().is_some());
+    let output = execution.printed.parts(attempt, fault.is_some());
     let event = end.into_event();
     let name = event.name();
     let id = execution.operation.id;
@@ -46,11 +47,18 @@ pub(crate) async fn finish(
                 attempt = header.attempt(), "run ended"
             );
             let outcome = outcome_name(header.status);
-            trace::record_outcome(&execution.span, outcome, error.as_deref());
+            trace::record_outcome(&execution.span, outcome, error);
+            let Operation {
+                body,
+                header: before,
+                ..
+            } = &execution.operation;
+            shared
+                .tally
+                .changed(id, body, before, &header, fault.as_ref());
             let labels = shared.labels(&execution.operation.body);
             shared.metrics.ended(&labels, outcome);
             if header.status == Status::Failed {
-                let body = &execution.operation.body;
                 tracing::info!(
                     %id,
                     message_name = body.message_name,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
-use drumline_backend::{Backend, CriticalTasks, Ids, MemberId, Random};
+use drumline_backend::{Backend, CriticalTasks, Ids, MemberId, Random, Tally};
 use drumline_protocol::{Author, Body};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) held: Arc<Held>,
     pub(crate) throttles: Throttles,
     pub(crate) metrics: Metrics,
+    /// The counts of this worker that are not in the store's rollups yet.
+    pub(crate) tally: Arc<Tally>,
     /// The slots: one permit per operation that may run.
     pub(crate) slots: Arc<Semaphore>,
     /// The number of offers that wait for a slot.
@@ -77,6 +79,10 @@ impl Shared {
         Self {
             author: Author::worker(&parts.options.host),
             slots: Arc::new(Semaphore::new(parts.options.concurrency)),
+            tally: Arc::new(Tally::new(
+                Arc::clone(&parts.backend.store),
+                parts.random.clone(),
+            )),
             backend: parts.backend,
             bypass: parts.bypass,
             formats: WrittenFormats::default(),

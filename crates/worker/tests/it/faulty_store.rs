@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Error, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation,
-    Notice, OfferedPlace, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released,
-    Renewal, ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, OfferedPlace, Page, PauseCopy, PauseStore, Pauses,
+    Promoted, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result,
+    Rollup, RollupBatch, RollupKey, RollupStore, Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -425,5 +426,38 @@ impl ActionStore for FaultyStore {
 
     async fn remove_actions(&self, before: Timestamp) -> Result<usize> {
         self.store.remove_actions(before).await
+    }
+}
+
+#[async_trait]
+impl RollupStore for FaultyStore {
+    async fn add_rollup(&self, batch: &RollupBatch) -> Result<()> {
+        self.store.add_rollup(batch).await
+    }
+
+    async fn rollup_keys(&self, since: Timestamp, until: Timestamp) -> Result<Vec<RollupKey>> {
+        self.store.rollup_keys(since, until).await
+    }
+
+    async fn rollups(
+        &self,
+        keys: &[RollupKey],
+        resolution: Resolution,
+        first: u64,
+        count: u64,
+    ) -> Result<Vec<Vec<Rollup>>> {
+        self.store.rollups(keys, resolution, first, count).await
+    }
+
+    async fn add_failures(&self, batch: &FailureBatch) -> Result<()> {
+        self.store.add_failures(batch).await
+    }
+
+    async fn failure_groups(
+        &self,
+        organization: &Organization,
+        limit: usize,
+    ) -> Result<Vec<FailureGroup>> {
+        self.store.failure_groups(organization, limit).await
     }
 }

@@ -17,6 +17,7 @@ mod leases;
 mod metrics;
 mod outages;
 mod outcomes;
+mod rollups;
 mod supervised;
 mod throttle;
 mod throughput;

@@ -102,6 +102,7 @@ async fn occur_once(
     let Ok(commit) = prepare_unlocked(manager.store(), by, &series, event) else {
         return Ok(false);
     };
+    let after = commit.header.clone();
     let creates: Vec<_> = new.iter().cloned().collect();
     let created = match manager.store().transact(creates, vec![commit]).await? {
         Transacted::Done { created, .. } => created,
@@ -109,6 +110,8 @@ async fn occur_once(
         Transacted::Refused { .. } => return Ok(false),
     };
     let metrics = manager.metrics();
+    let tally = manager.tally();
+    tally.changed(series.id, &series.body, &series.header, &after, None);
     let (Some(new), Some(created)) = (new, created.into_iter().next()) else {
         metrics.occurrences_skipped.inc();
         tracing::info!(id = %series.id, "a time of a series is skipped: the previous occurrence is not Completed");
@@ -116,6 +119,7 @@ async fn occur_once(
     };
     metrics.occurrences.inc();
     metrics.created.inc();
+    tally.created(&new.body);
     tracing::debug!(id = %new.id, series = %series.id, "an occurrence is created");
     match created {
         Created::New {

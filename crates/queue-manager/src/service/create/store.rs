@@ -81,6 +81,7 @@ impl QueueManager {
         offers: &mut Offers,
     ) -> Creation {
         self.metrics().created.inc();
+        self.tally().created(&new.body);
         let operation = stored_as(new, sequence);
         offers.extend(offer.map(|stamp| (Offer::of(&operation), stamp)));
         let is_new = true;

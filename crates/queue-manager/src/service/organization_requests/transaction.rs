@@ -308,6 +308,9 @@ impl QueueManager {
         }
         for ((change, header), done) in changes.into_iter().zip(headers).zip(committed) {
             self.metrics().acted(change.event.name(), true);
+            let Summary { id, body, .. } = &change.operation;
+            let before = &change.operation.header;
+            self.tally().changed(*id, body, before, &header, None);
             let operation = Summary {
                 header,
                 ..change.operation

@@ -1,12 +1,13 @@
 //! A worker by hand, which acts on operations as a worker does.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, Signature, apply_end_through, apply_event};
 use drumline_backend::broker::{Delivery, Subscription};
 use drumline_backend::store::{Guard, Holding};
-use drumline_backend::{Backend, Ids, MemberId};
+use drumline_backend::{Backend, Ids, MemberId, Random, Tally};
 use drumline_protocol::message::{Message, Route, Source};
 use drumline_protocol::{Author, Event, Fence, OperationId, OutputParts, QueueName};
 use tokio::time::timeout;
@@ -22,12 +23,14 @@ pub(crate) struct Worker {
     backend: Backend,
     ids: Ids,
     member: MemberId,
+    tally: Tally,
 }
 
 impl Worker {
     pub(crate) fn new(backend: &Backend) -> Self {
         Self {
             backend: backend.clone(),
+            tally: Tally::new(Arc::clone(&backend.store), Random::from_entropy()),
             ids: Ids::random(),
             member: MemberId(Uuid::from_u128(7)),
         }
@@ -89,6 +92,11 @@ impl Worker {
         assert!(matches!(said, Applied::Done(..)), "{said:?}");
     }
 
+    /// Writes what it has counted, as a worker does once a minute.
+    pub(crate) async fn write_counts(&self) {
+        self.tally.write_all().await;
+    }
+
     /// Claims an operation and succeeds at once.
     pub(crate) async fn run(&self, id: OperationId) {
         let fence = self.claim(id).await;
@@ -113,6 +121,11 @@ impl Worker {
     async fn apply(&self, id: OperationId, event: Event, guard: Guard) -> Applied {
         let operation = stored(&self.backend, id).await;
         let author = Author::worker("test");
+        let before = operation.header.clone();
+        let fault = match &event {
+            Event::Fail(fault) => Some(fault.clone()),
+            _ => None,
+        };
         let decided = apply_event(
             self.backend.store.as_ref(),
             Signature::new(&self.ids, &author),
@@ -122,7 +135,12 @@ impl Worker {
             guard,
             &operation.report,
         );
-        decided.await.expect("the store is there")
+        let decided = decided.await.expect("the store is there");
+        if let Applied::Done(after, _) = &decided {
+            let body = &operation.body;
+            self.tally.changed(id, body, &before, after, fault.as_ref());
+        }
+        decided
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
-    OfferedPlace, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
-    ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, OfferedPlace, Page, PauseCopy, PauseStore, Pauses,
+    Promoted, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result,
+    Rollup, RollupBatch, RollupKey, RollupStore, Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -128,4 +129,14 @@ through_link! {
     impl AuditStore {}
     append_audit(batch: CommitId, entries: &[String]) -> ();
     audit_before(place: Option<AuditPlace>, limit: usize) -> Vec<AuditEntry>;
+}
+
+through_link! {
+    impl RollupStore {}
+    add_rollup(batch: &RollupBatch) -> ();
+    rollup_keys(since: Timestamp, until: Timestamp) -> Vec<RollupKey>;
+    rollups(keys: &[RollupKey], resolution: Resolution, first: u64, count: u64)
+        -> Vec<Vec<Rollup>>;
+    add_failures(batch: &FailureBatch) -> ();
+    failure_groups(organization: &Organization, limit: usize) -> Vec<FailureGroup>;
 }

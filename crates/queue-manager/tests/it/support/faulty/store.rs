@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
-    OfferedPlace, Page, PauseCopy, PauseStore, Pauses, Promoted, Recorded, Released, Renewal,
-    ReportParts, Reservation, Reserved, Result, Stamp, Store, Summary, Transacted,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, OfferedPlace, Page, PauseCopy, PauseStore, Pauses,
+    Promoted, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result,
+    Rollup, RollupBatch, RollupKey, RollupStore, Stamp, Store, Summary, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -404,5 +405,43 @@ impl ActionStore for Faulty {
     async fn remove_actions(&self, before: Timestamp) -> Result<usize> {
         let store = self.store("remove_actions").await?;
         store.remove_actions(before).await
+    }
+}
+
+#[async_trait]
+impl RollupStore for Faulty {
+    async fn add_rollup(&self, batch: &RollupBatch) -> Result<()> {
+        self.store("add_rollup").await?.add_rollup(batch).await
+    }
+
+    async fn rollup_keys(&self, since: Timestamp, until: Timestamp) -> Result<Vec<RollupKey>> {
+        self.store("rollup_keys")
+            .await?
+            .rollup_keys(since, until)
+            .await
+    }
+
+    async fn rollups(
+        &self,
+        keys: &[RollupKey],
+        resolution: Resolution,
+        first: u64,
+        count: u64,
+    ) -> Result<Vec<Vec<Rollup>>> {
+        let store = self.store("rollups").await?;
+        store.rollups(keys, resolution, first, count).await
+    }
+
+    async fn add_failures(&self, batch: &FailureBatch) -> Result<()> {
+        self.store("add_failures").await?.add_failures(batch).await
+    }
+
+    async fn failure_groups(
+        &self,
+        organization: &Organization,
+        limit: usize,
+    ) -> Result<Vec<FailureGroup>> {
+        let store = self.store("failure_groups").await?;
+        store.failure_groups(organization, limit).await
     }
 }

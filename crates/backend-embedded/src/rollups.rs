@@ -1,0 +1,133 @@
+//! Rollups and failure groups, as plain values. They are apart from the
+//! [`State`](crate::state::State): no decision depends on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drumline_backend::store::{
+    BATCH_REMEMBERED, FAILURE_GROUPS, FAILURES_KEPT, FailureBatch, FailureGroup, ROLLUP_KEYS,
+    Resolution, Rollup, RollupBatch, RollupKey, day_of, minute_of,
+};
+use drumline_protocol::{FailureKey, Organization, Timestamp};
+
+/// Keys that need no room of their own: the total, and the others.
+const UNNAMED: usize = 2;
+
+/// All rollups and failure groups.
+#[derive(Debug, Default)]
+pub(crate) struct Rollups {
+    /// The batches that were added, with their minute.
+    batches: BTreeSet<(u64, u64)>,
+    /// The keys with names of each day.
+    keys: BTreeMap<u64, BTreeSet<RollupKey>>,
+    slots: BTreeMap<(Resolution, u64), BTreeMap<RollupKey, Rollup>>,
+    failures: BTreeMap<Organization, BTreeMap<FailureKey, FailureGroup>>,
+}
+
+impl Rollups {
+    /// Adds counts to the slots of their minute.
+    pub(crate) fn add_rollup(&mut self, batch: &RollupBatch, now: Timestamp) {
+        self.forget(now);
+        if !self.batches.insert((batch.minute, batch.id)) {
+            return;
+        }
+        let named = self.keys.entry(day_of(batch.minute)).or_default();
+        for (key, rollup) in &batch.counts {
+            let has_room = match key {
+                RollupKey::Total | RollupKey::Others => true,
+                RollupKey::Of { .. } => {
+                    let has_room = named.len() < ROLLUP_KEYS - UNNAMED || named.contains(key);
+                    if has_room {
+                        named.insert(key.clone());
+                    }
+                    has_room
+                }
+            };
+            let key = if has_room { key } else { &RollupKey::Others };
+            for resolution in Resolution::ALL {
+                let slot = (resolution, batch.minute / resolution.minutes());
+                let counts = self.slots.entry(slot).or_default();
+                counts.entry(key.clone()).or_default().add(rollup);
+            }
+        }
+    }
+
+    /// The named keys of some days, in their order.
+    pub(crate) fn keys(&self, since: Timestamp, until: Timestamp) -> Vec<RollupKey> {
+        let (first, last) = (day_of(minute_of(since)), day_of(minute_of(until)));
+        let days = self.keys.iter();
+        let days = days.filter(|(day, _)| (first..=last).contains(*day));
+        let found: BTreeSet<&RollupKey> = days.flat_map(|(_, keys)| keys).collect();
+        found.into_iter().cloned().collect()
+    }
+
+    /// The counts of some keys in a slot.
+    pub(crate) fn slot(
+        &self,
+        keys: &[RollupKey],
+        resolution: Resolution,
+        number: u64,
+        now: Timestamp,
+    ) -> Vec<Rollup> {
+        let is_kept = is_kept(resolution, number, now);
+        let slot = self.slots.get(&(resolution, number));
+        let slot = slot.filter(|_slot| is_kept);
+        let counts = |one: &RollupKey| slot.and_then(|slot| slot.get(one)).copied();
+        keys.iter()
+            .map(|one| counts(one).unwrap_or_default())
+            .collect()
+    }
+
+    /// Adds failures to their groups.
+    pub(crate) fn add_failures(&mut self, batch: &FailureBatch, now: Timestamp) {
+        self.forget(now);
+        if !self.batches.insert((batch.minute, batch.id)) {
+            return;
+        }
+        for (organization, group) in &batch.groups {
+            let groups = self.failures.entry(organization.clone()).or_default();
+            groups
+                .entry(group.key)
+                .and_modify(|known| known.add(group))
+                .or_insert_with(|| group.clone());
+            if groups.len() > FAILURE_GROUPS {
+                let oldest = groups.values().min_by_key(|one| (one.last, one.key));
+                if let Some(key) = oldest.map(|one| one.key) {
+                    groups.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// The groups of an organization, the last failure first.
+    pub(crate) fn failure_groups(
+        &self,
+        organization: &Organization,
+        limit: usize,
+    ) -> Vec<FailureGroup> {
+        let groups = self.failures.get(organization);
+        let mut found: Vec<_> = groups.into_iter().flat_map(BTreeMap::values).collect();
+        found.sort_by_key(|one| std::cmp::Reverse((one.last, one.key)));
+        found.into_iter().take(limit).cloned().collect()
+    }
+
+    /// Removes what is not kept any more.
+    fn forget(&mut self, now: Timestamp) {
+        let minute = minute_of(now);
+        let remembered = BATCH_REMEMBERED.as_secs() / 60;
+        self.batches
+            .retain(|(of, _)| of.saturating_add(remembered) >= minute);
+        let kept = Resolution::TenMinutes.kept().as_secs() / 60;
+        let oldest = day_of(minute.saturating_sub(kept));
+        self.keys.retain(|day, _| *day >= oldest);
+        self.slots
+            .retain(|(resolution, slot), _| is_kept(*resolution, *slot, now));
+        self.failures.retain(|_, groups| {
+            let last = groups.values().map(|group| group.last).max();
+            last.is_some_and(|last| now.since(last) < FAILURES_KEPT)
+        });
+    }
+}
+
+fn is_kept(resolution: Resolution, slot: u64, now: Timestamp) -> bool {
+    slot.saturating_add(resolution.slots()) >= resolution.slot(now)
+}
