@@ -181,7 +181,7 @@ fn lost<T>(execution: &Execution) -> Option<T> {
         id = %execution.operation.id, fence = %execution.fence,
         "the lease was lost; the handler was stopped and nothing is written"
     );
-    trace::record_outcome(&execution.span, "lost", Some("the lease was lost"));
+    trace::record_loss(&execution.span, "the lease was lost");
     None
 }
 

@@ -24,7 +24,6 @@ pub(crate) async fn finish(
 ) -> Option<Promoted> {
     execution.finishing.store(true, Ordering::Release);
     let fault = end.fault().cloned();
-    let error = fault.as_ref().map(|fault| fault.message.as_str());
     let code = fault.as_ref().map(|fault| fault.code);
     let attempt = execution.operation.header.attempt();
     let output = execution.printed.parts(attempt, fault.is_some());
@@ -47,7 +46,7 @@ pub(crate) async fn finish(
                 attempt = header.attempt(), "run ended"
             );
             let outcome = outcome_name(header.status);
-            trace::record_outcome(&execution.span, outcome, error);
+            trace::record_outcome(&execution.span, outcome, fault.as_ref());
             let Operation {
                 body,
                 header: before,
@@ -107,7 +106,7 @@ impl Shared {
     /// Notes a run whose outcome is not written, because another worker may have the
     /// operation.
     pub(super) fn lost(&self, execution: &Execution, why: &str) {
-        trace::record_outcome(&execution.span, "lost", Some(why));
+        trace::record_loss(&execution.span, why);
         let labels = self.labels(&execution.operation.body);
         self.metrics.ended(&labels, "lost");
     }

@@ -5,7 +5,7 @@
 //! conventions tie a consumer to its producer by a link. All runs of an operation,
 //! retries included, stand side by side in the trace.
 
-use drumline_protocol::{Fence, Operation};
+use drumline_protocol::{Fault, Fence, Operation};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -20,7 +20,8 @@ pub(crate) fn process_span(operation: &Operation, fence: Fence) -> Span {
         otel.name = %format_args!("process {}", body.queue),
         otel.kind = "consumer",
         otel.status_code = Empty,
-        otel.status_message = Empty,
+        otel.status_description = Empty,
+        error.type = Empty,
         messaging.system = "drumline",
         messaging.operation.name = "process",
         messaging.operation.r#type = "process",
@@ -29,9 +30,10 @@ pub(crate) fn process_span(operation: &Operation, fence: Fence) -> Span {
         messaging.message.conversation_id = %body.correlation_id,
         drumline.message_name = body.message_name,
         drumline.organization = body.organization.0,
-        drumline.attempt = operation.header.attempt(),
-        drumline.starts = operation.header.starts,
-        drumline.fence = fence.0,
+        // The exporter writes other numbers as texts.
+        drumline.attempt = i64::from(operation.header.attempt()),
+        drumline.starts = i64::from(operation.header.starts),
+        drumline.fence = i64::try_from(fence.0).unwrap_or(i64::MAX),
         drumline.outcome = Empty,
     );
     if !span.is_disabled() {
@@ -41,14 +43,29 @@ pub(crate) fn process_span(operation: &Operation, fence: Fence) -> Span {
     span
 }
 
-/// Notes the outcome of the run.
-pub(crate) fn record_outcome(span: &Span, outcome: &str, error: Option<&str>) {
+/// Notes the outcome of the run, and its fault, if it has one.
+pub(crate) fn record_outcome(span: &Span, outcome: &str, fault: Option<&Fault>) {
     if span.is_disabled() {
         return;
     }
     span.record("drumline.outcome", outcome);
-    if let Some(error) = error {
-        span.record("otel.status_code", "ERROR");
-        span.record("otel.status_message", error);
+    if let Some(fault) = fault {
+        let code = fault.code;
+        match code.name() {
+            Some(name) => record_error(span, name, &fault.message),
+            None => record_error(span, &code.to_string(), &fault.message),
+        }
     }
+}
+
+/// Notes that the operation was lost to another worker, and the reason.
+pub(crate) fn record_loss(span: &Span, why: &str) {
+    span.record("drumline.outcome", "lost");
+    record_error(span, "lost", why);
+}
+
+fn record_error(span: &Span, kind: &str, description: &str) {
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", description);
+    span.record("error.type", kind);
 }

@@ -97,7 +97,17 @@ async fn every_run_is_a_span_of_the_creating_trace_and_linked_to_its_creation() 
             assert_eq!(attribute(run, name), expected, "{name}");
         }
     }
-    assert!(matches!(runs[0].status, SpanStatus::Error { .. }));
+    let status = &runs[0].status;
+    let SpanStatus::Error { description } = status else {
+        panic!("the first run has failed: {status:?}");
+    };
+    assert_eq!(description, "not yet");
+    assert_eq!(attribute(&runs[0], "error.type"), "HandlerFailed");
+    assert_eq!(attribute(&runs[1], "error.type"), "");
+    let attempt = runs[0].attributes.iter();
+    let attempt = attempt.filter(|one| one.key.as_str() == "drumline.attempt");
+    let attempt: Vec<_> = attempt.map(|one| one.value.clone()).collect();
+    assert_eq!(attempt, [opentelemetry::Value::I64(1)]);
     // The spans of the handler are under its run.
     let spans = recording.exporter.get_finished_spans().expect("exported");
     let inside = spans.iter().find(|span| span.name == "inside");
