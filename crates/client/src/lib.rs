@@ -80,6 +80,7 @@ mod pauses;
 mod preview;
 mod retry;
 mod run_again;
+mod stats;
 mod update;
 
 pub use actions::NewAction;
@@ -103,6 +104,7 @@ pub use list::{Page, Paging};
 pub use operation::{Explained, Root, WaitingFor};
 pub use pauses::NewPause;
 pub use run_again::RunAgain;
+pub use stats::{FailureGroup, Stats, StatsBreakdown, StatsCounts, StatsFilter, StatsSlot};
 
 // The names of settings in [`Unreachable::tls_hint`].
 pub use drumline_tls::Names as TlsNames;

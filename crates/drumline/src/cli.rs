@@ -15,6 +15,7 @@ pub(crate) mod keys;
 pub(crate) mod limits;
 mod server_tls;
 pub(crate) mod service;
+pub(crate) mod stats;
 pub(crate) mod submit;
 pub(crate) mod tools;
 pub(crate) mod values;
@@ -209,6 +210,12 @@ pub(crate) enum Command {
     /// List who has asked for which change, and who was denied
     #[command(after_help = client::AUDIT_HELP)]
     Audit(Box<client::Audit>),
+    /// Show how much was done in the last hours, and how long it waited
+    #[command(after_help = stats::STATS_HELP)]
+    Stats(stats::Stats),
+    /// Show what fails, with failures of one kind together
+    #[command(after_help = stats::FAILURES_HELP)]
+    Failures(stats::Failures),
     /// Show who the queue manager takes this caller for, and what it may do
     #[command(name = "whoami")]
     WhoAmI(client::WhoAmI),

@@ -19,6 +19,7 @@ pub(crate) mod postpone;
 pub(crate) mod purge;
 pub(crate) mod run_again;
 mod settle;
+pub(crate) mod stats;
 pub(crate) mod submit;
 pub(crate) mod top;
 pub(crate) mod update;

@@ -132,6 +132,12 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Top(top) => with_session(&top.remote, &caller, async |session| {
             commands::top::run(session, &top).await
         }),
+        Command::Stats(stats) => with_session(&stats.remote, &caller, async |session| {
+            commands::stats::run(session, &stats).await
+        }),
+        Command::Failures(failures) => with_session(&failures.remote, &caller, async |session| {
+            commands::stats::failures(session, &failures).await
+        }),
         Command::History(history) => with_session(&history.remote, &caller, async |session| {
             commands::history::run(session, &history).await
         }),

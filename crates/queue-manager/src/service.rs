@@ -30,6 +30,7 @@ mod run_again;
 mod scale;
 pub(crate) mod series;
 mod shown;
+mod stats;
 mod watched;
 
 use std::sync::Arc;
@@ -61,6 +62,7 @@ pub use organization_requests::{Answer, Fault, ItemAnswer};
 pub use rate_limit::{Permit, RequestKind};
 pub use read::{Listing, Query};
 pub use scale::Scale;
+pub use stats::{Stats, StatsQuery};
 
 pub(crate) use now::{Finding, NowState, Place, Sight};
 pub(crate) use read::selection;

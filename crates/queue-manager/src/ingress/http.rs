@@ -41,6 +41,7 @@ mod query;
 mod rate_limit;
 mod scale;
 mod server;
+mod stats;
 mod trace;
 mod waiting;
 mod whoami;
@@ -92,6 +93,8 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(fleet::queues))
         .routes(routes!(now::now))
         .routes(routes!(scale::scale))
+        .routes(routes!(stats::stats))
+        .routes(routes!(stats::failures))
         .routes(routes!(whoami::whoami))
 }
 

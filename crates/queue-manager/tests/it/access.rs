@@ -141,6 +141,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/queues", "oam"),
     ("GET", "/v1/now", "rpoa"),
     ("GET", "/v1/queues/{name}/scale", "oam"),
+    ("GET", "/v1/stats", "oam"),
+    ("GET", "/v1/failures", "rpoa"),
     ("GET", "/v1/whoami", "rpoam"),
     ("GET", "/metrics", "oam"),
 ];

@@ -40,6 +40,7 @@ mod round_trips;
 mod running_again;
 mod scaling;
 mod serving;
+mod stats;
 mod support;
 mod upgrading;
 mod waiting;

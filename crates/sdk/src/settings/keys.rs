@@ -226,6 +226,8 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "purge",
     "key",
     "top",
+    "stats",
+    "failures",
     "whoami",
     "doctor",
     "health",

@@ -95,6 +95,9 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::GET, "/v1/queues", Role(Fleet)),
         (Method::GET, "/v1/now", Role(Read)),
         (Method::GET, "/v1/queues/{name}/scale", Role(Fleet)),
+        // The numbers are of all organizations.
+        (Method::GET, "/v1/stats", Role(Fleet)),
+        (Method::GET, "/v1/failures", Role(Read)),
         (Method::GET, "/v1/whoami", Key),
         (Method::GET, "/metrics", Role(Metrics)),
         (Method::GET, "/healthz", Nothing),

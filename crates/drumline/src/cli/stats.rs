@@ -1,0 +1,51 @@
+//! Flags of `drumline stats` and `drumline failures`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::client::Remote;
+use super::values;
+
+pub(crate) const STATS_HELP: &str = "\
+The numbers are of all organizations. Processes write them once a minute, so the last minute may lack some. Waits and runs \
+are known within a factor of two. Up to three hours are shown minute by minute, up to 72 hours in steps of ten minutes.
+
+Examples:
+  drumline stats
+  drumline stats --since 24h --queue imports
+  drumline stats --output json | jq .total.failed";
+
+pub(crate) const FAILURES_HELP: &str = "\
+Failures are counted together if message name and error code are the same, and their messages differ in numbers, ids and \
+quoted texts only. The newest 1,000 groups are kept. A failure is counted some seconds later.
+
+Examples:
+  drumline failures
+  drumline failures --output json | jq -r .sample | xargs drumline get";
+
+/// `drumline stats`.
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    /// Time to look back, at most 72h
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = values::positive_duration)]
+    pub(crate) since: Duration,
+    /// Only operations of this queue
+    #[arg(long, value_name = "NAME")]
+    pub(crate) queue: Option<String>,
+    /// Only operations with this message name
+    #[arg(long, short = 'm', value_name = "NAME")]
+    pub(crate) message: Option<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline failures`.
+#[derive(Debug, Args)]
+pub(crate) struct Failures {
+    /// Maximum number of groups, 1 to 1000
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value = "50")]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}

@@ -1,0 +1,143 @@
+//! `drumline stats` and `drumline failures`: what happened in the last hours, and what
+//! fails.
+
+use std::time::Duration;
+
+use drumline_client::{StatsCounts, StatsFilter};
+
+use super::Session;
+use crate::cli::stats::{Failures, Stats};
+use crate::exit::{Exit, Result};
+use crate::output::table::{Table, table};
+use crate::output::time;
+
+/// Shows counts and times, slot by slot, and of each queue and message name.
+pub(crate) async fn run(session: &Session, args: &Stats) -> Result<Exit> {
+    let filter = StatsFilter {
+        back: Some(args.since),
+        queue: args.queue.clone(),
+        message_name: args.message.clone(),
+    };
+    let stats = session.client.stats(&filter).await?;
+    if session.out.is_json() {
+        session.out.json(&stats)?;
+        return Ok(Exit::Ok);
+    }
+    let mut slots = counted("FROM");
+    for slot in &stats.slots {
+        if slot.counts != StatsCounts::default() {
+            add(&mut slots, &start(&slot.start), &slot.counts);
+        }
+    }
+    add(&mut slots, "all", &stats.total);
+    session.out.line(&slots.text())?;
+    if stats.breakdown.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    let since = session.out.now().tell(&stats.compared_since);
+    session.out.line(&format!("\nsince {since}:"))?;
+    let mut rows = counted("QUEUE AND MESSAGE");
+    for one in &stats.breakdown {
+        let name = match (&one.queue, &one.message_name) {
+            (Some(queue), Some(name)) => format!("{queue} {name}"),
+            _ => "(others)".to_owned(),
+        };
+        add(&mut rows, &name, &one.counts);
+    }
+    session.out.line(&rows.text())?;
+    Ok(Exit::Ok)
+}
+
+/// Shows failures that are the same to a person.
+pub(crate) async fn failures(session: &Session, args: &Failures) -> Result<Exit> {
+    let groups = session.client.failures(args.limit).await?;
+    if session.out.is_json() {
+        for group in &groups {
+            session.out.json(group)?;
+        }
+        return Ok(Exit::Ok);
+    }
+    if groups.is_empty() {
+        session.out.line("nothing has failed")?;
+        return Ok(Exit::Ok);
+    }
+    let mut rows = table(&[
+        "MESSAGE", "CODE", "COUNT", "LAST", "FIRST", "LATEST", "ERROR",
+    ]);
+    rows.align_right(2);
+    let now = session.out.now();
+    let ago = |text: &str| time::parse(text).map_or_else(String::new, |at| now.distance(at));
+    for group in &groups {
+        rows.add_row([
+            group.message_name.as_str(),
+            &group.error_code,
+            &group.count.to_string(),
+            &ago(&group.last),
+            &ago(&group.first),
+            &group.sample,
+            &group.pattern,
+        ]);
+    }
+    session.out.line(&rows.text())?;
+    Ok(Exit::Ok)
+}
+
+fn counted(first: &str) -> Table {
+    let mut rows = table(&[
+        first,
+        "CREATED",
+        "STARTED",
+        "SUCCEEDED",
+        "FAILED",
+        "CANCELED",
+        "EXPIRED",
+        "WAIT P50",
+        "WAIT P99",
+        "RUN P50",
+        "RUN P99",
+    ]);
+    for column in 1..=10 {
+        rows.align_right(column);
+    }
+    rows
+}
+
+fn add(rows: &mut Table, first: &str, counts: &StatsCounts) {
+    let StatsCounts {
+        created,
+        started,
+        succeeded,
+        failed,
+        canceled,
+        expired,
+        wait_p50_ms,
+        wait_p99_ms,
+        run_p50_ms,
+        run_p99_ms,
+    } = counts;
+    let numbers = [created, started, succeeded, failed, canceled, expired];
+    let times = [wait_p50_ms, wait_p99_ms, run_p50_ms, run_p99_ms];
+    let cells = std::iter::once(first.to_owned());
+    let cells = cells.chain(numbers.map(ToString::to_string));
+    rows.add_row(cells.chain(times.map(|ms| span(*ms))));
+}
+
+/// A time as it is known: within a factor of two.
+fn span(ms: Option<u64>) -> String {
+    let Some(ms) = ms else {
+        return String::new();
+    };
+    match ms {
+        0..1_000 => format!("{ms}ms"),
+        1_000..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        more => humantime::format_duration(Duration::from_secs(more / 1_000)).to_string(),
+    }
+}
+
+/// The start of a slot without its seconds.
+fn start(text: &str) -> String {
+    match time::parse(text) {
+        Some(at) => at.format("%Y-%m-%d %H:%M").to_string(),
+        None => text.to_owned(),
+    }
+}
