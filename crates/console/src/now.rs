@@ -3,6 +3,7 @@
 use askama::Template;
 
 use crate::frame::Frame;
+use crate::last_hour::LastHour;
 use crate::operations::Row;
 use crate::text::{Text, address, number};
 use crate::time::Moment;
@@ -131,6 +132,8 @@ pub struct NowPage {
     pub findings: Vec<Finding>,
     /// The numbers by state; `None` for callers that may not see them.
     pub counts: Option<Counts>,
+    /// The last hour; `None` for callers that may not see it.
+    pub hour: Option<LastHour>,
     /// The live processes; `None` for callers that may not see them.
     pub members: Option<Members>,
     /// The pauses in force.

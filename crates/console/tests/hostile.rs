@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use drumline_console::{
     ActionPage, AttemptLine, AuditFilter, AuditRow, AuditSheet, Badge, Block, BulkPage, Cell,
-    Chain, ConfirmPage, Counts, Filter, Finding, Frame, LiftPage, LoginPage, Member, Members,
-    Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine,
-    PausesPage, Rights, Root, Row, RunAgainPage, Search, Section, Sheet, SheetPage, Template, Text,
-    Timeline, Viewer, Waiting, page,
+    Chain, ConfirmPage, Counted, Counts, Filter, Finding, Frame, LastHour, LiftPage, LoginPage,
+    Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome,
+    PauseForm, PauseLine, PausesPage, Rights, Root, Row, RunAgainPage, Search, Section, Sheet,
+    SheetPage, Template, Text, Timeline, Viewer, Waiting, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -225,6 +225,10 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
         frame: frame(),
         findings: vec![finding; 2],
         counts: Some(Counts::default()),
+        hour: Some(LastHour {
+            total: Counted::default(),
+            parts: vec![(now(), Counted::default())],
+        }),
         members: Some(Members {
             workers: 1,
             shown: vec![Member {
@@ -451,6 +455,7 @@ fn nothing_to_say_is_normal() {
         frame: frame(),
         findings: Vec::new(),
         counts: None,
+        hour: None,
         members: None,
         pauses: Vec::new(),
         holding: Vec::new(),

@@ -18,6 +18,8 @@ const USUAL_SPAN: Duration = Duration::from_secs(3600);
 const COUNTS: u64 = 10_000;
 /// The longest time for which queues and message names are compared. It is read in slots of ten minutes.
 const COMPARED: Duration = Duration::from_secs(3 * 3600);
+/// The last minutes for which queues are compared.
+const MINUTES: u64 = 10;
 
 /// A question for statistics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,6 +131,56 @@ impl QueueManager {
                 .start(Resolution::TenMinutes.slot(compared_since)),
             breakdown: compared?,
         })
+    }
+
+    /// Reads what happened in the last hour, minute by minute: in one round trip.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub(crate) async fn last_hour(&self) -> Result<Stats> {
+        let now = self.store().now();
+        let resolution = Resolution::Minute;
+        let last = resolution.slot(now);
+        let first = last.saturating_sub(59);
+        Ok(Stats {
+            resolution,
+            first,
+            slots: self
+                .sums(&[RollupKey::Total], resolution, first, last)
+                .await?,
+            compared_since: now,
+            breakdown: Vec::new(),
+        })
+    }
+
+    /// Reads what happened to the operations of each queue and message name in the last
+    /// three hours.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub(crate) async fn last_hours(&self) -> Result<Vec<(RollupKey, Rollup)>> {
+        let now = self.store().now();
+        let since = before(now, COMPARED);
+        let keys = self.store().rollup_keys(since, now).await?;
+        self.compared(&keys, since, now).await
+    }
+
+    /// Reads what happened to the operations of each queue and message name in the
+    /// last minutes that all processes have written. Returns the number of minutes,
+    /// too.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub(crate) async fn last_minutes(&self) -> Result<(u64, Vec<(RollupKey, Rollup)>)> {
+        let now = self.store().now();
+        let keys = self
+            .store()
+            .rollup_keys(before(now, USUAL_SPAN), now)
+            .await?;
+        let resolution = Resolution::Minute;
+        let first = resolution.slot(now).saturating_sub(MINUTES + 1);
+        let found = self.store().rollups(&keys, resolution, first, MINUTES);
+        Ok((MINUTES, by_key(&keys, &found.await?)))
     }
 
     /// The sums of some keys, slot by slot.

@@ -14,6 +14,7 @@ mod actions;
 mod audit;
 mod bulk_actions;
 mod dress;
+mod failures;
 mod fleet;
 mod gzip;
 mod lists;
@@ -23,6 +24,7 @@ mod now;
 mod operation;
 mod operations;
 mod pauses;
+mod pulse;
 mod session;
 mod sign_in;
 mod viewer;
@@ -61,7 +63,7 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/actions/{id}", get(bulk_actions::show))
         .route("/actions/{id}/abort", post(bulk_actions::abort))
         .route("/tokens", get(lists::tokens))
-        .route("/failures", get(lists::failures))
+        .route("/failures", get(failures::failures))
         .route("/series", get(lists::series))
         .route("/queues", get(fleet::queues))
         .route("/workers", get(fleet::workers))

@@ -11,15 +11,15 @@ use crate::support::worker::Worker;
 use crate::support::{backend, manager};
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_put_together_by_message_and_code() {
+async fn failures_are_put_together_by_message_code_and_error() {
     let backend = backend();
     let client = Client::of(&manager(&backend));
     let worker = Worker::new(&backend);
     let none = page(&client, "/failures").await;
     assert!(none.text.contains("Nothing has failed."), "{none:?}");
     for (message, code, words) in [
-        ("Import", ErrorCode::WORKER_LOST, "first"),
-        ("Import", ErrorCode::WORKER_LOST, "<b>second"),
+        ("Import", ErrorCode::WORKER_LOST, "<b>row 1"),
+        ("Import", ErrorCode::WORKER_LOST, "<b>row 2"),
         ("Export", ErrorCode::WORKER_LOST, "other"),
     ] {
         let id = client.create(&json!({"messageName": message})).await;
@@ -27,16 +27,18 @@ async fn failures_are_put_together_by_message_and_code() {
         let fault = Fault::new(code, words, "");
         worker.say(id, fence, Event::Fail(fault)).await;
     }
-    let shown = page(&client, "/failures").await;
+    let early = page(&client, "/failures").await;
     assert!(
-        shown
-            .text
-            .contains("These are all 3 operations that failed."),
-        "{shown:?}"
+        early.text.contains("counted some seconds later"),
+        "{early:?}"
     );
+    worker.write_counts().await;
+    let shown = page(&client, "/failures").await;
+    assert!(shown.text.contains("&#60;b&#62;row #"), "{shown:?}");
+    assert!(shown.text.contains("2 of 2"), "{shown:?}");
     assert!(shown.text.contains("WorkerLost"), "{shown:?}");
     assert!(shown.text.contains("other"), "{shown:?}");
-    assert!(!shown.text.contains("<b>second"), "{shown:?}");
+    assert!(!shown.text.contains("<b>row"), "{shown:?}");
     let groups = shown.text.matches("<th scope=\"row\"").count();
     assert_eq!(groups, 2, "{shown:?}");
     let now = page(&client, "/").await;

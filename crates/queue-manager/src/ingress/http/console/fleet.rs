@@ -1,17 +1,19 @@
 //! `/queues`, `/workers` and `/settings`: the service itself.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Html;
 use drumline_backend::Role;
 use drumline_backend::membership::Member;
+use drumline_backend::store::Rollup;
 use drumline_console::{Cell, Moment, Section, Sheet, SheetPage, Text, address, bytes, number};
 use drumline_protocol::{QueueName, Timestamp, version};
 use humantime::format_duration;
 
-use super::html;
 use super::viewer::Seen;
+use super::{html, pulse};
 use crate::ingress::http::fleet::{self, BypassedView, QueueView};
 use crate::ingress::http::problem::Answer;
 use crate::options::{Admission, Http, Limits, Options, Protection};
@@ -25,28 +27,39 @@ pub(super) async fn queues(
     State(manager): State<QueueManager>,
     seen: Seen,
 ) -> Answer<Html<String>> {
-    let views = fleet::queue_views(&manager).await?;
+    let (views, minutes) = tokio::join!(fleet::queue_views(&manager), manager.last_minutes());
+    let (views, (minutes, counts)) = (views?, minutes?);
+    let done = pulse::by_queue(&counts);
     let sheet = Sheet {
         columns: vec![
             "Queue",
             "Workers",
             "Places used",
             "Waiting messages",
+            "In a minute",
+            "Out a minute",
+            "Half waited at most",
             "State",
         ],
-        rows: views.iter().map(queue).collect(),
+        rows: views
+            .iter()
+            .map(|view| queue(view, &done, minutes))
+            .collect(),
         ..Sheet::default()
     };
-    let lead = "Waiting messages are those of the work queue. Operations with a token wait in lanes, and are not among them";
+    let lead = [
+        "Waiting messages are those of the work queue. Operations with a token wait in lanes, and are not among them",
+        "In, out and waits are of the last ten minutes that are counted",
+    ];
     Ok(html(&SheetPage {
         frame: seen.frame("Queues", Section::Queues),
-        lead: vec![Text::sentence(lead)],
+        lead: lead.map(Text::sentence).to_vec(),
         search: None,
         sheets: vec![sheet],
     }))
 }
 
-fn queue(view: &QueueView) -> Vec<Cell> {
+fn queue(view: &QueueView, done: &BTreeMap<&QueueName, Rollup>, minutes: u64) -> Vec<Cell> {
     let QueueView {
         name,
         workers,
@@ -63,6 +76,11 @@ fn queue(view: &QueueView) -> Vec<Cell> {
             cell.with_note(detail.as_str())
         }
     };
+    let own = name
+        .parse()
+        .ok()
+        .and_then(|name: QueueName| done.get(&name));
+    let own = own.copied().unwrap_or_default();
     let waiting = waiting_messages.map_or_else(|| "the broker does not answer".to_owned(), number);
     vec![
         Cell::link(
@@ -72,6 +90,9 @@ fn queue(view: &QueueView) -> Vec<Cell> {
         Cell::text(workers.to_string()),
         Cell::text(format!("{running} of {concurrency}")),
         Cell::text(waiting),
+        Cell::text(pulse::a_minute(own.created, minutes)),
+        Cell::text(pulse::a_minute(own.ended(), minutes)),
+        Cell::text(pulse::waits(&own)),
         state,
     ]
 }

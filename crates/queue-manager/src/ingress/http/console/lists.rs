@@ -1,8 +1,7 @@
-//! `/tokens`, `/series` and `/failures`: operations, put together by what they have
-//! in common.
+//! `/tokens` and `/series`: operations, put together by what they have in common.
 //!
-//! No index lists tokens, series or kinds of failures. So these pages look at the
-//! newest operations, say how many they have looked at, and lead to the lists.
+//! No index lists tokens or series. So these pages look at the newest operations, say
+//! how many they have looked at, and lead to the lists.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +9,10 @@ use axum::extract::State;
 use axum::response::Html;
 use drumline_backend::store::{Filter, Page, Summary};
 use drumline_console::{
-    Badge, Cell, Moment, Root, Search, Section, Sheet, SheetPage, Text, address, number,
+    Badge, Cell, Moment, Root, Search, Section, Sheet, SheetPage, Text, address,
 };
 use drumline_protocol::{
-    ChainKey, DependencyToken, Operation, OperationId, Recurrence, State as Stage, Status,
-    Timestamp, limits,
+    ChainKey, DependencyToken, OperationId, Recurrence, State as Stage, Timestamp,
 };
 
 use super::operation::{root, title, waiting};
@@ -29,8 +27,6 @@ use crate::service::{Query, QueueManager};
 const LOOKED_AT: usize = 200;
 /// Operations that are shown of one token.
 const OF_TOKEN: usize = 20;
-/// Characters of a text that are shown in a cell.
-const CELL_CHARS: usize = 160;
 
 /// The tokens, or one of them.
 pub(super) async fn tokens(
@@ -264,112 +260,6 @@ pub(super) async fn series(
         search: None,
         sheets: vec![sheet],
     }))
-}
-
-/// The failures, by message name and code.
-pub(super) async fn failures(
-    State(manager): State<QueueManager>,
-    seen: Seen,
-) -> Answer<Html<String>> {
-    let query = Query {
-        filter: Filter {
-            status: Some(Status::Failed),
-            ..Filter::default()
-        },
-        cursor: None,
-        limit: LOOKED_AT,
-    };
-    // With the reports: the codes are in them. The list ends after some MiB.
-    let found = manager.list(&seen.actor, &query).await?;
-    let mut groups: BTreeMap<(&str, String), Vec<&Operation>> = BTreeMap::new();
-    for one in &found.operations {
-        let code = one
-            .report
-            .fault
-            .as_ref()
-            .map(|fault| fault.code.to_string());
-        let key = (one.body.message_name.as_str(), code.unwrap_or_default());
-        groups.entry(key).or_default().push(one);
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
-    let rows = groups.iter().filter_map(|((message, code), members)| {
-        let latest = members.iter().max_by_key(|one| one.header.completed_on)?;
-        let first = members
-            .iter()
-            .filter_map(|one| one.header.completed_on)
-            .min();
-        Some(group(message, code, members.len(), latest, first, seen.now))
-    });
-    let looked = found.operations.len();
-    let intro = match found.next {
-        // The table says so.
-        None if looked == 0 => None,
-        Some(_) => Some(format!(
-            "These are the newest {looked} operations that failed, and there are more"
-        )),
-        None if looked == 1 => Some("This is the only operation that failed".to_owned()),
-        None => Some(format!("These are all {looked} operations that failed")),
-    };
-    let all = address("/operations", [("status", "Failed")]);
-    let sheet = Sheet {
-        columns: vec![
-            "Message",
-            "Failures",
-            "Code",
-            "Latest",
-            "First of these",
-            "Latest error",
-        ],
-        rows: rows.collect(),
-        intro: intro.iter().map(|intro| Text::sentence(intro)).collect(),
-        empty: "Nothing has failed.",
-        links: vec![(Text::line("All of them"), all)],
-        ..Sheet::default()
-    };
-    Ok(html(&SheetPage {
-        frame: seen.frame("Failures", Section::Failures),
-        lead: Vec::new(),
-        search: None,
-        sheets: vec![sheet],
-    }))
-}
-
-fn group(
-    message: &str,
-    code: &str,
-    count: usize,
-    latest: &Operation,
-    first: Option<Timestamp>,
-    now: Timestamp,
-) -> Vec<Cell> {
-    let failed = [("messageName", message), ("status", "Failed")];
-    let fault = latest.report.fault.as_ref();
-    let words = fault.map(|fault| match fault.friendly_message.as_str() {
-        "" => fault.message.as_str(),
-        friendly => friendly,
-    });
-    let words = limits::cut(words.unwrap_or_default(), CELL_CHARS);
-    let name = fault.and_then(|fault| fault.code.name());
-    let code = Cell::text(code);
-    vec![
-        Cell::link(message, address("/operations", failed)),
-        Cell::text(number(u64::try_from(count).unwrap_or(u64::MAX))),
-        match name {
-            Some(name) => code.with_note(name),
-            None => code,
-        },
-        moment_cell(latest.header.completed_on, now),
-        moment_cell(first, now),
-        Cell::link(
-            if words.trim().is_empty() {
-                "no words"
-            } else {
-                words
-            },
-            format!("/operations/{}", latest.id),
-        ),
-    ]
 }
 
 /// The newest operations that a filter selects.

@@ -8,7 +8,7 @@ use drumline_protocol::{QueueName, Timestamp};
 
 use super::operations::rows;
 use super::viewer::Seen;
-use super::{html, pauses};
+use super::{html, pauses, pulse};
 use crate::error::Result;
 use crate::ingress::http::problem::Answer;
 use crate::service::{Finding, NowState, Place, QueueManager};
@@ -29,6 +29,11 @@ async fn look(manager: &QueueManager, seen: &Seen) -> Result<NowPage> {
         members,
         own,
     } = manager.now_state(&seen.actor, seen.sight()).await?;
+    // Without counts the store does not answer, and the page says so.
+    let hour = match counts {
+        Some(_) => pulse::last_hour(manager, seen).await?,
+        None => None,
+    };
     let mut page = NowPage {
         frame: seen.frame("Now", Section::Now),
         findings: findings.iter().map(finding).collect(),
@@ -39,6 +44,7 @@ async fn look(manager: &QueueManager, seen: &Seen) -> Result<NowPage> {
             completed: counts.completed,
             undispatched: counts.undispatched,
         }),
+        hour,
         members: members.map(|members| summary(&members, seen.now)),
         pauses: Vec::new(),
         holding: Vec::new(),
