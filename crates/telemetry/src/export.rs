@@ -10,8 +10,8 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::runtime::Tokio;
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter;
 use tracing_subscriber::layer::Layer;
@@ -74,6 +74,11 @@ fn resource(service_name: &str) -> Resource {
     } else {
         builder.with_service_name(service_name.to_owned()).build()
     }
+}
+
+/// The tracer of spans that are not made through `tracing`.
+pub(crate) fn tracer(provider: &SdkTracerProvider) -> SdkTracer {
+    provider.tracer("drumline")
 }
 
 /// The layer that turns our spans into OpenTelemetry's.

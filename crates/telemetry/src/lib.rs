@@ -23,9 +23,11 @@ pub mod context;
 pub mod export;
 mod logging;
 pub mod metrics;
+mod past;
 mod setup;
 mod w3c;
 
 pub use context::{add_link, current_context, set_parent};
 pub use logging::LogFormat;
+pub use past::record_past_span;
 pub use setup::{Error, Options, Result, Telemetry, init};

@@ -6,7 +6,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::logging::LogFormat;
-use crate::{export, logging};
+use crate::{export, logging, past};
 
 /// The settings of a process's logs and traces.
 #[derive(Clone, Debug)]
@@ -77,6 +77,8 @@ pub fn init(options: &Options) -> Result<Telemetry> {
         .then(|| export::start(&options.service_name))
         .transpose()?;
     layers.extend(provider.as_ref().map(export::layer));
+    let tracer = provider.as_ref().map(export::tracer);
+    layers.extend(tracer.map(past::layer));
     tracing_subscriber::registry().with(layers).try_init()?;
     Ok(Telemetry { provider })
 }

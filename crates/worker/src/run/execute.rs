@@ -63,6 +63,7 @@ pub(crate) async fn execute(
             fence,
         })
     });
+    trace::record_wait(&operation, waited);
     let execution = Arc::new(Execution {
         span: trace::process_span(&operation, fence),
         reporter: Reporter::new(operation.report.clone()),

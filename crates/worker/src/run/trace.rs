@@ -5,7 +5,10 @@
 //! conventions tie a consumer to its producer by a link. All runs of an operation,
 //! retries included, stand side by side in the trace.
 
-use drumline_protocol::{Fault, Fence, Operation};
+use std::time::Duration;
+
+use drumline_protocol::{Fault, Fence, Operation, Timestamp};
+use drumline_telemetry::record_past_span;
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -41,6 +44,21 @@ pub(crate) fn process_span(operation: &Operation, fence: Fence) -> Span {
         drumline_telemetry::add_link(&span, &body.trace);
     }
     span
+}
+
+/// Exports the span of the wait of an operation that was just claimed: from the time
+/// at which it became Ready to its claim.
+pub(crate) fn record_wait(operation: &Operation, waited: Duration) {
+    let (body, until) = (&operation.body, operation.header.modified_on);
+    let ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+    let from = Timestamp::from_millis(until.as_millis().saturating_sub(ms));
+    let (name, id) = (format!("wait {}", body.queue), operation.id.to_string());
+    let attributes = [
+        ("messaging.system", "drumline"),
+        ("messaging.destination.name", body.queue.as_str()),
+        ("messaging.message.id", id.as_str()),
+    ];
+    record_past_span(&body.trace, &name, from, until, &attributes);
 }
 
 /// Notes the outcome of the run, and its fault, if it has one.
