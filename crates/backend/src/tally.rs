@@ -55,6 +55,8 @@ pub struct Tally {
 #[derive(Default)]
 struct Counts {
     minute: u64,
+    /// Everything since the start of the process, but for the minute that is not over.
+    earlier: Rollup,
     total: Rollup,
     others: Rollup,
     named_counts: BTreeMap<QueueName, BTreeMap<String, Rollup>>,
@@ -127,6 +129,13 @@ impl Tally {
         if let Some(fault) = fault.filter(|_| after.status == Status::Failed) {
             self.failed(id, body, fault);
         }
+    }
+
+    /// Everything that was counted since the start of the process.
+    #[must_use]
+    pub fn since_start(&self) -> Rollup {
+        let counts = self.counts.lock();
+        Rollup::sum([&counts.earlier, &counts.total])
     }
 
     fn count(&self, body: &Body, count: impl Fn(&mut Rollup)) {
@@ -273,6 +282,7 @@ impl Counts {
         if total == Rollup::default() {
             return;
         }
+        self.earlier.add(&total);
         self.named = 0;
         let others = std::mem::take(&mut self.others);
         let named = std::mem::take(&mut self.named_counts).into_iter();

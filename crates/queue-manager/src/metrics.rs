@@ -6,8 +6,11 @@
 
 pub mod page;
 
+use std::sync::atomic::Ordering;
+
 use drumline_backend::broker::Bypassed;
 use drumline_backend::limiter::Limit;
+use drumline_backend::store::Rollup;
 use drumline_protocol::message::Source;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{Pause, PauseKind, PauseScope};
@@ -16,11 +19,15 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
 
 drumline_telemetry::metrics! {
     created: Counter,
         "operations_created",
         "operations created by this process";
+    ended: Counter by ["outcome"],
+        "operations_ended",
+        "operations whose end this process has written, by outcome";
     creates_repeated: Counter,
         "creates_repeated",
         "creates answered with the operation of an earlier create with the same idempotency key";
@@ -54,6 +61,12 @@ drumline_telemetry::metrics! {
     request_seconds: Histogram by ["route"],
         "http_request_duration" in Unit::Seconds,
         "time from a request to its answer";
+    store_seconds: Histogram by ["call"],
+        "store_call_duration" in Unit::Seconds,
+        "time from a request to the store to its answer, the wait for other requests before it included";
+    publish_seconds: Histogram,
+        "publish_duration" in Unit::Seconds,
+        "time from the publish of new operations to the broker's confirm of all of them";
     relayed: Counter,
         "relay_published",
         "offers that the relay published in place of another process";
@@ -186,6 +199,27 @@ impl Metrics {
         self.requests.with(request).inc();
         let route = route.to_owned();
         self.request_seconds.with([route.into()]).observe(seconds);
+    }
+
+    /// Waits for the answer of the store to a call, and notes the time that it took.
+    pub(crate) async fn of_store<T>(
+        &self,
+        call: &'static str,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        let asked = Instant::now();
+        let answer = answer.await;
+        let took = asked.elapsed().as_secs_f64();
+        self.store_seconds.with([call.into()]).observe(took);
+        answer
+    }
+
+    /// Notes the ends that this process has written since its start.
+    pub(crate) fn ended(&self, counts: &Rollup) {
+        for (outcome, count) in counts.ends() {
+            let ended = self.ended.with([outcome.into()]);
+            ended.inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// Retention has removed operations.

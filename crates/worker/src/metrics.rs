@@ -5,13 +5,16 @@
 
 mod page;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use drumline_backend::store::Rollup;
 use drumline_telemetry::metrics::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
 
 pub use page::part;
 
@@ -22,6 +25,18 @@ drumline_telemetry::metrics! {
     ended: Counter by ["queue", "message", "outcome"],
         "runs_ended",
         "runs that have ended, by outcome; lost: another worker has the operation";
+    created: Counter,
+        "operations_created",
+        "operations that handlers of this worker have created";
+    operations_ended: Counter by ["outcome"],
+        "operations_ended",
+        "operations whose end this worker has written, by outcome";
+    refused: Counter by ["write"],
+        "writes_refused",
+        "writes that the store has refused because their lock belongs to this worker no more: ends of runs, and renewals of leases";
+    store_seconds: Histogram by ["call"],
+        "store_call_duration" in Unit::Seconds,
+        "time from a request to the store to its answer, repetitions and the wait for other requests before it included";
     waited: Histogram by ["queue", "message"],
         "queue_wait" in Unit::Seconds,
         "time from when an operation became Ready to the start of its run, the wait for earlier ones of its token included";
@@ -72,16 +87,48 @@ impl Metrics {
         self.ran.with(labels.values()).observe(took.as_secs_f64());
     }
 
+    /// The store has refused the end of a run, because another worker may have the
+    /// operation.
+    pub(crate) fn end_refused(&self) {
+        self.refused.with(["end".into()]).inc();
+    }
+
+    /// Waits for the answer of the store to a call, and notes the time that it took.
+    pub(crate) async fn of_store<T>(
+        &self,
+        call: &'static str,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        let asked = Instant::now();
+        let answer = answer.await;
+        let took = asked.elapsed().as_secs_f64();
+        self.store_seconds.with([call.into()]).observe(took);
+        answer
+    }
+
     /// A run has ended, and its outcome is written, or lost.
     pub(crate) fn ended(&self, labels: &RunLabels, outcome: &'static str) {
         let [queue, message] = labels.values();
         self.ended.with([queue, message, outcome.into()]).inc();
     }
 
-    /// Everything, in the text format that Prometheus reads.
+    /// Everything, in the text format that Prometheus reads. `counts` are those of this
+    /// process since its start, and `renewals` those of leases that were refused.
     #[must_use]
-    pub(crate) fn text(&self, running: usize, slots: usize) -> String {
+    pub(crate) fn text(
+        &self,
+        running: usize,
+        slots: usize,
+        counts: &Rollup,
+        renewals: u64,
+    ) -> String {
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let set = |counter: &Counter, count| counter.inner().store(count, Ordering::Relaxed);
+        set(&self.created, counts.created);
+        set(&self.refused.with(["renewal".into()]), renewals);
+        for (outcome, count) in counts.ends() {
+            set(&self.operations_ended.with([outcome.into()]), count);
+        }
         self.running.set(number(running));
         self.slots.set(number(slots));
         text(&self.registry)

@@ -236,6 +236,17 @@ impl Rollup {
             .saturating_add(self.expired)
     }
 
+    /// The numbers of operations that ended, with the names of their outcomes.
+    #[must_use]
+    pub const fn ends(&self) -> [(&'static str, u64); 4] {
+        [
+            ("succeeded", self.succeeded),
+            ("failed", self.failed),
+            ("canceled", self.canceled),
+            ("expired", self.expired),
+        ]
+    }
+
     /// Adds the numbers of another.
     pub fn add(&mut self, other: &Self) {
         for (place, number) in other.numbers().enumerate() {

@@ -316,7 +316,9 @@ impl QueueManager {
 
     /// One operation, if there is one.
     pub(super) async fn find(&self, id: OperationId) -> Result<Option<Operation>> {
-        let found = self.store().get(&[id]).await?;
+        let ids = [id];
+        let read = self.store().get(&ids);
+        let found = self.metrics().of_store("read", read).await?;
         Ok(found.into_iter().next().flatten())
     }
 }

@@ -16,6 +16,7 @@ pub fn part() -> String {
 mod tests {
     use std::time::Duration;
 
+    use drumline_backend::store::Rollup;
     use drumline_telemetry::metrics::shown_name;
 
     use super::*;
@@ -39,7 +40,9 @@ mod tests {
         metrics.started(&labels, Duration::from_millis(20));
         metrics.ran(&labels, Duration::from_secs(90));
         metrics.ended(&labels, "succeeded");
-        let text = metrics.text(1, 4);
+        metrics.end_refused();
+        metrics.store_seconds.with(["claim".into()]).observe(0.001);
+        let text = metrics.text(1, 4, &Rollup::default(), 0);
         let (_, described) = register();
         for metric in &described {
             let name = shown_name(metric);

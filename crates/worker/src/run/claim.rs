@@ -74,7 +74,10 @@ pub(crate) async fn claim(
             }
         })
     };
-    let decided = apply_chosen_event(
+    // A claim has no fault, so no report is written. An operation that expires has never
+    // started, so it has no report but an earlier fault.
+    let report = Report::default();
+    let deciding = apply_chosen_event(
         &attempt,
         shared.signature(),
         id,
@@ -84,12 +87,9 @@ pub(crate) async fn claim(
             owner: shared.member,
             lease: shared.options.lease,
         },
-        // A claim has no fault, so no report is written. An operation that
-        // expires has never started, so it has no report but an earlier fault.
-        &Report::default(),
-    )
-    .await;
-    match decided {
+        &report,
+    );
+    match shared.metrics.of_store("claim", deciding).await {
         Ok(Applied::Done(header, done)) if header.status.state() == State::Completed => {
             tracing::debug!(%id, "an operation has expired before its first start");
             if let Some(record) = done.record.as_ref().or(known.as_ref()) {

@@ -84,8 +84,8 @@ pub(crate) async fn execute(
     // The lease must not be renewed without its run, so the guard is dropped with
     // this future.
     let _held = Holding::new(shared, &execution);
-    shared.metrics.started(&labels, waited);
     let body = &execution.operation.body;
+    shared.metrics.started(&labels, waited);
     shared.tally.started(body, waited);
     let started = Instant::now();
     let ending = run(shared, registered, &execution).await;

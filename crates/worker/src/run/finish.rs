@@ -32,7 +32,10 @@ pub(crate) async fn finish(
     let id = execution.operation.id;
     let decided = tokio::select! {
         biased;
-        decided = commit(shared, execution, event, report, output.as_ref()) => decided,
+        decided = shared.metrics.of_store(
+            "end",
+            commit(shared, execution, event, report, output.as_ref()),
+        ) => decided,
         () = execution.stop.lost() => {
             tracing::warn!(%id, outcome = name, "the lease ended before the outcome was written");
             shared.lost(execution, "the lease was lost");
@@ -80,6 +83,7 @@ pub(crate) async fn finish(
         }
         Ok(Applied::Fenced | Applied::Missing | Applied::NotHead | Applied::Held) => {
             tracing::warn!(%id, outcome = name, "the operation was taken over meanwhile");
+            shared.metrics.end_refused();
             shared.lost(execution, "the operation was taken over");
             None
         }

@@ -131,7 +131,10 @@ impl Shared {
 
     /// The metrics, in the text format that Prometheus reads.
     pub(crate) fn metrics_text(&self) -> String {
-        self.metrics.text(self.running(), self.options.concurrency)
+        let counts = self.tally.since_start();
+        let (running, slots) = (self.running(), self.options.concurrency);
+        self.metrics
+            .text(running, slots, &counts, self.held.refused())
     }
 
     /// The number of operations that run now.

@@ -78,6 +78,9 @@ async fn a_handler_whose_operation_was_taken_over_is_stopped_and_writes_nothing(
     assert_eq!(operation.header.status, Status::WaitingForResources);
     assert_eq!(operation.header.lost, 1);
     assert_eq!(operation.report.result, None);
+    let refused = r#"drumline_writes_refused_total{write="renewal"} 1"#;
+    let metrics = worker.metrics().text();
+    assert!(metrics.contains(refused), "{metrics}");
     worker.drain().await;
 }
 

@@ -36,6 +36,10 @@ async fn runs_are_counted_by_queue_handler_and_outcome() {
         r#"drumline_runs_ended_total{queue="default",message="Known",outcome="failed"} 1"#,
         r#"drumline_run_duration_seconds_count{queue="default",message="Known"} 1"#,
         r#"drumline_queue_wait_seconds_count{queue="default",message="*"} 2"#,
+        r#"drumline_operations_ended_total{outcome="succeeded"} 2"#,
+        r#"drumline_operations_ended_total{outcome="failed"} 1"#,
+        r#"drumline_store_call_duration_seconds_count{call="claim"} 3"#,
+        r#"drumline_store_call_duration_seconds_count{call="end"} 3"#,
         "drumline_running_operations 0",
         "drumline_slots 3",
     ] {

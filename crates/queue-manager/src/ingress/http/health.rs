@@ -116,6 +116,7 @@ pub(crate) async fn metrics(State(manager): State<QueueManager>) -> Response {
     metrics.bypassed(&manager.bypass().bypassed());
     metrics.unreadable.inc_by(manager.store().take_unreadable());
     metrics.lost.inc_by(manager.store().take_lost());
+    metrics.ended(&manager.tally().since_start());
     // A value that cannot be asked for now stays as it was; the counters are
     // wanted most when the store is unavailable.
     let asked = async {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use drumline_backend::broker::{Bypassed, Trouble};
 use drumline_backend::limiter::Limit;
-use drumline_backend::store::Counts;
+use drumline_backend::store::{Counts, Rollup};
 use drumline_protocol::message::{Route, Source};
 use drumline_protocol::{EndClass, QueueName};
 
@@ -50,6 +50,8 @@ fn what_is_shown_has_the_names_types_units_and_labels_of_the_table() {
     }]);
     metrics.paused(&[]);
     metrics.present(1, 1);
+    metrics.ended(&Rollup::default());
+    metrics.store_seconds.with(["read".into()]).observe(0.001);
     let text = metrics.text();
     for metric in &described {
         let Described { name, help, .. } = metric;

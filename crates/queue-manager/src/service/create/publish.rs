@@ -5,7 +5,7 @@ use std::time::Duration;
 use drumline_backend::store::Stamp;
 use drumline_protocol::message::Offer;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument, Span, info_span};
 
 use crate::service::QueueManager;
@@ -54,10 +54,13 @@ impl QueueManager {
             [..] => send_batch_span(count),
         };
         let published = self.dispatcher().publish_all(offers).instrument(span);
+        let begun = Instant::now();
         let left = match timeout(CONFIRM_TIMEOUT, published).await {
             Ok(answers) => answers.iter().filter(|answer| answer.is_err()).count(),
             Err(_elapsed) => count,
         };
+        let took = begun.elapsed().as_secs_f64();
+        self.metrics().publish_seconds.observe(took);
         if left > 0 {
             self.metrics().left_to_relay.inc_by(left as u64);
             tracing::debug!(left, count, "stored, and left to the relay");

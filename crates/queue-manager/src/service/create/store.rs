@@ -59,15 +59,19 @@ impl QueueManager {
         if new.is_empty() {
             return Ok(Vec::new());
         }
-        if let [lone] = new.as_slice()
-            && let Some(created) = self.shared.creates.create((*lone).clone()).await
-        {
-            return created.map(|created| vec![created]);
-        }
-        // Many; or the manager is closed, or the store is slow or unavailable.
-        // Whatever came of the first try, a repetition recognises it.
-        self.store()
-            .create(new.into_iter().cloned().collect())
+        self.metrics()
+            .of_store("create", async {
+                if let [lone] = new.as_slice()
+                    && let Some(created) = self.shared.creates.create((*lone).clone()).await
+                {
+                    return created.map(|created| vec![created]);
+                }
+                // Many; or the manager is closed, or the store is slow or unavailable.
+                // Whatever came of the first try, a repetition recognises it.
+                self.store()
+                    .create(new.into_iter().cloned().collect())
+                    .await
+            })
             .await
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct Held(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
+    /// Runs whose lease the store did not renew, because another worker may have it.
+    refused: u64,
     /// Sorted, so that renewals are the same in every run of a simulation.
     pub(super) executions: BTreeMap<OperationId, Arc<Execution>>,
     /// The reason for which all handlers are asked to stop, also the handlers
@@ -36,6 +38,20 @@ impl Held {
         inner
             .executions
             .insert(execution.operation.id, Arc::clone(execution));
+    }
+
+    /// Stops a run whose lease the store did not renew, because another worker may
+    /// have it.
+    pub(super) fn refuse(&self, execution: &Execution) {
+        if !execution.stop.is_lost() {
+            self.inner().refused += 1;
+        }
+        execution.stop.request(StopReason::LeaseLost);
+    }
+
+    /// The number of runs whose lease the store did not renew.
+    pub(crate) fn refused(&self) -> u64 {
+        self.inner().refused
     }
 
     /// Ends the renewals of a run's lease.

@@ -66,7 +66,7 @@ async fn renew(store: &dyn Store, held: &Held, lease: Duration) {
             continue;
         }
         match repeated
-            .attempt("renew leases", renew_all(store, &all))
+            .attempt("renew leases", renew_all(store, held, &all))
             .await
         {
             Ok(asked) => {
@@ -145,6 +145,7 @@ fn is_told(execution: &Execution) -> bool {
 /// Renews locks. Returns the runs that a client wants to stop.
 async fn renew_all(
     store: &dyn Store,
+    held: &Held,
     all: &[Arc<Execution>],
 ) -> store::Result<Vec<Arc<Execution>>> {
     let locks: Vec<_> = all
@@ -164,7 +165,7 @@ async fn renew_all(
             }
             // The last commit of the run has released the lock.
             Renewal::Lost if execution.finishing.load(Ordering::Acquire) => {}
-            Renewal::Lost => execution.stop.request(StopReason::LeaseLost),
+            Renewal::Lost => held.refuse(execution),
         }
     }
     Ok(asked)
