@@ -7,13 +7,20 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use opentelemetry::trace::SpanContext;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry, Unit};
+
+use drumline_protocol::operation::TraceContext;
+
+use crate::w3c;
 
 /// The prefix of every name.
 const PREFIX: &str = "drumline";
@@ -110,6 +117,41 @@ impl Kind for Gauge {
 impl Kind for Histogram {
     fn new() -> Self {
         Self::new(SECONDS)
+    }
+}
+
+/// A histogram that remembers for each bucket a trace of its latest time, which leads
+/// from a slow time to its spans.
+#[derive(Clone, Debug)]
+pub struct TracedHistogram(HistogramWithExemplars<[Label; 1]>);
+
+impl TracedHistogram {
+    /// Counts a time in seconds. `context` is that of the operation, whose trace is
+    /// remembered if it is recorded.
+    pub fn observe(&self, seconds: f64, context: &TraceContext) {
+        let recorded = w3c::parse(context).filter(SpanContext::is_sampled);
+        let exemplar = recorded.map(|found| [("trace_id", found.trace_id().to_string().into())]);
+        self.0.observe(seconds, exemplar, None);
+    }
+}
+
+impl EncodeMetric for TracedHistogram {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.0.metric_type()
+    }
+}
+
+impl TypedMetric for TracedHistogram {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl Kind for TracedHistogram {
+    fn new() -> Self {
+        Self(HistogramWithExemplars::new(SECONDS.into_iter()))
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use drumline_backend::store::Rollup;
-use drumline_telemetry::metrics::text;
+use drumline_protocol::operation::TraceContext;
+use drumline_telemetry::metrics::{TracedHistogram, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -37,10 +38,10 @@ drumline_telemetry::metrics! {
     store_seconds: Histogram by ["call"],
         "store_call_duration" in Unit::Seconds,
         "time from a request to the store to its answer, repetitions and the wait for other requests before it included";
-    waited: Histogram by ["queue", "message"],
+    waited: TracedHistogram by ["queue", "message"],
         "queue_wait" in Unit::Seconds,
         "time from when an operation became Ready to the start of its run, the wait for earlier ones of its token included";
-    ran: Histogram by ["queue", "message"],
+    ran: TracedHistogram by ["queue", "message"],
         "run_duration" in Unit::Seconds,
         "time that a handler took";
     running: Gauge,
@@ -75,16 +76,18 @@ impl RunLabels {
 
 impl Metrics {
     /// A handler was started. Its operation has waited so long.
-    pub(crate) fn started(&self, labels: &RunLabels, waited: Duration) {
+    pub(crate) fn started(&self, labels: &RunLabels, waited: Duration, trace: &TraceContext) {
         self.started.with(labels.values()).inc();
         self.waited
             .with(labels.values())
-            .observe(waited.as_secs_f64());
+            .observe(waited.as_secs_f64(), trace);
     }
 
     /// A handler has ended, or was dropped, after so long.
-    pub(crate) fn ran(&self, labels: &RunLabels, took: Duration) {
-        self.ran.with(labels.values()).observe(took.as_secs_f64());
+    pub(crate) fn ran(&self, labels: &RunLabels, took: Duration, trace: &TraceContext) {
+        self.ran
+            .with(labels.values())
+            .observe(took.as_secs_f64(), trace);
     }
 
     /// The store has refused the end of a run, because another worker may have the

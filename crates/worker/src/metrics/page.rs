@@ -17,6 +17,7 @@ mod tests {
     use std::time::Duration;
 
     use drumline_backend::store::Rollup;
+    use drumline_protocol::operation::TraceContext;
     use drumline_telemetry::metrics::shown_name;
 
     use super::*;
@@ -37,8 +38,12 @@ mod tests {
             queue: "default".to_owned(),
             message: "*".to_owned(),
         };
-        metrics.started(&labels, Duration::from_millis(20));
-        metrics.ran(&labels, Duration::from_secs(90));
+        let trace = |flags: &str| TraceContext {
+            traceparent: format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"),
+            tracestate: String::new(),
+        };
+        metrics.started(&labels, Duration::from_millis(20), &trace("00"));
+        metrics.ran(&labels, Duration::from_secs(90), &trace("01"));
         metrics.ended(&labels, "succeeded");
         metrics.end_refused();
         metrics.store_seconds.with(["claim".into()]).observe(0.001);
@@ -51,8 +56,11 @@ mod tests {
         let line =
             r#"drumline_runs_ended_total{queue="default",message="*",outcome="succeeded"} 1"#;
         assert!(text.contains(line), "{text}");
-        let line =
-            r#"drumline_run_duration_seconds_bucket{le="600.0",queue="default",message="*"} 1"#;
+        // With the trace of the operation, which was recorded; that of the wait was not.
+        let line = r#"drumline_run_duration_seconds_bucket{le="600.0",queue="default",message="*"} 1 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 90.0"#;
         assert!(text.contains(line), "{text}");
+        let lines = text.lines();
+        let traced = lines.filter(|line| line.contains("trace_id")).count();
+        assert_eq!(traced, 1, "{text}");
     }
 }

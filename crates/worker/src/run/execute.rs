@@ -85,12 +85,12 @@ pub(crate) async fn execute(
     // this future.
     let _held = Holding::new(shared, &execution);
     let body = &execution.operation.body;
-    shared.metrics.started(&labels, waited);
+    shared.metrics.started(&labels, waited, &body.trace);
     shared.tally.started(body, waited);
     let started = Instant::now();
     let ending = run(shared, registered, &execution).await;
     let took = started.elapsed();
-    shared.metrics.ran(&labels, took);
+    shared.metrics.ran(&labels, took, &body.trace);
     shared.tally.ran(body, took);
     let concluded = conclude(&shared.ids, &execution, registered.limits, ending);
     let Some((end, report)) = concluded else {
