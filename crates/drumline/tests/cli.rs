@@ -46,6 +46,8 @@ mod library;
 mod limits;
 #[path = "cli/many_connections.rs"]
 mod many_connections;
+#[path = "cli/metrics.rs"]
+mod metrics;
 #[path = "cli/otlp.rs"]
 mod otlp;
 #[path = "cli/outside.rs"]

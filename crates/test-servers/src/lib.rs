@@ -14,6 +14,7 @@
 mod authority;
 mod port;
 mod process;
+mod prometheus;
 mod proxy;
 mod rabbit;
 mod ready;
@@ -25,6 +26,8 @@ mod shared;
 mod tls_port;
 
 pub use authority::{Authority, Certificate};
+pub use port::free as free_port;
+pub use prometheus::Prometheus;
 pub use proxy::{Direction, TcpProxy};
 pub use rabbit::{RabbitOptions, RabbitServer};
 pub use redis::{RedisOptions, RedisServer};

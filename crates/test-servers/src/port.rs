@@ -15,7 +15,10 @@ const HIGHEST: u16 = 31_999;
 const TRIES: u64 = 200;
 
 /// A port on the loopback interface that was free a moment ago.
-pub(crate) fn free() -> anyhow::Result<u16> {
+///
+/// # Errors
+/// When there is none.
+pub fn free() -> anyhow::Result<u16> {
     let random = RandomState::new();
     for attempt in 0..TRIES {
         let offset = random.hash_one(attempt) % u64::from(HIGHEST - LOWEST);
