@@ -240,8 +240,8 @@ impl Contents {
     fn offer(&mut self, id: OperationId, since: Timestamp, now: Timestamp) -> Stamp {
         let stamp = Stamp(self.tick(now));
         self.withdraw(id);
-        self.outbox.add(id, stamp, since);
         if let Some(record) = self.records.get_mut(&id) {
+            self.outbox.add(id, record.flow, stamp, since);
             Arc::make_mut(record).last_offer = stamp;
         }
         stamp

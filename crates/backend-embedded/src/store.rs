@@ -16,16 +16,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ALONG_BYTES, ChainPlace, Commit, Committed, Counts, Created, Done, Ended, Filter, Holding,
-    LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, Page, Promoted, Recorded,
-    Renewal, ReportParts, Reservation, Reserved, Result, Room, Stamp, Store, Summary, Transacted,
-    check_distinct, check_keys,
+    LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage,
+    Page, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Room, Runnable, Stamp,
+    Store, Summary, Transacted, check_distinct, check_keys,
 };
 use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Output, OutputParts, Partition, PartitionCount, Report,
-    Timestamp,
+    Fence, Operation, OperationId, Output, OutputParts, Partition, PartitionCount, QueueName,
+    Report, Timestamp,
 };
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
@@ -244,17 +244,19 @@ impl Store for EmbeddedStore {
         Ok(())
     }
 
-    async fn outbox_entries(
+    async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage> {
+        let now = self.clock.now();
+        Ok(self.state().outbox_entries(partition, look, now))
+    }
+
+    async fn runnable(
         &self,
         partition: Partition,
-        age: Duration,
-        after: Option<Stamp>,
-        limit: usize,
-    ) -> Result<Vec<Promoted>> {
-        let now = self.clock.now();
-        Ok(self
-            .state()
-            .outbox_entries(partition, age, after, limit, now))
+        queue: &QueueName,
+        most: usize,
+        sample: usize,
+    ) -> Result<Runnable> {
+        Ok(self.state().runnable(partition, queue, most, sample))
     }
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {

@@ -298,7 +298,7 @@ impl PartitionKeys {
         &self.due
     }
 
-    /// Set in buckets: stamp and id of an operation that ought to be in the
+    /// Set in buckets: flow, stamp and id of an operation that ought to be in the
     /// broker.
     pub(crate) fn outbox(&self) -> &str {
         &self.outbox

@@ -463,7 +463,7 @@ pub(crate) fn scopes(scopes: &[ScopeKey]) -> Vec<u8> {
     bytes.collect()
 }
 
-/// An entry of the outbox.
+/// An entry of the outbox, behind its flow.
 pub(crate) fn entry(stamp: Stamp, id: OperationId) -> Vec<u8> {
     [stamp.0.to_be_bytes().as_slice(), id.as_bytes()].concat()
 }

@@ -50,6 +50,7 @@ pub(crate) struct Scripts {
     pub(crate) reoffer: Script,
     pub(crate) report: Script,
     pub(crate) reserve: Script,
+    pub(crate) runnable: Script,
     pub(crate) set_pause: Script,
     pub(crate) stamp: Script,
     pub(crate) transact: Script,
@@ -62,6 +63,7 @@ const LIB_BUCKETS: &str = include_str!("scripts/lib_buckets.lua");
 const LIB_BUCKET_CHANGES: &str = include_str!("scripts/lib_bucket_changes.lua");
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 const LIB_RECORD: &str = include_str!("scripts/lib_record.lua");
+const LIB_FLOWS: &str = include_str!("scripts/lib_flows.lua");
 const LIB_INDEXES: &str = include_str!("scripts/lib_indexes.lua");
 const LIB_PAUSES: &str = include_str!("scripts/lib_pauses.lua");
 const LIB_CREATE: &str = include_str!("scripts/lib_create.lua");
@@ -121,7 +123,7 @@ impl Scripts {
             notice_later: alone(include_str!("scripts/notice_later.lua")),
             notices: alone(include_str!("scripts/notices.lua")),
             offered: with_prelude(&[include_str!("scripts/offered.lua")]),
-            outbox_entries: with_prelude(&[include_str!("scripts/outbox_entries.lua")]),
+            outbox_entries: with_prelude(&[LIB_FLOWS, include_str!("scripts/outbox_entries.lua")]),
             put_action: alone(include_str!("scripts/put_action.lua")),
             raise_tick: with_buckets(&[include_str!("scripts/raise_tick.lua")]),
             raise_ticks: alone(include_str!("scripts/raise_ticks.lua")),
@@ -136,6 +138,7 @@ impl Scripts {
             reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),
             report: with_prelude(&[LIB_RECORD, LIB_INDEXES, include_str!("scripts/report.lua")]),
             reserve: alone(include_str!("scripts/reserve.lua")),
+            runnable: with_prelude(&[LIB_FLOWS, include_str!("scripts/runnable.lua")]),
             set_pause: alone(include_str!("scripts/set_pause.lua")),
             stamp: alone(include_str!("scripts/stamp.lua")),
             transact: with_prelude(&[
@@ -240,6 +243,7 @@ impl Scripts {
             reoffer,
             report,
             reserve,
+            runnable,
             set_pause,
             stamp,
             transact,
@@ -284,6 +288,7 @@ impl Scripts {
             reoffer,
             report,
             reserve,
+            runnable,
             set_pause,
             stamp,
             transact,

@@ -31,14 +31,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, OfferedPlace, Page, Promoted, Recorded, Renewal,
-    ReportParts, Reservation, Reserved, Result, Stamp, Summary, Transacted,
+    Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, Recorded,
+    Renewal, ReportParts, Reservation, Reserved, Result, Runnable, Stamp, Summary, Transacted,
 };
 use drumline_backend::{CriticalTasks, MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Output, Partition, PartitionCount, Report, Timestamp,
+    Fence, Operation, OperationId, Output, Partition, PartitionCount, QueueName, Report, Timestamp,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -282,14 +282,18 @@ impl Store for RedisStore {
         self.take_out(entries).await
     }
 
-    async fn outbox_entries(
+    async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage> {
+        self.older_entries(partition, look).await
+    }
+
+    async fn runnable(
         &self,
         partition: Partition,
-        age: Duration,
-        after: Option<Stamp>,
-        limit: usize,
-    ) -> Result<Vec<Promoted>> {
-        self.older_entries(partition, age, after, limit).await
+        queue: &QueueName,
+        most: usize,
+        sample: usize,
+    ) -> Result<Runnable> {
+        self.runnable_of(partition, queue, most, sample).await
     }
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {

@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Output, Partition, PartitionCount, Report, Timestamp,
+    Fence, Operation, OperationId, Output, Partition, PartitionCount, QueueName, Report, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -51,7 +51,9 @@ pub use self::error::{Error, Result};
 pub use self::history::Recorded;
 pub use self::listing::{Counts, Filter, Page};
 pub use self::lock::{Holding, Lock, Renewal};
-pub use self::outbox::{LastOffer, OfferedPlace, Promoted, Stamp};
+pub use self::outbox::{
+    FlowEntries, LastOffer, OfferedPlace, OutboxLook, OutboxPage, Promoted, Runnable, Stamp,
+};
 pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
 pub use self::report::ReportParts;
 pub use self::rollups::{
@@ -210,19 +212,30 @@ pub trait Store:
     /// When the store is unavailable: the entries will be published once more.
     async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()>;
 
-    /// Returns the entries of a partition's outbox that are older than
-    /// `age` and have a stamp above `after`, oldest first, with the summaries of
-    /// their operations. May return fewer than `limit`, to bound the answer.
+    /// Returns entries of a partition's outbox with the summaries of their
+    /// operations. The flows that have entries share the answer evenly, each with
+    /// its oldest ones, so that a flow's first entry waits for no other flow. May
+    /// return fewer than `limit`, to bound the answer in bytes, and may look at a
+    /// part of the flows.
     ///
     /// # Errors
     /// When the store is unavailable.
-    async fn outbox_entries(
+    async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage>;
+
+    /// Returns the operations of a queue that could run now: Ready, not held by a
+    /// pause, and without a predecessor. They are counted up to about `most`, and
+    /// about `sample` of them are named. Costs these two numbers, whatever other
+    /// queues have.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn runnable(
         &self,
         partition: Partition,
-        age: Duration,
-        after: Option<Stamp>,
-        limit: usize,
-    ) -> Result<Vec<Promoted>>;
+        queue: &QueueName,
+        most: usize,
+        sample: usize,
+    ) -> Result<Runnable>;
 
     /// Reads the last offer of an operation; `None` if the operation does not
     /// exist or is held by a pause.

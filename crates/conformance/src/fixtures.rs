@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::apply_event::{Applied, Signature, apply_event};
-use drumline_backend::store::{Created, Done, Guard, Holding, NewOperation, Stamp};
+use drumline_backend::store::{Created, Done, Guard, Holding, NewOperation, OutboxLook, Stamp};
 use drumline_backend::{Ids, MemberId, Store};
 use drumline_protocol::operation::{first_header, series_header};
 use drumline_protocol::{
@@ -310,10 +310,11 @@ impl Fixture {
     pub(crate) async fn outbox_entries(&self, partition: Partition) -> Vec<(OperationId, Stamp)> {
         let entries = self
             .store
-            .outbox_entries(partition, Duration::ZERO, None, 1_000)
+            .outbox_entries(partition, &OutboxLook::oldest(Duration::ZERO, 1_000))
             .await
             .expect("undispatched");
         entries
+            .into_entries()
             .into_iter()
             .map(|entry| (entry.operation.id, entry.stamp))
             .collect()

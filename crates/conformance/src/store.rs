@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod due;
 pub mod ends;
 pub mod expiry;
+pub mod flows;
 pub mod grid;
 pub mod hearing;
 pub mod history;

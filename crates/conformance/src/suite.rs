@@ -122,6 +122,13 @@ macro_rules! store_suite {
                 a_delay_may_be_as_long_as_a_duration,
                 stamps_only_grow,
             }
+            flows {
+                a_backlog_delays_no_other_organization,
+                more_flows_than_a_look_has_entries_come_in_turn,
+                a_flow_goes_on_behind_an_entry,
+                a_flow_of_young_entries_is_left_out,
+                the_load_of_a_queue_is_what_could_run,
+            }
             places {
                 a_ready_operation_is_in_one_place,
                 a_parked_operation_is_in_no_set,

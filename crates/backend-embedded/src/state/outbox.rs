@@ -14,16 +14,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use drumline_backend::store::{LastOffer, OfferedPlace, Promoted, Stamp};
-use drumline_protocol::{OperationId, Partition, State as StateCode, Timestamp};
+use drumline_backend::store::{
+    FlowEntries, LastOffer, OfferedPlace, OutboxLook, OutboxPage, Promoted, Runnable, Stamp,
+};
+use drumline_protocol::flow::{FLOW_BYTES, QUEUE_BYTES};
+use drumline_protocol::{
+    FlowKey, OperationId, Partition, QueueName, State as StateCode, Timestamp,
+};
 
 use super::{Contents, State};
 
-/// The outbox of one partition, by operation and by age.
+/// The outbox of one partition, by operation, and by flow and age.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
-    by_id: BTreeMap<OperationId, Entry>,
-    by_age: BTreeSet<(Entry, OperationId)>,
+    by_id: BTreeMap<OperationId, (FlowKey, Entry)>,
+    /// A flow without entries is not kept.
+    by_flow: BTreeMap<FlowKey, BTreeSet<(Entry, OperationId)>>,
 }
 
 /// One entry. Its age counts from `since`, not from the stamp, so that a delay
@@ -35,21 +41,27 @@ struct Entry {
 }
 
 impl Outbox {
-    pub(super) fn add(&mut self, id: OperationId, stamp: Stamp, since: Timestamp) {
+    pub(super) fn add(&mut self, id: OperationId, flow: FlowKey, stamp: Stamp, since: Timestamp) {
         self.remove(id);
         let entry = Entry { since, stamp };
-        self.by_id.insert(id, entry);
-        self.by_age.insert((entry, id));
+        self.by_id.insert(id, (flow, entry));
+        self.by_flow.entry(flow).or_default().insert((entry, id));
     }
 
     pub(super) fn remove(&mut self, id: OperationId) {
-        if let Some(entry) = self.by_id.remove(&id) {
-            self.by_age.remove(&(entry, id));
+        let Some((flow, entry)) = self.by_id.remove(&id) else {
+            return;
+        };
+        if let Some(entries) = self.by_flow.get_mut(&flow) {
+            entries.remove(&(entry, id));
+            if entries.is_empty() {
+                self.by_flow.remove(&flow);
+            }
         }
     }
 
     pub(super) fn stamp(&self, id: OperationId) -> Option<Stamp> {
-        self.by_id.get(&id).map(|entry| entry.stamp)
+        self.by_id.get(&id).map(|(_, entry)| entry.stamp)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -103,26 +115,88 @@ impl State {
         })
     }
 
-    /// Entries older than `age` with stamps above `after`, oldest first.
+    /// Entries of the flows that have some, in turn.
     #[must_use]
     pub fn outbox_entries(
         &self,
         partition: Partition,
-        age: Duration,
-        after: Option<Stamp>,
-        limit: usize,
+        look: &OutboxLook,
         now: Timestamp,
-    ) -> Vec<Promoted> {
+    ) -> OutboxPage {
         let Some(contents) = self.contents(partition) else {
-            return Vec::new();
+            return OutboxPage::default();
         };
-        let by_age = contents.outbox.by_age.iter();
-        by_age
-            .take_while(|(entry, _)| entry.since.saturating_add(age) <= now)
-            .filter(|(entry, _)| after.is_none_or(|after| entry.stamp > after))
-            .filter_map(|(entry, id)| contents.summarized(*id, entry.stamp))
-            .take(limit)
-            .collect()
+        let is_old =
+            |(entry, _): &&(Entry, OperationId)| entry.since.saturating_add(look.age) <= now;
+        let start = look.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let all = contents.outbox.by_flow.range((start, Bound::Unbounded));
+        let mut open = all.filter(|(_, entries)| entries.first().as_ref().is_some_and(is_old));
+        let some: Vec<_> = open.by_ref().take(look.limit).collect();
+        let last = some.last().map(|(flow, _)| **flow);
+        let share = (look.limit / some.len().max(1)).max(1);
+        let mut page = OutboxPage {
+            flows: Vec::new(),
+            next: open.next().and(last),
+        };
+        for (flow, entries) in some {
+            let behind = look.behind.get(flow);
+            let mut left = entries
+                .iter()
+                .take_while(is_old)
+                .filter(|(entry, _)| behind.is_none_or(|behind| entry.stamp > *behind));
+            let taken: Vec<_> = left.by_ref().take(share).collect();
+            let Some((last, _)) = taken.last() else {
+                continue;
+            };
+            let found = taken.iter();
+            page.flows.push(FlowEntries {
+                flow: *flow,
+                entries: found
+                    .filter_map(|(entry, id)| contents.summarized(*id, entry.stamp))
+                    .collect(),
+                unreadable: 0,
+                last: last.stamp,
+                has_more: left.next().is_some(),
+            });
+        }
+        page
+    }
+
+    /// The operations of a queue in the outbox and in the offered set.
+    #[must_use]
+    pub fn runnable(
+        &self,
+        partition: Partition,
+        queue: &QueueName,
+        most: usize,
+        sample: usize,
+    ) -> Runnable {
+        let Some(contents) = self.contents(partition) else {
+            return Runnable::default();
+        };
+        let prefix = FlowKey::queue_prefix(queue);
+        let start = FlowKey::from_bytes(start_of(prefix));
+        let first_id = OperationId::new(Timestamp::from_millis(0), Partition::new(0), [0; 16]);
+        let is_of_queue = |flow: &FlowKey| flow.as_bytes().starts_with(&prefix);
+        let waiting = contents.outbox.by_flow.range(start..);
+        let waiting = waiting.take_while(|(flow, _)| is_of_queue(flow));
+        let waiting =
+            waiting.map(|(_, entries)| entries.iter().map(|(_, id)| *id).take(most).collect());
+        let mut flows: Vec<Vec<OperationId>> = waiting.collect();
+        let offered = contents.offered.range((start, first_id)..);
+        let offered = offered.take_while(|(flow, _)| is_of_queue(flow));
+        let mut by_flow: BTreeMap<FlowKey, Vec<OperationId>> = BTreeMap::new();
+        for (flow, id) in offered.take(most) {
+            by_flow.entry(*flow).or_default().push(*id);
+        }
+        flows.extend(by_flow.into_values());
+        let count = flows.iter().map(Vec::len).sum::<usize>().min(most);
+        let share = (sample / flows.len().max(1)).max(1);
+        let first = flows.iter().flat_map(|ids| ids.iter().take(share));
+        Runnable {
+            count: u64::try_from(count).unwrap_or(u64::MAX),
+            first: first.copied().collect(),
+        }
     }
 
     /// The operations of the offered set, with the stamp of their last offer; looks
@@ -167,6 +241,11 @@ impl State {
             && contents.travels(id, &record.header);
         may.then(|| contents.offer(id, now.saturating_add(delay), now))
     }
+}
+
+/// The least flow of a queue.
+const fn start_of([a, b, c]: [u8; QUEUE_BYTES]) -> [u8; FLOW_BYTES] {
+    [a, b, c, 0, 0, 0]
 }
 
 impl Contents {

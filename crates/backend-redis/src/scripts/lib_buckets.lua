@@ -70,6 +70,26 @@ local function beyond(limit)
   return (limit:byte() == 40 and '[' or '(') .. limit:sub(2)
 end
 
+-- The number of members between `from` and `to` ('[' or '(' and bytes); about `most`
+-- or more, if there are as many: then not all buckets are looked at.
+local function set_count_to(key, from, to, most)
+  local directory = key .. '/'
+  local count, start = 0, from
+  while count < most do
+    local bounds = set_call('ZRANGEBYLEX', directory, start, to, 'LIMIT', '0', decimal(BOUNDS))
+    for at = 1, #bounds do
+      count = count + set_call('ZLEXCOUNT', directory .. bounds[at], from, to)
+      if count >= most then return count end
+    end
+    if #bounds < BOUNDS then
+      local last = set_call('ZRANGEBYLEX', directory, beyond(to), '+', 'LIMIT', '0', '1')[1]
+      return count + set_call('ZLEXCOUNT', bucket_at(key, last), from, to)
+    end
+    start = '(' .. bounds[BOUNDS]
+  end
+  return count
+end
+
 -- Appends the members of a bucket; returns true if no more are wanted.
 local function take(found, most, command, bucket, from, to)
   local some = set_call(command, bucket, from, to, 'LIMIT', '0', decimal(most - #found))

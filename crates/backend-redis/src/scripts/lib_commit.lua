@@ -277,7 +277,7 @@ local function write(at, h, held)
   if offer == ADD and (not key_of_chain or head == id) then
     stamp = stamp_after(stamp_bytes)
     stamp_bytes = pack(stamp)
-    add_to_outbox(id, stamp)
+    add_to_outbox(id, h, stamp)
   end
 
   if class ~= NO then
@@ -293,7 +293,7 @@ local function write(at, h, held)
     call('ZREM', key_of_chain, id)
     if next_record then
       local next_stamp = stamp_after(sub(next_record, 33, 40))
-      put_on_offer(second, next_stamp)
+      put_on_offer(second, next_record, next_stamp)
       promoted = promotion_of(second, next_stamp)
     end
   end

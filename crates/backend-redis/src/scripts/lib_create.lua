@@ -98,7 +98,7 @@ local function create(at, is_new)
       add_to_held(id, scope)
     else
       stamp = sequence
-      add_to_outbox(id, sequence)
+      add_to_outbox(id, record, sequence)
     end
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)

@@ -9,7 +9,7 @@
 --         chain: + key (16 bytes)  a chain, zset sequence -> id
 --         index: + letter          an index, set of ids
 --         due                      the due set, zset ms -> id
---         dispatch                 the outbox, set of stamp (8) + id
+--         dispatch                 the outbox, set of flow (6) + stamp (8) + id
 --         offered                  the offered set, set of flow (6) + id
 --         held                     the held set, set of scope (8) + id
 --         pauses                   the pauses, hash scope -> its end
@@ -35,9 +35,9 @@
 --       64 keys of further indexes; lib_indexes.lua has their layout
 --          the header, with its length (2) before it
 -- The stamp is that of the last offer, and that of the end once it is Completed:
--- with the id it is the entry in the outbox or among the ends. While a pause
--- holds the operation, the scope of the pause stands there instead; its first
--- bit is set, that of a stamp is not. lib_pauses.lua has more of it.
+-- with the id, and in the outbox with the flow before it, it is the entry there.
+-- While a pause holds the operation, the scope of the pause stands there instead;
+-- its first bit is set, that of a stamp is not. lib_pauses.lua has more of it.
 --
 -- A Ready operation is in one of four places, and no other operation is in any:
 --   the outbox   it ought to be in the broker, and is not known to be
@@ -293,8 +293,7 @@ local function remove_from_index(name, id)
   if name ~= NOWHERE then change_set(id, set_removes, INDEX .. name, id) end
 end
 
--- The entry of an operation with this `h` in the outbox, among the ends or in the
--- held set.
+-- The entry of an operation with this `h` among the ends or in the held set.
 local function entry_of(id, h) return sub(h, 33, 40) .. id end
 
 -- The flow of an operation with this `h`, or no bytes.
@@ -303,11 +302,16 @@ local function flow_of(h)
   return letter == FLOW and count > 0 and sub(h, 68, 73) or ''
 end
 
-local function add_to_outbox(id, stamp) change_set(id, set_adds, OUTBOX, pack(stamp) .. id) end
+-- The entry of an operation with this `h` in the outbox.
+local function outbox_entry_of(id, h) return flow_of(h) .. entry_of(id, h) end
+
+local function add_to_outbox(id, h, stamp)
+  change_set(id, set_adds, OUTBOX, flow_of(h) .. pack(stamp) .. id)
+end
 
 -- The broker has confirmed the entry of an operation with this `h`.
 local function move_to_offered(id, h)
-  change_set(id, set_removes, OUTBOX, entry_of(id, h))
+  change_set(id, set_removes, OUTBOX, outbox_entry_of(id, h))
   change_set(id, set_adds, OFFERED_SET, flow_of(h) .. id, true)
 end
 
@@ -324,13 +328,13 @@ local function remove_offer(id, h)
     change_set(id, set_removes, HELD, entry_of(id, h))
     return
   end
-  change_set(id, set_removes, OUTBOX, entry_of(id, h))
+  change_set(id, set_removes, OUTBOX, outbox_entry_of(id, h))
   change_set(id, set_removes, OFFERED_SET, flow_of(h) .. id, true)
 end
 
 -- Returns the stamp of an operation's entry in the outbox, or nil.
 local function stamp_in_outbox(id, h)
-  return set_has(OUTBOX, entry_of(id, h)) and number(sub(h, 33, 40)) or nil
+  return set_has(OUTBOX, outbox_entry_of(id, h)) and number(sub(h, 33, 40)) or nil
 end
 
 local function add_to_ends(class, stamp, id)
@@ -343,7 +347,7 @@ local function remove_from_ends(id, h)
 end
 
 -- Puts an operation into the outbox.
-local function put_on_offer(id, stamp)
-  add_to_outbox(id, stamp)
+local function put_on_offer(id, h, stamp)
+  add_to_outbox(id, h, stamp)
   write_place(id, pack(stamp))
 end

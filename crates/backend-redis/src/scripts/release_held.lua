@@ -30,7 +30,7 @@ while count < limit do
         local chain = sub(h, 42, 57)
         local travels = chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, '0', '0')[1] == id
         if sub(h, 41, 41) == OFFERED and travels then
-          put_on_offer(id, tick())
+          put_on_offer(id, h, tick())
         else
           write_place(id, NO_STAMP)
         end

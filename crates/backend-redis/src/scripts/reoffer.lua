@@ -16,6 +16,6 @@ if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, '0', '0')[1] ~= id then 
 
 local stamp = stamp_after(ARGV[2]) + tonumber(ARGV[3])
 remove_offer(id, h)
-put_on_offer(id, stamp)
+put_on_offer(id, h, stamp)
 write_gathered()
 return stamp

@@ -1,12 +1,15 @@
 //! The outbox: operations that ought to be in the broker, and the offered set:
 //! those that the broker has confirmed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drumline_backend::store::{
-    ANSWER_BYTES, Error, LastOffer, OfferedPlace, Promoted, Result, Stamp,
+    ANSWER_BYTES, Error, FlowEntries, LastOffer, OfferedPlace, OutboxLook, OutboxPage, Promoted,
+    Result, Runnable, Stamp,
 };
-use drumline_protocol::{FlowKey, OperationId, Partition};
+use drumline_protocol::flow::FLOW_BYTES;
+use drumline_protocol::{FlowKey, OperationId, Partition, QueueName};
 
 use super::RedisStore;
 use super::batches::{batches, calls};
@@ -40,40 +43,81 @@ impl RedisStore {
     pub(super) async fn older_entries(
         &self,
         partition: Partition,
-        age: Duration,
-        after: Option<Stamp>,
-        limit: usize,
-    ) -> Result<Vec<Promoted>> {
+        look: &OutboxLook,
+    ) -> Result<OutboxPage> {
         let Some(keys) = self.keys.partition(partition) else {
-            return Ok(Vec::new());
+            return Ok(OutboxPage::default());
         };
-        let (mut entries, mut place) = (Vec::new(), after);
-        loop {
-            let mut command = SCRIPTS.outbox_entries.call(&[keys.prefix()]);
+        let after = look.after.as_ref();
+        let mut command = SCRIPTS.outbox_entries.call(&[keys.prefix()]);
+        command
+            .arg(micros(look.age))
+            .arg(look.limit)
+            .arg(after.map_or(&[][..], |flow| flow.as_bytes().as_slice()));
+        for (flow, stamp) in &look.behind {
             command
-                .arg(micros(age))
-                .arg(limit)
-                .arg(place.map_or(vec![0; 8], record::first_after));
-            let mut commands = redis::pipe();
-            commands.add_command(command);
-            let answers = self.records.run("undispatched", &commands, ANSWER_BYTES);
-            let answer = answers.await?.pop().ok_or_else(reply::unexpected)?;
-            let mut answer = Parts::of(answer)?;
-            let is_empty = answer.len() == 0;
-            while answer.len() > 0 {
-                let (id, stamp) = offered(&mut Packed::new(&answer.bytes()?))?;
-                place = Some(stamp);
-                match record::summary(id, &answer.bytes()?) {
-                    Ok(summary) => entries.push(Promoted::new(summary, stamp)),
-                    Err(error @ Error::Corrupt(_)) => self.leave_out(&error),
-                    Err(error) => return Err(error),
+                .arg(flow.as_bytes().as_slice())
+                .arg(record::first_after(*stamp));
+        }
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        let answers = self.records.run("undispatched", &commands, ANSWER_BYTES);
+        let answer = answers.await?.pop().ok_or_else(reply::unexpected)?;
+        let mut answer = Parts::of(answer)?;
+        let next = answer.bytes()?;
+        let next = next.first_chunk().copied().map(FlowKey::from_bytes);
+        let with_more = answer.bytes()?;
+        let (with_more, _) = with_more.as_chunks::<FLOW_BYTES>();
+        let mut flows: BTreeMap<FlowKey, FlowEntries> = BTreeMap::new();
+        while answer.len() > 0 {
+            let place = answer.bytes()?;
+            let mut place = Packed::new(&place);
+            let flow = FlowKey::from_bytes(*place.take()?);
+            let (id, stamp) = offered(&mut place)?;
+            let of_flow = flows.entry(flow).or_insert_with(|| FlowEntries {
+                flow,
+                entries: Vec::new(),
+                unreadable: 0,
+                last: stamp,
+                has_more: with_more.contains(flow.as_bytes()),
+            });
+            of_flow.last = stamp;
+            match record::summary(id, &answer.bytes()?) {
+                Ok(summary) => of_flow.entries.push(Promoted::new(summary, stamp)),
+                // Such entries must not hide the ones behind them.
+                Err(error @ Error::Corrupt(_)) => {
+                    self.leave_out(&error);
+                    of_flow.unreadable += 1;
                 }
-            }
-            // Entries that cannot be decoded must not hide the ones behind them.
-            if is_empty || !entries.is_empty() {
-                return Ok(entries);
+                Err(error) => return Err(error),
             }
         }
+        Ok(OutboxPage {
+            flows: flows.into_values().collect(),
+            next,
+        })
+    }
+
+    pub(super) async fn runnable_of(
+        &self,
+        partition: Partition,
+        queue: &QueueName,
+        most: usize,
+        sample: usize,
+    ) -> Result<Runnable> {
+        let Some(keys) = self.keys.partition(partition) else {
+            return Ok(Runnable::default());
+        };
+        let mut command = SCRIPTS.runnable.call(&[keys.prefix()]);
+        command
+            .arg(FlowKey::queue_prefix(queue).as_slice())
+            .arg(most)
+            .arg(sample);
+        let mut answer = Parts::of(self.link.run_one("runnable", command).await?)?;
+        Ok(Runnable {
+            count: answer.number()?,
+            first: record::read_ids(&answer.bytes()?),
+        })
     }
 
     pub(super) async fn offer_of(&self, id: OperationId) -> Result<Option<LastOffer>> {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Guard, Stamp};
+use drumline_backend::store::{Guard, OutboxLook, Stamp};
 use drumline_backend::{Ids, Member, Membership, Profile, Role, Store};
 use drumline_backend_redis::{Options, RedisMembership, RedisStore};
 use drumline_protocol::{Event, Partition};
@@ -28,9 +28,9 @@ async fn what_no_broker_has_confirmed_is_given_out_at_once() {
     let new = draft(&store, &Ids::random(), None);
     let stamp = create(&store, &new).await;
     let entries = store
-        .outbox_entries(partition, Duration::from_secs(5), None, 9)
+        .outbox_entries(partition, &OutboxLook::oldest(Duration::from_secs(5), 9))
         .await;
-    let entries = entries.expect("undispatched").into_iter();
+    let entries = entries.expect("undispatched").into_entries().into_iter();
     assert_eq!(
         entries.map(|entry| Some(entry.stamp)).collect::<Vec<_>>(),
         [stamp]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::store::{Created, Guard, Renewal, ReportParts, Stamp};
+use drumline_backend::store::{Created, Guard, OutboxLook, Renewal, ReportParts, Stamp};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
 use drumline_protocol::{Event, Fence, OperationId, Partition, Progress, Report};
@@ -49,10 +49,9 @@ async fn a_backlog_of_large_operations_is_offered_at_once() {
     let store = common::connect(&common::options().await).await;
     let ids = Ids::random();
     let backlog = create_backlog(&store, &ids).await;
-    let entries = store
-        .outbox_entries(Partition::new(0), Duration::ZERO, None, AT_ONCE)
-        .await
-        .expect("undispatched");
+    let look = OutboxLook::oldest(Duration::ZERO, AT_ONCE);
+    let page = store.outbox_entries(Partition::new(0), &look).await;
+    let entries = page.expect("undispatched").into_entries();
     let found: Vec<_> = entries
         .iter()
         .map(|entry| (entry.operation.id, Some(entry.stamp)))

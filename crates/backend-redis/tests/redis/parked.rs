@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Committed, Guard};
+use drumline_backend::store::{Committed, Guard, OutboxLook};
 use drumline_backend::{Ids, Store};
-use drumline_protocol::Event;
+use drumline_protocol::{Event, FlowKey};
 
 use crate::common::{self, claim, commit, create, draft, make};
 
@@ -34,12 +34,13 @@ async fn an_operation_that_a_call_parks_and_promotes_stays_in_the_outbox() {
     make(&store, pause).await;
 
     // The layout of prelude.lua: the stamp stands in the record from its 33rd byte on,
-    // and before the id in the outbox.
+    // and in the outbox behind the flow and before the id.
     let stamp = 1_u64.to_be_bytes();
     let prefix = format!("{}:{{{}}}:", options.namespace, parked.id.partition());
     let id = parked.id.as_bytes().as_slice();
     let record = [prefix.as_bytes(), b"op:", id].concat();
-    let entry = [stamp.as_slice(), id].concat();
+    let flow = FlowKey::of(&parked.body);
+    let entry = [flow.as_bytes().as_slice(), stamp.as_slice(), id].concat();
     let mut raw = common::raw(&options.url).await;
     let mut spoil = redis::pipe();
     spoil
@@ -67,11 +68,10 @@ async fn an_operation_that_a_call_parks_and_promotes_stays_in_the_outbox() {
     let promoted = canceled.promoted.as_ref().expect("the new head");
     assert_eq!(promoted.operation.id, parked.id);
     let partition = parked.id.partition();
-    let entries = store
-        .outbox_entries(partition, Duration::ZERO, None, 100)
-        .await;
+    let look = OutboxLook::oldest(Duration::ZERO, 100);
+    let page = store.outbox_entries(partition, &look).await;
+    let entries = page.expect("entries").into_entries();
     let found: Vec<_> = entries
-        .expect("entries")
         .iter()
         .map(|entry| (entry.operation.id, entry.stamp))
         .collect();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Committed, Created, Error, Guard, NewOperation, Renewal};
+use drumline_backend::store::{
+    Committed, Created, Error, Guard, NewOperation, OutboxLook, Renewal,
+};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
 use drumline_protocol::{Event, Fence, Header, OperationId, Partition, PartitionCount};
@@ -53,9 +55,9 @@ async fn a_restart_loses_nothing_and_is_a_new_life() {
     let header = found[0].as_ref().map(|operation| operation.header.clone());
     assert_eq!(header, Some(new.header.clone()));
     let waiting = store
-        .outbox_entries(new.id.partition(), Duration::ZERO, None, 9)
+        .outbox_entries(new.id.partition(), &OutboxLook::oldest(Duration::ZERO, 9))
         .await;
-    let waiting = waiting.expect("undispatched");
+    let waiting = waiting.expect("undispatched").into_entries();
     assert_eq!(
         waiting
             .iter()

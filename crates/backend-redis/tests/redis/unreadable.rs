@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::Filter;
+use drumline_backend::store::{Filter, OutboxLook};
 use drumline_backend::{Ids, Store};
 use drumline_protocol::{OperationId, Partition};
 use redis::aio::MultiplexedConnection;
@@ -65,16 +65,18 @@ async fn a_record_that_cannot_be_decoded_hides_no_other() {
     // Also if a whole answer cannot be read.
     for limit in [1, 2, 10] {
         let mut relayed = Vec::new();
-        let mut after = None;
+        let mut unreadable = 0;
+        let mut look = OutboxLook::oldest(Duration::ZERO, limit);
         loop {
-            let entries = store.outbox_entries(Partition::new(0), Duration::ZERO, after, limit);
-            let entries = entries.await.unwrap();
-            let Some(last) = entries.last() else {
+            let page = store.outbox_entries(Partition::new(0), &look);
+            let Some(flow) = page.await.unwrap().flows.pop() else {
                 break;
             };
-            after = Some(last.stamp);
-            relayed.extend(entries.iter().map(|entry| entry.operation.id));
+            look.behind.insert(flow.flow, flow.last);
+            unreadable += flow.unreadable;
+            relayed.extend(flow.entries.iter().map(|entry| entry.operation.id));
         }
+        assert_eq!(unreadable, 3, "{limit}");
         assert_eq!(relayed, left, "{limit}");
     }
     assert!(store.take_unreadable() > 0);

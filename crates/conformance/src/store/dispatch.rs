@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{LastOffer, Stamp, Summary};
+use drumline_backend::store::{LastOffer, OutboxLook, Stamp, Summary};
 use drumline_protocol::{Event, Partition};
 use tokio::task::JoinSet;
 
@@ -77,11 +77,9 @@ pub async fn entries_are_given_out_oldest_first(harness: &dyn StoreHarness) {
     for _ in 0..5 {
         created.push(fixture.create(independent()).await.id);
     }
-    let entries = fixture
-        .store
-        .outbox_entries(Partition::new(0), Duration::ZERO, None, 3)
-        .await
-        .expect("undispatched");
+    let look = OutboxLook::oldest(Duration::ZERO, 3);
+    let page = fixture.store.outbox_entries(Partition::new(0), &look).await;
+    let entries = page.expect("undispatched").into_entries();
     let ids: Vec<_> = entries.iter().map(|entry| entry.operation.id).collect();
     assert_eq!(Some(ids.as_slice()), created.get(..3));
     let whole = fixture.read(created[0]).await;
@@ -102,16 +100,15 @@ pub async fn entries_are_given_out_from_a_stamp_on(harness: &dyn StoreHarness) {
         created.push(fixture.create(independent()).await.id);
     }
     let mut found = Vec::new();
-    let mut after = None;
+    let mut look = OutboxLook::oldest(Duration::ZERO, 2);
     loop {
-        let entries = fixture
-            .store
-            .outbox_entries(Partition::new(0), Duration::ZERO, after, 2)
-            .await
-            .expect("undispatched");
-        let Some(last) = entries.last() else { break };
-        after = Some(last.stamp);
-        found.extend(entries.iter().map(|entry| entry.operation.id));
+        let page = fixture.store.outbox_entries(Partition::new(0), &look).await;
+        let Some(flow) = page.expect("undispatched").flows.pop() else {
+            break;
+        };
+        look.behind.insert(flow.flow, flow.last);
+        found.extend(flow.entries.iter().map(|entry| entry.operation.id));
+        assert_eq!(flow.has_more, found.len() < created.len());
     }
     assert_eq!(found, created);
 }
@@ -154,13 +151,14 @@ pub async fn young_entries_are_not_given_out(harness: &dyn StoreHarness) {
     let partition = fresh.id.partition();
     let old = fixture
         .store
-        .outbox_entries(partition, HOUR, None, 10)
+        .outbox_entries(partition, &OutboxLook::oldest(HOUR, 10))
         .await;
-    assert!(old.expect("undispatched").is_empty());
+    assert!(old.expect("undispatched").flows.is_empty());
     let age = Duration::from_millis(100);
     eventually("the entry is old enough", async || {
-        let entries = fixture.store.outbox_entries(partition, age, None, 10).await;
-        entries.expect("undispatched").pop()
+        let look = OutboxLook::oldest(age, 10);
+        let page = fixture.store.outbox_entries(partition, &look).await;
+        page.expect("undispatched").flows.pop()
     })
     .await;
 }

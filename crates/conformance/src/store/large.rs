@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use drumline_backend::Ids;
 use drumline_backend::store::{
-    ALONG_BYTES, ANSWER_BYTES, Commit, Committed, Created, Filter, Page, ReportParts, Summary,
+    ALONG_BYTES, ANSWER_BYTES, Commit, Committed, Created, Filter, OutboxLook, Page, ReportParts,
+    Summary,
 };
 use drumline_protocol::{Event, Operation, OperationId, Partition, Report};
 
@@ -160,11 +161,9 @@ pub async fn entries_of_the_outbox_are_summaries(harness: &dyn StoreHarness) {
         expected.push(fixture.create(large).await.id);
     }
     let partition = Partition::new(0);
-    let entries = fixture
-        .store
-        .outbox_entries(partition, Duration::ZERO, None, 100)
-        .await
-        .expect("the outbox");
+    let look = OutboxLook::oldest(Duration::ZERO, 100);
+    let page = fixture.store.outbox_entries(partition, &look).await;
+    let entries = page.expect("the outbox").into_entries();
     let found: Vec<OperationId> = entries.iter().map(|entry| entry.operation.id).collect();
     assert_eq!(found, expected);
     for entry in entries {

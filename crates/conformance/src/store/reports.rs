@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Created, Filter, Guard, NewOperation, ReportParts};
+use drumline_backend::store::{Created, Filter, Guard, NewOperation, OutboxLook, ReportParts};
 use drumline_protocol::{Event, Fault, Fence, OperationId, Progress, Report, Status, limits};
 
 use super::commit::{commit, commit_done};
@@ -133,10 +133,9 @@ pub async fn a_payload_of_any_size_comes_along(harness: &dyn StoreHarness) {
         let first = stored(&fixture, size).await;
         let second = stored(&fixture, size).await;
         let partition = first.id.partition();
-        let entries = fixture
-            .store
-            .outbox_entries(partition, Duration::ZERO, None, 100);
-        let entries = entries.await.expect("entries");
+        let look = OutboxLook::oldest(Duration::ZERO, 100);
+        let page = fixture.store.outbox_entries(partition, &look).await;
+        let entries = page.expect("entries").into_entries();
         let mut entries = entries.iter().map(|entry| &entry.operation);
         let entry = entries.find(|operation| operation.id == first.id);
         let summary = first.body.without_data();

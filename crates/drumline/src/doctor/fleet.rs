@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drumline_backend::membership::all_members;
-use drumline_backend::store::{self, Counts, Filter};
+use drumline_backend::store::{self, Counts, Filter, OutboxLook};
 use drumline_backend::{Member, Role, Roster, Store};
 use drumline_protocol::State;
 
@@ -62,8 +62,9 @@ async fn dispatch(store: &dyn Store, counts: &Counts) -> store::Result<Finding> 
     let mut stale = 0;
     for partition in store.partitions().all() {
         stale += store
-            .outbox_entries(partition, STALE, None, SAMPLE)
+            .outbox_entries(partition, &OutboxLook::oldest(STALE, SAMPLE))
             .await?
+            .into_entries()
             .len();
     }
     Ok(if stale == 0 {

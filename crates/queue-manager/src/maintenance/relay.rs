@@ -2,15 +2,19 @@
 //!
 //! A create, a resume or a promotion publishes its own entry at once. An entry
 //! that is still there after a second was left by a crash, by a broker that was
-//! unavailable, or by a dispatcher that had no room. An entry that no queue
-//! takes stays, and does not hold up the entries behind it.
+//! unavailable, or by a dispatcher that had no room.
+//!
+//! The flows of a partition share each look. So one organization's backlog does not
+//! delay the first entry of another, nor one queue's that of another queue. Entries
+//! that no queue takes stay, and do not hold up the entries of their flow behind them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::time::Duration;
 
-use drumline_backend::store::Stamp;
+use drumline_backend::store::{FlowEntries, OutboxLook, OutboxPage, Stamp};
 use drumline_backend::{dispatch, store};
-use drumline_protocol::Partition;
+use drumline_protocol::{FlowKey, OperationId, Partition};
 use futures_util::future::join_all;
 
 use super::MaintenanceOptions;
@@ -23,9 +27,17 @@ pub(super) struct Relay {
     /// Younger entries are left to the process that made them.
     age: Duration,
     batch: usize,
-    /// The entry after which the next look at a partition starts; missing: at its
-    /// oldest entry.
-    cursors: HashMap<Partition, Stamp>,
+    /// The places at which the next looks start.
+    rounds: HashMap<Partition, Round>,
+}
+
+/// The round through the flows of one partition.
+#[derive(Clone, Debug, Default)]
+struct Round {
+    /// The flow behind which the next look starts; `None`: at the first.
+    after: Option<FlowKey>,
+    /// The flows that go on behind an entry, because no queue took some before it.
+    behind: BTreeMap<FlowKey, Stamp>,
 }
 
 impl Relay {
@@ -33,7 +45,7 @@ impl Relay {
         Self {
             age: options.relay_age,
             batch: options.batch,
-            cursors: HashMap::new(),
+            rounds: HashMap::new(),
         }
     }
 }
@@ -51,15 +63,15 @@ impl Task for Relay {
         }
         let this = &*self;
         let relayed = for_each(share, |partition| async move {
-            Ok((partition, this.relay(manager, partition).await?))
+            let round = this.rounds.get(&partition).cloned().unwrap_or_default();
+            Ok((partition, this.relay(manager, partition, round).await?))
         });
         let relayed = relayed.await?;
-        self.cursors.clear();
+        self.rounds.clear();
         let mut look = Look::Clear;
-        for (partition, relayed) in relayed {
-            self.cursors
-                .extend(relayed.next.map(|next| (partition, next)));
-            if relayed.look == Look::More {
+        for (partition, (then, round)) in relayed {
+            self.rounds.insert(partition, round);
+            if then == Look::More {
                 look = Look::More;
             }
         }
@@ -67,53 +79,92 @@ impl Task for Relay {
     }
 }
 
-/// The result of a look at one partition.
-struct Relayed {
-    look: Look,
-    /// The entry after which to go on, if there are more and some was not taken.
-    next: Option<Stamp>,
-}
-
 impl Relay {
-    async fn relay(&self, manager: &QueueManager, partition: Partition) -> store::Result<Relayed> {
-        let after = self.cursors.get(&partition).copied();
-        let left = manager
-            .store()
-            .outbox_entries(partition, self.age, after, self.batch)
-            .await?;
-        let published = left.iter().map(|entry| {
+    async fn relay(
+        &self,
+        manager: &QueueManager,
+        partition: Partition,
+        mut round: Round,
+    ) -> store::Result<(Look, Round)> {
+        let look = OutboxLook {
+            age: self.age,
+            limit: self.batch,
+            after: round.after,
+            behind: round.behind_in(self.batch),
+        };
+        let page = manager.store().outbox_entries(partition, &look).await?;
+        let entries = page.flows.iter().flat_map(|flow| &flow.entries);
+        let published = entries.map(|entry| {
             manager
                 .dispatcher()
                 .publish(entry.operation.offer(), entry.stamp)
         });
-        let answers = join_all(published).await;
-        let is_refused = answers.iter().any(|answer| match answer {
-            Err(dispatch::Error::Broker(error)) => error.is_of_queue(),
-            Err(dispatch::Error::Stopped) | Ok(()) => false,
-        });
-        let taken: Vec<_> = left
-            .iter()
-            .zip(answers)
-            .filter(|(_, answer)| answer.is_ok())
-            .map(|(entry, _)| (entry.operation.id, entry.stamp))
-            .collect();
+        let mut answers = join_all(published).await.into_iter();
+        round.forget_ends(&page);
+        let mut taken = Vec::new();
+        let mut then = Look::Clear;
+        for flow in &page.flows {
+            let answers: Vec<_> = answers.by_ref().take(flow.entries.len()).collect();
+            taken.extend(taken_of(flow, &answers));
+            if round.note(flow, &answers) && flow.has_more {
+                then = Look::More;
+            }
+        }
+        round.after = page.next;
+        if round.after.is_some() {
+            then = Look::More;
+        }
         manager.metrics().relayed.inc_by(taken.len() as u64);
         // At once and not by the dispatcher, lazily: the next look may begin now,
         // and would publish them again.
         manager.store().remove_from_outbox(&taken).await?;
-        let is_full = left.len() >= self.batch;
-        let all_taken = taken.len() == left.len();
-        // Entries that no queue takes must not be all that is ever looked at: the
-        // relay goes on behind them, and at the end begins again with the oldest.
-        let goes_on = is_refused || (after.is_some() && all_taken);
-        let last = left.last().map(|entry| entry.stamp);
-        Ok(Relayed {
-            look: if is_full && all_taken {
-                Look::More
-            } else {
-                Look::Clear
-            },
-            next: last.filter(|_| goes_on),
-        })
+        Ok((then, round))
+    }
+}
+
+/// The entries that the broker has taken.
+fn taken_of(
+    flow: &FlowEntries,
+    answers: &[Result<(), dispatch::Error>],
+) -> impl Iterator<Item = (OperationId, Stamp)> {
+    let answered = flow.entries.iter().zip(answers);
+    let taken = answered.filter(|(_, answer)| answer.is_ok());
+    taken.map(|(entry, _)| (entry.operation.id, entry.stamp))
+}
+
+impl Round {
+    /// The places in the next `most` flows. A look goes through no more flows than it
+    /// has entries.
+    fn behind_in(&self, most: usize) -> BTreeMap<FlowKey, Stamp> {
+        let start = self.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.behind.range((start, Bound::Unbounded)).take(most);
+        next.map(|(flow, stamp)| (*flow, *stamp)).collect()
+    }
+
+    /// Lets the flows begin again that had no entries left behind their place.
+    fn forget_ends(&mut self, page: &OutboxPage) {
+        let after = self.after;
+        self.behind.retain(|flow, _| {
+            let was_looked_at = after.is_none_or(|after| *flow > after)
+                && page.next.is_none_or(|next| *flow <= next);
+            !was_looked_at || page.flows.iter().any(|found| found.flow == *flow)
+        });
+    }
+
+    /// Notes the answers to the entries of a flow. Returns true if all were taken.
+    fn note(&mut self, flow: &FlowEntries, answers: &[Result<(), dispatch::Error>]) -> bool {
+        let is_refused = |answer: &Result<(), dispatch::Error>| match answer {
+            Err(dispatch::Error::Broker(error)) => error.is_of_queue(),
+            Err(dispatch::Error::Stopped) | Ok(()) => false,
+        };
+        let all_taken = answers.iter().all(Result::is_ok);
+        // Entries that no queue takes, or that no process can read, must not be all
+        // that is ever looked at: the relay goes on behind them, and at the end
+        // begins again with the oldest.
+        let stays = flow.unreadable > 0 || answers.iter().any(is_refused);
+        if stays || (all_taken && self.behind.contains_key(&flow.flow)) {
+            self.behind.insert(flow.flow, flow.last);
+        }
+        all_taken
     }
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use drumline_backend::Backend;
+use drumline_backend::store::NewOperation;
+use drumline_backend::{Backend, Ids};
 use drumline_backend_embedded::EmbeddedBroker;
 use drumline_protocol::message::{Route, Source};
-use drumline_protocol::{Event, OperationId, QueueName};
+use drumline_protocol::operation::first_header;
+use drumline_protocol::{Body, Event, OperationId, Organization, Partition, QueueName, Rules};
 use drumline_queue_manager::Maintenance;
 use serde_json::json;
 use std::sync::Arc;
@@ -44,6 +46,49 @@ async fn a_long_list_is_relayed_in_batches() {
     }
     Faults::set(&faults.publishes_fail, false);
     let maintenance = Maintenance::start(&manager);
+    until("all are published", || async {
+        let counts = backend.store.counts().await.expect("the store is there");
+        counts.undispatched == 0
+    })
+    .await;
+    maintenance.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_of_one_organization_delays_no_other() {
+    let backend = backend();
+    let manager = manager(&backend);
+    let ids = Ids::random();
+    let new = |organization: &str| {
+        let now = backend.store.now();
+        NewOperation {
+            id: ids.operation(now, Partition::new(0)),
+            header: first_header(Rules::default(), None, ids.commit(), now),
+            body: Body {
+                organization: Organization(organization.to_owned()),
+                ..Body::new("a", now)
+            },
+            key: None,
+        }
+    };
+    let backlog = (0..2_000).map(|_| new("busy")).collect();
+    backend.store.create(backlog).await.expect("created");
+    let late = new("quiet");
+    let id = late.id;
+    backend.store.create(vec![late]).await.expect("created");
+    let mut listener = Listener::of_work(&backend).await;
+    let maintenance = Maintenance::start(&manager);
+    let mut before = Vec::new();
+    loop {
+        let heard = listener.hear(A_WHILE).await;
+        assert!(!heard.is_empty(), "never relayed");
+        before.extend(heard);
+        if before.contains(&id) {
+            break;
+        }
+    }
+    // A look has 256 entries.
+    assert!(before.len() <= 256, "behind {}", before.len());
     until("all are published", || async {
         let counts = backend.store.counts().await.expect("the store is there");
         counts.undispatched == 0

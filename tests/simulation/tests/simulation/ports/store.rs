@@ -6,17 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, OfferedPlace, Page, PauseCopy, PauseStore, Pauses,
-    Promoted, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result,
-    Rollup, RollupBatch, RollupKey, RollupStore, Stamp, Summary, Transacted,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     ActionId, BulkAction, CommitId, Fence, Operation, OperationId, Organization, Output, Partition,
-    PartitionCount, Pause, Report, ScopeKey, Timestamp,
+    PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -76,8 +73,8 @@ through_link! {
     locks(partition: Partition) -> Vec<Lock>;
     lock(id: OperationId) -> Option<Lock>;
     remove_from_outbox(entries: &[(OperationId, Stamp)]) -> ();
-    outbox_entries(partition: Partition, age: Duration, after: Option<Stamp>, limit: usize)
-        -> Vec<Promoted>;
+    outbox_entries(partition: Partition, look: &OutboxLook) -> OutboxPage;
+    runnable(partition: Partition, queue: &QueueName, most: usize, sample: usize) -> Runnable;
     last_offer(id: OperationId) -> Option<LastOffer>;
     chain_place(id: OperationId, near: Neighbourhood) -> Option<ChainPlace>;
     due(partition: Partition, limit: usize) -> Vec<OperationId>;

@@ -7,16 +7,13 @@ use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, OfferedPlace, Page, PauseCopy, PauseStore, Pauses,
-    Promoted, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result,
-    Rollup, RollupBatch, RollupKey, RollupStore, Stamp, Store, Summary, Transacted,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store, Summary, Transacted,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     ActionId, BulkAction, CommitId, Fence, Operation, OperationId, Organization, Output, Partition,
-    PartitionCount, Pause, Report, ScopeKey, Timestamp,
+    PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -151,15 +148,20 @@ impl Store for Faulty {
             .await
     }
 
-    async fn outbox_entries(
+    async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage> {
+        let store = self.store("outbox_entries").await?;
+        store.outbox_entries(partition, look).await
+    }
+
+    async fn runnable(
         &self,
         partition: Partition,
-        age: Duration,
-        after: Option<Stamp>,
-        limit: usize,
-    ) -> Result<Vec<Promoted>> {
-        let store = self.store("outbox_entries").await?;
-        store.outbox_entries(partition, age, after, limit).await
+        queue: &QueueName,
+        most: usize,
+        sample: usize,
+    ) -> Result<Runnable> {
+        let store = self.store("runnable").await?;
+        store.runnable(partition, queue, most, sample).await
     }
 
     async fn last_offer(&self, id: OperationId) -> Result<Option<LastOffer>> {
