@@ -3,7 +3,8 @@
 //!
 //! The lengths of the queues in the broker do not tell: an operation may have several
 //! offers there, and offers of operations that were paused stay. So the store is
-//! asked, partition by partition, until enough has been found or the time is over.
+//! asked, partition by partition, until the time is over. It reads the flows of the
+//! queue alone, so the backlog of other queues hides nothing.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,9 +17,11 @@ use tokio::time::Instant;
 use super::QueueManager;
 use crate::error::Result;
 
-/// Operations that are looked at in one partition. With a backlog of that size in a
+/// Operations that are counted in one partition. With a backlog of that size in a
 /// partition, more workers are wanted than a step of any autoscaler starts.
-const LOOKED_AT: usize = 64;
+const COUNTED: usize = 1_024;
+/// Operations of one partition whose ages are compared.
+const COMPARED: usize = 16;
 /// Members on a page.
 const MEMBERS: usize = 500;
 /// Partitions that are asked at the same time.
@@ -30,14 +33,16 @@ const SEARCH: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scale {
     /// The operations that a worker could claim now: Ready, not held by a pause, and
-    /// without a predecessor. At least so many: the search is bounded.
+    /// without a predecessor. At least so many: no more than some 1,000 are counted in
+    /// a partition.
     pub runnable: u64,
     /// The operations that the queue's workers run now, of any of their queues.
     pub running: u64,
     /// The operations that the queue's workers can run at the same time.
     pub capacity: u64,
     /// The time since the last change of the operation that was changed first, of the
-    /// runnable ones: since it was created, resumed or woken.
+    /// runnable ones that were offered first in their organization: since it was
+    /// created, resumed or woken.
     pub oldest: Duration,
 }
 
@@ -51,8 +56,8 @@ impl Scale {
 }
 
 impl QueueManager {
-    /// Looks at the load of a queue. Costs a call per partition and per 500 members, and
-    /// the summaries of 64 operations of each partition at most. Half a second after its
+    /// Looks at the load of a queue. Costs two calls per partition, one per 500 members, and
+    /// the summaries of some 32 operations of each partition. Half a second after its
     /// start it asks no more, and answers what it has found.
     ///
     /// # Errors
@@ -89,9 +94,10 @@ impl QueueManager {
             let looks = some
                 .iter()
                 .map(|partition| self.runnable(queue, *partition));
-            for changed in try_join_all(looks).await?.into_iter().flatten() {
-                scale.runnable = scale.runnable.saturating_add(1);
-                scale.oldest = scale.oldest.max(now.since(changed));
+            for (count, changed) in try_join_all(looks).await? {
+                scale.runnable = scale.runnable.saturating_add(count);
+                let waits = changed.map_or(Duration::ZERO, |changed| now.since(changed));
+                scale.oldest = scale.oldest.max(waits);
             }
             if Instant::now() >= end {
                 break;
@@ -100,15 +106,22 @@ impl QueueManager {
         Ok(scale)
     }
 
-    /// The times of the last changes of the queue's runnable operations in a partition.
-    async fn runnable(&self, queue: &QueueName, partition: Partition) -> Result<Vec<Timestamp>> {
-        let (offered, _more) = self.store().offered(partition, None, LOOKED_AT).await?;
-        let ids: Vec<_> = offered.into_iter().map(|(id, _stamp)| id).collect();
-        let found = self.store().summaries(&ids).await?;
-        let of_queue = found
-            .into_iter()
-            .flatten()
-            .filter(|summary| summary.body.queue == *queue);
-        Ok(of_queue.map(|summary| summary.header.modified_on).collect())
+    /// The number of the queue's runnable operations in a partition, and the earliest of
+    /// their last changes.
+    async fn runnable(
+        &self,
+        queue: &QueueName,
+        partition: Partition,
+    ) -> Result<(u64, Option<Timestamp>)> {
+        let store = self.store();
+        let found = store.runnable(partition, queue, COUNTED, COMPARED).await?;
+        if found.first.is_empty() {
+            return Ok((found.count, None));
+        }
+        let some = store.summaries(&found.first).await?.into_iter().flatten();
+        // Another queue may have the same hash.
+        let of_queue = some.filter(|summary| summary.body.queue == *queue);
+        let changed = of_queue.map(|summary| summary.header.modified_on).min();
+        Ok((found.count, changed))
     }
 }

@@ -53,6 +53,15 @@ async fn the_load_of_a_queue_is_what_workers_could_run_now() {
         later["oldestSeconds"].as_u64().expect("a number") >= 60,
         "{later}"
     );
+    // A backlog of another queue hides nothing.
+    for _ in 0..1_000 {
+        create(json!({"messageName": "a", "queue": "busy"})).await;
+    }
+    create(json!({"messageName": "a", "queue": "quiet"})).await;
+    let quiet = client.get("/v1/queues/quiet/scale").await.json;
+    assert_eq!(quiet["runnable"], 1, "{quiet}");
+    let busy = client.get("/v1/queues/busy/scale").await.json;
+    assert_eq!(busy["runnable"], 1_000, "{busy}");
     let wrong = client.get("/v1/queues/A_B/scale").await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong:?}");
     maintenance.stop().await;
