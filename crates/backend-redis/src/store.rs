@@ -353,6 +353,10 @@ impl Store for RedisStore {
         self.offered_after(partition, after, limit).await
     }
 
+    async fn enter_offered(&self, partition: Partition, limit: usize) -> Result<bool> {
+        self.enter_some(partition, limit).await
+    }
+
     async fn reoffer(
         &self,
         id: OperationId,

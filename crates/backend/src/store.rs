@@ -334,6 +334,18 @@ pub trait Store:
         limit: usize,
     ) -> Result<(Vec<(OperationId, Stamp)>, Option<OfferedPlace>)>;
 
+    /// Looks at the next `limit` Ready operations of a partition, and enters those into
+    /// the offered set that are in no place: a build from before that set has had their
+    /// offers confirmed. Returns true if there are more. The store remembers the place,
+    /// so each operation is looked at once, whichever managers call. A store that no
+    /// earlier build can have written has nothing to do.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn enter_offered(&self, _partition: Partition, _limit: usize) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Puts an operation into the outbox again, if it still is Ready, is not held
     /// and was last offered with `seen`. `delay` keeps the entry from the relay for
     /// that long. Returns the new stamp, or `None` if another caller was

@@ -161,6 +161,16 @@ impl RedisStore {
         Ok((found, place(&answer.bytes()?)?))
     }
 
+    pub(super) async fn enter_some(&self, partition: Partition, limit: usize) -> Result<bool> {
+        let Some(keys) = self.keys.partition(partition) else {
+            return Ok(false);
+        };
+        let mut command = SCRIPTS.enter_offered.call(&[keys.prefix()]);
+        command.arg(limit);
+        let has_more = reply::number(self.link.run_one("enter_offered", command).await?)?;
+        Ok(has_more == 1)
+    }
+
     pub(super) async fn offer_again(
         &self,
         id: OperationId,

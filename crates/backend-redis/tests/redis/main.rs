@@ -6,6 +6,7 @@ mod clock_set_back;
 mod common;
 mod conformance;
 mod differential;
+mod earlier_build;
 mod fitness;
 mod hearing;
 mod indexes;

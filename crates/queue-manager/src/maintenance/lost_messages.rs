@@ -74,6 +74,9 @@ pub(super) struct LostMessages {
     /// The place where the sweep of a partition goes on; missing: at the
     /// beginning.
     cursors: HashMap<Partition, OfferedPlace>,
+    /// The partitions without operations that an earlier build has left out of the
+    /// offered set.
+    entered: HashSet<Partition>,
     /// The probes that are under way, by the route that was published to.
     probes: HashMap<Route, Probe>,
     /// The number of times that each operation was offered again by this task.
@@ -94,6 +97,7 @@ impl Task for LostMessages {
         let rest = self.options.reconcile;
         if was_lost || self.swept.is_none_or(|swept| swept.elapsed() >= rest) {
             self.swept = Some(Instant::now());
+            self.enter_offered(manager, share).await?;
             self.sweep(manager, share, was_lost).await?;
         }
         Ok(Look::Clear)
@@ -107,6 +111,7 @@ impl LostMessages {
             swept: None,
             connection: None,
             cursors: HashMap::new(),
+            entered: HashSet::new(),
             probes: HashMap::new(),
             offered_again: HashMap::new(),
             ages: Ages::default(),
@@ -146,6 +151,26 @@ impl LostMessages {
                 NextStep::Lost => self.offer_again(manager, &probe.candidates).await?,
             }
         }
+        Ok(())
+    }
+
+    /// Looks at one page of the Ready operations of each partition that is new to this
+    /// manager and was not looked at to its end.
+    async fn enter_offered(
+        &mut self,
+        manager: &QueueManager,
+        share: &[Partition],
+    ) -> store::Result<()> {
+        self.entered.retain(|partition| share.contains(partition));
+        let batch = self.options.batch;
+        let open = share.iter().copied();
+        let open: Vec<Partition> = open.filter(|one| !self.entered.contains(one)).collect();
+        let pages = for_each(&open, |partition| async move {
+            let has_more = manager.store().enter_offered(partition, batch).await?;
+            Ok((partition, has_more))
+        });
+        let ended = pages.await?.into_iter().filter(|(_, has_more)| !has_more);
+        self.entered.extend(ended.map(|(partition, _)| partition));
         Ok(())
     }
 

@@ -286,6 +286,10 @@ impl Store for FaultyStore {
         self.store.offered(partition, after, limit).await
     }
 
+    async fn enter_offered(&self, partition: Partition, limit: usize) -> Result<bool> {
+        self.store.enter_offered(partition, limit).await
+    }
+
     async fn reoffer(
         &self,
         id: OperationId,

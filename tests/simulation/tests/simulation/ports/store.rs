@@ -87,6 +87,7 @@ through_link! {
     notice_put_off(id: OperationId, delay: Duration) -> ();
     offered(partition: Partition, after: Option<OfferedPlace>, limit: usize)
         -> (Vec<(OperationId, Stamp)>, Option<OfferedPlace>);
+    enter_offered(partition: Partition, limit: usize) -> bool;
     reoffer(id: OperationId, seen: Stamp, delay: Duration) -> Option<Stamp>;
     stamp(partition: Partition) -> Stamp;
     marker_returned(marker: &Marker) -> ();

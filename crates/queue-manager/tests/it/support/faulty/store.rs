@@ -234,6 +234,11 @@ impl Store for Faulty {
             .await
     }
 
+    async fn enter_offered(&self, partition: Partition, limit: usize) -> Result<bool> {
+        let store = self.store("enter_offered").await?;
+        store.enter_offered(partition, limit).await
+    }
+
     async fn reoffer(
         &self,
         id: OperationId,
