@@ -19,10 +19,14 @@
 //! was offered again gets twice the time before the next time.
 //!
 //! After a loss of the broker's connection all earlier offers are doubted at
-//! once, whatever their age. All queues of a pool are asked at the same time,
-//! and the wait afterwards is short, because everything that was in workers'
-//! hands went back with their connections. A healthy backlog is still
-//! distinguished from a loss: its markers come back after it.
+//! once, whatever their age: page after page, a page with each look. All queues of
+//! a pool are asked at the same time, and the wait afterwards is short, because
+//! everything that was in workers' hands went back with their connections. A
+//! healthy backlog is still distinguished from a loss: its markers come back after
+//! it.
+//!
+//! While a queue is asked, further suspects of it wait for the next question
+//! ([`waiting`]).
 //!
 //! A queue that is by-passed is not asked, because no marker would come back.
 //! [`super::redirect`] has repeated the offers made before the by-pass. Later
@@ -40,6 +44,7 @@
 
 mod ages;
 mod probe;
+mod waiting;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -50,8 +55,9 @@ use drumline_protocol::{OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use ages::Ages;
+use ages::{Ages, stamp_of};
 use probe::{Candidates, NextStep, Probe, is_bypassed};
+use waiting::{Asking, Waiting};
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task, for_each};
@@ -59,6 +65,9 @@ use crate::service::QueueManager;
 
 /// Looks at markers between two sweeps.
 pub(super) const LOOKS_PER_SWEEP: u32 = 5;
+/// The step of the store's clock: stamps of one step are in order, and later than its
+/// time.
+const STEP: Duration = Duration::from_millis(1);
 /// The number of operations whose histories are remembered. Forgetting one
 /// costs a duplicate.
 const REMEMBERED: usize = 100_000;
@@ -79,9 +88,24 @@ pub(super) struct LostMessages {
     entered: HashSet<Partition>,
     /// The probes that are under way, by the route that was published to.
     probes: HashMap<Route, Probe>,
+    /// The suspects of these routes that came later.
+    waiting: Waiting,
+    /// The doubt after a loss of the connection.
+    doubt: Option<Doubt>,
     /// The number of times that each operation was offered again by this task.
     offered_again: HashMap<OperationId, u32>,
     ages: Ages,
+}
+
+/// All offers before a loss of the broker's connection are doubted.
+#[derive(Debug)]
+struct Doubt {
+    /// The time of the loss. Later offers are not doubted.
+    until: Stamp,
+    /// The partitions that were not looked at to their end.
+    open: HashSet<Partition>,
+    /// The last time that a page was looked at.
+    moved: Instant,
 }
 
 impl Task for LostMessages {
@@ -93,12 +117,17 @@ impl Task for LostMessages {
         }
         self.follow_up(manager).await?;
         let now = manager.backend().broker.connection_number();
-        let was_lost = self.connection.replace(now).is_some_and(|then| then != now);
+        if self.connection.replace(now).is_some_and(|then| then != now) {
+            self.doubt_all(manager, share);
+        }
+        self.ask_waiting(manager).await?;
         let rest = self.options.reconcile;
-        if was_lost || self.swept.is_none_or(|swept| swept.elapsed() >= rest) {
+        if self.doubt.is_some() {
+            self.sweep_doubted(manager, share).await?;
+        } else if self.swept.is_none_or(|swept| swept.elapsed() >= rest) {
             self.swept = Some(Instant::now());
             self.enter_offered(manager, share).await?;
-            self.sweep(manager, share, was_lost).await?;
+            self.sweep(manager, share).await?;
         }
         Ok(Look::Clear)
     }
@@ -113,6 +142,8 @@ impl LostMessages {
             cursors: HashMap::new(),
             entered: HashSet::new(),
             probes: HashMap::new(),
+            waiting: Waiting::default(),
+            doubt: None,
             offered_again: HashMap::new(),
             ages: Ages::default(),
         }
@@ -174,50 +205,141 @@ impl LostMessages {
         Ok(())
     }
 
-    /// Looks at one page of each partition's offered set for operations that have waited too
-    /// long in the broker; for all of them if the broker was lost.
-    async fn sweep(
+    /// Begins to doubt all offers. The markers may be lost as well, so everything is
+    /// asked again.
+    fn doubt_all(&mut self, manager: &QueueManager, share: &[Partition]) {
+        self.probes.clear();
+        self.waiting.clear();
+        self.cursors.clear();
+        self.doubt = Some(Doubt {
+            until: stamp_of(manager.store().now().saturating_add(STEP)),
+            open: share.iter().copied().collect(),
+            moved: Instant::now(),
+        });
+    }
+
+    /// Looks at one page of the offered set of each partition that is in doubt. Waits
+    /// while too many are being asked about, but not for ever: behind a long backlog,
+    /// or without a consumer, the sweep goes on as always.
+    async fn sweep_doubted(
         &mut self,
         manager: &QueueManager,
         share: &[Partition],
-        was_lost: bool,
     ) -> store::Result<()> {
-        if was_lost {
-            // The markers may be lost as well, so everything is asked again.
-            self.probes.clear();
-            self.cursors.clear();
+        let Some(doubt) = &self.doubt else {
+            return Ok(());
+        };
+        if self.waiting.is_full() {
+            if doubt.moved.elapsed() >= self.options.marker_patience {
+                self.doubt = None;
+            }
+            return Ok(());
         }
-        let batch = self.options.batch;
-        let cursors = &self.cursors;
-        let pages = for_each(share, |partition| async move {
+        let until = doubt.until;
+        let open = share.iter().copied();
+        let open: Vec<Partition> = open.filter(|one| doubt.open.contains(one)).collect();
+        let (mut suspects, mut places) = (Vec::new(), Vec::new());
+        for (partition, offered, next) in self.pages(manager, &open).await? {
+            places.push((partition, next));
+            let now = stamp_of(manager.store().now());
+            // A stamp in the future shows that the clock was set back, and tells no age.
+            let is_doubted = |stamp: Stamp| stamp <= until || stamp > now;
+            suspects.extend(offered.into_iter().filter(|(_, stamp)| is_doubted(*stamp)));
+        }
+        self.suspect(manager, suspects, true).await?;
+        let mut open = HashSet::new();
+        for (partition, next) in places {
+            match next {
+                Some(next) => {
+                    open.insert(partition);
+                    self.cursors.insert(partition, next)
+                }
+                None => self.cursors.remove(&partition),
+            };
+        }
+        let moved = Instant::now();
+        let doubt = Doubt { until, open, moved };
+        self.doubt = Some(doubt).filter(|doubt| !doubt.open.is_empty());
+        Ok(())
+    }
+
+    /// Looks at one page of each partition's offered set for operations that have waited too
+    /// long in the broker.
+    async fn sweep(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<()> {
+        let (mut suspects, mut cursors) = (Vec::new(), HashMap::new());
+        let now = manager.store().now();
+        for (partition, offered, next) in self.pages(manager, share).await? {
+            cursors.extend(next.map(|next| (partition, next)));
+            let stamps = offered.iter().map(|(_, stamp)| *stamp);
+            self.ages.note(partition, stamps, now);
+            let offered = offered.into_iter();
+            suspects.extend(offered.filter(|(id, stamp)| self.is_old(*id, *stamp, now)));
+        }
+        self.suspect(manager, suspects, false).await?;
+        self.cursors = cursors;
+        Ok(())
+    }
+
+    /// Reads one page of the offered set of each of these partitions, and the place to go
+    /// on at.
+    async fn pages(
+        &self,
+        manager: &QueueManager,
+        partitions: &[Partition],
+    ) -> store::Result<Vec<(Partition, Candidates, Option<OfferedPlace>)>> {
+        let (batch, cursors) = (self.options.batch, &self.cursors);
+        for_each(partitions, |partition| async move {
             let after = cursors.get(&partition).copied();
             let (offered, next) = manager.store().offered(partition, after, batch).await?;
             Ok((partition, offered, next))
         })
-        .await?;
-        self.cursors.clear();
-        let mut suspects = Vec::new();
-        let now = manager.store().now();
-        for (partition, offered, next) in pages {
-            self.cursors.extend(next.map(|next| (partition, next)));
-            let stamps = offered.iter().map(|(_, stamp)| *stamp);
-            self.ages.note(partition, stamps, now);
-            suspects.extend(
-                offered
-                    .into_iter()
-                    .filter(|(id, stamp)| was_lost || self.is_old(*id, *stamp, now)),
-            );
+        .await
+    }
+
+    /// Asks the queues of suspects about them, at once or after the present question.
+    async fn suspect(
+        &mut self,
+        manager: &QueueManager,
+        suspects: Candidates,
+        after_loss: bool,
+    ) -> store::Result<()> {
+        let mut free = Vec::new();
+        for (route, candidates) in self.by_route(manager, suspects).await? {
+            let asking = Asking {
+                candidates,
+                after_loss,
+            };
+            if self.probes.contains_key(&route) {
+                self.waiting.add(route, asking);
+            } else {
+                free.push((route, asking));
+            }
         }
-        let by_route = self.by_route(manager, suspects).await?;
-        let asked = by_route.into_iter().filter_map(|(route, candidates)| {
+        self.ask(manager, free).await
+    }
+
+    /// Asks the queues that others were asked about when these became suspects.
+    async fn ask_waiting(&mut self, manager: &QueueManager) -> store::Result<()> {
+        let probes = &self.probes;
+        let free = self.waiting.take_free(|route| probes.contains_key(route));
+        self.ask(manager, free).await
+    }
+
+    async fn ask(
+        &mut self,
+        manager: &QueueManager,
+        routes: Vec<(Route, Asking)>,
+    ) -> store::Result<()> {
+        let asked = routes.into_iter().filter_map(|(route, asking)| {
             // A pool whose queues are all by-passed cannot be asked.
             let mut ways = route.ways().into_iter();
             let first = ways.find(|way| !is_bypassed(manager, way))?;
-            Some((route, first, candidates))
+            Some((route, first, asking))
         });
         let options = &self.options;
-        let markers = asked.map(|(route, first, candidates)| async move {
-            let sent = if was_lost {
+        let markers = asked.map(|(route, first, asking)| async move {
+            let candidates = asking.candidates;
+            let sent = if asking.after_loss {
                 Probe::send_to_all(manager, options, &route, candidates).await
             } else {
                 Probe::send(manager, options, first, 0, candidates).await
@@ -239,7 +361,7 @@ impl LostMessages {
         self.ages.of(id.partition(), stamp, now) >= usual
     }
 
-    /// The candidates of routes that are not being asked already.
+    /// The suspects that no question is about already, by route.
     async fn by_route(
         &self,
         manager: &QueueManager,
@@ -249,6 +371,7 @@ impl LostMessages {
             .probes
             .values()
             .flat_map(|probe| probe.candidates.iter().map(|(id, _)| *id))
+            .chain(self.waiting.ids())
             .collect();
         let suspects: Vec<_> = suspects
             .into_iter()
@@ -263,9 +386,7 @@ impl LostMessages {
                     continue;
                 };
                 let route = operation.offer().route();
-                if !self.probes.contains_key(&route) {
-                    by_route.entry(route).or_default().push(*suspect);
-                }
+                by_route.entry(route).or_default().push(*suspect);
             }
         }
         Ok(by_route)

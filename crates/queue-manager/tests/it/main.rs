@@ -27,6 +27,7 @@ mod holding;
 mod intake;
 mod limits;
 mod listing;
+mod lost_messages;
 mod maintenance;
 mod many;
 mod metrics;

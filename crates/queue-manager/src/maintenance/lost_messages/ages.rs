@@ -79,7 +79,7 @@ fn forget_one(looks: &mut Vec<(Stamp, Instant)>) {
 }
 
 /// The stamp of a time.
-fn stamp_of(time: Timestamp) -> Stamp {
+pub(super) fn stamp_of(time: Timestamp) -> Stamp {
     let ms = u64::try_from(time.as_millis()).unwrap_or(0);
     Stamp(ms.saturating_mul(1_000))
 }
