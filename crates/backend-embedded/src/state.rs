@@ -45,6 +45,7 @@ mod pauses;
 mod record;
 mod reservations;
 mod transact;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

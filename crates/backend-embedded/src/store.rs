@@ -18,7 +18,7 @@ use drumline_backend::store::{
     ALONG_BYTES, ChainPlace, Commit, Committed, Counts, Created, Done, Ended, Filter, Holding,
     LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage,
     Page, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Room, Runnable, Stamp,
-    Store, Summary, Transacted, check_distinct, check_keys,
+    Store, Summary, Transacted, Work, check_distinct, check_keys,
 };
 use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
@@ -247,6 +247,14 @@ impl Store for EmbeddedStore {
     async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage> {
         let now = self.clock.now();
         Ok(self.state().outbox_entries(partition, look, now))
+    }
+
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>> {
+        let (state, now) = (self.state(), self.clock.now());
+        let with_work = partitions.iter().copied();
+        Ok(with_work
+            .filter(|partition| state.has_work(*partition, work, now))
+            .collect())
     }
 
     async fn runnable(

@@ -304,6 +304,12 @@ impl PartitionKeys {
         &self.outbox
     }
 
+    /// Set in buckets: flow and id of an operation whose last offer the broker has
+    /// confirmed.
+    pub(crate) fn offered(&self) -> String {
+        format!("{}offered", self.prefix)
+    }
+
     /// Set in buckets: scope and id of an operation that a pause holds.
     pub(crate) fn held(&self) -> &str {
         &self.held
@@ -378,12 +384,11 @@ mod tests {
             of.notices(),
             of.held(),
             of.pauses(),
+            &of.offered(),
         ] {
             let name = key.strip_prefix(of.prefix()).unwrap();
             assert!(prelude.contains(&format!("prefix .. '{name}'")), "{name}");
         }
-        // Only scripts have to do with this one.
-        assert!(prelude.contains("prefix .. 'offered'"));
         let id = OperationId::new(Timestamp::from_millis(1), Partition::new(0), [0; 16]);
         for key in of.parts(id) {
             let name = String::from_utf8_lossy(&key[of.record(id).len()..]);

@@ -37,6 +37,7 @@ pub(crate) struct Scripts {
     pub(crate) notices: Script,
     pub(crate) offered: Script,
     pub(crate) outbox_entries: Script,
+    pub(crate) pause_copies: Script,
     pub(crate) put_action: Script,
     pub(crate) raise_tick: Script,
     pub(crate) raise_ticks: Script,
@@ -55,6 +56,7 @@ pub(crate) struct Scripts {
     pub(crate) set_pause: Script,
     pub(crate) stamp: Script,
     pub(crate) transact: Script,
+    pub(crate) with_work: Script,
 }
 
 /// The scripts, with their hashes computed once per process.
@@ -126,6 +128,7 @@ impl Scripts {
             notices: alone(include_str!("scripts/notices.lua")),
             offered: with_prelude(&[include_str!("scripts/offered.lua")]),
             outbox_entries: with_prelude(&[LIB_FLOWS, include_str!("scripts/outbox_entries.lua")]),
+            pause_copies: with_buckets(&[include_str!("scripts/pause_copies.lua")]),
             put_action: alone(include_str!("scripts/put_action.lua")),
             raise_tick: with_buckets(&[include_str!("scripts/raise_tick.lua")]),
             raise_ticks: alone(include_str!("scripts/raise_ticks.lua")),
@@ -151,6 +154,7 @@ impl Scripts {
                 LIB_COMMIT,
                 include_str!("scripts/transact.lua"),
             ]),
+            with_work: with_buckets(&[include_str!("scripts/with_work.lua")]),
         }
     }
 
@@ -232,6 +236,7 @@ impl Scripts {
             notices,
             offered,
             outbox_entries,
+            pause_copies,
             put_action,
             raise_tick,
             raise_ticks,
@@ -250,6 +255,7 @@ impl Scripts {
             set_pause,
             stamp,
             transact,
+            with_work,
         } = self;
         vec![
             acquire_permit,
@@ -278,6 +284,7 @@ impl Scripts {
             notices,
             offered,
             outbox_entries,
+            pause_copies,
             put_action,
             raise_tick,
             raise_ticks,
@@ -296,6 +303,7 @@ impl Scripts {
             set_pause,
             stamp,
             transact,
+            with_work,
         ]
     }
 }

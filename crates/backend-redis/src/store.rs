@@ -23,6 +23,7 @@ mod read;
 mod reservations;
 mod rollups;
 mod transact;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +34,7 @@ use drumline_backend::store::{
     ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
     Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, Recorded,
     Renewal, ReportParts, Reservation, Reserved, Result, Runnable, Stamp, Summary, Transacted,
+    Work,
 };
 use drumline_backend::{CriticalTasks, MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -284,6 +286,10 @@ impl Store for RedisStore {
 
     async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage> {
         self.older_entries(partition, look).await
+    }
+
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>> {
+        self.partitions_with(work, partitions).await
     }
 
     async fn runnable(

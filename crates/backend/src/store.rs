@@ -25,6 +25,7 @@ mod report;
 mod rollups;
 mod summary;
 mod transact;
+mod work;
 
 use std::time::Duration;
 
@@ -63,6 +64,7 @@ pub use self::rollups::{
 };
 pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
 pub use self::transact::{Transacted, check_distinct};
+pub use self::work::Work;
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
@@ -211,6 +213,13 @@ pub trait Store:
     /// # Errors
     /// When the store is unavailable: the entries will be published once more.
     async fn remove_from_outbox(&self, entries: &[(OperationId, Stamp)]) -> Result<()>;
+
+    /// Returns those of `partitions` that have such work. One call for all of them, so
+    /// that partitions without work cost maintenance next to nothing.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>>;
 
     /// Returns entries of a partition's outbox with the summaries of their
     /// operations. The flows that have entries share the answer evenly, each with

@@ -31,3 +31,4 @@ pub mod series;
 pub mod several;
 pub mod transact;
 pub mod volume;
+pub mod work;

@@ -129,6 +129,10 @@ macro_rules! store_suite {
                 a_flow_of_young_entries_is_left_out,
                 the_load_of_a_queue_is_what_could_run,
             }
+            work {
+                the_partitions_with_work_are_told,
+                work_of_any_size_is_told,
+            }
             places {
                 a_ready_operation_is_in_one_place,
                 a_parked_operation_is_in_no_set,

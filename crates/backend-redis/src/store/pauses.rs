@@ -7,7 +7,6 @@ use drumline_protocol::{Partition, Pause, ScopeKey, codec};
 use redis::Value;
 
 use super::RedisStore;
-use crate::keys;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
@@ -75,30 +74,7 @@ impl PauseStore for RedisStore {
     }
 
     async fn pause_copies(&self, partitions: &[Partition]) -> Result<Vec<PauseCopy>> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut commands = redis::pipe();
-        for partition in partitions {
-            let keys = self.keys().partition(*partition);
-            let keys = keys.ok_or_else(reply::unexpected)?;
-            commands.cmd("GET").arg(keys.pauses_version());
-            commands.cmd("ZCARD").arg(keys.held());
-            commands.cmd("GET").arg(keys::in_buckets(keys.held()));
-        }
-        let answers = self.link().run("pauses", &commands).await?;
-        let mut answers = answers.into_iter();
-        let mut copies = Vec::new();
-        for _ in partitions {
-            let mut next = || answers.next().ok_or_else(reply::unexpected);
-            let version = number_or_zero(next()?)?;
-            let (tail, buckets) = (reply::number(next()?)?, next()?);
-            copies.push(PauseCopy {
-                version,
-                held: tail + number_or_zero(buckets)?,
-            });
-        }
-        Ok(copies)
+        self.copies_of(partitions).await
     }
 
     async fn release_held(

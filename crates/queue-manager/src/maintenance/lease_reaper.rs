@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use drumline_backend::apply_event::{Applied, apply_event_to_summary};
-use drumline_backend::store::{self, Guard, Holding, Lock, Summary};
+use drumline_backend::store::{self, Guard, Holding, Lock, Summary, Work};
 use drumline_protocol::{Author, Event, EventKind, OperationId, Partition};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
@@ -64,12 +64,17 @@ impl LeaseReaper {
 
     async fn watch(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let store = manager.store();
+        let with_locks = store.with_work(Work::Locks, share).await?;
+        if with_locks.is_empty() {
+            self.watched.clear();
+            return Ok(Look::Clear);
+        }
         let incarnation = store.incarnation().await?;
         if self.incarnation.as_ref() != Some(&incarnation) {
             self.watched.clear();
             self.incarnation = Some(incarnation);
         }
-        let seen = for_each(share, |partition| async move {
+        let seen = for_each(&with_locks, |partition| async move {
             let asked = Instant::now();
             let locks = store.locks(partition).await?;
             Ok((asked, locks, Instant::now()))

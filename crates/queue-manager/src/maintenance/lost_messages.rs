@@ -49,7 +49,7 @@ mod waiting;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use drumline_backend::store::{self, OfferedPlace, Promoted, Stamp};
+use drumline_backend::store::{self, OfferedPlace, Promoted, Stamp, Work};
 use drumline_protocol::message::Route;
 use drumline_protocol::{OperationId, Partition, Timestamp};
 use futures_util::future::join_all;
@@ -268,7 +268,8 @@ impl LostMessages {
     async fn sweep(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<()> {
         let (mut suspects, mut cursors) = (Vec::new(), HashMap::new());
         let now = manager.store().now();
-        for (partition, offered, next) in self.pages(manager, share).await? {
+        let with_offers = manager.store().with_work(Work::Offered, share).await?;
+        for (partition, offered, next) in self.pages(manager, &with_offers).await? {
             cursors.extend(next.map(|next| (partition, next)));
             let stamps = offered.iter().map(|(_, stamp)| *stamp);
             self.ages.note(partition, stamps, now);

@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use drumline_backend::store::{self, Notice, Summary};
+use drumline_backend::store::{self, Notice, Summary, Work};
 use drumline_protocol::{OperationId, Partition};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::Url;
@@ -216,7 +216,8 @@ impl Task for Notices {
         let at_once = manager.options().webhooks.at_once;
         let room = at_once.saturating_sub(self.under_way.len());
         // Notices that are under way are still there, and come first.
-        let mut due = for_each(share, |partition| {
+        let with_notices = manager.store().with_work(Work::Notices, share).await?;
+        let mut due = for_each(&with_notices, |partition| {
             manager.store().notices(partition, at_once)
         })
         .await?;

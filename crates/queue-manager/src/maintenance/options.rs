@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use drumline_backend::broker::UNDECIDED_MAX;
 
-/// The intervals of maintenance. Shorter is quicker and busier: each look is
-/// one round trip per partition, the partitions of a look at once.
+/// The intervals of maintenance. Shorter is quicker and busier: each look is one round
+/// trip for all partitions, and one for each partition that has something to do.
 #[derive(Clone, Debug)]
 pub struct MaintenanceOptions {
     /// Between looks for operations whose time has come. Default 200 ms, which

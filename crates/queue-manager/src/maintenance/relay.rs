@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::time::Duration;
 
-use drumline_backend::store::{FlowEntries, OutboxLook, OutboxPage, Stamp};
+use drumline_backend::store::{FlowEntries, OutboxLook, OutboxPage, Stamp, Work};
 use drumline_backend::{dispatch, store};
 use drumline_protocol::{FlowKey, OperationId, Partition};
 use futures_util::future::join_all;
@@ -62,7 +62,8 @@ impl Task for Relay {
             return Ok(Look::Clear);
         }
         let this = &*self;
-        let relayed = for_each(share, |partition| async move {
+        let with_entries = manager.store().with_work(Work::Outbox, share).await?;
+        let relayed = for_each(&with_entries, |partition| async move {
             let round = this.rounds.get(&partition).cloned().unwrap_or_default();
             Ok((partition, this.relay(manager, partition, round).await?))
         });

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use drumline_backend::apply_event::prepare_without_report;
-use drumline_backend::store::{self, Committed, Stamp, Summary};
+use drumline_backend::store::{self, Committed, Stamp, Summary, Work};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{Author, Event, OperationId, Partition, Timestamp};
 use tokio::time::{Instant, sleep};
@@ -68,34 +68,34 @@ impl Task for Retain {
         if self.begun.elapsed() >= START_OVER {
             *self = Self::begin(self.keep.clone());
         }
-        // One partition after the other: no other task has as much time.
-        for partition in share {
-            for class in [
-                EndClass::Transient,
-                EndClass::Succeeded,
-                EndClass::Unsuccessful,
-            ] {
-                let seen = self.seen.entry((*partition, class)).or_insert(Stamp(0));
-                remove_old(manager, &self.keep, *partition, class, seen).await?;
+        for class in [
+            EndClass::Transient,
+            EndClass::Succeeded,
+            EndClass::Unsuccessful,
+        ] {
+            let Some(age) = self.keep.of(class) else {
+                continue;
+            };
+            let until = before(manager.store().now(), age);
+            let old = Work::Ended(class, until);
+            // One partition after the other: no other task has as much time.
+            for partition in manager.store().with_work(old, share).await? {
+                let seen = self.seen.entry((partition, class)).or_insert(Stamp(0));
+                remove_old(manager, &self.keep, (partition, class, until), seen).await?;
             }
         }
         Ok(Look::Clear)
     }
 }
 
-/// Removes operations that ended long enough ago, and behind the `seen` stamp,
-/// step by step.
+/// Removes operations that ended up to `until`, and behind the `seen` stamp, step by
+/// step.
 async fn remove_old(
     manager: &QueueManager,
     keep: &Retention,
-    partition: Partition,
-    class: EndClass,
+    (partition, class, until): (Partition, EndClass, Stamp),
     seen: &mut Stamp,
 ) -> store::Result<()> {
-    let Some(age) = keep.of(class) else {
-        return Ok(());
-    };
-    let until = before(manager.store().now(), age);
     loop {
         let old = manager
             .store()

@@ -9,7 +9,7 @@
 mod series;
 
 use drumline_backend::apply_event::prepare_without_report;
-use drumline_backend::store::{self, Committed, Summary};
+use drumline_backend::store::{self, Committed, Summary, Work};
 use drumline_protocol::{Author, Event, EventKind, Header, Partition, State};
 
 use super::MaintenanceOptions;
@@ -33,7 +33,8 @@ impl Task for Scheduler {
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let batch = self.batch;
-        let looks = for_each(share, |partition| look(manager, partition, batch)).await?;
+        let with_due = manager.store().with_work(Work::Due, share).await?;
+        let looks = for_each(&with_due, |partition| look(manager, partition, batch)).await?;
         Ok(if looks.contains(&Look::More) {
             Look::More
         } else {

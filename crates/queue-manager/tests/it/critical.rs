@@ -11,11 +11,11 @@ use crate::support::{backend, manager, until};
 
 /// The calls that the tasks of maintenance make, and the tasks.
 const CALLS: [(&str, &str); 6] = [
-    ("outbox_entries", "relay"),
-    ("due", "due"),
-    ("locks", "leases"),
+    ("with outbox", "relay"),
+    ("with due", "due"),
+    ("with locks", "leases"),
     ("pause_copies", "pauses"),
-    ("ended", "retention"),
+    ("with ended", "retention"),
     ("beat", "heartbeat"),
 ];
 

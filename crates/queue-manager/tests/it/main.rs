@@ -24,6 +24,7 @@ mod freezing;
 mod handlers;
 mod history;
 mod holding;
+mod idle;
 mod intake;
 mod limits;
 mod listing;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted,
+    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -217,6 +217,10 @@ impl Store for FaultyStore {
 
     async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage> {
         self.store.outbox_entries(partition, look).await
+    }
+
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>> {
+        self.store.with_work(work, partitions).await
     }
 
     async fn runnable(

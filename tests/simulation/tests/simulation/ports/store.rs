@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -74,6 +74,7 @@ through_link! {
     lock(id: OperationId) -> Option<Lock>;
     remove_from_outbox(entries: &[(OperationId, Stamp)]) -> ();
     outbox_entries(partition: Partition, look: &OutboxLook) -> OutboxPage;
+    with_work(work: Work, partitions: &[Partition]) -> Vec<Partition>;
     runnable(partition: Partition, queue: &QueueName, most: usize, sample: usize) -> Runnable;
     last_offer(id: OperationId) -> Option<LastOffer>;
     chain_place(id: OperationId, near: Neighbourhood) -> Option<ChainPlace>;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store, Summary, Transacted,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store, Summary, Transacted, Work,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -151,6 +151,19 @@ impl Store for Faulty {
     async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage> {
         let store = self.store("outbox_entries").await?;
         store.outbox_entries(partition, look).await
+    }
+
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>> {
+        let call = match work {
+            Work::Outbox => "with outbox",
+            Work::Offered => "with offered",
+            Work::Locks => "with locks",
+            Work::Due => "with due",
+            Work::Notices => "with notices",
+            Work::Ended(..) => "with ended",
+        };
+        let store = self.store(call).await?;
+        store.with_work(work, partitions).await
     }
 
     async fn runnable(

@@ -1,0 +1,88 @@
+//! Questions about many partitions at once. Maintenance asks them several times a
+//! second, and nearly always nothing is to be done: a call costs the server as much as
+//! several partitions in it.
+
+use drumline_backend::store::{PauseCopy, Result, Work};
+use drumline_protocol::Partition;
+
+use super::RedisStore;
+use crate::keys::PartitionKeys;
+use crate::record;
+use crate::reply::{self, Parts};
+use crate::scripts::SCRIPTS;
+
+/// Partitions in one call: a fraction of a millisecond of the server.
+const AT_ONCE: usize = 128;
+
+impl RedisStore {
+    pub(super) async fn partitions_with(
+        &self,
+        work: Work,
+        partitions: &[Partition],
+    ) -> Result<Vec<Partition>> {
+        let mut found = Vec::new();
+        for some in partitions.chunks(AT_ONCE) {
+            let with_keys = self.with_keys(some);
+            let keys = with_keys.iter().map(|(_, keys)| key(keys, work));
+            let mut command = SCRIPTS.with_work.call(&Vec::from_iter(keys));
+            command.arg(kind(work));
+            if let Work::Ended(_, until) = work {
+                command.arg(record::first_after(until));
+            }
+            let answer = reply::bytes(self.link.run_one("with_work", command).await?)?;
+            let answered = with_keys.iter().zip(&answer);
+            let has_work = answered.filter(|(_, has_work)| **has_work == b'1');
+            found.extend(has_work.map(|((partition, _), _)| *partition));
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn copies_of(&self, partitions: &[Partition]) -> Result<Vec<PauseCopy>> {
+        let mut copies = Vec::new();
+        for some in partitions.chunks(AT_ONCE) {
+            let with_keys = self.with_keys(some);
+            if with_keys.len() < some.len() {
+                return Err(reply::unexpected());
+            }
+            let keys = with_keys.iter();
+            let keys = keys.flat_map(|(_, keys)| [keys.pauses_version(), keys.held().to_owned()]);
+            let command = SCRIPTS.pause_copies.call(&Vec::from_iter(keys));
+            let mut parts = Parts::of(self.link.run_one("pauses", command).await?)?;
+            for _ in some {
+                let (version, held) = (parts.number()?, parts.number()?);
+                copies.push(PauseCopy { version, held });
+            }
+        }
+        Ok(copies)
+    }
+
+    fn with_keys(&self, partitions: &[Partition]) -> Vec<(Partition, &PartitionKeys)> {
+        let with_keys = partitions.iter().filter_map(|partition| {
+            let keys = self.keys.partition(*partition)?;
+            Some((*partition, keys))
+        });
+        with_keys.collect()
+    }
+}
+
+/// The key that has such work.
+fn key(keys: &PartitionKeys, work: Work) -> String {
+    match work {
+        Work::Outbox => keys.outbox().to_owned(),
+        Work::Offered => keys.offered(),
+        Work::Locks => keys.locks().to_owned(),
+        Work::Due => keys.due().to_owned(),
+        Work::Notices => keys.notices().to_owned(),
+        Work::Ended(class, _) => keys.ends(class),
+    }
+}
+
+/// The letter of `with_work.lua`.
+const fn kind(work: Work) -> &'static str {
+    match work {
+        Work::Outbox | Work::Offered | Work::Locks => "a",
+        Work::Due => "d",
+        Work::Notices => "n",
+        Work::Ended(..) => "e",
+    }
+}
