@@ -143,7 +143,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_outage_of_any_length_forgets_nothing() {
         let accepted = Accepted::default();
-        let id = Ids::seeded(1).operation(Timestamp::from_unix_ms(0), Partition::new(0));
+        let id = Ids::seeded(1).operation(Timestamp::from_millis(0), Partition::new(0));
         accepted.note(std::iter::once(id));
         advance(RECENT / 2).await;
         let last_answer = Instant::now();
