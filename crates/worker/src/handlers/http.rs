@@ -31,6 +31,7 @@ use std::time::{Duration, SystemTime};
 
 use drumline_backend::Random;
 use drumline_egress::{NotAllowed, Reach, client, reasons};
+use drumline_protocol::operation::TraceContext;
 use drumline_protocol::output::OTHER_BYTES;
 use drumline_protocol::{ErrorCode, Fault, Jitter, Operation, limits};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -38,6 +39,8 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
 
 use super::error_body::ErrorBody;
 use super::outcome::{Disposition, Outcome, code_of_status};
@@ -105,15 +108,68 @@ impl Handler for HttpHandler {
         let Self { endpoint, client } = self.clone();
         Box::pin(async move {
             tokio::select! {
-                outcome = call(&client, &endpoint, &context) => outcome,
+                outcome = traced_call(&client, &endpoint, &context) => outcome,
                 _reason = context.must_end() => Outcome::Stopped,
             }
         })
     }
 }
 
-async fn call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcome {
-    let trace = context.trace();
+/// Calls the service in a span of its own, which the service goes on with.
+async fn traced_call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcome {
+    let url = &endpoint.url;
+    // Paths and queries of addresses may be secrets.
+    let span = info_span!(
+        target: "drumline::worker",
+        parent: context.span(),
+        "call",
+        otel.name = "POST",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = "POST",
+        http.response.status_code = Empty,
+        server.address = url.host_str(),
+        server.port = url.port_or_known_default().map(i64::from),
+        url.scheme = url.scheme(),
+        error.type = Empty,
+    );
+    let trace = if span.is_disabled() {
+        context.trace()
+    } else {
+        span.in_scope(drumline_telemetry::current_context)
+    };
+    call(client, endpoint, context, trace)
+        .instrument(span)
+        .await
+}
+
+/// Notes in the span of the call what the service has answered.
+fn record_answer(answered: &Result<Response, reqwest::Error>) {
+    let span = Span::current();
+    let error = match answered {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            span.record("http.response.status_code", i64::from(status));
+            if status < 400 {
+                return;
+            }
+            status.to_string()
+        }
+        Err(_) => ErrorCode::NETWORK_ERROR
+            .name()
+            .unwrap_or_default()
+            .to_owned(),
+    };
+    span.record("otel.status_code", "ERROR");
+    span.record("error.type", error.as_str());
+}
+
+async fn call(
+    client: &Client,
+    endpoint: &Endpoint,
+    context: &Context,
+    trace: TraceContext,
+) -> Outcome {
     let operation = context.operation();
     let mut request = client
         .post(endpoint.url.clone())
@@ -152,6 +208,7 @@ async fn call(client: &Client, endpoint: &Endpoint, context: &Context) -> Outcom
         }
     };
     let answered = request.body(body).send().await;
+    record_answer(&answered);
     match answered {
         Ok(response) => match outcome(response, context).await {
             Ok(outcome) => outcome,

@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::command::SUPERVISOR;
 use crate::harness::{Harness, draft};
+use crate::http::called_with;
 
 /// The trace and the span that every draft says it was created in.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -168,4 +169,32 @@ async fn a_command_goes_on_with_the_trace_of_its_run() {
     let span = run.span_context.span_id();
     let expected = format!("\"00-{TRACE}-{span}-01\"");
     assert_eq!(operation.report.result, Some(expected));
+}
+
+#[tokio::test]
+async fn a_web_service_goes_on_with_the_span_of_its_call() {
+    let recording = Recording::start();
+    let refusal = "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+    let (_operation, request) = called_with(refusal, draft("X")).await;
+
+    let run = recording.runs().pop().expect("recorded");
+    let spans = recording.exporter.get_finished_spans().expect("exported");
+    let call = spans.iter().find(|span| span.name == "POST");
+    let call = call.expect("recorded");
+    assert_eq!(call.span_kind, SpanKind::Client);
+    assert_eq!(call.parent_span_id, run.span_context.span_id());
+    let span = call.span_context.span_id();
+    assert_eq!(
+        request.header("traceparent"),
+        format!("00-{TRACE}-{span}-01")
+    );
+    for (name, expected) in [
+        ("http.request.method", "POST"),
+        ("http.response.status_code", "403"),
+        ("server.address", "127.0.0.1"),
+        ("url.scheme", "http"),
+        ("error.type", "403"),
+    ] {
+        assert_eq!(attribute(call, name), expected, "{name}");
+    }
 }
