@@ -1,19 +1,19 @@
 -- add_failures: adds failures to their groups. The groups of an organization are
 -- bounded; the one whose last failure is the oldest goes.
 --
--- KEYS  [1] the batches that were added: set of ids; expires
+-- KEYS  [1] the calls that were added: set of names; expires
 --       [2] the prefix of the groups of all organizations, in the same slot. Behind
 --           it the organization (8) and
 --             :groups  hash key (8) -> group
 --             :last    zset ms of the last failure -> key
--- ARGV  1 the id of the batch (8)
+-- ARGV  1 the name of this call (9)
 --       2 how many groups an organization may have
---       3 the seconds for which the batches are kept, 4 the groups of an
+--       3 the seconds for which the names of calls are kept, 4 the groups of an
 --       organization after its last failure
 --       then for each group: organization (8), key (8), and the group as it is kept:
 --       first failure in ms (8), last failure in ms (8), count (8), the operation that
 --       failed last (16), texts
--- Returns 1 if the batch was added, 0 if it was added before
+-- Returns 1 if this was added, 0 if it was added before
 if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 local limit = tonumber(ARGV[2])

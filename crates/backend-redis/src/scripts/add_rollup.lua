@@ -1,68 +1,70 @@
 -- add_rollup: adds the counts of one process in one minute to those of the store.
 --
--- KEYS  [1] the batches that were added: set of ids; expires
+-- KEYS  [1] the calls that were added: set of names; expires
 --       [2] the names of the day: hash key (8) -> name; expires
 --       [3] the slot of the minute: hash key (8) -> counts; expires
 --       [4] the slot of ten minutes, likewise
--- ARGV  1 the id of the batch (8)
+-- ARGV  1 the name of this call (9)
 --       2 the key for what finds no room (8)
 --       3 how many keys with names a day may have
---       4 the seconds for which the batches are kept, 5 the names, 6 the slots of
+--       4 the seconds for which the names of calls are kept, 5 the names, 6 the slots of
 --       a minute, 7 those of ten minutes
 --       then for each key: key (8), its name or '' for one that needs no room,
 --       counts
--- Returns 1 if the batch was added, 0 if it was added before
+-- Returns 1 if this was added, 0 if it was added before
 --
 -- Counts are pairs of a place (1 byte) and a number that is not 0 (7 bits a byte, the
--- lowest first, the first bit set in all bytes but the last). store/rollups.rs has the
--- same.
+-- lowest first, the first bit set in all bytes but the last); places ascend.
+-- store/rollups.rs has the same.
 local seen, names = KEYS[1], KEYS[2]
 if redis.call('SADD', seen, ARGV[1]) == 0 then return 0 end
 redis.call('EXPIRE', seen, ARGV[4])
 local others, limit = ARGV[2], tonumber(ARGV[3])
 local byte, char, floor = string.byte, string.char, math.floor
 
--- Adds packed counts to numbers by place.
-local function add(numbers, counts)
-  local at, size = 1, #counts
-  while at < size do
-    local place, number, scale, part = byte(counts, at), 0, 1, nil
-    repeat
-      at = at + 1
-      part = byte(counts, at)
-      number = number + part % 128 * scale
-      scale = scale * 128
-    until part < 128
-    numbers[place] = (numbers[place] or 0) + number
+-- The number at a place of bytes, and the place behind it.
+local function read(bytes, at)
+  local number, scale, part = 0, 1, nil
+  repeat
+    part = bytes[at]
+    number = number + part % 128 * scale
+    scale = scale * 128
     at = at + 1
-  end
+  until part < 128
+  return number, at
 end
 
-local function pack(numbers)
-  local places, bytes = {}, {}
-  for place in pairs(numbers) do places[#places + 1] = place end
-  table.sort(places)
-  for _, place in ipairs(places) do
-    local number = numbers[place]
-    bytes[#bytes + 1] = char(place)
+-- The sums of packed counts. Places ascend in both, so one pass merges them.
+local function sums(one, other)
+  local ours, theirs = {byte(one, 1, -1)}, {byte(other, 1, -1)}
+  local sum, size, at, to = {}, 0, 1, 1
+  while ours[at] or theirs[to] do
+    local place, their_place = ours[at] or 256, theirs[to] or 256
+    local number, more = 0, 0
+    if place <= their_place then
+      number, at = read(ours, at + 1)
+    end
+    if their_place <= place then
+      place = their_place
+      more, to = read(theirs, to + 1)
+    end
+    number = number + more
+    size = size + 1
+    sum[size] = place
     while number >= 128 do
-      bytes[#bytes + 1] = char(number % 128 + 128)
+      size = size + 1
+      sum[size] = number % 128 + 128
       number = floor(number / 128)
     end
-    bytes[#bytes + 1] = char(number)
+    size = size + 1
+    sum[size] = number
   end
-  return table.concat(bytes)
+  return char(unpack(sum))
 end
 
 local function add_to(slot, key, counts)
   local before = redis.call('HGET', slot, key)
-  if before then
-    local numbers = {}
-    add(numbers, before)
-    add(numbers, counts)
-    counts = pack(numbers)
-  end
-  redis.call('HSET', slot, key, counts)
+  redis.call('HSET', slot, key, before and sums(before, counts) or counts)
 end
 
 for at = 8, #ARGV, 3 do

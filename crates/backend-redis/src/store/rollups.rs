@@ -20,6 +20,9 @@ use crate::scripts::SCRIPTS;
 const UNNAMED: usize = 2;
 /// Slots in one round trip.
 const SLOTS: usize = 64;
+/// Keys in one call of the script, each of which takes the server some 60 µs: other calls
+/// wait for that long.
+const COUNTS: usize = 16;
 /// Groups in one call of the script, each of which takes the server some 10 µs.
 const GROUPS: usize = 64;
 /// The time that the names of a day are kept behind its end: they name the keys of
@@ -37,22 +40,24 @@ impl RollupStore for RedisStore {
             keys.rollups(Resolution::Minute, slot(Resolution::Minute)),
             keys.rollups(Resolution::TenMinutes, slot(Resolution::TenMinutes)),
         ];
-        let mut command = SCRIPTS.add_rollup.call(&names);
-        command
-            .arg(bytes(batch.id))
-            .arg(bytes(RollupKey::Others.digest()))
-            .arg(ROLLUP_KEYS - UNNAMED)
-            .arg(BATCH_REMEMBERED.as_secs())
-            .arg(NAMES_KEPT.as_secs())
-            .arg(expiry(Resolution::Minute))
-            .arg(expiry(Resolution::TenMinutes));
-        for (key, rollup) in &batch.counts {
+        for (call, some) in (0_u8..).zip(batch.counts.chunks(COUNTS)) {
+            let mut command = SCRIPTS.add_rollup.call(&names);
             command
-                .arg(bytes(key.digest()))
-                .arg(name_of(key))
-                .arg(pack(rollup));
+                .arg(name_of_call(batch.id, call))
+                .arg(bytes(RollupKey::Others.digest()))
+                .arg(ROLLUP_KEYS - UNNAMED)
+                .arg(BATCH_REMEMBERED.as_secs())
+                .arg(NAMES_KEPT.as_secs())
+                .arg(expiry(Resolution::Minute))
+                .arg(expiry(Resolution::TenMinutes));
+            for (key, rollup) in some {
+                command
+                    .arg(bytes(key.digest()))
+                    .arg(name_of(key))
+                    .arg(pack(rollup));
+            }
+            self.link().run_one("rollups", command).await?;
         }
-        self.link().run_one("rollups", command).await?;
         Ok(())
     }
 
@@ -115,10 +120,9 @@ impl RollupStore for RedisStore {
     }
 
     async fn add_failures(&self, batch: &FailureBatch) -> Result<()> {
-        for (number, some) in batch.groups.chunks(GROUPS).enumerate() {
-            // Each call has a name of its own, by which its repetition is recognised.
-            let id = batch.id.wrapping_add(number as u64);
-            let command = self.failures_command(id, batch.minute, some)?;
+        for (call, some) in (0_u8..).zip(batch.groups.chunks(GROUPS)) {
+            let name = name_of_call(batch.id, call);
+            let command = self.failures_command(&name, batch.minute, some)?;
             self.link().run_one("failures", command).await?;
         }
         Ok(())
@@ -164,7 +168,7 @@ impl RollupStore for RedisStore {
 impl RedisStore {
     fn failures_command(
         &self,
-        id: u64,
+        name: &[u8],
         minute: u64,
         groups: &[(Organization, FailureGroup)],
     ) -> Result<Cmd> {
@@ -174,7 +178,7 @@ impl RedisStore {
         ];
         let mut command = SCRIPTS.add_failures.call(&keys);
         command
-            .arg(bytes(id))
+            .arg(name)
             .arg(FAILURE_GROUPS)
             .arg(BATCH_REMEMBERED.as_secs())
             .arg(FAILURES_KEPT.as_secs());
@@ -195,6 +199,12 @@ fn expiry(resolution: Resolution) -> u64 {
 
 fn bytes(number: u64) -> Vec<u8> {
     number.to_be_bytes().to_vec()
+}
+
+/// The name of one of the calls that add a batch, by which its repetition is
+/// recognised.
+fn name_of_call(batch: u64, call: u8) -> Vec<u8> {
+    [batch.to_be_bytes().as_slice(), &[call]].concat()
 }
 
 /// The organization in the name of a key.
@@ -223,7 +233,7 @@ fn named(name: &str) -> Option<RollupKey> {
     })
 }
 
-/// The numbers of a rollup as `add_rollup.lua` reads them.
+/// The numbers of a rollup as `add_rollup.lua` reads them: by ascending places.
 fn pack(rollup: &Rollup) -> Vec<u8> {
     let mut packed = Vec::new();
     for (place, mut number) in (0_u8..).zip(rollup.numbers()) {
