@@ -4,7 +4,7 @@
 //! has no time of its own: a process that takes over has watched fence and beat
 //! stand still, on its own clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,25 +60,46 @@ impl Held {
 
 /// The locks of one partition.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Locks(BTreeMap<OperationId, Held>);
+pub(super) struct Locks {
+    by_id: BTreeMap<OperationId, Held>,
+    /// The operations that each holder is asked to stop: every holder looks twice in a
+    /// second, whatever it and the others run.
+    asked: BTreeMap<MemberId, BTreeSet<OperationId>>,
+}
 
 impl Locks {
     pub(super) fn get(&self, id: OperationId) -> Option<&Held> {
-        self.0.get(&id)
+        self.by_id.get(&id)
     }
 
     pub(super) fn take(&mut self, id: OperationId, held: Held) {
-        self.0.insert(id, held);
+        self.release(id);
+        self.by_id.insert(id, held);
     }
 
     pub(super) fn release(&mut self, id: OperationId) {
-        self.0.remove(&id);
+        let Some(held) = self.by_id.remove(&id) else {
+            return;
+        };
+        if let Some(asked) = self.asked.get_mut(&held.owner) {
+            asked.remove(&id);
+            if asked.is_empty() {
+                self.asked.remove(&held.owner);
+            }
+        }
     }
 
     pub(super) fn ask_to_stop(&mut self, id: OperationId) {
-        if let Some(held) = self.0.get_mut(&id) {
+        if let Some(held) = self.by_id.get_mut(&id) {
             held.asked_to_stop = true;
+            self.asked.entry(held.owner).or_default().insert(id);
         }
+    }
+
+    /// The locks of a holder that it was asked to stop.
+    fn asked_of(&self, holder: MemberId) -> impl Iterator<Item = (OperationId, Fence)> {
+        let asked = self.asked.get(&holder).into_iter().flatten();
+        asked.filter_map(|id| Some((*id, self.by_id.get(id)?.fence)))
     }
 }
 
@@ -95,27 +116,22 @@ impl State {
         let Some(contents) = self.contents(partition) else {
             return Vec::new();
         };
-        let locks = contents.locks.0.iter();
+        let locks = contents.locks.by_id.iter();
         locks.map(|(&id, held)| held.shown(id)).collect()
     }
 
     /// The locks of a holder that it was asked to stop.
     #[must_use]
     pub fn stop_requests(&self, holder: MemberId) -> Vec<(OperationId, Fence)> {
-        let mut requests = Vec::new();
-        for contents in self.partitions.values() {
-            for (&id, held) in &contents.locks.0 {
-                if held.owner == holder && held.asked_to_stop {
-                    requests.push((id, held.fence));
-                }
-            }
-        }
-        requests
+        let partitions = self.partitions.values();
+        partitions
+            .flat_map(|contents| contents.locks.asked_of(holder))
+            .collect()
     }
 
     /// Moves the beat of a lock.
     pub fn renew(&mut self, id: OperationId, holding: Holding) -> Renewal {
-        let locks = &mut self.contents_mut(id.partition()).locks.0;
+        let locks = &mut self.contents_mut(id.partition()).locks.by_id;
         match locks.get_mut(&id) {
             Some(held) if held.is_of(holding) => {
                 held.beat = held.beat.saturating_add(1);
@@ -151,5 +167,34 @@ impl State {
             }
             Some(_) | None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drumline_backend::Ids;
+    use drumline_protocol::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_look_for_requests_to_stop_meets_only_those_of_its_holder() {
+        let ids = Ids::seeded(1);
+        let (mine, other) = (ids.member(), ids.member());
+        let fresh = || ids.operation(Timestamp::from_millis(1), Partition::new(0));
+        let mut locks = Locks::default();
+        let (running, stopping, foreign) = (fresh(), fresh(), fresh());
+        for (id, owner) in [(running, mine), (stopping, mine), (foreign, other)] {
+            locks.take(id, Held::new(owner, Fence(7), Duration::from_secs(10)));
+        }
+        locks.ask_to_stop(stopping);
+        locks.ask_to_stop(foreign);
+        assert_eq!(locks.asked.len(), 2);
+        let asked: Vec<_> = locks.asked_of(mine).collect();
+        assert_eq!(asked, [(stopping, Fence(7))]);
+        // Neither a release nor another holder leaves a request behind.
+        locks.release(stopping);
+        locks.take(foreign, Held::new(mine, Fence(8), Duration::from_secs(10)));
+        assert!(locks.asked.is_empty(), "{:?}", locks.asked);
     }
 }

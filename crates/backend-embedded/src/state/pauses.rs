@@ -6,6 +6,7 @@
 //! the outbox, takes it out of the held set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use drumline_backend::store::{PauseCopy, Pauses, Released};
 use drumline_protocol::{OperationId, Partition, Pause, ScopeKey, State as StateCode, Timestamp};
@@ -44,20 +45,39 @@ impl PausedScopes {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held {
     by_id: BTreeMap<OperationId, ScopeKey>,
-    by_scope: BTreeSet<(ScopeKey, OperationId)>,
+    /// No scope without operations.
+    by_scope: BTreeMap<ScopeKey, BTreeSet<OperationId>>,
 }
 
 impl Held {
     fn add(&mut self, id: OperationId, scope: ScopeKey) {
         self.remove(id);
         self.by_id.insert(id, scope);
-        self.by_scope.insert((scope, id));
+        self.by_scope.entry(scope).or_default().insert(id);
     }
 
     pub(super) fn remove(&mut self, id: OperationId) {
-        if let Some(scope) = self.by_id.remove(&id) {
-            self.by_scope.remove(&(scope, id));
+        if let Some(scope) = self.by_id.remove(&id)
+            && let Some(of_scope) = self.by_scope.get_mut(&scope)
+        {
+            of_scope.remove(&id);
+            if of_scope.is_empty() {
+                self.by_scope.remove(&scope);
+            }
         }
+    }
+
+    /// The first scope behind `after` that holds an operation.
+    fn scope_behind(&self, after: Option<ScopeKey>) -> Option<ScopeKey> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut behind = self.by_scope.range((start, Bound::Unbounded));
+        behind.next().map(|(scope, _)| *scope)
+    }
+
+    /// The first operations that a scope holds.
+    fn first_of(&self, scope: ScopeKey, limit: usize) -> Vec<OperationId> {
+        let of_scope = self.by_scope.get(&scope).into_iter().flatten();
+        of_scope.take(limit).copied().collect()
     }
 
     pub(super) fn has(&self, id: OperationId) -> bool {
@@ -140,13 +160,11 @@ impl State {
         now: Timestamp,
     ) -> Released {
         let contents = self.contents_mut(partition);
-        let mut scopes: Vec<ScopeKey> = contents.held.by_id.values().copied().collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        scopes.retain(|scope| after.is_none_or(|after| *scope > after));
         let mut released = Released::default();
         let mut looked_at = 0;
-        for scope in scopes {
+        let mut place = after;
+        while let Some(scope) = contents.held.scope_behind(place) {
+            place = Some(scope);
             if contents.paused.in_force(&[scope], now).is_some() {
                 looked_at += 1;
                 if looked_at >= SCOPES {
@@ -155,13 +173,7 @@ impl State {
                 }
                 continue;
             }
-            let of_scope = contents.held.by_scope.iter();
-            let ids: Vec<OperationId> = of_scope
-                .filter(|(held_by, _)| *held_by == scope)
-                .map(|(_, id)| *id)
-                .take(limit - released.count)
-                .collect();
-            for id in ids {
+            for id in contents.held.first_of(scope, limit - released.count) {
                 contents.release(id, now);
                 released.count += 1;
             }
