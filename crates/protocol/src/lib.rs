@@ -30,6 +30,7 @@ pub mod flow;
 pub mod history;
 pub mod id;
 pub mod index;
+mod keyed;
 pub mod kind;
 pub mod limits;
 pub mod message;

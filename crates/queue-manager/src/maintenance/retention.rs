@@ -126,7 +126,7 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
         }
         let commit = prepare_without_report(store, by, &operation, Event::Delete);
         if let Ok(mut commit) = commit {
-            commit.remember = manager.remembered(operation.body.created_on);
+            commit.remember = manager.remembered(&operation.body);
             commits.push(commit);
         }
     }

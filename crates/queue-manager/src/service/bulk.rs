@@ -252,7 +252,7 @@ impl QueueManager {
         let target = Removal {
             store: self.store(),
             // It counts for a commit that removes.
-            remember: self.remembered(operation.body.created_on),
+            remember: self.remembered(&operation.body),
         };
         let choose = |header: &Header| self.event_of_bulk(act, header);
         let none = Guard::None;

@@ -88,7 +88,7 @@ impl QueueManager {
     pub(super) async fn delete_this(&self, operation: Operation, author: &Author) -> Result<()> {
         let removal = Removal {
             store: self.store(),
-            remember: self.remembered(operation.body.created_on),
+            remember: self.remembered(&operation.body),
         };
         let Operation {
             id, header, report, ..

@@ -11,7 +11,8 @@
 //!
 //! An operation may be removed while its key is still remembered, by a person
 //! or by retention. If it were created again it would be executed again, so the
-//! store remembers a removed operation for as long as a key could name it. A key
+//! store remembers a removed operation that a key could name ([`Body::is_keyed`]) for as
+//! long as that may be. A key
 //! without an operation, of which the store does not remember that it was
 //! removed, belongs to a request that did not get to the create; its repetition
 //! creates.
@@ -25,7 +26,7 @@ use drumline_backend::apply_event::Commits;
 use drumline_backend::store::{
     self, Commit, Committed, IdempotencyKey, Reservation, Reserved, Store,
 };
-use drumline_protocol::{OperationId, Organization, Report, Timestamp};
+use drumline_protocol::{Body, OperationId, Organization, Report, Timestamp};
 use sha2::{Digest, Sha256};
 
 use super::{Actor, QueueManager};
@@ -56,9 +57,13 @@ impl QueueManager {
     }
 
     /// The time for which the store is to remember an operation that is removed now: as
-    /// long as a key may name it.
-    pub(crate) fn remembered(&self, created_on: Timestamp) -> Duration {
-        let age = self.store().now().since(created_on);
+    /// long as a key may name it. Without a key, only a repetition of the same call must
+    /// find that it was removed, and the store sees to that by itself.
+    pub(crate) fn remembered(&self, body: &Body) -> Duration {
+        if !body.is_keyed() {
+            return Duration::ZERO;
+        }
+        let age = self.store().now().since(body.created_on);
         // Most operations are older than any key.
         self.options().remember_keys.saturating_sub(age)
     }

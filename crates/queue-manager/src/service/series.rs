@@ -81,16 +81,19 @@ impl QueueManager {
         // In the partition of the chain, if there is one; the transaction then
         // stays in one partition.
         let id = self.ids().operation(now, series.id.partition());
+        let mut body = Body {
+            parent_id: Some(Uuid::from_bytes(*series.id.as_bytes())),
+            creator: Creator::Series,
+            created_on: now,
+            trace: trace_of_occurrence(body, id),
+            ..body.clone()
+        };
+        // A key of the series does not stand for its occurrences.
+        body.mark_keyed(false);
         NewOperation {
             id,
             header: first_header(rules, None, self.ids().commit(), now),
-            body: Body {
-                parent_id: Some(Uuid::from_bytes(*series.id.as_bytes())),
-                creator: Creator::Series,
-                created_on: now,
-                trace: trace_of_occurrence(body, id),
-                ..body.clone()
-            },
+            body,
             key: None,
         }
     }

@@ -177,6 +177,38 @@ async fn what_was_removed_is_not_created_again_while_its_key_is_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_what_a_key_may_name_is_remembered_beyond_its_removal() {
+    let backend = backend();
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let worker = Worker::new(&backend);
+    let plain = json!({"messageName": "a"});
+    let of_token = json!({"messageName": "a", "dependencyToken": "t"});
+    let ids = [
+        client.create(&plain).await,
+        client.create(&of_token).await,
+        keyed(&client, "k", &plain).await.id(),
+        // The key is in another partition than the token.
+        keyed(&client, "l", &of_token).await.id(),
+    ];
+    for id in ids {
+        worker.run(id).await;
+    }
+    let (one, many) = ids.split_at(1);
+    let path = format!("/v1/operations/{}", one[0]);
+    let deleted = client.json("DELETE", &path, &json!({})).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+    let path = "/v1/operations/delete?messageName=a";
+    let purged = client.send("POST", path, &[], String::new()).await;
+    assert_eq!(purged.json["done"], json!(many.len()), "{purged:?}");
+    let removed = backend.store.were_removed(&ids).await;
+    assert_eq!(
+        removed.expect("the store is there"),
+        [false, false, true, true]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_whose_first_request_was_refused_creates_later() {
     let (backend, faults) = faulty(&backend());
     let client = Client::of(&manager(&backend));

@@ -13,6 +13,14 @@ use crate::recurrence;
 use crate::service::idempotency::key_of;
 use crate::service::{Actor, QueueManager};
 
+/// The idempotency key of a create.
+pub(super) struct KeyOfCreate {
+    /// True if the request has one.
+    pub(super) is_given: bool,
+    /// Its reservation, unless that is made already.
+    pub(super) to_reserve: Option<Reservation>,
+}
+
 impl QueueManager {
     /// A fresh id for an operation.
     pub(super) fn fresh_id(
@@ -37,7 +45,7 @@ impl QueueManager {
         request: CreateOperation,
         id: OperationId,
         lineage: Lineage,
-        key: Option<Reservation>,
+        key: KeyOfCreate,
     ) -> NewOperation {
         Span::current().record("messaging.message.id", field::display(id));
         let now = self.store().now();
@@ -71,11 +79,13 @@ impl QueueManager {
             created_on: now,
             trace: current_context(),
         };
+        let mut body = request.into_body(origin);
+        body.mark_keyed(key.is_given);
         NewOperation {
             id,
             header,
-            body: request.into_body(origin),
-            key,
+            body,
+            key: key.to_reserve,
         }
     }
 

@@ -13,6 +13,7 @@ use drumline_protocol::{Operation, OperationId};
 use tracing::Span;
 
 use super::lineage::{Lineage, parent_of};
+use super::new_operation::KeyOfCreate;
 use super::{OnFault, cut, no_answer};
 use crate::error::{Error, Result};
 use crate::service::{Actor, QueueManager};
@@ -115,12 +116,16 @@ impl QueueManager {
             }
             let KeyedCreate { request, key } = draft.create;
             let span = span_of(&request);
-            let new = span.in_scope(|| {
-                self.new_operation(actor, request, draft.id, draft.lineage, draft.reservation)
-            });
+            let is_keyed = key.is_some();
+            let key = KeyOfCreate {
+                is_given: is_keyed,
+                to_reserve: draft.reservation,
+            };
+            let new =
+                span.in_scope(|| self.new_operation(actor, request, draft.id, draft.lineage, key));
             Ok(PlannedCreate::New {
                 new: Box::new(new),
-                is_keyed: key.is_some(),
+                is_keyed,
             })
         });
         planned.collect()

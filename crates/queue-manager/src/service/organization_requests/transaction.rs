@@ -264,7 +264,7 @@ impl QueueManager {
             let event = change.event.clone();
             let commit = prepare_without_report(store, by, &change.operation, event);
             let mut commit = commit.map_err(|refused| in_request(change.index, refused.into()))?;
-            commit.remember = self.remembered(change.operation.body.created_on);
+            commit.remember = self.remembered(&change.operation.body);
             headers.push(commit.header.clone());
             commits.push(commit);
         }
