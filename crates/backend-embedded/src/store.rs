@@ -302,6 +302,11 @@ impl Store for EmbeddedStore {
         Ok(self.state().notices(partition, limit, self.clock.now()))
     }
 
+    async fn notices_owed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        let state = self.state();
+        Ok(ids.iter().map(|id| state.is_notice_owed(*id)).collect())
+    }
+
     async fn notice_done(&self, id: OperationId) -> Result<()> {
         self.state().notice_done(id);
         Ok(())

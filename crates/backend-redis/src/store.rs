@@ -338,6 +338,10 @@ impl Store for RedisStore {
         self.notices_now(partition, limit).await
     }
 
+    async fn notices_owed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        self.are_owed(ids).await
+    }
+
     async fn notice_done(&self, id: OperationId) -> Result<()> {
         self.forget_notice(id).await
     }

@@ -305,6 +305,13 @@ pub trait Store:
     /// When the store is unavailable.
     async fn notices(&self, partition: Partition, limit: usize) -> Result<Vec<Notice>>;
 
+    /// Returns, for each operation, whether its notice is owed still: due now or later.
+    /// One round trip for all of them.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn notices_owed(&self, ids: &[OperationId]) -> Result<Vec<bool>>;
+
     /// Removes a notice that has arrived or is given up: it is owed no more.
     ///
     /// # Errors

@@ -222,6 +222,7 @@ macro_rules! store_suite {
                 a_notice_is_put_off_and_counted,
                 a_notice_that_was_not_tried_is_put_off_uncounted,
                 a_notice_is_done_once,
+                a_notice_is_owed_until_it_is_done,
                 the_earliest_notice_comes_first,
                 a_notice_goes_with_its_operation,
             }

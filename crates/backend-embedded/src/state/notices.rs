@@ -64,6 +64,13 @@ impl State {
             .collect()
     }
 
+    /// Returns true if the notice of an operation is owed.
+    #[must_use]
+    pub fn is_notice_owed(&self, id: OperationId) -> bool {
+        let contents = self.contents(id.partition());
+        contents.is_some_and(|contents| contents.notices.by_id.contains_key(&id))
+    }
+
     /// Removes a notice: it is owed no more.
     pub fn notice_done(&mut self, id: OperationId) {
         self.contents_mut(id.partition()).notices.remove(id);

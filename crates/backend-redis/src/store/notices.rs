@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use drumline_backend::store::{Notice, Result};
 use drumline_protocol::{OperationId, Partition};
+use redis::Value;
 
 use super::RedisStore;
 use crate::reply;
@@ -43,6 +44,26 @@ impl RedisStore {
         let answer = reply::bytes(self.link.run_one("notices", command).await?)?;
         let (notices, _) = answer.as_chunks::<17>();
         Ok(notices.iter().filter_map(read).collect())
+    }
+
+    pub(super) async fn are_owed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        let mut commands = redis::pipe();
+        let known = |id: &OperationId| self.keys.partition(id.partition());
+        for id in ids {
+            if let Some(keys) = known(id) {
+                let command = commands.cmd("ZSCORE").arg(keys.notices());
+                command.arg(id.as_bytes().as_slice());
+            }
+        }
+        let mut scores = self.link.run("notices owed", &commands).await?.into_iter();
+        let mut owed = Vec::with_capacity(ids.len());
+        for id in ids {
+            owed.push(match known(id) {
+                Some(_) => scores.next().ok_or_else(reply::unexpected)? != Value::Nil,
+                None => false,
+            });
+        }
+        Ok(owed)
     }
 
     pub(super) async fn forget_notice(&self, id: OperationId) -> Result<()> {

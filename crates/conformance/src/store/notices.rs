@@ -102,6 +102,38 @@ pub async fn a_notice_is_done_once(harness: &dyn StoreHarness) {
     }
 }
 
+/// A notice is owed from the end of its operation until it is done, also while it is
+/// delayed; one answer covers operations of all partitions.
+pub async fn a_notice_is_owed_until_it_is_done(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let (first, second) = (owed(&fixture).await, owed(&fixture).await);
+    let running = fixture.create(webhook(of_token("a"))).await.id;
+    let unasked = fixture.create(of_token("b")).await.id;
+    fixture.client(unasked, Event::Cancel).await;
+    let ids = [first, running, second, unasked];
+    let are_owed = async || {
+        fixture
+            .store
+            .notices_owed(&ids)
+            .await
+            .expect("notices owed")
+    };
+    assert_eq!(are_owed().await, [true, false, true, false]);
+    later(&fixture, first, HOUR).await;
+    fixture
+        .store
+        .notice_done(second)
+        .await
+        .expect("notice done");
+    assert_eq!(are_owed().await, [true, false, false, false]);
+    fixture.client(running, Event::Cancel).await;
+    assert_eq!(are_owed().await, [true, true, false, false]);
+    fixture.client(first, Event::Delete).await;
+    assert_eq!(are_owed().await, [false, true, false, false]);
+    let none = fixture.store.notices_owed(&[]).await;
+    assert_eq!(none.expect("notices owed"), [] as [bool; 0]);
+}
+
 /// Notices that were never tried come first, then by their time; as many as
 /// asked for.
 pub async fn the_earliest_notice_comes_first(harness: &dyn StoreHarness) {

@@ -3,13 +3,14 @@
 //! They are removed in small steps, oldest end first, with a pause after each:
 //! so a store with a million old operations answers all other callers as before.
 //! Each removal is an ordinary commit. An operation that still holds its chain is
-//! refused and stays, and so does an operation whose webhook may still be tried.
+//! refused and stays, and so does an operation whose webhook is not delivered yet and may
+//! still be tried.
 //!
 //! Operations that stay are not read again with each look: the next look begins
 //! behind the last end that was seen. Every few minutes a look begins at the
 //! front, because some of them may be removed by then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use drumline_backend::apply_event::prepare_without_report;
@@ -115,13 +116,15 @@ async fn remove_old(
 /// Removes operations, except those that must stay, and returns the number
 /// removed.
 async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<usize> {
-    let found = manager.summaries(ids).await?;
+    let found = manager.summaries(ids).await?.into_iter().flatten();
+    let found: Vec<Summary> = found.collect();
+    let awaited = awaited(manager, &found).await?;
     let author = Author::manager("retention");
     let by = manager.signature(&author);
     let mut commits = Vec::new();
-    for operation in found.into_iter().flatten() {
+    for operation in found {
         let store = manager.store();
-        if may_be_awaited(manager, &operation) {
+        if awaited.contains(&operation.id) {
             continue;
         }
         let commit = prepare_without_report(store, by, &operation, Event::Delete);
@@ -137,16 +140,26 @@ async fn remove(manager: &QueueManager, ids: &[OperationId]) -> store::Result<us
     Ok(gone.count())
 }
 
-/// Returns true if the end may still have to be reported: the notice is made
-/// from the operation.
-fn may_be_awaited(manager: &QueueManager, operation: &Summary) -> bool {
+/// The operations whose ends are still to be reported: the notice is made from the
+/// operation. A notice that is owed for longer than tries take does not count: the manager
+/// that could send it has been gone for days.
+async fn awaited(manager: &QueueManager, found: &[Summary]) -> store::Result<HashSet<OperationId>> {
     let now = manager.store().now();
-    let webhooks = &manager.options().webhooks;
-    operation.header.rules.webhook
-        && operation
-            .header
-            .completed_on
-            .is_some_and(|end| now.since(end) < webhooks.longest())
+    let longest = manager.options().webhooks.longest();
+    let may_be = |operation: &&Summary| {
+        let end = operation.header.completed_on;
+        operation.header.rules.webhook && end.is_some_and(|end| now.since(end) < longest)
+    };
+    let asked = found.iter().filter(may_be).map(|operation| operation.id);
+    let asked: Vec<OperationId> = asked.collect();
+    if asked.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let owed = manager.store().notices_owed(&asked).await?;
+    let owed = asked.into_iter().zip(owed);
+    Ok(owed
+        .filter_map(|(id, is_owed)| is_owed.then_some(id))
+        .collect())
 }
 
 /// The stamp of ends that lie so long before `now`.

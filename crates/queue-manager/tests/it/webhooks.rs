@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use drumline_backend::{Backend, Ids};
 use drumline_protocol::OperationId;
-use drumline_queue_manager::maintenance::MaintenanceOptions;
+use drumline_queue_manager::maintenance::{MaintenanceOptions, Retention};
 use drumline_queue_manager::webhook::Webhooks;
 use drumline_queue_manager::{Maintenance, Options, QueueManager};
 use serde_json::{Value, json};
@@ -219,6 +219,58 @@ async fn it_is_given_up_after_the_last_try() {
     assert_eq!(receiver.came(3).await.len(), 3);
     let left = backend.store.notices(id.partition(), 10).await;
     assert_eq!(left.expect("the store is there"), []);
+    maintenance.stop().await;
+    manager.close().await;
+}
+
+#[tokio::test]
+async fn a_delivered_webhook_keeps_its_operation_no_longer() {
+    let backend = backend();
+    let patient = Webhooks {
+        schedule: vec![Duration::from_secs(3_600)],
+        ..webhooks()
+    };
+    let receiver = Receiver::start(vec![Answer::Status(503)]).await;
+    let manager = manager_with(&backend, patient.clone());
+    let maintenance = maintain(&manager);
+    let owed = ended(&backend, &manager, &receiver.url).await;
+    counted(
+        &manager,
+        r#"drumline_webhook_tries_total{outcome="failed"} 1"#,
+    )
+    .await;
+    let delivered = ended(&backend, &manager, &receiver.url).await;
+    counted(
+        &manager,
+        r#"drumline_webhook_tries_total{outcome="delivered"} 1"#,
+    )
+    .await;
+    maintenance.stop().await;
+    manager.close().await;
+
+    // The time of both is over, from here on.
+    let manager = manager_with(&backend, patient);
+    let options = MaintenanceOptions {
+        retention: Duration::from_millis(10),
+        keep: Retention {
+            succeeded: Some(Duration::ZERO),
+            ..Retention::default()
+        },
+        ..MaintenanceOptions::default()
+    };
+    let maintenance = Maintenance::start_with(&manager, &options);
+    let read = async |id| {
+        let found = backend.store.summaries(&[id]).await;
+        found.expect("the store is there").pop().flatten()
+    };
+    let gone = async {
+        while read(delivered).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let gone = tokio::time::timeout(PATIENCE, gone).await;
+    assert!(gone.is_ok(), "the delivered one is still there");
+    assert!(read(owed).await.is_some(), "it is to be tried again");
     maintenance.stop().await;
     manager.close().await;
 }

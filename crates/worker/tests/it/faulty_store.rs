@@ -273,6 +273,10 @@ impl Store for FaultyStore {
         self.store.notices(partition, limit).await
     }
 
+    async fn notices_owed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        self.store.notices_owed(ids).await
+    }
+
     async fn notice_done(&self, id: OperationId) -> Result<()> {
         self.store.notice_done(id).await
     }

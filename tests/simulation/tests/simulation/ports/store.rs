@@ -87,6 +87,7 @@ through_link! {
         -> Vec<(OperationId, Stamp)>;
     ended_since(after: Stamp, limit: usize) -> Ended;
     notices(partition: Partition, limit: usize) -> Vec<Notice>;
+    notices_owed(ids: &[OperationId]) -> Vec<bool>;
     notice_done(id: OperationId) -> ();
     notice_later(id: OperationId, delay: Duration) -> ();
     notice_put_off(id: OperationId, delay: Duration) -> ();

@@ -221,6 +221,10 @@ impl Store for Faulty {
         self.store("notices").await?.notices(partition, limit).await
     }
 
+    async fn notices_owed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
+        self.store("notices_owed").await?.notices_owed(ids).await
+    }
+
     async fn notice_done(&self, id: OperationId) -> Result<()> {
         self.store("notice_done").await?.notice_done(id).await
     }
