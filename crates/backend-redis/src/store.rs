@@ -24,9 +24,9 @@ mod reservations;
 mod rollups;
 mod transact;
 mod work;
+mod unreadable;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::indexes::{IndexUse, RebuildStep};
 use self::notices::Tries;
+use self::unreadable::Unreadable;
 use crate::accepted::{self, Accepted};
 use crate::clock::{self, Clock};
 use crate::completions::{self, Completions};
@@ -84,8 +85,8 @@ pub struct RedisStore {
     completions: Arc<Completions>,
     runtime: Handle,
     critical: CriticalTasks,
-    /// Records that were left out since they were last asked for.
-    unreadable: AtomicU64,
+    /// Records that were left out.
+    unreadable: Unreadable,
     // The tasks are aborted on drop. The lock is held for a moment, never
     // across an await.
     tasks: Mutex<JoinSet<()>>,
@@ -150,7 +151,7 @@ impl RedisStore {
             completions: Arc::new(Completions::new()),
             runtime: Handle::current(),
             critical: options.critical.clone(),
-            unreadable: AtomicU64::new(0),
+            unreadable: Unreadable::default(),
             tasks: Mutex::new(tasks),
         })
     }
@@ -215,7 +216,11 @@ impl Store for RedisStore {
     }
 
     fn take_unreadable(&self) -> u64 {
-        self.unreadable.swap(0, Ordering::Relaxed)
+        self.unreadable.take()
+    }
+
+    fn unreadable(&self) -> Vec<String> {
+        self.unreadable.latest()
     }
 
     fn take_lost(&self) -> u64 {

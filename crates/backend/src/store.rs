@@ -81,12 +81,17 @@ pub trait Store:
     /// process can know: best effort, for waiters that also look themselves.
     fn completions(&self) -> broadcast::Receiver<OperationId>;
 
-    /// Returns the number of records that [`Self::list`] and
-    /// [`Self::outbox_entries`] have left out since the last call, because they
-    /// cannot be decoded: one record must not keep all others from being listed or
-    /// published. A store whose records are never decoded leaves out none.
+    /// Returns the number of records that answers have left out since the last call,
+    /// because they cannot be decoded: one record must not keep all others from being
+    /// listed, published or committed. A store whose records are never decoded leaves out
+    /// none.
     fn take_unreadable(&self) -> u64 {
         0
+    }
+
+    /// Names records that answers have left out lately, for a person: the latest few.
+    fn unreadable(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Returns the number of operations that this process has created and that the store is
@@ -151,7 +156,8 @@ pub trait Store:
     async fn summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>>;
 
     /// Reads the header of an operation and the stored entries of its history, as
-    /// of one moment; `None` for an operation that does not exist. Together with
+    /// of one moment; `None` for an operation that does not exist. Leaves out entries
+    /// that cannot be read. Together with
     /// the body they are the [`History`](drumline_protocol::History).
     ///
     /// # Errors
@@ -160,10 +166,11 @@ pub trait Store:
 
     /// Reads the outputs of the attempts of an operation that are kept, that of the
     /// earliest attempt first; none for an operation that does not exist. At most
-    /// some 80 KiB: see [`drumline_protocol::output`].
+    /// some 80 KiB: see [`drumline_protocol::output`]. Leaves out parts that cannot be
+    /// read.
     ///
     /// # Errors
-    /// When the store is unavailable or an output cannot be read.
+    /// When the store is unavailable.
     async fn outputs(&self, id: OperationId) -> Result<Vec<Output>>;
 
     /// Writes these parts of the report of the holder; returns `false` if the lock

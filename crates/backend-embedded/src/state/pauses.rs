@@ -92,6 +92,7 @@ impl State {
         Pauses {
             version: self.pauses.version,
             pauses: self.pauses.by_key.values().cloned().collect(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -125,10 +126,9 @@ impl State {
     pub fn copy_pauses(&mut self, pauses: &Pauses, partition: Partition) {
         let copy = &mut self.contents_mut(partition).paused;
         if copy.version < pauses.version {
-            let ends = pauses.pauses.iter();
             *copy = PausedScopes {
                 version: pauses.version,
-                ends: ends.map(|pause| (pause.scope.key(), pause.until)).collect(),
+                ends: pauses.scopes().collect(),
             };
         }
     }

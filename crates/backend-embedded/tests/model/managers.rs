@@ -79,7 +79,7 @@ impl World {
         let paused = self.store.pauses();
         let none = Pauses {
             version: u64::MAX - 1,
-            pauses: Vec::new(),
+            ..Pauses::default()
         };
         self.store().copy_pauses(&none, partition());
         self.store().release_held(partition(), None, 1, now);

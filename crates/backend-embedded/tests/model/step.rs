@@ -238,7 +238,10 @@ impl World {
         match created {
             Created::New { offer, .. } if !unclear => self.offer(id, offer),
             Created::New { .. } => {}
-            Created::Exists(_) | Created::KeyReused | Created::KeySpent(_) => {
+            Created::Exists(_)
+            | Created::Unreadable(_)
+            | Created::KeyReused
+            | Created::KeySpent(_) => {
                 unreachable!("nobody else uses its id, and it has no key")
             }
         }

@@ -5,10 +5,11 @@
 //! one organization's actions reads no record of the others.
 
 use async_trait::async_trait;
-use drumline_backend::store::{ActionStore, ActionWrite, Error, Result};
+use drumline_backend::store::{ActionStore, ActionWrite, Result};
 use drumline_protocol::{
     ActionId, BulkAction, Organization, PauseScope, ScopeKey, Timestamp, codec, limits,
 };
+use uuid::Uuid;
 
 use super::RedisStore;
 use crate::reply::{self, Packed, Parts};
@@ -74,11 +75,14 @@ impl ActionStore for RedisStore {
                 ids.push(id);
             }
         }
-        ids.truncate(limit);
         let mut actions = Vec::new();
-        for value in self.action_records(&ids).await? {
-            actions.push(read(&value)?);
+        for some in ids.chunks(AT_ONCE) {
+            if actions.len() >= limit {
+                break;
+            }
+            actions.extend(self.readable_actions(some).await?);
         }
+        actions.truncate(limit);
         Ok(actions)
     }
 
@@ -94,17 +98,7 @@ impl ActionStore for RedisStore {
         for member in found {
             ids.push(*Packed::new(&member).take::<16>()?);
         }
-        let mut actions = Vec::new();
-        for value in self.action_records(&ids).await? {
-            match read(&value) {
-                Ok(action) => actions.push(action),
-                Err(Error::Corrupt(error)) => {
-                    tracing::debug!(%error, "an action is left to a later release");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(actions)
+        self.readable_actions(&ids).await
     }
 
     async fn remove_actions(&self, before: Timestamp) -> Result<usize> {
@@ -118,9 +112,10 @@ impl ActionStore for RedisStore {
 }
 
 impl RedisStore {
-    /// The values of actions, as they are stored; removed ones are left out.
-    async fn action_records(&self, ids: &[[u8; 16]]) -> Result<Vec<Vec<u8>>> {
-        let mut values = Vec::new();
+    /// Actions, without removed ones and those that cannot be decoded: a later release
+    /// has written them, and executes them.
+    async fn readable_actions(&self, ids: &[[u8; 16]]) -> Result<Vec<BulkAction>> {
+        let mut actions = Vec::new();
         for some in ids.chunks(AT_ONCE) {
             let [records, _, _] = self.keys().actions();
             let mut command = redis::cmd("HMGET");
@@ -129,11 +124,15 @@ impl RedisStore {
                 command.arg(id.as_slice());
             }
             let mut parts = Parts::of(self.link().run_one("actions", command).await?)?;
-            while parts.len() > 0 {
-                values.extend(parts.maybe_bytes()?);
+            for id in some {
+                let Some(value) = parts.maybe_bytes()? else {
+                    continue;
+                };
+                let name = format_args!("the action {}", Uuid::from_bytes(*id));
+                actions.extend(self.decoded(name, read(&value))?);
             }
         }
-        Ok(values)
+        Ok(actions)
     }
 }
 

@@ -51,10 +51,10 @@ impl RedisStore {
         for (call, reply) in calls.iter().zip(replies) {
             let mut parts = Parts::of(reply)?;
             for (_, at) in call.items() {
-                let answer = read(&mut parts)?;
                 let Some(commit) = commits.get(at) else {
-                    continue;
+                    return Err(reply::unexpected());
                 };
+                let answer = self.read_committed(commit.id, &mut parts)?;
                 if commit.effects.end.is_some() && matches!(answer.committed, Committed::Done(_)) {
                     self.completions.tell(commit.id);
                 }
@@ -64,44 +64,75 @@ impl RedisStore {
         }
         // An operation that is in no batch does not exist.
         let mut committed = vec![Committed::Missing; commits.len()];
-        for (at, answer) in places.into_iter().zip(with_records(answers)?) {
+        for (at, answer) in places.into_iter().zip(self.with_records(answers)?) {
             if let Some(place) = committed.get_mut(at) {
                 *place = answer;
             }
         }
         Ok(committed)
     }
+
+    /// Puts the records that have come along into the answers. Without a record that
+    /// cannot be decoded: the commits are made, and the operation's own readers are told.
+    pub(super) fn with_records(&self, answers: Vec<(&Commit, Answer)>) -> Result<Vec<Committed>> {
+        let mut committed = Vec::with_capacity(answers.len());
+        for (commit, answer) in answers {
+            let mut whole = answer.committed;
+            if let Committed::Done(done) = &mut whole {
+                if let Some(bytes) = answer.record {
+                    let record = self.decoded(commit.id, record::along(commit.id, &bytes))?;
+                    done.record = record.flatten();
+                }
+                // The record is as it was before.
+                if let (Some(record), Some(report)) = (&mut done.record, &commit.report) {
+                    record.report = report.clone();
+                }
+                if let Some((id, stamp, bytes)) = answer.promoted {
+                    done.promoted = self.decoded(id, promoted(id, stamp, &bytes))?;
+                }
+            }
+            committed.push(whole);
+        }
+        Ok(committed)
+    }
+
+    /// Reads the answer to one commit. An operation whose header cannot be decoded is
+    /// left to the release that has written it, as if it did not exist.
+    pub(super) fn read_committed(&self, id: OperationId, parts: &mut Parts) -> Result<Answer> {
+        let bytes = parts.bytes()?;
+        let mut answer = Packed::new(&bytes);
+        let committed = match answer.letter()? {
+            b'D' => return done(answer, parts),
+            b'N' => Committed::NotHead,
+            b'H' => Committed::Held(ScopeKey::from_bytes(*answer.take()?)),
+            b'C' => match self.decoded(id, record::read_h(answer.rest()))? {
+                Some((header, _)) => Committed::Conflict(Box::new(header)),
+                None => Committed::Missing,
+            },
+            b'F' => Committed::Fenced,
+            b'M' => Committed::Missing,
+            _ => return Err(reply::unexpected()),
+        };
+        Ok(Answer {
+            committed,
+            record: None,
+            promoted: None,
+        })
+    }
+}
+
+/// The next head of a chain, from its record.
+fn promoted(id: OperationId, stamp: Stamp, bytes: &[u8]) -> Result<Promoted> {
+    Ok(Promoted {
+        record: record::along(id, bytes)?,
+        ..Promoted::new(record::summary(id, bytes)?, stamp)
+    })
 }
 
 /// The bytes of a commit that may be many.
 fn weight(commit: &Commit) -> usize {
     let report = commit.report.as_ref().map_or(0, Report::bytes);
     report + commit.output.as_ref().map_or(0, OutputParts::bytes)
-}
-
-/// Puts the records that have come along into the answers.
-pub(super) fn with_records(answers: Vec<(&Commit, Answer)>) -> Result<Vec<Committed>> {
-    let mut committed = Vec::with_capacity(answers.len());
-    for (commit, answer) in answers {
-        let mut whole = answer.committed;
-        if let Committed::Done(done) = &mut whole {
-            if let Some(bytes) = answer.record {
-                done.record = record::along(commit.id, &bytes)?;
-            }
-            // The record is as it was before.
-            if let (Some(record), Some(report)) = (&mut done.record, &commit.report) {
-                record.report = report.clone();
-            }
-            if let Some((id, stamp, bytes)) = answer.promoted {
-                done.promoted = Some(Promoted {
-                    record: record::along(id, &bytes)?,
-                    ..Promoted::new(record::summary(id, &bytes)?, stamp)
-                });
-            }
-        }
-        committed.push(whole);
-    }
-    Ok(committed)
 }
 
 /// The arguments of one commit.
@@ -158,29 +189,6 @@ pub(super) struct Answer {
     pub(super) committed: Committed,
     record: Option<Vec<u8>>,
     promoted: Option<(OperationId, Stamp, Vec<u8>)>,
-}
-
-/// Reads the answer to one commit.
-pub(super) fn read(parts: &mut Parts) -> Result<Answer> {
-    let bytes = parts.bytes()?;
-    let mut answer = Packed::new(&bytes);
-    let committed = match answer.letter()? {
-        b'D' => return done(answer, parts),
-        b'N' => Committed::NotHead,
-        b'H' => Committed::Held(ScopeKey::from_bytes(*answer.take()?)),
-        b'C' => {
-            let (header, _) = record::read_h(answer.rest())?;
-            Committed::Conflict(Box::new(header))
-        }
-        b'F' => Committed::Fenced,
-        b'M' => Committed::Missing,
-        _ => return Err(reply::unexpected()),
-    };
-    Ok(Answer {
-        committed,
-        record: None,
-        promoted: None,
-    })
 }
 
 fn done(mut answer: Packed<'_>, parts: &mut Parts) -> Result<Answer> {

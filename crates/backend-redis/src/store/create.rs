@@ -89,16 +89,18 @@ impl RedisStore {
                 }
             })
             .collect();
-        let mut operations = self.operations(records).await?.into_iter();
+        let mut operations = self.operations_or_errors(records).await?.into_iter();
         let mut created = Vec::with_capacity(answers.len());
         for answer in answers {
             created.push(match answer {
                 Ok(answer) => answer,
-                Err(id) => {
-                    let operation = operations.next().ok_or_else(reply::unexpected)?;
-                    let operation = operation.ok_or_else(|| Self::removed_meanwhile(id))?;
-                    Created::Exists(Box::new(operation))
-                }
+                Err(id) => match operations.next().ok_or_else(reply::unexpected)? {
+                    Ok(operation) => {
+                        let operation = operation.ok_or_else(|| Self::removed_meanwhile(id))?;
+                        Created::Exists(Box::new(operation))
+                    }
+                    Err(error) => Created::Unreadable(error),
+                },
             });
         }
         Ok(created)

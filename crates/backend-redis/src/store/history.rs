@@ -1,6 +1,6 @@
 //! History: the entries that commits write, and their way back.
 
-use drumline_backend::store::{Recorded, Result};
+use drumline_backend::store::{Error, Recorded, Result};
 use drumline_protocol::OperationId;
 use drumline_protocol::codec;
 use drumline_protocol::history::{Entry, Place};
@@ -30,7 +30,8 @@ impl RedisStore {
         let mut stored = parts.parts()?;
         let mut entries = Vec::with_capacity(stored.len());
         while stored.len() > 0 {
-            entries.push(codec::decode(&stored.bytes()?)?);
+            let entry = codec::decode(&stored.bytes()?).map_err(Error::from);
+            entries.extend(self.decoded(format_args!("the history of {id}"), entry)?);
         }
         Ok(Some(Recorded { header, entries }))
     }

@@ -174,11 +174,8 @@ impl RedisStore {
         }
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
-            match T::read(self, &[*id]).await {
-                Ok(one) => found.extend(one),
-                Err(error @ Error::Corrupt(_)) => self.leave_out(&error),
-                Err(error) => return Err(error),
-            }
+            let one = self.decoded(id, T::read(self, &[*id]).await)?;
+            found.extend(one.into_iter().flatten());
         }
         Ok(found)
     }

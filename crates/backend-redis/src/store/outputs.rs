@@ -1,6 +1,6 @@
 //! Outputs of attempts: the parts that commits write, and their way back.
 
-use drumline_backend::store::Result;
+use drumline_backend::store::{Error, Result};
 use drumline_protocol::codec;
 use drumline_protocol::{OperationId, Output, OutputParts, Outputs};
 
@@ -24,8 +24,12 @@ impl RedisStore {
         while stored.len() > 0 {
             let bytes = stored.bytes()?;
             // A place to which nothing was written yet.
-            let part = (!bytes.is_empty()).then(|| codec::decode(&bytes));
-            parts.push(part.transpose()?);
+            if bytes.is_empty() {
+                parts.push(None);
+                continue;
+            }
+            let part = codec::decode(&bytes).map_err(Error::from);
+            parts.push(self.decoded(format_args!("an output of {id}"), part)?);
         }
         let mut parts = parts.into_iter();
         let front = parts.next().flatten();

@@ -56,6 +56,32 @@ impl RedisStore {
         Ok(operations)
     }
 
+    /// Returns the same as [`Self::operations`], with an error in place of each record that
+    /// cannot be decoded: it belongs to one of the callers of a shared call.
+    pub(super) async fn operations_or_errors(
+        &self,
+        records: Vec<(OperationId, Vec<u8>)>,
+    ) -> Result<Vec<Result<Option<Operation>>>> {
+        match self.operations(records.clone()).await {
+            Ok(operations) => return Ok(operations.into_iter().map(Ok).collect()),
+            Err(Error::Corrupt(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let mut operations = Vec::with_capacity(records.len());
+        for record in records {
+            let id = record.0;
+            operations.push(match self.operations(vec![record]).await {
+                Ok(mut one) => Ok(one.pop().flatten()),
+                Err(error @ Error::Corrupt(_)) => {
+                    self.leave_out_named(id, &error);
+                    Err(error)
+                }
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(operations)
+    }
+
     /// Asks for the bytes of operations with their parts. They may grow meanwhile, by
     /// a checkpoint at most.
     async fn sizes(

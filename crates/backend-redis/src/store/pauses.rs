@@ -2,8 +2,8 @@
 //! partition, which the scripts read.
 
 use async_trait::async_trait;
-use drumline_backend::store::{PauseCopy, PauseStore, Pauses, Released, Result};
-use drumline_protocol::{Partition, Pause, ScopeKey, codec};
+use drumline_backend::store::{Error, PauseCopy, PauseStore, Pauses, Released, Result};
+use drumline_protocol::{Partition, Pause, ScopeKey, Timestamp, codec};
 use redis::Value;
 
 use super::RedisStore;
@@ -29,8 +29,17 @@ impl PauseStore for RedisStore {
             } else {
                 let value = reply::bytes(value)?;
                 let mut value = Packed::new(&value);
-                value.number()?;
-                found.pauses.push(codec::decode(value.rest())?);
+                let end = value.number()?;
+                let pause = codec::decode(value.rest()).map_err(Error::from);
+                match (self.decoded("a pause", pause)?, field.as_slice().try_into()) {
+                    (Some(pause), _) => found.pauses.push(pause),
+                    (None, Ok(key)) => {
+                        let until = i64::try_from(end).ok().filter(|end| *end > 0);
+                        let until = until.map(Timestamp::from_millis);
+                        found.unreadable.push((ScopeKey::from_bytes(key), until));
+                    }
+                    (None, Err(_)) => {}
+                }
             }
         }
         found.pauses.sort_by_key(|pause: &Pause| pause.scope.key());
@@ -38,7 +47,7 @@ impl PauseStore for RedisStore {
     }
 
     async fn set_pause(&self, pause: &Pause) -> Result<()> {
-        let mut value = end_of(pause).to_be_bytes().to_vec();
+        let mut value = end_ms(pause.until).to_be_bytes().to_vec();
         value.extend(codec::encode(pause)?);
         self.write_pause(pause.scope.key(), &value).await?;
         Ok(())
@@ -61,10 +70,8 @@ impl PauseStore for RedisStore {
                 let names = [keys.pauses().to_owned(), keys.pauses_version()];
                 let mut command = SCRIPTS.copy_pauses.call(&names);
                 command.arg(pauses.version);
-                for pause in &pauses.pauses {
-                    command
-                        .arg(pause.scope.key().as_bytes().as_slice())
-                        .arg(end_of(pause));
+                for (scope, until) in pauses.scopes() {
+                    command.arg(scope.as_bytes().as_slice()).arg(end_ms(until));
                 }
                 commands.add_command(command);
             }
@@ -115,8 +122,8 @@ impl RedisStore {
 }
 
 /// The end of a pause in milliseconds; 0 for none.
-fn end_of(pause: &Pause) -> u64 {
-    let until = pause.until.map_or(0, |until| until.as_millis());
+fn end_ms(until: Option<Timestamp>) -> u64 {
+    let until = until.map_or(0, |until| until.as_millis());
     u64::try_from(until).unwrap_or(0)
 }
 

@@ -1,6 +1,5 @@
 //! Plain reads: operations by id, and their number.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use drumline_backend::store::{Counts, Error, Result, Summary};
@@ -46,12 +45,6 @@ const RECORD: usize = 10 << 10;
 const LARGE: usize = 64 << 10;
 
 impl RedisStore {
-    /// Counts a record that is left out because it cannot be decoded.
-    pub(super) fn leave_out(&self, error: &Error) {
-        tracing::debug!(%error, "an operation cannot be decoded, and is left out");
-        self.unreadable.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Reads headers; `None` for an operation that does not exist, or whose header
     /// cannot be decoded. The second
     /// value is the indexes whose keys may be missing from these records.
@@ -87,22 +80,17 @@ impl RedisStore {
         let unread = record::read_kinds(next()?)?;
         self.read_on(ids, &mut fronts).await?;
         let mut heads = Vec::with_capacity(ids.len());
-        for front in fronts {
-            heads.push(match front.bytes.is_empty() {
-                true => None,
-                false => match record::read_h(&front.bytes) {
-                    Ok((header, ..)) => Some(Head {
-                        header,
-                        keys: record::read_keys(&front.bytes),
-                        bytes: usize::try_from(front.size).unwrap_or(usize::MAX),
-                    }),
-                    Err(error @ Error::Corrupt(_)) => {
-                        self.leave_out(&error);
-                        None
-                    }
-                    Err(error) => return Err(error),
-                },
-            });
+        for (id, front) in ids.iter().zip(fronts) {
+            if front.bytes.is_empty() {
+                heads.push(None);
+                continue;
+            }
+            let read = self.decoded(id, record::read_h(&front.bytes))?;
+            heads.push(read.map(|(header, ..)| Head {
+                header,
+                keys: record::read_keys(&front.bytes),
+                bytes: usize::try_from(front.size).unwrap_or(usize::MAX),
+            }));
         }
         Ok((heads, unread))
     }

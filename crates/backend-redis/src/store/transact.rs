@@ -11,7 +11,6 @@ use drumline_protocol::{OperationId, Partition};
 use redis::Cmd;
 
 use super::RedisStore;
-use super::commit::with_records;
 use super::{commit, create};
 use crate::keys::PartitionKeys;
 use crate::reply::{self, Parts};
@@ -46,11 +45,15 @@ impl RedisStore {
                 }
                 Ok(done)
             }
-            b"R" => Ok(Transacted::Refused {
-                commit: usize::try_from(answer.number()?)
-                    .map_err(|_error: std::num::TryFromIntError| reply::unexpected())?,
-                answer: commit::read(&mut answer)?.committed,
-            }),
+            b"R" => {
+                let commit = usize::try_from(answer.number()?)
+                    .map_err(|_error: std::num::TryFromIntError| reply::unexpected())?;
+                let refused = commits.get(commit).ok_or_else(reply::unexpected)?;
+                Ok(Transacted::Refused {
+                    commit,
+                    answer: self.read_committed(refused.id, &mut answer)?.committed,
+                })
+            }
             _ => Err(reply::unexpected()),
         }
     }
@@ -111,12 +114,12 @@ impl RedisStore {
         }
         let mut answers = Vec::new();
         for item in commits {
-            answers.push((item, commit::read(&mut commits_said)?));
+            answers.push((item, self.read_committed(item.id, &mut commits_said)?));
         }
         self.note_new(creates, &created);
         let created = self.with_existing(created).await?;
         let mut committed = Vec::new();
-        for answer in with_records(answers)? {
+        for answer in self.with_records(answers)? {
             match answer {
                 Committed::Done(done) => committed.push(*done),
                 Committed::NotHead

@@ -41,10 +41,11 @@ pub trait ActionStore: Send + Sync {
     async fn action(&self, id: ActionId) -> Result<Option<BulkAction>>;
 
     /// Returns the actions of an organization, newest first, that are older than
-    /// `before`. Returns `limit` at most, and fewer only at the end.
+    /// `before`. Returns `limit` at most, and fewer only at the end. Leaves out records
+    /// that cannot be read.
     ///
     /// # Errors
-    /// When the store is unavailable or a record cannot be read.
+    /// When the store is unavailable.
     async fn actions(
         &self,
         organization: &Organization,

@@ -38,6 +38,9 @@ pub enum Created {
     },
     /// Another create has used this id before.
     Exists(Box<Operation>),
+    /// Another create has used this id before, and its record cannot be decoded: the
+    /// error of a reader of that operation.
+    Unreadable(Error),
     /// The key is reserved for a request of another content. Nothing is stored.
     KeyReused,
     /// The key stands for this operation, which existed and was removed.

@@ -17,7 +17,7 @@
 //! set.
 
 use async_trait::async_trait;
-use drumline_protocol::{Partition, Pause, ScopeKey};
+use drumline_protocol::{Partition, Pause, ScopeKey, Timestamp};
 
 use super::error::Result;
 
@@ -29,6 +29,18 @@ pub struct Pauses {
     /// The pauses, in the order of their keys. One that has ended by itself may
     /// still be among them.
     pub pauses: Vec<Pause>,
+    /// The scope and the end of each pause that this release cannot decode. It holds what
+    /// it holds all the same.
+    pub unreadable: Vec<(ScopeKey, Option<Timestamp>)>,
+}
+
+impl Pauses {
+    /// The scope of each pause, and the time at which it ends by itself.
+    pub fn scopes(&self) -> impl Iterator<Item = (ScopeKey, Option<Timestamp>)> {
+        let known = self.pauses.iter();
+        let known = known.map(|pause| (pause.scope.key(), pause.until));
+        known.chain(self.unreadable.iter().copied())
+    }
 }
 
 /// The state of a partition's copy of the pauses.
@@ -56,7 +68,7 @@ pub trait PauseStore: Send + Sync {
     /// Returns all pauses, as of one moment.
     ///
     /// # Errors
-    /// When the store is unavailable or a pause cannot be read.
+    /// When the store is unavailable.
     async fn pauses(&self) -> Result<Pauses>;
 
     /// Sets a pause, in place of the one with the same scope. It is in force in

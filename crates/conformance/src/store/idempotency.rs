@@ -251,7 +251,7 @@ fn id_of(created: &Created) -> OperationId {
     match created {
         Created::New { id, .. } | Created::KeySpent(id) => *id,
         Created::Exists(found) => found.id,
-        Created::KeyReused => panic!("{created:?}"),
+        Created::Unreadable(_) | Created::KeyReused => panic!("{created:?}"),
     }
 }
 
@@ -260,6 +260,7 @@ fn said(created: &Created) -> (&'static str, Option<OperationId>) {
     match created {
         Created::New { id, .. } => ("new", Some(*id)),
         Created::Exists(found) => ("exists", Some(found.id)),
+        Created::Unreadable(_) => ("unreadable", None),
         Created::KeySpent(id) => ("spent", Some(*id)),
         Created::KeyReused => ("reused", None),
     }

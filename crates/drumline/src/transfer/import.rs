@@ -119,7 +119,10 @@ async fn flush(store: &dyn Store, batch: Vec<Carried>, imported: &mut Imported) 
                 were_running.push(carried.header.status.state() == State::Locked);
                 commits.push(commit(carried, now)?);
             }
-            Created::Exists(_) | Created::KeyReused | Created::KeySpent(_) => {
+            Created::Exists(_)
+            | Created::Unreadable(_)
+            | Created::KeyReused
+            | Created::KeySpent(_) => {
                 imported.refused += 1;
                 if imported.foreign.len() < SHOWN {
                     imported.foreign.push(carried.id);

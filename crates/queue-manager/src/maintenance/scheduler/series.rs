@@ -135,6 +135,7 @@ async fn occur_once(
         // It has no key.
         Created::New { offer: None, .. }
         | Created::Exists(_)
+        | Created::Unreadable(_)
         | Created::KeyReused
         | Created::KeySpent(_) => {}
     }

@@ -41,6 +41,7 @@ impl QueueManager {
                     // Only the key can have led two requests to one id: in one
                     // list, or at another manager meanwhile.
                     Created::Exists(operation) if is_keyed => Ok(self.repeated(*operation)),
+                    Created::Unreadable(error) => Err(error.into()),
                     Created::KeyReused => Err(Error::KeyReused),
                     Created::KeySpent(id) => Err(Error::KeySpent { id: id.to_string() }),
                     Created::Exists(operation) => {

@@ -303,7 +303,7 @@ impl QueueManager {
                     self.repeated(*operation);
                 }
                 // The keys were reserved before.
-                Created::KeyReused | Created::KeySpent(_) => {}
+                Created::Unreadable(_) | Created::KeyReused | Created::KeySpent(_) => {}
             }
         }
         for ((change, header), done) in changes.into_iter().zip(headers).zip(committed) {
