@@ -13,6 +13,8 @@
 //! none twice and leaves none out. Its BY parts are judged by the clock. Between two
 //! changes of the clock such a rule is as in UTC: a *stretch*.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, MappedLocalTime, Offset as _, TimeZone as _};
 use chrono_tz::Tz;
 use rrule::{RRule, Unvalidated};
@@ -43,25 +45,44 @@ pub(super) fn local(zone: Tz, utc: i64) -> i64 {
     utc.saturating_add(offset_at(zone, utc))
 }
 
-/// The time at which the clock of a zone shows a time.
-pub(super) fn utc(zone: Tz, local: i64) -> i64 {
-    let shown = |local: i64| {
-        let time = DateTime::from_timestamp(local, 0)?.naive_utc();
-        match zone.from_local_datetime(&time) {
-            MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => {
-                Some(time.timestamp())
-            }
-            MappedLocalTime::None => None,
+/// A time of the clock on the wall, in UTC.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    /// The clock shows it, then for the first time.
+    Shown(i64),
+    /// The clock leaves it out: by the clock as it was before.
+    LeftOut(i64),
+}
+
+impl Named {
+    fn of(zone: Tz, local: i64) -> Self {
+        if let Some(utc) = shown(zone, local) {
+            return Self::Shown(utc);
         }
-    };
-    shown(local).unwrap_or_else(|| {
-        // The clock leaves it out: as the clock was before.
         let before = (1..=GAP_HOURS).find_map(|hours| {
             let earlier = local - hours * HOUR;
-            shown(earlier).map(|utc| earlier - utc)
+            shown(zone, earlier).map(|utc| earlier - utc)
         });
-        local - before.unwrap_or(0)
-    })
+        Self::LeftOut(local - before.unwrap_or(0))
+    }
+}
+
+/// The time at which the clock of a zone shows a time first; `None` if it never does.
+fn shown(zone: Tz, local: i64) -> Option<i64> {
+    let time = DateTime::from_timestamp(local, 0)?.naive_utc();
+    match zone.from_local_datetime(&time) {
+        MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => {
+            Some(time.timestamp())
+        }
+        MappedLocalTime::None => None,
+    }
+}
+
+/// The time that a time of the clock is.
+pub(super) fn utc(zone: Tz, local: i64) -> i64 {
+    match Named::of(zone, local) {
+        Named::Shown(utc) | Named::LeftOut(utc) => utc,
+    }
 }
 
 /// The first time after `utc` at which the clock is changed, or the end of the longest
@@ -99,14 +120,43 @@ pub(super) fn times_by_day(
     // A day earlier, because the clock may have been changed since.
     let begin = (local(zone, begin) - DAY).max(first);
     let mut last = i64::MIN;
-    days::times(rule, first, begin)
-        .map(move |time| utc(zone, time))
+    let named = days::times(rule, first, begin).map(move |time| Named::of(zone, time));
+    in_order(named)
         // Two times of the clock may be one.
         .filter(move |&time| {
             let is_later = time > last && time >= start;
             last = last.max(time);
             is_later
         })
+}
+
+/// The times that times of the clock are, in order. One that the clock leaves out may be
+/// later than those that follow it: where the clock goes from 02:00 to 02:30, 02:15 is
+/// 02:45, and 02:30 comes before it. Looks ahead behind such a time alone, because to
+/// look for a rule's next time is expensive.
+fn in_order(named: impl Iterator<Item = Named>) -> impl Iterator<Item = i64> {
+    let mut named = named.peekable();
+    let mut left_out = VecDeque::new();
+    std::iter::from_fn(move || {
+        loop {
+            let Some(&earliest) = left_out.front() else {
+                match named.next()? {
+                    Named::Shown(time) => return Some(time),
+                    Named::LeftOut(time) => left_out.push_back(time),
+                }
+                continue;
+            };
+            match named.peek() {
+                Some(&Named::LeftOut(time)) => left_out.push_back(time),
+                Some(&Named::Shown(time)) if time <= earliest => {
+                    named.next();
+                    return Some(time);
+                }
+                Some(Named::Shown(_)) | None => return left_out.pop_front(),
+            }
+            named.next();
+        }
+    })
 }
 
 /// The times of a rule by the hour or the minute from `start` on; those before

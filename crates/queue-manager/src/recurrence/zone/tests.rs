@@ -77,6 +77,28 @@ fn a_time_that_a_clock_leaves_out_is_as_late_as_if_it_did_not() {
 }
 
 #[test]
+fn a_clock_that_is_put_forward_by_half_an_hour_loses_no_time() {
+    // Lord Howe goes from 02:00 to 02:30: 02:15 is 02:45, behind 02:30.
+    let rule = "FREQ=DAILY;BYHOUR=2;BYMINUTE=15,30;BYSECOND=0";
+    let lord_howe = "Australia/Lord_Howe";
+    let night = ["2026-10-03T15:30", "2026-10-03T15:45"];
+    let next = ["2026-10-04T15:15", "2026-10-04T15:30"];
+    let expected = [night[0], night[1], next[0], next[1]];
+    assert_eq!(times(lord_howe, rule, "2026-10-03T15:00", 4), expected);
+    // A time that is left out and one that is shown are one.
+    let every_quarter = "FREQ=DAILY;BYHOUR=2;BYMINUTE=0,15,30,45;BYSECOND=0";
+    let found = times(lord_howe, every_quarter, "2026-10-03T15:00", 3);
+    assert_eq!(found, [night[0], night[1], "2026-10-04T15:00"]);
+    let counted = format!("{rule};COUNT=3");
+    assert_eq!(
+        times(lord_howe, &counted, "2026-10-03T15:00", 9),
+        expected[..3]
+    );
+    let until = format!("{rule};UNTIL=20261003T154500Z");
+    assert_eq!(times(lord_howe, &until, "2026-10-03T15:00", 9), night);
+}
+
+#[test]
 fn of_a_time_that_a_clock_shows_twice_the_first_counts() {
     let rule = "FREQ=DAILY;BYHOUR=2;BYMINUTE=30;BYSECOND=0";
     assert_eq!(
