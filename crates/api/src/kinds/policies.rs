@@ -48,6 +48,13 @@ impl Kind for Retry {
     }
 }
 
+/// Reads a text of at most `most` characters. A blank one is none: clients of the
+/// Dynamics service send empty texts for attributes that they leave out.
+fn text_unless_blank(given: &mut Fields<'_>, name: &str, most: usize) -> Option<String> {
+    let text = given.text(name, most)?;
+    Some(text).filter(|text| !text.trim().is_empty())
+}
+
 /// A recurrence rule. As in the Dynamics service, an empty rule is none. Its
 /// grammar is checked with the other rules of a create.
 pub(crate) struct Rule;
@@ -66,8 +73,7 @@ impl Kind for Rule {
     type Draft = String;
 
     fn take(given: &mut Fields<'_>, name: &str) -> Option<String> {
-        let pattern = given.text(name, limits::RECURRENCE_CHARS)?;
-        Some(pattern).filter(|pattern| !pattern.trim().is_empty())
+        text_unless_blank(given, name, limits::RECURRENCE_CHARS)
     }
 }
 
@@ -89,8 +95,7 @@ impl Kind for Zone {
     type Draft = String;
 
     fn take(given: &mut Fields<'_>, name: &str) -> Option<String> {
-        let zone = given.text(name, limits::TIME_ZONE_CHARS)?;
-        Some(zone).filter(|zone| !zone.trim().is_empty())
+        text_unless_blank(given, name, limits::TIME_ZONE_CHARS)
     }
 }
 
