@@ -81,6 +81,12 @@ impl PerMinute {
     pub(crate) fn take_left_out(&self) -> u64 {
         std::mem::take(&mut self.state.lock().left_out)
     }
+
+    /// Counts messages again whose number was taken and could not be told.
+    pub(crate) fn put_back(&self, left_out: u64) {
+        let mut state = self.state.lock();
+        state.left_out = state.left_out.saturating_add(left_out);
+    }
 }
 
 #[cfg(test)]
@@ -101,5 +107,8 @@ mod tests {
         assert_eq!(denials.next(), Told::No);
         assert_eq!(denials.take_left_out(), 1);
         assert_eq!(denials.take_left_out(), 0);
+        denials.put_back(3);
+        assert_eq!(denials.next(), Told::No);
+        assert_eq!(denials.take_left_out(), 4);
     }
 }

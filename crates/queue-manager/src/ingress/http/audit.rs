@@ -92,6 +92,9 @@ impl Draft {
                         let mut entry = Entry::new(now(), "http", action, status);
                         entry.count = Some(left_out);
                         audit.record(&entry, targets, metrics);
+                    } else {
+                        // Without a file, and with a full stream: a later line tells it.
+                        manager.denials_recorded().put_back(left_out);
                     }
                 }
             }
