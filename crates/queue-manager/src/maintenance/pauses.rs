@@ -4,8 +4,13 @@
 //! ```text
 //! copies behind the version ─→ written again
 //! a pause whose time is over ─→ removed
-//! held set not empty ─→ release, 256 at most, a rest, the next 256, …
+//! held set not empty, and the pauses have changed ─→ release, 256 at most, a rest,
+//!                                                    the next 256, …
 //! ```
+//!
+//! While pauses hold and do not change, there is nothing to release, so the held sets are
+//! not looked at. Each is now and then, because a store that has lost its last writes may
+//! have other pauses under the same version.
 //!
 //! A release puts operations into the outbox, and the relay publishes them. The
 //! rest behind each step gives other callers of the store their turn.
@@ -15,6 +20,7 @@ use std::time::Duration;
 
 use drumline_backend::store::{self, PauseCopy};
 use drumline_protocol::{Partition, ScopeKey};
+use tokio::time::Instant;
 
 use super::MaintenanceOptions;
 use super::task::{Look, Task};
@@ -25,12 +31,18 @@ use crate::service::QueueManager;
 /// relay publishes.
 const REST: Duration = Duration::from_millis(5);
 
+/// The time after which a held set is looked at again although the pauses are the same.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
 /// The task that looks after pauses.
 pub(super) struct KeepPauses {
     batch: usize,
     /// The scope to go on behind, for partitions whose held set was not looked at
     /// to its end.
     places: HashMap<Partition, ScopeKey>,
+    /// The version of the pauses at the last look at a held set, if that reached its end,
+    /// and the time of the look.
+    looked_at: HashMap<Partition, (u64, Instant)>,
 }
 
 impl KeepPauses {
@@ -38,7 +50,15 @@ impl KeepPauses {
         Self {
             batch: options.batch,
             places: HashMap::new(),
+            looked_at: HashMap::new(),
         }
+    }
+
+    /// Returns true if there may be something to release with this version of the pauses.
+    fn is_to_be_looked_at(&self, partition: Partition, version: u64) -> bool {
+        self.looked_at
+            .get(&partition)
+            .is_none_or(|(last, at)| *last != version || at.elapsed() >= LOOK_AGAIN)
     }
 }
 
@@ -68,6 +88,11 @@ impl Task for KeepPauses {
         for (partition, copy) in looked_at {
             if copy.held == 0 {
                 self.places.remove(&partition);
+                self.looked_at.remove(&partition);
+                continue;
+            }
+            let version = copy.version.max(pauses.version);
+            if !self.is_to_be_looked_at(partition, version) {
                 continue;
             }
             let after = self.places.get(&partition).copied();
@@ -81,6 +106,8 @@ impl Task for KeepPauses {
             if is_full || released.next.is_some() {
                 look = Look::More;
                 tokio::time::sleep(REST).await;
+            } else {
+                self.looked_at.insert(partition, (version, Instant::now()));
             }
         }
         manager.metrics().held(held);

@@ -9,6 +9,7 @@ use drumline_queue_manager::Maintenance;
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Client};
+use crate::support::faulty::faulty;
 use crate::support::worker::{Listener, Worker};
 use crate::support::{backend, manager, until};
 
@@ -198,6 +199,40 @@ async fn maintenance_brings_a_pause_to_the_partitions_that_lack_it() {
         copies.iter().all(|copy| copy.version == written.version)
     })
     .await;
+    maintenance.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_does_not_change_costs_no_look_at_what_it_holds() {
+    let (wrapped, faults) = faulty(&backend());
+    let manager = manager(&wrapped);
+    let client = Client::of(&manager);
+    put(&client, &[], &of_mail("the mail server is down")).await;
+    for _ in 0..20 {
+        client.create(&json!({"messageName": "SendMail"})).await;
+    }
+    assert_eq!(held(&wrapped).await, 20);
+    let maintenance = Maintenance::start(&manager);
+    tokio::time::sleep(WHILE).await;
+    faults.take_calls();
+    tokio::time::sleep(WHILE * 10).await;
+    let calls = faults.take_calls();
+    let count = |name| calls.iter().filter(|call| **call == name).count();
+    let (looks, releases) = (count("pause_copies"), count("release_held"));
+    // Now and then, and not at each look.
+    assert!(looks > 100 && releases < 20 * 12, "{looks}, {releases}");
+    // Another pause is a change.
+    put(
+        &client,
+        &[],
+        &json!({"scope": "messageName", "name": "other", "reason": "a"}),
+    )
+    .await;
+    let id = listed(&client, &[]).await;
+    for pause in id {
+        lift(&client, &[], pause["id"].as_str().expect("an id")).await;
+    }
+    until("all are released", || async { held(&wrapped).await == 0 }).await;
     maintenance.stop().await;
 }
 
