@@ -219,6 +219,9 @@ pub struct ActionView {
     /// The reason why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// The reason why no manager executes it at present, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
     /// The most operations that the caller means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
@@ -275,6 +278,7 @@ impl From<&BulkAction> for ActionView {
             ended_on: action.ended_on.map(|at| at.to_string()),
             aborted_by: action.aborted_by.as_ref().map(|by| by.name()),
             failure,
+            obstacle: action.obstacle().filter(|_| action.is_open()),
             expected: action.expected,
             counted: counts.counted,
             done: counts.done,

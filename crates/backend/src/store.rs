@@ -39,7 +39,7 @@ use tokio::sync::broadcast;
 
 use crate::member_id::MemberId;
 
-pub use self::actions::{ActionStore, ActionWrite};
+pub use self::actions::{ActionStore, ActionWrite, OpenAction};
 pub use self::audit::{
     AUDIT_ENTRIES, AUDIT_ENTRY_BYTES, AUDIT_PAGE, AuditEntry, AuditPlace, AuditStore,
     InvalidAuditPlace, check_audit_entries,

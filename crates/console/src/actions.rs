@@ -49,10 +49,13 @@ fn stage(action: &BulkAction) -> Text {
         ActionStage::Running if action.is_asked_to_stop() => {
             format!("it ends within a second, because {by} has aborted it")
         }
-        ActionStage::Running => {
-            let back_to = exact(action.below.created());
-            format!("it goes on: it has looked back to {back_to}")
-        }
+        ActionStage::Running => match action.obstacle() {
+            Some(why) => format!("it waits: {why}"),
+            None => {
+                let back_to = exact(action.below.created());
+                format!("it goes on: it has looked back to {back_to}")
+            }
+        },
         ActionStage::Done => "nothing is left".to_owned(),
         ActionStage::Aborted => {
             format!("it was aborted by {by}; what was done stays done")

@@ -11,23 +11,26 @@
 //! ```
 //!
 //! Each change makes the next revision, and a store writes a revision only on the one
-//! before it. So of two executors one writes. A page that an executor repeats does no
-//! harm, because an operation that is done already stays as it is.
+//! before it. So of two executors one writes. An executor announces each page before it
+//! changes anything. So the one that goes on after a death knows the page that may be
+//! done in part, and changes no operation of it twice: see [`BulkAction::repeats`].
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error_code::ErrorCode;
-use crate::extensions::Extensions;
-use crate::history::Author;
+use crate::extensions::{Extensions, Field};
+use crate::history::{Author, History};
 use crate::id::{Fence, InvalidId, OperationId};
 use crate::limits;
 use crate::time::Timestamp;
 use crate::token::Organization;
-use crate::transition::Action;
+use crate::transition::{Action, EventKind};
+use crate::version::FormatVersion;
 
 /// The id of an action: a version 7 UUID, in order of creation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -163,6 +166,25 @@ pub struct BulkCounts {
     pub refusals: Vec<BulkRefusal>,
 }
 
+/// A page that an executor has announced, and may have done in part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkPage {
+    /// The operations on it.
+    pub ids: Vec<OperationId>,
+    /// The id below which the next page begins; `None`: nothing is left behind it.
+    pub below: Option<OperationId>,
+}
+
+/// The version that reads the added fields. An executor of an earlier build leaves them
+/// alone, and does its pages without them.
+const SINCE: FormatVersion = FormatVersion::new(4, 0);
+/// The page that was announced.
+const PAGE: Field<BulkPage> = Field::new(1, SINCE);
+/// The reason why no manager executes the action at present.
+const OBSTACLE: Field<String> = Field::new(2, SINCE);
+/// The time by which the clocks of two processes may differ that read the store's.
+const CLOCKS: Duration = Duration::from_secs(1);
+
 /// One action on many operations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkAction {
@@ -233,11 +255,73 @@ impl BulkAction {
     #[must_use]
     pub fn taken_by(&self, member: Uuid) -> Self {
         let fence = Fence(self.last_fence.0.saturating_add(1));
+        let mut next = self.next();
+        next.extensions.remove(&OBSTACLE);
         Self {
             executor: Some(Executor { member, fence }),
             last_fence: fence,
-            ..self.next()
+            ..next
         }
+    }
+
+    /// The page that may be done in part: it was announced, and its end was not written.
+    #[must_use]
+    pub fn page(&self) -> Option<BulkPage> {
+        let page = self.extensions.get(&PAGE).ok().flatten()?;
+        // An executor that does not know the field has gone on behind it.
+        let is_behind = page.below.is_some_and(|below| self.below <= below);
+        (!is_behind).then_some(page)
+    }
+
+    /// The action before a page: its executor may change operations only after this is
+    /// written.
+    #[must_use]
+    pub fn announced(&self, page: &BulkPage) -> Self {
+        let mut next = self.next();
+        set(&mut next.extensions, &PAGE, page);
+        next
+    }
+
+    /// The reason why no manager executes it at present, for people.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        self.extensions.get(&OBSTACLE).ok().flatten()
+    }
+
+    /// The action without an executor, until a manager takes it for which the reason
+    /// does not hold.
+    #[must_use]
+    pub fn obstructed(&self, why: &str) -> Self {
+        let mut next = self.released();
+        let why = limits::cut(why, limits::BULK_REFUSAL_CHARS).to_owned();
+        set(&mut next.extensions, &OBSTACLE, &why);
+        next
+    }
+
+    /// Returns true if the history of an operation shows the change of this action. An
+    /// executor that repeats a page must not change such an operation again: a person
+    /// may have changed it since.
+    #[must_use]
+    pub fn repeats(&self, history: &History) -> bool {
+        let clocks = i64::try_from(CLOCKS.as_millis()).unwrap_or(0);
+        let since = self.started_on.as_millis().saturating_sub(clocks);
+        history.entries.iter().any(|entry| {
+            let is_change = match self.change {
+                BulkChange::Cancel => {
+                    matches!(entry.event, EventKind::Cancel | EventKind::Discard)
+                }
+                BulkChange::Pause => entry.event == EventKind::Pause,
+                // A series goes on with its next time.
+                BulkChange::Resume => {
+                    matches!(entry.event, EventKind::Resume | EventKind::Reschedule)
+                }
+                BulkChange::Postpone(until) => {
+                    entry.event == EventKind::Postpone && entry.until == Some(until)
+                }
+                BulkChange::Delete => entry.event == EventKind::Delete,
+            };
+            is_change && entry.author == self.author && entry.at.as_millis() >= since
+        })
     }
 
     /// The action without an executor.
@@ -254,6 +338,7 @@ impl BulkAction {
     #[must_use]
     pub fn advanced(&self, page: &BulkCounts, below: Option<OperationId>, now: Timestamp) -> Self {
         let mut next = self.next();
+        next.extensions.remove(&PAGE);
         next.counts.add(page);
         match below {
             // Never up again, whatever an executor has read before.
@@ -294,6 +379,16 @@ impl BulkAction {
         self.stage = stage;
         self.ended_on = Some(now);
         self.executor = None;
+        self.extensions.remove(&PAGE);
+        self.extensions.remove(&OBSTACLE);
+    }
+}
+
+/// Sets an added field, whoever else is there: a member that does not read it keeps it.
+fn set<T: Serialize>(extensions: &mut Extensions, field: &Field<T>, value: &T) {
+    if extensions.set(field, value, SINCE).is_err() {
+        // Without it, the action goes on as in an earlier build.
+        extensions.remove(field);
     }
 }
 
@@ -313,92 +408,4 @@ impl BulkCounts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::Partition;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
-
-    fn id(number: i64) -> OperationId {
-        let at = Timestamp::from_millis(NOW.as_millis() + number);
-        OperationId::counted(at, 0, Partition::new(0), [7; 16])
-    }
-
-    fn started() -> BulkAction {
-        BulkAction {
-            id: ActionId::new(id(9)),
-            organization: Organization::default(),
-            change: BulkChange::Cancel,
-            conditions: Vec::new(),
-            reason: "a test".to_owned(),
-            author: Author::Caller("ann".to_owned()),
-            started_on: NOW,
-            expected: None,
-            stage: Stage::Running,
-            ended_on: None,
-            aborted_by: None,
-            below: id(9),
-            counts: BulkCounts::default(),
-            executor: None,
-            last_fence: Fence(0),
-            revision: 1,
-            extensions: Extensions::default(),
-        }
-    }
-
-    fn page(done: u64, refused: u64) -> BulkCounts {
-        let refusal = BulkRefusal {
-            id: id(1),
-            code: ErrorCode::CANNOT_CANCEL,
-            message: "é".repeat(limits::BULK_REFUSAL_CHARS + 1),
-        };
-        BulkCounts {
-            counted: done + refused,
-            done,
-            refused,
-            refusals: vec![refusal; usize::try_from(refused).unwrap()],
-        }
-    }
-
-    #[test]
-    fn pages_add_up_to_the_end() {
-        let (ann, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let taken = started().taken_by(ann);
-        let first = taken.advanced(&page(5, 19), Some(id(5)), NOW);
-        assert_eq!((first.below, first.stage_name()), (id(5), "running"));
-        let other = first.taken_by(bob);
-        assert_eq!(other.executor.unwrap().fence, Fence(2));
-        let last = other.advanced(&page(1, 4), None, NOW);
-        assert_eq!(last.stage, Stage::Done);
-        assert_eq!((last.executor, last.ended_on), (None, Some(NOW)));
-        let BulkCounts {
-            counted,
-            done,
-            refused,
-            refusals,
-        } = last.counts;
-        assert_eq!((counted, done, refused, refusals.len()), (29, 6, 23, 20));
-        let chars = refusals
-            .iter()
-            .map(|refusal| refusal.message.chars().count());
-        assert!(
-            chars
-                .into_iter()
-                .all(|chars| chars == limits::BULK_REFUSAL_CHARS)
-        );
-        assert_eq!(last.revision, 5);
-    }
-
-    #[test]
-    fn an_abort_ends_at_once_what_nobody_executes() {
-        let by = || Author::Caller("bob".to_owned());
-        let ended = started().aborted(by(), NOW);
-        assert_eq!((ended.stage_name(), ended.ended_on), ("aborted", Some(NOW)));
-        let asked = started().taken_by(Uuid::nil()).aborted(by(), NOW);
-        assert_eq!((asked.stage_name(), asked.ended_on), ("aborting", None));
-        assert!(asked.is_open() && asked.is_asked_to_stop());
-        let first = Author::Caller("carl".to_owned());
-        let again = asked.aborted(first, NOW);
-        assert_eq!(again.aborted_by, Some(by()), "the first one counts");
-    }
-}
+mod tests;

@@ -50,7 +50,8 @@ pub mod version;
 pub use attempt::Attempt;
 pub use backoff::Backoff;
 pub use bulk_action::{
-    ActionId, BulkAction, BulkChange, BulkCounts, BulkRefusal, Executor, Stage as ActionStage,
+    ActionId, BulkAction, BulkChange, BulkCounts, BulkPage, BulkRefusal, Executor,
+    Stage as ActionStage,
 };
 pub use error_code::ErrorCode;
 pub use extensions::Extensions;

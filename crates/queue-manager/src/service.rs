@@ -6,6 +6,7 @@
 //! One file per kind of request: create, read, control, pause. None of them keeps
 //! anything between requests but caches of what the store knows.
 
+mod action_page;
 mod actions;
 mod attempts;
 mod audit;
@@ -67,7 +68,8 @@ pub use stats::{Stats, StatsQuery};
 pub(crate) use now::{Finding, NowState, Place, Sight};
 pub(crate) use read::selection;
 
-pub(crate) use actions::{ActionPage, OF_ALL as ACTIONS_OF_ALL};
+pub(crate) use action_page::ActionPage;
+pub(crate) use actions::OF_ALL as ACTIONS_OF_ALL;
 pub(crate) use bulk::SHARE as BULK_SHARE;
 pub(crate) use completion_feed::{Completions, Subscriber};
 pub(crate) use create::stored_as;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use drumline_backend::store::ActionWrite;
-use drumline_protocol::{ActionId, BulkAction, Organization, Timestamp, limits};
+use drumline_backend::store::{ActionWrite, OpenAction};
+use drumline_protocol::{ActionId, BulkAction, Organization, PauseScope, Timestamp, limits};
 
 use super::State;
 
@@ -67,11 +67,16 @@ impl State {
             .collect()
     }
 
-    /// The actions that have not ended, oldest first.
+    /// The heads of the actions that have not ended, oldest first.
     #[must_use]
-    pub fn open_actions(&self, limit: usize) -> Vec<BulkAction> {
+    pub fn open_actions(&self, limit: usize) -> Vec<OpenAction> {
         let open = self.actions.0.values().filter(|action| action.is_open());
-        open.take(limit).cloned().collect()
+        let heads = open.map(|action| OpenAction {
+            id: action.id,
+            organization: PauseScope::organization(action.organization.clone()).key(),
+            revision: action.revision,
+        });
+        heads.take(limit).collect()
     }
 
     /// Removes actions that have ended and were started before a time.

@@ -1,7 +1,7 @@
 //! The part of the store that is about actions on many operations.
 
 use async_trait::async_trait;
-use drumline_backend::store::{ActionStore, ActionWrite, Result};
+use drumline_backend::store::{ActionStore, ActionWrite, OpenAction, Result};
 use drumline_protocol::{ActionId, BulkAction, Organization, Timestamp};
 
 use super::EmbeddedStore;
@@ -27,7 +27,7 @@ impl ActionStore for EmbeddedStore {
         Ok(self.state().actions(organization, before, limit))
     }
 
-    async fn open_actions(&self, limit: usize) -> Result<Vec<BulkAction>> {
+    async fn open_actions(&self, limit: usize) -> Result<Vec<OpenAction>> {
         Ok(self.state().open_actions(limit))
     }
 

@@ -2,11 +2,11 @@
 --
 -- KEYS  [1] the actions: hash id (16) -> revision (8) and record
 --       [2] all of them: sorted set of id and hash of the organization (24)
---       [3] those that have not ended: sorted set of the same
+--       [3] those that have not ended: sorted set of the same, revision -> member
 -- ARGV  1 id and hash of the organization (24)
 --       2 the revision before (8); zeros for a new action
 --       3 the new revision (8) and record
---       4 'o' if it has not ended, else '-'
+--       4 the new revision as a number if it has not ended, else '-'
 --       5 the most actions that are kept
 -- Returns 1 if it is written, 0 if the store has another revision, 2 if there is no
 --         room for a new one
@@ -29,9 +29,9 @@ if not was and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then
 end
 redis.call('HSET', KEYS[1], id, ARGV[3])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
-if ARGV[4] == 'o' then
-  redis.call('ZADD', KEYS[3], 0, ARGV[1])
-else
+if ARGV[4] == '-' then
   redis.call('ZREM', KEYS[3], ARGV[1])
+else
+  redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
 end
 return 1

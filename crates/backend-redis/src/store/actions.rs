@@ -1,11 +1,11 @@
 //! Actions on many operations: the records in one hash, and their ids in two sorted
-//! sets, of all of them and of those that have not ended.
+//! sets, of all of them and of those that have not ended. The second has their revisions.
 //!
 //! A member of the sets is the id and a hash of the organization, so that a list of
 //! one organization's actions reads no record of the others.
 
 use async_trait::async_trait;
-use drumline_backend::store::{ActionStore, ActionWrite, Result};
+use drumline_backend::store::{ActionStore, ActionWrite, Result, OpenAction};
 use drumline_protocol::{
     ActionId, BulkAction, Organization, PauseScope, ScopeKey, Timestamp, codec, limits,
 };
@@ -15,7 +15,7 @@ use super::RedisStore;
 use crate::reply::{self, Packed, Parts};
 use crate::scripts::SCRIPTS;
 
-/// Records in one answer: half a megabyte, if all of them are as large as can be.
+/// Records in one answer: a megabyte at most, of actions of which each has announced a page.
 const AT_ONCE: usize = 32;
 /// Actions that a removal looks at.
 const LOOKED_AT: usize = 64;
@@ -32,7 +32,10 @@ impl ActionStore for RedisStore {
             .arg(member(action.id, &action.organization))
             .arg(action.revision.saturating_sub(1).to_be_bytes().as_slice())
             .arg(value)
-            .arg(if action.is_open() { "o" } else { "-" })
+            .arg(match action.is_open() {
+                true => action.revision.to_string(),
+                false => "-".to_owned(),
+            })
             .arg(limits::ACTIONS);
         match reply::number(self.link().run_one("actions", command).await?)? {
             0 => Ok(ActionWrite::Changed),
@@ -86,19 +89,26 @@ impl ActionStore for RedisStore {
         Ok(actions)
     }
 
-    async fn open_actions(&self, limit: usize) -> Result<Vec<BulkAction>> {
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
+    async fn open_actions(&self, limit: usize) -> Result<Vec<OpenAction>> {
         let [_, _, open] = self.keys().actions();
         let mut command = redis::cmd("ZRANGE");
-        command.arg(open).arg(0).arg(limit - 1);
-        let found = reply::members(self.link().run_one("actions", command).await?)?;
-        let mut ids = Vec::new();
-        for member in found {
-            ids.push(*Packed::new(&member).take::<16>()?);
+        command.arg(open).arg(0).arg(-1).arg("WITHSCORES");
+        let mut parts = Parts::of(self.link().run_one("actions", command).await?)?;
+        let mut found = Vec::new();
+        while parts.len() > 0 {
+            let (member, revision) = (parts.bytes()?, reply::text(parts.value()?)?);
+            let mut member = Packed::new(&member);
+            let id = ActionId::from_bytes(*member.take()?).ok_or_else(reply::unexpected)?;
+            found.push(OpenAction {
+                id,
+                organization: ScopeKey::from_bytes(*member.take()?),
+                revision: revision.parse().map_err(|_error| reply::unexpected())?,
+            });
         }
-        self.readable_actions(&ids).await
+        // The set is ordered by revision.
+        found.sort_by_key(|action| action.id);
+        found.truncate(limit);
+        Ok(found)
     }
 
     async fn remove_actions(&self, before: Timestamp) -> Result<usize> {

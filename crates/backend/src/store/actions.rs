@@ -6,7 +6,7 @@
 //! it has come, is in the record.
 
 use async_trait::async_trait;
-use drumline_protocol::{ActionId, BulkAction, Organization, Timestamp};
+use drumline_protocol::{ActionId, BulkAction, Organization, ScopeKey, Timestamp};
 
 use super::error::Result;
 
@@ -19,6 +19,17 @@ pub enum ActionWrite {
     Changed,
     /// As many actions are kept as may be, and none of them has ended.
     Full,
+}
+
+/// The head of an action that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenAction {
+    /// The id.
+    pub id: ActionId,
+    /// The key of the scope of its whole organization.
+    pub organization: ScopeKey,
+    /// Its revision. A store of an earlier build may answer 0.
+    pub revision: u64,
 }
 
 /// The part of a [`Store`](super::Store) that is about actions on many.
@@ -53,13 +64,14 @@ pub trait ActionStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<BulkAction>>;
 
-    /// Returns the actions of all organizations that have not ended, oldest first,
-    /// `limit` at most. Costs one look where there are none. Leaves out records that
-    /// cannot be read: a later release has written them, and executes them.
+    /// Returns the heads of the actions of all organizations that have not ended, oldest
+    /// first, `limit` at most. Reads no record, so managers may ask several times a
+    /// second. Also returns actions whose records cannot be read: a later release has
+    /// written them, and executes them.
     ///
     /// # Errors
     /// When the store is unavailable.
-    async fn open_actions(&self, limit: usize) -> Result<Vec<BulkAction>>;
+    async fn open_actions(&self, limit: usize) -> Result<Vec<OpenAction>>;
 
     /// Removes actions that have ended and were started before a time. Looks at a
     /// bounded number, oldest first, and returns the number removed.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::ActionWrite;
+use drumline_backend::store::{ActionWrite, OpenAction};
 use drumline_protocol::{
     ActionId, ActionStage, Author, BulkAction, BulkChange, BulkCounts, BulkRefusal, ErrorCode,
-    Extensions, Fence, Organization, Partition, Timestamp, limits,
+    Extensions, Fence, Organization, Partition, PauseScope, Timestamp, limits,
 };
 use tokio::task::JoinSet;
 
@@ -167,9 +167,18 @@ pub async fn open_actions_are_found_oldest_first(harness: &dyn StoreHarness) {
     let second = fixture.started(Organization::default()).await;
     let third = fixture.started(contoso()).await;
     assert_eq!(fixture.open().await, [first.id, second.id, third.id]);
+    let taken = second.taken_by(fixture.worker.0);
+    assert_eq!(fixture.put(&taken).await, ActionWrite::Written);
+    let head = |action: &BulkAction| OpenAction {
+        id: action.id,
+        organization: PauseScope::organization(action.organization.clone()).key(),
+        revision: action.revision,
+    };
     let two = fixture.store.open_actions(2).await.expect("open_actions");
-    assert_eq!(two, [first, second.clone()]);
-    fixture.end(&second).await;
+    assert_eq!(two, [head(&first), head(&taken)]);
+    let none = fixture.store.open_actions(0).await.expect("open_actions");
+    assert_eq!(none, []);
+    fixture.end(&taken).await;
     assert_eq!(fixture.open().await.len(), 2);
     assert!(!fixture.open().await.contains(&second.id));
 }

@@ -190,14 +190,15 @@ fn tell(session: &Session, action: &ActionView) -> Result<()> {
         refused_count,
         refused,
         failure,
+        obstacle,
         ..
     } = action;
     let text = format!(
         "{id}  {verb} is {state}: {counted} selected, {done} done, {refused_count} refused"
     );
     session.out.line(&clean(&text))?;
-    if let Some(failure) = failure {
-        hint(failure);
+    for why in [failure, obstacle].into_iter().flatten() {
+        hint(why);
     }
     for refusal in refused.iter().take(TOLD) {
         hint(&format!(

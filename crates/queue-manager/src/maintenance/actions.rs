@@ -1,21 +1,26 @@
 //! Actions on many operations: executes them page by page, and removes old ones.
 //!
 //! ```text
-//! open actions ─→ free? ─ take ─→ page ─ write ─→ page ─ write ─→ … ─→ end
+//! open actions ─→ free? ─ take ─→ announce ─ page ─ write ─→ announce ─ … ─→ end
 //!                  │ no executor; this manager; or the revision has stood still
 //!                  └ for a lease, by this manager's own clock
 //! ```
 //!
 //! A manager that stops writes its pages and gives its actions back. One that dies
-//! leaves them, and another manager goes on behind the last page that was written. The
-//! operations of the page in between are met twice: those that are done already stay as
-//! they are, and may be missing in the numbers.
+//! leaves them, and another manager goes on with the page that was announced. It leaves
+//! the operations alone whose history shows that they are done.
+//!
+//! A look reads the heads of the open actions. It reads the record of those that are new,
+//! and of those whose revision stands still: what another manager executes is written
+//! several times a second.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::time::Duration;
 
-use drumline_backend::store::{self, ActionWrite};
-use drumline_protocol::{ActionId, ActionStage, Backoff, BulkAction, Timestamp};
+use drumline_api::actions::filter_of;
+use drumline_backend::store::{self, ActionWrite, OpenAction};
+use drumline_protocol::{ActionId, ActionStage, Backoff, BulkAction, BulkPage, Timestamp};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::yield_now;
@@ -40,116 +45,197 @@ const RESTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// Executes actions until stopped. The actions under way are given back then.
 pub(super) async fn run(manager: QueueManager, rest: Duration, stop: CancellationToken) {
-    let mut open = Open::default();
     let mut executions = FuturesUnordered::new();
     let mut backoff = Backoff::new(rest, RESTS.1);
+    let mut looker = Looker::new(manager.clone());
     let mut next_look = Instant::now();
-    let mut next_removal = Instant::now();
     while !stop.is_cancelled() {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(id) = executions.next() => {
-                open.mine.remove(&id);
-                continue;
-            }
-            () = sleep_until(next_look) => {}
-        }
-        let mut taken = Vec::new();
-        let looked = look(&manager, &mut open, next_removal, &mut taken).await;
-        next_look = Instant::now() + rest;
-        // After a fault, too: those that were taken before it are this manager's.
-        let taken = taken.into_iter();
-        executions.extend(taken.map(|action| execute(manager.clone(), action, stop.clone())));
-        match looked {
-            Ok(has_removed) => {
-                if has_removed {
-                    next_removal = Instant::now() + REMOVAL;
+        let mut ended = Vec::new();
+        // Beside the executions: a slow look must not cost them their leases.
+        let looked = {
+            let mut looking = pin!(async {
+                let rested = stop.run_until_cancelled(sleep_until(next_look)).await;
+                rested?;
+                // To its end, so that nothing is taken that nobody executes.
+                Some(looker.look().await)
+            });
+            loop {
+                tokio::select! {
+                    Some(id) = executions.next() => ended.push(id),
+                    looked = &mut looking => break looked,
                 }
-                backoff.reset();
             }
-            Err(error) => {
+        };
+        for id in ended {
+            looker.mine.remove(&id);
+        }
+        // After a fault, too: those that were taken before it are this manager's.
+        for action in looker.taken.drain(..) {
+            executions.push(execute(manager.clone(), action, stop.clone()));
+        }
+        match looked {
+            Some(Ok(())) => {
+                backoff.reset();
+                next_look = Instant::now() + rest;
+            }
+            Some(Err(error)) => {
                 manager.metrics().failed("actions");
                 tracing::debug!(%error, "actions on many operations wait for the store");
                 next_look = Instant::now() + backoff.jittered(manager.jitter());
             }
+            None => {}
         }
     }
     // They stop behind their page, which is short.
     while executions.next().await.is_some() {}
 }
 
-/// The open actions, as this manager has seen them.
-#[derive(Debug, Default)]
-struct Open {
-    /// Those that it executes.
+/// Looks for actions, and takes those that are free and that there is room for.
+#[derive(Debug)]
+struct Looker {
+    manager: QueueManager,
+    /// The actions that this manager executes.
     mine: HashSet<ActionId>,
-    /// The last revision of the others, and the time since which it stands.
-    others: HashMap<ActionId, (u64, Instant)>,
+    /// Those that others execute, or nobody.
+    others: HashMap<ActionId, Seen>,
+    /// Those that were taken, and are not executed yet.
+    taken: Vec<BulkAction>,
+    next_removal: Instant,
 }
 
-impl Open {
-    /// Returns true if this manager may take an action.
-    fn is_free(&mut self, action: &BulkAction, manager: &QueueManager) -> bool {
-        if self.mine.contains(&action.id) {
-            return false;
+/// An action, as this manager has seen it.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// The revision at the last look.
+    revision: u64,
+    /// The revision of the record when it was last read, and the time since which the
+    /// record stands still.
+    read: Option<(u64, Instant)>,
+}
+
+impl Seen {
+    /// Returns true if the record is to be read, because this manager may be able to take
+    /// the action.
+    fn is_worth_reading(&mut self, revision: u64) -> bool {
+        let stands_still = self.revision == revision;
+        self.revision = revision;
+        match self.read {
+            // A new one.
+            None => true,
+            Some((read, since)) if read == revision => since.elapsed() >= LEASE,
+            // It is written several times a second while somebody executes it.
+            Some(_) => stands_still,
         }
-        let executor = action.executor.map(|executor| executor.member);
-        // Its own, which it does not execute: the answer of the store was lost.
-        if executor.is_none_or(|member| member == manager.member().0) {
-            return true;
-        }
+    }
+
+    /// Returns true if the record has stood still for a lease.
+    fn is_lost(&mut self, revision: u64) -> bool {
         let now = Instant::now();
-        let seen = self.others.entry(action.id);
-        let (revision, since) = seen.or_insert((action.revision, now));
-        if *revision != action.revision {
-            (*revision, *since) = (action.revision, now);
-        }
+        let since = match self.read {
+            Some((read, since)) if read == revision => since,
+            Some(_) | None => now,
+        };
+        self.read = Some((revision, since));
         since.elapsed() >= LEASE
     }
 }
 
-/// Looks for actions once, and takes those that are free and that there is room for.
-/// Returns true if old actions were removed.
-async fn look(
-    manager: &QueueManager,
-    open: &mut Open,
-    next_removal: Instant,
-    taken: &mut Vec<BulkAction>,
-) -> store::Result<bool> {
-    let found = manager.store().open_actions(ACTIONS_OF_ALL).await?;
-    let ids: HashSet<_> = found.iter().map(|action| action.id).collect();
-    open.others.retain(|id, _| ids.contains(id));
-    for action in found {
-        if open.mine.len() >= AT_ONCE {
-            break;
+impl Looker {
+    fn new(manager: QueueManager) -> Self {
+        Self {
+            manager,
+            mine: HashSet::new(),
+            others: HashMap::new(),
+            taken: Vec::new(),
+            next_removal: Instant::now(),
         }
-        if !open.is_free(&action, manager) {
-            continue;
+    }
+
+    /// Looks once. If the future is dropped, an action may have been taken that nobody
+    /// executes: another manager takes it after a lease.
+    async fn look(&mut self) -> store::Result<()> {
+        let manager = self.manager.clone();
+        let store = manager.store();
+        let heads = store.open_actions(ACTIONS_OF_ALL).await?;
+        let ids: HashSet<_> = heads.iter().map(|head| head.id).collect();
+        self.others.retain(|id, _| ids.contains(id));
+        for OpenAction { id, revision, .. } in heads {
+            if self.mine.len() >= AT_ONCE {
+                break;
+            }
+            if self.mine.contains(&id) {
+                continue;
+            }
+            let seen = self.others.entry(id).or_insert(Seen {
+                revision,
+                read: None,
+            });
+            if !seen.is_worth_reading(revision) {
+                continue;
+            }
+            match store.action(id).await {
+                Ok(Some(action)) => {
+                    let is_lost = seen.is_lost(action.revision);
+                    self.take(action, is_lost).await?;
+                }
+                // It has ended meanwhile, and was removed.
+                Ok(None) => {}
+                Err(error @ store::Error::Corrupt(_)) => {
+                    seen.is_lost(revision);
+                    tracing::debug!(%id, %error, "an action is left to a later release");
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let mine = action.taken_by(manager.member().0);
-        match manager.store().put_action(&mine).await? {
+        if Instant::now() >= self.next_removal {
+            let keep = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
+            let before = store.now().as_millis().saturating_sub(keep);
+            store.remove_actions(Timestamp::from_millis(before)).await?;
+            self.next_removal = Instant::now() + REMOVAL;
+        }
+        Ok(())
+    }
+
+    /// Takes an action, if it is free and this release can execute it.
+    async fn take(&mut self, action: BulkAction, is_lost: bool) -> store::Result<()> {
+        let member = self.manager.member().0;
+        let executor = action.executor.map(|executor| executor.member);
+        // Its own, which it does not execute: the answer of the store was lost.
+        let is_free = executor.is_none_or(|executor| executor == member) || is_lost;
+        if !is_free || !action.is_open() {
+            return Ok(());
+        }
+        if let Err(unknown) = filter_of(&action.conditions) {
+            if action.obstacle().is_none() {
+                tracing::warn!(id = %action.id, %unknown, "an action on many operations waits for a later release");
+                let why = format!("a later release has started it: {unknown}");
+                // If another manager has changed it meanwhile, the next look meets it.
+                self.manager
+                    .store()
+                    .put_action(&action.obstructed(&why))
+                    .await?;
+            }
+            return Ok(());
+        }
+        let mine = action.taken_by(member);
+        match self.manager.store().put_action(&mine).await? {
             ActionWrite::Written => {
-                open.mine.insert(mine.id);
-                open.others.remove(&mine.id);
-                taken.push(mine);
+                self.mine.insert(mine.id);
+                self.others.remove(&mine.id);
+                self.taken.push(mine);
             }
             // Another manager was faster.
             ActionWrite::Changed | ActionWrite::Full => {}
         }
+        Ok(())
     }
-    let has_removed = Instant::now() >= next_removal;
-    if has_removed {
-        let now = manager.store().now();
-        let keep = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_millis(now.as_millis().saturating_sub(keep));
-        manager.store().remove_actions(before).await?;
-    }
-    Ok(has_removed)
 }
 
 /// The next change of the record.
 #[derive(Debug)]
 enum Step {
+    /// A page is to be executed.
+    Announce(BulkPage),
     /// A page was executed.
     Page(ActionPage),
     /// The action ends.
@@ -161,6 +247,7 @@ enum Step {
 impl Step {
     fn apply(&self, action: &BulkAction, now: Timestamp) -> BulkAction {
         match self {
+            Self::Announce(page) => action.announced(page),
             Self::Page(page) => action.advanced(&page.counts, page.below, now),
             Self::End(stage) => action.ended(stage.clone(), now),
             Self::Release => action.released(),
@@ -170,6 +257,7 @@ impl Step {
     /// Returns true if the record shows that it was written: the answer was lost.
     fn is_in(&self, action: &BulkAction) -> bool {
         match self {
+            Self::Announce(page) => action.page().as_ref() == Some(page),
             Self::Page(page) => page.below.is_some_and(|below| action.below <= below),
             Self::End(_) | Self::Release => false,
         }
@@ -190,11 +278,13 @@ async fn execute(
         } else if stop.is_cancelled() {
             Step::Release
         } else {
-            match manager.action_page(&action).await {
-                Ok(page) => {
+            match page(&manager, &mut action, &stop).await {
+                Ok(Some(page)) => {
                     backoff.reset();
                     Step::Page(page)
                 }
+                Ok(None) if action.executor.is_some() => continue,
+                Ok(None) => return id,
                 Err(Error::Store(store::Error::Unavailable { .. })) => {
                     match as_it_is_now(&manager, action, &mut backoff, &stop).await {
                         Some(now) => action = now,
@@ -215,6 +305,31 @@ async fn execute(
             Some(_) | None => return id,
         }
     }
+}
+
+/// Announces the next page of an action, and executes it. Returns `None` if that is not
+/// to be done: the action is asked to stop, or it is without an executor, because another
+/// manager has it.
+async fn page(
+    manager: &QueueManager,
+    action: &mut BulkAction,
+    stop: &CancellationToken,
+) -> Result<Option<ActionPage>, Error> {
+    let planned = manager.plan_page(action).await?;
+    if let Some(announced) = planned.to_announce() {
+        let step = Step::Announce(announced);
+        match write(manager, action.clone(), &step, stop).await {
+            Some(next) => *action = next,
+            None => {
+                action.executor = None;
+                return Ok(None);
+            }
+        }
+        if action.is_asked_to_stop() {
+            return Ok(None);
+        }
+    }
+    manager.execute_page(action, planned).await.map(Some)
 }
 
 /// The action after an outage of the store; `None` if this manager does not execute it

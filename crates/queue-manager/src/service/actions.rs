@@ -9,16 +9,16 @@
 //! The operations of an action are those that exist at its start: it goes from the
 //! newest of them downwards, so it ends. Its author is the caller that has started it.
 
-use drumline_api::actions::{StartAction, filter_of};
+use drumline_api::actions::StartAction;
 use drumline_api::{FieldError, Invalid};
 use drumline_backend::store::{ActionWrite, Filter};
 use drumline_protocol::{
-    self as protocol, ActionId, ActionStage, BulkAction, BulkChange, BulkCounts, Extensions, Fence,
-    OperationId, Partition, Timestamp,
+    ActionId, ActionStage, BulkAction, BulkChange, BulkCounts, Extensions, Fence, OperationId,
+    Partition, PauseScope, Timestamp,
 };
 use tokio::time::{Duration, Instant};
 
-use super::bulk::{Pace, SHARE};
+use super::bulk::SHARE;
 use super::{Actor, Bulk, BulkAct, BulkAnswer, QueueManager, selection};
 use crate::error::{Error, Result};
 
@@ -28,22 +28,6 @@ pub(crate) const OF_ORGANIZATION: usize = 20;
 pub(crate) const OF_ALL: usize = 100;
 /// The time for which operations are counted before an answer.
 const COUNTING: Duration = Duration::from_secs(2);
-/// The pace of an executor. A page is short, so that an abort is seen soon, and its
-/// numbers are written after each.
-const EXECUTION: Pace = Pace {
-    longest: Duration::from_millis(250),
-    at_once: 64,
-};
-
-/// A page of an action that was executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ActionPage {
-    /// The numbers of the page.
-    pub(crate) counts: BulkCounts,
-    /// The id below which the next page begins; `None`: nothing is left.
-    pub(crate) below: Option<OperationId>,
-}
-
 impl QueueManager {
     /// Starts an action, and returns it before anything was done. Maintenance of any
     /// manager executes it.
@@ -62,9 +46,8 @@ impl QueueManager {
             }
         }
         let open = self.store().open_actions(OF_ALL).await?;
-        let ours = open
-            .iter()
-            .filter(|action| action.organization == actor.organization);
+        let organization = PauseScope::organization(actor.organization.clone()).key();
+        let ours = open.iter().filter(|head| head.organization == organization);
         if ours.count() >= OF_ORGANIZATION {
             return Err(Error::TooManyActions {
                 limit: OF_ORGANIZATION,
@@ -199,57 +182,9 @@ impl QueueManager {
             }
         }
     }
-
-    /// Executes the next page of an action, and writes nothing about it.
-    ///
-    /// If the future is dropped, the page may have been executed in part. To repeat it
-    /// is harmless.
-    ///
-    /// # Errors
-    /// - [`Error::Invalid`] when the action cannot go on: this release does not know
-    ///   its conditions, or there are more operations than were expected.
-    /// - When the store is unavailable.
-    pub(crate) async fn action_page(&self, action: &BulkAction) -> Result<ActionPage> {
-        let filter = filter_of(&action.conditions)?;
-        let counted = action.counts.counted;
-        let expected = action.expected;
-        let left = expected.map(|expected| expected.saturating_sub(counted));
-        let left = left.map(|left| usize::try_from(left).unwrap_or(SHARE));
-        let is_used_up = left == Some(0);
-        let bulk = Bulk {
-            act: action.change.into(),
-            filter: selection(filter, &action.organization),
-            cursor: Some(action.below),
-            limit: left.unwrap_or(SHARE).clamp(1, SHARE),
-            is_rehearsal: is_used_up,
-            author: action.author.clone(),
-        };
-        let answer = self.bulk_at(&bulk, EXECUTION).await?;
-        if is_used_up && answer.matched > 0 {
-            let rest = "what was done stays done";
-            return Err(more_than(expected.unwrap_or_default(), rest).into());
-        }
-        Ok(ActionPage {
-            counts: BulkCounts {
-                counted: answer.matched,
-                done: answer.done,
-                refused: answer.refused_count,
-                refusals: answer
-                    .refused
-                    .into_iter()
-                    .map(|refusal| protocol::BulkRefusal {
-                        id: refusal.id,
-                        code: refusal.code,
-                        message: refusal.message,
-                    })
-                    .collect(),
-            },
-            below: answer.next,
-        })
-    }
 }
 
-fn more_than(expected: u64, rest: &str) -> Invalid {
+pub(super) fn more_than(expected: u64, rest: &str) -> Invalid {
     let why = format!("is {expected}, and more operations match; {rest}");
     Invalid::from(FieldError::new("expected", why))
 }

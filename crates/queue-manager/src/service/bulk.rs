@@ -26,25 +26,15 @@ use crate::error::{Error, Result};
 /// Operations that one call selects at most.
 pub(crate) const SHARE: usize = 500;
 /// Operations that are read at once.
-const CHUNK: usize = 64;
-/// The pace of a call that a client waits for.
-const CALL: Pace = Pace {
-    longest: Duration::from_secs(1),
-    at_once: 16,
-};
+pub(super) const CHUNK: usize = 64;
+/// The time after which a call answers with what it has done, and the cursor to go on
+/// at: a client waits for it.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Operations that a call acts on at the same time: enough to hide the round trips, few
+/// enough to leave the store to other callers.
+const AT_ONCE: usize = 16;
 /// Refusals that are reported in full; the others are counted.
 const REPORTED: usize = 20;
-
-/// The pace of a call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// The time after which the call answers with what it has done, and the cursor to
-    /// go on at.
-    pub(super) longest: Duration,
-    /// Operations that are acted on at the same time: enough to hide the round
-    /// trips, few enough to leave the store to other callers.
-    pub(super) at_once: usize,
-}
 
 /// The action that is asked of each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +90,7 @@ impl Bulk {
     /// "cancel everything of today" asks for nothing from what ended today.
     /// Those that hold their token can be resumed, and so a resume is meant for
     /// them.
-    fn selects(&self, header: &Header) -> bool {
+    pub(super) fn selects(&self, header: &Header) -> bool {
         if header.status.state() != State::Completed {
             return true;
         }
@@ -164,12 +154,7 @@ impl QueueManager {
     /// When the store is unavailable during the first steps. Later, the call
     /// answers with what was done, and the next call meets the store.
     pub async fn bulk(&self, bulk: &Bulk) -> Result<BulkAnswer> {
-        self.bulk_at(bulk, CALL).await
-    }
-
-    /// [`Self::bulk`] at another pace.
-    pub(super) async fn bulk_at(&self, bulk: &Bulk, pace: Pace) -> Result<BulkAnswer> {
-        let end = Instant::now() + pace.longest;
+        let end = Instant::now() + LONGEST;
         let limit = u64::try_from(bulk.limit.min(SHARE)).unwrap_or(u64::MAX);
         let mut answer = BulkAnswer {
             next: bulk.cursor,
@@ -190,7 +175,7 @@ impl QueueManager {
             let selected = selected.filter(|operation| bulk.selects(&operation.header));
             let outcomes: Vec<_> = stream::iter(selected)
                 .map(|operation| self.bulk_one(bulk, operation))
-                .buffered(pace.at_once)
+                .buffered(AT_ONCE)
                 .collect()
                 .await;
             let mut share = BulkAnswer::default();
@@ -242,7 +227,7 @@ impl QueueManager {
     }
 
     /// Applies an action to an operation without reading its payload.
-    async fn act_on_summary(
+    pub(super) async fn act_on_summary(
         &self,
         operation: Summary,
         act: BulkAct,
@@ -333,7 +318,7 @@ impl BulkRefusal {
     ///
     /// # Errors
     /// With the error itself, if it concerns more than this operation.
-    fn of(id: OperationId, error: Error) -> Result<Self> {
+    pub(super) fn of(id: OperationId, error: Error) -> Result<Self> {
         match error {
             Error::Refused(refused) => Ok(Self {
                 id,

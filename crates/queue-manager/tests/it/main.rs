@@ -5,6 +5,7 @@
 
 mod access;
 mod actions;
+mod actions_of_managers;
 mod actions_on_many;
 mod attempts;
 mod auditing;

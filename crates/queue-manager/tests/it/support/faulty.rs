@@ -23,6 +23,9 @@ pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// The time that a slow write takes.
 pub(crate) const SLOW_WRITE: Duration = Duration::from_millis(100);
 
+/// The time that a slow look takes.
+pub(crate) const SLOW_LOOK: Duration = Duration::from_secs(60);
+
 /// The present faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -35,6 +38,11 @@ pub(crate) struct Faults {
     /// An action on many operations is written slowly, so that a test sees it between
     /// its pages.
     pub(crate) actions_are_slow: AtomicBool,
+    /// The heads of the open actions are answered after a minute.
+    pub(crate) open_actions_are_slow: AtomicBool,
+    /// The number of commits after which the store does not answer any more; 0: it
+    /// always does.
+    pub(crate) commits_until_away: AtomicUsize,
     /// The number of the write of an action, from now on, that fails; 0: none.
     pub(crate) failing_action_write: AtomicUsize,
     /// The broker reports that it takes nothing.

@@ -48,6 +48,8 @@ pub(crate) struct Action {
     aborted_by: Option<String>,
     /// The reason why it failed.
     failure: Option<String>,
+    /// The reason why no manager executes it at present, while it runs.
+    obstacle: Option<String>,
     /// The most operations that the caller means.
     expected: Option<u64>,
     /// The number of operations that were selected so far.

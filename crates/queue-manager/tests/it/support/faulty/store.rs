@@ -7,11 +7,7 @@ use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, PauseCopy,
-    PauseStore, Pauses, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
-    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store,
-    Summary, Transacted, Work,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store, Summary, Transacted, Work,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -21,7 +17,7 @@ use drumline_protocol::{
 };
 use tokio::sync::broadcast;
 
-use super::{Faulty, SLOW_WRITE, STORE_PATIENCE, away};
+use super::{Faults, Faulty, SLOW_LOOK, SLOW_WRITE, STORE_PATIENCE, away};
 
 impl Faulty {
     /// Counts a read of these operations, and fails it on demand.
@@ -83,7 +79,15 @@ impl Store for Faulty {
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
         let largest = &self.faults.largest_commit;
         largest.fetch_max(commits.len(), Ordering::Relaxed);
-        self.store("commit").await?.commit(commits).await
+        let count = commits.len();
+        let made = self.store("commit").await?.commit(commits).await;
+        let left = &self.faults.commits_until_away;
+        let before = left.load(Ordering::Relaxed);
+        left.store(before.saturating_sub(count), Ordering::Relaxed);
+        if (1..=count).contains(&before) {
+            Faults::set(&self.faults.store_is_away, true);
+        }
+        made
     }
 
     async fn transact(
@@ -426,7 +430,10 @@ impl ActionStore for Faulty {
         store.actions(organization, before, limit).await
     }
 
-    async fn open_actions(&self, limit: usize) -> Result<Vec<BulkAction>> {
+    async fn open_actions(&self, limit: usize) -> Result<Vec<OpenAction>> {
+        if self.faults.open_actions_are_slow.load(Ordering::Relaxed) {
+            tokio::time::sleep(SLOW_LOOK).await;
+        }
         self.store("open_actions").await?.open_actions(limit).await
     }
 
