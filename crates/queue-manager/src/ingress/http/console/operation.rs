@@ -7,7 +7,6 @@ use drumline_console::{
     AttemptLine, Badge, Chain, OperationPage, Related, Root, Section, Text, Timeline, Waiting,
     address, done,
 };
-use drumline_protocol::attempt::attempts;
 use drumline_protocol::{Action, Body, Operation, OperationId, Pause, limits};
 use uuid::Uuid;
 
@@ -53,10 +52,9 @@ async fn page_of(
     operation: &Operation,
     done: Option<Text>,
 ) -> Result<Html<String>> {
-    let (waiting, history, outputs, chain, children) = tokio::join!(
+    let (waiting, course, chain, children) = tokio::join!(
         waiting(manager, operation),
-        manager.history_of(operation),
-        manager.outputs_of(operation),
+        manager.course_of(operation),
         chain(manager, seen, operation),
         children(manager, seen, operation),
     );
@@ -65,9 +63,9 @@ async fn page_of(
     let mut page = OperationPage::of(frame, operation, waiting.as_ref());
     page.done = done;
     page.root = root(manager, waiting.as_ref()).await?;
-    let history = history?;
-    page.timeline = Timeline::of(&history, seen.now);
-    page.attempts = AttemptLine::all(&attempts(&history, outputs?), seen.now);
+    let course = course?;
+    page.timeline = Timeline::of(&course.history, seen.now);
+    page.attempts = AttemptLine::all(&course.attempts, seen.now);
     page.chain = chain?;
     page.related = children?.into_iter().collect();
     Ok(html(&page))
