@@ -139,6 +139,10 @@ pub async fn apply_event_through<C: Commits + ?Sized>(
     apply_chosen_event(commits, by, id, header, choose, guard, report).await
 }
 
+/// The output of an attempt, as it is stored with this header: what is kept depends on
+/// the end.
+pub type OutputOf<'a> = &'a (dyn Fn(&Header) -> Option<OutputParts> + Sync);
+
 /// Does the same as [`apply_event_through`] for a holder whose attempt ends, and
 /// writes the output of the attempt in the same step.
 ///
@@ -156,13 +160,13 @@ pub async fn apply_end_through<C: Commits + ?Sized>(
     event: Event,
     holding: Holding,
     report: &Report,
-    output: Option<&OutputParts>,
+    output: OutputOf<'_>,
 ) -> store::Result<Applied> {
     let choose = |_: &Header| store::Result::Ok(event.clone());
     let guard = Guard::Holder(holding);
     let seen = Seen {
         report: Some(report),
-        output,
+        output: Some(output),
     };
     try_until_decided(commits, by, id, header, choose, guard, seen).await
 }
@@ -237,7 +241,7 @@ struct Seen<'a> {
     /// `None` if the caller has not read it.
     report: Option<&'a Report>,
     /// The output of the attempt that ends with the event.
-    output: Option<&'a OutputParts>,
+    output: Option<OutputOf<'a>>,
 }
 
 /// The loop.
@@ -274,7 +278,7 @@ async fn try_until_decided<C: Commits + ?Sized, E: From<store::Error>>(
             report_is_old = false;
             continue;
         }
-        commit.output = output.cloned();
+        commit.output = output.and_then(|output| output(&commit.header));
         let after = commit.header.clone();
         match commits.commit_one(commit).await? {
             Committed::Done(done) => return Ok(Applied::Done(after, done)),

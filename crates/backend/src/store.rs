@@ -166,7 +166,7 @@ pub trait Store:
 
     /// Reads the outputs of the attempts of an operation that are kept, that of the
     /// earliest attempt first; none for an operation that does not exist. At most
-    /// some 80 KiB: see [`drumline_protocol::output`]. Leaves out parts that cannot be
+    /// some 84 KiB: see [`drumline_protocol::output`]. Leaves out parts that cannot be
     /// read.
     ///
     /// # Errors

@@ -79,6 +79,7 @@ macro_rules! store_suite {
                 an_output_is_written_with_the_end_of_its_attempt,
                 the_last_failed_attempt_keeps_more_than_the_others,
                 four_outputs_are_kept,
+                the_last_failed_attempt_outlasts_those_that_are_given_back,
                 a_repeated_commit_has_one_output,
                 a_refused_commit_has_no_output,
                 an_output_is_removed_with_its_operation,

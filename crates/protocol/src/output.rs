@@ -1,13 +1,17 @@
 //! The output of an attempt: the end of what its handler has printed.
 //!
-//! The last [`KEPT`] attempts keep [`OTHER_BYTES`] each. The last one of them that
-//! has failed keeps [`LAST_FAILED_BYTES`], because a person will read it. A store
+//! The last [`KEPT`] attempts keep [`OTHER_BYTES`] each. The last one that has failed
+//! keeps [`LAST_FAILED_BYTES`], because a person will read it, and keeps them however many
+//! attempts come behind it. A worker may be told to keep less. A store
 //! keeps an output in two parts, so that a later attempt shortens an earlier
 //! output without a read of it:
 //!
 //! ```text
 //! printed ── cut ──│── front: of the last failed attempt alone ──│── end: one per attempt ──│
 //! ```
+//!
+//! The ends have places in turn. A later attempt that has not failed moves the end of the
+//! last failed one aside when it takes its place.
 //!
 //! Nothing is stored of an attempt that has printed nothing.
 
@@ -43,14 +47,21 @@ pub struct OutputParts {
 
 impl OutputParts {
     /// The parts of what an attempt has printed: these bytes at its end, and so many
-    /// before them. `None` if it has printed nothing.
+    /// before them. At most `keep` bytes are kept, and no more than of any such attempt.
+    /// `None` if it has printed nothing, or if nothing is to be kept.
     #[must_use]
-    pub fn new(attempt: u32, printed: &[u8], before: u64, has_failed: bool) -> Option<Self> {
-        let most = if has_failed {
+    pub fn new(
+        attempt: u32,
+        printed: &[u8],
+        before: u64,
+        has_failed: bool,
+        keep: usize,
+    ) -> Option<Self> {
+        let most = keep.min(if has_failed {
             LAST_FAILED_BYTES
         } else {
             OTHER_BYTES
-        };
+        });
         let printed_bytes = length(printed.len()).saturating_add(before);
         let start = printed.len().saturating_sub(most);
         let kept = printed.get(start..).unwrap_or(printed);
@@ -121,14 +132,22 @@ pub struct Outputs {
     front: Option<Output>,
     /// The ends, each at the place of its attempt.
     ends: [Option<Output>; KEPT],
+    /// The end of the last attempt that has failed, once a later attempt has its place.
+    aside: Option<Output>,
 }
 
 impl Outputs {
-    /// The outputs of these stored parts. The ends come in any order.
+    /// The outputs of these stored parts. The ends come in any order; `aside` is the end
+    /// of the last attempt that has failed, if a later attempt has taken its place.
     #[must_use]
-    pub fn new(front: Option<Output>, ends: impl IntoIterator<Item = Output>) -> Self {
+    pub fn new(
+        front: Option<Output>,
+        ends: impl IntoIterator<Item = Output>,
+        aside: Option<Output>,
+    ) -> Self {
         let mut outputs = Self {
             front,
+            aside,
             ..Self::default()
         };
         for end in ends {
@@ -140,10 +159,15 @@ impl Outputs {
     /// Stores the parts of one more attempt.
     pub fn store(&mut self, parts: OutputParts) {
         let OutputParts { end, front } = parts;
-        self.put(end);
+        let failed = self.front.as_ref().map(|front| front.attempt);
+        let present = self.ends.get(place(end.attempt)).and_then(Option::as_ref);
         if front.is_some() {
             self.front = front;
+            self.aside = None;
+        } else if let Some(present) = present.filter(|it| failed == Some(it.attempt)) {
+            self.aside = Some(present.clone());
         }
+        self.put(end);
     }
 
     fn put(&mut self, end: Output) {
@@ -155,8 +179,8 @@ impl Outputs {
     /// The outputs, that of the earliest attempt first.
     #[must_use]
     pub fn read(self) -> Vec<Output> {
-        let Self { front, ends } = self;
-        let mut outputs: Vec<Output> = ends.into_iter().flatten().collect();
+        let Self { front, ends, aside } = self;
+        let mut outputs: Vec<Output> = ends.into_iter().chain([aside]).flatten().collect();
         outputs.sort_by_key(|output| output.attempt);
         if let Some(front) = front {
             let mut own = outputs.iter_mut();
@@ -212,11 +236,11 @@ mod tests {
     use super::*;
 
     fn failed(attempt: u32, text: &str) -> OutputParts {
-        OutputParts::new(attempt, text.as_bytes(), 0, true).unwrap()
+        OutputParts::new(attempt, text.as_bytes(), 0, true, usize::MAX).unwrap()
     }
 
     fn succeeded(attempt: u32, text: &str) -> OutputParts {
-        OutputParts::new(attempt, text.as_bytes(), 0, false).unwrap()
+        OutputParts::new(attempt, text.as_bytes(), 0, false, usize::MAX).unwrap()
     }
 
     fn lengths(outputs: &Outputs) -> Vec<(u32, usize, u64)> {
@@ -258,7 +282,38 @@ mod tests {
         assert_eq!(kept, [3, 8, 9]);
         let parts = outputs.clone();
         let ends = parts.ends.into_iter().flatten();
-        assert_eq!(Outputs::new(parts.front, ends), outputs);
+        assert_eq!(Outputs::new(parts.front, ends, parts.aside), outputs);
+    }
+
+    #[test]
+    fn the_last_failed_attempt_outlasts_those_that_do_not_fail() {
+        let long = "x".repeat(LAST_FAILED_BYTES);
+        let mut outputs = Outputs::default();
+        outputs.store(failed(3, &long));
+        for attempt in 4..=12 {
+            outputs.store(succeeded(attempt, "given back"));
+            let kept = lengths(&outputs);
+            assert!(kept.contains(&(3, LAST_FAILED_BYTES, 0)), "{kept:?}");
+            assert!(kept.len() <= KEPT + 1);
+        }
+        let parts = outputs.clone();
+        let ends = parts.ends.into_iter().flatten();
+        assert_eq!(Outputs::new(parts.front, ends, parts.aside), outputs);
+        // The next failure takes all of its room.
+        outputs.store(failed(13, "short"));
+        let kept: Vec<u32> = lengths(&outputs).iter().map(|kept| kept.0).collect();
+        assert_eq!(kept, [10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn a_worker_may_keep_less() {
+        let keep = |has_failed, keep| {
+            let parts = OutputParts::new(1, b"0123456789", 5, has_failed, keep);
+            parts.map(|parts| (parts.end.text.clone(), parts.end.cut, parts.bytes()))
+        };
+        assert_eq!(keep(true, 4), Some(("6789".to_owned(), 11, 4)));
+        assert_eq!(keep(false, 4), Some(("6789".to_owned(), 11, 4)));
+        assert_eq!((keep(true, 0), keep(false, 0)), (None, None));
     }
 
     #[test]
@@ -273,17 +328,18 @@ mod tests {
         assert!(long.ends_with(&output.text));
         assert_eq!(output.text.len() as u64 + output.cut, long.len() as u64);
         // The bytes before these ones are in no hand any more.
-        let parts = OutputParts::new(1, &"€uro".as_bytes()[1..], 1, true).unwrap();
+        let parts = OutputParts::new(1, &"€uro".as_bytes()[1..], 1, true, 64).unwrap();
         assert_eq!((parts.end.text.as_str(), parts.end.cut), ("uro", 3));
     }
 
     #[test]
     fn bytes_that_are_no_text_take_no_more_room() {
-        let parts = OutputParts::new(1, &vec![0xff; LAST_FAILED_BYTES], 7, true).unwrap();
+        let parts =
+            OutputParts::new(1, &vec![0xff; LAST_FAILED_BYTES], 7, true, usize::MAX).unwrap();
         assert!(parts.bytes() <= LAST_FAILED_BYTES, "{}", parts.bytes());
         assert!(parts.end.text.chars().all(|shown| shown == '\u{fffd}'));
-        assert_eq!(OutputParts::new(1, b"", 0, true), None);
-        assert_eq!(OutputParts::new(1, &[0x80], 9, true), None);
+        assert_eq!(OutputParts::new(1, b"", 0, true, 64), None);
+        assert_eq!(OutputParts::new(1, &[0x80], 9, true, 64), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use keys::{KEYS, UNUSED, variable_of};
 /// |---|---|---|
 /// | `DRUMLINE_REDIS_URL`, `DRUMLINE_AMQP_URL`, `DRUMLINE_NAMESPACE`, `DRUMLINE_PARTITIONS`, `DRUMLINE_START_PATIENCE` | `redis-url`, `amqp-url`, `namespace`, `partitions`, `start-patience` | [`Self::connection`] |
 /// | `DRUMLINE_REDIS_CA_FILE`, `DRUMLINE_REDIS_CERT`, `DRUMLINE_REDIS_KEY`, `DRUMLINE_REDIS_SERVER_NAME`, and the same with `AMQP` | `redis-ca-file`, … | [`Self::connection`] |
-/// | `DRUMLINE_QUEUE`, `DRUMLINE_CONCURRENCY`, `DRUMLINE_LEASE`, `DRUMLINE_STOP_GRACE`, `DRUMLINE_DRAIN_TIMEOUT`, `DRUMLINE_UNHANDLED_AFTER`, `DRUMLINE_HOST_ID`, `DRUMLINE_RUN_KEY_FILE` | `queue`, `concurrency`, `lease`, `stop-grace`, `drain-timeout`, `unhandled-after`, `host-id`, `run-key-file` | [`Self::worker`] |
+/// | `DRUMLINE_QUEUE`, `DRUMLINE_CONCURRENCY`, `DRUMLINE_LEASE`, `DRUMLINE_STOP_GRACE`, `DRUMLINE_DRAIN_TIMEOUT`, `DRUMLINE_MAX_OUTPUT`, `DRUMLINE_MAX_OUTPUT_SUCCEEDED`, `DRUMLINE_UNHANDLED_AFTER`, `DRUMLINE_HOST_ID`, `DRUMLINE_RUN_KEY_FILE` | `queue`, `concurrency`, `lease`, `stop-grace`, `drain-timeout`, `max-output`, `max-output-succeeded`, `unhandled-after`, `host-id`, `run-key-file` | [`Self::worker`] |
 /// | `DRUMLINE_LOG`, `DRUMLINE_LOG_FORMAT` | `log`, `log-format` | [`Self::telemetry`] |
 ///
 /// docs/configuration.md explains each of them. The file is the one that

@@ -179,6 +179,20 @@ impl Builder {
         self
     }
 
+    /// The most bytes that are kept of what an attempt has printed: see
+    /// [`Options::max_output`].
+    pub const fn max_output(mut self, bytes: usize) -> Self {
+        self.options.max_output = bytes;
+        self
+    }
+
+    /// The most bytes that are kept of what an attempt has printed that has succeeded:
+    /// see [`Options::max_output_succeeded`].
+    pub const fn max_output_succeeded(mut self, bytes: usize) -> Self {
+        self.options.max_output_succeeded = bytes;
+        self
+    }
+
     /// The time that a message name may go without a handler: see
     /// [`Options::unhandled_after`].
     pub const fn unhandled_after(mut self, after: Duration) -> Self {

@@ -183,7 +183,8 @@ impl Context {
 
     /// Adds a line to the output of this attempt, which is stored with the end of the
     /// attempt and shown by `drumline attempts` and the console. Never waits. Of a
-    /// long output the end is kept: 64 KiB if the attempt fails, else 4 KiB.
+    /// long output the end is kept: 64 KiB if the attempt fails, 1 KiB if it succeeds, else
+    /// 4 KiB, or what the worker is told with `max_output` and `max_output_succeeded`.
     pub fn log(&self, line: &str) {
         self.execution.printed.add_line(line.as_bytes());
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use drumline_auth::RunSecrets;
+use drumline_protocol::output::LAST_FAILED_BYTES;
 use drumline_protocol::{QueueName, limits};
 
 use crate::throttle::Throttle;
@@ -50,6 +51,15 @@ pub struct Options {
     /// none, so handlers may fail as often as they like. The right number depends
     /// on the number of operations, so no default suits every deployment.
     pub throttle: Option<Throttle>,
+    /// The most bytes that are kept of what an attempt has printed. Default 65536, which
+    /// is the most that can be kept; 0 keeps nothing of any attempt. They are kept of the
+    /// last attempt that has failed; of any other one, 4096 at most. Less costs the store
+    /// less memory, and may cut off the reason of a failure.
+    pub max_output: usize,
+    /// The most bytes that are kept of what an attempt has printed that has succeeded.
+    /// Default 1024; 4096 is the most; 0 keeps nothing. Most operations succeed, so that
+    /// this decides about the memory that handlers take that print much.
+    pub max_output_succeeded: usize,
     /// The secrets by which managers know the tokens of runs, the same for all
     /// workers and managers. Default: none, so runs have no tokens, and handlers
     /// need keys of their own where managers ask for keys.
@@ -68,7 +78,28 @@ impl Default for Options {
             unhandled_after: Duration::from_secs(60),
             depth: limits::DEPTH,
             throttle: None,
+            max_output: LAST_FAILED_BYTES,
+            max_output_succeeded: 1 << 10,
             run_secrets: None,
         }
     }
+}
+
+impl Options {
+    /// The bytes that are kept of outputs.
+    pub(crate) fn kept_output(&self) -> KeptOutput {
+        KeptOutput {
+            any: self.max_output.min(LAST_FAILED_BYTES),
+            succeeded: self.max_output_succeeded.min(self.max_output),
+        }
+    }
+}
+
+/// The most bytes that are kept of what an attempt has printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptOutput {
+    /// Of any attempt.
+    pub(crate) any: usize,
+    /// Of one that has succeeded.
+    pub(crate) succeeded: usize,
 }

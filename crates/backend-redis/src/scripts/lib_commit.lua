@@ -203,21 +203,32 @@ end
 
 -- The outputs of the attempts of an operation are a list under the key of its record
 -- and ':output': the front of the last attempt that has failed, then the ends of the
--- last four. It is absent while nothing was printed. output.rs has more of it.
+-- last four, then the place of that attempt's end, one byte, or the end itself once a
+-- later attempt has that place. It is absent while nothing was printed. output.rs has
+-- more of it.
 local OUTPUT = ':output'
+local ASIDE = '5'
 
 local function keep_output(id, packed)
   if packed == '' then return end
   local key = RECORD .. id .. OUTPUT
   local last, at = struct.unpack('>I4c0', packed, 2)
-  local front, index = sub(packed, at), decimal(byte(packed))
+  local front, place = sub(packed, at), sub(packed, 1, 1)
+  local index = decimal(byte(place))
+  if front == '' and call('LINDEX', key, ASIDE) == place then
+    call('LSET', key, ASIDE, call('LINDEX', key, index))
+  end
   -- The list is absent. A list that lacks the place was damaged, and lacks it still:
   -- no reason to refuse a commit.
   if redis.pcall('LSET', key, index, last).err then
-    call('RPUSH', key, '', '', '', '', '')
+    call('RPUSH', key, '', '', '', '', '', '')
     redis.pcall('LSET', key, index, last)
   end
-  if front ~= '' then call('LSET', key, '0', front) end
+  if front ~= '' then
+    call('LSET', key, '0', front)
+    -- A list of an earlier build lacks the place.
+    if redis.pcall('LSET', key, ASIDE, place).err then call('RPUSH', key, place) end
+  end
 end
 
 local ended = {}

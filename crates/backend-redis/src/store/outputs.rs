@@ -2,13 +2,14 @@
 
 use drumline_backend::store::{Error, Result};
 use drumline_protocol::codec;
+use drumline_protocol::output::KEPT;
 use drumline_protocol::{OperationId, Output, OutputParts, Outputs};
 
 use super::RedisStore;
 use crate::reply::{self, Parts};
 
-/// The bytes of the largest answer: an output of a failed attempt, and three others.
-const MOST_BYTES: usize = 80 << 10;
+/// The bytes of the largest answer: an output of a failed attempt, and four others.
+const MOST_BYTES: usize = 84 << 10;
 
 impl RedisStore {
     pub(super) async fn outputs_of(&self, id: OperationId) -> Result<Vec<Output>> {
@@ -23,8 +24,8 @@ impl RedisStore {
         let mut parts = Vec::with_capacity(stored.len());
         while stored.len() > 0 {
             let bytes = stored.bytes()?;
-            // A place to which nothing was written yet.
-            if bytes.is_empty() {
+            // A place to which nothing was written yet, or the number of a place.
+            if bytes.len() <= 1 {
                 parts.push(None);
                 continue;
             }
@@ -33,7 +34,9 @@ impl RedisStore {
         }
         let mut parts = parts.into_iter();
         let front = parts.next().flatten();
-        Ok(Outputs::new(front, parts.flatten()).read())
+        let ends: Vec<_> = parts.by_ref().take(KEPT).collect();
+        let aside = parts.next().flatten();
+        Ok(Outputs::new(front, ends.into_iter().flatten(), aside).read())
     }
 }
 

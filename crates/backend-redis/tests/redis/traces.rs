@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drumline_backend::store::Guard;
+use drumline_backend::store::{Guard, Stamp};
 use drumline_backend::{Ids, Store};
 use drumline_protocol::transition::EndClass;
-use drumline_protocol::{ErrorCode, Event, Fault, Header, PartitionCount, TokenPolicy};
+use drumline_protocol::{
+    ErrorCode, Event, Fault, Header, OutputParts, PartitionCount, State, TokenPolicy,
+};
 
 use crate::common::{self, claim, commit, create, draft, make};
 
@@ -58,12 +60,24 @@ async fn live_and_go(store: &dyn Store, ids: &Ids, token: Option<&str>, holds: b
     if holds {
         new.header.rules.token_policy = TokenPolicy::Hold;
     }
-    create(store, &new).await;
     let id = new.id;
+    // The broker has every offer, so the offered set is used, too.
+    let confirm = async |offer: Option<Stamp>| {
+        if let Some(stamp) = offer {
+            let entries = [(id, stamp)];
+            store.remove_from_outbox(&entries).await.expect("confirmed");
+        }
+    };
+    confirm(create(store, &new).await).await;
     let step = async |header: &mut Header, event: Event, guard: Guard| {
-        let made = commit(store, ids, id, header, event, guard);
+        let mut made = commit(store, ids, id, header, event, guard);
         *header = made.header.clone();
-        make(store, made).await
+        if header.status.state() == State::Completed {
+            made.output = OutputParts::new(1, b"printed", 0, holds, usize::MAX);
+        }
+        let done = make(store, made).await;
+        confirm(done.offer).await;
+        done
     };
     let mut header = new.header;
     let later = store.now().saturating_add(Duration::from_secs(3600));
@@ -111,9 +125,9 @@ async fn what_is_deleted_leaves_nothing_that_stays() {
     for partition in store.partitions().all() {
         let notices = store.notices(partition, 10).await.expect("notices");
         assert_eq!(notices, []);
-        let latest = drumline_backend::store::Stamp(1 << 62);
+        let latest = Stamp(1 << 62);
         for class in EndClass::ALL {
-            let after = drumline_backend::store::Stamp(0);
+            let after = Stamp(0);
             let ended = store.ended(partition, class, after, latest, 10).await;
             assert_eq!(ended.expect("ended"), []);
         }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Filter, OutboxLook, ActionStore, Committed, Created, Guard, IdempotencyKey, NewOperation, PauseStore, Reservation, Reserved};
+use drumline_backend::store::{
+    ActionStore, Committed, Created, Filter, Guard, IdempotencyKey, NewOperation, OutboxLook,
+    PauseStore, Reservation, Reserved,
+};
 use drumline_backend::{Ids, Store};
 use drumline_protocol::{
     ActionId, ActionStage, Author, BulkAction, BulkChange, BulkCounts, Event, Extensions, Fence,

@@ -74,6 +74,35 @@ pub async fn four_outputs_are_kept(harness: &dyn StoreHarness) {
     }
 }
 
+/// The output of the last attempt that has failed stays whole, however often the
+/// operation is given back behind it.
+pub async fn the_last_failed_attempt_outlasts_those_that_are_given_back(
+    harness: &dyn StoreHarness,
+) {
+    let fixture = Fixture::new(harness).await;
+    let id = fixture.create(independent()).await.id;
+    let long = format!("start{}end", "x".repeat(LAST_FAILED_BYTES - 8));
+    fixture.claim(id).await;
+    end(&fixture, id, retry(), &long).await;
+    fixture.client(id, Event::Resume).await;
+    for attempt in 2..=11_u32 {
+        fixture.claim(id).await;
+        end(&fixture, id, Event::Release, "given back").await;
+        let found = outputs(&fixture, id).await;
+        assert_eq!(found.first().map(|it| it.text.as_str()), Some(&*long));
+        let kept: Vec<u32> = found.iter().map(|output| output.attempt).collect();
+        let mut expected: Vec<u32> = (2.max(attempt.saturating_sub(3))..=attempt).collect();
+        expected.insert(0, 1);
+        assert_eq!(kept, expected);
+    }
+    // A later failure takes its room.
+    fixture.claim(id).await;
+    end(&fixture, id, retry(), "short").await;
+    let found = outputs(&fixture, id).await.into_iter();
+    let kept: Vec<u32> = found.map(|output| output.attempt).collect();
+    assert_eq!(kept, [9, 10, 11, 12]);
+}
+
 /// A commit that is repeated after an unclear answer writes its output once.
 pub async fn a_repeated_commit_has_one_output(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
@@ -155,8 +184,9 @@ async fn ending(
     printed: &str,
 ) -> Commit {
     let header = fixture.read(id).await.header;
-    let has_failed = !matches!(event, Event::Succeed);
-    let output = OutputParts::new(header.attempt(), printed.as_bytes(), 0, has_failed);
+    let has_failed = !matches!(event, Event::Succeed | Event::Release);
+    let printed = printed.as_bytes();
+    let output = OutputParts::new(header.attempt(), printed, 0, has_failed, usize::MAX);
     let mut ending = commit(
         fixture,
         id,

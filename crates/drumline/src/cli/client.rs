@@ -54,7 +54,7 @@ Examples:
   drumline attempts --output json 019a9c1e-… | jq -r '.attempts[-1].output'
 
 Each start of a handler has a line: when, on which host, and how it ended. Below it stands the end of what the handler has \
-printed: 64 KiB of the last attempt that has failed, 4 KiB of others, and of four attempts. It is stored when the attempt ends; \
+printed: 64 KiB of the last attempt that has failed, 4 KiB of others, 1 KiB of one that has succeeded, of four attempts and the last failed one. It is stored when the attempt ends; \
 an attempt whose worker was lost has none.";
 pub(crate) const AUDIT_HELP: &str = "\
 Examples:

@@ -295,6 +295,24 @@ pub(crate) struct Execution {
         value_parser = values::duration
     )]
     pub(crate) drain_timeout: Duration,
+    /// Bytes kept of what an attempt has printed, at most 65536; 0 keeps none of any attempt
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_OUTPUT",
+        value_name = "BYTES",
+        default_value = "65536",
+        value_parser = clap::value_parser!(u32).range(0..=65_536)
+    )]
+    pub(crate) max_output: u32,
+    /// Bytes kept of what an attempt has printed that has succeeded, at most 4096; 0 keeps none
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_OUTPUT_SUCCEEDED",
+        value_name = "BYTES",
+        default_value = "1024",
+        value_parser = clap::value_parser!(u32).range(0..=4_096)
+    )]
+    pub(crate) max_output_succeeded: u32,
 }
 
 /// Reads a lease: long enough that a slow disk is not taken for a death, short

@@ -83,6 +83,8 @@ pub(crate) fn options(execution: &Execution, host: String) -> Options {
         host,
         grace: execution.stop_grace,
         drain_timeout: execution.drain_timeout,
+        max_output: usize::try_from(execution.max_output).unwrap_or(usize::MAX),
+        max_output_succeeded: usize::try_from(execution.max_output_succeeded).unwrap_or(usize::MAX),
         ..Options::default()
     }
 }

@@ -136,6 +136,14 @@ pub(super) const KEYS: &[Key] = &[
         settings.worker.drain_timeout = values::duration(text)?;
         Ok(())
     }),
+    key("max-output", |settings, text| {
+        settings.worker.max_output = values::bytes(text, 65_536)?;
+        Ok(())
+    }),
+    key("max-output-succeeded", |settings, text| {
+        settings.worker.max_output_succeeded = values::bytes(text, 4_096)?;
+        Ok(())
+    }),
     key("host-id", |settings, text| {
         text.clone_into(&mut settings.worker.host);
         Ok(())

@@ -81,6 +81,14 @@ pub(super) fn concurrency(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads a number of bytes.
+pub(super) fn bytes(text: &str, most: usize) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(bytes) if bytes <= most => Ok(bytes),
+        Ok(_) | Err(_) => Err(invalid(text, &format!("0 to {most}"))),
+    }
+}
+
 /// Reads a span such as `90s`, `10m` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)

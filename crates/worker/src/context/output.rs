@@ -1,32 +1,51 @@
 //! The output of one run: what its handler prints, as it comes.
 //!
-//! The end is kept. A handler that prints without end costs the worker some
-//! [`HELD_BYTES`] of memory.
+//! The end is kept. A handler that prints without end costs the worker no more memory
+//! than is kept, and [`SPARE_BYTES`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use drumline_protocol::OutputParts;
-use drumline_protocol::output::LAST_FAILED_BYTES;
 
-/// The bytes from which on the start is dropped. It is moved once in 16 KiB, not with
-/// each line.
-const HELD_BYTES: usize = LAST_FAILED_BYTES + (16 << 10);
+use crate::options::KeptOutput;
+
+/// The bytes beyond those that are kept from which on the start is dropped. So the end is
+/// moved once in 16 KiB, not with each line.
+const SPARE_BYTES: usize = 16 << 10;
 
 /// The output of one run.
-#[derive(Debug, Default)]
-pub(crate) struct Printed(Mutex<Held>);
+#[derive(Debug)]
+pub(crate) struct Printed {
+    held: Mutex<Held>,
+    keep: KeptOutput,
+}
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
     bytes: Vec<u8>,
     /// The number of bytes that were dropped before these.
     before: u64,
+    /// The most bytes that are kept of any attempt.
+    most: usize,
 }
 
 impl Printed {
+    /// An output of which so much is kept.
+    pub(crate) fn new(keep: KeptOutput) -> Self {
+        let held = Held {
+            bytes: Vec::new(),
+            before: 0,
+            most: keep.any,
+        };
+        Self {
+            held: Mutex::new(held),
+            keep,
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         // The panic of a handler that prints must not end other tasks.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds bytes as they have come. They may end within a line.
@@ -55,24 +74,33 @@ impl Printed {
     }
 
     /// The output as it is stored with the attempt of this number; `None` if there
-    /// is none.
-    pub(crate) fn parts(&self, attempt: u32, has_failed: bool) -> Option<OutputParts> {
+    /// is none, or if none is kept.
+    pub(crate) fn parts(
+        &self,
+        attempt: u32,
+        has_failed: bool,
+        has_succeeded: bool,
+    ) -> Option<OutputParts> {
         let held = self.held();
-        OutputParts::new(attempt, &held.bytes, held.before, has_failed)
+        let keep = match has_succeeded {
+            true => self.keep.succeeded,
+            false => self.keep.any,
+        };
+        OutputParts::new(attempt, &held.bytes, held.before, has_failed, keep)
     }
 }
 
 impl Held {
     fn add(&mut self, bytes: &[u8]) {
-        let skipped = bytes.len().saturating_sub(LAST_FAILED_BYTES);
+        let skipped = bytes.len().saturating_sub(self.most);
         if skipped > 0 {
             self.before += length(self.bytes.len() + skipped);
             self.bytes.clear();
         }
         self.bytes
             .extend_from_slice(bytes.get(skipped..).unwrap_or(bytes));
-        if self.bytes.len() > HELD_BYTES {
-            let dropped = self.bytes.len() - LAST_FAILED_BYTES;
+        if self.bytes.len() > self.most.saturating_add(SPARE_BYTES) {
+            let dropped = self.bytes.len() - self.most;
             self.bytes.drain(..dropped);
             self.before += length(dropped);
         }
@@ -85,17 +113,23 @@ fn length(bytes: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use drumline_protocol::output::LAST_FAILED_BYTES;
+
     use super::*;
 
+    fn printed(any: usize, succeeded: usize) -> Printed {
+        Printed::new(KeptOutput { any, succeeded })
+    }
+
     fn text(printed: &Printed) -> String {
-        let parts = printed.parts(1, false);
+        let parts = printed.parts(1, false, false);
         parts.map(|parts| parts.end.text).unwrap_or_default()
     }
 
     #[test]
     fn lines_and_pieces_of_lines_stand_as_they_came() {
-        let printed = Printed::default();
-        assert_eq!(printed.parts(1, true), None);
+        let printed = printed(LAST_FAILED_BYTES, 0);
+        assert_eq!(printed.parts(1, true, false), None);
         printed.add_line(b"first");
         printed.add(b"50 %");
         printed.add(b" done");
@@ -109,24 +143,40 @@ mod tests {
 
     #[test]
     fn the_end_is_kept_and_the_rest_is_counted() {
-        let printed = Printed::default();
+        let printed = printed(LAST_FAILED_BYTES, 0);
         let mut bytes = 0;
         for number in 0..100_000 {
             let line = format!("line {number}");
             printed.add_line(line.as_bytes());
             bytes += line.len() as u64 + 1;
-            assert!(printed.held().bytes.len() <= HELD_BYTES);
+            assert!(printed.held().bytes.len() <= LAST_FAILED_BYTES + SPARE_BYTES);
         }
-        let parts = printed.parts(1, true).unwrap();
+        let parts = printed.parts(1, true, false).unwrap();
         let front = parts.front.clone().unwrap();
         assert!(parts.end.text.ends_with("line 99999\n"));
         assert_eq!(parts.bytes(), LAST_FAILED_BYTES);
         assert_eq!(front.cut + parts.bytes() as u64, bytes);
         printed.add(&vec![b'x'; 1 << 20]);
-        let parts = printed.parts(1, true).unwrap();
+        let parts = printed.parts(1, true, false).unwrap();
         assert_eq!(
             parts.front.unwrap().cut,
             bytes + (1 << 20) - LAST_FAILED_BYTES as u64
         );
+    }
+    #[test]
+    fn less_is_kept_and_held_where_the_worker_is_told_so() {
+        let small = printed(10, 4);
+        for _ in 0..100_000 {
+            small.add_line(b"a line");
+            assert!(small.held().bytes.len() <= 10 + SPARE_BYTES);
+        }
+        let kept = |parts: Option<OutputParts>| parts.map(|parts| parts.bytes());
+        assert_eq!(kept(small.parts(1, true, false)), Some(10));
+        assert_eq!(kept(small.parts(1, false, false)), Some(10));
+        assert_eq!(kept(small.parts(1, false, true)), Some(4));
+        let none = printed(0, 0);
+        none.add_line(b"a line");
+        assert_eq!(none.held().bytes.len(), 0);
+        assert_eq!(none.parts(1, true, false), None);
     }
 }

@@ -67,7 +67,7 @@ pub(crate) async fn execute(
     let execution = Arc::new(Execution {
         span: trace::process_span(&operation, fence),
         reporter: Reporter::new(operation.report.clone()),
-        printed: Printed::default(),
+        printed: Printed::new(shared.options.kept_output()),
         operation,
         fence,
         owner: shared.member,

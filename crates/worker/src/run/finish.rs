@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use drumline_backend::apply_event::{Applied, apply_end_through};
+use drumline_backend::apply_event::{Applied, OutputOf, apply_end_through};
 use drumline_backend::store::{self, Holding, Promoted, Summary};
 use drumline_protocol::transition::Event;
-use drumline_protocol::{Fence, Operation, OutputParts, Report, Status};
+use drumline_protocol::{Fence, Header, Operation, Report, Status};
 
 use super::claim::Claimed;
 use super::end::RunEnd;
@@ -26,7 +26,13 @@ pub(crate) async fn finish(
     let fault = end.fault().cloned();
     let code = fault.as_ref().map(|fault| fault.code);
     let attempt = execution.operation.header.attempt();
-    let output = execution.printed.parts(attempt, fault.is_some());
+    let has_fault = fault.is_some();
+    // A run that is given back fails, too, if its operation may start only once.
+    let output = |after: &Header| {
+        let has_failed = has_fault || after.status == Status::Failed;
+        let has_succeeded = after.status == Status::Succeeded;
+        execution.printed.parts(attempt, has_failed, has_succeeded)
+    };
     let event = end.into_event();
     let name = event.name();
     let id = execution.operation.id;
@@ -34,7 +40,7 @@ pub(crate) async fn finish(
         biased;
         decided = shared.metrics.of_store(
             "end",
-            commit(shared, execution, event, report, output.as_ref()),
+            commit(shared, execution, event, report, &output),
         ) => decided,
         () = execution.stop.lost() => {
             tracing::warn!(%id, outcome = name, "the lease ended before the outcome was written");
@@ -124,7 +130,7 @@ async fn commit(
     execution: &Execution,
     event: Event,
     report: &Report,
-    output: Option<&OutputParts>,
+    output: OutputOf<'_>,
 ) -> store::Result<Applied> {
     let (operation, holding) = (&execution.operation, execution.holding());
     let end = |event| apply_event(shared, operation, holding, event, report, output);
@@ -146,7 +152,8 @@ pub(crate) async fn release_unstarted(shared: &Shared, claimed: Claimed) {
     } = claimed;
     let holding = shared.holding(fence);
     let event = Event::ReleaseUnstarted;
-    match apply_event(shared, &operation, holding, event, &operation.report, None).await {
+    let none = |_: &Header| None;
+    match apply_event(shared, &operation, holding, event, &operation.report, &none).await {
         Ok(Applied::Done(header, done)) => {
             if let Some(stamp) = done.offer {
                 let operation = Summary {
@@ -177,7 +184,7 @@ async fn apply_event(
     holding: Holding,
     event: Event,
     report: &Report,
-    output: Option<&OutputParts>,
+    output: OutputOf<'_>,
 ) -> store::Result<Applied> {
     apply_end_through(
         &shared.committer,

@@ -92,7 +92,7 @@ async fn the_end_of_a_long_output_is_kept() {
         .map(|number| format!("line {number}\n").len() as u64)
         .sum();
     let lengths: Vec<_> = found.iter().map(|it| (it.attempt, it.text.len())).collect();
-    assert_eq!(lengths, [(1, LAST_FAILED_BYTES), (2, OTHER_BYTES)]);
+    assert_eq!(lengths, [(1, LAST_FAILED_BYTES), (2, 1 << 10)]);
     for output in found {
         assert!(output.text.ends_with("line 19998\nline 19999\n"));
         assert_eq!(output.cut + output.text.len() as u64, all);
@@ -188,6 +188,40 @@ async fn a_drained_worker_gives_the_output_back_with_the_operation() {
     harness.reaches(id, Status::WaitingForResources).await;
     let found = outputs(&harness, id).await;
     assert_eq!(texts(&found), ["half of it\nstopping\n"]);
+}
+
+#[tokio::test]
+async fn a_drained_operation_that_may_start_once_keeps_the_output_of_a_failure() {
+    async fn hangs(_data: Value, context: Context) -> Result<(), HandlerError> {
+        context.log(&"x".repeat(20_000));
+        context.progress(1, "");
+        let _why = context.stop_requested().await;
+        Err(HandlerError::stopped())
+    }
+    let harness = Harness::new();
+    let worker = harness.start(Harness::builder().handler("X", hangs)).await;
+    let once = Draft {
+        at_most_once: true,
+        ..draft("X")
+    };
+    let id = harness.submit(once).await;
+    harness
+        .until(id, |operation| operation.report.progress.is_some())
+        .await;
+    worker.drain().await;
+    harness.reaches(id, Status::Failed).await;
+    let found = outputs(&harness, id).await;
+    assert_eq!(found[0].text.len(), 20_001);
+}
+
+#[tokio::test]
+async fn a_worker_keeps_as_much_output_as_it_is_told() {
+    let script = "echo 0123456789; [ $DRUMLINE_ATTEMPT -gt 1 ] || exit 75";
+    let few = shell(script, "").max_output(8).max_output_succeeded(4);
+    let (_, found) = run(few, draft("X")).await;
+    assert_eq!(texts(&found), ["3456789\n", "789\n"]);
+    let (_, found) = run(shell(script, "").max_output(0), draft("X")).await;
+    assert_eq!(found, []);
 }
 
 #[tokio::test]

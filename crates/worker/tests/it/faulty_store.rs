@@ -7,7 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Work,
+    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page,
+    PauseCopy, PauseStore, Pauses, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
+    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
+    Transacted, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;

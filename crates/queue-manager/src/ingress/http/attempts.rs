@@ -13,7 +13,9 @@ use crate::service::QueueManager;
 ///
 /// Every start of its handler is an attempt. An attempt that has ended has the end of
 /// what its handler has printed: up to 64 KiB of the last attempt that has failed, up
-/// to 4 KiB of the others, and of the last four attempts that have printed something.
+/// to 1 KiB of one that has succeeded and up to 4 KiB of the others, of the last four
+/// attempts that have printed something and of the last one that has failed. Workers may
+/// keep less.
 /// An attempt whose worker was lost has none.
 #[utoipa::path(
     get, path = "/v1/operations/{id}/attempts", tag = "operations",

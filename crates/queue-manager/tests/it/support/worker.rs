@@ -75,7 +75,9 @@ impl Worker {
     ) {
         let operation = stored(&self.backend, id).await;
         let attempt = operation.header.attempt();
-        let output = OutputParts::new(attempt, printed.as_bytes(), 0, event != Event::Succeed);
+        let has_failed = event != Event::Succeed;
+        let printed = printed.as_bytes();
+        let output = OutputParts::new(attempt, printed, 0, has_failed, usize::MAX);
         let author = Author::worker("test");
         let said = apply_end_through(
             self.backend.store.as_ref(),
@@ -85,7 +87,7 @@ impl Worker {
             event,
             self.holding(fence),
             &operation.report,
-            output.as_ref(),
+            &|_header| output.clone(),
         )
         .await
         .expect("the store is there");

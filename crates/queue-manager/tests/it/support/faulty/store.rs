@@ -7,7 +7,11 @@ use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store, Summary, Transacted, Work,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
+    Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page,
+    PauseCopy, PauseStore, Pauses, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
+    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store,
+    Summary, Transacted, Work,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
