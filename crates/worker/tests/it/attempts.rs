@@ -215,6 +215,34 @@ async fn a_drained_operation_that_may_start_once_keeps_the_output_of_a_failure()
 }
 
 #[tokio::test]
+async fn a_long_line_of_json_beside_another_result_is_told() {
+    let script = r#"
+        printf '{"rows": "%05000d"}\n' 0
+        printf '"%01100000d"\n' 0
+        echo '{"rows": 3}'
+    "#;
+    let (status, found) = run(shell(script, ""), draft("X")).await;
+    assert_eq!(status, Status::Succeeded);
+    let text = texts(&found).concat();
+    let lines: Vec<&str> = text.lines().collect();
+    // Of the first line the output of a success keeps the end.
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(text.ends_with(" … (1100002 bytes)\n"), "{text}");
+    let failing = format!("{script} exit 1");
+    let (_, found) = run(shell(&failing, ""), draft("X")).await;
+    let text = texts(&found).concat();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("{\"rows\": \"000"), "{text}");
+    assert!(lines[0].ends_with(" … (5012 bytes)"), "{text}");
+    assert!(lines[1].ends_with(" … (1100002 bytes)"), "{text}");
+    assert_eq!(lines[2..], ["{\"rows\": 3}"]);
+    // A long line that is the result is no output.
+    let alone = r#"printf '{"rows": "%05000d"}\n' 0"#;
+    let (status, found) = run(shell(alone, ""), draft("X")).await;
+    assert_eq!((status, found), (Status::Succeeded, Vec::new()));
+}
+
+#[tokio::test]
 async fn a_worker_keeps_as_much_output_as_it_is_told() {
     let script = "echo 0123456789; [ $DRUMLINE_ATTEMPT -gt 1 ] || exit 75";
     let few = shell(script, "").max_output(8).max_output_succeeded(4);

@@ -10,6 +10,7 @@
 //! the command and what it has started. If the supervisor itself was killed, the run
 //! does not end before the worker has killed what is left.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
@@ -39,6 +40,8 @@ const BEATS: u32 = 8;
 /// The longest pause between two looks for processes whose supervisor was killed.
 #[cfg(target_os = "linux")]
 const ORPHANS_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// The bytes of a long line that the output shows.
+const SHOWN_BYTES: usize = 1 << 10;
 /// The longest time between two beats.
 const BEAT_MAX: Duration = Duration::from_secs(1);
 
@@ -107,12 +110,10 @@ impl Said {
             }
             Line::Result(json) => {
                 // A line of a structured log, unless it turns out to be the last one.
-                self.printed = (json.len() <= OTHER_BYTES).then(|| json.clone().into_bytes());
-                if let Some(line) = &self.printed {
-                    context.printed().add_line(line);
-                }
+                let line = shown(&json, json.len()).into_owned().into_bytes();
+                context.printed().add_line(&line);
                 *self = Self {
-                    printed: self.printed.take(),
+                    printed: Some(line),
                     result: Some(json).filter(|json| json != "null"),
                     ..Self::default()
                 };
@@ -157,17 +158,19 @@ impl Said {
             (opened, last),
             (Some(b'{'), b'}') | (Some(b'['), b']') | (Some(b'"'), b'"')
         ) {
-            let start = text.get(..text.floor_char_boundary(OTHER_BYTES));
-            let line = format!("{} … ({bytes} bytes)", start.unwrap_or(text));
-            context.printed().add_line(line.as_bytes());
+            context.printed().add_line(shown(text, bytes).as_bytes());
             return;
         }
         let member = text.trim_start_matches(|c: char| c == '{' || c.is_whitespace());
         if member.starts_with("\"checkpoint\"") || member.starts_with("\"progress\"") {
             let id = context.operation().id;
             tracing::warn!(%id, bytes, "a report is too large and was ignored");
+            let line = format!("a report of {bytes} bytes is too large and was ignored");
+            context.printed().add_line(line.as_bytes());
             return;
         }
+        // If another result follows, the output shows that this one was there.
+        context.printed().add_line(shown(text, bytes).as_bytes());
         *self = Self {
             too_long: Some(TooLong {
                 bytes,
@@ -176,6 +179,15 @@ impl Said {
             ..Self::default()
         };
     }
+}
+
+/// A line as the output shows it: the start of one that would leave no room for others.
+fn shown(line: &str, bytes: usize) -> Cow<'_, str> {
+    if bytes <= OTHER_BYTES {
+        return Cow::Borrowed(line);
+    }
+    let start = line.get(..line.floor_char_boundary(SHOWN_BYTES));
+    Cow::Owned(format!("{} … ({bytes} bytes)", start.unwrap_or(line)))
 }
 
 impl Process {
