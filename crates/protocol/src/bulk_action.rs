@@ -384,7 +384,7 @@ impl BulkAction {
     }
 }
 
-/// Sets an added field, whoever else is there: a member that does not read it keeps it.
+/// Sets an added field, whichever members are alive: one that does not read it keeps it.
 fn set<T: Serialize>(extensions: &mut Extensions, field: &Field<T>, value: &T) {
     if extensions.set(field, value, SINCE).is_err() {
         // Without it, the action goes on as in an earlier build.

@@ -56,7 +56,7 @@ pub(super) async fn run(manager: QueueManager, rest: Duration, stop: Cancellatio
             let mut looking = pin!(async {
                 let rested = stop.run_until_cancelled(sleep_until(next_look)).await;
                 rested?;
-                // To its end, so that nothing is taken that nobody executes.
+                // To its end, so that no action is taken and not executed.
                 Some(looker.look().await)
             });
             loop {
@@ -96,7 +96,7 @@ struct Looker {
     manager: QueueManager,
     /// The actions that this manager executes.
     mine: HashSet<ActionId>,
-    /// Those that others execute, or nobody.
+    /// The other open actions.
     others: HashMap<ActionId, Seen>,
     /// Those that were taken, and are not executed yet.
     taken: Vec<BulkAction>,
@@ -123,7 +123,7 @@ impl Seen {
             // A new one.
             None => true,
             Some((read, since)) if read == revision => since.elapsed() >= LEASE,
-            // It is written several times a second while somebody executes it.
+            // A manager that executes it writes it several times a second.
             Some(_) => stands_still,
         }
     }
@@ -151,8 +151,8 @@ impl Looker {
         }
     }
 
-    /// Looks once. If the future is dropped, an action may have been taken that nobody
-    /// executes: another manager takes it after a lease.
+    /// Looks once. If the future is dropped, an action may have been taken that is not
+    /// executed: another manager takes it after a lease.
     async fn look(&mut self) -> store::Result<()> {
         let manager = self.manager.clone();
         let store = manager.store();

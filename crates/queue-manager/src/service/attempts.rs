@@ -6,7 +6,7 @@ use super::read::not_found;
 use super::{Actor, QueueManager};
 use crate::error::Result;
 
-/// What has happened to an operation, as of one moment.
+/// The history and the attempts of an operation, as of one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Course {
     /// Its header.

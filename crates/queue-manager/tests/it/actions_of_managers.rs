@@ -180,7 +180,7 @@ async fn two_managers_that_live_share_more_actions_than_one_executes() {
         let end = ended(&client, action).await;
         assert_eq!(text(&end, "state"), "done", "{end}");
         assert_eq!(numbers(&end), (3, 3, 0));
-        // Nobody has taken it from another one.
+        // No manager has taken it from another one.
         assert_eq!(stored(&backend, action).await.last_fence, Fence(1));
     }
     for one in maintenance {
@@ -243,7 +243,7 @@ async fn an_action_of_a_later_release_waits_and_says_so() {
     assert_eq!(end["obstacle"], Value::Null);
     assert_eq!(number(&end, "done"), 3);
     assert_eq!(canceled(&client, &ids).await, 3);
-    // One that waits is aborted at once.
+    // An action that waits is aborted at once.
     let second = action_of(
         Timestamp::from_millis(later.as_millis() + 1),
         &[("colour", "red")],
