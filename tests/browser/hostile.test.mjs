@@ -89,3 +89,18 @@ test("a change that is shown live runs nothing", async () => {
   assert.deepEqual(await tab.page.evaluate(attacked), NOTHING);
   await tab.close();
 });
+
+test("a long text leaves the words of the other columns whole", async () => {
+  const tab = await Tab.open(browser, service);
+  const broken = () => [...document.querySelectorAll(".grid td bdi")]
+    .filter((one) => one.textContent === "anonymous" && one.getClientRects().length > 1).length;
+  for (const path of ["/", "/pauses", "/audit"]) {
+    await tab.visit(path);
+    for (const width of [1024, 1280]) {
+      await tab.page.setViewportSize({ width, height: 900 });
+      assert.equal(await tab.page.evaluate(broken), 0, `${path}, ${width} px`);
+      assert.deepEqual(await tab.wide(), [], `${path}, ${width} px`);
+    }
+  }
+  await tab.close();
+});
