@@ -20,8 +20,10 @@ PORT ?= 8080
 # For simulate: the seeds, first..last.
 SEEDS ?= 10000..11000
 SEED ?=
-# For bench: further arguments of `drumline bench`.
+# For bench: arguments.
 ARGS ?=
+# For bench without ARGS. The committed figures are measured in this way.
+BENCH := --seconds 4 --rounds 5
 
 # The programs that demo, dev, fleet and the tests run, and the tools of .ci/deps.
 export PATH := $(TARGET)/debug:$(TARGET)/tools/bin:$(PATH)
@@ -68,9 +70,18 @@ worker-example: deps build ## Run the worker in Rust on private servers, and dra
 	drumline-test-servers -- examples/worker-rust/run.sh $(RUN)/worker-rust
 
 .PHONY: bench
-bench: deps ## Measure this machine: Drumline as a ratio to the bare libraries (ARGS=…)
+bench: deps ## Measure this machine: Drumline as a ratio to the bare libraries, and what got slower (ARGS=…)
 	cargo build --locked --release --package drumline --package drumline-test-servers
-	$(RELEASE)/drumline-test-servers -- $(RELEASE)/drumline bench $(ARGS)
+	$(RELEASE)/drumline-test-servers -- $(RELEASE)/drumline bench --compare docs/performance.json \
+		$(or $(ARGS),$(BENCH))
+
+# The figures to compare with. They take the place of the committed ones.
+.PHONY: bench-figures
+bench-figures: deps ## Measure, and write docs/performance.json, on a machine with nothing else to do
+	mkdir -p $(RUN)
+	cargo build --locked --release --package drumline --package drumline-test-servers
+	$(RELEASE)/drumline-test-servers -- $(RELEASE)/drumline bench --output json $(BENCH) > $(RUN)/performance.json
+	mv $(RUN)/performance.json docs/performance.json
 
 ##—— Check it ——
 

@@ -20,12 +20,14 @@
 //! | `harness`, `workers` | a queue manager and workers for one measurement |
 //! | `workload`, `latency`, `memory` | one kind of measurement each |
 //! | [`report`] | rounds and medians |
+//! | [`compare`] | the difference to an earlier report |
 //!
 //! No adapter and no client library is named here: stores and brokers come as
 //! ports.
 
 pub mod baseline;
 mod baseline_latency;
+pub mod compare;
 mod harness;
 mod latency;
 mod memory;
@@ -40,6 +42,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 pub use baseline::Baseline;
+pub use compare::{Comparison, Verdict};
 pub use plan::{Measurement, Plan};
 pub use report::Report;
 pub use target::{BackendHandle, Target, TargetServers};

@@ -56,6 +56,10 @@ impl Plan {
 /// For people.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Figures of the two builds do not compare.
+        if cfg!(debug_assertions) {
+            f.write_str("debug build; ")?;
+        }
         match self.processes {
             0 => f.write_str("manager and worker in one process")?,
             1 => f.write_str("a separate worker process")?,

@@ -1,6 +1,6 @@
 //! The report of a run: rounds and medians.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Measurement;
 
@@ -46,7 +46,7 @@ pub(crate) fn share(value: f64, baseline: f64) -> Option<f64> {
 }
 
 /// One measurement, over all rounds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Figure {
     /// The name of the measurement.
@@ -54,7 +54,7 @@ pub struct Figure {
     /// The median of the rounds.
     pub value: f64,
     /// Its unit.
-    pub unit: &'static str,
+    pub unit: String,
     /// Every round, in the order they were run.
     pub rounds: Vec<f64>,
     /// The median of the shares of the baseline, if it is compared with the baseline.
@@ -66,7 +66,7 @@ pub struct Figure {
 }
 
 /// All measurements of a run, and its setup.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// `embedded`, or the servers' own description.
@@ -78,7 +78,7 @@ pub struct Report {
 }
 
 /// The unit of rates.
-const PER_SECOND: &str = "/s";
+pub(crate) const PER_SECOND: &str = "/s";
 
 impl Report {
     /// Adds the reading of a round.
@@ -92,7 +92,7 @@ impl Report {
             self.figures.push(Figure {
                 name: reading.name,
                 value: 0.0,
-                unit: reading.unit,
+                unit: reading.unit.to_owned(),
                 rounds: Vec::new(),
                 of_baseline: None,
                 rounds_of_baseline: Vec::new(),

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -66,7 +67,8 @@ and acknowledged on a quorum queue, and three small Redis scripts.
 Examples:
   drumline bench --embedded --seconds 2
   drumline bench --redis-url redis://127.0.0.1:6379 --amqp-url amqp://127.0.0.1:5672
-  drumline bench --only floor,single,batch --seconds 20 --rounds 5 --output json";
+  drumline bench --only floor,single,batch --seconds 20 --rounds 5 --output json
+  drumline bench --rounds 5 --output json > before.json; drumline bench --rounds 5 --compare before.json";
 
 pub(crate) const CONFIG_HELP: &str = "\
 Examples:
@@ -204,6 +206,9 @@ pub(crate) struct Bench {
     /// Number of separate worker processes; 0 runs the worker in this process
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     pub(crate) processes: usize,
+    /// Earlier report of this command (--output json) to compare with. A difference within the spread of the rounds is "same"
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use crate::run::{drumline, end};
+use serde_json::json;
+
+use crate::run::{drumline, end, file};
 use crate::servers::Place;
 
 /// The fields of a figure that say what was compared.
@@ -26,6 +28,73 @@ fn without_servers_there_is_no_floor() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let report = &ended.json()[0];
     assert_eq!(compared(report), [("create, one by one".to_owned(), false)]);
+}
+
+#[test]
+fn a_figure_that_became_slower_is_named_and_fails_nothing() {
+    let embedded = "bench --embedded --seconds 1 --rounds 1 --only create";
+    for (rate, word, sentence) in [
+        (
+            1e12,
+            "slower",
+            "create, one by one (slower, 0.00 of before)",
+        ),
+        (1e-3, "faster", "Nothing is worse"),
+    ] {
+        let earlier = json!({
+            "backend": "embedded",
+            "setup": "another",
+            "figures": [{
+                "name": "create, one by one", "value": rate, "unit": "/s",
+                "rounds": [rate], "ofFloor": null, "roundsOfFloor": [],
+            }],
+        });
+        let path = file("earlier.json", &earlier.to_string());
+        let mut command = drumline();
+        command
+            .args(embedded.split(' '))
+            .arg("--compare")
+            .arg(&path);
+        let ended = end(&mut command);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.out.contains(word), "{ended:?}");
+        assert!(ended.out.contains(sentence), "{ended:?}");
+        assert!(ended.out.contains("with other settings"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_report_is_compared_with_itself_as_a_program_reads_it() {
+    let embedded = "bench --embedded --seconds 1 --rounds 1 --only create -o json";
+    let first = end(drumline().args(embedded.split(' ')));
+    let path = file("earlier.json", &first.out);
+    let mut command = drumline();
+    command
+        .args(embedded.split(' '))
+        .arg("--compare")
+        .arg(&path);
+    let ended = end(&mut command);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let comparison = &ended.json()[0]["comparison"];
+    assert_eq!(comparison["sameSetup"], true, "{ended:?}");
+    let compared = &comparison["figures"][0];
+    assert_eq!(compared["name"], "create, one by one");
+    assert_eq!(
+        compared["before"],
+        first.json()[0]["figures"][0]["value"],
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_report_is_refused_before_anything_is_measured() {
+    let path = file("earlier.json", "{}");
+    let mut command = drumline();
+    // Nothing listens there, which a measurement would have noticed.
+    command.args(["bench", "--redis-url", "redis://127.0.0.1:1", "--compare"]);
+    let ended = end(command.arg(&path));
+    assert_eq!(ended.code, 65, "{ended:?}");
+    assert!(ended.err.contains("is no report"), "{ended:?}");
 }
 
 #[tokio::test]
