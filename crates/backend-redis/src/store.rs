@@ -23,8 +23,8 @@ mod read;
 mod reservations;
 mod rollups;
 mod transact;
-mod work;
 mod unreadable;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,7 +5,7 @@
 //! one organization's actions reads no record of the others.
 
 use async_trait::async_trait;
-use drumline_backend::store::{ActionStore, ActionWrite, Result, OpenAction};
+use drumline_backend::store::{ActionStore, ActionWrite, OpenAction, Result};
 use drumline_protocol::{
     ActionId, BulkAction, Organization, PauseScope, ScopeKey, Timestamp, codec, limits,
 };
