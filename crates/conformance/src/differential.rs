@@ -672,6 +672,7 @@ fn show_created(created: &[Created]) -> String {
             }
             Created::KeyReused => "key reused".to_owned(),
             Created::KeySpent(id) => format!("key spent for {id}"),
+            Created::Unreadable(id) => format!("unreadable {id}"),
         })
         .collect();
     shown.join(", ")
