@@ -37,6 +37,7 @@ mod watched;
 use std::sync::Arc;
 
 use drumline_backend::apply_event::Signature;
+use drumline_auth::ActsAs;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
 use drumline_backend::store::{Store, Summary};
@@ -95,6 +96,11 @@ const DENIALS_RECORDED: u64 = 600;
 /// The author of a call: the caller, and the tenant that it acts for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
+/// The codes of sign-ins that are exchanged at the issuer at the same time, and in a
+/// minute: far more than people need, and few for an issuer.
+const SIGN_INS_AT_ONCE: usize = 8;
+const SIGN_INS: u64 = 120;
+
     /// The tenant: tokens and idempotency keys of different tenants never meet.
     pub organization: Organization,
     /// The name of the caller, as `ownerId` shows it.
@@ -104,6 +110,15 @@ pub struct Actor {
 impl Default for Actor {
     /// The actor of a caller that did not identify itself.
     fn default() -> Self {
+impl From<ActsAs> for Actor {
+    fn from(acts_as: ActsAs) -> Self {
+        Self {
+            organization: acts_as.organization,
+            caller: acts_as.caller,
+        }
+    }
+}
+
         Self {
             organization: Organization::default(),
             caller: ANONYMOUS.to_owned(),
@@ -173,6 +188,9 @@ struct Shared {
     /// Cancelled by [`QueueManager::close`].
     closing: CancellationToken,
     critical: CriticalTasks,
+    /// The codes of sign-ins that are exchanged at the issuer now, and in this minute.
+    sign_ins: Arc<Semaphore>,
+    sign_ins_counted: PerMinute,
     /// Cancelled when load balancers should look elsewhere.
     leaving: CancellationToken,
     /// Cancelled by [`QueueManager::drain`].
@@ -222,6 +240,8 @@ impl QueueManager {
             looks: looks(),
             reads: reads(),
             event_looks: looks(),
+            sign_ins: Arc::new(Semaphore::new(SIGN_INS_AT_ONCE)),
+            sign_ins_counted: PerMinute::new(SIGN_INS),
             event_reads: reads(),
             event_streams: Arc::new(Semaphore::new(options.event_streams)),
             readings: Readings::default(),
@@ -406,6 +426,27 @@ impl QueueManager {
     pub fn is_draining(&self) -> bool {
         self.shared.draining.is_cancelled()
     }
+    /// Logs why a person was not signed in to the console, unless there are too many.
+    pub(crate) fn log_no_sign_in(&self, reason: &str) {
+        match self.shared.denials_logged.next() {
+            Told::No => tracing::debug!(reason, "not signed in to the console"),
+            Told::Yes { left_out } => {
+                tracing::info!(reason, left_out, "not signed in to the console");
+            }
+        }
+    }
+
+    /// The turn of a person whose code is exchanged at the issuer. `None` if too many
+    /// others have theirs, or have had theirs within the minute: anyone who reaches the
+    /// address can bring codes, and the issuer must not be asked as often as they like.
+    pub(crate) fn sign_in_turn(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.shared.sign_ins).try_acquire_owned().ok()?;
+        match self.shared.sign_ins_counted.next() {
+            Told::Yes { .. } => Some(turn),
+            Told::No => None,
+        }
+    }
+
 
     /// Ends the manager's tasks, after the dispatcher has published what it was
     /// given. Creates that come later are stored and left to the other

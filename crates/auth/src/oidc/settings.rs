@@ -74,6 +74,17 @@ impl OidcEntry {
     /// # Errors
     /// With the rule that one of them breaks.
     pub(crate) fn checked(self, secrets: Option<&Secrets>) -> Result<Oidc, String> {
+        // A token of identity has the client as its audience, and would pass as a token
+        // of access: it tells who a person is, and gives no right.
+        if let Some(console) = &self.console
+            && console.client_id == self.audience
+        {
+            return Err(
+                "console.client_id is the same as audience: a token of identity of the console would count as a token of \
+                 access; have the issuer give tokens of access an audience of their own, and name that as audience"
+                    .to_owned(),
+            );
+        }
         let console = self.console.map(|console| console.checked(secrets));
         if !is_safe_address(&self.issuer) || self.issuer.contains(['?', '#']) {
             return Err(

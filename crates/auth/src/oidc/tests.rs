@@ -185,6 +185,7 @@ fn each_mistake_of_the_console_is_named_and_no_secret_is_shown() {
     let http = good.replace("https://jobs", "http://jobs");
     let elsewhere = good.replace("/login/callback", "/callback");
     let scope = format!("{good}scope = \"profile\"\n");
+    let one_audience = good.replace("client_id = \"c\"", "client_id = \"drumline\"");
     for (text, keys, secret, expected) in [
         (&good, "m4rk3r", "x", "at least 32 characters"),
         (&good, "", "x", "1 to 4 lines"),
@@ -193,6 +194,7 @@ fn each_mistake_of_the_console_is_named_and_no_secret_is_shown() {
         (&http, key.as_str(), "x", "redirect_url"),
         (&elsewhere, key.as_str(), "x", "redirect_url"),
         (&scope, key.as_str(), "x", "openid"),
+        (&one_audience, key.as_str(), "x", "the same as audience"),
     ] {
         let error = load(text, keys, secret).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");

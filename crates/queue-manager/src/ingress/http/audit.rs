@@ -2,6 +2,7 @@
 //! change something, and for each one that was denied.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Query, Request};
 use axum::http::HeaderMap;
@@ -25,6 +26,14 @@ const CONDITIONS: usize = 32;
 /// The label of a denial, among the extensions of the answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DenialReason(pub(super) &'static str);
+
+/// The person who has signed in with a request, among the extensions of the answer: that
+/// has a line, too, and the request had no principal.
+#[derive(Clone, Debug)]
+pub(super) struct HasSignedIn {
+    pub(super) principal: Arc<Principal>,
+    pub(super) actor: Actor,
+}
 
 /// The part of a line that the request tells.
 #[derive(Debug)]
@@ -76,9 +85,13 @@ impl Draft {
         let outcome = Outcome::of(status);
         let mut subject = self.subject(response);
         let is_denied = outcome == Outcome::Denied;
-        if !is_denied && (!self.is_change || subject.is_read) {
+        let signed_in = response.extensions().get::<HasSignedIn>();
+        let is_change = self.is_change || signed_in.is_some();
+        if !is_denied && (!is_change || subject.is_read) {
             return;
         }
+        let principal = principal.or_else(|| Some(&*signed_in?.principal));
+        let actor = actor.or_else(|| Some(&signed_in?.actor));
         let (audit, metrics) = (manager.audit(), manager.metrics());
         let now = || manager.store().now().to_string();
         // Senders without a key must not be able to fill the disk.

@@ -285,10 +285,7 @@ fn admit_with_key(
     let chosen = session.and_then(|session| session.organization);
     let acts_as = principal.act_as(named.organization.or(chosen), named.caller)?;
     Ok(Admitted {
-        actor: Some(Actor {
-            organization: acts_as.organization,
-            caller: acts_as.caller,
-        }),
+        actor: Some(acts_as.into()),
         principal: Some(principal),
         is_session,
     })

@@ -356,3 +356,42 @@ async fn a_sign_in_leads_to_no_other_site() {
     bare.manager.close().await;
     browser.service.manager.close().await;
 }
+
+#[tokio::test]
+async fn who_has_signed_in_is_in_the_audit() {
+    let browser = Browser::start("oidc-audit").await;
+    let (page, cookie) = browser.sign_in("", &json!({})).await;
+    assert_eq!(page.status, StatusCode::OK, "{page:?}");
+    let line = async || {
+        let page = browser.get("/audit.jsonl", &cookie).await;
+        let mut lines = page.text.lines().map(str::to_owned);
+        lines.find(|line| line.contains("GET /login/callback"))
+    };
+    until("there is a line", async || line().await.is_some()).await;
+    let line = line().await.unwrap();
+    let entry: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(entry["outcome"], "done", "{line}");
+    assert_eq!(entry["principal"], "token:jo", "{line}");
+    assert_eq!(entry["organization"], "contoso", "{line}");
+    assert_eq!(entry["roles"], json!(["operator"]), "{line}");
+    assert!(!line.contains("code=") && !line.contains("state"), "{line}");
+    browser.service.manager.close().await;
+}
+
+#[tokio::test]
+async fn the_issuer_is_not_asked_for_every_code_that_comes() {
+    let browser = Browser::start("oidc-flood").await;
+    let led = browser.leave("").await;
+    let mut asked = 0;
+    loop {
+        let page = browser.come_back(&led, "code=wrong").await;
+        assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{page:?}");
+        if page.text.contains("Too many people") {
+            break;
+        }
+        asked += 1;
+        assert!(asked <= 120, "the issuer is asked without end");
+    }
+    assert_eq!(asked, 120);
+    browser.service.manager.close().await;
+}

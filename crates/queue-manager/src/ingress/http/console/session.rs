@@ -17,6 +17,7 @@ use drumline_protocol::{Organization, Timestamp};
 
 use super::{html, sign_in, value};
 use crate::error::Error;
+use crate::ingress::http::audit::HasSignedIn;
 use crate::ingress::http::extractors::Parameters;
 use crate::ingress::http::problem::Answer;
 use crate::ingress::http::{body, guard};
@@ -97,7 +98,7 @@ pub(super) async fn enter(
         Ok(known) => known,
         Err(denied) => {
             manager.metrics().denied("login");
-            tracing::info!(reason = %denied, "not signed in to the console");
+            manager.log_no_sign_in(&denied.to_string());
             return again(&denied.to_string());
         }
     };
@@ -105,14 +106,20 @@ pub(super) async fn enter(
         return again("only an API key opens a session here, and no token does");
     }
     let chosen = (!organization.is_empty()).then(|| Organization(organization.to_owned()));
-    if let Err(forbidden) = known.act_as(chosen.clone(), None) {
-        return again(&forbidden.to_string());
-    }
+    let acts_as = match known.act_as(chosen.clone(), None) {
+        Ok(acts_as) => acts_as,
+        Err(forbidden) => return again(&forbidden.to_string()),
+    };
     let key = ApiKey::parse(text).map_err(|error| Error::Internal(error.to_string()))?;
     let sealed = seal(&key, chosen.as_ref(), now.saturating_add(LIFETIME));
     let sealed = sealed.map_err(|_none| Error::Internal("no random numbers".to_owned()))?;
     tracing::info!(key = key.id(), "signed in to the console");
-    Ok(with_cookie(next, &cookie(name, &sealed, LIFETIME)))
+    let mut response = with_cookie(next, &cookie(name, &sealed, LIFETIME));
+    response.extensions_mut().insert(HasSignedIn {
+        actor: acts_as.into(),
+        principal: known,
+    });
+    Ok(response)
 }
 
 /// Ends a session.

@@ -25,6 +25,7 @@ use drumline_protocol::Timestamp;
 use super::session::{self, LIFETIME, START, local};
 use super::{html, value};
 use crate::error::Error;
+use crate::ingress::http::audit::HasSignedIn;
 use crate::ingress::http::extractors::Parameters;
 use crate::ingress::http::problem::Answer;
 use crate::service::QueueManager;
@@ -38,6 +39,7 @@ const FLOW: Duration = Duration::from_secs(600);
 /// the cookie.
 const LONGEST_NEXT: usize = 1024;
 const LONGEST_NAME: usize = 256;
+const BUSY: &str = "Too many people sign in at this moment. Try again in a minute";
 const SILENT: &str = "The issuer does not answer. Try again, or sign in with a key";
 
 /// Returns true if people can sign in at an issuer.
@@ -126,7 +128,7 @@ pub(super) async fn finish(
     let now = manager.store().now();
     let refuse = |reason: &str, next: &str, organization: &str| {
         manager.metrics().denied("login");
-        tracing::info!(reason, "not signed in to the console");
+        manager.log_no_sign_in(reason);
         Ok(again(now, reason, next, organization))
     };
     let cookie = session::cookie_named(&headers, issuer.cookie_name()).unwrap_or_default();
@@ -145,13 +147,16 @@ pub(super) async fn finish(
         );
         return refuse(&reason);
     }
+    let Some(_turn) = manager.sign_in_turn() else {
+        return refuse(BUSY);
+    };
     let exchanged = manager
         .issuer()
         .exchange(issuer.keys, code, flow.verifier());
     let identity = match exchanged.await {
         Ok(identity) => identity,
         Err(why) => {
-            tracing::warn!(reason = %why, "the issuer gave no token for a code");
+            manager.log_no_sign_in(&format!("the issuer gave no token for a code: {why}"));
             return refuse("The issuer gave no token for this sign-in. Sign in again");
         }
     };
@@ -167,13 +172,19 @@ pub(super) async fn finish(
         Ok(finished) => finished,
         Err(denied) => return refuse(&denied.to_string()),
     };
-    if let Err(forbidden) = opened.principal.act_as(opened.organization, None) {
-        return refuse(&forbidden.to_string());
-    }
+    let acts_as = match opened.principal.act_as(opened.organization, None) {
+        Ok(acts_as) => acts_as,
+        Err(forbidden) => return refuse(&forbidden.to_string()),
+    };
     tracing::info!(caller = opened.principal.caller, "signed in to the console");
     let session = session::cookie_for(issuer.is_secure(), &sealed, LIFETIME);
     let over = issuer.cookie("", Duration::ZERO);
-    Ok(onward(now, local(flow.next()), &[session, over]))
+    let mut response = onward(now, local(flow.next()), &[session, over]);
+    response.extensions_mut().insert(HasSignedIn {
+        actor: acts_as.into(),
+        principal: opened.principal,
+    });
+    Ok(response)
 }
 
 /// The code of an error of the issuer, as far as it is one.
