@@ -14,6 +14,7 @@ pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod list;
+mod paging;
 pub(crate) mod pauses;
 pub(crate) mod postpone;
 pub(crate) mod purge;
@@ -29,10 +30,13 @@ pub(crate) mod whoami;
 use std::time::Duration;
 
 use drumline_client::Client;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
+use drumline_protocol::Timestamp;
 
 use crate::cli::client::Remote;
 use crate::exit::{Exit, Failure, Result};
+use crate::cli::values::timestamp;
 use crate::output::Output;
 use crate::output::time::Now;
 
@@ -97,6 +101,16 @@ impl Session {
     }
 
     /// The queue manager, asked again while it is unavailable: for commands
+    /// The end that the flags of a pause name: a time, or a span from now on.
+    pub(crate) fn end_of(
+        &self,
+        until: Option<DateTime<Utc>>,
+        span: Option<Duration>,
+    ) -> Option<Timestamp> {
+        let later = span.map(|span| self.out.now().later(span));
+        until.or(later).map(timestamp)
+    }
+
     /// that take long anyway, or run unattended.
     pub(crate) fn patient(&self) -> Client {
         self.client.with_patience(PATIENCE)

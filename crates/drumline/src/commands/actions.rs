@@ -8,9 +8,9 @@ use drumline_client::{ActionPreview, ActionView, BulkAction, Filter, NewAction, 
 use tokio::signal::ctrl_c;
 use tokio::time::sleep;
 
-use super::Session;
 use super::bulk::{TOLD, agrees, past};
 use super::control::{for_each, name, usage};
+use super::{Session, paging};
 use crate::cli::actions::{Actions, Lasting, Verb};
 use crate::cli::control::Consent;
 use crate::exit::{Exit, Result};
@@ -19,6 +19,8 @@ use crate::output::hint;
 use crate::output::progress::Progress;
 use crate::output::table::table;
 
+/// Actions asked for in one request.
+const PAGE: usize = 100;
 /// Between looks at an action.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -52,19 +54,19 @@ pub(crate) async fn run(session: &Session, args: &Actions) -> Result<Exit> {
 async fn list(session: &Session, limit: u32) -> Result<Exit> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut actions = Vec::new();
-    let mut cursor = None;
-    while actions.len() < limit {
-        let paging = Paging {
-            limit: Some((limit - actions.len()).min(100)),
-            cursor,
-        };
-        let page = session.client.actions(&paging).await?;
-        actions.extend(page.actions);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let listed = paging::list(
+        limit,
+        PAGE,
+        async |paging: Paging| {
+            let page = session.client.actions(&paging).await?;
+            Ok((page.actions, page.next_cursor))
+        },
+        |action: &ActionView| {
+            actions.push(action.clone());
+            Ok(())
+        },
+    );
+    listed.await?;
     if session.out.is_json() {
         for action in &actions {
             session.out.json(action)?;

@@ -3,6 +3,7 @@
 use drumline_client::{AuditEntry, AuditFilter, Paging};
 
 use super::Session;
+use super::paging::{self, Listed};
 use crate::cli::client::Audit;
 use crate::cli::values::{Since, timestamp};
 use crate::exit::{Exit, Result};
@@ -28,33 +29,24 @@ pub(crate) async fn run(session: &Session, args: &Audit) -> Result<Exit> {
         since: args.since.map(time),
         until: args.until.map(time),
     };
-    let limit = match args.limit {
-        0 => usize::MAX,
-        limit => limit,
-    };
     let mut rows = table(&["TIME", "BY", "ORGANIZATION", "ACTION", "OUTCOME", "ABOUT"]);
-    let mut shown = 0;
-    let mut cursor = None;
-    loop {
-        let paging = Paging {
-            limit: Some(PAGE.min(limit - shown)),
-            cursor,
-        };
-        let page = session.client.audit(&filter, &paging).await?;
-        for entry in page.entries.iter().take(limit - shown) {
-            shown += 1;
+    let listed = paging::list(
+        args.limit,
+        PAGE,
+        async |paging: Paging| {
+            let page = session.client.audit(&filter, &paging).await?;
+            Ok((page.entries, page.next_cursor))
+        },
+        |entry: &AuditEntry| {
             if session.out.is_json() {
                 session.out.json(entry)?;
             } else {
                 rows.add_row(row(entry, session));
             }
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() || shown >= limit {
-            break;
-        }
-    }
-    let has_more = cursor.is_some();
+            Ok(())
+        },
+    );
+    let Listed { shown, has_more } = listed.await?;
     session.out.end_of_list("entries", shown, &rows, has_more)?;
     Ok(Exit::Ok)
 }

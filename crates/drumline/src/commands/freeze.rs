@@ -5,13 +5,11 @@ use serde_json::json;
 
 use super::Session;
 use crate::cli::control::Freeze;
-use crate::cli::values::timestamp;
 use crate::exit::{Exit, Result};
 
 /// Freezes the service.
 pub(crate) async fn freeze(session: &Session, args: &Freeze) -> Result<Exit> {
-    let span = args.for_.map(|span| session.out.now().later(span));
-    let until = args.until.or(span).map(timestamp);
+    let until = session.end_of(args.until, args.for_);
     let client = session.reached().await?;
     let set = client.freeze(args.reason.as_deref(), until).await?;
     if session.out.is_json() {

@@ -7,7 +7,6 @@ use serde_json::json;
 use super::{Session, control};
 use crate::cli::control::{Pause, Resume, Selection};
 use crate::cli::filter::Filter;
-use crate::cli::values::timestamp;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::clean::clean;
 use crate::output::table::table;
@@ -54,9 +53,8 @@ pub(crate) async fn pause(session: &Session, args: &Pause) -> Result<Exit> {
         Some((kind, name)) => NewPause::of(kind, name, reason),
         None => NewPause::of_organization(reason),
     };
-    let span = args.for_.map(|span| session.out.now().later(span));
-    if let Some(until) = args.until.or(span) {
-        pause = pause.until(timestamp(until));
+    if let Some(until) = session.end_of(args.until, args.for_) {
+        pause = pause.until(until);
     }
     let set = session.reached().await?.set_pause(&pause).await?;
     if session.out.is_json() {
