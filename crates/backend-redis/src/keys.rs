@@ -89,6 +89,11 @@ impl Keys {
             .map(|name| format!("{}:{{meta}}:{name}", self.namespace))
     }
 
+    /// Hash: name of an export → the mark of its import.
+    pub(crate) fn imports(&self) -> String {
+        format!("{}:imports", meta(&self.namespace))
+    }
+
     /// Stream: the entries of the audit, oldest first.
     pub(crate) fn audit(&self) -> String {
         format!("{}:audit", meta(&self.namespace))

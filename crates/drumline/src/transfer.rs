@@ -13,14 +13,15 @@ mod export;
 mod import;
 mod line;
 
-use drumline_backend::{Membership, store};
+use drumline_backend::{Membership, Random, Store as _, store};
+use drumline_backend_redis::{Import, RedisMembership, RedisStore};
 
 use crate::cli::service::Servers;
 use crate::cli::tools;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::time::Now;
 use crate::output::{self, Output};
-use crate::run::backend::servers::{existing_store, store_with};
+use crate::run::backend::servers::{existing_store, redis_store_with};
 
 /// The operations between two lines about the progress.
 const PROGRESS: u64 = 10_000;
@@ -40,9 +41,24 @@ pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
     let wanted = export::Wanted {
         organization: export.organization.clone(),
         history: export.history,
+        id: Some(Random::from_entropy().uuid().to_string()),
+    };
+    let counts = store.counts().await.map_err(of_store)?;
+    let still_alone = async || {
+        check_alone(&*membership, export.ignore_members, &export.servers).await?;
+        // A process may have come and gone.
+        if store.counts().await.map_err(of_store)? == counts {
+            Ok(())
+        } else {
+            Err(export::changed(
+                "operations have come, gone or changed their states",
+            ))
+        }
     };
     let mut emit = |line: &line::Line| out.json(line).map_err(Failure::from);
-    let totals = export::run(&*store, &wanted, &mut emit, &mut told("exported")).await?;
+    let mut progress = told("exported");
+    let exporting = export::run(&*store, &wanted, &mut emit, &mut progress, still_alone);
+    let totals = exporting.await?;
     output::hint(&format!(
         "exported {} operations and {} pauses",
         totals.operations, totals.pauses
@@ -54,10 +70,18 @@ pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
 pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
     let mut lines = line::Lines::new(std::io::stdin().lock());
     let head = lines.head()?;
-    let connected = store_with(&import.servers, head.partitions).await;
-    let (store, membership) = connected?;
-    check_alone(&*membership, import.ignore_members, &import.servers).await?;
-    let imported = import::run(&*store, &head, lines, &mut told("read")).await?;
+    let store = redis_store_with(&import.servers, head.partitions).await?;
+    check_alone(
+        &RedisMembership::new(&store),
+        import.ignore_members,
+        &import.servers,
+    )
+    .await?;
+    begin(&store, &head, import.again).await?;
+    let imported = import::run(&store, &head, lines, &mut told("read")).await?;
+    if imported.foreign.is_empty() {
+        note(&store, &head, true).await?;
+    }
     output::hint(&format!(
         "imported {} operations, {} of which were running and are Ready again, suspended or ended; {} were there \
          already; {} pauses",
@@ -79,6 +103,36 @@ pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
         }
     );
     Err(Failure::new(Exit::Refused, text))
+}
+
+/// Notes in the store that an import begins: until it is done, operations may be
+/// suspended that were not when they were exported. One that is done is not repeated:
+/// what was removed since would be there again.
+async fn begin(store: &RedisStore, head: &line::Head, again: bool) -> Result<()> {
+    let Some(id) = &head.id else { return Ok(()) };
+    let imports = store.imports().await.map_err(of_store)?;
+    let before = imports.iter().find(|import| import.id == *id);
+    match before {
+        Some(import) if import.is_done && !again => {
+            let text = format!(
+                "this export was imported to its end before {}: a repetition would create again what was removed since\n  \
+                 what to do: add --again if that is meant",
+                import.since
+            );
+            Err(Failure::new(Exit::Refused, text))
+        }
+        Some(_) | None => note(store, head, false).await,
+    }
+}
+
+async fn note(store: &RedisStore, head: &line::Head, is_done: bool) -> Result<()> {
+    let Some(id) = &head.id else { return Ok(()) };
+    let import = Import {
+        id: id.clone(),
+        is_done,
+        since: store.now().to_string(),
+    };
+    store.note_import(&import).await.map_err(of_store)
 }
 
 fn told(what: &'static str) -> impl FnMut(u64) {

@@ -133,6 +133,9 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     #[command(flatten)]
     pub(crate) servers: Servers,
+    /// Import an export once more that was imported to its end; what was removed since is there again
+    #[arg(long)]
+    pub(crate) again: bool,
     /// Go on although queue managers or workers are listed, because they were killed
     #[arg(long)]
     pub(crate) ignore_members: bool,

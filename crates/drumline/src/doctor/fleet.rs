@@ -6,12 +6,12 @@ use std::time::Duration;
 use drumline_backend::membership::all_members;
 use drumline_backend::store::{self, Counts, Filter, OutboxLook};
 use drumline_backend::{Member, Role, Roster, Store};
-use drumline_protocol::State;
+use drumline_protocol::{State, Timestamp};
 
 use super::{Finding, builds};
 use crate::cli::service::Servers;
 use crate::output::reasons;
-use crate::run::backend::servers::existing_store;
+use crate::run::backend::servers::{existing_redis_store, existing_store, redis_options};
 
 const SUBJECT: &str = "namespace";
 const QUEUES: &str = "queues";
@@ -19,6 +19,9 @@ const WORKERS: &str = "workers";
 const MANAGERS: &str = "managers";
 /// Ready operations that are examined for queues without workers.
 const SAMPLE: usize = 500;
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Days before Redis is full in which an operator should act.
+const SOON: u64 = 7;
 /// Entries of the outbox that are older should have been relayed.
 const STALE: Duration = Duration::from_secs(10);
 
@@ -49,12 +52,70 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
             counts.completed
         ),
     )];
+    findings.extend(imports(servers).await?);
+    findings.extend(growth(servers, &counts).await?);
     findings.push(dispatch(store.as_ref(), &counts).await?);
     findings.push(managers(&roster, &counts));
     findings.extend(builds::check(&roster, store.note_minor(0).await?));
     findings.push(queues(&members));
     findings.extend(workers(store.as_ref(), &members, &roster).await?);
     Ok(findings)
+}
+
+/// Tells when Redis is full at the rate of the last day.
+async fn growth(servers: &Servers, counts: &Counts) -> anyhow::Result<Option<Finding>> {
+    let Some(store) = existing_redis_store(servers).await? else {
+        return Ok(None);
+    };
+    let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
+    let info = drumline_backend_redis::inspect(&options).await?;
+    let day_ago = store.now().as_millis().saturating_sub(DAY_MS);
+    let lately = store.created_since(Timestamp::from_millis(day_ago)).await?;
+    let all = counts.ready + counts.suspended + counts.locked + counts.completed;
+    Ok(forecast(lately, all, info.used_memory, info.max_memory))
+}
+
+/// The forecast of a store with so many operations of the last day among all.
+fn forecast(lately: u64, all: u64, used: u64, most: u64) -> Option<Finding> {
+    let share = u128::from(lately) * u128::from(used) / u128::from(all.max(1));
+    let daily = u64::try_from(share).unwrap_or(u64::MAX);
+    if daily == 0 || most == 0 {
+        return None;
+    }
+    let days = most.saturating_sub(used) / daily;
+    let text = format!(
+        "{lately} operations of the last day are stored, about {} MiB: at this rate Redis is full in {days} days, if \
+         nothing is removed meanwhile",
+        daily >> 20
+    );
+    Some(if days >= SOON {
+        Finding::ok(SUBJECT, text)
+    } else {
+        Finding::warn(
+            SUBJECT,
+            format!(
+                "{text}; keep Completed operations for less time (--remove-succeeded-after) or bytes (--max-completed-bytes), \
+                 or raise maxmemory"
+            ),
+        )
+    })
+}
+
+/// Names imports that have not come to their end.
+async fn imports(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
+    let Some(store) = existing_redis_store(servers).await? else {
+        return Ok(Vec::new());
+    };
+    let imports = store.imports().await?.into_iter();
+    let open = imports.filter(|import| !import.is_done).map(|import| {
+        let text = format!(
+            "the import of export {} was begun at {} and has not come to its end: some operations may be missing, and \
+             others suspended; repeat `drumline import` with the same file before anything starts",
+            import.id, import.since
+        );
+        Finding::bad(SUBJECT, text)
+    });
+    Ok(open.collect())
 }
 
 /// Checks that the relay keeps up.
@@ -172,4 +233,33 @@ async fn workers(
         )
     }));
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_full_within_a_week_is_told() {
+        const MB: u64 = 1 << 20;
+        let told = |lately, all, used, most| {
+            let found = forecast(lately, all, used * MB, most * MB);
+            found.map(|finding| (finding.level, finding.text))
+        };
+        assert_eq!(told(0, 10, 100, 1_000), None, "nothing comes");
+        assert_eq!(told(5, 10, 100, 0), None, "there is no limit");
+        let (level, text) = told(5, 10, 100, 1_000).unwrap();
+        assert_eq!(level, Level::Ok);
+        assert!(
+            text.contains("about 50 MiB") && text.contains("in 18 days"),
+            "{text}"
+        );
+        let (level, text) = told(10, 10, 300, 1_000).unwrap();
+        assert_eq!(level, Level::Warn);
+        assert!(text.contains("in 2 days"), "{text}");
+        assert!(text.contains("--max-completed-bytes"), "{text}");
+        let (_, text) = told(10, 10, 2_000, 1_000).unwrap();
+        assert!(text.contains("in 0 days"), "{text}");
+    }
 }

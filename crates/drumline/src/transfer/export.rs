@@ -9,7 +9,7 @@ use drumline_protocol::{Operation, OperationId, Organization, State};
 
 use super::line::{Carried, FORMAT, Head, Line, Totals};
 use super::of_store;
-use crate::exit::Result;
+use crate::exit::{Exit, Failure, Result};
 
 /// The operations of a page. Large ones end it early.
 const PAGE: usize = 256;
@@ -23,19 +23,24 @@ pub(super) struct Wanted {
     pub(super) organization: Option<String>,
     /// True: with their histories, which costs a question for each.
     pub(super) history: bool,
+    /// The name of the export.
+    pub(super) id: Option<String>,
 }
 
-/// Exports a store that does not change meanwhile.
+/// Exports a store that does not change meanwhile. Before the last line, `still_alone`
+/// looks whether it has changed: without that line nothing is imported.
 pub(super) async fn run(
     store: &dyn Store,
     wanted: &Wanted,
     emit: &mut impl FnMut(&Line) -> Result<()>,
     progress: &mut impl FnMut(u64),
+    still_alone: impl AsyncFnOnce() -> Result<()>,
 ) -> Result<Totals> {
     let mut totals = Totals::default();
     emit(&Line::Export(Head {
         format: FORMAT,
         partitions: store.partitions().get(),
+        id: wanted.id.clone(),
     }))?;
     let organization = wanted.organization.clone().map(Organization);
     for pause in store.pauses().await.map_err(of_store)?.pauses {
@@ -74,21 +79,27 @@ pub(super) async fn run(
     waiting.sort_unstable();
     for some in waiting.chunks(AT_ONCE) {
         let ids: Vec<OperationId> = some.iter().map(|(_, _, id)| *id).collect();
-        for operation in store
-            .get(&ids)
-            .await
-            .map_err(of_store)?
-            .into_iter()
-            .flatten()
-        {
+        let found = store.get(&ids).await.map_err(of_store)?;
+        for (id, operation) in ids.into_iter().zip(found) {
+            let operation = operation.ok_or_else(|| changed(&format!("{id} has gone")))?;
             let line = carried(store, operation, wanted.history).await?;
             emit(&line)?;
             totals.operations += 1;
             progress(totals.operations);
         }
     }
+    still_alone().await?;
     emit(&Line::End(totals))?;
     Ok(totals)
+}
+
+/// The failure of an export of a store that has changed meanwhile.
+pub(super) fn changed(what: &str) -> Failure {
+    let text = format!(
+        "the store has changed during the export: {what}\n  what to do: end all queue managers and workers, and export again; \
+         what was written has no last line, and is not imported"
+    );
+    Failure::new(Exit::Refused, text)
 }
 
 /// Returns true if an operation has a place in the chain of its token.

@@ -79,7 +79,8 @@ pub(super) async fn run(
             Some(Line::Operation(carried)) => {
                 read.operations += 1;
                 progress(read.operations);
-                bytes += carried.body.data_bytes() + carried.report.bytes();
+                // With its history and everything else.
+                bytes += lines.bytes();
                 batch.push(*carried);
                 if batch.len() >= MOST || bytes >= MOST_BYTES {
                     flush(store, std::mem::take(&mut batch), &mut imported).await?;

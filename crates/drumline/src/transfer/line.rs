@@ -29,11 +29,15 @@ pub(super) enum Line {
 }
 
 /// The facts about an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) format: u32,
     /// The partitions of the store: an id is of one of them for ever.
     pub(super) partitions: u16,
+    /// The name of this export, by which a repeated import is recognised; absent in
+    /// those of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
 }
 
 /// The numbers of lines.
@@ -124,6 +128,11 @@ impl<R: BufRead> Lines<R> {
             Ok(line) => Ok(Some(line)),
             Err(error) => Err(self.wrong(&format!("this is no line of an export: {error}"))),
         }
+    }
+
+    /// The bytes of the line that was read last.
+    pub(super) fn bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// A mistake in the line that was read last.

@@ -68,6 +68,7 @@ fn text(operations: &[Carried], pauses: &[Pause]) -> String {
     let mut lines = vec![Line::Export(Head {
         format: FORMAT,
         partitions: COUNT,
+        id: None,
     })];
     lines.extend(pauses.iter().cloned().map(|one| Line::Pause(Box::new(one))));
     let carried = operations.iter().cloned();
@@ -96,7 +97,7 @@ async fn exported(store: &dyn Store, wanted: &Wanted) -> String {
         text.push('\n');
         Ok(())
     };
-    export::run(store, wanted, &mut emit, &mut |_count| {})
+    export::run(store, wanted, &mut emit, &mut |_count| {}, async || Ok(()))
         .await
         .unwrap();
     text
@@ -106,6 +107,7 @@ fn whole() -> Wanted {
     Wanted {
         organization: None,
         history: true,
+        id: None,
     }
 }
 
@@ -271,6 +273,7 @@ async fn an_export_is_of_one_organization_if_that_is_asked_for() {
     let wanted = Wanted {
         organization: Some("contoso".to_owned()),
         history: false,
+        id: None,
     };
     let taken = exported(&*backend.store, &wanted).await;
     assert_eq!(taken.lines().count(), 3, "{taken}");
@@ -303,4 +306,26 @@ async fn a_file_that_is_no_export_is_refused_with_its_line() {
         let error = imported(&*backend.store, text).await.unwrap_err();
         assert!(error.contains(words), "{words}: {error}");
     }
+}
+
+#[tokio::test]
+async fn an_export_of_a_store_that_has_changed_has_no_last_line() {
+    let backend = empty();
+    imported(&*backend.store, &text(&sample(), &[]))
+        .await
+        .unwrap();
+    let mut written = String::new();
+    let mut emit = |line: &Line| {
+        written.push_str(&serde_json::to_string(line).unwrap());
+        written.push('\n');
+        Ok(())
+    };
+    let alone = async || Err(export::changed("a worker came"));
+    let wanted = whole();
+    let mut progress = |_count| {};
+    let ended = export::run(&*backend.store, &wanted, &mut emit, &mut progress, alone);
+    let error = ended.await.unwrap_err().error.to_string();
+    assert!(error.contains("a worker came"), "{error}");
+    let refused = imported(&*empty().store, &written).await.unwrap_err();
+    assert!(refused.contains("the file ends before"), "{refused}");
 }

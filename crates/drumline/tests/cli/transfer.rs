@@ -45,16 +45,34 @@ async fn operations_move_to_another_namespace_and_go_on_there() {
         exported.err.contains("5 operations and 1 pauses"),
         "{exported:?}"
     );
-    for _ in 0..2 {
-        let imported = end_with_input(&mut new.command(&["import"]), &exported.out);
+    let cut = exported
+        .out
+        .lines()
+        .next()
+        .expect("a first line")
+        .to_owned()
+        + "\n";
+    let begun = end_with_input(&mut new.command(&["import"]), &cut);
+    assert_eq!(begun.code, 65, "{begun:?}");
+    let told = end(&mut new.command(&["doctor"]));
+    assert!(told.out.contains("has not come to its end"), "{told:?}");
+    for arguments in [&["import"][..], &["import", "--again"]] {
+        let imported = end_with_input(&mut new.command(arguments), &exported.out);
         assert_eq!(imported.code, 0, "{imported:?}");
         assert!(
             imported.err.contains("imported 5 operations"),
             "{imported:?}"
         );
     }
+    // Operations that are removed later must not come back by mistake.
+    let repeated = end_with_input(&mut new.command(&["import"]), &exported.out);
+    assert_eq!(repeated.code, 5, "{repeated:?}");
+    assert!(repeated.err.contains("--again"), "{repeated:?}");
+    let told = end(&mut new.command(&["doctor"]));
+    assert!(!told.out.contains("has not come to its end"), "{told:?}");
     let again = end(&mut new.command(&["export", "--history"]));
-    assert_eq!(again.out, exported.out);
+    let operations = |text: &str| text.split_once('\n').map(|(_, rest)| rest.to_owned());
+    assert_eq!(operations(&again.out), operations(&exported.out));
 
     let manager = Process::start(&mut new.command(&["queue-manager", "--listen=127.0.0.1:0"]));
     let url = manager.url();

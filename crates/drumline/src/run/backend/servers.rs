@@ -57,20 +57,18 @@ pub(crate) async fn existing_store(
     Ok(Some((Arc::new(store), Arc::new(membership))))
 }
 
-/// The store of a namespace and its members. One that does not exist is made, with this
-/// number of partitions.
+/// The store of a namespace. One that does not exist is made, with this number of
+/// partitions.
 ///
 /// # Errors
 /// When Redis is unavailable, or must not be used.
-pub(crate) async fn store_with(
+pub(crate) async fn redis_store_with(
     servers: &cli::Servers,
     partitions: u16,
-) -> Result<(Arc<dyn Store>, Arc<dyn Membership>)> {
+) -> Result<RedisStore> {
     let options = redis_options(servers, partitions)?;
     let store = RedisStore::connect(&options).await;
-    let store = store.map_err(|error| Failure::caused(Exit::Unavailable, error))?;
-    let membership = RedisMembership::new(&store);
-    Ok((Arc::new(store), Arc::new(membership)))
+    store.map_err(|error| Failure::caused(Exit::Unavailable, error))
 }
 
 /// The store of a namespace, if there is one: none is made.
