@@ -21,6 +21,7 @@
 //!                     ├─ removed    the ids that a key may still stand for, and their last commits
 //!                     ├─ paused     scope → its end: a copy of the pauses
 //!                     ├─ held       (scope, id): held by a pause, not in the outbox
+//!                     ├─ usage      organization → what its operations take
 //!                     ├─ outbox     id → stamp: ought to be in the broker
 //!                     └─ offered    (flow, id): the broker has confirmed the last offer
 //! ```
@@ -46,6 +47,7 @@ mod record;
 mod reservations;
 mod transact;
 mod work;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -69,6 +71,7 @@ use self::notices::Notices;
 use self::outbox::Outbox;
 use self::pauses::{Held as HeldSet, KeptPauses, PausedScopes};
 use self::record::Record;
+use self::usage::UsageCounts;
 
 pub use self::locks::Held;
 
@@ -103,6 +106,7 @@ struct Contents {
     notices: Notices,
     outbox: Outbox,
     offered: BTreeSet<(FlowKey, OperationId)>,
+    usage: UsageCounts,
     paused: PausedScopes,
     held: HeldSet,
     reservations: Expiring<IdempotencyKey, Reserved>,

@@ -8,6 +8,7 @@ mod actions;
 mod audit;
 mod pauses;
 mod rollups;
+mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -13,7 +13,7 @@
 use drumline_backend::MemberId;
 use drumline_backend::store::{IdempotencyKey, Resolution};
 use drumline_protocol::transition::EndClass;
-use drumline_protocol::{CommitId, OperationId, Partition, PartitionCount, State};
+use drumline_protocol::{ChainKey, CommitId, OperationId, Partition, PartitionCount, State};
 
 use crate::record;
 
@@ -339,6 +339,23 @@ impl PartitionKeys {
     pub(crate) fn tick(&self) -> &str {
         &self.tick
     }
+
+    /// Sorted set: sequence → id, the operations of a chain.
+    pub(crate) fn chain(&self, chain: ChainKey) -> Vec<u8> {
+        [self.prefix.as_bytes(), b"chain:", chain.as_bytes()].concat()
+    }
+
+    /// Hash: key of an organization and a letter → a number; `lib_usage.lua` has the
+    /// letters.
+    pub(crate) fn usage(&self) -> String {
+        format!("{}usage", self.prefix)
+    }
+
+    /// Hash: key of an organization → the operations that it has created in this
+    /// minute since 1970; expires.
+    pub(crate) fn creates(&self, minute: u64) -> String {
+        format!("{}creates:{minute}", self.prefix)
+    }
 }
 
 #[cfg(test)]
@@ -399,6 +416,9 @@ mod tests {
             let name = String::from_utf8_lossy(&key[of.record(id).len()..]);
             assert!(prelude.contains(&format!("'{name}'")), "{name}");
         }
+        let usage = include_str!("scripts/lib_usage.lua");
+        assert!(usage.contains("'usage', 'creates:', '180'"));
+        assert!(of.usage().ends_with("}:usage") && of.creates(7).ends_with("}:creates:7"));
         let key = of.output(id);
         let name = String::from_utf8_lossy(&key[of.record(id).len()..]);
         let commits = include_str!("scripts/lib_commit.lua");

@@ -22,7 +22,7 @@ use drumline_protocol::index::{HASH_BYTES, index_keys};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Body, ChainKey, CommitId, Fence, FlowKey, Header, IndexKey, IndexKind, Operation, OperationId,
-    Report, ScopeKey, Shelf, State, Status, codec,
+    Report, ScopeKey, Shelf, State, Status, UsageKey, codec,
 };
 use redis::Value;
 use uuid::Uuid;
@@ -64,6 +64,10 @@ const BEFORE_KEYS: usize = 3;
 const KEY_BYTES: usize = 1 + HASH_BYTES;
 /// The letter of the key that is the flow. No index has it.
 const FLOW: u8 = b'q';
+/// The letters of the key under which the organization is counted: of a series, the
+/// latter. No index has them.
+const OF_ANY: u8 = b'g';
+const OF_SERIES: u8 = b'G';
 /// The letter of no index, and of no shelf.
 const NOWHERE: u8 = b'-';
 
@@ -147,8 +151,8 @@ pub(crate) fn encode_report(report: &Report) -> Result<(Vec<u8>, String)> {
     Ok((bytes, checkpoint))
 }
 
-/// The number of keys in `h`, and the keys: the flow first, where scripts look for
-/// it, then those of the further indexes.
+/// The number of keys in `h`, and the keys: the flow and the organization first,
+/// where scripts look for them, then those of the further indexes.
 pub(crate) fn keys(id: OperationId, header: &Header, body: &Body) -> Vec<u8> {
     let keys = index_keys(id, header, body);
     // The chain is the token's key.
@@ -156,9 +160,14 @@ pub(crate) fn keys(id: OperationId, header: &Header, body: &Body) -> Vec<u8> {
         .iter()
         .filter(|key| key.kind != IndexKind::Token)
         .collect();
-    let mut bytes: Vec<u8> = u8::try_from(1 + keys.len()).into_iter().collect();
+    let mut bytes: Vec<u8> = u8::try_from(2 + keys.len()).into_iter().collect();
     bytes.push(FLOW);
     bytes.extend(FlowKey::of(body).as_bytes());
+    bytes.push(match header.recurrence {
+        Some(_) => OF_SERIES,
+        None => OF_ANY,
+    });
+    bytes.extend(UsageKey::of(&body.organization).as_bytes());
     for key in keys {
         bytes.push(key.kind.letter());
         bytes.extend(key.hash);

@@ -65,6 +65,8 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(Scripts::new);
 const LIB_BUCKETS: &str = include_str!("scripts/lib_buckets.lua");
 const LIB_BUCKET_CHANGES: &str = include_str!("scripts/lib_bucket_changes.lua");
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const LIB_USAGE: &str = include_str!("scripts/lib_usage.lua");
+const LIB_USAGE_OF_COMMITS: &str = include_str!("scripts/lib_usage_of_commits.lua");
 const LIB_RECORD: &str = include_str!("scripts/lib_record.lua");
 const LIB_FLOWS: &str = include_str!("scripts/lib_flows.lua");
 const LIB_INDEXES: &str = include_str!("scripts/lib_indexes.lua");
@@ -97,14 +99,17 @@ impl Scripts {
             ]),
             chain_place: with_prelude(&[include_str!("scripts/chain_place.lua")]),
             commit: with_prelude(&[
+                LIB_USAGE,
                 LIB_RECORD,
                 LIB_INDEXES,
                 LIB_PAUSES,
                 LIB_COMMIT,
+                LIB_USAGE_OF_COMMITS,
                 include_str!("scripts/commit.lua"),
             ]),
             copy_pauses: alone(include_str!("scripts/copy_pauses.lua")),
             create: with_prelude(&[
+                LIB_USAGE,
                 LIB_RECORD,
                 LIB_INDEXES,
                 LIB_PAUSES,
@@ -133,7 +138,12 @@ impl Scripts {
             raise_tick: with_buckets(&[include_str!("scripts/raise_tick.lua")]),
             raise_ticks: alone(include_str!("scripts/raise_ticks.lua")),
             rebuilt: alone(include_str!("scripts/rebuilt.lua")),
-            reindex: with_prelude(&[LIB_RECORD, LIB_INDEXES, include_str!("scripts/reindex.lua")]),
+            reindex: with_prelude(&[
+                LIB_USAGE,
+                LIB_RECORD,
+                LIB_INDEXES,
+                include_str!("scripts/reindex.lua"),
+            ]),
             release_held: with_prelude(&[LIB_PAUSES, include_str!("scripts/release_held.lua")]),
             release_permit: with_window(include_str!("scripts/release_permit.lua")),
             remove_actions: alone(include_str!("scripts/remove_actions.lua")),
@@ -141,17 +151,24 @@ impl Scripts {
             renew: alone(include_str!("scripts/renew.lua")),
             renew_permit: with_window(include_str!("scripts/renew_permit.lua")),
             reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),
-            report: with_prelude(&[LIB_RECORD, LIB_INDEXES, include_str!("scripts/report.lua")]),
+            report: with_prelude(&[
+                LIB_USAGE,
+                LIB_RECORD,
+                LIB_INDEXES,
+                include_str!("scripts/report.lua"),
+            ]),
             reserve: alone(include_str!("scripts/reserve.lua")),
             runnable: with_prelude(&[LIB_FLOWS, include_str!("scripts/runnable.lua")]),
             set_pause: alone(include_str!("scripts/set_pause.lua")),
             stamp: alone(include_str!("scripts/stamp.lua")),
             transact: with_prelude(&[
+                LIB_USAGE,
                 LIB_RECORD,
                 LIB_INDEXES,
                 LIB_PAUSES,
                 LIB_CREATE,
                 LIB_COMMIT,
+                LIB_USAGE_OF_COMMITS,
                 include_str!("scripts/transact.lua"),
             ]),
             with_work: with_buckets(&[include_str!("scripts/with_work.lua")]),

@@ -26,6 +26,7 @@ mod rollups;
 mod summary;
 mod transact;
 mod work;
+mod usage;
 
 use std::time::Duration;
 
@@ -64,12 +65,13 @@ pub use self::rollups::{
 };
 pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
 pub use self::transact::{Transacted, check_distinct};
+pub use self::usage::{CREATED_WITHIN, OPERATION_BYTES, Usage, UsageStore};
 pub use self::work::Work;
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
 pub trait Store:
-    ActionStore + AuditStore + PauseStore + RollupStore + Send + Sync + 'static
+    ActionStore + AuditStore + PauseStore + RollupStore + UsageStore + Send + Sync + 'static
 {
     /// The number of partitions. Fixed when the store was first used.
     fn partitions(&self) -> PartitionCount;

@@ -30,5 +30,6 @@ pub mod rollups;
 pub mod series;
 pub mod several;
 pub mod transact;
+pub mod usage;
 pub mod volume;
 pub mod work;

@@ -99,6 +99,15 @@ macro_rules! store_suite {
                 a_transaction_of_a_thousand,
                 the_ends_of_a_transaction_are_heard,
             }
+            usage {
+                what_an_organization_takes_is_counted,
+                a_repeated_create_is_counted_once,
+                reports_are_counted_as_they_grow_and_shrink,
+                a_token_counts_while_its_chain_has_operations,
+                a_series_counts_until_it_ends,
+                a_transaction_counts_if_it_is_made,
+                of_operations_that_are_gone_nothing_is_counted,
+            }
             series {
                 a_series_is_due_and_in_no_chain,
                 a_time_of_a_series_makes_an_occurrence,

@@ -45,6 +45,7 @@ pub mod text;
 pub mod time;
 pub mod token;
 pub mod transition;
+pub mod usage;
 pub mod version;
 
 pub use attempt::Attempt;
@@ -72,4 +73,5 @@ pub use status::{State, Status};
 pub use time::Timestamp;
 pub use token::{ChainKey, DependencyToken, Organization, QueueName};
 pub use transition::{Action, At, Effects, EndClass, Event, EventKind, Refused, Transition, apply};
+pub use usage::UsageKey;
 pub use version::{FormatVersion, Formats};

@@ -17,6 +17,11 @@ impl Chains {
         self.0.get(&key)?.first().map(|(_, id)| *id)
     }
 
+    pub(super) fn length(&self, key: ChainKey) -> u64 {
+        let length = self.0.get(&key).map_or(0, BTreeSet::len);
+        u64::try_from(length).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn enter(&mut self, key: ChainKey, sequence: u64, id: OperationId) {
         self.0.entry(key).or_default().insert((sequence, id));
     }

@@ -110,6 +110,7 @@ impl Contents {
             // It was checked a moment ago, under the same borrow.
             return Done::default();
         };
+        self.usage.subtract(record);
         let from = std::mem::replace(&mut record.header, commit.header).status;
         let to = record.header.status;
         let keys = Arc::clone(&record.keys);
@@ -124,6 +125,8 @@ impl Contents {
             Arc::make_mut(&mut record.outputs).store(output);
         }
 
+        self.usage.add(record);
+        let usage = record.usage;
         self.index(from.state()).remove(&id);
         self.index(to.state()).insert(id);
         self.indexes.shift(id, &keys, from, to);
@@ -135,7 +138,14 @@ impl Contents {
         }
         let offer = self.effect_on_offer(id, effects.offer, now);
         let next_head = match (effects.chain, chain) {
-            (ChainEffect::Leave, Some(key)) => self.chains.leave(key, sequence, id),
+            (ChainEffect::Leave, Some(key)) => {
+                let had = self.chains.head(key).is_some();
+                let next = self.chains.leave(key, sequence, id);
+                if had && self.chains.head(key).is_none() {
+                    self.usage.end_chain(usage);
+                }
+                next
+            }
             (
                 ChainEffect::Leave
                 | ChainEffect::Keep
@@ -265,6 +275,7 @@ impl Contents {
             index.remove(&id);
         }
         if let Some(record) = self.records.remove(&id) {
+            self.usage.subtract(&record);
             let status = record.header.status;
             self.indexes.leave(id, &record.keys, status);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use drumline_backend::store::{Created, NewOperation, Stamp};
 use drumline_protocol::index::index_keys;
 use drumline_protocol::pause::scope_keys_of;
-use drumline_protocol::{FlowKey, Report, State as StateCode, Timestamp};
+use drumline_protocol::{FlowKey, Report, State as StateCode, Timestamp, UsageKey};
 
 use super::record::Record;
 use super::{Contents, State};
@@ -47,9 +47,11 @@ impl Contents {
         } = new;
         let sequence = self.tick(now);
         let state = header.status.state();
-        if let Some(key) = header.rules.chain {
+        let begins_chain = header.rules.chain.is_some_and(|key| {
+            let begins = self.chains.head(key).is_none();
             self.chains.enter(key, sequence, id);
-        }
+            begins
+        });
         if let Some(on) = header.due_on() {
             self.due.set(id, on);
         }
@@ -63,6 +65,7 @@ impl Contents {
             created_by: header.commit,
             header,
             flow: FlowKey::of(&body),
+            usage: UsageKey::of(&body.organization),
             body: Arc::new(body),
             report: Arc::new(Report::default()),
             entries: Vec::new(),
@@ -71,6 +74,7 @@ impl Contents {
             sequence,
             last_offer: Stamp(0),
         };
+        self.usage.create(&record, begins_chain, now);
         self.records.insert(id, Arc::new(record));
         if let Some(scope) = scope {
             self.hold(id, scope, now);

@@ -162,7 +162,9 @@ impl State {
                 if parts == ReportParts::AllButCheckpoint {
                     report.checkpoint.clone_from(&record.report.checkpoint);
                 }
+                contents.usage.subtract(record);
                 Arc::make_mut(record).report = Arc::new(report);
+                contents.usage.add(record);
                 true
             }
             Some(_) | None => false,

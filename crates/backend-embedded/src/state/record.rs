@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drumline_backend::store::{self, Stamp, Summary};
 use drumline_protocol::history::Entry;
 use drumline_protocol::{
-    Body, CommitId, FlowKey, Header, IndexKey, Operation, OperationId, Outputs, Report,
+    Body, CommitId, FlowKey, Header, IndexKey, Operation, OperationId, Outputs, Report, UsageKey,
 };
 
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Record {
     /// The keys of its further indexes.
     pub(super) keys: Arc<[IndexKey]>,
     pub(super) flow: FlowKey,
+    /// The key under which its organization is counted.
+    pub(super) usage: UsageKey,
     pub(super) sequence: u64,
     /// The commit that created it, by which a repeated create is recognised.
     pub(super) created_by: CommitId,

@@ -128,22 +128,25 @@ fn the_scripts_find_each_field_at_its_place() {
     let stored = keys.len() - 1;
     assert_eq!(
         usize::from(record[65]),
-        1 + stored,
-        "the flow, and all but the token's"
+        2 + stored,
+        "the flow, the organization, and all but the token's"
     );
     assert_eq!(field(67, 67), b"q");
     assert_eq!(field(68, 73), FlowKey::of(&new.body).as_bytes());
-    assert_eq!(field(74, 74), b"m");
-    assert_eq!(field(75, 80), keys[0].hash);
-    let behind = 74 + 7 * stored;
+    assert_eq!(field(74, 74), b"g");
+    let usage = UsageKey::of(&new.body.organization);
+    assert_eq!(field(75, 80), usage.as_bytes());
+    assert_eq!(field(81, 81), b"m");
+    assert_eq!(field(82, 87), keys[0].hash);
+    let behind = 81 + 7 * stored;
     let encoded = encode_header(&header).unwrap();
     assert_eq!(field(behind, behind + encoded.len() - 1), encoded);
     let prelude = include_str!("../scripts/prelude.lua");
     assert!(prelude.contains("64 keys of further indexes"));
     // All keys that an operation can have are in what the scripts read first.
-    let most = KEYS_AT + BEFORE_KEYS + IndexKind::ALL.len() * KEY_BYTES;
+    let most = KEYS_AT + BEFORE_KEYS + (1 + IndexKind::ALL.len()) * KEY_BYTES;
     assert!(
-        most <= 128 && prelude.contains("FRONT_END = '127'"),
+        most <= 136 && prelude.contains("FRONT_END = '135'"),
         "{most}"
     );
     let lib = include_str!("../scripts/lib_indexes.lua");

@@ -34,9 +34,10 @@ for at = FIRST, #ARGV, ITEM do
     -- With the records that follow.
     append_answer(answers, answer, h, held)
   else
-    append_answer(answers, write(at + 1, h, held))
+    append_answer(answers, write_counted(at + 1, h, held))
   end
 end
 write_gathered()
+usage.write()
 publish(ARGV[1])
 return answers

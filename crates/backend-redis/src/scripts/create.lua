@@ -16,4 +16,5 @@ for at = 1, #ARGV, ITEM do
   append_answer(answers, create(at + 1, is_new))
 end
 write_gathered()
+usage.write()
 return answers

@@ -1,5 +1,5 @@
 -- The common part of create.lua and transact.lua, behind the prelude,
--- lib_record.lua, lib_indexes.lua and lib_pauses.lua.
+-- lib_usage.lua, lib_record.lua, lib_indexes.lua and lib_pauses.lua.
 --
 -- create(at) stores one operation, or recognises its own earlier try. Its
 -- arguments are ARGV[at] and the seven behind it:
@@ -107,5 +107,6 @@ local function create(at, is_new)
   call('SETRANGE', RECORD .. id, '24', scope and pack(sequence) .. scope or numbers)
   if data ~= '' then call('SET', RECORD .. id .. DATA, data) end
   enter_indexes(id, record)
+  usage.count_new(record, data, head and chain ~= NO_CHAIN)
   return 'N' .. id .. numbers
 end

@@ -10,8 +10,8 @@
 --        1 the shelves (2), of the kinds in BY_STATUS: a letter, '-' for none
 --        3 the number of keys (1)
 --        4 the keys (7 each): letter of the kind, hash (6)
--- and the token's, which is the beginning of the chain. The first key is the flow,
--- which has no index.
+-- and the token's, which is the beginning of the chain. The first key is the flow, and
+-- the second one (g or G) the organization: these have no index.
 --
 -- A kind that is switched off is in a set of letters behind the prefix of the
 -- indexes. No operation enters its index.
@@ -58,7 +58,7 @@ end
 
 -- Returns nil if the operation is on no shelf of the index, or there is no index.
 local function index_name(kind, shelves)
-  if byte(kind) == FLOW then return nil end
+  if ('qgG'):find(kind, 1, true) then return nil end
   local place = BY_STATUS[kind]
   if not place then return kind end
   local shelf = sub(shelves, place, place)

@@ -116,7 +116,7 @@ local FLOW = ('q'):byte()
 -- Behind the key of a record: the keys of its history and of its large parts.
 local HISTORY, DATA, REPORT, CHECKPOINT = ':history', ':data', ':report', ':checkpoint'
 -- The last byte, from 0, of what read_front() reads: all keys are within it.
-local FRONT_END = '127'
+local FRONT_END = '135'
 
 local call = redis.call
 local sub, byte = string.sub, string.byte

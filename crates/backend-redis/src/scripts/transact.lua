@@ -48,10 +48,11 @@ for item = 1, commits do
     turn_to(tonumber(ARGV[at]))
     settle(ARGV[at + 1])
     -- Another commit of the transaction may have put it on offer since.
-    local made_now, is_wanted, next_record = write(at + 1, read_front(ARGV[at + 1]), other)
+    local made_now, is_wanted, next_record = write_counted(at + 1, read_front(ARGV[at + 1]), other)
     append_answer(committed, made_now, is_wanted and one, next_record)
   end
 end
 write_gathered()
+usage.write()
 publish(ARGV[1])
 return { 'D', created, committed }

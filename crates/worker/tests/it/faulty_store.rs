@@ -7,18 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page,
-    PauseCopy, PauseStore, Pauses, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
-    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
-    Transacted, Work,
+    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, CommitId, Fence, Operation, OperationId, Organization, Output, Partition,
-    PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
+    ActionId, BulkAction, ChainKey, CommitId, Fence, Operation, OperationId, Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -475,5 +470,20 @@ impl RollupStore for FaultyStore {
         limit: usize,
     ) -> Result<Vec<FailureGroup>> {
         self.store.failure_groups(organization, limit).await
+    }
+}
+
+#[async_trait]
+impl UsageStore for FaultyStore {
+    async fn usage(&self, organization: &Organization) -> Result<Usage> {
+        self.store.usage(organization).await
+    }
+
+    async fn chain_lengths(&self, chains: &[ChainKey]) -> Result<Vec<u64>> {
+        self.store.chain_lengths(chains).await
+    }
+
+    async fn completed_bytes(&self, partitions: &[Partition]) -> Result<Vec<u64>> {
+        self.store.completed_bytes(partitions).await
     }
 }

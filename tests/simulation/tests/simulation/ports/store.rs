@@ -6,18 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page,
-    PauseCopy, PauseStore, Pauses, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
-    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
-    Transacted, Work,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, CommitId, Fence, Operation, OperationId, Organization, Output, Partition,
-    PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
+    ActionId, BulkAction, ChainKey, CommitId, Fence, Operation, OperationId, Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -143,4 +138,11 @@ through_link! {
         -> Vec<Vec<Rollup>>;
     add_failures(batch: &FailureBatch) -> ();
     failure_groups(organization: &Organization, limit: usize) -> Vec<FailureGroup>;
+}
+
+through_link! {
+    impl UsageStore {}
+    usage(organization: &Organization) -> Usage;
+    chain_lengths(chains: &[ChainKey]) -> Vec<u64>;
+    completed_bytes(partitions: &[Partition]) -> Vec<u64>;
 }

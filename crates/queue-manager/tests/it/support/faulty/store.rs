@@ -7,17 +7,12 @@ use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock,
-    Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page,
-    PauseCopy, PauseStore, Pauses, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
-    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store,
-    Summary, Transacted, Work,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store, Summary, Transacted, Usage, UsageStore, Work,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, CommitId, Fence, Operation, OperationId, Organization, Output, Partition,
-    PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
+    ActionId, BulkAction, ChainKey, CommitId, Fence, Operation, OperationId, Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -482,5 +477,22 @@ impl RollupStore for Faulty {
     ) -> Result<Vec<FailureGroup>> {
         let store = self.store("failure_groups").await?;
         store.failure_groups(organization, limit).await
+    }
+}
+
+#[async_trait]
+impl UsageStore for Faulty {
+    async fn usage(&self, organization: &Organization) -> Result<Usage> {
+        self.store("usage").await?.usage(organization).await
+    }
+
+    async fn chain_lengths(&self, chains: &[ChainKey]) -> Result<Vec<u64>> {
+        let store = self.store("chain_lengths").await?;
+        store.chain_lengths(chains).await
+    }
+
+    async fn completed_bytes(&self, partitions: &[Partition]) -> Result<Vec<u64>> {
+        let store = self.store("completed_bytes").await?;
+        store.completed_bytes(partitions).await
     }
 }
