@@ -155,10 +155,10 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused(problem) => matches!(problem.status, 429 | 502..=504),
+            Self::Refused(problem) => matches!(problem.status, 429 | 502..=504 | 507),
             Self::Busy(_) => true,
             Self::Unreachable(unreachable) => !unreachable.is_tls(),
-            Self::UnexpectedResponse { status, .. } => matches!(status, 429 | 502..=504),
+            Self::UnexpectedResponse { status, .. } => matches!(status, 429 | 502..=504 | 507),
             Self::Invalid { .. } | Self::Unwritable(_) => false,
         }
     }
@@ -171,7 +171,8 @@ impl Error {
         match self {
             Self::Busy(_) => false,
             // A server error may follow a write.
-            Self::Refused(problem) => problem.status < 500,
+            // 507: the organization has no room for what was to be created.
+            Self::Refused(problem) => problem.status < 500 || problem.status == 507,
             Self::Unreachable(unreachable) => unreachable.was_not_sent(),
             Self::UnexpectedResponse { status, .. } => *status < 500,
             Self::Invalid { .. } | Self::Unwritable(_) => true,

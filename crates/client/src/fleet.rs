@@ -83,6 +83,26 @@ pub struct WhoAmI {
     pub expires_on: Option<String>,
 }
 
+/// The quotas of an organization, and their use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quotas {
+    /// The organization of the request.
+    pub organization: String,
+    /// Every quota, limited or not.
+    pub quotas: Vec<QuotaUse>,
+}
+
+/// The use of one quota.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaUse {
+    /// `open`, `series`, `tokens`, `bytes` or `creates-per-minute`.
+    pub name: String,
+    /// The use by the organization now.
+    pub used: u64,
+    /// The most that it may have; `None` where nothing is limited.
+    pub limit: Option<u64>,
+}
+
 /// The queues, and the numbers of operations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queues {
@@ -271,6 +291,15 @@ impl Client {
     /// When the key is not valid, or the service is unavailable.
     pub async fn whoami(&self) -> Result<WhoAmI> {
         let request = self.request(Method::GET, &["v1", "whoami"]);
+        self.exchange(Repeat::Safe, request).await?.read()
+    }
+
+    /// The quotas of the organization of this client, and their use.
+    ///
+    /// # Errors
+    /// When the service is unavailable.
+    pub async fn quotas(&self) -> Result<Quotas> {
+        let request = self.request(Method::GET, &["v1", "quotas"]);
         self.exchange(Repeat::Safe, request).await?.read()
     }
 

@@ -32,6 +32,7 @@
 //! | send organization requests, or thousands | [`Client::execute`], [`Client::execute_all`] |
 //! | see the live processes | [`Client::workers`], [`Client::queues`], [`Client::ready`] |
 //! | see what the API key may do | [`Client::whoami`] |
+//! | see what the organization has and may have | [`Client::quotas`] |
 //!
 //! # What is repeated
 //!
@@ -98,7 +99,7 @@ pub use execute::{
 };
 pub use fleet::{
     Counts, Finding, Fleet, Member, Now, NowCounts, NowFleet, NowOperation, Queue, Queues,
-    Readiness, WhoAmI,
+    QuotaUse, Quotas, Readiness, WhoAmI,
 };
 pub use list::{Page, Paging};
 pub use operation::{Explained, Root, WaitingFor};

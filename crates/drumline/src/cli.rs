@@ -219,6 +219,8 @@ pub(crate) enum Command {
     /// Show who the queue manager takes this caller for, and what it may do
     #[command(name = "whoami")]
     WhoAmI(client::WhoAmI),
+    /// Show what the organization has in the store, and what it may have
+    Quotas(client::Quotas),
     /// Check Redis, RabbitMQ and the queue manager, and say what to change
     #[command(after_help = tools::DOCTOR_HELP)]
     Doctor(tools::Doctor),

@@ -18,6 +18,7 @@ mod paging;
 pub(crate) mod pauses;
 pub(crate) mod postpone;
 pub(crate) mod purge;
+pub(crate) mod quotas;
 pub(crate) mod run_again;
 mod settle;
 pub(crate) mod stats;
@@ -29,14 +30,14 @@ pub(crate) mod whoami;
 
 use std::time::Duration;
 
-use drumline_client::Client;
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
+use drumline_client::Client;
 use drumline_protocol::Timestamp;
+use uuid::Uuid;
 
 use crate::cli::client::Remote;
-use crate::exit::{Exit, Failure, Result};
 use crate::cli::values::timestamp;
+use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
 use crate::output::time::Now;
 
@@ -100,7 +101,6 @@ impl Session {
         })
     }
 
-    /// The queue manager, asked again while it is unavailable: for commands
     /// The end that the flags of a pause name: a time, or a span from now on.
     pub(crate) fn end_of(
         &self,
@@ -111,6 +111,7 @@ impl Session {
         until.or(later).map(timestamp)
     }
 
+    /// The queue manager, asked again while it is unavailable: for commands
     /// that take long anyway, or run unattended.
     pub(crate) fn patient(&self) -> Client {
         self.client.with_patience(PATIENCE)

@@ -232,6 +232,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::WhoAmI(who) => with_session(&who.remote, &caller, async |session| {
             commands::whoami::run(session).await
         }),
+        Command::Quotas(quotas) => with_session(&quotas.remote, &caller, async |session| {
+            commands::quotas::run(session).await
+        }),
         Command::Health(health) => alone(async || commands::health::run(&health).await),
         Command::Doctor(doctor) => alone(async || doctor::run(&doctor, caller.now).await),
     }

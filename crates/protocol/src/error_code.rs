@@ -121,6 +121,8 @@ error_codes! {
     QUEUE_UNUSABLE = 0x8D00_000B, "QueueUnusable";
     /// Drumline: the operation had not started by its `notAfter`.
     EXPIRED = 0x8D00_000C, "Expired";
+    /// Drumline: the organization has as much in the store as it may have.
+    QUOTA_EXCEEDED = 0x8D00_0040, "QuotaExceeded";
     /// Drumline: the request has no API key that is valid here.
     UNAUTHENTICATED = 0x8D00_0020, "Unauthenticated";
     /// Drumline: a web page of another site has sent the request.

@@ -10,6 +10,8 @@ use drumline_backend::{broker, store};
 use drumline_protocol::{ErrorCode, QueueName, Refused};
 use humantime::format_duration;
 
+use crate::quotas::Quota;
+
 /// The reason that a request was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -126,6 +128,9 @@ pub enum Error {
     /// The caller has used up its limits: it is to come back later.
     #[error(transparent)]
     RateLimited(#[from] RateLimited),
+    /// The organization has as much as it may have; nothing was created.
+    #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
     /// This process is about to end: ask another.
     #[error("this queue manager is shutting down")]
     Stopping,
@@ -152,6 +157,7 @@ impl Error {
             Self::TooLarge { .. } => ErrorCode::TOO_LARGE,
             Self::InTransaction { source, .. } => source.code(),
             Self::RateLimited(protected) => protected.code(),
+            Self::QuotaExceeded(_) => ErrorCode::QUOTA_EXCEEDED,
             Self::TooDeep { .. } => ErrorCode::INFINITE_LOOP,
             Self::QueueUnusable { .. } => ErrorCode::QUEUE_UNUSABLE,
             Self::Store(store::Error::Unavailable { .. })
@@ -243,5 +249,30 @@ impl fmt::Display for RateLimited {
                 )
             }
         }
+    }
+}
+
+/// A create that its organization has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaExceeded {
+    /// The quota.
+    pub quota: Quota,
+    /// The most that the organization may have.
+    pub limit: u64,
+    /// The time after which it is worth trying again.
+    pub retry_after: Duration,
+}
+
+impl std::error::Error for QuotaExceeded {}
+
+impl fmt::Display for QuotaExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { quota, limit, .. } = self;
+        write!(
+            f,
+            "the organization may have {limit} {}, which is its quota `{}`",
+            quota.meaning(),
+            quota.name()
+        )
     }
 }

@@ -27,6 +27,8 @@
 //!          │
 //! metrics, options         of the service; maintenance has options of its own
 //!          │
+//! quotas                   how much an organization may have, and their file
+//!          │
 //! webhook, recurrence      addresses, signatures, rules of series
 //!          │
 //!        error
@@ -53,6 +55,7 @@ pub mod ingress;
 pub mod maintenance;
 pub mod metrics;
 pub mod options;
+pub mod quotas;
 pub mod recurrence;
 pub mod service;
 pub mod webhook;

@@ -21,6 +21,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
+use crate::quotas::Quota;
+
 drumline_telemetry::metrics! {
     created: Counter,
         "operations_created",
@@ -121,6 +123,9 @@ drumline_telemetry::metrics! {
     intake_received: Counter,
         "intake_received",
         "requests received over AMQP, redelivered ones included";
+    quota_exceeded: Counter by ["quota"],
+        "quota_exceeded",
+        "creates refused because their organization has as much as it may have";
     intake_answered: Counter by ["status"],
         "intake_answered",
         "answers sent to producers over AMQP, by HTTP status";
@@ -261,6 +266,11 @@ impl Metrics {
 
     /// Notes the store's counts of its operations.
     pub(crate) fn counted(&self, counts: &drumline_backend::store::Counts) {
+    /// An organization had no room for a create.
+    pub(crate) fn quota_exceeded(&self, quota: Quota) {
+        self.quota_exceeded.with([quota.name().into()]).inc();
+    }
+
         let states = [
             ("Ready", counts.ready),
             ("Suspended", counts.suspended),

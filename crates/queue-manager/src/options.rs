@@ -11,6 +11,7 @@ use drumline_protocol::{TokenPolicy, limits};
 use drumline_tls::ServerTls;
 
 use crate::access::Access;
+use crate::quotas::Quotas;
 use crate::recurrence::{self, Rule};
 use crate::webhook::Webhooks;
 
@@ -60,6 +61,8 @@ pub struct Options {
     pub async_requests: Vec<String>,
     /// The limits of what organizations and callers may ask for at a time.
     pub admission: Admission,
+    /// The limits of what organizations may have. Default: none.
+    pub quotas: Arc<Quotas>,
     /// The policy of a chain when its head fails or is cancelled, for
     /// operations that do not name one themselves. Default: it goes on, as in
     /// the Dynamics service. To hold it asks for a person each time.
@@ -100,6 +103,7 @@ impl Default for Options {
             max_batch_size: MAX_BATCH_SIZE,
             async_requests: vec!["ImportSolution".to_owned()],
             admission: Admission::default(),
+            quotas: Arc::default(),
             token_policy: TokenPolicy::Continue,
             webhooks: Webhooks::default(),
             audit_log: None,

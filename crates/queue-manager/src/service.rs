@@ -25,6 +25,7 @@ mod organization_requests;
 mod partitions;
 mod pauses;
 mod preview;
+mod quotas;
 mod rate_limit;
 mod read;
 mod run_again;
@@ -36,8 +37,8 @@ mod watched;
 
 use std::sync::Arc;
 
-use drumline_backend::apply_event::Signature;
 use drumline_auth::ActsAs;
+use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
 use drumline_backend::store::{Store, Summary};
@@ -67,6 +68,7 @@ pub use scale::Scale;
 pub use stats::{Stats, StatsQuery};
 
 pub(crate) use now::{Finding, NowState, Place, Sight};
+pub(crate) use quotas::QuotaUse;
 pub(crate) use read::selection;
 
 pub(crate) use action_page::ActionPage;
@@ -79,6 +81,7 @@ use completion_feed::CompletionFeed;
 use create::CreateBatcher;
 use dispatcher_handle::DispatcherHandle;
 use partitions::Partitions;
+use quotas::Accounts;
 use rate_limit::{LimiterBreaker, Permits};
 use shown::Reader;
 use watched::Readings;
@@ -93,23 +96,20 @@ const DENIALS_LOGGED: u64 = 10;
 /// The lines of the audit log about senders that are not known, in a minute.
 const DENIALS_RECORDED: u64 = 600;
 
-/// The author of a call: the caller, and the tenant that it acts for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor {
 /// The codes of sign-ins that are exchanged at the issuer at the same time, and in a
 /// minute: far more than people need, and few for an issuer.
 const SIGN_INS_AT_ONCE: usize = 8;
 const SIGN_INS: u64 = 120;
 
+/// The author of a call: the caller, and the tenant that it acts for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
     /// The tenant: tokens and idempotency keys of different tenants never meet.
     pub organization: Organization,
     /// The name of the caller, as `ownerId` shows it.
     pub caller: String,
 }
 
-impl Default for Actor {
-    /// The actor of a caller that did not identify itself.
-    fn default() -> Self {
 impl From<ActsAs> for Actor {
     fn from(acts_as: ActsAs) -> Self {
         Self {
@@ -119,6 +119,9 @@ impl From<ActsAs> for Actor {
     }
 }
 
+impl Default for Actor {
+    /// The actor of a caller that did not identify itself.
+    fn default() -> Self {
         Self {
             organization: Organization::default(),
             caller: ANONYMOUS.to_owned(),
@@ -172,6 +175,7 @@ struct Shared {
     readings: Readings,
     /// The freeze, as of the last look.
     frozen: Mutex<Option<Pause>>,
+    accounts: Accounts,
     permits: Permits,
     breaker: LimiterBreaker,
     metrics: Arc<Metrics>,
@@ -184,13 +188,13 @@ struct Shared {
     denials_logged: PerMinute,
     /// Limits the lines of the audit log about senders that are not known.
     denials_recorded: PerMinute,
+    /// The codes of sign-ins that are exchanged at the issuer now, and in this minute.
+    sign_ins: Arc<Semaphore>,
+    sign_ins_counted: PerMinute,
     tasks: TaskTracker,
     /// Cancelled by [`QueueManager::close`].
     closing: CancellationToken,
     critical: CriticalTasks,
-    /// The codes of sign-ins that are exchanged at the issuer now, and in this minute.
-    sign_ins: Arc<Semaphore>,
-    sign_ins_counted: PerMinute,
     /// Cancelled when load balancers should look elsewhere.
     leaving: CancellationToken,
     /// Cancelled by [`QueueManager::drain`].
@@ -236,12 +240,12 @@ impl QueueManager {
             audit,
             denials_logged: PerMinute::new(DENIALS_LOGGED),
             denials_recorded: PerMinute::new(DENIALS_RECORDED),
+            sign_ins: Arc::new(Semaphore::new(SIGN_INS_AT_ONCE)),
+            sign_ins_counted: PerMinute::new(SIGN_INS),
             issuer: access::Issuer::default(),
             looks: looks(),
             reads: reads(),
             event_looks: looks(),
-            sign_ins: Arc::new(Semaphore::new(SIGN_INS_AT_ONCE)),
-            sign_ins_counted: PerMinute::new(SIGN_INS),
             event_reads: reads(),
             event_streams: Arc::new(Semaphore::new(options.event_streams)),
             readings: Readings::default(),
@@ -261,6 +265,7 @@ impl QueueManager {
             ids,
             options,
             partitions,
+            accounts: Accounts::default(),
             permits,
             breaker: LimiterBreaker::new(),
             tasks,
@@ -272,6 +277,7 @@ impl QueueManager {
         };
         manager.drain_after_a_failure();
         manager.follow_keys();
+        manager.follow_quotas();
         manager
     }
 
@@ -308,6 +314,13 @@ impl QueueManager {
             self.follow("keys", following);
             let asking = self.shared.issuer.clone().follow(Arc::clone(keys));
             self.follow("issuer", asking);
+        }
+    }
+
+    fn follow_quotas(&self) {
+        let quotas = Arc::clone(&self.options().quotas);
+        if quotas.may_change() {
+            self.follow("quotas", crate::quotas::follow(quotas));
         }
     }
 
@@ -413,19 +426,6 @@ impl QueueManager {
         }
     }
 
-    /// Starts draining: the manager reports from now on that it takes nothing
-    /// new ([`Self::is_draining`], `/readyz`), so that a load balancer looks
-    /// elsewhere. Requests that arrive all the same are served; waits end at
-    /// once.
-    pub fn drain(&self) {
-        self.shared.draining.cancel();
-    }
-
-    /// Returns true if [`Self::drain`] was called.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.shared.draining.is_cancelled()
-    }
     /// Logs why a person was not signed in to the console, unless there are too many.
     pub(crate) fn log_no_sign_in(&self, reason: &str) {
         match self.shared.denials_logged.next() {
@@ -447,6 +447,19 @@ impl QueueManager {
         }
     }
 
+    /// Starts draining: the manager reports from now on that it takes nothing
+    /// new ([`Self::is_draining`], `/readyz`), so that a load balancer looks
+    /// elsewhere. Requests that arrive all the same are served; waits end at
+    /// once.
+    pub fn drain(&self) {
+        self.shared.draining.cancel();
+    }
+
+    /// Returns true if [`Self::drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.is_cancelled()
+    }
 
     /// Ends the manager's tasks, after the dispatcher has published what it was
     /// given. Creates that come later are stored and left to the other

@@ -241,6 +241,13 @@ pub(crate) struct WhoAmI {
     pub(crate) remote: Remote,
 }
 
+/// `drumline quotas`.
+#[derive(Debug, Args)]
+pub(crate) struct Quotas {
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
 /// `drumline history`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]

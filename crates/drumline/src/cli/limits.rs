@@ -1,6 +1,7 @@
 //! Flags of the limits of organizations and callers.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -29,6 +30,9 @@ pub(crate) struct Limits {
         default_value = "1000"
     )]
     pub(crate) max_batch_size: NonZeroUsize,
+    /// TOML file with the quotas of organizations; see docs/limits.md. Read again when it changes [default: none]
+    #[arg(long, env = "DRUMLINE_QUOTA_FILE", value_name = "FILE")]
+    pub(crate) quota_file: Option<PathBuf>,
     /// Request name that `ExecuteAsync` accepts; repeat it for several; `*` accepts any
     #[arg(
         long,
@@ -94,6 +98,7 @@ impl Limits {
         let Self {
             max_batches,
             max_batch_size: _,
+            quota_file: _,
             async_requests: _,
             protect_requests,
             protect_execution,

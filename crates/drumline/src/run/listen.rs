@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use drumline_auth::{Authenticator, RunSecrets};
 use drumline_queue_manager::Access;
+use drumline_queue_manager::quotas::Quotas;
 use drumline_tls::{ServerFiles, ServerTls};
 use reqwest::Url;
 
@@ -61,6 +62,24 @@ pub(crate) fn audit_log(http: &Http) -> Result<Option<PathBuf>> {
         Failure::new(Exit::Usage, text)
     })?;
     Ok(Some(path.clone()))
+}
+
+/// The quotas of organizations.
+///
+/// # Errors
+/// When the file cannot be used.
+pub(crate) fn quotas(path: Option<&Path>) -> Result<Arc<Quotas>> {
+    let Some(path) = path else {
+        return Ok(Arc::default());
+    };
+    let quotas = Quotas::open(path).map_err(|error| {
+        let text = format!(
+            "--quota-file {}: {error}\n  what to do: correct the file; docs/limits.md has an example",
+            path.display()
+        );
+        Failure::new(Exit::Usage, text)
+    })?;
+    Ok(Arc::new(quotas))
 }
 
 /// The secrets of run tokens in a file, if there is one.

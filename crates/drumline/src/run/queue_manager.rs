@@ -106,6 +106,7 @@ pub(crate) fn options(
         },
         event_streams: usize::from(http.max_event_streams),
         admission: limits.admission(),
+        quotas: listen::quotas(limits.quota_file.as_deref())?,
         max_batch_size: limits.max_batch_size,
         async_requests: limits.async_requests.clone(),
         token_policy: completion_options::token_policy(completion),

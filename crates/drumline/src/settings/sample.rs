@@ -118,6 +118,7 @@ fn example(key: &str) -> &'static str {
         "api-key" => "drl_…",
         "api-key-file" => "drumline.key",
         "audit-log" => "/var/log/drumline/audit.jsonl",
+        "quota-file" => "/etc/drumline/quotas.toml",
         "auth-file" => "auth.toml",
         "tls-cert" => "tls.pem",
         "tls-key" => "tls.key",

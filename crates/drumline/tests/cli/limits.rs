@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::run::Process;
+use crate::dev::Dev;
+use crate::run::{Process, drumline, end, file};
 use crate::servers::Place;
 
 /// The time that a dead manager's places are held, and some more for a slow
@@ -107,4 +108,31 @@ async fn limits_hold_over_managers_and_a_killed_one_gives_back_what_it_held() {
     // With SIGKILL.
     drop(one);
     ask_until("the place of the dead is free", &other, "jo", 200).await;
+}
+
+#[test]
+fn quotas_are_in_force_shown_and_checked_at_the_start() {
+    let quotas = file("quotas.toml", "[default]\nopen = 1\n");
+    let path = quotas.display().to_string();
+    let dev = Dev::start_with(&["--quota-file", &path]);
+    let first = dev.run(&["submit", "Unknown"]);
+    assert_eq!(first.code, 0, "{first:?}");
+    let refused = dev.run(&["submit", "Unknown"]);
+    assert_ne!(refused.code, 0, "{refused:?}");
+    assert!(refused.err.contains("QuotaExceeded"), "{refused:?}");
+    let shown = dev.run(&["quotas"]);
+    let open = shown.out.lines().find(|line| line.starts_with("open"));
+    let numbers: Vec<&str> = open.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(numbers, ["open", "1", "1"], "{shown:?}");
+    let json = dev.run(&["quotas", "-o", "json"]).json();
+    assert_eq!(json[0]["quotas"][0]["limit"], 1, "{json:?}");
+
+    let broken = file("broken.toml", "[default]\nopne = 1\n");
+    let path = broken.display().to_string();
+    let ended = end(drumline().args(["dev", "--quota-file", &path]));
+    assert_eq!(ended.code, 64, "{ended:?}");
+    assert!(
+        ended.err.contains("opne") && ended.err.contains("what to do"),
+        "{ended:?}"
+    );
 }

@@ -38,6 +38,7 @@ mod pauses;
 mod preview;
 mod problem;
 mod query;
+mod quotas;
 mod rate_limit;
 mod scale;
 mod server;
@@ -96,6 +97,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(stats::stats))
         .routes(routes!(stats::failures))
         .routes(routes!(whoami::whoami))
+        .routes(routes!(quotas::quotas))
 }
 
 /// The address whose requests never end, and cost no work meanwhile.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::error::Error;
+use crate::quotas::Quota;
 use crate::service::Fault;
 
 /// The time after which a client may repeat a request that failed because
@@ -263,6 +264,18 @@ impl From<Error> for Problem {
                 retry_after: Some(whole_seconds(rate_limited.retry_after)),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, rate_limited.code(), detail)
             },
+            Error::QuotaExceeded(exceeded) => {
+                let status = match exceeded.quota {
+                    Quota::Bytes => StatusCode::INSUFFICIENT_STORAGE,
+                    Quota::Open | Quota::Series | Quota::Tokens | Quota::CreatesPerMinute => {
+                        StatusCode::TOO_MANY_REQUESTS
+                    }
+                };
+                Self {
+                    retry_after: Some(whole_seconds(exceeded.retry_after)),
+                    ..Self::new(status, ErrorCode::QUOTA_EXCEEDED, detail)
+                }
+            }
             Error::Store(store::Error::Unavailable { .. })
             | Error::Busy { .. }
             | Error::Stopping

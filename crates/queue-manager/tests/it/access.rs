@@ -144,6 +144,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/stats", "oam"),
     ("GET", "/v1/failures", "rpoa"),
     ("GET", "/v1/whoami", "rpoam"),
+    ("GET", "/v1/quotas", "rpoa"),
     ("GET", "/metrics", "oam"),
 ];
 

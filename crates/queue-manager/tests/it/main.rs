@@ -36,6 +36,7 @@ mod metrics;
 mod oidc;
 mod organizations;
 mod pauses;
+mod quotas;
 mod reconcile;
 mod recurring;
 mod retention;

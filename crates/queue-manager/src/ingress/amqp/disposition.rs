@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 2xx | answered | done |
 //! | 400, 413, 415, 422, 500: it will never be done as it is | answered and quarantined | quarantined |
-//! | 404, 409, 429 and other refusals | answered | quarantined: there is no receiver |
+//! | 404, 409, 429, 507 and other refusals | answered | quarantined: there is no receiver |
 //! | 503: the store or the broker is unavailable | tried again | tried again |
 //! | 503: the broker refuses to declare the queue | answered | quarantined |
 //!
@@ -139,7 +139,7 @@ mod tests {
             assert_eq!(disposed(status, true, Some("q")), (true, true), "{status}");
             assert_eq!(disposed(status, true, None), (false, true), "{status}");
         }
-        for status in [404, 409, 429] {
+        for status in [404, 409, 429, 507] {
             assert_eq!(disposed(status, true, Some("q")), (true, false), "{status}");
             assert_eq!(disposed(status, true, None), (false, true), "{status}");
         }

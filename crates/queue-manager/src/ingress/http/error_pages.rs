@@ -55,6 +55,7 @@ pages! {
     "PostponedByThrottle",
     "PrivilegeDenied",
     "QueueUnusable",
+    "QuotaExceeded",
     "RequestTooLarge",
     "ServerBusy",
     "StateChangedByAnotherProcess",

@@ -99,6 +99,7 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::GET, "/v1/stats", Role(Fleet)),
         (Method::GET, "/v1/failures", Role(Read)),
         (Method::GET, "/v1/whoami", Key),
+        (Method::GET, "/v1/quotas", Role(Read)),
         (Method::GET, "/metrics", Role(Metrics)),
         (Method::GET, "/healthz", Nothing),
         (Method::GET, "/readyz", Nothing),

@@ -44,6 +44,9 @@ pub(crate) struct Readiness {
     /// force.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<String>,
+    /// The error of the file with the quotas; the quotas of before are in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quotas: Option<String>,
     /// The error of the audit log; its lines are lost until it can be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     audit: Option<String>,
@@ -87,6 +90,7 @@ pub(crate) async fn ready(
         None => manager.options().access.keys().is_none(),
     };
     let ok = || "ok".to_owned();
+    let quotas = manager.options().quotas.broken();
     let readiness = Readiness {
         ready,
         draining,
@@ -95,6 +99,7 @@ pub(crate) async fn ready(
         keys: keys.filter(|_| is_shown),
         issuer: issuer.filter(|_| is_shown),
         certificate: certificate.filter(|_| is_shown),
+        quotas: quotas.map(|error| error.to_string()).filter(|_| is_shown),
         audit: manager.audit().trouble().filter(|_| is_shown),
         frozen: manager
             .known_freeze()

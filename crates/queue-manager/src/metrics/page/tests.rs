@@ -37,6 +37,7 @@ fn what_is_shown_has_the_names_types_units_and_labels_of_the_table() {
     metrics.removed(EndClass::Succeeded, 1);
     metrics.webhook_tried("delivered");
     metrics.rate_limited(Limit::Requests);
+    metrics.quota_exceeded(crate::quotas::Quota::Open);
     metrics.intake_answered(201);
     metrics.quarantined("0x80040203".to_owned());
     metrics.failed("due");

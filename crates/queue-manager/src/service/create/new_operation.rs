@@ -100,7 +100,7 @@ impl QueueManager {
     }
 
     /// The chain of a new operation, if it is in one.
-    fn chain(&self, actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
+    pub(super) fn chain(&self, actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
         if self.is_in_order_of_requests(request) {
             return Some(ChainKey::of_requests(&actor.organization));
         }

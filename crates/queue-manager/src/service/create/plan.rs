@@ -16,6 +16,7 @@ use super::lineage::{Lineage, parent_of};
 use super::new_operation::KeyOfCreate;
 use super::{OnFault, cut, no_answer};
 use crate::error::{Error, Result};
+use crate::service::quotas::{Applicant, Share};
 use crate::service::{Actor, QueueManager};
 
 /// The decision about one create.
@@ -24,6 +25,8 @@ pub(in crate::service) enum PlannedCreate {
     New {
         new: Box<NewOperation>,
         is_keyed: bool,
+        /// Its share of the quotas: to be kept until the store has answered.
+        share: Option<Share>,
     },
     /// Its key was used before: there is nothing to create.
     Known(Box<Operation>),
@@ -53,6 +56,8 @@ struct Draft {
     is_reserved: bool,
     /// The operation of the earlier request.
     known: Option<Operation>,
+    /// Its share of the quotas, if its organization has any.
+    share: Option<Share>,
 }
 
 /// The creates of a chunk.
@@ -87,6 +92,7 @@ impl QueueManager {
                 objection: None,
                 is_reserved: false,
                 known: None,
+                share: None,
                 create,
             })
         });
@@ -102,6 +108,7 @@ impl QueueManager {
             draft.objection = self.check_circumstances(&draft.create.request).err();
             Ok(())
         });
+        drafts.ask_for_room().await;
         drafts.reserve_keys(keyed_by).await;
         drafts.find_known().await;
         drafts.refuse_removed().await;
@@ -126,6 +133,7 @@ impl QueueManager {
             Ok(PlannedCreate::New {
                 new: Box::new(new),
                 is_keyed,
+                share: draft.share,
             })
         });
         planned.collect()
@@ -145,6 +153,35 @@ impl Drafts<'_> {
             }
             Ok(())
         });
+    }
+
+    /// Asks for room in the quotas of the organization. A refusal is an objection: it
+    /// is no matter where the operation exists already.
+    async fn ask_for_room(&mut self) {
+        let organization = &self.actor.organization;
+        let quotas = &self.manager.options().quotas;
+        if quotas.of(organization).limit_nothing() {
+            return;
+        }
+        let drafts = self.list.iter().enumerate();
+        let (places, applicants): (Vec<usize>, Vec<Applicant<'_>>) = drafts
+            .filter_map(|(place, one)| {
+                let draft = one.as_ref().ok()?;
+                let request = &draft.create.request;
+                let chain = self.manager.chain(self.actor, request);
+                let applicant = Applicant { request, chain };
+                draft.objection.is_none().then_some((place, applicant))
+            })
+            .unzip();
+        let admitted = self.manager.admit_creates(organization, &applicants).await;
+        for (place, admitted) in places.into_iter().zip(admitted) {
+            if let Some(Ok(draft)) = self.list.get_mut(place) {
+                match admitted {
+                    Ok(share) => draft.share = Some(share),
+                    Err(error) => draft.objection = Some(error),
+                }
+            }
+        }
     }
 
     /// Reserves, in one call, the keys that the creates do not reserve

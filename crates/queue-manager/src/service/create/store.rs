@@ -27,7 +27,11 @@ impl QueueManager {
         let mut offers = Offers::new();
         let answers = planned.into_iter().map(|create| match create? {
             PlannedCreate::Known(operation) => Ok(self.repeated(*operation)),
-            PlannedCreate::New { new, is_keyed } => {
+            PlannedCreate::New {
+                new,
+                is_keyed,
+                share: _stored,
+            } => {
                 let stored = stored.as_mut().map_err(|error| error.clone())?;
                 match stored.next().ok_or_else(no_answer)? {
                     Created::New {

@@ -95,6 +95,15 @@ fn details(error: &Error) -> Map<String, Value> {
             let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
             Some((RETRY_AFTER, json!(seconds)))
         }
+        Error::QuotaExceeded(exceeded) => {
+            let seconds = exceeded.retry_after.as_millis().div_ceil(1_000);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            let mut details = Map::new();
+            details.insert("Quota".to_owned(), json!(exceeded.quota.name()));
+            details.insert("Limit".to_owned(), json!(exceeded.limit));
+            details.insert(RETRY_AFTER.to_owned(), json!(seconds));
+            return details;
+        }
         Error::InTransaction { source, .. } => return details(source),
         Error::Busy { .. }
         | Error::Store(_)

@@ -26,6 +26,7 @@ use super::answer::{Answer, Results};
 use crate::error::{Error, Result};
 use crate::service::control::{event_of, unreachable_by_clients};
 use crate::service::create::{KeyedBy, OnFault, PlannedCreate, Publishing, create_span};
+use crate::service::quotas::Share;
 use crate::service::read::not_found;
 use crate::service::{Actor, QueueManager};
 
@@ -45,6 +46,8 @@ struct Change {
 #[derive(Default)]
 struct Creates {
     new: Vec<NewOperation>,
+    /// Their shares of the quotas, kept until the store has answered.
+    shares: Vec<Share>,
     /// The operation of each create, by the index of its request; true if it
     /// existed: an earlier request with its key has created it, before or in
     /// this list.
@@ -101,7 +104,9 @@ impl QueueManager {
             (Err(one), Err(other)) => return Err(first_of(one, other)),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
         };
+        let shares = creates.shares;
         self.transact(creates.new, changes, &author).await?;
+        drop(shares);
         if !return_responses {
             return Ok(Vec::new());
         }
@@ -131,8 +136,9 @@ impl QueueManager {
                 PlannedCreate::Known(operation) => (operation.id, true),
                 // The same key twice is one operation.
                 PlannedCreate::New { new, .. } if !ids.insert(new.id) => (new.id, true),
-                PlannedCreate::New { new, .. } => {
+                PlannedCreate::New { new, share, .. } => {
                     let id = new.id;
+                    creates.shares.extend(share);
                     creates.new.push(*new);
                     (id, false)
                 }
