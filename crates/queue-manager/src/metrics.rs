@@ -108,6 +108,12 @@ drumline_telemetry::metrics! {
     removed: Counter by ["class"],
         "retention_removed",
         "operations removed by retention, by the class of their outcome";
+    removed_for_room: Counter,
+        "retention_removed_for_room",
+        "operations among these that were removed early, because Completed ones take more than `--max-completed-bytes`";
+    completed_bytes: Gauge,
+        "completed" in Unit::Bytes,
+        "bytes of all Completed operations, at the last look; 0 without `--max-completed-bytes`";
     webhook_tries: Counter by ["outcome"],
         "webhook_tries",
         "tries of webhooks, by outcome";
@@ -117,15 +123,15 @@ drumline_telemetry::metrics! {
     unprotected: Counter,
         "requests_unprotected",
         "requests that were admitted uncounted because the limiter was unavailable";
+    quota_exceeded: Counter by ["quota"],
+        "quota_exceeded",
+        "creates refused because their organization has as much as it may have";
     rate_limited: Counter by ["limit"],
         "requests_refused",
         "requests refused because their caller had reached a limit";
     intake_received: Counter,
         "intake_received",
         "requests received over AMQP, redelivered ones included";
-    quota_exceeded: Counter by ["quota"],
-        "quota_exceeded",
-        "creates refused because their organization has as much as it may have";
     intake_answered: Counter by ["status"],
         "intake_answered",
         "answers sent to producers over AMQP, by HTTP status";
@@ -233,6 +239,18 @@ impl Metrics {
         self.removed.with([class.name().into()]).inc_by(count);
     }
 
+    /// Retention has removed operations early, to make room.
+    pub(crate) fn removed_for_room(&self, count: usize) {
+        self.removed_for_room
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Notes the bytes of all Completed operations.
+    pub(crate) fn completed_bytes(&self, bytes: u64) {
+        self.completed_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// A webhook was tried.
     pub(crate) fn webhook_tried(&self, outcome: &'static str) {
         self.webhook_tries.with([outcome.into()]).inc();
@@ -246,6 +264,11 @@ impl Metrics {
             Limit::Concurrent => "concurrent",
         };
         self.rate_limited.with([limit.into()]).inc();
+    }
+
+    /// An organization had no room for a create.
+    pub(crate) fn quota_exceeded(&self, quota: Quota) {
+        self.quota_exceeded.with([quota.name().into()]).inc();
     }
 
     /// A producer was answered.
@@ -266,11 +289,6 @@ impl Metrics {
 
     /// Notes the store's counts of its operations.
     pub(crate) fn counted(&self, counts: &drumline_backend::store::Counts) {
-    /// An organization had no room for a create.
-    pub(crate) fn quota_exceeded(&self, quota: Quota) {
-        self.quota_exceeded.with([quota.name().into()]).inc();
-    }
-
         let states = [
             ("Ready", counts.ready),
             ("Suspended", counts.suspended),

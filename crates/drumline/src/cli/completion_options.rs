@@ -47,6 +47,14 @@ pub(crate) struct CompletionOptions {
         value_parser = values::duration
     )]
     pub(crate) remove_transient_after: Option<Duration>,
+    /// Bytes that Completed operations may take, all together; beyond them the oldest are removed early; 0 sets no limit
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_COMPLETED_BYTES",
+        value_name = "BYTES",
+        default_value = "0"
+    )]
+    pub(crate) max_completed_bytes: u64,
     /// Secret that signs webhooks, whsec_…; separate several with commas, to change it; without one, webhooks are refused
     // Text that is read later: a faulty secret must not be shown.
     #[arg(

@@ -1,5 +1,7 @@
 //! The settings about the ends of operations, in the manager's types.
 
+use std::num::NonZeroU64;
+
 use drumline_protocol::TokenPolicy;
 use drumline_queue_manager::maintenance::{MaintenanceOptions, Retention};
 use drumline_queue_manager::webhook::{BadSecret, Secret, Webhooks};
@@ -24,6 +26,7 @@ pub(crate) fn maintenance(options: &CompletionOptions) -> MaintenanceOptions {
             succeeded,
             unsuccessful: options.remove_failed_after.0,
             transient: options.remove_transient_after.or(succeeded),
+            completed_bytes: NonZeroU64::new(options.max_completed_bytes),
             ..Retention::default()
         },
         ..MaintenanceOptions::default()

@@ -1,6 +1,7 @@
 //! The options of maintenance. Every field has a default that suits one machine
 //! as well as a fleet.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use drumline_backend::broker::UNDECIDED_MAX;
@@ -97,6 +98,9 @@ pub struct Retention {
     /// ones. Zero removes them as soon as they have ended, and only a caller
     /// that was waiting sees the result.
     pub transient: Option<Duration>,
+    /// The bytes that Completed operations may take, all together; beyond them the
+    /// oldest are removed early, Succeeded ones first. Default `None`: any number.
+    pub completed_bytes: Option<NonZeroU64>,
     /// Operations that are removed in one step. Default 32: a few milliseconds
     /// of the store. They are read with their payloads.
     pub step: usize,
@@ -114,6 +118,7 @@ impl Default for Retention {
             succeeded: Some(30 * DAY),
             unsuccessful: Some(90 * DAY),
             transient: Some(30 * DAY),
+            completed_bytes: None,
             step: 32,
             pause: Duration::from_millis(5),
         }

@@ -9,6 +9,10 @@
 //! Operations that stay are not read again with each look: the next look begins
 //! behind the last end that was seen. Every few minutes a look begins at the
 //! front, because some of them may be removed by then.
+//!
+//! [`room`] removes further ones when all together take too many bytes.
+
+mod room;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -45,6 +49,8 @@ pub(super) struct Retain {
     seen: HashMap<(Partition, EndClass), Stamp>,
     /// The time since which `seen` is kept.
     begun: Instant,
+    /// True while Completed operations take more bytes than they may.
+    is_full: bool,
 }
 
 impl Retain {
@@ -58,6 +64,7 @@ impl Retain {
             keep,
             seen: HashMap::new(),
             begun: Instant::now(),
+            is_full: false,
         }
     }
 }
@@ -67,7 +74,10 @@ impl Task for Retain {
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         if self.begun.elapsed() >= START_OVER {
-            *self = Self::begin(self.keep.clone());
+            *self = Self {
+                is_full: self.is_full,
+                ..Self::begin(self.keep.clone())
+            };
         }
         for class in [
             EndClass::Transient,
@@ -85,6 +95,7 @@ impl Task for Retain {
                 remove_old(manager, &self.keep, (partition, class, until), seen).await?;
             }
         }
+        self.make_room(manager, share).await?;
         Ok(Look::Clear)
     }
 }

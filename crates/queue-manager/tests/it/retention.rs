@@ -1,6 +1,7 @@
 //! Completed operations are removed when they are old enough, in small steps.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use axum::http::StatusCode;
 use drumline_backend::store::{Commit, Committed, Created, Guard};
 use drumline_backend::{Backend, Ids, MemberId};
 use drumline_protocol::transition::At;
-use drumline_protocol::{Author, ErrorCode, Event, Fault, OperationId, apply};
+use drumline_protocol::{Author, ErrorCode, Event, Fault, OperationId, Partition, apply};
 use drumline_queue_manager::maintenance::{MaintenanceOptions, Retention};
 use drumline_queue_manager::{Maintenance, QueueManager};
 use serde_json::json;
@@ -253,6 +254,68 @@ async fn ten_thousand_are_removed_in_small_steps_while_others_are_served() {
         .get("/v1/operations?messageName=a&state=Completed")
         .await;
     assert_eq!(page.names().len(), 0);
+    maintenance.stop().await;
+    manager.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_at_its_limit_removes_the_oldest_and_refuses_no_create() {
+    const LIMIT: u64 = 200_000;
+    let backend = backend();
+    let retention = Retention {
+        succeeded: None,
+        unsuccessful: None,
+        transient: None,
+        completed_bytes: NonZeroU64::new(LIMIT),
+        step: 1,
+        ..Retention::default()
+    };
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let worker = Worker::new(&backend);
+    let body = json!({"messageName": "a", "data": "x".repeat(10_000)});
+    let mut failed = Vec::new();
+    for _ in 0..4 {
+        let id = client.create(&body).await;
+        fail(&worker, id).await;
+        failed.push(id);
+    }
+    let maintenance = maintain(&manager, &retention);
+    let all: Vec<Partition> = backend.store.partitions().all().collect();
+    let bytes = async || -> u64 {
+        let bytes = backend.store.completed_bytes(&all).await;
+        bytes.expect("the store is there").into_iter().sum()
+    };
+    let mut succeeded = Vec::new();
+    for _ in 0..60 {
+        // Each is created, whatever is stored.
+        let id = client.create(&body).await;
+        worker.run(id).await;
+        succeeded.push(id);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    until("few enough", async || bytes().await <= LIMIT).await;
+    assert!(bytes().await > LIMIT / 2, "no more goes than must");
+    for id in &failed {
+        assert!(is_there(&client, *id).await, "Succeeded ones go first");
+    }
+    assert!(!is_there(&client, succeeded[0]).await);
+    assert!(is_there(&client, succeeded[59]).await);
+    let text = manager.metrics().text();
+    assert!(
+        !text.contains("drumline_retention_removed_for_room_total 0"),
+        "{text}"
+    );
+    maintenance.stop().await;
+
+    // Failed ones go when no others are left.
+    let retention = Retention {
+        completed_bytes: NonZeroU64::new(25_000),
+        ..retention
+    };
+    let maintenance = maintain(&manager, &retention);
+    until("removed", async || !is_there(&client, failed[0]).await).await;
+    until("few enough", async || bytes().await <= 25_000).await;
     maintenance.stop().await;
     manager.close().await;
 }

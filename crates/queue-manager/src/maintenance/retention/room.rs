@@ -1,0 +1,135 @@
+//! Retention by bytes: the oldest Completed operations are removed when all together
+//! take more than they may.
+//!
+//! The store counts the bytes of each partition. A manager adds them up, and takes
+//! from each of its partitions as much of the excess as the partition has of the
+//! whole. So managers need not agree on anything, and the partitions stay alike.
+
+use drumline_backend::store::{self, Stamp};
+use drumline_protocol::Partition;
+use drumline_protocol::transition::EndClass;
+use tokio::time::sleep;
+
+use super::{Retain, remove};
+use crate::service::QueueManager;
+
+/// The part of the limit that is made free at once. With less, every look would have
+/// something to do.
+const FREE: u64 = 20;
+/// The ends that go first, and the others. The reason of a failure may still be wanted.
+const FIRST: [EndClass; 2] = [EndClass::Transient, EndClass::Succeeded];
+const OTHERS: [EndClass; 1] = [EndClass::Unsuccessful];
+/// Behind every end.
+const LAST: Stamp = Stamp(u64::MAX / 2);
+/// Rounds over the partitions in one look. The first may leave partitions with too
+/// much, because others had no more Succeeded operations.
+const ROUNDS: usize = 4;
+
+/// The bytes of the Completed operations, by partition.
+struct Sizes(Vec<u64>);
+
+impl Sizes {
+    async fn read(manager: &QueueManager) -> store::Result<Self> {
+        let all: Vec<Partition> = manager.store().partitions().all().collect();
+        let sizes = Self(manager.store().completed_bytes(&all).await?);
+        manager.metrics().completed_bytes(sizes.total());
+        Ok(sizes)
+    }
+
+    fn total(&self) -> u64 {
+        self.0.iter().fold(0, |sum, some| sum.saturating_add(*some))
+    }
+
+    /// The bytes that a partition may keep so that all together have `aim`.
+    fn kept_by(&self, partition: Partition, aim: u64) -> u64 {
+        let own = self.0.get(usize::from(partition.get())).copied();
+        let own = u128::from(own.unwrap_or(0));
+        let kept = own * u128::from(aim) / u128::from(self.total().max(1));
+        u64::try_from(kept).unwrap_or(u64::MAX)
+    }
+}
+
+impl Retain {
+    /// Removes the oldest Completed operations if all together take too many bytes.
+    pub(super) async fn make_room(
+        &mut self,
+        manager: &QueueManager,
+        share: &[Partition],
+    ) -> store::Result<()> {
+        let Some(most) = self.keep.completed_bytes else {
+            return Ok(());
+        };
+        let most = most.get();
+        let mut sizes = Sizes::read(manager).await?;
+        let bytes = sizes.total();
+        if bytes <= most {
+            self.is_full = false;
+            return Ok(());
+        }
+        if !self.is_full {
+            self.is_full = true;
+            tracing::warn!(
+                bytes,
+                most,
+                "Completed operations take more than --max-completed-bytes: the oldest are removed early"
+            );
+        }
+        let aim = most - most / FREE;
+        for classes in [FIRST.as_slice(), OTHERS.as_slice()] {
+            let mut removed = 0;
+            for _ in 0..ROUNDS {
+                removed = 0;
+                for partition in share {
+                    let kept = sizes.kept_by(*partition, aim);
+                    removed += self.shrink(manager, *partition, classes, kept).await?;
+                }
+                sizes = Sizes::read(manager).await?;
+                if sizes.total() <= aim {
+                    return Ok(());
+                }
+                if removed == 0 {
+                    break;
+                }
+            }
+            // While there are Succeeded ones, the next look goes on with these.
+            if removed > 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest ends of these classes until the partition has no more than
+    /// `kept` bytes; returns the number removed.
+    async fn shrink(
+        &self,
+        manager: &QueueManager,
+        partition: Partition,
+        classes: &[EndClass],
+        kept: u64,
+    ) -> store::Result<usize> {
+        let mut count = 0;
+        for class in classes {
+            let mut seen = Stamp(0);
+            while size_of(manager, partition).await? > kept {
+                let step = self.keep.step;
+                let old = manager.store().ended(partition, *class, seen, LAST, step);
+                let old = old.await?;
+                let Some(&(_, last)) = old.last() else { break };
+                let ids: Vec<_> = old.into_iter().map(|(id, _)| id).collect();
+                let removed = remove(manager, &ids).await?;
+                manager.metrics().removed(*class, removed);
+                manager.metrics().removed_for_room(removed);
+                count += removed;
+                seen = last;
+                sleep(self.keep.pause).await;
+            }
+        }
+        Ok(count)
+    }
+}
+
+async fn size_of(manager: &QueueManager, partition: Partition) -> store::Result<u64> {
+    let sizes = manager.store().completed_bytes(&[partition]).await?;
+    Ok(sizes.first().copied().unwrap_or(0))
+}
