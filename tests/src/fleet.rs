@@ -8,13 +8,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use drumline_test_servers::{RabbitServer, RedisServer, TcpProxy};
+use drumline_test_servers::{RabbitServer, RedisOptions, RedisServer, TcpProxy};
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use crate::api::Api;
 use crate::check::{Harm, Hurt};
 use crate::journal::now_ns;
+use crate::secrets;
 
 /// The size of a fleet, and its settings.
 #[derive(Clone, Debug)]
@@ -120,6 +121,8 @@ impl Process {
 pub struct Fleet {
     /// The private Redis.
     pub redis: RedisServer,
+    /// Its address, as the processes have it.
+    redis_url: String,
     /// The private RabbitMQ.
     pub rabbit: RabbitServer,
     /// The managers.
@@ -142,8 +145,26 @@ impl Fleet {
     /// When something does not start in time; the logs are in the folder that
     /// the error names.
     pub async fn start(name: &str, size: Size) -> Result<Self> {
-        let (redis, rabbit) = tokio::try_join!(RedisServer::start(), RabbitServer::start())?;
-        Self::start_on(name, size, redis, rabbit, Vec::new()).await
+        Self::start_with(name, size, Vec::new()).await
+    }
+
+    /// Starts everything, with these variables in the environment of every process.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(
+        name: &str,
+        size: Size,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self> {
+        let options = RedisOptions {
+            arguments: secrets::redis_arguments(),
+            ..RedisOptions::default()
+        };
+        let redis = RedisServer::start_with(options);
+        let (redis, rabbit) = tokio::try_join!(redis, RabbitServer::start())?;
+        let redis_url = secrets::with_user(&redis.url());
+        Self::start_at(name, size, (redis, redis_url), rabbit, environment).await
     }
 
     /// Starts managers and workers on servers that have data already, with these
@@ -155,6 +176,17 @@ impl Fleet {
         name: &str,
         size: Size,
         redis: RedisServer,
+        rabbit: RabbitServer,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self> {
+        let redis_url = redis.url();
+        Self::start_at(name, size, (redis, redis_url), rabbit, environment).await
+    }
+
+    async fn start_at(
+        name: &str,
+        size: Size,
+        (redis, redis_url): (RedisServer, String),
         rabbit: RabbitServer,
         environment: Vec<(String, String)>,
     ) -> Result<Self> {
@@ -170,12 +202,13 @@ impl Fleet {
             let address = redis.address();
             let proxy = TcpProxy::start(&address).await?;
             proxy.throttle(bytes_per_second);
-            let through = proxy.url(&redis.url(), &address);
+            let through = proxy.url(&redis_url, &address);
             line = Some((proxy, through));
         }
         let mut fleet = Self {
             line,
             redis,
+            redis_url,
             rabbit,
             managers: Vec::new(),
             workers: Vec::new(),
@@ -267,6 +300,24 @@ impl Fleet {
         command.args(["queue-manager", "--listen", address]);
         let log = self.folder.join(format!("manager-{port}.log"));
         Process::start(&mut command, &log)
+    }
+
+    /// Replaces a manager as a rolling restart does: starts another one, and then asks the
+    /// old one to end. Returns the old one, which still serves for a while, and its
+    /// address, which is not among those of the managers any more.
+    ///
+    /// # Errors
+    /// When there is no such manager, or the new one does not start.
+    pub async fn roll_manager(&mut self, number: usize) -> Result<(Process, String)> {
+        self.add_manager()?;
+        let newest = self.bases.last().context("a manager")?.clone();
+        self.ready(&newest).await?;
+        if number + 1 >= self.managers.len() {
+            bail!("there is no manager {number}");
+        }
+        let (old, base) = (self.managers.remove(number), self.bases.remove(number));
+        old.signal(Signal::TERM)?;
+        Ok((old, base))
     }
 
     /// Kills a manager, as a crash does; it is not among the managers then.
@@ -378,10 +429,11 @@ impl Fleet {
                 "DRUMLINE_REDIS_URL",
                 self.line
                     .as_ref()
-                    .map_or_else(|| self.redis.url(), |(_, through)| through.clone()),
+                    .map_or_else(|| self.redis_url.clone(), |(_, through)| through.clone()),
             )
             .env("DRUMLINE_AMQP_URL", self.rabbit.url())
             .env("DRUMLINE_DRAIN_DELAY", "0s")
+            .env("DRUMLINE_WEBHOOK_SECRET", secrets::WEBHOOK_SECRET)
             .env("DRUMLINE_PARTITIONS", self.size.partitions.to_string())
             .env(
                 "DRUMLINE_SERVER",

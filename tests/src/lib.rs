@@ -11,3 +11,4 @@ pub mod fleet;
 pub mod journal;
 pub mod load;
 pub mod ports;
+pub mod secrets;

@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::check::{Final, Hurt, violations};
 use crate::fleet::Fleet;
 use crate::journal;
+use crate::secrets::MARK;
 
 /// The time that a manager may need to be replaced, and the time between two tries.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,7 +100,8 @@ pub fn request(token: usize, index: usize, ms: u64, has_token: bool) -> Value {
         "messageName": "Step",
         "name": name(token, index),
         "dependencyToken": has_token.then(|| format!("token {token}")),
-        "data": {"token": token, "index": index, "ms": ms, "retries": 0},
+        // With a secret, which no process may print.
+        "data": {"token": token, "index": index, "ms": ms, "retries": 0, "secret": MARK},
         "retryPolicy": {"maxRetries": 20, "initialMs": 50, "maxMs": 300, "maxLost": 50},
     })
 }
