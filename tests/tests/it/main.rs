@@ -12,5 +12,6 @@ mod mixed_fleet;
 mod pauses;
 mod recurrence;
 mod replay;
+mod rolling;
 mod running;
 mod storm;
