@@ -13,3 +13,24 @@ pub fn grouped(count: u64) -> String {
     }
     text
 }
+
+/// A number of things in words: `1 worker`, `3 workers`. `one` and `many` are the words
+/// behind the number, with the verb if it depends on the number, too.
+#[must_use]
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    let words = if count == 1 { one } else { many };
+    format!("{count} {words}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_them_is_no_plural() {
+        let waiting = |count| counted(count, "operation waits", "operations wait");
+        assert_eq!(waiting(0), "0 operations wait");
+        assert_eq!(waiting(1), "1 operation waits");
+        assert_eq!(waiting(1_200), "1200 operations wait");
+    }
+}

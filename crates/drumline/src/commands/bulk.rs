@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use drumline_client::{Bulk, BulkAction, BulkTotal};
+use drumline_protocol::text::counted;
 use futures_util::TryStreamExt as _;
 use serde_json::json;
 
@@ -80,12 +81,17 @@ async fn through(bulk: Bulk, what: &'static str, expected: Option<u64>) -> Resul
 pub(super) fn agrees(many: u64, what: &str) -> Result<bool> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         let text = format!(
-            "{many} operations match; add --yes to {what} them, or --dry-run to look first"
+            "{}; add --yes to {what} them, or --dry-run to look first",
+            counted(many, "operation matches", "operations match")
         );
         return Err(Failure::new(Exit::Usage, text));
     }
     let mut err = io::stderr().lock();
-    write!(err, "{what} {many} operations? [y/N] ")?;
+    write!(
+        err,
+        "{what} {}? [y/N] ",
+        counted(many, "operation", "operations")
+    )?;
     err.flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;

@@ -1,6 +1,7 @@
 //! `drumline run-again`: the work of Completed operations, once more.
 
 use drumline_client::{Error, OperationView, Paging, RunAgain, State};
+use drumline_protocol::text::counted;
 use serde_json::json;
 
 use super::control::{for_each, usage};
@@ -70,9 +71,10 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit> {
                         .out
                         .json(&json!({ "dryRun": true, "matched": count }))?;
                 } else {
-                    session
-                        .out
-                        .line(&format!("{count} operations would run again"))?;
+                    session.out.line(&format!(
+                        "{} would run again",
+                        counted(count, "operation", "operations")
+                    ))?;
                 }
                 return Ok(Exit::Ok);
             }
@@ -166,7 +168,11 @@ async fn all_of(session: &Session, chosen: &[Chosen], changes: &RunAgain) -> Res
             "refused": first,
         }))?;
     } else {
-        session.out.line(&format!("{done} operations run again"))?;
+        session.out.line(&counted(
+            done,
+            "operation runs again",
+            "operations run again",
+        ))?;
         if existed > 0 {
             hint(&format!("{existed} did so before, and were left alone"));
         }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use drumline_client::{Now, NowOperation};
+use drumline_protocol::text::counted;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Session;
@@ -113,8 +114,11 @@ fn screen(now: &Now, rate: Option<u64>, time: Time) -> String {
     }
     if let Some(fleet) = now.fleet {
         lines.push(format!(
-            "processes   {} workers with {} of {} places used, {} queue managers",
-            fleet.workers, fleet.running, fleet.slots, fleet.managers
+            "processes   {} with {} of {} used, {}",
+            counted(fleet.workers, "worker", "workers"),
+            fleet.running,
+            counted(fleet.slots, "place", "places"),
+            counted(fleet.managers, "queue manager", "queue managers")
         ));
     }
     lines.push(format!("pauses      {} in force", now.pauses));

@@ -6,6 +6,7 @@ use drumline_backend_redis::{
     MissingRight, Options, SentinelView, ServerInfo, missing_rights, sentinel_views,
 };
 use drumline_process::masked;
+use drumline_protocol::text::counted;
 
 use super::Finding;
 use super::reasons_with;
@@ -135,9 +136,10 @@ fn sentinels(views: &[SentinelView]) -> Vec<Finding> {
     findings.push(Finding::ok(
         SUBJECT,
         format!(
-            "{all} sentinels, quorum {}, {} replicas, primary {}",
+            "{}, quorum {}, {}, primary {}",
+            counted(all, "sentinel", "sentinels"),
             view.quorum,
-            view.replicas,
+            counted(view.replicas, "replica", "replicas"),
             primary.join(" or ")
         ),
     ));

@@ -2,6 +2,7 @@
 
 use drumline_client::{AttemptView, AttemptsView};
 use drumline_protocol::output::plain;
+use drumline_protocol::text::counted;
 
 use super::clean::clean;
 use super::time::{parse, short};
@@ -53,7 +54,12 @@ fn output(attempt: &AttemptView) -> Vec<String> {
         return Vec::new();
     };
     let cut = attempt.output_cut_bytes.filter(|cut| *cut > 0);
-    let cut = cut.map(|cut| format!("  … {cut} bytes before are not kept …"));
+    let cut = cut.map(|cut| {
+        format!(
+            "  … {} not kept …",
+            counted(cut, "byte before is", "bytes before are")
+        )
+    });
     let output = plain(output);
     let printed = output.lines().map(|line| format!("  {}", clean(line)));
     cut.into_iter().chain(printed).collect()

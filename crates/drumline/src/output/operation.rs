@@ -1,6 +1,7 @@
 //! Operations for people.
 
 use drumline_client::{Explained, OperationView};
+use drumline_protocol::text::counted;
 use serde_json::value::RawValue;
 
 use super::clean::clean;
@@ -204,10 +205,12 @@ fn attempts(operation: &OperationView) -> Option<String> {
         count => format!("started {count} times"),
     };
     if operation.retry_count > 0 {
-        text.push_str(&format!(", retried {} times", operation.retry_count));
+        let retries = counted(operation.retry_count.into(), "time", "times");
+        text.push_str(&format!(", retried {retries}"));
     }
     if operation.lost_count > 0 {
-        text.push_str(&format!(", {} workers lost", operation.lost_count));
+        let lost = counted(operation.lost_count.into(), "worker", "workers");
+        text.push_str(&format!(", {lost} lost"));
     }
     if operation.execution_time_span > 0.0 {
         text.push_str(&format!(

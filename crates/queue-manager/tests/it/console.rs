@@ -150,7 +150,7 @@ async fn the_first_page_says_the_worst_thing_or_that_all_is_normal() {
     assert!(
         lonely
             .text
-            .contains("No worker is alive, and 1 operations wait."),
+            .contains("No worker is alive, and one operation waits."),
         "{lonely:?}"
     );
 

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use drumline_client::{Fault, OrganizationRequest, OrganizationResponse, Outcome};
+use drumline_protocol::text::counted;
 use futures_util::TryStreamExt as _;
 use serde_json::json;
 
@@ -42,8 +43,9 @@ pub(super) async fn run(session: &Session, submit: &Submit, path: &Path) -> Resu
     if let Err(mut failure) = send(session, lines, &key, &mut tally).await {
         let done = tally.ids.len();
         failure.error = failure.error.context(format!(
-            "{done} of {total} lines are created. Run the same command again to continue: nothing is created twice. \
-             If you correct the file first, add --continue-as {key} and keep the numbers of the lines"
+            "{done} of {} created. Run the same command again to continue: nothing is created twice. \
+             If you correct the file first, add --continue-as {key} and keep the numbers of the lines",
+            counted(total as u64, "line is", "lines are")
         ));
         return Err(failure);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use drumline_api::view::OperationView;
 use drumline_backend::broker::Bypassed;
+use drumline_protocol::text::counted;
 use drumline_protocol::{Pause, PauseKind, Status, Timestamp};
 use humantime::format_duration;
 use serde::Serialize;
@@ -210,7 +211,7 @@ fn words(waiting: WaitingFor) -> (&'static str, String) {
         WaitingFor::Broker { why } => ("broker", format!("the broker takes no messages: {why}")),
         WaitingFor::Slot { slots } => (
             "slot",
-            format!("all workers that have a handler for it are busy; they run {slots} operations at the same time"),
+            format!("all workers that have a handler for it are busy; they run {} at the same time", counted(slots, "operation", "operations")),
         ),
         WaitingFor::Dispatch { bypassed } => ("dispatch", dispatch(bypassed)),
         WaitingFor::Delivery {

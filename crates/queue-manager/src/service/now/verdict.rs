@@ -73,6 +73,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     if facts.workers == Some(0) {
         let words = match facts.ready {
             0 => "no worker is alive, so nothing can start".to_owned(),
+            1 => "no worker is alive, and one operation waits".to_owned(),
             some => format!("no worker is alive, and {} operations wait", grouped(some)),
         };
         let ready = Place::Operations(vec![("state", "Ready".to_owned())]);
