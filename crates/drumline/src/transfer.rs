@@ -15,6 +15,7 @@ mod line;
 
 use drumline_backend::{Membership, Random, Store as _, store};
 use drumline_backend_redis::{Import, RedisMembership, RedisStore};
+use drumline_protocol::text::counted;
 
 use crate::cli::service::Servers;
 use crate::cli::tools;
@@ -60,10 +61,20 @@ pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
     let exporting = export::run(&*store, &wanted, &mut emit, &mut progress, still_alone);
     let totals = exporting.await?;
     output::hint(&format!(
-        "exported {} operations and {} pauses",
-        totals.operations, totals.pauses
+        "exported {} and {}",
+        counted(totals.operations, "operation", "operations"),
+        counted(totals.pauses, "pause", "pauses")
     ));
-    Ok(Exit::Ok)
+    if totals.left_out == 0 {
+        return Ok(Exit::Ok);
+    }
+    let text = format!(
+        "{} records were not exported, because this release cannot decode them, among them {}\n  what to do: export with \
+         the release that has written them",
+        totals.left_out,
+        store.unreadable().join(", ")
+    );
+    Err(Failure::new(Exit::Failed, text))
 }
 
 /// Stores the operations of a file from standard input.
@@ -83,9 +94,12 @@ pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
         note(&store, &head, true).await?;
     }
     output::hint(&format!(
-        "imported {} operations, {} of which were running and are Ready again, suspended or ended; {} were there \
-         already; {} pauses",
-        imported.new, imported.were_running, imported.known, imported.pauses
+        "imported {}, {} of which were running and are Ready again, suspended or ended; {} were there \
+         already; {}",
+        counted(imported.new, "operation", "operations"),
+        imported.were_running,
+        imported.known,
+        counted(imported.pauses, "pause", "pauses")
     ));
     if imported.foreign.is_empty() {
         return Ok(Exit::Ok);
@@ -138,7 +152,10 @@ async fn note(store: &RedisStore, head: &line::Head, is_done: bool) -> Result<()
 fn told(what: &'static str) -> impl FnMut(u64) {
     move |count| {
         if count.is_multiple_of(PROGRESS) {
-            output::hint(&format!("{what} {count} operations"));
+            output::hint(&format!(
+                "{what} {}",
+                counted(count, "operation", "operations")
+            ));
         }
     }
 }

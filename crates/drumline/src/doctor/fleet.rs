@@ -6,7 +6,8 @@ use std::time::Duration;
 use drumline_backend::membership::all_members;
 use drumline_backend::store::{self, Counts, Filter, OutboxLook};
 use drumline_backend::{Member, Role, Roster, Store};
-use drumline_protocol::{State, Timestamp};
+use drumline_protocol::{State, Timestamp, limits};
+use drumline_protocol::text::counted;
 
 use super::{Finding, builds};
 use crate::cli::service::Servers;
@@ -14,6 +15,7 @@ use crate::output::reasons;
 use crate::run::backend::servers::{existing_redis_store, existing_store, redis_options};
 
 const SUBJECT: &str = "namespace";
+const RECORDS: &str = "records";
 const QUEUES: &str = "queues";
 const WORKERS: &str = "workers";
 const MANAGERS: &str = "managers";
@@ -44,8 +46,8 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     let mut findings = vec![Finding::ok(
         SUBJECT,
         format!(
-            "{namespace}: {} partitions; {} Ready, {} Suspended, {} Locked, {} Completed",
-            store.partitions().get(),
+            "{namespace}: {}; {} Ready, {} Suspended, {} Locked, {} Completed",
+            counted(store.partitions().get().into(), "partition", "partitions"),
             counts.ready,
             counts.suspended,
             counts.locked,
@@ -59,6 +61,8 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     findings.extend(builds::check(&roster, store.note_minor(0).await?));
     findings.push(queues(&members));
     findings.extend(workers(store.as_ref(), &members, &roster).await?);
+    // Behind all other readers, which leave records out, too.
+    findings.push(records(store.as_ref()).await?);
     Ok(findings)
 }
 
@@ -120,28 +124,61 @@ async fn imports(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
 
 /// Checks that the relay keeps up.
 async fn dispatch(store: &dyn Store, counts: &Counts) -> store::Result<Finding> {
-    let mut stale = 0;
+    let mut stale = 0_u64;
     for partition in store.partitions().all() {
-        stale += store
-            .outbox_entries(partition, &OutboxLook::oldest(STALE, SAMPLE))
-            .await?
-            .into_entries()
-            .len();
+        let look = OutboxLook::oldest(STALE, SAMPLE);
+        let entries = store.outbox_entries(partition, &look).await?;
+        stale += entries.into_entries().len() as u64;
     }
     Ok(if stale == 0 {
         let text = format!(
-            "{} operations are on their way to the broker, none is late",
-            counts.undispatched
+            "{} way to the broker, none is late",
+            counted(
+                counts.undispatched,
+                "operation is on its",
+                "operations are on their"
+            )
         );
         Finding::ok(SUBJECT, text)
     } else {
         Finding::warn(
             SUBJECT,
             format!(
-                "{stale} operations should have reached the broker {STALE:?} ago: check that a queue manager is alive and that RabbitMQ takes messages"
+                "{} should have reached the broker {STALE:?} ago: check that a queue manager is alive and that RabbitMQ takes messages",
+                counted(stale, "operation", "operations")
             ),
         )
     })
+}
+
+/// Looks whether this release can decode what is stored: the newest operations in each
+/// state, the pauses, and the actions that run.
+async fn records(store: &dyn Store) -> store::Result<Finding> {
+    let mut looked_at = 0;
+    for state in State::ALL {
+        let filter = Filter {
+            state: Some(state),
+            ..Filter::default()
+        };
+        let page = store.list_summaries(&filter, None, SAMPLE).await?;
+        looked_at += page.operations.len();
+    }
+    let pauses = store.pauses().await?;
+    looked_at += pauses.pauses.len();
+    looked_at += store.open_actions(limits::ACTIONS).await?.len();
+    Ok(unreadable(looked_at, &store.unreadable()))
+}
+
+fn unreadable(looked_at: usize, named: &[String]) -> Finding {
+    if named.is_empty() {
+        let text = format!("the newest can be decoded, {looked_at} of them");
+        return Finding::ok(RECORDS, text);
+    }
+    let text = format!(
+        "this release cannot decode {}: no process of it acts on them, and lists leave them out; they are as they were. If a later release has written them, upgrade the rest. If they were damaged, restore them from a backup or a replica. `drumline_maintenance_unreadable_total` counts each reading",
+        named.join(", ")
+    );
+    Finding::warn(RECORDS, text)
 }
 
 /// Names the queues of the broker that members go round.
@@ -180,7 +217,8 @@ fn managers(roster: &Roster, counts: &Counts) -> Finding {
         (0, _) => Finding::bad(
             MANAGERS,
             format!(
-                "none is alive: {open} operations will not wake, be relayed or be taken over; start `drumline queue-manager`"
+                "none is alive: {} will not wake, be relayed or be taken over; start `drumline queue-manager`",
+                counted(open, "operation", "operations")
             ),
         ),
         _ => Finding::ok(MANAGERS, format!("{alive} alive")),
@@ -208,14 +246,17 @@ async fn workers(
         let count = workers.len();
         Finding::ok(
             WORKERS,
-            format!("{count} alive, {running} of {places} slots taken, on {queues}"),
+            format!(
+                "{count} alive, {running} of {} taken, on {queues}",
+                counted(places, "slot", "slots")
+            ),
         )
     }];
     let filter = Filter {
         state: Some(State::Ready),
         ..Filter::default()
     };
-    let mut unserved: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut unserved: BTreeMap<(String, String), u64> = BTreeMap::new();
     let sample = store.list_summaries(&filter, None, SAMPLE).await?;
     for operation in sample.operations {
         let body = operation.body;
@@ -229,7 +270,7 @@ async fn workers(
     findings.extend(unserved.into_iter().map(|((queue, message), count)| {
         Finding::warn(
             WORKERS,
-            format!("no worker of queue {queue:?} has a handler for {message:?}, and {count} operations wait: start a worker with such a handler and --queue {queue}"),
+            format!("no worker of queue {queue:?} has a handler for {message:?}, and {}: start a worker with such a handler and --queue {queue}", counted(count, "operation waits", "operations wait")),
         )
     }));
     Ok(findings)
@@ -261,5 +302,20 @@ mod tests {
         assert!(text.contains("--max-completed-bytes"), "{text}");
         let (_, text) = told(10, 10, 2_000, 1_000).unwrap();
         assert!(text.contains("in 0 days"), "{text}");
+    }
+
+    #[test]
+    fn records_that_cannot_be_decoded_are_named() {
+        let none = unreadable(7, &[]);
+        assert_eq!(
+            none,
+            Finding::ok(RECORDS, "the newest can be decoded, 7 of them")
+        );
+        let two = unreadable(7, &["one".to_owned(), "the action two".to_owned()]);
+        assert_eq!(two.level, Level::Warn);
+        assert!(
+            two.text.contains("cannot decode one, the action two:"),
+            "{two:?}"
+        );
     }
 }

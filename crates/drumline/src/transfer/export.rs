@@ -4,7 +4,7 @@
 //! so each can be stored as it is read. Their ids and places are held in memory meanwhile,
 //! 40 bytes each.
 
-use drumline_backend::store::{Filter, Store};
+use drumline_backend::store::{Error, Filter, Store};
 use drumline_protocol::{Operation, OperationId, Organization, State};
 
 use super::line::{Carried, FORMAT, Head, Line, Totals};
@@ -37,6 +37,7 @@ pub(super) async fn run(
     still_alone: impl AsyncFnOnce() -> Result<()>,
 ) -> Result<Totals> {
     let mut totals = Totals::default();
+    store.take_unreadable();
     emit(&Line::Export(Head {
         format: FORMAT,
         partitions: store.partitions().get(),
@@ -79,9 +80,7 @@ pub(super) async fn run(
     waiting.sort_unstable();
     for some in waiting.chunks(AT_ONCE) {
         let ids: Vec<OperationId> = some.iter().map(|(_, _, id)| *id).collect();
-        let found = store.get(&ids).await.map_err(of_store)?;
-        for (id, operation) in ids.into_iter().zip(found) {
-            let operation = operation.ok_or_else(|| changed(&format!("{id} has gone")))?;
+        for operation in readable(store, &ids, &mut totals).await? {
             let line = carried(store, operation, wanted.history).await?;
             emit(&line)?;
             totals.operations += 1;
@@ -89,6 +88,7 @@ pub(super) async fn run(
         }
     }
     still_alone().await?;
+    totals.left_out += store.take_unreadable();
     emit(&Line::End(totals))?;
     Ok(totals)
 }
@@ -100,6 +100,32 @@ pub(super) fn changed(what: &str) -> Failure {
          what was written has no last line, and is not imported"
     );
     Failure::new(Exit::Refused, text)
+}
+
+/// Reads operations, without those that cannot be decoded: these are counted, and keep no
+/// other from being exported.
+async fn readable(
+    store: &dyn Store,
+    ids: &[OperationId],
+    totals: &mut Totals,
+) -> Result<Vec<Operation>> {
+    let there = |id: &OperationId, found: Option<Operation>| {
+        found.ok_or_else(|| changed(&format!("{id} has gone")))
+    };
+    match store.get(ids).await {
+        Ok(found) => return ids.iter().zip(found).map(|(id, one)| there(id, one)).collect(),
+        Err(Error::Corrupt(_)) => {}
+        Err(error) => return Err(of_store(error)),
+    }
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        match store.get(&[*id]).await {
+            Ok(one) => found.push(there(id, one.into_iter().next().flatten())?),
+            Err(Error::Corrupt(_)) => totals.left_out += 1,
+            Err(error) => return Err(of_store(error)),
+        }
+    }
+    Ok(found)
 }
 
 /// Returns true if an operation has a place in the chain of its token.

@@ -87,7 +87,14 @@ pub(super) async fn run(
                     bytes = 0;
                 }
             }
-            Some(Line::End(totals)) if totals == read => break,
+            Some(Line::End(totals))
+                if Totals {
+                    left_out: 0,
+                    ..totals
+                } == read =>
+            {
+                break;
+            }
             Some(Line::End(_)) => return Err(lines.wrong("lines before this one are missing")),
             Some(Line::Export(_)) => return Err(lines.wrong("a second export begins here")),
             None => return Err(lines.wrong("the file ends before the export does")),

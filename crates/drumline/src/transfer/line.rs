@@ -45,6 +45,13 @@ pub(super) struct Head {
 pub(super) struct Totals {
     pub(super) operations: u64,
     pub(super) pauses: u64,
+    /// Operations and pauses that could not be decoded, and are in no line.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) left_out: u64,
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// An operation on its way.

@@ -76,6 +76,7 @@ fn text(operations: &[Carried], pauses: &[Pause]) -> String {
     lines.push(Line::End(Totals {
         operations: u64::try_from(operations.len()).unwrap(),
         pauses: u64::try_from(pauses.len()).unwrap(),
+        left_out: 0,
     }));
     let lines = lines
         .iter()

@@ -274,7 +274,8 @@ impl Drafts<'_> {
         });
     }
 
-    /// Reads the operations that the creates name, all in one call.
+    /// Reads the operations that the creates name, all in one call. One that cannot be
+    /// decoded is passed over, because the other creates may be of other callers.
     async fn read(
         &self,
         named: impl Fn(&Draft) -> Option<OperationId>,
@@ -284,7 +285,7 @@ impl Drafts<'_> {
             return Ok(HashMap::new());
         }
         let ids = Vec::from_iter(ids);
-        let found = self.manager.store().get(&ids).await?;
+        let found = self.manager.readable(&ids).await?;
         let found = found.into_iter().flatten();
         Ok(found.map(|found| (found.id, found)).collect())
     }
