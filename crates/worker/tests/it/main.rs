@@ -10,6 +10,7 @@ mod delivery;
 mod errors;
 mod expiry;
 mod faulty_store;
+mod handlers_page;
 mod harness;
 mod http;
 mod large;
