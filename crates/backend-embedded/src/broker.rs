@@ -19,6 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use drumline_backend::broker::{Backlog, Broker, Delivery, Error, Receipt, Result, Subscription};
 use drumline_protocol::message::{Message, Route, Source};
+use drumline_protocol::{PartitionCount, QueueName};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -103,6 +104,22 @@ impl Broker for EmbeddedBroker {
     async fn backlog(&self, route: &Route) -> Result<Option<Backlog>> {
         let shared = self.queues().get(route).map(Arc::clone);
         Ok(shared.map(|shared| shared.queue().backlog()))
+    }
+
+    async fn remove_queue(&self, queue: &QueueName, _partitions: PartitionCount) -> Result<bool> {
+        let mut queues = self.queues();
+        let is_of_queue = |route: &Route| route.queue == *queue;
+        let in_use = queues.iter().any(|(route, shared)| {
+            let Backlog {
+                messages,
+                consumers,
+            } = shared.queue().backlog();
+            is_of_queue(route) && (messages > 0 || consumers > 0)
+        });
+        if !in_use {
+            queues.retain(|route, _| !is_of_queue(route));
+        }
+        Ok(!in_use)
     }
 
     fn check(&self) -> Result<()> {

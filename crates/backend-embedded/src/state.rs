@@ -43,6 +43,7 @@ mod markers;
 mod notices;
 mod outbox;
 mod pauses;
+mod queues;
 mod record;
 mod reservations;
 mod transact;
@@ -70,6 +71,7 @@ use self::markers::Markers;
 use self::notices::Notices;
 use self::outbox::Outbox;
 use self::pauses::{Held as HeldSet, KeptPauses, PausedScopes};
+use self::queues::UsedQueues;
 use self::record::Record;
 use self::usage::UsageCounts;
 
@@ -85,6 +87,7 @@ pub struct State {
     audit: AuditStream,
     pauses: KeptPauses,
     actions: Actions,
+    queues: UsedQueues,
     /// The lower bound of every partition's next number: how far the order of
     /// the ends was read.
     floor: u64,
@@ -126,6 +129,7 @@ impl State {
             audit: AuditStream::default(),
             pauses: KeptPauses::default(),
             actions: Actions::default(),
+            queues: UsedQueues::default(),
             floor: 0,
         }
     }

@@ -9,6 +9,7 @@ mod audit;
 mod pauses;
 mod rollups;
 mod usage;
+mod queues;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use drumline_backend::Broker;
 use drumline_backend::broker::{Backlog, Bypassed, Error, Result, Subscription, Trouble};
-use drumline_protocol::codec;
 use drumline_protocol::message::{Message, Route};
+use drumline_protocol::{PartitionCount, QueueName, codec};
 use lapin::types::FieldTable;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::intake::RabbitIntake;
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::quarantine::Quarantine;
+use crate::removal;
 use crate::repair::Repair;
 use crate::server_info::{self, ServerInfo};
 use crate::subscription::Subscriber;
@@ -234,6 +235,10 @@ impl Broker for RabbitBroker {
                 Err(silent("asking for a queue's length", patience))
             }
         }
+    }
+
+    async fn remove_queue(&self, queue: &QueueName, partitions: PartitionCount) -> Result<bool> {
+        removal::remove(&self.options, queue, partitions).await
     }
 
     fn check(&self) -> Result<()> {

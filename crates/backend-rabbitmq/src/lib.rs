@@ -47,6 +47,7 @@ mod publish_results;
 mod publisher;
 mod quarantine;
 mod receipt;
+mod removal;
 mod repair;
 mod server_info;
 mod sockets;

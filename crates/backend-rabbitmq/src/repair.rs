@@ -287,7 +287,7 @@ pub(crate) fn nothing(target: &Target) -> Result<Outgoing> {
     })
 }
 
-async fn open(connection: &Connection) -> Result<Channel> {
+pub(crate) async fn open(connection: &Connection) -> Result<Channel> {
     match timeout(STEP, connection.create_channel()).await {
         Ok(channel) => channel.map_err(|error| failed("opening a channel", error)),
         Err(_elapsed) => Err(silent("opening a channel", STEP)),
@@ -295,7 +295,7 @@ async fn open(connection: &Connection) -> Result<Channel> {
 }
 
 /// Ends a connection; with a goodbye where it is in order.
-async fn part(connected: Connected, is_in_order: bool) {
+pub(crate) async fn part(connected: Connected, is_in_order: bool) {
     if is_in_order {
         // The connection ends, whatever the answer is.
         drop(timeout(FAREWELL, connected.connection.close(200, "OK".into())).await);

@@ -94,6 +94,13 @@ impl Keys {
         format!("{}:imports", meta(&self.namespace))
     }
 
+    /// The queues that organizations use: sorted sets by time and by name, and the most
+    /// queues of an organization: `use_queue.lua`.
+    pub(crate) fn queues(&self) -> [String; 3] {
+        ["queues", "queues:places", "queues:limit"]
+            .map(|name| format!("{}:{{meta}}:{name}", self.namespace))
+    }
+
     /// Stream: the entries of the audit, oldest first.
     pub(crate) fn audit(&self) -> String {
         format!("{}:audit", meta(&self.namespace))

@@ -25,6 +25,7 @@ pub(crate) struct Scripts {
     pub(crate) ended_since: Script,
     pub(crate) enter_offered: Script,
     pub(crate) history: Script,
+    pub(crate) idle_queues: Script,
     pub(crate) index_sizes: Script,
     pub(crate) last_offer: Script,
     pub(crate) leave: Script,
@@ -54,9 +55,11 @@ pub(crate) struct Scripts {
     pub(crate) reserve: Script,
     pub(crate) runnable: Script,
     pub(crate) set_pause: Script,
+    pub(crate) settle_queue: Script,
     pub(crate) stamp: Script,
     pub(crate) transact: Script,
     pub(crate) with_work: Script,
+    pub(crate) use_queue: Script,
 }
 
 /// The scripts, with their hashes computed once per process.
@@ -121,6 +124,7 @@ impl Scripts {
             ended_since: with_buckets(&[include_str!("scripts/ended_since.lua")]),
             enter_offered: with_prelude(&[include_str!("scripts/enter_offered.lua")]),
             history: with_prelude(&[include_str!("scripts/history.lua")]),
+            idle_queues: alone(include_str!("scripts/idle_queues.lua")),
             index_sizes: with_prelude(&[LIB_INDEXES, include_str!("scripts/index_sizes.lua")]),
             last_offer: with_prelude(&[include_str!("scripts/last_offer.lua")]),
             leave: with_members(&[LIB_MEMBERS_CHANGES, include_str!("scripts/leave.lua")]),
@@ -160,6 +164,7 @@ impl Scripts {
             reserve: alone(include_str!("scripts/reserve.lua")),
             runnable: with_prelude(&[LIB_FLOWS, include_str!("scripts/runnable.lua")]),
             set_pause: alone(include_str!("scripts/set_pause.lua")),
+            settle_queue: alone(include_str!("scripts/settle_queue.lua")),
             stamp: alone(include_str!("scripts/stamp.lua")),
             transact: with_prelude(&[
                 LIB_USAGE,
@@ -181,6 +186,7 @@ impl Scripts {
         command.arg("EXISTS");
         for script in self.all() {
             command.arg(&script.hash);
+            use_queue: alone(include_str!("scripts/use_queue.lua")),
         }
         command
     }
@@ -241,6 +247,7 @@ impl Scripts {
             ended_since,
             enter_offered,
             history,
+            idle_queues,
             index_sizes,
             last_offer,
             leave,
@@ -270,9 +277,10 @@ impl Scripts {
             reserve,
             runnable,
             set_pause,
+            settle_queue,
             stamp,
             transact,
-            with_work,
+    use_queue, with_work,
         } = self;
         vec![
             acquire_permit,
@@ -289,6 +297,7 @@ impl Scripts {
             ended_since,
             enter_offered,
             history,
+            idle_queues,
             index_sizes,
             last_offer,
             leave,
@@ -318,8 +327,10 @@ impl Scripts {
             reserve,
             runnable,
             set_pause,
+            settle_queue,
             stamp,
             transact,
+            use_queue,
             with_work,
         ]
     }

@@ -21,6 +21,7 @@ mod outbox;
 mod outputs;
 mod parts;
 mod pauses;
+mod queues;
 mod read;
 mod reservations;
 mod rollups;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_protocol::message::{Message, Route};
+use drumline_protocol::{PartitionCount, QueueName};
 use serde::{Deserialize, Serialize};
 
 /// The longest time that a consumer may keep a delivery before the offers in it
@@ -219,6 +220,15 @@ pub trait Broker: Send + Sync + 'static {
     /// # Errors
     /// When the broker is unavailable.
     async fn backlog(&self, route: &Route) -> Result<Option<Backlog>>;
+
+    /// Deletes everything that a pool of workers has in the broker. Returns false, and
+    /// deletes nothing, where a queue has messages or consumers. What is published at the
+    /// same time may be lost: the store offers it again. The next use of the queue
+    /// declares it.
+    ///
+    /// # Errors
+    /// When the broker is unavailable: some may be deleted. May be repeated.
+    async fn remove_queue(&self, queue: &QueueName, partitions: PartitionCount) -> Result<bool>;
 
     /// Checks that a message could be published now.
     ///

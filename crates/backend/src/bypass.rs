@@ -23,8 +23,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drumline_protocol::limits;
 use drumline_protocol::message::{Message, Route};
+use drumline_protocol::{PartitionCount, QueueName, limits};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::broker::{self, Backlog, Broker, Bypassed, Result, Subscription, Trouble};
@@ -195,6 +195,10 @@ impl Broker for Bypass {
 
     async fn backlog(&self, route: &Route) -> Result<Option<Backlog>> {
         self.broker.backlog(route).await
+    }
+
+    async fn remove_queue(&self, queue: &QueueName, partitions: PartitionCount) -> Result<bool> {
+        self.broker.remove_queue(queue, partitions).await
     }
 
     fn check(&self) -> Result<()> {

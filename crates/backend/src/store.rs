@@ -21,6 +21,7 @@ mod listing;
 mod lock;
 mod outbox;
 mod pauses;
+mod queues;
 mod report;
 mod rollups;
 mod summary;
@@ -57,6 +58,7 @@ pub use self::outbox::{
     FlowEntries, LastOffer, OfferedPlace, OutboxLook, OutboxPage, Promoted, Runnable, Stamp,
 };
 pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
+pub use self::queues::{IdleFate, IdleQueue, QueueStore, QueueUse};
 pub use self::report::ReportParts;
 pub use self::rollups::{
     BATCH_REMEMBERED, BUCKETS, FAILURE_GROUPS, FAILURES_KEPT, FailureBatch, FailureGroup,
@@ -71,7 +73,15 @@ pub use self::work::Work;
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
 pub trait Store:
-    ActionStore + AuditStore + PauseStore + RollupStore + UsageStore + Send + Sync + 'static
+    ActionStore
+    + AuditStore
+    + PauseStore
+    + QueueStore
+    + RollupStore
+    + UsageStore
+    + Send
+    + Sync
+    + 'static
 {
     /// The number of partitions. Fixed when the store was first used.
     fn partitions(&self) -> PartitionCount;

@@ -24,6 +24,7 @@ pub mod notices;
 pub mod outputs;
 pub mod pauses;
 pub mod places;
+pub mod queues;
 pub mod removal;
 pub mod reports;
 pub mod rollups;

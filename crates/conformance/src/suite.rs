@@ -187,6 +187,11 @@ macro_rules! store_suite {
                 old_actions_are_removed_when_they_have_ended,
                 the_oldest_ended_action_makes_room,
             }
+            queues {
+                an_organization_uses_a_limited_number_of_queues,
+                queues_are_listed_in_order,
+                a_queue_that_is_not_used_is_forgotten,
+            }
             pauses {
                 a_pause_is_kept_with_its_texts,
                 a_pause_that_is_set_again_is_one_pause,
@@ -360,6 +365,7 @@ macro_rules! broker_suite {
                 a_queue_that_nobody_used_has_no_backlog,
                 a_backlog_counts_what_waits_and_who_consumes,
                 a_broker_that_is_up_says_so,
+                an_unused_queue_is_removed,
             }
         }
     };

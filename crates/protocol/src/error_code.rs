@@ -123,6 +123,8 @@ error_codes! {
     EXPIRED = 0x8D00_000C, "Expired";
     /// Drumline: the organization has as much in the store as it may have.
     QUOTA_EXCEEDED = 0x8D00_0040, "QuotaExceeded";
+    /// Drumline: the organization uses as many queues as it may.
+    TOO_MANY_QUEUES = 0x8D00_000D, "TooManyQueues";
     /// Drumline: the request has no API key that is valid here.
     UNAUTHENTICATED = 0x8D00_0020, "Unauthenticated";
     /// Drumline: a web page of another site has sent the request.

@@ -156,6 +156,15 @@ impl fmt::Debug for ChainKey {
 pub struct QueueName(String);
 
 impl QueueName {
+    /// The queue of operations that name none.
+    pub const DEFAULT: &'static str = "default";
+
+    /// Returns true for the queue of operations that name none.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == Self::DEFAULT
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -165,7 +174,7 @@ impl QueueName {
 
 impl Default for QueueName {
     fn default() -> Self {
-        Self("default".to_owned())
+        Self(Self::DEFAULT.to_owned())
     }
 }
 

@@ -67,6 +67,16 @@ pub enum Error {
         /// The id of the removed operation.
         id: String,
     },
+    /// The organization uses as many queues as it may: nothing was created.
+    #[error(
+        "the organization uses {limit} queues beside the default one, which is the limit, and {queue} would be another"
+    )]
+    TooManyQueues {
+        /// The queue that it does not use yet.
+        queue: QueueName,
+        /// The most that it may use.
+        limit: usize,
+    },
     /// More requests in one than the deployment allows; none was executed.
     #[error("{found} requests in one; {max} are allowed")]
     BatchTooLarge {
@@ -153,6 +163,7 @@ impl Error {
             Self::TooManyActions { .. } => ErrorCode::TOO_MANY_AT_ONCE,
             Self::Refused(refused) => refused.code,
             Self::KeyReused | Self::KeySpent { .. } => ErrorCode::KEY_REUSED,
+            Self::TooManyQueues { .. } => ErrorCode::TOO_MANY_QUEUES,
             Self::BatchTooLarge { .. } => ErrorCode::INVALID_ARGUMENT,
             Self::TooLarge { .. } => ErrorCode::TOO_LARGE,
             Self::InTransaction { source, .. } => source.code(),

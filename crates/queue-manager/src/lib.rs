@@ -66,5 +66,5 @@ pub use error::{Error, Result};
 pub use ingress::amqp::AmqpIngress;
 pub use ingress::http::Server;
 pub use maintenance::Maintenance;
-pub use options::{GRAMMAR, Options};
+pub use options::{GRAMMAR, Options, QueueLimit};
 pub use service::{Actor, QueueManager};

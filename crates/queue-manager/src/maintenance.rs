@@ -9,6 +9,7 @@
 //!                              ├─ redirect       offers in queues that do not work
 //!                              ├─ pauses         operations that no pause holds any more
 //!                              ├─ actions        actions on many operations
+//!                              ├─ queues         queues that are not used any more
 //!                              ├─ notices        ends, reported by webhook
 //!                              └─ retention      operations that ended long ago
 //! ```
@@ -31,6 +32,7 @@ mod lost_messages;
 mod notices;
 mod options;
 mod pauses;
+mod queues;
 mod redirect;
 mod relay;
 mod retention;
@@ -101,6 +103,7 @@ impl Maintenance {
         );
         all.start(options.pauses, pauses::KeepPauses::new(options));
         all.start(options.retention, retention::Retain::new(options));
+        all.start(queues::REST, queues::UnusedQueues::new(options));
         let executing = actions::run(manager.clone(), options.actions, stop.clone());
         tasks.spawn(manager.critical().guard("actions", &stop, executing));
         if let Some((notices, share)) = notices {

@@ -114,6 +114,9 @@ drumline_telemetry::metrics! {
     completed_bytes: Gauge,
         "completed" in Unit::Bytes,
         "bytes of all Completed operations, at the last look; 0 without `--max-completed-bytes`";
+    queues_removed: Counter,
+        "queues_removed",
+        "queues that were deleted in the broker because they had not been used for long";
     webhook_tries: Counter by ["outcome"],
         "webhook_tries",
         "tries of webhooks, by outcome";

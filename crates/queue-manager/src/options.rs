@@ -63,6 +63,9 @@ pub struct Options {
     pub admission: Admission,
     /// The limits of what organizations may have. Default: none.
     pub quotas: Arc<Quotas>,
+    /// The most queues that each organization may use beside the default one.
+    /// Default 32.
+    pub queues: QueueLimit,
     /// The policy of a chain when its head fails or is cancelled, for
     /// operations that do not name one themselves. Default: it goes on, as in
     /// the Dynamics service. To hold it asks for a person each time.
@@ -104,12 +107,33 @@ impl Default for Options {
             async_requests: vec!["ImportSolution".to_owned()],
             admission: Admission::default(),
             quotas: Arc::default(),
+            queues: QueueLimit::default(),
             token_policy: TokenPolicy::Continue,
             webhooks: Webhooks::default(),
             audit_log: None,
             access: Access::default(),
             tls: None,
         }
+    }
+}
+
+/// The most queues that each organization may use beside the default one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimit(pub Option<NonZeroUsize>);
+
+impl Default for QueueLimit {
+    /// 32: each queue is up to 66 queues of the broker, and some thousands are a lot for
+    /// RabbitMQ.
+    fn default() -> Self {
+        Self(NonZeroUsize::new(32))
+    }
+}
+
+impl QueueLimit {
+    /// The number for the store, which keeps it for processes that do not know it.
+    pub(crate) fn most(self) -> usize {
+        // Redis and Lua count exactly up to here.
+        self.0.map_or(1 << 52, NonZeroUsize::get)
     }
 }
 

@@ -26,6 +26,7 @@ mod partitions;
 mod pauses;
 mod preview;
 mod quotas;
+mod queues;
 mod rate_limit;
 mod read;
 mod run_again;
@@ -54,6 +55,8 @@ use crate::access;
 use crate::audit::{Audit, PerMinute, Surroundings, Told};
 use crate::metrics::Metrics;
 use crate::options::Options;
+
+use self::queues::NotedQueues;
 
 pub(crate) use audit::{AuditLine, AuditPage, AuditQuery, AuditScope};
 pub use bulk::{Bulk, BulkAct, BulkAnswer, BulkRefusal};
@@ -163,6 +166,7 @@ struct Shared {
     creates: CreateBatcher,
     dispatcher: DispatcherHandle,
     partitions: Partitions,
+    noted_queues: NotedQueues,
     completions: CompletionFeed,
     /// Reads for requests that wait, and for streams of events: apart, because
     /// streams that catch up must not hold up the others.
@@ -266,6 +270,7 @@ impl QueueManager {
             options,
             partitions,
             accounts: Accounts::default(),
+            noted_queues: NotedQueues::default(),
             permits,
             breaker: LimiterBreaker::new(),
             tasks,

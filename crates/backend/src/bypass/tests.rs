@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use drumline_protocol::Partition;
 use drumline_protocol::message::{Marker, Source};
-use drumline_protocol::{Partition, QueueName};
 use uuid::Uuid;
 
 use super::*;
@@ -40,6 +40,10 @@ impl Broker for Notes {
 
     async fn backlog(&self, _: &Route) -> Result<Option<Backlog>> {
         Ok(None)
+    }
+
+    async fn remove_queue(&self, _: &QueueName, _: PartitionCount) -> Result<bool> {
+        Ok(false)
     }
 
     fn check(&self) -> Result<()> {

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use drumline_backend::broker::Backlog;
-use drumline_protocol::QueueName;
 use drumline_protocol::message::{Route, Source};
+use drumline_protocol::{PartitionCount, QueueName};
 
-use super::fixtures::{PLENTY, lane, publish, spare, subscribe, take, take_all, work};
+use super::fixtures::{PLENTY, lane, message, publish, spare, subscribe, take, take_all, work};
 use crate::BrokerHarness;
 use crate::wait::{eventually, never};
 
@@ -109,4 +109,63 @@ pub async fn a_broker_that_is_up_says_so(harness: &dyn BrokerHarness) {
     let broker = harness.connect().await;
     publish(&*broker, &work(), 0..1).await;
     broker.check().expect("it is up");
+}
+
+/// The queues of a pool are removed when none of them is in use, and are there again with
+/// the next message.
+pub async fn an_unused_queue_is_removed(harness: &dyn BrokerHarness) {
+    let broker = harness.connect().await;
+    let queue: QueueName = "imports".parse().expect("a queue name");
+    let partitions = PartitionCount::new(8).expect("in range");
+    let route = |source| Route {
+        queue: queue.clone(),
+        source,
+    };
+    let (lane, spare) = (route(lane(3).source), route(Source::Spare));
+    let remove = async || {
+        let removed = broker.remove_queue(&queue, partitions).await;
+        removed.expect("the broker is up")
+    };
+    assert!(remove().await, "there is none");
+    publish(&*broker, &spare, 0..1).await;
+    publish(&*broker, &lane, 0..1).await;
+    publish(&*broker, &work(), 7..8).await;
+    let is_kept = async |what: &str| {
+        // Brokers count with some delay.
+        eventually(what, async || {
+            let backlog = broker.backlog(&lane).await.expect("backlog");
+            backlog
+                .is_some_and(|backlog| backlog.messages > 0 || backlog.consumers > 0)
+                .then_some(())
+        })
+        .await;
+        assert!(!remove().await, "{what}");
+        assert!(broker.backlog(&spare).await.expect("backlog").is_some());
+    };
+    is_kept("a message").await;
+    let mut subscription = subscribe(&*broker, &lane, PLENTY).await;
+    assert_eq!(take_all(&mut *subscription, 1).await, [0]);
+    is_kept("a consumer").await;
+    subscription.close().await;
+    let mut subscription = subscribe(&*broker, &spare, PLENTY).await;
+    assert_eq!(take_all(&mut *subscription, 1).await, [0]);
+    subscription.close().await;
+    eventually("it is removed", async || remove().await.then_some(())).await;
+    for route in [&lane, &spare] {
+        assert_eq!(broker.backlog(route).await.expect("backlog"), None);
+    }
+    // A process that has used it may find out with its first message.
+    eventually("it is there again", async || {
+        let answers = broker.publish(&[(lane.clone(), message(9))]).await;
+        answers
+            .into_iter()
+            .all(|answer| answer.is_ok())
+            .then_some(())
+    })
+    .await;
+    let mut subscription = subscribe(&*broker, &lane, PLENTY).await;
+    assert_eq!(take_all(&mut *subscription, 1).await, [9]);
+    // Other pools keep what they have.
+    let mut subscription = subscribe(&*broker, &work(), PLENTY).await;
+    assert_eq!(take_all(&mut *subscription, 1).await, [7]);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use drumline_queue_manager::QueueLimit;
 use drumline_queue_manager::options::{Admission, Protection};
 
 use super::values;
@@ -42,6 +43,23 @@ pub(crate) struct Limits {
         value_delimiter = ','
     )]
     pub(crate) async_requests: Vec<String>,
+    /// Maximum number of queues that each organization may use beside `default`; 0 sets no limit
+    #[arg(
+        long,
+        env = "DRUMLINE_MAX_QUEUES",
+        value_name = "NUMBER",
+        default_value = "32"
+    )]
+    pub(crate) max_queues: usize,
+    /// Time after its last use after which a queue is deleted in RabbitMQ; `never` keeps all
+    #[arg(
+        long,
+        env = "DRUMLINE_FORGET_QUEUES_AFTER",
+        value_name = "SPAN",
+        default_value = "7d",
+        value_parser = values::removal
+    )]
+    pub(crate) forget_queues_after: values::Removal,
     /// Maximum number of requests of one named caller within --protect-window; more are answered 429; 0 sets no limit
     #[arg(
         long,
@@ -100,6 +118,8 @@ impl Limits {
             max_batch_size: _,
             quota_file: _,
             async_requests: _,
+            max_queues: _,
+            forget_queues_after: _,
             protect_requests,
             protect_execution,
             protect_concurrent,
@@ -117,6 +137,13 @@ impl Limits {
             },
             ..Admission::default()
         }
+    }
+}
+
+impl Limits {
+    /// The most queues of an organization.
+    pub(crate) const fn queues(&self) -> QueueLimit {
+        QueueLimit(NonZeroUsize::new(self.max_queues))
     }
 }
 
@@ -155,13 +182,17 @@ mod tests {
         let options = Options::default();
         assert_eq!(limits.max_batch_size, options.max_batch_size);
         assert_eq!(limits.async_requests, options.async_requests);
+        assert_eq!(limits.queues(), options.queues);
+        let maintenance = drumline_queue_manager::maintenance::MaintenanceOptions::default();
+        assert_eq!(limits.forget_queues_after.0, maintenance.forget_queues);
     }
 
     #[test]
     fn every_limit_can_be_changed() {
         let line = "drumline queue-manager --max-batches 0 --protect-requests 1 \
                     --protect-execution 2s --protect-concurrent 3 --protect-window 4s \
-                    --protect-anonymous --max-batch-size 5 --async-requests A,B";
+                    --protect-anonymous --max-batch-size 5 --async-requests A,B \
+                    --max-queues 0 --forget-queues-after never";
         let expected = Admission {
             batches: 0,
             protection: Protection {
@@ -178,6 +209,8 @@ mod tests {
         assert_eq!(limits.admission(), expected);
         assert_eq!(limits.max_batch_size.get(), 5);
         assert_eq!(limits.async_requests, ["A", "B"]);
+        assert_eq!(limits.queues(), QueueLimit(None));
+        assert_eq!(limits.forget_queues_after.0, None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use drumline_queue_manager::webhook::{BadSecret, Secret, Webhooks};
 
 use crate::cli::attributes::OnTrouble;
 use crate::cli::completion_options::CompletionOptions;
+use crate::cli::limits::Limits;
 use crate::exit::{Exit, Failure, Result};
 
 /// The policy of a chain whose head fails or is cancelled.
@@ -18,8 +19,9 @@ pub(crate) const fn token_policy(options: &CompletionOptions) -> TokenPolicy {
     }
 }
 
-/// The options of maintenance: the time that Completed operations are kept.
-pub(crate) fn maintenance(options: &CompletionOptions) -> MaintenanceOptions {
+/// The options of maintenance: the time that Completed operations and unused queues are
+/// kept.
+pub(crate) fn maintenance(options: &CompletionOptions, limits: &Limits) -> MaintenanceOptions {
     let succeeded = options.remove_succeeded_after.0;
     MaintenanceOptions {
         keep: Retention {
@@ -29,6 +31,7 @@ pub(crate) fn maintenance(options: &CompletionOptions) -> MaintenanceOptions {
             completed_bytes: NonZeroU64::new(options.max_completed_bytes),
             ..Retention::default()
         },
+        forget_queues: limits.forget_queues_after.0,
         ..MaintenanceOptions::default()
     }
 }

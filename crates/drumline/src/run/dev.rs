@@ -36,8 +36,10 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
     };
     let options = queue_manager::options(&dev.http, &dev.limits, &dev.completion, runs.clone())?;
     let manager = QueueManager::new(connected.backend().clone(), Ids::random(), options);
-    let maintenance =
-        Maintenance::start_with(&manager, &completion_options::maintenance(&dev.completion));
+    let maintenance = Maintenance::start_with(
+        &manager,
+        &completion_options::maintenance(&dev.completion, &dev.limits),
+    );
     // The server comes first: commands are given its address.
     let server = Server::start(dev.http.listen, manager.clone())
         .await

@@ -36,7 +36,7 @@ pub(crate) async fn run(settings: &service::QueueManager) -> Result<Exit> {
     let manager = QueueManager::new(connected.backend().clone(), Ids::random(), options);
     let maintenance = Maintenance::start_with(
         &manager,
-        &completion_options::maintenance(&settings.completion),
+        &completion_options::maintenance(&settings.completion, &settings.limits),
     );
     let server = Server::start(settings.http.listen, manager.clone())
         .await
@@ -109,6 +109,7 @@ pub(crate) fn options(
         quotas: listen::quotas(limits.quota_file.as_deref())?,
         max_batch_size: limits.max_batch_size,
         async_requests: limits.async_requests.clone(),
+        queues: limits.queues(),
         token_policy: completion_options::token_policy(completion),
         webhooks: completion_options::webhooks(completion)?,
         audit_log: listen::audit_log(http)?,

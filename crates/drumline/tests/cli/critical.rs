@@ -7,13 +7,16 @@ use crate::run::{Process, drumline, end, file, folder, text};
 use crate::servers::Place;
 
 /// The tasks of managers and workers, by the names of their fail points.
-const TASKS: [&str; 17] = [
+const TASKS: [&str; 20] = [
     "relay",
     "redirect",
     "due",
     "leases",
     "reconcile",
     "pauses",
+    "handlers",
+    "actions",
+    "queues",
     "retention",
     "heartbeat",
     "creates",

@@ -230,6 +230,11 @@ impl From<Error> for Problem {
                 ErrorCode::KEY_REUSED,
                 detail,
             ),
+            Error::TooManyQueues { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorCode::TOO_MANY_QUEUES,
+                detail,
+            ),
             Error::BatchTooLarge { .. } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 ErrorCode::INVALID_ARGUMENT,

@@ -59,6 +59,9 @@ pub struct MaintenanceOptions {
     pub batch: usize,
     /// The time that Completed operations are kept.
     pub keep: Retention,
+    /// The time after its last use after which a queue is deleted in the broker.
+    /// `None` keeps all. Default 7 days.
+    pub forget_queues: Option<Duration>,
 }
 
 impl Default for MaintenanceOptions {
@@ -80,6 +83,7 @@ impl Default for MaintenanceOptions {
             retention: Duration::from_secs(5),
             batch: 256,
             keep: Retention::default(),
+            forget_queues: Some(7 * DAY),
         }
     }
 }

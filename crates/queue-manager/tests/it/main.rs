@@ -37,6 +37,7 @@ mod oidc;
 mod organizations;
 mod pauses;
 mod quotas;
+mod queues;
 mod reconcile;
 mod recurring;
 mod retention;

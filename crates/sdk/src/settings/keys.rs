@@ -182,6 +182,8 @@ pub(super) const OF_OTHERS: &[&str] = &[
     "max-batch-size",
     "quota-file",
     "async-requests",
+    "max-queues",
+    "forget-queues-after",
     "protect-requests",
     "protect-execution",
     "protect-concurrent",

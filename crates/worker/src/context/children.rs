@@ -20,13 +20,14 @@ mod error;
 mod identity;
 mod new_child;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drumline_api::Origin;
-use drumline_backend::store::{self, Created, NewOperation, Stamp, Store};
 use drumline_backend::{Random, Tally};
+use drumline_backend::store::{self, Created, NewOperation, Stamp, Store, QueueUse};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{Body, ChainKey, Creator, Operation, OperationId, Report, Timestamp};
@@ -105,6 +106,7 @@ impl Children {
             .into_iter()
             .map(|child| self.plan(execution, child, depth))
             .collect();
+        self.enter_queues(execution, &planned).await?;
         for chunk in chunks(&planned) {
             let created = self.store(execution, chunk).await?;
             for (new, created) in chunk.iter().zip(&created) {
@@ -117,6 +119,28 @@ impl Children {
             self.publisher.announce(offers.collect()).await;
         }
         Ok(planned.into_iter().map(|new| new.id).collect())
+    }
+
+    /// Notes that the organization uses the queues of the children. That of the parent is
+    /// in use. The queue managers have given the store the limit.
+    async fn enter_queues(
+        &self,
+        execution: &Execution,
+        planned: &[NewOperation],
+    ) -> Result<(), CreateError> {
+        let parent = &execution.operation.body;
+        let queues = planned.iter().map(|new| &new.body.queue);
+        let others = queues.filter(|queue| **queue != parent.queue && !queue.is_default());
+        for queue in others.collect::<BTreeSet<_>>() {
+            let wanted = QueueUse::new(&parent.organization, queue);
+            let use_queue = || self.store.use_queue(&wanted, None);
+            if !self.until_answered(execution, use_queue).await? {
+                return Err(CreateError::TooManyQueues {
+                    queue: queue.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The operation to store.
@@ -178,18 +202,28 @@ impl Children {
         execution: &Execution,
         chunk: &[NewOperation],
     ) -> Result<Vec<Created>, CreateError> {
+        let create = || self.store.create(chunk.to_vec());
+        self.until_answered(execution, create).await
+    }
+
+    /// Asks the store until it answers, or this run does not hold its operation any more.
+    async fn until_answered<T, F: Future<Output = store::Result<T>>>(
+        &self,
+        execution: &Execution,
+        ask: impl Fn() -> F,
+    ) -> Result<T, CreateError> {
         let mut backoff = backoff::for_store(&self.random);
         loop {
             if !execution.may_act() {
                 return Err(CreateError::NotHeld);
             }
-            let created = tokio::select! {
+            let answered = tokio::select! {
                 biased;
-                created = self.store.create(chunk.to_vec()) => created,
+                answered = ask() => answered,
                 () = execution.stop.lost() => return Err(CreateError::NotHeld),
             };
-            match created {
-                Ok(created) => return Ok(created),
+            match answered {
+                Ok(answer) => return Ok(answer),
                 Err(error @ store::Error::Unavailable { .. }) => {
                     tracing::debug!(%error, "children are created later");
                     backoff.sleep().await;

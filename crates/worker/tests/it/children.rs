@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use drumline_backend::store::QueueUse;
 use drumline_backend::{Backend, Store};
-use drumline_protocol::{Author, Operation, PartitionCount, QueueName, Status};
+use drumline_protocol::{Author, Operation, Organization, PartitionCount, QueueName, Status};
 use drumline_worker::{
     Context, CreateError, ErrorCode, HandlerError, NewChild, Outcome, RunningWorker,
 };
@@ -286,4 +287,35 @@ async fn a_run_that_does_not_hold_its_operation_creates_nothing() {
     assert!(matches!(created, Err(CreateError::NotHeld)), "{created:?}");
     assert!(children(&harness).await.is_empty());
     worker.stop_now().await;
+}
+
+#[tokio::test]
+async fn children_use_no_more_queues_than_their_organization_may() {
+    let harness = Harness::new();
+    let handler = async |queue: String, context: Context| -> Result<(), HandlerError> {
+        let queue: QueueName = queue.parse().expect("a name");
+        context.create(NewChild::new("Child").queue(queue)).await?;
+        Ok(())
+    };
+    let worker = harness
+        .start(Harness::builder().handler("Parent", handler))
+        .await;
+    // As a queue manager has noted it for a create.
+    let noted = QueueUse::new(&Organization::default(), &"known".parse().expect("a name"));
+    let noted = harness.backend.store.use_queue(&noted, Some(1)).await;
+    assert!(noted.expect("the store is there"));
+    for (queue, status) in [
+        ("known", Status::Succeeded),
+        ("default", Status::Succeeded),
+        ("further", Status::Failed),
+    ] {
+        let parent = harness.submit(draft("Parent").data(&json!(queue))).await;
+        let parent = harness.completed(parent).await;
+        assert_eq!(parent.header.status, status, "{queue}");
+        let fault = parent.report.fault.map(|fault| fault.code);
+        let expected = (status == Status::Failed).then_some(ErrorCode::TOO_MANY_QUEUES);
+        assert_eq!(fault, expected, "{queue}");
+    }
+    assert_eq!(children(&harness).await.len(), 2);
+    worker.drain().await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
+    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -485,5 +485,24 @@ impl UsageStore for FaultyStore {
 
     async fn completed_bytes(&self, partitions: &[Partition]) -> Result<Vec<u64>> {
         self.store.completed_bytes(partitions).await
+    }
+}
+
+#[async_trait]
+impl QueueStore for FaultyStore {
+    async fn use_queue(&self, wanted: &QueueUse, limit: Option<usize>) -> Result<bool> {
+        self.store.use_queue(wanted, limit).await
+    }
+
+    async fn queues(&self, after: Option<&QueueName>, limit: usize) -> Result<Vec<QueueName>> {
+        self.store.queues(after, limit).await
+    }
+
+    async fn idle_queues(&self, before: Timestamp, limit: usize) -> Result<Vec<IdleQueue>> {
+        self.store.idle_queues(before, limit).await
+    }
+
+    async fn settle_queue(&self, idle: &QueueUse, before: Timestamp, fate: IdleFate) -> Result<()> {
+        self.store.settle_queue(idle, before, fate).await
     }
 }

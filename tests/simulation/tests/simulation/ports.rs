@@ -14,6 +14,7 @@ use drumline_backend::store as port;
 use drumline_backend::{Backend, CriticalTasks, Limiter, Roster};
 use drumline_backend_embedded::EmbeddedBroker;
 use drumline_protocol::message::{Message, Route};
+use drumline_protocol::{PartitionCount, QueueName};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -153,6 +154,20 @@ impl Broker for SimulatedBroker {
         let server = self.server.now();
         let asking = server.backlog(route);
         let answer = self.link.call(Server::Broker, "backlog", asking).await;
+        answer.map_err(broker_silent)?
+    }
+
+    async fn remove_queue(
+        &self,
+        queue: &QueueName,
+        partitions: PartitionCount,
+    ) -> broker::Result<bool> {
+        let server = self.server.now();
+        let removing = server.remove_queue(queue, partitions);
+        let answer = self
+            .link
+            .call(Server::Broker, "remove_queue", removing)
+            .await;
         answer.map_err(broker_silent)?
     }
 

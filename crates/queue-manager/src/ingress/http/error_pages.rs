@@ -60,6 +60,7 @@ pages! {
     "ServerBusy",
     "StateChangedByAnotherProcess",
     "TooManyConcurrentRequests",
+    "TooManyQueues",
     "TooManyRequests",
     "TooMuchExecutionTime",
     "TypeThrottled",

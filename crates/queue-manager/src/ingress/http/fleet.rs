@@ -11,6 +11,7 @@ use drumline_backend::membership::{Member, MemberPage, Profile, Role, all_member
 use drumline_backend::store::Counts;
 use drumline_protocol::QueueName;
 use drumline_protocol::message::{Route, Source};
+use futures_util::stream::{self, StreamExt as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,6 +20,11 @@ use super::problem::Answer;
 use super::{openapi, query};
 use crate::error::Error;
 use crate::service::QueueManager;
+
+/// The queues that organizations use that are shown: an answer asks the broker about each.
+const SHOWN_QUEUES: usize = 500;
+/// Queues that the broker is asked about at the same time.
+const ASKED_AT_ONCE: usize = 16;
 
 /// A page of the live processes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -176,7 +182,8 @@ pub(crate) async fn queues(State(manager): State<QueueManager>) -> Answer<Json<Q
     }))
 }
 
-/// The queues that workers serve, or that are by-passed, in order of their names.
+/// The queues that workers serve, that organizations use, or that are by-passed, in order
+/// of their names. Of those that are only used, the first [`SHOWN_QUEUES`].
 pub(super) async fn queue_views(manager: &QueueManager) -> Result<Vec<QueueView>, Error> {
     let members = members(manager).await?;
     let mut by_name = BTreeMap::from([(QueueName::default(), QueueView::default())]);
@@ -194,12 +201,16 @@ pub(super) async fn queue_views(manager: &QueueManager) -> Result<Vec<QueueView>
             view.running = view.running.saturating_add(member.running);
         }
     }
+    let used = manager.store().queues(None, SHOWN_QUEUES).await;
+    for queue in used.map_err(Error::Store)? {
+        by_name.entry(queue).or_default();
+    }
     let bypassed = manager.bypass().bypassed();
     for Bypassed { route, .. } in &bypassed {
         by_name.entry(route.queue.clone()).or_default();
     }
-    let mut queues = Vec::new();
-    for (queue, mut view) in by_name {
+    let bypassed = &bypassed;
+    let views = stream::iter(by_name).map(|(queue, mut view)| async move {
         view.name = queue.to_string();
         let route = Route {
             queue,
@@ -212,9 +223,9 @@ pub(super) async fn queue_views(manager: &QueueManager) -> Result<Vec<QueueView>
             .filter(|one| one.route.queue == route.queue)
             .map(BypassedView::from)
             .collect();
-        queues.push(view);
-    }
-    Ok(queues)
+        view
+    });
+    Ok(views.buffered(ASKED_AT_ONCE).collect().await)
 }
 
 /// All live members: thousands of them are some round trips.

@@ -120,6 +120,7 @@ async fn occur_once(
     metrics.occurrences.inc();
     metrics.created.inc();
     tally.created(&new.body);
+    manager.keep_queue(&new.body).await;
     tracing::debug!(id = %new.id, series = %series.id, "an occurrence is created");
     match created {
         Created::New {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use drumline_api::CreateOperation;
 use drumline_api::execute::KeyedCreate;
 use drumline_backend::store::{self, NewOperation, Reservation};
-use drumline_protocol::{Operation, OperationId};
+use drumline_protocol::{Operation, OperationId, QueueName};
 use tracing::Span;
 
 use super::lineage::{Lineage, parent_of};
@@ -109,6 +109,7 @@ impl QueueManager {
             Ok(())
         });
         drafts.ask_for_room().await;
+        drafts.enter_queues().await;
         drafts.reserve_keys(keyed_by).await;
         drafts.find_known().await;
         drafts.refuse_removed().await;
@@ -180,6 +181,24 @@ impl Drafts<'_> {
                     Ok(share) => draft.share = Some(share),
                     Err(error) => draft.objection = Some(error),
                 }
+            }
+        }
+    }
+
+    /// Notes which queues the organization uses, or objects.
+    async fn enter_queues(&mut self) {
+        let mut entered: BTreeSet<QueueName> = BTreeSet::new();
+        for draft in self.list.iter_mut().flatten() {
+            let queue = &draft.create.request.queue;
+            if draft.objection.is_some() || entered.contains(queue) {
+                continue;
+            }
+            let organization = &self.actor.organization;
+            match self.manager.enter_queue(organization, queue).await {
+                Ok(()) => {
+                    entered.insert(queue.clone());
+                }
+                Err(objection) => draft.objection = Some(objection),
             }
         }
     }

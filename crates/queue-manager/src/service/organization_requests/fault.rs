@@ -111,7 +111,9 @@ fn details(error: &Error) -> Map<String, Value> {
         | Error::Stopping
         | Error::SearchTooLong => (error.code() == ErrorCode::SERVER_BUSY)
             .then(|| (RETRY_AFTER, json!(RETRY_AFTER_SECONDS))),
-        Error::QueueUnusable { queue, .. } => Some(("Queue", json!(queue.as_str()))),
+        Error::QueueUnusable { queue, .. } | Error::TooManyQueues { queue, .. } => {
+            Some(("Queue", json!(queue.as_str())))
+        }
         Error::Syntax { .. }
         | Error::NotFound { .. }
         | Error::NoPause { .. }

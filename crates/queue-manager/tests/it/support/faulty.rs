@@ -14,8 +14,8 @@ use drumline_backend::limiter::{Acquired, LimitKey, Limiter, Limits, PermitId, R
 use drumline_backend::membership::{MemberPage, MemberPlace};
 use drumline_backend::store::{Error, Result, Store};
 use drumline_backend::{Backend, Member, MemberId, Membership, Roster};
-use drumline_protocol::OperationId;
 use drumline_protocol::message::{Message, Route};
+use drumline_protocol::{OperationId, PartitionCount, QueueName};
 
 /// The time that a store takes before it reports that it is unavailable.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -165,6 +165,14 @@ impl Broker for Faulty {
             );
         }
         answers
+    }
+
+    async fn remove_queue(
+        &self,
+        queue: &QueueName,
+        partitions: PartitionCount,
+    ) -> broker::Result<bool> {
+        self.inner.broker.remove_queue(queue, partitions).await
     }
 
     fn connection_number(&self) -> u64 {

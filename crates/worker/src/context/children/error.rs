@@ -1,7 +1,7 @@
 //! The error of creating children.
 
 use drumline_backend::store;
-use drumline_protocol::ErrorCode;
+use drumline_protocol::{ErrorCode, QueueName};
 
 /// The reason that children could not be created. Returned from a handler with
 /// `?`, it ends the operation as its [code](Self::code) says.
@@ -25,6 +25,12 @@ pub enum CreateError {
         /// The rule that it breaks.
         why: String,
     },
+    /// The organization uses as many queues as it may. Nothing was created.
+    #[error("the organization uses as many queues as it may, and {queue} would be another")]
+    TooManyQueues {
+        /// The queue that it does not use yet.
+        queue: QueueName,
+    },
     /// This run does not hold its operation any more: the lease is lost, or the
     /// handler has already ended. Children of a list that were stored before
     /// stay, and the next run finds them.
@@ -43,6 +49,7 @@ impl CreateError {
         match self {
             Self::TooDeep { .. } => ErrorCode::INFINITE_LOOP,
             Self::Invalid { .. } => ErrorCode::INVALID_ARGUMENT,
+            Self::TooManyQueues { .. } => ErrorCode::TOO_MANY_QUEUES,
             Self::NotHeld => ErrorCode::STATE_CHANGED,
             Self::Store(_) => ErrorCode::DATABASE_ERROR,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -145,4 +145,12 @@ through_link! {
     usage(organization: &Organization) -> Usage;
     chain_lengths(chains: &[ChainKey]) -> Vec<u64>;
     completed_bytes(partitions: &[Partition]) -> Vec<u64>;
+}
+
+through_link! {
+    impl QueueStore {}
+    use_queue(wanted: &QueueUse, limit: Option<usize>) -> bool;
+    queues(after: Option<&QueueName>, limit: usize) -> Vec<QueueName>;
+    idle_queues(before: Timestamp, limit: usize) -> Vec<IdleQueue>;
+    settle_queue(idle: &QueueUse, before: Timestamp, fate: IdleFate) -> ();
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store, Summary, Transacted, Usage, UsageStore, Work,
+    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store, Summary, Transacted, Usage, UsageStore, Work,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -494,5 +494,33 @@ impl UsageStore for Faulty {
     async fn completed_bytes(&self, partitions: &[Partition]) -> Result<Vec<u64>> {
         let store = self.store("completed_bytes").await?;
         store.completed_bytes(partitions).await
+    }
+}
+
+#[async_trait]
+impl QueueStore for Faulty {
+    async fn use_queue(&self, wanted: &QueueUse, limit: Option<usize>) -> Result<bool> {
+        self.store("use_queue")
+            .await?
+            .use_queue(wanted, limit)
+            .await
+    }
+
+    async fn queues(&self, after: Option<&QueueName>, limit: usize) -> Result<Vec<QueueName>> {
+        self.store("queues").await?.queues(after, limit).await
+    }
+
+    async fn idle_queues(&self, before: Timestamp, limit: usize) -> Result<Vec<IdleQueue>> {
+        self.store("idle_queues")
+            .await?
+            .idle_queues(before, limit)
+            .await
+    }
+
+    async fn settle_queue(&self, idle: &QueueUse, before: Timestamp, fate: IdleFate) -> Result<()> {
+        self.store("settle_queue")
+            .await?
+            .settle_queue(idle, before, fate)
+            .await
     }
 }
