@@ -47,8 +47,8 @@ mod queues;
 mod record;
 mod reservations;
 mod transact;
-mod work;
 mod usage;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -7,9 +7,9 @@
 mod actions;
 mod audit;
 mod pauses;
+mod queues;
 mod rollups;
 mod usage;
-mod queues;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};

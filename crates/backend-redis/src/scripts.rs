@@ -176,6 +176,7 @@ impl Scripts {
                 LIB_USAGE_OF_COMMITS,
                 include_str!("scripts/transact.lua"),
             ]),
+            use_queue: alone(include_str!("scripts/use_queue.lua")),
             with_work: with_buckets(&[include_str!("scripts/with_work.lua")]),
         }
     }
@@ -186,7 +187,6 @@ impl Scripts {
         command.arg("EXISTS");
         for script in self.all() {
             command.arg(&script.hash);
-            use_queue: alone(include_str!("scripts/use_queue.lua")),
         }
         command
     }
@@ -280,7 +280,8 @@ impl Scripts {
             settle_queue,
             stamp,
             transact,
-    use_queue, with_work,
+            use_queue,
+            with_work,
         } = self;
         vec![
             acquire_permit,

@@ -27,8 +27,8 @@ mod reservations;
 mod rollups;
 mod transact;
 mod unreadable;
-mod work;
 mod usage;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -26,8 +26,8 @@ mod report;
 mod rollups;
 mod summary;
 mod transact;
-mod work;
 mod usage;
+mod work;
 
 use std::time::Duration;
 

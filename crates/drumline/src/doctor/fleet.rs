@@ -6,8 +6,8 @@ use std::time::Duration;
 use drumline_backend::membership::all_members;
 use drumline_backend::store::{self, Counts, Filter, OutboxLook};
 use drumline_backend::{Member, Role, Roster, Store};
-use drumline_protocol::{State, Timestamp, limits};
 use drumline_protocol::text::counted;
+use drumline_protocol::{State, Timestamp, limits};
 
 use super::{Finding, builds};
 use crate::cli::service::Servers;

@@ -113,7 +113,13 @@ async fn readable(
         found.ok_or_else(|| changed(&format!("{id} has gone")))
     };
     match store.get(ids).await {
-        Ok(found) => return ids.iter().zip(found).map(|(id, one)| there(id, one)).collect(),
+        Ok(found) => {
+            return ids
+                .iter()
+                .zip(found)
+                .map(|(id, one)| there(id, one))
+                .collect();
+        }
         Err(Error::Corrupt(_)) => {}
         Err(error) => return Err(of_store(error)),
     }

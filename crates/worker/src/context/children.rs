@@ -26,8 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drumline_api::Origin;
+use drumline_backend::store::{self, Created, NewOperation, QueueUse, Stamp, Store};
 use drumline_backend::{Random, Tally};
-use drumline_backend::store::{self, Created, NewOperation, Stamp, Store, QueueUse};
 use drumline_protocol::message::Offer;
 use drumline_protocol::operation::{TraceContext, first_header};
 use drumline_protocol::{Body, ChainKey, Creator, Operation, OperationId, Report, Timestamp};

@@ -7,13 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, Pauses, PauseStore, QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
+    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, IdleFate,
+    IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction,
+    OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses, QueueStore, QueueUse, Recorded,
+    Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch,
+    RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, ChainKey, CommitId, Fence, Operation, OperationId, Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
+    ActionId, BulkAction, ChainKey, CommitId, Fence, Operation, OperationId, Organization, Output,
+    Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::{broadcast, watch};
 
