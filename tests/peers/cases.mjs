@@ -4,7 +4,7 @@
 //   (drain: fill, then start workers) ────────────┘
 
 import { listener, memory, processorTime } from "./machine.mjs";
-import { within } from "./program.mjs";
+import { endAll, within } from "./program.mjs";
 
 // The longest time without a run before a round is given up.
 const SILENCE = 60_000;
@@ -119,15 +119,23 @@ export function percentile(values, percent) {
 
 // Runs a round of a case with a peer. Gives its figures, the processor time of each group in
 // microseconds per operation, and the memory of each in MiB.
-export async function round(place, peer, { count = 0, order, fleet, round: measure, seconds }, scale) {
+export async function round(place, peer, one, scale) {
+  try {
+    return await measuredRound(place, peer, one, scale);
+  } finally {
+    // Also after a failed start: what is left would be measured with the next round.
+    await endAll();
+  }
+}
+
+async function measuredRound(place, peer, { count = 0, order, fleet, round: measure, seconds }, scale) {
   const tally = new Tally();
   const wanted = Math.max(order.keys || 1, Math.round(count * scale * (peer.share ?? 1)));
   const settings = { workers: 1, concurrency: CONCURRENCY, keys: order.keys, sleep: order.sleep, ...fleet };
   const started = await peer.start(place, { ...settings, heard: (line) => tally.add(line) });
-  const programs = [started.producer, ...started.managers];
   let fail;
   const failed = new Promise((_, reject) => { fail = reject; });
-  for (const program of programs) program.failed.catch(fail);
+  for (const program of [started.producer, ...started.managers]) program.failed.catch(fail);
   const groups = {
     client: [started.producer.id],
     manager: started.managers.map((program) => program.id),
@@ -143,7 +151,6 @@ export async function round(place, peer, { count = 0, order, fleet, round: measu
     seconds: (seconds ?? 0) * Math.max(scale, 0.3),
     async work() {
       const workers = await started.workers();
-      programs.push(...workers);
       for (const program of workers) program.failed.catch(fail);
       groups.worker = workers.map((program) => program.id);
     },
@@ -164,20 +171,16 @@ export async function round(place, peer, { count = 0, order, fleet, round: measu
       return { values, used, took };
     },
   };
-  try {
-    const result = await Promise.race([measure(setting), failed]);
-    const { client, manager, worker, ...servers } = groups;
-    return {
-      values: result.values,
-      operations: wanted,
-      cpu: Object.fromEntries(Object.entries(result.used).map(([name, used]) => [name, result.perOperation(used)])),
-      memory: { ...memory({ client, manager, worker }, "VmHWM"), ...memory(servers, "VmRSS") },
-      outOfOrder: order.note && order.keys > 0 ? tally.outOfOrder() : null,
-      ranTwice: count > 0 ? tally.count - wanted : null,
-    };
-  } finally {
-    await Promise.allSettled(programs.map((program) => program.end()));
-  }
+  const result = await Promise.race([measure(setting), failed]);
+  const { client, manager, worker, ...servers } = groups;
+  return {
+    values: result.values,
+    operations: wanted,
+    cpu: Object.fromEntries(Object.entries(result.used).map(([name, used]) => [name, result.perOperation(used)])),
+    memory: { ...memory({ client, manager, worker }, "VmHWM"), ...memory(servers, "VmRSS") },
+    outOfOrder: order.note && order.keys > 0 ? tally.outOfOrder() : null,
+    ranTwice: count > 0 ? tally.count - wanted : null,
+  };
 }
 
 const perOperation = (count) => (seconds) => seconds * 1e6 / count;

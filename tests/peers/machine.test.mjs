@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 
 import { listener, memory, parseListener, parseStat, processorTime, tree } from "./machine.mjs";
 import { payloads } from "./node/line.mjs";
-import { Program, within } from "./program.mjs";
+import { endAll, Program, within } from "./program.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -75,6 +75,13 @@ test("a program is heard, and ends with its children", async () => {
   // The child holds standard output open as long as it lives.
   const closed = once(program.child, "close");
   await program.end();
+  await closed;
+});
+
+test("a program that never became ready is ended with the round", async () => {
+  const program = new Program("a script", ["bash", "-c", "sleep 1000"], { env: process.env, log: "/dev/null" });
+  const closed = once(program.child, "close");
+  await endAll();
   await closed;
 });
 

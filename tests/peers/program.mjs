@@ -15,6 +15,11 @@ process.once("exit", () => {
   for (const program of running) program.kill("SIGKILL");
 });
 
+// Ends all programs, also those whose start has failed.
+export async function endAll() {
+  await Promise.allSettled([...running].map((program) => program.end()));
+}
+
 // The promise, or an error when that takes too long.
 export function within(milliseconds, what, promise) {
   let timer;
