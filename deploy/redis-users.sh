@@ -37,7 +37,7 @@ user() {
 connection='+ping +select +info +config|get +time +script|load +script|exists +evalsha +wait'
 # The commands of the scripts, and of the calls that need no script.
 data='+del +exists +rename +expire +pexpire +pexpireat'
-data+=' +get +set +mget +strlen +getrange +setrange +incrby +lrange +rpush +lset'
+data+=' +get +set +mget +strlen +getrange +setrange +incrby +lindex +lrange +rpush +lset'
 data+=' +hget +hmget +hgetall +hexists +hlen +hkeys +hset +hdel +hincrby +sadd +srem +smembers'
 data+=' +zadd +zrem +zcard +zscore +zrank +zlexcount +zrange +zrangebylex +zrangebyscore'
 data+=' +zrevrange +zrevrangebylex +zremrangebyrank +zremrangebyscore +xadd +xrevrange'

@@ -70,7 +70,7 @@ impl AmqpUrl {
 pub(crate) struct Turns<'a> {
     url: &'a AmqpUrl,
     place: usize,
-    /// What the nodes before this one have said.
+    /// The failures of the nodes before this one.
     failures: Vec<broker::Error>,
 }
 

@@ -131,42 +131,32 @@ mod tests {
         let address = Address::of(&options).expect("a URL");
         let raw = address.connect(&AsyncConnectionConfig::new()).await;
         let raw = raw.expect("a connection");
-        // Another life of the server, in which no replica follows yet.
-        let commands = [
-            "CONFIG SET min-replicas-to-write 1",
-            "CONFIG SET slowlog-max-len 10000",
-            "CONFIG SET slowlog-log-slower-than 0",
-            "REPLICAOF 127.0.0.1 1",
-            "REPLICAOF NO ONE",
-            "CLIENT KILL TYPE normal SKIPME yes",
-        ];
-        for words in commands {
+        let run = async |words: &str| {
             let mut words = words.split(' ');
             let mut command = redis::cmd(words.next().unwrap_or_default());
             for word in words {
                 command.arg(word);
             }
-            let done = command.exec_async(&mut raw.connection.clone()).await;
-            done.expect("a command");
-        }
+            let answer = command.query_async(&mut raw.connection.clone()).await;
+            let answer: redis::Value = answer.expect("a command");
+            format!("{answer:?}")
+        };
+        // Another life of the server, in which no replica follows yet.
+        run("CONFIG SET min-replicas-to-write 1").await;
+        run("CONFIG SET slowlog-max-len 10000").await;
+        run("CONFIG SET slowlog-log-slower-than 0").await;
+        run("REPLICAOF 127.0.0.1 1").await;
+        run("REPLICAOF NO ONE").await;
+        run("CLIENT KILL TYPE normal SKIPME yes").await;
         let partition = Partition::new(0);
         store.stamp(partition).await.expect_err("no replica");
         let listed = store.list_summaries(&Filter::default(), None, 9).await;
         listed.expect("a list");
-        let log: redis::Value = redis::cmd("SLOWLOG")
-            .arg("GET")
-            .arg(10_000)
-            .query_async(&mut raw.connection.clone())
-            .await
-            .expect("a log");
-        let log = format!("{log:?}");
+        let log = run("SLOWLOG GET 10000").await;
         assert!(log.contains(SCRIPTS.raise_ticks.hash()), "{log}");
         assert!(!log.contains(SCRIPTS.stamp.hash()), "{log}");
 
-        let mut enough = redis::cmd("CONFIG");
-        enough.arg("SET").arg("min-replicas-to-write").arg("0");
-        let done = enough.exec_async(&mut raw.connection.clone()).await;
-        done.expect("a command");
+        run("CONFIG SET min-replicas-to-write 0").await;
         store.stamp(partition).await.expect("a stamp");
     }
 
