@@ -15,44 +15,51 @@
 -- Returns {'D', the answers of create(), the answers to the commits}, with the
 --         records that belong to them
 --     or: {'R', the commit's place, from 0, its answer}: nothing is written
-local CREATE, COMMIT = 9, 13
-local creates, commits = tonumber(ARGV[3]), tonumber(ARGV[4])
-local first_create = 5
-stops = ARGV[2]
-local first_commit = first_create + creates * CREATE
-most = creates + TICKS_OF_COMMIT * commits
+--
+-- A function of its own: a script has room for 200 names, and the parts before have most
+-- of them.
+local function transact()
+  local CREATE, COMMIT = 9, 13
+  local creates, commits = tonumber(ARGV[3]), tonumber(ARGV[4])
+  local first_create = 5
+  stops = ARGV[2]
+  local first_commit = first_create + creates * CREATE
+  most = creates + TICKS_OF_COMMIT * commits
 
-local checked = {}
-for item = 1, commits do
-  local at = first_commit + (item - 1) * COMMIT
-  turn_to(tonumber(ARGV[at]))
-  local answer, one, other = check(at + 1)
-  if answer and sub(answer, 1, 1) ~= 'D' then return { 'R', item - 1, answer } end
-  checked[item] = { answer, one, other }
-end
-
--- A full server must refuse creates, and then it refuses the whole script.
-if creates == 0 then insist() end
-local created, committed = {}, {}
-for item = 1, creates do
-  local at = first_create + (item - 1) * CREATE
-  turn_to(tonumber(ARGV[at]))
-  append_answer(created, create(at + 1))
-end
-for item = 1, commits do
-  local at = first_commit + (item - 1) * COMMIT
-  local answer, one, other = unpack(checked[item], 1, 3)
-  if answer then
-    append_answer(committed, answer, one, other)
-  else
+  local checked = {}
+  for item = 1, commits do
+    local at = first_commit + (item - 1) * COMMIT
     turn_to(tonumber(ARGV[at]))
-    settle(ARGV[at + 1])
-    -- Another commit of the transaction may have put it on offer since.
-    local made_now, is_wanted, next_record = write_counted(at + 1, read_front(ARGV[at + 1]), other)
-    append_answer(committed, made_now, is_wanted and one, next_record)
+    local answer, one, other = check(at + 1)
+    if answer and sub(answer, 1, 1) ~= 'D' then return { 'R', item - 1, answer } end
+    checked[item] = { answer, one, other }
   end
+
+  -- A full server must refuse creates, and then it refuses the whole script.
+  if creates == 0 then insist() end
+  local created, committed = {}, {}
+  for item = 1, creates do
+    local at = first_create + (item - 1) * CREATE
+    turn_to(tonumber(ARGV[at]))
+    append_answer(created, create(at + 1))
+  end
+  for item = 1, commits do
+    local at = first_commit + (item - 1) * COMMIT
+    local answer, one, other = unpack(checked[item], 1, 3)
+    if answer then
+      append_answer(committed, answer, one, other)
+    else
+      turn_to(tonumber(ARGV[at]))
+      settle(ARGV[at + 1])
+      -- Another commit of the transaction may have put it on offer since.
+      local made_now, is_wanted, next_record = write_counted(at + 1, read_front(ARGV[at + 1]), other)
+      append_answer(committed, made_now, is_wanted and one, next_record)
+    end
+  end
+  write_gathered()
+  usage.write()
+  publish(ARGV[1])
+  return { 'D', created, committed }
 end
-write_gathered()
-usage.write()
-publish(ARGV[1])
-return { 'D', created, committed }
+
+return transact()
