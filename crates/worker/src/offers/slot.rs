@@ -65,7 +65,8 @@ pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSem
     while let Some((claimed, ticket)) = next {
         let promoted = work(&shared, *claimed, ticket).await;
         next = match promoted {
-            Some(promoted) => go_on(&shared, promoted, in_a_row).await,
+            // In a box: it is large, and seldom.
+            Some(promoted) => Box::pin(go_on(&shared, promoted, in_a_row)).await,
             None => None,
         };
         in_a_row += 1;
