@@ -19,7 +19,7 @@ use tokio::task::block_in_place;
 use crate::common;
 
 /// The walks of one test; `DRUMLINE_WALKS` sets another number.
-const WALKS: u32 = 60;
+const WALKS: u32 = 30;
 /// The most words of a walk.
 const WORDS: usize = 120;
 

@@ -56,9 +56,10 @@ async fn an_operation_without_indexes_costs_half_a_kilobyte_beside_its_payload()
     let bytes = measure(0, IndexUse::Off).await;
     let chained = measure(OPERATIONS / 10, IndexUse::Off).await;
     println!("{bytes:?} of Redis without indexes, {chained:?} in chains of ten");
+    // A record of some 850 bytes is in one of 896 for the allocator of Redis.
     let most = Bytes {
-        waiting: 480,
-        completed: 480,
+        waiting: 610,
+        completed: 630,
     };
     assert!(bytes.at_most(&most), "{bytes:?}");
     let most = Bytes {

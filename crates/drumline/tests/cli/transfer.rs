@@ -42,7 +42,7 @@ async fn operations_move_to_another_namespace_and_go_on_there() {
     let exported = end(&mut old.command(&["export", "--history"]));
     assert_eq!(exported.code, 0, "{exported:?}");
     assert!(
-        exported.err.contains("5 operations and 1 pauses"),
+        exported.err.contains("5 operations and 1 pause"),
         "{exported:?}"
     );
     let cut = exported

@@ -51,7 +51,7 @@ async fn an_organization_may_use_so_many_queues() {
     let refused = create_in(&client, "c", "contoso").await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(refused.json["name"], json!("TooManyQueues"), "{refused:?}");
-    assert_eq!(refused.json["errorCode"], json!("0x8D00000D"));
+    assert_eq!(refused.json["code"], json!("0x8D00000D"));
     assert_eq!(
         backend.broker.backlog(&route("c")).await.expect("up"),
         None,
