@@ -5,22 +5,26 @@
 //! calls have several creates and commits each, refill chains, are stale or made twice
 //! now and then. After each call everything that a caller can see is compared.
 
-use std::fmt::Debug;
+mod look;
+mod show;
+
 use std::time::Duration;
 
 use drumline_backend::store::{
-    Commit, Committed, Created, Filter, Guard, IdempotencyKey, Neighbourhood, NewOperation,
-    ReportParts, Reservation, Reserved, Stamp, Transacted,
+    Commit, Committed, Guard, IdempotencyKey, NewOperation, ReportParts, Reservation, Reserved,
+    Stamp, Transacted,
 };
 use drumline_protocol::pause::scope_keys_of;
-use drumline_protocol::transition::{At, EndClass, apply};
+use drumline_protocol::transition::{At, apply};
 use drumline_protocol::{
     Author, Event, Fence, Header, OperationId, Organization, Partition, Pause, PauseKind,
-    PauseScope, Progress, Report, State, Timestamp,
+    PauseScope, Progress, Report, Timestamp,
 };
 
+use self::look::look;
+use self::show::{show, show_created};
 use crate::StoreHarness;
-use crate::fixtures::{Draft, Fixture, author_of, chain_key, claim_event, fault, independent};
+use crate::fixtures::{Draft, Fixture, author_of, claim_event, fault, independent};
 use crate::store::locks::{lock_of, watched};
 
 /// The most operations of a walk: few, so that they meet.
@@ -454,7 +458,8 @@ impl Walk {
             return Err(format!("{what} is answered\n  {one}\nand\n  {other}"));
         }
         let [one, other] = &self.sides;
-        let (seen, seen_there) = (self.look(one).await, self.look(other).await);
+        let ids: Vec<OperationId> = self.operations.iter().map(|known| known.new.id).collect();
+        let (seen, seen_there) = (look(one, &ids).await, look(other, &ids).await);
         for ((aspect, here), (_, there)) in seen.iter().zip(&seen_there) {
             if here != there {
                 return Err(format!(
@@ -462,119 +467,12 @@ impl Walk {
                 ));
             }
         }
-        let ids: Vec<OperationId> = self.operations.iter().map(|known| known.new.id).collect();
         let found = one.store.get(&ids).await.expect("get");
         for (known, found) in self.operations.iter_mut().zip(found) {
             known.header = found.map(|found| found.header);
         }
         Ok(())
     }
-
-    /// Everything that a caller of one store can see, without its own numbers.
-    async fn look(&self, side: &Fixture) -> Vec<(String, String)> {
-        let mut seen: Vec<(String, String)> = Vec::new();
-        let mut note = |aspect: String, of: &dyn Debug| seen.push((aspect, format!("{of:?}")));
-        let ids: Vec<OperationId> = self.operations.iter().map(|known| known.new.id).collect();
-        let store = &side.store;
-        let mut order = Vec::new();
-        for (id, found) in ids.iter().zip(store.get(&ids).await.expect("get")) {
-            let parts = found.map(|found| {
-                order.push((id.partition(), found.sequence, *id));
-                (found.header, found.body, found.report)
-            });
-            note(format!("{id}"), &parts);
-        }
-        order.sort_unstable();
-        let order: Vec<OperationId> = order.into_iter().map(|(_, _, id)| id).collect();
-        note("the order of submission".to_owned(), &order);
-        let removed = store.were_removed(&ids).await.expect("were_removed");
-        note("removed".to_owned(), &removed);
-        for id in &ids {
-            let near = Neighbourhood {
-                before: 3,
-                behind: 3,
-            };
-            let place = store.chain_place(*id, near).await.expect("chain_place");
-            note(format!("the place of {id}"), &place);
-            let offer = store.last_offer(*id).await.expect("last_offer");
-            let offer = offer.map(|offer| offer.is_in_outbox);
-            note(format!("the offer of {id}"), &offer);
-            let history = store.history(*id).await.expect("history");
-            let mut entries = history.map(|recorded| recorded.entries).unwrap_or_default();
-            entries.sort_by_key(|entry| format!("{entry:?}"));
-            note(format!("the history of {id}"), &entries);
-        }
-        let partitions: Vec<Partition> = store.partitions().all().collect();
-        let copies = store.pause_copies(&partitions).await.expect("pause_copies");
-        let held: Vec<u64> = copies.iter().map(|copy| copy.held).collect();
-        note("held".to_owned(), &held);
-        for partition in partitions {
-            let at = partition.get();
-            let entries: Vec<OperationId> = side
-                .outbox_entries(partition)
-                .await
-                .into_iter()
-                .map(|(id, _)| id)
-                .collect();
-            note(format!("outbox {at}"), &entries);
-            let offered = sorted(side.offered(partition).await.into_iter().map(|(id, _)| id));
-            note(format!("offered {at}"), &offered);
-            let locks = store.locks(partition).await.expect("locks");
-            let locks = sorted(locks.iter().map(|lock| (lock.id, lock.owner, lock.lease)));
-            note(format!("locks {at}"), &locks);
-            let notices = store.notices(partition, 1_000).await.expect("notices");
-            let notices = sorted(notices.iter().map(|notice| notice.id));
-            note(format!("notices {at}"), &notices);
-            let due = sorted(store.due(partition, 1_000).await.expect("due").into_iter());
-            note(format!("due {at}"), &due);
-            for class in EndClass::ALL {
-                let ended = store.ended(partition, class, Stamp(0), Stamp(u64::MAX >> 11), 1_000);
-                let ended: Vec<OperationId> = ended
-                    .await
-                    .expect("ended")
-                    .into_iter()
-                    .map(|(id, _)| id)
-                    .collect();
-                note(format!("ended {at} {class:?}"), &ended);
-            }
-        }
-        let stops = store.stop_requests(side.worker).await;
-        let stops = sorted(stops.expect("stop_requests").into_iter().map(|(id, _)| id));
-        note("asked to stop".to_owned(), &stops);
-        note("counts".to_owned(), &store.counts().await.expect("counts"));
-        for filter in filters() {
-            let page = store.list_summaries(&filter, None, 100).await;
-            let page = page.expect("list_summaries");
-            let listed: Vec<OperationId> = page.operations.iter().map(|it| it.id).collect();
-            note(format!("{filter:?}"), &listed);
-        }
-        seen
-    }
-}
-
-fn filters() -> Vec<Filter> {
-    let mut filters: Vec<Filter> = vec![Filter::default()];
-    filters.extend(State::ALL.map(|state| Filter {
-        state: Some(state),
-        ..Filter::default()
-    }));
-    filters.push(Filter {
-        message_name: Some("DoThat".to_owned()),
-        ..Filter::default()
-    });
-    filters.push(Filter {
-        chain: Some(chain_key(&Organization::default(), TOKENS[0])),
-        ..Filter::default()
-    });
-    filters.push(Filter {
-        holding: Some(true),
-        ..Filter::default()
-    });
-    filters.push(Filter {
-        waits_without_time: Some(true),
-        ..Filter::default()
-    });
-    filters
 }
 
 /// The entries of all outboxes that can be told apart on both sides.
@@ -585,12 +483,6 @@ async fn entries(side: &Fixture) -> Vec<(OperationId, Stamp)> {
     }
     entries.sort_unstable_by_key(|(id, _)| *id);
     entries
-}
-
-fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut items: Vec<T> = items.collect();
-    items.sort_unstable();
-    items
 }
 
 fn nth<T>(mut items: Vec<T>, number: u8) -> Option<T> {
@@ -637,43 +529,4 @@ const fn is_holders(event: &Event) -> bool {
             | Event::Release
             | Event::ReleaseUnstarted
     )
-}
-
-/// The answers to commits, without the numbers of a store.
-fn show(answers: &[Committed]) -> String {
-    let shown: Vec<String> = answers.iter().map(show_one).collect();
-    shown.join(", ")
-}
-
-fn show_one(answer: &Committed) -> String {
-    match answer {
-        Committed::Done(done) => format!(
-            "done (fence {}, offer {}, record {:?}, promoted {:?})",
-            done.fence.is_some(),
-            done.offer.is_some(),
-            done.record.as_ref().map(|it| (&it.body, &it.report)),
-            done.promoted.as_ref().map(|head| head.operation.id),
-        ),
-        Committed::NotHead => "not the head".to_owned(),
-        Committed::Held(scope) => format!("held by {scope}"),
-        Committed::Conflict(header) => format!("conflict with {header:?}"),
-        Committed::Fenced => "fenced".to_owned(),
-        Committed::Missing => "missing".to_owned(),
-    }
-}
-
-fn show_created(created: &[Created]) -> String {
-    let shown: Vec<String> = created
-        .iter()
-        .map(|created| match created {
-            Created::New { id, offer, .. } => format!("new {id} (offer {})", offer.is_some()),
-            Created::Exists(found) => {
-                format!("exists {} {:?} {:?}", found.id, found.header, found.body)
-            }
-            Created::KeyReused => "key reused".to_owned(),
-            Created::KeySpent(id) => format!("key spent for {id}"),
-            Created::Unreadable(id) => format!("unreadable {id}"),
-        })
-        .collect();
-    shown.join(", ")
 }
