@@ -8,6 +8,7 @@
 
 mod action_page;
 mod actions;
+mod actor;
 mod attempts;
 mod audit;
 mod bulk;
@@ -38,14 +39,13 @@ mod watched;
 
 use std::sync::Arc;
 
-use drumline_auth::ActsAs;
 use drumline_backend::apply_event::Signature;
 use drumline_backend::bypass::Bypass;
 use drumline_backend::formats::WrittenFormats;
 use drumline_backend::store::{Store, Summary};
 use drumline_backend::{Backend, Broker, CriticalTasks, Ids, MemberId, Tally, TaskFailure};
 use drumline_protocol::transition::service_fault;
-use drumline_protocol::{Author, EventKind, Header, Organization, Pause, Timestamp};
+use drumline_protocol::{Author, EventKind, Header, Pause, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,7 @@ use crate::options::Options;
 
 use self::queues::NotedQueues;
 
+pub use actor::Actor;
 pub(crate) use audit::{AuditLine, AuditPage, AuditQuery, AuditScope};
 pub use bulk::{Bulk, BulkAct, BulkAnswer, BulkRefusal};
 pub use completion_feed::{Cursor, InvalidCursor};
@@ -91,9 +92,6 @@ use watched::Readings;
 
 pub(crate) use shown::Shown;
 
-/// The owner of operations that an anonymous caller creates.
-const ANONYMOUS: &str = "anonymous";
-
 /// The lines of the log about denied requests in a minute.
 const DENIALS_LOGGED: u64 = 10;
 /// The lines of the audit log about senders that are not known, in a minute.
@@ -103,48 +101,6 @@ const DENIALS_RECORDED: u64 = 600;
 /// minute: far more than people need, and few for an issuer.
 const SIGN_INS_AT_ONCE: usize = 8;
 const SIGN_INS: u64 = 120;
-
-/// The author of a call: the caller, and the tenant that it acts for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor {
-    /// The tenant: tokens and idempotency keys of different tenants never meet.
-    pub organization: Organization,
-    /// The name of the caller, as `ownerId` shows it.
-    pub caller: String,
-}
-
-impl From<ActsAs> for Actor {
-    fn from(acts_as: ActsAs) -> Self {
-        Self {
-            organization: acts_as.organization,
-            caller: acts_as.caller,
-        }
-    }
-}
-
-impl Default for Actor {
-    /// The actor of a caller that did not identify itself.
-    fn default() -> Self {
-        Self {
-            organization: Organization::default(),
-            caller: ANONYMOUS.to_owned(),
-        }
-    }
-}
-
-impl Actor {
-    /// Returns true if the caller did not identify itself.
-    #[must_use]
-    pub fn is_anonymous(&self) -> bool {
-        self.caller == ANONYMOUS
-    }
-
-    /// The author of the caller's commits.
-    #[must_use]
-    pub fn author(&self) -> Author {
-        Author::Caller(self.caller.clone())
-    }
-}
 
 /// A queue manager: the service behind every protocol.
 #[derive(Clone, Debug)]

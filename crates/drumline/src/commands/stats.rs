@@ -23,6 +23,12 @@ pub(crate) async fn run(session: &Session, args: &Stats) -> Result<Exit> {
         session.out.json(&stats)?;
         return Ok(Exit::Ok);
     }
+    if stats.total == StatsCounts::default() {
+        session
+            .out
+            .line("nothing was counted; the last minute is counted when it is over")?;
+        return Ok(Exit::Ok);
+    }
     let mut slots = counted("FROM");
     for slot in &stats.slots {
         if slot.counts != StatsCounts::default() {

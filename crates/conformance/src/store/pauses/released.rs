@@ -1,4 +1,4 @@
-//! What a pause holds, and how it goes on: releases, control, expiry.
+//! The release of what a pause has held, the control of it meanwhile, and its expiry.
 
 use std::time::Duration;
 
