@@ -200,7 +200,7 @@ impl Walk {
             commit: self.sides[0].ids.commit(),
         };
         let known = &self.operations[place];
-        let is_old = c % 16 == 0;
+        let is_old = c.is_multiple_of(16);
         let header = if is_old {
             Some(&known.before)
         } else {
@@ -383,7 +383,7 @@ impl Walk {
         };
         let mut told = Vec::new();
         for side in &self.sides {
-            let said = if b % 2 == 0 {
+            let said = if b.is_multiple_of(2) {
                 let pause = Pause {
                     scope: scope.clone(),
                     reason: "a walk".to_owned(),

@@ -153,6 +153,6 @@ mod tests {
         let cells: Vec<&str> = cells.iter().map(|(_, cell)| cell.as_str()).collect();
         assert_eq!(cells, ["0", "0", "0", "–", "–"]);
         let said = LastHour::default().charts();
-        assert_eq!(said.get(1).unwrap().summary.as_str(), "nothing was started");
+        assert_eq!(said[1].summary.as_str(), "nothing was started");
     }
 }

@@ -1,10 +1,9 @@
 //! The program as users meet it: the built binary, its answers, its exit codes.
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
-//! on a port of its own. Only `amqp`, `bench`,
-//! `critical`, `limits`, `server_tls`, `servers`, `transfer` and `watching` need Redis and RabbitMQ.
-//! on a port of its own. Only `amqp`,
-//! `amqp_identities`, `bench`, `critical`, `limits`, `servers`, `transfer` and `watching` need Redis and RabbitMQ.
+//! on a port of its own. Only `amqp`, `amqp_identities`, `bench`, `critical`, `limits`,
+//! `metrics`, `otlp`, `server_tls`, `servers`, `transfer` and `watching` need Redis and
+//! RabbitMQ.
 
 #[path = "cli/actions.rs"]
 mod actions;

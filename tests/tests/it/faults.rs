@@ -8,7 +8,7 @@ use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
 use drumline_tests::load::{Load, create, settle};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Operations come faster than so many slots take them: messages wait in the
 /// broker, and can be lost.
@@ -31,6 +31,9 @@ const LOAD: Load = Load {
     ms_max: 60,
     disturbed: false,
 };
+
+/// The time within which the load fills the broker.
+const FILLED: Duration = Duration::from_secs(20);
 
 /// One fleet, and the loads that it has had.
 struct Loaded {
@@ -88,6 +91,20 @@ async fn lost_offers(fleet: &Fleet) -> Result<f64> {
     Ok(lost)
 }
 
+/// Waits until messages wait in the work queue: all places of the workers are used, and
+/// what they cannot take they put there.
+async fn until_the_broker_has_messages(fleet: &Fleet) -> Result<()> {
+    let api = fleet.api(0);
+    loop {
+        let queues = api.read("/v1/queues").await?;
+        let mut waiting = queues["queues"].as_array().into_iter().flatten();
+        if waiting.any(|queue| queue["waitingMessages"].as_u64() > Some(0)) {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_die_one_after_the_other() -> Result<()> {
     let mut loaded = Loaded {
@@ -106,6 +123,8 @@ async fn servers_die_one_after_the_other() -> Result<()> {
         .survives(
             "RabbitMQ killed with its data folder deleted",
             async |fleet| {
+                let filled = timeout(FILLED, until_the_broker_has_messages(fleet)).await;
+                filled.context("the broker has no messages to lose")??;
                 fleet.rabbit.kill()?;
                 fleet.rabbit.wipe()?;
                 fleet.rabbit.restart().await

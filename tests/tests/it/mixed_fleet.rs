@@ -29,7 +29,7 @@ const LATER: Formats = Formats {
 };
 /// The fields that it has added.
 const OF_HEADER: Field<String> = Field::new(1_000, LATER.store);
-const OF_BODY: Field<String> = Field::new(1, LATER.store);
+const OF_BODY: Field<String> = Field::new(1_000, LATER.store);
 const OF_REPORT: Field<String> = Field::new(1, LATER.store);
 const OF_OFFER: Field<String> = Field::new(1, LATER.wire);
 

@@ -57,6 +57,7 @@ async fn differ(words: &[Word]) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stores_cannot_be_told_apart() {
+    #[expect(clippy::disallowed_methods, reason = "a test has no other settings")]
     let walks = env::var("DRUMLINE_WALKS").map_or(WALKS, |text| text.parse().expect("a number"));
     let config = Config {
         cases: walks,

@@ -71,10 +71,12 @@ async fn a_connection_that_answers_a_ping_is_kept_and_a_request_waits_for_that()
     );
     // Longer than the timeout of a request, and shorter than that of its ping.
     server.stop_signal().expect("stop");
-    let asking = tokio::spawn(async move { store.stamp(Partition::new(0)).await.map(|_| store) });
+    let mut asking = JoinSet::new();
+    asking.spawn(async move { store.stamp(Partition::new(0)).await.map(|_| store) });
     sleep(options.response_timeout + options.response_timeout / 2).await;
     server.cont().expect("cont");
-    let store = asking.await.expect("no panic").expect("a stamp");
+    let asked = asking.join_next().await.expect("a task");
+    let store = asked.expect("no panic").expect("a stamp");
     let calls = script_calls(&server.url()).await - calls;
     assert!(calls <= 2, "{calls}");
     // Those that count.

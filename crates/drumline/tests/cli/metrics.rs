@@ -34,7 +34,7 @@ async fn query(url: &str, query: &str, is_there: impl Fn(&[Value]) -> bool) -> V
         }
     };
     let found = timeout(SCRAPED, asked).await;
-    found.unwrap_or_else(|_elapsed| panic!("{query} has no such result"))
+    found.expect(query)
 }
 
 /// The value of the only series of a result.

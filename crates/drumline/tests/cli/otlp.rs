@@ -92,17 +92,19 @@ fn attribute(span: &Span, name: &str) -> Option<Value> {
 }
 
 fn words(span: &Span, name: &str) -> String {
-    match attribute(span, name) {
-        Some(Value::StringValue(text)) => text,
-        other => panic!("{name} is no text: {other:?} in {span:?}"),
-    }
+    let found = match attribute(span, name) {
+        Some(Value::StringValue(text)) => Some(text),
+        Some(_) | None => None,
+    };
+    found.expect(name)
 }
 
 fn number(span: &Span, name: &str) -> i64 {
-    match attribute(span, name) {
-        Some(Value::IntValue(number)) => number,
-        other => panic!("{name} is no number: {other:?} in {span:?}"),
-    }
+    let found = match attribute(span, name) {
+        Some(Value::IntValue(number)) => Some(number),
+        Some(_) | None => None,
+    };
+    found.expect(name)
 }
 
 #[tokio::test(flavor = "multi_thread")]

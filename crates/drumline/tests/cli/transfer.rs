@@ -99,7 +99,7 @@ async fn operations_move_to_another_namespace_and_go_on_there() {
     assert_eq!(worker.terminate(), 0);
     assert_eq!(manager.terminate(), 0);
     // Operations that have gone on meanwhile are recognised, and not undone.
-    let repeated = end_with_input(&mut new.command(&["import"]), &exported.out);
+    let repeated = end_with_input(&mut new.command(&["import", "--again"]), &exported.out);
     assert_eq!(repeated.code, 0, "{repeated:?}");
     assert!(
         repeated.err.contains("3 were there already"),
