@@ -211,6 +211,7 @@ macro_rules! store_suite {
                 a_pause_ends_by_itself,
                 a_release_passes_the_scopes_that_are_paused,
                 a_held_claim_refuses_its_transaction,
+                a_claim_in_a_transaction_is_held_whole,
                 many_are_held_and_released,
             }
             expiry {

@@ -14,7 +14,8 @@
 --       per commit, 13: the partition's place in KEYS; the 12 of lib_commit.lua
 -- Returns {'D', the answers of create(), the answers to the commits}, with the
 --         records that belong to them
---     or: {'R', the commit's place, from 0, its answer}: nothing is written
+--     or: {'R', the commit's place, from 0, its answer}: nothing is written but what
+--         this answer says
 --
 -- A function of its own: a script has room for 200 names, and the parts before have most
 -- of them.
@@ -31,7 +32,11 @@ local function transact()
     local at = first_commit + (item - 1) * COMMIT
     turn_to(tonumber(ARGV[at]))
     local answer, one, other = check(at + 1)
-    if answer and sub(answer, 1, 1) ~= 'D' then return { 'R', item - 1, answer } end
+    if answer and sub(answer, 1, 1) ~= 'D' then
+      -- The check may have parked or held the operation.
+      write_gathered()
+      return { 'R', item - 1, answer }
+    end
     checked[item] = { answer, one, other }
   end
 

@@ -12,13 +12,14 @@ use drumline_conformance::differential::{Word, walk};
 use drumline_protocol::PartitionCount;
 use proptest::collection::vec;
 use proptest::prelude::any;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use crate::common;
 
-/// The walks of one test; `DRUMLINE_WALKS` sets another number.
+/// The walks of one test, which are the same each time. `DRUMLINE_WALKS` sets another number,
+/// of random ones.
 const WALKS: u32 = 30;
 /// The most words of a walk.
 const WORDS: usize = 120;
@@ -58,14 +59,21 @@ async fn differ(words: &[Word]) -> Result<(), String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stores_cannot_be_told_apart() {
     #[expect(clippy::disallowed_methods, reason = "a test has no other settings")]
-    let walks = env::var("DRUMLINE_WALKS").map_or(WALKS, |text| text.parse().expect("a number"));
+    let wanted = env::var("DRUMLINE_WALKS").ok();
+    let walks = wanted.as_ref().map(|text| text.parse().expect("a number"));
     let config = Config {
-        cases: walks,
+        cases: walks.unwrap_or(WALKS),
         failure_persistence: None,
         max_shrink_iters: 2_000,
         ..Config::default()
     };
-    let mut runner = TestRunner::new(config);
+    let mut runner = match wanted {
+        Some(_) => TestRunner::new(config),
+        None => {
+            let the_same = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+            TestRunner::new_with_rng(config, the_same)
+        }
+    };
     let handle = Handle::current();
     let ran = block_in_place(|| {
         runner.run(&vec(any::<Word>(), 1..WORDS), |words| {

@@ -17,7 +17,8 @@ pub enum Transacted {
         /// The commits, in the order given.
         committed: Vec<Done>,
     },
-    /// Nothing is written.
+    /// Nothing is written, but that an operation that the answer says is not the head or
+    /// held leaves the outbox, as with [`Store::commit`](super::Store::commit).
     Refused {
         /// The place of the first commit that stands against it, from 0.
         commit: usize,

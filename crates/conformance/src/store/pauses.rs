@@ -13,11 +13,11 @@ use drumline_protocol::{
 };
 
 pub use self::released::{
-    a_held_claim_refuses_its_transaction, a_held_head_holds_its_chain_back,
-    a_held_operation_expires, a_pause_ends_by_itself, a_release_passes_the_scopes_that_are_paused,
-    many_are_held_and_released, what_is_held_is_not_offered_again,
-    what_is_held_is_released_in_order, what_is_released_is_held_by_another_pause,
-    what_leaves_ready_leaves_the_held_set,
+    a_claim_in_a_transaction_is_held_whole, a_held_claim_refuses_its_transaction,
+    a_held_head_holds_its_chain_back, a_held_operation_expires, a_pause_ends_by_itself,
+    a_release_passes_the_scopes_that_are_paused, many_are_held_and_released,
+    what_is_held_is_not_offered_again, what_is_held_is_released_in_order,
+    what_is_released_is_held_by_another_pause, what_leaves_ready_leaves_the_held_set,
 };
 use super::commit::{commit, commit_one};
 use crate::StoreHarness;

@@ -269,6 +269,25 @@ pub async fn a_held_claim_refuses_its_transaction(harness: &dyn StoreHarness) {
     assert_eq!(fixture.held(partition()).await, 1);
 }
 
+/// An operation that a refused transaction has found to be paused is in the held set and
+/// goes on from there. In no set, it would wait for ever.
+pub async fn a_claim_in_a_transaction_is_held_whole(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(independent()).await;
+    let key = fixture.pause(&usual(), None).await;
+    let claim = fixture.scoped_claim(&fresh).await;
+    let answer = fixture.store.transact(Vec::new(), vec![claim]).await;
+    let Transacted::Refused { commit: 0, answer } = answer.expect("transact") else {
+        panic!("the claim is held");
+    };
+    assert_held(&answer, key);
+    assert_eq!(fixture.held(partition()).await, 1);
+    assert_eq!(fixture.entries(partition()).await, []);
+    fixture.lift(key).await;
+    assert_eq!(fixture.release(partition(), PLENTY).await.count, 1);
+    assert_eq!(fixture.entries(partition()).await, [fresh.id]);
+}
+
 /// The held set is counted and emptied exactly, however large it is.
 pub async fn many_are_held_and_released(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
