@@ -160,7 +160,7 @@ async function measuredRound(place, peer, { count = 0, order, fleet, round: meas
       await tally.until(some);
       tally.reset();
     },
-    // What it costs to do this.
+    // The cost of this.
     async measured(work) {
       const before = processorTime(groups);
       const start = performance.now();
@@ -226,7 +226,7 @@ async function idle({ seconds, work, warmUp, measured }) {
   const pass = (time) => new Promise((resolve) => { setTimeout(resolve, time * 1000); });
   await work();
   await warmUp();
-  // What the warm-up has left to do, as acknowledgements, is not idle.
+  // Work that the warm-up has left, as acknowledgements, is not idle.
   await pass(seconds / 5);
   const result = await measured(() => pass(seconds));
   const { client: _, ...used } = result.used;

@@ -23,7 +23,7 @@ const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(DRUMLINE|PEERS)_/.test(name)),
 );
 
-// What the programs of one case share: the servers, the folder of their logs, and the
+// The things that the programs of one case share: the servers, the folder of their logs, and the
 // listener to the lines of workers.
 export class Place {
   constructor({ redis, amqp, modules, python, run }) {

@@ -5,6 +5,7 @@
 //! calls have several creates and commits each, refill chains, are stale or made twice
 //! now and then. After each call everything that a caller can see is compared.
 
+mod guards;
 mod look;
 mod show;
 
@@ -21,11 +22,12 @@ use drumline_protocol::{
     PauseScope, Progress, Report, Timestamp,
 };
 
+use self::guards::{guard_of, wanted};
 use self::look::look;
 use self::show::{show, show_created};
 use crate::StoreHarness;
 use crate::fixtures::{Draft, Fixture, author_of, claim_event, fault, independent};
-use crate::store::locks::{lock_of, watched};
+use crate::store::locks::lock_of;
 
 /// The most operations of a walk: few, so that they meet.
 const OPERATIONS: usize = 24;
@@ -488,45 +490,4 @@ async fn entries(side: &Fixture) -> Vec<(OperationId, Stamp)> {
 fn nth<T>(mut items: Vec<T>, number: u8) -> Option<T> {
     let place = usize::from(number).checked_rem(items.len())?;
     Some(items.swap_remove(place))
-}
-
-/// The guard of an event, without the numbers of a store.
-fn wanted(event: &Event, side: &Fixture) -> Guard {
-    match event {
-        Event::Claim { .. } => side.taking(),
-        event if is_holders(event) => Guard::Holder(side.holding(Fence(0))),
-        Event::LeaseExpired => Guard::Unchanged {
-            holding: side.holding(Fence(0)),
-            beat: 0,
-        },
-        _ => Guard::None,
-    }
-}
-
-/// The guard of an event as its caller on this side has it.
-async fn guard_of(side: &Fixture, planned: &Planned) -> Guard {
-    let wanted = wanted(&planned.event, side);
-    if planned.is_stale {
-        return wanted;
-    }
-    let lock = lock_of(side, planned.commit.id).await;
-    match (wanted, lock) {
-        (Guard::Holder(_), Some(lock)) => Guard::Holder(lock.holding()),
-        (Guard::Unchanged { .. }, Some(lock)) => watched(&lock),
-        (wanted, _) => wanted,
-    }
-}
-
-/// Returns true if only the holder of the lock may bring the event about.
-const fn is_holders(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Succeed
-            | Event::Fail(_)
-            | Event::Retry { .. }
-            | Event::Suspend(_)
-            | Event::Stopped
-            | Event::Release
-            | Event::ReleaseUnstarted
-    )
 }

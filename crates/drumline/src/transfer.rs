@@ -69,9 +69,9 @@ pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     let text = format!(
-        "{} records were not exported, because this release cannot decode them, among them {}\n  what to do: export with \
+        "{} not exported, because this release cannot decode what they hold, among them {}\n  what to do: export with \
          the release that has written them",
-        totals.left_out,
+        counted(totals.left_out, "record was", "records were"),
         store.unreadable().join(", ")
     );
     Err(Failure::new(Exit::Failed, text))
@@ -90,9 +90,8 @@ pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
     .await?;
     begin(&store, &head, import.again).await?;
     let imported = import::run(&store, &head, lines, &mut told("read")).await?;
-    if imported.foreign.is_empty() {
-        note(&store, &head, true).await?;
-    }
+    // Also if others have the ids of some: to repeat it would change nothing.
+    note(&store, &head, true).await?;
     output::hint(&format!(
         "imported {}, {} of which were running and are Ready again, suspended or ended; {} were there \
          already; {}",
@@ -106,9 +105,9 @@ pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
     }
     let shown: Vec<String> = imported.foreign.iter().map(ToString::to_string).collect();
     let text = format!(
-        "{} operations were not imported, because others with their ids are there: {}{}\n  what to do: import into a \
-         namespace of its own (--namespace)",
-        imported.refused,
+        "{} not imported, because others with their ids are there: {}{}\n  what to do: import into a namespace of its \
+         own (--namespace)",
+        counted(imported.refused as u64, "operation was", "operations were"),
         shown.join(", "),
         if imported.refused > imported.foreign.len() {
             ", …"

@@ -71,6 +71,8 @@ mod server_tls;
 mod servers;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/stats.rs"]
+mod stats;
 #[path = "cli/submit.rs"]
 mod submit;
 #[path = "cli/transfer.rs"]

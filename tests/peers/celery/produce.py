@@ -3,6 +3,6 @@
 from peer import serve
 from tasks import app, note
 
-# What a round that failed has left in RabbitMQ belongs to no later one.
+# Messages that a failed round has left in RabbitMQ belong to no later one.
 app.control.purge()
 serve(note.delay)

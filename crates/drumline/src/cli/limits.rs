@@ -138,9 +138,7 @@ impl Limits {
             ..Admission::default()
         }
     }
-}
 
-impl Limits {
     /// The most queues of an organization.
     pub(crate) const fn queues(&self) -> QueueLimit {
         QueueLimit(NonZeroUsize::new(self.max_queues))

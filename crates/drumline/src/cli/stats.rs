@@ -44,8 +44,14 @@ pub(crate) struct Stats {
 #[derive(Debug, Args)]
 pub(crate) struct Failures {
     /// Maximum number of groups, 1 to 1000
-    #[arg(long, short = 'n', value_name = "NUMBER", default_value = "50")]
-    pub(crate) limit: usize,
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "NUMBER",
+        default_value = "50",
+        value_parser = clap::value_parser!(u16).range(1..=1_000)
+    )]
+    pub(crate) limit: u16,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

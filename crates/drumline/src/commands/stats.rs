@@ -8,6 +8,7 @@ use drumline_client::{StatsCounts, StatsFilter};
 use super::Session;
 use crate::cli::stats::{Failures, Stats};
 use crate::exit::{Exit, Result};
+use crate::output;
 use crate::output::table::{Table, table};
 use crate::output::time;
 
@@ -24,9 +25,7 @@ pub(crate) async fn run(session: &Session, args: &Stats) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     if stats.total == StatsCounts::default() {
-        session
-            .out
-            .line("nothing was counted; the last minute is counted when it is over")?;
+        output::hint("nothing was counted; the last minute is counted when it is over");
         return Ok(Exit::Ok);
     }
     let mut slots = counted("FROM");
@@ -56,7 +55,7 @@ pub(crate) async fn run(session: &Session, args: &Stats) -> Result<Exit> {
 
 /// Shows failures that are the same to a person.
 pub(crate) async fn failures(session: &Session, args: &Failures) -> Result<Exit> {
-    let groups = session.client.failures(args.limit).await?;
+    let groups = session.client.failures(usize::from(args.limit)).await?;
     if session.out.is_json() {
         for group in &groups {
             session.out.json(group)?;
@@ -64,7 +63,7 @@ pub(crate) async fn failures(session: &Session, args: &Failures) -> Result<Exit>
         return Ok(Exit::Ok);
     }
     if groups.is_empty() {
-        session.out.line("nothing has failed")?;
+        output::hint("nothing has failed");
         return Ok(Exit::Ok);
     }
     let mut rows = table(&[

@@ -88,9 +88,10 @@ fn forecast(lately: u64, all: u64, used: u64, most: u64) -> Option<Finding> {
     }
     let days = most.saturating_sub(used) / daily;
     let text = format!(
-        "{lately} operations of the last day are stored, about {} MiB: at this rate Redis is full in {days} days, if \
-         nothing is removed meanwhile",
-        daily >> 20
+        "{} of the last day take about {} MiB: at this rate Redis is full in {}, if nothing is removed meanwhile",
+        counted(lately, "operation", "operations"),
+        daily >> 20,
+        counted(days, "day", "days")
     );
     Some(if days >= SOON {
         Finding::ok(SUBJECT, text)

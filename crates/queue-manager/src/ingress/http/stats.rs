@@ -21,7 +21,7 @@ const USUAL_GROUPS: usize = 50;
 /// The most failure groups of an answer: as many as are kept.
 const MOST_GROUPS: usize = drumline_backend::store::FAILURE_GROUPS;
 
-/// What happened in the last hours.
+/// The counts of the last hours.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatsView {
@@ -40,11 +40,11 @@ pub(crate) struct StatsView {
     /// compared: three hours ago at most.
     #[schema(format = "date-time")]
     compared_since: String,
-    /// What happened to the operations of each queue and message name in that time.
+    /// The counts of each queue and message name in that time.
     breakdown: Vec<BreakdownView>,
 }
 
-/// What happened in a slot.
+/// The counts of a slot.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SlotView {
     /// The time at which the slot begins.
@@ -54,7 +54,7 @@ pub(crate) struct SlotView {
     counts: CountsOfSlot,
 }
 
-/// What happened to the operations of a queue with a message name.
+/// The counts of a queue and a message name.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BreakdownView {

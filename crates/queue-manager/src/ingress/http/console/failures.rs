@@ -97,8 +97,7 @@ fn row(group: &FailureGroup, now: Timestamp) -> Vec<Cell> {
     ]
 }
 
-/// What happened lately to the operations with each message name, for callers that
-/// may see the fleet: the numbers are of all organizations.
+/// Counts the runs of each message name lately, for callers that may see the fleet: the numbers are of all organizations.
 async fn runs(manager: &QueueManager, seen: &Seen) -> Result<Option<Vec<(String, Rollup)>>> {
     if !seen.rights.fleet {
         return Ok(None);

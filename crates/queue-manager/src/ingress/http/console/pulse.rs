@@ -47,12 +47,12 @@ fn counted(rollup: &Rollup) -> Counted {
     }
 }
 
-/// What happened in the last minutes to the operations of each queue.
+/// Counts what happened to the operations of each queue in the last minutes.
 pub(super) fn by_queue(counts: &[(RollupKey, Rollup)]) -> BTreeMap<&QueueName, Rollup> {
     sums(counts, |queue, _message_name| queue)
 }
 
-/// What happened in the last hours to the operations with each message name.
+/// Counts what happened to the operations with each message name in the last hours.
 pub(super) fn by_message(counts: &[(RollupKey, Rollup)]) -> BTreeMap<&String, Rollup> {
     sums(counts, |_queue, message_name| message_name)
 }
