@@ -345,7 +345,7 @@ impl Link {
         if matches!(error_action(&error), ErrorAction::LoadScripts) {
             live.load_scripts().await.map_err(Failed::before)?;
         } else if error.is_timeout() {
-            if !live.probe(self.response_timeout()).await {
+            if !live.probe(timeout).await {
                 self.replace(generation);
                 return Err(Failed {
                     error: error_action::silent(),

@@ -72,6 +72,10 @@ impl Locks {
         self.by_id.get(&id)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     pub(super) fn take(&mut self, id: OperationId, held: Held) {
         self.release(id);
         self.by_id.insert(id, held);

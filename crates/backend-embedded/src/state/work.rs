@@ -13,7 +13,7 @@ impl State {
         match work {
             Work::Outbox => contents.is_some_and(|contents| contents.outbox.len() > 0),
             Work::Offered => contents.is_some_and(|contents| !contents.offered.is_empty()),
-            Work::Locks => !self.locks(partition).is_empty(),
+            Work::Locks => contents.is_some_and(|contents| !contents.locks.is_empty()),
             Work::Due => !self.due(partition, 1, now).is_empty(),
             Work::Notices => !self.notices(partition, 1, now).is_empty(),
             Work::Ended(class, until) => {

@@ -10,6 +10,7 @@
 //! deletes again. A create that comes in between loses a hint at most. The next publish
 //! declares the queue, and the store offers what was lost once more.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drumline_backend::Role;
@@ -54,9 +55,15 @@ impl Task for UnusedQueues {
         let before = store.now().as_millis().saturating_sub(after_ms);
         let before = Timestamp::from_millis(before);
         let idle = store.idle_queues(before, AT_ONCE).await?;
-        let is_more = idle.len() == AT_ONCE;
+        let mut is_more = idle.len() == AT_ONCE;
+        let mut looked_at = BTreeSet::new();
         for one in idle {
             let queue = &one.idle.queue;
+            // Of several old uses of a queue one is the last, when the others are gone.
+            if !looked_at.insert(queue.clone()) {
+                is_more = true;
+                continue;
+            }
             let fate = if !one.is_last {
                 IdleFate::Forget
             } else if is_served(manager, queue).await? {
@@ -64,8 +71,12 @@ impl Task for UnusedQueues {
             } else {
                 match delete(manager, queue).await {
                     Some(fate) => fate,
-                    // The broker is unavailable: the next look asks again.
-                    None => return Ok(Look::Clear),
+                    // The next look asks again.
+                    None if manager.backend().broker.check().is_err() => {
+                        return Ok(Look::Clear);
+                    }
+                    // This queue alone cannot be asked, and must not keep the others.
+                    None => IdleFate::Keep,
                 }
             };
             store.settle_queue(&one.idle, before, fate).await?;
@@ -95,7 +106,7 @@ async fn delete(manager: &QueueManager, queue: &QueueName) -> Option<IdleFate> {
         }
         Ok(false) => Some(IdleFate::Keep),
         Err(error) => {
-            tracing::debug!(%queue, %error, "an unused queue could not be deleted");
+            tracing::warn!(%queue, %error, "an unused queue could not be deleted");
             None
         }
     }

@@ -114,7 +114,9 @@ async fn a_queue_that_nobody_uses_is_deleted_in_the_broker() {
     let client = Client::of(&manager);
     let created = create_in(&client, "waiting", "default").await;
     assert_eq!(created.status, StatusCode::CREATED);
+    // Two organizations have used it, and both uses grow old at the same time.
     let read = create_in(&client, "read", "default").await.id();
+    let of_others = create_in(&client, "read", "fabrikam").await.id();
     assert_eq!(listed(&client).await, ["default", "read", "waiting"]);
     let queue: QueueName = "read".parse().expect("a name");
     let one = NonZeroU16::MIN;
@@ -126,14 +128,21 @@ async fn a_queue_that_nobody_uses_is_deleted_in_the_broker() {
         let consumer = backend.broker.subscribe(&route, one).await;
         let mut consumer = consumer.expect("a consumer");
         if source == Source::Work {
-            let delivery = consumer.next().await.expect("the offer");
-            delivery.receipt.acknowledge().await.expect("acknowledged");
+            for _ in 0..2 {
+                let delivery = consumer.next().await.expect("the offer");
+                delivery.receipt.acknowledge().await.expect("acknowledged");
+            }
         }
     }
-    let cancelled = client
-        .post(&format!("/v1/operations/{read}/cancel"), &json!({}))
-        .await;
-    assert_eq!(cancelled.status, StatusCode::OK, "{cancelled:?}");
+    for (id, organization) in [(read, "default"), (of_others, "fabrikam")] {
+        let path = format!("/v1/operations/{id}/cancel");
+        let headers = [
+            ("content-type", "application/json"),
+            ("drumline-organization", organization),
+        ];
+        let cancelled = client.send("POST", &path, &headers, "{}".to_owned()).await;
+        assert_eq!(cancelled.status, StatusCode::OK, "{cancelled:?}");
+    }
     until("it is deleted", async || {
         let backlog = backend.broker.backlog(&route("read")).await;
         backlog.expect("up").is_none()

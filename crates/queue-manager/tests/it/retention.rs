@@ -267,7 +267,6 @@ async fn a_store_at_its_limit_removes_the_oldest_and_refuses_no_create() {
         unsuccessful: None,
         transient: None,
         completed_bytes: NonZeroU64::new(LIMIT),
-        step: 1,
         ..Retention::default()
     };
     let manager = manager(&backend);

@@ -109,10 +109,12 @@ impl Retain {
         kept: u64,
     ) -> store::Result<usize> {
         let mut count = 0;
+        let mut size = size_of(manager, partition).await?;
         for class in classes {
             let mut seen = Stamp(0);
-            while size_of(manager, partition).await? > kept {
-                let step = self.keep.step;
+            // The first tells how large they are: no more goes than must.
+            let mut step = 1;
+            while size > kept {
                 let old = manager.store().ended(partition, *class, seen, LAST, step);
                 let old = old.await?;
                 let Some(&(_, last)) = old.last() else { break };
@@ -122,10 +124,26 @@ impl Retain {
                 manager.metrics().removed_for_room(removed);
                 count += removed;
                 seen = last;
+                let before = std::mem::replace(&mut size, size_of(manager, partition).await?);
+                step = self.next_step(before.saturating_sub(size), removed, size, kept);
                 sleep(self.keep.pause).await;
             }
         }
         Ok(count)
+    }
+}
+
+impl Retain {
+    /// The number of operations to look at next, after so many have freed these bytes.
+    fn next_step(&self, freed: u64, removed: usize, size: u64, kept: u64) -> usize {
+        let most = self.keep.step.max(1);
+        let removed = u64::try_from(removed).unwrap_or(u64::MAX);
+        let each = freed.checked_div(removed).unwrap_or(0);
+        let needed = size.saturating_sub(kept).checked_div(each);
+        // Those that must stay free nothing, and are passed in full steps.
+        needed.map_or(most, |needed| {
+            usize::try_from(needed).unwrap_or(most).clamp(1, most)
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 //! Each step looks at all creates of a chunk, and the chunk is cut behind the
 //! first fault that decides about the creates behind it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use drumline_api::CreateOperation;
 use drumline_api::execute::KeyedCreate;
@@ -188,17 +188,33 @@ impl Drafts<'_> {
     /// Notes which queues the organization uses, or objects.
     async fn enter_queues(&mut self) {
         let mut entered: BTreeSet<QueueName> = BTreeSet::new();
+        let mut refused: BTreeMap<QueueName, usize> = BTreeMap::new();
         for draft in self.list.iter_mut().flatten() {
             let queue = &draft.create.request.queue;
             if draft.objection.is_some() || entered.contains(queue) {
                 continue;
             }
-            let organization = &self.actor.organization;
-            match self.manager.enter_queue(organization, queue).await {
+            // One question for each queue, however many creates name it.
+            let answer = match refused.get(queue) {
+                Some(limit) => Err(Error::TooManyQueues {
+                    queue: queue.clone(),
+                    limit: *limit,
+                }),
+                None => {
+                    let organization = &self.actor.organization;
+                    self.manager.enter_queue(organization, queue).await
+                }
+            };
+            match answer {
                 Ok(()) => {
                     entered.insert(queue.clone());
                 }
-                Err(objection) => draft.objection = Some(objection),
+                Err(objection) => {
+                    if let Error::TooManyQueues { queue, limit } = &objection {
+                        refused.insert(queue.clone(), *limit);
+                    }
+                    draft.objection = Some(objection);
+                }
             }
         }
     }
