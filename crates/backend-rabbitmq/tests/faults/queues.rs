@@ -6,9 +6,11 @@ use std::future::poll_fn;
 use std::num::NonZeroU16;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use drumline_backend::Broker;
 use drumline_backend::broker::{Error, Trouble};
+use drumline_backend_rabbitmq::Options;
 use drumline_test_servers::amqp_url;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
@@ -153,7 +155,11 @@ async fn a_message_that_nobody_can_read_is_put_aside() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_queue_that_is_declared_otherwise_hurts_its_own_messages_only() -> anyhow::Result<()> {
     let url = amqp_url().await?;
-    let options = options(&url);
+    // Enough for a slow broker to declare all of them.
+    let options = Options {
+        patience: Duration::from_secs(60),
+        ..options(&url)
+    };
     let (_connection, channel) = back_door(&url).await?;
     let queue = format!("{}.lane.default.0", namespace(&options));
     let classic = QueueDeclareOptions::durable();
@@ -232,6 +238,6 @@ async fn given_up_after(polls: usize, future: impl Future) -> bool {
     .await
 }
 
-fn namespace(options: &drumline_backend_rabbitmq::Options) -> String {
+fn namespace(options: &Options) -> String {
     options.namespace.to_string()
 }

@@ -19,6 +19,9 @@ use drumline_protocol::{
 /// A lease that no test waits for.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
+/// The time that an answer may take beside other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A fresh namespace on this server.
 pub(crate) fn options_on(url: &str) -> Options {
     Options {
@@ -133,6 +136,11 @@ pub(crate) async fn make(store: &dyn Store, commit: Commit) -> Done {
 /// A connection past the store, to look at its work or to disturb it.
 pub(crate) async fn raw(url: &str) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
-    let connecting = client.get_multiplexed_async_connection();
+    // The client's own half a second is too little beside other tests: a scan
+    // over the keys of all of them takes longer.
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let connecting = client.get_multiplexed_async_connection_with_config(&patient);
     connecting.await.expect("connect")
 }

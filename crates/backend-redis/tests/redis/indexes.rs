@@ -98,7 +98,9 @@ async fn removed_operations_leave_no_entry() {
     let options = common::options().await;
     let store = common::connect(&options).await;
     let ids = Ids::random();
-    for new in fill(&store, &ids, 1).await {
+    let news = fill(&store, &ids, 1).await;
+    assert!(!index_keys(&options).await.is_empty());
+    for new in news {
         let operation = store.get(&[new]).await.expect("get").remove(0);
         let mut header = operation.expect("it is there").header;
         if header.status.state() != State::Completed {
@@ -106,7 +108,6 @@ async fn removed_operations_leave_no_entry() {
             header = cancel.header.clone();
             common::make(&store, cancel).await;
         }
-        assert!(!index_keys(&options).await.is_empty());
         let delete = commit(&store, &ids, new, &header, Event::Delete, Guard::None);
         common::make(&store, delete).await;
     }
