@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::QueueManager;
-use crate::error::{Error, QuotaExceeded, Result};
+use crate::error::{QuotaExceeded, Result};
 use crate::quotas::{Quota, QuotaLimits};
 
 /// The age at which a sum is added up again, whatever was created: other managers
@@ -192,6 +192,15 @@ pub(in crate::service) struct Share {
     amounts: Amounts,
 }
 
+impl Share {
+    /// Ends a share that was not used: nothing was sent to the store.
+    pub(in crate::service) fn give_back(mut self) {
+        let amounts = std::mem::take(&mut self.amounts);
+        let mut state = self.account.state.lock();
+        state.pending = state.pending.minus(amounts);
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         let mut state = self.account.state.lock();
@@ -218,8 +227,8 @@ impl QueueManager {
     /// Admits creates of an organization, in their order; answers in that order.
     ///
     /// # Errors
-    /// [`Error::QuotaExceeded`] for a create that an organization has no room for, and
-    /// [`Error::Store`] when its use cannot be added up.
+    /// `QuotaExceeded` for a create that an organization has no room for, and `Store` when
+    /// its use cannot be added up.
     pub(in crate::service) async fn admit_creates(
         &self,
         organization: &Organization,
@@ -231,11 +240,7 @@ impl QueueManager {
         let mut answers = Vec::with_capacity(applicants.len());
         for applicant in applicants {
             let admitted = self.admit_one(organization, &account, &limits, applicant, &mut known);
-            let admitted = admitted.await;
-            if let Err(Error::QuotaExceeded(exceeded)) = &admitted {
-                self.metrics().quota_exceeded(exceeded.quota);
-            }
-            answers.push(admitted);
+            answers.push(admitted.await);
         }
         answers
     }

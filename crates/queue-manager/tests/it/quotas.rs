@@ -183,6 +183,61 @@ async fn a_repetition_is_answered_where_there_is_no_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_that_a_repetition_finds_leave_their_room_to_the_others() {
+    let limits = QuotaLimits {
+        open: 10,
+        tokens: 10,
+        ..QuotaLimits::default()
+    };
+    let backend = backend();
+    let client = Client::of(&manager(&backend, limits));
+    let many = |count: usize, go_on: bool| {
+        let create = |number: usize| {
+            let name = number.to_string();
+            let parameters = json!({"target": of_token(&name), "idempotencyKey": name});
+            json!({"requestName": "Create", "parameters": parameters})
+        };
+        json!({
+            "requestName": "ExecuteMultiple",
+            "parameters": {
+                "settings": {"continueOnError": go_on, "returnResponses": true},
+                "requests": (0..count).map(create).collect::<Vec<Value>>(),
+            },
+        })
+    };
+    // Each time those of before are repeated, as after an answer that was lost.
+    for (count, go_on) in [(5, true), (8, false), (10, true)] {
+        let answer = client.post("/v1/execute", &many(count, go_on)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert!(!answer.text.contains(CODE), "{answer:?}");
+        let counts = backend.store.counts().await.expect("the store is there");
+        assert_eq!(counts.ready, count as u64, "{answer:?}");
+    }
+    let answer = client.post("/v1/execute", &many(11, true)).await;
+    assert_eq!(answer.text.matches(CODE).count(), 1, "{answer:?}");
+    let counts = backend.store.counts().await.expect("the store is there");
+    assert_eq!(counts.ready, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_series_takes_no_token() {
+    let limits = QuotaLimits {
+        tokens: 1,
+        ..QuotaLimits::default()
+    };
+    let client = Client::of(&manager(&backend(), limits));
+    client.create(&of_token("1")).await;
+    let series = json!({
+        "messageName": "a",
+        "dependencyToken": "2",
+        "recurrencePattern": "FREQ=DAILY",
+        "recurrenceStartTime": "2030-01-01T00:00:00Z",
+    });
+    client.create(&series).await;
+    assert_refused(&create(&client, &of_token("2")).await, Quota::Tokens);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_many_creates_those_that_fit_are_made() {
     let limits = QuotaLimits {
         open: 10,

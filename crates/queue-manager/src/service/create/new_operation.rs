@@ -49,9 +49,7 @@ impl QueueManager {
     ) -> NewOperation {
         Span::current().record("messaging.message.id", field::display(id));
         let now = self.store().now();
-        // A series waits in no chain: its occurrences do.
-        let chain = self.chain(actor, &request);
-        let chain = chain.filter(|_| request.recurrence_pattern.is_none());
+        let chain = self.own_chain(actor, &request);
         let rules = request.rules(chain, self.token_policy(&request));
         let commit = self.ids().commit();
         let header = match &request.recurrence_pattern {
@@ -100,12 +98,19 @@ impl QueueManager {
     }
 
     /// The chain of a new operation, if it is in one.
-    pub(super) fn chain(&self, actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
+    fn chain(&self, actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
         if self.is_in_order_of_requests(request) {
             return Some(ChainKey::of_requests(&actor.organization));
         }
         let token = request.dependency_token.as_ref()?;
         Some(ChainKey::new(&actor.organization, token))
+    }
+
+    /// The chain that a new operation itself waits in. A series waits in none: its
+    /// occurrences do.
+    pub(super) fn own_chain(&self, actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
+        let chain = self.chain(actor, request);
+        chain.filter(|_| request.recurrence_pattern.is_none())
     }
 
     /// Returns true for an asynchronous request: one of an `ExecuteAsync`, or a create

@@ -108,14 +108,25 @@ impl QueueManager {
             draft.objection = self.check_circumstances(&draft.create.request).err();
             Ok(())
         });
-        drafts.ask_for_room().await;
+        let has_room = drafts.ask_for_room().await;
         drafts.enter_queues().await;
+        // What exists already takes no room: it is found first where that is needed.
+        let keyed_by = if has_room { keyed_by } else { KeyedBy::Plan };
         drafts.reserve_keys(keyed_by).await;
         drafts.find_known().await;
         drafts.refuse_removed().await;
+        if !has_room {
+            drafts.ask_for_room().await;
+            drafts.enter_queues().await;
+        }
         drafts.each(|draft| match (&draft.known, draft.objection.take()) {
             (Some(_), _) | (None, None) => Ok(()),
-            (None, Some(objection)) => Err(objection),
+            (None, Some(objection)) => {
+                if let Error::QuotaExceeded(exceeded) = &objection {
+                    self.metrics().quota_exceeded(exceeded.quota);
+                }
+                Err(objection)
+            }
         });
         let planned = drafts.list.into_iter().map(|draft| {
             let draft = draft?;
@@ -156,33 +167,49 @@ impl Drafts<'_> {
         });
     }
 
-    /// Asks for room in the quotas of the organization. A refusal is an objection: it
-    /// is no matter where the operation exists already.
-    async fn ask_for_room(&mut self) {
+    /// Asks for room in the quotas of the organization, for all that is not known to
+    /// exist. A refusal is an objection: it is no matter where the operation exists
+    /// already. Returns false if there is one. The answers of an earlier question are
+    /// forgotten.
+    async fn ask_for_room(&mut self) -> bool {
         let organization = &self.actor.organization;
         let quotas = &self.manager.options().quotas;
         if quotas.of(organization).limit_nothing() {
-            return;
+            return true;
+        }
+        for draft in self.list.iter_mut().flatten() {
+            if let Some(share) = draft.share.take() {
+                share.give_back();
+            }
+            draft
+                .objection
+                .take_if(|objection| matches!(objection, Error::QuotaExceeded(_)));
         }
         let drafts = self.list.iter().enumerate();
         let (places, applicants): (Vec<usize>, Vec<Applicant<'_>>) = drafts
             .filter_map(|(place, one)| {
                 let draft = one.as_ref().ok()?;
                 let request = &draft.create.request;
-                let chain = self.manager.chain(self.actor, request);
+                let chain = self.manager.own_chain(self.actor, request);
                 let applicant = Applicant { request, chain };
-                draft.objection.is_none().then_some((place, applicant))
+                let asks = draft.objection.is_none() && draft.known.is_none();
+                asks.then_some((place, applicant))
             })
             .unzip();
         let admitted = self.manager.admit_creates(organization, &applicants).await;
+        let mut has_room = true;
         for (place, admitted) in places.into_iter().zip(admitted) {
             if let Some(Ok(draft)) = self.list.get_mut(place) {
                 match admitted {
                     Ok(share) => draft.share = Some(share),
-                    Err(error) => draft.objection = Some(error),
+                    Err(error) => {
+                        has_room = false;
+                        draft.objection = Some(error);
+                    }
                 }
             }
         }
+        has_room
     }
 
     /// Notes which queues the organization uses, or objects.
@@ -191,7 +218,7 @@ impl Drafts<'_> {
         let mut refused: BTreeMap<QueueName, usize> = BTreeMap::new();
         for draft in self.list.iter_mut().flatten() {
             let queue = &draft.create.request.queue;
-            if draft.objection.is_some() || entered.contains(queue) {
+            if draft.objection.is_some() || draft.known.is_some() || entered.contains(queue) {
                 continue;
             }
             // One question for each queue, however many creates name it.
