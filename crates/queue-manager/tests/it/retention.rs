@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use drumline_backend::store::{Commit, Committed, Created, Guard};
-use drumline_backend::{Backend, Ids, MemberId};
+use drumline_backend::{Backend, Ids, MemberId, rendezvous};
 use drumline_protocol::transition::At;
 use drumline_protocol::{Author, ErrorCode, Event, Fault, OperationId, Partition, apply};
 use drumline_queue_manager::maintenance::{MaintenanceOptions, Retention};
-use drumline_queue_manager::{Maintenance, QueueManager};
+use drumline_queue_manager::{Maintenance, Options, QueueManager};
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -317,6 +317,69 @@ async fn a_store_at_its_limit_removes_the_oldest_and_refuses_no_create() {
     until("few enough", async || bytes().await <= 25_000).await;
     maintenance.stop().await;
     manager.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_gives_its_part_of_the_room_and_not_that_of_a_slower_one() {
+    const COUNT: usize = 160;
+    const LIMIT: u64 = 200_000;
+    let backend = backend();
+    let seeded = |seed| {
+        let ids = Ids::seeded(seed);
+        QueueManager::new(backend.clone(), ids, Options::default())
+    };
+    let (manager, other) = (seeded(1), seeded(2));
+    let client = Client::of(&manager);
+    let body = json!({"messageName": "a", "data": "x".repeat(2_000)});
+    let template = client.create(&body).await;
+    end_many(&backend, template, COUNT).await;
+    let all: Vec<Partition> = backend.store.partitions().all().collect();
+    let bytes = async || -> Vec<u64> {
+        let bytes = backend.store.completed_bytes(&all).await;
+        bytes.expect("the store is there")
+    };
+    let before = bytes().await;
+    let sum: u64 = before.iter().sum();
+    assert!(sum > 2 * LIMIT, "{before:?}");
+    // This one is as slow as can be: it removes nothing.
+    let maintenance_of_other = maintain(&other, &Retention::default());
+    until("it is a member", async || {
+        let roster = backend.membership.roster().await;
+        roster.expect("the store is there").len() == 1
+    })
+    .await;
+    let keep = Retention {
+        completed_bytes: NonZeroU64::new(LIMIT),
+        ..Retention::default()
+    };
+    let options = MaintenanceOptions {
+        keep,
+        // One look.
+        retention: Duration::from_secs(600),
+        ..MaintenanceOptions::default()
+    };
+    let maintenance = Maintenance::start_with(&manager, &options);
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let members = [manager.member(), other.member()];
+    let is_own = |place: usize| {
+        let owner = rendezvous::owner(u64::from(all[place].get()), &members);
+        owner == Some(manager.member())
+    };
+    let own = (0..all.len()).filter(|place| is_own(*place)).count();
+    assert!((2..=6).contains(&own), "{own} of 8");
+    let one = sum / COUNT as u64;
+    for (place, (before, after)) in before.into_iter().zip(bytes().await).enumerate() {
+        // A twentieth more than it must, and one operation is not divided.
+        let least = before * LIMIT * 19 / 20 / sum - one;
+        let most = before * LIMIT / sum + one;
+        if is_own(place) {
+            assert!((least..=most).contains(&after), "{least} {after} {most}");
+        } else {
+            assert_eq!(after, before);
+        }
+    }
+    maintenance.stop().await;
+    maintenance_of_other.stop().await;
 }
 
 /// Creates operations like another one and lets them succeed, without all the

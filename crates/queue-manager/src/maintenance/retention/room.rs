@@ -1,9 +1,10 @@
 //! Retention by bytes: the oldest Completed operations are removed when all together
 //! take more than they may.
 //!
-//! The store counts the bytes of each partition. A manager adds them up, and takes
-//! from each of its partitions as much of the excess as the partition has of the
-//! whole. So managers need not agree on anything, and the partitions stay alike.
+//! The store counts the bytes of each partition. A manager adds them up once in a look,
+//! and its partitions give as much of the excess as they have of the whole. So managers
+//! need not agree on anything, and the partitions stay alike. The part that a manager
+//! has to give does not grow in a look, while others are slower than it is.
 
 use drumline_backend::store::{self, Stamp};
 use drumline_protocol::Partition;
@@ -40,13 +41,21 @@ impl Sizes {
         self.0.iter().fold(0, |sum, some| sum.saturating_add(*some))
     }
 
-    /// The bytes that a partition may keep so that all together have `aim`.
-    fn kept_by(&self, partition: Partition, aim: u64) -> u64 {
-        let own = self.0.get(usize::from(partition.get())).copied();
-        let own = u128::from(own.unwrap_or(0));
-        let kept = own * u128::from(aim) / u128::from(self.total().max(1));
-        u64::try_from(kept).unwrap_or(u64::MAX)
+    fn of(&self, partition: Partition) -> u64 {
+        let own = self.0.get(usize::from(partition.get()));
+        own.copied().unwrap_or(0)
     }
+
+    fn of_all(&self, partitions: &[Partition]) -> u64 {
+        let each = partitions.iter().map(|partition| self.of(*partition));
+        each.fold(0, u64::saturating_add)
+    }
+}
+
+/// The part of an aim for a whole that falls to a part of the whole.
+fn in_proportion(part: u64, aim: u64, whole: u64) -> u64 {
+    let share = u128::from(part) * u128::from(aim) / u128::from(whole.max(1));
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 impl Retain {
@@ -75,16 +84,19 @@ impl Retain {
             );
         }
         let aim = most - most / FREE;
+        // Of the partitions of this manager together.
+        let own_aim = in_proportion(sizes.of_all(share), aim, bytes);
         for classes in [FIRST.as_slice(), OTHERS.as_slice()] {
             let mut removed = 0;
             for _ in 0..ROUNDS {
                 removed = 0;
+                let own = sizes.of_all(share);
                 for partition in share {
-                    let kept = sizes.kept_by(*partition, aim);
+                    let kept = in_proportion(sizes.of(*partition), own_aim, own);
                     removed += self.shrink(manager, *partition, classes, kept).await?;
                 }
                 sizes = Sizes::read(manager).await?;
-                if sizes.total() <= aim {
+                if sizes.of_all(share) <= own_aim || sizes.total() <= aim {
                     return Ok(());
                 }
                 if removed == 0 {
@@ -102,7 +114,7 @@ impl Retain {
     /// Removes the oldest ends of these classes until the partition has no more than
     /// `kept` bytes; returns the number removed.
     async fn shrink(
-        &self,
+        &mut self,
         manager: &QueueManager,
         partition: Partition,
         classes: &[EndClass],
@@ -111,7 +123,9 @@ impl Retain {
         let mut count = 0;
         let mut size = size_of(manager, partition).await?;
         for class in classes {
-            let mut seen = Stamp(0);
+            // Those before it had to stay.
+            let place = (partition, *class);
+            let mut seen = self.seen.get(&place).copied().unwrap_or(Stamp(0));
             // The first tells how large they are: no more goes than must.
             let mut step = 1;
             while size > kept {
@@ -124,6 +138,7 @@ impl Retain {
                 manager.metrics().removed_for_room(removed);
                 count += removed;
                 seen = last;
+                self.seen.insert(place, seen);
                 let before = std::mem::replace(&mut size, size_of(manager, partition).await?);
                 step = self.next_step(before.saturating_sub(size), removed, size, kept);
                 sleep(self.keep.pause).await;
