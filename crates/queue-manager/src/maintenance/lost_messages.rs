@@ -43,6 +43,7 @@
 //! doubles each time.
 
 mod ages;
+mod doubt;
 mod probe;
 mod waiting;
 
@@ -56,7 +57,8 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use ages::{Ages, stamp_of};
-use probe::{Candidates, NextStep, Probe, is_bypassed};
+use doubt::{Doubt, Loss};
+use probe::{Candidates, NextStep, Probe, is_bypassed, send_marker, send_to_all};
 use waiting::{Asking, Waiting};
 
 use super::MaintenanceOptions;
@@ -90,22 +92,15 @@ pub(super) struct LostMessages {
     probes: HashMap<Route, Probe>,
     /// The suspects of these routes that came later.
     waiting: Waiting,
-    /// The doubt after a loss of the connection.
+    /// The last loss of the connection.
+    loss: Option<Loss>,
+    /// The doubt after it.
     doubt: Option<Doubt>,
+    /// The partitions of the last look.
+    share: HashSet<Partition>,
     /// The number of times that each operation was offered again by this task.
     offered_again: HashMap<OperationId, u32>,
     ages: Ages,
-}
-
-/// All offers before a loss of the broker's connection are doubted.
-#[derive(Debug)]
-struct Doubt {
-    /// The time of the loss. Later offers are not doubted.
-    until: Stamp,
-    /// The partitions that were not looked at to their end.
-    open: HashSet<Partition>,
-    /// The last time that a page was looked at.
-    moved: Instant,
 }
 
 impl Task for LostMessages {
@@ -119,7 +114,10 @@ impl Task for LostMessages {
         let now = manager.backend().broker.connection_number();
         if self.connection.replace(now).is_some_and(|then| then != now) {
             self.doubt_all(manager, share);
+        } else {
+            self.doubt_taken_over(share);
         }
+        self.share = share.iter().copied().collect();
         self.ask_waiting(manager).await?;
         let rest = self.options.reconcile;
         if self.doubt.is_some() {
@@ -143,7 +141,9 @@ impl LostMessages {
             entered: HashSet::new(),
             probes: HashMap::new(),
             waiting: Waiting::default(),
+            loss: None,
             doubt: None,
+            share: HashSet::new(),
             offered_again: HashMap::new(),
             ages: Ages::default(),
         }
@@ -166,20 +166,36 @@ impl LostMessages {
             let Some(mut probe) = self.probes.remove(&route) else {
                 continue;
             };
-            match probe.next_step(manager, &self.options, &returned).await {
-                NextStep::Wait => {
-                    self.probes.insert(route, probe);
-                }
-                NextStep::Urge => {
-                    probe.urge(manager).await?;
-                    self.probes.insert(route, probe);
-                }
+            let next = probe.next_step(manager, &self.options, &returned).await;
+            let candidates = &probe.candidates;
+            let done = match next {
+                NextStep::Wait => Ok(Some(probe)),
+                NextStep::Urge => match probe.urge(manager).await {
+                    Ok(()) => Ok(Some(probe)),
+                    Err(error) => Err((error, probe)),
+                },
                 NextStep::Ask { route: way, rounds } => {
-                    let candidates = probe.candidates;
-                    let sent = Probe::send(manager, &self.options, way, rounds, candidates).await?;
-                    self.probes.extend(sent.map(|probe| (route, probe)));
+                    match send_marker(manager, way, candidates).await {
+                        Ok(sent) => {
+                            let sent = sent.into_iter().collect();
+                            Ok(Probe::of(&self.options, sent, rounds, probe.candidates))
+                        }
+                        Err(error) => Err((error, probe)),
+                    }
                 }
-                NextStep::Lost => self.offer_again(manager, &probe.candidates).await?,
+                NextStep::Lost => match self.offer_again(manager, candidates).await {
+                    Ok(()) => Ok(None),
+                    Err(error) => Err((error, probe)),
+                },
+            };
+            match done {
+                Ok(probe) => self.probes.extend(probe.map(|probe| (route, probe))),
+                // The same step once more with the next look: what was found with much
+                // patience is not forgotten because the store was away for a moment.
+                Err((error, probe)) => {
+                    self.probes.insert(route, probe);
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -211,28 +227,46 @@ impl LostMessages {
         self.probes.clear();
         self.waiting.clear();
         self.cursors.clear();
-        self.doubt = Some(Doubt {
-            until: stamp_of(manager.store().now().saturating_add(STEP)),
-            open: share.iter().copied().collect(),
-            moved: Instant::now(),
-        });
+        let until = stamp_of(manager.store().now().saturating_add(STEP));
+        self.loss = Some(Loss::at(until));
+        self.doubt = Some(Doubt::new(until, share.iter().copied()));
+    }
+
+    /// Doubts the partitions that another manager had at the last loss: it may have gone
+    /// before it came to their ends. Offers from before a loss that is longer ago are
+    /// found by their age.
+    fn doubt_taken_over(&mut self, share: &[Partition]) {
+        let Some(loss) = &self.loss else { return };
+        if self.doubt.is_none() && loss.age() > self.options.reconcile_grace {
+            return;
+        }
+        let new = share.iter().filter(|one| !self.share.contains(one));
+        let new: Vec<Partition> = new.copied().collect();
+        if new.is_empty() {
+            return;
+        }
+        for partition in &new {
+            self.cursors.remove(partition);
+        }
+        match &mut self.doubt {
+            Some(doubt) => doubt.open.extend(new),
+            None => self.doubt = Some(Doubt::new(loss.until, new.into_iter())),
+        }
     }
 
     /// Looks at one page of the offered set of each partition that is in doubt. Waits
-    /// while too many are being asked about, but not for ever: behind a long backlog,
-    /// or without a consumer, the sweep goes on as always.
+    /// while too many of one queue are being asked about, but not for ever: behind a long
+    /// backlog, or without a consumer, what that queue has too many of is left to the
+    /// sweep, and the doubt of all others goes on.
     async fn sweep_doubted(
         &mut self,
         manager: &QueueManager,
         share: &[Partition],
     ) -> store::Result<()> {
-        let Some(doubt) = &self.doubt else {
+        let Some(doubt) = &mut self.doubt else {
             return Ok(());
         };
-        if self.waiting.is_full() {
-            if doubt.moved.elapsed() >= self.options.marker_patience {
-                self.doubt = None;
-            }
+        if self.waiting.is_full() && !doubt.has_waited(self.options.marker_patience) {
             return Ok(());
         }
         let until = doubt.until;
@@ -246,7 +280,8 @@ impl LostMessages {
             let is_doubted = |stamp: Stamp| stamp <= until || stamp > now;
             suspects.extend(offered.into_iter().filter(|(_, stamp)| is_doubted(*stamp)));
         }
-        self.suspect(manager, suspects, true).await?;
+        let suspects = self.by_route(manager, suspects).await?;
+        let asked = self.suspect(manager, suspects, true).await;
         let mut open = HashSet::new();
         for (partition, next) in places {
             match next {
@@ -257,10 +292,8 @@ impl LostMessages {
                 None => self.cursors.remove(&partition),
             };
         }
-        let moved = Instant::now();
-        let doubt = Doubt { until, open, moved };
-        self.doubt = Some(doubt).filter(|doubt| !doubt.open.is_empty());
-        Ok(())
+        self.doubt = self.doubt.take().and_then(|doubt| doubt.goes_on_with(open));
+        asked
     }
 
     /// Looks at one page of each partition's offered set for operations that have waited too
@@ -276,9 +309,9 @@ impl LostMessages {
             let offered = offered.into_iter();
             suspects.extend(offered.filter(|(id, stamp)| self.is_old(*id, *stamp, now)));
         }
-        self.suspect(manager, suspects, false).await?;
+        let suspects = self.by_route(manager, suspects).await?;
         self.cursors = cursors;
-        Ok(())
+        self.suspect(manager, suspects, false).await
     }
 
     /// Reads one page of the offered set of each of these partitions, and the place to go
@@ -297,15 +330,16 @@ impl LostMessages {
         .await
     }
 
-    /// Asks the queues of suspects about them, at once or after the present question.
+    /// Asks the queues of suspects about them, at once or after the present question. Also
+    /// when the store fails meanwhile: they wait for the next question then.
     async fn suspect(
         &mut self,
         manager: &QueueManager,
-        suspects: Candidates,
+        suspects: HashMap<Route, Candidates>,
         after_loss: bool,
     ) -> store::Result<()> {
         let mut free = Vec::new();
-        for (route, candidates) in self.by_route(manager, suspects).await? {
+        for (route, candidates) in suspects {
             let asking = Asking {
                 candidates,
                 after_loss,
@@ -337,20 +371,30 @@ impl LostMessages {
             let first = ways.find(|way| !is_bypassed(manager, way))?;
             Some((route, first, asking))
         });
-        let options = &self.options;
         let markers = asked.map(|(route, first, asking)| async move {
-            let candidates = asking.candidates;
+            let candidates = &asking.candidates;
             let sent = if asking.after_loss {
-                Probe::send_to_all(manager, options, &route, candidates).await
+                send_to_all(manager, &route, candidates).await
             } else {
-                Probe::send(manager, options, first, 0, candidates).await
+                let sent = send_marker(manager, first, candidates).await;
+                sent.map(|sent| sent.into_iter().collect())
             };
-            (route, sent)
+            (route, sent, asking)
         });
-        for (route, sent) in join_all(markers).await {
-            self.probes.extend(sent?.map(|probe| (route, probe)));
+        let mut asked = Ok(());
+        for (route, sent, asking) in join_all(markers).await {
+            match sent {
+                Ok(sent) => {
+                    let probe = Probe::of(&self.options, sent, 0, asking.candidates);
+                    self.probes.extend(probe.map(|probe| (route, probe)));
+                }
+                Err(error) => {
+                    self.waiting.add(route, asking);
+                    asked = Err(error);
+                }
+            }
         }
-        Ok(())
+        asked
     }
 
     /// Returns true if an operation has waited for longer than usual. Each time

@@ -106,3 +106,53 @@ async fn all_offers_before_a_loss_are_doubted_whatever_their_number() {
     assert!(took < Duration::from_secs(30), "{took:?}");
     maintenance.stop().await;
 }
+
+/// Nothing is doubted for its age.
+fn only_after_a_loss() -> MaintenanceOptions {
+    MaintenanceOptions {
+        reconcile_grace: Duration::from_secs(24 * 60 * 60),
+        ..MaintenanceOptions::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_between_two_steps_costs_no_suspect() {
+    for call in ["get", "stamp", "reoffer", "offered", "markers"] {
+        let (backend, faults) = one_partition();
+        let manager = manager(&backend);
+        let maintenance = Maintenance::start_with(&manager, &only_after_a_loss());
+        let lost = lose(&backend, &faults, &Client::of(&manager)).await;
+        // Maintenance looks at the connection once in a second.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        *faults.fails_at.lock().expect("not poisoned") = Some(call);
+        faults.connection.fetch_add(1, Ordering::Relaxed);
+        let took = hear(&backend, lost).await;
+        assert!(took < Duration::from_secs(30), "{call}: {took:?}");
+        let failing = *faults.fails_at.lock().expect("not poisoned");
+        assert_eq!(failing, None, "it was not asked for");
+        maintenance.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_partitions_of_a_manager_that_goes_are_doubted_by_the_next() {
+    let partitions = PartitionCount::new(8).expect("8 is in range");
+    let clock = TokioClock::starting_at(Timestamp::from_millis(1_795_000_000_000));
+    let inner = backend_with_clock(partitions, Arc::new(clock));
+    let (one, faults) = faulty(&inner);
+    let (other, faults_of_other) = faulty(&inner);
+    let (one, other) = (manager(&one), manager(&other));
+    let maintenance = Maintenance::start_with(&one, &only_after_a_loss());
+    let maintenance_of_other = Maintenance::start_with(&other, &only_after_a_loss());
+    // Both know of each other, and of their shares.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let lost = lose(&inner, &faults, &Client::of(&one)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // This one goes before it has seen that the connection was lost.
+    faults_of_other.connection.fetch_add(1, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    maintenance.stop().await;
+    let took = hear(&inner, lost).await;
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    maintenance_of_other.stop().await;
+}

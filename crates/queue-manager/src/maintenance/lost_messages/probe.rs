@@ -65,51 +65,16 @@ pub(super) enum NextStep {
 }
 
 impl Probe {
-    /// Asks one queue. Returns `None` if the broker did not take the marker: a
-    /// later sweep will find the candidates again.
-    pub(super) async fn send(
-        manager: &QueueManager,
+    /// The probe whose markers were sent just now; `None` if the broker took none of
+    /// them: a later sweep will find the candidates again. `rounds` is the number of
+    /// times that the queue was asked before.
+    pub(super) fn of(
         options: &MaintenanceOptions,
-        route: Route,
+        sent: Vec<Marker>,
         rounds: u32,
         candidates: Candidates,
-    ) -> store::Result<Option<Self>> {
-        let marker = send_marker(manager, route, &candidates).await?;
-        let probe = Self::of(options, marker.into_iter(), candidates);
-        Ok(probe.map(|probe| Self { rounds, ..probe }))
-    }
-
-    /// Asks all queues that offers of a route may be in, at the same time.
-    /// Returns `None` if none of them takes a marker.
-    pub(super) async fn send_to_all(
-        manager: &QueueManager,
-        options: &MaintenanceOptions,
-        route: &Route,
-        candidates: Candidates,
-    ) -> store::Result<Option<Self>> {
-        let mut ways = route.ways();
-        ways.retain(|way| !is_bypassed(manager, way));
-        if let Some(last) = ways.pop_if(|way| way.source == Source::Spare)
-            && !is_empty(manager, &last).await
-        {
-            ways.push(last);
-        }
-        let markers = ways
-            .into_iter()
-            .map(|way| send_marker(manager, way, &candidates));
-        let mut sent = Vec::new();
-        for marker in join_all(markers).await {
-            sent.extend(marker?);
-        }
-        Ok(Self::of(options, sent.into_iter(), candidates))
-    }
-
-    /// The probe whose markers were sent just now; `None` if there are none.
-    fn of(
-        options: &MaintenanceOptions,
-        mut sent: impl Iterator<Item = Marker>,
-        candidates: Candidates,
     ) -> Option<Self> {
+        let mut sent = sent.into_iter();
         Some(Self {
             candidates,
             marker: sent.next()?,
@@ -117,7 +82,7 @@ impl Probe {
             sent: Instant::now(),
             patience: options.marker_patience,
             returned: None,
-            rounds: 0,
+            rounds,
         })
     }
 
@@ -237,9 +202,32 @@ async fn is_empty(manager: &QueueManager, route: &Route) -> bool {
     matches!(backlog, Ok(None | Some(Backlog { messages: 0, .. })))
 }
 
+/// Sends markers through all queues that offers of a route may be in, at the same time.
+pub(super) async fn send_to_all(
+    manager: &QueueManager,
+    route: &Route,
+    candidates: &Candidates,
+) -> store::Result<Vec<Marker>> {
+    let mut ways = route.ways();
+    ways.retain(|way| !is_bypassed(manager, way));
+    if let Some(last) = ways.pop_if(|way| way.source == Source::Spare)
+        && !is_empty(manager, &last).await
+    {
+        ways.push(last);
+    }
+    let markers = ways
+        .into_iter()
+        .map(|way| send_marker(manager, way, candidates));
+    let mut sent = Vec::new();
+    for marker in join_all(markers).await {
+        sent.extend(marker?);
+    }
+    Ok(sent)
+}
+
 /// Sends a marker through a queue, behind these operations. Returns `None` if
 /// the broker did not take it, or if there are no operations.
-async fn send_marker(
+pub(super) async fn send_marker(
     manager: &QueueManager,
     route: Route,
     candidates: &Candidates,

@@ -65,6 +65,8 @@ pub(crate) struct Faults {
     pub(crate) reads: AtomicUsize,
     /// The record of this operation was written by a later release.
     pub(crate) unreadable: OnceLock<OperationId>,
+    /// The next call of this name is not answered.
+    pub(crate) fails_at: Mutex<Option<&'static str>>,
     /// A call of this name panics.
     pub(crate) panics_at: Mutex<Option<&'static str>>,
     /// The calls of the store and of the broker's publish, in their order.
@@ -79,6 +81,11 @@ impl Faults {
     /// Returns the calls since the last time that this was asked.
     pub(crate) fn take_calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut *self.calls.lock().expect("not poisoned"))
+    }
+
+    fn fails_now(&self, call: &'static str) -> bool {
+        let mut fails_at = self.fails_at.lock().expect("not poisoned");
+        fails_at.take_if(|name| *name == call).is_some()
     }
 
     fn note(&self, call: &'static str) {
@@ -123,6 +130,9 @@ impl Faulty {
     async fn store(&self, call: &'static str) -> Result<&dyn Store> {
         self.faults.note(call);
         self.there()?;
+        if self.faults.fails_now(call) {
+            return Err(away());
+        }
         tokio::task::yield_now().await;
         Ok(self.inner.store.as_ref())
     }
