@@ -36,16 +36,17 @@ user() {
 # The connection, and the settings that are checked at the start.
 connection='+ping +select +info +config|get +time +script|load +script|exists +evalsha +wait'
 # The commands of the scripts, and of the calls that need no script.
-data='+del +exists +rename +expire +pexpire +pexpireat'
+data='+del +exists +rename +expire +pexpire +pexpireat +scan'
 data+=' +get +set +mget +strlen +getrange +setrange +incrby +lindex +lrange +rpush +lset'
-data+=' +hget +hmget +hgetall +hexists +hlen +hkeys +hset +hdel +hincrby +sadd +srem +smembers'
-data+=' +zadd +zrem +zcard +zscore +zrank +zlexcount +zrange +zrangebylex +zrangebyscore'
+data+=' +hget +hmget +hgetall +hexists +hlen +hkeys +hset +hdel +hincrby +hscan +sadd +srem +smembers'
+data+=' +zadd +zrem +zscan +zcard +zscore +zrank +zlexcount +zrange +zrangebylex +zrangebyscore'
 data+=' +zrevrange +zrevrangebylex +zremrangebyrank +zremrangebyscore +xadd +xrevrange'
 completions="&$name:completions"
 
 user default '~*' '&*' +@all
 
-# `drumline doctor` and `drumline index` run as this user, too.
+# `drumline doctor`, `drumline index` and `drumline check` run as this user, too. Without
+# `--repair`, `check` writes nothing: docs/runbooks/check.md has a user for that.
 user drumline-manager "~$name:*" "$completions" -@all "$connection" "$data" +publish +subscribe +unsubscribe
 
 # A worker decides what it takes, so it can change every operation, and the settings of

@@ -31,6 +31,7 @@
 mod actions;
 mod audit;
 mod chains;
+mod check;
 mod commit;
 mod create;
 mod due;

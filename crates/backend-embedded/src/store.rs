@@ -6,6 +6,7 @@
 
 mod actions;
 mod audit;
+mod check;
 mod pauses;
 mod queues;
 mod rollups;

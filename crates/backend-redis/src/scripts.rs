@@ -17,6 +17,11 @@ pub(crate) struct Scripts {
     pub(crate) add_rollup: Script,
     pub(crate) beat: Script,
     pub(crate) chain_place: Script,
+    pub(crate) check_chain: Script,
+    pub(crate) check_leftover: Script,
+    pub(crate) check_records: Script,
+    pub(crate) check_reservation: Script,
+    pub(crate) check_sets: Script,
     pub(crate) commit: Script,
     pub(crate) copy_pauses: Script,
     pub(crate) create: Script,
@@ -43,6 +48,7 @@ pub(crate) struct Scripts {
     pub(crate) raise_tick: Script,
     pub(crate) raise_ticks: Script,
     pub(crate) rebuilt: Script,
+    pub(crate) recount: Script,
     pub(crate) reindex: Script,
     pub(crate) release_held: Script,
     pub(crate) release_permit: Script,
@@ -51,6 +57,7 @@ pub(crate) struct Scripts {
     pub(crate) renew: Script,
     pub(crate) renew_permit: Script,
     pub(crate) reoffer: Script,
+    pub(crate) repair: Script,
     pub(crate) report: Script,
     pub(crate) reserve: Script,
     pub(crate) runnable: Script,
@@ -70,6 +77,7 @@ const LIB_BUCKET_CHANGES: &str = include_str!("scripts/lib_bucket_changes.lua");
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 const LIB_USAGE: &str = include_str!("scripts/lib_usage.lua");
 const LIB_USAGE_OF_COMMITS: &str = include_str!("scripts/lib_usage_of_commits.lua");
+const LIB_CHECK: &str = include_str!("scripts/lib_check.lua");
 const LIB_RECORD: &str = include_str!("scripts/lib_record.lua");
 const LIB_FLOWS: &str = include_str!("scripts/lib_flows.lua");
 const LIB_INDEXES: &str = include_str!("scripts/lib_indexes.lua");
@@ -89,6 +97,7 @@ impl Scripts {
             |parts: &[&str]| with_buckets(&[&[LIB_BUCKET_CHANGES, PRELUDE], parts].concat());
         let with_members =
             |parts: &[&str]| Script::new(&[&[LIB_MEMBERS], parts].concat().join("\n"));
+        let with_check = |body: &'static str| with_prelude(&[LIB_INDEXES, LIB_CHECK, body]);
         let with_window = |body: &str| Script::new(&format!("{WINDOW}\n{body}"));
         Self {
             acquire_permit: with_window(include_str!("scripts/acquire_permit.lua")),
@@ -101,6 +110,11 @@ impl Scripts {
                 include_str!("scripts/beat_changes.lua"),
             ]),
             chain_place: with_prelude(&[include_str!("scripts/chain_place.lua")]),
+            check_chain: with_check(include_str!("scripts/check_chain.lua")),
+            check_leftover: alone(include_str!("scripts/check_leftover.lua")),
+            check_records: with_check(include_str!("scripts/check_records.lua")),
+            check_reservation: alone(include_str!("scripts/check_reservation.lua")),
+            check_sets: with_check(include_str!("scripts/check_sets.lua")),
             commit: with_prelude(&[
                 LIB_USAGE,
                 LIB_RECORD,
@@ -142,6 +156,12 @@ impl Scripts {
             raise_tick: with_buckets(&[include_str!("scripts/raise_tick.lua")]),
             raise_ticks: alone(include_str!("scripts/raise_ticks.lua")),
             rebuilt: alone(include_str!("scripts/rebuilt.lua")),
+            recount: with_prelude(&[
+                LIB_USAGE,
+                LIB_INDEXES,
+                LIB_CHECK,
+                include_str!("scripts/recount.lua"),
+            ]),
             reindex: with_prelude(&[
                 LIB_USAGE,
                 LIB_RECORD,
@@ -155,6 +175,7 @@ impl Scripts {
             renew: alone(include_str!("scripts/renew.lua")),
             renew_permit: with_window(include_str!("scripts/renew_permit.lua")),
             reoffer: with_prelude(&[include_str!("scripts/reoffer.lua")]),
+            repair: with_check(include_str!("scripts/repair.lua")),
             report: with_prelude(&[
                 LIB_USAGE,
                 LIB_RECORD,
@@ -217,10 +238,16 @@ impl Scripts {
         })
     }
 
-    /// Those that callers read with, and that change nothing.
-    const fn reading(&self) -> [&Script; 8] {
+    /// Those that callers read with, and that issue nothing. Those of a check write when
+    /// they are to repair.
+    const fn reading(&self) -> [&Script; 14] {
         [
             &self.chain_place,
+            &self.check_chain,
+            &self.check_leftover,
+            &self.check_records,
+            &self.check_reservation,
+            &self.check_sets,
             &self.ended,
             &self.ended_since,
             &self.history,
@@ -228,6 +255,7 @@ impl Scripts {
             &self.members,
             &self.newest,
             &self.newest_with,
+            &self.recount,
         ]
     }
 
@@ -239,6 +267,11 @@ impl Scripts {
             add_rollup,
             beat,
             chain_place,
+            check_chain,
+            check_leftover,
+            check_records,
+            check_reservation,
+            check_sets,
             commit,
             copy_pauses,
             create,
@@ -265,6 +298,7 @@ impl Scripts {
             raise_tick,
             raise_ticks,
             rebuilt,
+            recount,
             reindex,
             release_held,
             release_permit,
@@ -273,6 +307,7 @@ impl Scripts {
             renew,
             renew_permit,
             reoffer,
+            repair,
             report,
             reserve,
             runnable,
@@ -290,6 +325,11 @@ impl Scripts {
             add_rollup,
             beat,
             chain_place,
+            check_chain,
+            check_leftover,
+            check_records,
+            check_reservation,
+            check_sets,
             commit,
             copy_pauses,
             create,
@@ -316,6 +356,7 @@ impl Scripts {
             raise_tick,
             raise_ticks,
             rebuilt,
+            recount,
             reindex,
             release_held,
             release_permit,
@@ -324,6 +365,7 @@ impl Scripts {
             renew,
             renew_permit,
             reoffer,
+            repair,
             report,
             reserve,
             runnable,

@@ -4,6 +4,7 @@ mod actions;
 mod audit;
 mod batches;
 mod chain;
+mod check;
 mod commit;
 mod create;
 mod created;

@@ -7,6 +7,7 @@
 
 use drumline_backend::store::{Error, Result};
 use drumline_protocol::{PartitionCount, version};
+use redis::Value;
 
 use crate::keys::{self, Keys};
 use crate::link::{Link, StoreIdentity};
@@ -26,12 +27,19 @@ pub(crate) async fn settle(
     wanted: PartitionCount,
 ) -> Result<PartitionCount> {
     let key = keys::meta(namespace);
-    let mut commands = redis::pipe();
-    commands.cmd("SET").arg(&key).arg(write(wanted)).arg("NX");
-    commands.cmd("GET").arg(&key);
-    let answers = link.run("meta", &commands).await?;
-    let found = answers.into_iter().nth(1).ok_or_else(reply::unexpected)?;
-    let value = reply::text(found)?;
+    let mut get = redis::cmd("GET");
+    get.arg(&key);
+    // A store that is there is only read: a user without the right to write may look at it.
+    let value = match reply::maybe_bytes(link.run_one("meta", get.clone()).await?)? {
+        Some(value) => reply::text(Value::BulkString(value))?,
+        None => {
+            let mut commands = redis::pipe();
+            commands.cmd("SET").arg(&key).arg(write(wanted)).arg("NX");
+            commands.add_command(get);
+            let answers = link.run("meta", &commands).await?;
+            reply::text(answers.into_iter().nth(1).ok_or_else(reply::unexpected)?)?
+        }
+    };
     let count = read(&value)?;
     if count != wanted {
         tracing::info!(

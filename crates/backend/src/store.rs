@@ -12,6 +12,7 @@
 mod actions;
 mod audit;
 mod chain;
+mod check;
 mod commit;
 mod create;
 mod ends;
@@ -47,6 +48,9 @@ pub use self::audit::{
     InvalidAuditPlace, check_audit_entries,
 };
 pub use self::chain::{ChainPlace, Neighbourhood};
+pub use self::check::{
+    CHECK_STEP, CheckPage, CheckPlace, CheckStep, CheckStore, Fault, FaultKind, belongs_to_chain,
+};
 pub use self::commit::{Commit, Committed, Done, Guard, Record};
 pub use self::create::{Created, IdempotencyKey, NewOperation, Reservation, Reserved, check_keys};
 pub use self::ends::{Ended, Notice};
@@ -75,6 +79,7 @@ pub use self::work::Work;
 pub trait Store:
     ActionStore
     + AuditStore
+    + CheckStore
     + PauseStore
     + QueueStore
     + RollupStore

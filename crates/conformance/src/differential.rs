@@ -27,12 +27,15 @@ use self::look::look;
 use self::show::{show, show_created};
 use crate::StoreHarness;
 use crate::fixtures::{Draft, Fixture, author_of, claim_event, fault, independent};
+use crate::store::check::check_all;
 use crate::store::locks::lock_of;
 
 /// The most operations of a walk: few, so that they meet.
 const OPERATIONS: usize = 24;
 /// The tokens.
 const TOKENS: [&str; 3] = ["a", "b", "c"];
+/// The keys in a step of a check: the server may have those of other tests.
+const CHECK_LIMIT: usize = 5_000;
 /// Longer than any walk.
 const LONG: Duration = Duration::from_secs(3_600);
 
@@ -65,7 +68,15 @@ pub async fn walk(
     for word in words {
         walk.step(*word).await?;
     }
-    walk.make_calls(false).await
+    walk.make_calls(false).await?;
+    for (side, name) in walk.sides.iter().zip(["the first", "the other"]) {
+        let all = side.store.partitions().all().collect();
+        let page = check_all(&*side.store, all, CHECK_LIMIT, false).await;
+        if let Some(fault) = page.faults.first() {
+            return Err(format!("a check of {name} store finds {fault:?}"));
+        }
+    }
+    Ok(())
 }
 
 struct Walk {

@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod audit;
 pub mod chains;
+pub mod check;
 pub mod commit;
 pub mod create;
 pub mod dispatch;

@@ -54,6 +54,11 @@ macro_rules! store_suite {
                 organizations_have_chains_of_their_own,
                 an_operation_has_a_place_in_its_chain,
             }
+            check {
+                a_sound_store_has_no_faults,
+                small_steps_come_to_the_end,
+                operations_may_change_while_they_are_counted,
+            }
             hold {
                 a_failed_head_stops_its_chain_until_it_is_resumed,
                 a_cancelled_head_stops_its_chain_until_it_is_resumed,

@@ -10,7 +10,7 @@ use super::State;
 
 /// The chains of one partition. An empty chain is not kept.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Chains(BTreeMap<ChainKey, BTreeSet<(u64, OperationId)>>);
+pub(super) struct Chains(pub(super) BTreeMap<ChainKey, BTreeSet<(u64, OperationId)>>);
 
 impl Chains {
     pub(super) fn head(&self, key: ChainKey) -> Option<OperationId> {

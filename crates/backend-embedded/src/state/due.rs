@@ -9,7 +9,7 @@ use super::State;
 /// The due set of one partition, by operation and by time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Due {
-    by_id: BTreeMap<OperationId, Timestamp>,
+    pub(super) by_id: BTreeMap<OperationId, Timestamp>,
     by_time: BTreeSet<(Timestamp, OperationId)>,
 }
 

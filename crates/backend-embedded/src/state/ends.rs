@@ -12,7 +12,7 @@ use super::State;
 /// The ends of one partition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ends {
-    by_id: BTreeMap<OperationId, (EndClass, Stamp)>,
+    pub(super) by_id: BTreeMap<OperationId, (EndClass, Stamp)>,
     /// Stamps are unique.
     in_order: BTreeMap<EndClass, BTreeMap<Stamp, OperationId>>,
 }

@@ -7,7 +7,7 @@ use drumline_protocol::{IndexKey, OperationId, Partition, Shelf, Status, Timesta
 
 /// The further indexes of one partition.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Indexes(BTreeSet<(IndexKey, Shelf, OperationId)>);
+pub(super) struct Indexes(pub(super) BTreeSet<(IndexKey, Shelf, OperationId)>);
 
 impl Indexes {
     /// Enters an operation that has this status.

@@ -61,7 +61,7 @@ impl Held {
 /// The locks of one partition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Locks {
-    by_id: BTreeMap<OperationId, Held>,
+    pub(super) by_id: BTreeMap<OperationId, Held>,
     /// The operations that each holder is asked to stop: every holder looks twice in a
     /// second, whatever it and the others run.
     asked: BTreeMap<MemberId, BTreeSet<OperationId>>,

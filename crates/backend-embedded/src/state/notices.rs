@@ -12,12 +12,12 @@ use super::State;
 /// The notices of one partition, by operation and by time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notices {
-    by_id: BTreeMap<OperationId, Owed>,
+    pub(super) by_id: BTreeMap<OperationId, Owed>,
     by_time: BTreeSet<(Timestamp, OperationId)>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Owed {
+pub(super) struct Owed {
     next: Timestamp,
     attempt: u32,
 }

@@ -27,7 +27,7 @@ use super::{Contents, State};
 /// The outbox of one partition, by operation, and by flow and age.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
-    by_id: BTreeMap<OperationId, (FlowKey, Entry)>,
+    pub(super) by_id: BTreeMap<OperationId, (FlowKey, Entry)>,
     /// A flow without entries is not kept.
     by_flow: BTreeMap<FlowKey, BTreeSet<(Entry, OperationId)>>,
 }
@@ -35,7 +35,7 @@ pub(super) struct Outbox {
 /// One entry. Its age counts from `since`, not from the stamp, so that a delay
 /// moves no stamp into the future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
+pub(super) struct Entry {
     since: Timestamp,
     stamp: Stamp,
 }

@@ -44,7 +44,7 @@ impl PausedScopes {
 /// The operations of a partition that are held, by scope and by id.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held {
-    by_id: BTreeMap<OperationId, ScopeKey>,
+    pub(super) by_id: BTreeMap<OperationId, ScopeKey>,
     /// No scope without operations.
     by_scope: BTreeMap<ScopeKey, BTreeSet<OperationId>>,
 }

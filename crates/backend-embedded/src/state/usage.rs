@@ -12,7 +12,7 @@ use super::State;
 use super::record::Record;
 
 /// The counts of one partition.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct UsageCounts {
     organizations: BTreeMap<UsageKey, Counts>,
     /// The bytes of the Completed operations.
@@ -84,6 +84,27 @@ impl UsageCounts {
             counts.open = counts.open.saturating_sub(1);
             counts.series = counts.series.saturating_sub(series);
         }
+    }
+
+    /// Returns the counts of these operations and of the heads of the chains, with the
+    /// creates as they were counted.
+    pub(super) fn recount<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Record>,
+        heads: impl Iterator<Item = &'a Record>,
+    ) -> Self {
+        let mut fresh = Self::default();
+        for record in records {
+            fresh.add(record);
+        }
+        for head in heads {
+            fresh.organizations.entry(head.usage).or_default().tokens += 1;
+        }
+        for (key, counts) in &self.organizations {
+            let fresh = fresh.organizations.entry(*key).or_default();
+            (fresh.minute, fresh.created) = (counts.minute, counts.created);
+        }
+        fresh
     }
 
     /// A chain of the organization has no operations any more.

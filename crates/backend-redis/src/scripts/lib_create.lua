@@ -107,6 +107,6 @@ local function create(at, is_new)
   call('SETRANGE', RECORD .. id, '24', scope and pack(sequence) .. scope or numbers)
   if data ~= '' then call('SET', RECORD .. id .. DATA, data) end
   enter_indexes(id, record)
-  usage.count_new(record, data, head and chain ~= NO_CHAIN)
+  usage.count_new(id, record, data, head and chain ~= NO_CHAIN)
   return 'N' .. id .. numbers
 end

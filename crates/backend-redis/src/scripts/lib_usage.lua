@@ -4,9 +4,10 @@
 -- Behind the prefix of a partition:
 --   usage              hash. The field is the hash of an organization (6) and a letter:
 --                        o operations that are not Completed   s series among them
---                        t chains that have operations         b bytes
+--                        t chains whose head is counted        b bytes
 --                      The field 'c' has the bytes of all Completed operations. A
 --                      field that comes to 0 is removed.
+--   usage:recount      the counts of a recount that is under way: recount.lua
 --   creates: + minute  hash: hash of an organization -> its creates in that minute;
 --                      expires
 -- The hash of its organization stands in a record behind the flow, with the letter g,
@@ -28,6 +29,22 @@ do
   -- The changes, by key and field: usage.write() writes them, at the end.
   local changes_by_key, new_by_minute = {}, {}
 
+  -- A recount keeps its counts in a hash with these fields. One more has the id up to
+  -- which it has counted: recount.lua.
+  local RECOUNT, REACHED = 'usage:recount', 'p'
+  local reached_by_place = {}
+
+  -- Returns true if a recount has counted an operation. One command finds out that there
+  -- is no recount, once in a script.
+  local function was_recounted(id)
+    local reached = reached_by_place[place]
+    if reached == nil then
+      reached = call('HGET', KEYS[place] .. RECOUNT, REACHED)
+      reached_by_place[place] = reached
+    end
+    return reached and not is_behind(id, reached)
+  end
+
   local function add(sums, key, field, number)
     local sums_of_key = sums[key]
     if not sums_of_key then
@@ -37,8 +54,10 @@ do
     sums_of_key[field] = (sums_of_key[field] or 0) + number
   end
 
-  function usage.change(field, number)
+  -- Changes a count by what an operation has come to take.
+  function usage.change(id, field, number)
     add(changes_by_key, KEYS[place] .. USAGE, field, number)
+    if was_recounted(id) then add(changes_by_key, KEYS[place] .. RECOUNT, field, number) end
   end
 
   -- Returns the hash of the organization of an operation, or nil; and true for a
@@ -66,20 +85,20 @@ do
     return bytes
   end
 
-  -- Counts operations of an organization as not Completed, or as that no more.
-  function usage.count_open(organization, is_series, number)
-    usage.change(organization .. 'o', number)
-    if is_series then usage.change(organization .. 's', number) end
+  -- Counts an operation of an organization as not Completed, or as that no more.
+  function usage.count_open(id, organization, is_series, number)
+    usage.change(id, organization .. 'o', number)
+    if is_series then usage.change(id, organization .. 's', number) end
   end
 
   -- Counts a new operation. `data` is what is in a key of its own.
-  function usage.count_new(record, data, is_first_of_chain)
+  function usage.count_new(id, record, data, is_first_of_chain)
     local organization, is_series = usage.organization_of(record)
     if not organization then return end
     local high, low = byte(record, 60, 61)
-    usage.count_open(organization, is_series, 1)
-    usage.change(organization .. 'b', #record - (high * 256 + low) + #data + OPERATION_BYTES)
-    if is_first_of_chain then usage.change(organization .. 't', 1) end
+    usage.count_open(id, organization, is_series, 1)
+    usage.change(id, organization .. 'b', #record - (high * 256 + low) + #data + OPERATION_BYTES)
+    if is_first_of_chain then usage.change(id, organization .. 't', 1) end
     local minute = decimal(math.floor(last / MICROSECONDS))
     add(new_by_minute, KEYS[place] .. CREATES .. minute, organization, 1)
   end

@@ -26,7 +26,7 @@ if parts ~= was or kept ~= kept_high * 256 + kept_low then
 end
 if kept > 0 then call('SETRANGE', RECORD .. id, decimal(place - kept), report) end
 if organization then
-  usage.change(organization .. 'b', usage.bytes_of_report(id, read_front(id)) - before)
+  usage.change(id, organization .. 'b', usage.bytes_of_report(id, read_front(id)) - before)
   usage.write()
 end
 return 1

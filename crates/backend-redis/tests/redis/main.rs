@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod buckets;
+mod check;
 mod clock_set_back;
 mod common;
 mod conformance;

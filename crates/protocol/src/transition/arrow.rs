@@ -141,27 +141,17 @@ impl Arrow<'_> {
         let rules = &self.header.rules;
         Transition {
             event: self.event,
-            header: next,
             effects: Effects {
                 chain: if rules.chain.is_some() {
                     ChainEffect::Leave
                 } else {
                     ChainEffect::Keep
                 },
-                end: Some(match status {
-                    Status::Succeeded if rules.transient => EndClass::Transient,
-                    Status::Succeeded => EndClass::Succeeded,
-                    Status::Failed
-                    | Status::Canceled
-                    | Status::WaitingForResources
-                    | Status::Waiting
-                    | Status::InProgress
-                    | Status::Pausing
-                    | Status::Canceling => EndClass::Unsuccessful,
-                }),
+                end: EndClass::of(&next),
                 tell: rules.webhook,
                 ..self.leaving()
             },
+            header: next,
             fault,
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Stores know these, and no states: every rule is decided before, in Rust.
 
+use crate::operation::Header;
+use crate::status::Status;
 use crate::time::Timestamp;
 
 /// The effects that a store performs in the commit of a transition.
@@ -101,6 +103,21 @@ pub enum EndClass {
 impl EndClass {
     /// All three.
     pub const ALL: [Self; 3] = [Self::Succeeded, Self::Unsuccessful, Self::Transient];
+
+    /// The class of an operation with this header; `None` if it is not Completed.
+    #[must_use]
+    pub const fn of(header: &Header) -> Option<Self> {
+        match header.status {
+            Status::Succeeded if header.rules.transient => Some(Self::Transient),
+            Status::Succeeded => Some(Self::Succeeded),
+            Status::Failed | Status::Canceled => Some(Self::Unsuccessful),
+            Status::WaitingForResources
+            | Status::Waiting
+            | Status::InProgress
+            | Status::Pausing
+            | Status::Canceling => None,
+        }
+    }
 
     /// The word in metrics and settings.
     #[must_use]

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, Error, FailureBatch, FailureGroup, Filter, Holding, IdleFate,
-    IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction,
-    OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses, QueueStore, QueueUse, Recorded,
-    Released, Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch,
-    RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
+    ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, CheckPage, CheckStep,
+    CheckStore, Commit, Committed, Counts, Created, Ended, Error, FailureBatch, FailureGroup,
+    Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
+    OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses,
+    QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
+    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
+    Transacted, Usage, UsageStore, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -475,6 +476,13 @@ impl RollupStore for FaultyStore {
         limit: usize,
     ) -> Result<Vec<FailureGroup>> {
         self.store.failure_groups(organization, limit).await
+    }
+}
+
+#[async_trait]
+impl CheckStore for FaultyStore {
+    async fn check_step(&self, step: &CheckStep) -> Result<CheckPage> {
+        self.store.check_step(step).await
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, Commit, Committed,
-    Counts, Created, Ended, FailureBatch, FailureGroup, Filter, Holding, IdleFate, IdleQueue,
-    LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook,
-    OutboxPage, Page, PauseCopy, PauseStore, Pauses, QueueStore, QueueUse, Recorded, Released,
-    Renewal, ReportParts, Reservation, Reserved, Resolution, Result, Rollup, RollupBatch,
-    RollupKey, RollupStore, Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work,
+    ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, CheckPage, CheckStep,
+    CheckStore, Commit, Committed, Counts, Created, Ended, FailureBatch, FailureGroup, Filter,
+    Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
+    OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses,
+    QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
+    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
+    Transacted, Usage, UsageStore, Work,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -143,6 +144,11 @@ through_link! {
         -> Vec<Vec<Rollup>>;
     add_failures(batch: &FailureBatch) -> ();
     failure_groups(organization: &Organization, limit: usize) -> Vec<FailureGroup>;
+}
+
+through_link! {
+    impl CheckStore {}
+    check_step(step: &CheckStep) -> CheckPage;
 }
 
 through_link! {

@@ -1,0 +1,672 @@
+//! The check of a store: each kind of damage is made past the store, found once, repaired,
+//! and found no more.
+
+use std::time::Duration;
+
+use drumline_backend::store::{
+    CheckPage, CheckStep, CheckStore, Fault, FaultKind, Guard, NewOperation, Stamp, UsageStore,
+};
+use drumline_backend::{Ids, Store};
+use drumline_backend_redis::{Options, RedisStore};
+use drumline_protocol::{Event, Fence, OperationId, Organization, Partition, Timestamp};
+use drumline_test_servers::RedisServer;
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, ToRedisArgs};
+
+use crate::common::{self, claim, commit, create, draft, holding, make};
+
+/// The keys in a step: the server may have those of other tests.
+const LIMIT: usize = 5_000;
+/// Some flow, which no operation has.
+const FLOW: [u8; 6] = [0x81, 1, 2, 3, 4, 5];
+
+struct Scene {
+    options: Options,
+    store: RedisStore,
+    ids: Ids,
+    raw: MultiplexedConnection,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self::on(common::options().await).await
+    }
+
+    async fn on(options: Options) -> Self {
+        let store = common::connect(&options).await;
+        let raw = common::raw(&options.url).await;
+        // No earlier build has written here.
+        for partition in store.partitions().all() {
+            store.enter_offered(partition, 1).await.expect("entered");
+        }
+        Self {
+            options,
+            store,
+            ids: Ids::random(),
+            raw,
+        }
+    }
+
+    async fn create(&self, token: Option<&str>) -> NewOperation {
+        let new = draft(&self.store, &self.ids, token);
+        create(&self.store, &new).await;
+        new
+    }
+
+    /// An operation that has Succeeded.
+    async fn completed(&self, token: Option<&str>) -> NewOperation {
+        let mut new = self.create(token).await;
+        let taking = claim(&self.store, &self.ids, new.id, &new.header);
+        new.header = taking.header.clone();
+        let fence = make(&self.store, taking).await.fence.expect("a fence");
+        self.finish(&mut new, fence).await;
+        new
+    }
+
+    async fn claim(&self, new: &mut NewOperation) -> Fence {
+        let taking = claim(&self.store, &self.ids, new.id, &new.header);
+        new.header = taking.header.clone();
+        make(&self.store, taking).await.fence.expect("a fence")
+    }
+
+    async fn finish(&self, new: &mut NewOperation, fence: Fence) {
+        let guard = Guard::Holder(holding(fence));
+        self.event(new, Event::Succeed, guard).await;
+    }
+
+    async fn event(&self, new: &mut NewOperation, event: Event, guard: Guard) {
+        let commit = commit(&self.store, &self.ids, new.id, &new.header, event, guard);
+        new.header = commit.header.clone();
+        make(&self.store, commit).await;
+    }
+
+    /// A key of the partition of an operation.
+    fn key(&self, id: OperationId, name: impl AsRef<[u8]>) -> Vec<u8> {
+        let prefix = format!("{}:{{{}}}:", self.options.namespace, id.partition());
+        [prefix.as_bytes(), name.as_ref()].concat()
+    }
+
+    fn record(&self, id: OperationId) -> Vec<u8> {
+        self.key(id, [b"op:".as_slice(), id.as_bytes()].concat())
+    }
+
+    fn chain(&self, new: &NewOperation) -> Vec<u8> {
+        let chain = new.header.rules.chain.expect("a token");
+        self.key(new.id, [b"chain:".as_slice(), chain.as_bytes()].concat())
+    }
+
+    async fn run<T: FromRedisValue>(&self, command: &str, arguments: &[&[u8]]) -> T {
+        let mut query = redis::cmd(command);
+        for argument in arguments {
+            query.arg(*argument);
+        }
+        let mut raw = self.raw.clone();
+        query.query_async(&mut raw).await.expect("an answer")
+    }
+
+    /// The record as bytes.
+    async fn bytes(&self, id: OperationId) -> Vec<u8> {
+        self.run("GET", &[&self.record(id)]).await
+    }
+
+    /// The entry in the outbox: flow, stamp, id.
+    async fn outbox_entry(&self, id: OperationId) -> Vec<u8> {
+        let record = self.bytes(id).await;
+        [&record[67..73], &record[32..40], id.as_bytes()].concat()
+    }
+
+    async fn zadd(&self, key: &[u8], score: impl ToRedisArgs, member: &[u8]) {
+        let mut query = redis::cmd("ZADD");
+        query.arg(key).arg(score).arg(member);
+        let mut raw = self.raw.clone();
+        let _new: usize = query.query_async(&mut raw).await.expect("an answer");
+    }
+
+    async fn zrem(&self, key: &[u8], member: &[u8]) {
+        let removed: usize = self.run("ZREM", &[key, member]).await;
+        assert_eq!(removed, 1, "it was there");
+    }
+
+    async fn check(&self, repair: bool) -> CheckPage {
+        let partitions = self.store.partitions().all().collect();
+        check(&self.store, partitions, LIMIT, repair).await
+    }
+
+    /// Asserts that these faults are found, once each and as often as one looks. Then
+    /// asserts that they are repaired, and found no more.
+    async fn mended(&self, expected: &[(FaultKind, Option<OperationId>)]) {
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        for _ in 0..2 {
+            let found = self.check(false).await;
+            assert_eq!(kinds(&found.faults), expected, "{found:?}");
+            assert!(found.faults.iter().all(|fault| !fault.is_repaired));
+        }
+        let mut repaired = self.check(true).await.faults;
+        assert!(
+            repaired.iter().all(|fault| fault.is_repaired),
+            "{repaired:?}"
+        );
+        // The counts that could not be compared before.
+        repaired.retain(|fault| fault.kind != FaultKind::Usage);
+        expected.retain(|(kind, _)| *kind != FaultKind::Usage);
+        assert_eq!(kinds(&repaired), expected, "{repaired:?}");
+        self.is_sound().await;
+    }
+
+    async fn is_sound(&self) {
+        let left = self.check(false).await;
+        assert_eq!((left.faults, left.uncounted), (Vec::new(), Vec::new()));
+    }
+
+    /// Runs an operation that is Ready and offered.
+    async fn run_to_its_end(&self, new: &mut NewOperation) {
+        let fence = self.claim(new).await;
+        self.finish(new, fence).await;
+    }
+
+    async fn is_in_outbox(&self, id: OperationId) -> bool {
+        let offer = self.store.last_offer(id).await.expect("last_offer");
+        offer.is_some_and(|offer| offer.is_in_outbox)
+    }
+}
+
+async fn check(
+    store: &dyn Store,
+    partitions: Vec<Partition>,
+    limit: usize,
+    repair: bool,
+) -> CheckPage {
+    let mut step = CheckStep {
+        partitions,
+        place: None,
+        limit,
+        repair,
+    };
+    let mut all = CheckPage::default();
+    loop {
+        let page = store.check_step(&step).await.expect("check_step");
+        all.looked_at += page.looked_at;
+        all.faults.extend(page.faults);
+        all.uncounted.extend(page.uncounted);
+        let Some(next) = page.next else { return all };
+        step.place = Some(next);
+    }
+}
+
+fn kinds(faults: &[Fault]) -> Vec<(FaultKind, Option<OperationId>)> {
+    let mut kinds: Vec<_> = faults.iter().map(|it| (it.kind, it.id)).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ready_operation_that_is_in_no_place_is_offered_and_runs() {
+    let scene = Scene::new().await;
+    let mut alone = scene.create(None).await;
+    let mut head = scene.create(Some("t")).await;
+    scene.create(Some("t")).await;
+    for id in [alone.id, head.id] {
+        let entry = scene.outbox_entry(id).await;
+        scene.zrem(&scene.key(id, "dispatch"), &entry).await;
+    }
+    scene
+        .mended(&[
+            (FaultKind::NotOffered, Some(alone.id)),
+            (FaultKind::NotOffered, Some(head.id)),
+        ])
+        .await;
+    assert!(scene.is_in_outbox(alone.id).await);
+    scene.run_to_its_end(&mut alone).await;
+    scene.run_to_its_end(&mut head).await;
+    scene.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_without_a_record_are_removed() {
+    let scene = Scene::new().await;
+    let gone = draft(&scene.store, &scene.ids, None).id;
+    let id = gone.as_bytes().as_slice();
+    let stamp = 7_u64.to_be_bytes();
+    let scope = [0x80, 1, 2, 3, 4, 5, 6, 7];
+    let entries: [(&str, FaultKind, Vec<u8>); 9] = [
+        (
+            "dispatch",
+            FaultKind::OutboxEntry,
+            [&FLOW, stamp.as_slice(), id].concat(),
+        ),
+        (
+            "offered",
+            FaultKind::OfferedEntry,
+            [FLOW.as_slice(), id].concat(),
+        ),
+        (
+            "held",
+            FaultKind::HeldEntry,
+            [scope.as_slice(), id].concat(),
+        ),
+        ("index:0", FaultKind::StateEntry, id.to_vec()),
+        (
+            "index:o",
+            FaultKind::IndexEntry,
+            [FLOW.as_slice(), id].concat(),
+        ),
+        (
+            "index:mf",
+            FaultKind::IndexEntry,
+            [FLOW.as_slice(), id].concat(),
+        ),
+        (
+            "ended:s",
+            FaultKind::EndEntry,
+            [stamp.as_slice(), id].concat(),
+        ),
+        ("due", FaultKind::DueEntry, id.to_vec()),
+        ("notices", FaultKind::NoticeEntry, id.to_vec()),
+    ];
+    let mut expected = Vec::new();
+    for (name, kind, member) in &entries {
+        scene.zadd(&scene.key(gone, name), 0, member).await;
+        expected.push((*kind, Some(gone)));
+    }
+    let lock = [0_u8; 41];
+    let _new: usize = scene
+        .run("HSET", &[&scene.key(gone, "locks"), id, &lock])
+        .await;
+    expected.push((FaultKind::LockEntry, Some(gone)));
+    scene.mended(&expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_an_operation_that_does_not_belong_there_are_removed() {
+    let scene = Scene::new().await;
+    let done = scene.completed(None).await;
+    let mut suspended = scene.create(None).await;
+    scene.event(&mut suspended, Event::Pause, Guard::None).await;
+    let entry = scene.outbox_entry(done.id).await;
+    scene.zadd(&scene.key(done.id, "dispatch"), 0, &entry).await;
+    scene
+        .zadd(&scene.key(done.id, "index:1"), 0, done.id.as_bytes())
+        .await;
+    scene
+        .zadd(&scene.key(done.id, "due"), 5, done.id.as_bytes())
+        .await;
+    let end = [&entry[6..14], suspended.id.as_bytes().as_slice()].concat();
+    scene
+        .zadd(&scene.key(suspended.id, "ended:u"), 0, &end)
+        .await;
+    scene
+        .zadd(
+            &scene.key(suspended.id, "notices"),
+            0,
+            suspended.id.as_bytes(),
+        )
+        .await;
+    // On the shelf of another status.
+    let record = scene.bytes(suspended.id).await;
+    let at = (66..record.len()).step_by(7).find(|at| record[*at] == b'm');
+    let at = at.expect("the key of the message name");
+    let member = [&record[at + 1..at + 7], suspended.id.as_bytes().as_slice()].concat();
+    scene
+        .zadd(&scene.key(suspended.id, "index:ms"), 0, &member)
+        .await;
+    scene
+        .mended(&[
+            (FaultKind::OutboxEntry, Some(done.id)),
+            (FaultKind::StateEntry, Some(done.id)),
+            (FaultKind::DueEntry, Some(done.id)),
+            (FaultKind::EndEntry, Some(suspended.id)),
+            (FaultKind::NoticeEntry, Some(suspended.id)),
+            (FaultKind::IndexEntry, Some(suspended.id)),
+        ])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_missing_from_its_sets_is_entered() {
+    let scene = Scene::new().await;
+    let done = scene.completed(None).await;
+    let ready = scene.create(None).await;
+    let mut due = scene.create(None).await;
+    let time = Timestamp::from_millis(4_000_000_000_000);
+    scene
+        .event(&mut due, Event::Postpone(time), Guard::None)
+        .await;
+    scene
+        .zrem(&scene.key(ready.id, "index:0"), ready.id.as_bytes())
+        .await;
+    scene
+        .zrem(&scene.key(due.id, "due"), due.id.as_bytes())
+        .await;
+    let record = scene.bytes(done.id).await;
+    let end = [&record[32..40], done.id.as_bytes().as_slice()].concat();
+    scene.zrem(&scene.key(done.id, "ended:s"), &end).await;
+    let at = (66..record.len()).step_by(7).find(|at| record[*at] == b'o');
+    let at = at.expect("the key of the owner");
+    let member = [&record[at + 1..at + 7], done.id.as_bytes().as_slice()].concat();
+    scene.zrem(&scene.key(done.id, "index:o"), &member).await;
+    scene
+        .mended(&[
+            (FaultKind::StateMissing, Some(ready.id)),
+            (FaultKind::DueMissing, Some(due.id)),
+            (FaultKind::EndMissing, Some(done.id)),
+            (FaultKind::IndexMissing, Some(done.id)),
+        ])
+        .await;
+    let score: String = scene
+        .run("ZSCORE", &[&scene.key(due.id, "due"), due.id.as_bytes()])
+        .await;
+    assert_eq!(score, "4000000000000");
+    // At another time than its own, it is not there either.
+    scene
+        .zadd(&scene.key(due.id, "due"), 17, due.id.as_bytes())
+        .await;
+    scene.mended(&[(FaultKind::DueMissing, Some(due.id))]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_is_missing_from_its_chain_comes_to_its_place() {
+    let scene = Scene::new().await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(scene.create(Some("t")).await);
+    }
+    let key = scene.chain(&all[0]);
+    scene.zrem(&key, all[1].id.as_bytes()).await;
+    scene
+        .mended(&[(FaultKind::ChainOrder, Some(all[1].id))])
+        .await;
+    // The last one comes before the first.
+    scene.zadd(&key, 1, all[2].id.as_bytes()).await;
+    scene
+        .mended(&[
+            (FaultKind::ChainOrder, Some(all[2].id)),
+            (FaultKind::NotOffered, Some(all[2].id)),
+            (FaultKind::OutboxEntry, Some(all[0].id)),
+        ])
+        .await;
+    assert!(scene.is_in_outbox(all[0].id).await, "it is the head again");
+    for new in &mut all {
+        scene.run_to_its_end(new).await;
+    }
+    scene.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_a_chain_must_not_have_leave_it_and_the_next_one_runs() {
+    let scene = Scene::new().await;
+    let done = scene.completed(Some("t")).await;
+    let mut next = scene.create(Some("t")).await;
+    let foreign = scene.create(Some("u")).await;
+    let key = scene.chain(&next);
+    let entry = scene.outbox_entry(next.id).await;
+    scene.zrem(&scene.key(next.id, "dispatch"), &entry).await;
+    let gone = draft(&scene.store, &scene.ids, Some("t")).id;
+    for (score, id) in [(1, done.id), (2, gone)] {
+        scene.zadd(&key, score, id.as_bytes()).await;
+    }
+    if foreign.id.partition() == next.id.partition() {
+        scene.zadd(&key, 3, foreign.id.as_bytes()).await;
+    }
+    let mut expected = vec![
+        (FaultKind::ChainEntry, Some(done.id)),
+        (FaultKind::ChainEntry, Some(gone)),
+    ];
+    if foreign.id.partition() == next.id.partition() {
+        expected.push((FaultKind::ChainEntry, Some(foreign.id)));
+    }
+    scene.mended(&expected).await;
+    scene.run_to_its_end(&mut next).await;
+    scene.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_operation_without_a_lock_can_be_taken_over() {
+    let scene = Scene::new().await;
+    let mut new = scene.create(None).await;
+    let fence = scene.claim(&mut new).await;
+    let locks = scene.key(new.id, "locks");
+    let removed: usize = scene.run("HDEL", &[&locks, new.id.as_bytes()]).await;
+    assert_eq!(removed, 1);
+    scene
+        .mended(&[(FaultKind::LockMissing, Some(new.id))])
+        .await;
+    let lock = scene.store.lock(new.id).await.expect("lock").expect("one");
+    assert!(lock.fence > fence, "fences only grow");
+    assert!(lock.lease <= Duration::from_millis(1), "{lock:?}");
+    let guard = Guard::Unchanged {
+        holding: lock.holding(),
+        beat: lock.beat,
+    };
+    scene.event(&mut new, Event::LeaseExpired, guard).await;
+    scene.run_to_its_end(&mut new).await;
+    scene.is_sound().await;
+    // A lock that cannot be read keeps all others of the partition from being read.
+    let mut other = scene.create(None).await;
+    scene.claim(&mut other).await;
+    let _changed: usize = scene
+        .run("HSET", &[&locks, other.id.as_bytes(), b"short"])
+        .await;
+    assert!(scene.store.locks(other.id.partition()).await.is_err());
+    scene
+        .mended(&[(FaultKind::LockMissing, Some(other.id))])
+        .await;
+    assert!(scene.store.locks(other.id.partition()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_is_not_changed_before_an_operation_that_runs() {
+    let scene = Scene::new().await;
+    let first = scene.create(Some("t")).await;
+    let mut second = scene.create(Some("t")).await;
+    let key = scene.chain(&first);
+    scene.zrem(&key, first.id.as_bytes()).await;
+    let entry = scene.outbox_entry(first.id).await;
+    scene.zrem(&scene.key(first.id, "dispatch"), &entry).await;
+    let fence = scene.claim(&mut second).await;
+    let found = scene.check(true).await.faults;
+    assert_eq!(
+        kinds(&found),
+        [(FaultKind::ChainOrder, Some(first.id))],
+        "{found:?}"
+    );
+    assert!(!found[0].is_repaired, "two of a token must not run at once");
+    scene.finish(&mut second, fence).await;
+    let found = scene.check(true).await.faults;
+    assert!(found.iter().all(|fault| fault.is_repaired), "{found:?}");
+    scene.is_sound().await;
+    assert!(scene.is_in_outbox(first.id).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_that_have_drifted_are_counted_again() {
+    let scene = Scene::new().await;
+    let new = scene.create(Some("t")).await;
+    scene.completed(Some("u")).await;
+    let usage = scene.store.usage(&Organization::default()).await;
+    let usage = usage.expect("usage");
+    let key = scene.key(new.id, "usage");
+    let fields: Vec<Vec<u8>> = scene.run("HKEYS", &[&key]).await;
+    assert!(!fields.is_empty());
+    for field in &fields {
+        let _sum: i64 = scene.run("HINCRBY", &[&key, field, b"1000"]).await;
+    }
+    let expected: Vec<_> = fields.iter().map(|_| (FaultKind::Usage, None)).collect();
+    let found = scene.check(false).await.faults;
+    assert_eq!(kinds(&found), expected, "{found:?}");
+    let found = scene.check(true).await.faults;
+    assert_eq!(kinds(&found), expected, "{found:?}");
+    scene.is_sound().await;
+    let now = scene.store.usage(&Organization::default()).await;
+    assert_eq!(now.expect("usage"), usage);
+    // One step for each operation, and without a repair.
+    for repair in [false, true] {
+        let all = scene.store.partitions().all().collect();
+        let page = check(&scene.store, all, LIMIT, repair).await;
+        assert_eq!((page.faults, page.uncounted), (Vec::new(), Vec::new()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_whose_head_was_not_counted_takes_no_token_of_others() {
+    let scene = Scene::new().await;
+    let mut head = scene.create(Some("t")).await;
+    let mut next = scene.create(Some("t")).await;
+    // As a build without the counts has written it.
+    let record = scene.record(head.id);
+    let _length: usize = scene.run("SETRANGE", &[&record, b"73", b"q"]).await;
+    let key = scene.key(head.id, "usage");
+    let _removed: usize = scene.run("DEL", &[&key]).await;
+    scene.check(true).await;
+    let tokens = async || {
+        let usage = scene.store.usage(&Organization::default()).await;
+        usage.expect("usage").tokens
+    };
+    assert_eq!(tokens().await, 0, "the head is not counted");
+    scene.run_to_its_end(&mut head).await;
+    assert_eq!(tokens().await, 1);
+    scene.is_sound().await;
+    let other = scene.create(Some("t")).await;
+    assert_eq!(other.id.partition(), next.id.partition());
+    scene.run_to_its_end(&mut next).await;
+    assert_eq!(tokens().await, 1);
+    scene.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_parts_of_operations_that_are_gone_are_removed() {
+    let scene = Scene::new().await;
+    let old = Timestamp::from_millis(1_600_000_000_000);
+    let gone = scene.ids.operation(old, Partition::new(0));
+    let young = draft(&scene.store, &scene.ids, None).id;
+    for (name, id) in [("0123456789abcdef", gone), ("0123456789abcdeg", young)] {
+        let key = scene.key(gone, format!("key:{name}"));
+        let content = [*id.as_bytes(), [1; 16]].concat();
+        let _ok: String = scene.run("SET", &[&key, &content]).await;
+    }
+    let part = [&scene.record(gone), b":data".as_slice()].concat();
+    let _ok: String = scene.run("SET", &[&part, b"data"]).await;
+    scene
+        .mended(&[
+            (FaultKind::Reservation, Some(gone)),
+            (FaultKind::Leftover, Some(gone)),
+        ])
+        .await;
+    let left: usize = scene
+        .run("EXISTS", &[&scene.key(gone, "key:0123456789abcdeg")])
+        .await;
+    assert_eq!(left, 1, "its operation may be about to be created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_decoded_is_named_and_stays() {
+    let scene = Scene::new().await;
+    let (broken, torn) = (scene.create(None).await, scene.create(None).await);
+    scene.create(None).await;
+    let before = scene.bytes(broken.id).await;
+    // The version of the header, behind its length.
+    let place = (65..before.len() - 2).find(|at| {
+        let length = usize::from(u16::from_be_bytes([before[at - 2], before[at - 1]]));
+        before[*at] == 0x14 && (40..400).contains(&length)
+    });
+    let mut after = before;
+    after[place.expect("a header")] = 0x1f;
+    let _ok: String = scene.run("SET", &[&scene.record(broken.id), &after]).await;
+    let _ok: String = scene.run("SET", &[&scene.record(torn.id), b"torn"]).await;
+    for repair in [false, true, true] {
+        let found = scene.check(repair).await;
+        let mut expected = vec![
+            (FaultKind::Unreadable, Some(broken.id)),
+            (FaultKind::Unreadable, Some(torn.id)),
+        ];
+        expected.sort_unstable();
+        assert_eq!(kinds(&found.faults), expected, "{found:?}");
+        assert!(found.faults.iter().all(|fault| !fault.is_repaired));
+        assert_eq!(found.uncounted, [broken.id.partition()]);
+    }
+    assert_eq!(scene.bytes(broken.id).await, after);
+    assert_eq!(scene.bytes(torn.id).await, b"torn");
+    assert!(scene.is_in_outbox(broken.id).await, "its entries stay, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_sets_are_checked_in_small_steps() {
+    let server = RedisServer::start().await.expect("a Redis");
+    let scene = Scene::on(common::options_on(&server.url())).await;
+    let all: Vec<NewOperation> = (0..700)
+        .map(|at| draft(&scene.store, &scene.ids, (at % 2 == 0).then_some("t")))
+        .collect();
+    scene.store.create(all.clone()).await.expect("create");
+    let partitions: Vec<Partition> = scene.store.partitions().all().collect();
+    for at in [0, 111, 699] {
+        let id = all[at].id;
+        scene.zadd(&scene.key(id, "due"), 5, id.as_bytes()).await;
+    }
+    let gone = draft(&scene.store, &scene.ids, Some("t"));
+    scene
+        .zadd(&scene.chain(&gone), 4.0e15, gone.id.as_bytes())
+        .await;
+    for (repair, expected) in [(false, 4), (true, 4), (false, 0)] {
+        let page = check(&scene.store, partitions.clone(), 50, repair).await;
+        assert_eq!(page.faults.len(), expected, "{:?}", page.faults);
+        assert!(page.looked_at > 700 * 4, "{}", page.looked_at);
+    }
+    // The stamps of what was there have not changed.
+    let offer = scene.store.last_offer(all[1].id).await.expect("last_offer");
+    assert!(offer.expect("offered").stamp > Stamp(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_the_right_to_write_can_check() {
+    let server = RedisServer::start().await.expect("a Redis");
+    let url = server.url();
+    let scene = Scene::on(common::options_on(&url)).await;
+    let new = scene.create(Some("t")).await;
+    scene.completed(None).await;
+    let entry = scene.outbox_entry(new.id).await;
+    scene.zrem(&scene.key(new.id, "dispatch"), &entry).await;
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER")
+        .arg("reader")
+        .arg(["on", ">right", "~*", "-@all", "+@read", "+@connection"].as_slice())
+        .arg(
+            [
+                "+evalsha",
+                "+script|load",
+                "+script|exists",
+                "+info",
+                "+time",
+                "+config|get",
+            ]
+            .as_slice(),
+        );
+    user.exec_async(&mut scene.raw.clone())
+        .await
+        .expect("a user");
+    let options = Options {
+        url: format!("redis://reader:right@{}", server.address()),
+        ..scene.options.clone()
+    };
+    let reader = common::connect(&options).await;
+    let partitions: Vec<Partition> = reader.partitions().all().collect();
+    let page = check(&reader, partitions.clone(), LIMIT, false).await;
+    assert_eq!(kinds(&page.faults), [(FaultKind::NotOffered, Some(new.id))]);
+    let step = CheckStep {
+        partitions,
+        place: None,
+        limit: LIMIT,
+        repair: true,
+    };
+    // Nothing is wrong in the sets, so the first steps write nothing either.
+    let mut step = step;
+    let refused = loop {
+        match reader.check_step(&step).await {
+            Ok(page) => step.place = Some(page.next.expect("it comes to a repair")),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        refused.to_string().contains("can't run this command"),
+        "{refused}"
+    );
+}
