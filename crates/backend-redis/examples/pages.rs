@@ -1,8 +1,11 @@
 //! Measures the first page of a listing by each indexed value.
 //!
 //! ```sh
-//! cargo run --release -p drumline-backend-redis --example pages -- redis://127.0.0.1:6379 200000
+//! cargo run --release -p drumline-backend-redis --example pages -- redis://127.0.0.1:6379 200000 100000
 //! ```
+//!
+//! The second number is that of the operations that are Canceled at once; the others
+//! wait.
 //!
 //! The server must be empty: the operations stay in it, in a namespace of their
 //! own.
@@ -11,12 +14,14 @@
 use std::error::Error;
 use std::time::Duration;
 
-use drumline_backend::store::{Filter, NewOperation};
+use drumline_backend::store::{Commit, Committed, Filter, Guard, NewOperation};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
 use drumline_protocol::operation::first_header;
+use drumline_protocol::transition::At;
 use drumline_protocol::{
-    Body, ChainKey, DependencyToken, Organization, Partition, QueueName, Rules, State,
+    Author, Body, ChainKey, DependencyToken, Event, Organization, Partition, QueueName, Rules,
+    State, Status, apply,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -33,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().ok_or("expected the URL of a Redis")?;
     let count: u64 = arguments.next().map_or(Ok(200_000), |text| text.parse())?;
+    let completed: u64 = arguments.next().map_or(Ok(0), |text| text.parse())?;
     let ids = Ids::random();
     let options = Options {
         url,
@@ -46,7 +52,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for first in (0..count).step_by(1_000) {
         let batch =
             (first..count.min(first + BATCH)).map(|number| draft(&store, &ids, number, group));
-        store.create(batch.collect::<Result<_, _>>()?).await?;
+        let batch: Vec<NewOperation> = batch.collect::<Result<_, _>>()?;
+        store.create(batch.clone()).await?;
+        // Every so-manieth, so that both are in all indexes.
+        let ends = (first..).zip(&batch).filter(|(number, _)| {
+            (number + 1) * completed / count.max(1) > number * completed / count.max(1)
+        });
+        let ends: Vec<Commit> = ends
+            .map(|(_, new)| cancel(&store, &ids, new))
+            .collect::<Result<_, _>>()?;
+        for answer in store.commit(ends).await? {
+            let Committed::Done(_) = answer else {
+                return Err(format!("not Canceled: {answer:?}").into());
+            };
+        }
     }
     let each = (store.inspect().await?.used_memory - before) / count.max(1);
     println!(
@@ -130,9 +149,32 @@ async fn main() -> Result<(), Box<dyn Error>> {
             },
         ),
         (
+            "Canceled",
+            Filter {
+                status: Some(Status::Canceled),
+                ..all.clone()
+            },
+        ),
+        (
+            "message name × Completed",
+            Filter {
+                message_name: Some("Message3".to_owned()),
+                state: Some(State::Completed),
+                ..all.clone()
+            },
+        ),
+        (
+            "owner × Completed",
+            Filter {
+                owner: Some("owner 7".to_owned()),
+                state: Some(State::Completed),
+                ..all.clone()
+            },
+        ),
+        (
             "Failed, none",
             Filter {
-                status: Some(drumline_protocol::Status::Failed),
+                status: Some(Status::Failed),
                 ..all.clone()
             },
         ),
@@ -164,12 +206,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         times.sort_unstable();
         let median = times.get(ROUNDS / 2).copied().unwrap_or(Duration::ZERO);
+        let slowest = times.last().copied().unwrap_or(Duration::ZERO);
         println!(
-            "{median:>10.1?}  {what}: {} on the page, more: {}",
+            "{median:>10.1?}, {slowest:>10.1?} at most  {what}: {} on the page, more: {}",
             found.0, found.1
         );
     }
     Ok(())
+}
+
+fn cancel(store: &RedisStore, ids: &Ids, new: &NewOperation) -> Result<Commit, Box<dyn Error>> {
+    let at = At {
+        now: store.now(),
+        commit: ids.commit(),
+    };
+    let transition = apply(&new.header, Event::Cancel, at).map_err(|error| format!("{error:?}"))?;
+    let author = Author::worker("host:1");
+    Ok(Commit::new(
+        new.id,
+        &new.header,
+        &transition,
+        Guard::None,
+        &author,
+    ))
 }
 
 fn draft(

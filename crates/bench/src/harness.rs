@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use drumline_backend::Ids;
 use drumline_protocol::OperationId;
 use drumline_queue_manager::{Actor, Maintenance, Options, QueueManager};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::plan::Plan;
 use crate::target::{BackendHandle, Disconnect, Target};
-use crate::workers::Workers;
+use crate::workers::{HELD, Workers};
 
 /// Operations that may be created and not Completed. Enough to keep every part
 /// busy, few enough that the last are through soon after the round.
@@ -39,7 +39,7 @@ pub(crate) struct Count {
     /// Room for operations that are not Completed.
     pub(crate) room: Semaphore,
     /// Notified at each completion.
-    pub(crate) progress: tokio::sync::Notify,
+    pub(crate) progress: Notify,
 }
 
 impl Count {
@@ -61,6 +61,10 @@ pub(crate) struct Starts {
     pub(crate) epoch: Instant,
     at: Vec<AtomicU64>,
     pub(crate) noted: AtomicU64,
+    /// The starts of operations that a pause held.
+    pub(crate) of_held: AtomicU64,
+    /// Notified at each of them.
+    pub(crate) held_go_on: Notify,
 }
 
 impl Starts {
@@ -69,6 +73,8 @@ impl Starts {
             epoch: Instant::now(),
             at: (0..STARTS).map(|_| AtomicU64::new(0)).collect(),
             noted: AtomicU64::new(0),
+            of_held: AtomicU64::new(0),
+            held_go_on: Notify::new(),
         }
     }
 
@@ -82,6 +88,11 @@ impl Starts {
             slot.store(self.now(), Ordering::Release);
             self.noted.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    fn note_held(&self) {
+        self.of_held.fetch_add(1, Ordering::AcqRel);
+        self.held_go_on.notify_one();
     }
 
     /// The time at which the handler of this number was started, if it was.
@@ -115,7 +126,9 @@ impl Harness {
         let noting = Arc::clone(&starts);
         let mut harness = Self::new(target, starts).await?;
         let workers = Workers::here(target, plan, move |context| {
-            if let Some(number) = context.data().and_then(|data| data.parse().ok()) {
+            if context.operation().body.message_name == HELD {
+                noting.note_held();
+            } else if let Some(number) = context.data().and_then(|data| data.parse().ok()) {
                 noting.note(number);
             }
         })
@@ -137,7 +150,7 @@ impl Harness {
         let count = Arc::new(Count {
             completed: AtomicU64::new(0),
             room: Semaphore::new(OUTSTANDING),
-            progress: tokio::sync::Notify::new(),
+            progress: Notify::new(),
         });
         let mut counting = JoinSet::new();
         counting.spawn(hear(backend.store.completions(), Arc::clone(&count)));

@@ -70,7 +70,7 @@ pub(crate) fn readings(spans: &[f64], bare: Option<&[f64]>) -> Vec<Reading> {
 }
 
 /// The value that so many percent of sorted values do not exceed.
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(rank).copied().unwrap_or(0.0)
 }

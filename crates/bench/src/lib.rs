@@ -18,7 +18,7 @@
 //! | [`target`] | the backend that is measured, as the caller provides it |
 //! | [`baseline`] | the same work with the bare libraries |
 //! | `harness`, `workers` | a queue manager and workers for one measurement |
-//! | `workload`, `latency`, `memory` | one kind of measurement each |
+//! | `workload`, `latency`, `memory`, `held` | one kind of measurement each |
 //! | [`report`] | rounds and medians |
 //! | [`compare`] | the difference to an earlier report |
 //!
@@ -29,6 +29,7 @@ pub mod baseline;
 mod baseline_latency;
 pub mod compare;
 mod harness;
+mod held;
 mod latency;
 mod memory;
 pub mod plan;
@@ -146,6 +147,12 @@ async fn one(
         Measurement::Memory => {
             let servers = target.servers().context("no servers")?;
             memory::round(target, servers, plan).await?
+        }
+        Measurement::Held => {
+            let harness = Harness::with_worker_here(target, plan).await?;
+            let readings = held::round(&harness, plan, WARM_UP).await;
+            harness.take_down().await;
+            readings?
         }
     };
     Ok(readings)

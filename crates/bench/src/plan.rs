@@ -23,6 +23,8 @@ pub struct Plan {
     pub concurrency: NonZeroU32,
     /// Different tokens where order is measured.
     pub tokens: NonZeroUsize,
+    /// Operations that a pause holds, where that is measured.
+    pub held: NonZeroUsize,
     /// Worker processes beside this one; 0: worker and manager in this process.
     pub processes: usize,
 }
@@ -33,7 +35,11 @@ impl Plan {
         Measurement::value_variants()
             .iter()
             .copied()
-            .filter(|measurement| self.only.is_empty() || self.only.contains(measurement))
+            // It takes minutes, and is measured by name only.
+            .filter(|measurement| match measurement {
+                Measurement::Held => self.only.contains(measurement),
+                _ => self.only.is_empty() || self.only.contains(measurement),
+            })
             .filter(|measurement| match measurement {
                 // Without servers there is nothing to compare with or to fill.
                 Measurement::Floor | Measurement::Memory => has_servers,
@@ -42,7 +48,8 @@ impl Plan {
                 | Measurement::Single
                 | Measurement::Batch
                 | Measurement::Ordered
-                | Measurement::Latency => true,
+                | Measurement::Latency
+                | Measurement::Held => true,
             })
             .collect()
     }
@@ -92,6 +99,8 @@ pub enum Measurement {
     Latency,
     /// Bytes of Redis per operation, waiting, chained and Completed, by kind of key
     Memory,
+    /// Milliseconds from submit to start beside operations that a pause holds, and their end when it is lifted; only if it is named
+    Held,
 }
 
 impl Measurement {
@@ -107,6 +116,7 @@ impl Measurement {
             Self::Ordered => "end to end, in order per token",
             Self::Latency => "submit to start",
             Self::Memory => "Redis per operation",
+            Self::Held => "beside operations that a pause holds",
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::target::{BackendHandle, Disconnect, Target};
 
 /// The message that the bench's operations carry.
 pub(crate) const MESSAGE: &str = "Bench";
+/// The message of those that a pause holds.
+pub(crate) const HELD: &str = "BenchHeld";
 
 /// Workers, in this process or in others.
 pub(crate) enum Workers {
@@ -46,9 +48,11 @@ pub fn worker(concurrency: NonZeroU32) -> Builder {
 }
 
 fn builder(concurrency: NonZeroU32, seen: impl Fn(&Context) + Send + Sync + 'static) -> Builder {
+    let handler: Arc<dyn Handler> = Arc::new(Nothing(seen));
     Worker::builder()
         .concurrency(usize::try_from(concurrency.get()).unwrap_or(usize::MAX))
-        .handler_dyn(MESSAGE, Limits::new(), Arc::new(Nothing(seen)))
+        .handler_dyn(MESSAGE, Limits::new(), Arc::clone(&handler))
+        .handler_dyn(HELD, Limits::new(), handler)
 }
 
 impl Workers {

@@ -92,6 +92,7 @@ fn plan(bench: &Bench) -> Plan {
         batch: bench.batch,
         concurrency: bench.concurrency,
         tokens: bench.tokens,
+        held: bench.held,
         processes: bench.processes,
     }
 }

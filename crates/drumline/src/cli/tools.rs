@@ -206,6 +206,9 @@ pub(crate) struct Bench {
     /// Number of tokens, for the measurement of order
     #[arg(long, value_name = "NUMBER", default_value = "1000")]
     pub(crate) tokens: NonZeroUsize,
+    /// Number of operations that a pause holds, for that measurement
+    #[arg(long, value_name = "NUMBER", default_value = "100000")]
+    pub(crate) held: NonZeroUsize,
     /// Number of separate worker processes; 0 runs the worker in this process
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     pub(crate) processes: usize,

@@ -31,6 +31,26 @@ fn without_servers_there_is_no_floor() {
 }
 
 #[test]
+fn neighbours_of_held_operations_are_measured_if_they_are_named() {
+    let mut command = drumline();
+    let arguments = "bench --embedded --seconds 1 --rounds 1 --only held --held 300 -o json";
+    let ended = end(command.args(arguments.split(' ')));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let report = &ended.json()[0];
+    let names = [
+        ("submit to start, nothing held, p99", false),
+        ("submit to start, 300 held, p99", true),
+        ("submit to start, 300 go on, p99", true),
+        ("300 held that go on", false),
+        ("longest time in which none of them started", false),
+    ];
+    assert_eq!(
+        compared(report),
+        names.map(|(name, of)| (name.to_owned(), of))
+    );
+}
+
+#[test]
 fn a_figure_that_became_slower_is_named_and_fails_nothing() {
     let embedded = "bench --embedded --seconds 1 --rounds 1 --only create";
     for (rate, word, sentence) in [
