@@ -23,6 +23,7 @@ use drumline_protocol::transition::EndClass;
 use drumline_protocol::{Author, Event, OperationId, Partition, Timestamp};
 use tokio::time::{Instant, sleep};
 
+use self::room::Room;
 use super::task::{Look, Task};
 use super::{MaintenanceOptions, Retention};
 use crate::service::QueueManager;
@@ -49,8 +50,7 @@ pub(super) struct Retain {
     seen: HashMap<(Partition, EndClass), Stamp>,
     /// The time since which `seen` is kept.
     begun: Instant,
-    /// True while Completed operations take more bytes than they may.
-    is_full: bool,
+    room: Room,
 }
 
 impl Retain {
@@ -64,7 +64,7 @@ impl Retain {
             keep,
             seen: HashMap::new(),
             begun: Instant::now(),
-            is_full: false,
+            room: Room::default(),
         }
     }
 }
@@ -75,7 +75,7 @@ impl Task for Retain {
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         if self.begun.elapsed() >= START_OVER {
             *self = Self {
-                is_full: self.is_full,
+                room: std::mem::take(&mut self.room),
                 ..Self::begin(self.keep.clone())
             };
         }

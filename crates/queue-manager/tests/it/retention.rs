@@ -382,6 +382,33 @@ async fn a_manager_gives_its_part_of_the_room_and_not_that_of_a_slower_one() {
     maintenance_of_other.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_more_goes_for_room_than_must_however_many_partitions_there_are() {
+    let backend = backend();
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let body = json!({"messageName": "a", "data": "x".repeat(2_000)});
+    let template = client.create(&body).await;
+    end_many(&backend, template, 40).await;
+    let all: Vec<Partition> = backend.store.partitions().all().collect();
+    let bytes = async || -> u64 {
+        let bytes = backend.store.completed_bytes(&all).await;
+        bytes.expect("the store is there").into_iter().sum()
+    };
+    let before = bytes().await;
+    let keep = Retention {
+        completed_bytes: NonZeroU64::new(before - 1),
+        ..Retention::default()
+    };
+    let maintenance = maintain(&manager, &keep);
+    until("one went", async || bytes().await < before).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // A twentieth of forty, and one that is not divided.
+    let each = before / 40;
+    assert!(bytes().await >= before - 3 * each, "{}", bytes().await);
+    maintenance.stop().await;
+}
+
 /// Creates operations like another one and lets them succeed, without all the
 /// ways in between.
 async fn end_many(backend: &Backend, template: OperationId, count: usize) {

@@ -6,10 +6,13 @@
 //! need not agree on anything, and the partitions stay alike. The part that a manager
 //! has to give does not grow in a look, while others are slower than it is.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use drumline_backend::store::{self, Stamp};
 use drumline_protocol::Partition;
 use drumline_protocol::transition::EndClass;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Retain, remove};
 use crate::service::QueueManager;
@@ -25,6 +28,21 @@ const LAST: Stamp = Stamp(u64::MAX / 2);
 /// Rounds over the partitions in one look. The first may leave partitions with too
 /// much, because others had no more Succeeded operations.
 const ROUNDS: usize = 4;
+/// The interval at which a look begins at the front: those that had to stay for a moment
+/// may be removable then. Failed ones are removed in such looks only.
+const FROM_THE_FRONT: Duration = Duration::from_secs(30);
+
+/// The place of the looks for room.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// True while Completed operations take more bytes than they may.
+    is_full: bool,
+    /// The stamp up to which the ends have been seen since a look began at the front.
+    seen: HashMap<(Partition, EndClass), Stamp>,
+    begun: Option<Instant>,
+    /// The number of looks that found too much: another partition begins each time.
+    turn: usize,
+}
 
 /// The bytes of the Completed operations, by partition.
 struct Sizes(Vec<u64>);
@@ -44,6 +62,12 @@ impl Sizes {
     fn of(&self, partition: Partition) -> u64 {
         let own = self.0.get(usize::from(partition.get()));
         own.copied().unwrap_or(0)
+    }
+
+    fn set(&mut self, partition: Partition, bytes: u64) {
+        if let Some(own) = self.0.get_mut(usize::from(partition.get())) {
+            *own = bytes;
+        }
     }
 
     fn of_all(&self, partitions: &[Partition]) -> u64 {
@@ -72,11 +96,18 @@ impl Retain {
         let mut sizes = Sizes::read(manager).await?;
         let bytes = sizes.total();
         if bytes <= most {
-            self.is_full = false;
+            self.room = Room::default();
             return Ok(());
         }
-        if !self.is_full {
-            self.is_full = true;
+        let room = &mut self.room;
+        room.turn = room.turn.wrapping_add(1);
+        let is_from_the_front = room.begun.is_none_or(|at| at.elapsed() >= FROM_THE_FRONT);
+        if is_from_the_front {
+            room.begun = Some(Instant::now());
+            room.seen.clear();
+        }
+        if !room.is_full {
+            room.is_full = true;
             tracing::warn!(
                 bytes,
                 most,
@@ -86,25 +117,34 @@ impl Retain {
         let aim = most - most / FREE;
         // Of the partitions of this manager together.
         let own_aim = in_proportion(sizes.of_all(share), aim, bytes);
+        let mut share = share.to_vec();
+        let first = self.room.turn % share.len().max(1);
+        share.rotate_left(first);
         for classes in [FIRST.as_slice(), OTHERS.as_slice()] {
             let mut removed = 0;
             for _ in 0..ROUNDS {
                 removed = 0;
-                let own = sizes.of_all(share);
-                for partition in share {
+                let own = sizes.of_all(&share);
+                for partition in &share {
+                    // A partition may give one operation too many: the last ones less.
+                    if sizes.of_all(&share) <= own_aim {
+                        break;
+                    }
                     let kept = in_proportion(sizes.of(*partition), own_aim, own);
-                    removed += self.shrink(manager, *partition, classes, kept).await?;
+                    let (count, size) = self.shrink(manager, *partition, classes, kept).await?;
+                    removed += count;
+                    sizes.set(*partition, size);
                 }
                 sizes = Sizes::read(manager).await?;
-                if sizes.of_all(share) <= own_aim || sizes.total() <= aim {
+                if sizes.of_all(&share) <= own_aim || sizes.total() <= aim {
                     return Ok(());
                 }
                 if removed == 0 {
                     break;
                 }
             }
-            // While there are Succeeded ones, the next look goes on with these.
-            if removed > 0 {
+            // While there may be Succeeded ones, a later look goes on with these.
+            if removed > 0 || !is_from_the_front {
                 return Ok(());
             }
         }
@@ -112,20 +152,20 @@ impl Retain {
     }
 
     /// Removes the oldest ends of these classes until the partition has no more than
-    /// `kept` bytes; returns the number removed.
+    /// `kept` bytes; returns the number removed, and the bytes that are left.
     async fn shrink(
         &mut self,
         manager: &QueueManager,
         partition: Partition,
         classes: &[EndClass],
         kept: u64,
-    ) -> store::Result<usize> {
+    ) -> store::Result<(usize, u64)> {
         let mut count = 0;
         let mut size = size_of(manager, partition).await?;
         for class in classes {
             // Those before it had to stay.
             let place = (partition, *class);
-            let mut seen = self.seen.get(&place).copied().unwrap_or(Stamp(0));
+            let mut seen = self.room.seen.get(&place).copied().unwrap_or(Stamp(0));
             // The first tells how large they are: no more goes than must.
             let mut step = 1;
             while size > kept {
@@ -138,13 +178,13 @@ impl Retain {
                 manager.metrics().removed_for_room(removed);
                 count += removed;
                 seen = last;
-                self.seen.insert(place, seen);
+                self.room.seen.insert(place, seen);
                 let before = std::mem::replace(&mut size, size_of(manager, partition).await?);
                 step = self.next_step(before.saturating_sub(size), removed, size, kept);
                 sleep(self.keep.pause).await;
             }
         }
-        Ok(count)
+        Ok((count, size))
     }
 }
 
