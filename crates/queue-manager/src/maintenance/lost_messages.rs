@@ -96,6 +96,9 @@ pub(super) struct LostMessages {
     loss: Option<Loss>,
     /// The doubt after it.
     doubt: Option<Doubt>,
+    /// The time since which looks, one after the other, have found that too many of a
+    /// queue are being asked about.
+    full_since: Option<Instant>,
     /// The partitions of the last look.
     share: HashSet<Partition>,
     /// The number of times that each operation was offered again by this task.
@@ -107,6 +110,8 @@ impl Task for LostMessages {
     const NAME: &'static str = "reconcile";
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
+        // Looks that fail, and the time without a broker, do not count.
+        let full_since = self.full_since.take();
         if manager.backend().broker.check().is_err() {
             return Ok(Look::Clear);
         }
@@ -121,7 +126,7 @@ impl Task for LostMessages {
         self.ask_waiting(manager).await?;
         let rest = self.options.reconcile;
         if self.doubt.is_some() {
-            self.sweep_doubted(manager, share).await?;
+            self.sweep_doubted(manager, share, full_since).await?;
         } else if self.swept.is_none_or(|swept| swept.elapsed() >= rest) {
             self.swept = Some(Instant::now());
             self.enter_offered(manager, share).await?;
@@ -143,6 +148,7 @@ impl LostMessages {
             waiting: Waiting::default(),
             loss: None,
             doubt: None,
+            full_since: None,
             share: HashSet::new(),
             offered_again: HashMap::new(),
             ages: Ages::default(),
@@ -162,10 +168,12 @@ impl LostMessages {
             .map(|marker| (marker.route, marker.stamp))
             .collect();
         let routes: Vec<Route> = self.probes.keys().cloned().collect();
+        let mut followed = Ok(());
         for route in routes {
             let Some(mut probe) = self.probes.remove(&route) else {
                 continue;
             };
+            let before = probe.times();
             let next = probe.next_step(manager, &self.options, &returned).await;
             let candidates = &probe.candidates;
             let done = match next {
@@ -192,13 +200,14 @@ impl LostMessages {
                 Ok(probe) => self.probes.extend(probe.map(|probe| (route, probe))),
                 // The same step once more with the next look: what was found with much
                 // patience is not forgotten because the store was away for a moment.
-                Err((error, probe)) => {
+                Err((error, mut probe)) => {
+                    probe.set_times(before);
                     self.probes.insert(route, probe);
-                    return Err(error);
+                    followed = Err(error);
                 }
             }
         }
-        Ok(())
+        followed
     }
 
     /// Looks at one page of the Ready operations of each partition that is new to this
@@ -229,7 +238,10 @@ impl LostMessages {
         self.cursors.clear();
         let until = stamp_of(manager.store().now().saturating_add(STEP));
         self.loss = Some(Loss::at(until));
-        self.doubt = Some(Doubt::new(until, share.iter().copied()));
+        self.doubt = Some(Doubt {
+            until,
+            open: share.iter().copied().collect(),
+        });
     }
 
     /// Doubts the partitions that another manager had at the last loss: it may have gone
@@ -250,7 +262,12 @@ impl LostMessages {
         }
         match &mut self.doubt {
             Some(doubt) => doubt.open.extend(new),
-            None => self.doubt = Some(Doubt::new(loss.until, new.into_iter())),
+            None => {
+                self.doubt = Some(Doubt {
+                    until: loss.until,
+                    open: new.into_iter().collect(),
+                });
+            }
         }
     }
 
@@ -262,12 +279,18 @@ impl LostMessages {
         &mut self,
         manager: &QueueManager,
         share: &[Partition],
+        full_since: Option<Instant>,
     ) -> store::Result<()> {
-        let Some(doubt) = &mut self.doubt else {
+        let Some(doubt) = &self.doubt else {
             return Ok(());
         };
-        if self.waiting.is_full() && !doubt.has_waited(self.options.marker_patience) {
-            return Ok(());
+        if self.waiting.is_full() {
+            let since = full_since.unwrap_or_else(Instant::now);
+            if since.elapsed() < self.options.marker_patience {
+                self.full_since = Some(since);
+                return Ok(());
+            }
+            self.waiting.give_up_full();
         }
         let until = doubt.until;
         let open = share.iter().copied();
@@ -292,7 +315,10 @@ impl LostMessages {
                 None => self.cursors.remove(&partition),
             };
         }
-        self.doubt = self.doubt.take().and_then(|doubt| doubt.goes_on_with(open));
+        self.doubt = Some(Doubt { until, open }).filter(|doubt| !doubt.open.is_empty());
+        if self.doubt.is_none() {
+            self.waiting.give_up_none();
+        }
         asked
     }
 

@@ -86,6 +86,17 @@ impl Probe {
         })
     }
 
+    /// The times that a step has changed when it is decided.
+    pub(super) const fn times(&self) -> (Instant, Duration) {
+        (self.sent, self.patience)
+    }
+
+    /// Sets them back: the step has failed, and is to be decided again.
+    pub(super) const fn set_times(&mut self, (sent, patience): (Instant, Duration)) {
+        self.sent = sent;
+        self.patience = patience;
+    }
+
     /// Sends one more marker through the same queue. If that fails, or is lost
     /// too, there will be another.
     pub(super) async fn urge(&self, manager: &QueueManager) -> store::Result<()> {

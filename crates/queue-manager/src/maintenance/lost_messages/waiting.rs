@@ -1,8 +1,11 @@
 //! Operations that wait for a question to their queue, which is being asked about
 //! others already. Without them a sweep would pass them, and come back after all
 //! others of its partition.
+//!
+//! A queue that has too many of them for too long is given up: what waits for it, and
+//! what comes, is left to the sweep.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use drumline_protocol::OperationId;
 use drumline_protocol::message::Route;
@@ -19,6 +22,7 @@ const MOST: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     by_route: HashMap<Route, Asking>,
+    given_up: HashSet<Route>,
 }
 
 /// The next question to a route.
@@ -30,8 +34,11 @@ pub(super) struct Asking {
 }
 
 impl Waiting {
-    /// Adds operations, unless too many wait.
+    /// Adds operations, unless too many wait, or their queue was given up.
     pub(super) fn add(&mut self, route: Route, new: Asking) {
+        if self.given_up.contains(&route) {
+            return;
+        }
         let count: usize = self.by_route.values().map(|one| one.candidates.len()).sum();
         let of_route = self.by_route.entry(route).or_insert(Asking {
             candidates: Vec::new(),
@@ -49,6 +56,23 @@ impl Waiting {
         counts().any(|count| count >= MOST_OF_ROUTE) || counts().sum::<usize>() >= MOST
     }
 
+    /// Gives up the queues that have too many, or, where all together have, the one that
+    /// has most.
+    pub(super) fn give_up_full(&mut self) {
+        let count = |asking: &Asking| asking.candidates.len();
+        let most = self.by_route.values().map(count).max().unwrap_or(0);
+        let least = most.min(MOST_OF_ROUTE);
+        let full = self
+            .by_route
+            .extract_if(|_, asking| count(asking) >= least.max(1));
+        self.given_up.extend(full.map(|(route, _)| route));
+    }
+
+    /// Ends that queues are given up.
+    pub(super) fn give_up_none(&mut self) {
+        self.given_up.clear();
+    }
+
     /// Takes the next questions to routes that are not being asked.
     pub(super) fn take_free(&mut self, is_asked: impl Fn(&Route) -> bool) -> Vec<(Route, Asking)> {
         let free = self.by_route.extract_if(|route, _| !is_asked(route));
@@ -64,6 +88,7 @@ impl Waiting {
     /// Forgets all of them.
     pub(super) fn clear(&mut self) {
         self.by_route.clear();
+        self.given_up.clear();
     }
 }
 
@@ -103,6 +128,22 @@ mod tests {
         assert_eq!(asking.candidates.len(), MOST_OF_ROUTE);
         assert!(!waiting.is_full());
         assert_eq!(waiting.ids().count(), 1);
+    }
+
+    #[test]
+    fn a_full_route_is_given_up_and_the_others_go_on() {
+        let mut waiting = Waiting::default();
+        waiting.add(route(Source::Work), asking(MOST_OF_ROUTE, true));
+        waiting.add(route(Source::Spare), asking(1, true));
+        waiting.give_up_full();
+        assert!(!waiting.is_full());
+        assert_eq!(waiting.ids().count(), 1);
+        waiting.add(route(Source::Work), asking(1, true));
+        waiting.add(route(Source::Spare), asking(1, true));
+        assert_eq!(waiting.ids().count(), 2);
+        waiting.give_up_none();
+        waiting.add(route(Source::Work), asking(1, true));
+        assert_eq!(waiting.ids().count(), 3);
     }
 
     #[test]
