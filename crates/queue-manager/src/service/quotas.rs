@@ -185,16 +185,28 @@ impl Accounts {
     }
 }
 
-/// The share of an admitted create. Keep it until the store has answered.
+/// The share of an admitted create. Keep it until the store has answered. Until it is
+/// [sent](Self::send) its end gives the room back.
 #[derive(Debug)]
 pub(in crate::service) struct Share {
     account: Arc<Account>,
     amounts: Amounts,
+    is_sent: bool,
 }
 
 impl Share {
-    /// Ends a share that was not used: nothing was sent to the store.
+    /// Notes that the create is sent to the store: from now on it may be stored.
+    pub(in crate::service) const fn send(&mut self) {
+        self.is_sent = true;
+    }
+
+    /// Ends the share of a create that has stored nothing.
     pub(in crate::service) fn give_back(mut self) {
+        self.is_sent = false;
+    }
+
+    /// Ends the share of a create that asks once more, with its whole list.
+    pub(in crate::service) fn withdraw(mut self) {
         let amounts = std::mem::take(&mut self.amounts);
         let mut state = self.account.state.lock();
         state.pending = state.pending.minus(amounts);
@@ -205,7 +217,16 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut state = self.account.state.lock();
         state.pending = state.pending.minus(self.amounts);
-        state.since = state.since.plus(self.amounts);
+        let used = if self.is_sent {
+            self.amounts
+        } else {
+            // Later creates of the token, in the same list, have asked for none.
+            Amounts {
+                tokens: self.amounts.tokens,
+                ..Amounts::default()
+            }
+        };
+        state.since = state.since.plus(used);
     }
 }
 
@@ -372,5 +393,6 @@ fn try_to_admit(
     Ok(Share {
         account: Arc::clone(account),
         amounts: wanted,
+        is_sent: false,
     })
 }

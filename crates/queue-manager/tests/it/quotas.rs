@@ -213,10 +213,74 @@ async fn those_that_a_repetition_finds_leave_their_room_to_the_others() {
         let counts = backend.store.counts().await.expect("the store is there");
         assert_eq!(counts.ready, count as u64, "{answer:?}");
     }
+    // And twice in one list.
+    let mut twice = many(10, true);
+    let again = twice["parameters"]["requests"].clone();
+    let requests = twice["parameters"]["requests"].as_array_mut();
+    requests
+        .expect("a list")
+        .extend(again.as_array().expect("a list").clone());
+    let answer = client.post("/v1/execute", &twice).await;
+    assert!(!answer.text.contains(CODE), "{answer:?}");
     let answer = client.post("/v1/execute", &many(11, true)).await;
     assert_eq!(answer.text.matches(CODE).count(), 1, "{answer:?}");
     let counts = backend.store.counts().await.expect("the store is there");
     assert_eq!(counts.ready, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_twice_in_a_list_takes_room_once() {
+    let limits = QuotaLimits {
+        open: 1,
+        ..QuotaLimits::default()
+    };
+    let client = Client::of(&manager(&backend(), limits));
+    for name in ["ExecuteMultiple", "ExecuteTransaction"] {
+        let create = json!({
+            "requestName": "Create",
+            "parameters": {"target": message(), "idempotencyKey": "once"},
+        });
+        let mut twice = json!({
+            "requestName": name,
+            "parameters": {"requests": [create.clone(), create]},
+        });
+        if name == "ExecuteMultiple" {
+            twice["parameters"]["settings"] =
+                json!({"continueOnError": true, "returnResponses": true});
+        }
+        let answer = client.post("/v1/execute", &twice).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}: {answer:?}");
+        assert!(!answer.text.contains(CODE), "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn creates_that_stored_nothing_leave_their_room() {
+    let limits = QuotaLimits {
+        open: 10,
+        ..QuotaLimits::default()
+    };
+    let client = Client::of(&manager(&backend(), limits));
+    let send = async |key: String| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("Idempotency-Key", &key),
+        ];
+        let body = message().to_string();
+        client.send("POST", "/v1/operations", &headers, body).await
+    };
+    // All in the time for which a sum is good.
+    for _ in 0..3 {
+        for key in 0..5 {
+            let answer = send(key.to_string()).await;
+            assert!(answer.status.is_success(), "{answer:?}");
+        }
+    }
+    for key in 5..10 {
+        let answer = send(key.to_string()).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    }
+    assert_refused(&create(&client, &message()).await, Quota::Open);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 //! Each step looks at all creates of a chunk, and the chunk is cut behind the
 //! first fault that decides about the creates behind it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use drumline_api::CreateOperation;
 use drumline_api::execute::KeyedCreate;
@@ -115,7 +115,7 @@ impl QueueManager {
         drafts.reserve_keys(keyed_by).await;
         drafts.find_known().await;
         drafts.refuse_removed().await;
-        if !has_room {
+        if !has_room && drafts.any_is_reserved() {
             drafts.ask_for_room().await;
             drafts.enter_queues().await;
         }
@@ -179,12 +179,14 @@ impl Drafts<'_> {
         }
         for draft in self.list.iter_mut().flatten() {
             if let Some(share) = draft.share.take() {
-                share.give_back();
+                share.withdraw();
             }
             draft
                 .objection
                 .take_if(|objection| matches!(objection, Error::QuotaExceeded(_)));
         }
+        // A key that is twice in the list creates once.
+        let mut asking = HashSet::new();
         let drafts = self.list.iter().enumerate();
         let (places, applicants): (Vec<usize>, Vec<Applicant<'_>>) = drafts
             .filter_map(|(place, one)| {
@@ -193,7 +195,7 @@ impl Drafts<'_> {
                 let chain = self.manager.own_chain(self.actor, request);
                 let applicant = Applicant { request, chain };
                 let asks = draft.objection.is_none() && draft.known.is_none();
-                asks.then_some((place, applicant))
+                (asks && asking.insert(draft.id)).then_some((place, applicant))
             })
             .unzip();
         let admitted = self.manager.admit_creates(organization, &applicants).await;
@@ -210,6 +212,11 @@ impl Drafts<'_> {
             }
         }
         has_room
+    }
+
+    /// Returns true if one has the key of an earlier request, or of one before it.
+    fn any_is_reserved(&self) -> bool {
+        self.list.iter().flatten().any(|draft| draft.is_reserved)
     }
 
     /// Notes which queues the organization uses, or objects.

@@ -14,8 +14,16 @@ impl QueueManager {
     /// offers that are to be published.
     pub(super) async fn store_planned(
         &self,
-        planned: Vec<Result<PlannedCreate>>,
+        mut planned: Vec<Result<PlannedCreate>>,
     ) -> (Vec<Result<Creation>>, Offers) {
+        for create in planned.iter_mut().flatten() {
+            if let PlannedCreate::New {
+                share: Some(share), ..
+            } = create
+            {
+                share.send();
+            }
+        }
         let new = planned.iter().flatten().filter_map(|create| match create {
             PlannedCreate::New { new, .. } => Some(&**new),
             PlannedCreate::Known(_) => None,
@@ -30,7 +38,7 @@ impl QueueManager {
             PlannedCreate::New {
                 new,
                 is_keyed,
-                share: _stored,
+                share,
             } => {
                 let stored = stored.as_mut().map_err(|error| error.clone())?;
                 match stored.next().ok_or_else(no_answer)? {
@@ -44,7 +52,12 @@ impl QueueManager {
                     }
                     // Only the key can have led two requests to one id: in one
                     // list, or at another manager meanwhile.
-                    Created::Exists(operation) if is_keyed => Ok(self.repeated(*operation)),
+                    Created::Exists(operation) if is_keyed => {
+                        if let Some(share) = share {
+                            share.give_back();
+                        }
+                        Ok(self.repeated(*operation))
+                    }
                     Created::Unreadable(error) => Err(error.into()),
                     Created::KeyReused => Err(Error::KeyReused),
                     Created::KeySpent(id) => Err(Error::KeySpent { id: id.to_string() }),

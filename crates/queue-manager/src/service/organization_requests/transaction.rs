@@ -104,7 +104,8 @@ impl QueueManager {
             (Err(one), Err(other)) => return Err(first_of(one, other)),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
         };
-        let shares = creates.shares;
+        let mut shares = creates.shares;
+        shares.iter_mut().for_each(Share::send);
         self.transact(creates.new, changes, &author).await?;
         drop(shares);
         if !return_responses {
