@@ -21,8 +21,9 @@ use super::locks::Held;
 use super::record::Record;
 use super::{Contents, State};
 
-/// The lease of a lock without a holder.
-const SHORT_LEASE: Duration = Duration::from_millis(1);
+/// The lease of a lock without a known holder. A worker may still run the operation: it
+/// notices within its own lease, 30 s unless it is set, that it has lost it.
+const LEASE_WITHOUT_HOLDER: Duration = Duration::from_secs(60);
 
 /// The stages of a check of a partition, as a place has them.
 const OPERATIONS: u8 = 0;
@@ -196,7 +197,8 @@ impl Contents {
                 if findings.note(FaultKind::LockMissing, Some(id), detail) {
                     let fence = Fence(self.tick(now));
                     let no_owner = MemberId(Uuid::nil());
-                    self.locks.take(id, Held::new(no_owner, fence, SHORT_LEASE));
+                    self.locks
+                        .take(id, Held::new(no_owner, fence, LEASE_WITHOUT_HOLDER));
                 }
             }
             (false, true) if findings.note(FaultKind::LockEntry, Some(id), "locks") => {

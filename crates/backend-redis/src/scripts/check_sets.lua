@@ -87,7 +87,9 @@ while ARGV[FIRST + at] and looked < most do
   local code, name = sub(set, 1, 1), sub(set, 2)
   local key, entries = key_of(code, name), {}
   -- The entries of an index that is switched off leave it in the course of a rebuild.
-  if code ~= 'x' or not kinds_off()[sub(name, 1, 1)] then
+  if code == 'x' and kinds_off()[sub(name, 1, 1)] then
+    from = ''
+  else
     entries, from = page(code, key, from, most - looked)
   end
   for _, entry in ipairs(entries) do
@@ -114,8 +116,11 @@ while ARGV[FIRST + at] and looked < most do
     end
   end
   looked = looked + #entries
-  if from == '' or #entries == 0 then
-    at, from = at + 1, ''
+  if from == '' then
+    at = at + 1
+  elseif #entries == 0 then
+    -- A scan that found nothing in its part of the table: the next step goes on there.
+    break
   end
 end
 write_gathered()

@@ -10,13 +10,14 @@
 --         d its time in the due set, ms; '' to take it out
 --         e enter its end into this class
 --         w take this entry, behind the letter of its class, out of the ends
---         l give it a lock that expires, if it has none that can be read
+--         l give it a lock that no one renews, if it has none that can be read
 --         c enter it into its chain, at this place
 --         m take it out of this chain (16)
 -- Returns a letter per repair: r made; '-' not made, because the operation has changed
 local REPAIRS = 4
--- A lock without a holder: its lease, ms, and its owner.
-local SHORT_LEASE = 1
+-- A lock without a known holder: its lease, ms, and its owner. A worker may still run the
+-- operation: it notices within its own lease, 30 s unless it is set, that it has lost it.
+local LEASE_WITHOUT_HOLDER = 60000
 local NO_OWNER = ('\0'):rep(16)
 most = #ARGV
 
@@ -79,7 +80,7 @@ end
 local function give_lock(id, h)
   local lock = call('HGET', LOCKS, id)
   if sub(h, 41, 41) ~= NOWHERE or (lock and #lock == BYTES_OF_LOCK) then return false end
-  local numbers = struct.pack('>I8I8I8', tick(), 0, SHORT_LEASE)
+  local numbers = struct.pack('>I8I8I8', tick(), 0, LEASE_WITHOUT_HOLDER)
   call('HSET', LOCKS, id, NO_OWNER .. numbers .. '0')
   return true
 end
