@@ -246,9 +246,10 @@ local function write(at, h, held)
     head, second = unpack(call('ZRANGE', key_of_chain, '0', '1'))
   end
   local next_record
-  if chain == LEAVE and second and head == id then
-    next_record = read_record(second)
-    settle(second)
+  if chain == LEAVE and head == id then
+    next_record = second and read_record(second)
+    usage.count_next_head(id, h, second, next_record)
+    if second then settle(second) end
     if
       not next_record
       or sub(next_record, 41, 41) ~= OFFERED

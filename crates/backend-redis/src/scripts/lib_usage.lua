@@ -26,38 +26,23 @@ do
   -- OPERATION_BYTES of the port.
   local OPERATION_BYTES = 768
 
-  -- The changes, by key and field: usage.write() writes them, at the end.
-  local changes_by_key, new_by_minute = {}, {}
+  -- What was counted, by place: usage.write() writes it, at the end. Changes are an id, a
+  -- field and a number after the other; creates an organization after the other.
+  local changes_by_place, creates_by_place = {}, {}
 
-  -- A recount keeps its counts in a hash with these fields. One more has the id up to
-  -- which it has counted: recount.lua.
+  -- A recount keeps its counts in a hash with these fields. One more of the usage has the
+  -- id up to which it has counted: recount.lua.
   local RECOUNT, REACHED = 'usage:recount', 'p'
-  local reached_by_place = {}
-
-  -- Returns true if a recount has counted an operation. One command finds out that there
-  -- is no recount, once in a script.
-  local function was_recounted(id)
-    local reached = reached_by_place[place]
-    if reached == nil then
-      reached = call('HGET', KEYS[place] .. RECOUNT, REACHED)
-      reached_by_place[place] = reached
-    end
-    return reached and not is_behind(id, reached)
-  end
-
-  local function add(sums, key, field, number)
-    local sums_of_key = sums[key]
-    if not sums_of_key then
-      sums_of_key = {}
-      sums[key] = sums_of_key
-    end
-    sums_of_key[field] = (sums_of_key[field] or 0) + number
-  end
 
   -- Changes a count by what an operation has come to take.
   function usage.change(id, field, number)
-    add(changes_by_key, KEYS[place] .. USAGE, field, number)
-    if was_recounted(id) then add(changes_by_key, KEYS[place] .. RECOUNT, field, number) end
+    local changes = changes_by_place[place]
+    if not changes then
+      changes = {}
+      changes_by_place[place] = changes
+    end
+    local at = #changes
+    changes[at + 1], changes[at + 2], changes[at + 3] = id, field, number
   end
 
   -- Returns the hash of the organization of an operation, or nil; and true for a
@@ -99,24 +84,82 @@ do
     usage.count_open(id, organization, is_series, 1)
     usage.change(id, organization .. 'b', #record - (high * 256 + low) + #data + OPERATION_BYTES)
     if is_first_of_chain then usage.change(id, organization .. 't', 1) end
-    local minute = decimal(math.floor(last / MICROSECONDS))
-    add(new_by_minute, KEYS[place] .. CREATES .. minute, organization, 1)
+    local creates = creates_by_place[place]
+    if creates then
+      creates[#creates + 1] = organization
+    else
+      creates_by_place[place] = { organization, since = last }
+    end
+  end
+
+  -- A chain is counted with its head: the next one takes its place, if there is one that
+  -- is counted. An operation of an earlier build is not.
+  function usage.count_next_head(id, h, second, record)
+    local organization = usage.organization_of(h)
+    if organization then usage.change(id, organization .. 't', -1) end
+    -- A record that was damaged is no reason to refuse a commit.
+    local of_second = record and byte(record, 66) and usage.organization_of(record)
+    if of_second then usage.change(second, of_second .. 't', 1) end
+  end
+
+  -- Writes the changes of a partition. In one read and one write: each command of a script
+  -- costs as much as the rest of a count.
+  local function write_changes(prefix, changes)
+    local fields, sums = {}, {}
+    for at = 2, #changes, 3 do
+      local field = changes[at]
+      local sum = sums[field]
+      if not sum then
+        sum = 0
+        fields[#fields + 1] = field
+      end
+      sums[field] = sum + changes[at + 1]
+    end
+    local key = prefix .. USAGE
+    local were = call('HMGET', key, REACHED, unpack(fields))
+    local now, gone = {}, {}
+    for at, field in ipairs(fields) do
+      local sum = sums[field]
+      if sum ~= 0 then
+        local number = (tonumber(were[at + 1]) or 0) + sum
+        if number == 0 then
+          gone[#gone + 1] = field
+        else
+          now[#now + 1] = field
+          now[#now + 1] = decimal(number)
+        end
+      end
+    end
+    if #now > 0 then call('HSET', key, unpack(now)) end
+    if #gone > 0 then call('HDEL', key, unpack(gone)) end
+
+    local reached = were[1]
+    if not reached then return end
+    for at = 1, #changes, 3 do
+      local id, field, number = unpack(changes, at, at + 2)
+      if not is_behind(id, reached) and number ~= 0 then
+        if call('HINCRBY', prefix .. RECOUNT, field, decimal(number)) == 0 then
+          call('HDEL', prefix .. RECOUNT, field)
+        end
+      end
+    end
   end
 
   -- Writes what was counted. Every script that counts ends with it.
   function usage.write()
-    for key, changes in pairs(changes_by_key) do
-      for field, number in pairs(changes) do
-        if number ~= 0 and call('HINCRBY', key, field, decimal(number)) == 0 then
-          call('HDEL', key, field)
+    for at, changes in pairs(changes_by_place) do write_changes(KEYS[at], changes) end
+    for at, creates in pairs(creates_by_place) do
+      local key = KEYS[at] .. CREATES .. decimal(math.floor(creates.since / MICROSECONDS))
+      local counts = {}
+      for _, organization in ipairs(creates) do
+        counts[organization] = (counts[organization] or 0) + 1
+      end
+      for organization, number in pairs(counts) do
+        -- The first of an organization in this minute.
+        if call('HINCRBY', key, organization, decimal(number)) == number then
+          call('EXPIRE', key, USAGE_SECONDS)
         end
       end
-    end
-    for key, counts in pairs(new_by_minute) do
-      for organization, number in pairs(counts) do
-        call('HINCRBY', key, organization, decimal(number))
-      end
-      call('EXPIRE', key, USAGE_SECONDS)
     end
   end
 end

@@ -20,8 +20,8 @@ local USAGE_KEY, RECOUNT_KEY = KEYS[1] .. 'usage', KEYS[1] .. 'usage:recount'
 if repairs then
   if from == '' then
     call('DEL', RECOUNT_KEY)
-    call('HSET', RECOUNT_KEY, 'p', '')
-  elseif call('HGET', RECOUNT_KEY, 'p') ~= from then
+    call('HSET', USAGE_KEY, 'p', '')
+  elseif call('HGET', USAGE_KEY, 'p') ~= from then
     return { from, 2, 0 }
   end
 end
@@ -84,9 +84,15 @@ if not repairs then
   for field, number in pairs(sums) do
     flat[#flat + 1], flat[#flat + 2] = field, decimal(number)
   end
-  local all = call('HGETALL', USAGE_KEY)
-  local digest = redis.sha1hex(table.concat(all, ' ') .. ' ' .. (call('GET', TICK) or ''))
-  return { last, has_more, counted, digest, flat, has_more == 0 and all or {} }
+  local all, usage_now = call('HGETALL', USAGE_KEY), {}
+  for at = 1, #all, 2 do
+    if all[at] ~= 'p' then
+      usage_now[#usage_now + 1], usage_now[#usage_now + 2] = all[at], all[at + 1]
+    end
+  end
+  local digest =
+    redis.sha1hex(table.concat(usage_now, ' ') .. ' ' .. (call('GET', TICK) or ''))
+  return { last, has_more, counted, digest, flat, has_more == 0 and usage_now or {} }
 end
 
 for field, number in pairs(sums) do
@@ -95,7 +101,7 @@ for field, number in pairs(sums) do
   end
 end
 if has_more == 1 then
-  call('HSET', RECOUNT_KEY, 'p', last)
+  call('HSET', USAGE_KEY, 'p', last)
   return { last, 1, counted }
 end
 
@@ -111,7 +117,7 @@ for field, before in pairs(was) do note(field, before, is[field] or 0) end
 for field, now in pairs(is) do
   if not was[field] then note(field, 0, now) end
 end
-call('HDEL', RECOUNT_KEY, 'p')
+call('HDEL', USAGE_KEY, 'p')
 if #answers > 3 then
   call('DEL', USAGE_KEY)
   if next(is) then call('RENAME', RECOUNT_KEY, USAGE_KEY) end
