@@ -13,9 +13,9 @@ use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use crate::api::Api;
-use crate::check::{Harm, Hurt};
-use crate::journal::now_ns;
 use crate::secrets;
+use drumline_oracle::check::{Harm, Hurt};
+use drumline_oracle::journal::now_ns;
 
 /// The size of a fleet, and its settings.
 #[derive(Clone, Debug)]

@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::api::Api;
-use crate::check::{Final, Hurt, violations};
 use crate::fleet::Fleet;
-use crate::journal;
 use crate::secrets::MARK;
+use drumline_oracle::check::{Final, Hurt, violations};
+use drumline_oracle::journal;
 
 /// The time that a manager may need to be replaced, and the time between two tries.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use drumline_backend::{Backend, CriticalTasks, Store};
 use drumline_backend_rabbitmq::RabbitBroker;
 use drumline_backend_redis::{RedisLimiter, RedisMembership, RedisStore};
-use drumline_tests::journal::{self, Entry, Event};
+use drumline_oracle::journal::{self, Entry, Event};
 use drumline_worker::{Context, ErrorCode, HandlerError, LeaseStore, Worker};
 use tokio::signal::unix::{SignalKind, signal};
 

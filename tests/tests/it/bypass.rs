@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use drumline_oracle::check::violations;
+use drumline_oracle::journal;
 use drumline_test_servers::TcpProxy;
 use drumline_tests::api::Api;
-use drumline_tests::check::violations;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::journal;
 use drumline_tests::load::{Load, create, last_words, request, settle};
 use reqwest::Client;
 use serde_json::{Value, json};

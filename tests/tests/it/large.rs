@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use drumline_oracle::journal::{self, Event, now_ns};
 use drumline_protocol::Timestamp;
 use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::journal::{self, Event, now_ns};
 use drumline_tests::load::request;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};

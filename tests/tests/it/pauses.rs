@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use drumline_client::{Client, NewPause, PauseKind};
+use drumline_oracle::check::violations;
+use drumline_oracle::journal;
 use drumline_tests::api::Api;
-use drumline_tests::check::violations;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::journal;
 use drumline_tests::load::{self, last_words};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};

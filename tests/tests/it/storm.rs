@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use drumline_tests::check::{Hurt, taken_over};
+use drumline_oracle::check::{Hurt, taken_over};
+use drumline_oracle::journal;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::journal;
 use drumline_tests::load::{Load, create, settle};
 use rustix::process::Signal;
 use tokio::task::JoinSet;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use drumline_tests::check::violations;
+use drumline_oracle::check::violations;
+use drumline_oracle::journal;
 use drumline_tests::fleet::{Fleet, Size, summary};
-use drumline_tests::journal;
 use drumline_tests::load::{last_words, request};
 use reqwest::Client;
 use serde_json::{Value, json};

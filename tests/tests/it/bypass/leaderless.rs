@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use drumline_oracle::check::violations;
+use drumline_oracle::journal;
 use drumline_protocol::OperationId;
 use drumline_test_servers::RabbitServer;
 use drumline_tests::api::Api;
-use drumline_tests::check::violations;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::journal;
 use drumline_tests::load::{last_words, request};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
