@@ -1,11 +1,43 @@
 //! The HTTP API for tests: the client crate, and beside it the bare JSON, as a
 //! script would see it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use drumline_client::{Client, State};
+use drumline_client::{Client, HistoryView, State};
+use drumline_oracle::journal::{Call, Journal, Line, Phase, now_ns};
 use serde_json::Value;
+
+/// The creates of all clients of a fleet, written down.
+#[derive(Debug)]
+pub struct Calls {
+    journal: Journal,
+    number: AtomicU64,
+}
+
+impl Calls {
+    /// Calls that are written into this journal.
+    #[must_use]
+    pub const fn new(journal: Journal) -> Self {
+        Self {
+            journal,
+            number: AtomicU64::new(0),
+        }
+    }
+
+    fn note(&self, call: u64, name: &str, phase: Phase) -> Result<()> {
+        self.journal.append(&Line::Call(Call {
+            call,
+            caller: String::new(),
+            action: "create".to_owned(),
+            key: name.to_owned(),
+            phase,
+            at_ns: now_ns(),
+        }))
+    }
+}
 
 /// A client of one queue manager.
 #[derive(Clone, Debug)]
@@ -13,6 +45,7 @@ pub struct Api {
     base: String,
     client: Client,
     http: reqwest::Client,
+    calls: Option<Arc<Calls>>,
 }
 
 impl Api {
@@ -31,6 +64,19 @@ impl Api {
             base: base.to_owned(),
             client,
             http: reqwest::Client::new(),
+            calls: None,
+        }
+    }
+
+    /// A client whose creates are written down.
+    ///
+    /// # Panics
+    /// When `base` is no address.
+    #[must_use]
+    pub fn recorded(base: &str, calls: &Arc<Calls>) -> Self {
+        Self {
+            calls: Some(Arc::clone(calls)),
+            ..Self::new(base)
         }
     }
 
@@ -40,8 +86,25 @@ impl Api {
     /// # Errors
     /// When the service refuses it, or cannot for a minute.
     pub async fn create(&self, key: &str, request: &Value) -> Result<Value> {
-        let created = self.client.create_json(request.to_string(), Some(key));
-        Ok(serde_json::to_value(created.await?.operation)?)
+        let creating = self.client.create_json(request.to_string(), Some(key));
+        let Some(calls) = &self.calls else {
+            return Ok(serde_json::to_value(creating.await?.operation)?);
+        };
+        let name = request["name"].as_str().unwrap_or_default();
+        let call = calls.number.fetch_add(1, Ordering::Relaxed);
+        calls.note(call, name, Phase::Invoke)?;
+        let created = creating.await;
+        let phase = match &created {
+            Ok(created) => Phase::Ok {
+                id: created.operation.id.clone(),
+            },
+            // An attempt before the last one may have been done.
+            Err(error) => Phase::Unknown {
+                why: error.to_string(),
+            },
+        };
+        calls.note(call, name, phase)?;
+        Ok(serde_json::to_value(created?.operation)?)
     }
 
     /// Asks for an action, with a body unless it is null; returns the status
@@ -127,6 +190,14 @@ impl Api {
                 None => return Ok(all),
             }
         }
+    }
+
+    /// The history of an operation.
+    ///
+    /// # Errors
+    /// When the service cannot be reached, or there is none.
+    pub async fn history(&self, id: &str) -> Result<HistoryView> {
+        Ok(self.client.history(id).await?)
     }
 
     /// Waits until an operation is Completed.

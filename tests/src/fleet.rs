@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,10 +13,15 @@ use drumline_test_servers::{RabbitServer, RedisOptions, RedisServer, TcpProxy};
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
-use crate::api::Api;
+use crate::api::{Api, Calls};
 use crate::secrets;
-use drumline_oracle::check::{Harm, Hurt};
-use drumline_oracle::journal::now_ns;
+use drumline_drill::sink::Sink;
+use drumline_oracle::journal::{History, Journal};
+
+/// The journals: of handlers, of clients, and of the sink.
+const RUNS: &str = "journal.jsonl";
+const CALLS: &str = "calls.jsonl";
+const SINK: &str = "sink.jsonl";
 
 /// The size of a fleet, and its settings.
 #[derive(Clone, Debug)]
@@ -86,23 +92,13 @@ impl Process {
         self.pid
     }
 
-    /// Sends it a signal; returns the time of it.
+    /// Sends it a signal.
     ///
     /// # Errors
     /// When there is no such process.
-    pub fn signal(&self, signal: Signal) -> Result<Hurt> {
-        let at_ns = now_ns();
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.pid)?).context("not a process id")?;
-        rustix::process::kill_process(pid, signal).context("signal a process")?;
-        let harm = match signal {
-            Signal::KILL | Signal::STOP => Harm::Silenced,
-            _ => Harm::Drained,
-        };
-        Ok(Hurt {
-            pid: self.pid,
-            harm,
-            at_ns,
-        })
+        rustix::process::kill_process(pid, signal).context("signal a process")
     }
 
     /// Waits until it has ended.
@@ -136,6 +132,10 @@ pub struct Fleet {
     line: Option<(TcpProxy, String)>,
     bases: Vec<String>,
     folder: PathBuf,
+    /// The calls of all clients of the fleet.
+    calls: Arc<Calls>,
+    /// The sink that the handlers write to.
+    sink: Sink,
 }
 
 impl Fleet {
@@ -205,7 +205,11 @@ impl Fleet {
             let through = proxy.url(&redis_url, &address);
             line = Some((proxy, through));
         }
+        let calls = Arc::new(Calls::new(Journal::open(&folder.join(CALLS))?));
+        let sink = Sink::start(Journal::open(&folder.join(SINK))?).await?;
         let mut fleet = Self {
+            calls,
+            sink,
             line,
             redis,
             redis_url,
@@ -231,9 +235,18 @@ impl Fleet {
     }
 
     /// The journal that the handlers of the workers write.
-    #[must_use]
-    pub fn journal(&self) -> PathBuf {
-        self.folder.join("journal.jsonl")
+    fn journal(&self) -> PathBuf {
+        self.folder.join(RUNS)
+    }
+
+    /// The journals of handlers, clients and sink.
+    ///
+    /// # Errors
+    /// When a line cannot be read.
+    pub fn history(&self) -> Result<History> {
+        let journals = [RUNS, CALLS, SINK].map(|name| self.folder.join(name));
+        let there: Vec<_> = journals.iter().filter(|path| path.exists()).collect();
+        History::read(&there)
     }
 
     /// The lease of the workers' locks.
@@ -258,14 +271,14 @@ impl Fleet {
     /// A client of one of the managers.
     #[must_use]
     pub fn api(&self, number: usize) -> Api {
-        let base = self.bases.get(number % self.bases.len().max(1));
-        Api::new(base.map_or("", String::as_str))
+        Api::recorded(self.base(number), &self.calls)
     }
 
     /// A client of each manager.
     #[must_use]
     pub fn apis(&self) -> Vec<Api> {
-        self.bases.iter().map(|base| Api::new(base)).collect()
+        let bases = self.bases.iter();
+        bases.map(|base| Api::recorded(base, &self.calls)).collect()
     }
 
     /// Starts one more manager.
@@ -324,7 +337,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When there is no such manager.
-    pub fn kill_manager(&mut self, number: usize) -> Result<Hurt> {
+    pub fn kill_manager(&mut self, number: usize) -> Result<()> {
         let Self {
             managers, bases, ..
         } = self;
@@ -362,6 +375,7 @@ impl Fleet {
         let lease_ms = self.size.lease.as_millis();
         command
             .env("CHAOS_JOURNAL", self.journal())
+            .env("CHAOS_SINK", self.sink.address().to_string())
             .env("CHAOS_CONCURRENCY", self.size.concurrency.to_string())
             .env("CHAOS_LEASE_MS", lease_ms.to_string())
             .env("DRUMLINE_CONCURRENCY", self.size.concurrency.to_string())

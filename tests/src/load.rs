@@ -1,8 +1,8 @@
 //! Load for a fleet, and the end of every test: let all come to rest, then
-//! check the promises.
+//! have the oracle judge.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 use crate::api::Api;
 use crate::fleet::Fleet;
 use crate::secrets::MARK;
-use drumline_oracle::check::{Final, Hurt, violations};
-use drumline_oracle::journal;
+use drumline_client::OperationView;
+use drumline_drill::collect;
+use drumline_oracle::{Evidence, Final, Needs, Verdict, judge};
 
 /// The time that a manager may need to be replaced, and the time between two tries.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -203,8 +204,8 @@ async fn left(api: &Api, resumes: bool) -> Result<u64> {
     Ok(left)
 }
 
-/// Lets everything come to rest, and checks the promises about all loads that
-/// the fleet has had.
+/// Lets everything come to rest, and has all promises judged about all loads that
+/// the fleet has had. `needs` are the faults without which the test is void.
 ///
 /// # Errors
 /// When something does not come to rest, is lost, or breaks a promise.
@@ -212,142 +213,92 @@ pub async fn settle(
     fleet: &Fleet,
     loads: &[Load],
     disturbed: &Disturbed,
-    hurts: &[Hurt],
-) -> Result<()> {
+    needs: Needs,
+) -> Result<Verdict> {
     // Without a disturbance nothing may need a person.
     let resumes = loads.iter().any(|load| load.disturbed);
     let operations = rest(fleet, Duration::from_secs(150), resumes).await?;
-    let finals: Vec<Final> = operations.iter().map(|o| last_word(o, disturbed)).collect();
-    let count = |status| finals.iter().filter(|f| f.status == status).count();
-    let journal = journal::read(&fleet.journal())?;
-    let summary = format!(
-        "{} operations: {} succeeded, {} failed, {} canceled; {} journal lines; {} hurts",
-        finals.len(),
-        count(30),
-        count(31),
-        count(32),
-        journal.len(),
-        hurts.len()
-    );
-    let wrong = lost_or_doubled(loads, &operations);
-    ensure!(wrong.is_empty(), "{summary}; {}", wrong.join(", "));
-    ensure!(count(31) == 0, "failed: {summary}");
-    ensure!(
-        !loads.iter().any(|load| load.disturbed) || (count(32) > 0 && !disturbed.is_empty()),
-        "nothing was disturbed: {summary}"
-    );
-    let found = violations(&journal, hurts, &finals, fleet.lease());
-    ensure!(
-        found.is_empty(),
-        "{summary}; {} violations in {}:\n{}",
-        found.len(),
-        fleet.folder().display(),
-        found.join("\n")
-    );
+    let mut evidence = evidence(fleet, &operations, disturbed).await?;
+    evidence.needs = needs;
+    let verdict = judge(&evidence);
+    let summary = format!("{:?}", verdict.tally);
     // For a person who runs the test with its output shown.
     std::fs::write(fleet.folder().join("summary.txt"), &summary)?;
+    good(fleet, &verdict)?;
+    let expected: usize = loads
+        .iter()
+        .map(|load| load.tokens * load.per_token + load.alone)
+        .sum();
+    ensure!(
+        verdict.tally.operations == expected as u64,
+        "{expected} were to be created: {summary}"
+    );
+    ensure!(verdict.tally.failed == 0, "failed: {summary}");
+    ensure!(
+        !resumes || (verdict.tally.canceled > 0 && !disturbed.is_empty()),
+        "nothing was disturbed: {summary}"
+    );
+    Ok(verdict)
+}
+
+/// Has all promises judged about operations that have come to rest, of clients that have not
+/// written down their calls.
+///
+/// # Errors
+/// When a promise is broken.
+pub async fn judged_without_calls(fleet: &Fleet, operations: &[Value]) -> Result<Verdict> {
+    let mut evidence = evidence(fleet, operations, &Disturbed::new()).await?;
+    evidence.history.calls.clear();
+    let verdict = judge(&evidence);
+    good(fleet, &verdict)?;
+    Ok(verdict)
+}
+
+/// Refuses a verdict that is not good.
+fn good(fleet: &Fleet, verdict: &Verdict) -> Result<()> {
+    let faults = verdict.faults();
+    ensure!(
+        faults.is_empty(),
+        "{:?}; {} faults in {}:\n{}",
+        verdict.tally,
+        faults.len(),
+        fleet.folder().display(),
+        faults.join("\n")
+    );
     Ok(())
 }
 
-/// The operations of these loads that do not exist exactly once, by name.
-fn lost_or_doubled(loads: &[Load], operations: &[Value]) -> Vec<String> {
-    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-    for load in loads {
-        let (chained, all) = (load.first + load.tokens, load.tokens + load.alone);
-        for token in load.first..load.first + all {
-            let indexes = if token < chained { load.per_token } else { 1 };
-            for index in 0..indexes {
-                *counts.entry(name(token, index)).or_default() -= 1;
-            }
-        }
-    }
+/// Everything that is known about the operations of a fleet. The history is read of those that
+/// have not simply run once: their locks are judged by it.
+async fn evidence(fleet: &Fleet, operations: &[Value], disturbed: &Disturbed) -> Result<Evidence> {
+    let api = fleet.api(0);
+    let mut finals = Vec::new();
     for operation in operations {
-        let name = operation["name"].as_str().unwrap_or_default();
-        *counts.entry(name.to_owned()).or_default() += 1;
+        let mut one = last_word(operation, disturbed)?;
+        if one.starts > 1 || one.lost > 0 || (one.starts > 0 && one.status != 30) {
+            one.changes = Some(api.history(&one.id).await?);
+        }
+        finals.push(one);
     }
-    let wrong = counts.into_iter().filter(|(_, count)| *count != 0);
-    wrong
-        .map(|(name, count)| match count {
-            1.. => format!("{name:?} is there {count} times too often"),
-            _ => format!("{name:?} is lost"),
-        })
-        .collect()
+    Ok(Evidence {
+        history: fleet.history()?,
+        finals,
+        lease: fleet.lease(),
+        ..Evidence::default()
+    })
 }
 
 fn name(token: usize, index: usize) -> String {
     format!("step {token}/{index}")
 }
 
-/// The number of a token and the place in it, of an operation with a token.
-fn place(operation: &Value) -> Option<(usize, usize)> {
-    operation["dependencyToken"].as_str()?;
-    let (token, index) = operation["name"]
-        .as_str()?
-        .strip_prefix("step ")?
-        .split_once('/')?;
-    Some((token.parse().ok()?, index.parse().ok()?))
-}
-
-/// The time of an attribute, on the clock of the journal.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "compares the service's times with the journal's"
-)]
-fn time(operation: &Value, attribute: &str) -> Option<u64> {
-    let text = operation[attribute].as_str()?;
-    let time = drumline_protocol::Timestamp::parse_rfc3339(text).ok()?;
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let at = Duration::from_millis(u64::try_from(time.as_millis()).ok()?);
-    let ago = since_1970.checked_sub(at)?;
-    journal::now_ns().checked_sub(u64::try_from(ago.as_nanos()).ok()?)
-}
-
-/// The service's last word about operations that were not disturbed.
-#[must_use]
-pub fn last_words(operations: &[Value]) -> Vec<Final> {
-    let undisturbed = Disturbed::new();
-    let words = operations.iter().map(|one| last_word(one, &undisturbed));
-    words.collect()
-}
-
-fn last_word(operation: &Value, disturbed: &Disturbed) -> Final {
-    let number = |name: &str| operation[name].as_u64().unwrap_or(0);
-    let id = operation["id"].as_str().unwrap_or_default().to_owned();
-    let starts = number("startCount");
-    let released = starts.saturating_sub(number("attempt"));
-    Final {
-        place: place(operation),
-        completed_ns: time(operation, "completedOn"),
-        status: u8::try_from(number("statusCode")).unwrap_or(0),
-        starts,
-        reasons: number("retryCount")
-            + released
-            + number("lostCount")
-            + disturbed.get(&id).copied().unwrap_or(0),
-        id,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_lost_and_another_doubled_is_found() {
-        let load = Load {
-            first: 0,
-            tokens: 1,
-            per_token: 2,
-            alone: 1,
-            ms_max: 0,
-            disturbed: false,
-        };
-        let made = |names: [(usize, usize); 3]| {
-            let operations = names.map(|(token, index)| request(token, index, 0, true));
-            lost_or_doubled(&[load], &operations)
-        };
-        assert_eq!(made([(0, 0), (0, 1), (1, 0)]), [""; 0]);
-        let wrong = made([(0, 0), (0, 0), (1, 0)]);
-        assert_eq!(wrong.len(), 2, "{wrong:?}");
-    }
+fn last_word(operation: &Value, disturbed: &Disturbed) -> Result<Final> {
+    let view: OperationView = serde_json::from_value(operation.clone())?;
+    let released = u64::from(view.start_count.saturating_sub(view.attempt));
+    let disturbed = disturbed.get(&view.id).copied().unwrap_or(0);
+    let reasons = u64::from(view.retry_count) + released + u64::from(view.lost_count) + disturbed;
+    Ok(Final {
+        reasons: Some(reasons),
+        ..collect::last_word(&view)
+    })
 }

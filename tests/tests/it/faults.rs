@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use drumline_oracle::Needs;
 use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
 use drumline_tests::load::{Load, create, settle};
@@ -68,9 +69,9 @@ impl Loaded {
         );
         fault(&self.fleet).await.context(what)?;
         let disturbed = creator.join_next().await.context("a creator")???;
-        settle(&self.fleet, &self.loads, &disturbed, &[])
-            .await
-            .context(what)
+        let settled = settle(&self.fleet, &self.loads, &disturbed, Needs::default());
+        settled.await.context(what)?;
+        Ok(())
     }
 }
 

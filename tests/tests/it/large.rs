@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use drumline_oracle::journal::{self, Event, now_ns};
+use drumline_oracle::journal::{Event, now_ns};
 use drumline_protocol::Timestamp;
 use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
@@ -194,8 +194,8 @@ async fn create_one(api: &Api, number: usize, body: &Value) -> Result<()> {
 /// The first starts of the operations of the burst, with their times.
 fn starts(fleet: &Fleet) -> Result<Vec<(String, u64)>> {
     let mut seen = HashSet::new();
-    let entries = journal::read(&fleet.journal()).unwrap_or_default();
-    let starts = entries
+    let runs = fleet.history()?.runs;
+    let starts = runs
         .into_iter()
         .filter(|entry| entry.event == Event::Start && entry.token < LONG_FIRST - 1)
         .filter(|entry| seen.insert(entry.id.clone()));
@@ -218,8 +218,8 @@ async fn all_completed(api: &Api, limit: Duration) -> Result<()> {
 /// Every operation has one start. One whose lease was not renewed has two, because
 /// it was taken over.
 fn one_start_each(fleet: &Fleet, burst: &Burst) -> Result<()> {
-    let entries = journal::read(&fleet.journal())?;
-    let starts: Vec<_> = entries
+    let runs = fleet.history()?.runs;
+    let starts: Vec<_> = runs
         .iter()
         .filter(|entry| entry.event == Event::Start)
         .collect();

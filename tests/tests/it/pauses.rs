@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use drumline_client::{Client, NewPause, PauseKind};
-use drumline_oracle::check::violations;
-use drumline_oracle::journal;
 use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::{self, last_words};
+use drumline_tests::load::{self, judged_without_calls};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -55,9 +53,7 @@ async fn a_paused_message_name_waits_and_its_neighbours_go_on() -> Result<()> {
     }
     let operations = api.list("").await?;
     ensure!(operations.len() == 5 * ROUND, "lost or doubled");
-    let journal = journal::read(&fleet.journal())?;
-    let found = violations(&journal, &[], &last_words(&operations), fleet.lease());
-    ensure!(found.is_empty(), "{}", found.join("\n"));
+    judged_without_calls(&fleet, &operations).await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use crate::operation::{Header, first_header};
 use crate::status::{State, Status};
-use crate::transition::{Event, Transition, apply};
+use crate::transition::{Event, EventKind, Transition, apply};
 
 use self::samples::{LATER, NOW, at, rules};
 
@@ -47,6 +47,29 @@ pub fn parts() -> Vec<String> {
             ),
         ),
     ]
+}
+
+/// Returns every arrow of the tables: the event, the status before it and the status after it.
+/// Removals lead to no status and are left out.
+#[must_use]
+pub fn arrows() -> Vec<(EventKind, Status, Status)> {
+    let mut arrows = Vec::new();
+    for from in samples::statuses() {
+        let mut headers = samples::headers(from);
+        headers.extend(samples::series(from));
+        if matches!(from, Status::Failed | Status::Canceled) {
+            headers.extend(samples::holding(from));
+        }
+        for event in samples::events() {
+            for transition in transitions(&headers, &event) {
+                let arrow = (event.kind(), from, transition.header.status);
+                if !transition.effects.remove && !arrows.contains(&arrow) {
+                    arrows.push(arrow);
+                }
+            }
+        }
+    }
+    arrows
 }
 
 /// The statuses with their numbers.
@@ -228,6 +251,28 @@ mod tests {
             let explained = PAGE.lines().any(|line| line.starts_with(note));
             assert!(explained, "{}: {note}", event.name());
         }
+    }
+
+    #[test]
+    fn the_arrows_are_those_of_the_tables() {
+        let arrows = arrows();
+        for arrow in [
+            (
+                EventKind::Claim,
+                Status::WaitingForResources,
+                Status::InProgress,
+            ),
+            (EventKind::Release, Status::Pausing, Status::Waiting),
+            (EventKind::Resume, Status::Failed, Status::Failed),
+            (EventKind::Occur, Status::Waiting, Status::Waiting),
+        ] {
+            assert!(arrows.contains(&arrow), "{arrow:?}");
+        }
+        let ends = arrows
+            .iter()
+            .filter(|(_, from, _)| *from == Status::Succeeded);
+        assert_eq!(ends.count(), 0);
+        assert!(arrows.iter().all(|(event, ..)| *event != EventKind::Delete));
     }
 
     #[test]

@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use drumline_oracle::check::violations;
-use drumline_oracle::journal;
 use drumline_tests::fleet::{Fleet, Size, summary};
-use drumline_tests::load::{last_words, request};
+use drumline_tests::load::{judged_without_calls, request};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -119,19 +117,7 @@ async fn killed_after(delay: Duration) -> Result<Duration> {
         ensure!(known, "{id} was accepted and is lost");
     }
     ensure!(!accepted.is_empty(), "nothing was accepted");
-    let finals = last_words(&operations);
-    let found = violations(
-        &journal::read(&fleet.journal())?,
-        &[],
-        &finals,
-        fleet.lease(),
-    );
-    ensure!(
-        found.is_empty(),
-        "logs in {}:\n{}",
-        fleet.folder().display(),
-        found.join("\n")
-    );
+    judged_without_calls(&fleet, &operations).await?;
     Ok(took)
 }
 

@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use drumline_oracle::check::violations;
-use drumline_oracle::journal;
 use drumline_protocol::OperationId;
 use drumline_test_servers::RabbitServer;
 use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::{last_words, request};
+use drumline_tests::load::{judged_without_calls, request};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -80,13 +78,7 @@ async fn runs_without(name: &str, queue: impl AsyncFn(&Fleet) -> Result<String>)
     let without = run_some(&fleet).await?;
     let api = fleet.api(0);
     let operations = api.list("").await?;
-    let found = violations(
-        &journal::read(&fleet.journal())?,
-        &[],
-        &last_words(&operations),
-        fleet.lease(),
-    );
-    ensure!(found.is_empty(), "{}", found.join("\n"));
+    judged_without_calls(&fleet, &operations).await?;
     let queues = api.read("/v1/queues").await?;
     let bypassed = queues["queues"][0]["bypassed"].as_array();
     let bypassed = bypassed.context("no queue is by-passed")?;
