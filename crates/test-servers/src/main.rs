@@ -5,18 +5,29 @@
 //! drumline-test-servers --write servers.env       # servers until SIGTERM
 //! ```
 //!
+//! A command may have RabbitMQ lose its data: `drumline-test-servers --wipe-rabbitmq`.
+//!
 //! The command finds the servers' addresses in its environment, under the
 //! names that tests read and under those that `drumline` itself reads.
 
+mod control;
+
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use control::Control;
 use drumline_test_servers::{AMQP_URL, REDIS_URL, RabbitServer, RedisServer};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+/// The time that an interrupted command has to end before the servers do.
+const LAST: Duration = Duration::from_secs(30);
 
 /// Starts a private Redis and a private RabbitMQ, empty and on free ports,
 /// and ends them again.
@@ -30,6 +41,10 @@ struct Arguments {
     /// they are up. It is removed at the end.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Have the RabbitMQ of the servers around this command lose all of its data, and wait until
+    /// it is up again.
+    #[arg(long, conflicts_with_all = ["only", "write", "command"])]
+    wipe_rabbitmq: bool,
     /// Run this with the addresses in its environment, and exit as it exits.
     /// Without it, stay up until SIGTERM or SIGINT.
     #[arg(last = true)]
@@ -51,14 +66,27 @@ impl Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if arguments.wipe_rabbitmq {
+        return control::ask().await.map(|()| ExitCode::SUCCESS);
+    }
     // Before anything is started, so that no signal can leave it behind.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut serving = pin!(serve(&arguments));
     tokio::select! {
-        code = serve(&arguments) => code,
-        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
-        // A command in the foreground has got the signal from the terminal.
+        code = &mut serving => return code,
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => {}
+    }
+    // A command in the foreground has got the signal from the terminal, and needs the servers
+    // until it has ended.
+    if arguments.command.is_empty() {
+        return Ok(ExitCode::from(130));
+    }
+    tokio::select! {
+        code = timeout(LAST, serving) => code.unwrap_or_else(|_elapsed| Ok(ExitCode::from(130))),
         _ = interrupt.recv() => Ok(ExitCode::from(130)),
+        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -80,11 +108,17 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (redis, rabbit) = tokio::try_join!(redis, rabbit)?;
     let redis_url = redis.as_ref().map(RedisServer::url);
     let amqp_url = rabbit.as_ref().map(RabbitServer::url);
+    let control = rabbit
+        .as_ref()
+        .map(|_there| Control::listen())
+        .transpose()?;
+    let control_path = control.as_ref().map(Control::path);
     let environment: Vec<(&str, &str)> = [
         (REDIS_URL, redis_url.as_deref()),
         ("DRUMLINE_REDIS_URL", redis_url.as_deref()),
         (AMQP_URL, amqp_url.as_deref()),
         ("DRUMLINE_AMQP_URL", amqp_url.as_deref()),
+        (control::CONTROL, control_path.as_deref()),
     ]
     .into_iter()
     .filter_map(|(name, url)| Some((name, url?)))
@@ -95,10 +129,24 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|path| AddressFile::write(path, &environment))
         .transpose()?;
+    let controlled = async {
+        if let (Some(control), Some(rabbit)) = (&control, &rabbit) {
+            control.serve(rabbit).await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        code = execute(arguments, &environment) => code,
+        never = controlled => never,
+    }
+}
+
+/// Runs the command, or nothing for ever.
+async fn execute(arguments: &Arguments, environment: &[(&str, &str)]) -> anyhow::Result<ExitCode> {
     match arguments.command.split_first() {
-        Some((program, rest)) => run(program, rest, &environment).await,
+        Some((program, rest)) => run(program, rest, environment).await,
         None => {
-            for (name, url) in &environment {
+            for (name, url) in environment {
                 say(&format!("{name}={url}"));
             }
             std::future::pending().await
