@@ -20,7 +20,7 @@ PORT ?= 8080
 # For simulate: the seeds, first..last.
 SEEDS ?= 10000..11000
 SEED ?=
-# For bench and bench-peers: arguments.
+# For drill, bench and bench-peers: arguments.
 ARGS ?=
 # For bench without ARGS. The committed figures are measured in this way.
 BENCH := --seconds 4 --rounds 5
@@ -68,6 +68,13 @@ handler-examples: ## Hold the handlers in bash and Python to their contract (no 
 .PHONY: worker-example
 worker-example: deps build ## Run the worker in Rust on private servers, and drain it
 	drumline-test-servers -- examples/worker-rust/run.sh $(RUN)/worker-rust
+
+.PHONY: drill
+drill: deps ## Kill, stop and drain processes of a fleet on private servers, and count violated promises (ARGS=…)
+	cargo build --locked --package drumline --package drumline-test-servers
+	mkdir -p $(RUN)
+	drumline-test-servers -- drumline drill --report $(RUN)/drill.html \
+		--wipe-broker 'drumline-test-servers --wipe-rabbitmq' $(ARGS)
 
 .PHONY: bench
 bench: deps ## Measure this machine: Drumline as a ratio to the bare libraries, and what got slower (ARGS=…)

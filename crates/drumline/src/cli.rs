@@ -9,6 +9,7 @@ pub(crate) mod attributes;
 pub(crate) mod client;
 pub(crate) mod completion_options;
 pub(crate) mod control;
+pub(crate) mod drill;
 pub(crate) mod filter;
 pub(crate) mod health;
 pub(crate) mod keys;
@@ -50,12 +51,13 @@ drumline.toml, else it has its default. `drumline config` shows the settings in 
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0   done; for wait and submit --wait: Succeeded
-  1   failed; for wait: Failed; for doctor: something must be changed
+  1   failed; for wait: Failed; for doctor: something must be changed; for drill: a promise was violated
   2   wait: Canceled
   3   wait: not Completed within --timeout
   4   no such operation
   5   refused: not possible in the operation's state
   6   execute: the request, or one of its items, faulted
+  7   drill: void, because a fault that was to happen has not
   64  wrong usage: flags, environment, drumline.toml, or a request that breaks a rule
   65  wrong input: a line of submit --file, a request of execute --file, a handlers file
   69  the queue manager, Redis or RabbitMQ is unavailable
@@ -242,10 +244,16 @@ pub(crate) enum Command {
     /// Measure how fast this machine and these servers are
     #[command(after_help = tools::BENCH_HELP)]
     Bench(tools::Bench),
+    /// Kill and stop processes of a fleet of its own under load, and count violated promises
+    #[command(after_help = drill::DRILL_HELP)]
+    Drill(Box<drill::Drill>),
     /// Show the settings in force and where they come from, or a sample drumline.toml
     #[command(after_help = tools::CONFIG_HELP)]
     Config(tools::Config),
     /// A worker process of `bench`
     #[command(name = "__bench-worker", hide = true)]
     BenchWorker(tools::BenchWorker),
+    /// A worker process of `drill`
+    #[command(name = "__drill-worker", hide = true)]
+    DrillWorker(Box<drill::DrillWorker>),
 }

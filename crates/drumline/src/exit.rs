@@ -27,6 +27,8 @@ pub(crate) enum Exit {
     Refused = 5,
     /// For `execute`: the request, or one of its items, faulted.
     Faulted = 6,
+    /// For `drill`: a fault that was to happen has not.
+    Void = 7,
     /// Wrong flags, environment, file, or a request that breaks a rule.
     Usage = 64,
     /// Wrong input data.
@@ -113,6 +115,7 @@ mod tests {
             Exit::NotFound,
             Exit::Refused,
             Exit::Faulted,
+            Exit::Void,
             Exit::Usage,
             Exit::Data,
             Exit::Unavailable,

@@ -5,7 +5,8 @@
 //! settings ─ cli ─┬─ run       dev, queue-manager, worker: processes that stay
 //!                 ├─ commands  submit, get, list, …: over HTTP, by `drumline-client`
 //!                 ├─ doctor    are the servers fit?
-//!                 └─ bench     how fast are they?
+//!                 ├─ bench     how fast are they?
+//!                 └─ drill     are the promises kept when processes die?
 //! ```
 //!
 //! The answer of a command goes to standard output, everything else to standard
@@ -17,6 +18,7 @@ mod cli;
 mod client_error;
 mod commands;
 mod doctor;
+mod drill;
 mod exit;
 mod index;
 mod keys;
@@ -222,6 +224,19 @@ fn dispatch(settings: Settings) -> Result<Exit> {
                 bench::run(&bench, caller.now).await
             })
         }
+        Command::Drill(drill) => {
+            // The processes of the drill have logs of their own.
+            let global = Global {
+                log: "warn".to_owned(),
+                ..global
+            };
+            run::process(&global, "drumline-drill", async || {
+                drill::run(&drill, caller.now).await
+            })
+        }
+        Command::DrillWorker(worker) => run::process(&global, "drumline-drill", async || {
+            drill::work(&worker).await
+        }),
         Command::BenchWorker(worker) => run::process(&global, "drumline-bench", async || {
             bench::work(&worker).await
         }),

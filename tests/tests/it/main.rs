@@ -4,6 +4,7 @@ mod batches;
 mod bypass;
 mod commands;
 mod data_set;
+mod drill;
 mod expiry;
 mod faults;
 mod history;

@@ -317,7 +317,7 @@ pub(crate) struct Execution {
 
 /// Reads a lease: long enough that a slow disk is not taken for a death, short
 /// enough that a death is noticed the same hour.
-fn lease(text: &str) -> Result<Duration, String> {
+pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     let lease = values::duration(text)?;
     if (drumline_worker::LEASE_MIN..=Duration::from_secs(3600)).contains(&lease) {
         Ok(lease)

@@ -9,6 +9,7 @@
 //! A further backend is a crate and a variant of [`Connected`]; to be measured,
 //! it has a target, too ([`target`]).
 
+pub(crate) mod drill_target;
 pub(crate) mod servers;
 pub(crate) mod target;
 

@@ -249,5 +249,6 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "import",
     "check-handler",
     "bench",
+    "drill",
     "config",
 ];
