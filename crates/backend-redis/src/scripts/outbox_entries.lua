@@ -12,7 +12,7 @@
 --       the stamp that it begins with (8)
 -- Returns the flow behind which to go on (6), or '' if all flows were looked at; the
 --         flows that have more such entries (6 each); then per entry: flow (6), id (16)
---         and stamp (8); its record
+--         and stamp (8); its record, or '' if there is none
 -- Zeros stand for the flow of entries that have none.
 local MOST_BYTES = 1024 * 1024
 -- Flows that are looked at: each costs three commands.
@@ -56,12 +56,11 @@ for turn = 1, share do
     if entry and bytes <= MOST_BYTES then
       any = true
       local id = sub(entry, -16)
-      local record = read_record(id)
-      if record then
-        answers[#answers + 1] = flow .. id .. stamp_in(entry)
-        answers[#answers + 1] = record
-        bytes = bytes + #record
-      end
+      -- An entry without a record must not hide those behind it.
+      local record = read_record(id) or ''
+      answers[#answers + 1] = flow .. id .. stamp_in(entry)
+      answers[#answers + 1] = record
+      bytes = bytes + #record
       -- The flows behind this one have not had their turn.
       if turn == 1 and bytes > MOST_BYTES and at < #old then next_flow = flow end
     elseif entry then

@@ -91,6 +91,39 @@ async fn a_record_that_cannot_be_decoded_hides_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_the_outbox_without_a_record_hides_no_other() {
+    let options = common::options().await;
+    let (store, ids) = (common::connect(&options).await, Ids::random());
+    let mut raw = common::raw(&options.url).await;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let new = draft(&store, &ids, None);
+        common::create(&store, &new).await;
+        all.push(new.id);
+    }
+    for gone in &all[..3] {
+        let prefix = format!("{}:{{0}}:op:", options.namespace);
+        let mut remove = redis::cmd("DEL");
+        remove.arg([prefix.as_bytes(), gone.as_bytes()].concat());
+        let removed: usize = remove.query_async(&mut raw).await.expect("an answer");
+        assert_eq!(removed, 1);
+    }
+    let mut relayed = Vec::new();
+    let mut look = OutboxLook::oldest(Duration::ZERO, 1);
+    while let Some(flow) = store
+        .outbox_entries(Partition::new(0), &look)
+        .await
+        .expect("outbox_entries")
+        .flows
+        .pop()
+    {
+        look.behind.insert(flow.flow, flow.last);
+        relayed.extend(flow.entries.iter().map(|entry| entry.operation.id));
+    }
+    assert_eq!(relayed, [all[3]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_next_head_that_cannot_be_decoded_fails_no_commit() {
     let options = common::options().await;
     let (store, ids) = (common::connect(&options).await, Ids::random());

@@ -97,7 +97,7 @@ pub struct FlowEntries {
     /// Its entries, oldest first.
     pub entries: Vec<Promoted>,
     /// The number of entries that were left out because their records cannot be
-    /// decoded.
+    /// decoded, or are gone.
     pub unreadable: usize,
     /// The stamp of the last entry that was looked at.
     pub last: Stamp,
