@@ -58,6 +58,7 @@ Exit codes:
   5   refused: not possible in the operation's state
   6   execute: the request, or one of its items, faulted
   7   drill: void, because a fault that was to happen has not
+  8   check: the store has faults that were not repaired
   64  wrong usage: flags, environment, drumline.toml, or a request that breaks a rule
   65  wrong input: a line of submit --file, a request of execute --file, a handlers file
   69  the queue manager, Redis or RabbitMQ is unavailable
@@ -229,6 +230,9 @@ pub(crate) enum Command {
     /// Ask a process whether it is ready or alive, for health checks
     #[command(after_help = health::HEALTH_HELP)]
     Health(health::Health),
+    /// Compare what a store holds, while it is in use, and repair what does not agree
+    #[command(after_help = tools::CHECK_HELP)]
+    Check(tools::Check),
     /// Show the indexes that lists are answered from, switch one off, or rebuild it
     #[command(after_help = tools::INDEX_HELP)]
     Index(tools::Index),

@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Faulted = 6,
     /// For `drill`: a fault that was to happen has not.
     Void = 7,
+    /// For `check`: the store has faults that were not repaired.
+    Damaged = 8,
     /// Wrong flags, environment, file, or a request that breaks a rule.
     Usage = 64,
     /// Wrong input data.
@@ -116,6 +118,7 @@ mod tests {
             Exit::Refused,
             Exit::Faulted,
             Exit::Void,
+            Exit::Damaged,
             Exit::Usage,
             Exit::Data,
             Exit::Unavailable,

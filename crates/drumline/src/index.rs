@@ -55,7 +55,11 @@ pub(crate) async fn run(index: &Index, now: Now) -> Result<Exit> {
 
 /// Switches an index, and goes through all operations. A rebuild that was
 /// interrupted goes on where it was.
-async fn reach(store: &RedisStore, kind: IndexKind, wanted: IndexUse) -> store::Result<()> {
+pub(crate) async fn reach(
+    store: &RedisStore,
+    kind: IndexKind,
+    wanted: IndexUse,
+) -> store::Result<()> {
     let is_on = wanted == IndexUse::On;
     let under_way = if is_on {
         IndexUse::Building

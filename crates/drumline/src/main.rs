@@ -13,6 +13,7 @@
 //! error; the exit code tells how it ended ([`exit`]).
 
 mod bench;
+mod check;
 mod check_handler;
 mod cli;
 mod client_error;
@@ -240,6 +241,7 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::BenchWorker(worker) => run::process(&global, "drumline-bench", async || {
             bench::work(&worker).await
         }),
+        Command::Check(check) => alone(async || check::run(&check, caller.now).await),
         Command::Index(index) => alone(async || index::run(&index, caller.now).await),
         Command::Export(export) => alone(async || transfer::export(&export, caller.now).await),
         Command::Import(import) => alone(async || transfer::import(&import).await),

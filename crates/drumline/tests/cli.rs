@@ -1,8 +1,8 @@
 //! The program as users meet it: the built binary, its answers, its exit codes.
 //!
 //! Client commands talk to a `drumline dev` that each test starts for itself,
-//! on a port of its own. Only `amqp`, `amqp_identities`, `bench`, `critical`, `limits`,
-//! `metrics`, `otlp`, `server_tls`, `servers`, `transfer` and `watching` need Redis and
+//! on a port of its own. Only `amqp`, `amqp_identities`, `bench`, `check`, `critical`,
+//! `limits`, `metrics`, `otlp`, `server_tls`, `servers`, `transfer` and `watching` need Redis and
 //! RabbitMQ.
 
 #[path = "cli/actions.rs"]
@@ -19,6 +19,8 @@ mod audit;
 mod bench;
 #[path = "cli/bulk.rs"]
 mod bulk;
+#[path = "cli/check.rs"]
+mod check;
 #[path = "cli/control.rs"]
 mod control;
 #[path = "cli/critical.rs"]

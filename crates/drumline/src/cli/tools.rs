@@ -1,4 +1,4 @@
-//! Flags of the commands for operators: `doctor`, `index`, `export`, `import`, `bench`, `config`; and of
+//! Flags of the commands for operators: `doctor`, `check`, `index`, `export`, `import`, `bench`, `config`; and of
 //! `check-handler`, for authors of handlers.
 
 use std::ffi::OsString;
@@ -22,6 +22,17 @@ something must be changed.
 Examples:
   drumline doctor --redis-url redis://redis --amqp-url amqp://rabbit --server http://127.0.0.1:8080
   drumline doctor --output json | jq 'select(.level != \"ok\")'";
+
+pub(crate) const CHECK_HELP: &str = "\
+Every record is compared with the sets, chains and locks that it must be in, every entry of them with its record, and the counts of \
+usage with the operations. The services go on meanwhile, and operations that change are no faults. Without --repair the command \
+only reads. It goes through the whole of Redis, some hundred keys at a time; an interrupt loses nothing. docs/runbooks/check.md \
+explains each kind of fault. Exit code: 0 no faults, or all repaired, 8 faults are left.
+
+Examples:
+  drumline check --redis-url redis://redis
+  drumline check --repair
+  drumline check --partition 7 --output json | jq 'select(.repaired == false)'";
 
 pub(crate) const INDEX_HELP: &str = "\
 The indexes: message-name, outcome (Failed and Canceled operations), correlation, name, parent, record, owner, token. Lists by a \
@@ -93,6 +104,21 @@ pub(crate) struct Doctor {
     pub(crate) server: Option<Url>,
     #[command(flatten)]
     pub(crate) tls: Tls,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `drumline check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Repair what can be repaired
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Check this partition only; may be repeated
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
+    pub(crate) partition: Vec<u16>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

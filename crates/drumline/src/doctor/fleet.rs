@@ -145,7 +145,7 @@ async fn dispatch(store: &dyn Store, counts: &Counts) -> store::Result<Finding> 
         Finding::warn(
             SUBJECT,
             format!(
-                "{} should have reached the broker {STALE:?} ago: check that a queue manager is alive and that RabbitMQ takes messages",
+                "{} should have reached the broker {STALE:?} ago: check that a queue manager is alive and that RabbitMQ takes messages; `drumline check` finds entries that lead to no operation",
                 counted(stale, "operation", "operations")
             ),
         )
@@ -176,7 +176,7 @@ fn unreadable(looked_at: usize, named: &[String]) -> Finding {
         return Finding::ok(RECORDS, text);
     }
     let text = format!(
-        "this release cannot decode {}: no process of it acts on them, and lists leave them out; they are as they were. If a later release has written them, upgrade the rest. If they were damaged, restore them from a backup or a replica. `drumline_maintenance_unreadable_total` counts each reading",
+        "this release cannot decode {}: no process of it acts on them, and lists leave them out; they are as they were. If a later release has written them, upgrade the rest. If they were damaged, restore them from a backup or a replica, and look at the rest of the store with `drumline check`. `drumline_maintenance_unreadable_total` counts each reading",
         named.join(", ")
     );
     Finding::warn(RECORDS, text)

@@ -244,6 +244,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "quotas",
     "doctor",
     "health",
+    "check",
     "index",
     "export",
     "import",
