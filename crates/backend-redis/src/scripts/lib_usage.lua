@@ -26,7 +26,7 @@ do
   -- OPERATION_BYTES of the port.
   local OPERATION_BYTES = 768
 
-  -- What was counted, by place: usage.write() writes it, at the end. Changes are an id, a
+  -- The changes and creates that were counted, by place: usage.write() writes it, at the end. Changes are an id, a
   -- field and a number after the other; creates an organization after the other.
   local changes_by_place, creates_by_place = {}, {}
 

@@ -199,7 +199,7 @@ impl LostMessages {
             match done {
                 Ok(probe) => self.probes.extend(probe.map(|probe| (route, probe))),
                 // The same step once more with the next look: what was found with much
-                // patience is not forgotten because the store was away for a moment.
+                // patience is not forgotten because the store was unavailable for a moment.
                 Err((error, mut probe)) => {
                     probe.set_times(before);
                     self.probes.insert(route, probe);

@@ -110,7 +110,7 @@ impl QueueManager {
         });
         let has_room = drafts.ask_for_room().await;
         drafts.enter_queues().await;
-        // What exists already takes no room: it is found first where that is needed.
+        // Operations that exist take no room: they are found first where that is needed.
         let keyed_by = if has_room { keyed_by } else { KeyedBy::Plan };
         drafts.reserve_keys(keyed_by).await;
         drafts.find_known().await;
