@@ -103,10 +103,17 @@ fn record(result: &mut Tested, one: &Final, view: &HistoryView) {
         ));
     }
     if view.omitted == 0 {
-        let losses = view
-            .entries
-            .iter()
-            .filter(|entry| entry.event == "leaseExpired");
+        // A worker that is lost while it is to pause or to cancel ends that, and does not count.
+        let is_loss = |at: usize| {
+            let before = at
+                .checked_sub(1)
+                .and_then(|before| view.entries.get(before));
+            view.entries
+                .get(at)
+                .is_some_and(|entry| entry.event == "leaseExpired")
+                && before.and_then(status) == Some(Status::InProgress)
+        };
+        let losses = (0..view.entries.len()).filter(|at| is_loss(*at));
         let losses = u64::try_from(losses.count()).unwrap_or(u64::MAX);
         if losses != one.lost {
             result.violated(format!(

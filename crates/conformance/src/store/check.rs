@@ -173,7 +173,7 @@ pub async fn operations_may_change_while_they_are_counted(harness: &dyn StoreHar
         step.place = Some(next);
         turn += 1;
         // Not in each: a server has many keys to go through.
-        if turn % 5 == 0 {
+        if turn.is_multiple_of(5) {
             match turn % 3 {
                 0 => {
                     fixture.create(of_token("a")).await;
