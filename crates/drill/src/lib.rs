@@ -17,7 +17,7 @@
 //! | `clients`, `load` | the calls, and what they create |
 //! | [`faults`] | what is done to the processes |
 //! | `access` | requests that must be denied |
-//! | [`recorder`], [`worker`], [`sink`] | handlers that write down what they do, and what they write to |
+//! | [`recorder`], [`mod@worker`], [`sink`] | handlers that write down what they do, and what they write to |
 //! | [`collect`] | the service's last word |
 //! | [`report`] | a page for a browser |
 //!

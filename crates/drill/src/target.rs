@@ -19,7 +19,7 @@ pub trait Target: fmt::Debug {
     /// When the program is not known.
     fn manager_process(&self, auth_file: &Path) -> anyhow::Result<Command>;
 
-    /// A command that runs [`worker`](crate::worker) with these settings. It prints `ready`, and
+    /// A command that runs [`worker`](crate::worker()) with these settings. It prints `ready`, and
     /// runs until it is killed or terminated.
     ///
     /// # Errors
