@@ -17,8 +17,9 @@ use crate::output::progress::Activity;
 use crate::output::table::table;
 use crate::output::time::Now;
 use crate::output::{self, Output};
-use crate::run::backend::{Connected, target};
+use crate::run::backend::target;
 use crate::run::catch_signals;
+use crate::run::worker::run_for_a_parent;
 
 /// Measures, and prints the result.
 pub(crate) async fn run(bench: &Bench, now: Now) -> Result<Exit> {
@@ -69,18 +70,8 @@ fn read(path: &Path) -> Result<Report> {
 
 /// A worker process of the bench.
 pub(crate) async fn work(settings: &BenchWorker) -> Result<Exit> {
-    let mut signals = catch_signals()?;
-    let connected = Connected::to_servers(&settings.connection, "bench worker").await?;
-    let worker = drumline_bench::worker(settings.concurrency)
-        .start(connected.backend().clone(), connected.lease_store())
-        .await
-        .map_err(|error| Failure::caused(Exit::Failed, error))?;
-    worker.until_ready().await;
-    output::line("ready")?;
-    signals.next().await;
-    worker.drain().await;
-    connected.disconnect().await;
-    Ok(Exit::Ok)
+    let worker = drumline_bench::worker(settings.concurrency);
+    run_for_a_parent(worker, &settings.connection, "bench worker").await
 }
 
 fn plan(bench: &Bench) -> Plan {

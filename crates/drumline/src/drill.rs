@@ -19,9 +19,9 @@ use crate::output::progress::Activity;
 use crate::output::table::table;
 use crate::output::time::Now;
 use crate::output::{self, Output};
-use crate::run::backend::Connected;
 use crate::run::backend::drill_target::DrillTarget;
 use crate::run::catch_signals;
+use crate::run::worker::run_for_a_parent;
 
 /// Drills, and prints the verdict.
 pub(crate) async fn run(drill: &Drill, now: Now) -> Result<Exit> {
@@ -113,7 +113,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 /// A worker process of the drill.
 pub(crate) async fn work(settings: &DrillWorker) -> Result<Exit> {
-    let mut signals = catch_signals()?;
     let worker = WorkerSettings {
         recorder: recorder::Options {
             journal: settings.journal.clone(),
@@ -124,17 +123,7 @@ pub(crate) async fn work(settings: &DrillWorker) -> Result<Exit> {
     };
     let builder = drumline_drill::worker(&worker, host_id())
         .map_err(|error| Failure::caused(Exit::Failed, error))?;
-    let connected = Connected::to_servers(&settings.connection, "drill worker").await?;
-    let worker = builder
-        .start(connected.backend().clone(), connected.lease_store())
-        .await
-        .map_err(|error| Failure::caused(Exit::Failed, error))?;
-    worker.until_ready().await;
-    output::line("ready")?;
-    signals.next().await;
-    worker.drain().await;
-    connected.disconnect().await;
-    Ok(Exit::Ok)
+    run_for_a_parent(builder, &settings.connection, "drill worker").await
 }
 
 /// The verdict as a program reads it.

@@ -7,7 +7,7 @@ use drumline_worker::{Builder, Error, Options, RunningWorker, Worker};
 
 use super::backend::Connected;
 use super::{catch_signals, failed, health, listen, until_signal};
-use crate::cli::service::{self, Execution};
+use crate::cli::service::{self, Execution, ServerConnection};
 use crate::exit::{Exit, Failure, Result};
 use crate::output;
 
@@ -51,6 +51,27 @@ pub(crate) async fn run(settings: &service::Worker) -> Result<Exit> {
 
     let signal = until_signal(&mut signals, worker.failed()).await?;
     Ok(drain(&mut signals, signal, worker, &connected, &health).await)
+}
+
+/// Runs a worker of a measurement or a drill until a signal of the process that has started
+/// it, which waits for the line `ready`.
+pub(crate) async fn run_for_a_parent(
+    builder: Builder,
+    connection: &ServerConnection,
+    purpose: &str,
+) -> Result<Exit> {
+    let mut signals = catch_signals()?;
+    let connected = Connected::to_servers(connection, purpose).await?;
+    let worker = builder
+        .start(connected.backend().clone(), connected.lease_store())
+        .await
+        .map_err(|error| Failure::caused(Exit::Failed, error))?;
+    worker.until_ready().await;
+    output::line("ready")?;
+    signals.next().await;
+    worker.drain().await;
+    connected.disconnect().await;
+    Ok(Exit::Ok)
 }
 
 async fn drain(
