@@ -22,6 +22,10 @@ const MEMORY: &str = "/dev/shm";
 /// RabbitMQ far from its alarm (50 MB).
 const ROOM: u64 = 2 << 30;
 
+/// The folder of Debian's libraries, and the library that `make test` installs.
+const LIBRARIES: &str = "/usr/lib";
+const EATMYDATA: &str = "libeatmydata.so";
+
 /// Tells apart the directories of one process.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -30,6 +34,8 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub(crate) struct ServerDir {
     directory: PathBuf,
+    /// The library that is loaded before others, if one is.
+    preload: Option<PathBuf>,
     processes: Mutex<Processes>,
 }
 
@@ -57,7 +63,8 @@ impl ServerDir {
     pub(crate) fn create(kind: &str) -> anyhow::Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("drumline-{kind}-{}-{number}", std::process::id());
-        let directory = parent().join(name);
+        let Parent { folder, preload } = parent();
+        let directory = folder.join(name);
         std::fs::create_dir_all(directory.join("data"))
             .with_context(|| format!("cannot create {}", directory.display()))?;
         let processes = Processes {
@@ -67,6 +74,7 @@ impl ServerDir {
         };
         Ok(Self {
             directory,
+            preload,
             processes: Mutex::new(processes),
         })
     }
@@ -106,6 +114,9 @@ impl ServerDir {
         start_timeout: Duration,
     ) -> anyhow::Result<()> {
         self.kill()?;
+        if let Some(library) = &self.preload {
+            command.env("LD_PRELOAD", library);
+        }
         let mut process = Process::start(command, &self.log())?;
         {
             // The reaper is notified first: a test that is killed while the
@@ -154,22 +165,46 @@ impl ServerDir {
     }
 }
 
+/// The folder of the directories, and the library that its servers are to load.
+struct Parent {
+    folder: PathBuf,
+    preload: Option<PathBuf>,
+}
+
 /// The folder of the directories: `TMPDIR` if it is set, else in memory, else
 /// on a disk.
 ///
 /// Both servers wait for `fsync` before they confirm: milliseconds on many a
-/// disk, which a test would spend waiting. A server that is killed finds its
-/// data again all the same, for the kernel lives on.
-fn parent() -> PathBuf {
+/// disk, and seconds while others write to it. A server that is killed finds its
+/// data again all the same, for the kernel lives on. So the servers of tests do not
+/// wait on a disk either, if libeatmydata is there. `TMPDIR` is set by a person who
+/// wants to measure the disk.
+fn parent() -> Parent {
     if let Some(folder) = named("TMPDIR") {
-        return PathBuf::from(folder);
+        return Parent {
+            folder: PathBuf::from(folder),
+            preload: None,
+        };
     }
     let room = rustix::fs::statvfs(MEMORY).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     if room >= ROOM {
-        PathBuf::from(MEMORY)
-    } else {
-        std::env::temp_dir()
+        return Parent {
+            folder: PathBuf::from(MEMORY),
+            preload: None,
+        };
     }
+    Parent {
+        folder: std::env::temp_dir(),
+        preload: without_fsync(),
+    }
+}
+
+/// The library in which `fsync` and the like do nothing. Each architecture has a folder
+/// of its own.
+fn without_fsync() -> Option<PathBuf> {
+    let folders = std::fs::read_dir(LIBRARIES).ok()?;
+    let paths = folders.flatten().map(|one| one.path().join(EATMYDATA));
+    paths.into_iter().find(|path| path.exists())
 }
 
 fn remove(directory: &Path) -> anyhow::Result<()> {
