@@ -8,7 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use drumline_client::{Client, HistoryView, State};
 use drumline_oracle::journal::{Call, Journal, Line, Phase, now_ns};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+/// The time for which a service may be busy, and the time between two tries.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The creates of all clients of a fleet, written down.
 #[derive(Debug)]
@@ -144,16 +150,30 @@ impl Api {
     /// # Errors
     /// When the service cannot be reached or answers an error.
     pub async fn read(&self, path: &str) -> Result<Value> {
-        let answer = self
-            .http
-            .get(format!("{}{path}", self.base))
-            .timeout(Duration::from_secs(75))
-            .send()
-            .await?;
-        if !answer.status().is_success() {
-            bail!("GET {path}: {} {}", answer.status(), answer.text().await?);
+        let answer = self.get(path).await?;
+        good(path, answer).await
+    }
+
+    /// Reads an address below the base, again and again while the service says that it cannot
+    /// answer now: a busy machine is no fault of it.
+    ///
+    /// # Errors
+    /// When the service cannot be reached, answers another error, or cannot for a minute.
+    pub async fn read_patiently(&self, path: &str) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get(path).await?;
+            let is_busy = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+            if !is_busy || Instant::now() >= deadline {
+                return good(path, answer).await;
+            }
+            sleep(AGAIN).await;
         }
-        answer.json().await.with_context(|| format!("GET {path}"))
+    }
+
+    async fn get(&self, path: &str) -> Result<Response> {
+        let get = self.http.get(format!("{}{path}", self.base));
+        Ok(get.timeout(Duration::from_secs(75)).send().await?)
     }
 
     /// The value of a metric of the manager, over all its labels.
@@ -180,7 +200,7 @@ impl Api {
         let mut cursor = String::new();
         loop {
             let mut page = self
-                .read(&format!("/v1/operations?limit=500&{query}{cursor}"))
+                .read_patiently(&format!("/v1/operations?limit=500&{query}{cursor}"))
                 .await?;
             if let Value::Array(operations) = page["operations"].take() {
                 all.extend(operations);
@@ -211,4 +231,12 @@ impl Api {
         ensure!(is_over, "not Completed after {limit:?}: {operation}");
         Ok(operation)
     }
+}
+
+/// The JSON of an answer.
+async fn good(path: &str, answer: Response) -> Result<Value> {
+    if !answer.status().is_success() {
+        bail!("GET {path}: {} {}", answer.status(), answer.text().await?);
+    }
+    answer.json().await.with_context(|| format!("GET {path}"))
 }

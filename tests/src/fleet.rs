@@ -135,7 +135,7 @@ pub struct Fleet {
     /// The calls of all clients of the fleet.
     calls: Arc<Calls>,
     /// The sink that the handlers write to.
-    sink: Sink,
+    pub sink: Sink,
 }
 
 impl Fleet {

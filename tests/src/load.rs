@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::fleet::Fleet;
 use crate::secrets::MARK;
 use drumline_client::OperationView;
-use drumline_drill::collect;
+use drumline_drill::collect::{self, Clocks};
 use drumline_oracle::{Evidence, Final, Needs, Verdict, judge};
 
 /// The time that a manager may need to be replaced, and the time between two tries.
@@ -272,9 +272,10 @@ fn good(fleet: &Fleet, verdict: &Verdict) -> Result<()> {
 /// have not simply run once: their locks are judged by it.
 async fn evidence(fleet: &Fleet, operations: &[Value], disturbed: &Disturbed) -> Result<Evidence> {
     let api = fleet.api(0);
+    let clocks = Clocks::read()?;
     let mut finals = Vec::new();
     for operation in operations {
-        let mut one = last_word(operation, disturbed)?;
+        let mut one = last_word(operation, disturbed, clocks)?;
         if one.starts > 1 || one.lost > 0 || (one.starts > 0 && one.status != 30) {
             one.changes = Some(api.history(&one.id).await?);
         }
@@ -292,13 +293,13 @@ fn name(token: usize, index: usize) -> String {
     format!("step {token}/{index}")
 }
 
-fn last_word(operation: &Value, disturbed: &Disturbed) -> Result<Final> {
+fn last_word(operation: &Value, disturbed: &Disturbed, clocks: Clocks) -> Result<Final> {
     let view: OperationView = serde_json::from_value(operation.clone())?;
     let released = u64::from(view.start_count.saturating_sub(view.attempt));
     let disturbed = disturbed.get(&view.id).copied().unwrap_or(0);
     let reasons = u64::from(view.retry_count) + released + u64::from(view.lost_count) + disturbed;
     Ok(Final {
         reasons: Some(reasons),
-        ..collect::last_word(&view)
+        ..collect::last_word(&view, clocks)
     })
 }

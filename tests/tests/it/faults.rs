@@ -77,7 +77,7 @@ impl Loaded {
 
 /// The number of Completed operations.
 async fn completed_by(api: &Api) -> Result<u64> {
-    let queues = api.read("/v1/queues").await?;
+    let queues = api.read_patiently("/v1/queues").await?;
     let completed = queues["operations"]["completed"].as_u64();
     completed.context("a number of Completed operations")
 }
@@ -97,7 +97,7 @@ async fn lost_offers(fleet: &Fleet) -> Result<f64> {
 async fn until_the_broker_has_messages(fleet: &Fleet) -> Result<()> {
     let api = fleet.api(0);
     loop {
-        let queues = api.read("/v1/queues").await?;
+        let queues = api.read_patiently("/v1/queues").await?;
         let mut waiting = queues["queues"].as_array().into_iter().flatten();
         if waiting.any(|queue| queue["waitingMessages"].as_u64() > Some(0)) {
             return Ok(());
