@@ -1,7 +1,7 @@
 //! `drumline check`: compares what a store holds, and repairs what does not agree.
 //!
 //! The command works on the store itself, in small steps, while managers and workers go
-//! on. It keeps nothing but what it has found, so an interrupt loses nothing.
+//! on. It keeps nothing but what it has found: after an interrupt, another check finds the rest.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -2,7 +2,9 @@
 -- if its record is still as the caller has seen it.
 --
 -- KEYS  prelude.lua
--- ARGV  per repair, 4: a letter; the id (16); the record up to its body as it was seen,
+-- ARGV  1 'h' to offer no operation of a chain: another member that belongs in front of it
+--         may not be back in its chain yet; else '-'
+--       per repair, 4: a letter; the id (16); the record up to its body as it was seen,
 --       or '' if there was none; an argument:
 --         s enter it into the index of its state
 --         o put it into the outbox, if it is Ready, could run, and is in no place
@@ -19,6 +21,7 @@ local REPAIRS = 4
 -- operation: it notices within its own lease, 30 s unless it is set, that it has lost it.
 local LEASE_WITHOUT_HOLDER = 60000
 local NO_OWNER = ('\0'):rep(16)
+local holds_chains = ARGV[1] == 'h'
 most = #ARGV
 
 -- A Ready operation that could run and is in no place is put into the outbox. Returns
@@ -29,6 +32,7 @@ local function offer(id)
   if not has_layout(h) or sub(h, 41, 41) ~= OFFERED or place_of_ready(id, h) ~= '-' then
     return false
   end
+  if holds_chains and sub(h, 42, 57) ~= NO_CHAIN then return false end
   local before = is_held(h) and NO_STAMP or place_of(h)
   remove_offer(id, h)
   put_on_offer(id, h, stamp_after(before))
@@ -138,7 +142,7 @@ end
 -- True for operations that were as the caller had seen them: several repairs of one see
 -- what those before have changed.
 local answers, agreed = {}, {}
-for at = 1, #ARGV, REPAIRS do
+for at = 2, #ARGV, REPAIRS do
   local id, seen = ARGV[at + 1], ARGV[at + 2]
   write_gathered()
   local h = read_checked(id)

@@ -1,24 +1,27 @@
 //! The check of the store, in steps.
 //!
 //! ```text
-//! sets ───→ keys ───→ usage
-//!  │         │          └─ recount.lua: the counts of each partition
+//! sets ───→ keys ───→ heads ───→ usage
+//!  │         │          │          └─ recount.lua: the counts of each partition
+//!  │         │          └─ SCAN again, if chains were repaired: their heads are offered
 //!  │         └─ SCAN over the namespace: each record and its places, each chain,
 //!  │            parts without their records, idempotency keys
 //!  └─ the entries of each set of each partition, and their records
 //! ```
 //!
 //! The sets come first and the counts last: each stage relies on what the one before has
-//! repaired. A step compares what one script has read in one partition, so everything in
+//! repaired. A member that is missing from its chain may be running; the one behind it must
+//! not be offered before all members are back. A step compares what one script has read in one partition, so everything in
 //! it is of one moment. The rules that say where an operation belongs are those of its
 //! header, hence here; a script repairs it if its record is still as it was read.
 
 mod judge;
+mod keys;
+mod leftovers;
 mod stage;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::Store as _;
@@ -29,7 +32,7 @@ use drumline_protocol::{IndexKind, OperationId, Partition, Status};
 use redis::{Cmd, Value};
 
 use self::judge::{Found, Repair};
-use self::stage::{Chain, Place, Stage};
+use self::stage::{Chain, Order, Place, Stage};
 use super::RedisStore;
 use crate::keys::PartitionKeys;
 use crate::record;
@@ -38,9 +41,9 @@ use crate::scripts::SCRIPTS;
 
 /// The chains in one step. An answer has all members of a short one.
 const CHAINS: usize = 8;
-/// An idempotency key is reserved before its operation is created. No create takes that
-/// long.
-const RESERVED_FOR: Duration = Duration::from_secs(3_600);
+/// The argument of `repair.lua` that offers no operation of a chain, and the one that does.
+const HOLDS_CHAINS: &str = "h";
+const OFFERS_CHAINS: &str = "-";
 
 #[async_trait]
 impl CheckStore for RedisStore {
@@ -55,8 +58,26 @@ impl CheckStore for RedisStore {
             Stage::Sets { at, set, from } => {
                 self.check_sets(step, (at, set, &from), &mut page).await?
             }
-            Stage::Keys { cursor, chains } => {
-                self.check_keys(step, cursor, chains, &mut page).await?
+            Stage::Keys { cursor, chains } if !chains.is_empty() => {
+                let order = &mut place.order;
+                let chains = self.check_some_chains(step, chains, order, &mut page);
+                let chains = chains.await?;
+                Some(Stage::Keys { cursor, chains })
+            }
+            Stage::Keys {
+                cursor: Some(cursor),
+                ..
+            } => {
+                self.check_keys(step, &cursor, &mut place.order, &mut page)
+                    .await?
+            }
+            Stage::Keys { cursor: None, .. } if step.repair && place.order.are_heads_due => {
+                Some(Stage::heads())
+            }
+            Stage::Keys { cursor: None, .. } => Some(Stage::usage()),
+            Stage::Heads { cursor } => {
+                self.offer_heads(step, &cursor, &place.order, &mut page)
+                    .await?
             }
             Stage::Usage(count) => {
                 self.check_usage(step, count, &place.doubtful, &mut page)
@@ -112,71 +133,126 @@ impl RedisStore {
         Ok(Some(Stage::Sets { at, set, from }))
     }
 
-    /// Looks at some keys of the namespace, or at the chains that were among them.
+    /// Looks at some of the chains. Returns those that have more, and the rest.
+    async fn check_some_chains(
+        &self,
+        step: &CheckStep,
+        mut chains: Vec<Chain>,
+        order: &mut Order,
+        page: &mut CheckPage,
+    ) -> Result<Vec<Chain>> {
+        let rest = chains.split_off(chains.len().min(CHAINS));
+        let before = page.faults.len();
+        let mut left = self.check_chains(step, chains, page).await?;
+        left.extend(rest);
+        // The next one may be the head now.
+        order.are_heads_due |= page.faults.len() > before;
+        Ok(left)
+    }
+
+    /// Looks at some keys of the namespace.
     async fn check_keys(
         &self,
         step: &CheckStep,
-        cursor: Option<String>,
-        mut chains: Vec<Chain>,
+        cursor: &str,
+        order: &mut Order,
         page: &mut CheckPage,
     ) -> Result<Option<Stage>> {
-        if !chains.is_empty() {
-            let rest = chains.split_off(chains.len().min(CHAINS));
-            let mut left = self.check_chains(step, chains, page).await?;
-            left.extend(rest);
-            return Ok(Some(Stage::Keys {
-                cursor,
-                chains: left,
-            }));
+        if step.repair && cursor == "0" {
+            order.server = self.incarnation().await?;
         }
-        let Some(cursor) = cursor else {
-            return Ok(Some(Stage::usage()));
-        };
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor)
-            .arg("MATCH")
-            .arg(format!("{}:{{*", self.keys.namespace()))
-            .arg("COUNT")
-            .arg(step.limit.max(1));
-        let mut answer = Parts::of(self.link.run_one("check", scan).await?)?;
-        let cursor = reply::text(answer.value()?)?;
-        let (mut keys, mut seen) = (answer.parts()?, Seen::default());
-        while keys.len() > 0 {
-            let key = keys.bytes()?;
-            if let Some((partition, name)) = self.name_of(step, &key) {
-                seen.add(partition, name);
-            }
-        }
-        self.check_records(step, seen.records, page).await?;
+        let (next, seen) = self.scan(step, cursor).await?;
+        self.check_records(step, seen.records, order, page).await?;
         self.check_parts(step, &seen.parts, page).await?;
         self.check_reservations(step, &seen.reservations, page)
             .await?;
         Ok(Some(Stage::Keys {
-            cursor: (cursor != "0").then_some(cursor),
+            cursor: next,
             chains: seen.chains,
         }))
     }
 
-    /// The partition of a key and its name there, if the partition is checked.
-    fn name_of<'a>(&self, step: &CheckStep, key: &'a [u8]) -> Option<(Partition, &'a [u8])> {
-        let rest = key.strip_prefix(self.keys.namespace().as_bytes())?;
-        let rest = rest.strip_prefix(b":{")?;
-        let end = rest.iter().position(|byte| *byte == b'}')?;
-        let (number, name) = rest.split_at_checked(end)?;
-        let number: u16 = std::str::from_utf8(number).ok()?.parse().ok()?;
-        let partition = Partition::new(number);
-        let is_checked = step.partitions.contains(&partition);
-        Some((partition, name.strip_prefix(b"}:")?)).filter(|_| is_checked)
+    /// Offers heads of chains that are in no place, if no member of their chain is missing.
+    async fn offer_heads(
+        &self,
+        step: &CheckStep,
+        cursor: &str,
+        order: &Order,
+        page: &mut CheckPage,
+    ) -> Result<Option<Stage>> {
+        // Another server may have lost repairs, and keys that were not looked at.
+        if self.incarnation().await? != order.server {
+            return Ok(Some(Stage::keys()));
+        }
+        let (next, seen) = self.scan(step, cursor).await?;
+        let LookedAt { all, unread } = self.look_at(seen.records).await?;
+        for looked in all {
+            let mut found = Vec::new();
+            for (id, seen) in looked.operations {
+                found.extend(judge::operation(id, &seen, &unread));
+            }
+            found.retain(|one| one.kind == FaultKind::NotOffered && one.chain().is_some());
+            let may_be_offered = |one: &Found| {
+                let chain = one.chain();
+                chain.is_some_and(|chain| order.is_whole(looked.partition, &chain))
+            };
+            let (mut heads, waiting): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(may_be_offered);
+            self.repair(looked.keys, OFFERS_CHAINS, &mut heads).await?;
+            // An operation that has changed since is no fault: it was offered, or is offered then.
+            heads.retain(|one| one.is_repaired);
+            note(looked.partition, heads, page);
+            note(looked.partition, waiting, page);
+        }
+        Ok(Some(match next {
+            Some(cursor) => Stage::Heads { cursor },
+            None => Stage::usage(),
+        }))
     }
 
     async fn check_records(
         &self,
         step: &CheckStep,
         records: BTreeMap<Partition, Vec<OperationId>>,
+        order: &mut Order,
         page: &mut CheckPage,
     ) -> Result<()> {
+        let LookedAt { all, unread } = self.look_at(records).await?;
+        for looked in all {
+            let mut found = Vec::new();
+            for (id, seen) in looked.operations {
+                page.looked_at += 1;
+                found.extend(judge::operation(id, &seen, &unread));
+            }
+            if step.repair {
+                self.repair(looked.keys, HOLDS_CHAINS, &mut found).await?;
+                // Heads are offered, and told of, when all keys were looked at.
+                found.retain(|one| {
+                    let is_head = one.kind == FaultKind::NotOffered && one.chain().is_some();
+                    order.are_heads_due |= is_head || one.kind == FaultKind::ChainOrder;
+                    !is_head
+                });
+                for one in found.iter().filter(|one| !one.is_repaired) {
+                    match one.kind {
+                        FaultKind::ChainOrder => order.lacks(looked.partition, one.chain()),
+                        FaultKind::Unreadable => order.lacks(looked.partition, None),
+                        _ => {}
+                    }
+                }
+            }
+            note(looked.partition, found, page);
+        }
+        Ok(())
+    }
+
+    /// Reads records, and the places where they are.
+    async fn look_at(
+        &self,
+        records: BTreeMap<Partition, Vec<OperationId>>,
+    ) -> Result<LookedAt<'_>> {
+        let (mut all, mut unread) = (Vec::new(), Vec::new());
         if records.is_empty() {
-            return Ok(());
+            return Ok(LookedAt { all, unread });
         }
         // Before and after: an index that is built meanwhile is left out.
         let mut commands = redis::pipe();
@@ -195,20 +271,22 @@ impl RedisStore {
         }
         commands.cmd("SMEMBERS").arg(self.keys.unread_indexes());
         let mut answers = self.link.run("check", &commands).await?;
-        let mut unread = read_kinds(answers.pop())?;
+        unread.extend(read_kinds(answers.pop())?);
         let mut answers = answers.into_iter();
         unread.extend(read_kinds(answers.next())?);
         for ((partition, keys, ids), answer) in asked.into_iter().zip(answers) {
             let mut answer = Parts::of(answer)?;
-            let mut found = Vec::new();
+            let mut operations = Vec::with_capacity(ids.len());
             for id in ids {
-                let seen = judge::Places::read(&mut answer)?;
-                page.looked_at += 1;
-                found.extend(judge::operation(id, &seen, &unread));
+                operations.push((id, judge::Places::read(&mut answer)?));
             }
-            self.settle(step, partition, keys, found, page).await?;
+            all.push(Looked {
+                partition,
+                keys,
+                operations,
+            });
         }
-        Ok(())
+        Ok(LookedAt { all, unread })
     }
 
     /// Looks at members of chains, and returns the chains that have more.
@@ -255,104 +333,6 @@ impl RedisStore {
         Ok(left)
     }
 
-    async fn check_parts(
-        &self,
-        step: &CheckStep,
-        parts: &[(Partition, OperationId, Vec<u8>)],
-        page: &mut CheckPage,
-    ) -> Result<()> {
-        let (mut commands, mut asked) = (redis::pipe(), Vec::new());
-        for (partition, id, name) in parts {
-            let Some(keys) = self.keys.partition(*partition) else {
-                continue;
-            };
-            let record = keys.record(*id);
-            let part = [record.as_slice(), name].concat();
-            let mut command = SCRIPTS.check_leftover.call(&[record, part]);
-            command.arg(repair_flag(step));
-            commands.add_command(command);
-            asked.push((*partition, *id, name));
-        }
-        if asked.is_empty() {
-            return Ok(());
-        }
-        page.looked_at += asked.len() as u64;
-        let answers = self.link.run("check", &commands).await?;
-        for ((partition, id, name), answer) in asked.into_iter().zip(answers) {
-            if reply::number(answer)? == 1 {
-                let name = String::from_utf8_lossy(name);
-                page.faults.push(Fault {
-                    kind: FaultKind::Leftover,
-                    partition,
-                    id: Some(id),
-                    detail: format!("the part {} is there, and no record", &name[1..]),
-                    is_repaired: step.repair,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    async fn check_reservations(
-        &self,
-        step: &CheckStep,
-        reservations: &[(Partition, [u8; 16])],
-        page: &mut CheckPage,
-    ) -> Result<()> {
-        let (mut commands, mut names) = (redis::pipe(), Vec::new());
-        for (partition, key) in reservations {
-            let Some(keys) = self.keys.partition(*partition) else {
-                continue;
-            };
-            let name = keys.reservation(drumline_backend::store::IdempotencyKey(*key));
-            commands.cmd("GET").arg(&name);
-            names.push((*partition, name));
-        }
-        if names.is_empty() {
-            return Ok(());
-        }
-        page.looked_at += names.len() as u64;
-        let answers = self.link.run("check", &commands).await?;
-        let (mut commands, mut asked) = (redis::pipe(), Vec::new());
-        for ((partition, name), answer) in names.into_iter().zip(answers) {
-            let Some(content) = reply::maybe_bytes(answer)? else {
-                continue;
-            };
-            let reserved = content.as_slice().try_into().ok();
-            let Some(reserved) = reserved.and_then(record::read_reserved) else {
-                continue;
-            };
-            let age = self.now().since(reserved.id.created());
-            let Some(keys) = self.keys.partition(reserved.id.partition()) else {
-                continue;
-            };
-            if age < RESERVED_FOR {
-                continue;
-            }
-            let names = [name, keys.record(reserved.id), keys.tombstone(reserved.id)];
-            let mut command = SCRIPTS.check_reservation.call(&names);
-            command.arg(repair_flag(step)).arg(content);
-            commands.add_command(command);
-            asked.push((partition, reserved.id));
-        }
-        if asked.is_empty() {
-            return Ok(());
-        }
-        let answers = self.link.run("check", &commands).await?;
-        for ((partition, id), answer) in asked.into_iter().zip(answers) {
-            if reply::number(answer)? == 1 {
-                page.faults.push(Fault {
-                    kind: FaultKind::Reservation,
-                    partition,
-                    id: Some(id),
-                    detail: "an idempotency key stands for it, and it is not there".to_owned(),
-                    is_repaired: step.repair,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Repairs what was found in a partition, if that is wanted, and notes it.
     async fn settle(
         &self,
@@ -362,31 +342,62 @@ impl RedisStore {
         mut found: Vec<Found>,
         page: &mut CheckPage,
     ) -> Result<()> {
+        if step.repair {
+            self.repair(keys, HOLDS_CHAINS, &mut found).await?;
+        }
+        note(partition, found, page);
+        Ok(())
+    }
+
+    /// Repairs what was found in a partition.
+    async fn repair(&self, keys: &PartitionKeys, chains: &str, found: &mut [Found]) -> Result<()> {
         let mut wanted: Vec<&mut Found> = found
             .iter_mut()
-            .filter(|found| step.repair && found.repair.is_some())
+            .filter(|found| found.repair.is_some())
             .collect();
-        if !wanted.is_empty() {
-            let repairs = wanted.iter().filter_map(|found| found.repair.as_ref());
-            let command = repair_command(keys, repairs);
-            let made = reply::bytes(self.link.run_one("repair", command).await?)?;
-            for (found, made) in wanted.iter_mut().zip(made) {
-                found.is_repaired = made == b'r';
-            }
+        if wanted.is_empty() {
+            return Ok(());
         }
-        page.faults.extend(found.into_iter().map(|found| Fault {
-            kind: found.kind,
-            partition,
-            id: found.id,
-            detail: found.detail,
-            is_repaired: found.is_repaired,
-        }));
+        let repairs = wanted.iter().filter_map(|found| found.repair.as_ref());
+        let command = repair_command(keys, chains, repairs);
+        let made = reply::bytes(self.link.run_one("repair", command).await?)?;
+        for (found, made) in wanted.iter_mut().zip(made) {
+            found.is_repaired = made == b'r';
+        }
         Ok(())
     }
 }
 
-fn repair_command<'a>(keys: &PartitionKeys, repairs: impl Iterator<Item = &'a Repair>) -> Cmd {
+/// Records of one partition, and the places where they are.
+struct Looked<'a> {
+    partition: Partition,
+    keys: &'a PartitionKeys,
+    operations: Vec<(OperationId, judge::Places)>,
+}
+
+/// Records, and the indexes that lists did not read meanwhile.
+struct LookedAt<'a> {
+    all: Vec<Looked<'a>>,
+    unread: Vec<IndexKind>,
+}
+
+fn note(partition: Partition, found: Vec<Found>, page: &mut CheckPage) {
+    page.faults.extend(found.into_iter().map(|found| Fault {
+        kind: found.kind,
+        partition,
+        id: found.id,
+        detail: found.detail,
+        is_repaired: found.is_repaired,
+    }));
+}
+
+fn repair_command<'a>(
+    keys: &PartitionKeys,
+    chains: &str,
+    repairs: impl Iterator<Item = &'a Repair>,
+) -> Cmd {
     let mut command = SCRIPTS.repair.call(&[keys.prefix()]);
+    command.arg(chains);
     for repair in repairs {
         command
             .arg([repair.letter].as_slice())
@@ -426,42 +437,6 @@ fn sets() -> Vec<Vec<u8>> {
     sets
 }
 
-/// The keys of one answer, by what they are.
-#[derive(Debug, Default)]
-struct Seen {
-    records: BTreeMap<Partition, Vec<OperationId>>,
-    parts: Vec<(Partition, OperationId, Vec<u8>)>,
-    chains: Vec<Chain>,
-    reservations: Vec<(Partition, [u8; 16])>,
-}
-
-impl Seen {
-    fn add(&mut self, partition: Partition, name: &[u8]) {
-        if let Some(rest) = name.strip_prefix(b"op:") {
-            let Some((id, part)) = rest.split_first_chunk() else {
-                return;
-            };
-            let Some(id) = OperationId::from_bytes(*id) else {
-                return;
-            };
-            if part.is_empty() {
-                self.records.entry(partition).or_default().push(id);
-            } else if part.starts_with(b":") {
-                self.parts.push((partition, id, part.to_vec()));
-            }
-        } else if let Some(key) = name.strip_prefix(b"chain:") {
-            self.chains.extend(key.try_into().ok().map(|key| Chain {
-                partition: partition.get(),
-                key,
-                from: "0".to_owned(),
-            }));
-        } else if let Some(key) = name.strip_prefix(b"key:") {
-            let key = key.try_into().ok();
-            self.reservations.extend(key.map(|key| (partition, key)));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -473,26 +448,5 @@ mod tests {
             assert!(sets.contains(&set.as_bytes().to_vec()), "{set}: {sets:?}");
         }
         assert_eq!(sets.len(), 12 + 5 + 2 + 6);
-    }
-
-    #[test]
-    fn a_key_is_what_its_name_says() {
-        let mut seen = Seen::default();
-        let partition = Partition::new(3);
-        let id = OperationId::new(
-            drumline_protocol::Timestamp::from_millis(1),
-            partition,
-            [7; 16],
-        );
-        let record = [b"op:".as_slice(), id.as_bytes()].concat();
-        seen.add(partition, &record);
-        seen.add(partition, &[&record, b":history".as_slice()].concat());
-        seen.add(partition, b"chain:0123456789abcdef");
-        seen.add(partition, b"key:0123456789abcdef");
-        seen.add(partition, b"chain:short");
-        seen.add(partition, b"usage");
-        assert_eq!(seen.records[&partition], [id]);
-        assert_eq!(seen.parts, [(partition, id, b":history".to_vec())]);
-        assert_eq!((seen.chains.len(), seen.reservations.len()), (1, 1));
     }
 }

@@ -197,16 +197,47 @@ async fn an_operation_that_is_missing_from_its_chain_comes_to_its_place() {
         .await;
     // The last one comes before the first.
     scene.zadd(&key, 1, all[2].id.as_bytes()).await;
-    scene
-        .mended(&[
-            (FaultKind::ChainOrder, Some(all[2].id)),
-            (FaultKind::NotOffered, Some(all[2].id)),
-            (FaultKind::OutboxEntry, Some(all[0].id)),
-        ])
-        .await;
+    let mut wrong = vec![
+        (FaultKind::ChainOrder, Some(all[2].id)),
+        (FaultKind::OutboxEntry, Some(all[0].id)),
+        (FaultKind::NotOffered, Some(all[2].id)),
+    ];
+    wrong.sort_unstable();
+    assert_eq!(kinds(&scene.check(false).await.faults), wrong);
+    // Once all are at their places, it is the first one that is to be offered.
+    wrong.retain(|(kind, _)| *kind != FaultKind::NotOffered);
+    wrong.push((FaultKind::NotOffered, Some(all[0].id)));
+    wrong.sort_unstable();
+    let found = scene.check(true).await.faults;
+    assert!(found.iter().all(|fault| fault.is_repaired), "{found:?}");
+    assert_eq!(kinds(&found), wrong);
     assert!(scene.is_in_outbox(all[0].id).await, "it is the head again");
     for new in &mut all {
         scene.run_to_its_end(new).await;
+    }
+    scene.is_sound().await;
+}
+
+/// Everything of a chain is damaged: the member that runs is not in it, and the one behind it
+/// is at its front and in no place. Its record may be looked at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_member_is_offered_before_the_one_that_runs_is_back_in_its_chain() {
+    let scene = Scene::new().await;
+    for token in 0..6 {
+        let token = token.to_string();
+        let mut first = scene.create(Some(&token)).await;
+        let mut second = scene.create(Some(&token)).await;
+        let fence = scene.claim(&mut first).await;
+        scene.zrem(&scene.chain(&first), first.id.as_bytes()).await;
+        // A few keys a step.
+        let partitions = vec![first.id.partition()];
+        let page = check(&scene.store, partitions, 16, true).await;
+        let mut found = kinds(&page.faults);
+        found.retain(|(kind, _)| *kind != FaultKind::Usage);
+        assert_eq!(found, [(FaultKind::ChainOrder, Some(first.id))], "{page:?}");
+        assert!(!scene.is_in_outbox(second.id).await, "the first one runs");
+        scene.finish(&mut first, fence).await;
+        scene.run_to_its_end(&mut second).await;
     }
     scene.is_sound().await;
 }
@@ -234,7 +265,14 @@ async fn members_that_a_chain_must_not_have_leave_it_and_the_next_one_runs() {
     if foreign.id.partition() == next.id.partition() {
         expected.push((FaultKind::ChainEntry, Some(foreign.id)));
     }
-    scene.mended(&expected).await;
+    expected.sort_unstable();
+    assert_eq!(kinds(&scene.check(false).await.faults), expected);
+    // The next one is at the front then.
+    expected.push((FaultKind::NotOffered, Some(next.id)));
+    expected.sort_unstable();
+    let found = scene.check(true).await.faults;
+    assert!(found.iter().all(|fault| fault.is_repaired), "{found:?}");
+    assert_eq!(kinds(&found), expected);
     scene.run_to_its_end(&mut next).await;
     scene.is_sound().await;
 }
@@ -306,7 +344,9 @@ async fn counts_that_have_drifted_are_counted_again() {
     let usage = scene.store.usage(&Organization::default()).await;
     let usage = usage.expect("usage");
     let key = scene.key(new.id, "usage");
-    let fields: Vec<Vec<u8>> = scene.run("HKEYS", &[&key]).await;
+    let mut fields: Vec<Vec<u8>> = scene.run("HKEYS", &[&key]).await;
+    // Creates in a minute are not counted again.
+    fields.retain(|field| field.last() != Some(&b'm'));
     assert!(!fields.is_empty());
     for field in &fields {
         let _sum: i64 = scene.run("HINCRBY", &[&key, field, b"1000"]).await;

@@ -273,6 +273,19 @@ pub(super) fn operation(id: OperationId, seen: &Places, unread: &[IndexKind]) ->
     all
 }
 
+impl Found {
+    /// The chain of the operation, as its record names it.
+    pub(super) fn chain(&self) -> Option<[u8; 16]> {
+        chain_of(&self.repair.as_ref()?.seen)
+    }
+}
+
+/// The chain that a record names.
+fn chain_of(h: &[u8]) -> Option<[u8; 16]> {
+    let chain: [u8; 16] = h.get(41..57)?.try_into().ok()?;
+    (chain != [0; 16]).then_some(chain)
+}
+
 /// Returns true if a score is this number.
 fn is_number(score: &str, number: i64) -> bool {
     score.parse::<i64>() == Ok(number)

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use drumline_backend::store::{CheckPlace, Error, Fault, FaultKind, Result};
+use drumline_protocol::Partition;
 use serde::{Deserialize, Serialize};
+
+/// The most chains that are remembered one by one.
+const MOST_CHAINS: usize = 1_000;
 
 /// A place, as the caller keeps it between two steps.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -12,6 +16,40 @@ pub(super) struct Place {
     /// Partitions whose operations cannot be counted, because a fault is in the way that
     /// was not repaired.
     pub(super) doubtful: BTreeSet<u16>,
+    /// The chains.
+    pub(super) order: Order,
+}
+
+/// The chains, as far as a check that repairs has to remember them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// The server that the first pass has looked at.
+    pub(super) server: String,
+    /// True if a chain was repaired, or a head is not offered.
+    pub(super) are_heads_due: bool,
+    /// Chains that lack a member which may be running, and partitions in which any chain may.
+    chains: BTreeSet<[u8; 16]>,
+    partitions: BTreeSet<u16>,
+}
+
+impl Order {
+    /// Notes that a chain, or any chain of the partition, lacks a member.
+    pub(super) fn lacks(&mut self, partition: Partition, chain: Option<[u8; 16]>) {
+        match chain {
+            Some(chain) if self.chains.len() < MOST_CHAINS => {
+                self.chains.insert(chain);
+            }
+            _ => {
+                self.partitions.insert(partition.get());
+            }
+        }
+    }
+
+    /// Returns true if the head of a chain may be offered.
+    pub(super) fn is_whole(&self, partition: Partition, chain: &[u8]) -> bool {
+        !self.partitions.contains(&partition.get())
+            && !self.chains.iter().any(|lacking| lacking == chain)
+    }
 }
 
 /// The stage of a check, and the place in it.
@@ -26,6 +64,9 @@ pub(super) enum Stage {
         cursor: Option<String>,
         chains: Vec<Chain>,
     },
+    /// All keys again, after a repair: the cursor of SCAN. The members that could be are back in
+    /// their chains by then, so heads can be offered.
+    Heads { cursor: String },
     /// The counts.
     Usage(Count),
 }
@@ -66,6 +107,12 @@ impl Stage {
         Self::Keys {
             cursor: Some("0".to_owned()),
             chains: Vec::new(),
+        }
+    }
+
+    pub(super) fn heads() -> Self {
+        Self::Heads {
+            cursor: "0".to_owned(),
         }
     }
 
