@@ -357,12 +357,6 @@ impl PartitionKeys {
     pub(crate) fn usage(&self) -> String {
         format!("{}usage", self.prefix)
     }
-
-    /// Hash: key of an organization → the operations that it has created in this
-    /// minute since 1970; expires.
-    pub(crate) fn creates(&self, minute: u64) -> String {
-        format!("{}creates:{minute}", self.prefix)
-    }
 }
 
 #[cfg(test)]
@@ -424,8 +418,8 @@ mod tests {
             assert!(prelude.contains(&format!("'{name}'")), "{name}");
         }
         let usage = include_str!("scripts/lib_usage.lua");
-        assert!(usage.contains("'usage', 'creates:', '180'"));
-        assert!(of.usage().ends_with("}:usage") && of.creates(7).ends_with("}:creates:7"));
+        assert!(usage.contains("USAGE, CREATES, BYTES = 'usage', 'm', 'b'"));
+        assert!(of.usage().ends_with("}:usage"));
         let key = of.output(id);
         let name = String::from_utf8_lossy(&key[of.record(id).len()..]);
         let commits = include_str!("scripts/lib_commit.lua");

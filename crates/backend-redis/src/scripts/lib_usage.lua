@@ -5,11 +5,11 @@
 --   usage              hash. The field is the hash of an organization (6) and a letter:
 --                        o operations that are not Completed   s series among them
 --                        t chains whose head is counted        b bytes
+--                        m creates: minute:number in it:number in the one before
 --                      The field 'c' has the bytes of all Completed operations. A
---                      field that comes to 0 is removed.
+--                      field that comes to 0 is removed; m goes with b, or if its
+--                      minute still counts then, with the next recount that repairs.
 --   usage:recount      the counts of a recount that is under way: recount.lua
---   creates: + minute  hash: hash of an organization -> its creates in that minute;
---                      expires
 -- The hash of its organization stands in a record behind the flow, with the letter g,
 -- or G for a series. A record of an earlier build has none, and is not counted.
 --
@@ -20,19 +20,19 @@
 local usage = {}
 
 do
-  local USAGE, CREATES, USAGE_SECONDS = 'usage', 'creates:', '180'
+  local USAGE, CREATES, BYTES = 'usage', 'm', 'b'
   local USAGE_AT, OF_SERIES = 74, 'G'
-  local MICROSECONDS = 60 * 1000000
+  local MINUTE = 60
   -- OPERATION_BYTES of the port.
   local OPERATION_BYTES = 768
 
-  -- The changes and creates that were counted, by place: usage.write() writes it, at the end. Changes are an id, a
-  -- field and a number after the other; creates an organization after the other.
+  -- The counts, by place: usage.write() writes it, at the end. Changes are an id, a
+  -- field and a number after the other; creates are by organization.
   local changes_by_place, creates_by_place = {}, {}
 
   -- A recount keeps its counts in a hash with these fields. One more of the usage has the
   -- id up to which it has counted: recount.lua.
-  local RECOUNT, REACHED = 'usage:recount', 'p'
+  local RECOUNT, REACHED = ':recount', 'p'
 
   -- Changes a count by what an operation has come to take.
   function usage.change(id, field, number)
@@ -82,14 +82,14 @@ do
     if not organization then return end
     local high, low = byte(record, 60, 61)
     usage.count_open(id, organization, is_series, 1)
-    usage.change(id, organization .. 'b', #record - (high * 256 + low) + #data + OPERATION_BYTES)
+    usage.change(id, organization .. BYTES, #record - (high * 256 + low) + #data + OPERATION_BYTES)
     if is_first_of_chain then usage.change(id, organization .. 't', 1) end
     local creates = creates_by_place[place]
-    if creates then
-      creates[#creates + 1] = organization
-    else
-      creates_by_place[place] = { organization, since = last }
+    if not creates then
+      creates = {}
+      creates_by_place[place] = creates
     end
+    creates[organization] = (creates[organization] or 0) + 1
   end
 
   -- A chain is counted with its head: the next one takes its place, if there is one that
@@ -102,9 +102,31 @@ do
     if of_second then usage.change(second, of_second .. 't', 1) end
   end
 
-  -- Writes the changes of a partition. In one read and one write: each command of a script
-  -- costs as much as the rest of a count.
-  local function write_changes(prefix, changes)
+  -- Returns the creates of an organization, with so many more, as they are written. A clock
+  -- that was set back a little goes on with the minute that it had reached; what was written
+  -- further ahead is of a clock that was wrong.
+  local function add_creates(written, number)
+    local minute, now, before = math.floor(seconds / MINUTE), 0, 0
+    local was, counted, counted_before = string.match(written or '', '^(%d+):(%d+):(%d+)$')
+    was = tonumber(was)
+    if was == minute - 1 then
+      before = counted
+    elseif was == minute or was == minute + 1 then
+      minute, now, before = was, tonumber(counted), counted_before
+    end
+    return decimal(minute) .. ':' .. decimal(now + number) .. ':' .. before
+  end
+
+  -- Returns true if creates that are written like this do not count any more.
+  function usage.are_over(written)
+    local minute = math.floor(tonumber(call('TIME')[1]) / MINUTE)
+    local was = tonumber(string.match(written or '', '^%d+') or 0)
+    return was + 1 < minute or was > minute + 1
+  end
+
+  -- Writes the changes and creates of a partition. In one read and one write: each command
+  -- of a script costs as much as the rest of a count.
+  local function write_partition(key, changes, creates)
     local fields, sums = {}, {}
     for at = 2, #changes, 3 do
       local field = changes[at]
@@ -115,15 +137,24 @@ do
       end
       sums[field] = sum + changes[at + 1]
     end
-    local key = prefix .. USAGE
+    local counts = #fields
+    for organization in pairs(creates) do fields[#fields + 1] = organization .. CREATES end
     local were = call('HMGET', key, REACHED, unpack(fields))
     local now, gone = {}, {}
     for at, field in ipairs(fields) do
-      local sum = sums[field]
-      if sum ~= 0 then
-        local number = (tonumber(were[at + 1]) or 0) + sum
+      local was, sum = were[at + 1], sums[field]
+      if at > counts then
+        now[#now + 1] = field
+        now[#now + 1] = add_creates(was, creates[sub(field, 1, 6)])
+      elseif sum ~= 0 then
+        local number = (tonumber(was) or 0) + sum
         if number == 0 then
           gone[#gone + 1] = field
+          local organization = sub(field, 1, 6)
+          if sub(field, 7) == BYTES and not creates[organization] then
+            local of_creates = organization .. CREATES
+            if usage.are_over(call('HGET', key, of_creates)) then gone[#gone + 1] = of_creates end
+          end
         else
           now[#now + 1] = field
           now[#now + 1] = decimal(number)
@@ -138,8 +169,8 @@ do
     for at = 1, #changes, 3 do
       local id, field, number = unpack(changes, at, at + 2)
       if not is_behind(id, reached) and number ~= 0 then
-        if call('HINCRBY', prefix .. RECOUNT, field, decimal(number)) == 0 then
-          call('HDEL', prefix .. RECOUNT, field)
+        if call('HINCRBY', key .. RECOUNT, field, decimal(number)) == 0 then
+          call('HDEL', key .. RECOUNT, field)
         end
       end
     end
@@ -147,19 +178,9 @@ do
 
   -- Writes what was counted. Every script that counts ends with it.
   function usage.write()
-    for at, changes in pairs(changes_by_place) do write_changes(KEYS[at], changes) end
-    for at, creates in pairs(creates_by_place) do
-      local key = KEYS[at] .. CREATES .. decimal(math.floor(creates.since / MICROSECONDS))
-      local counts = {}
-      for _, organization in ipairs(creates) do
-        counts[organization] = (counts[organization] or 0) + 1
-      end
-      for organization, number in pairs(counts) do
-        -- The first of an organization in this minute.
-        if call('HINCRBY', key, organization, decimal(number)) == number then
-          call('EXPIRE', key, USAGE_SECONDS)
-        end
-      end
+    for at, changes in pairs(changes_by_place) do
+      turn_to(at)
+      write_partition(KEYS[at] .. USAGE, changes, creates_by_place[at] or {})
     end
   end
 end

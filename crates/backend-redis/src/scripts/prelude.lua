@@ -154,10 +154,13 @@ end
 -- Hands out numbers that only grow: the time in microseconds if that has moved
 -- on, else the last one + 1. One script takes at most `most` of a partition,
 -- which it sets before it takes the first; the numbers that it leaves over are
--- lost, which does no harm.
+-- lost, which does no harm. The time of the first, in seconds, is kept: the numbers are
+-- ahead of it after a clock was set back.
+local seconds
 local function tick()
   if not last then
     local time = call('TIME')
+    seconds = tonumber(time[1])
     last = time[1] * 1000000 + time[2] - 1
     local before = tonumber(call('GET', TICK) or 0)
     if before > last then last = before end

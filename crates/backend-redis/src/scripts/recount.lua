@@ -70,13 +70,21 @@ end
 -- As many as were wanted: the next call finds out whether there are more.
 local has_more = counted == wanted and 1 or 0
 
--- The fields of a hash, and their numbers.
+-- Creates in a minute are no counts of what there is: nothing can count them again.
+local function is_count(field) return field ~= 'p' and sub(field, 7) ~= 'm' end
+
+-- The fields of a hash, and their numbers; the creates by organization.
 local function numbers_in(key)
-  local all, numbers = call('HGETALL', key), {}
+  local all, numbers, creates = call('HGETALL', key), {}, {}
   for at = 1, #all, 2 do
-    if all[at] ~= 'p' then numbers[all[at]] = tonumber(all[at + 1]) or 0 end
+    local field = all[at]
+    if is_count(field) then
+      numbers[field] = tonumber(all[at + 1]) or 0
+    elseif field ~= 'p' then
+      creates[sub(field, 1, 6)] = all[at + 1]
+    end
   end
-  return numbers
+  return numbers, creates
 end
 
 if not repairs then
@@ -86,7 +94,7 @@ if not repairs then
   end
   local all, usage_now = call('HGETALL', USAGE_KEY), {}
   for at = 1, #all, 2 do
-    if all[at] ~= 'p' then
+    if is_count(all[at]) then
       usage_now[#usage_now + 1], usage_now[#usage_now + 2] = all[at], all[at + 1]
     end
   end
@@ -106,7 +114,8 @@ if has_more == 1 then
 end
 
 local answers = { last, 0, counted }
-local was, is = numbers_in(USAGE_KEY), numbers_in(RECOUNT_KEY)
+local was, creates = numbers_in(USAGE_KEY)
+local is = numbers_in(RECOUNT_KEY)
 local function note(field, before, now)
   if before ~= now then
     local at = #answers
@@ -118,10 +127,19 @@ for field, now in pairs(is) do
   if not was[field] then note(field, 0, now) end
 end
 call('HDEL', USAGE_KEY, 'p')
-if #answers > 3 then
-  call('DEL', USAGE_KEY)
-  if next(is) then call('RENAME', RECOUNT_KEY, USAGE_KEY) end
-else
-  call('DEL', RECOUNT_KEY)
+for at = 4, #answers, 3 do
+  local field, now = answers[at], answers[at + 2]
+  if now == '0' then
+    call('HDEL', USAGE_KEY, field)
+  else
+    call('HSET', USAGE_KEY, field, now)
+  end
 end
+-- Creates of an organization that has nothing here any more.
+for organization, written in pairs(creates) do
+  if not is[organization .. 'b'] and usage.are_over(written) then
+    call('HDEL', USAGE_KEY, organization .. 'm')
+  end
+end
+call('DEL', RECOUNT_KEY)
 return answers

@@ -12,7 +12,7 @@ use super::RedisStore;
 use crate::reply::{self, Parts};
 
 /// The letters of the fields of an organization, in the order in which they are read.
-const LETTERS: [u8; 4] = *b"ostb";
+const LETTERS: [u8; 5] = *b"ostbm";
 /// The field of the Completed operations.
 const COMPLETED: &str = "c";
 
@@ -30,23 +30,18 @@ impl UsageStore for RedisStore {
             };
             let fields = LETTERS.map(|letter| [key.as_bytes().as_slice(), &[letter]].concat());
             commands.cmd("HMGET").arg(keys.usage()).arg(&fields);
-            for minute in [minute, minute.saturating_sub(1)] {
-                commands
-                    .cmd("HGET")
-                    .arg(keys.creates(minute))
-                    .arg(key.as_bytes().as_slice());
-            }
         }
-        let mut answers = self.link.run("usage", &commands).await?.into_iter();
-        let mut sums = [0_i64; LETTERS.len()];
-        let [mut current, mut before] = [0; 2];
-        while let Some(answer) = answers.next() {
+        let mut sums = [0_i64; 4];
+        let (mut current, mut before) = (0_u64, 0_u64);
+        for answer in self.link.run("usage", &commands).await? {
             let mut counts = Parts::of(answer)?;
             for sum in &mut sums {
                 *sum = sum.saturating_add(number(counts.value()?)?);
             }
-            current += number(answers.next().ok_or_else(reply::unexpected)?)?;
-            before += number(answers.next().ok_or_else(reply::unexpected)?)?;
+            let written = reply::maybe_bytes(counts.value()?)?;
+            let creates = creates_at(minute, &written.unwrap_or_default());
+            current = current.saturating_add(creates.0);
+            before = before.saturating_add(creates.1);
         }
         let [open, series, tokens, bytes] = sums.map(counted);
         Ok(Usage {
@@ -54,7 +49,7 @@ impl UsageStore for RedisStore {
             series,
             tokens,
             bytes,
-            created: Usage::sliding(counted(current), counted(before), into),
+            created: Usage::sliding(current, before, into),
         })
     }
 
@@ -108,7 +103,54 @@ fn number(answer: Value) -> Result<i64> {
     }
 }
 
+/// The creates in this minute and in the one before, of what is written: its minute, the
+/// creates in it, and those in the minute before.
+///
+/// The store may have come to the next minute since the caller looked at its clock. All of them
+/// are of this minute or later then, and count in full. What is written further ahead is of a
+/// clock that was wrong, and what cannot be read is replaced by the next create.
+fn creates_at(minute: u64, written: &[u8]) -> (u64, u64) {
+    let text = str::from_utf8(written).unwrap_or_default();
+    let mut numbers = text.split(':').map(str::parse::<u64>);
+    let [Some(Ok(was)), Some(Ok(current)), Some(Ok(before))] =
+        [numbers.next(), numbers.next(), numbers.next()]
+    else {
+        return (0, 0);
+    };
+    if was == minute {
+        (current, before)
+    } else if was == minute + 1 {
+        (current.saturating_add(before), 0)
+    } else if was + 1 == minute {
+        (0, current)
+    } else {
+        (0, 0)
+    }
+}
+
 /// A loss of the last writes may leave a count below 0.
 fn counted(sum: i64) -> u64 {
     u64::try_from(sum).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn creates_count_in_the_minute_in_which_they_were_made() {
+        for (written, expected) in [
+            ("100:7:3", (7, 3)),
+            // The store has come to the next minute since.
+            ("101:7:3", (10, 0)),
+            ("99:7:3", (0, 7)),
+            ("98:7:3", (0, 0)),
+            ("102:7:3", (0, 0)),
+            ("", (0, 0)),
+            ("100:7", (0, 0)),
+            ("100:a:3", (0, 0)),
+        ] {
+            assert_eq!(creates_at(100, written.as_bytes()), expected, "{written}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod check;
 mod clock_set_back;
 mod common;
 mod conformance;
+mod creates;
 mod differential;
 mod earlier_build;
 mod fitness;

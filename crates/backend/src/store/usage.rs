@@ -48,7 +48,7 @@ impl Usage {
 /// The part of a [`Store`](super::Store) that knows the use of organizations.
 #[async_trait]
 pub trait UsageStore: Send + Sync {
-    /// Adds up the use of an organization. Costs some commands per
+    /// Adds up the use of an organization. Costs a command per
     /// partition, however many operations there are.
     ///
     /// Operations that a build without these counts has created are not counted.
