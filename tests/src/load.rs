@@ -137,7 +137,8 @@ async fn act(api: &Api, id: &str, action: &str, body: &Value) -> Result<u64> {
     let mut unclear = false;
     let answer = loop {
         match api.act(id, action, body).await {
-            Err(_) if Instant::now() < deadline => unclear = true,
+            // A service that is busy may have done it.
+            Err(_) | Ok((503, _)) if Instant::now() < deadline => unclear = true,
             answer => break answer?,
         }
         sleep(AGAIN).await;
