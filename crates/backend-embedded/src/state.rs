@@ -92,6 +92,8 @@ pub struct State {
     /// The lower bound of every partition's next number: how far the order of
     /// the ends was read.
     floor: u64,
+    /// The greatest minor version of the format that was noted.
+    minor: u16,
 }
 
 /// The content of one partition.
@@ -132,6 +134,7 @@ impl State {
             actions: Actions::default(),
             queues: UsedQueues::default(),
             floor: 0,
+            minor: 0,
         }
     }
 
@@ -195,6 +198,12 @@ impl State {
             counts.undispatched += contents.outbox.len() as u64;
         }
         counts
+    }
+
+    /// Notes a minor version of the format; returns the greatest that was noted.
+    pub fn note_minor(&mut self, minor: u16) -> u16 {
+        self.minor = self.minor.max(minor);
+        self.minor
     }
 
     fn contents(&self, partition: Partition) -> Option<&Contents> {

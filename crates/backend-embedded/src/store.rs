@@ -10,29 +10,29 @@ mod check;
 mod pauses;
 mod queues;
 mod rollups;
+mod served;
 mod usage;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ALONG_BYTES, ChainPlace, Commit, Committed, Counts, Created, Done, Ended, Filter, Holding,
-    LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage,
-    Page, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Room, Runnable, Stamp,
-    Store, Summary, Transacted, Work, check_distinct, check_keys,
+    ALONG_BYTES, ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer,
+    Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page,
+    Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Room, Runnable, Stamp, Store,
+    Summary, Transacted, Work, check_distinct, check_keys,
 };
 use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    Fence, Operation, OperationId, Output, OutputParts, Partition, PartitionCount, QueueName,
-    Report, Timestamp,
+    Fence, Operation, OperationId, Output, Partition, PartitionCount, QueueName, Report, Timestamp,
 };
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
+use self::served::{limit, written, written_commit};
 use crate::clock::Clock;
 use crate::rollups::Rollups;
 use crate::roundtrip::through_codec;
@@ -50,8 +50,6 @@ pub struct EmbeddedStore {
     rollups: Mutex<Rollups>,
     completions: broadcast::Sender<OperationId>,
     incarnation: String,
-    /// The greatest minor version of the format that was noted.
-    minor: AtomicU16,
 }
 
 impl EmbeddedStore {
@@ -71,7 +69,6 @@ impl EmbeddedStore {
             rollups: Mutex::default(),
             completions: broadcast::Sender::new(COMPLETIONS),
             incarnation,
-            minor: AtomicU16::new(0),
         }
     }
 
@@ -82,46 +79,6 @@ impl EmbeddedStore {
     fn tell(&self, id: OperationId) {
         // An error means that there is no listener.
         drop(self.completions.send(id));
-    }
-}
-
-/// The operation as it would come back from a server.
-fn written(new: NewOperation) -> Result<NewOperation> {
-    Ok(NewOperation {
-        id: new.id,
-        header: through_codec(&new.header)?,
-        body: through_codec(&new.body)?,
-        key: new.key,
-    })
-}
-
-/// The commit as it would come back from a server.
-fn written_commit(commit: Commit) -> Result<Commit> {
-    Ok(Commit {
-        header: through_codec(&commit.header)?,
-        report: commit.report.as_ref().map(through_codec).transpose()?,
-        entries: commit
-            .entries
-            .iter()
-            .map(through_codec)
-            .collect::<Result<_, _>>()?,
-        output: commit.output.as_ref().map(written_output).transpose()?,
-        ..commit
-    })
-}
-
-fn written_output(output: &OutputParts) -> Result<OutputParts> {
-    Ok(OutputParts {
-        end: through_codec(&output.end)?,
-        front: output.front.as_ref().map(through_codec).transpose()?,
-    })
-}
-
-/// Leaves out the records that an answer has no room for, as a server would.
-fn limit(done: &mut Done, room: &mut Room) {
-    done.record = done.record.take().and_then(|record| room.admit(record));
-    if let Some(promoted) = &mut done.promoted {
-        promoted.record = promoted.record.take().and_then(|record| room.admit(record));
     }
 }
 
@@ -391,8 +348,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn note_minor(&self, minor: u16) -> Result<u16> {
-        let before = self.minor.fetch_max(minor, Ordering::AcqRel);
-        Ok(before.max(minor))
+        Ok(self.state().note_minor(minor))
     }
 
     async fn check(&self) -> Result<()> {

@@ -13,14 +13,11 @@ use super::State;
 pub(super) struct Actions(BTreeMap<ActionId, BulkAction>);
 
 impl Actions {
-    /// Makes room for one more; returns false if there is none.
-    fn make_room(&mut self) -> bool {
-        if self.0.len() < limits::ACTIONS {
-            return true;
-        }
+    /// The action that leaves when there are as many as may be: the oldest that has
+    /// ended.
+    fn oldest_ended(&self) -> Option<ActionId> {
         let ended = self.0.values().find(|action| !action.is_open());
-        let ended = ended.map(|action| action.id);
-        ended.is_some_and(|id| self.0.remove(&id).is_some())
+        ended.map(|action| action.id)
     }
 }
 
@@ -35,8 +32,11 @@ impl State {
         if revision.checked_add(1) != Some(action.revision) {
             return ActionWrite::Changed;
         }
-        if present.is_none() && !self.actions.make_room() {
-            return ActionWrite::Full;
+        if present.is_none() && self.actions.0.len() >= limits::ACTIONS {
+            let Some(oldest) = self.actions.oldest_ended() else {
+                return ActionWrite::Full;
+            };
+            self.actions.0.remove(&oldest);
         }
         self.actions.0.insert(action.id, action);
         ActionWrite::Written
@@ -81,10 +81,12 @@ impl State {
 
     /// Removes actions that have ended and were started before a time.
     pub fn remove_actions(&mut self, before: Timestamp) -> usize {
-        let count = self.actions.0.len();
-        let stays =
-            |id: &ActionId, action: &mut BulkAction| id.created() >= before || action.is_open();
-        self.actions.0.retain(stays);
-        count - self.actions.0.len()
+        let all = self.actions.0.iter();
+        let goes = all.filter(|(id, action)| id.created() < before && !action.is_open());
+        let goes: Vec<ActionId> = goes.map(|(id, _)| *id).collect();
+        for id in &goes {
+            self.actions.0.remove(id);
+        }
+        goes.len()
     }
 }

@@ -13,7 +13,7 @@ use super::State;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ends {
     pub(super) by_id: BTreeMap<OperationId, (EndClass, Stamp)>,
-    /// Stamps are unique.
+    /// Stamps are unique. No class without ends.
     in_order: BTreeMap<EndClass, BTreeMap<Stamp, OperationId>>,
 }
 
@@ -28,6 +28,9 @@ impl Ends {
             && let Some(of_class) = self.in_order.get_mut(&class)
         {
             of_class.remove(&stamp);
+            if of_class.is_empty() {
+                self.in_order.remove(&class);
+            }
         }
     }
 }

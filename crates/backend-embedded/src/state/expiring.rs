@@ -28,14 +28,17 @@ impl<K: Copy + Ord, V: Copy> Expiring<K, V> {
         (*until > now).then_some(*value)
     }
 
-    /// Gives a key a value up to a time.
-    pub(super) fn insert(&mut self, key: K, value: V, until: Timestamp, now: Timestamp) {
+    /// Gives a key a value up to a time. Returns the keys that have ended.
+    pub(super) fn insert(&mut self, key: K, value: V, until: Timestamp, now: Timestamp) -> Vec<K> {
+        let mut dropped = Vec::new();
         while let Some((_, ended)) = self.ends.first().copied().filter(|(end, _)| *end <= now) {
             self.remove(ended);
+            dropped.push(ended);
         }
         self.remove(key);
         self.entries.insert(key, (value, until));
         self.ends.insert((until, key));
+        dropped
     }
 
     fn remove(&mut self, key: K) {
@@ -53,11 +56,11 @@ mod tests {
     fn what_has_ended_is_neither_found_nor_kept() {
         let at = Timestamp::from_millis;
         let mut map = Expiring::default();
-        map.insert(1, 'a', at(10), at(0));
-        map.insert(2, 'b', at(20), at(0));
+        assert!(map.insert(1, 'a', at(10), at(0)).is_empty());
+        assert!(map.insert(2, 'b', at(20), at(0)).is_empty());
         assert_eq!(map.get(1, at(9)), Some('a'));
         assert_eq!(map.get(1, at(10)), None);
-        map.insert(2, 'c', at(30), at(12));
+        assert_eq!(map.insert(2, 'c', at(30), at(12)), [1]);
         assert_eq!((map.entries.len(), map.ends.len()), (1, 1));
         assert_eq!(map.get(2, at(29)), Some('c'));
     }

@@ -113,13 +113,16 @@ impl State {
 
     /// Removes the pauses that have ended by themselves.
     pub fn lift_ended_pauses(&mut self, now: Timestamp) -> usize {
-        let before = self.pauses.by_key.len();
-        self.pauses.by_key.retain(|_, pause| pause.is_in_force(now));
-        let count = before - self.pauses.by_key.len();
-        if count > 0 {
+        let by_key = self.pauses.by_key.iter();
+        let ended = by_key.filter(|(_, pause)| !pause.is_in_force(now));
+        let ended: Vec<ScopeKey> = ended.map(|(key, _)| *key).collect();
+        for key in &ended {
+            self.pauses.by_key.remove(key);
+        }
+        if !ended.is_empty() {
             self.pauses.version += 1;
         }
-        count
+        ended.len()
     }
 
     /// Writes a partition's copy, unless that is as new.

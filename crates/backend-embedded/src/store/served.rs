@@ -1,0 +1,47 @@
+//! Values as a server would take and give them: through the wire formats, and without
+//! the records that an answer has no room for.
+
+use drumline_backend::store::{Commit, Done, NewOperation, Result, Room};
+use drumline_protocol::OutputParts;
+
+use crate::roundtrip::through_codec;
+
+/// The operation as it would come back from a server.
+pub(super) fn written(new: NewOperation) -> Result<NewOperation> {
+    Ok(NewOperation {
+        id: new.id,
+        header: through_codec(&new.header)?,
+        body: through_codec(&new.body)?,
+        key: new.key,
+    })
+}
+
+/// The commit as it would come back from a server.
+pub(super) fn written_commit(commit: Commit) -> Result<Commit> {
+    Ok(Commit {
+        header: through_codec(&commit.header)?,
+        report: commit.report.as_ref().map(through_codec).transpose()?,
+        entries: commit
+            .entries
+            .iter()
+            .map(through_codec)
+            .collect::<Result<_, _>>()?,
+        output: commit.output.as_ref().map(written_output).transpose()?,
+        ..commit
+    })
+}
+
+fn written_output(output: &OutputParts) -> Result<OutputParts> {
+    Ok(OutputParts {
+        end: through_codec(&output.end)?,
+        front: output.front.as_ref().map(through_codec).transpose()?,
+    })
+}
+
+/// Leaves out the records that an answer has no room for, as a server would.
+pub(super) fn limit(done: &mut Done, room: &mut Room) {
+    done.record = done.record.take().and_then(|record| room.admit(record));
+    if let Some(promoted) = &mut done.promoted {
+        promoted.record = promoted.record.take().and_then(|record| room.admit(record));
+    }
+}
