@@ -4,13 +4,15 @@
 //! [`state`] is the whole store as a plain value: no clock, no lock, no await,
 //! so that a model check can copy it and walk through all its futures.
 //! [`EmbeddedStore`] puts a mutex and a clock around that value.
+//! [`Durable`] keeps it on a disk, too.
 //! [`EmbeddedBroker`] keeps queues in memory.
 //!
-//! The embedded backend does not survive its process. A program that starts it
-//! says so to the user.
+//! The backend that [`backend`] makes does not survive its process. A program that starts
+//! it says so to the user.
 
 pub mod broker;
 pub mod clock;
+mod durable;
 pub mod limiter;
 pub mod membership;
 mod rollups;
@@ -25,6 +27,7 @@ use drumline_protocol::PartitionCount;
 
 pub use broker::EmbeddedBroker;
 pub use clock::{Clock, ManualClock, SystemClock, TokioClock};
+pub use durable::{Durable, Error};
 pub use limiter::EmbeddedLimiter;
 pub use membership::EmbeddedMembership;
 pub use state::State;

@@ -1,6 +1,8 @@
 //! Rollups and failure groups, as plain values. They are apart from the
 //! [`State`](crate::state::State): no decision depends on them.
 
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use drumline_backend::store::{
@@ -21,6 +23,15 @@ pub(crate) struct Rollups {
     keys: BTreeMap<u64, BTreeSet<RollupKey>>,
     slots: BTreeMap<(Resolution, u64), BTreeMap<RollupKey, Rollup>>,
     failures: BTreeMap<Organization, BTreeMap<FailureKey, FailureGroup>>,
+    touched: Touched,
+}
+
+/// The marks of what has changed, if it is written to a disk.
+#[derive(Debug, Default)]
+struct Touched {
+    is_on: bool,
+    slots: BTreeSet<(Resolution, u64, RollupKey)>,
+    failures: BTreeSet<(Organization, FailureKey)>,
 }
 
 impl Rollups {
@@ -47,6 +58,8 @@ impl Rollups {
                 let slot = (resolution, batch.minute / resolution.minutes());
                 let counts = self.slots.entry(slot).or_default();
                 counts.entry(key.clone()).or_default().add(rollup);
+                let (resolution, slot) = slot;
+                self.touched.slot(resolution, slot, key);
             }
         }
     }
@@ -89,9 +102,11 @@ impl Rollups {
                 .entry(group.key)
                 .and_modify(|known| known.add(group))
                 .or_insert_with(|| group.clone());
+            self.touched.failure(organization, group.key);
             if groups.len() > FAILURE_GROUPS {
                 let oldest = groups.values().min_by_key(|one| (one.last, one.key));
                 if let Some(key) = oldest.map(|one| one.key) {
+                    self.touched.failure(organization, key);
                     groups.remove(&key);
                 }
             }
@@ -119,11 +134,23 @@ impl Rollups {
         let kept = Resolution::TenMinutes.kept().as_secs() / 60;
         let oldest = day_of(minute.saturating_sub(kept));
         self.keys.retain(|day, _| *day >= oldest);
-        self.slots
-            .retain(|(resolution, slot), _| is_kept(*resolution, *slot, now));
-        self.failures.retain(|_, groups| {
+        let touched = &mut self.touched;
+        self.slots.retain(|(resolution, slot), counts| {
+            let stays = is_kept(*resolution, *slot, now);
+            if !stays {
+                let gone = counts.keys();
+                gone.for_each(|key| touched.slot(*resolution, *slot, key));
+            }
+            stays
+        });
+        self.failures.retain(|organization, groups| {
             let last = groups.values().map(|group| group.last).max();
-            last.is_some_and(|last| now.since(last) < FAILURES_KEPT)
+            let stays = last.is_some_and(|last| now.since(last) < FAILURES_KEPT);
+            if !stays {
+                let gone = groups.keys();
+                gone.for_each(|key| touched.failure(organization, *key));
+            }
+            stays
         });
     }
 }

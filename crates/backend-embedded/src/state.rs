@@ -47,6 +47,11 @@ mod pauses;
 mod queues;
 mod record;
 mod reservations;
+pub(crate) mod restored;
+pub(crate) mod rows;
+#[cfg(test)]
+mod settled;
+mod touched;
 mod transact;
 mod usage;
 mod work;
@@ -74,6 +79,7 @@ use self::outbox::Outbox;
 use self::pauses::{Held as HeldSet, KeptPauses, PausedScopes};
 use self::queues::UsedQueues;
 use self::record::Record;
+use self::touched::{Parts, Touched, TouchedElsewhere};
 use self::usage::UsageCounts;
 
 pub use self::locks::Held;
@@ -92,8 +98,11 @@ pub struct State {
     /// The lower bound of every partition's next number: how far the order of
     /// the ends was read.
     floor: u64,
+    /// The number up to which numbers may be given out without a note of it on the disk.
+    promised: u64,
     /// The greatest minor version of the format that was noted.
     minor: u16,
+    touched: TouchedElsewhere,
 }
 
 /// The content of one partition.
@@ -119,6 +128,7 @@ struct Contents {
     /// The operations that were removed lately, or that a key may still stand for, with
     /// the commits that removed them.
     removed: Expiring<OperationId, CommitId>,
+    touched: Touched,
 }
 
 impl State {
@@ -134,7 +144,9 @@ impl State {
             actions: Actions::default(),
             queues: UsedQueues::default(),
             floor: 0,
+            promised: 0,
             minor: 0,
+            touched: TouchedElsewhere::default(),
         }
     }
 
@@ -182,7 +194,9 @@ impl State {
 
     /// A fresh stamp.
     pub fn stamp(&mut self, partition: Partition, now: Timestamp) -> Stamp {
-        Stamp(self.contents_mut(partition).tick(now))
+        let stamp = self.contents_mut(partition).tick(now);
+        self.promise(stamp);
+        Stamp(stamp)
     }
 
     /// Counts the operations in each state.
@@ -202,7 +216,10 @@ impl State {
 
     /// Notes a minor version of the format; returns the greatest that was noted.
     pub fn note_minor(&mut self, minor: u16) -> u16 {
-        self.minor = self.minor.max(minor);
+        if minor > self.minor {
+            self.minor = minor;
+            self.touched.numbers();
+        }
         self.minor
     }
 
@@ -211,10 +228,12 @@ impl State {
     }
 
     fn contents_mut(&mut self, partition: Partition) -> &mut Contents {
+        self.touched.visit(partition);
         self.partitions
             .entry(partition)
             .or_insert_with(|| Contents {
                 tick: self.floor,
+                touched: Touched::new(self.touched.is_on),
                 ..Contents::default()
             })
     }
@@ -247,7 +266,9 @@ impl Contents {
 
     /// Takes an operation out of the outbox, the offered set and the held set.
     fn withdraw(&mut self, id: OperationId) {
-        self.held.remove(id);
+        if self.held.remove(id) {
+            self.touched.operation(id, Parts::STATE);
+        }
         self.outbox.remove(id);
         if let Some(record) = self.records.get(&id) {
             self.offered.remove(&(record.flow, id));

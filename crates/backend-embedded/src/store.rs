@@ -1,8 +1,11 @@
 //! The store port over a [`State`]: a mutex, a clock, and a broadcast of the
-//! operations that are Completed.
+//! operations that are Completed; and on a disk, if it has one, a thread that writes.
 //!
-//! No verb waits, so every future is done at its first poll, and a cancellation
-//! cannot interrupt a verb halfway.
+//! A verb is done at the first poll, and a cancellation cannot interrupt it halfway. In
+//! memory alone every future is done then. With a disk, an answer that leaves the process
+//! waits until the disk has what it tells of. What the process asks for itself waits for
+//! nothing: entries of the outbox, due times, locks. The commit that follows from such an
+//! answer waits, and is written after all that it was decided on.
 
 mod actions;
 mod audit;
@@ -13,6 +16,7 @@ mod rollups;
 mod served;
 mod usage;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +36,9 @@ use drumline_protocol::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
-use self::served::{limit, written, written_commit};
+use self::served::{ending, limit, written, written_commit};
 use crate::clock::Clock;
+use crate::durable::{Content, Database, Error, Pending, Writer};
 use crate::rollups::Rollups;
 use crate::roundtrip::through_codec;
 use crate::state::State;
@@ -46,10 +51,11 @@ const COMPLETIONS: usize = 4096;
 #[derive(Debug)]
 pub struct EmbeddedStore {
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
-    rollups: Mutex<Rollups>,
+    content: Arc<Content>,
     completions: broadcast::Sender<OperationId>,
     incarnation: String,
+    /// The thread that writes the content to a disk; none for a store in memory alone.
+    writer: Option<Writer>,
 }
 
 impl EmbeddedStore {
@@ -63,17 +69,105 @@ impl EmbeddedStore {
     /// Makes an empty store whose life has this name.
     #[must_use]
     pub fn named(partitions: PartitionCount, clock: Arc<dyn Clock>, incarnation: String) -> Self {
-        Self {
-            clock,
+        let content = Content {
             state: Mutex::new(State::new(partitions)),
             rollups: Mutex::default(),
+        };
+        Self {
+            clock,
+            content: Arc::new(content),
             completions: broadcast::Sender::new(COMPLETIONS),
             incarnation,
+            writer: None,
+        }
+    }
+
+    /// Opens the store in a folder, and offers all that may run. See
+    /// [`Durable::open`](crate::Durable::open).
+    pub(crate) fn open(
+        folder: &Path,
+        partitions: PartitionCount,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let (database, partitions) = Database::open(folder, partitions)?;
+        Self::with(database, partitions, clock)
+    }
+
+    /// The store in a database.
+    pub(crate) fn with(
+        database: Database,
+        partitions: PartitionCount,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let mut state = State::restore(partitions, &database)?;
+        let mut rollups = Rollups::restore(&database)?;
+        state.mark_changes();
+        state.offer_all(clock.now());
+        rollups.mark_changes();
+        let content = Arc::new(Content {
+            state: Mutex::new(state),
+            rollups: Mutex::new(rollups),
+        });
+        Ok(Self {
+            clock,
+            writer: Some(Writer::start(database, Arc::clone(&content))?),
+            content,
+            completions: broadcast::Sender::new(COMPLETIONS),
+            incarnation: Random::from_entropy().uuid().to_string(),
+        })
+    }
+
+    /// The content, for tests that look into it.
+    #[cfg(test)]
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Waits until a write to the disk has failed. Cancel-safe.
+    pub(crate) async fn failed(&self) -> Arc<Error> {
+        match &self.writer {
+            Some(writer) => writer.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the thread that writes, when all is written.
+    pub(crate) fn close(&self) {
+        if let Some(writer) = &self.writer {
+            writer.close();
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+        self.content.state.lock()
+    }
+
+    /// Calls a verb, or looks at the state. The answer waits for the disk, if there is
+    /// one.
+    fn answer<T>(&self, verb: impl FnOnce(&mut State, Timestamp) -> T) -> Pending<T> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let answer = verb(&mut state, now);
+        match &self.writer {
+            Some(writer) => writer.pending(answer, state.is_touched()),
+            None => Pending::settled(answer),
+        }
+    }
+
+    /// [`Self::answer`], of the rollups.
+    fn answer_rollups<T>(&self, verb: impl FnOnce(&mut Rollups, Timestamp) -> T) -> Pending<T> {
+        let now = self.clock.now();
+        let mut rollups = self.content.rollups.lock();
+        let answer = verb(&mut rollups, now);
+        match &self.writer {
+            Some(writer) => writer.pending(answer, rollups.is_touched()),
+            None => Pending::settled(answer),
+        }
+    }
+
+    /// Checks that there is room for new operations.
+    fn check_room(&self) -> Result<()> {
+        self.writer.as_ref().map_or(Ok(()), Writer::check_room)
     }
 
     fn tell(&self, id: OperationId) {
@@ -98,28 +192,38 @@ impl Store for EmbeddedStore {
 
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
         check_keys(&operations, self.partitions())?;
-        let mut answers = Vec::new();
-        for new in operations {
-            let new = written(new)?;
-            answers.push(self.state().create(new, self.clock.now()));
-        }
-        Ok(answers)
+        self.check_room()?;
+        let creates: Vec<_> = operations.into_iter().map(written).collect::<Result<_>>()?;
+        let answers = self.answer(|state, now| {
+            let creates = creates.into_iter();
+            creates.map(|new| state.create(new, now)).collect()
+        });
+        answers.written().await
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
-        let mut answers = Vec::new();
-        let mut room = Room::new(ALONG_BYTES);
-        for commit in commits {
-            let (id, ends) = (commit.id, commit.effects.end.is_some());
-            let commit = written_commit(commit)?;
-            let mut answer = self.state().commit(commit, self.clock.now());
-            if ends && matches!(answer, Committed::Done(_)) {
+        let ends: Vec<_> = commits.iter().map(ending).collect();
+        let commits: Vec<_> = commits
+            .into_iter()
+            .map(written_commit)
+            .collect::<Result<_>>()?;
+        let answers = self.answer(|state, now| {
+            let mut room = Room::new(ALONG_BYTES);
+            let mut answers = Vec::new();
+            for commit in commits {
+                let mut answer = state.commit(commit, now);
+                if let Committed::Done(done) = &mut answer {
+                    limit(done, &mut room);
+                }
+                answers.push(answer);
+            }
+            answers
+        });
+        let answers = answers.written().await?;
+        for (answer, ending) in answers.iter().zip(ends) {
+            if let (Committed::Done(_), Some(id)) = (answer, ending) {
                 self.tell(id);
             }
-            if let Committed::Done(done) = &mut answer {
-                limit(done, &mut room);
-            }
-            answers.push(answer);
         }
         Ok(answers)
     }
@@ -131,14 +235,17 @@ impl Store for EmbeddedStore {
     ) -> Result<Transacted> {
         check_distinct(&creates, &commits)?;
         check_keys(&creates, self.partitions())?;
-        let creates = creates.into_iter().map(written).collect::<Result<_>>()?;
-        let ends = commits.iter().filter(|commit| commit.effects.end.is_some());
-        let ending: Vec<OperationId> = ends.map(|commit| commit.id).collect();
-        let commits = commits
+        let creates: Vec<_> = creates.into_iter().map(written).collect::<Result<_>>()?;
+        if !creates.is_empty() {
+            self.check_room()?;
+        }
+        let ending: Vec<OperationId> = commits.iter().filter_map(ending).collect();
+        let commits: Vec<_> = commits
             .into_iter()
             .map(written_commit)
             .collect::<Result<_>>()?;
-        let mut answer = self.state().transact(creates, commits, self.clock.now());
+        let answer = self.answer(|state, now| state.transact(creates, commits, now));
+        let mut answer = answer.written().await?;
         if let Transacted::Done { committed, .. } = &mut answer {
             let mut room = Room::new(ALONG_BYTES);
             committed.iter_mut().for_each(|done| limit(done, &mut room));
@@ -150,21 +257,21 @@ impl Store for EmbeddedStore {
     }
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
-        let state = self.state();
-        Ok(ids.iter().map(|id| state.get(*id)).collect())
+        let answer = self.answer(|state, _| ids.iter().map(|id| state.get(*id)).collect());
+        answer.written().await
     }
 
     async fn summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>> {
-        let state = self.state();
-        Ok(ids.iter().map(|id| state.summary(*id)).collect())
+        let answer = self.answer(|state, _| ids.iter().map(|id| state.summary(*id)).collect());
+        answer.written().await
     }
 
     async fn history(&self, id: OperationId) -> Result<Option<Recorded>> {
-        Ok(self.state().history(id))
+        self.answer(|state, _| state.history(id)).written().await
     }
 
     async fn outputs(&self, id: OperationId) -> Result<Vec<Output>> {
-        Ok(self.state().outputs(id))
+        self.answer(|state, _| state.outputs(id)).written().await
     }
 
     async fn report(
@@ -175,7 +282,8 @@ impl Store for EmbeddedStore {
         parts: ReportParts,
     ) -> Result<bool> {
         let report = through_codec(report)?;
-        Ok(self.state().report(id, holding, report, parts))
+        let answer = self.answer(|state, _| state.report(id, holding, report, parts));
+        answer.written().await
     }
 
     async fn renew(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>> {
@@ -236,7 +344,8 @@ impl Store for EmbeddedStore {
         id: OperationId,
         near: Neighbourhood,
     ) -> Result<Option<ChainPlace>> {
-        Ok(self.state().chain_place(id, near))
+        let place = self.answer(|state, _| state.chain_place(id, near));
+        place.written().await
     }
 
     async fn due(&self, partition: Partition, limit: usize) -> Result<Vec<OperationId>> {
@@ -251,11 +360,13 @@ impl Store for EmbeddedStore {
         until: Stamp,
         limit: usize,
     ) -> Result<Vec<(OperationId, Stamp)>> {
-        Ok(self.state().ended(partition, class, after, until, limit))
+        let ended = self.answer(|state, _| state.ended(partition, class, after, until, limit));
+        ended.written().await
     }
 
     async fn ended_since(&self, after: Stamp, limit: usize) -> Result<Ended> {
-        Ok(self.state().ended_since(after, limit))
+        let ended = self.answer(|state, _| state.ended_since(after, limit));
+        ended.written().await
     }
 
     async fn notices(&self, partition: Partition, limit: usize) -> Result<Vec<Notice>> {
@@ -263,23 +374,27 @@ impl Store for EmbeddedStore {
     }
 
     async fn notices_owed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
-        let state = self.state();
-        Ok(ids.iter().map(|id| state.is_notice_owed(*id)).collect())
+        let owed = self.answer(|state, _| {
+            let owed = ids.iter().map(|id| state.is_notice_owed(*id));
+            owed.collect()
+        });
+        owed.written().await
     }
 
     async fn notice_done(&self, id: OperationId) -> Result<()> {
-        self.state().notice_done(id);
-        Ok(())
+        self.answer(|state, _| state.notice_done(id))
+            .written()
+            .await
     }
 
     async fn notice_later(&self, id: OperationId, delay: Duration) -> Result<()> {
-        self.state().notice_later(id, delay, self.clock.now());
-        Ok(())
+        let done = self.answer(|state, now| state.notice_later(id, delay, now));
+        done.written().await
     }
 
     async fn notice_put_off(&self, id: OperationId, delay: Duration) -> Result<()> {
-        self.state().notice_put_off(id, delay, self.clock.now());
-        Ok(())
+        let done = self.answer(|state, now| state.notice_put_off(id, delay, now));
+        done.written().await
     }
 
     async fn offered(
@@ -301,7 +416,9 @@ impl Store for EmbeddedStore {
     }
 
     async fn stamp(&self, partition: Partition) -> Result<Stamp> {
-        Ok(self.state().stamp(partition, self.clock.now()))
+        self.answer(|state, now| state.stamp(partition, now))
+            .written()
+            .await
     }
 
     async fn marker_returned(&self, marker: &Marker) -> Result<()> {
@@ -319,7 +436,8 @@ impl Store for EmbeddedStore {
         before: Option<OperationId>,
         limit: usize,
     ) -> Result<Page> {
-        Ok(self.state().list(filter, before, limit))
+        let page = self.answer(|state, _| state.list(filter, before, limit));
+        page.written().await
     }
 
     async fn list_summaries(
@@ -328,31 +446,38 @@ impl Store for EmbeddedStore {
         before: Option<OperationId>,
         limit: usize,
     ) -> Result<Page<Summary>> {
-        Ok(self.state().list_summaries(filter, before, limit))
+        let page = self.answer(|state, _| state.list_summaries(filter, before, limit));
+        page.written().await
     }
 
     async fn counts(&self) -> Result<Counts> {
-        Ok(self.state().counts())
+        self.answer(|state, _| state.counts()).written().await
     }
 
     async fn reserve(&self, keys: &[Reservation]) -> Result<Vec<Reserved>> {
-        let now = self.clock.now();
-        let mut state = self.state();
-        Ok(keys.iter().map(|key| state.reserve(*key, now)).collect())
+        let reserved = self.answer(|state, now| {
+            let keys = keys.iter();
+            keys.map(|key| state.reserve(*key, now)).collect()
+        });
+        reserved.written().await
     }
 
     async fn were_removed(&self, ids: &[OperationId]) -> Result<Vec<bool>> {
-        let now = self.clock.now();
-        let state = self.state();
-        Ok(ids.iter().map(|id| state.was_removed(*id, now)).collect())
+        let removed = self.answer(|state, now| {
+            let ids = ids.iter();
+            ids.map(|id| state.was_removed(*id, now)).collect()
+        });
+        removed.written().await
     }
 
     async fn note_minor(&self, minor: u16) -> Result<u16> {
-        Ok(self.state().note_minor(minor))
+        self.answer(|state, _| state.note_minor(minor))
+            .written()
+            .await
     }
 
     async fn check(&self) -> Result<()> {
-        Ok(())
+        self.check_room()
     }
 
     async fn incarnation(&self) -> Result<String> {

@@ -8,6 +8,7 @@
 //! returning an error.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::{Broker, Limiter, Membership, Store};
@@ -17,6 +18,14 @@ use drumline_backend::{Broker, Limiter, Membership, Store};
 pub trait StoreHarness: Send + Sync {
     /// One more process's store.
     async fn connect(&self) -> Arc<dyn Store>;
+}
+
+/// A store that survives the end of its process.
+#[async_trait]
+pub trait RestartHarness: StoreHarness {
+    /// Ends the process, and starts the next one, whose clock is set back by so much.
+    /// From then on, [`StoreHarness::connect`] gives the store of the next one.
+    async fn restart(&self, back: Duration);
 }
 
 /// A broker.

@@ -9,6 +9,7 @@
 //! drumline_conformance::broker_suite!(harness);
 //! drumline_conformance::membership_suite!(harness);
 //! drumline_conformance::limiter_suite!(harness);
+//! drumline_conformance::restart_suite!(harness); // of a store that keeps its data itself
 //! ```
 //!
 //! The cases name no product, and settle nothing with a blind sleep: events
@@ -26,8 +27,9 @@ mod fixtures;
 pub mod harness;
 pub mod limiter;
 pub mod membership;
+pub mod restart;
 pub mod store;
 mod suite;
 mod wait;
 
-pub use harness::{BrokerHarness, LimiterHarness, MembershipHarness, StoreHarness};
+pub use harness::{BrokerHarness, LimiterHarness, MembershipHarness, RestartHarness, StoreHarness};

@@ -423,6 +423,24 @@ macro_rules! limiter_suite {
     };
 }
 
+/// The cases of a store that survives its process, for the harness that the named
+/// function makes.
+#[macro_export]
+macro_rules! restart_suite {
+    ($harness:ident) => {
+        $crate::cases! { $harness, restart,
+            survival {
+                a_chain_keeps_its_order,
+                numbers_never_fall,
+                a_lock_is_kept,
+                what_may_run_is_offered_again,
+                a_key_stands_for_its_operation,
+                a_pause_goes_on,
+            }
+        }
+    };
+}
+
 /// One test per case.
 #[doc(hidden)]
 #[macro_export]
@@ -452,7 +470,7 @@ mod tests {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let listed = include_str!("suite.rs");
         let mut seen = 0;
-        for suite in ["store", "broker", "membership", "limiter"] {
+        for suite in ["store", "broker", "membership", "limiter", "restart"] {
             let mut folders = vec![source.join(suite)];
             let mut files = Vec::new();
             while let Some(folder) = folders.pop() {

@@ -156,6 +156,25 @@ impl Outputs {
         outputs
     }
 
+    /// The stored parts, as [`Self::new`] takes them: the front, the ends, and the end
+    /// aside.
+    pub fn parts(
+        &self,
+    ) -> (
+        Option<&Output>,
+        impl Iterator<Item = &Output>,
+        Option<&Output>,
+    ) {
+        let ends = self.ends.iter().flatten();
+        (self.front.as_ref(), ends, self.aside.as_ref())
+    }
+
+    /// Returns true if nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Stores the parts of one more attempt.
     pub fn store(&mut self, parts: OutputParts) {
         let OutputParts { end, front } = parts;

@@ -10,7 +10,7 @@ use super::State;
 
 /// The actions that are kept.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Actions(BTreeMap<ActionId, BulkAction>);
+pub(super) struct Actions(pub(super) BTreeMap<ActionId, BulkAction>);
 
 impl Actions {
     /// The action that leaves when there are as many as may be: the oldest that has
@@ -36,8 +36,10 @@ impl State {
             let Some(oldest) = self.actions.oldest_ended() else {
                 return ActionWrite::Full;
             };
+            self.touched.action(oldest);
             self.actions.0.remove(&oldest);
         }
+        self.touched.action(action.id);
         self.actions.0.insert(action.id, action);
         ActionWrite::Written
     }
@@ -85,6 +87,7 @@ impl State {
         let goes = all.filter(|(id, action)| id.created() < before && !action.is_open());
         let goes: Vec<ActionId> = goes.map(|(id, _)| *id).collect();
         for id in &goes {
+            self.touched.action(*id);
             self.actions.0.remove(id);
         }
         goes.len()

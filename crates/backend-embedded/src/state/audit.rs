@@ -13,8 +13,8 @@ const BATCHES: usize = 64;
 /// The entries, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AuditStream {
-    entries: VecDeque<AuditEntry>,
-    batches: VecDeque<CommitId>,
+    pub(super) entries: VecDeque<AuditEntry>,
+    pub(super) batches: VecDeque<CommitId>,
 }
 
 impl AuditStream {
@@ -48,8 +48,11 @@ impl State {
             let place = self.audit.next(now);
             let text = text.clone();
             self.audit.entries.push_back(AuditEntry { place, text });
-            if self.audit.entries.len() > AUDIT_ENTRIES {
-                self.audit.entries.pop_front();
+            self.touched.audit(place);
+            if self.audit.entries.len() > AUDIT_ENTRIES
+                && let Some(oldest) = self.audit.entries.pop_front()
+            {
+                self.touched.audit(oldest.place);
             }
         }
     }

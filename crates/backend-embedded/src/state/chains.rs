@@ -22,6 +22,11 @@ impl Chains {
         u64::try_from(length).unwrap_or(u64::MAX)
     }
 
+    pub(super) fn has(&self, key: ChainKey, sequence: u64, id: OperationId) -> bool {
+        let chain = self.0.get(&key);
+        chain.is_some_and(|chain| chain.contains(&(sequence, id)))
+    }
+
     pub(super) fn enter(&mut self, key: ChainKey, sequence: u64, id: OperationId) {
         self.0.entry(key).or_default().insert((sequence, id));
     }

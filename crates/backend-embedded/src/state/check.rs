@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::locks::Held;
 use super::record::Record;
+use super::touched::Parts;
 use super::{Contents, State};
 
 /// The lease of a lock without a known holder. A worker may still run the operation: it
@@ -70,8 +71,9 @@ impl State {
             repair: step.repair,
             page: &mut page,
         };
-        let contents = self.partitions.get_mut(&partition);
-        let next: Option<Vec<u8>> = contents.and_then(|contents| match *stage {
+        self.touched.visit(partition);
+        let mut contents = self.partitions.get_mut(&partition);
+        let next: Option<Vec<u8>> = contents.as_mut().and_then(|contents| match *stage {
             OPERATIONS => {
                 let after = rest.try_into().ok().and_then(OperationId::from_bytes);
                 let last = contents.check_operations(after, step.limit.max(1), now, &mut findings);
@@ -97,6 +99,12 @@ impl State {
                 None
             }
         });
+        if let Some(contents) = contents {
+            let repaired = page.faults.iter().filter(|fault| fault.is_repaired);
+            for id in repaired.filter_map(|fault| fault.id) {
+                contents.touched.operation(id, Parts::STATE);
+            }
+        }
         page.next = match next {
             Some(next) => Some(CheckPlace([&[*high, *low], next.as_slice()].concat())),
             None => {

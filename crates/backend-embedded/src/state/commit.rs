@@ -13,6 +13,7 @@ use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEff
 use drumline_protocol::{Fence, OperationId, ScopeKey, State as StateCode, Timestamp};
 
 use super::locks::Held;
+use super::touched::Parts;
 use super::{Contents, State};
 
 /// The least time for which a removal is remembered: longer than a caller repeats a
@@ -117,6 +118,12 @@ impl Contents {
         let chain = record.header.rules.chain;
         let made_by = record.header.commit;
         let sequence = record.sequence;
+        let parts = Parts {
+            body: effects.remove,
+            report: effects.remove || commit.report.is_some(),
+            outputs: effects.remove || commit.output.is_some(),
+        };
+        self.touched.operation(id, parts);
         if let Some(report) = commit.report {
             record.report = Arc::new(report);
         }
@@ -170,7 +177,8 @@ impl Contents {
         if effects.remove {
             self.remove(id);
             let until = now.saturating_add(commit.remember.max(REPEATED));
-            self.removed.insert(id, made_by, until, now);
+            let ended = self.removed.insert(id, made_by, until, now);
+            self.touched.removed(ended.into_iter().chain([id]));
         }
         Done {
             fence,

@@ -9,6 +9,7 @@ use drumline_protocol::pause::scope_keys_of;
 use drumline_protocol::{FlowKey, Report, State as StateCode, Timestamp, UsageKey};
 
 use super::record::Record;
+use super::touched::Parts;
 use super::{Contents, State};
 
 impl State {
@@ -76,6 +77,7 @@ impl Contents {
         };
         self.usage.create(&record, begins_chain, now);
         self.records.insert(id, Arc::new(record));
+        self.touched.operation(id, Parts::ALL);
         if let Some(scope) = scope {
             self.hold(id, scope, now);
         }

@@ -20,6 +20,10 @@ impl Due {
         self.by_time.insert((until, id));
     }
 
+    pub(super) fn of(&self, id: OperationId) -> Option<Timestamp> {
+        self.by_id.get(&id).copied()
+    }
+
     pub(super) fn clear(&mut self, id: OperationId) {
         if let Some(until) = self.by_id.remove(&id) {
             self.by_time.remove(&(until, id));

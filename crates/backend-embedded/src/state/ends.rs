@@ -23,6 +23,10 @@ impl Ends {
         self.in_order.entry(class).or_default().insert(stamp, id);
     }
 
+    pub(super) fn of(&self, id: OperationId) -> Option<(EndClass, Stamp)> {
+        self.by_id.get(&id).copied()
+    }
+
     pub(super) fn remove(&mut self, id: OperationId) {
         if let Some((class, stamp)) = self.by_id.remove(&id)
             && let Some(of_class) = self.in_order.get_mut(&class)
@@ -69,6 +73,7 @@ impl State {
     pub fn ended_since(&mut self, after: Stamp, limit: usize) -> Ended {
         let ticks = self.partitions.values().map(|contents| contents.tick);
         self.floor = ticks.max().unwrap_or(0).max(self.floor);
+        self.promise(self.floor);
         let limit = limit.max(1);
         let mut found = Vec::new();
         for contents in self.partitions.values_mut() {

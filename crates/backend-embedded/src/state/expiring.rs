@@ -35,10 +35,20 @@ impl<K: Copy + Ord, V: Copy> Expiring<K, V> {
             self.remove(ended);
             dropped.push(ended);
         }
+        self.put(key, value, until);
+        dropped
+    }
+
+    /// Gives a key a value up to a time, and drops none.
+    pub(super) fn put(&mut self, key: K, value: V, until: Timestamp) {
         self.remove(key);
         self.entries.insert(key, (value, until));
         self.ends.insert((until, key));
-        dropped
+    }
+
+    /// The value of a key and its end, past or not.
+    pub(super) fn entry(&self, key: K) -> Option<(V, Timestamp)> {
+        self.entries.get(&key).copied()
     }
 
     fn remove(&mut self, key: K) {

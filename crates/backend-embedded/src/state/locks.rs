@@ -13,6 +13,7 @@ use drumline_backend::store::{Holding, Lock, Renewal, ReportParts};
 use drumline_protocol::{Fence, OperationId, Partition, Report};
 
 use super::State;
+use super::touched::Parts;
 
 /// One lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +101,14 @@ impl Locks {
         }
     }
 
+    /// Forgets the beats.
+    #[cfg(test)]
+    pub(super) fn settle(&mut self) {
+        for held in self.by_id.values_mut() {
+            held.beat = 0;
+        }
+    }
+
     /// The locks of a holder that it was asked to stop.
     fn asked_of(&self, holder: MemberId) -> impl Iterator<Item = (OperationId, Fence)> {
         let asked = self.asked.get(&holder).into_iter().flatten();
@@ -169,6 +178,11 @@ impl State {
                 contents.usage.subtract(record);
                 Arc::make_mut(record).report = Arc::new(report);
                 contents.usage.add(record);
+                let parts = Parts {
+                    report: true,
+                    ..Parts::STATE
+                };
+                contents.touched.operation(id, parts);
                 true
             }
             Some(_) | None => false,

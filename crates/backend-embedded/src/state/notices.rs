@@ -8,6 +8,7 @@ use drumline_backend::store::Notice;
 use drumline_protocol::{OperationId, Partition, Timestamp};
 
 use super::State;
+use super::touched::Parts;
 
 /// The notices of one partition, by operation and by time.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,17 @@ impl Notices {
                 attempt: 0,
             },
         );
+    }
+
+    /// The next time and the attempts of a notice.
+    pub(super) fn of(&self, id: OperationId) -> Option<(Timestamp, u32)> {
+        let owed = self.by_id.get(&id);
+        owed.map(|owed| (owed.next, owed.attempt))
+    }
+
+    /// Adds a notice that was owed before, with its next time and its attempts.
+    pub(super) fn restore(&mut self, id: OperationId, next: Timestamp, attempt: u32) {
+        self.put(id, Owed { next, attempt });
     }
 
     pub(super) fn remove(&mut self, id: OperationId) {
@@ -73,7 +85,9 @@ impl State {
 
     /// Removes a notice: it is owed no more.
     pub fn notice_done(&mut self, id: OperationId) {
-        self.contents_mut(id.partition()).notices.remove(id);
+        let contents = self.contents_mut(id.partition());
+        contents.notices.remove(id);
+        contents.touched.operation(id, Parts::STATE);
     }
 
     /// Puts off a notice by `delay`, if it is still owed, and counts its
@@ -88,8 +102,8 @@ impl State {
     }
 
     fn put_notice_off(&mut self, id: OperationId, delay: Duration, now: Timestamp, tries: u32) {
-        let notices = &mut self.contents_mut(id.partition()).notices;
-        let Some(owed) = notices.by_id.get(&id).copied() else {
+        let contents = self.contents_mut(id.partition());
+        let Some(owed) = contents.notices.by_id.get(&id).copied() else {
             return;
         };
         let attempt = owed.attempt.saturating_add(tries);
@@ -97,6 +111,7 @@ impl State {
             next: now.saturating_add(delay),
             attempt: attempt.min(Notice::MOST_ATTEMPTS),
         };
-        notices.put(id, owed);
+        contents.notices.put(id, owed);
+        contents.touched.operation(id, Parts::STATE);
     }
 }

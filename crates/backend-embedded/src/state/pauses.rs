@@ -11,6 +11,7 @@ use std::ops::Bound;
 use drumline_backend::store::{PauseCopy, Pauses, Released};
 use drumline_protocol::{OperationId, Partition, Pause, ScopeKey, State as StateCode, Timestamp};
 
+use super::touched::Parts;
 use super::{Contents, State};
 
 /// Scopes that a release looks at in one step.
@@ -19,8 +20,8 @@ const SCOPES: usize = 64;
 /// The pauses, with their texts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeptPauses {
-    version: u64,
-    by_key: BTreeMap<ScopeKey, Pause>,
+    pub(super) version: u64,
+    pub(super) by_key: BTreeMap<ScopeKey, Pause>,
 }
 
 /// A partition's copy: the end of each pause, if it ends by itself.
@@ -50,21 +51,28 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn add(&mut self, id: OperationId, scope: ScopeKey) {
+    pub(super) fn of(&self, id: OperationId) -> Option<ScopeKey> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn add(&mut self, id: OperationId, scope: ScopeKey) {
         self.remove(id);
         self.by_id.insert(id, scope);
         self.by_scope.entry(scope).or_default().insert(id);
     }
 
-    pub(super) fn remove(&mut self, id: OperationId) {
-        if let Some(scope) = self.by_id.remove(&id)
-            && let Some(of_scope) = self.by_scope.get_mut(&scope)
-        {
+    /// Returns true if it was held.
+    pub(super) fn remove(&mut self, id: OperationId) -> bool {
+        let Some(scope) = self.by_id.remove(&id) else {
+            return false;
+        };
+        if let Some(of_scope) = self.by_scope.get_mut(&scope) {
             of_scope.remove(&id);
             if of_scope.is_empty() {
                 self.by_scope.remove(&scope);
             }
         }
+        true
     }
 
     /// The first scope behind `after` that holds an operation.
@@ -98,7 +106,9 @@ impl State {
 
     /// Sets a pause.
     pub fn set_pause(&mut self, pause: Pause) {
-        self.pauses.by_key.insert(pause.scope.key(), pause);
+        let key = pause.scope.key();
+        self.touched.pause(key);
+        self.pauses.by_key.insert(key, pause);
         self.pauses.version += 1;
     }
 
@@ -106,6 +116,7 @@ impl State {
     pub fn lift_pause(&mut self, key: ScopeKey) -> bool {
         let was = self.pauses.by_key.remove(&key).is_some();
         if was {
+            self.touched.pause(key);
             self.pauses.version += 1;
         }
         was
@@ -117,6 +128,7 @@ impl State {
         let ended = by_key.filter(|(_, pause)| !pause.is_in_force(now));
         let ended: Vec<ScopeKey> = ended.map(|(key, _)| *key).collect();
         for key in &ended {
+            self.touched.pause(*key);
             self.pauses.by_key.remove(key);
         }
         if !ended.is_empty() {
@@ -197,10 +209,12 @@ impl Contents {
         }
         self.withdraw(id);
         self.held.add(id, scope);
+        self.touched.operation(id, Parts::STATE);
     }
 
     fn release(&mut self, id: OperationId, now: Timestamp) {
         self.held.remove(id);
+        self.touched.operation(id, Parts::STATE);
         let Some(record) = self.records.get(&id) else {
             return;
         };

@@ -13,9 +13,9 @@ use super::State;
 pub(super) struct UsedQueues {
     used_on: BTreeMap<ScopeKey, BTreeMap<QueueName, Timestamp>>,
     by_queue: BTreeMap<QueueName, BTreeSet<ScopeKey>>,
-    by_time: BTreeSet<(Timestamp, QueueUse)>,
+    pub(super) by_time: BTreeSet<(Timestamp, QueueUse)>,
     /// The most queues of an organization, as it was given last.
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
 }
 
 impl UsedQueues {
@@ -23,12 +23,12 @@ impl UsedQueues {
         self.used_on.get(&organization).map_or(0, BTreeMap::len)
     }
 
-    fn used_on(&self, known: &QueueUse) -> Option<Timestamp> {
+    pub(super) fn used_on(&self, known: &QueueUse) -> Option<Timestamp> {
         let of_organization = self.used_on.get(&known.organization)?;
         of_organization.get(&known.queue).copied()
     }
 
-    fn note(&mut self, wanted: &QueueUse, now: Timestamp) {
+    pub(super) fn note(&mut self, wanted: &QueueUse, now: Timestamp) {
         self.forget(wanted);
         let of_organization = self.used_on.entry(wanted.organization).or_default();
         of_organization.insert(wanted.queue.clone(), now);
@@ -68,6 +68,7 @@ impl State {
             return false;
         }
         queues.note(wanted, now);
+        self.touched.queue(wanted);
         true
     }
 
@@ -106,6 +107,7 @@ impl State {
         if used_on.is_none_or(|used_on| used_on > before) {
             return;
         }
+        self.touched.queue(idle);
         match fate {
             IdleFate::Forget => self.queues.forget(idle),
             IdleFate::Keep => self.queues.note(idle, now),

@@ -32,7 +32,8 @@ impl Contents {
             return held;
         }
         let until = now.saturating_add(keep);
-        self.reservations.insert(key, reserved, until, now);
+        let ended = self.reservations.insert(key, reserved, until, now);
+        self.touched.keys(ended.into_iter().chain([key]));
         reserved
     }
 }

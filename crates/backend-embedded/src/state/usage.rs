@@ -57,6 +57,25 @@ impl UsageCounts {
         counts.created = [current + 1, before];
     }
 
+    /// Counts an operation of a store that was there before. The creates of the last
+    /// minutes are not known any more: their count begins again.
+    pub(super) fn restore(&mut self, record: &Record, begins_chain: bool) {
+        self.add(record);
+        let counts = self.organizations.entry(record.usage).or_default();
+        counts.tokens += u64::from(begins_chain);
+    }
+
+    /// Forgets the creates of the last minutes, and organizations without operations.
+    #[cfg(test)]
+    pub(super) fn settle(&mut self) {
+        for counts in self.organizations.values_mut() {
+            counts.minute = 0;
+            counts.created = [0, 0];
+        }
+        self.organizations
+            .retain(|_, counts| *counts != Counts::default());
+    }
+
     /// Counts an operation as it is.
     pub(super) fn add(&mut self, record: &Record) {
         let counts = self.organizations.entry(record.usage).or_default();

@@ -11,11 +11,12 @@ use crate::roundtrip::through_codec;
 impl ActionStore for EmbeddedStore {
     async fn put_action(&self, action: &BulkAction) -> Result<ActionWrite> {
         let action = through_codec(action)?;
-        Ok(self.state().put_action(action))
+        let answer = self.answer(|state, _| state.put_action(action));
+        answer.written().await
     }
 
     async fn action(&self, id: ActionId) -> Result<Option<BulkAction>> {
-        Ok(self.state().action(id))
+        self.answer(|state, _| state.action(id)).written().await
     }
 
     async fn actions(
@@ -24,7 +25,8 @@ impl ActionStore for EmbeddedStore {
         before: Option<ActionId>,
         limit: usize,
     ) -> Result<Vec<BulkAction>> {
-        Ok(self.state().actions(organization, before, limit))
+        let actions = self.answer(|state, _| state.actions(organization, before, limit));
+        actions.written().await
     }
 
     async fn open_actions(&self, limit: usize) -> Result<Vec<OpenAction>> {
@@ -32,6 +34,7 @@ impl ActionStore for EmbeddedStore {
     }
 
     async fn remove_actions(&self, before: Timestamp) -> Result<usize> {
-        Ok(self.state().remove_actions(before))
+        let count = self.answer(|state, _| state.remove_actions(before));
+        count.written().await
     }
 }

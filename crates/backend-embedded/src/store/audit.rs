@@ -12,9 +12,8 @@ use super::EmbeddedStore;
 impl AuditStore for EmbeddedStore {
     async fn append_audit(&self, batch: CommitId, entries: &[String]) -> Result<()> {
         check_audit_entries(entries)?;
-        let now = self.clock.now();
-        self.state().append_audit(batch, entries, now);
-        Ok(())
+        let done = self.answer(|state, now| state.append_audit(batch, entries, now));
+        done.written().await
     }
 
     async fn audit_before(
@@ -22,6 +21,8 @@ impl AuditStore for EmbeddedStore {
         place: Option<AuditPlace>,
         limit: usize,
     ) -> Result<Vec<AuditEntry>> {
-        Ok(self.state().audit_before(place, limit.min(AUDIT_PAGE)))
+        let limit = limit.min(AUDIT_PAGE);
+        let entries = self.answer(|state, _| state.audit_before(place, limit));
+        entries.written().await
     }
 }

@@ -8,6 +8,7 @@ use super::EmbeddedStore;
 #[async_trait]
 impl CheckStore for EmbeddedStore {
     async fn check_step(&self, step: &CheckStep) -> Result<CheckPage> {
-        Ok(self.state().check_step(step, self.clock.now()))
+        let page = self.answer(|state, now| state.check_step(step, now));
+        page.written().await
     }
 }

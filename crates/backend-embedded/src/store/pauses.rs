@@ -6,26 +6,30 @@ use drumline_protocol::{Partition, Pause, ScopeKey};
 
 use super::EmbeddedStore;
 use crate::roundtrip::through_codec;
+use crate::state::State;
 
 #[async_trait]
 impl PauseStore for EmbeddedStore {
     async fn pauses(&self) -> Result<Pauses> {
-        Ok(self.state().pauses())
+        self.answer(|state, _| state.pauses()).written().await
     }
 
     async fn set_pause(&self, pause: &Pause) -> Result<()> {
         let pause = through_codec(pause)?;
-        self.state().set_pause(pause);
-        Ok(())
+        self.answer(|state, _| state.set_pause(pause))
+            .written()
+            .await
     }
 
     async fn lift_pause(&self, key: ScopeKey) -> Result<bool> {
-        Ok(self.state().lift_pause(key))
+        self.answer(|state, _| state.lift_pause(key))
+            .written()
+            .await
     }
 
     async fn lift_ended_pauses(&self) -> Result<usize> {
-        let now = self.clock.now();
-        Ok(self.state().lift_ended_pauses(now))
+        let count = self.answer(State::lift_ended_pauses);
+        count.written().await
     }
 
     async fn copy_pauses(&self, pauses: &Pauses, partitions: &[Partition]) -> Result<()> {
@@ -50,8 +54,7 @@ impl PauseStore for EmbeddedStore {
         after: Option<ScopeKey>,
         limit: usize,
     ) -> Result<Released> {
-        let now = self.clock.now();
-        let mut state = self.state();
-        Ok(state.release_held(partition, after, limit, now))
+        let released = self.answer(|state, now| state.release_held(partition, after, limit, now));
+        released.written().await
     }
 }

@@ -9,12 +9,14 @@ use super::EmbeddedStore;
 #[async_trait]
 impl QueueStore for EmbeddedStore {
     async fn use_queue(&self, wanted: &QueueUse, limit: Option<usize>) -> Result<bool> {
-        let now = self.clock.now();
-        Ok(self.state().use_queue(wanted, limit, now))
+        let answer = self.answer(|state, now| state.use_queue(wanted, limit, now));
+        answer.written().await
     }
 
     async fn queues(&self, after: Option<&QueueName>, limit: usize) -> Result<Vec<QueueName>> {
-        Ok(self.state().queues(after, limit))
+        self.answer(|state, _| state.queues(after, limit))
+            .written()
+            .await
     }
 
     async fn idle_queues(&self, before: Timestamp, limit: usize) -> Result<Vec<IdleQueue>> {
@@ -22,8 +24,7 @@ impl QueueStore for EmbeddedStore {
     }
 
     async fn settle_queue(&self, idle: &QueueUse, before: Timestamp, fate: IdleFate) -> Result<()> {
-        let now = self.clock.now();
-        self.state().settle_queue(idle, before, fate, now);
-        Ok(())
+        let done = self.answer(|state, now| state.settle_queue(idle, before, fate, now));
+        done.written().await
     }
 }

@@ -11,13 +11,13 @@ use super::EmbeddedStore;
 #[async_trait]
 impl RollupStore for EmbeddedStore {
     async fn add_rollup(&self, batch: &RollupBatch) -> Result<()> {
-        let now = self.clock.now();
-        self.rollups.lock().add_rollup(batch, now);
-        Ok(())
+        let done = self.answer_rollups(|rollups, now| rollups.add_rollup(batch, now));
+        done.written().await
     }
 
     async fn rollup_keys(&self, since: Timestamp, until: Timestamp) -> Result<Vec<RollupKey>> {
-        Ok(self.rollups.lock().keys(since, until))
+        let keys = self.answer_rollups(|rollups, _| rollups.keys(since, until));
+        keys.written().await
     }
 
     async fn rollups(
@@ -27,17 +27,17 @@ impl RollupStore for EmbeddedStore {
         first: u64,
         count: u64,
     ) -> Result<Vec<Vec<Rollup>>> {
-        let (now, rollups) = (self.clock.now(), self.rollups.lock());
-        let slots = first..first.saturating_add(count);
-        Ok(slots
-            .map(|slot| rollups.slot(keys, resolution, slot, now))
-            .collect())
+        let counts = self.answer_rollups(|rollups, now| {
+            let slots = first..first.saturating_add(count);
+            let counts = slots.map(|slot| rollups.slot(keys, resolution, slot, now));
+            counts.collect()
+        });
+        counts.written().await
     }
 
     async fn add_failures(&self, batch: &FailureBatch) -> Result<()> {
-        let now = self.clock.now();
-        self.rollups.lock().add_failures(batch, now);
-        Ok(())
+        let done = self.answer_rollups(|rollups, now| rollups.add_failures(batch, now));
+        done.written().await
     }
 
     async fn failure_groups(
@@ -45,6 +45,7 @@ impl RollupStore for EmbeddedStore {
         organization: &Organization,
         limit: usize,
     ) -> Result<Vec<FailureGroup>> {
-        Ok(self.rollups.lock().failure_groups(organization, limit))
+        let groups = self.answer_rollups(|rollups, _| rollups.failure_groups(organization, limit));
+        groups.written().await
     }
 }

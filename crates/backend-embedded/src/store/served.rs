@@ -2,7 +2,7 @@
 //! the records that an answer has no room for.
 
 use drumline_backend::store::{Commit, Done, NewOperation, Result, Room};
-use drumline_protocol::OutputParts;
+use drumline_protocol::{OperationId, OutputParts};
 
 use crate::roundtrip::through_codec;
 
@@ -36,6 +36,11 @@ fn written_output(output: &OutputParts) -> Result<OutputParts> {
         end: through_codec(&output.end)?,
         front: output.front.as_ref().map(through_codec).transpose()?,
     })
+}
+
+/// The operation, if the commit ends it.
+pub(super) fn ending(commit: &Commit) -> Option<OperationId> {
+    commit.effects.end.map(|_| commit.id)
 }
 
 /// Leaves out the records that an answer has no room for, as a server would.

@@ -9,7 +9,8 @@ use super::EmbeddedStore;
 #[async_trait]
 impl UsageStore for EmbeddedStore {
     async fn usage(&self, organization: &Organization) -> Result<Usage> {
-        Ok(self.state().usage(organization, self.clock.now()))
+        let usage = self.answer(|state, now| state.usage(organization, now));
+        usage.written().await
     }
 
     async fn chain_lengths(&self, chains: &[ChainKey]) -> Result<Vec<u64>> {

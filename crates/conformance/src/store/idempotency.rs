@@ -217,7 +217,7 @@ fn keyed(fixture: &Fixture, key: u8, content: u8) -> NewOperation {
     }
 }
 
-fn reservation(fixture: &Fixture, key: [u8; 16], content: u8) -> Reservation {
+pub(crate) fn reservation(fixture: &Fixture, key: [u8; 16], content: u8) -> Reservation {
     Reservation {
         key: IdempotencyKey(key),
         reserved: Reserved {

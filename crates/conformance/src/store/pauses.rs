@@ -31,7 +31,7 @@ const SHORT: Duration = Duration::from_millis(300);
 /// The most that a step releases in most cases.
 const PLENTY: usize = 1_000;
 
-fn scope(kind: PauseKind, value: &str) -> PauseScope {
+pub(crate) fn scope(kind: PauseKind, value: &str) -> PauseScope {
     let organization = Organization::default();
     match kind {
         PauseKind::Organization => PauseScope::organization(organization),
@@ -62,7 +62,7 @@ fn partition() -> Partition {
 
 impl Fixture {
     /// Sets a pause and brings it to every partition.
-    async fn pause(&self, scope: &PauseScope, until: Option<Timestamp>) -> ScopeKey {
+    pub(crate) async fn pause(&self, scope: &PauseScope, until: Option<Timestamp>) -> ScopeKey {
         let pause = Pause {
             scope: scope.clone(),
             reason: "the mail server is down".to_owned(),

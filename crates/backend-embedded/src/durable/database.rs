@@ -1,0 +1,261 @@
+//! The rows in a file of redb (docs/adr/0019): this module alone names it.
+//!
+//! Every page has a checksum, and all pages are checked at start. A transaction is
+//! there as a whole or not at all, also after a power cut: pages are never written in
+//! place, and the page that names the newest ones comes with its own checksum.
+
+use std::fmt;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+#[cfg(test)]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use drumline_protocol::PartitionCount;
+use redb::{ReadableDatabase as _, TableDefinition};
+
+use super::error::Error;
+use crate::state::rows::Row;
+
+/// The format of a folder that this release writes, and the latest that it reads.
+const FORMAT: u64 = 1;
+/// The file in the folder.
+const FILE: &str = "drumline.redb";
+/// The memory for pages of the file. All data are in memory anyway: the pages that
+/// count are the inner ones of the trees, and those of the newest operations.
+const CACHE_BYTES: usize = 16 << 20;
+
+const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+const FORMAT_NAME: &str = "format";
+const PARTITIONS_NAME: &str = "partitions";
+
+fn builder() -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder
+        .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(true);
+    builder
+}
+
+/// Rows that were found: keys and values.
+pub(crate) type Found<'a> = Box<dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>), Error>> + 'a>;
+
+/// A source of rows.
+pub(crate) trait Rows {
+    /// The rows whose keys begin with this byte, in the order of their keys.
+    fn of_kind(&self, kind: u8) -> Result<Found<'_>, Error>;
+}
+
+/// The disk that the file is on, as far as its free space goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Space {
+    folder: PathBuf,
+    /// The free bytes that a test sets.
+    #[cfg(test)]
+    set: Option<Arc<AtomicU64>>,
+}
+
+impl Space {
+    fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            #[cfg(test)]
+            set: None,
+        }
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The bytes that this user may write; `None` if the system does not say.
+    pub(crate) fn free(&self) -> Option<u64> {
+        #[cfg(test)]
+        if let Some(set) = &self.set {
+            return Some(set.load(Ordering::Relaxed));
+        }
+        let disk = rustix::fs::statvfs(&self.folder).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+}
+
+/// The file with the rows. One process has it open at a time.
+pub(crate) struct Database {
+    redb: redb::Database,
+    file: PathBuf,
+    space: Space,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens the file in a folder, and makes both if they are not there. Returns the
+    /// partitions of the store, too.
+    pub(crate) fn open(
+        folder: &Path,
+        partitions: PartitionCount,
+    ) -> Result<(Self, PartitionCount), Error> {
+        let unusable = |source| Error::Folder {
+            folder: folder.to_owned(),
+            source,
+        };
+        make(folder).map_err(unusable)?;
+        let file = folder.join(FILE);
+        let opened = builder().create(&file);
+        let redb = opened.map_err(|error| unopened(folder, &file, error))?;
+        let space = Space::new(folder);
+        let database = Self { redb, file, space };
+        let partitions = database.about(folder, partitions)?;
+        // The file's own name is to survive a power cut, too.
+        let made = File::open(folder).and_then(|folder| folder.sync_all());
+        made.map_err(unusable)?;
+        Ok((database, partitions))
+    }
+
+    /// Opens what a test has in place of a file, on a disk with so many free bytes.
+    #[cfg(test)]
+    pub(crate) fn on(
+        disk: impl redb::StorageBackend,
+        free: Arc<AtomicU64>,
+        partitions: PartitionCount,
+    ) -> Result<(Self, PartitionCount), Error> {
+        let file = Path::new(FILE).to_owned();
+        let opened = builder().create_with_backend(disk);
+        let redb = opened.map_err(|error| unopened(Path::new("."), &file, error))?;
+        let space = Space {
+            set: Some(free),
+            ..Space::new(Path::new("."))
+        };
+        let database = Self { redb, file, space };
+        let partitions = database.about(Path::new("."), partitions)?;
+        Ok((database, partitions))
+    }
+
+    /// Checks the format of the file, or writes it into a new one.
+    fn about(&self, folder: &Path, partitions: PartitionCount) -> Result<PartitionCount, Error> {
+        let failed = |error: redb::Error| Error::database(&self.file, "read", error);
+        let read = || -> Result<(Option<u64>, Option<u64>), redb::Error> {
+            let reading = self.redb.begin_read()?;
+            if reading.list_tables()?.next().is_none() {
+                let writing = self.redb.begin_write()?;
+                writing.open_table(ROWS)?;
+                let mut about = writing.open_table(ABOUT)?;
+                about.insert(FORMAT_NAME, FORMAT)?;
+                about.insert(PARTITIONS_NAME, u64::from(partitions.get()))?;
+                drop(about);
+                writing.commit()?;
+                return Ok((Some(FORMAT), Some(u64::from(partitions.get()))));
+            }
+            let about = match reading.open_table(ABOUT) {
+                Ok(about) => about,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok((None, None)),
+                Err(error) => return Err(error.into()),
+            };
+            let number = |name| -> Result<Option<u64>, redb::Error> {
+                Ok(about.get(name)?.map(|number| number.value()))
+            };
+            Ok((number(FORMAT_NAME)?, number(PARTITIONS_NAME)?))
+        };
+        let (format, count) = read().map_err(failed)?;
+        let Some(found) = format else {
+            return Err(Error::Foreign {
+                file: self.file.clone(),
+            });
+        };
+        if found > FORMAT {
+            return Err(Error::Newer {
+                folder: folder.to_owned(),
+                found,
+                reads: FORMAT,
+            });
+        }
+        let count = count.and_then(|count| u16::try_from(count).ok());
+        let count = count.and_then(PartitionCount::new);
+        count.ok_or_else(|| Error::damaged(PARTITIONS_NAME, "no number of partitions"))
+    }
+
+    /// Writes rows, all or none, and waits until the disk has them.
+    pub(crate) fn write(&self, rows: &[Row]) -> Result<(), Error> {
+        let write = || -> Result<(), redb::Error> {
+            let writing = self.redb.begin_write()?;
+            let mut table = writing.open_table(ROWS)?;
+            for (key, value) in rows {
+                match value {
+                    Some(value) => drop(table.insert(key.as_slice(), value.as_slice())?),
+                    None => drop(table.remove(key.as_slice())?),
+                }
+            }
+            drop(table);
+            writing.commit()?;
+            Ok(())
+        };
+        write().map_err(|error| Error::database(&self.file, "written", error))
+    }
+
+    /// The disk that the file is on.
+    pub(crate) const fn space(&self) -> &Space {
+        &self.space
+    }
+}
+
+/// The reason why a file cannot be opened.
+fn unopened(folder: &Path, file: &Path, error: redb::DatabaseError) -> Error {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => Error::InUse {
+            folder: folder.to_owned(),
+        },
+        redb::DatabaseError::Storage(redb::StorageError::Io(error))
+            if error.kind() == io::ErrorKind::InvalidData =>
+        {
+            Error::Foreign {
+                file: file.to_owned(),
+            }
+        }
+        error => Error::database(file, "opened", error),
+    }
+}
+
+/// Makes a folder that other users cannot read, and the folders above it. All survive a
+/// power cut.
+fn make(folder: &Path) -> io::Result<()> {
+    let above = folder.ancestors().filter(|one| !one.as_os_str().is_empty());
+    let missing: Vec<&Path> = above.take_while(|one| !one.exists()).collect();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    for made in missing {
+        let parent = made.parent().filter(|one| !one.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+impl Rows for Database {
+    fn of_kind(&self, kind: u8) -> Result<Found<'_>, Error> {
+        let failed = |error: redb::Error| Error::database(&self.file, "read", error);
+        let open = || -> Result<_, redb::Error> {
+            let reading = self.redb.begin_read()?;
+            let table = reading.open_table(ROWS)?;
+            let (first, end) = ([kind], [kind.saturating_add(1)]);
+            Ok(table.range::<&[u8]>(first.as_slice()..end.as_slice())?)
+        };
+        let rows = open().map_err(failed)?;
+        Ok(Box::new(rows.map(move |row| {
+            let (key, value) = row.map_err(|error| failed(error.into()))?;
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        })))
+    }
+}

@@ -1,0 +1,353 @@
+//! The state as rows: keys and values in bytes, as they are on a disk.
+//!
+//! ```text
+//! kind │ key                    │ value
+//! ─────┼────────────────────────┼─────────────────────────────────────────────────────
+//!  0   │                        │ the numbers that stand for themselves
+//!  1   │ operation              │ header, history, lock, due time, end, … of it
+//!  2   │ operation              │ its body: written once
+//!  3   │ operation              │ its report, if it has one
+//!  4   │ operation              │ the outputs of its attempts, if it has some
+//!  5   │ partition, key         │ what an idempotency key stands for, and its end
+//!  6   │ operation              │ the commit that removed it, and the end of that note
+//!  7   │ scope                  │ a pause
+//!  8   │ action                 │ an action on many operations
+//!  9   │ organization, queue    │ the last use of a queue
+//! 10   │ time, number           │ an audit entry
+//! 11   │ resolution, slot, name │ counts (`crate::rollups`)
+//! 12   │ organization, name     │ a failure group (`crate::rollups`)
+//! ```
+//!
+//! Values that have a wire format are in it, so that a release reads what the one
+//! before has written. What follows from the rows is not in them: indexes, usage, the
+//! copies of the pauses. Nor is what a broker in memory takes with it: outbox, offers
+//! and markers; nor the beats of locks, which no process watches across a restart.
+//!
+//! [`State::take_rows`] gives the rows of what is marked, and
+//! [`State::restore`](super::State::restore) makes a state of all rows.
+
+use drumline_backend::store::{AuditPlace, IdempotencyKey, QueueUse};
+use drumline_protocol::codec::{self, Format};
+use drumline_protocol::transition::EndClass;
+use drumline_protocol::{ActionId, OperationId, Partition, Report, ScopeKey, Timestamp};
+
+use super::touched::{Parts, Touched};
+use super::{Contents, State};
+
+/// A row: its key, and its value, or none if it is gone.
+pub(crate) type Row = (Vec<u8>, Option<Vec<u8>>);
+
+pub(crate) const NUMBERS: u8 = 0;
+pub(crate) const STATE: u8 = 1;
+pub(crate) const BODY: u8 = 2;
+pub(crate) const REPORT: u8 = 3;
+pub(crate) const OUTPUTS: u8 = 4;
+pub(crate) const RESERVED: u8 = 5;
+pub(crate) const REMOVED: u8 = 6;
+pub(crate) const PAUSE: u8 = 7;
+pub(crate) const ACTION: u8 = 8;
+pub(crate) const QUEUE: u8 = 9;
+pub(crate) const AUDIT: u8 = 10;
+pub(crate) const ROLLUP: u8 = 11;
+pub(crate) const FAILURES: u8 = 12;
+
+/// The version of the values that have no wire format.
+pub(crate) const VERSION: u8 = 1;
+
+/// The flags of the state of an operation.
+pub(super) const IN_CHAIN: u8 = 1;
+pub(super) const DUE: u8 = 2;
+pub(super) const ENDED: u8 = 4;
+pub(super) const NOTICE: u8 = 8;
+pub(super) const HELD: u8 = 16;
+pub(super) const LOCKED: u8 = 32;
+pub(super) const ASKED_TO_STOP: u8 = 64;
+
+/// The stretch of numbers that one note on the disk covers: ten seconds' worth, since
+/// a number is at least the time in microseconds. Without a stretch every number that
+/// a reader sees would cost a write. After a restart numbers go on behind the stretch,
+/// which is ahead of the clock by no more than that.
+const PROMISED: u64 = 10_000_000;
+
+/// The bytes of a value, written one part after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl Bytes {
+    /// A value that begins with the version.
+    pub(crate) fn versioned() -> Self {
+        Self(vec![VERSION])
+    }
+
+    pub(crate) fn u8(&mut self, number: u8) {
+        self.0.push(number);
+    }
+
+    pub(crate) fn u64(&mut self, number: u64) {
+        self.0.extend(number.to_be_bytes());
+    }
+
+    pub(crate) fn time(&mut self, time: Timestamp) {
+        self.0.extend(time.as_millis().to_be_bytes());
+    }
+
+    /// Bytes with their length.
+    pub(crate) fn part(&mut self, bytes: &[u8]) {
+        self.u64(number(bytes.len()));
+        self.0.extend(bytes);
+    }
+
+    /// A value in its wire format, with its length.
+    pub(crate) fn value(&mut self, value: &impl Format) -> Result<(), codec::Error> {
+        self.part(&codec::encode(value)?);
+        Ok(())
+    }
+
+    fn optional(&mut self, value: Option<&impl Format>) -> Result<(), codec::Error> {
+        self.u8(u8::from(value.is_some()));
+        value.map_or(Ok(()), |value| self.value(value))
+    }
+}
+
+fn number(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// The key of a part of an operation.
+fn key_of(kind: u8, id: OperationId) -> Vec<u8> {
+    [&[kind], id.as_bytes().as_slice()].concat()
+}
+
+/// The number of a class of ends.
+pub(super) const fn class_number(class: EndClass) -> u8 {
+    match class {
+        EndClass::Succeeded => 0,
+        EndClass::Unsuccessful => 1,
+        EndClass::Transient => 2,
+    }
+}
+
+impl State {
+    /// The rows of everything that is marked, and no marks any more.
+    ///
+    /// # Errors
+    /// When a value cannot be encoded: it is over every limit.
+    pub(crate) fn take_rows(&mut self) -> Result<Vec<Row>, codec::Error> {
+        let mut rows = Vec::new();
+        for partition in std::mem::take(&mut self.touched.visited) {
+            if let Some(contents) = self.partitions.get_mut(&partition) {
+                contents.take_rows(partition, &mut rows)?;
+            }
+        }
+        for key in std::mem::take(&mut self.touched.pauses) {
+            rows.push(self.pause_row(key)?);
+        }
+        for id in std::mem::take(&mut self.touched.actions) {
+            rows.push(self.action_row(id)?);
+        }
+        for used in std::mem::take(&mut self.touched.queues) {
+            rows.push(self.queue_row(&used));
+        }
+        for place in std::mem::take(&mut self.touched.audit) {
+            rows.push(self.audit_row(place));
+        }
+        let ticks = self.partitions.values().map(|contents| contents.tick);
+        let highest = ticks.max().unwrap_or(0).max(self.floor);
+        if highest > self.promised {
+            self.promised = highest.saturating_add(PROMISED);
+            self.touched.numbers = true;
+        }
+        if std::mem::take(&mut self.touched.numbers) {
+            rows.push((vec![NUMBERS], Some(self.numbers())));
+        }
+        Ok(rows)
+    }
+
+    /// Notes that a reader sees a number that was given out.
+    pub(super) fn promise(&mut self, given: u64) {
+        if given > self.promised {
+            self.touched.numbers();
+        }
+    }
+
+    fn numbers(&self) -> Vec<u8> {
+        let mut bytes = Bytes::versioned();
+        bytes.u64(self.promised);
+        bytes.u64(self.pauses.version);
+        bytes.u64(u64::from(self.minor));
+        let limit = self.queues.limit;
+        bytes.u8(u8::from(limit.is_some()));
+        bytes.u64(number(limit.unwrap_or(0)));
+        bytes.0
+    }
+
+    fn pause_row(&self, key: ScopeKey) -> Result<Row, codec::Error> {
+        let pause = self
+            .pauses
+            .by_key
+            .get(&key)
+            .map(codec::encode)
+            .transpose()?;
+        Ok(([&[PAUSE], key.as_bytes().as_slice()].concat(), pause))
+    }
+
+    fn action_row(&self, id: ActionId) -> Result<Row, codec::Error> {
+        let action = self.actions.0.get(&id).map(codec::encode).transpose()?;
+        Ok(([&[ACTION], id.as_bytes().as_slice()].concat(), action))
+    }
+
+    fn queue_row(&self, used: &QueueUse) -> Row {
+        let organization = used.organization.as_bytes().as_slice();
+        let key = [&[QUEUE], organization, used.queue.as_str().as_bytes()].concat();
+        let value = self.queues.used_on(used).map(|on| {
+            let mut bytes = Bytes::versioned();
+            bytes.time(on);
+            bytes.0
+        });
+        (key, value)
+    }
+
+    fn audit_row(&self, place: AuditPlace) -> Row {
+        let mut key = Bytes(vec![AUDIT]);
+        key.u64(place.ms);
+        key.u64(place.number);
+        let entries = &self.audit.entries;
+        let at = entries.binary_search_by_key(&place, |entry| entry.place);
+        let entry = at.ok().and_then(|at| entries.get(at));
+        (key.0, entry.map(|entry| entry.text.clone().into_bytes()))
+    }
+}
+
+impl Contents {
+    fn take_rows(&mut self, partition: Partition, rows: &mut Vec<Row>) -> Result<(), codec::Error> {
+        let Touched {
+            is_on,
+            operations,
+            keys,
+            removed,
+        } = std::mem::take(&mut self.touched);
+        self.touched.is_on = is_on;
+        for (id, parts) in operations {
+            self.operation_rows(id, parts, rows)?;
+        }
+        for key in keys {
+            rows.push(self.reservation_row(partition, key));
+        }
+        for id in removed {
+            let value = self.removed.entry(id).map(|(commit, until)| {
+                let mut bytes = Bytes::versioned();
+                bytes.u64(commit.0);
+                bytes.time(until);
+                bytes.0
+            });
+            rows.push((key_of(REMOVED, id), value));
+        }
+        Ok(())
+    }
+
+    fn operation_rows(
+        &self,
+        id: OperationId,
+        parts: Parts,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), codec::Error> {
+        let record = self.records.get(&id);
+        rows.push((key_of(STATE, id), self.operation_state(id)?));
+        if parts.body {
+            let body = record.map(|record| codec::encode(record.body.as_ref()));
+            rows.push((key_of(BODY, id), body.transpose()?));
+        }
+        if parts.report {
+            let report = record.map(|record| record.report.as_ref());
+            let report = report.filter(|report| **report != Report::default());
+            rows.push((key_of(REPORT, id), report.map(codec::encode).transpose()?));
+        }
+        if parts.outputs {
+            rows.push((key_of(OUTPUTS, id), self.outputs_value(id)?));
+        }
+        Ok(())
+    }
+
+    /// All that the partition has of an operation, beside the parts of their own.
+    fn operation_state(&self, id: OperationId) -> Result<Option<Vec<u8>>, codec::Error> {
+        let Some(record) = self.records.get(&id) else {
+            return Ok(None);
+        };
+        let mut bytes = Bytes::versioned();
+        bytes.u64(record.sequence);
+        bytes.u64(record.created_by.0);
+        let flags_at = bytes.0.len();
+        bytes.u8(0);
+        let mut flags = 0;
+        let chain = record.header.rules.chain;
+        if chain.is_some_and(|key| self.chains.has(key, record.sequence, id)) {
+            flags |= IN_CHAIN;
+        }
+        if let Some(until) = self.due.of(id) {
+            flags |= DUE;
+            bytes.time(until);
+        }
+        if let Some((class, stamp)) = self.ends.of(id) {
+            flags |= ENDED;
+            bytes.u8(class_number(class));
+            bytes.u64(stamp.0);
+        }
+        if let Some((next, attempt)) = self.notices.of(id) {
+            flags |= NOTICE;
+            bytes.time(next);
+            bytes.u64(u64::from(attempt));
+        }
+        if let Some(scope) = self.held.of(id) {
+            flags |= HELD;
+            bytes.0.extend(scope.as_bytes());
+        }
+        if let Some(held) = self.locks.get(id) {
+            flags |= LOCKED;
+            if held.asked_to_stop {
+                flags |= ASKED_TO_STOP;
+            }
+            bytes.0.extend(held.owner.0.as_bytes());
+            bytes.u64(held.fence.0);
+            bytes.u64(u64::try_from(held.lease.as_millis()).unwrap_or(u64::MAX));
+        }
+        if let Some(place) = bytes.0.get_mut(flags_at) {
+            *place = flags;
+        }
+        bytes.value(&record.header)?;
+        bytes.u64(number(record.entries.len()));
+        for entry in &record.entries {
+            bytes.value(entry)?;
+        }
+        Ok(Some(bytes.0))
+    }
+
+    fn outputs_value(&self, id: OperationId) -> Result<Option<Vec<u8>>, codec::Error> {
+        let Some(outputs) = self.records.get(&id).map(|record| &record.outputs) else {
+            return Ok(None);
+        };
+        if outputs.is_empty() {
+            return Ok(None);
+        }
+        let (front, ends, aside) = outputs.parts();
+        let mut bytes = Bytes::versioned();
+        bytes.optional(front)?;
+        bytes.optional(aside)?;
+        for end in ends {
+            bytes.value(end)?;
+        }
+        Ok(Some(bytes.0))
+    }
+
+    fn reservation_row(&self, partition: Partition, key: IdempotencyKey) -> Row {
+        let number = partition.get().to_be_bytes();
+        let name = [&[RESERVED], number.as_slice(), key.0.as_slice()].concat();
+        let value = self.reservations.entry(key).map(|(reserved, until)| {
+            let mut bytes = Bytes::versioned();
+            bytes.0.extend(reserved.id.as_bytes());
+            bytes.0.extend(reserved.content);
+            bytes.time(until);
+            bytes.0
+        });
+        (name, value)
+    }
+}
