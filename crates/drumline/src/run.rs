@@ -10,6 +10,7 @@ pub(crate) mod completion_options;
 pub(crate) mod dev;
 pub(crate) mod health;
 pub(crate) mod listen;
+pub(crate) mod one_process;
 pub(crate) mod queue_manager;
 pub(crate) mod worker;
 
