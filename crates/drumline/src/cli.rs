@@ -38,6 +38,9 @@ Try it, with nothing to install:
   drumline submit Echo --data '{\"hello\": 1}' --wait
   drumline list
 
+The same, and nothing is lost when it ends:
+  drumline standalone --data ./data --handlers handlers.toml
+
 On RabbitMQ and Redis:
   drumline doctor                                 checks the servers
   drumline queue-manager --redis-url redis://redis --amqp-url amqp://rabbit
@@ -60,8 +63,8 @@ Exit codes:
   7   drill: void, because a fault that was to happen has not
   8   check: the store has faults that were not repaired
   64  wrong usage: flags, environment, drumline.toml, or a request that breaks a rule
-  65  wrong input: a line of submit --file, a request of execute --file, a handlers file
-  69  the queue manager, Redis or RabbitMQ is unavailable
+  65  wrong input: a line of submit --file, a request of execute --file, a handlers file, a folder of standalone
+  69  the queue manager, Redis, RabbitMQ or the folder of standalone is unavailable
   70  an internal error: a bug in drumline
   75  the service is busy: try again later
   130 interrupted";
@@ -135,7 +138,10 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run everything in one process, with nothing to install; data is gone at exit
     #[command(after_help = service::DEV_HELP)]
-    Dev(service::Dev),
+    Dev(Box<service::Dev>),
+    /// Run everything in one process, with nothing to install; all data are kept in a folder
+    #[command(after_help = service::STANDALONE_HELP)]
+    Standalone(Box<service::Standalone>),
     /// Take requests over HTTP and AMQP, and maintain the operations
     #[command(after_help = service::QUEUE_MANAGER_HELP)]
     QueueManager(Box<service::QueueManager>),

@@ -2,7 +2,7 @@
 //! in `doctor`, which examines them.
 //!
 //! ```text
-//! settings ─ cli ─┬─ run       dev, queue-manager, worker: processes that stay
+//! settings ─ cli ─┬─ run       dev, standalone, queue-manager, worker: processes that stay
 //!                 ├─ commands  submit, get, list, …: over HTTP, by `drumline-client`
 //!                 ├─ doctor    are the servers fit?
 //!                 ├─ bench     how fast are they?
@@ -194,6 +194,12 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Dev(dev) => {
             run::listen::check(&dev.http)?;
             run::process(&global, "drumline-dev", async || run::dev::run(&dev).await)
+        }
+        Command::Standalone(standalone) => {
+            run::listen::check(&standalone.http)?;
+            run::process(&global, "drumline-standalone", async || {
+                run::standalone::run(&standalone).await
+            })
         }
         Command::QueueManager(manager) => {
             run::listen::check(&manager.http)?;

@@ -12,6 +12,7 @@ pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod one_process;
 pub(crate) mod queue_manager;
+pub(crate) mod standalone;
 pub(crate) mod worker;
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The program as users meet it: the built binary, its answers, its exit codes.
 //!
-//! Client commands talk to a `drumline dev` that each test starts for itself,
-//! on a port of its own. Only `amqp`, `amqp_identities`, `bench`, `check`, `critical`,
+//! Client commands talk to a `drumline dev` (or `standalone`) that each test starts for
+//! itself, on a port of its own. Only `amqp`, `amqp_identities`, `bench`, `check`, `critical`,
 //! `limits`, `metrics`, `otlp`, `server_tls`, `servers`, `transfer` and `watching` need Redis and
 //! RabbitMQ.
 
@@ -73,6 +73,8 @@ mod server_tls;
 mod servers;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/standalone.rs"]
+mod standalone;
 #[path = "cli/stats.rs"]
 mod stats;
 #[path = "cli/submit.rs"]

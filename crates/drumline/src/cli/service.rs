@@ -1,4 +1,4 @@
-//! Flags of the processes that stay: `dev`, `queue-manager`, `worker`.
+//! Flags of the processes that stay: `dev`, `standalone`, `queue-manager`, `worker`.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -27,6 +27,24 @@ Examples:
   drumline dev
   drumline dev --handlers handlers.toml --concurrency 8
   drumline dev --listen 127.0.0.1:0        # takes a free port; the `ready` line has it";
+
+pub(crate) const STANDALONE_HELP: &str = "\
+Prints `ready http://…` (or https) on stdout when it takes requests. The log is on stderr. It is queue manager, \
+worker and console in one process, with the store in the folder of --data, which one process at a time may use. \
+What was answered survives the end of the process, `kill -9`, and a power cut: answers wait until the disk has \
+what they tell of. After a start, everything goes on; what was running when the process was killed is started \
+again after --lease. SIGTERM or SIGINT drains. A second signal ends it at once.
+
+All operations are in memory too, about 2.5 KiB each beside their data. Less than 64 MiB of free disk refuses new \
+operations; what is there goes on. docs/standalone.md says how to back it up, and what it does not do.
+
+Without --handlers, it has the three handlers of `drumline dev`, to try it: Echo, Sleep and Fail.
+
+Examples:
+  drumline standalone --data ./data
+  drumline standalone --data /var/lib/drumline --handlers handlers.toml --concurrency 8
+  drumline standalone --data /var/lib/drumline --handlers handlers.toml --listen 0.0.0.0:8443 \\
+    --auth-file auth.toml --tls-cert tls.pem --tls-key tls.key";
 
 pub(crate) const QUEUE_MANAGER_HELP: &str = "\
 Prints `ready http://…` (or https) on stdout when it takes requests. The log is on stderr. Any number of queue managers may run \
@@ -330,6 +348,27 @@ pub(crate) fn lease(text: &str) -> Result<Duration, String> {
 /// `drumline dev`.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
+    #[command(flatten)]
+    pub(crate) http: Http,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) completion: CompletionOptions,
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+}
+
+/// `drumline standalone`.
+#[derive(Debug, Args)]
+pub(crate) struct Standalone {
+    /// Folder of the store; required. It is made if it is not there, and one process at a time may use it
+    #[arg(
+        long,
+        env = "DRUMLINE_DATA",
+        value_name = "FOLDER",
+        help_heading = "Store"
+    )]
+    pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) http: Http,
     #[command(flatten)]

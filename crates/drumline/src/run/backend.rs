@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Connected ─┬─ Embedded   everything in this process
+//!            ├─ Durable    everything in this process, and the store in a folder
 //!            └─ Servers    Redis and RabbitMQ, see `servers`
 //! ```
 //!
@@ -16,6 +17,7 @@ pub(crate) mod target;
 use std::sync::Arc;
 
 use drumline_backend::{Backend, Intake};
+use drumline_backend_embedded::Durable;
 use drumline_process::Servers;
 use drumline_protocol::PartitionCount;
 use drumline_worker::LeaseStore;
@@ -28,6 +30,8 @@ use crate::exit::Result;
 pub(crate) enum Connected {
     /// In this process; all operations are gone when it ends.
     Embedded(Backend),
+    /// In this process, with the store in a folder.
+    Durable(Durable),
     /// Redis and RabbitMQ.
     Servers(Box<Servers>),
 }
@@ -51,6 +55,7 @@ impl Connected {
     pub(crate) fn backend(&self) -> &Backend {
         match self {
             Self::Embedded(backend) => backend,
+            Self::Durable(durable) => durable.backend(),
             Self::Servers(servers) => servers.backend(),
         }
     }
@@ -60,6 +65,7 @@ impl Connected {
     pub(crate) fn lease_store(&self) -> LeaseStore {
         match self {
             Self::Embedded(backend) => backend.store.clone().into(),
+            Self::Durable(durable) => durable.backend().store.clone().into(),
             Self::Servers(servers) => servers.lease_store(),
         }
     }
@@ -68,15 +74,17 @@ impl Connected {
     /// is one.
     pub(crate) fn intake(&self) -> Option<Arc<dyn Intake>> {
         match self {
-            Self::Embedded(_) => None,
+            Self::Embedded(_) | Self::Durable(_) => None,
             Self::Servers(servers) => Some(servers.intake()),
         }
     }
 
-    /// Disconnects: unacknowledged messages go back to their queue at once.
+    /// Disconnects: unacknowledged messages go back to their queue at once. A folder is
+    /// closed, when everything is written.
     pub(crate) async fn disconnect(&self) {
         match self {
             Self::Embedded(_) => {}
+            Self::Durable(durable) => durable.close(),
             Self::Servers(servers) => servers.close().await,
         }
     }

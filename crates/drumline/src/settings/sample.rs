@@ -113,6 +113,7 @@ pub(crate) fn literal(value: &str) -> String {
 /// An example for a setting without a default.
 fn example(key: &str) -> &'static str {
     match key {
+        "data" => "/var/lib/drumline",
         "handlers" => "handlers.toml",
         "health-listen" => "127.0.0.1:8081",
         "api-key" => "drl_…",

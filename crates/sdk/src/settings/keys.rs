@@ -198,6 +198,7 @@ pub(super) const OF_OTHERS: &[&str] = &[
     "webhook-allow-private",
     "intake",
     "drain-delay",
+    "data",
     "server",
     "request-timeout",
     "api-key",
@@ -213,6 +214,7 @@ pub(super) const OF_OTHERS: &[&str] = &[
 /// The tables of other commands, which a shared file may hold.
 pub(super) const OTHER_TABLES: &[&str] = &[
     "dev",
+    "standalone",
     "queue-manager",
     "submit",
     "audit",
