@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A write that fails ends the store: the memory is ahead of the disk, and what the disk
-//! has is the truth. Every answer that waits, and every call from then on, is an error.
+//! has is the truth. Every answer that waits for the disk is an error from then on.
 //! The process ends, and the next one goes on with what the disk has.
 //!
 //! At start all rows are read into memory. The broker's queues are in memory too, so that

@@ -1,8 +1,9 @@
 //! The store port over a [`State`]: a mutex, a clock, and a broadcast of the
 //! operations that are Completed; and on a disk, if it has one, a thread that writes.
 //!
-//! A verb is done at the first poll, and a cancellation cannot interrupt it halfway. In
-//! memory alone every future is done then. With a disk, an answer that leaves the process
+//! A verb is done at the first poll, and a cancellation cannot interrupt it halfway: at most
+//! its end is not broadcast, and is found by the next look. In memory alone every future is
+//! done then. With a disk, an answer that leaves the process
 //! waits until the disk has what it tells of. What the process asks for itself waits for
 //! nothing: entries of the outbox, due times, locks. The commit that follows from such an
 //! answer waits, and is written after all that it was decided on.

@@ -5,9 +5,9 @@
 //! place, and the page that names the newest ones comes with its own checksum.
 
 use std::fmt;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::{
@@ -16,7 +16,9 @@ use std::sync::{
 };
 
 use drumline_protocol::PartitionCount;
+use redb::backends::FileBackend;
 use redb::{ReadableDatabase as _, TableDefinition};
+use rustix::fs::{FlockOperation, flock};
 
 use super::error::Error;
 use crate::state::rows::Row;
@@ -25,6 +27,10 @@ use crate::state::rows::Row;
 const FORMAT: u64 = 1;
 /// The file in the folder.
 const FILE: &str = "drumline.redb";
+/// The name of the file until it is a store.
+const NEW_FILE: &str = "drumline.redb.new";
+/// The rights of the file: it has what all users of the service have handed over.
+const OWN: u32 = 0o600;
 /// The memory for pages of the file. All data are in memory anyway: the pages that
 /// count are the inner ones of the trees, and those of the newest operations.
 const CACHE_BYTES: usize = 16 << 20;
@@ -90,6 +96,8 @@ pub(crate) struct Database {
     redb: redb::Database,
     file: PathBuf,
     space: Space,
+    /// Locked, so that no other process makes a store in the folder meanwhile.
+    _folder: Option<File>,
 }
 
 impl fmt::Debug for Database {
@@ -112,12 +120,44 @@ impl Database {
             source,
         };
         make(folder).map_err(unusable)?;
+        let locked = File::open(folder).map_err(unusable)?;
+        match flock(&locked, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(Error::InUse {
+                    folder: folder.to_owned(),
+                });
+            }
+            Err(error) => return Err(unusable(error.into())),
+        }
         let file = folder.join(FILE);
-        let opened = builder().create(&file);
-        let redb = opened.map_err(|error| unopened(folder, &file, error))?;
-        let space = Space::new(folder);
-        let database = Self { redb, file, space };
+        let is_new = !file.try_exists().map_err(unusable)?;
+        let redb = if is_new {
+            let new = folder.join(NEW_FILE);
+            begin(&new).map_err(|error| unopened(folder, &new, error))?
+        } else {
+            let about = file.metadata().map_err(unusable)?;
+            if about.len() == 0 {
+                return Err(Error::damaged(FILE, "the file is empty"));
+            }
+            builder()
+                .open(&file)
+                .map_err(|error| unopened(folder, &file, error))?
+        };
+        let database = Self {
+            redb,
+            file,
+            space: Space::new(folder),
+            _folder: Some(locked),
+        };
         let partitions = database.about(folder, partitions)?;
+        if is_new {
+            // From now on it is a store: one that was begun and not ended is begun again.
+            std::fs::rename(folder.join(NEW_FILE), &database.file).map_err(unusable)?;
+        } else {
+            let own = Permissions::from_mode(OWN);
+            std::fs::set_permissions(&database.file, own).map_err(unusable)?;
+        }
         // The file's own name is to survive a power cut, too.
         let made = File::open(folder).and_then(|folder| folder.sync_all());
         made.map_err(unusable)?;
@@ -138,7 +178,12 @@ impl Database {
             set: Some(free),
             ..Space::new(Path::new("."))
         };
-        let database = Self { redb, file, space };
+        let database = Self {
+            redb,
+            file,
+            space,
+            _folder: None,
+        };
         let partitions = database.about(Path::new("."), partitions)?;
         Ok((database, partitions))
     }
@@ -208,6 +253,18 @@ impl Database {
     pub(crate) const fn space(&self) -> &Space {
         &self.space
     }
+}
+
+/// Begins a store in a file of its own, in place of one that was not ended.
+fn begin(file: &Path) -> Result<redb::Database, redb::DatabaseError> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(OWN);
+    let backend = FileBackend::new(options.open(file)?)?;
+    builder().create_with_backend(backend)
 }
 
 /// The reason why a file cannot be opened.

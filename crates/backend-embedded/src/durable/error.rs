@@ -39,6 +39,14 @@ pub enum Error {
         /// The fault.
         reason: String,
     },
+    /// A value has a version that this release does not read.
+    #[error("{row} has a version that this release does not read")]
+    OtherVersion {
+        /// The row.
+        row: String,
+        /// The error of the codec, with both versions.
+        source: codec::Error,
+    },
     /// A value cannot be decoded.
     #[error("the store has a record that this release cannot decode: {row}")]
     Undecodable {
@@ -85,9 +93,10 @@ impl Error {
     }
 
     pub(crate) fn undecodable(row: &str, source: codec::Error) -> Self {
-        Self::Undecodable {
-            row: row.to_owned(),
-            source,
+        let row = row.to_owned();
+        match source {
+            codec::Error::Version { .. } => Self::OtherVersion { row, source },
+            source => Self::Undecodable { row, source },
         }
     }
 
@@ -111,6 +120,7 @@ impl Error {
             Self::Database { source, .. } => matches!(**source, redb::Error::Corrupted(_)),
             Self::InUse { .. }
             | Self::Newer { .. }
+            | Self::OtherVersion { .. }
             | Self::Foreign { .. }
             | Self::Unencodable(_)
             | Self::Folder { .. }

@@ -1,6 +1,7 @@
 //! The store's suite on a disk, and walks beside a store in memory. After each, the
 //! disk is opened again, and has everything that was in memory.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::Store;
-use drumline_backend::store::{AuditStore as _, CheckStep, CheckStore as _};
+use drumline_backend::store::{
+    AuditStore as _, CheckStep, CheckStore as _, QueueStore as _, QueueUse,
+};
 use drumline_conformance::differential::{Word, walk};
 use drumline_conformance::{RestartHarness, StoreHarness};
-use drumline_protocol::{CommitId, PartitionCount, Timestamp};
+use drumline_protocol::{CommitId, Organization, PartitionCount, Timestamp};
 use parking_lot::Mutex;
 
 use self::disk::Disk;
@@ -249,6 +252,43 @@ fn a_folder_is_of_one_process_at_a_time_and_of_one_user() {
     third.close();
     let about = std::fs::metadata(&folder.0).expect("it is there");
     assert_eq!(about.permissions().mode() & 0o077, 0);
+}
+
+#[test]
+fn the_file_is_of_one_user_in_whatever_folder() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).expect("it can be made");
+    let everybody = Permissions::from_mode(0o755);
+    std::fs::set_permissions(&folder.0, everybody).expect("it is ours");
+    let file = folder.0.join("drumline.redb");
+    // A backup that is put back may have other rights.
+    for _ in 0..2 {
+        open(&folder.0).expect("a store").close();
+        let about = std::fs::metadata(&file).expect("it is there");
+        assert_eq!(about.permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("it is ours");
+    }
+}
+
+#[test]
+fn a_store_that_was_not_made_to_its_end_is_made_again_and_an_empty_file_is_none() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).expect("it can be made");
+    std::fs::write(folder.0.join("drumline.redb.new"), "half").expect("it can be written");
+    open(&folder.0).expect("it is made again").close();
+    // A copy that has failed.
+    std::fs::write(folder.0.join("drumline.redb"), "").expect("it can be written");
+    let error = open(&folder.0).expect_err("everything is lost");
+    assert!(error.is_damage(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_limit_of_queues_is_kept_though_the_first_use_was_refused() {
+    let on_disk = on_disk().await;
+    let queue = "mail".parse().expect("a name");
+    let wanted = QueueUse::new(&Organization::default(), &queue);
+    let used = on_disk.store.use_queue(&wanted, Some(0)).await;
+    assert!(!used.expect("it answers"));
 }
 
 #[tokio::test]

@@ -61,7 +61,10 @@ impl State {
     /// Notes a use, if there is room.
     pub fn use_queue(&mut self, wanted: &QueueUse, limit: Option<usize>, now: Timestamp) -> bool {
         let queues = &mut self.queues;
-        queues.limit = limit.or(queues.limit);
+        if limit.is_some() && queues.limit != limit {
+            queues.limit = limit;
+            self.touched.numbers();
+        }
         let is_known = queues.used_on(wanted).is_some();
         let has_room = |limit| queues.of_organization(wanted.organization) < limit;
         if !is_known && !queues.limit.is_none_or(has_room) {

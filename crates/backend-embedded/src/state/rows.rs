@@ -63,11 +63,11 @@ pub(super) const HELD: u8 = 16;
 pub(super) const LOCKED: u8 = 32;
 pub(super) const ASKED_TO_STOP: u8 = 64;
 
-/// The stretch of numbers that one note on the disk covers: ten seconds' worth, since
+/// The stretch of numbers that one note on the disk covers: a second's worth, since
 /// a number is at least the time in microseconds. Without a stretch every number that
-/// a reader sees would cost a write. After a restart numbers go on behind the stretch,
-/// which is ahead of the clock by no more than that.
-const PROMISED: u64 = 10_000_000;
+/// a reader sees would cost a write. After a restart numbers go on behind the stretch:
+/// each restart within a second puts them ahead of the clock by one more.
+const PROMISED: u64 = 1_000_000;
 
 /// The bytes of a value, written one part after the other.
 #[derive(Debug, Default)]

@@ -84,7 +84,13 @@ impl Connected {
     pub(crate) async fn disconnect(&self) {
         match self {
             Self::Embedded(_) => {}
-            Self::Durable(durable) => durable.close(),
+            Self::Durable(durable) => {
+                let durable = durable.clone();
+                // It waits for the disk: a second signal must not wait with it.
+                let closing = tokio::task::spawn_blocking(move || durable.close());
+                // A panic of it was reported where it happened.
+                drop(closing.await);
+            }
             Self::Servers(servers) => servers.close().await,
         }
     }

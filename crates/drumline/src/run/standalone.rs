@@ -66,14 +66,14 @@ fn failure(data: &Path, error: Arc<Error>) -> Failure {
             Exit::Unavailable,
             "stop the other process, or name another folder with --data",
         ),
-        Error::Newer { .. } => (
+        Error::Newer { .. } | Error::OtherVersion { .. } => (
             Exit::Data,
-            "use the release that has written the folder, or a later one",
+            "use the release that has written the folder, or the one after it: no operation was changed",
         ),
         Error::Foreign { .. } => (Exit::Data, "name another folder with --data"),
         damage if damage.is_damage() => (
             Exit::Data,
-            "put the folder of the last backup in its place; docs/standalone.md says how. Nothing was changed",
+            "put the folder of the last backup in its place; docs/standalone.md says how. No operation was changed",
         ),
         Error::Folder { .. } | Error::Database { .. } => (
             Exit::Unavailable,
