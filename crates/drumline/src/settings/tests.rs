@@ -122,10 +122,16 @@ fn text_that_is_not_toml_is_a_mistake_with_a_line() {
 
 #[test]
 fn arguments_of_a_single_call_have_no_place_in_the_file() {
-    for key in ["data", "file", "config", "timeout"] {
+    for key in ["file", "config", "timeout"] {
         let told = mistakes(&format!("{key} = \"x\"\n"));
         assert!(told[0].contains("no such setting"), "{told:?}");
     }
+    // The folder of a store, which is a setting, is no data of an operation.
+    let cli = cli("drumline submit Echo", "data = \"/var/lib/drumline\"\n");
+    let Command::Submit(submit) = cli.command else {
+        panic!("another command");
+    };
+    assert_eq!(submit.attributes.data, None);
 }
 
 #[test]
