@@ -44,7 +44,14 @@ impl<'a> Reader<'a> {
         let mut reader = Self::new(row, value);
         match reader.u8()? {
             VERSION => Ok(reader),
-            other => Err(Error::damaged(row, format!("version {other} of the value"))),
+            found => Err(Error::undecodable(
+                row,
+                codec::Error::Version {
+                    what: "a row",
+                    found,
+                    expected: VERSION,
+                },
+            )),
         }
     }
 
