@@ -12,9 +12,10 @@ use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-/// The time for which a service may be busy, and the time between two tries.
-const PATIENCE: Duration = Duration::from_secs(60);
-const AGAIN: Duration = Duration::from_millis(100);
+/// The time for which a service may be busy or a manager be replaced, and the time between
+/// two tries.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const AGAIN: Duration = Duration::from_millis(100);
 
 /// The creates of all clients of a fleet, written down.
 #[derive(Debug)]
@@ -138,11 +139,7 @@ impl Api {
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let post = self.http.post(format!("{}{path}", self.base));
         let answer = post.timeout(Duration::from_secs(75)).json(body).send();
-        let answer = answer.await?;
-        if !answer.status().is_success() {
-            bail!("POST {path}: {} {}", answer.status(), answer.text().await?);
-        }
-        answer.json().await.with_context(|| format!("POST {path}"))
+        good(&format!("POST {path}"), answer.await?).await
     }
 
     /// Reads an address below the base.
@@ -151,7 +148,7 @@ impl Api {
     /// When the service cannot be reached or answers an error.
     pub async fn read(&self, path: &str) -> Result<Value> {
         let answer = self.get(path).await?;
-        good(path, answer).await
+        good(&format!("GET {path}"), answer).await
     }
 
     /// Reads an address below the base, again and again while the service says that it cannot
@@ -165,7 +162,7 @@ impl Api {
             let answer = self.get(path).await?;
             let is_busy = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
             if !is_busy || Instant::now() >= deadline {
-                return good(path, answer).await;
+                return good(&format!("GET {path}"), answer).await;
             }
             sleep(AGAIN).await;
         }
@@ -234,9 +231,9 @@ impl Api {
 }
 
 /// The JSON of an answer.
-async fn good(path: &str, answer: Response) -> Result<Value> {
+async fn good(request: &str, answer: Response) -> Result<Value> {
     if !answer.status().is_success() {
-        bail!("GET {path}: {} {}", answer.status(), answer.text().await?);
+        bail!("{request}: {} {}", answer.status(), answer.text().await?);
     }
-    answer.json().await.with_context(|| format!("GET {path}"))
+    answer.json().await.with_context(|| request.to_owned())
 }

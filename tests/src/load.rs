@@ -9,16 +9,12 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::api::Api;
+use crate::api::{AGAIN, Api, PATIENCE};
 use crate::fleet::Fleet;
 use crate::secrets::MARK;
 use drumline_client::OperationView;
 use drumline_drill::collect::{self, Clocks};
 use drumline_oracle::{Evidence, Final, Needs, Verdict, judge};
-
-/// The time that a manager may need to be replaced, and the time between two tries.
-const PATIENCE: Duration = Duration::from_secs(60);
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// The operations to create: so many tokens, so many operations each.
 #[derive(Clone, Copy, Debug)]

@@ -196,7 +196,7 @@ fn dispatch(settings: Settings) -> Result<Exit> {
             run::process(&global, "drumline-dev", async || run::dev::run(&dev).await)
         }
         Command::Standalone(standalone) => {
-            run::listen::check(&standalone.http)?;
+            run::listen::check(&standalone.process.http)?;
             run::process(&global, "drumline-standalone", async || {
                 run::standalone::run(&standalone).await
             })

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::Store;
-use drumline_backend::store::{
-    AuditStore as _, CheckStep, CheckStore as _, QueueStore as _, QueueUse,
-};
+use drumline_backend::store::{AuditStore as _, QueueStore as _, QueueUse};
 use drumline_conformance::differential::{Word, walk};
+use drumline_conformance::store::check::check_all;
 use drumline_conformance::{RestartHarness, StoreHarness};
 use drumline_protocol::{CommitId, Organization, PartitionCount, Timestamp};
 use parking_lot::Mutex;
@@ -225,19 +224,9 @@ async fn what_a_check_repairs_survives_a_restart() {
     let disk = on_disk().await;
     walk_on(&disk, 7).await;
     disk.store.content().state.lock().lose_sets();
-    let mut step = CheckStep {
-        partitions: partitions().all().collect(),
-        place: None,
-        limit: 16,
-        repair: true,
-    };
-    let mut repaired = 0;
-    loop {
-        let page = disk.store.check_step(&step).await.expect("it answers");
-        repaired += page.faults.iter().filter(|one| one.is_repaired).count();
-        let Some(next) = page.next else { break };
-        step.place = Some(next);
-    }
+    let all = partitions().all().collect();
+    let page = check_all(&*disk.store, all, 16, true).await;
+    let repaired = page.faults.iter().filter(|one| one.is_repaired).count();
     assert!(repaired > 10, "{repaired} faults");
 }
 

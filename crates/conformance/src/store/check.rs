@@ -12,8 +12,11 @@ use crate::fixtures::{Draft, Fixture, author_of, fault, holding, independent, of
 /// other tests.
 const LARGE: usize = 5_000;
 
-/// Goes through the whole store; returns all that was found.
-pub(crate) async fn check_all(
+/// Goes through the whole store, `limit` entries a step; returns all that was found.
+///
+/// # Panics
+/// When the store does not answer.
+pub async fn check_all(
     store: &dyn Store,
     partitions: Vec<Partition>,
     limit: usize,

@@ -345,7 +345,7 @@ pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `drumline dev`.
+/// `drumline dev`, and all but the store of `drumline standalone`.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
     #[command(flatten)]
@@ -370,13 +370,7 @@ pub(crate) struct Standalone {
     )]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) http: Http,
-    #[command(flatten)]
-    pub(crate) limits: Limits,
-    #[command(flatten)]
-    pub(crate) completion: CompletionOptions,
-    #[command(flatten)]
-    pub(crate) execution: Execution,
+    pub(crate) process: Dev,
 }
 
 /// `drumline queue-manager`.

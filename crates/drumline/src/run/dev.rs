@@ -17,10 +17,7 @@ pub(crate) async fn run(dev: &Dev) -> Result<Exit> {
         has_built_in: true,
     };
     let process = OneProcess {
-        http: &dev.http,
-        limits: &dev.limits,
-        completion: &dev.completion,
-        execution: &dev.execution,
+        flags: dev,
         connected: Connected::embedded(),
     };
     let hint = || {

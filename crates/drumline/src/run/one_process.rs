@@ -12,19 +12,14 @@ use super::backend::Connected;
 use super::{
     REQUEST_GRACE, builtin, completion_options, drain, failed, listen, queue_manager, worker,
 };
-use crate::cli::completion_options::CompletionOptions;
-use crate::cli::limits::Limits;
-use crate::cli::service::{Execution, Http};
+use crate::cli::service::Dev;
 use crate::exit::{Exit, Failure, Result};
 use crate::output;
 
 /// One process that is all of them.
 #[derive(Debug)]
 pub(crate) struct OneProcess<'a> {
-    pub(crate) http: &'a Http,
-    pub(crate) limits: &'a Limits,
-    pub(crate) completion: &'a CompletionOptions,
-    pub(crate) execution: &'a Execution,
+    pub(crate) flags: &'a Dev,
     pub(crate) connected: Connected,
 }
 
@@ -51,18 +46,23 @@ impl OneProcess<'_> {
         broken: impl Future<Output = Failure>,
     ) -> Result<Exit> {
         let connected = &self.connected;
+        let Dev {
+            http,
+            limits,
+            completion,
+            ..
+        } = self.flags;
         let runs = self.run_secrets()?;
-        let options =
-            queue_manager::options(self.http, self.limits, self.completion, runs.clone())?;
+        let options = queue_manager::options(http, limits, completion, runs.clone())?;
         let manager = QueueManager::new(connected.backend().clone(), Ids::random(), options);
         let maintenance = Maintenance::start_with(
             &manager,
-            &completion_options::maintenance(self.completion, self.limits),
+            &completion_options::maintenance(completion, limits),
         );
         // The server comes first: commands are given its address.
-        let server = Server::start(self.http.listen, manager.clone())
+        let server = Server::start(http.listen, manager.clone())
             .await
-            .map_err(|error| listen::cannot_listen(self.http.listen, error))?;
+            .map_err(|error| listen::cannot_listen(http.listen, error))?;
         let url = server.url();
         let worker = self.start_worker(handlers, runs, &url).await?;
         worker.until_ready().await;
@@ -86,8 +86,8 @@ impl OneProcess<'_> {
     /// The secrets of run tokens: manager and worker are this process, so that it has its
     /// own if there is no file.
     fn run_secrets(&self) -> Result<Option<RunSecrets>> {
-        match listen::run_secrets(self.http.run_key_file.as_deref())? {
-            None if self.http.auth_file.is_some() => {
+        match listen::run_secrets(self.flags.http.run_key_file.as_deref())? {
+            None if self.flags.http.auth_file.is_some() => {
                 let random = RunSecrets::random().map_err(|_unspecified| {
                     Failure::new(
                         Exit::Internal,
@@ -108,7 +108,7 @@ impl OneProcess<'_> {
     ) -> Result<RunningWorker> {
         let mut builder = Worker::builder().options(Options {
             run_secrets: runs,
-            ..worker::options(self.execution, host_id())
+            ..worker::options(&self.flags.execution, host_id())
         });
         let Handlers { own, has_built_in } = handlers;
         if has_built_in {

@@ -23,17 +23,14 @@ pub(crate) async fn run(standalone: &Standalone) -> Result<Exit> {
         ));
     };
     let signals = catch_signals()?;
-    let own = worker::read_handlers(&standalone.execution)?;
+    let own = worker::read_handlers(&standalone.process.execution)?;
     let handlers = Handlers {
         has_built_in: own.is_none(),
         own,
     };
     let durable = open(data).await?;
     let process = OneProcess {
-        http: &standalone.http,
-        limits: &standalone.limits,
-        completion: &standalone.completion,
-        execution: &standalone.execution,
+        flags: &standalone.process,
         connected: Connected::Durable(durable.clone()),
     };
     let hint = || {

@@ -46,9 +46,8 @@ impl Order {
     }
 
     /// Returns true if the head of a chain may be offered.
-    pub(super) fn is_whole(&self, partition: Partition, chain: &[u8]) -> bool {
-        !self.partitions.contains(&partition.get())
-            && !self.chains.iter().any(|lacking| lacking == chain)
+    pub(super) fn is_whole(&self, partition: Partition, chain: &[u8; 16]) -> bool {
+        !self.partitions.contains(&partition.get()) && !self.chains.contains(chain)
     }
 }
 

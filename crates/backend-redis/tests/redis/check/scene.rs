@@ -1,9 +1,10 @@
 //! A store with operations, and the way past it.
 
-use drumline_backend::store::{CheckPage, CheckStep, Fault, FaultKind, Guard, NewOperation};
+use drumline_backend::store::{CheckPage, Fault, FaultKind, Guard, NewOperation};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
-use drumline_protocol::{Event, Fence, OperationId, Partition};
+use drumline_conformance::store::check::check_all;
+use drumline_protocol::{Event, Fence, OperationId};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, ToRedisArgs};
 
@@ -121,7 +122,7 @@ impl Scene {
 
     pub(super) async fn check(&self, repair: bool) -> CheckPage {
         let partitions = self.store.partitions().all().collect();
-        check(&self.store, partitions, LIMIT, repair).await
+        check_all(&self.store, partitions, LIMIT, repair).await
     }
 
     /// Asserts that these faults are found, once each and as often as one looks. Then
@@ -160,29 +161,6 @@ impl Scene {
     pub(super) async fn is_in_outbox(&self, id: OperationId) -> bool {
         let offer = self.store.last_offer(id).await.expect("last_offer");
         offer.is_some_and(|offer| offer.is_in_outbox)
-    }
-}
-
-pub(super) async fn check(
-    store: &dyn Store,
-    partitions: Vec<Partition>,
-    limit: usize,
-    repair: bool,
-) -> CheckPage {
-    let mut step = CheckStep {
-        partitions,
-        place: None,
-        limit,
-        repair,
-    };
-    let mut all = CheckPage::default();
-    loop {
-        let page = store.check_step(&step).await.expect("check_step");
-        all.looked_at += page.looked_at;
-        all.faults.extend(page.faults);
-        all.uncounted.extend(page.uncounted);
-        let Some(next) = page.next else { return all };
-        step.place = Some(next);
     }
 }
 
