@@ -26,8 +26,8 @@ use self::guards::{guard_of, wanted};
 use self::look::look;
 use self::show::{show, show_created};
 use crate::StoreHarness;
+use crate::check_all;
 use crate::fixtures::{Draft, Fixture, author_of, claim_event, fault, independent};
-use crate::store::check::check_all;
 use crate::store::locks::lock_of;
 
 /// The most operations of a walk: few, so that they meet.

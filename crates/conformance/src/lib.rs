@@ -22,6 +22,7 @@
 )]
 
 pub mod broker;
+mod check_all;
 pub mod differential;
 mod fixtures;
 pub mod harness;
@@ -32,4 +33,5 @@ pub mod store;
 mod suite;
 mod wait;
 
+pub use check_all::check_all;
 pub use harness::{BrokerHarness, LimiterHarness, MembershipHarness, RestartHarness, StoreHarness};

@@ -11,7 +11,7 @@ use drumline_backend::store::{
     CheckStep, CheckStore as _, FaultKind, Guard, NewOperation, Stamp, UsageStore as _,
 };
 use drumline_backend_redis::Options;
-use drumline_conformance::store::check::check_all;
+use drumline_conformance::check_all;
 use drumline_protocol::{Event, Organization, Partition, Timestamp};
 use drumline_test_servers::RedisServer;
 

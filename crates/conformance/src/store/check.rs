@@ -2,42 +2,15 @@
 //! it, and however small the steps are.
 
 use drumline_backend::Store;
-use drumline_backend::store::{CheckPage, CheckStep, Guard, Usage};
+use drumline_backend::store::{CheckStep, Guard, Usage};
 use drumline_protocol::{Event, Organization, Partition, Pause, PauseKind, PauseScope};
 
-use crate::StoreHarness;
 use crate::fixtures::{Draft, Fixture, author_of, fault, holding, independent, of_token};
+use crate::{StoreHarness, check_all};
 
 /// Entries in a step that looks at all of a case at once. A server may have the keys of
 /// other tests.
 const LARGE: usize = 5_000;
-
-/// Goes through the whole store, `limit` entries a step; returns all that was found.
-///
-/// # Panics
-/// When the store does not answer.
-pub async fn check_all(
-    store: &dyn Store,
-    partitions: Vec<Partition>,
-    limit: usize,
-    repair: bool,
-) -> CheckPage {
-    let mut step = CheckStep {
-        partitions,
-        place: None,
-        limit,
-        repair,
-    };
-    let mut all = CheckPage::default();
-    loop {
-        let page = store.check_step(&step).await.expect("check_step");
-        all.looked_at += page.looked_at;
-        all.faults.extend(page.faults);
-        all.uncounted.extend(page.uncounted);
-        let Some(next) = page.next else { return all };
-        step.place = Some(next);
-    }
-}
 
 /// Asserts that a check finds nothing, and has looked at everything.
 pub(crate) async fn assert_sound(store: &dyn Store, what: &str) {

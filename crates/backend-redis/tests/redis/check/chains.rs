@@ -1,7 +1,7 @@
 //! Chains: members that are missing, that do not belong there, and that run.
 
 use drumline_backend::store::FaultKind;
-use drumline_conformance::store::check::check_all;
+use drumline_conformance::check_all;
 
 use super::scene::{Scene, kinds};
 use crate::common::draft;

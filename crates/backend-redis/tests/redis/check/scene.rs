@@ -3,7 +3,7 @@
 use drumline_backend::store::{CheckPage, Fault, FaultKind, Guard, NewOperation};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore};
-use drumline_conformance::store::check::check_all;
+use drumline_conformance::check_all;
 use drumline_protocol::{Event, Fence, OperationId};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, ToRedisArgs};
