@@ -175,12 +175,37 @@ pub async fn rest(fleet: &Fleet, limit: Duration, resumes: bool) -> Result<Vec<V
             Ok(0) => return api.list("").await,
             Ok(left) => ensure!(
                 Instant::now() < deadline,
-                "{left} operations are not Completed; logs are in {}",
-                fleet.folder().display()
+                "{left} operations are not Completed; logs are in {}\n{}",
+                fleet.folder().display(),
+                standstill(&api).await
             ),
             Err(error) => ensure!(Instant::now() < deadline, "{error:#}"),
         }
         sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Says what some of the operations that are left wait for, and what the service knows of
+/// queues and workers: the folder of a fleet elsewhere cannot be read.
+async fn standstill(api: &Api) -> String {
+    let mut told = Vec::new();
+    for state in [0, 1, 2] {
+        let open = api.list(&format!("state={state}")).await;
+        for operation in open.unwrap_or_default().iter().take(3) {
+            let id = operation["id"].as_str().unwrap_or_default();
+            told.push(answer(api, &format!("/v1/operations/{id}?explain=true")).await);
+        }
+    }
+    for path in ["/v1/queues", "/v1/workers"] {
+        told.push(answer(api, path).await);
+    }
+    told.join("\n")
+}
+
+async fn answer(api: &Api, path: &str) -> String {
+    match api.read(path).await {
+        Ok(answer) => format!("{path}: {answer}"),
+        Err(error) => format!("{path}: {error:#}"),
     }
 }
 
