@@ -28,6 +28,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use drumline_backend::store::ImportStore;
 use drumline_backend::{Backend, CriticalTasks};
 use drumline_protocol::PartitionCount;
 
@@ -70,10 +71,22 @@ impl Durable {
         Ok(Self { backend, store })
     }
 
+    /// Returns true if a folder has a store. None is made.
+    #[must_use]
+    pub fn is_in(folder: &Path) -> bool {
+        Database::is_in(folder)
+    }
+
     /// The ports.
     #[must_use]
     pub const fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// The marks of imports.
+    #[must_use]
+    pub fn imports(&self) -> &dyn ImportStore {
+        &*self.store
     }
 
     /// Waits until a write has failed. The process must end then. Pending for ever

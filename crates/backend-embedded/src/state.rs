@@ -37,6 +37,7 @@ mod create;
 mod due;
 mod ends;
 mod expiring;
+mod imports;
 mod indexes;
 mod listing;
 mod locks;
@@ -71,6 +72,7 @@ use self::chains::Chains;
 use self::due::Due;
 use self::ends::Ends;
 use self::expiring::Expiring;
+use self::imports::Imports;
 use self::indexes::Indexes;
 use self::locks::Locks;
 use self::markers::Markers;
@@ -95,6 +97,7 @@ pub struct State {
     pauses: KeptPauses,
     actions: Actions,
     queues: UsedQueues,
+    imports: Imports,
     /// The lower bound of every partition's next number: how far the order of
     /// the ends was read.
     floor: u64,
@@ -143,6 +146,7 @@ impl State {
             pauses: KeptPauses::default(),
             actions: Actions::default(),
             queues: UsedQueues::default(),
+            imports: Imports::default(),
             floor: 0,
             promised: 0,
             minor: 0,

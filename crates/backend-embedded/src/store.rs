@@ -11,6 +11,7 @@
 mod actions;
 mod audit;
 mod check;
+mod imports;
 mod pauses;
 mod queues;
 mod rollups;

@@ -50,4 +50,4 @@ pub use namespace::{memory_by_kind, remove_operations, remove_store, store_exist
 pub use options::Options;
 pub use rights::{MissingRight, missing_rights};
 pub use server_info::{ServerInfo, inspect};
-pub use store::{Import, IndexUse, RebuildStep, RedisStore};
+pub use store::{IndexUse, RebuildStep, RedisStore};

@@ -53,7 +53,6 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::imports::Import;
 pub use self::indexes::{IndexUse, RebuildStep};
 use self::notices::Tries;
 use self::unreadable::Unreadable;

@@ -18,6 +18,7 @@ mod create;
 mod ends;
 mod error;
 mod history;
+mod imports;
 mod listing;
 mod lock;
 mod outbox;
@@ -56,6 +57,7 @@ pub use self::create::{Created, IdempotencyKey, NewOperation, Reservation, Reser
 pub use self::ends::{Ended, Notice};
 pub use self::error::{Error, Result};
 pub use self::history::Recorded;
+pub use self::imports::{Import, ImportStore};
 pub use self::listing::{Counts, Filter, Page};
 pub use self::lock::{Holding, Lock, Renewal};
 pub use self::outbox::{

@@ -1,14 +1,11 @@
 //! `drumline check`: compares what a store holds, and repairs what does not agree.
 //!
 //! The command works on the store itself, in small steps, while managers and workers go
-//! on. It keeps nothing but what it has found: after an interrupt, another check finds the rest.
+//! on; on a folder, while no process uses it. It keeps nothing but what it has found: after an interrupt, another check finds the rest.
 
 use std::collections::{BTreeMap, HashSet};
 
-use drumline_backend::Store as _;
-use drumline_backend::store::{
-    self, CHECK_STEP, CheckPage, CheckStep, CheckStore as _, Fault, FaultKind,
-};
+use drumline_backend::store::{self, CHECK_STEP, CheckPage, CheckStep, Fault, FaultKind, Store};
 use drumline_backend_redis::{IndexUse, RedisStore};
 use drumline_protocol::Partition;
 use drumline_protocol::text::counted;
@@ -22,7 +19,7 @@ use crate::output::progress::Progress;
 use crate::output::table::table;
 use crate::output::time::Now;
 use crate::output::{Output, hint};
-use crate::run::backend::servers::existing_redis_store;
+use crate::run::backend::at_rest::AtRest;
 
 /// Faults of each kind that are shown one by one to a person.
 const SHOWN: u64 = 20;
@@ -69,20 +66,26 @@ struct Findings {
 /// Checks a store; fails if faults are left.
 pub(crate) async fn run(check: &Check, now: Now) -> Result<Exit> {
     let out = Output::new(check.output.output, now);
-    let store = existing_redis_store(&check.servers).await;
-    let store = store.map_err(|error| Failure::caused(Exit::Unavailable, error))?;
-    let Some(store) = store else {
-        let text = format!(
-            "namespace {} is unused: there is nothing to check",
-            check.servers.namespace
-        );
-        return Err(Failure::new(Exit::NotFound, text));
-    };
-    let partitions = partitions(check, &store)?;
+    let at_rest = AtRest::existing(&check.servers, check.data.as_deref(), "check").await?;
+    let checked = check_all(check, &at_rest, out).await;
+    at_rest.close().await;
+    checked
+}
+
+async fn check_all(check: &Check, at_rest: &AtRest, out: Output) -> Result<Exit> {
+    let store = at_rest.store();
+    let partitions = partitions(check, store)?;
     let life = store.incarnation().await.map_err(failure)?;
     let mut findings = Findings::default();
     let mut progress = Progress::open("entries looked at");
-    let checking = examine(check, &store, partitions, out, &mut findings, &mut progress);
+    let checking = examine(
+        check,
+        at_rest,
+        partitions,
+        out,
+        &mut findings,
+        &mut progress,
+    );
     let complete = tokio::select! {
         checked = checking => {
             checked?;
@@ -116,7 +119,7 @@ pub(crate) async fn run(check: &Check, now: Now) -> Result<Exit> {
     })
 }
 
-fn partitions(check: &Check, store: &RedisStore) -> Result<Vec<Partition>> {
+fn partitions(check: &Check, store: &dyn Store) -> Result<Vec<Partition>> {
     let all: Vec<Partition> = store.partitions().all().collect();
     if check.partition.is_empty() {
         return Ok(all);
@@ -141,23 +144,16 @@ fn partitions(check: &Check, store: &RedisStore) -> Result<Vec<Partition>> {
 /// Goes through the store.
 async fn examine(
     check: &Check,
-    store: &RedisStore,
+    at_rest: &AtRest,
     partitions: Vec<Partition>,
     out: Output,
     findings: &mut Findings,
     progress: &mut Progress,
 ) -> Result<()> {
-    for (kind, used) in store.indexes().await.map_err(failure)? {
-        if used == IndexUse::Building {
-            if check.repair {
-                index::reach(store, kind, IndexUse::On)
-                    .await
-                    .map_err(failure)?;
-            }
-            let detail = format!("index {}: its rebuild has not come to its end", kind.name());
-            findings.note_one(out, FaultKind::IndexUnbuilt, &detail, check.repair)?;
-        }
+    if let AtRest::Namespace(store) = at_rest {
+        examine_indexes(check, store, out, findings).await?;
     }
+    let store = at_rest.store();
     if check.repair {
         // Operations of a build from before the offered set.
         for partition in &partitions {
@@ -183,6 +179,28 @@ async fn examine(
             return Ok(());
         }
     }
+}
+
+/// Finds indexes whose rebuild has not come to its end. In a folder an index follows from
+/// the operations at each start.
+async fn examine_indexes(
+    check: &Check,
+    store: &RedisStore,
+    out: Output,
+    findings: &mut Findings,
+) -> Result<()> {
+    for (kind, used) in store.indexes().await.map_err(failure)? {
+        if used == IndexUse::Building {
+            if check.repair {
+                index::reach(store, kind, IndexUse::On)
+                    .await
+                    .map_err(failure)?;
+            }
+            let detail = format!("index {}: its rebuild has not come to its end", kind.name());
+            findings.note_one(out, FaultKind::IndexUnbuilt, &detail, check.repair)?;
+        }
+    }
+    Ok(())
 }
 
 impl Findings {

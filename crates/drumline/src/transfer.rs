@@ -1,5 +1,5 @@
 //! `drumline export` and `drumline import`: the operations of a store as lines of JSON,
-//! for moving to another Redis.
+//! for moving to another Redis, or from one durable process to Redis and back.
 //!
 //! ```text
 //! store ─→ head, pauses, operations, end ─→ file ─→ parked ─ commit ─→ other store
@@ -13,8 +13,10 @@ mod export;
 mod import;
 mod line;
 
-use drumline_backend::{Membership, Random, Store as _, store};
-use drumline_backend_redis::{Import, RedisMembership, RedisStore};
+use std::io::BufRead;
+
+use drumline_backend::Random;
+use drumline_backend::store::{self, Import};
 use drumline_protocol::text::counted;
 
 use crate::cli::service::Servers;
@@ -22,7 +24,7 @@ use crate::cli::tools;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::time::Now;
 use crate::output::{self, Output};
-use crate::run::backend::servers::{existing_store, redis_store_with};
+use crate::run::backend::at_rest::AtRest;
 
 /// The operations between two lines about the progress.
 const PROGRESS: u64 = 10_000;
@@ -30,15 +32,15 @@ const PROGRESS: u64 = 10_000;
 /// Writes the operations of the store to standard output.
 pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
     let out = Output::new(crate::cli::values::Format::Json, now);
-    let found = existing_store(&export.servers).await.map_err(unavailable)?;
-    let Some((store, membership)) = found else {
-        let text = format!(
-            "namespace {} is unused: there is nothing to export",
-            export.servers.namespace
-        );
-        return Err(Failure::new(Exit::NotFound, text));
-    };
-    check_alone(&*membership, export.ignore_members, &export.servers).await?;
+    let at_rest = AtRest::existing(&export.servers, export.data.as_deref(), "export").await?;
+    let exported = export_from(&at_rest, export, out).await;
+    at_rest.close().await;
+    exported
+}
+
+async fn export_from(at_rest: &AtRest, export: &tools::Export, out: Output) -> Result<Exit> {
+    let store = at_rest.store();
+    check_alone(at_rest, export.ignore_members, &export.servers).await?;
     let wanted = export::Wanted {
         organization: export.organization.clone(),
         history: export.history,
@@ -46,7 +48,7 @@ pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
     };
     let counts = store.counts().await.map_err(of_store)?;
     let still_alone = async || {
-        check_alone(&*membership, export.ignore_members, &export.servers).await?;
+        check_alone(at_rest, export.ignore_members, &export.servers).await?;
         // A process may have come and gone.
         if store.counts().await.map_err(of_store)? == counts {
             Ok(())
@@ -58,7 +60,7 @@ pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
     };
     let mut emit = |line: &line::Line| out.json(line).map_err(Failure::from);
     let mut progress = told("exported");
-    let exporting = export::run(&*store, &wanted, &mut emit, &mut progress, still_alone);
+    let exporting = export::run(store, &wanted, &mut emit, &mut progress, still_alone);
     let totals = exporting.await?;
     output::hint(&format!(
         "exported {} and {}",
@@ -79,19 +81,16 @@ pub(crate) async fn export(export: &tools::Export, now: Now) -> Result<Exit> {
 
 /// Stores the operations of a file from standard input.
 pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
+    if import.give_up {
+        return give_up(import).await;
+    }
     let mut lines = line::Lines::new(std::io::stdin().lock());
     let head = lines.head()?;
-    let store = redis_store_with(&import.servers, head.partitions).await?;
-    check_alone(
-        &RedisMembership::new(&store),
-        import.ignore_members,
-        &import.servers,
-    )
-    .await?;
-    begin(&store, &head, import.again).await?;
-    let imported = import::run(&store, &head, lines, &mut told("read")).await?;
-    // Also if others have the ids of some: to repeat it would change nothing.
-    note(&store, &head, true).await?;
+    let data = import.data.as_deref();
+    let at_rest = AtRest::with_partitions(&import.servers, data, head.partitions).await?;
+    let imported = import_into(&at_rest, import, &head, lines).await;
+    at_rest.close().await;
+    let imported = imported?;
     output::hint(&format!(
         "imported {}, {} of which were running and are Ready again, suspended or ended; {} were there \
          already; {}",
@@ -105,8 +104,8 @@ pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
     }
     let shown: Vec<String> = imported.foreign.iter().map(ToString::to_string).collect();
     let text = format!(
-        "{} not imported, because others with their ids are there: {}{}\n  what to do: import into a namespace of its \
-         own (--namespace)",
+        "{} not imported, because others with their ids are there: {}{}\n  what to do: import into a namespace or a \
+         folder of its own (--namespace, --data)",
         counted(imported.refused as u64, "operation was", "operations were"),
         shown.join(", "),
         if imported.refused > imported.foreign.len() {
@@ -118,12 +117,65 @@ pub(crate) async fn import(import: &tools::Import) -> Result<Exit> {
     Err(Failure::new(Exit::Refused, text))
 }
 
+/// Takes the imports that have not come to their end for done.
+async fn give_up(import: &tools::Import) -> Result<Exit> {
+    let data = import.data.as_deref();
+    let at_rest = AtRest::existing(&import.servers, data, "give up").await?;
+    let given_up = give_up_in(&at_rest, import).await;
+    at_rest.close().await;
+    let given_up = given_up?;
+    output::hint(&format!(
+        "{} given up",
+        counted(given_up, "import was", "imports were")
+    ));
+    Ok(Exit::Ok)
+}
+
+async fn give_up_in(at_rest: &AtRest, import: &tools::Import) -> Result<u64> {
+    check_alone(at_rest, import.ignore_members, &import.servers).await?;
+    let imports = at_rest.imports().imports().await.map_err(of_store)?;
+    let mut given_up = 0;
+    for open in imports.into_iter().filter(|import| !import.is_done) {
+        let done = Import {
+            is_done: true,
+            since: at_rest.store().now().to_string(),
+            ..open
+        };
+        let noted = at_rest.imports().note_import(&done).await;
+        noted.map_err(of_store)?;
+        given_up += 1;
+    }
+    Ok(given_up)
+}
+
+async fn import_into(
+    at_rest: &AtRest,
+    import: &tools::Import,
+    head: &line::Head,
+    lines: line::Lines<impl BufRead>,
+) -> Result<import::Imported> {
+    check_alone(at_rest, import.ignore_members, &import.servers).await?;
+    import::check_partitions(at_rest.store(), head)?;
+    begin(at_rest, head, import.again).await?;
+    let imported = import::run(at_rest.store(), lines, &mut told("read")).await?;
+    // Also if others have the ids of some: to repeat it would change nothing.
+    note(at_rest, head, true).await?;
+    Ok(imported)
+}
+
 /// Notes in the store that an import begins: until it is done, operations may be
 /// suspended that were not when they were exported. One that is done is not repeated:
 /// what was removed since would be there again.
-async fn begin(store: &RedisStore, head: &line::Head, again: bool) -> Result<()> {
-    let Some(id) = &head.id else { return Ok(()) };
-    let imports = store.imports().await.map_err(of_store)?;
+async fn begin(at_rest: &AtRest, head: &line::Head, again: bool) -> Result<()> {
+    let Some(id) = &head.id else {
+        if let AtRest::Folder(_) = at_rest {
+            let text = "the export has no name, so that an import of a part of it could not be noted\n  what to do: export \
+                 once more, with this release";
+            return Err(Failure::new(Exit::Data, text));
+        }
+        return Ok(());
+    };
+    let imports = at_rest.imports().imports().await.map_err(of_store)?;
     let before = imports.iter().find(|import| import.id == *id);
     match before {
         Some(import) if import.is_done && !again => {
@@ -134,18 +186,29 @@ async fn begin(store: &RedisStore, head: &line::Head, again: bool) -> Result<()>
             );
             Err(Failure::new(Exit::Refused, text))
         }
-        Some(_) | None => note(store, head, false).await,
+        Some(_) | None => note(at_rest, head, false).await,
     }
 }
 
-async fn note(store: &RedisStore, head: &line::Head, is_done: bool) -> Result<()> {
+/// The sentence about an import that has not come to its end.
+pub(crate) fn unfinished(import: &Import) -> String {
+    format!(
+        "the import of export {} was begun at {} and has not come to its end: some operations may be missing, and \
+         others suspended; repeat `drumline import` with the same file before anything starts, or, without the file, run \
+         `drumline import --give-up`",
+        import.id, import.since
+    )
+}
+
+async fn note(at_rest: &AtRest, head: &line::Head, is_done: bool) -> Result<()> {
     let Some(id) = &head.id else { return Ok(()) };
     let import = Import {
         id: id.clone(),
         is_done,
-        since: store.now().to_string(),
+        since: at_rest.store().now().to_string(),
     };
-    store.note_import(&import).await.map_err(of_store)
+    let noted = at_rest.imports().note_import(&import).await;
+    noted.map_err(of_store)
 }
 
 fn told(what: &'static str) -> impl FnMut(u64) {
@@ -160,12 +223,8 @@ fn told(what: &'static str) -> impl FnMut(u64) {
 }
 
 /// Refuses to work on a store that others work on.
-async fn check_alone(
-    membership: &dyn Membership,
-    is_ignored: bool,
-    servers: &Servers,
-) -> Result<()> {
-    let members = membership.roster().await.map_err(of_store)?.len();
+async fn check_alone(at_rest: &AtRest, is_ignored: bool, servers: &Servers) -> Result<()> {
+    let members = at_rest.members().await.map_err(of_store)?;
     if members == 0 || is_ignored {
         return Ok(());
     }
@@ -178,10 +237,6 @@ async fn check_alone(
 }
 
 fn of_store(error: store::Error) -> Failure {
-    Failure::caused(Exit::Unavailable, error)
-}
-
-fn unavailable(error: anyhow::Error) -> Failure {
     Failure::caused(Exit::Unavailable, error)
 }
 

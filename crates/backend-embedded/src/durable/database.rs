@@ -109,6 +109,11 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
+    /// Returns true if a folder has the file, whatever is in it.
+    pub(crate) fn is_in(folder: &Path) -> bool {
+        folder.join(FILE).exists()
+    }
+
     /// Opens the file in a folder, and makes both if they are not there. Returns the
     /// partitions of the store, too.
     pub(crate) fn open(

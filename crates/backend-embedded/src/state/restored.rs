@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::MemberId;
-use drumline_backend::store::{AuditEntry, AuditPlace, IdempotencyKey, QueueUse, Reserved, Stamp};
+use drumline_backend::store::{
+    AuditEntry, AuditPlace, IdempotencyKey, Import, QueueUse, Reserved, Stamp,
+};
 use drumline_protocol::codec::{self, Format};
 use drumline_protocol::history::Entry;
 use drumline_protocol::index::index_keys;
@@ -24,8 +26,8 @@ use uuid::Uuid;
 use super::locks::Held;
 use super::record::Record;
 use super::rows::{
-    ACTION, ASKED_TO_STOP, AUDIT, BODY, DUE, ENDED, HELD, IN_CHAIN, LOCKED, NOTICE, NUMBERS,
-    OUTPUTS, PAUSE, QUEUE, REMOVED, REPORT, RESERVED, STATE, VERSION, class_number,
+    ACTION, ASKED_TO_STOP, AUDIT, BODY, DUE, ENDED, HELD, IMPORT, IN_CHAIN, LOCKED, NOTICE,
+    NUMBERS, OUTPUTS, PAUSE, QUEUE, REMOVED, REPORT, RESERVED, STATE, VERSION, class_number,
 };
 use super::{Contents, State};
 use crate::durable::{Error, Found, Rows};
@@ -295,6 +297,17 @@ impl State {
             };
             let text = text(what, &value)?;
             self.audit.entries.push_back(AuditEntry { place, text });
+        }
+        for row in rows.of_kind(IMPORT)? {
+            let (key, value) = row?;
+            let what = "an import";
+            let mut value = Reader::versioned(what, &value)?;
+            let import = Import {
+                id: text(what, key.get(1..).unwrap_or_default())?,
+                is_done: value.u8()? != 0,
+                since: value.text()?,
+            };
+            self.imports.0.insert(import.id.clone(), import);
         }
         Ok(())
     }

@@ -16,6 +16,7 @@
 //! 10   │ time, number           │ an audit entry
 //! 11   │ resolution, slot, name │ counts (`crate::rollups`)
 //! 12   │ organization, name     │ a failure group (`crate::rollups`)
+//! 13   │ export                 │ the mark of its import
 //! ```
 //!
 //! Values that have a wire format are in it, so that a release reads what the one
@@ -50,6 +51,7 @@ pub(crate) const QUEUE: u8 = 9;
 pub(crate) const AUDIT: u8 = 10;
 pub(crate) const ROLLUP: u8 = 11;
 pub(crate) const FAILURES: u8 = 12;
+pub(crate) const IMPORT: u8 = 13;
 
 /// The version of the values that have no wire format.
 pub(crate) const VERSION: u8 = 1;
@@ -151,6 +153,9 @@ impl State {
         for place in std::mem::take(&mut self.touched.audit) {
             rows.push(self.audit_row(place));
         }
+        for id in std::mem::take(&mut self.touched.imports) {
+            rows.push(self.import_row(&id));
+        }
         let ticks = self.partitions.values().map(|contents| contents.tick);
         let highest = ticks.max().unwrap_or(0).max(self.floor);
         if highest > self.promised {
@@ -215,6 +220,16 @@ impl State {
         let at = entries.binary_search_by_key(&place, |entry| entry.place);
         let entry = at.ok().and_then(|at| entries.get(at));
         (key.0, entry.map(|entry| entry.text.clone().into_bytes()))
+    }
+
+    fn import_row(&self, id: &str) -> Row {
+        let value = self.imports.0.get(id).map(|import| {
+            let mut bytes = Bytes::versioned();
+            bytes.u8(u8::from(import.is_done));
+            bytes.part(import.since.as_bytes());
+            bytes.0
+        });
+        ([&[IMPORT], id.as_bytes()].concat(), value)
     }
 }
 

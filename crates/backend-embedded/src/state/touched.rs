@@ -97,6 +97,7 @@ pub(super) struct TouchedElsewhere {
     pub(super) actions: BTreeSet<ActionId>,
     pub(super) queues: BTreeSet<QueueUse>,
     pub(super) audit: BTreeSet<AuditPlace>,
+    pub(super) imports: BTreeSet<String>,
     /// The numbers that stand for themselves: the version of the pauses, the limit of
     /// queues, and the last number that was given out.
     pub(super) numbers: bool,
@@ -128,6 +129,12 @@ impl TouchedElsewhere {
     pub(super) fn audit(&mut self, place: AuditPlace) {
         if self.is_on {
             self.audit.insert(place);
+        }
+    }
+
+    pub(super) fn import(&mut self, id: &str) {
+        if self.is_on {
+            self.imports.insert(id.to_owned());
         }
     }
 
@@ -163,6 +170,7 @@ impl State {
             || !elsewhere.actions.is_empty()
             || !elsewhere.queues.is_empty()
             || !elsewhere.audit.is_empty()
+            || !elsewhere.imports.is_empty()
             || elsewhere.visited.iter().copied().any(in_partition)
     }
 }

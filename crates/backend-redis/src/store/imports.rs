@@ -1,32 +1,18 @@
 //! The marks of imports: which exports were imported, and which only in part.
 
-use drumline_backend::store::Result;
+use async_trait::async_trait;
+use drumline_backend::store::{Import, ImportStore, Result};
 
 use super::RedisStore;
 use crate::reply::{self, Parts};
-
-/// The mark of an import.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Import {
-    /// The name of the export.
-    pub id: String,
-    /// True if it came to its end. If not, operations may be suspended that were not when
-    /// they were exported.
-    pub is_done: bool,
-    /// The time since which it is so, by the store's clock.
-    pub since: String,
-}
 
 /// The words in front of the time.
 const DONE: &str = "done ";
 const BEGUN: &str = "begun ";
 
-impl RedisStore {
-    /// Notes that an import has begun or is done. May be repeated.
-    ///
-    /// # Errors
-    /// When Redis is unavailable.
-    pub async fn note_import(&self, import: &Import) -> Result<()> {
+#[async_trait]
+impl ImportStore for RedisStore {
+    async fn note_import(&self, import: &Import) -> Result<()> {
         let word = if import.is_done { DONE } else { BEGUN };
         let mut command = redis::cmd("HSET");
         command.arg(self.keys().imports()).arg(&import.id);
@@ -35,11 +21,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Returns the marks of all imports, in no order.
-    ///
-    /// # Errors
-    /// When Redis is unavailable.
-    pub async fn imports(&self) -> Result<Vec<Import>> {
+    async fn imports(&self) -> Result<Vec<Import>> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys().imports());
         let mut parts = Parts::of(self.link().run_one("imports", command).await?)?;

@@ -113,6 +113,9 @@ pub(crate) struct Doctor {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) servers: Servers,
+    /// Check the folder of `drumline standalone` instead of Redis, while no process uses it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
     /// Repair what can be repaired
     #[arg(long)]
     pub(crate) repair: bool,
@@ -143,10 +146,13 @@ pub(crate) struct Index {
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) servers: Servers,
+    /// Export the folder of `drumline standalone` instead of Redis, while no process uses it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
     /// Export the operations and pauses of this organization only
     #[arg(long = "org", value_name = "ORGANIZATION")]
     pub(crate) organization: Option<String>,
-    /// Export the histories, too: one more question to Redis for each operation
+    /// Export the histories, too: one more question to the store for each operation
     #[arg(long)]
     pub(crate) history: bool,
     /// Go on although queue managers or workers are listed, because they were killed
@@ -159,9 +165,15 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     #[command(flatten)]
     pub(crate) servers: Servers,
+    /// Import into the folder of `drumline standalone` instead of Redis, while no process uses it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
     /// Import an export once more that was imported to its end; what was removed since is there again
     #[arg(long)]
     pub(crate) again: bool,
+    /// Import nothing; take imports that have not come to their end for done: what is missing stays missing
+    #[arg(long, conflicts_with = "again")]
+    pub(crate) give_up: bool,
     /// Go on although queue managers or workers are listed, because they were killed
     #[arg(long)]
     pub(crate) ignore_members: bool,

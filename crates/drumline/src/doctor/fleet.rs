@@ -13,6 +13,7 @@ use super::{Finding, builds};
 use crate::cli::service::Servers;
 use crate::output::reasons;
 use crate::run::backend::servers::{existing_redis_store, existing_store, redis_options};
+use crate::transfer::unfinished;
 
 const SUBJECT: &str = "namespace";
 const RECORDS: &str = "records";
@@ -112,14 +113,8 @@ async fn imports(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
         return Ok(Vec::new());
     };
     let imports = store.imports().await?.into_iter();
-    let open = imports.filter(|import| !import.is_done).map(|import| {
-        let text = format!(
-            "the import of export {} was begun at {} and has not come to its end: some operations may be missing, and \
-             others suspended; repeat `drumline import` with the same file before anything starts",
-            import.id, import.since
-        );
-        Finding::bad(SUBJECT, text)
-    });
+    let open = imports.filter(|import| !import.is_done);
+    let open = open.map(|import| Finding::bad(SUBJECT, unfinished(&import)));
     Ok(open.collect())
 }
 

@@ -10,7 +10,9 @@
 //! A further backend is a crate and a variant of [`Connected`]; to be measured,
 //! it has a target, too ([`target`]).
 
+pub(crate) mod at_rest;
 pub(crate) mod drill_target;
+pub(crate) mod folder;
 pub(crate) mod servers;
 pub(crate) mod target;
 
@@ -85,11 +87,8 @@ impl Connected {
         match self {
             Self::Embedded(_) => {}
             Self::Durable(durable) => {
-                let durable = durable.clone();
                 // It waits for the disk: a second signal must not wait with it.
-                let closing = tokio::task::spawn_blocking(move || durable.close());
-                // A panic of it was reported where it happened.
-                drop(closing.await);
+                folder::close(durable).await;
             }
             Self::Servers(servers) => servers.close().await,
         }

@@ -45,26 +45,33 @@ pub(super) struct Imported {
     pub(super) pauses: u64,
 }
 
-/// Imports the rest of a file.
+/// Refuses an export of a store with another number of partitions.
 ///
 /// # Errors
-/// When the store has another number of partitions or is unavailable, or a line is none.
-/// Imported operations stay.
-pub(super) async fn run(
-    store: &dyn Store,
-    head: &Head,
-    mut lines: Lines<impl BufRead>,
-    progress: &mut impl FnMut(u64),
-) -> Result<Imported> {
+/// When it is one.
+pub(super) fn check_partitions(store: &dyn Store, head: &Head) -> Result<()> {
     let own = store.partitions().get();
     if own != head.partitions {
         let text = format!(
             "the export is of a store with {} partitions, and this one has {own}: an id is of one partition for ever\n  \
-             what to do: import into an unused namespace (--namespace)",
+             what to do: import into an unused namespace (--namespace) or a new folder (--data)",
             head.partitions
         );
         return Err(Failure::new(Exit::Usage, text));
     }
+    Ok(())
+}
+
+/// Imports the rest of a file, of a store with as many partitions.
+///
+/// # Errors
+/// When the store is unavailable, or a line is none.
+/// Imported operations stay.
+pub(super) async fn run(
+    store: &dyn Store,
+    mut lines: Lines<impl BufRead>,
+    progress: &mut impl FnMut(u64),
+) -> Result<Imported> {
     let mut imported = Imported::default();
     let mut read = Totals::default();
     let mut batch = Vec::new();

@@ -87,7 +87,9 @@ fn text(operations: &[Carried], pauses: &[Pause]) -> String {
 async fn imported(store: &dyn Store, text: &str) -> Result<Imported, String> {
     let mut lines = Lines::new(Cursor::new(text.as_bytes()));
     let head = lines.head().map_err(|failure| failure.error.to_string())?;
-    let imported = import::run(store, &head, lines, &mut |_count| {}).await;
+    let checked = import::check_partitions(store, &head);
+    checked.map_err(|failure| failure.error.to_string())?;
+    let imported = import::run(store, lines, &mut |_count| {}).await;
     imported.map_err(|failure| failure.error.to_string())
 }
 

@@ -1,6 +1,8 @@
 //! `export` and `import`: from one namespace to another.
 
-use crate::run::{Process, end, end_with_input, file};
+use std::path::Path;
+
+use crate::run::{Process, drumline, end, end_with_input, file, folder};
 use crate::servers::Place;
 
 #[tokio::test]
@@ -105,4 +107,80 @@ async fn operations_move_to_another_namespace_and_go_on_there() {
         repeated.err.contains("3 were there already"),
         "{repeated:?}"
     );
+}
+
+/// Moves what waits in a folder to Redis and back to another folder.
+#[tokio::test]
+async fn operations_move_from_a_folder_to_redis_and_back() {
+    let place = Place::new("folder").await;
+    let (first, second) = (folder().join("first"), folder().join("second"));
+    let in_folder = |arguments: &[&str], data: &Path| {
+        let mut command = drumline();
+        command.args(arguments).arg("--data").arg(data);
+        command
+    };
+    let flags = ["standalone", "--listen=127.0.0.1:0", "--log=off"];
+    let unused = end(&mut in_folder(&["export"], &first));
+    assert_eq!(unused.code, 4, "{unused:?}");
+    assert!(!first.exists(), "an export makes no store");
+
+    let process = Process::start(&mut in_folder(&flags, &first));
+    let url = process.url();
+    let ask = |url: &str, arguments: &[&str]| {
+        let ended = end(drumline().args(arguments).env("DRUMLINE_SERVER", url));
+        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
+        ended
+    };
+    ask(&url, &["pause", "--message", "Echo", "--reason", "moving"]);
+    let submit = |arguments: &[&str]| {
+        let all = [&["submit", "Echo", "-o", "json"], arguments].concat();
+        let created = ask(&url, &all).json().remove(0);
+        created["id"].as_str().expect("an id").to_owned()
+    };
+    let chain = ["1", "2", "3"].map(|data| submit(&["--token", "t", "--data", data]));
+    let used = end(&mut in_folder(&["export"], &first));
+    assert_eq!(used.code, 69, "a process uses it: {used:?}");
+    assert_eq!(process.terminate(), 0);
+
+    let checked = end(&mut in_folder(&["check"], &first));
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(checked.out.contains("no faults"), "{checked:?}");
+    let exported = end(&mut in_folder(&["export", "--history"], &first));
+    assert_eq!(exported.code, 0, "{exported:?}");
+    assert!(
+        exported.err.contains("3 operations and 1 pause"),
+        "{exported:?}"
+    );
+    let imported = end_with_input(&mut place.command(&["import"]), &exported.out);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    let moved = end(&mut place.command(&["export", "--history"]));
+    assert_eq!(moved.code, 0, "{moved:?}");
+
+    // A part of it: nothing runs before the rest is there, or is given up.
+    let (cut, _) = moved.out.trim_end().rsplit_once('\n').expect("many lines");
+    let begun = end_with_input(&mut in_folder(&["import"], &second), &format!("{cut}\n"));
+    assert_eq!(begun.code, 65, "{begun:?}");
+    let refused = end(&mut in_folder(&flags, &second));
+    assert_eq!(refused.code, 65, "{refused:?}");
+    assert!(refused.err.contains("--give-up"), "{refused:?}");
+    let given_up = end(&mut in_folder(&["import", "--give-up"], &second));
+    assert!(given_up.err.contains("1 import was given up"), "{given_up:?}");
+    let back = end_with_input(&mut in_folder(&["import", "--again"], &second), &moved.out);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert!(back.err.contains("imported 3 operations"), "{back:?}");
+    let again = end(&mut in_folder(&["export", "--history"], &second));
+    let operations = |text: &str| text.split_once('\n').map(|(_, rest)| rest.to_owned());
+    assert_eq!(operations(&again.out), operations(&exported.out));
+
+    let process = Process::start(&mut in_folder(&flags, &second));
+    let url = process.url();
+    let scope = ask(&url, &["pauses", "-o", "json"]).json().remove(0);
+    assert_eq!(scope["reason"], "moving", "{scope}");
+    ask(&url, &["resume", "--message", "Echo", "--pause"]);
+    for (id, data) in chain.iter().zip(["1", "2", "3"]) {
+        let ended = ask(&url, &["wait", id, "-o", "json"]).json().remove(0);
+        assert_eq!(ended["status"], "Succeeded", "{ended}");
+        assert_eq!(ended["result"].to_string(), data, "{ended}");
+    }
+    assert_eq!(process.terminate(), 0);
 }
