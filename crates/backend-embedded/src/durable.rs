@@ -19,6 +19,7 @@
 //! every operation that may run is offered again. Locks are kept: their holders are gone,
 //! but their commands may not be, so that they are taken over after a whole lease.
 
+mod backup;
 mod database;
 mod error;
 #[cfg(test)]
@@ -32,6 +33,8 @@ use drumline_backend::store::ImportStore;
 use drumline_backend::{Backend, CriticalTasks};
 use drumline_protocol::PartitionCount;
 
+pub use self::backup::{BackupFile, BackupSummary};
+pub(crate) use self::backup::{Slots as BackupSlots, send as send_backup};
 pub(crate) use self::database::{Database, Found, Rows};
 pub use self::error::Error;
 pub(crate) use self::writer::{Content, Pending, Writer};
@@ -72,8 +75,10 @@ impl Durable {
     }
 
     /// Returns true if a folder has a store. None is made.
-    #[must_use]
-    pub fn is_in(folder: &Path) -> bool {
+    ///
+    /// # Errors
+    /// When the folder cannot be looked at.
+    pub fn is_in(folder: &Path) -> Result<bool, Error> {
         Database::is_in(folder)
     }
 
@@ -95,8 +100,8 @@ impl Durable {
         self.store.failed().await
     }
 
-    /// Writes what is not written yet, and closes the folder. Calls fail from then on.
-    /// Blocks for the time of a write.
+    /// Has a backup end that is under way, writes what is not written yet, and closes the
+    /// folder. Calls fail from then on. Blocks for the time of a write.
     pub fn close(&self) {
         self.store.close();
     }

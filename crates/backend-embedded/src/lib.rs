@@ -27,7 +27,7 @@ use drumline_protocol::PartitionCount;
 
 pub use broker::EmbeddedBroker;
 pub use clock::{Clock, ManualClock, SystemClock, TokioClock};
-pub use durable::{Durable, Error};
+pub use durable::{BackupFile, BackupSummary, Durable, Error};
 pub use limiter::EmbeddedLimiter;
 pub use membership::EmbeddedMembership;
 pub use state::State;

@@ -39,7 +39,7 @@ use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Output, Partition, PartitionCount, QueueName, Report, Timestamp,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::member_id::MemberId;
 
@@ -75,6 +75,19 @@ pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
 pub use self::transact::{Transacted, check_distinct};
 pub use self::usage::{CREATED_WITHIN, OPERATION_BYTES, Usage, UsageStore};
 pub use self::work::Work;
+
+/// The pieces of a backup, in their order. If they end before the last one, or with an
+/// error, there is no backup.
+pub type Backup = mpsc::Receiver<Result<BackupPiece>>;
+
+/// A piece of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupPiece {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// True for the last piece.
+    pub is_last: bool,
+}
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
@@ -118,6 +131,18 @@ pub trait Store:
     /// them. A store of one server without replicas may lose none.
     fn take_lost(&self) -> u64 {
         0
+    }
+
+    /// Begins a backup: the store as of now, in pieces, which are to be read without long
+    /// pauses. `None` for a store whose server has backups of its own, and for one that
+    /// keeps nothing.
+    ///
+    /// Cancel-safe: a backup that is not read ends by itself.
+    ///
+    /// # Errors
+    /// When the store is unavailable, or another backup is under way.
+    async fn backup(&self) -> Result<Option<Backup>> {
+        Ok(None)
     }
 
     /// Stores operations, in the order given; each by itself is atomic: the

@@ -63,6 +63,7 @@
 
 mod actions;
 mod audit;
+mod backup;
 mod batch;
 mod builder;
 mod bulk;
@@ -86,6 +87,7 @@ mod update;
 
 pub use actions::NewAction;
 pub use audit::{AuditEntry, AuditFilter, AuditPage};
+pub use backup::Backup;
 pub use batch::{BATCH_ITEMS, Outcome};
 pub use builder::Builder;
 pub use bulk::{Bulk, BulkAction, BulkRefusal, BulkStep, BulkTotal};

@@ -248,6 +248,9 @@ pub(crate) enum Command {
     /// Store the operations of an export from standard input
     #[command(after_help = tools::IMPORT_HELP)]
     Import(tools::Import),
+    /// Copy the folder of `drumline standalone` to a file, while it is in use
+    #[command(after_help = client::BACKUP_HELP)]
+    Backup(client::Backup),
     /// Check a command or web service against the contract of handlers
     #[command(after_help = tools::CHECK_HANDLER_HELP)]
     CheckHandler(Box<tools::CheckHandler>),

@@ -3,6 +3,7 @@
 pub(crate) mod actions;
 pub(crate) mod attempts;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod bulk;
 pub(crate) mod config;
 pub(crate) mod control;

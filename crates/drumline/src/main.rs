@@ -172,6 +172,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Actions(actions) => with_session(&actions.remote, &caller, async |session| {
             commands::actions::run(session, &actions).await
         }),
+        Command::Backup(backup) => with_session(&backup.remote, &caller, async |session| {
+            commands::backup::run(session, &backup).await
+        }),
         Command::Freeze(freeze) => with_session(&freeze.remote, &caller, async |session| {
             commands::freeze::freeze(session, &freeze).await
         }),

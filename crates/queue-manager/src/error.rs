@@ -50,6 +50,11 @@ pub enum Error {
         /// The most that may run.
         limit: usize,
     },
+    /// The store has no backups of its own.
+    #[error(
+        "this queue manager's store is not a folder, so there is nothing to back up here: for Redis see docs/runbooks/restore-snapshot.md"
+    )]
+    NoBackup,
     /// The service is not frozen, or not any more.
     #[error("the service is not frozen")]
     NotFrozen,
@@ -159,6 +164,7 @@ impl Error {
             Self::NotFound { .. }
             | Self::NoPause { .. }
             | Self::NoAction { .. }
+            | Self::NoBackup
             | Self::NotFrozen => ErrorCode::NOT_FOUND,
             Self::TooManyActions { .. } => ErrorCode::TOO_MANY_AT_ONCE,
             Self::Refused(refused) => refused.code,

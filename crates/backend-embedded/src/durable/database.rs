@@ -24,7 +24,7 @@ use super::error::Error;
 use crate::state::rows::Row;
 
 /// The format of a folder that this release writes, and the latest that it reads.
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 1;
 /// The file in the folder.
 const FILE: &str = "drumline.redb";
 /// The name of the file until it is a store.
@@ -110,8 +110,12 @@ impl fmt::Debug for Database {
 
 impl Database {
     /// Returns true if a folder has the file, whatever is in it.
-    pub(crate) fn is_in(folder: &Path) -> bool {
-        folder.join(FILE).exists()
+    pub(crate) fn is_in(folder: &Path) -> Result<bool, Error> {
+        let there = folder.join(FILE).try_exists();
+        there.map_err(|source| Error::Folder {
+            folder: folder.to_owned(),
+            source,
+        })
     }
 
     /// Opens the file in a folder, and makes both if they are not there. Returns the
@@ -252,6 +256,56 @@ impl Database {
             Ok(())
         };
         write().map_err(|error| Error::database(&self.file, "written", error))
+    }
+
+    /// Begins a file for a backup, which is of this user alone.
+    pub(super) fn begin_backup(file: &Path, partitions: PartitionCount) -> Result<Self, Error> {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let database = Self {
+            redb: begin(file).map_err(|error| unopened(folder, file, error))?,
+            file: file.to_owned(),
+            space: Space::new(folder),
+            _folder: None,
+        };
+        database.about(folder, partitions)?;
+        Ok(database)
+    }
+
+    /// Verifies all checksums of a file that is not in use, and counts its rows.
+    pub(super) fn verified_rows(file: &Path) -> Result<u64, Error> {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let redb = builder().open(file);
+        let database = Self {
+            redb: redb.map_err(|error| unopened(folder, file, error))?,
+            file: file.to_owned(),
+            space: Space::new(folder),
+            _folder: None,
+        };
+        let mut rows = 0;
+        database.each_row(|_key, _value| {
+            rows += 1;
+            true
+        })?;
+        Ok(rows)
+    }
+
+    /// Goes through all rows as they are now, until `take` wants no more. Returns true if it
+    /// has had all. Writes go on meanwhile.
+    pub(super) fn each_row(
+        &self,
+        mut take: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<bool, Error> {
+        let mut read = || -> Result<bool, redb::Error> {
+            let table = self.redb.begin_read()?.open_table(ROWS)?;
+            for row in table.range::<&[u8]>(..)? {
+                let (key, value) = row?;
+                if !take(key.value(), value.value()) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        read().map_err(|error| Error::database(&self.file, "read", error))
     }
 
     /// The disk that the file is on.

@@ -76,6 +76,20 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
+    /// The bytes are not a backup of this release.
+    #[error("what came for {} is not a backup that this release reads", file.display())]
+    OtherBackup {
+        /// The file that was to be made of it.
+        file: PathBuf,
+    },
+    /// The bytes are not a complete backup.
+    #[error("the backup for {} cannot be used: {reason}", file.display())]
+    NoBackup {
+        /// The file that was to be made of it.
+        file: PathBuf,
+        /// The fault.
+        reason: String,
+    },
     /// The thread that writes cannot be started.
     #[error("the thread that writes cannot be started")]
     Thread(#[source] io::Error),
@@ -124,6 +138,8 @@ impl Error {
             | Self::Foreign { .. }
             | Self::Unencodable(_)
             | Self::Folder { .. }
+            | Self::NoBackup { .. }
+            | Self::OtherBackup { .. }
             | Self::Thread(_)
             | Self::Closed => false,
         }

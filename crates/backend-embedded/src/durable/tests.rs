@@ -24,6 +24,7 @@ use crate::rollups::Rollups;
 use crate::state::State;
 use crate::{EmbeddedStore, ManualClock, SystemClock};
 
+mod backup;
 mod disk;
 mod power;
 

@@ -24,7 +24,7 @@ use crate::state::rows::Row;
 const THREAD: &str = "drumline-disk";
 /// The free space of the disk below which no operation is created. What is there can
 /// still be executed and deleted with it: a change takes some pages of 4 KiB.
-const RESERVE_BYTES: u64 = 64 << 20;
+pub(super) const RESERVE_BYTES: u64 = 64 << 20;
 
 /// The content of a store, shared with the thread that writes it. Whatever locks both
 /// locks the state first.
@@ -136,7 +136,7 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(database: Database, content: Arc<Content>) -> Result<Self, Error> {
+    pub(crate) fn start(database: Arc<Database>, content: Arc<Content>) -> Result<Self, Error> {
         let space = database.space().clone();
         let shared = Arc::<Shared>::default();
         let own = Arc::clone(&shared);

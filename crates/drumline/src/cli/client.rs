@@ -30,6 +30,16 @@ Examples:
 An operation behind others of its token waits for the first of them: the line says what that one waits for, too. The \
 reasons are in docs/operations.md.";
 
+pub(crate) const BACKUP_HELP: &str = "\
+The file has everything that was answered before the command began, with the data of all organizations: it is readable for its user \
+alone. Its checksums are verified before it gets its name. To restore it, make it the only file of a folder, as drumline.redb, \
+and start `drumline standalone` there; docs/standalone.md has the commands. If the service has keys, the command needs one of an admin of all organizations. Redis \
+has backups of its own.
+
+Examples:
+  drumline backup /backup/drumline-$(date +%F).redb
+  drumline backup --server https://jobs.example.org --api-key-file admin.key drumline.redb";
+
 pub(crate) const TOP_HELP: &str = "\
 On a terminal the command shows the state again and again, until Ctrl-C. Through a pipe, or with --once, it shows it once: \
 the exit code is 0 if nothing needs a person, and 1 otherwise.
@@ -217,6 +227,16 @@ pub(crate) struct Explain {
     /// Ids of operations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline backup`.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// File to make; it must not be there
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -51,7 +51,8 @@ where only its user can read it.
 
 Examples:
   (umask 077; drumline export --redis-url redis://old > operations.jsonl)
-  drumline export --org contoso --history > contoso.jsonl";
+  drumline export --org contoso --history > contoso.jsonl
+  drumline export --data /var/lib/drumline > operations.jsonl";
 
 pub(crate) const IMPORT_HELP: &str = "\
 Operations keep their ids, and tokens their order. One that was running is treated as if its worker was lost: it is Ready again, \
@@ -59,7 +60,8 @@ with its starts counted, or Failed if it may run at most once. An import that is
 No queue manager and no worker may be running. Exit code: 5 some ids belong to other operations, which stay; 65 the file is cut.
 
 Examples:
-  drumline import --redis-url redis://new < operations.jsonl";
+  drumline import --redis-url redis://new < operations.jsonl
+  drumline import --data /var/lib/drumline < operations.jsonl";
 
 pub(crate) const CHECK_HANDLER_HELP: &str = "\
 The command runs in this process, without servers. The handler is started for four operations: one comes to its end, the worker \

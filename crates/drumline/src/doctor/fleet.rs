@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drumline_backend::membership::all_members;
-use drumline_backend::store::{self, Counts, Filter, OutboxLook};
+use drumline_backend::store::{self, Counts, Filter, ImportStore as _, OutboxLook};
 use drumline_backend::{Member, Role, Roster, Store};
 use drumline_protocol::text::counted;
 use drumline_protocol::{State, Timestamp, limits};

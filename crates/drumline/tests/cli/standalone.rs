@@ -268,3 +268,47 @@ fn a_handlers_file_takes_the_place_of_the_handlers_for_trying() {
     let explained = standalone.run(&["explain", &echo]);
     assert!(explained.out.contains("handler"), "{explained:?}");
 }
+
+#[test]
+fn a_backup_is_made_while_the_process_goes_on_and_becomes_a_folder() {
+    let first = Standalone::start(&data(), &[]);
+    let done = first.submit(&["Echo", "--data", "1", "--wait"]);
+    let waits = first.submit(&["Echo", "--data", "2", "--in", "1h"]);
+    let folder = folder();
+    let path = folder.join("drumline.redb");
+    let path = path.display().to_string();
+    let made = first.json(&["backup", &path]);
+    assert_eq!(made["operations"], 2, "{made}");
+    assert_eq!(made["bytes"], fs::metadata(&path).unwrap().len(), "{made}");
+    let later = first.submit(&["Echo", "--data", "3", "--in", "1h"]);
+    let again = first.run(&["backup", &path]);
+    assert_eq!(again.code, 64, "{again:?}");
+    assert!(again.err.contains("what to do"), "{again:?}");
+    let audit = first.run(&["audit"]);
+    assert!(audit.out.contains("GET /v1/backup"), "{audit:?}");
+
+    let second = Standalone::start(&folder, &[]);
+    assert_eq!(second.json(&["get", &done])["status"], "Succeeded");
+    assert_eq!(second.json(&["get", &waits])["status"], "Waiting");
+    assert_eq!(second.run(&["get", &later]).code, 4);
+}
+
+#[test]
+fn a_process_without_a_folder_has_no_backup() {
+    let mut command = drumline();
+    let process = Process::start(command.args(["dev", "--listen=127.0.0.1:0", "--log=off"]));
+    let url = process.url();
+    let path = folder().join("none.redb");
+    let refused = end(drumline()
+        .arg("backup")
+        .arg(&path)
+        .env("DRUMLINE_SERVER", &url));
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.err.contains("not a folder"), "{refused:?}");
+    assert!(!path.exists());
+    let gone = end(drumline()
+        .arg("backup")
+        .arg(&path)
+        .env("DRUMLINE_SERVER", "http://127.0.0.1:9"));
+    assert_eq!(gone.code, 69, "{gone:?}");
+}

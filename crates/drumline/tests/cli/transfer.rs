@@ -164,7 +164,10 @@ async fn operations_move_from_a_folder_to_redis_and_back() {
     assert_eq!(refused.code, 65, "{refused:?}");
     assert!(refused.err.contains("--give-up"), "{refused:?}");
     let given_up = end(&mut in_folder(&["import", "--give-up"], &second));
-    assert!(given_up.err.contains("1 import was given up"), "{given_up:?}");
+    assert!(
+        given_up.err.contains("1 import was given up"),
+        "{given_up:?}"
+    );
     let back = end_with_input(&mut in_folder(&["import", "--again"], &second), &moved.out);
     assert_eq!(back.code, 0, "{back:?}");
     assert!(back.err.contains("imported 3 operations"), "{back:?}");

@@ -18,6 +18,7 @@ mod actions;
 mod attempts;
 mod audit;
 mod audit_stream;
+mod backup;
 mod bodies;
 mod body;
 mod bulk;
@@ -100,9 +101,11 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(quotas::quotas))
 }
 
-/// The address whose requests never end, and cost no work meanwhile.
+/// The addresses whose requests take long, and that have limits of their own.
 fn endless() -> OpenApiRouter<QueueManager> {
-    OpenApiRouter::default().routes(routes!(events::events))
+    OpenApiRouter::default()
+        .routes(routes!(events::events))
+        .routes(routes!(backup::backup))
 }
 
 /// The addresses for machines that watch machines.

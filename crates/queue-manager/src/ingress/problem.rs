@@ -212,6 +212,7 @@ impl From<Error> for Problem {
             Error::NotFound { .. }
             | Error::NoPause { .. }
             | Error::NoAction { .. }
+            | Error::NoBackup
             | Error::NotFrozen => Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail),
             Error::TooManyActions { .. } => Self {
                 retry_after: Some(RETRY_AFTER_SECONDS),

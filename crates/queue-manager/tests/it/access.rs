@@ -137,6 +137,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     // An admin, and of all organizations, which none of these keys is.
     ("PUT", "/v1/freeze", ""),
     ("DELETE", "/v1/freeze", ""),
+    ("GET", "/v1/backup", ""),
     ("GET", "/v1/workers", "oam"),
     ("GET", "/v1/queues", "oam"),
     ("GET", "/v1/now", "rpoa"),

@@ -154,6 +154,20 @@ async fn only_an_admin_of_all_organizations_freezes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_an_admin_of_all_organizations_makes_a_backup() {
+    let keyed = Keyed::start("backup");
+    for key in ["reader", "producer", "operator", "metrics", "admin"] {
+        let refused = keyed.send(key, "GET", "/v1/backup", &Value::Null).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{key}: {refused:?}");
+    }
+    let none = keyed
+        .send("everywhere", "GET", "/v1/backup", &Value::Null)
+        .await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND, "{none:?}");
+    assert!(none.text.contains("not a folder"), "{none:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_organization_is_paused_under_the_name_of_all() {
     let client = Client::of(&manager(&backend()));
     let all = [

@@ -218,6 +218,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "queue-manager",
     "submit",
     "audit",
+    "backup",
     "execute",
     "get",
     "explain",

@@ -5,6 +5,7 @@
 //! is not: its members tell whether others work on it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use drumline_backend::store::{ImportStore, Store};
 use drumline_backend::{Membership as _, store};
@@ -38,7 +39,8 @@ impl AtRest {
         what: &str,
     ) -> Result<Self> {
         let place = if let Some(data) = data {
-            if Durable::is_in(data) {
+            let is_there = Durable::is_in(data);
+            if is_there.map_err(|error| folder::failure(data, Arc::new(error)))? {
                 let durable = folder::open(data, PartitionCount::DEFAULT).await?;
                 return Ok(Self::Folder(durable));
             }

@@ -1,20 +1,15 @@
 //! `/v1/freeze`: nothing starts any more, in any organization, until it is thawed.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::HeaderMap;
 use axum::http::{Extensions, StatusCode};
 use axum::response::Response;
 use drumline_api::pause::Freeze;
-use drumline_auth::{Forbidden, Organizations, Principal};
-use drumline_protocol::PauseScope;
 
 use super::extractors::By;
 use super::problem::Answer;
 use super::{body, guard, openapi, pauses};
-use crate::ingress::refusal::Refusal;
 use crate::service::QueueManager;
 
 /// Freeze the service
@@ -38,7 +33,7 @@ pub(crate) async fn freeze(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    check(&manager, &extensions)?;
+    guard::check_all_organizations(&manager, &extensions)?;
     let body = body::json(&manager, &headers, body).await?;
     let request = Freeze::from_json(&body)?;
     let (pause, is_new) = manager.freeze(&actor, request).await?;
@@ -61,26 +56,7 @@ pub(crate) async fn thaw(
     State(manager): State<QueueManager>,
     extensions: Extensions,
 ) -> Answer<StatusCode> {
-    check(&manager, &extensions)?;
+    guard::check_all_organizations(&manager, &extensions)?;
     manager.thaw().await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Refuses a key that is not of all organizations: a freeze stops all of them.
-fn check(manager: &QueueManager, extensions: &Extensions) -> Answer<()> {
-    let principal = extensions.get::<Arc<Principal>>();
-    let Some(principal) = principal else {
-        return Ok(());
-    };
-    match principal.organizations {
-        Organizations::All => Ok(()),
-        Organizations::Only(_) => {
-            let forbidden = Forbidden::Organization {
-                who: principal.to_string(),
-                named: PauseScope::everything().organization,
-            };
-            let problem = guard::denied(manager, extensions, Refusal::Forbidden(forbidden));
-            Err(Box::new(problem))
-        }
-    }
 }

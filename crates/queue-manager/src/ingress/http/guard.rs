@@ -23,11 +23,14 @@ use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE
 use axum::http::{Extensions, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use drumline_auth::{Authenticator, Denied, Permission, Principal, Proof, Session};
-use drumline_protocol::Timestamp;
+use drumline_auth::{
+    Authenticator, Denied, Forbidden, Organizations, Permission, Principal, Proof, Session,
+};
+use drumline_protocol::{PauseScope, Timestamp};
 
 use super::audit::{DenialReason, Draft};
 use super::console;
+use super::problem::Answer;
 use super::server::Peer;
 use crate::access::Access;
 use crate::ingress::headers;
@@ -91,6 +94,7 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         // The handlers ask for all organizations, too.
         (Method::PUT, "/v1/freeze", Role(Freeze)),
         (Method::DELETE, "/v1/freeze", Role(Freeze)),
+        (Method::GET, "/v1/backup", Role(Freeze)),
         (Method::GET, "/v1/workers", Role(Fleet)),
         (Method::GET, "/v1/queues", Role(Fleet)),
         (Method::GET, "/v1/now", Role(Read)),
@@ -189,6 +193,28 @@ struct Admitted {
 /// Marks a request whose key came in the cookie of a browser.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SignedIn;
+
+/// Refuses a key that is not of all organizations, for what concerns all of them.
+pub(super) fn check_all_organizations(
+    manager: &QueueManager,
+    extensions: &Extensions,
+) -> Answer<()> {
+    let principal = extensions.get::<Arc<Principal>>();
+    let Some(principal) = principal else {
+        return Ok(());
+    };
+    match principal.organizations {
+        Organizations::All => Ok(()),
+        Organizations::Only(_) => {
+            let forbidden = Forbidden::Organization {
+                who: principal.to_string(),
+                named: PauseScope::everything().organization,
+            };
+            let problem = denied(manager, extensions, Refusal::Forbidden(forbidden));
+            Err(Box::new(problem))
+        }
+    }
+}
 
 /// Counts and logs a refused request, and returns the answer to it.
 pub(super) fn denied(manager: &QueueManager, extensions: &Extensions, refusal: Refusal) -> Problem {

@@ -94,6 +94,8 @@ errors! {
     NotFound = 404, "There is no such operation";
     /// No pause.
     NoPause = 404, "There is no such pause";
+    /// No backup.
+    NoBackup = 404, "The operations are not in a folder of this process";
     /// No action.
     NoAction = 404, "There is no such action, or not any more";
     /// A refused action.

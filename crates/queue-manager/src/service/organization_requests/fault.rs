@@ -119,6 +119,7 @@ fn details(error: &Error) -> Map<String, Value> {
         | Error::NoPause { .. }
         | Error::NoAction { .. }
         | Error::TooManyActions { .. }
+        | Error::NoBackup
         | Error::NotFrozen
         | Error::KeyReused
         | Error::KeySpent { .. }

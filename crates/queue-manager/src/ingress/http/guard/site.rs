@@ -4,6 +4,7 @@
 use axum::extract::Request;
 use axum::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 
+use super::super::backup;
 use super::Refusal;
 
 /// The header in which a browser says where a request comes from.
@@ -29,7 +30,8 @@ pub(super) fn check_site(hosts: Option<&[String]>, request: &Request) -> Result<
             "this service is not known as {host:?}: use 127.0.0.1 or localhost, or start it with --public-url"
         )));
     }
-    if request.method().is_safe() {
+    // A page cannot read the answer, but a backup takes the place of others meanwhile.
+    if request.method().is_safe() && request.uri().path() != backup::PATH {
         return Ok(());
     }
     let foreign = |what: &str| {
@@ -129,6 +131,20 @@ mod tests {
             request.headers_mut().append(name, value.parse().unwrap());
         }
         request
+    }
+
+    #[test]
+    fn a_page_of_another_site_begins_no_backup() {
+        let from = |path: &str, site: &str| {
+            let headers = [("host", "127.0.0.1:8080"), ("sec-fetch-site", site)];
+            let mut request = request(Method::GET, &headers);
+            *request.uri_mut() = path.parse().unwrap();
+            check_site(None, &request).is_ok()
+        };
+        assert!(from("/v1/operations", "cross-site"));
+        assert!(!from("/v1/backup", "cross-site"));
+        assert!(!from("/v1/backup", "same-site"));
+        assert!(from("/v1/backup", "none"));
     }
 
     #[test]
