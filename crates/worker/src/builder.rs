@@ -15,6 +15,7 @@ use drumline_protocol::{QueueName, limits};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
@@ -353,6 +354,7 @@ fn run(
         pending: VecDeque::new(),
         last_slot: Instant::now(),
         pass_on_after: Instant::now(),
+        has_deliveries: CancellationToken::new(),
     };
     let taking = TaskScope::new(&shared.critical);
     taking.spawn_lasting("deliveries", &stopping, delivery_queue.run());

@@ -89,8 +89,11 @@ pub(crate) async fn beat(
                     }
                     has_changed
                 });
-                let is_back = contact
-                    .send_if_modified(|contact| !std::mem::replace(&mut contact.is_up, true));
+                // An answer that took too long is no contact yet: the next one is due at once.
+                let is_in_time = heard.elapsed() < patience;
+                let is_back = is_in_time
+                    && contact
+                        .send_if_modified(|contact| !std::mem::replace(&mut contact.is_up, true));
                 if is_back {
                     tracing::info!("the store answers again; taking work");
                 }

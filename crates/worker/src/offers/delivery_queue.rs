@@ -26,10 +26,12 @@ use drumline_backend::broker::{Delivery, Receipt, UNDECIDED_MAX};
 use drumline_protocol::message::{Marker, Message, Offer};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::delivery_ack::{Pending, Receipts, acknowledge};
 use super::redistribute::redistribute;
 use super::slot::occupy;
+use crate::backoff;
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
 
@@ -65,6 +67,8 @@ pub(crate) struct DeliveryQueue {
     /// The time before which nothing is passed on, because the broker has just
     /// refused an offer.
     pub(crate) pass_on_after: Instant,
+    /// Cancelled when the deliveries of until then are forgotten.
+    pub(crate) has_deliveries: CancellationToken,
 }
 
 impl DeliveryQueue {
@@ -73,6 +77,8 @@ impl DeliveryQueue {
     pub(crate) async fn run(mut self) {
         let draining = self.shared.draining.clone();
         draining.run_until_cancelled(self.work()).await;
+        // Markers that cannot be noted go back with the subscriptions.
+        self.has_deliveries.cancel();
     }
 
     async fn work(&mut self) {
@@ -138,6 +144,8 @@ impl DeliveryQueue {
     /// subscriptions are closed.
     fn give_back(&mut self) {
         self.pending.clear();
+        // Nor are its markers noted later: what was before them comes again.
+        std::mem::take(&mut self.has_deliveries).cancel();
         while self.deliveries.try_recv().is_ok() {}
     }
 
@@ -200,12 +208,20 @@ impl DeliveryQueue {
     fn return_marker(&self, marker: Marker, receipt: Box<dyn Receipt>) {
         let shared = Arc::clone(&self.shared);
         let receipts = self.receipts.clone();
+        let has_it = self.has_deliveries.clone();
         self.scope.spawn("markers", async move {
-            // If the return is not noted, the manager will send another marker.
-            if let Err(error) = shared.backend.store.marker_returned(&marker).await {
-                tracing::debug!(%error, "a marker was not noted");
+            // Until it is noted it is not acknowledged: a worker without a store would swallow
+            // one marker after the other, and with its subscriptions they go back.
+            let mut backoff = backoff::for_store(&shared.random);
+            let noting = async {
+                while let Err(error) = shared.backend.store.marker_returned(&marker).await {
+                    tracing::debug!(%error, "a marker is noted later");
+                    backoff.sleep().await;
+                }
+            };
+            if has_it.run_until_cancelled(noting).await.is_some() {
+                acknowledge(&receipts, receipt);
             }
-            acknowledge(&receipts, receipt);
         });
     }
 }

@@ -56,11 +56,16 @@ impl Sources {
         while !draining.is_cancelled() {
             let mut contact = self.contact.clone();
             let is_up = contact.wait_for(|contact| contact.is_up);
-            if !matches!(draining.run_until_cancelled(is_up).await, Some(Ok(_))) {
-                return;
-            }
+            // Those of the contact that was seen to be up: a loss that comes before the first
+            // look at it would be taken for an old one, and the worker would consume without
+            // a store for ever.
+            let losses = match draining.run_until_cancelled(is_up).await {
+                Some(Ok(up)) => up.losses,
+                Some(Err(_ended)) => return,
+                None => return,
+            };
             let end = draining.child_token();
-            let goes_on = self.consume(&open, &end).await;
+            let goes_on = self.consume(&open, losses, &end).await;
             end.cancel();
             if !goes_on {
                 return;
@@ -74,9 +79,14 @@ impl Sources {
         }
     }
 
-    /// Consumes until the worker drains or has lost the store. Returns true if the
-    /// worker is to consume again when the store is back.
-    async fn consume(&mut self, open: &Arc<OpenSubscriptions>, end: &CancellationToken) -> bool {
+    /// Consumes until the worker drains or has lost the store once more than `losses`.
+    /// Returns true if the worker is to consume again when the store is back.
+    async fn consume(
+        &mut self,
+        open: &Arc<OpenSubscriptions>,
+        losses: u64,
+        end: &CancellationToken,
+    ) -> bool {
         for queue in &self.shared.options.queues {
             for source in [Source::Work, Source::Spare] {
                 let queue = queue.clone();
@@ -84,7 +94,6 @@ impl Sources {
             }
         }
         let mut contact = self.contact.clone();
-        let losses = contact.borrow().losses;
         let mut lanes: BTreeMap<Route, CancellationToken> = BTreeMap::new();
         loop {
             let ours = self.own_lanes();

@@ -49,6 +49,8 @@ pub(crate) struct FaultyStore {
     pub(crate) failed_renewals: AtomicU32,
     /// The number of commits that were refused because the store was down.
     pub(crate) refused: AtomicU32,
+    /// The number of markers that cannot be noted.
+    pub(crate) lost_markers: AtomicU32,
 }
 
 impl FaultyStore {
@@ -66,6 +68,7 @@ impl FaultyStore {
             lost_creates: AtomicU32::new(0),
             failed_renewals: AtomicU32::new(0),
             refused: AtomicU32::new(0),
+            lost_markers: AtomicU32::new(0),
         })
     }
 }
@@ -317,6 +320,9 @@ impl Store for FaultyStore {
     }
 
     async fn marker_returned(&self, marker: &Marker) -> Result<()> {
+        if !is_kept(&self.lost_markers) {
+            return Err(unavailable());
+        }
         self.store.marker_returned(marker).await
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::membership::{MemberPage, MemberPlace};
 use drumline_backend::{Backend, Member, MemberId, Membership, Roster, Store, store};
-use drumline_protocol::{PartitionCount, Status};
+use drumline_protocol::message::{Marker, Message, Route, Source};
+use drumline_protocol::{Partition, PartitionCount, QueueName, Status};
 use drumline_worker::{Context, LeaseStore, Outcome};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
@@ -268,5 +269,39 @@ async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
     other.drain().await;
     let id = harness.submit(draft("X").token("t")).await;
     harness.completed(id).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_marker_that_cannot_be_noted_at_once_is_noted_later() {
+    let (harness, faulty, backend) = faulty();
+    faulty.lost_markers.store(3, Ordering::Release);
+    let handler = async |_: Value, _: Context| Outcome::Done(None);
+    let leases = LeaseStore::from(Arc::clone(&backend.store));
+    let builder = Harness::builder().handler("X", handler);
+    let worker = builder.start(backend, leases).await.expect("it starts");
+    let route = Route {
+        queue: QueueName::default(),
+        source: Source::Work,
+    };
+    let stamp = harness.backend.store.stamp(Partition::new(0)).await;
+    let marker = Marker {
+        route: route.clone(),
+        stamp: stamp.expect("a stamp").0,
+    };
+    let messages = [(route, Message::Marker(marker.clone()))];
+    let published = harness.backend.broker.publish(&messages).await;
+    assert!(published.iter().all(Result::is_ok));
+    in_time("marker", async {
+        loop {
+            let markers = harness.backend.store.markers().await;
+            if markers.expect("it is there").contains(&marker) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(faulty.lost_markers.load(Ordering::Acquire), 0);
     worker.drain().await;
 }
