@@ -30,6 +30,7 @@ mod heartbeat;
 mod lease_reaper;
 mod lost_messages;
 mod notices;
+mod oldest;
 mod options;
 mod pauses;
 mod queues;
@@ -104,6 +105,7 @@ impl Maintenance {
         all.start(options.pauses, pauses::KeepPauses::new(options));
         all.start(options.retention, retention::Retain::new(options));
         all.start(queues::REST, queues::UnusedQueues::new(options));
+        all.start(oldest::REST, oldest::Oldest::default());
         let executing = actions::run(manager.clone(), options.actions, stop.clone());
         tasks.spawn(manager.critical().guard("actions", &stop, executing));
         if let Some((notices, share)) = notices {

@@ -7,13 +7,14 @@
 pub mod page;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use drumline_backend::broker::Bypassed;
 use drumline_backend::limiter::Limit;
 use drumline_backend::store::Rollup;
 use drumline_protocol::message::Source;
 use drumline_protocol::transition::EndClass;
-use drumline_protocol::{Pause, PauseKind, PauseScope};
+use drumline_protocol::{Pause, PauseKind, PauseScope, QueueName};
 use drumline_telemetry::metrics::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -156,6 +157,9 @@ drumline_telemetry::metrics! {
     held: Gauge,
         "held_operations",
         "operations held by pauses in the partitions that this process maintains, at the last look";
+    oldest: Gauge by ["queue"],
+        "oldest_runnable" in Unit::Seconds,
+        "time for which the operation waits that waits longest of those that a worker could claim, by queue (the default one and 63 more), in the partitions that this process maintains, at the last look";
     members: Gauge by ["role"],
         "members",
         "live processes by role, at the last look";
@@ -320,6 +324,15 @@ impl Metrics {
             self.bypassed
                 .with([queue.into(), kind.into(), partition.into(), reason.into()])
                 .set(1);
+        }
+    }
+
+    /// Notes the ages of the oldest operations that could run, by queue.
+    pub(crate) fn oldest(&self, ages: &[(QueueName, Duration)]) {
+        self.oldest.clear();
+        for (queue, age) in ages {
+            let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+            self.oldest.with([queue.to_string().into()]).set(seconds);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use drumline_backend::broker::{Bypassed, Trouble};
 use drumline_backend::limiter::Limit;
@@ -50,6 +51,7 @@ fn what_is_shown_has_the_names_types_units_and_labels_of_the_table() {
         trouble: Trouble::Silent,
     }]);
     metrics.paused(&[]);
+    metrics.oldest(&[(QueueName::default(), Duration::from_secs(1))]);
     metrics.present(1, 1);
     metrics.ended(&Rollup::default());
     metrics.store_seconds.with(["read".into()]).observe(0.001);
