@@ -59,6 +59,8 @@ mod pauses;
 mod previews;
 #[path = "cli/processes.rs"]
 mod processes;
+#[path = "cli/rotation.rs"]
+mod rotation;
 #[path = "cli/run.rs"]
 mod run;
 #[path = "cli/run_tokens.rs"]

@@ -7,7 +7,7 @@ use crate::dev::Dev;
 use crate::run::{drumline, end, folder};
 
 /// The answer to a request that is written by hand.
-fn raw(url: &str, request: &str) -> String {
+pub(crate) fn raw(url: &str, request: &str) -> String {
     let address = url.strip_prefix("http://").expect("plain HTTP");
     let mut stream = TcpStream::connect(address).expect("it listens");
     let request = request.replace("ADDRESS", address);
