@@ -99,6 +99,11 @@ async fn an_organization_has_room_again_when_operations_end() {
     assert_eq!(shown["quotas"][3]["name"], "bytes");
     assert_eq!(shown["quotas"][3]["limit"], Value::Null);
     assert!(shown["quotas"][3]["used"].as_u64() > Some(2_000), "{shown}");
+    // A person sees the same.
+    let page = client.get("/settings").await.text;
+    let row = page.split("operations that are not Completed").nth(1);
+    let row = row.expect("a row").split("</tr>").next().expect("its end");
+    assert_eq!(row.matches(">3<").count(), 2, "{row}");
 }
 
 #[tokio::test(start_paused = true)]

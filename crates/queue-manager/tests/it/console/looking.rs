@@ -151,4 +151,7 @@ async fn series_queues_workers_and_settings_are_shown() {
     for words in ["Partitions of the store", "1.0 MiB", "6\u{a0}000 within 5m"] {
         assert!(settings.text.contains(words), "{words}: {settings:?}");
     }
+    for words in ["Quotas", "operations that are not Completed", ">none<"] {
+        assert!(settings.text.contains(words), "{words}: {settings:?}");
+    }
 }

@@ -17,7 +17,8 @@ use super::{html, pulse};
 use crate::ingress::http::fleet::{self, BypassedView, QueueView};
 use crate::ingress::http::problem::Answer;
 use crate::options::{Admission, Http, Limits, Options, Protection};
-use crate::service::QueueManager;
+use crate::quotas::Quota;
+use crate::service::{QueueManager, QuotaUse};
 
 /// Members of a role that are shown.
 const MEMBERS: usize = 200;
@@ -238,17 +239,58 @@ pub(super) async fn settings(
     ];
     let lead =
         "The settings in force in this process. `drumline config` shows where each comes from";
+    let mut sheets = vec![sheet("This queue manager", about)];
+    if seen.rights.read {
+        sheets.push(quotas(&manager, &seen).await);
+    }
+    sheets.extend([
+        sheet("Limits of a request", limits(options)),
+        sheet("Limits of a caller", protection(options)),
+        sheet("Connections", connections(options)),
+    ]);
     Ok(html(&SheetPage {
         frame: seen.frame("Settings", Section::Settings),
         lead: vec![Text::sentence(lead)],
         search: None,
-        sheets: vec![
-            sheet("This queue manager", about),
-            sheet("Limits of a request", limits(options)),
-            sheet("Limits of a caller", protection(options)),
-            sheet("Connections", connections(options)),
-        ],
+        sheets,
     }))
+}
+
+/// The quotas of the viewer's organization. The page is there without them, too: it is
+/// looked at when the store is unavailable.
+async fn quotas(manager: &QueueManager, seen: &Seen) -> Sheet {
+    let organization = &seen.actor.organization;
+    let uses = match manager.quotas(organization).await {
+        Ok(uses) => uses,
+        Err(error) => {
+            tracing::debug!(%error, "a page without quotas");
+            Vec::new()
+        }
+    };
+    let amount = |quota, amount: u64| match quota {
+        Quota::Bytes => bytes(usize::try_from(amount).unwrap_or(usize::MAX)),
+        Quota::Open | Quota::Series | Quota::Tokens | Quota::CreatesPerMinute => number(amount),
+    };
+    let row = |QuotaUse { quota, used, limit }: QuotaUse| {
+        let limit = limit.map_or_else(|| "none".to_owned(), |limit| amount(quota, limit));
+        vec![
+            Cell::text(quota.meaning()),
+            Cell::text(amount(quota, used)),
+            Cell::text(limit),
+        ]
+    };
+    let intro = format!(
+        "What the organization {} has in the store, and what it may have (`--quota-file`)",
+        organization.0
+    );
+    Sheet {
+        title: "Quotas",
+        intro: vec![Text::sentence(&intro)],
+        columns: vec!["Quota", "Used", "Limit"],
+        rows: uses.into_iter().map(row).collect(),
+        empty: "The store does not answer: the quotas are not known now.",
+        ..Sheet::default()
+    }
 }
 
 fn span(span: Duration) -> String {
