@@ -34,7 +34,6 @@ use drumline_backend::{Backend, CriticalTasks};
 use drumline_protocol::PartitionCount;
 
 pub use self::backup::{BackupFile, BackupSummary};
-pub(crate) use self::backup::{Slots as BackupSlots, send as send_backup};
 pub(crate) use self::database::{Database, Found, Rows};
 pub use self::error::Error;
 pub(crate) use self::writer::{Content, Pending, Writer};

@@ -19,15 +19,15 @@ mod served;
 mod usage;
 
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    self, ALONG_BYTES, Backup, ChainPlace, Commit, Committed, Counts, Created, Ended, Filter,
-    Holding, LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook,
-    OutboxPage, Page, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Room,
-    Runnable, Stamp, Store, Summary, Transacted, Work, check_distinct, check_keys,
+    ALONG_BYTES, Backup, ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding,
+    LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage,
+    Page, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Room, Runnable, Stamp,
+    Store, Summary, Transacted, Work, check_distinct, check_keys,
 };
 use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
@@ -36,11 +36,11 @@ use drumline_protocol::{
     Fence, Operation, OperationId, Output, Partition, PartitionCount, QueueName, Report, Timestamp,
 };
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
 use self::served::{ending, limit, written, written_commit};
 use crate::clock::Clock;
-use crate::durable::{BackupSlots, Content, Database, Error, Pending, Writer, send_backup};
+use crate::durable::{Content, Database, Error, Pending, Writer};
 use crate::rollups::Rollups;
 use crate::roundtrip::through_codec;
 use crate::state::State;
@@ -48,9 +48,6 @@ use crate::state::State;
 /// The number of completions that a slow listener may be behind before it
 /// misses some.
 const COMPLETIONS: usize = 4096;
-
-/// Pieces of a backup that are under way.
-const BACKUP_PIECES: usize = 2;
 
 /// The store of the embedded backend: a [`State`] behind a mutex.
 #[derive(Debug)]
@@ -61,10 +58,6 @@ pub struct EmbeddedStore {
     incarnation: String,
     /// The thread that writes the content to a disk; none for a store in memory alone.
     writer: Option<Writer>,
-    /// The file, for backups. The writer closes it.
-    database: Weak<Database>,
-    /// The backup that is under way: one at a time.
-    backup: BackupSlots,
 }
 
 impl EmbeddedStore {
@@ -88,8 +81,6 @@ impl EmbeddedStore {
             completions: broadcast::Sender::new(COMPLETIONS),
             incarnation,
             writer: None,
-            database: Weak::new(),
-            backup: BackupSlots::default(),
         }
     }
 
@@ -119,11 +110,8 @@ impl EmbeddedStore {
             state: Mutex::new(state),
             rollups: Mutex::new(rollups),
         });
-        let database = Arc::new(database);
         Ok(Self {
             clock,
-            database: Arc::downgrade(&database),
-            backup: BackupSlots::default(),
             writer: Some(Writer::start(database, Arc::clone(&content))?),
             content,
             completions: broadcast::Sender::new(COMPLETIONS),
@@ -140,7 +128,7 @@ impl EmbeddedStore {
     /// Returns true if nothing has the file open.
     #[cfg(test)]
     pub(crate) fn database_is_closed(&self) -> bool {
-        self.database.strong_count() == 0
+        self.writer.as_ref().is_none_or(Writer::is_closed)
     }
 
     /// Waits until a write to the disk has failed. Cancel-safe.
@@ -153,7 +141,6 @@ impl EmbeddedStore {
 
     /// Ends the thread that writes, when all is written.
     pub(crate) fn close(&self) {
-        self.backup.close();
         if let Some(writer) = &self.writer {
             writer.close();
         }
@@ -212,27 +199,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn backup(&self) -> Result<Option<Backup>> {
-        if self.writer.is_none() {
-            return Ok(None);
-        }
-        let unavailable = |message: &str| store::Error::Unavailable {
-            message: message.to_owned(),
-            source: None,
-        };
-        let database = self.database.upgrade();
-        let database = database.ok_or_else(|| unavailable("the store is closed"))?;
-        let slot = self.backup.take();
-        let slot =
-            slot.ok_or_else(|| unavailable("a backup is under way, and one is made at a time"))?;
-        let partitions = self.partitions();
-        let (send, pieces) = mpsc::channel(BACKUP_PIECES);
-        tokio::task::spawn_blocking(move || {
-            // The slot is free when the file is.
-            let slot = slot;
-            let database = database;
-            send_backup(&database, partitions, &slot, &send);
-        });
-        Ok(Some(pieces))
+        let begun = self
+            .writer
+            .as_ref()
+            .map(|writer| writer.backup(self.partitions()));
+        begun.transpose()
     }
 
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {

@@ -11,6 +11,7 @@
 
 mod actions;
 mod audit;
+mod backup;
 mod chain;
 mod check;
 mod commit;
@@ -39,7 +40,7 @@ use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
     Fence, Operation, OperationId, Output, Partition, PartitionCount, QueueName, Report, Timestamp,
 };
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
 use crate::member_id::MemberId;
 
@@ -48,6 +49,7 @@ pub use self::audit::{
     AUDIT_ENTRIES, AUDIT_ENTRY_BYTES, AUDIT_PAGE, AuditEntry, AuditPlace, AuditStore,
     InvalidAuditPlace, check_audit_entries,
 };
+pub use self::backup::{Backup, BackupPiece};
 pub use self::chain::{ChainPlace, Neighbourhood};
 pub use self::check::{
     CHECK_STEP, CheckPage, CheckPlace, CheckStep, CheckStore, Fault, FaultKind, belongs_to_chain,
@@ -75,19 +77,6 @@ pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
 pub use self::transact::{Transacted, check_distinct};
 pub use self::usage::{CREATED_WITHIN, OPERATION_BYTES, Usage, UsageStore};
 pub use self::work::Work;
-
-/// The pieces of a backup, in their order. If they end before the last one, or with an
-/// error, there is no backup.
-pub type Backup = mpsc::Receiver<Result<BackupPiece>>;
-
-/// A piece of a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupPiece {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// True for the last piece.
-    pub is_last: bool,
-}
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]

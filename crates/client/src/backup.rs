@@ -1,16 +1,11 @@
 //! `GET /v1/backup`: the folder of a durable process.
 
-use std::time::Duration;
-
 use reqwest::{Method, Response};
 use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::error::{Result, Unreachable};
-use crate::http;
-
-/// The time of silence after which a connection counts as broken.
-const SILENCE: Duration = Duration::from_secs(60);
+use crate::http::{self, SILENCE};
 
 /// A backup that is read.
 #[derive(Debug)]

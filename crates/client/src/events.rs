@@ -9,7 +9,6 @@
 mod parser;
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use drumline_api::view::OperationView;
 use drumline_protocol::Status;
@@ -20,13 +19,9 @@ use uuid::Uuid;
 
 use crate::client::Client;
 use crate::error::{Error, Result, Unreachable};
-use crate::http;
+use crate::http::{self, SILENCE};
 use crate::retry::Pauses;
 use parser::{Message, Parser};
-
-/// The time of silence after which a connection counts as broken. The service
-/// sends something at least every quarter of a minute.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// An operation is Completed.
 #[derive(Clone, Debug)]

@@ -1,9 +1,15 @@
 //! One request and its answer.
 
+use std::time::Duration;
+
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result, Unreachable};
+
+/// The time of silence after which a connection that streams counts as broken. The service
+/// sends something at least every quarter of a minute, or ends a stream.
+pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 
 /// A success, read to its end.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! `drumline check`: compares what a store holds, and repairs what does not agree.
 //!
 //! The command works on the store itself, in small steps, while managers and workers go
-//! on; on a folder, while no process uses it. It keeps nothing but what it has found: after an interrupt, another check finds the rest.
+//! on; on a folder, while no process uses it. It keeps nothing but what it has found: after
+//! an interrupt, another check finds the rest.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -15,17 +15,18 @@
 mod file;
 mod slot;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use drumline_backend::store::{self, BackupPiece};
+use drumline_backend::store::{self, Backup, BackupPiece};
 use drumline_protocol::PartitionCount;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::mpsc::{self, Sender};
+use tokio::task::spawn_blocking;
 
 pub use self::file::{BackupFile, BackupSummary};
-pub(crate) use self::slot::{Slot, Slots};
+use self::slot::{Slot, Slots};
 use super::database::{Database, FORMAT};
 use super::error::Error;
 use super::writer::RESERVE_BYTES;
@@ -34,6 +35,8 @@ use super::writer::RESERVE_BYTES;
 const MAGIC: &[u8; 16] = b"drumline backup\x01";
 /// The bytes of a piece, about.
 const PIECE: usize = 256 << 10;
+/// Pieces that are under way.
+const UNDER_WAY: usize = 2;
 /// The longest time that a receiver may let a piece wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks whether the store ends, while a piece waits.
@@ -47,9 +50,62 @@ const FREE_BYTES: u64 = 2 * RESERVE_BYTES;
 const END: u8 = 0;
 const ROW: u8 = 1;
 
+/// The backups of a file, one at a time. The writer of the file closes it.
+#[derive(Debug)]
+pub(super) struct Backups {
+    database: Weak<Database>,
+    slots: Slots,
+}
+
+impl Backups {
+    pub(super) fn new(database: &Arc<Database>) -> Self {
+        Self {
+            database: Arc::downgrade(database),
+            slots: Slots::default(),
+        }
+    }
+
+    /// Begins a backup, on a thread of the runtime that may wait.
+    ///
+    /// # Errors
+    /// When another one is under way, or the file is closed.
+    pub(super) fn begin(&self, partitions: PartitionCount) -> store::Result<Backup> {
+        let unavailable = |message: &str| store::Error::Unavailable {
+            message: message.to_owned(),
+            source: None,
+        };
+        let database = self.database.upgrade();
+        let database = database.ok_or_else(|| unavailable("the store is closed"))?;
+        let slot = self
+            .slots
+            .take()
+            .ok_or_else(|| unavailable("a backup is under way, and one is made at a time"))?;
+        let (send, pieces) = mpsc::channel(UNDER_WAY);
+        spawn_blocking(move || {
+            // The slot is free when the file is.
+            let slot = slot;
+            let database = database;
+            self::send(&database, partitions, &slot, &send);
+        });
+        Ok(pieces)
+    }
+
+    /// Has the backup end that is under way. None begins any more. Blocks until it has
+    /// ended, for some seconds at most.
+    pub(super) fn close(&self) {
+        self.slots.close();
+    }
+
+    /// Returns true if nothing has the file open.
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.database.strong_count() == 0
+    }
+}
+
 /// Sends the rows of the file as they are now, piece by piece. Blocks, so that it needs
 /// a thread of its own, of the runtime.
-pub(crate) fn send(
+fn send(
     database: &Database,
     partitions: PartitionCount,
     slot: &Slot,
@@ -84,11 +140,8 @@ fn try_to_send(
 ) -> Result<(), Stopped> {
     let mut sum = crc32fast::Hasher::new();
     let hand_over = |bytes: Vec<u8>, is_last| {
-        if database
-            .space()
-            .free()
-            .is_some_and(|free| free < FREE_BYTES)
-        {
+        let free = database.space().free();
+        if free.is_some_and(|free| free < FREE_BYTES) {
             return Err(Stopped::Told(
                 "the disk of the folder is nearly full, and a backup keeps pages from being used again",
             ));

@@ -9,11 +9,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use drumline_backend::store;
+use drumline_backend::store::{self, Backup};
+use drumline_protocol::PartitionCount;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::SetOnce;
 use tokio::task::coop::consume_budget;
 
+use super::backup::Backups;
 use super::database::{Database, Space};
 use super::error::Error;
 use crate::rollups::Rollups;
@@ -124,6 +126,7 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     space: Space,
+    backups: Backups,
 }
 
 impl fmt::Debug for Writer {
@@ -136,8 +139,10 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(database: Arc<Database>, content: Arc<Content>) -> Result<Self, Error> {
+    pub(crate) fn start(database: Database, content: Arc<Content>) -> Result<Self, Error> {
         let space = database.space().clone();
+        let database = Arc::new(database);
+        let backups = Backups::new(&database);
         let shared = Arc::<Shared>::default();
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -148,7 +153,22 @@ impl Writer {
             shared,
             thread: Mutex::new(Some(thread)),
             space,
+            backups,
         })
+    }
+
+    /// Begins a backup of the file.
+    ///
+    /// # Errors
+    /// When another one is under way, or the file is closed.
+    pub(crate) fn backup(&self, partitions: PartitionCount) -> store::Result<Backup> {
+        self.backups.begin(partitions)
+    }
+
+    /// Returns true if nothing has the file open.
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.backups.is_closed()
     }
 
     /// Gives an answer its group. The caller has locked what it has changed or seen.
@@ -204,8 +224,9 @@ impl Writer {
         Arc::clone(self.shared.failed.wait().await)
     }
 
-    /// Writes what is marked, and ends the thread.
+    /// Has a backup end, writes what is marked, and ends the thread.
     pub(crate) fn close(&self) {
+        self.backups.close();
         self.shared.groups.lock().is_closing = true;
         self.shared.wake.notify_one();
         if let Some(thread) = self.thread.lock().take() {

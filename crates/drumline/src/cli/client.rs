@@ -33,8 +33,8 @@ reasons are in docs/operations.md.";
 pub(crate) const BACKUP_HELP: &str = "\
 The file has everything that was answered before the command began, with the data of all organizations: it is readable for its user \
 alone. Its checksums are verified before it gets its name. To restore it, make it the only file of a folder, as drumline.redb, \
-and start `drumline standalone` there; docs/standalone.md has the commands. If the service has keys, the command needs one of an admin of all organizations. Redis \
-has backups of its own.
+and start `drumline standalone` there; docs/standalone.md has the commands. If the service has keys, the command needs one of an \
+admin of all organizations. Redis has backups of its own.
 
 Examples:
   drumline backup /backup/drumline-$(date +%F).redb

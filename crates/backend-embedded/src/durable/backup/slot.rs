@@ -19,11 +19,11 @@ struct Shared {
 
 /// The one slot of a store.
 #[derive(Debug, Default)]
-pub(crate) struct Slots(Arc<Shared>);
+pub(super) struct Slots(Arc<Shared>);
 
 impl Slots {
     /// Takes the slot; `None` while another backup has it, or when the store ends.
-    pub(crate) fn take(&self) -> Option<Slot> {
+    pub(super) fn take(&self) -> Option<Slot> {
         let mut is_taken = self.0.is_taken.lock();
         if *is_taken || self.0.is_closing.load(Ordering::Acquire) {
             return None;
@@ -33,7 +33,7 @@ impl Slots {
     }
 
     /// Has the backup end that is under way, and waits for that. None begins any more.
-    pub(crate) fn close(&self) {
+    pub(super) fn close(&self) {
         self.0.is_closing.store(true, Ordering::Release);
         let mut is_taken = self.0.is_taken.lock();
         let shared = &self.0;
@@ -45,11 +45,11 @@ impl Slots {
 
 /// The slot, taken by a backup until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Shared>);
+pub(super) struct Slot(Arc<Shared>);
 
 impl Slot {
     /// Returns true if the store ends.
-    pub(crate) fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.0.is_closing.load(Ordering::Acquire)
     }
 }
