@@ -8,5 +8,6 @@ pub mod api;
 pub mod data_set;
 pub mod fleet;
 pub mod load;
+pub mod memory;
 pub mod ports;
 pub mod secrets;

@@ -103,6 +103,23 @@ pub fn request(token: usize, index: usize, ms: u64, has_token: bool) -> Value {
     })
 }
 
+/// Waits until no operation is left to be done.
+///
+/// # Errors
+/// When some are left after `limit`.
+pub async fn all_completed(api: &Api, limit: Duration) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let queues = api.read_patiently("/v1/queues").await?;
+        let count = |state: &str| queues["operations"][state].as_u64().unwrap_or(0);
+        if count("ready") + count("suspended") + count("locked") == 0 {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "not all are Completed: {queues}");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
 /// Pauses, postpones or cancels an operation; returns the number of extra
 /// starts that this may have caused: one if the operation was running.
 async fn disturb(api: &Api, random: &mut fastrand::Rng, id: &str) -> Result<u64> {

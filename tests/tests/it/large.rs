@@ -8,11 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use drumline_oracle::journal::{Event, now_ns};
 use drumline_protocol::Timestamp;
 use drumline_tests::api::Api;
-use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::request;
+use drumline_tests::fleet::{Fleet, Process, Size};
+use drumline_tests::load::{all_completed, request};
+use drumline_tests::memory::{peak, used_memory};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -119,19 +118,28 @@ async fn run(burst: Burst) -> Result<Fleet> {
     };
     let took = Duration::from_nanos(last_ns.saturating_sub(due_ns));
     let bytes = (burst.count * burst.bytes) as f64;
+    let (managers, workers) = (peaks(&fleet.managers)?, peaks(&fleet.workers)?);
+    let used = used_memory(&fleet.redis.address()).await?;
     let needed = Duration::from_secs_f64(bytes / burst.bytes_per_second as f64);
     let figures = format!(
         "{} operations of {} bytes over {} MB/s: all started {took:.2?} after their time; \
-         their bytes need {needed:.2?}; {}",
+         their bytes need {needed:.2?}; managers {managers:?} MiB, workers {workers:?} MiB at \
+         most; Redis {:.2} × their bytes",
         burst.count,
         burst.bytes,
         burst.bytes_per_second / 1_000_000,
-        memory(&fleet, bytes).await?,
+        used as f64 / bytes,
     );
     std::fs::write(fleet.folder().join("summary.txt"), &figures)?;
     all_completed(&api, burst.limit).await?;
     one_start_each(&fleet, &burst)?;
     Ok(fleet)
+}
+
+/// The most memory that each process has had, in MiB.
+fn peaks(processes: &[Process]) -> Result<Vec<u64>> {
+    let peaks = processes.iter().map(|one| Ok(peak(one.pid())? >> 20));
+    peaks.collect()
 }
 
 /// Creates operations that run for longer than some leases, from now on.
@@ -202,19 +210,6 @@ fn starts(fleet: &Fleet) -> Result<Vec<(String, u64)>> {
     Ok(starts.map(|entry| (entry.id, entry.at_ns)).collect())
 }
 
-async fn all_completed(api: &Api, limit: Duration) -> Result<()> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let queues = api.read("/v1/queues").await?;
-        let count = |state: &str| queues["operations"][state].as_u64().unwrap_or(0);
-        if count("ready") + count("suspended") + count("locked") == 0 {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "not all are Completed: {queues}");
-        sleep(Duration::from_millis(200)).await;
-    }
-}
-
 /// Every operation has one start. One whose lease was not renewed has two, because
 /// it was taken over.
 fn one_start_each(fleet: &Fleet, burst: &Burst) -> Result<()> {
@@ -243,43 +238,4 @@ async fn a_page_of_large_operations_is_short(api: &Api) -> Result<()> {
     let ids: HashSet<_> = all.iter().filter_map(|one| one["id"].as_str()).collect();
     ensure!(ids.len() == all.len() && all.len() == FEW + LONG + 1);
     Ok(())
-}
-
-/// The most memory that the processes have had, and that of Redis beside its bytes.
-async fn memory(fleet: &Fleet, bytes: f64) -> Result<String> {
-    let peak = |pid: u32| -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1));
-        Ok(kib.context("VmHWM")?.parse::<u64>()? / 1024)
-    };
-    let managers: Vec<u64> = fleet
-        .managers
-        .iter()
-        .map(|process| peak(process.pid()))
-        .collect::<Result<_>>()?;
-    let workers: Vec<u64> = fleet
-        .workers
-        .iter()
-        .map(|process| peak(process.pid()))
-        .collect::<Result<_>>()?;
-    Ok(format!(
-        "managers {managers:?} MiB, workers {workers:?} MiB at most; Redis {:.2} × their bytes",
-        used_memory(&fleet.redis.address()).await? / bytes
-    ))
-}
-
-/// The memory that Redis uses.
-async fn used_memory(address: &str) -> Result<f64> {
-    let stream = TcpStream::connect(address).await?;
-    let mut stream = BufReader::new(stream);
-    stream.write_all(b"INFO memory\r\n").await?;
-    let mut line = String::new();
-    loop {
-        line.clear();
-        ensure!(stream.read_line(&mut line).await? > 0, "no used_memory");
-        if let Some(bytes) = line.strip_prefix("used_memory:") {
-            return Ok(bytes.trim().parse()?);
-        }
-    }
 }

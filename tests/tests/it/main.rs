@@ -7,6 +7,7 @@ mod data_set;
 mod drill;
 mod expiry;
 mod faults;
+mod full;
 mod history;
 mod large;
 mod mixed_fleet;

@@ -1,0 +1,46 @@
+//! The memory of processes and of Redis, in bytes.
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+/// The memory that a process has now.
+///
+/// # Errors
+/// When there is no such process.
+pub fn resident(pid: u32) -> Result<u64> {
+    status(pid, "VmRSS:")
+}
+
+/// The most memory that a process has had.
+///
+/// # Errors
+/// When there is no such process.
+pub fn peak(pid: u32) -> Result<u64> {
+    status(pid, "VmHWM:")
+}
+
+fn status(pid: u32, name: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(name));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    Ok(kib.context("a line of the status")?.parse::<u64>()? * 1024)
+}
+
+/// The memory that the Redis at `address` uses: what it holds against `maxmemory`.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn used_memory(address: &str) -> Result<u64> {
+    let stream = TcpStream::connect(address).await?;
+    let mut stream = BufReader::new(stream);
+    stream.write_all(b"INFO memory\r\n").await?;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        ensure!(stream.read_line(&mut line).await? > 0, "no used_memory");
+        if let Some(bytes) = line.strip_prefix("used_memory:") {
+            return Ok(bytes.trim().parse()?);
+        }
+    }
+}
