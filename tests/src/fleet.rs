@@ -119,8 +119,8 @@ pub struct Fleet {
     pub redis: RedisServer,
     /// Its address, as the processes have it.
     redis_url: String,
-    /// The private RabbitMQ.
-    pub rabbit: RabbitServer,
+    /// The private RabbitMQ, or one node of it.
+    pub rabbit: Arc<RabbitServer>,
     /// The managers.
     pub managers: Vec<Process>,
     /// The workers.
@@ -164,7 +164,7 @@ impl Fleet {
         let redis = RedisServer::start_with(options);
         let (redis, rabbit) = tokio::try_join!(redis, RabbitServer::start())?;
         let redis_url = secrets::with_user(&redis.url());
-        Self::start_at(name, size, (redis, redis_url), rabbit, environment).await
+        Self::start_at(name, size, (redis, redis_url), rabbit.into(), environment).await
     }
 
     /// Starts managers and workers on servers that have data already, with these
@@ -176,18 +176,18 @@ impl Fleet {
         name: &str,
         size: Size,
         redis: RedisServer,
-        rabbit: RabbitServer,
+        rabbit: impl Into<Arc<RabbitServer>>,
         environment: Vec<(String, String)>,
     ) -> Result<Self> {
         let redis_url = redis.url();
-        Self::start_at(name, size, (redis, redis_url), rabbit, environment).await
+        Self::start_at(name, size, (redis, redis_url), rabbit.into(), environment).await
     }
 
     async fn start_at(
         name: &str,
         size: Size,
         (redis, redis_url): (RedisServer, String),
-        rabbit: RabbitServer,
+        rabbit: Arc<RabbitServer>,
         environment: Vec<(String, String)>,
     ) -> Result<Self> {
         let folder = build_folder()

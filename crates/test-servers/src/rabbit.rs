@@ -3,6 +3,9 @@
 //! The server's own start script is called directly: Debian's wrapper would
 //! force its user and its directories on us.
 
+use std::fs::Permissions;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -66,6 +69,7 @@ pub struct RabbitServer {
     tls_port: u16,
     distribution_port: u16,
     epmd_port: u16,
+    cookie: String,
 }
 
 impl RabbitServer {
@@ -82,21 +86,7 @@ impl RabbitServer {
     /// # Errors
     /// As [`RabbitServer::start`].
     pub async fn start_with(options: RabbitOptions) -> anyhow::Result<Self> {
-        let server = Self {
-            server_dir: ServerDir::create("rabbitmq")?,
-            options,
-            port: port::free()?,
-            tls_port: port::free()?,
-            distribution_port: port::free()?,
-            epmd_port: port::free()?,
-        };
-        std::fs::write(server.server_dir.path("plugins"), "[].\n")?;
-        let mut lines = server.options.configuration.clone();
-        if let Some(tls) = &server.options.tls {
-            lines.extend(listener(tls, server.tls_port));
-        }
-        let lines = lines.join("\n");
-        std::fs::write(server.server_dir.path("rabbitmq.conf"), lines)?;
+        let server = Self::prepare(options, port::free()?, cookie()?)?;
         let mut epmd = Command::new("epmd");
         epmd.args(["-port", &server.epmd_port.to_string()])
             .args(["-address", "127.0.0.1"]);
@@ -107,6 +97,49 @@ impl RabbitServer {
             .context("epmd")?;
         server.restart().await?;
         Ok(server)
+    }
+
+    /// Starts a node that can join others: it has their secret and their name service,
+    /// which ends with the first of them.
+    ///
+    /// # Errors
+    /// As [`RabbitServer::start`].
+    pub(crate) async fn start_beside(&self) -> anyhow::Result<Self> {
+        let cookie = self.cookie.clone();
+        let server = Self::prepare(self.options.clone(), self.epmd_port, cookie)?;
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// The folder and the files of a node.
+    fn prepare(options: RabbitOptions, epmd_port: u16, cookie: String) -> anyhow::Result<Self> {
+        let server = Self {
+            server_dir: ServerDir::create("rabbitmq")?,
+            options,
+            port: port::free()?,
+            tls_port: port::free()?,
+            distribution_port: port::free()?,
+            epmd_port,
+            cookie,
+        };
+        // The file has the Erlang cookie: no foreign node can join.
+        let file = server.server_dir.path(".erlang.cookie");
+        std::fs::write(&file, &server.cookie)?;
+        std::fs::set_permissions(&file, Permissions::from_mode(0o400))?;
+        std::fs::write(server.server_dir.path("plugins"), "[].\n")?;
+        let mut lines = server.options.configuration.clone();
+        if let Some(tls) = &server.options.tls {
+            lines.extend(listener(tls, server.tls_port));
+        }
+        let lines = lines.join("\n");
+        std::fs::write(server.server_dir.path("rabbitmq.conf"), lines)?;
+        Ok(server)
+    }
+
+    /// The name of the node among others.
+    #[must_use]
+    pub(crate) fn node(&self) -> String {
+        format!("drumline-{}@localhost", self.port)
     }
 
     /// The URL for clients; the same over restarts.
@@ -183,13 +216,19 @@ impl RabbitServer {
     /// # Errors
     /// When it fails.
     pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = tokio::process::Command::from(self.script("rabbitmqctl"));
+        self.tool("rabbitmqctl", arguments).await
+    }
+
+    /// Runs one of the tools of RabbitMQ (`rabbitmqctl`, `rabbitmq-queues`) on this node,
+    /// and returns its output.
+    pub(crate) async fn tool(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = tokio::process::Command::from(self.script(name));
         let output = command
             .args(arguments)
             .kill_on_drop(true)
             .output()
             .await
-            .context("cannot start rabbitmqctl; `make test` installs it")?;
+            .with_context(|| format!("cannot start {name}; `make test` installs it"))?;
         let Output {
             status,
             stdout,
@@ -197,7 +236,7 @@ impl RabbitServer {
         } = output;
         anyhow::ensure!(
             status.success(),
-            "rabbitmqctl {arguments:?}: {status}; {}",
+            "{name} {arguments:?}: {status}; {}",
             String::from_utf8_lossy(&stderr)
         );
         Ok(String::from_utf8_lossy(&stdout).into_owned())
@@ -207,11 +246,9 @@ impl RabbitServer {
     fn script(&self, name: &str) -> Command {
         let path: &Path = &self.options.scripts;
         let mut command = Command::new(path.join(name));
-        let node = format!("drumline-{}@localhost", self.port);
         command
-            // The directory has the Erlang cookie: no foreign node can join.
             .env("HOME", self.server_dir.path(""))
-            .env("RABBITMQ_NODENAME", node)
+            .env("RABBITMQ_NODENAME", self.node())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.port.to_string())
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
@@ -246,6 +283,13 @@ impl RabbitServer {
             .env_remove("NOTIFY_SOCKET");
         command
     }
+}
+
+/// A secret that nodes know each other by.
+fn cookie() -> anyhow::Result<String> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02X}")).collect())
 }
 
 /// The lines of `rabbitmq.conf` for a port with TLS.

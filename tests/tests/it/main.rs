@@ -11,6 +11,7 @@ mod full;
 mod history;
 mod large;
 mod mixed_fleet;
+mod nodes;
 mod pauses;
 mod recurrence;
 mod replay;
